@@ -1,0 +1,172 @@
+"""Named methods whose signature is their schema: arrays before ``*``, knobs after it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from initpools_cli.core.errors import UserError, nearest, unknown_name
+
+# What every strategy is handed by its caller and no user has to bring.
+SERVICES = frozenset({"labeled", "budget", "rng"})
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered function or class.
+
+    Attributes
+    ----------
+    name : str
+        The public name.
+    build : callable
+        The function or class itself.
+    inputs : tuple of str
+        The arrays it needs, by name.
+    knobs : mapping of str to (annotation, default)
+        What configuration may set.
+    summary : str
+        The first line of its docstring.
+    traits : mapping
+        Whatever else its registration states, e.g. ``nested=True``.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    inputs: tuple[str, ...]
+    knobs: Mapping[str, tuple[Any, Any]]
+    summary: str
+    paper: str
+    aliases: tuple[str, ...]
+    traits: Mapping[str, Any]
+
+    def validate(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        """All knobs with their values: `given` over the defaults.
+
+        Parameters
+        ----------
+        given : mapping
+            What the user set.
+        where : str
+            Where they set it (a file, ``--set``), for the error.
+
+        Raises
+        ------
+        UserError
+            An unknown knob, a wrong type, or a value out of range.
+        """
+        from pydantic import ConfigDict, ValidationError, create_model
+
+        for key in given:
+            if key not in self.knobs:
+                raise self._unknown_knob(key, where)
+        fields: dict[str, Any] = dict(self.knobs)
+        model = create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+        try:
+            return {key: getattr(model(**given), key) for key in self.knobs}
+        except ValidationError as error:
+            raise value_error(error, given, prefix=f"{self.name}: ", where=where) from None
+
+    def _unknown_knob(self, key: str, where: str) -> UserError:
+        place = f" (in {where})" if where else ""
+        if not self.knobs:
+            return UserError(f"'{self.name}' has no knob '{key}'{place}.", "It has none: leave the setting out.")
+        guess = nearest(key, self.knobs)
+        hint = f"Did you mean '{guess}'? " if guess else ""
+        return UserError(f"'{self.name}' has no knob '{key}'{place}.", f"{hint}It has: {', '.join(sorted(self.knobs))}.")
+
+
+def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where: str = "") -> UserError:
+    """A pydantic ValidationError as the one sentence that names the key, its value and what is allowed."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function", "literal")))
+    place = f" (in {where})" if where else ""
+    value = first.get("input")
+    allowed = first["msg"].removeprefix("Input ").removeprefix("Value error, ").rstrip(".")
+    hint = ""
+    if first["type"] == "literal_error" and isinstance(value, str):
+        names = [name.strip("'") for name in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        guess = nearest(value, names)
+        hint = f" Did you mean '{guess}'?" if guess else ""
+    return UserError(f"{prefix}{key} = {value!r}{place} is not valid: it {allowed}.", f"Set {key} to a valid value.{hint}")
+
+
+class Registry:
+    """The methods of one kind; the modules of `package` register themselves when it is first asked.
+
+    Parameters
+    ----------
+    kind : str
+        Singular name for messages, e.g. "strategy".
+    package : str
+        Dotted name of the package whose modules hold the methods, one file each.
+    listing : str
+        The command that lists them.
+    """
+
+    def __init__(self, kind: str, package: str, listing: str) -> None:
+        self.kind = kind
+        self.package = package
+        self.listing = listing
+        self._methods: dict[str, Method] = {}
+        self._discovered = False
+
+    def register(
+        self, name: str = "", *, paper: str = "", aliases: tuple[str, ...] = (), **traits: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function or class under `name` (default: its own, underscores as hyphens)."""
+
+        def decorate(build: Callable[..., Any]) -> Callable[..., Any]:
+            public = name or build.__name__.replace("_", "-")
+            target = build.__init__ if inspect.isclass(build) else build  # type: ignore[misc]
+            hints = get_type_hints(target, include_extras=True)
+            parameters = [p for p in inspect.signature(target).parameters.values() if p.name != "self"]
+            inputs = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY and p.name not in SERVICES)
+            knobs = {p.name: (hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+            summary = (inspect.getdoc(build) or "").split("\n", 1)[0]
+            self._methods[public] = Method(public, build, inputs, knobs, summary, paper, aliases, traits)
+            return build
+
+        return decorate
+
+    def _discover(self) -> None:
+        if not self._discovered:
+            self._discovered = True
+            package = importlib.import_module(self.package)
+            for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+                importlib.import_module(f"{self.package}.{module}")
+
+    def __iter__(self) -> Iterator[Method]:
+        self._discover()
+        return iter([self._methods[name] for name in sorted(self._methods)])
+
+    def __contains__(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def _find(self, name: str) -> Method | None:
+        self._discover()
+        if name in self._methods:
+            return self._methods[name]
+        return next((m for m in self._methods.values() if name in m.aliases), None)
+
+    def names(self) -> list[str]:
+        """The public names, sorted; aliases are not among them."""
+        return [method.name for method in self]
+
+    def get(self, name: str) -> Method:
+        """The method of that name or alias.
+
+        Raises
+        ------
+        UserError
+            No such method; the nearest name is in the message.
+        """
+        method = self._find(name)
+        if method is None:
+            aliases = [alias for m in self for alias in m.aliases]
+            raise unknown_name(self.kind, name, [*self.names(), *aliases], self.listing)
+        return method
