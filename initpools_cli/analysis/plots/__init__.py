@@ -1,0 +1,1 @@
+"""One plot a file; each registers itself in ``analysis.registry.plots``."""
