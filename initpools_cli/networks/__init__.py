@@ -1,0 +1,1 @@
+"""Encoders by name, backbones with published weights, and their files."""

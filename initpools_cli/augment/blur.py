@@ -1,0 +1,48 @@
+"""Gaussian blur with one standard deviation per image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from initpools_cli.augment.draws import Draws
+
+
+def blur(images: torch.Tensor, sigmas: torch.Tensor, radius: int) -> torch.Tensor:
+    """Blur each image, rows then columns, reflecting at the edge pixel.
+
+    A sum of shifted images rather than a convolution, whose algorithm may change with the size of the batch.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        (b, c, h, w) float.
+    sigmas : torch.Tensor
+        (b,) float, pixels; 0 leaves an image as it is.
+    radius : int
+        The kernel has 2 * radius + 1 taps; radius must be smaller than both sides.
+
+    Returns
+    -------
+    torch.Tensor
+        (b, c, h, w) float.
+    """
+    steps = torch.arange(radius + 1, device=images.device)
+    # A tiny floor turns sigma = 0 into the identity kernel instead of 0 / 0.
+    weights = torch.exp(-0.5 * (steps / sigmas.clamp(min=1e-3)[:, None]) ** 2)
+    weights = weights / (weights[:, 0] + 2.0 * weights[:, 1:].sum(dim=1))[:, None]
+    weights = weights[:, :, None, None, None]
+    for dim, pad in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
+        padded = F.pad(images, pad, mode="reflect")
+        length = images.shape[dim]
+        images = padded.narrow(dim, radius, length) * weights[:, 0]
+        for step in range(1, radius + 1):
+            pair = padded.narrow(dim, radius - step, length) + padded.narrow(dim, radius + step, length)
+            images.add_(pair.mul_(weights[:, step]))
+    return images
+
+
+def draw_sigmas(draws: Draws, low: float = 0.1, high: float = 2.0, probability: float = 0.5) -> torch.Tensor:
+    """(b,) float32: standard deviations uniform in [low, high) pixels, 0 for the images left sharp."""
+    u = draws.uniform("blur", 2)
+    return torch.where(u[:, 1] < probability, low + (high - low) * u[:, 0], 0.0)

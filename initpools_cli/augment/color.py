@@ -1,0 +1,138 @@
+"""Brightness, contrast, saturation, hue and grayscale as one linear map of the colours per image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from initpools_cli.augment.draws import Draws
+
+# Luma weights of ITU-R BT.601, which PIL and torchvision use for gray.
+_LUMA = (0.299, 0.587, 0.114)
+# The rows of YIQ: luma, then the two axes of chroma that a change of hue rotates.
+_YIQ = torch.tensor((_LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)), dtype=torch.float64)
+_QUARTER_TURN = torch.tensor(((0.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)), dtype=torch.float64)
+_TO_LUMA = torch.tensor(_LUMA).expand(3, 3)
+_TO_CHROMA = torch.eye(3) - _TO_LUMA
+_TO_TURNED_CHROMA = torch.linalg.solve(_YIQ, _QUARTER_TURN @ _YIQ).to(torch.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Jitter:
+    """Colour changes of a batch, each (b,) float32.
+
+    Attributes
+    ----------
+    brightness, contrast, saturation : torch.Tensor
+        Factors, 1 for no change; a saturation of 0 is grayscale.
+    hue : torch.Tensor
+        Turns of the colour circle, 0 for no change.
+    """
+
+    brightness: torch.Tensor
+    contrast: torch.Tensor
+    saturation: torch.Tensor
+    hue: torch.Tensor
+
+
+def jitter(images: torch.Tensor, by: Jitter) -> torch.Tensor:
+    """Change brightness, then contrast about the mean gray, then saturation, then hue.
+
+    Deviations from torchvision's ColorJitter: the order is fixed; hue is a rotation of the chroma plane of YIQ, not of
+    HSV; and values are clamped once at the end. So the four are one 3 x 3 matrix and one offset per image.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        (b, c, h, w) float in [0, 1]; saturation and hue leave images that have not 3 channels as they are.
+    by : Jitter
+        What changes.
+
+    Returns
+    -------
+    torch.Tensor
+        (b, c, h, w) float in [0, 1].
+    """
+    gain = by.brightness * by.contrast
+    # Both chroma steps leave gray alone, so the offset of contrast passes through them.
+    offset = (by.brightness - gain) * mean_gray(images)
+    if images.shape[1] != 3:
+        changed = images * gain[:, None, None, None]
+    else:
+        angle = 2.0 * math.pi * by.hue
+        chroma = gain * by.saturation
+        parts = zip((gain, chroma * torch.cos(angle), chroma * torch.sin(angle)), _maps(images.device), strict=True)
+        straight, kept, turned = (amount[:, None, None] * map_ for amount, map_ in parts)
+        changed = mix_channels(images, straight + kept + turned)
+    return changed.add_(offset[:, None, None, None]).clamp_(0.0, 1.0)
+
+
+def _maps(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return _TO_LUMA.to(device), _TO_CHROMA.to(device), _TO_TURNED_CHROMA.to(device)
+
+
+def mix_channels(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Each pixel's colour times its image's matrix: (b, 3, h, w) by (b, 3, 3) to (b, 3, h, w).
+
+    Written out because BLAS picks its order of summation by the shape of the batch.
+    """
+    columns = matrices[:, :, :, None, None]
+    mixed = columns[:, :, 0] * images[:, :1]
+    term = torch.empty_like(mixed)
+    for channel in (1, 2):
+        mixed += torch.mul(columns[:, :, channel], images[:, channel : channel + 1], out=term)
+    return mixed
+
+
+def mean_gray(images: torch.Tensor) -> torch.Tensor:
+    """(b,) float, the mean luma of (b, c, h, w); the plain mean where there are not 3 channels."""
+    # One axis at a time: a reduction over both may be split differently for a batch of one.
+    means = images.mean(dim=3).mean(dim=2)
+    if images.shape[1] != 3:
+        return means.mean(dim=1)
+    return _LUMA[0] * means[:, 0] + _LUMA[1] * means[:, 1] + _LUMA[2] * means[:, 2]
+
+
+def draw_jitter(
+    draws: Draws,
+    *,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    probability: float = 1.0,
+    gray: float = 0.0,
+) -> Jitter:
+    """Factors uniform in [max(0, 1 - strength), 1 + strength], hue uniform in [-hue, hue] turns.
+
+    Parameters
+    ----------
+    draws : Draws
+        Where the numbers come from.
+    brightness, contrast, saturation, hue : float
+        The strengths.
+    probability : float
+        Share of images that are jittered.
+    gray : float
+        Share of images that become gray, jittered or not.
+
+    Returns
+    -------
+    Jitter
+        Of (b,) float32 tensors.
+    """
+    u = draws.uniform("color", 6)
+    applied = u[:, 4] < probability
+
+    def factor(column: int, strength: float) -> torch.Tensor:
+        low = max(0.0, 1.0 - strength)
+        return torch.where(applied, low + (1.0 + strength - low) * u[:, column], 1.0)
+
+    return Jitter(
+        brightness=factor(0, brightness),
+        contrast=factor(1, contrast),
+        saturation=torch.where(u[:, 5] < gray, 0.0, factor(2, saturation)),
+        hue=torch.where(applied, hue * (2.0 * u[:, 3] - 1.0), 0.0),
+    )

@@ -1,0 +1,97 @@
+"""Recipes: what is done to an image before a network sees it, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+
+from initpools_cli.augment.blur import blur, draw_sigmas
+from initpools_cli.augment.color import draw_jitter, jitter
+from initpools_cli.augment.crop import crop_resize, draw_boxes, draw_shifts, shift
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.flip import draw_flips, flip
+from initpools_cli.core.errors import UserError, nearest
+
+Recipe = Callable[[torch.Tensor, Draws], torch.Tensor]
+
+# SimCLR blurs ImageNet and not CIFAR: on small images a blur removes what there is to see.
+_SMALLEST_BLURRED = 48
+
+
+def _simclr(images: torch.Tensor, draws: Draws, *, strength: float) -> torch.Tensor:
+    """Chen et al. 2020, arXiv:2002.05709, appendix A; colour strengths are (.8, .8, .8, .2) * strength."""
+    images = crop_resize(images, draw_boxes(draws), draw_flips(draws))
+    s = 0.8 * strength
+    by = draw_jitter(draws, brightness=s, contrast=s, saturation=s, hue=s / 4.0, probability=0.8, gray=0.2)
+    images = jitter(images, by)
+    size = min(images.shape[-2:])
+    if size < _SMALLEST_BLURRED:
+        return images
+    sigmas = draw_sigmas(draws)
+    chosen = sigmas.nonzero().squeeze(1)
+    images[chosen] = blur(images[chosen], sigmas[chosen], radius=int(0.1 * size) // 2)
+    return images
+
+
+def _weak(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    return flip(shift(images, draw_shifts(draws)), draw_flips(draws))
+
+
+def _views(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    by = draw_jitter(draws, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.02)
+    return jitter(_weak(images, draws), by)
+
+
+def _flip(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    return flip(images, draw_flips(draws))
+
+
+def _none(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    return images
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "simclr": partial(_simclr, strength=0.5),
+    "simclr-strong": partial(_simclr, strength=1.0),
+    "weak": _weak,
+    "views": _views,
+    "flip": _flip,
+    "none": _none,
+}
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (b, h, w, c) to float32 (b, c, h, w) in [0, 1]."""
+    return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
+
+
+def augment(images: torch.Tensor, draws: Draws, recipe: str) -> torch.Tensor:
+    """One random view of each image, the same whatever batch the image is in.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        (b, h, w, c) uint8, or (b, c, h, w) float in [0, 1]; 1 or 3 channels, sides of at least 8 pixels.
+    draws : Draws
+        Of the same images, in the same order.
+    recipe : str
+        A name in `RECIPES`.
+
+    Returns
+    -------
+    torch.Tensor
+        (b, c, h, w) float32 in [0, 1].
+
+    Raises
+    ------
+    UserError
+        There is no such recipe.
+    """
+    if recipe not in RECIPES:
+        guess = nearest(recipe, RECIPES)
+        hint = f"Did you mean '{guess}'? " if guess else ""
+        raise UserError(f"There is no augmentation '{recipe}'.", f"{hint}There are: {', '.join(RECIPES)}.")
+    floats = to_float(images) if images.dtype == torch.uint8 else images.to(torch.float32).contiguous()
+    return RECIPES[recipe](floats, draws)

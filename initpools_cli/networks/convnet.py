@@ -1,0 +1,47 @@
+"""A small convolutional network for quick runs on a processor."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from initpools_cli.networks.build import Encoder, initialise, scaled
+from initpools_cli.networks.registry import networks
+
+
+class ConvNet(Encoder):
+    """Four stages of 3 x 3 convolution, batch norm, ReLU and a halving, then the mean over positions.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the images.
+    width : float
+        Factor on the widths 32, 64, 128, 256.
+    """
+
+    def __init__(self, channels: int, width: float) -> None:
+        widths = [scaled(stage, width) for stage in (32, 64, 128, 256)]
+        super().__init__(features=widths[-1])
+        layers: list[nn.Module] = []
+        for before, after in zip([channels, *widths], widths, strict=False):
+            layers += [
+                nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+                nn.MaxPool2d(2),
+            ]
+        # The mean follows the last stage: halving it first would only throw positions away.
+        self.stages = nn.Sequential(*layers[:-1])
+        initialise(self)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, c, h, w) to (b, features)."""
+        maps: torch.Tensor = self.stages(images)
+        return maps.mean(dim=(2, 3))
+
+
+@networks.register("convnet")
+def convnet(channels: int, size: int, *, width: float = 1.0) -> Encoder:
+    """Four convolutions, 256 features: the quick network."""
+    return ConvNet(channels, width)
