@@ -1,1 +1,74 @@
-"""initpools."""
+"""initpools: choose which images to label first, and measure whether the choice beat a random one."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+try:
+    __version__ = version("initpools")
+except PackageNotFoundError:  # imported from a source tree that is not installed
+    __version__ = "0+unknown"
+
+__all__ = ["__version__", "select"]
+
+
+def select(
+    embeddings: ArrayLike | None,
+    strategy: str,
+    budget: int,
+    *,
+    labeled: ArrayLike | None = None,
+    exclude: ArrayLike | None = None,
+    seed: int = 0,
+    **knobs: Any,
+) -> NDArray[np.int64]:
+    """Choose `budget` images to label.
+
+    Parameters
+    ----------
+    embeddings : (n, d) array or None
+        One row per image; None for a strategy that does without.
+    strategy : str
+        A name of ``initpools list strategies``.
+    budget : int
+        How many images, ≥ 1.
+    labeled : (m,) int or (n,) bool, optional
+        Images that have a label already.
+    exclude : (m,) int or (n,) bool, optional
+        Images not to be looked at.
+    seed : int
+        Decides everything that is drawn.
+    **knobs
+        The strategy's own; ``normalize``, ``balance`` and ``n_clusters`` of every strategy; and the other arrays it
+        reads, by name: ``scores``, ``probs``, ``view_probs``, ``clusters``, ``order``.
+
+    Returns
+    -------
+    (budget,) int64
+        Distinct unlabelled images in order of choice.
+
+    Raises
+    ------
+    initpools_cli.core.errors.UserError
+        What is wrong with what was given, and what to do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> select(np.array([[0.0], [1.0], [9.0], [10.0]]), "kcenter", 2, normalize=False)
+    array([1, 3])
+    """
+    from initpools_cli.strategies.choose import choose
+    from initpools_cli.strategies.inputs import INPUTS
+    from initpools_cli.strategies.registry import strategies
+
+    own = strategies.get(strategy).knobs
+    shared = {key: knobs.pop(key) for key in ("normalize", "balance", "n_clusters") if key in knobs and key not in own}
+    arrays = {key: knobs.pop(key) for key in INPUTS if key in knobs and key not in own}
+    inputs = {"embeddings": embeddings, **arrays} if embeddings is not None else arrays
+    return choose(strategy, inputs, budget, labeled=labeled, exclude=exclude, seed=seed, knobs=knobs, **shared).indices

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from initpools_cli.core.errors import UserError, nearest, unknown_name
 
 # What every strategy is handed by its caller and no user has to bring.
-SERVICES = frozenset({"labeled", "budget", "rng"})
+SERVICES = frozenset({"n", "labeled", "budget", "rng"})
 
 
 @dataclass(frozen=True)

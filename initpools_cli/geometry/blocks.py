@@ -1,0 +1,55 @@
+"""Work on fixed blocks of rows, spread over threads, with the same numbers however many threads there are."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@functools.cache
+def _libraries() -> Any:
+    # Looking through the loaded libraries takes milliseconds, so it is done once: NumPy's BLAS is the one that counts.
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def available_threads() -> int:
+    """How many threads to use where nobody says: the cores of this process, or fewer where BLAS is held to fewer."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    blas: list[int] = [library.num_threads for library in _libraries().lib_controllers if library.user_api == "blas"]
+    return max(1, min([cores, *blas]))
+
+
+def map_blocks(function: Callable[[slice], T], n: int, block: int, threads: int | None = None) -> list[T]:
+    """Call `function` on the row ranges [0, block), [block, 2 block), … of n rows.
+
+    Where a block begins depends on `n` and `block` alone and each one is computed by a single thread, BLAS included,
+    so that sums and products round alike for any number of threads. The caller reduces the list in its order.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a slice of rows; must not write where another block reads.
+    n, block : int
+        Rows in all, and in one block.
+    threads : int, optional
+        Default: as many as there are (`available_threads`).
+
+    Returns
+    -------
+    list
+        What `function` gave, in the order of the blocks.
+    """
+    spans = [slice(start, min(start + block, n)) for start in range(0, n, block)]
+    workers = min(threads or available_threads(), len(spans))
+    with _libraries().limit(limits=1, user_api="blas"):
+        if workers <= 1:
+            return [function(span) for span in spans]
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(function, spans))

@@ -1,0 +1,251 @@
+"""The one door to every strategy: checks once, keeps excluded images out, balances over clusters, checks the picks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.registry import Method
+from initpools_cli.core.seeds import generator
+from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.strategies.inputs import INPUTS, Array, as_embeddings, integers, take
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection, unlabeled_rows
+
+BALANCES = ("none", "kmeans", "clusters")
+DEFAULT_CLUSTERS = 20
+
+
+def choose(
+    strategy: str,
+    inputs: Mapping[str, ArrayLike],
+    budget: int,
+    *,
+    labeled: ArrayLike | None = None,
+    exclude: ArrayLike | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    normalize: bool = True,
+    balance: str = "none",
+    n_clusters: int = 0,
+    knobs: Mapping[str, Any] | None = None,
+) -> Selection:
+    """Choose `budget` of n images to label.
+
+    Parameters
+    ----------
+    strategy : str
+        Name or alias.
+    inputs : mapping of str to array
+        By the names of `strategies.inputs.INPUTS`; more than the strategy asks for does no harm.
+    budget : int
+        How many, ≥ 1.
+    labeled, exclude : (m,) int or (n,) bool, optional
+        Images already labelled; images not to be seen at all.
+    n : int, optional
+        The number of images, where no input tells.
+    seed : int
+        Decides everything that is drawn.
+    normalize : bool
+        Scale embeddings to length 1; zero rows stay zero.
+    balance : {"none", "kmeans", "clusters"}
+        Spread evenly over the k-means clusters of the embeddings, or over ``inputs["clusters"]``: the strategy runs
+        within each cluster, and its picks are dealt out cluster by cluster in ascending order, the best of each first.
+    n_clusters : int
+        For "kmeans"; 0 means 20.
+    knobs : mapping, optional
+        The strategy's own.
+
+    Returns
+    -------
+    Selection
+        Exactly `budget` distinct images, neither labelled nor excluded.
+
+    Raises
+    ------
+    UserError
+        Whatever is wrong with what was brought.
+    """
+    method = strategies.get(strategy)
+    values = method.validate(knobs or {})
+    if balance not in BALANCES:
+        guess = nearest(balance, BALANCES)
+        hint = f"Did you mean '{guess}'? " if guess else ""
+        raise UserError(f"balance = '{balance}' is not valid.", f"{hint}It is one of {', '.join(BALANCES)}.")
+    if n_clusters < 0:
+        raise UserError(f"n_clusters={n_clusters} must be ≥ 1, or 0 for {DEFAULT_CLUSTERS}.", "Set another number.")
+    needed = [*method.inputs, *{"kmeans": ["embeddings"], "clusters": ["clusters"]}.get(balance, [])]
+    arrays = _checked(method.name, inputs, needed)
+    total = _count(inputs, arrays, n)
+    bought = as_rows("labeled", labeled, total)
+    excluded = as_rows("exclude", exclude, total)
+    rows = unlabeled_rows(total, excluded)
+    free = np.setdiff1d(rows, bought, assume_unique=True)
+    _check_budget(budget, len(free))
+    if len(excluded):
+        arrays = {name: take(name, array, rows, total) for name, array in arrays.items()}
+    if "embeddings" in arrays:
+        arrays["embeddings"] = as_embeddings(arrays["embeddings"], normalize)
+    known = np.flatnonzero(np.isin(rows, bought))
+
+    if balance == "none":
+        selection = _run(method, arrays, len(rows), known, budget, generator(seed, method.name), values)
+    else:
+        clusters = arrays.get("clusters")
+        if balance == "kmeans":
+            k = min(n_clusters or DEFAULT_CLUSTERS, len(rows))
+            clusters = kmeans(arrays["embeddings"], k, generator(seed, "balance", k)).labels
+        assert clusters is not None
+        selection = _balanced(method, arrays, clusters, known, budget, seed, values)
+    chosen = Selection(rows[selection.indices], selection.scores, selection.clusters)
+    _check_contract(method.name, chosen, free, budget)
+    return chosen
+
+
+def as_rows(name: str, given: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    """Image indices, ascending, from indices or from a mask of all n images.
+
+    Raises
+    ------
+    UserError
+        Neither; a mask of another length; an index out of range or repeated.
+    """
+    if given is None:
+        return np.empty(0, np.int64)
+    array = np.asarray(given)
+    if array.dtype == bool:
+        if array.shape != (n,):
+            raise UserError(
+                f"{name} is a mask of shape {array.shape}, but there are {n} images.", f"It must be ({n},)."
+            )
+        return np.flatnonzero(array)
+    rows = np.sort(integers(name, array))
+    outside = rows[(rows < 0) | (rows >= n)]
+    if len(outside):
+        raise UserError(f"{name} names image {outside[0]}, but there are {n}.", f"Indices go from 0 to {n - 1}.")
+    repeated = rows[1:][np.diff(rows) == 0]
+    if len(repeated):
+        raise UserError(f"{name} names image {repeated[0]} more than once.", "Name each image once.")
+    return rows
+
+
+def round_robin(available: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
+    """How many each cluster gives when they take turns, one image each, and an exhausted one is skipped.
+
+    Parameters
+    ----------
+    available : (k,) int64
+        What each can give.
+    budget : int
+        ≤ their sum.
+
+    Returns
+    -------
+    (k,) int64
+        Summing to `budget`.
+    """
+    quotas = np.zeros_like(available)
+    while (left := budget - int(quotas.sum())) > 0:
+        open_ = np.flatnonzero(quotas < available)
+        turns = left // len(open_)
+        if turns == 0:
+            quotas[open_[:left]] += 1
+        else:
+            quotas[open_] += np.minimum(turns, (available - quotas)[open_])
+    return quotas
+
+
+def _checked(strategy: str, inputs: Mapping[str, ArrayLike], needed: list[str]) -> dict[str, Array]:
+    missing = next((name for name in needed if inputs.get(name) is None), None)
+    if missing is not None:
+        raise UserError(f"'{strategy}' needs {missing}, and there are none.", INPUTS[missing].bring)
+    return {name: INPUTS[name].check(inputs[name]) for name in dict.fromkeys(needed)}
+
+
+def _count(inputs: Mapping[str, ArrayLike], arrays: Mapping[str, Array], n: int | None) -> int:
+    counts = {} if n is None else {"the data set": n}
+    for name, given in inputs.items():
+        axis = INPUTS[name].axis if name in INPUTS else None
+        shape = () if given is None else np.shape(given)
+        if axis is not None and len(shape) > axis:
+            # Probabilities may come as (views, n, classes).
+            counts[name] = shape[-2] if name == "probs" and len(shape) == 3 else shape[axis]
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise UserError(f"The numbers of images differ: {said}.", "Bring arrays of the same images in the same order.")
+    total = next(iter(counts.values()), None)
+    if "order" in arrays:
+        order = arrays["order"]
+        if total is None:
+            total = int(order.max(initial=-1)) + 1
+        as_rows("order", order, total)
+    if total is None:
+        raise ValueError("neither an input nor n tells how many images there are")
+    return total
+
+
+def _check_budget(budget: int, available: int) -> None:
+    if isinstance(budget, bool) or not isinstance(budget, int | np.integer):
+        raise UserError(f"budget={budget!r} is not a whole number.", "Ask for a whole number of images.")
+    if budget < 1:
+        raise UserError(f"budget={budget} must be ≥ 1.", "Ask for at least one image.")
+    if budget > available:
+        raise UserError(f"budget={budget} must be ≤ n_unlabeled={available}.", "Ask for fewer images.")
+
+
+def _run(
+    method: Method,
+    arrays: Mapping[str, Array],
+    n: int,
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    knobs: Mapping[str, Any],
+) -> Selection:
+    services = {"n": n, "labeled": labeled, "budget": int(budget), "rng": rng}
+    asked = inspect.signature(method.build).parameters
+    given = {name: arrays[name] for name in method.inputs} | {k: v for k, v in services.items() if k in asked}
+    selection: Selection = method.build(**given, **knobs)
+    return selection
+
+
+def _balanced(
+    method: Method,
+    arrays: Mapping[str, Array],
+    clusters: NDArray[np.int64],
+    labeled: NDArray[np.int64],
+    budget: int,
+    seed: int,
+    knobs: Mapping[str, Any],
+) -> Selection:
+    n = len(clusters)
+    ids, place = np.unique(clusters, return_inverse=True)
+    is_labeled = np.zeros(n, bool)
+    is_labeled[labeled] = True
+    quotas = round_robin(np.bincount(place[~is_labeled], minlength=len(ids)), budget)
+    indices, scores, turns, owners = [], [], [], []
+    for cluster in np.flatnonzero(quotas):
+        rows = np.flatnonzero(place == cluster)
+        inside = {name: take(name, array, rows, n) for name, array in arrays.items()}
+        known = np.flatnonzero(is_labeled[rows])
+        rng = generator(seed, method.name, "cluster", int(ids[cluster]))
+        part = _run(method, inside, len(rows), known, int(quotas[cluster]), rng, knobs)
+        indices.append(rows[part.indices])
+        scores.append(part.scores)
+        turns.append(np.arange(quotas[cluster]))
+        owners.append(np.full(quotas[cluster], cluster))
+    order = np.lexsort((np.concatenate(owners), np.concatenate(turns)))
+    present = [part for part in scores if part is not None]
+    together = np.concatenate(present)[order] if len(present) == len(scores) else None
+    return Selection(np.concatenate(indices)[order], together, ids[np.concatenate(owners)[order]])
+
+
+def _check_contract(strategy: str, selection: Selection, free: NDArray[np.int64], budget: int) -> None:
+    indices = selection.indices
+    if len(indices) != budget or len(np.unique(indices)) != budget or not np.isin(indices, free).all():
+        raise RuntimeError(f"strategy '{strategy}' broke its contract: not {budget} distinct unlabelled images")

@@ -1,0 +1,43 @@
+"""Scores that say nothing, and must not be passed off as an order."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.core.errors import UserError
+
+COMMON_SHARE = 0.95
+REMEDY = "An order by it would be an order by chance: take another score, or strategy random."
+
+
+def refuse_constant(scores: NDArray[np.floating]) -> None:
+    """Refuse scores that are one value, but for rounding, or one value for over 95 % of the images.
+
+    Rounding is a spread of a few float32 steps of the largest score; or one below 1e-6 with hardly any different
+    values, which is how rounding looks around zero. Real scores may be as small as they like.
+
+    Parameters
+    ----------
+    scores : (n,) float
+        Finite. A single image has nothing to be ordered against and passes.
+
+    Raises
+    ------
+    UserError
+        With the reason.
+    """
+    n = len(scores)
+    if n < 2:
+        return
+    low, high = float(scores.min()), float(scores.max())
+    values, counts = np.unique(scores, return_counts=True)
+    rounding = 8 * float(np.finfo(np.float32).eps) * max(abs(low), abs(high))
+    if high - low <= rounding or (high - low <= 1e-6 and len(values) <= max(2, n // 10)):
+        raise UserError(
+            f"The scores are constant within rounding: all {n} lie between {low:.9g} and {high:.9g}.", REMEDY
+        )
+    share = counts.max() / n
+    if share > COMMON_SHARE:
+        common = float(values[counts.argmax()])
+        raise UserError(f"{share:.1%} of the {n} scores have the same value, {common:.9g}.", REMEDY)

@@ -1,0 +1,173 @@
+"""The arrays a strategy may ask for: how each is brought, checked, and cut down to some of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.strategies.guards import refuse_constant
+
+Array = NDArray[Any]
+ROWS = 4096
+# float32 products of larger numbers overflow.
+LARGEST = 1e15
+
+
+def numbers(name: str, values: ArrayLike, dimensions: tuple[int, ...]) -> Array:
+    """`values` as an array of real numbers with one of the numbers of `dimensions`, finite throughout.
+
+    Raises
+    ------
+    UserError
+        Another kind, another number of dimensions, nothing in it, NaN or infinity (the first such rows are named).
+    """
+    array = np.asanyarray(values)
+    if array.dtype.kind not in "fiub":
+        raise UserError(f"{name} holds {array.dtype}, not real numbers.", f"Save {name} as float32 or float64.")
+    if array.ndim not in dimensions:
+        wanted = " or ".join(f"{d}-D" for d in dimensions)
+        raise UserError(f"{name} has shape {array.shape}; it must be {wanted}.", "See `initpools select-pool --help`.")
+    if array.size == 0:
+        raise UserError(
+            f"{name} has shape {array.shape}: there is nothing in it.", f"Bring {name} of at least one image."
+        )
+    axis = array.ndim - 2 if array.ndim > 1 else 0
+    others = tuple(other for other in range(array.ndim) if other != axis)
+
+    def unusable(span: slice) -> NDArray[np.int64]:
+        block = array[(slice(None),) * axis + (span,)]
+        return np.flatnonzero(~np.isfinite(block).all(axis=others)) + span.start
+
+    bad = np.concatenate(map_blocks(unusable, array.shape[axis], ROWS))
+    if len(bad):
+        first = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
+        raise UserError(
+            f"{name} has NaN or infinity in {len(bad)} of its rows: {first}.",
+            "Mend those rows, or leave those images out.",
+        )
+    return array
+
+
+def _embeddings(values: ArrayLike) -> Array:
+    return numbers("embeddings", values, (2,))
+
+
+def _distributions(name: str, array: Array) -> NDArray[np.float64]:
+    array = np.asarray(array, np.float64)
+    sums = array.sum(axis=-1)
+    wrong = (np.abs(sums - 1) > 1e-3) | (array < -1e-6).any(axis=-1)
+    if wrong.any():
+        at = int(np.argwhere(wrong)[0][-1])
+        total = float(sums[wrong][0])
+        fact = f"{name} must be probabilities, but row {at} sums to {total:.4g} or has a negative entry."
+        raise UserError(fact, "If these are logits, take their softmax over the classes first.")
+    return array
+
+
+def _probs(values: ArrayLike) -> NDArray[np.float64]:
+    array = _distributions("probs", numbers("probs", values, (2, 3)))
+    return array.mean(axis=0) if array.ndim == 3 else array
+
+
+def _view_probs(values: ArrayLike) -> NDArray[np.float64]:
+    array = _distributions("view_probs", numbers("view_probs", values, (3,)))
+    if len(array) < 2:
+        raise UserError("view_probs holds one view, and one view agrees with itself.", "Bring (t, n, c) with t ≥ 2.")
+    return array
+
+
+def _scores(values: ArrayLike) -> NDArray[np.float64]:
+    scores = np.asarray(numbers("scores", values, (1,)), np.float64)
+    refuse_constant(scores)
+    return scores
+
+
+def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    """`values` as a 1-D int64 array.
+
+    Raises
+    ------
+    UserError
+        Not 1-D, or not whole numbers.
+    """
+    array = np.asarray(values)
+    if array.size == 0 and array.ndim == 1:
+        return np.empty(0, np.int64)
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise UserError(f"{name} is {array.ndim}-D {array.dtype}; it must be 1-D integers.", f"Save {name} as int64.")
+    return array.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One kind of array.
+
+    Attributes
+    ----------
+    bring : str
+        What to do where it is missing.
+    check : callable
+        Gives the array in the form that strategies get, or raises `UserError`.
+    axis : int or None
+        Along which its images lie; None where it holds image indices.
+    """
+
+    bring: str
+    check: Callable[[ArrayLike], Array]
+    axis: int | None = 0
+
+
+RUN = "or work in a run, where it is made when needed"
+INPUTS: Mapping[str, Input] = {
+    "embeddings": Input(f"Bring them with --embeddings FILE.npy, {RUN}.", _embeddings),
+    "probs": Input(f"Bring them with --probs FILE.npy, shaped (n, classes) or (views, n, classes), {RUN}.", _probs),
+    "view_probs": Input(f"Bring them with --probs FILE.npy, shaped (views, n, classes), {RUN}.", _view_probs, 1),
+    "scores": Input("Bring them with --scores FILE.npy, one number per image.", _scores),
+    "clusters": Input("Bring them with --clusters FILE.npy, one integer per image.", lambda a: integers("clusters", a)),
+    "order": Input(
+        "Bring it with --set order=FILE.npy, image indices, best first.", lambda a: integers("order", a), None
+    ),
+}
+
+
+def take(name: str, array: Array, rows: NDArray[np.int64], n: int) -> Array:
+    """The part of an input that belongs to `rows` (ascending) of n images; image indices are renumbered to match."""
+    axis = INPUTS[name].axis
+    if axis is not None:
+        return np.take(array, rows, axis=axis)
+    place = np.full(n, -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    return place[array][place[array] >= 0]
+
+
+def as_embeddings(array: Array, normalize: bool) -> NDArray[np.float32]:
+    """Checked embeddings as strategies get them: (n, d) float32, C-contiguous, rows of length 1 if `normalize`.
+
+    Raises
+    ------
+    UserError
+        Numbers that float32 arithmetic cannot square.
+    """
+    if not normalize:
+        largest = max(map_blocks(lambda span: float(np.abs(array[span], dtype=np.float64).max()), len(array), ROWS))
+        if largest > LARGEST:
+            raise UserError(f"embeddings reach {largest:.3g}, too large to square.", "Scale them below 1e15.")
+        return np.ascontiguousarray(array, np.float32)
+    lengthened = np.empty(array.shape, np.float32)
+
+    def unit(span: slice) -> None:
+        block = np.asarray(array[span], np.float64)
+        # First by the largest entry, so that no square overflows or vanishes.
+        largest = np.abs(block).max(axis=1, keepdims=True)
+        block = np.divide(block, largest, out=np.zeros_like(block), where=largest > 0)
+        length = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
+        lengthened[span] = np.divide(block, length, out=np.zeros_like(block), where=length > 0)
+
+    map_blocks(unit, len(array), ROWS)
+    return lengthened

@@ -1,0 +1,52 @@
+"""k-center: no image far from a labelled one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.geometry.farthest import farthest_first
+from initpools_cli.strategies.inputs import as_embeddings
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
+
+
+@strategies.register(
+    paper="Sener & Savarese 2018, arXiv:1708.00489", nested=True, cost="b n d", aliases=("coreset", "k-center")
+)
+def kcenter(
+    embeddings: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    metric: Literal["l2", "cosine"] = "l2",
+) -> Selection:
+    """Cover the images with balls of the smallest radius, greedily: each pick is the farthest from all before it.
+
+    The greedy solution of the paper, without its mixed-integer refinement. With nothing labelled it starts at the image
+    nearest the mean, which makes it deterministic.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+        Not used.
+    metric : {"l2", "cosine"}
+        Cosine is the distance between directions, 1 − cos; a zero row has a distance of 1/2 from any.
+
+    Returns
+    -------
+    Selection
+        Scores: distance to the nearest image chosen or labelled before, inf for the very first.
+    """
+    if metric == "cosine":
+        directions = as_embeddings(embeddings, normalize=True)
+        picks, squared = farthest_first(directions, budget, labeled)
+        return Selection(picks, scores=squared / 2)
+    picks, squared = farthest_first(embeddings, budget, labeled)
+    return Selection(picks, scores=np.sqrt(squared))

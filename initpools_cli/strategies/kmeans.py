@@ -1,0 +1,38 @@
+"""k-means: the image nearest the centre of each of `budget` clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.geometry.kmeans import kmeans as cluster
+from initpools_cli.geometry.neighbors import nearest_free
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
+
+
+@strategies.register(nested=False, cost="n d b")
+def kmeans(
+    embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
+) -> Selection:
+    """Split the images into as many clusters as the budget and take the one nearest each centroid.
+
+    Larger clusters choose first. Where the nearest image is labelled or taken, the next nearest is; all images are
+    clustered, the labelled ones with the others.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Selection
+        Scores: minus the distance to the centroid. Clusters: whose centroid it was.
+    """
+    clusters = cluster(embeddings, budget, rng)
+    by_size = np.argsort(-np.bincount(clusters.labels, minlength=budget), kind="stable")
+    indices, distances = nearest_free(clusters.centroids[by_size], embeddings, labeled)
+    return Selection(indices, scores=-distances, clusters=by_size)
