@@ -15,7 +15,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.inputs import INPUTS, Array, as_embeddings, integers, take
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.selection import Selection, unlabeled_rows
+from initpools_cli.strategies.selection import Selection, take_turns, unlabeled_rows
 
 BALANCES = ("none", "kmeans", "clusters")
 DEFAULT_CLUSTERS = 20
@@ -228,7 +228,7 @@ def _balanced(
     is_labeled = np.zeros(n, bool)
     is_labeled[labeled] = True
     quotas = round_robin(np.bincount(place[~is_labeled], minlength=len(ids)), budget)
-    indices, scores, turns, owners = [], [], [], []
+    indices, scores, owners = [], [], []
     for cluster in np.flatnonzero(quotas):
         rows = np.flatnonzero(place == cluster)
         inside = {name: take(name, array, rows, n) for name, array in arrays.items()}
@@ -237,12 +237,11 @@ def _balanced(
         part = _run(method, inside, len(rows), known, int(quotas[cluster]), rng, knobs)
         indices.append(rows[part.indices])
         scores.append(part.scores)
-        turns.append(np.arange(quotas[cluster]))
-        owners.append(np.full(quotas[cluster], cluster))
-    order = np.lexsort((np.concatenate(owners), np.concatenate(turns)))
+        owners.append(np.full(quotas[cluster], ids[cluster]))
+    order = take_turns(np.concatenate(owners))
     present = [part for part in scores if part is not None]
     together = np.concatenate(present)[order] if len(present) == len(scores) else None
-    return Selection(np.concatenate(indices)[order], together, ids[np.concatenate(owners)[order]])
+    return Selection(np.concatenate(indices)[order], together, np.concatenate(owners)[order])
 
 
 def _check_contract(strategy: str, selection: Selection, free: NDArray[np.int64], budget: int) -> None:

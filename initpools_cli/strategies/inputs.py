@@ -42,7 +42,8 @@ def numbers(name: str, values: ArrayLike, dimensions: tuple[int, ...]) -> Array:
 
     def unusable(span: slice) -> NDArray[np.int64]:
         block = array[(slice(None),) * axis + (span,)]
-        return np.flatnonzero(~np.isfinite(block).all(axis=others)) + span.start
+        rows: NDArray[np.int64] = np.flatnonzero(~np.isfinite(block).all(axis=others)) + span.start
+        return rows
 
     bad = np.concatenate(map_blocks(unusable, array.shape[axis], ROWS))
     if len(bad):
@@ -67,7 +68,7 @@ def _distributions(name: str, array: Array) -> NDArray[np.float64]:
         total = float(sums[wrong][0])
         fact = f"{name} must be probabilities, but row {at} sums to {total:.4g} or has a negative entry."
         raise UserError(fact, "If these are logits, take their softmax over the classes first.")
-    return array
+    return np.maximum(array, 0)
 
 
 def _probs(values: ArrayLike) -> NDArray[np.float64]:
@@ -130,9 +131,7 @@ INPUTS: Mapping[str, Input] = {
     "view_probs": Input(f"Bring them with --probs FILE.npy, shaped (views, n, classes), {RUN}.", _view_probs, 1),
     "scores": Input("Bring them with --scores FILE.npy, one number per image.", _scores),
     "clusters": Input("Bring them with --clusters FILE.npy, one integer per image.", lambda a: integers("clusters", a)),
-    "order": Input(
-        "Bring it with --set order=FILE.npy, image indices, best first.", lambda a: integers("order", a), None
-    ),
+    "order": Input("Bring it with --order FILE.npy, image indices, best first.", lambda a: integers("order", a), None),
 }
 
 

@@ -34,6 +34,32 @@ def unlabeled_rows(n: int, labeled: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.flatnonzero(free)
 
 
+def take_turns(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Deal candidates out cluster by cluster, ascending: the first of each, then the second, skipping exhausted ones.
+
+    Parameters
+    ----------
+    clusters : (m,) int64
+        Of each candidate, the preferred candidates first.
+
+    Returns
+    -------
+    (m,) int64
+        Places in `clusters`, in the order of dealing.
+    """
+    turn = ranks_within(clusters)
+    return np.lexsort((clusters, turn))
+
+
+def ranks_within(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many before each entry have the same cluster, (m,) int64."""
+    together = np.argsort(clusters, kind="stable")
+    ordered = clusters[together]
+    ranks = np.empty(len(clusters), np.int64)
+    ranks[together] = np.arange(len(clusters)) - np.searchsorted(ordered, ordered)
+    return ranks
+
+
 def best_first(scores: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
     """The `budget` unlabelled rows with the highest scores; of equal ones the lower row first."""
     rows = unlabeled_rows(len(scores), labeled)

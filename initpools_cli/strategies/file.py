@@ -1,0 +1,37 @@
+"""An order from elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
+
+
+@strategies.register(nested=True, cost="n")
+def file(order: NDArray[np.int64], labeled: NDArray[np.int64], budget: int) -> Selection:
+    """Take the first images of a given order that have no label.
+
+    Parameters
+    ----------
+    order : (m,) int64
+        Images, best first.
+    labeled : (l,) int64
+    budget : int
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    UserError
+        The order names fewer than `budget` unlabelled images.
+    """
+    free = order[~np.isin(order, labeled)]
+    if len(free) < budget:
+        fact = f"The order names {len(free)} images that may be taken here, and {budget} are wanted."
+        raise UserError(fact, "Ask for fewer images, or bring a longer order.")
+    return Selection(free[:budget])

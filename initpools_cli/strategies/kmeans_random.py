@@ -1,0 +1,45 @@
+"""Equal random draws from k-means clusters: the predecessor's first pool."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+
+from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection, take_turns, unlabeled_rows
+
+
+@strategies.register(nested=True, cost="n d k")
+def kmeans_random(
+    embeddings: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    n_clusters: PositiveInt = 20,
+) -> Selection:
+    """Draw as many images from each k-means cluster, evenly within it.
+
+    What a small cluster cannot give, and what is left over, goes to the others in turn.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+    n_clusters : int
+        The number of classes is a good one, where it is known.
+
+    Returns
+    -------
+    Selection
+        With clusters.
+    """
+    n = len(embeddings)
+    clusters = kmeans(embeddings, min(n_clusters, n), rng).labels
+    rows = rng.permutation(unlabeled_rows(n, labeled))
+    picks = rows[take_turns(clusters[rows])[:budget]]
+    return Selection(picks, clusters=clusters[picks])

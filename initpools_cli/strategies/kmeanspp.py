@@ -1,0 +1,34 @@
+"""k-means++: random, but rather where nothing has been drawn yet."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.geometry.sampling import distance_weighted
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
+
+
+@strategies.register(
+    "kmeans++", paper="Arthur & Vassilvitskii 2007, SODA", nested=True, cost="b n d", aliases=("kmeanspp", "d2")
+)
+def kmeanspp(
+    embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
+) -> Selection:
+    """Draw each image with probability proportional to its squared distance from the nearest one drawn or labelled.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Selection
+        Scores: distance to the nearest image drawn or labelled before, inf for the very first.
+    """
+    picks, squared = distance_weighted(embeddings, budget, rng, labeled)
+    return Selection(picks, scores=np.sqrt(squared))

@@ -1,0 +1,109 @@
+"""TypiClust: the most typical image of each cluster that has no label yet."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+
+from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.geometry.neighbors import knn
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
+
+SMALL = 5
+EPSILON = 1e-5
+
+
+@strategies.register(paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", nested=False, cost="n d k")
+def typiclust(
+    embeddings: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    neighbors: PositiveInt = 20,
+    max_clusters: PositiveInt = 500,
+    distance: Literal["l2", "l2sq"] = "l2",
+) -> Selection:
+    """Take the most typical image of the largest clusters without a label, one each, then go round again.
+
+    As many clusters as labels, old and new. Next is always the cluster with the fewest labels and picks, then the
+    largest, then the first. Deviations: clusters of up to 5 images come last instead of never, so that any budget can
+    be met; typicality is measured once, among the images of the cluster without a label, and not after each pick.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+    neighbors : int
+        How many make up typicality; at most half of the cluster.
+    max_clusters : int
+    distance : {"l2", "l2sq"}
+        As the paper has it, or squared, as its code does.
+
+    Returns
+    -------
+    Selection
+        Scores: typicality. With clusters.
+    """
+    n = len(embeddings)
+    k = min(len(labeled) + budget, max_clusters, n)
+    clusters = kmeans(embeddings, k, rng).labels
+    has_label = np.zeros(n, bool)
+    has_label[labeled] = True
+    sizes = np.bincount(clusters, minlength=k)
+    covered = np.bincount(clusters[labeled], minlength=k)
+
+    def best_first(cluster: int) -> Iterator[tuple[int, float]]:
+        rows = np.flatnonzero((clusters == cluster) & ~has_label)
+        values = typicality(embeddings[rows], neighbors, distance)
+        for place in np.argsort(-values, kind="stable"):
+            yield int(rows[place]), float(values[place])
+
+    waiting = [(sizes[c] <= SMALL, covered[c], -sizes[c], c) for c in range(k) if covered[c] < sizes[c]]
+    heapq.heapify(waiting)
+    members = [best_first(cluster) for cluster in range(k)]
+    picks: list[int] = []
+    scores: list[float] = []
+    owners: list[int] = []
+    while len(picks) < budget:
+        small, count, size, cluster = heapq.heappop(waiting)
+        row, value = next(members[cluster])
+        picks.append(row)
+        scores.append(value)
+        owners.append(cluster)
+        if count + 1 < -size:
+            heapq.heappush(waiting, (small, count + 1, size, cluster))
+    return Selection(np.array(picks, np.int64), scores=np.array(scores), clusters=np.array(owners, np.int64))
+
+
+def typicality(points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"]) -> NDArray[np.float64]:
+    """1 / (mean distance to the nearest points + 1e-5), the density that TypiClust goes by.
+
+    Parameters
+    ----------
+    points : (m, d) float32
+    neighbors : int
+        How many are averaged; at most m // 2, at least 1.
+    distance : {"l2", "l2sq"}
+
+    Returns
+    -------
+    (m,) float64
+        0 for a single point, which is typical of nothing.
+    """
+    m = len(points)
+    if m == 1:
+        return np.zeros(1)
+    distances = knn(points, min(neighbors, max(1, m // 2)))[1]
+    if distance == "l2sq":
+        distances = distances**2
+    values: NDArray[np.float64] = 1 / (distances.mean(axis=1) + EPSILON)
+    return values
