@@ -68,7 +68,7 @@ class Draws:
         if (low, high) == (0.0, 1.0):
             return unit
         # Rounding to float32 may reach `high`, which the interval leaves out.
-        below = torch.nextafter(torch.tensor(high), torch.tensor(low)).item()
+        below = torch.nextafter(torch.tensor(float(high)), torch.tensor(float(low))).item()
         return (unit * (high - low) + low).clamp_(max=below)
 
     def normal(self, label: str, *shape: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -12,12 +13,15 @@ from initpools_cli.augment.color import draw_jitter, jitter
 from initpools_cli.augment.crop import crop_resize, draw_boxes, draw_shifts, shift
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.flip import draw_flips, flip
+from initpools_cli.augment.randaugment import draw_randaugment, randaugment
 from initpools_cli.core.errors import UserError, nearest
 
 Recipe = Callable[[torch.Tensor, Draws], torch.Tensor]
 
 # SimCLR blurs ImageNet and not CIFAR: on small images a blur removes what there is to see.
 _SMALLEST_BLURRED = 48
+# Numbers in a piece of a batch on the processor.
+_PIECE = 2**19
 
 
 def _simclr(images: torch.Tensor, draws: Draws, *, strength: float) -> torch.Tensor:
@@ -44,6 +48,10 @@ def _views(images: torch.Tensor, draws: Draws) -> torch.Tensor:
     return jitter(_weak(images, draws), by)
 
 
+def _randaug(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    return randaugment(_weak(images, draws), *draw_randaugment(draws))
+
+
 def _flip(images: torch.Tensor, draws: Draws) -> torch.Tensor:
     return flip(images, draw_flips(draws))
 
@@ -57,6 +65,7 @@ RECIPES: Mapping[str, Recipe] = {
     "simclr-strong": partial(_simclr, strength=1.0),
     "weak": _weak,
     "views": _views,
+    "randaug": _randaug,
     "flip": _flip,
     "none": _none,
 }
@@ -93,5 +102,13 @@ def augment(images: torch.Tensor, draws: Draws, recipe: str) -> torch.Tensor:
         guess = nearest(recipe, RECIPES)
         hint = f"Did you mean '{guess}'? " if guess else ""
         raise UserError(f"There is no augmentation '{recipe}'.", f"{hint}There are: {', '.join(RECIPES)}.")
-    floats = to_float(images) if images.dtype == torch.uint8 else images.to(torch.float32).contiguous()
-    return RECIPES[recipe](floats, draws)
+    if images.is_cuda:
+        return RECIPES[recipe](_as_floats(images), draws)
+    # Temporaries of a whole batch cost more in page faults than in arithmetic; pieces that stay in the cache do not.
+    step = max(1, _PIECE // max(1, images[:1].numel()))
+    pieces = zip(images.split(step), draws.ids.split(step), strict=True)
+    return torch.cat([RECIPES[recipe](_as_floats(piece), replace(draws, ids=ids)) for piece, ids in pieces])
+
+
+def _as_floats(images: torch.Tensor) -> torch.Tensor:
+    return to_float(images) if images.dtype == torch.uint8 else images.to(torch.float32).contiguous()
