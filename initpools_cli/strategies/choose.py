@@ -163,7 +163,7 @@ def round_robin(available: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
 def _checked(strategy: str, inputs: Mapping[str, ArrayLike], needed: list[str]) -> dict[str, Array]:
     missing = next((name for name in needed if inputs.get(name) is None), None)
     if missing is not None:
-        raise UserError(f"'{strategy}' needs {missing}, and there are none.", INPUTS[missing].bring)
+        raise UserError(f"'{strategy}' needs {missing}, which is not given.", INPUTS[missing].bring)
     return {name: INPUTS[name].check(inputs[name]) for name in dict.fromkeys(needed)}
 
 

@@ -124,7 +124,7 @@ class Input:
     axis: int | None = 0
 
 
-RUN = "or work in a run, where it is made when needed"
+RUN = "or work in a run, where they are made when needed"
 INPUTS: Mapping[str, Input] = {
     "embeddings": Input(f"Bring them with --embeddings FILE.npy, {RUN}.", _embeddings),
     "probs": Input(f"Bring them with --probs FILE.npy, shaped (n, classes) or (views, n, classes), {RUN}.", _probs),

@@ -1,0 +1,181 @@
+"""The contract that every strategy keeps, walked over the registry."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.inputs import INPUTS
+from initpools_cli.strategies.registry import strategies
+
+METHODS = [pytest.param(method, id=method.name) for method in strategies]
+
+
+def inputs_for(embeddings, seed=0):
+    """All inputs for n images; scores vary with the row, so that equal embeddings leave an order to find."""
+    n = len(embeddings)
+    rng = np.random.default_rng(seed)
+    return {
+        "embeddings": embeddings,
+        "probs": rng.dirichlet(np.ones(3), size=n),
+        "view_probs": rng.dirichlet(np.ones(3), size=(4, n)),
+        "scores": rng.normal(size=n),
+        "clusters": rng.integers(0, 3, size=n),
+        "order": rng.permutation(n),
+    }
+
+
+def cloud(n=60, d=5, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+
+
+def two_tight_clusters():
+    points = 1e-4 * cloud(40, 3)
+    points[:20] += [1, 0, 0]
+    points[20:] += [0, 1, 0]
+    return points
+
+
+# name: (embeddings, labeled, budget, normalize)
+HARD_CASES = {
+    "one image": (cloud(1), [], 1, True),
+    "two images": (cloud(2), [0], 1, True),
+    "all duplicates": (np.ones((30, 4), np.float32), [3, 7], 20, True),
+    "zero vectors": (np.zeros((30, 4), np.float32), [], 9, True),
+    "one constant feature": (np.hstack([cloud(30, 2), np.full((30, 1), 5.0)]), [], 9, False),
+    "whole budget": (cloud(50), [], 50, True),
+    "all labelled but the budget": (cloud(50), list(range(44)), 6, True),
+    "two tight clusters": (two_tight_clusters(), [1], 7, True),
+    "one dimension": (cloud(50, 1), [], 12, False),
+    "one dimension, normalised to signs": (cloud(50, 1), [2], 12, True),
+    "many duplicates": (np.repeat(cloud(6), 10, axis=0), [0], 30, True),
+    "large offset": (cloud(40) + 1000, [], 10, False),
+    "float64": (cloud(40).astype(np.float64), [], 10, True),
+    "whole numbers": ((cloud(40) * 3).astype(np.int64), [], 10, True),
+    "not contiguous": (cloud(80, 10)[::2, ::2], [4], 10, False),
+}
+
+
+def check(selection, n, labeled, budget):
+    indices = selection.indices
+    assert indices.dtype == np.int64
+    assert indices.shape == (budget,)
+    assert len(set(indices.tolist())) == budget
+    assert not set(indices.tolist()) & set(labeled)
+    assert 0 <= indices.min() <= indices.max() < n
+    if selection.scores is not None:
+        assert selection.scores.dtype == np.float64
+        assert selection.scores.shape == (budget,)
+        assert not np.isnan(selection.scores).any()
+    if selection.clusters is not None:
+        assert selection.clusters.dtype == np.int64
+        assert selection.clusters.shape == (budget,)
+
+
+@pytest.mark.parametrize("balance", ["none", "kmeans", "clusters"])
+@pytest.mark.parametrize("case", HARD_CASES)
+@pytest.mark.parametrize("method", METHODS)
+def test_exactly_budget_distinct_unlabelled_images(method, case, balance):
+    embeddings, labeled, budget, normalize = HARD_CASES[case]
+    given = {"labeled": labeled, "normalize": normalize, "balance": balance, "n_clusters": 3, "seed": 1}
+    inputs = inputs_for(embeddings)
+    selection = choose(method.name, inputs, budget, **given)
+    check(selection, len(embeddings), labeled, budget)
+    again = choose(method.name, inputs, budget, **given)
+    np.testing.assert_array_equal(selection.indices, again.indices)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_and_two_threads_choose_the_same(method):
+    from threadpoolctl import threadpool_limits
+
+    inputs = inputs_for(cloud(3000, 24))
+    chosen = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            chosen.append(choose(method.name, inputs, 40, labeled=[5, 6]))
+    one, two = chosen
+    assert one.indices.tobytes() == two.indices.tobytes()
+    if one.scores is not None:
+        assert one.scores.tobytes() == two.scores.tobytes()
+
+
+@pytest.mark.parametrize("balance", ["none", "kmeans", "clusters"])
+@pytest.mark.parametrize("method", [m for m in METHODS if m.values[0].traits["nested"]])
+def test_a_nested_pool_begins_with_the_smaller_one(method, balance):
+    for embeddings in (cloud(90), np.repeat(cloud(30), 3, axis=0)):
+        inputs = inputs_for(embeddings)
+        small, large = (
+            choose(method.name, inputs, budget, labeled=[4], balance=balance, n_clusters=4) for budget in (20, 50)
+        )
+        np.testing.assert_array_equal(small.indices, large.indices[:20])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_excluded_images_are_as_good_as_absent(method):
+    inputs = inputs_for(cloud(80))
+    exclude = np.arange(10, 35)
+    kept = np.setdiff1d(np.arange(80), exclude)
+    selection = choose(method.name, inputs, 12, labeled=[0, 40], exclude=exclude, seed=3)
+    without = {name: np.take(a, kept, axis=INPUTS[name].axis or 0) for name, a in inputs.items() if name != "order"}
+    order = inputs["order"]
+    without["order"] = np.searchsorted(kept, order[np.isin(order, kept)])
+    alone = choose(method.name, without, 12, labeled=np.searchsorted(kept, [0, 40]), seed=3)
+    np.testing.assert_array_equal(selection.indices, kept[alone.indices])
+    mask = np.isin(np.arange(80), exclude)
+    masked = choose(method.name, inputs, 12, labeled=[0, 40], exclude=mask, seed=3)
+    np.testing.assert_array_equal(selection.indices, masked.indices)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_alias_chooses_the_same(method):
+    inputs = inputs_for(cloud())
+    for alias in method.aliases:
+        np.testing.assert_array_equal(
+            choose(alias, inputs, 5).indices, choose(method.name, inputs, 5).indices, err_msg=alias
+        )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("method", METHODS)
+def test_nan_and_infinity_are_refused_with_their_rows(method, bad):
+    for name in method.inputs:
+        inputs = inputs_for(cloud())
+        if inputs[name].dtype.kind != "f":
+            continue
+        inputs[name] = inputs[name].copy()
+        where = (0, [4, 9]) if name == "view_probs" else ([4, 9],)
+        inputs[name][where] = bad
+        with pytest.raises(UserError, match=rf"{name} has NaN or infinity in 2 of its rows: 4, 9\."):
+            choose(method.name, inputs, 5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_missing_input_is_named_with_the_way_to_bring_it(method):
+    for name in method.inputs:
+        inputs = {other: array for other, array in inputs_for(cloud()).items() if other != name}
+        with pytest.raises(UserError, match=re.escape(f"'{method.name}' needs {name}")) as error:
+            choose(method.name, inputs, 5)
+        assert "--" in error.value.remedy
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_strategy_is_said_to_be(method):
+    assert method.summary.endswith(".")
+    assert isinstance(method.traits["nested"], bool)
+    assert method.traits["cost"]
+    assert method.traits.get("needs_model", False) == bool({"probs", "view_probs"} & set(method.inputs))
+    assert set(method.inputs) <= set(INPUTS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_inputs_are_left_as_they_were(method):
+    inputs = inputs_for(cloud())
+    copies = {name: array.copy() for name, array in inputs.items()}
+    choose(method.name, inputs, 5, normalize=False)
+    for name, array in inputs.items():
+        np.testing.assert_array_equal(array, copies[name])
