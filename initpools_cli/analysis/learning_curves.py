@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,22 @@ from initpools_cli.analysis.types import DataFrame
 
 CURVE = ["init", "query", "learner", "encoder"]
 METRICS = ("accuracy", "balanced_accuracy", "auc", "nll", "ece")
+
+
+class CurvePoint(NamedTuple):
+    """A row of `summarise`: labeled in images; mean, low and high in the metric's unit."""
+
+    init: str
+    query: str
+    learner: str
+    encoder: str
+    round: int
+    labeled: int
+    n_seeds: int
+    n_failed: int
+    mean: float
+    low: float
+    high: float
 
 
 def with_shared_start(rounds: DataFrame) -> DataFrame:
@@ -67,7 +83,8 @@ def summarise(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) 
     rows = with_shared_start(rounds)
     ok = rows["status"] == "ok"
     points = []
-    for name, curve in rows.groupby(CURVE, sort=False):
+    for group, curve in rows.groupby(CURVE, sort=False):
+        init, query, learner, encoder = cast("tuple[str, str, str, str]", group)
         good = curve[ok[curve.index]]
         bad = curve[~ok[curve.index]]
         since = bad["round"].astype(float).fillna(0).groupby(bad["seed"]).min()
@@ -76,9 +93,14 @@ def summarise(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) 
             values = cells[metric].to_numpy(np.float64)
             interval = mean_interval(values, level)
             n_seeds, n_failed = int((~np.isnan(values)).sum()), int((since <= at).sum())
-            points.append((*name, int(at), int(labeled), n_seeds, n_failed, *interval))
-    columns = [*CURVE, "round", "labeled", "n_seeds", "n_failed", "mean", "low", "high"]
-    return pd.DataFrame(points, columns=columns)
+            seen = (int(at), int(labeled), n_seeds, n_failed)
+            points.append(CurvePoint(init, query, learner, encoder, *seen, *interval))
+    return pd.DataFrame(points, columns=list(CurvePoint._fields))
+
+
+def points_of(summary: DataFrame) -> list[CurvePoint]:
+    """The rows of a summary, one by one."""
+    return [CurvePoint(*row) for row in summary[list(CurvePoint._fields)].itertuples(index=False, name=None)]
 
 
 def failures(rounds: DataFrame) -> DataFrame:

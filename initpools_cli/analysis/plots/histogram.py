@@ -1,0 +1,128 @@
+"""Class counts of first pools, beside what a random draw would give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from initpools_cli.analysis.classes import class_names, ordered_classes
+from initpools_cli.analysis.facets import axis_name, complete, faceted
+from initpools_cli.analysis.registry import plots
+from initpools_cli.analysis.text import inert, shortened
+from initpools_cli.analysis.theme import MISSED, NEUTRAL, PALETTE, headline
+from initpools_cli.analysis.types import DataFrame, Figure
+from initpools_cli.core.errors import UserError
+
+CHOSEN = {"width": 0.56, "marker": {"color": PALETTE[0]}}
+EXPECTED = {"width": 0.86, "marker": {"color": "rgba(0,0,0,0)", "line": {"color": NEUTRAL, "width": 1.5}}}
+
+
+@plots.register()
+def histogram(pools: DataFrame, items: DataFrame) -> Figure:
+    """Images of each class in each pool, against the counts expected of a random pool of that size.
+
+    Parameters
+    ----------
+    pools : DataFrame
+        Columns pool, index, label, class; one row per chosen image.
+    items : DataFrame
+        Columns label, class and, where there is more than the train split, split.
+
+    Raises
+    ------
+    UserError
+        No chosen image has a class.
+    """
+    train = items[items["split"] == "train"] if "split" in items else items
+    everything = Counter(name for name in class_names(train) if name)
+    chosen = {str(name): Counter(class_names(pool)) for name, pool in pools.groupby("pool", sort=False)}
+    classes = ordered_classes(train)
+    classes += [name for name in ordered_classes(pools) if name not in everything]
+    if not any(name for counts in chosen.values() for name in counts):
+        raise UserError("None of the chosen images has a known class.", "Give their labels with --labels FILE.")
+    total = everything.total()
+    headings, lines = [], []
+    for pool, counts in chosen.items():
+        missed = [name for name in classes if name in everything and not counts[name]]
+        size = counts.total()
+        note = f"{size} images, {_missing(len(missed), len(everything))}" if total else f"{size} images"
+        if counts[""]:
+            note += f", {counts['']} unknown"
+        headings.append(f"<b>{inert(shortened(pool, 24))}</b><br>{note}")
+        taken = ", ".join(f"{name} {counts[name]}" for name in classes if counts[name])
+        lines.append(f"{pool}: {note}; {taken}." + (f" Missed: {', '.join(missed)}." if missed else ""))
+    # Horizontal, so that the names of classes can be read; a hundred classes need thin bars.
+    height = min(1600, 40 + len(classes) * (22 if len(classes) <= 30 else 13))
+    figure = faceted(headings, x_title="images", y_title="", columns=3, height=height, same_y=True)
+    figure.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=classes,
+        range=[len(classes) - 0.5, -0.5],
+        tickmode="array",
+        tickvals=classes,
+        ticktext=[inert(shortened(name, 22)) for name in classes],
+        showgrid=False,
+    )
+    figure.update_layout(barmode="overlay")
+    missed_yet = False
+    for i, counts in enumerate(chosen.values()):
+        place = {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)}
+        known = counts.total() - counts[""]
+        expected = [known * everything[name] / total if total else 0.0 for name in classes]
+        most = max([counts[name] for name in classes] + expected)
+        figure.update_xaxes(
+            range=[0, 1.05 * most or 1], dtick=1 if most <= 6 else None, selector={"anchor": axis_name("y", i)}
+        )
+        missed = [name for name in classes if name in everything and not counts[name]]
+        _bars(figure, classes, [counts[name] for name in classes], "chosen", CHOSEN, {**place, "showlegend": i == 0})
+        if total:
+            _bars(figure, classes, expected, "expected of a random pool", EXPECTED, {**place, "showlegend": i == 0})
+        if missed:
+            figure.add_scatter(
+                x=[0] * len(missed),
+                y=missed,
+                mode="markers",
+                marker={"symbol": "x", "size": 9, "color": MISSED},
+                cliponaxis=False,
+                name="class missed",
+                legendgroup="class missed",
+                customdata=[inert(name) for name in missed],
+                hovertemplate="%{customdata}: none chosen<extra></extra>",
+                showlegend=not missed_yet,
+                **place,
+            )
+            missed_yet = True
+    basis = (
+        f"Outlines: expected counts of a random pool, from {total} labelled images."
+        if total
+        else "The data set's own classes are not known."
+    )
+    headline(figure, "Classes in each pool", basis)
+    return complete(figure, ["Bar chart: images of each class in each pool.", *lines])
+
+
+def _bars(
+    figure: Figure,
+    classes: list[str],
+    heights: Sequence[float],
+    name: str,
+    look: Mapping[str, Any],
+    place: Mapping[str, Any],
+) -> None:
+    figure.add_bar(
+        orientation="h",
+        y=classes,
+        x=heights,
+        name=name,
+        legendgroup=name,
+        customdata=[inert(label) for label in classes],
+        hovertemplate="%{customdata}: %{x:.4~r} " + name + "<extra></extra>",
+        **look,
+        **place,
+    )
+
+
+def _missing(missed: int, classes: int) -> str:
+    return f"{missed}/{classes} classes missed" if missed else f"all {classes} classes"

@@ -1,0 +1,126 @@
+"""Colours, dashes and page colours of every figure; light and dark."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from initpools_cli.analysis.text import inert
+from initpools_cli.analysis.types import Figure
+
+Theme = Literal["light", "dark"]
+
+# Okabe & Ito 2008, distinct for every common colour vision; black left out (no dark page shows it), yellow last.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
+MISSED = "#D55E00"
+NEUTRAL = "#858b93"
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "cross",
+    "x",
+    "triangle-down",
+    "star",
+    "pentagon",
+    "hexagram",
+    "bowtie",
+)
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+
+
+@dataclass(frozen=True)
+class Page:
+    """The colours of a page and of a figure's furniture."""
+
+    background: str
+    ink: str
+    muted: str
+    grid: str
+    link: str
+
+
+PAGES: dict[Theme, Page] = {
+    "light": Page(background="#ffffff", ink="#1b1f24", muted="#57606a", grid="#e6e8eb", link="#0059a8"),
+    "dark": Page(background="#14171c", ink="#e8eaed", muted="#a3abb5", grid="#2d333b", link="#7cc4ff"),
+}
+
+
+class Style(NamedTuple):
+    """How one series looks; no two of the first 77 are alike in both colour and symbol."""
+
+    color: str
+    dash: str
+    symbol: str
+
+
+def style(i: int) -> Style:
+    """The look of the i-th series."""
+    return Style(PALETTE[i % len(PALETTE)], DASHES[i % len(DASHES)], SYMBOLS[i % len(SYMBOLS)])
+
+
+def translucent(color: str, alpha: float) -> str:
+    """``"#0072B2"`` as ``"rgba(0,114,178,alpha)"``."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def headline(figure: Figure, title: str, subtitle: str) -> None:
+    """Set title and subtitle, plain text, wrapped where an image of the figure would cut it."""
+    lines = "<br>".join(inert(line) for line in textwrap.wrap(subtitle, 120))
+    figure.layout.title = {"text": inert(title), "subtitle": {"text": lines}}
+
+
+def dressed(figure: Figure, theme: Theme) -> Figure:
+    """A copy of the figure in the theme's colours."""
+    import plotly.graph_objects as go
+
+    page = PAGES[theme]
+    axis = {
+        "gridcolor": page.grid,
+        "linecolor": page.muted,
+        "tickcolor": page.muted,
+        "zeroline": False,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+        "title": {"font": {"size": 13}, "standoff": 8},
+    }
+    copy = go.Figure(figure)
+    copy.layout.template = go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 12, "color": page.ink},
+            "paper_bgcolor": page.background,
+            "plot_bgcolor": page.background,
+            "colorway": PALETTE,
+            "xaxis": axis,
+            "yaxis": axis,
+            "hoverlabel": {
+                "align": "left",
+                "namelength": -1,
+                "bgcolor": page.background,
+                "font": {"color": page.ink, "size": 13, "family": FONT},
+            },
+            "legend": {"font": {"size": 12}},
+            "title": {
+                "x": 0.01,
+                "xanchor": "left",
+                "y": 1,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"t": 14},
+                "font": {"size": 17},
+                "subtitle": {"font": {"size": 12, "color": page.muted}},
+            },
+            "modebar": {"color": page.muted, "activecolor": page.ink, "bgcolor": "rgba(0,0,0,0)"},
+        }
+    )
+    # Outlines are drawn in the ink of the page, which only now is known.
+    for trace in copy.data:
+        if trace.type in ("scatter", "scattergl") and trace.marker.line.color == PAGES["light"].ink:
+            trace.marker.line.color = page.ink
+    return copy

@@ -1,0 +1,51 @@
+"""How far a score tells images apart."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Ties(NamedTuple):
+    """What decides whether a score can order images.
+
+    Attributes
+    ----------
+    n : int
+        Images with a score.
+    missing : int
+        Images without (NaN).
+    tied : float
+        Share of the scored images whose value another image has too.
+    commonest : float
+        Share of the scored images that have the most frequent value.
+    spread : float
+        (largest - smallest) / largest magnitude; 0 for a constant.
+    """
+
+    n: int
+    missing: int
+    tied: float
+    commonest: float
+    spread: float
+
+
+def ties(scores: ArrayLike) -> Ties:
+    """Count repeated values; shares are NaN where no image has a score.
+
+    Parameters
+    ----------
+    scores : array_like of float, shape (n,)
+    """
+    values = np.asarray(scores, dtype=np.float64).ravel()
+    known = values[~np.isnan(values)]
+    missing = values.size - known.size
+    if not known.size:
+        return Ties(0, missing, np.nan, np.nan, np.nan)
+    counts = np.unique(known, return_counts=True)[1]
+    largest = float(np.abs(known).max())
+    spread = float(np.ptp(known)) / largest if largest else 0.0
+    tied = float(counts[counts > 1].sum() / known.size)
+    return Ties(known.size, missing, tied, float(counts.max() / known.size), spread)
