@@ -70,17 +70,19 @@ def scatter(
     if rest.size:
         groups.append(("class not known" if colored else "not chosen" if rows.size else "images", rest))
         looks.append((NEUTRAL, "circle"))
-    color_of = np.full(n, NEUTRAL, dtype=object)
+    color_of, symbol_of = np.full(n, NEUTRAL, dtype=object), np.full(n, "circle", dtype=object)
     for (name, members), (color, symbol) in zip(groups, looks, strict=True):
-        color_of[members] = color
+        color_of[members], symbol_of[members] = color, symbol
+        # A chosen image is drawn once, so that hovering always tells its order.
+        faint = np.setdiff1d(members, rows)
         figure.add_scattergl(
-            x=xy[members, 0],
-            y=xy[members, 1],
+            x=xy[faint, 0],
+            y=xy[faint, 1],
             mode="markers",
             marker={"size": size, "color": color, "symbol": symbol, "opacity": 0.35},
             name=inert(shortened(name)),
-            customdata=index[members],
-            hovertext=hover[members],
+            customdata=index[faint],
+            hovertext=hover[faint],
             hovertemplate="%{hovertext}<br>index %{customdata}<extra></extra>",
             legendgroup=inert(name),
             showlegend=False,
@@ -102,6 +104,7 @@ def scatter(
             marker={
                 "size": 12,
                 "color": color_of[rows] if colored else PALETTE[3],
+                "symbol": symbol_of[rows],
                 "line": {"color": PAGES["light"].ink, "width": 1.5},
             },
             name="chosen",
