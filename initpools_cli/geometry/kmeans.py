@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.blocks import map_blocks
-from initpools_cli.geometry.neighbors import Indices, distances_to, mean_row, nearest_squared
+from initpools_cli.geometry.neighbors import Indices, distances_to, mean_row, nearest_squared, squared_distances
 from initpools_cli.geometry.sampling import distance_weighted
 
-ROWS = 2048
-SEEDING_ROWS_PER_CLUSTER = 100
+ROWS = 512
+SEEDING_ROWS_PER_CLUSTER = 50
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ def kmeans(
     k: int,
     rng: np.random.Generator,
     *,
-    iterations: int = 50,
+    iterations: int = 25,
     tolerance: float = 1e-4,
     threads: int | None = None,
 ) -> Clusters:
     """Lloyd's algorithm from a k-means++ start.
 
-    Arthur & Vassilvitskii 2007. The start is drawn on a sample of 100 rows per cluster; an empty cluster moves to the
+    Arthur & Vassilvitskii 2007. The start is drawn on a sample of 50 rows per cluster; an empty cluster moves to the
     point that is farthest from its centroid.
 
     Parameters
@@ -71,10 +71,13 @@ def kmeans(
     sample = np.ascontiguousarray(points[drawn])
     seeds = distance_weighted(sample, k, rng, np.empty(0, np.int64), threads)[0]
     centroids = sample[seeds].astype(np.float64)
-    shift = mean_row(points, threads)
-    still = tolerance * _mean_variance(points, shift, threads)
+    mean = mean_row(points, threads)
+    still = tolerance * float(distances_to(points, mean, threads).sum()) / points.size
+    origin = mean.astype(np.float32)
+    # Seen from the mean the products are small, and float32 is enough for them.
+    centred = np.subtract(points, origin, dtype=np.float32)
     for _ in range(iterations):
-        moved = _lloyd_step(points, centroids, shift, threads)
+        moved = _lloyd_step(points, centred, origin, centroids, threads)
         movement = float(((moved - centroids) ** 2).sum())
         centroids = moved
         if movement <= still:
@@ -84,41 +87,36 @@ def kmeans(
     return Clusters(final, labels, float(squared.sum()))
 
 
-def _mean_variance(points: NDArray[np.float32], mean: NDArray[np.float64], threads: int | None) -> float:
-    return float(distances_to(points, mean, threads).sum()) / points.size
-
-
 def _lloyd_step(
-    points: NDArray[np.float32], centroids: NDArray[np.float64], shift: NDArray[np.float64], threads: int | None
+    points: NDArray[np.float32],
+    centred: NDArray[np.float32],
+    origin: NDArray[np.float32],
+    centroids: NDArray[np.float64],
+    threads: int | None,
 ) -> NDArray[np.float64]:
-    """The means of the points that are nearest to each centroid, (k, d) float64."""
+    """The means of the points that are nearest to each centroid, (k, d) float64; `centred` is points − origin."""
     from scipy.sparse import csr_array
 
     k = len(centroids)
-    # Seen from the mean the products are small, and float32 is enough for them.
-    origin = shift.astype(np.float32)
-    centred = (centroids - origin).astype(np.float32)
-    norms = np.einsum("ij,ij->i", centred, centred)
+    targets = (centroids - origin).astype(np.float32)
+    norms = np.einsum("ij,ij->i", targets, targets)
+    products_with = np.ascontiguousarray(-2 * targets.T)
 
-    def assign(span: slice) -> tuple[Indices, NDArray[np.float32], Any, Indices]:
-        block = np.subtract(points[span], origin, dtype=np.float32)
-        products = block @ (-2 * centred.T)
+    def assign(span: slice) -> tuple[Indices, Any, Indices]:
+        products = centred[span] @ products_with
         products += norms
         labels = products.argmin(axis=1)
-        rows = np.arange(len(labels))
-        squared = products[rows, labels] + np.einsum("ij,ij->i", block, block)
-        members = csr_array((np.ones(len(labels)), (labels, rows)), shape=(k, len(labels)))
-        return labels, squared, members @ block.astype(np.float64), np.bincount(labels, minlength=k)
+        members = csr_array((np.ones(len(labels)), (labels, np.arange(len(labels)))), shape=(k, len(labels)))
+        return labels, members @ points[span].astype(np.float64), np.bincount(labels, minlength=k)
 
     parts = map_blocks(assign, len(points), ROWS, threads)
-    sums = np.sum([part[2] for part in parts], axis=0)
-    counts = np.sum([part[3] for part in parts], axis=0)
+    sums = np.sum([part[1] for part in parts], axis=0)
+    counts = np.sum([part[2] for part in parts], axis=0)
     moved = centroids.copy()
     filled = counts > 0
-    moved[filled] = sums[filled] / counts[filled, None] + origin
+    moved[filled] = sums[filled] / counts[filled, None]
     empty = np.flatnonzero(~filled)
     if len(empty):
-        squared = np.concatenate([part[1] for part in parts])
-        farthest = np.argsort(-squared, kind="stable")[: len(empty)]
-        moved[empty] = points[farthest]
+        own = centroids[np.concatenate([part[0] for part in parts])]
+        moved[empty] = points[np.argsort(-squared_distances(points, own), kind="stable")[: len(empty)]]
     return moved

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ Indices = NDArray[np.int64]
 
 ROWS = 1024
 COLUMNS = 2048
+FIRST_COLUMNS = 128
 
 
 def squared_distances(a: Floats, b: Floats) -> NDArray[np.float64]:
@@ -28,6 +31,12 @@ def squared_distances(a: Floats, b: Floats) -> NDArray[np.float64]:
     difference = np.subtract(a, b, dtype=np.float64)
     squared: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
     return squared
+
+
+def product_error(dimensions: int, reach: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far a squared distance from float32 products can be off, for vectors whose lengths add up to `reach`."""
+    bound: NDArray[np.float32] = (dimensions + 8) * np.float32(2.0**-23) * reach**2 + np.float32(1e-30)
+    return bound
 
 
 def mean_row(points: Floats, threads: int | None = None) -> NDArray[np.float64]:
@@ -136,11 +145,12 @@ def _search(
     rows_at = np.arange(m)
     index = np.full((m, k), -1, np.int64)
     squared = np.repeat(limit[:, None], k, axis=1)
-    for start in range(0, len(points), COLUMNS):
-        chunk = np.subtract(points[start : start + COLUMNS], shift, dtype=np.float32)
+    # The first chunk is small: among duplicates it settles everything, and no pair of the others has to be measured.
+    for start, stop in pairwise([0, *range(max(FIRST_COLUMNS, 2 * k), len(points), COLUMNS), len(points)]):
+        chunk = np.subtract(points[start:stop], shift, dtype=np.float32)
         norms = np.einsum("ij,ij->i", chunk, chunk)
         reach = np.sqrt(own) + np.sqrt(norms.max())
-        slack = (dimensions + 8) * np.float32(2.0**-23) * reach**2 + np.float32(1e-30)
+        slack = product_error(dimensions, reach)
         products = centred @ (-2 * chunk.T)
         products += norms
         if first_row is not None:
