@@ -36,7 +36,7 @@ class Method:
     """
 
     name: str
-    build: Callable[..., Any]
+    build: Any
     inputs: tuple[str, ...]
     knobs: Mapping[str, tuple[Any, Any]]
     summary: str
@@ -77,7 +77,9 @@ class Method:
             return UserError(f"'{self.name}' has no knob '{key}'{place}.", "It has none: leave the setting out.")
         guess = nearest(key, self.knobs)
         hint = f"Did you mean '{guess}'? " if guess else ""
-        return UserError(f"'{self.name}' has no knob '{key}'{place}.", f"{hint}It has: {', '.join(sorted(self.knobs))}.")
+        return UserError(
+            f"'{self.name}' has no knob '{key}'{place}.", f"{hint}It has: {', '.join(sorted(self.knobs))}."
+        )
 
 
 def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where: str = "") -> UserError:
@@ -92,7 +94,9 @@ def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where
         names = [name.strip("'") for name in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         guess = nearest(value, names)
         hint = f" Did you mean '{guess}'?" if guess else ""
-    return UserError(f"{prefix}{key} = {value!r}{place} is not valid: it {allowed}.", f"Set {key} to a valid value.{hint}")
+    return UserError(
+        f"{prefix}{key} = {value!r}{place} is not valid: it {allowed}.", f"Set {key} to a valid value.{hint}"
+    )
 
 
 class Registry:
@@ -122,7 +126,7 @@ class Registry:
 
         def decorate(build: Callable[..., Any]) -> Callable[..., Any]:
             public = name or build.__name__.replace("_", "-")
-            target = build.__init__ if inspect.isclass(build) else build  # type: ignore[misc]
+            target = build.__init__ if inspect.isclass(build) else build
             hints = get_type_hints(target, include_extras=True)
             parameters = [p for p in inspect.signature(target).parameters.values() if p.name != "self"]
             inputs = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY and p.name not in SERVICES)

@@ -1,0 +1,41 @@
+# `make demo` and `make test` need only Python >= 3.11 and make.
+PYTHON ?= python3
+VENV ?= .venv
+# The matched pair that is known to work. For a CPU-only build (much smaller):
+#   make demo TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+BIN = $(VENV)/bin
+DEMO = $(BIN)/initpools
+
+.PHONY: demo test lint clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(DEMO) pretrain simclr --dataset digits --config configs/demo.toml
+	$(DEMO) embed
+	$(DEMO) score simclr -o runs/losses.npy
+	$(DEMO) select-pool typiclust --budget 20 -o runs/pool.csv
+	$(DEMO) al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 5
+	$(DEMO) rank consistency -o runs/sorted_idx.npy
+	$(DEMO) plot histogram
+	$(DEMO) plot scatter
+	$(DEMO) plot scores
+	@echo "The learning curves are in:"
+	@$(DEMO) plot curves -o runs/curves.html
+
+test: $(VENV)/.installed lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build *.egg-info

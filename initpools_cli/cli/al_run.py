@@ -1,0 +1,71 @@
+"""`initpools al-run`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from initpools_cli.cli.options import Common, Source
+
+EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 5"
+
+
+def command(
+    common: Common,
+    init: Annotated[str | None, typer.Option("--init", metavar="A,B", help="Strategies of the first pool.")] = None,
+    query: Annotated[str | None, typer.Option("--query", metavar="X,Y", help="Strategies of the later rounds.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", "-n", help="Labels bought each round.")] = None,
+    init_budget: Annotated[
+        int | None, typer.Option("--init-budget", help="Labels of the first pool; default: the budget.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", help="Query rounds after the first pool.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="How often everything is repeated.")] = None,
+    learner: Annotated[
+        str | None, typer.Option("--learner", metavar="L,…", help="`initpools list learners` names them.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="The sweep's folder under al/.")] = "main",
+    source: Source = "",
+) -> None:
+    """Buy labels round by round from each first pool with each query, and measure on the test split, over seeds."""
+    from initpools_cli.steps.al import al_run, read_rounds
+
+    flags = {
+        "al.init": _names(init),
+        "al.query": _names(query),
+        "al.learner": _names(learner),
+        "al.budget": budget,
+        "al.init_budget": init_budget,
+        "al.rounds": rounds,
+        "al.seeds": seeds,
+    }
+    context = common.start("al", flags)
+    done, fresh = al_run(context, name, source)
+    _table(common, read_rounds(done))
+    common.step_result(done, fresh, "rounds")
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _table(common: Common, rounds: Any) -> None:
+    """Mean accuracy after the first pool and after the last round, on standard error."""
+    from initpools_cli.analysis.learning_curves import summarise
+
+    if common.quiet:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    curves = summarise(rounds)
+    queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves
+    last = queried[queried["round"] == queried["round"].max()]
+    first = curves[curves["round"] == 0].set_index(["init", "learner"])["mean"]
+    table = Table("init", "query", "learner", "first pool", f"{int(last['labeled'].max())} labels", "95 % CI", "seeds")
+    for row in last.itertuples():
+        start = first.get((row.init, row.learner))
+        interval = "—" if row.low != row.low else f"{row.low:.1%} to {row.high:.1%}"
+        begun = "—" if start is None else f"{float(start):.1%}"
+        table.add_row(row.init, row.query, row.learner, begun, f"{row.mean:.1%}", interval, str(row.n_seeds))
+    Console(stderr=True).print(table)

@@ -1,0 +1,33 @@
+"""`initpools embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from initpools_cli.cli.options import Common
+
+EXAMPLE = "Example: initpools embed simclr"
+
+
+def command(
+    common: Common,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="[SOURCE]", help="A pretrain of this run (default: the newest), pixels, pca, or a backbone's name."
+        ),
+    ] = "",
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="The backbone's weights, .pth or .safetensors.")
+    ] = None,
+) -> None:
+    """Write features of every image: backbone features, not normalised."""
+    from initpools_cli.steps.embed import UNTRAINED, embed
+
+    flags = {"embed.source": source or None}
+    context = common.start("embed", flags, may_create=source in UNTRAINED and common.dataset is not None)
+    done, fresh = embed(context, context.settings.embed.source, weights)
+    common.step_result(done, fresh, "embeddings")

@@ -1,0 +1,134 @@
+"""`initpools list`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from initpools_cli.cli.options import Common
+
+EXAMPLE = "Example: initpools list strategies --json"
+
+
+def command(
+    common: Common,
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="datasets, pretexts, scores, strategies, learners, networks or plots.")
+    ],
+) -> None:
+    """Name what there is, one a line; --json gives paper, inputs, knobs with their defaults, and more."""
+    from initpools_cli.core.errors import unknown_name
+
+    if kind not in KINDS:
+        raise unknown_name("list of", kind, KINDS, "initpools list --help")
+    rows = KINDS[kind]()
+    common.result(
+        ["\t".join(str(value) for value in row.pop("line")) for row in [dict(row) for row in rows]],
+        [_bare(row) for row in rows],
+    )
+
+
+def _bare(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "line"}
+
+
+def _methods(registry: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "line": (method.name, method.summary),
+            "name": method.name,
+            "aliases": list(method.aliases),
+            "summary": method.summary,
+            "paper": method.paper,
+            "inputs": [name for name in method.inputs if name not in INTERNAL],
+            "knobs": {key: default for key, (_, default) in method.knobs.items()},
+            **method.traits,
+        }
+        for method in registry
+    ]
+
+
+#: Parameters that the machinery fills in and nobody brings.
+INTERNAL = {"encoder", "recipe", "seed", "device", "classes", "validation", "channels", "size", "width"}
+
+
+def _strategies() -> list[dict[str, Any]]:
+    from initpools_cli.strategies.registry import strategies
+
+    own = _methods(strategies)
+    scored = [
+        {
+            **next(row for row in own if row["name"] == "score"),
+            "line": (row["name"], f"Highest {row['name']} score first: {row['high']}."),
+            "name": row["name"],
+            "summary": f"Highest {row['name']} score first: {row['high']}.",
+            "paper": row["paper"],
+        }
+        for row in _scores()
+    ]
+    return sorted([*own, *scored], key=lambda row: row["name"])
+
+
+def _pretexts() -> list[dict[str, Any]]:
+    from initpools_cli.pretext.registry import pretexts
+
+    return [
+        {
+            **row,
+            "network": pretexts.get(row["name"]).build.network,
+            "high_score": pretexts.get(row["name"]).build.high_score,
+        }
+        for row in _methods(pretexts)
+    ]
+
+
+def _scores() -> list[dict[str, Any]]:
+    return [
+        {
+            "line": (row["name"], f"high: {row['high_score']}"),
+            "name": row["name"],
+            "high": row["high_score"],
+            "paper": row["paper"],
+        }
+        for row in _pretexts()
+        if row["high_score"]
+    ]
+
+
+def _learners() -> list[dict[str, Any]]:
+    from initpools_cli.training.learners.registry import learners
+
+    return _methods(learners)
+
+
+def _networks() -> list[dict[str, Any]]:
+    from initpools_cli.networks.registry import networks
+
+    return _methods(networks)
+
+
+def _plots() -> list[dict[str, Any]]:
+    from initpools_cli.analysis.registry import plots
+
+    return _methods(plots)
+
+
+def _datasets() -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    from initpools_cli.datasets.catalog import catalog
+
+    return [{"line": (facts.name, facts.title), **asdict(facts)} for facts in catalog()]
+
+
+KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
+    "datasets": _datasets,
+    "pretexts": _pretexts,
+    "scores": _scores,
+    "strategies": _strategies,
+    "learners": _learners,
+    "networks": _networks,
+    "plots": _plots,
+}

@@ -1,0 +1,233 @@
+"""The options every command shares, in one place."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from initpools_cli.core.report import Report
+
+if TYPE_CHECKING:
+    from initpools_cli.core.rundir import Run
+    from initpools_cli.steps.bring import Brought
+    from initpools_cli.steps.context import Context
+
+RUN, TALK = "Run and configuration", "Output"
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command takes; the annotations are the options."""
+
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="The run directory.", rich_help_panel=RUN)
+    ] = None
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", metavar="NAME|FILE.npz|FOLDER", help="Names or starts runs/<dataset>.", rich_help_panel=RUN
+        ),
+    ] = None
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings from a file.", rich_help_panel=RUN)
+    ] = None
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="One setting, e.g. pretrain.epochs=20; may be repeated.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Decides everything random; default: the run's.", rich_help_panel=RUN)
+    ] = None
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.", rich_help_panel=RUN)] = None
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Processor threads; 0: all.", rich_help_panel=RUN)
+    ] = None
+    force: Annotated[
+        bool, typer.Option("--force", help="Do the step again even if it is done.", rich_help_panel=RUN)
+    ] = False
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The result as JSON on standard output.", rich_help_panel=TALK)
+    ] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.", rich_help_panel=TALK)] = (
+        False
+    )
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Details too.", rich_help_panel=TALK)] = False
+
+    @property
+    def report(self) -> Report:
+        """Where the command speaks."""
+        return Report(self.quiet, self.verbose)
+
+    def locate(self) -> Run:
+        """The run that is meant; says which."""
+        from initpools_cli.core.rundir import locate
+
+        run = locate(self.run, self.dataset)
+        self.report.say(f"run: {run.path}")
+        return run
+
+    def settings(
+        self, table: str, flags: Mapping[str, Any] | None = None, knobs: Collection[str] = ()
+    ) -> tuple[Any, set[str]]:
+        """All tables resolved, and the keys the user set."""
+        from initpools_cli.core.config import load_settings
+
+        shared = {
+            "dataset.name": self.dataset,
+            "run.seed": self.seed,
+            "run.device": self.device,
+            "run.threads": self.threads,
+        }
+        return load_settings(
+            table, file=self.config, sets=self.sets or (), flags={**shared, **(flags or {})}, knobs=knobs
+        )
+
+    def start(
+        self,
+        table: str,
+        flags: Mapping[str, Any] | None = None,
+        knobs: Collection[str] = (),
+        *,
+        may_create: bool = False,
+    ) -> Context:
+        """The context of a step in a run.
+
+        Parameters
+        ----------
+        may_create : bool
+            Whether the command may start a run without naming a data set (the default one).
+
+        Raises
+        ------
+        UserError
+            No run, or settings that are not valid.
+        """
+        from initpools_cli.core.errors import UserError
+        from initpools_cli.core.rundir import Run, locate
+        from initpools_cli.steps.context import Context
+
+        settings, given = self.settings(table, flags, knobs)
+        named = settings.dataset.name if "dataset.name" in given else None
+        try:
+            run = locate(self.run, named)
+        except UserError:
+            if not may_create:
+                raise
+            run = Run(Path("runs") / settings.dataset.name)
+        if not run.exists and named is None and not may_create:
+            raise UserError(
+                f"There is no run in {run.path}.",
+                "Start it by naming the data set: --dataset NAME|FILE.npz|FOLDER.",
+            )
+        self.report.say(f"run: {run.path}")
+        context = Context(run, settings, given, self.report, self.force)
+        context.data  # noqa: B018 -- opens or fixes the data set before anything is computed
+        run.remember()
+        return context
+
+    def result(self, lines: Sequence[object], payload: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Print the result: one item a line, or everything as JSON."""
+        if self.as_json:
+            typer.echo(json.dumps(payload, indent=1, default=str))
+        else:
+            for line in lines:
+                typer.echo(str(line))
+
+    def step_result(self, done: Any, fresh: bool, what: str) -> None:
+        """Say that a step is done, and print its folder."""
+        if not fresh:
+            self.report.say(f"already done: {done.folder} (--force does it again)")
+        elif what:
+            self.report.say(f"{what}: {done.folder}")
+        facts = done.facts
+        self.result([done.folder], {"step": done.id, "folder": str(done.folder), "fresh": fresh, **facts})
+
+
+# What users bring themselves; each command lists those it can use.
+BRING = "Bring your own numbers"
+Embeddings = Annotated[
+    Path | None,
+    typer.Option("--embeddings", metavar="FILE.npy", help="(n, d); no run is needed then.", rich_help_panel=BRING),
+]
+Probs = Annotated[
+    Path | None,
+    typer.Option(
+        "--probs", metavar="FILE.npy", help="Class probabilities (n, c) or (views, n, c).", rich_help_panel=BRING
+    ),
+]
+Scores = Annotated[
+    Path | None, typer.Option("--scores", metavar="FILE.npy", help="One number per image (n,).", rich_help_panel=BRING)
+]
+Clusters = Annotated[
+    Path | None,
+    typer.Option("--clusters", metavar="FILE.npy", help="A cluster id per image (n,).", rich_help_panel=BRING),
+]
+Ranking = Annotated[
+    Path | None,
+    typer.Option(
+        "--ranking",
+        metavar="FILE.npy",
+        help="Image indices, best first, for the strategy 'file'.",
+        rich_help_panel=BRING,
+    ),
+]
+Labeled = Annotated[
+    Path | None,
+    typer.Option(
+        "--labeled",
+        metavar="FILE",
+        help="Already labelled: .npy of indices or bool, or .csv with index or path.",
+        rich_help_panel=BRING,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE.csv", help="Annotations: path or index, and label.", rich_help_panel=BRING),
+]
+Source = Annotated[
+    str, typer.Option("--from", metavar="SOURCE", help="Which embeddings, e.g. simclr, pixels; default: the newest.")
+]
+
+
+def with_common(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command whose first parameter is `common` the options of `Common` after its own."""
+    hints = get_type_hints(function, include_extras=True)
+    own = [
+        p.replace(annotation=hints[p.name])
+        for p in inspect.signature(function).parameters.values()
+        if p.name != "common"
+    ]
+    shared_hints = get_type_hints(Common, include_extras=True)
+    shared = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared_hints[f.name])
+        for f in fields(Common)
+    ]
+
+    @functools.wraps(function)
+    def command(**arguments: Any) -> None:
+        common = Common(**{f.name: arguments.pop(f.name) for f in fields(Common)})
+        function(common, **arguments)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def brought(**files: Path | None) -> Brought:
+    """The files given on the command line."""
+    from initpools_cli.steps.bring import Brought
+
+    return Brought(**files)

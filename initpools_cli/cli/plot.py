@@ -1,0 +1,44 @@
+"""`initpools plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from initpools_cli.cli.options import Common, Embeddings, Labeled, Labels, Scores, Source, brought
+
+EXAMPLE = "Example: initpools plot curves -o curves.html"
+
+
+def command(
+    common: Common,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="`initpools list plots` names them.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help=".html, .png or .svg; default: plot/KIND.html in the run."),
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="The sweep, pool or score to draw; may be repeated.")
+    ] = None,
+    source: Source = "",
+    embeddings: Embeddings = None,
+    scores: Scores = None,
+    labeled: Labeled = None,
+    labels: Labels = None,
+) -> None:
+    """Draw what the run has, as one page that works offline."""
+    from initpools_cli.analysis.registry import plots
+    from initpools_cli.core.rundir import command_line
+    from initpools_cli.steps.plot import plot, plot_from_files
+
+    files = brought(embeddings=embeddings, scores=scores, labeled=labeled, labels=labels)
+    flags, knobs = {"plot.kind": kind}, plots.get(kind).knobs
+    if files.without_run and common.run is None and common.dataset is None:
+        settings, _ = common.settings("plot", flags, knobs)
+        table, target = settings.plot, output or Path(f"{kind}.html")
+        path = plot_from_files(kind, table.params, files, settings.run.seed, table.theme, target, command_line())
+    else:
+        path = plot(common.start("plot", flags, knobs), kind, name or [], files, source, output)
+    common.result([path], {"plot": path})

@@ -1,0 +1,28 @@
+"""`initpools pretrain`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from initpools_cli.cli.options import Common
+
+EXAMPLE = "Example: initpools pretrain simclr --dataset pathmnist --set pretrain.epochs=20"
+
+
+def command(
+    common: Common,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="`initpools list pretexts` names them.")],
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the images.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Images per step.")] = None,
+    network: Annotated[str | None, typer.Option("--network", help="`initpools list networks` names them.")] = None,
+) -> None:
+    """Train an encoder on the images, without labels. A run starts here: --dataset fixes what it is about."""
+    from initpools_cli.pretext.registry import pretexts
+    from initpools_cli.steps.pretrain import pretrain
+
+    flags = {"pretrain.method": method, "pretrain.epochs": epochs, "pretrain.batch": batch, "pretrain.network": network}
+    context = common.start("pretrain", flags, pretexts.get(method).knobs, may_create=True)
+    done, fresh = pretrain(context)
+    common.step_result(done, fresh, "encoder")

@@ -1,0 +1,87 @@
+"""`initpools rank`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from initpools_cli.cli.options import (
+    Clusters,
+    Common,
+    Embeddings,
+    Labeled,
+    Labels,
+    Probs,
+    Ranking,
+    Scores,
+    brought,
+)
+
+EXAMPLE = "Example: initpools rank consistency -o sorted_idx.npy"
+
+
+def command(
+    common: Common,
+    strategy: Annotated[str, typer.Argument(metavar="STRATEGY", help="`initpools list strategies` names them.")],
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="val|test|labeled|FILE",
+            help="What the classifier was trained on; default: val where there is one, else test (which leaks).",
+        ),
+    ] = None,
+    depth: Annotated[int | None, typer.Option("--depth", help="Rank only so many; 0: every image.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the order here.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--from", metavar="SOURCE", help="Which embeddings; `logits`: the reference classifier's.")
+    ] = "",
+    embeddings: Embeddings = None,
+    probs: Probs = None,
+    scores: Scores = None,
+    clusters: Clusters = None,
+    ranking: Ranking = None,
+    labeled: Labeled = None,
+    labels: Labels = None,
+) -> None:
+    """Put all train images in the order a strategy would take them, best first."""
+    import numpy as np
+
+    from initpools_cli.core.files import write_array
+    from initpools_cli.steps.inputs import named
+    from initpools_cli.steps.rank import rank, rank_from_files
+
+    files = brought(
+        embeddings=embeddings,
+        probs=probs,
+        scores=scores,
+        clusters=clusters,
+        ranking=ranking,
+        labeled=labeled,
+        labels=labels,
+    )
+    flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
+    knobs = named(strategy).method.knobs.keys() - {"order"}
+    folder = None
+    if files.without_run and common.run is None and common.dataset is None:
+        settings, _ = common.settings("rank", flags, knobs)
+        table = settings.rank
+        order = rank_from_files(settings.select, files, strategy, table.params, table.depth, settings.run.seed).indices
+    else:
+        context = common.start("rank", flags, knobs)
+        done, fresh = rank(context, files, source)
+        folder = done.folder
+        if not fresh:
+            common.report.say(f"already done: {folder} (--force does it again)")
+        order = np.load(folder / "sorted_idx.npy", allow_pickle=False)
+    common.report.say(f"{len(order)} images ranked" + (f": {folder}" if folder else ""))
+    if output is not None:
+        write_array(output, order)
+        common.report.say(f"wrote {output}")
+        common.result([output], {"folder": folder, "output": output, "sorted_idx": order.tolist()})
+    else:
+        common.result(order.tolist(), {"folder": folder, "sorted_idx": order.tolist()})

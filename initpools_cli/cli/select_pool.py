@@ -1,0 +1,94 @@
+"""`initpools select-pool`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from initpools_cli.cli.options import (
+    Clusters,
+    Common,
+    Embeddings,
+    Labeled,
+    Probs,
+    Ranking,
+    Scores,
+    Source,
+    brought,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXAMPLE = "Example: initpools select-pool typiclust --budget 20 -o pool.csv"
+
+
+def command(
+    common: Common,
+    strategy: Annotated[str, typer.Argument(metavar="STRATEGY", help="`initpools list strategies` names them.")],
+    budget: Annotated[int | None, typer.Option("--budget", "-n", help="How many images to label.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Also write .npy, .csv or .json here.")
+    ] = None,
+    source: Source = "",
+    balance: Annotated[
+        str | None, typer.Option("--balance", help="Spread over clusters: none, kmeans or clusters.")
+    ] = None,
+    with_labels: Annotated[bool, typer.Option("--with-labels", help="Fill in the data set's own labels.")] = False,
+    embeddings: Embeddings = None,
+    probs: Probs = None,
+    scores: Scores = None,
+    clusters: Clusters = None,
+    ranking: Ranking = None,
+    labeled: Labeled = None,
+) -> None:
+    """Choose the images to label first (or next, with --labeled), in order of choice."""
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.steps.inputs import named
+    from initpools_cli.steps.pool import export, read_pool, select_from_files, select_pool
+    from initpools_cli.steps.pool import with_labels as fill
+
+    files = brought(
+        embeddings=embeddings, probs=probs, scores=scores, clusters=clusters, ranking=ranking, labeled=labeled
+    )
+    if clusters is not None and balance is None:
+        balance = "clusters"
+    flags = {"select.strategy": strategy, "select.budget": budget, "select.balance": balance}
+    knobs = named(strategy).method.knobs.keys() - {"order"}
+    if files.without_run and common.run is None and common.dataset is None:
+        settings, _ = common.settings("select", flags, knobs)
+        rows = select_from_files(settings.select, files, settings.run.seed)
+        if with_labels:
+            raise UserError(
+                "--with-labels needs a run's data set, and only files were given.", "Name the run with --run DIR."
+            )
+        folder = None
+    else:
+        context = common.start("select", flags, knobs)
+        done, fresh = select_pool(context, files, source)
+        folder = done.folder
+        if not fresh:
+            common.report.say(f"already done: {folder} (--force does it again)")
+        rows = read_pool(done)
+        if with_labels:
+            rows = fill(rows, context)
+    if output is not None:
+        export(rows, output)
+        common.report.say(f"wrote {output}")
+    _show(common, rows, folder)
+
+
+def _show(common: Common, rows: pd.DataFrame, folder: Path | None) -> None:
+    paths = rows["path"].astype(str)
+    lines = [path or str(index) for path, index in zip(paths, rows["index"], strict=True)]
+    payload: dict[str, Any] = {"folder": None if folder is None else str(folder), "pool": _records(rows)}
+    common.report.say(f"{len(rows)} images" + (f": {folder}" if folder else ""))
+    common.result(lines, payload)
+
+
+def _records(rows: pd.DataFrame) -> Any:
+    import json
+
+    return json.loads(rows.to_json(orient="records"))

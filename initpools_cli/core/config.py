@@ -1,0 +1,269 @@
+"""The configuration tables: flags over ``--set`` over ``--config FILE`` over defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.registry import value_error
+
+Params = dict[str, Any]
+Names = list[str]
+
+
+class Table(BaseModel):
+    """One ``[table]``; unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RunTable(Table):
+    """What holds for every step of a command."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps)$")] = "auto"
+    threads: Annotated[int, Field(ge=0, description="0: all cores")] = 0
+    precision: Literal["auto", "32", "bf16"] = "auto"
+
+
+class DatasetTable(Table):
+    """The data set's identity; fixed by the run's first command."""
+
+    name: str = "digits"
+    size: Annotated[int, Field(ge=0, description="pixels; 0: native for arrays, 64 for folders")] = 0
+    test: Annotated[float, Field(gt=0, lt=1, description="held out where there is no test split")] = 0.2
+    imbalance: Literal["none", "exp", "step"] = "none"
+    ratio: Annotated[float, Field(gt=0, le=1, description="smallest class over largest")] = 0.01
+    labels: Annotated[str, Field(description="folders: auto, none, folders, or a CSV file")] = "auto"
+
+
+class PretrainTable(Table):
+    """Self-supervised training."""
+
+    method: str = "simclr"
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch: Annotated[int, Field(ge=2)] = 128
+    network: Annotated[str, Field(description="auto: the method's own")] = "auto"
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    augment: Annotated[str, Field(description="auto: the method's own")] = "auto"
+    params: Params = {}
+
+
+class EmbedTable(Table):
+    """Features of every image."""
+
+    source: str = ""
+    layer: Literal["backbone", "projector"] = "backbone"
+
+
+class ScoreTable(Table):
+    """One number per image."""
+
+    method: str = ""
+    views: Annotated[int, Field(ge=1, description="random views averaged")] = 10
+    reference: Annotated[int, Field(ge=1, description="images that contrastive scores compare with")] = 512
+
+
+class SelectTable(Table):
+    """The pool to label first."""
+
+    strategy: str = ""
+    budget: Annotated[int, Field(ge=0)] = 0
+    balance: Literal["none", "kmeans", "clusters"] = "none"
+    n_clusters: Annotated[int, Field(ge=0, description="0: the number of classes if known, else 20")] = 0
+    order: Literal["highest", "lowest"] = "highest"
+    normalize: bool = True
+    params: Params = {}
+
+
+class AlTable(Table):
+    """Active learning from several first pools, with several queries, over seeds."""
+
+    init: Names = ["random"]
+    query: Names = ["random"]
+    learner: Names = ["linear"]
+    budget: Annotated[int, Field(ge=1)] = 10
+    init_budget: Annotated[int, Field(ge=0, description="0: the same as budget")] = 0
+    rounds: Annotated[int, Field(ge=0)] = 5
+    seeds: Annotated[int, Field(ge=1)] = 5
+    candidates: Annotated[float, Field(gt=0, le=1)] = 0.9
+    validation: Literal["none", "from-budget", "free-val"] = "none"
+    encoders: Names = []
+    strict: bool = False
+    backend: Literal["processes"] = "processes"
+    params: Params = {}
+
+
+class RankTable(Table):
+    """All images in the order a strategy would take them."""
+
+    strategy: str = ""
+    reference: str = "auto"
+    depth: Annotated[int, Field(ge=0, description="0: every image")] = 0
+    views: Annotated[int, Field(ge=2, description="random views for strategies that compare them")] = 20
+    params: Params = {}
+
+
+class PlotTable(Table):
+    """A figure."""
+
+    kind: str = ""
+    theme: Literal["light", "dark"] = "light"
+    params: Params = {}
+
+
+class Settings(Table):
+    """All tables together."""
+
+    run: RunTable = RunTable()
+    dataset: DatasetTable = DatasetTable()
+    pretrain: PretrainTable = PretrainTable()
+    embed: EmbedTable = EmbedTable()
+    score: ScoreTable = ScoreTable()
+    select: SelectTable = SelectTable()
+    al: AlTable = AlTable()
+    rank: RankTable = RankTable()
+    plot: PlotTable = PlotTable()
+
+
+TABLES: Mapping[str, type[Table]] = {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]
+
+
+def load_settings(
+    table: str,
+    *,
+    file: Path | None = None,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    knobs: Collection[str] = (),
+) -> tuple[Settings, set[str]]:
+    """Resolve the settings of one command.
+
+    Parameters
+    ----------
+    table : str
+        The command's own table: where a ``--set`` key without a dot belongs.
+    file : Path, optional
+        The ``--config`` file.
+    sets : sequence of str
+        ``key=value`` as typed; the value is parsed as TOML, else taken as a string.
+    flags : mapping of dotted key to value
+        What flags set; None values were not given.
+    knobs : collection of str
+        The knobs of the method on the line: they come before the table's own keys.
+
+    Returns
+    -------
+    settings : Settings
+    given : set of str
+        The dotted keys that the user set, wherever.
+
+    Raises
+    ------
+    UserError
+        Unknown table or key, wrong type, value out of range, unreadable file.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    origin: dict[str, str] = {}
+
+    def put(dotted: str, value: Any, where: str) -> None:
+        head, _, key = dotted.partition(".")
+        target = merged.setdefault(head, {})
+        if key.startswith("params."):
+            target = target.setdefault("params", {})
+            if not isinstance(target, dict):
+                raise UserError(f"'{head}.params' is not a table (in {where}).", f"Write [{head}.params] in TOML.")
+        target[key.removeprefix("params.")] = value
+        origin[dotted] = where
+
+    if file is not None:
+        for dotted, value in _flatten(_read_toml(file), str(file)):
+            put(dotted, value, str(file))
+    for text in sets:
+        key, value = parse_set(text)
+        put(_home_of(key, table, knobs), value, "--set")
+    for dotted, value in (flags or {}).items():
+        if value is not None:
+            put(dotted, value, f"--{dotted.rpartition('.')[2].replace('_', '-')}")
+    for dotted, where in origin.items():
+        _refuse_unknown(dotted, where)
+    try:
+        return Settings.model_validate(merged), set(origin)
+    except ValidationError as error:
+        loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
+        raise value_error(error, merged, where=origin.get(loc, "")) from None
+
+
+def parse_set(text: str) -> tuple[str, Any]:
+    """``"delta=0.6"`` as ``("delta", 0.6)``; a value that is not TOML is a string."""
+    key, equals, raw = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {text!r} has no key=value form.", "Write for example --set pretrain.epochs=20.")
+    try:
+        value = tomli.loads(f"value = {raw.strip()}")["value"]
+    except tomli.TOMLDecodeError:
+        value = raw.strip()
+    return key.strip(), value
+
+
+def _home_of(key: str, table: str, knobs: Collection[str]) -> str:
+    if "." in key:
+        return key
+    if key in knobs:
+        return f"{table}.params.{key}"
+    own = set(TABLES[table].model_fields) - {"params"}
+    if key in own:
+        return f"{table}.{key}"
+    guess = nearest(key, [*knobs, *own])
+    hint = f"Did you mean '{guess}'? " if guess else ""
+    raise UserError(
+        f"There is no setting '{key}' (in --set).", f"{hint}Here it can be: {', '.join(sorted({*knobs, *own}))}."
+    )
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomli.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no configuration file {file}.", "Check the path given to --config.") from None
+    except IsADirectoryError:
+        raise UserError(f"{file} is a folder, not a configuration file.", "Give --config a .toml file.") from None
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid TOML: {error}.", "Mend that line and run again.") from None
+
+
+def _flatten(tables: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for name, content in tables.items():
+        if not isinstance(content, dict):
+            raise UserError(f"'{name}' (in {where}) stands outside any table.", f"Put it under one of: {_names()}.")
+        for key, value in content.items():
+            if key == "params" and isinstance(value, dict):
+                flat += [(f"{name}.params.{knob}", setting) for knob, setting in value.items()]
+            else:
+                flat.append((f"{name}.{key}", value))
+    return flat
+
+
+def _names() -> str:
+    return ", ".join(f"[{name}]" for name in TABLES)
+
+
+def _refuse_unknown(dotted: str, where: str) -> None:
+    head, _, key = dotted.partition(".")
+    if head not in TABLES:
+        guess = nearest(head, TABLES)
+        hint = f"Did you mean [{guess}]? " if guess else ""
+        raise UserError(f"There is no table [{head}] (in {where}).", f"{hint}The tables are {_names()}.")
+    fields = TABLES[head].model_fields
+    name = key.partition(".")[0]
+    if name not in fields:
+        guess = nearest(name, fields)
+        hint = f"Did you mean '{head}.{guess}'? " if guess else ""
+        valid = ", ".join(field for field in fields)
+        raise UserError(f"There is no setting '{dotted}' (in {where}).", f"{hint}[{head}] has: {valid}.")

@@ -1,0 +1,117 @@
+"""Files that are whole or not there: atomic writing, checksums, reading arrays without pickles."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Write to a scratch file beside `path` that takes its name only if the block ends well."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                yield stream
+            os.chmod(scratch, 0o666 & ~_umask())  # noqa: PTH101 -- mkstemp makes private files
+            os.replace(scratch, path)  # noqa: PTH105
+        except BaseException:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_file(path) as stream:
+        stream.write(text.encode())
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file atomically."""
+    with atomic_file(path) as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def read_array(path: Path, what: str, *, mapped: bool = False) -> np.ndarray:
+    """Read a user's .npy file; pickled objects are refused, never loaded.
+
+    Raises
+    ------
+    UserError
+        Missing, not an .npy file, truncated, or holding Python objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path} ({what}).", "Check the path.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} ({what}) is a folder.", "Give a .npy file.") from None
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        if "pickle" in str(error) or "Object arrays" in str(error):
+            raise UserError(
+                f"{path} ({what}) holds pickled Python objects, which could run code and are never loaded.",
+                "Save it again as a numeric array with numpy.save.",
+            ) from None
+        raise UserError(
+            f"{path} ({what}) can't be read as a .npy array: {error}.", "Write it again with numpy.save."
+        ) from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise UserError(f"{path} ({what}) is an .npz archive.", "Give a single .npy array.")
+    return array
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a missing permission into the error a user can mend."""
+    try:
+        yield
+    except OSError as error:
+        known = disk_error(error, path)
+        if known is None:
+            raise
+        raise known from None
+
+
+def disk_error(error: OSError, path: Path | None = None) -> UserError | None:
+    """The UserError for a full disk, a missing permission or a read-only place; None for any other error."""
+    place: Any = path or error.filename or "the output folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return UserError(
+            f"There is no space left to write {place}.", "Free some space, or choose another place with --run or -o."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(
+            f"{place} can't be written: {os.strerror(error.errno)}.",
+            "Choose another place with --run or -o, or change its permissions.",
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and error.filename:
+        return UserError(
+            f"{place} can't be made: {os.strerror(error.errno)}.", "Choose another place with --run or -o."
+        )
+    return None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

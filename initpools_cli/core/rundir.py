@@ -1,0 +1,343 @@
+"""The run directory: which one a command means, and steps that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tomli
+import tomli_w
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import disk_errors, sha256_of, write_text
+from initpools_cli.core.version import git_commit, version
+
+ITEMS = "data/items.csv"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether a data set has been fixed here."""
+        return (self.path / "run.toml").exists()
+
+    def facts(self) -> dict[str, Any]:
+        """What ``run.toml`` says."""
+        return read_toml(self.path / "run.toml")
+
+    def create(self, facts: Mapping[str, Any]) -> None:
+        """Fix the data set's identity and the root seed."""
+        write_text(self.path / "run.toml", tomli_w.dumps(dict(facts)))
+
+    def steps(self, kind: str = "") -> list[Done]:
+        """The finished steps (of one kind), oldest first."""
+        found = [Done(self, file.parent) for file in sorted(self.path.glob(f"{kind or '*'}/*/step.toml"))]
+        return sorted(found, key=lambda step: (step.facts["finished"], step.id))
+
+    def done(self, step_id: str) -> Done | None:
+        """The finished step of that id, such as ``embed/simclr``."""
+        folder = self.path / step_id
+        return Done(self, folder) if (folder / "step.toml").exists() else None
+
+    def remember(self) -> None:
+        """Make this the run that a command without ``--run`` or ``--dataset`` means."""
+        write_text(Path("runs/.last"), _relative(self.path) + "\n")
+
+    def step(
+        self, kind: str, name: str, table: Mapping[str, Any], reads: Mapping[str, str], *, force: bool = False
+    ) -> Step:
+        """Where a step with this table and these inputs belongs.
+
+        Its folder is ``kind/name``; where that holds another configuration or other inputs, the name takes six hex
+        digits of their hash.
+
+        Parameters
+        ----------
+        kind, name : str
+            For example "pool" and "typiclust-b20-s0".
+        table : mapping
+            The resolved configuration.
+        reads : mapping of str to str
+            SHA-256 of every file the step reads, by path.
+        force : bool
+            Do it again even where it is done.
+        """
+        digest = digest_of(table, reads)
+        plain = self.done(f"{kind}/{name}")
+        if (
+            plain is not None
+            and plain.facts["digest"] != digest
+            and not (force and plain.facts["table_digest"] == digest_of(table, {}))
+        ):
+            name = f"{name}-{digest[:6]}"
+        return Step(self, f"{kind}/{name}", dict(table), dict(reads), digest, force)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished step."""
+
+    run: Run
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """For example ``embed/simclr``."""
+        return self.folder.relative_to(self.run.path).as_posix()
+
+    @property
+    def name(self) -> str:
+        """For example ``simclr``."""
+        return self.folder.name
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What its ``step.toml`` says."""
+        return read_toml(self.folder / "step.toml")
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """Its resolved configuration."""
+        return dict(self.facts["table"])
+
+    def reads(self, *files: str) -> dict[str, str]:
+        """The checksums of its files, for the step that reads them; all files where none is named."""
+        wrote = self.facts["writes"]
+        return {f"{self.id}/{name}": wrote[name] for name in (files or sorted(wrote))}
+
+    def stale_input(self) -> str | None:
+        """The first file it was made from that has been made anew since, or None."""
+        for path, checksum in self.facts["reads"].items():
+            if path == ITEMS:
+                # An encoder trained before images were appended still applies to them; rows of images do not.
+                if not self.id.startswith("pretrain/") and sha256_of(self.run.path / ITEMS) != checksum:
+                    return ITEMS
+                continue
+            producer = self.run.done("/".join(path.split("/")[:2]))
+            if producer is None:
+                continue
+            if producer.facts["writes"].get(path.split("/", 2)[2]) != checksum:
+                return path
+            if producer.stale_input():
+                return producer.stale_input()
+        return None
+
+    def require_fresh(self) -> Done:
+        """The step itself, if nothing it was made from has changed.
+
+        Raises
+        ------
+        UserError
+            A stale input, with the command that renews the step.
+        """
+        stale = self.stale_input()
+        if stale:
+            raise UserError(
+                f"{self.id} was made from an earlier {stale}, which has changed since.",
+                f"Renew it with `{self.facts['command']}{'' if '--force' in self.facts['command'] else ' --force'}`.",
+            )
+        return self
+
+
+@dataclass
+class Step:
+    """A step about to be done."""
+
+    run: Run
+    id: str
+    table: dict[str, Any]
+    reads: dict[str, str]
+    digest: str
+    force: bool
+    outcome: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where its results go."""
+        return self.run.path / self.id
+
+    @property
+    def scratch(self) -> Path:
+        """Where it works until it is whole."""
+        return self.run.path / ".partial" / self.id
+
+    @property
+    def finished(self) -> Done | None:
+        """The same step if it is done already and not forced."""
+        done = self.run.done(self.id)
+        return done if done is not None and not self.force and done.facts["digest"] == self.digest else None
+
+    @contextlib.contextmanager
+    def writing(self, command: str, machine: Mapping[str, Any]) -> Iterator[Path]:
+        """A scratch folder that becomes the step's folder if the block ends well.
+
+        ``work/`` inside it is for unfinished business (checkpoints, blocks of a sweep): it survives a kill when the
+        same step is started again, and is not part of the result.
+
+        Parameters
+        ----------
+        command : str
+            The command line, for ``step.toml``.
+        machine : mapping
+            Device, threads and precision, for ``step.toml``.
+        """
+        started = _now()
+        with disk_errors(self.run.path), _locked(self.scratch):
+            self._prepare()
+            try:
+                yield self.scratch
+            except BaseException:
+                if not any((self.scratch / "work").iterdir()):
+                    shutil.rmtree(self.scratch, ignore_errors=True)
+                raise
+            shutil.rmtree(self.scratch / "work")
+            (self.scratch / "digest").unlink()
+            written = {
+                file.relative_to(self.scratch).as_posix(): sha256_of(file)
+                for file in sorted(self.scratch.rglob("*"))
+                if file.is_file()
+            }
+            facts = {
+                "command": command,
+                "version": version(),
+                **({"git_commit": commit} if (commit := git_commit()) else {}),
+                "started": started,
+                "finished": _now(),
+                **machine,
+                "digest": self.digest,
+                "table_digest": digest_of(self.table, {}),
+                "table": self.table,
+                "outcome": self.outcome,
+                "reads": self.reads,
+                "writes": written,
+            }
+            (self.scratch / "step.toml").write_text(tomli_w.dumps(facts), encoding="utf-8")
+            self._publish()
+
+    def _prepare(self) -> None:
+        """Keep what an interrupted attempt at the very same step left, and nothing else."""
+        mark = self.scratch / "digest"
+        if not (mark.exists() and mark.read_text() == self.digest):
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        (self.scratch / "work").mkdir(parents=True, exist_ok=True)
+        mark.write_text(self.digest)
+
+    def _publish(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        old = self.scratch.with_name(self.scratch.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(old)
+        self.scratch.rename(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def locate(run: Path | None, dataset: str | None) -> Run:
+    """The run a command means: ``--run``, ``$INITPOOLS_RUN``, ``runs/<dataset>``, or the last one used.
+
+    Raises
+    ------
+    UserError
+        Nothing says which run is meant.
+    """
+    if run is not None:
+        return Run(run)
+    if os.environ.get("INITPOOLS_RUN"):
+        return Run(Path(os.environ["INITPOOLS_RUN"]))
+    if dataset is not None:
+        return Run(Path("runs") / run_name(dataset))
+    last = Path("runs/.last")
+    if last.exists():
+        return Run(Path(last.read_text().strip()))
+    raise UserError(
+        f"There is no run here: {Path('runs').resolve()} has none.",
+        "Start one with `initpools pretrain simclr --dataset digits`, or name one with --run DIR.",
+    )
+
+
+def run_name(dataset: str) -> str:
+    """The folder name under ``runs/`` for a data set's name or path."""
+    path = Path(dataset)
+    name = path.resolve().name if path.name in ("", ".", "..") else path.name
+    return name.removesuffix(".npz") or "data"
+
+
+def digest_of(table: Mapping[str, Any], reads: Mapping[str, str]) -> str:
+    """Hex SHA-256 of a resolved table and of the checksums of what is read."""
+    text = json.dumps([table, sorted(reads.items())], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file of the run.
+
+    Raises
+    ------
+    UserError
+        It was damaged.
+    """
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing.", "Check --run; `initpools status` lists what a run has.") from None
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is damaged: {error}.", f"Remove the folder {path.parent} and make the step again."
+        ) from None
+
+
+def command_line() -> str:
+    """The command line of the process as a user would type it."""
+    import shlex
+
+    return shlex.join(["initpools", *sys.argv[1:]])
+
+
+@contextlib.contextmanager
+def _locked(scratch: Path) -> Iterator[None]:
+    """One process a step: a second one is told, and the lock falls with the process."""
+    import fcntl
+
+    lock = scratch.with_name(scratch.name + ".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"Another initpools process is working on {scratch.parent.name}/{scratch.name}.",
+                "Wait for it, or stop it first.",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _relative(path: Path) -> str:
+    absolute = path.resolve()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -1,0 +1,31 @@
+"""Which initpools this is, for the provenance of every result."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def version() -> str:
+    """The installed version."""
+    return importlib.metadata.version("initpools")
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit this code was checked out at, or None for an installed package."""
+    git = Path(__file__).parents[2] / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        reference = head.removeprefix("ref: ")
+        loose = git / reference
+        if loose.exists():
+            return loose.read_text().strip()
+        packed = (git / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(" " + reference)), None)
+    except OSError:
+        return None

@@ -1,0 +1,75 @@
+"""What a pretext task is: inputs made from images, one forward pass, one loss per image."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.pipelines import to_float
+from initpools_cli.networks.build import Encoder
+
+
+class Pretext(nn.Module):
+    """A self-supervised task around an encoder.
+
+    Training minimises the mean of `losses`; scoring averages the same `losses` over views. The network runs inside
+    `forward`, which may be under autocast; `losses` is called outside it and works in float64, because NT-Xent
+    in bfloat16 collapses to a couple of values.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Maps float images (b, c, h, w) to features (b, encoder.features).
+    recipe : str
+        Name of the augmentation recipe.
+    """
+
+    #: The network and the augmentation used where the configuration says "auto".
+    network: ClassVar[str] = "convnet"
+    recipe_default: ClassVar[str] = "simclr"
+    #: What a high score means; empty where the task has no score per image.
+    high_score: ClassVar[str] = ""
+
+    def __init__(self, encoder: Encoder, recipe: str) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.recipe = recipe
+
+    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """What `forward` takes, from uint8 images (b, h, w, c) and their random draws."""
+        raise NotImplementedError
+
+    def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
+        """The loss of each image, (b,) float64, in nats unless the task says otherwise.
+
+        Parameters
+        ----------
+        inputs : tuple of Tensor
+            What `inputs` made.
+        outputs : Any
+            What `forward` made of them.
+        ids : Tensor
+            (b,) int64, the images' indices.
+        reference : Any
+            What `reference` returned; None in training, where a batch is its own reference.
+        """
+        raise NotImplementedError
+
+    def reference(self, images: Tensor, draws: Draws) -> Any:
+        """What every image is scored against, from a fixed batch; None for tasks that look at one image alone."""
+        return None
+
+    def optimizer(self, batch: int) -> torch.optim.Optimizer:
+        """The optimizer for that batch size."""
+        raise NotImplementedError
+
+    def features(self, images: Tensor) -> Tensor:
+        """Backbone features (b, d) float32 of unaugmented uint8 images (b, h, w, c)."""
+        return self.encoder(to_float(images))
+
+    def projections(self, images: Tensor) -> Tensor:
+        """What the projector makes of `features`; the features themselves for a task without one."""
+        return self.features(images)

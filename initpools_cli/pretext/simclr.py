@@ -1,0 +1,114 @@
+"""SimCLR: two views of an image should be closer to each other than to any other image (Chen et al. 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.pipelines import augment, to_float
+from initpools_cli.networks.build import Encoder, projector
+from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.gather import gather
+from initpools_cli.pretext.registry import pretexts
+
+
+def nt_xent(anchors: Tensor, positives: Tensor, bank: Tensor, same: Tensor, temperature: float) -> Tensor:
+    """The normalised-temperature cross-entropy of each anchor, in nats.
+
+    ``-log( exp(a.p / T) / (exp(a.p / T) + sum over other images' bank rows of exp(a.b / T)) )``
+
+    Parameters
+    ----------
+    anchors, positives : Tensor
+        (b, d), unit rows.
+    bank : Tensor
+        (m, d), unit rows: the views that may be negatives.
+    same : Tensor
+        (b, m) bool, True where a bank row shows the anchor's own image and so is no negative.
+    temperature : float
+        T > 0.
+
+    Returns
+    -------
+    Tensor
+        (b,) float64. Identically 0 where every bank row is masked: a batch of one image has no negatives, which is
+        why a pair alone can't be scored.
+    """
+    anchors, positives, bank = anchors.double(), positives.double(), bank.double()
+    positive = (anchors * positives).sum(1, keepdim=True) / temperature
+    negative = (anchors @ bank.T / temperature).masked_fill(same, -torch.inf)
+    return torch.logsumexp(torch.cat([positive, negative], 1), 1) - positive[:, 0]
+
+
+@pretexts.register("simclr", paper="Chen et al. 2020, arXiv:2002.05709")
+class SimCLR(Pretext):
+    """Two random views of an image are told from the views of all other images.
+
+    Score: NT-Xent of an image's two views against the views of a fixed, seeded batch of other images (nats),
+    averaged over pairs of views.
+
+    Deviations from the paper: SGD with momentum and cosine decay in place of LARS (batches here are small); the order
+    of colour operations is fixed; the learning rate is stated for a batch of 512 and scaled linearly.
+    """
+
+    recipe_default = "simclr"
+    high_score = "hard: its views are easily mistaken for other images"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: str,
+        seed: int,
+        *,
+        temperature: Annotated[float, Field(gt=0)] = 0.1,
+        hidden: Annotated[int, Field(ge=1)] = 512,
+        out: Annotated[int, Field(ge=1)] = 128,
+        lr: Annotated[float, Field(gt=0)] = 0.4,
+        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+    ) -> None:
+        super().__init__(encoder, recipe)
+        self.projector = projector(encoder.features, hidden, out, seed)
+        self.temperature = temperature
+        self.lr = lr
+        self.weight_decay = weight_decay
+
+    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """Both views, stacked: ((2b, c, h, w),)."""
+        views = [augment(images, replace(draws, view=2 * draws.view + k), self.recipe) for k in (0, 1)]
+        return (torch.cat(views),)
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Projections (2b, out)."""
+        return self.projector(self.encoder(views))
+
+    def losses(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor, reference: Any = None) -> Tensor:
+        """NT-Xent of both views as anchors, averaged: (b,) float64, nats."""
+        first, second = F.normalize(outputs.float(), dim=1).chunk(2)
+        if reference is None:
+            bank, owners = torch.cat([gather(first), gather(second)]), gather(ids).repeat(2)
+        else:
+            bank, owners = reference
+        same = ids[:, None] == owners[None, :]
+        return 0.5 * (
+            nt_xent(first, second, bank, same, self.temperature) + nt_xent(second, first, bank, same, self.temperature)
+        )
+
+    def reference(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Both views of the fixed batch, (2m, out) unit rows, and whose they are."""
+        (views,) = self.inputs(images, draws)
+        return F.normalize(self(views).float(), dim=1), draws.ids.repeat(2)
+
+    def optimizer(self, batch: int) -> torch.optim.Optimizer:
+        """SGD with momentum 0.9, its rate scaled linearly from a batch of 512."""
+        rate = self.lr * batch / 512
+        return torch.optim.SGD(self.parameters(), lr=rate, momentum=0.9, weight_decay=self.weight_decay)
+
+    def projections(self, images: Tensor) -> Tensor:
+        """Projections (b, out) of unaugmented images."""
+        return self.projector(self.encoder(to_float(images)))

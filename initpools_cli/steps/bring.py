@@ -1,0 +1,181 @@
+"""What users bring: their own embeddings, probabilities, scores, clusters, labelled indices, annotations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import read_array, sha256_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Files named on the command line; None where there is none."""
+
+    embeddings: Path | None = None
+    probs: Path | None = None
+    scores: Path | None = None
+    clusters: Path | None = None
+    ranking: Path | None = None
+    labeled: Path | None = None
+    labels: Path | None = None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The inputs of strategies among them, by the strategies' own names; large ones memory-mapped.
+
+        Raises
+        ------
+        UserError
+            A file that can't be read as an array.
+        """
+        files = {
+            "embeddings": self.embeddings,
+            "probs": self.probs,
+            "scores": self.scores,
+            "clusters": self.clusters,
+            "order": self.ranking,
+        }
+        found = {
+            name: read_array(path, name, mapped=name in ("embeddings", "probs")) for name, path in files.items() if path
+        }
+        if "probs" in found and found["probs"].ndim == 3:
+            found["view_probs"] = found["probs"]
+        return found
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of every file, by absolute path, for ``step.toml``."""
+        return {str(path.resolve()): sha256_of(path) for path in vars(self).values() if path is not None}
+
+    @property
+    def without_run(self) -> bool:
+        """Whether the files alone say which images there are."""
+        return any(path is not None for path in (self.embeddings, self.probs, self.scores, self.ranking))
+
+
+def read_labeled(path: Path, items: pd.DataFrame | None) -> np.ndarray:
+    """Indices already labelled.
+
+    Parameters
+    ----------
+    path : Path
+        .npy of indices or of booleans, or a .csv with a column ``index`` or ``path``.
+    items : DataFrame, optional
+        The train rows of items.csv; needed to turn paths into indices.
+
+    Returns
+    -------
+    ndarray
+        (m,) int64 or (n,) bool, as it came; a .csv gives indices.
+
+    Raises
+    ------
+    UserError
+        Unreadable, neither column, or paths that the data set does not have.
+    """
+    if path.suffix.lower() != ".csv":
+        return read_array(path, "--labeled")
+    table = read_table(path, "--labeled")
+    return rows_of(table, path, items)
+
+
+def read_labels(
+    path: Path, items: pd.DataFrame, classes: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Annotations: rows, labels and classes.
+
+    Parameters
+    ----------
+    path : Path
+        A .csv with ``path`` or ``index``, and ``label`` (a class name or number); rows with an empty label are skipped.
+    items : DataFrame
+        The train rows of items.csv.
+    classes : tuple of str
+        The data set's classes; empty where it has none, and then the annotations' own in sorted order.
+
+    Returns
+    -------
+    rows, labels : ndarray
+        (m,) int64 each.
+    classes : tuple of str
+
+    Raises
+    ------
+    UserError
+        No such columns, an unknown path or class, or one image with two labels.
+    """
+    table = read_table(path, "--labels")
+    if "label" not in table:
+        raise UserError(
+            f"{path} (--labels) has no column 'label', only {', '.join(table.columns)}.",
+            "Name the column of classes 'label'.",
+        )
+    table = table[table["label"] != ""]
+    if table.empty:
+        raise UserError(f"{path} (--labels) has no row with a label.", "Fill the column 'label' and run again.")
+    rows = rows_of(table, path, items)
+    known = classes or tuple(sorted(set(table["label"])))
+    numbers = {name: code for code, name in enumerate(known)} | {
+        str(code): code for code in range(len(known)) if str(code) not in known
+    }
+    unknown = sorted(set(table["label"]) - set(numbers))
+    if unknown:
+        raise UserError(
+            f"{path} (--labels) has the label {unknown[0]!r}, which is no class of the data set.",
+            f"Its classes are: {', '.join(known[:20])}.",
+        )
+    labels = np.array([numbers[label] for label in table["label"]], dtype=np.int64)
+    order = np.argsort(rows, kind="stable")
+    rows, labels = rows[order], labels[order]
+    again = rows[1:] == rows[:-1]
+    conflict = again & (labels[1:] != labels[:-1])
+    if conflict.any():
+        row = int(rows[1:][conflict][0])
+        raise UserError(f"{path} (--labels) gives image {row} two different labels.", "Keep one of the rows.")
+    first = np.r_[True, ~again]
+    return rows[first], labels[first], known
+
+
+def rows_of(table: pd.DataFrame, path: Path, items: pd.DataFrame | None) -> np.ndarray:
+    """Train rows (m,) int64 from a table's ``index`` or ``path`` column."""
+    if "index" in table and (table["index"] != "").all():
+        try:
+            return table["index"].astype(np.int64).to_numpy()
+        except ValueError as error:
+            raise UserError(f"{path} has an index that is no whole number: {error}.", "Mend that row.") from None
+    if "path" not in table:
+        raise UserError(
+            f"{path} has neither a column 'index' nor 'path', only {', '.join(table.columns)}.", "Add one of them."
+        )
+    if items is None:
+        raise UserError(
+            f"{path} names images by path, and without a run no paths are known.",
+            "Name the run with --run DIR, or give indices.",
+        )
+    index = dict(zip(items["path"], items["index"], strict=True))
+    wanted = table["path"].str.replace("\\", "/", regex=False).str.removeprefix("./")
+    missing = [name for name in wanted if name not in index]
+    if missing:
+        raise UserError(
+            f"{path} names {len(missing)} images that the data set does not have, the first {missing[0]!r}.",
+            "Give paths relative to the data set's folder, as in data/items.csv.",
+        )
+    return wanted.map(index).to_numpy(np.int64)
+
+
+def read_table(path: Path, what: str) -> pd.DataFrame:
+    """A .csv as strings."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path} ({what}).", "Check the path.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"{path} ({what}) can't be read as a .csv: {error}.", "Save it as UTF-8 with commas.") from None

@@ -1,0 +1,127 @@
+"""Give a strategy what its signature asks for: from the user's files, else from the run, made where it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from initpools_cli.core.config import SelectTable
+from initpools_cli.core.errors import UserError, unknown_name
+from initpools_cli.core.registry import Method
+from initpools_cli.core.rundir import Done
+from initpools_cli.steps.bring import Brought
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed import matrix, newest
+from initpools_cli.steps.score import score_names, scores_of
+
+
+@dataclass(frozen=True)
+class Named:
+    """A strategy as the user names it.
+
+    Attributes
+    ----------
+    name : str
+        The public name: a registered strategy's, or a score's.
+    method : Method
+        What runs: for a score's name, the strategy "score".
+    score : str
+        The score it ranks by, or "".
+    """
+
+    name: str
+    method: Method
+    score: str = ""
+
+    def knobs(self, given: Mapping[str, Any], order: str) -> dict[str, Any]:
+        """The values of all its knobs; ``select.order`` is one where the strategy has it."""
+        ordered = {"order": order} if "order" in self.method.knobs else {}
+        if order != "highest" and not ordered:
+            raise UserError(
+                f"'{self.name}' does not rank by a score, so order = '{order}' means nothing.", "Leave it out."
+            )
+        return self.method.validate({**ordered, **given})
+
+
+@dataclass
+class Supply:
+    """What a strategy is called with, and where it came from.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+    reads : dict of str to str
+        SHA-256 by path, for ``step.toml``.
+    origin : str
+        The step its embeddings or scores are from, or "".
+    """
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    reads: dict[str, str] = field(default_factory=dict)
+    origin: str = ""
+
+    def add(self, name: str, array: np.ndarray, done: Done, *files: str) -> None:
+        """An array read from a finished step."""
+        self.arrays[name] = array
+        self.reads |= done.reads(*files)
+        self.origin = self.origin or done.id
+
+
+def named(name: str) -> Named:
+    """The strategy of that name, alias, or score.
+
+    Raises
+    ------
+    UserError
+        No such strategy; the nearest name is in the message.
+    """
+    from initpools_cli.strategies.registry import strategies
+
+    if name in strategies:
+        method = strategies.get(name)
+        return Named(method.name, method)
+    scores = score_names()
+    if name in scores:
+        return Named(name, strategies.get("score"), name)
+    aliases = [alias for method in strategies for alias in method.aliases]
+    raise unknown_name("strategy", name, [*strategies.names(), *aliases, *scores], strategies.listing)
+
+
+def needed(strategy: Named, balance: str) -> set[str]:
+    """The inputs that the strategy and the spreading over clusters ask for."""
+    return {*strategy.method.inputs, *{"kmeans": ["embeddings"], "clusters": ["clusters"]}.get(balance, [])}
+
+
+def supply(context: Context, strategy: Named, table: SelectTable, brought: Brought, source: str) -> Supply:
+    """Inputs that need no classifier: what was brought, then embeddings and scores of the run.
+
+    Parameters
+    ----------
+    source : str
+        ``--from``; default: the newest embeddings.
+
+    Raises
+    ------
+    UserError
+        Brought arrays whose row count is not the data set's.
+    """
+    given = Supply(brought.arrays(), brought.checksums())
+    count = len(context.data.kept)
+    for name, array in given.arrays.items():
+        rows = array.shape[-2] if name in ("probs", "view_probs") else len(array) if name != "order" else count
+        if rows != count:
+            raise UserError(
+                f"{name} has {rows} rows, but {context.data.spec.name} has {count} train images.",
+                "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
+            )
+    wants = needed(strategy, table.balance)
+    if "embeddings" in wants and "embeddings" not in given.arrays:
+        done = newest(context, source)
+        given.add("embeddings", matrix(done), done, "train.npy")
+    if "scores" in wants and strategy.score and "scores" not in given.arrays:
+        done = scores_of(context, strategy.score)
+        given.add("scores", np.load(done.folder / "scores.npy", allow_pickle=False), done, "scores.npy")
+    return given

@@ -1,0 +1,168 @@
+"""Train an encoder without labels."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import atomic_file
+from initpools_cli.core.rundir import Done
+from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from initpools_cli.pretext.base import Pretext
+
+#: Images the monitor looks at, of train and of the split it is measured on.
+MONITORED = (2_000, 500)
+
+
+def resolved_table(context: Context) -> dict[str, Any]:
+    """The [pretrain] table with "auto" replaced and every knob's value in it."""
+    from initpools_cli.pretext.registry import pretexts
+
+    table = context.settings.pretrain
+    method = pretexts.get(table.method)
+    knobs = method.validate(table.params)
+    network = method.build.network if table.network == "auto" else table.network
+    recipe = method.build.recipe_default if table.augment == "auto" else table.augment
+    _check_network(network, method.name)
+    return {
+        **table.model_dump(),
+        "method": method.name,
+        "network": network,
+        "augment": recipe,
+        "params": knobs,
+        "seed": context.seed,
+        "precision": context.settings.run.precision,
+    }
+
+
+def build(table: dict[str, Any], channels: int, size: int) -> Pretext:
+    """The untrained pretext task of a resolved table."""
+    from initpools_cli.networks.build import build_encoder
+    from initpools_cli.pretext.registry import pretexts
+
+    encoder = build_encoder(table["network"], channels=channels, size=size, width=table["width"], seed=table["seed"])
+    return pretexts.get(table["method"]).build(encoder, table["augment"], table["seed"], **table["params"])
+
+
+def load(context: Context, done: Done) -> Pretext:
+    """The trained pretext task of a finished pretrain."""
+    from initpools_cli.networks.weights import load_weights
+
+    images = context.data.splits["train"].images
+    pretext = build(done.table, images.shape[3], min(images.shape[1:3]))
+    load_weights(pretext, done.folder / "encoder.safetensors")
+    return pretext
+
+
+def pretrain(context: Context) -> tuple[Done, bool]:
+    """Train the encoder of ``[pretrain]``, or find it already done.
+
+    Returns
+    -------
+    done : Done
+    fresh : bool
+        False where there was nothing to do.
+    """
+    from initpools_cli.training.machine import start_machine
+
+    table = resolved_table(context)
+    step = context.run.step("pretrain", table["method"], table, context.items_checksum(), force=context.force)
+    if step.finished:
+        return step.finished, False
+    context.machine = start_machine(context.settings.run, processes=True)
+    if not context.machine.fabric.is_global_zero:
+        # Rank 0 alone writes; the others take part in its training and read its checkpoints.
+        _train(context, table, step.scratch / "work" / "checkpoint.pt", rows=None)
+        raise SystemExit(0)
+    with step.writing(context.command, context.facts()) as scratch:
+        rows: list[dict[str, Any]] = []
+        pretext = _train(context, table, scratch / "work" / "checkpoint.pt", rows)
+        _write_log(scratch / "log.csv", rows)
+        from initpools_cli.networks.weights import save_weights
+
+        save_weights(pretext, scratch / "encoder.safetensors")
+        (scratch / "work" / "checkpoint.pt").unlink()
+        step.outcome = {"images": int(context.data.kept.sum()), "loss": rows[-1]["loss"]}
+    return Done(context.run, step.folder), True
+
+
+def _train(context: Context, table: dict[str, Any], checkpoint: Any, rows: list[dict[str, Any]] | None) -> Pretext:
+    from initpools_cli.training.fit import Plan, fit
+
+    split = context.data.splits["train"]
+    pretext = build(table, split.images.shape[3], min(split.images.shape[1:3]))
+    plan = Plan(table["epochs"], table["batch"], table["seed"])
+    ids = np.flatnonzero(context.data.kept)
+    report, name = context.report, table["method"]
+    speaks = rows is not None
+    resumed = 0
+    with report.progress(f"pretrain {name}", plan.epochs) as bar:
+        loop = fit(
+            pretext,
+            split.images,
+            ids,
+            plan,
+            context.machine,
+            checkpoint=checkpoint,
+            monitor=_monitor(context) if speaks else None,
+        )
+        for row in loop:
+            if rows is None:
+                continue
+            if row.pop("resumed"):
+                resumed += 1
+            elif resumed:
+                report.say(f"resuming {name} at epoch {resumed + 1} of {plan.epochs}")
+                resumed = 0
+            rows.append(row)
+            knn = "" if np.isnan(row["knn_accuracy"]) else f", k-NN accuracy {row['knn_accuracy']:.1%}"
+            bar.advance(note=f"loss {row['loss']:.4f}{knn}")
+            report.detail(
+                f"epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.4f}, "
+                f"{row['images_per_second']:.0f} images/s{knn}"
+            )
+    return pretext
+
+
+def _monitor(context: Context) -> Callable[[Pretext], float] | None:
+    """k-NN accuracy on a few labelled images, where there are any; only looked at, never used."""
+    from initpools_cli.training.monitor import knn_accuracy
+
+    splits = context.data.splits
+    against = splits.get("val") or splits.get("test")
+    train = splits["train"]
+    if against is None or train.labels is None or against.labels is None:
+        return None
+    inside = np.flatnonzero(context.data.kept)[:: max(1, int(context.data.kept.sum()) // MONITORED[0])][: MONITORED[0]]
+    outside = np.arange(len(against.images))[:: max(1, len(against.images) // MONITORED[1])][: MONITORED[1]]
+    return partial(
+        knn_accuracy,
+        train=(train.images[inside], train.labels[inside]),
+        test=(against.images[outside], against.labels[outside]),
+        device=context.machine.device,
+    )
+
+
+def _write_log(path: Any, rows: list[dict[str, Any]]) -> None:
+    import pandas as pd
+
+    with atomic_file(path) as stream:
+        pd.DataFrame(rows).to_csv(stream, index=False)
+
+
+def _check_network(network: str, method: str) -> None:
+    from initpools_cli.networks.registry import networks
+
+    name = networks.get(network).name
+    if (name == "vae") != (method == "vae"):
+        raise UserError(
+            f"The pretext task {method} can't be trained on the network {name}.",
+            "Leave pretrain.network out to take the task's own.",
+        )

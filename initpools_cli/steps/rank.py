@@ -1,0 +1,177 @@
+"""All images in the order a strategy would take them, best first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from initpools_cli.core.config import SelectTable
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import Done
+from initpools_cli.steps.bring import Brought, read_labeled
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.inputs import Named, Supply, named, needed, supply
+from initpools_cli.steps.pool import train_items
+from initpools_cli.steps.reference import logits, reference, view_logits
+from initpools_cli.strategies.selection import Selection
+
+#: What a strategy may ask of a classifier.
+OF_A_MODEL = {"probs", "view_probs"}
+
+
+def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bool]:
+    """Write ``rank/<strategy>/{sorted_idx.npy,scores.npy}``, or find it already done.
+
+    Parameters
+    ----------
+    source : str
+        ``--from``; for a strategy on distances, default: the reference classifier's logits where it is registered to
+        rank there and there are labels, else the newest embeddings.
+
+    Raises
+    ------
+    UserError
+        Anything wrong with strategy, depth or inputs.
+    """
+    table, select = context.settings.rank, context.settings.select
+    strategy = named(table.strategy)
+    knobs = strategy.knobs(table.params, select.order)
+    data = context.data
+    given = _supply(context, strategy, select, brought, source)
+    labeled = (
+        read_labeled(brought.labeled, train_items(context))
+        if brought.labeled and table.reference != "labeled"
+        else None
+    )
+    excluded = ~data.kept if not data.kept.all() else None
+    depth = table.depth or _available(labeled, data.kept)
+    n_clusters = select.n_clusters or len(data.classes)
+    resolved = {
+        "strategy": strategy.name,
+        "params": knobs,
+        "depth": depth,
+        "views": table.views if "view_probs" in strategy.method.inputs else 0,
+        "balance": select.balance,
+        "n_clusters": n_clusters,
+        "normalize": select.normalize,
+        "seed": context.seed,
+        "source": given.origin,
+    }
+    step = context.run.step(
+        "rank", strategy.name, resolved, {**context.items_checksum(), **given.reads}, force=context.force
+    )
+    if step.finished:
+        return step.finished, False
+    if "view_probs" in needed(strategy, select.balance) and "view_probs" not in given.arrays:
+        given.arrays["view_probs"] = _softmax(view_logits(context, _done(context, given.origin)))
+    selection = _choose(
+        strategy, given.arrays, depth, labeled, excluded, len(data.kept), select, n_clusters, knobs, context.seed
+    )
+    with step.writing(context.command, context.facts()) as scratch:
+        np.save(scratch / "sorted_idx.npy", selection.indices)
+        if selection.scores is not None:
+            np.save(scratch / "scores.npy", by_image(selection, len(data.kept)))
+        step.outcome = {"ranked": len(selection.indices)}
+    return Done(context.run, step.folder), True
+
+
+def rank_from_files(
+    context_free: SelectTable, brought: Brought, strategy_name: str, params: dict[str, Any], depth: int, seed: int
+) -> Selection:
+    """The ranking from brought arrays alone, without a run."""
+    from initpools_cli.strategies.inputs import INPUTS
+
+    strategy = named(strategy_name)
+    arrays = brought.arrays()
+    labeled = read_labeled(brought.labeled, None) if brought.labeled else None
+    if not depth:
+        name, array = next(
+            (name, array) for name, array in arrays.items() if INPUTS[name].axis is not None or len(arrays) == 1
+        )
+        count = array.shape[-2] if name in OF_A_MODEL else len(array)
+        depth = _available(labeled, np.ones(count, dtype=bool))
+    knobs = strategy.knobs(params, context_free.order)
+    return _choose(strategy, arrays, depth, labeled, None, None, context_free, context_free.n_clusters, knobs, seed)
+
+
+def by_image(selection: Selection, count: int) -> np.ndarray:
+    """The score of every image by its index, (n,) float64; NaN where it was not ranked."""
+    scores = np.full(count, np.nan)
+    scores[selection.indices] = selection.scores
+    return scores
+
+
+def _choose(
+    strategy: Named,
+    arrays: dict[str, np.ndarray],
+    depth: int,
+    labeled: np.ndarray | None,
+    excluded: np.ndarray | None,
+    count: int | None,
+    select: SelectTable,
+    n_clusters: int,
+    knobs: dict[str, Any],
+    seed: int,
+) -> Selection:
+    from initpools_cli.strategies.choose import choose
+
+    balance = "clusters" if select.balance == "none" and "clusters" in arrays else select.balance
+    return choose(
+        strategy.method.name,
+        arrays,
+        depth,
+        labeled=labeled,
+        exclude=excluded,
+        n=count,
+        seed=seed,
+        normalize=select.normalize,
+        balance=balance,
+        n_clusters=n_clusters,
+        knobs=knobs,
+    )
+
+
+def _supply(context: Context, strategy: Named, select: SelectTable, brought: Brought, source: str) -> Supply:
+    """The strategy's inputs, those of the reference classifier among them."""
+    wants = needed(strategy, select.balance)
+    asks_model = bool(wants & OF_A_MODEL) and brought.probs is None
+    in_logits = strategy.method.traits.get("ranks_logits", False) and brought.embeddings is None
+    labeled_data = context.data.splits["train"].labels is not None
+    if (in_logits and not source and labeled_data) or source == "logits":
+        done = reference(context, context.settings.rank.reference, brought)
+        given = Supply(brought.arrays(), brought.checksums())
+        given.add("embeddings", logits(done), done, "logits.npy")
+        return given
+    given = supply(context, strategy, select, brought, source)
+    if asks_model:
+        done = reference(context, context.settings.rank.reference, brought)
+        given.reads |= done.reads("classifier.safetensors")
+        given.origin = done.id
+        if "probs" in wants:
+            given.arrays["probs"] = _softmax(logits(done).astype(np.float64))
+    return given
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    from initpools_cli.training.learners.registry import softmax
+
+    return softmax(values)
+
+
+def _done(context: Context, step_id: str) -> Done:
+    done = context.run.done(step_id)
+    assert done is not None, "the reference classifier was made a moment ago"
+    return done
+
+
+def _available(labeled: np.ndarray | None, kept: np.ndarray) -> int:
+    free = kept.copy()
+    if labeled is not None and len(labeled):
+        if labeled.dtype != bool and (labeled.min() < 0 or labeled.max() >= len(free)):
+            raise UserError(
+                f"--labeled goes from {labeled.min()} to {labeled.max()}, but there are {len(free)} images.",
+                "Indices count from 0.",
+            )
+        free[labeled] = False
+    return int(free.sum())

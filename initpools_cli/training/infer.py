@@ -1,0 +1,83 @@
+"""Features, scores and probabilities of every image, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.core.seeds import derive, generator
+from initpools_cli.pretext.base import Pretext
+
+#: Epoch number of the draws used for scoring; training epochs start at 1.
+SCORING = 0
+
+
+def blocks(n: int, batch: int) -> Iterator[slice]:
+    """Consecutive slices that cover 0..n."""
+    for start in range(0, n, batch):
+        yield slice(start, min(start + batch, n))
+
+
+@torch.inference_mode()
+def features(
+    pretext: Pretext, images: np.ndarray, *, layer: Literal["backbone", "projector"], batch: int, device: torch.device
+) -> Iterator[np.ndarray]:
+    """Features of unaugmented images in blocks of (≤ batch, d) float32, in order, computed in float32."""
+    pretext.eval().to(device)
+    compute = pretext.features if layer == "backbone" else pretext.projections
+    for block in blocks(len(images), batch):
+        yield compute(torch.from_numpy(images[block]).to(device)).float().cpu().numpy()
+
+
+@torch.inference_mode()
+def scores(
+    pretext: Pretext,
+    images: np.ndarray,
+    *,
+    views: int,
+    reference: int,
+    batch: int,
+    seed: int,
+    device: torch.device,
+    candidates: np.ndarray | None = None,
+    on_block: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """The loss of every image, averaged over views, in evaluation mode and float32.
+
+    Parameters
+    ----------
+    images : ndarray
+        (n, h, w, c) uint8.
+    views : int
+        How many times each image is looked at, with other draws.
+    reference : int
+        Images in the fixed batch that contrastive tasks score against; drawn from `candidates` by the seed.
+    on_block : callable
+        Told how many image views were done.
+
+    Returns
+    -------
+    ndarray
+        (n,) float64.
+    """
+    pretext.eval().to(device)
+    pool = np.arange(len(images)) if candidates is None else candidates
+    key = derive(seed, "score")
+    against = np.sort(generator(seed, "reference batch").choice(pool, min(reference, len(pool)), replace=False))
+    fixed = pretext.reference(
+        torch.from_numpy(images[against]).to(device),
+        Draws(derive(seed, "reference batch"), SCORING, torch.from_numpy(against).to(device)),
+    )
+    total = np.zeros(len(images))
+    for block in blocks(len(images), batch):
+        shown = torch.from_numpy(images[block]).to(device)
+        ids = torch.arange(block.start, block.stop, device=device)
+        for view in range(views):
+            inputs = pretext.inputs(shown, Draws(key, SCORING, ids, view))
+            total[block] += pretext.losses(inputs, pretext(*inputs), ids, fixed).cpu().numpy()
+            on_block(len(ids))
+    return total / views

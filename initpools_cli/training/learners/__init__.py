@@ -1,0 +1,1 @@
+"""Classifiers that are trained on what has been labelled: one file each."""
