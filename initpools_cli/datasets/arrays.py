@@ -1,0 +1,93 @@
+"""Data sets that come as arrays: their items, their test split, their cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.report import Report
+from initpools_cli.datasets.cache import cache_folder, in_blocks, read_cache, write_cache
+from initpools_cli.datasets.decode import square
+from initpools_cli.datasets.sources import Arrays
+from initpools_cli.datasets.spec import COLUMNS, SPLITS
+from initpools_cli.datasets.splits import held_out
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def items_of_arrays(
+    source: Arrays, test: float, seed: int, report: Report
+) -> tuple[pd.DataFrame, dict[str, tuple[str, np.ndarray]]]:
+    """One row an image, and from which rows of which array each split is made.
+
+    Parameters
+    ----------
+    source : Arrays
+    test : float
+        Share held out where train is labelled and there is no test.
+    seed : int
+        The root seed.
+
+    Returns
+    -------
+    items : DataFrame
+    origin : dict of split to (split of the source, ndarray of rows)
+    """
+    import pandas as pd
+
+    origin = {split: (split, np.arange(len(images))) for split, images in source.images.items()}
+    labels = source.labels.get("train")
+    if "test" not in origin and labels is not None:
+        chosen = held_out(labels, test, seed)
+        if chosen.any():
+            origin |= {"train": ("train", np.flatnonzero(~chosen)), "test": ("train", np.flatnonzero(chosen))}
+    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
+    with report.progress("reading images", sum(len(rows) for _, rows in origin.values())) as bar:
+        for split in SPLITS:
+            if split not in origin:
+                continue
+            name, rows = origin[split]
+            of_split = source.labels.get(name)
+            columns["index"] += range(len(rows))
+            columns["path"] += [""] * len(rows)
+            columns["split"] += [split] * len(rows)
+            columns["label"] += [pd.NA] * len(rows) if of_split is None else of_split[rows].tolist()
+            columns["class"] += [""] * len(rows) if of_split is None else [source.classes[c] for c in of_split[rows]]
+            for block in in_blocks(source.images[name], rows):
+                columns["bytes"] += [block[0].nbytes] * len(block)
+                columns["sha256"] += [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in block]
+                bar.advance(len(block))
+    return table_of(columns), {split: origin[split] for split in SPLITS if split in origin}
+
+
+def cache_arrays(
+    cache: Path, source: Arrays, items: pd.DataFrame, origin: dict[str, tuple[str, np.ndarray]], size: int
+) -> dict[str, np.ndarray]:
+    """The memory-mapped arrays of each split, resized where `size` (pixels) asks for it."""
+    folder = cache_folder(cache, items, size)
+    counts = {split: len(rows) for split, (_, rows) in origin.items()}
+    found = read_cache(folder, counts)
+    if found is None:
+        blocks = {split: _resized(source.images[name], rows, size) for split, (name, rows) in origin.items()}
+        found = write_cache(folder, blocks, counts)
+    return found
+
+
+def table_of(columns: dict[str, list[object]]) -> pd.DataFrame:
+    """Columns of ``items.csv`` with their types."""
+    import pandas as pd
+
+    return pd.DataFrame(columns).astype({"index": "int64", "label": "Int64", "bytes": "int64"})
+
+
+def _resized(images: np.ndarray, rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for block in in_blocks(images, rows):
+        if size in (0, block.shape[1]) and size in (0, block.shape[2]):
+            yield block
+        else:
+            yield np.stack([square(image, size) for image in block])

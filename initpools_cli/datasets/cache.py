@@ -1,0 +1,154 @@
+"""The pixels of a data set, resized once and kept as one uint8 array a split."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import disk_error, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Bytes of pixels handled at a time.
+BLOCK_BYTES = 32 << 20
+#: Part of every key: a change of how pixels are made raises it.
+RECIPE = "1"
+
+
+def cache_folder(cache: Path, items: pd.DataFrame, size: int) -> Path:
+    """Where the arrays of these images at this size belong."""
+    digest = hashlib.sha256(f"{RECIPE} {size}".encode())
+    for split, checksum in zip(items["split"], items["sha256"], strict=True):
+        digest.update(f"\n{split} {checksum}".encode())
+    return cache / "arrays" / digest.hexdigest()[:32]
+
+
+def read_cache(folder: Path, counts: Mapping[str, int]) -> dict[str, np.ndarray] | None:
+    """The memory-mapped arrays, or None where they are not there or not whole."""
+    if not folder.is_dir():
+        return None
+    try:
+        found = {split: np.load(folder / f"{split}.npy", mmap_mode="r", allow_pickle=False) for split in counts}
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = all(len(array) == counts[split] and array.ndim == 4 for split, array in found.items())
+    return found if whole else None
+
+
+def write_cache(
+    folder: Path, blocks: Mapping[str, Iterator[np.ndarray]], counts: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Write one array a split beside `folder` and rename it into place.
+
+    Parameters
+    ----------
+    folder : Path
+        From `cache_folder`.
+    blocks : mapping of split to iterator of ndarray of shape (b, h, w, c), uint8
+        The images in order.
+    counts : mapping of split to int
+        How many images the blocks hold in all.
+
+    Raises
+    ------
+    UserError
+        No space, or no permission.
+    """
+    with scratch_folder(folder.parent.parent) as scratch, place_errors(folder.parent.parent):
+        for split, images in blocks.items():
+            _write_blocks(scratch / f"{split}.npy", images, counts[split])
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if read_cache(folder, counts) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            # Another process may have put the same arrays there in the meantime; its work is as good as ours.
+            with contextlib.suppress(FileExistsError):
+                os.rename(scratch, folder)  # noqa: PTH104
+    written = read_cache(folder, counts)
+    if written is None:
+        raise UserError(
+            f"The arrays written to {folder} can't be read back.", "Check that disk, and remove that folder."
+        )
+    return written
+
+
+def in_blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of an array (n, h, w, c), a bounded number of bytes at a time."""
+    step = max(1, BLOCK_BYTES // max(1, int(np.prod(images.shape[1:]))))
+    for start in range(0, len(rows), step):
+        yield images[rows[start : start + step]]
+
+
+@contextmanager
+def scratch_folder(cache: Path) -> Iterator[Path]:
+    """A folder under the cache for unfinished work, gone at the end."""
+    with place_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=cache))
+        scratch.chmod(0o777 & ~_umask())
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def place_errors(cache: Path) -> Iterator[None]:
+    """Name the data folder where the disk is full or can't be written."""
+    try:
+        yield
+    except OSError as error:
+        known = disk_error(error, cache)
+        if known is None:
+            raise
+        raise UserError(
+            known.fact, "Free some space or mend its permissions, or name another folder with INITPOOLS_DATA=DIR."
+        ) from None
+
+
+def stamped(folder: Path, file: Path) -> bool:
+    """Whether these arrays were made from this very file, as far as its size and time tell."""
+    try:
+        known = json.loads((folder / "stamps.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(known, dict) and known.get(str(file.resolve())) == _stamp(file)
+
+
+def stamp(folder: Path, file: Path) -> None:
+    """Remember size and time of the file that these arrays were made from."""
+    # A cache that others filled may be read-only; the price of no stamp is only to hash again.
+    with contextlib.suppress(UserError):
+        write_text(folder / "stamps.json", json.dumps({str(file.resolve()): _stamp(file)}))
+
+
+def _stamp(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _write_blocks(path: Path, blocks: Iterator[np.ndarray], n: int) -> None:
+    """A .npy file written front to back: a full disk is an error here, where a memory map would be killed."""
+    with path.open("wb") as stream:
+        for number, block in enumerate(blocks):
+            if number == 0:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (n, *block.shape[1:])}
+                np.lib.format.write_array_header_1_0(stream, header)
+            stream.write(np.ascontiguousarray(block, dtype=np.uint8).data)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,70 @@
+"""Long tails: a mask over the train split that makes some classes rare."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.seeds import generator
+
+
+def tail_counts(n: int, classes: int, kind: str, ratio: float) -> list[int]:
+    """How many images each class keeps, were all classes of the same size.
+
+    With N = n // C, "exp" keeps ``int(N · ratio^(c / (C − 1)))`` of class c, and "step" keeps N of the first C // 2 classes
+    and ``int(N · ratio)`` of the others (Cui et al. 2019, arXiv:1901.05555; Buda et al. 2018, arXiv:1710.05381). Unlike
+    there a class always keeps one image, so that none disappears from small data sets.
+
+    Parameters
+    ----------
+    n : int
+        Images in the train split.
+    classes : int
+        C.
+    kind : {"exp", "step"}
+    ratio : float
+        Smallest over largest class, in (0, 1].
+    """
+    most = n // classes
+    if kind == "exp":
+        kept = [int(most * ratio ** (c / max(classes - 1, 1))) for c in range(classes)]
+    else:
+        kept = [most if c < classes // 2 else int(most * ratio) for c in range(classes)]
+    return [max(count, 1) for count in kept]
+
+
+def long_tail(
+    labels: np.ndarray | None, classes: int, kind: str, ratio: float, seed: int, name: str = "it"
+) -> np.ndarray:
+    """The rows of train that a long tail keeps, drawn for each class from its own seed.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64, or None
+        Class numbers of the train split.
+    classes, kind, ratio
+        As in `tail_counts`.
+    seed : int
+        The root seed.
+    name : str
+        The data set, for the error.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+
+    Raises
+    ------
+    UserError
+        There are no labels.
+    """
+    if labels is None:
+        raise UserError(
+            f"A long tail (dataset.imbalance={kind!r}) needs labels, and {name} has none.",
+            "Leave dataset.imbalance out, or bring labels with --set dataset.labels=FILE.csv.",
+        )
+    kept = np.zeros(len(labels), dtype=bool)
+    for c, count in enumerate(tail_counts(len(labels), classes, kind, ratio)):
+        rows = np.flatnonzero(labels == c)
+        kept[generator(seed, "long-tail", c).permutation(rows)[:count]] = True
+    return kept

@@ -1,0 +1,185 @@
+"""Which split and class each file of a folder is of: by sub-folder, by a CSV file, or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.sources import Assignment
+
+#: Top-level folders that are splits.
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+#: Columns of a CSV file that may name the image, and its class.
+PATH_COLUMNS = ("path", "image_id")
+LABEL_COLUMNS = ("label", "dx")
+
+
+def assigner(how: str) -> Callable[[Sequence[str]], Assignment]:
+    """What ``dataset.labels`` means: "auto", "none", "folders", or the path of a CSV file."""
+    if how in BY_NAME:
+        return BY_NAME[how]
+    return lambda paths: from_csv(Path(how), paths)
+
+
+def no_labels(paths: Sequence[str]) -> Assignment:
+    """All of it is train."""
+    return Assignment(["train"] * len(paths), [""] * len(paths))
+
+
+def auto_labels(paths: Sequence[str]) -> Assignment:
+    """Splits and classes where there is ``train/`` with class folders; else no labels: folder names may mean anything."""
+    if _has_train_classes(paths):
+        return _split_folders(paths)
+    tops = sorted({path.split("/")[0] for path in paths if "/" in path})
+    alike = len(tops) > 1 and all("/" in path for path in paths)
+    note = f"The sub-folders ({named(tops)}) are not read as classes; --set dataset.labels=folders does."
+    plain = no_labels(paths)
+    return Assignment(plain.splits, plain.labels, notes=[note] if alike else [])
+
+
+def folder_labels(paths: Sequence[str]) -> Assignment:
+    """The top-level sub-folder is the class; below ``train/``, ``val/`` and ``test/``, the next one."""
+    if _has_train_classes(paths):
+        return _split_folders(paths)
+    labels = [path.split("/")[0] if "/" in path else "" for path in paths]
+    outside = [path for path, label in zip(paths, labels, strict=True) if not label]
+    if len(outside) == len(paths):
+        raise UserError(
+            "No image lies in a sub-folder, so dataset.labels=folders has no classes.", "Leave dataset.labels out."
+        )
+    notes = [f"{_images(outside)} outside any class folder and left out: {named(outside)}"] if outside else []
+    return Assignment(["train" if label else "" for label in labels], labels, notes=notes)
+
+
+def from_csv(file: Path, paths: Sequence[str]) -> Assignment:
+    """Classes from a CSV file with a column `path` (or `image_id`) and a column `label` (or `dx`).
+
+    A row names a file by its path relative to the folder, or, where that is unique, by its file name or the name without
+    its ending.
+
+    Raises
+    ------
+    UserError
+        No such file, no such columns, two labels for one file, or images without a label.
+    """
+    rows = _read_rows(file)
+    find = _finder(paths)
+    labels: dict[str, str] = {}
+    unmatched: list[str] = []
+    for name, label in rows:
+        path = find(name)
+        if path is None:
+            unmatched.append(name)
+        elif label and labels.setdefault(path, label) != label:
+            raise UserError(
+                f"{file} gives {path} two labels, {labels[path]!r} and {label!r}.", "Leave one row for each file."
+            )
+    missing = [path for path in paths if path not in labels]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(paths)} images have no label in {file}: {named(missing)}.",
+            "Add rows for them or move those files away; to work without labels, leave dataset.labels out.",
+        )
+    notes = (
+        [f"{_count(unmatched, 'row')} of {file} match no image and were left out: {named(unmatched)}"]
+        if unmatched
+        else []
+    )
+    return Assignment(["train"] * len(paths), [labels[path] for path in paths], notes=notes)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names sorted: as numbers where all are, so that "10" follows "9"."""
+    unique = set(names)
+    if all(name.isascii() and name.isdigit() for name in unique):
+        return tuple(sorted(unique, key=lambda name: (int(name), name)))
+    return tuple(sorted(unique))
+
+
+def named(names: Sequence[str]) -> str:
+    """Up to five of them, then how many more."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _has_train_classes(paths: Sequence[str]) -> bool:
+    return any(path.startswith("train/") and path.count("/") > 1 for path in paths)
+
+
+def _split_folders(paths: Sequence[str]) -> Assignment:
+    parts = [path.split("/") for path in paths]
+    splits = [SPLIT_FOLDERS.get(part[0], "") if len(part) > 1 else "" for part in parts]
+    labels = [part[1] if split and len(part) > 2 else "" for part, split in zip(parts, splits, strict=True)]
+    labelled = {split for split, label in zip(splits, labels, strict=True) if label}
+    for row, split in enumerate(splits):
+        if split in labelled and not labels[row]:
+            splits[row] = ""
+    outside = [path for path, split in zip(paths, splits, strict=True) if not split]
+    notes = (
+        [f"{_images(outside)} outside the class folders of train, val and test and left out: {named(outside)}"]
+        if outside
+        else []
+    )
+    notes += [
+        f"The images of {split} are in no class folders and have no labels."
+        for split in sorted({*splits} - {"", *labelled})
+    ]
+    return Assignment(splits, labels, notes=notes)
+
+
+def _read_rows(file: Path) -> list[tuple[str, str]]:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no file {file} to read labels from.",
+            "Set dataset.labels to auto, none, folders, or a CSV file with the columns path and label.",
+        ) from None
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"{file} can't be read as a CSV file: {str(error).strip()}.", "Save it again as CSV in UTF-8."
+        ) from None
+    path = next((name for name in PATH_COLUMNS if name in table), None)
+    label = next((name for name in LABEL_COLUMNS if name in table), None)
+    if path is None or label is None:
+        has = ", ".join(map(str, table.columns))
+        raise UserError(
+            f"{file} has the columns {has}.",
+            f"It needs {' or '.join(PATH_COLUMNS)}, and {' or '.join(LABEL_COLUMNS)}.",
+        )
+    return list(zip(table[path].str.strip(), table[label].str.strip(), strict=True))
+
+
+def _finder(paths: Sequence[str]) -> Callable[[str], str | None]:
+    whole = set(paths)
+    by_name = _unique({path: PurePosixPath(path).name for path in paths})
+    by_stem = _unique({path: PurePosixPath(path).stem for path in paths})
+
+    def find(name: str) -> str | None:
+        tidy = name.replace("\\", "/").removeprefix("./")
+        for candidate in (name, tidy):
+            if candidate in whole:
+                return candidate
+        return by_name.get(name, by_stem.get(name))
+
+    return find
+
+
+def _unique(short: dict[str, str]) -> dict[str, str]:
+    counts = Counter(short.values())
+    return {name: path for path, name in short.items() if counts[name] == 1}
+
+
+def _count(things: Sequence[str], noun: str) -> str:
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
+
+
+def _images(paths: Sequence[str]) -> str:
+    return f"{_count(paths, 'image')} {'lies' if len(paths) == 1 else 'lie'}"
+
+
+BY_NAME = {"auto": auto_labels, "none": no_labels, "folders": folder_labels}

@@ -1,0 +1,183 @@
+"""Files in MedMNIST's layout: ``{train,val,test}_{images,labels}`` in one .npz."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.cache import place_errors
+from initpools_cli.datasets.sources import Arrays
+from initpools_cli.datasets.spec import SPLITS
+
+LAYOUT = "It must hold train_images, uint8 (n, h, w) or (n, h, w, 3), and may hold train_labels, val_… and test_…."
+
+
+def read_npz(path: Path, scratch: Path, classes: tuple[str, ...] = ()) -> Arrays:
+    """Images and labels of an .npz file; the images are unpacked to disk and memory-mapped, never held whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    scratch : Path
+        An existing folder to unpack into; it must outlive the arrays.
+    classes : tuple of str
+        Class names where they are known from elsewhere: labels are then numbers from 0. Else the values that occur are
+        the classes, in order.
+
+    Raises
+    ------
+    UserError
+        Missing, corrupt or truncated file; pickled objects; keys, types or shapes that don't fit.
+    """
+    found = _unpack(path, scratch)
+    images: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray | None] = {}
+    if "train_images" not in found:
+        has = ", ".join(sorted(found)) or "nothing"
+        raise UserError(f"{path} has no train_images; it holds {has}.", LAYOUT)
+    for split in SPLITS:
+        labels = found.get(f"{split}_labels")
+        if f"{split}_images" not in found:
+            if labels is not None:
+                raise UserError(f"{path} has {split}_labels but no {split}_images.", LAYOUT)
+            continue
+        pixels = _checked_images(path, f"{split}_images", found[f"{split}_images"])
+        if split != "train" and len(pixels) == 0:
+            continue
+        images[split] = pixels
+        values[split] = None if labels is None else _checked_labels(path, f"{split}_labels", labels, len(pixels))
+    _refuse_unlike(path, images)
+    names, numbers = _numbered(path, values, classes)
+    return Arrays(images, numbers, names)
+
+
+def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
+    wanted = {f"{split}_{what}" for split in SPLITS for what in ("images", "labels")}
+    broken = UserError(f"{path} is not a whole .npz file.", "It may be cut off: copy or download it again.")
+    try:
+        archive = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}.", "Check the path.") from None
+    except PermissionError:
+        raise UserError(
+            f"{path} can't be read: permission denied.", f"Change its permissions, for example with chmod +r {path}."
+        ) from None
+    except (zipfile.BadZipFile, OSError, ValueError):
+        raise broken from None
+    found: dict[str, np.ndarray] = {}
+    with archive:
+        for member in archive.infolist():
+            key = member.filename.removesuffix(".npy")
+            if not member.filename.endswith(".npy") or (key not in wanted and "train_images.npy" in archive.namelist()):
+                continue
+            if key not in wanted:
+                # Only for the message that names what the file holds instead.
+                found[key] = np.empty(0)
+                continue
+            target = scratch / f"{key}.npy"
+            try:
+                with archive.open(member) as packed, place_errors(scratch.parent), target.open("wb") as stream:
+                    shutil.copyfileobj(packed, stream, 1 << 20)
+                # Copying checked the archive's checksum, so what fails from here on is what was saved.
+                found[key] = np.load(target, mmap_mode="r" if _rows(target) else None, allow_pickle=False)
+            except ValueError as error:
+                if "Object arrays" in str(error) or "pickle" in str(error) or "Python objects" in str(error):
+                    raise UserError(
+                        f"{path} holds pickled Python objects ({key}), which could run code and are never loaded.",
+                        "Save it again with numeric arrays.",
+                    ) from None
+                raise broken from None
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError):
+                raise broken from None
+    return found
+
+
+def _rows(file: Path) -> int:
+    """How many entries a .npy file's header announces; an empty array can't be memory-mapped."""
+    with file.open("rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return int(np.prod(read(stream)[0]))
+
+
+def _checked_images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
+    """As (n, h, w, c)."""
+    if images.dtype != np.uint8:
+        raise UserError(
+            f"{key} in {path} is {images.dtype}, not uint8.", "Save pixels as whole numbers from 0 to 255, dtype uint8."
+        )
+    shape = images.shape
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
+        hint = (
+            "Its channels seem to come first: move them to the end. " if len(shape) == 4 and shape[1] in (1, 3) else ""
+        )
+        raise UserError(
+            f"{key} in {path} has the shape {shape}, not (n, h, w), (n, h, w, 1) or (n, h, w, 3).", f"{hint}{LAYOUT}"
+        )
+    if key == "train_images" and len(images) == 0:
+        raise UserError(f"{key} in {path} holds no images.", LAYOUT)
+    return images
+
+
+def _checked_labels(path: Path, key: str, labels: np.ndarray, n: int) -> np.ndarray:
+    """As (n,), whole numbers or strings."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise UserError(
+            f"{key} in {path} has {labels.shape[1]} labels an image; multi-label data sets are not supported.",
+            "Give one class an image: (n,) or (n, 1).",
+        )
+    if labels.ndim == 0 or labels.size != len(labels) or len(labels) != n:
+        raise UserError(
+            f"{key} in {path} has the shape {labels.shape} for {n} images.", "Give one class an image: (n,) or (n, 1)."
+        )
+    flat = np.array(labels).reshape(n)
+    if flat.dtype.kind == "f" and np.all(flat == np.floor(flat)) and np.all(np.isfinite(flat)):
+        flat = flat.astype(np.int64)
+    if flat.dtype.kind not in "iubU":
+        raise UserError(
+            f"{key} in {path} is {labels.dtype}, not whole numbers.",
+            "Save one whole number an image: its class, from 0.",
+        )
+    return flat
+
+
+def _refuse_unlike(path: Path, images: dict[str, np.ndarray]) -> None:
+    first = images["train"].shape[1:]
+    for split, array in images.items():
+        if array.shape[1:] != first:
+            raise UserError(
+                f"{path} has images of {first} in train but {array.shape[1:]} in {split}.",
+                "Save all splits with the same height, width and channels.",
+            )
+
+
+def _numbered(
+    path: Path, values: dict[str, np.ndarray | None], classes: tuple[str, ...]
+) -> tuple[tuple[str, ...], dict[str, np.ndarray | None]]:
+    """Class names, and labels as numbers into them."""
+    given = [labels for labels in values.values() if labels is not None]
+    if not given:
+        return (), values
+    kinds = {"U" if labels.dtype.kind == "U" else "i" for labels in given}
+    if len(kinds) > 1:
+        raise UserError(f"{path} has strings as labels in one split and numbers in another.", "Save all labels alike.")
+    occurring = np.unique(np.concatenate([labels if "U" in kinds else labels.astype(np.int64) for labels in given]))
+    if classes:
+        if occurring[0] < 0 or occurring[-1] >= len(classes):
+            raise UserError(
+                f"{path} has labels {occurring[0]} to {occurring[-1]} for {len(classes)} classes.", "Download it again."
+            )
+        occurring = np.arange(len(classes))
+    numbers = {
+        split: None if labels is None else np.searchsorted(occurring, labels).astype(np.int64)
+        for split, labels in values.items()
+    }
+    return classes or tuple(str(value) for value in occurring), numbers

@@ -1,0 +1,173 @@
+"""Open a data set by name or path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError, unknown_name
+from initpools_cli.core.report import Report
+from initpools_cli.datasets.arrays import cache_arrays, items_of_arrays
+from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folder, stamp, stamped
+from initpools_cli.datasets.catalog import entries
+from initpools_cli.datasets.files import DEFAULT_SIZE, Workplace, classes_of, open_files, reopen_files
+from initpools_cli.datasets.imbalance import long_tail
+from initpools_cli.datasets.labels import assigner
+from initpools_cli.datasets.npz import read_npz
+from initpools_cli.datasets.sources import Arrays, Files
+from initpools_cli.datasets.spec import SPLITS, Dataset, DatasetSpec, Split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def data_home() -> Path:
+    """Where downloads and caches go: ``$INITPOOLS_DATA``, by default ``~/.cache/initpools``."""
+    return Path(os.environ.get("INITPOOLS_DATA") or Path.home() / ".cache" / "initpools").expanduser()
+
+
+def path_of(name: str) -> Path | None:
+    """The file or folder that a data set's name stands for; None for a registered name, which wins over a path.
+
+    Raises
+    ------
+    UserError
+        Neither registered nor there.
+    """
+    if name in entries():
+        return None
+    path = Path(name).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+        return path
+    if path.exists():
+        raise UserError(
+            f"{path} is neither an .npz file nor a folder of images.",
+            "Give one of those, or a name from `initpools list datasets`.",
+        )
+    if path.suffix == ".npz" or len(path.parts) > 1:
+        raise UserError(
+            f"There is no file or folder {path}.", "Check the path, or give a name from `initpools list datasets`."
+        )
+    error = unknown_name(
+        "data set", name, [key for key, entry in entries().items() if not entry.refusal], "initpools list datasets"
+    )
+    raise UserError(error.fact, f"{error.remedy} The path of an .npz file or of a folder of images will do, too.")
+
+
+def open_dataset(
+    spec: DatasetSpec, *, seed: int, cache: Path, report: Report, known: pd.DataFrame | None = None
+) -> Dataset:
+    """Open a data set, fetching and caching what is not there yet.
+
+    Parameters
+    ----------
+    spec : DatasetSpec
+        What is asked for.
+    seed : int
+        The root seed: it draws the test split and the long tail.
+    cache : Path
+        Where downloads and arrays are kept; see `data_home`.
+    report : Report
+        Where progress goes.
+    known : DataFrame, optional
+        The items as a run has stored them. They come back as they are, new images of a folder after them.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    UserError
+        Unknown name, unreadable or unfit data, a failed download, no space, or data that differ from what is known.
+    """
+    path = path_of(spec.name)
+    _refuse_labels_setting(spec, path)
+    if (
+        known is not None
+        and (path is None or path.suffix == ".npz")
+        and (found := _from_cache(spec, path, cache, known))
+    ):
+        return _dataset(spec, seed, known, classes_of(known), found, None, [])
+    with scratch_folder(cache) as scratch:
+        source = _source(spec, path, cache, scratch, report)
+        if isinstance(source, Files):
+            work, size = Workplace(cache, scratch, report), spec.size or DEFAULT_SIZE
+            if known is None:
+                opened = open_files(source, size, spec.test, seed, work)
+            else:
+                opened = reopen_files(source, size, known, spec.imbalance != "none", work)
+            return _dataset(spec, seed, opened.items, opened.classes, opened.arrays, source.root, opened.notes)
+        items, origin = items_of_arrays(source, spec.test, seed, report)
+        if known is not None:
+            _refuse_other(spec.name, known, items)
+            items = known
+        arrays = cache_arrays(cache, source, items, origin, spec.size)
+        if path is not None:
+            stamp(cache_folder(cache, items, spec.size), path)
+        return _dataset(spec, seed, items, source.classes, arrays, None, source.notes)
+
+
+def _source(spec: DatasetSpec, path: Path | None, home: Path, scratch: Path, report: Report) -> Arrays | Files:
+    if path is None:
+        entry = entries()[spec.name]
+        if entry.refusal:
+            raise UserError(entry.refusal, "`initpools list datasets` names those that can be used.")
+        return entry.load(home, spec.size, scratch, report)
+    if path.is_dir():
+        return Files(path, assigner(spec.labels))
+    return read_npz(path, scratch)
+
+
+def _from_cache(spec: DatasetSpec, path: Path | None, cache: Path, known: pd.DataFrame) -> dict[str, np.ndarray] | None:
+    """The arrays of known items where nothing has to be read again."""
+    folder = cache_folder(cache, known, spec.size)
+    if path is not None and not stamped(folder, path):
+        return None
+    sizes = known["split"].value_counts()
+    return read_cache(folder, {split: int(sizes[split]) for split in SPLITS if split in sizes})
+
+
+def _dataset(
+    spec: DatasetSpec,
+    seed: int,
+    items: pd.DataFrame,
+    classes: tuple[str, ...],
+    arrays: dict[str, np.ndarray],
+    root: Path | None,
+    notes: list[str],
+) -> Dataset:
+    splits = {}
+    for split in SPLITS:
+        if split in arrays:
+            rows = items[items["split"] == split]
+            labelled = len(rows) > 0 and bool(rows["label"].notna().all())
+            labels = rows["label"].to_numpy(np.int64) if labelled else None
+            splits[split] = Split(arrays[split], labels, [str(path) for path in rows["path"]])
+    train = splits["train"]
+    kept = np.ones(len(train.images), dtype=bool)
+    if spec.imbalance != "none":
+        kept = long_tail(train.labels, len(classes), spec.imbalance, spec.ratio, seed, spec.name)
+    return Dataset(spec, classes, splits, items, kept, root, notes)
+
+
+def _refuse_labels_setting(spec: DatasetSpec, path: Path | None) -> None:
+    if spec.labels != "auto" and (path is None or not path.is_dir()):
+        raise UserError(
+            f"dataset.labels = {spec.labels!r} is for folders of images, and {spec.name} is none.",
+            "Leave it out: the data set brings its own labels.",
+        )
+
+
+def _refuse_other(name: str, known: pd.DataFrame, items: pd.DataFrame) -> None:
+    same = len(known) == len(items) and all(
+        (known[column].to_numpy() == items[column].to_numpy()).all() for column in ("split", "sha256")
+    )
+    if not same or not known["label"].equals(items["label"]):
+        raise UserError(
+            f"{name} is not what it was when this run began: other images or labels.",
+            "Put the file back as it was, or begin another run with --run DIR.",
+        )

@@ -1,0 +1,95 @@
+"""What a data set is: what was asked for, and what was opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: In the order in which ``items.csv`` lists them.
+SPLITS = ("train", "val", "test")
+#: The columns of ``items.csv``.
+COLUMNS = ("index", "path", "split", "label", "class", "bytes", "sha256")
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """The ``[dataset]`` table.
+
+    Attributes
+    ----------
+    name : str
+        A registered name, an .npz file or a folder; a registered name wins, ``./digits`` forces the path.
+    size : int
+        Side of the images in pixels; 0 is native for arrays and 64 for folders. The shorter side is resized to it, then
+        the centre cropped.
+    test : float
+        Share held out, seeded and stratified, where a labelled set has no test split.
+    imbalance : {"none", "exp", "step"}
+        The kind of long tail.
+    ratio : float
+        Size of the smallest class over that of the largest, for long tails.
+    labels : str
+        For folders: "auto", "none", "folders", or the path of a CSV file.
+    """
+
+    name: str
+    size: int = 0
+    test: float = 0.2
+    imbalance: str = "none"
+    ratio: float = 0.01
+    labels: str = "auto"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, h, w, c), uint8
+        Memory-mapped, read-only, c in {1, 3}.
+    labels : ndarray of shape (n,), int64, or None
+        Class numbers; None where there are none.
+    paths : list of str
+        POSIX paths relative to the folder; empty strings for arrays.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    paths: list[str]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened data set.
+
+    Attributes
+    ----------
+    spec : DatasetSpec
+    classes : tuple of str
+        Class names by class number; empty without labels.
+    splits : dict of str to Split
+        Keys among "train", "val" and "test".
+    items : DataFrame
+        One row an image: index, path, split, label (Int64, NA without), class, bytes, sha256.
+    kept : ndarray of shape (n_train,), bool
+        The rows of train that the long tail keeps; all of them without one.
+    root : Path or None
+        The folder of the original files.
+    notes : list of str
+        What the user should be told.
+    """
+
+    spec: DatasetSpec
+    classes: tuple[str, ...]
+    splits: dict[str, Split]
+    items: pd.DataFrame
+    kept: np.ndarray
+    root: Path | None
+    notes: list[str] = field(default_factory=list)
