@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from initpools_cli.datasets import digits
+from initpools_cli.datasets import digits, ham10000, medmnist_sets, tiny_imagenet, vision
 from initpools_cli.datasets.sources import DatasetFacts, Entry
 
 #: Each module states the data sets of one origin.
-ORIGINS = (digits,)
+ORIGINS = (digits, medmnist_sets, vision, tiny_imagenet, ham10000)
 
 
 @cache

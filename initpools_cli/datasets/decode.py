@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Files handed to the threads at a time.
 CHUNK = 256
-#: EXIF orientation to the transposition that sets the image upright (Exif 2.3, tag 0x0112), by name in ``PIL.Image.Transpose``.
+#: EXIF orientation (tag 0x0112) to the transposition that sets the image upright, by name in ``PIL.Image.Transpose``.
 UPRIGHT = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -127,7 +127,7 @@ def _decode(file: Path, size: int, channels: int) -> tuple[np.ndarray, int, str]
     try:
         content = file.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
-            # JPEG can be decoded at a half, a quarter or an eighth; twice the target leaves the filter enough to work with.
+            # JPEG can be decoded at a half, a quarter or an eighth; twice the target leaves the filter enough.
             image.draft(None, (2 * size, 2 * size))
             image.load()
             shown = _square(_eight_bits(_upright(image), channels), size)
@@ -150,7 +150,7 @@ def _upright(image: Image) -> Image:
 
 
 def _eight_bits(image: Image, channels: int) -> Image:
-    """As mode L or RGB; 16-bit gray values are scaled by their depth, floating-point ones taken as [0, 1] or [0, 255]."""
+    """As mode L or RGB; 16-bit gray values are scaled by their depth, floats taken as [0, 1] or [0, 255]."""
     from PIL import Image as pil
 
     if image.mode == "F":

@@ -213,7 +213,7 @@ def _join(
         return _Joined(known, classes_of(known), arrays, left_out, notes)
     if fixed:
         raise UserError(
-            f"{_number(paths, 'new image')} in {source.root}, but this run's long tail was drawn from the images before: {named(paths)}.",
+            f"{_number(paths, 'new image')} in {source.root}, but this run's long tail is fixed: {named(paths)}.",
             "Move the new images away, or begin another run with --run DIR.",
         )
     colored = [path for path in paths if not gray[path]]

@@ -11,9 +11,9 @@ from initpools_cli.core.seeds import generator
 def tail_counts(n: int, classes: int, kind: str, ratio: float) -> list[int]:
     """How many images each class keeps, were all classes of the same size.
 
-    With N = n // C, "exp" keeps ``int(N · ratio^(c / (C − 1)))`` of class c, and "step" keeps N of the first C // 2 classes
-    and ``int(N · ratio)`` of the others (Cui et al. 2019, arXiv:1901.05555; Buda et al. 2018, arXiv:1710.05381). Unlike
-    there a class always keeps one image, so that none disappears from small data sets.
+    With N = n // C, "exp" keeps ``int(N · ratio^(c / (C − 1)))`` of class c, and "step" keeps N of the first C // 2
+    classes and ``int(N · ratio)`` of the others (Cui et al. 2019, arXiv:1901.05555; Buda et al. 2018,
+    arXiv:1710.05381). Unlike there a class always keeps one image, so that none disappears from small data sets.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ def no_labels(paths: Sequence[str]) -> Assignment:
 
 
 def auto_labels(paths: Sequence[str]) -> Assignment:
-    """Splits and classes where there is ``train/`` with class folders; else no labels: folder names may mean anything."""
+    """Splits and classes where there is ``train/`` with class folders; else no labels: names may mean anything."""
     if _has_train_classes(paths):
         return _split_folders(paths)
     tops = sorted({path.split("/")[0] for path in paths if "/" in path})
@@ -56,8 +56,8 @@ def folder_labels(paths: Sequence[str]) -> Assignment:
 def from_csv(file: Path, paths: Sequence[str]) -> Assignment:
     """Classes from a CSV file with a column `path` (or `image_id`) and a column `label` (or `dx`).
 
-    A row names a file by its path relative to the folder, or, where that is unique, by its file name or the name without
-    its ending.
+    A row names a file by its path relative to the folder, or, where that is unique, by its file name or the name
+    without its ending.
 
     Raises
     ------

@@ -98,7 +98,7 @@ class DatasetFacts:
     download: bool
 
 
-#: Bring the data set: its home (``$INITPOOLS_DATA``), the size asked for (pixels, 0 is native), a folder for unfinished work.
+#: Bring the data set: ``$INITPOOLS_DATA``, the size asked for (pixels, 0 is native), a folder for unfinished work.
 Load = Callable[[Path, int, Path, Report], Arrays | Files]
 
 

@@ -10,7 +10,7 @@ from initpools_cli.core.seeds import generator
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which images form the test split: a seeded share, spread over the classes in proportion.
 
-    The whole share is met as closely as whole images allow (largest remainders), and a class never loses its last image.
+    The whole share is met as closely as whole images allow (largest remainders), and no class loses its last image.
 
     Parameters
     ----------

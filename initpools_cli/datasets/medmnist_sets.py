@@ -1,0 +1,74 @@
+"""MedMNIST (Yang et al. 2023, arXiv:2110.14795), through the medmnist package's own table."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from initpools_cli.core.report import Report
+from initpools_cli.datasets.download import Remote, fetch
+from initpools_cli.datasets.npz import read_npz
+from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
+
+#: Side of the images that each set comes in, pixels, and how the table marks its keys.
+SIZES = {28: "", 64: "_64", 128: "_128", 224: "_224"}
+
+
+def entries(info: Mapping[str, Mapping[str, Any]] | None = None) -> list[Entry]:
+    """One entry a set of the table (`info`, by default medmnist's)."""
+    return [_entry(name, facts) for name, facts in (_table() if info is None else info).items()]
+
+
+def remote_of(info: Mapping[str, Any], size: int) -> Remote:
+    """The file for images of `size` pixels (0: 28): the smallest that need not be enlarged, or the largest there is."""
+    at_least = [side for side in SIZES if side >= (size or min(SIZES))]
+    mark = SIZES[min(at_least, default=max(SIZES))]
+    url = info[f"url{mark}"]
+    return Remote((url,), PurePosixPath(urlsplit(url).path).name, info[f"MD5{mark}"])
+
+
+def _entry(name: str, info: Mapping[str, Any]) -> Entry:
+    sides = "/".join(str(side) for side, mark in SIZES.items() if f"url{mark}" in info)
+    facts = DatasetFacts(
+        name=name,
+        title=f"{info['python_class']}, {info['task']}, {sum(info['n_samples'].values())} images, sizes {sides}",
+        classes=len(info["label"]),
+        channels=info["n_channels"],
+        source=info["url"],
+        licence=info["license"],
+        download=True,
+    )
+    return Entry(facts, partial(_load, info), _refusal(name, info))
+
+
+def _refusal(name: str, info: Mapping[str, Any]) -> str:
+    if "multi-label" in info["task"]:
+        return f"{name} has several labels an image, and initpools needs one class an image."
+    if not all(f"url{mark}" in info for mark in SIZES.values()):
+        return f"{name} holds volumes (3-D), and initpools works on images."
+    return ""
+
+
+def _load(info: Mapping[str, Any], home: Path, size: int, scratch: Path, report: Report) -> Arrays:
+    file = fetch(remote_of(info, size), home / "medmnist", report)
+    return read_npz(file, scratch, tuple(info["label"][key] for key in sorted(info["label"], key=int)))
+
+
+def _table() -> Mapping[str, Mapping[str, Any]]:
+    """The table alone: importing the package would load torch, which naming the data sets does not need."""
+    package = importlib.util.find_spec("medmnist")
+    assert package is not None and package.origin is not None
+    spec = importlib.util.spec_from_file_location("medmnist.info", Path(package.origin).with_name("info.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # It makes a folder in the home directory as it loads, and warns where it can't.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
+    table: Mapping[str, Mapping[str, Any]] = module.INFO
+    return table

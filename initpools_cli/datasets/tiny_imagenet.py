@@ -1,0 +1,73 @@
+"""Tiny ImageNet: 200 classes of ImageNet at 64×64; its validation images serve as test, as its test has no labels."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from initpools_cli.core.report import Report
+from initpools_cli.datasets.cache import place_errors
+from initpools_cli.datasets.download import Remote, fetch
+from initpools_cli.datasets.sources import Assignment, DatasetFacts, Entry, Files
+
+ARCHIVE = Remote(
+    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",), "tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
+)
+FOLDER = "tiny-imagenet-200"
+
+
+def entries() -> list[Entry]:
+    """`tinyimagenet`."""
+    facts = DatasetFacts(
+        name="tinyimagenet",
+        title="Tiny ImageNet, 110000 photos, 64×64; its validation split is the test split",
+        classes=200,
+        channels=3,
+        source=ARCHIVE.urls[0],
+        licence="ImageNet's terms: non-commercial research and education",
+        download=True,
+    )
+    return [Entry(facts, partial(load, ARCHIVE))]
+
+
+def load(archive: Remote, home: Path, size: int, scratch: Path, report: Report) -> Files:
+    """Fetch and unpack the archive where that has not been done."""
+    root = home / "tinyimagenet" / FOLDER
+    if not root.is_dir():
+        packed = fetch(archive, root.parent, report)
+        report.say(f"unpacking {packed}")
+        with place_errors(home), zipfile.ZipFile(packed) as content:
+            content.extractall(scratch)
+            (scratch / FOLDER).rename(root)
+    return Files(root, partial(assign, root))
+
+
+def assign(root: Path, paths: Sequence[str]) -> Assignment:
+    """``train/<wnid>/images/…`` is train, ``val/images/…`` with its table is test; classes in order of wnids."""
+    names = _class_names(root)
+    rows = [line.split("\t") for line in _lines(root / "val" / "val_annotations.txt")]
+    wnid_of = {f"val/images/{row[0]}": row[1] for row in rows if len(row) > 1}
+    splits, labels = [], []
+    for path in paths:
+        parts = path.split("/")
+        wnid = parts[1] if parts[0] == "train" and len(parts) > 2 else wnid_of.get(path, "")
+        known = wnid in names
+        splits.append(("train" if parts[0] == "train" else "test") if known else "")
+        labels.append(names[wnid] if known else "")
+    return Assignment(splits, labels, tuple(names.values()))
+
+
+def _class_names(root: Path) -> dict[str, str]:
+    """By wnid the first of its words; where two classes share it, with the wnid."""
+    words = dict(line.split("\t", 1) for line in _lines(root / "words.txt") if "\t" in line)
+    wnids = sorted(line.strip() for line in _lines(root / "wnids.txt") if line.strip())
+    short = {wnid: words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids}
+    shared = Counter(short.values())
+    return {wnid: name if shared[name] == 1 else f"{name} ({wnid})" for wnid, name in short.items()}
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines()

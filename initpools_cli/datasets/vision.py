@@ -1,0 +1,187 @@
+"""The small classics, through torchvision's own addresses, checksums and parsers."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from initpools_cli.core.files import atomic_file
+from initpools_cli.core.report import Report
+from initpools_cli.datasets.cache import place_errors, scratch_folder
+from initpools_cli.datasets.download import Remote, fetch
+from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
+
+#: The folder below the data set's own that a file belongs in, and the file.
+Wanted = list[tuple[str, Remote]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a torchvision class states its files, and what to call it with for each split."""
+
+    wanted: Callable[[Any], Wanted]
+    unpack: Callable[[Path], None]
+    splits: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...] = ()
+
+
+def _of_archive(dataset: Any) -> Wanted:
+    return [("", Remote((dataset.url,), dataset.filename, dataset.tgz_md5))]
+
+
+def _of_resources(dataset: Any) -> Wanted:
+    return [
+        (f"{dataset.__name__}/raw", Remote(tuple(mirror + name for mirror in dataset.mirrors), name, md5))
+        for name, md5 in dataset.resources
+    ]
+
+
+def _of_split_list(dataset: Any) -> Wanted:
+    return [
+        ("", Remote((url,), name, md5)) for split, (url, name, md5) in dataset.split_list.items() if split != "extra"
+    ]
+
+
+def _untar(archive: Path) -> None:
+    """Unpack beside the archive, each folder at once, so that none is left half-written."""
+    with scratch_folder(archive.parent) as scratch, place_errors(archive.parent):
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter="data")
+        for folder in scratch.iterdir():
+            shutil.rmtree(archive.parent / folder.name, ignore_errors=True)
+            folder.rename(archive.parent / folder.name)
+
+
+def _gunzip(archive: Path) -> None:
+    with gzip.open(archive) as packed, place_errors(archive.parent), atomic_file(archive.with_suffix("")) as stream:
+        shutil.copyfileobj(packed, stream)
+
+
+def _leave(file: Path) -> None:
+    """It is read as it is."""
+
+
+BY_TRAIN = {"train": {"train": True}, "test": {"train": False}}
+BY_SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}
+CIFAR = Family(_of_archive, _untar, BY_TRAIN)
+MNIST = Family(_of_resources, _gunzip, BY_TRAIN)
+SVHN = Family(_of_split_list, _leave, BY_SPLIT)
+STL = Family(_of_archive, _untar, BY_SPLIT, ("The 100000 unlabelled images of STL-10 are not used.",))
+
+FAMILIES = {"CIFAR10": CIFAR, "CIFAR100": CIFAR, "MNIST": MNIST, "FashionMNIST": MNIST, "SVHN": SVHN, "STL10": STL}
+FACTS = {
+    "CIFAR10": DatasetFacts(
+        "cifar10",
+        "CIFAR-10, 60000 photos, 32×32",
+        10,
+        3,
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        "not stated",
+        True,
+    ),
+    "CIFAR100": DatasetFacts(
+        "cifar100",
+        "CIFAR-100, 60000 photos, 32×32",
+        100,
+        3,
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        "not stated",
+        True,
+    ),
+    "MNIST": DatasetFacts(
+        "mnist",
+        "MNIST, 70000 handwritten digits, 28×28",
+        10,
+        1,
+        "http://yann.lecun.com/exdb/mnist/",
+        "CC BY-SA 3.0",
+        True,
+    ),
+    "FashionMNIST": DatasetFacts(
+        "fashionmnist",
+        "Fashion-MNIST, 70000 articles of clothing, 28×28",
+        10,
+        1,
+        "https://github.com/zalandoresearch/fashion-mnist",
+        "MIT",
+        True,
+    ),
+    "SVHN": DatasetFacts(
+        "svhn",
+        "Street View House Numbers, 99289 cropped digits, 32×32",
+        10,
+        3,
+        "http://ufldl.stanford.edu/housenumbers/",
+        "non-commercial use only",
+        True,
+    ),
+    "STL10": DatasetFacts(
+        "stl10",
+        "STL-10, 13000 labelled photos, 96×96",
+        10,
+        3,
+        "https://cs.stanford.edu/~acoates/stl10/",
+        "not stated",
+        True,
+    ),
+}
+
+
+def entries() -> list[Entry]:
+    """One entry a class of torchvision."""
+    return [Entry(facts, partial(_load_named, name)) for name, facts in FACTS.items()]
+
+
+def load(dataset: Any, family: Family, root: Path, report: Report) -> Arrays:
+    """Fetch what is missing and let torchvision read it.
+
+    Parameters
+    ----------
+    dataset : class
+        One of torchvision's, or one with the same class attributes.
+    family : Family
+        How it states its files.
+    root : Path
+        Its own folder.
+    report : Report
+        Where progress goes.
+    """
+    try:
+        return _read(dataset, family, root)
+    # This is how torchvision says that files are missing or damaged.
+    except RuntimeError:
+        for folder, remote in family.wanted(dataset):
+            family.unpack(fetch(remote, root / folder, report))
+        return _read(dataset, family, root)
+
+
+def _load_named(name: str, home: Path, size: int, scratch: Path, report: Report) -> Arrays:
+    import torchvision
+
+    return load(getattr(torchvision.datasets, name), FAMILIES[name], home / FACTS[name].name, report)
+
+
+def _read(dataset: Any, family: Family, root: Path) -> Arrays:
+    opened = {split: dataset(str(root), download=False, **call) for split, call in family.splits.items()}
+    images = {split: _channels_last(np.asarray(part.data)) for split, part in opened.items()}
+    labels: dict[str, np.ndarray | None] = {
+        split: np.asarray(part.targets if hasattr(part, "targets") else part.labels).astype(np.int64)
+        for split, part in opened.items()
+    }
+    names = getattr(opened["train"], "classes", None)
+    count = max(int(numbers.max()) for numbers in labels.values() if numbers is not None) + 1
+    return Arrays(images, labels, tuple(names or map(str, range(count))), list(family.notes))
+
+
+def _channels_last(images: np.ndarray) -> np.ndarray:
+    if images.ndim == 3:
+        return images[..., None]
+    return images if images.shape[-1] == 3 else images.transpose(0, 2, 3, 1)
