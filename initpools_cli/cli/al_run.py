@@ -61,7 +61,7 @@ def _table(common: Common, rounds: Any) -> None:
     curves = summarise(rounds)
     queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves
     last = queried[queried["round"] == queried["round"].max()]
-    first = curves[curves["round"] == 0].set_index(["init", "learner"])["mean"]
+    first = curves[curves["round"] == 0].groupby(["init", "learner"])["mean"].first()
     table = Table("init", "query", "learner", "first pool", f"{int(last['labeled'].max())} labels", "95 % CI", "seeds")
     for row in last.itertuples():
         start = first.get((row.init, row.learner))

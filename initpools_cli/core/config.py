@@ -199,6 +199,10 @@ def load_settings(
         raise value_error(error, merged, where=origin.get(loc, "")) from None
 
 
+#: Settings of [select] that hold wherever a strategy runs.
+WITH_EVERY_STRATEGY = {"balance", "n_clusters", "order", "normalize"}
+
+
 def parse_set(text: str) -> tuple[str, Any]:
     """``"delta=0.6"`` as ``("delta", 0.6)``; a value that is not TOML is a string."""
     key, equals, raw = text.partition("=")
@@ -219,6 +223,11 @@ def _home_of(key: str, table: str, knobs: Collection[str]) -> str:
     own = set(TABLES[table].model_fields) - {"params"}
     if key in own:
         return f"{table}.{key}"
+    if table in ("rank", "al"):
+        # A ranking and a query spread over clusters and normalise just as a first pool does.
+        own |= WITH_EVERY_STRATEGY
+        if key in WITH_EVERY_STRATEGY:
+            return f"select.{key}"
     guess = nearest(key, [*knobs, *own])
     hint = f"Did you mean '{guess}'? " if guess else ""
     raise UserError(

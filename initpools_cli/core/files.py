@@ -60,6 +60,9 @@ def read_array(path: Path, what: str, *, mapped: bool = False) -> np.ndarray:
         Missing, not an .npy file, truncated, or holding Python objects.
     """
     try:
+        with path.open("rb") as stream:
+            if stream.read(6) not in (b"\x93NUMPY", b"PK\x03\x04\x14\x00", b"PK\x03\x04\x2d\x00"):
+                raise UserError(f"{path} ({what}) can't be read: it is no .npy file.", "Write it with numpy.save.")
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"There is no file {path} ({what}).", "Check the path.") from None

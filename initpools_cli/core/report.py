@@ -49,11 +49,18 @@ class Report:
     quiet: bool = False
     verbose: bool = False
     every: float = 10.0
+    _said: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
         """One line, unless quiet."""
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)  # noqa: T201 -- this is where the tool speaks
+
+    def once(self, text: str) -> None:
+        """One line that is not repeated in this command."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def detail(self, text: str) -> None:
         """One line for --verbose."""

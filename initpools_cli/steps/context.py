@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Set
 from dataclasses import dataclass, field
@@ -46,6 +47,14 @@ class Context:
     report: Report
     force: bool = False
     command: str = field(default_factory=command_line)
+
+    def __post_init__(self) -> None:
+        """Hold the linear algebra to the threads that were asked for."""
+        if self.settings.run.threads:
+            import numpy  # noqa: F401 -- only libraries that are loaded can be limited
+            from threadpoolctl import threadpool_limits
+
+            threadpool_limits(self.settings.run.threads)
 
     @cached_property
     def seed(self) -> int:
@@ -126,8 +135,10 @@ class Context:
         return {ITEMS: sha256_of(self.run.path / ITEMS)}
 
     def facts(self) -> dict[str, Any]:
-        """What ``step.toml`` says of the machine."""
-        return self.machine.facts
+        """What ``step.toml`` says of the machine; torch is not loaded for a step that did without."""
+        if "machine" in self.__dict__:
+            return self.machine.facts
+        return {"device": "cpu", "threads": self.settings.run.threads or len(os.sched_getaffinity(0))}
 
     def command_for(self, *words: str) -> str:
         """A command that the user could type to make a step of this run."""

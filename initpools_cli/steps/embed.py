@@ -79,12 +79,12 @@ def newest(context: Context, source: str = "") -> Done:
         trained = context.run.steps("pretrain")
         if found and trained and not any(step.table.get("source") == trained[-1].id for step in made):
             command = context.command_for("embed", trained[-1].name)
-            context.report.say(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
+            context.report.once(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
     if found is None:
         name = source or _pretrain_of(context, "").name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         found, _ = embed(context.made_on_the_way("embed", name), name)
-    context.report.say(f"embeddings: {found.id}")
+    context.report.once(f"embeddings: {found.id}")
     return found.require_fresh()
 
 

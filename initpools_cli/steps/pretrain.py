@@ -14,6 +14,9 @@ from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from lightning_fabric import Fabric
 
     from initpools_cli.pretext.base import Pretext
 
@@ -24,6 +27,7 @@ MONITORED = (2_000, 500)
 def resolved_table(context: Context) -> dict[str, Any]:
     """The [pretrain] table with "auto" replaced and every knob's value in it."""
     from initpools_cli.pretext.registry import pretexts
+    from initpools_cli.training.machine import precision_of
 
     table = context.settings.pretrain
     method = pretexts.get(table.method)
@@ -38,7 +42,7 @@ def resolved_table(context: Context) -> dict[str, Any]:
         "augment": recipe,
         "params": knobs,
         "seed": context.seed,
-        "precision": context.settings.run.precision,
+        "precision": precision_of(context.settings.run),
     }
 
 
@@ -70,20 +74,21 @@ def pretrain(context: Context) -> tuple[Done, bool]:
     fresh : bool
         False where there was nothing to do.
     """
-    from initpools_cli.training.machine import start_machine
+    from initpools_cli.training.machine import start_fabric
 
     table = resolved_table(context)
     step = context.run.step("pretrain", table["method"], table, context.items_checksum(), force=context.force)
     if step.finished:
         return step.finished, False
-    context.machine = start_machine(context.settings.run, processes=True)
-    if not context.machine.fabric.is_global_zero:
+    fabric = start_fabric(context.settings.run)
+    if not fabric.is_global_zero:
         # Rank 0 alone writes; the others take part in its training and read its checkpoints.
-        _train(context, table, step.scratch / "work" / "checkpoint.pt", rows=None)
+        _train(context, table, fabric, step.scratch / "work" / "checkpoint.pt", rows=None)
         raise SystemExit(0)
-    with step.writing(context.command, context.facts()) as scratch:
+    machine = context.machine.facts | {"processes": fabric.world_size}
+    with step.writing(context.command, machine) as scratch:
         rows: list[dict[str, Any]] = []
-        pretext = _train(context, table, scratch / "work" / "checkpoint.pt", rows)
+        pretext = _train(context, table, fabric, scratch / "work" / "checkpoint.pt", rows)
         _write_log(scratch / "log.csv", rows)
         from initpools_cli.networks.weights import save_weights
 
@@ -93,7 +98,9 @@ def pretrain(context: Context) -> tuple[Done, bool]:
     return Done(context.run, step.folder), True
 
 
-def _train(context: Context, table: dict[str, Any], checkpoint: Any, rows: list[dict[str, Any]] | None) -> Pretext:
+def _train(
+    context: Context, table: dict[str, Any], fabric: Fabric, checkpoint: Path, rows: list[dict[str, Any]] | None
+) -> Pretext:
     from initpools_cli.training.fit import Plan, fit
 
     split = context.data.splits["train"]
@@ -109,7 +116,7 @@ def _train(context: Context, table: dict[str, Any], checkpoint: Any, rows: list[
             split.images,
             ids,
             plan,
-            context.machine,
+            fabric,
             checkpoint=checkpoint,
             monitor=_monitor(context) if speaks else None,
         )
@@ -150,7 +157,7 @@ def _monitor(context: Context) -> Callable[[Pretext], float] | None:
     )
 
 
-def _write_log(path: Any, rows: list[dict[str, Any]]) -> None:
+def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
     with atomic_file(path) as stream:

@@ -92,7 +92,7 @@ def scores_of(context: Context, method: str) -> Done:
     """The score that a strategy of that name ranks by; made here where it is missing."""
     for done in reversed(context.run.steps("score")):
         if done.table["method"] == method:
-            context.report.say(f"scores: {done.id}")
+            context.report.once(f"scores: {done.id}")
             return done.require_fresh()
     context.report.say(f"making scores first: `{context.command_for('score', method)}`")
     return score(context.made_on_the_way("score", method), method)[0]

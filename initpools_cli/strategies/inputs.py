@@ -131,7 +131,7 @@ INPUTS: Mapping[str, Input] = {
     "view_probs": Input(f"Bring them with --probs FILE.npy, shaped (views, n, classes), {RUN}.", _view_probs, 1),
     "scores": Input("Bring them with --scores FILE.npy, one number per image.", _scores),
     "clusters": Input("Bring them with --clusters FILE.npy, one integer per image.", lambda a: integers("clusters", a)),
-    "order": Input("Bring it with --order FILE.npy, image indices, best first.", lambda a: integers("order", a), None),
+    "order": Input("Bring it with --ranking FILE.npy, indices, best first.", lambda a: integers("order", a), None),
 }
 
 

@@ -14,7 +14,11 @@ from initpools_cli.strategies.selection import Selection
 
 
 @strategies.register(
-    paper="Sener & Savarese 2018, arXiv:1708.00489", nested=True, cost="b n d", aliases=("coreset", "k-center")
+    paper="Sener & Savarese 2018, arXiv:1708.00489",
+    nested=True,
+    cost="b n d",
+    aliases=("coreset", "k-center"),
+    ranks_logits=True,
 )
 def kcenter(
     embeddings: NDArray[np.float32],

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,10 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.pretext.base import Pretext
-from initpools_cli.training.machine import Machine
+from initpools_cli.training.machine import as_tensor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Row = dict[str, Any]
 
@@ -46,7 +49,7 @@ def fit(
     images: np.ndarray,
     ids: np.ndarray,
     plan: Plan,
-    machine: Machine,
+    fabric: Fabric,
     *,
     checkpoint: Path,
     monitor: Callable[[Pretext], float] | None = None,
@@ -83,7 +86,6 @@ def fit(
             f"pretrain.batch = {plan.batch} is larger than the {len(ids)} images to train on.",
             f"Use for example --set pretrain.batch={max(2, len(ids) // 2)}.",
         )
-    fabric = machine.fabric
     if plan.batch % fabric.world_size:
         raise UserError(
             f"pretrain.batch = {plan.batch} can't be split over {fabric.world_size} processes.",
@@ -97,7 +99,7 @@ def fit(
     own = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     measured = {epoch for epoch in range(1, plan.epochs + 1) if epoch % max(1, plan.epochs // 10) == 0} | {plan.epochs}
 
-    rows = _resume(checkpoint, pretext, optimizer, machine)
+    rows = _resume(checkpoint, pretext, optimizer)
     for row in rows:
         yield row | {"resumed": True}
     for epoch in range(len(rows) + 1, plan.epochs + 1):
@@ -108,8 +110,8 @@ def fit(
             factor = _cosine((epoch - 1 + step / steps) / plan.epochs)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-            batch = torch.from_numpy(images[chosen]).to(machine.device)
-            draws = Draws(derive(plan.seed, "augment"), epoch, torch.from_numpy(chosen).to(machine.device))
+            batch = as_tensor(images[chosen], fabric.device)
+            draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(chosen, fabric.device))
             inputs = pretext.inputs(batch, draws)
             loss = pretext.losses(inputs, module(*inputs), draws.ids).mean()
             optimizer.zero_grad(set_to_none=True)
@@ -154,10 +156,10 @@ def _save(path: Path, pretext: Pretext, optimizer: Any, rows: list[Row]) -> None
         torch.save(state, stream)
 
 
-def _resume(path: Path, pretext: Pretext, optimizer: Any, machine: Machine) -> list[Row]:
+def _resume(path: Path, pretext: Pretext, optimizer: Any) -> list[Row]:
     if not path.exists():
         return []
-    state = torch.load(path, map_location=machine.device, weights_only=True)
+    state = torch.load(path, map_location=next(pretext.parameters()).device, weights_only=True)
     pretext.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return list(state["rows"])

@@ -11,6 +11,7 @@ import torch
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.pretext.base import Pretext
+from initpools_cli.training.machine import as_tensor
 
 #: Epoch number of the draws used for scoring; training epochs start at 1.
 SCORING = 0
@@ -30,7 +31,7 @@ def features(
     pretext.eval().to(device)
     compute = pretext.features if layer == "backbone" else pretext.projections
     for block in blocks(len(images), batch):
-        yield compute(torch.from_numpy(images[block]).to(device)).float().cpu().numpy()
+        yield compute(as_tensor(images[block], device)).float().cpu().numpy()
 
 
 @torch.inference_mode()
@@ -69,12 +70,12 @@ def scores(
     key = derive(seed, "score")
     against = np.sort(generator(seed, "reference batch").choice(pool, min(reference, len(pool)), replace=False))
     fixed = pretext.reference(
-        torch.from_numpy(images[against]).to(device),
-        Draws(derive(seed, "reference batch"), SCORING, torch.from_numpy(against).to(device)),
+        as_tensor(images[against], device),
+        Draws(derive(seed, "reference batch"), SCORING, as_tensor(against, device)),
     )
     total = np.zeros(len(images))
     for block in blocks(len(images), batch):
-        shown = torch.from_numpy(images[block]).to(device)
+        shown = as_tensor(images[block], device)
         ids = torch.arange(block.start, block.stop, device=device)
         for view in range(views):
             inputs = pretext.inputs(shown, Draws(key, SCORING, ids, view))

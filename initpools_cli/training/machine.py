@@ -2,79 +2,89 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from initpools_cli.core.config import RunTable
 from initpools_cli.core.errors import UserError
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def as_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A tensor with a copy of `array`, which may be memory-mapped read-only, on the device."""
+    return torch.from_numpy(np.array(array)).to(device)
+
 
 @dataclass(frozen=True)
 class Machine:
-    """The engine of one command.
+    """What one command computes on.
 
     Attributes
     ----------
-    fabric : Fabric
-        Places modules on the device, runs the forward pass in its precision, averages gradients over processes.
+    device : torch.device
     threads : int
         Processor threads.
     """
 
-    fabric: Fabric
+    device: torch.device
     threads: int
-
-    @property
-    def device(self) -> torch.device:
-        """Where tensors go."""
-        return self.fabric.device
 
     @property
     def facts(self) -> dict[str, Any]:
         """For ``step.toml``."""
-        return {
-            "device": str(self.device),
-            "processes": self.fabric.world_size,
-            "threads": self.threads,
-            "torch": torch.__version__,
-        }
+        return {"device": str(self.device), "threads": self.threads, "torch": torch.__version__}
 
 
-def start_machine(table: RunTable, *, processes: bool = False) -> Machine:
-    """Set up device, threads and precision.
+def start_machine(table: RunTable) -> Machine:
+    """Choose the device and set the number of threads.
 
     Parameters
     ----------
     table : RunTable
-        "auto" takes a GPU where there is one; precision "auto" takes bfloat16 where the processor has instructions for
-        it.
-    processes : bool
-        Join the processes that ``torchrun`` or Slurm started (training only).
+        Device "auto" takes a GPU where there is one; 0 threads are all cores.
 
     Raises
     ------
     UserError
         A device that this machine or this build of torch does not have.
     """
-    kind = _device(table.device)
+    device = torch.device(_device(table.device))
     threads = table.threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
-    world = int(os.environ.get("WORLD_SIZE", "1")) if processes else 1
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if processes else 1
+    return Machine(device, threads)
+
+
+def start_fabric(table: RunTable) -> Fabric:
+    """The engine that training runs through.
+
+    It places modules, runs their forward pass in its precision, and averages gradients over the processes that
+    ``torchrun`` or Slurm started.
+    """
+    from lightning_fabric import Fabric
+
+    start_machine(table)
+    # Its remarks on precision and process groups are for its own users; what they say is in step.toml.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    kind = _device(table.device)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=kind,
         devices=local,
         num_nodes=max(1, world // local),
         strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed" if _bf16(table.precision, kind) else "32-true",
+        precision=precision_of(table),
     )
     if world > 1:
         fabric.launch()
-    return Machine(fabric, threads)
+    return fabric
 
 
 def _device(wanted: str) -> str:
@@ -87,6 +97,11 @@ def _device(wanted: str) -> str:
             "Leave it out to take what there is, or install the build of torch for your device (see the README).",
         )
     return wanted
+
+
+def precision_of(table: RunTable) -> Literal["bf16-mixed", "32-true"]:
+    """The precision of the forward pass in training: "auto" is bfloat16 where the processor has instructions for it."""
+    return "bf16-mixed" if _bf16(table.precision, _device(table.device)) else "32-true"
 
 
 def _bf16(wanted: str, kind: str) -> bool:

@@ -125,6 +125,7 @@ def run_cell(
             budget,
             labeled=labeled,
             exclude=excluded,
+            n=len(excluded),
             seed=derive(root, "round", round_) if round_ else root,
             normalize=protocol.normalize,
             balance=protocol.balance,

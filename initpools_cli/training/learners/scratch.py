@@ -17,6 +17,7 @@ from initpools_cli.augment.pipelines import augment, to_float
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.networks.build import build_encoder, seeded
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
+from initpools_cli.training.machine import as_tensor
 
 INFERENCE_BATCH = 512
 
@@ -62,7 +63,7 @@ class Scratch:
     def _blocks(self, inputs: np.ndarray, show) -> np.ndarray:  # type: ignore[no-untyped-def]
         found = []
         for start in range(0, len(inputs), INFERENCE_BATCH):
-            images = torch.from_numpy(np.ascontiguousarray(inputs[start : start + INFERENCE_BATCH])).to(self.device)
+            images = as_tensor(inputs[start : start + INFERENCE_BATCH], self.device)
             ids = torch.arange(start, start + len(images), device=self.device)
             found.append(self.network(show(images, ids)).cpu().double().numpy())
         return np.concatenate(found)
@@ -79,7 +80,7 @@ def scratch(
     *,
     network: str = "convnet",
     width: Annotated[float, Field(gt=0, le=16)] = 1.0,
-    epochs: Annotated[int, Field(ge=1)] = 50,
+    epochs: Annotated[int, Field(ge=1)] = 100,
     batch: Annotated[int, Field(ge=1)] = 32,
     lr: Annotated[float, Field(gt=0)] = 3e-3,
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
@@ -111,7 +112,7 @@ def scratch(
     size = min(batch, len(images))
     steps = -(-len(images) // size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
-    targets = torch.from_numpy(labels).to(device)
+    targets = as_tensor(labels, device)
     best, best_loss = model.state_dict(), np.inf
     for epoch in range(epochs):
         model.train()
@@ -120,8 +121,8 @@ def scratch(
             if len(chosen) < 2:
                 # Batch norm has no variance to work with.
                 chosen = np.concatenate([chosen, chosen])
-            shown = torch.from_numpy(images[chosen]).to(device)
-            draws = Draws(derive(seed, "augment"), epoch, torch.from_numpy(chosen).to(device))
+            shown = as_tensor(images[chosen], device)
+            draws = Draws(derive(seed, "augment"), epoch, as_tensor(chosen, device))
             loss = F.cross_entropy(model(augment(shown, draws, recipe)), targets[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

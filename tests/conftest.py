@@ -1,0 +1,88 @@
+"""One small pretrained run of the digits that tests of commands share, and a way to run a command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from initpools_cli.cli.app import run as run_command_line
+
+FAST = ["--set", "pretrain.epochs=2", "--set", "pretrain.width=0.25", "--set", "hidden=32", "--set", "out=16"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Initpools = Callable[..., Outcome]
+
+
+@pytest.fixture
+def initpools(capsys: pytest.CaptureFixture[str]) -> Initpools:
+    """Run a command line in this process: ``initpools("embed", "--run", run)``."""
+
+    def command(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = run_command_line([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return command
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Caches go into the tests' own folder, and no run is taken from the environment."""
+    home = tmp_path_factory.mktemp("data")
+    before = dict(os.environ)
+    os.environ["INITPOOLS_DATA"] = str(home)
+    os.environ.pop("INITPOOLS_RUN", None)
+    yield home
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def process(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start a command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "initpools_cli.cli.app", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``runs/digits``: SimCLR pretrained for two epochs, and embedded. Never written to again."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    for command in (
+        ["pretrain", "simclr", "--dataset", "digits", "--threads", "1", *FAST],
+        ["embed", "--threads", "1"],
+    ):
+        ended = process(*command, "--quiet", cwd=folder)
+        _, said = ended.communicate()
+        assert ended.returncode == 0, said
+    return folder
+
+
+@pytest.fixture
+def workplace(pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the pretrained run to work in; it is the current folder."""
+    shutil.copytree(pretrained / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,491 @@
+"""Whole commands on the digits: what they write, print, repeat and refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tomli
+from conftest import FAST, Initpools, process
+
+from initpools_cli.analysis.registry import plots
+from initpools_cli.cli.lists import KINDS
+from initpools_cli.pretext.registry import pretexts
+from initpools_cli.steps.plot import GATHER
+from initpools_cli.steps.score import score_names
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.training.rounds import COLUMNS
+
+COMMANDS = [
+    "pretrain", "embed", "score", "select-pool", "al-run", "rank", "plot", "list", "status", "compare", "verify",
+]  # fmt: skip
+
+
+# ---- help and lists
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, initpools: Initpools) -> None:
+    said = initpools(command, "--help").out
+    assert "Example: initpools" in said
+    assert "--json" in said
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = "torch torchvision faiss plotly sklearn medmnist lightning_fabric pandas scipy pydantic"
+    code = f"import sys, initpools_cli.cli.app; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lists_name_everything(kind: str, initpools: Initpools) -> None:
+    lines = initpools("list", kind).out.splitlines()
+    rows = json.loads(initpools("list", kind, "--json").out)
+    assert [line.split("\t")[0] for line in lines] == [row["name"] for row in rows]
+    assert len(rows) > 0
+    assert all(line.split("\t")[1] for line in lines)
+
+
+def test_the_list_of_strategies_says_what_each_needs(initpools: Initpools) -> None:
+    rows = {row["name"]: row for row in json.loads(initpools("list", "strategies", "--json").out)}
+    assert set(rows) == {*strategies.names(), *score_names()}
+    assert rows["typiclust"]["inputs"] == ["embeddings"] and rows["typiclust"]["nested"] is False
+    assert rows["kcenter"]["nested"] is True and "arXiv" in rows["kcenter"]["paper"]
+    assert rows["typiclust"]["knobs"]["distance"] == "l2"
+    assert all({"paper", "inputs", "knobs", "nested"} <= set(row) for row in rows.values())
+
+
+def test_every_plot_has_a_source() -> None:
+    assert set(GATHER) == set(plots.names())
+
+
+# ---- the chain
+
+
+def test_the_chain_from_embeddings_to_plots(workplace: Path, initpools: Initpools) -> None:
+    run = workplace / "runs/digits"
+    assert initpools("score", "simclr", "-o", "losses.npy").code == 0
+    losses = np.load("losses.npy")
+    train = np.load(run / "embed/simclr/train.npy")
+    assert losses.shape == (len(train),) and losses.dtype == np.float64
+
+    picked = initpools("select-pool", "typiclust", "--budget", 20, "-o", "pool.csv")
+    assert picked.code == 0
+    pool = pd.read_csv("pool.csv")
+    assert list(pool.columns) == ["order", "index", "path", "label", "score", "cluster", "represents"]
+    assert pool["order"].tolist() == list(range(20))
+    assert picked.out.split() == [str(index) for index in pool["index"]]
+    assert pool["label"].isna().all()
+    assert pool["represents"].sum() == len(train)
+    indices = np.load(run / "pool/typiclust-b20-s0/indices.npy")
+    assert indices.dtype == np.int64 and indices.tolist() == pool["index"].tolist()
+
+    swept = initpools(
+        "al-run", "--init", "random,simclr", "--query", "random,margin", "--budget", 5, "--rounds", 2, "--seeds", 2
+    )
+    assert swept.code == 0, swept.err
+    rounds = pd.read_csv(run / "al/main/rounds.csv")
+    assert list(rounds.columns) == list(COLUMNS)
+    assert len(rounds) == 2 * 2 + 2 * 2 * 2 * 2
+    assert rounds.loc[rounds["round"] == 0, "query"].isna().all()
+    assert sorted(rounds["labeled"].unique()) == [5, 10, 15]
+    assert rounds["leaks"].eq(0).all() and rounds["accuracy"].between(0, 1).all()
+
+    ranked = initpools("rank", "margin", "-o", "sorted_idx.npy")
+    assert ranked.code == 0 and "leaking" in ranked.err
+    order = np.load("sorted_idx.npy")
+    assert order.dtype == np.int64 and sorted(order.tolist()) == list(range(len(train)))
+    by_image = np.load(run / "rank/margin/scores.npy")
+    assert (np.diff(by_image[order]) <= 0).all()
+
+    for kind in plots.names():
+        drawn = initpools("plot", kind, "-o", f"{kind}.html")
+        assert drawn.code == 0, drawn.err
+        assert "<html" in Path(f"{kind}.html").read_text()[:200]
+
+    assert initpools("verify").code == 0
+    (run / "pool/typiclust-b20-s0/indices.npy").write_bytes(b"x")
+    changed = initpools("verify")
+    assert changed.code == 2 and "pool/typiclust-b20-s0/indices.npy\tchanged" in changed.out
+    state = json.loads(initpools("status", "--json").out)
+    assert {step["step"].split("/")[0] for step in state["steps"]} == {
+        "pretrain", "embed", "score", "pool", "al", "reference", "rank",
+    }  # fmt: skip
+
+
+def test_steps_say_what_they_are_made_of(workplace: Path) -> None:
+    facts = tomli.loads((workplace / "runs/digits/embed/simclr/step.toml").read_text())
+    assert facts["command"].startswith("initpools embed")
+    assert set(facts["reads"]) == {"data/items.csv", "pretrain/simclr/encoder.safetensors"}
+    assert set(facts["writes"]) == {"train.npy", "test.npy"}
+    assert facts["finished"] > facts["started"] and facts["version"] and facts["threads"] == 1
+    items = pd.read_csv(workplace / "runs/digits/data/items.csv")
+    assert list(items.columns) == ["index", "path", "split", "label", "class", "bytes", "sha256"]
+    run = tomli.loads((workplace / "runs/digits/run.toml").read_text())
+    assert run["run"] == {"seed": 0} and run["dataset"]["name"] == "digits"
+    log = pd.read_csv(workplace / "runs/digits/pretrain/simclr/log.csv")
+    assert log["epoch"].tolist() == [1, 2] and log["knn_accuracy"].between(0, 1).all()
+    assert (log["images_per_second"] > 0).all()
+
+
+def test_again_is_already_done_and_force_redoes_to_the_same_bytes(workplace: Path, initpools: Initpools) -> None:
+    first = initpools("select-pool", "kcenter", "--budget", 5)
+    file = workplace / "runs/digits/pool/kcenter-b5-s0/indices.npy"
+    before, stamp = file.read_bytes(), file.stat().st_mtime_ns
+    again = initpools("select-pool", "kcenter", "--budget", 5)
+    assert "already done" in again.err and again.out == first.out and again.code == 0
+    assert file.stat().st_mtime_ns == stamp
+    forced = initpools("select-pool", "kcenter", "--budget", 5, "--force")
+    assert "already done" not in forced.err and file.read_bytes() == before
+    assert file.stat().st_mtime_ns != stamp
+
+
+def test_another_configuration_gets_its_own_folder(workplace: Path, initpools: Initpools) -> None:
+    initpools("select-pool", "typiclust", "--budget", 5)
+    initpools("select-pool", "typiclust", "--budget", 5, "--set", "distance=l2sq")
+    initpools("select-pool", "typiclust", "--budget", 5, "--seed", 1)
+    names = sorted(path.name for path in (workplace / "runs/digits/pool").iterdir())
+    assert names[0] == "typiclust-b5-s0" and re.fullmatch(r"typiclust-b5-s0-[0-9a-f]{6}", names[1])
+    assert names[2] == "typiclust-b5-s1"
+
+
+def test_pools_in_every_format_and_with_labels(workplace: Path, initpools: Initpools) -> None:
+    for ending in ("npy", "csv", "json"):
+        assert initpools("select-pool", "random", "--budget", 4, "--with-labels", "-o", f"p.{ending}").code == 0
+    indices = np.load("p.npy")
+    items = pd.read_csv(workplace / "runs/digits/data/items.csv")
+    classes = items[items["split"] == "train"]["class"].to_numpy()
+    assert pd.read_csv("p.csv")["label"].tolist() == classes[indices].tolist()
+    assert [row["index"] for row in json.loads(Path("p.json").read_text())] == indices.tolist()
+    refused = initpools("select-pool", "random", "--budget", 4, "-o", "p.txt")
+    assert refused.code == 2 and ".npy, .csv or .json" in refused.err
+
+
+@pytest.mark.parametrize("name", sorted({*strategies.names(), *score_names()}))
+def test_every_strategy_selects_or_says_what_it_misses(name: str, workplace: Path, initpools: Initpools) -> None:
+    for balance in ("none", "kmeans"):
+        found = initpools("select-pool", name, "--budget", 12, "--balance", balance)
+        if found.code == 2:
+            missing = {"probs", "view_probs", "order", "scores"} & set(
+                json.loads(initpools("list", "strategies", "--json").out)
+                and strategies.get(name if name in strategies else "score").inputs
+            )
+            assert missing or name in set(score_names()) - {"simclr"}, found.err
+            assert "--" in found.err or "initpools pretrain" in found.err
+        else:
+            assert found.code == 0 and len(set(found.out.split())) == 12
+
+
+def test_seeds_vary_and_repeat(workplace: Path, initpools: Initpools) -> None:
+    first = initpools("select-pool", "random", "--budget", 9, "--seed", 1).out
+    assert initpools("select-pool", "random", "--budget", 9, "--seed", 2).out != first
+    assert initpools("select-pool", "random", "--budget", 9, "--seed", 1, "--force").out == first
+
+
+def test_labeled_images_are_not_chosen_again(workplace: Path, initpools: Initpools) -> None:
+    first = initpools("select-pool", "kcenter", "--budget", 10, "-o", "first.csv").out.split()
+    np.save("mask.npy", np.isin(np.arange(1438), np.array(first, dtype=int)))
+    for file in ("first.csv", "mask.npy"):
+        n = len(np.load(workplace / "runs/digits/embed/simclr/train.npy"))
+        np.save("mask.npy", np.isin(np.arange(n), np.array(first, dtype=int)))
+        second = initpools("select-pool", "kcenter", "--budget", 10, "--labeled", file).out.split()
+        assert len(second) == 10 and not set(first) & set(second)
+
+
+def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(workplace: Path, initpools: Initpools) -> None:
+    words = [
+        "al-run",
+        "--init",
+        "random,kcenter",
+        "--query",
+        "random,margin,entropy",
+        "--budget",
+        5,
+        "--rounds",
+        4,
+        "--seeds",
+        3,
+    ]
+    straight = initpools(*words, "--name", "straight")
+    assert straight.code == 0
+    stopped = process(*words, "--name", "stopped", cwd=workplace)
+    work = workplace / "runs/digits/.partial/al/stopped/work"
+    deadline = time.monotonic() + 60
+    while not (work / "block-00001.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stopped.kill()
+    stopped.communicate()
+    again = initpools(*words, "--name", "stopped")
+    assert again.code == 0 and re.search(r"resuming al-run at block [2-6] of 6", again.err)
+    for file in ("rounds.csv", "picks.npz"):
+        one, other = (workplace / "runs/digits/al" / name / file for name in ("straight", "stopped"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_scratch_is_a_learner_and_sees_images(workplace: Path, initpools: Initpools) -> None:
+    swept = initpools(
+        "al-run", "--init", "random", "--query", "consistency", "--learner", "scratch", "--budget", 10, "--rounds", 1,
+        "--seeds", 1, "--set", "al.params.epochs=2", "--set", "al.params.width=0.25", "--name", "s",
+    )  # fmt: skip
+    assert swept.code == 0, swept.err
+    refused = initpools("al-run", "--init", "random", "--query", "consistency", "--name", "t")
+    assert refused.code == 2 and "--learner scratch" in refused.err
+
+
+# ---- killed and resumed
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_pretrain_goes_on_to_the_same_bytes(stop: signal.Signals, tmp_path: Path) -> None:
+    words = [
+        "pretrain",
+        "simclr",
+        "--dataset",
+        "digits",
+        "--threads",
+        "1",
+        *FAST,
+        "--set",
+        "pretrain.epochs=6",
+        "--verbose",
+    ]
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+    straight = process(*words, cwd=tmp_path / "straight")
+    _, said = straight.communicate()
+    assert straight.returncode == 0, said
+    killed = process(*words, cwd=tmp_path / "killed")
+    assert killed.stderr is not None
+    for line in killed.stderr:
+        if line.startswith("epoch 2 of 6"):
+            killed.send_signal(stop)
+            break
+    _, rest = killed.communicate()
+    assert killed.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[stop], rest
+    assert not (tmp_path / "killed/runs/digits/pretrain").exists()
+    resumed = process(*words, cwd=tmp_path / "killed")
+    _, said = resumed.communicate()
+    assert resumed.returncode == 0, said
+    epoch = re.search(r"resuming simclr at epoch (\d) of 6", said)
+    assert epoch is not None and int(epoch[1]) >= 3
+    one, other = (
+        tmp_path / name / "runs/digits/pretrain/simclr/encoder.safetensors" for name in ("straight", "killed")
+    )
+    assert one.read_bytes() == other.read_bytes()
+    assert not list((tmp_path / "killed/runs/digits/.partial").rglob("*.pt"))
+
+
+# ---- bring your own numbers, without a run
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.save("emb.npy", rng.normal(size=(60, 5)).astype(np.float32))
+    np.save("probs.npy", rng.dirichlet(np.ones(3), 60))
+    np.save("views.npy", rng.dirichlet(np.ones(3), (4, 60)))
+    np.save("scores.npy", rng.normal(size=60))
+    np.save("clusters.npy", rng.integers(0, 4, 60))
+    np.save("order.npy", rng.permutation(60))
+    return tmp_path
+
+
+BRING = {
+    "embeddings": ["--embeddings", "emb.npy"],
+    "probs": ["--probs", "probs.npy"],
+    "view_probs": ["--probs", "views.npy"],
+    "scores": ["--scores", "scores.npy"],
+    "order": ["--ranking", "order.npy"],
+    "clusters": ["--clusters", "clusters.npy"],
+}
+
+
+@pytest.mark.parametrize("name", strategies.names())
+def test_every_strategy_runs_from_files_alone(name: str, bare: Path, initpools: Initpools) -> None:
+    files = [word for need in strategies.get(name).inputs for word in BRING[need]] or BRING["embeddings"]
+    picked = initpools("select-pool", name, *files, "--budget", 7, "-o", "pool.npy")
+    assert picked.code == 0, picked.err
+    assert len(set(np.load("pool.npy").tolist())) == 7
+    ranked = initpools("rank", name, *files, "-o", "sorted.npy")
+    assert ranked.code == 0, ranked.err
+    assert sorted(np.load("sorted.npy").tolist()) == list(range(60))
+    assert not (bare / "runs").exists()
+    without = initpools("select-pool", name, "--budget", 7)
+    assert without.code == 2 and "Traceback" not in without.err
+
+
+def test_given_scores_are_ordered_as_defined(bare: Path, initpools: Initpools) -> None:
+    scores, clusters = np.load("scores.npy"), np.load("clusters.npy")
+    initpools("rank", "score", "--scores", "scores.npy", "-o", "high.npy")
+    initpools("rank", "score", "--scores", "scores.npy", "--set", "order=lowest", "-o", "low.npy")
+    initpools("rank", "score", "--scores", "scores.npy", "--clusters", "clusters.npy", "-o", "spread.npy")
+    assert np.load("high.npy").tolist() == np.argsort(-scores, kind="stable").tolist()
+    assert np.load("low.npy").tolist() == np.argsort(scores, kind="stable").tolist()
+    piles = [[i for i in np.argsort(-scores, kind="stable").tolist() if clusters[i] == k] for k in range(4)]
+    turns = [pile[turn] for turn in range(max(map(len, piles))) for pile in piles if turn < len(pile)]
+    assert np.load("spread.npy").tolist() == turns
+
+
+def test_plots_and_comparisons_from_files(bare: Path, initpools: Initpools) -> None:
+    np.save("pool.npy", np.arange(5))
+    assert initpools("plot", "scatter", "--embeddings", "emb.npy", "--labeled", "pool.npy", "-o", "s.html").code == 0
+    assert initpools("plot", "scores", "--scores", "scores.npy").out == "scores.html\n"
+    assert initpools("plot", "curves", "--embeddings", "emb.npy").code == 2
+    row = json.loads(initpools("compare", "pool.npy", "order.npy", "--json").out)[0]
+    assert row["shared"] == 5
+
+
+def test_select_from_python_is_the_same_function(bare: Path, initpools: Initpools) -> None:
+    import initpools_cli
+
+    found = initpools_cli.select(np.load("emb.npy"), "kcenter", 6, labeled=np.array([3]), seed=2)
+    np.save("three.npy", np.array([3]))
+    initpools(
+        "select-pool",
+        "kcenter",
+        "--embeddings",
+        "emb.npy",
+        "--labeled",
+        "three.npy",
+        "-n",
+        6,
+        "--seed",
+        2,
+        "-o",
+        "p.npy",
+    )
+    assert np.load("p.npy").tolist() == found.tolist()
+
+
+# ---- refusals
+
+
+REFUSED = [
+    (["pretrain", "simclar", "--dataset", "digits"], "'simclar'", "'simclr'"),
+    (["pretrain", "simclr", "--dataset", "digitz"], "digitz", "digits"),
+    (
+        ["pretrain", "simclr", "--dataset", "digits", "--set", "pretrain.epoch=3"],
+        "'pretrain.epoch'",
+        "'pretrain.epochs'",
+    ),
+    (["pretrain", "simclr", "--dataset", "digits", "--set", "temprature=3"], "'temprature'", "'temperature'"),
+    (["pretrain", "simclr", "--dataset", "digits", "--set", "temperature=-1"], "temperature = -1", "temperature"),
+    (["pretrain", "simclr", "--dataset", "absent.npz"], "absent.npz", ""),
+    (["pretrain", "simclr", "--batch", "99999"], "99999", "pretrain.batch="),
+    (["pretrain", "simclr", "--network", "resnet19"], "'resnet19'", "'resnet18'"),
+    (["pretrain", "simclr", "--set", "pretrain.augment=simcrl"], "'simcrl'", "'simclr'"),
+    (["pretrain", "simclr", "--device", "cuda"], "cuda", "README"),
+    (["embed", "simclar"], "'simclar'", "'simclr'"),
+    (["embed", "vae"], "'vae'", "initpools pretrain vae"),
+    (["embed", "resnet18"], "resnet18", "--weights"),
+    (["score", "rotation"], "'rotation'", "initpools pretrain rotation"),
+    (["score", "typiclust"], "'typiclust'", ""),
+    (["select-pool", "typiclst", "--budget", "5"], "'typiclst'", "'typiclust'"),
+    (["select-pool", "typiclust"], "budget=0", "at least one"),
+    (["select-pool", "typiclust", "--budget", "0"], "budget=0", "at least one"),
+    (["select-pool", "typiclust", "--budget", "99999"], "budget=99999", "fewer"),
+    (["select-pool", "vae", "--budget", "5"], "'vae'", "initpools pretrain vae"),
+    (["select-pool", "entropy", "--budget", "5"], "probs", "--probs"),
+    (["select-pool", "kcenter", "--budget", "5", "--set", "order=lowest"], "order = 'lowest'", ""),
+    (["select-pool", "kcenter", "--budget", "5", "--from", "vae"], "'vae'", "initpools pretrain vae"),
+    (
+        ["select-pool", "kcenter", "--budget", "5", "--embeddings", "short.npy", "--run", "runs/digits"],
+        "3 rows",
+        "one row",
+    ),
+    (["select-pool", "kcenter", "--budget", "2", "--embeddings", "nan.npy"], "NaN or infinity in 1", "rows"),
+    (["select-pool", "kcenter", "--budget", "2", "--embeddings", "pickled.npy"], "pickled", "numpy.save"),
+    (["select-pool", "kcenter", "--budget", "2", "--embeddings", "text.npy"], "no .npy file", "numpy.save"),
+    (["select-pool", "score", "--budget", "2", "--scores", "constant.npy"], "constant within rounding", "random"),
+    (["al-run", "--init", "margin"], "margin", "--query"),
+    (["al-run", "--query", "marginn"], "'marginn'", "'margin'"),
+    (["al-run", "--budget", "1000", "--rounds", "9"], "labels", "Lower"),
+    (["al-run", "--learner", "liner"], "'liner'", "'linear'"),
+    (["rank", "margin", "--reference", "val"], "val", "test"),
+    (["rank", "margin", "--reference", "labeled"], "labeled", "--labeled"),
+    (["plot", "curve"], "'curve'", "'curves'"),
+    (["plot", "curves"], "al/", "initpools al-run"),
+    (["plot", "scatter", "-o", "x.gif"], "x.gif", ".html"),
+    (["list", "strategy"], "'strategy'", "'strategies'"),
+    (["compare", "a", "b"], "'a'", ".npy"),
+    (["status", "--run", "nowhere"], "nowhere", "initpools pretrain"),
+    (["embed", "--run", "nowhere"], "nowhere", "--dataset"),
+    (["embed", "--run", "runs/digits", "--dataset", "mnist"], "'digits'", "--run"),
+    (["embed", "--seed", "-1"], "-1", ""),
+    (["embed", "--nonsense"], "--nonsense", "--help"),
+    (["frobnicate"], "frobnicate", "--help"),
+]
+
+
+@pytest.mark.parametrize(("words", "fact", "remedy"), REFUSED, ids=[" ".join(words) for words, *_ in REFUSED])
+def test_what_the_user_can_mend_gets_a_sentence(
+    words: list[str], fact: str, remedy: str, workplace: Path, initpools: Initpools
+) -> None:
+    np.save("short.npy", np.zeros((3, 2), np.float32))
+    np.save("nan.npy", np.array([[1.0, 2], [3, np.nan], [4, 5]]))
+    np.save("constant.npy", np.full(50, 0.3))
+    np.save("pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    Path("text.npy").write_text("hello")
+    before = sorted(str(path) for path in (workplace / "runs").rglob("*") if ".partial" not in path.parts)
+    ended = initpools(*words)
+    assert ended.code == 2, ended.err
+    error = ended.err[ended.err.index("error:") :]
+    assert "Traceback" not in ended.err
+    assert fact in error and remedy in error
+    assert ended.out == ""
+    after = sorted(str(path) for path in (workplace / "runs").rglob("*") if ".partial" not in path.parts)
+    assert after == before
+    assert not any(path.is_file() for path in (workplace / "runs").glob("*/.partial/*/*/*"))
+
+
+def test_a_run_of_another_data_set_is_refused(workplace: Path, initpools: Initpools) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(
+        "digits.npz", train_images=rng.integers(0, 255, (30, 8, 8), dtype=np.uint8), train_labels=np.arange(30) % 2
+    )
+    ended = initpools("embed", "pixels", "--dataset", "digits.npz")
+    assert ended.code == 2 and "about dataset.name = 'digits'" in ended.err
+
+
+def test_a_place_without_permission(workplace: Path, initpools: Initpools) -> None:
+    Path("file").write_text("")
+    ended = initpools("select-pool", "random", "--budget", 3, "-o", "file/pool.csv")
+    assert ended.code == 2 and "can't be made" in ended.err
+    assert initpools("embed", "pixels", "--dataset", "digits", "--run", "file/run").code == 2
+
+
+def test_our_own_bug_is_exit_one(workplace: Path) -> None:
+    (workplace / "runs/digits/embed/simclr/train.npy").write_bytes(b"junk")
+    ended = process("select-pool", "kcenter", "--budget", "3", cwd=workplace)
+    ended.communicate()
+    assert ended.returncode in (1, 2)
+
+
+def test_a_closed_pipe_is_no_error(workplace: Path) -> None:
+    command = f"{sys.executable} -m initpools_cli.cli.app rank random | head -1"
+    ended = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=workplace, env=os.environ, check=False
+    )
+    assert "Traceback" not in ended.stderr and len(ended.stdout.splitlines()) == 1
+
+
+def test_pretexts_all_run_through_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in pretexts.names():
+        fast = ["--set", "pretrain.epochs=1", "--set", "pretrain.width=0.25", "--set", "dataset.imbalance=exp"]
+        assert initpools("pretrain", name, "--dataset", "digits", *fast).code == 0
+        assert initpools("embed", name).code == 0
+        if name in score_names():
+            assert initpools("select-pool", name, "--budget", 3, "--set", "order=lowest").code == 0

@@ -1,0 +1,83 @@
+"""Settings: who wins, and what a slip is answered with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from initpools_cli.core.config import load_settings, parse_set
+from initpools_cli.core.errors import UserError
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "a.toml"
+    file.write_text(text)
+    return file
+
+
+def test_flags_win_over_set_over_file_over_defaults(tmp_path: Path) -> None:
+    file = write(tmp_path, "[pretrain]\nepochs = 3\nbatch = 16\nwidth = 2\n")
+    settings, given = load_settings(
+        "pretrain", file=file, sets=["pretrain.epochs=4", "batch=32"], flags={"pretrain.epochs": 5, "run.seed": None}
+    )
+    assert (settings.pretrain.epochs, settings.pretrain.batch, settings.pretrain.width) == (5, 32, 2.0)
+    assert settings.run.seed == 0
+    assert given == {"pretrain.epochs", "pretrain.batch", "pretrain.width"}
+
+
+def test_a_key_without_a_dot_is_a_knob_of_the_method_first() -> None:
+    settings, _ = load_settings("select", sets=["delta=0.6", "balance=kmeans"], knobs=["delta"])
+    assert settings.select.params == {"delta": 0.6}
+    assert settings.select.balance == "kmeans"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=1", 1),
+        ("a=0.5", 0.5),
+        ("a=true", True),
+        ("a=l2sq", "l2sq"),
+        ('a="1"', "1"),
+        ("a=[1, 2]", [1, 2]),
+        ("a=x=y", "x=y"),
+    ],
+)
+def test_values_are_toml_else_strings(text: str, expected: object) -> None:
+    assert parse_set(text) == ("a", expected)
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["pretrain.epoch=3"], r"'pretrain.epoch' \(in --set\).*'pretrain.epochs'"),
+        (["pretain.epochs=3"], r"\[pretain\].*\[pretrain\]"),
+        (["pretrain.epochs=0"], "pretrain.epochs = 0 .*greater than or equal to 1"),
+        (["pretrain.epochs=many"], "pretrain.epochs = 'many'"),
+        (["pretrain.epochs=true"], "pretrain.epochs = True"),
+        (["epoch=3"], "'epoch'.*'epochs'"),
+        (["epochs"], "key=value"),
+        (["select.balance=kmean"], "select.balance = 'kmean'.*'kmeans'"),
+        (["run.device=tpu"], "run.device = 'tpu'"),
+    ],
+)
+def test_a_slip_names_key_place_and_the_nearest_name(sets: list[str], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_settings("pretrain", sets=sets)
+    assert re.search(said, str(error.value))
+
+
+def test_a_slip_in_a_file_names_the_file(tmp_path: Path) -> None:
+    for text in (
+        "[pretrain]\nepochs = 'x'\n",
+        "[pretrain]\nepoch = 1\n",
+        "epochs = 1\n",
+        "[pretrain\n",
+        "[al.foo]\nx=1\n",
+    ):
+        with pytest.raises(UserError, match=re.escape("a.toml")):
+            load_settings("pretrain", file=write(tmp_path, text))
+    with pytest.raises(UserError, match="no configuration file"):
+        load_settings("pretrain", file=tmp_path / "absent.toml")

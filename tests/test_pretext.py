@@ -1,0 +1,169 @@
+"""Pretext tasks: losses against naive twins, scores agree with training, an interrupted fit ends in the same bytes."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning_fabric import Fabric
+from torch.nn import functional as F
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.core.config import RunTable
+from initpools_cli.core.errors import UserError
+from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.registry import pretexts
+from initpools_cli.pretext.simclr import nt_xent
+from initpools_cli.steps.pretrain import build
+from initpools_cli.training.fit import Plan, fit
+from initpools_cli.training.infer import features, scores
+from initpools_cli.training.machine import start_fabric
+
+CPU = torch.device("cpu")
+SCORED = [method.name for method in pretexts if method.build.high_score]
+
+
+def images(n: int = 24, size: int = 16, channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, channels), dtype=np.uint8)
+
+
+def task(name: str, channels: int = 1, size: int = 16) -> Pretext:
+    method = pretexts.get(name)
+    table = {
+        "method": name,
+        "network": method.build.network,
+        "width": 0.25,
+        "seed": 0,
+        "augment": method.build.recipe_default,
+        "params": method.validate({}),
+    }
+    return build(table, channels, size)
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return start_fabric(RunTable(precision="32", threads=1, device="cpu"))
+
+
+def unit(rows: int, seed: int) -> torch.Tensor:
+    return F.normalize(torch.randn(rows, 5, generator=torch.Generator().manual_seed(seed)).double(), dim=1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 6), st.floats(0.05, 2), st.integers(0, 10**6))
+def test_nt_xent_equals_its_naive_twin(b: int, temperature: float, seed: int) -> None:
+    first, second = unit(b, seed), unit(b, seed + 1)
+    bank, owners = torch.cat([first, second]), torch.arange(b).repeat(2)
+    found = nt_xent(first, second, bank, torch.arange(b)[:, None] == owners, temperature)
+    for i in range(b):
+        positive = math.exp(float(first[i] @ second[i]) / temperature)
+        negative = sum(
+            math.exp(float(first[i] @ other) / temperature)
+            for other, owner in zip(bank, owners, strict=True)
+            if owner != i
+        )
+        assert float(found[i]) == pytest.approx(-math.log(positive / (positive + negative)), rel=1e-9, abs=1e-12)
+
+
+def test_a_batch_of_one_has_no_loss_and_ours_has() -> None:
+    """The predecessor scored one pair at a time, where the positive is all there is in the denominator."""
+    first, second = unit(200, 0), unit(200, 1)
+    alone = torch.cat(
+        [
+            nt_xent(a[None], p[None], torch.stack([a, p]), torch.tensor([[True, True]]), 0.1)
+            for a, p in zip(first, second, strict=True)
+        ]
+    )
+    assert torch.equal(alone, torch.zeros(200, dtype=torch.double))
+    simclr = task("simclr")
+    found = scores(simclr, images(), views=2, reference=16, batch=8, seed=0, device=CPU)
+    assert found.min() > 0
+    assert len(np.unique(found)) == len(found)
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_scoring_agrees_with_training(name: str) -> None:
+    """The mean score against a batch is the training loss of that batch, network and draws being the same."""
+    pretext = task(name).eval()
+    shown = torch.from_numpy(images(8))
+    draws = Draws(3, 0, torch.arange(8))
+    with torch.inference_mode():
+        inputs = pretext.inputs(shown, draws)
+        outputs = pretext(*inputs)
+        trained = pretext.losses(inputs, outputs, draws.ids)
+        scored = pretext.losses(inputs, outputs, draws.ids, pretext.reference(shown, draws))
+    assert trained.dtype == torch.double
+    torch.testing.assert_close(trained, scored)
+
+
+@pytest.mark.parametrize("name", pretexts.names())
+def test_the_contract_of_a_pretext(name: str, fabric: Fabric, tmp_path: Path) -> None:
+    for channels in (1, 3):
+        pretext = task(name, channels)
+        rows = list(
+            fit(
+                pretext,
+                images(channels=channels),
+                np.arange(24),
+                Plan(2, 8, 0),
+                fabric,
+                checkpoint=tmp_path / f"{channels}.pt",
+            )
+        )
+        assert [row["epoch"] for row in rows] == [1, 2]
+        assert all(math.isfinite(row["loss"]) for row in rows)
+        found = np.concatenate(
+            list(features(pretext, images(channels=channels), layer="backbone", batch=7, device=CPU))
+        )
+        assert found.shape[0] == 24 and found.dtype == np.float32 and np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_scores_do_not_depend_on_the_batch_and_depend_on_the_seed(name: str) -> None:
+    pretext = task(name)
+    first = scores(pretext, images(), views=2, reference=8, batch=24, seed=0, device=CPU)
+    np.testing.assert_allclose(
+        scores(pretext, images(), views=2, reference=8, batch=5, seed=0, device=CPU), first, rtol=1e-4
+    )
+    assert not np.allclose(scores(pretext, images(), views=2, reference=8, batch=24, seed=1, device=CPU), first)
+
+
+@pytest.mark.parametrize("name", pretexts.names())
+def test_an_interrupted_fit_goes_on_to_the_same_bytes(name: str, fabric: Fabric, tmp_path: Path) -> None:
+    def run(checkpoint: Path, epochs: int | None) -> tuple[Pretext, list[dict]]:
+        pretext = task(name)
+        return pretext, list(
+            islice(fit(pretext, images(), np.arange(24), Plan(4, 8, 0), fabric, checkpoint=checkpoint), epochs)
+        )
+
+    straight, rows = run(tmp_path / "a.pt", None)
+    run(tmp_path / "b.pt", 2)
+    resumed, again = run(tmp_path / "b.pt", None)
+    assert [row["resumed"] for row in again] == [True, True, False, False]
+    assert [row["loss"] for row in again] == [row["loss"] for row in rows]
+    for (key, one), other in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other), key
+
+
+def test_training_learns_something(fabric: Fabric, tmp_path: Path) -> None:
+    pretext = task("vae")
+    rows = list(fit(pretext, images(), np.arange(24), Plan(15, 8, 0), fabric, checkpoint=tmp_path / "a.pt"))
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+
+
+def test_bad_plans_are_the_users_to_mend(fabric: Fabric, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pretrain.batch = 25 is larger than the 24 images"):
+        list(fit(task("simclr"), images(), np.arange(24), Plan(1, 25, 0), fabric, checkpoint=tmp_path / "a.pt"))
+    with pytest.raises(UserError, match="diverged"):
+        broken = task("vae")
+        broken.lr = 1e12  # type: ignore[assignment]
+        list(fit(broken, images(), np.arange(24), Plan(40, 8, 0), fabric, checkpoint=tmp_path / "b.pt"))
+    with pytest.raises(UserError, match="turns images by 90 degrees"):
+        wide = np.zeros((4, 8, 16, 1), np.uint8)
+        list(fit(task("rotation"), wide, np.arange(4), Plan(1, 2, 0), fabric, checkpoint=tmp_path / "c.pt"))
