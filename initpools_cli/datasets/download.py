@@ -121,10 +121,7 @@ def _fetch_from(
             else:
                 continue
         except urllib.error.URLError as error:
-            reason = str(getattr(error.reason, "strerror", None) or error.reason)
-            if isinstance(error.reason, TimeoutError):
-                continue
-            return reason
+            return str(getattr(error.reason, "strerror", None) or error.reason)
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and disk_error(error):
                 raise
@@ -139,12 +136,7 @@ def _fetch_from(
             return None
         stream.truncate(0)
         if not resumed:
-            part.unlink()
-            kind = remote.algorithm.upper()
-            raise UserError(
-                f"{url} brought a file with the {kind} {found}, not {remote.checksum}; it was removed.",
-                f"Try again, or {_by_hand(remote, part.with_name(remote.name))}.",
-            )
+            return f"its file had the wrong {remote.algorithm.upper()} {found} and was removed"
         # The beginning was from an earlier day; the file may have changed since.
         resumed, reason = False, "what was left of an earlier transfer did not fit"
     return reason

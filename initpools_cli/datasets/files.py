@@ -16,7 +16,7 @@ from initpools_cli.core.report import Report
 from initpools_cli.datasets.arrays import table_of
 from initpools_cli.datasets.cache import cache_folder, in_blocks, read_cache, write_cache
 from initpools_cli.datasets.decode import decode_files, is_gray
-from initpools_cli.datasets.labels import in_order, named
+from initpools_cli.datasets.labels import counted, in_order, named
 from initpools_cli.datasets.sources import Files
 from initpools_cli.datasets.spec import COLUMNS, SPLITS
 from initpools_cli.datasets.splits import held_out
@@ -65,7 +65,7 @@ def open_files(source: Files, size: int, test: float, seed: int, work: Workplace
     UserError
         No images, or labels that don't fit.
     """
-    gray, skipped = _headers(source.root, list_files(source.root))
+    gray, skipped = _headers(source.root, list_files(source.root, source.folders))
     if not gray:
         raise UserError(
             f"{source.root} holds no images" + (f"; {_skipped(skipped)}." if skipped else "."),
@@ -120,7 +120,7 @@ def reopen_files(source: Files, size: int, known: pd.DataFrame, fixed: bool, wor
     UserError
         A file has changed, or a new image doesn't fit.
     """
-    listed = list_files(source.root)
+    listed = list_files(source.root, source.folders)
     before = set(known["path"])
     vanished = sorted(before - set(listed), key=os.fsencode)
     _refuse_changed(source.root, known, set(vanished))
@@ -144,14 +144,14 @@ def reopen_files(source: Files, size: int, known: pd.DataFrame, fixed: bool, wor
     return OpenedFiles(items, classes, arrays, notes + ([_skipped(skipped)] if skipped else []))
 
 
-def list_files(root: Path) -> list[str]:
-    """All files below a folder as POSIX relative paths, sorted by their bytes; hidden ones are left out.
+def list_files(root: Path, folders: Sequence[str] = ()) -> list[str]:
+    """All files below a folder (or some of its folders) as POSIX relative paths, sorted by their bytes; no hidden ones.
 
     Links to folders are followed; a folder that can be reached twice is read once, so that a loop of links ends.
     """
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
-    waiting = [(root, "")]
+    waiting = [(root / name, f"{name}/") for name in folders] or [(root, "")]
     while waiting:
         folder, prefix = waiting.pop()
         status = folder.stat()
@@ -167,8 +167,8 @@ def list_files(root: Path) -> list[str]:
         shown = [entry for entry in entries if not entry.name.startswith(".")]
         found += [prefix + entry.name for entry in shown if entry.is_file()]
         # Real folders before links to folders: the last that is put on the pile is read first.
-        folders = sorted((entry for entry in shown if entry.is_dir()), key=lambda entry: not entry.is_symlink())
-        waiting += [(Path(entry.path), f"{prefix}{entry.name}/") for entry in folders]
+        below = sorted((entry for entry in shown if entry.is_dir()), key=lambda entry: not entry.is_symlink())
+        waiting += [(Path(entry.path), f"{prefix}{entry.name}/") for entry in below]
     return sorted(found, key=os.fsencode)
 
 
@@ -208,7 +208,7 @@ def _join(
     channels = arrays["train"].shape[-1]
     decoded = decode_files(source.root, paths, size, channels, work.scratch, work.report)
     paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
-    notes = [f"{_number(left_out, 'new image')} outside the splits and left out: {named(left_out)}"] if left_out else []
+    notes = [f"Left out {counted(left_out, 'image')} outside the splits: {named(left_out)}"] if left_out else []
     if not paths:
         return _Joined(known, classes_of(known), arrays, left_out, notes)
     if fixed:
@@ -255,7 +255,7 @@ def _join(
         classes,
         arrays,
         left_out,
-        [*notes, f"{len(paths)} new image{'s'[: len(paths) != 1]} appended: {named(paths)}"],
+        [*notes, f"{counted(paths, 'new image')} appended: {named(paths)}"],
     )
 
 
@@ -279,7 +279,7 @@ def _decode_again(
     ]
     if changed:
         raise UserError(
-            f"{_number(changed, 'file')} changed since this run began: {named(changed)}.",
+            f"{counted(changed, 'file')} changed since this run began: {named(changed)}.",
             "Put the files back as they were, or begin another run with --run DIR.",
         )
     blocks = {split: in_blocks(decoded.pixels, np.flatnonzero(known["split"] == split)) for split in _counts(known)}
@@ -349,9 +349,10 @@ def _counts(items: pd.DataFrame) -> dict[str, int]:
 
 
 def _number(paths: Sequence[str], noun: str) -> str:
-    return f"{len(paths)} {noun} is" if len(paths) == 1 else f"{len(paths)} {noun}s are"
+    return f"{counted(paths, noun)} {'is' if len(paths) == 1 else 'are'}"
 
 
 def _skipped(paths: Sequence[str]) -> str:
     shown = [path.encode(errors="backslashreplace").decode() for path in paths]
-    return f"{_number(paths, 'file')} no readable image{'s'[: len(paths) != 1]} and skipped: {named(shown)}"
+    said = "is not a readable image and was" if len(paths) == 1 else "are not readable images and were"
+    return f"{counted(paths, 'file')} {said} skipped: {named(shown)}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.labels import from_csv
-from initpools_cli.datasets.sources import Assignment, DatasetFacts, Entry, Files
+from initpools_cli.datasets.sources import DatasetFacts, Entry, Files
 
 METADATA = "HAM10000_metadata.csv"
 IMAGES = "HAM10000_images_part_"
@@ -31,19 +30,11 @@ def entries() -> list[Entry]:
 
 def _load(home: Path, size: int, scratch: Path, report: Report) -> Files:
     root = home / "ham10000"
-    if not (root / METADATA).is_file() or not any(root.glob(f"{IMAGES}*/")):
+    folders = tuple(sorted(folder.name for folder in root.glob(f"{IMAGES}*") if folder.is_dir()))
+    if not (root / METADATA).is_file() or not folders:
         raise UserError(
             f"HAM10000 is not in {root}, and its makers' site wants its terms accepted before a download.",
             f"Get it from the Harvard Dataverse (doi:10.7910/DVN/DBW86T) and put {METADATA} and the unpacked folders "
             f"{IMAGES}1 and {IMAGES}2 there.",
         )
-    return Files(root, partial(_assign, root / METADATA))
-
-
-def _assign(metadata: Path, paths: Sequence[str]) -> Assignment:
-    ours = [path for path in paths if path.startswith(IMAGES)]
-    found = from_csv(metadata, ours)
-    label = dict(zip(ours, found.labels, strict=True))
-    return Assignment(
-        ["train" if path in label else "" for path in paths], [label.get(path, "") for path in paths], notes=found.notes
-    )
+    return Files(root, partial(from_csv, root / METADATA), folders)

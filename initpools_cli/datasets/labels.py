@@ -49,7 +49,7 @@ def folder_labels(paths: Sequence[str]) -> Assignment:
         raise UserError(
             "No image lies in a sub-folder, so dataset.labels=folders has no classes.", "Leave dataset.labels out."
         )
-    notes = [f"{_images(outside)} outside any class folder and left out: {named(outside)}"] if outside else []
+    notes = [f"Left out {counted(outside, 'image')} outside any class folder: {named(outside)}"] if outside else []
     return Assignment(["train" if label else "" for label in labels], labels, notes=notes)
 
 
@@ -79,13 +79,11 @@ def from_csv(file: Path, paths: Sequence[str]) -> Assignment:
     missing = [path for path in paths if path not in labels]
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(paths)} images have no label in {file}: {named(missing)}.",
+            f"{file} has no label for {len(missing)} of {len(paths)} images: {named(missing)}.",
             "Add rows for them or move those files away; to work without labels, leave dataset.labels out.",
         )
     notes = (
-        [f"{_count(unmatched, 'row')} of {file} match no image and were left out: {named(unmatched)}"]
-        if unmatched
-        else []
+        [f"Left out {counted(unmatched, 'row')} of {file} without an image: {named(unmatched)}"] if unmatched else []
     )
     return Assignment(["train"] * len(paths), [labels[path] for path in paths], notes=notes)
 
@@ -104,6 +102,11 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + more
 
 
+def counted(things: Sequence[str], noun: str) -> str:
+    """How many, with the noun in singular or plural."""
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
+
+
 def _has_train_classes(paths: Sequence[str]) -> bool:
     return any(path.startswith("train/") and path.count("/") > 1 for path in paths)
 
@@ -118,7 +121,7 @@ def _split_folders(paths: Sequence[str]) -> Assignment:
             splits[row] = ""
     outside = [path for path, split in zip(paths, splits, strict=True) if not split]
     notes = (
-        [f"{_images(outside)} outside the class folders of train, val and test and left out: {named(outside)}"]
+        [f"Left out {counted(outside, 'image')} outside the class folders of train, val and test: {named(outside)}"]
         if outside
         else []
     )
@@ -172,14 +175,6 @@ def _finder(paths: Sequence[str]) -> Callable[[str], str | None]:
 def _unique(short: dict[str, str]) -> dict[str, str]:
     counts = Counter(short.values())
     return {name: path for path, name in short.items() if counts[name] == 1}
-
-
-def _count(things: Sequence[str], noun: str) -> str:
-    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
-
-
-def _images(paths: Sequence[str]) -> str:
-    return f"{_count(paths, 'image')} {'lies' if len(paths) == 1 else 'lie'}"
 
 
 BY_NAME = {"auto": auto_labels, "none": no_labels, "folders": folder_labels}

@@ -65,10 +65,13 @@ class Files:
         The folder.
     assign : callable
         From the POSIX relative paths of all its images to their splits and classes.
+    folders : tuple of str
+        The folders in it that are read; empty: all of it.
     """
 
     root: Path
     assign: Callable[[Sequence[str]], Assignment]
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from initpools_cli.core.seeds import generator
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which images form the test split: a seeded share, spread over the classes in proportion.
 
-    The whole share is met as closely as whole images allow (largest remainders), and no class loses its last image.
+    Each class gives its share rounded down or up, so that the whole share is met as closely as can be (largest
+    remainders), and no class gives its last image.
 
     Parameters
     ----------

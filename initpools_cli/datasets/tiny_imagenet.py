@@ -42,7 +42,7 @@ def load(archive: Remote, home: Path, size: int, scratch: Path, report: Report) 
         with place_errors(home), zipfile.ZipFile(packed) as content:
             content.extractall(scratch)
             (scratch / FOLDER).rename(root)
-    return Files(root, partial(assign, root))
+    return Files(root, partial(assign, root), ("train", "val"))
 
 
 def assign(root: Path, paths: Sequence[str]) -> Assignment:
