@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
+from initpools_cli.datasets.cache import scratch_folder
 from initpools_cli.datasets.open import data_home, open_dataset, path_of
 from initpools_cli.datasets.spec import COLUMNS, Dataset, DatasetSpec
 
@@ -323,6 +324,16 @@ def test_a_cache_without_permission_is_named(tmp_path):
     with pytest.raises(UserError, match="Permission denied") as caught:
         opened("digits", tmp_path / "cache")
     assert "INITPOOLS_DATA" in caught.value.remedy
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_holds_is_not(tmp_path):
+    (tmp_path / ".scratch-left").mkdir()
+    (tmp_path / ".scratch-left" / "pixels").write_text("x")
+    with scratch_folder(tmp_path) as held:
+        assert [folder.name for folder in tmp_path.iterdir()] == [held.name]
+        with scratch_folder(tmp_path) as second:
+            assert held.is_dir() and second.is_dir()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_data_home_is_a_setting(monkeypatch, tmp_path):

@@ -189,6 +189,7 @@ def nasty(folder: Path) -> Path:
     photo(folder / ".hidden.png")
     photo(folder / ".thumbnails" / "small.png")
     (folder / "dangling.png").symlink_to("nowhere.png")
+    (folder / "itself.png").symlink_to("itself.png")
     os.mkfifo(folder / "pipe.png")
     return folder
 
@@ -341,7 +342,7 @@ def test_labels_come_from_a_csv_by_path_name_or_stem(tmp_path, cache):
     [
         ("path,label\nx/a.png,1\n", r"no label for 1 of 2 images: y/a.png"),
         ("path,label\nx/a.png,1\ny/a.png,\n", r"no label for 1 of 2 images: y/a.png"),
-        ("path,label\na.png,1\n", r"no label for 2 of 2 images"),
+        ("path,label\na.png,1\n", r"no label for 2 of 2 images: x/a.png, y/a.png. Rows without an image: a.png."),
         ("path,label\nx/a.png,1\nx/a.png,2\ny/a.png,1\n", r"gives x/a.png two labels, '1' and '2'"),
         ("file,kind\nx/a.png,1\n", r"has the columns file, kind"),
         ("", r"can't be read as a CSV file"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Bytes of pixels handled at a time.
 BLOCK_BYTES = 32 << 20
+#: How scratch folders are called.
+SCRATCH = ".scratch-"
 #: Part of every key: a change of how pixels are made raises it.
 RECIPE = "1"
 
@@ -92,15 +95,21 @@ def in_blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
 
 @contextmanager
 def scratch_folder(cache: Path) -> Iterator[Path]:
-    """A folder under the cache for unfinished work, gone at the end."""
+    """A folder under the cache for unfinished work, gone at the end; what killed processes left goes, too."""
     with place_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=cache))
-        scratch.chmod(0o777 & ~_umask())
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        with _locked(cache, fcntl.LOCK_EX) as alone:
+            if alone:
+                _sweep(cache)
+            scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=cache))
+            scratch.chmod(0o777 & ~_umask())
+            holding = contextlib.ExitStack()
+            holding.enter_context(_locked(scratch, fcntl.LOCK_EX))
+    with holding:
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
@@ -146,6 +155,29 @@ def _write_blocks(path: Path, blocks: Iterator[np.ndarray], n: int) -> None:
                 header = {"descr": "|u1", "fortran_order": False, "shape": (n, *block.shape[1:])}
                 np.lib.format.write_array_header_1_0(stream, header)
             stream.write(np.ascontiguousarray(block, dtype=np.uint8).data)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove the scratch folders that no living process holds."""
+    for left in cache.glob(f"{SCRATCH}*"):
+        with _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
+            if free:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[bool]:
+    """Hold a lock on a folder, which falls with the process; False where it is held elsewhere or locks do not work."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, how)
+            alone = True
+        except OSError:
+            alone = False
+        yield alone
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:

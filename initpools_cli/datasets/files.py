@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,11 +165,19 @@ def list_files(root: Path, folders: Sequence[str] = ()) -> list[str]:
                 f"The folder {folder} can't be read: permission denied.", "Change its permissions, or move it away."
             ) from None
         shown = [entry for entry in entries if not entry.name.startswith(".")]
-        found += [prefix + entry.name for entry in shown if entry.is_file()]
+        found += [prefix + entry.name for entry in shown if _leads_to(entry.is_file)]
         # Real folders before links to folders: the last that is put on the pile is read first.
-        below = sorted((entry for entry in shown if entry.is_dir()), key=lambda entry: not entry.is_symlink())
+        below = sorted((entry for entry in shown if _leads_to(entry.is_dir)), key=lambda entry: not entry.is_symlink())
         waiting += [(Path(entry.path), f"{prefix}{entry.name}/") for entry in below]
     return sorted(found, key=os.fsencode)
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    """What an entry is; a link that leads to itself or through a closed folder is nothing."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def classes_of(items: pd.DataFrame) -> tuple[str, ...]:

@@ -78,8 +78,9 @@ def from_csv(file: Path, paths: Sequence[str]) -> Assignment:
             )
     missing = [path for path in paths if path not in labels]
     if missing:
+        others = f" Rows without an image: {named(unmatched)}." if unmatched else ""
         raise UserError(
-            f"{file} has no label for {len(missing)} of {len(paths)} images: {named(missing)}.",
+            f"{file} has no label for {len(missing)} of {len(paths)} images: {named(missing)}.{others}",
             "Add rows for them or move those files away; to work without labels, leave dataset.labels out.",
         )
     notes = (
