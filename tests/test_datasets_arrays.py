@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import resource
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from initpools_cli.core.errors import UserError
@@ -316,6 +318,31 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(UserError, match="file") as caught:
         opened("digits", tmp_path / "file" / "cache")
     assert "INITPOOLS_DATA" in caught.value.remedy
+
+
+def photo_folder(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(random_images(1, 90, 90, 3)[0]).save(tmp_path / "photos" / "a.png")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("kind", ["digits", "npz", "folder"])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, kind):
+    source = {
+        "digits": lambda: "digits",
+        "npz": lambda: npz(tmp_path / "a.npz", train_images=random_images(100, 16, 16)),
+        "folder": lambda: photo_folder(tmp_path),
+    }[kind]()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond this, which the system reports much like a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="no space left") as caught:
+            opened(source, tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(tmp_path / "cache") in caught.value.fact and "INITPOOLS_DATA" in caught.value.remedy
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

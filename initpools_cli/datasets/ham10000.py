@@ -33,7 +33,7 @@ def _load(home: Path, size: int, scratch: Path, report: Report) -> Files:
     folders = tuple(sorted(folder.name for folder in root.glob(f"{IMAGES}*") if folder.is_dir()))
     if not (root / METADATA).is_file() or not folders:
         raise UserError(
-            f"HAM10000 is not in {root}, and its makers' site wants its terms accepted before a download.",
+            f"HAM10000 is not in {root}, and it is not fetched automatically.",
             f"Get it from the Harvard Dataverse (doi:10.7910/DVN/DBW86T) and put {METADATA} and the unpacked folders "
             f"{IMAGES}1 and {IMAGES}2 there.",
         )
