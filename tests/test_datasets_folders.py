@@ -202,11 +202,12 @@ def test_what_is_no_image_is_named_counted_and_skipped(tmp_path, cache):
     assert opened(tmp_path / "f", cache, through_csv(data.items)).notes == [skipped]
 
 
-def test_a_name_that_is_not_unicode_is_skipped(tmp_path, cache):
+def test_a_name_that_no_table_gives_back_is_skipped(tmp_path, cache):
     photo(tmp_path / "f" / "a.png")
     shutil.copy(tmp_path / "f" / "a.png", os.fsencode(tmp_path / "f") + b"/\xff.png")
+    photo(tmp_path / "f" / "Icon\r.png")
     data = opened(tmp_path / "f", cache)
-    assert data.notes == ["1 file is not a readable image and was skipped: \\udcff.png"]
+    assert data.notes == ["2 files are not readable images and were skipped: Icon\\r.png, \\udcff.png"]
 
 
 def test_a_broken_colour_image_does_not_make_gray_ones_colour(tmp_path, cache):

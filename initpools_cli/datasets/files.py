@@ -308,8 +308,7 @@ def _headers(root: Path, paths: Sequence[str]) -> tuple[dict[str, bool], list[st
     gray: dict[str, bool] = {}
     skipped: list[str] = []
     for path in paths:
-        # A name that is not valid UTF-8 could be written to no table.
-        found = is_gray(root / path) if path.isprintable() or _is_text(path) else None
+        found = is_gray(root / path) if _survives_a_table(path) else None
         if found is None:
             skipped.append(path)
         else:
@@ -317,12 +316,13 @@ def _headers(root: Path, paths: Sequence[str]) -> tuple[dict[str, bool], list[st
     return gray, skipped
 
 
-def _is_text(path: str) -> bool:
+def _survives_a_table(path: str) -> bool:
+    """Whether a CSV file gives the name back: not without valid UTF-8, nor with a lone carriage return."""
     try:
         path.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\r" not in path
 
 
 def _items(
@@ -361,6 +361,6 @@ def _number(paths: Sequence[str], noun: str) -> str:
 
 
 def _skipped(paths: Sequence[str]) -> str:
-    shown = [path.encode(errors="backslashreplace").decode() for path in paths]
+    shown = [path.replace("\r", "\\r").encode(errors="backslashreplace").decode() for path in paths]
     said = "is not a readable image and was" if len(paths) == 1 else "are not readable images and were"
     return f"{counted(paths, 'file')} {said} skipped: {named(shown)}"
