@@ -35,12 +35,13 @@ def linear(
     device: object,
     validation: Validation | None = None,
     *,
-    penalty: Annotated[float, Field(gt=0)] = 1e-2,
+    penalty: Annotated[float, Field(gt=0)] = 0.1,
 ) -> Linear:
     """Logistic regression with an L2 penalty, solved to convergence: convex, so without randomness of its own.
 
-    Minimises ``mean cross-entropy + penalty / 2 * ||weight||²`` over all classes, seen or not; an unseen class ends
-    with a low probability, not with none.
+    Minimises ``mean cross-entropy + penalty / 2 * (||weight||² + ||bias||²)`` over all classes, seen or not. The bias
+    is penalised too: left free, it would drive the probability of a class without labels to zero, and the
+    log-likelihood with it.
 
     Parameters
     ----------
@@ -72,8 +73,8 @@ def _solve(embeddings: np.ndarray, labels: np.ndarray, classes: int, penalty: fl
         weight, bias = flat[: size * classes].reshape(size, classes), flat[size * classes :]
         logits = inputs @ weight + bias
         error = (softmax(logits) - target) / count
-        value = log_loss(logits, labels) + 0.5 * penalty * float((weight * weight).sum())
-        return value, np.concatenate([(inputs.T @ error + penalty * weight).ravel(), error.sum(0)])
+        value = log_loss(logits, labels) + 0.5 * penalty * float(flat @ flat)
+        return value, np.concatenate([(inputs.T @ error).ravel(), error.sum(0)]) + penalty * flat
 
     start = np.zeros((size + 1) * classes)
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-6}).x
