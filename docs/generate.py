@@ -1,0 +1,287 @@
+"""Fill the generated parts of README.md and docs/*.md from the code: `python docs/generate.py`.
+
+A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``; the rest of a page is written
+by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from typer.models import ArgumentInfo
+
+from initpools_cli.cli.app import app
+from initpools_cli.cli.lists import KINDS
+from initpools_cli.cli.options import Common
+from initpools_cli.core.config import TABLES
+from initpools_cli.pretext.registry import pretexts
+
+ROOT = Path(__file__).parent.parent
+PART = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
+
+#: What a setting means, where core/config.py does not describe it. A test fails where one is described twice or never.
+MEANINGS = {
+    "run.seed": "the root seed: everything random follows from it",
+    "run.device": "auto: a GPU where there is one",
+    "run.precision": "of the forward pass in pretraining; auto: bf16 where the processor has instructions for it",
+    "dataset.name": "a name from `initpools list datasets`, an .npz file, or a folder",
+    "dataset.imbalance": "kind of long tail",
+    "pretrain.method": "`initpools list pretexts` names them",
+    "pretrain.epochs": "passes over the images",
+    "pretrain.batch": "images per step, over all processes",
+    "pretrain.width": "factor on the channels of the network",
+    "embed.source": "a pretrain of the run, pixels, pca, or a backbone; empty: the newest pretrain",
+    "embed.layer": "which features to write",
+    "score.method": "`initpools list scores` names them",
+    "select.strategy": "`initpools list strategies` names them",
+    "select.budget": "images to choose; must be given",
+    "select.balance": "spread the picks over k-means clusters of the embeddings, or over given clusters",
+    "select.order": "which end of a score comes first",
+    "select.normalize": "scale embeddings to length 1 before distances are taken",
+    "al.init": "strategies of the first pool",
+    "al.query": "strategies of the later rounds",
+    "al.learner": "`initpools list learners` names them",
+    "al.budget": "labels bought in each round",
+    "al.rounds": "query rounds after the first pool",
+    "al.seeds": "how often everything is repeated",
+    "al.candidates": "share of the train images that may be labelled, drawn anew for each seed",
+    "al.validation": "where validation labels come from; see [honest.md](honest.md)",
+    "al.encoders": "reserved: has no effect yet",
+    "al.strict": "reserved: has no effect yet",
+    "al.backend": "reserved: has no effect yet",
+    "rank.strategy": "`initpools list strategies` names them",
+    "rank.reference": "what the classifier is trained on: auto, val, test, labeled, or a CSV file of annotations",
+    "plot.kind": "`initpools list plots` names them",
+    "plot.theme": "colours of the page",
+}
+
+
+def render(text: str) -> str:
+    """A page with its generated parts made anew."""
+    return PART.sub(lambda found: f"{found[1]}{PARTS[found['name']]()}\n{found[3]}", text)
+
+
+def pages() -> list[Path]:
+    """README.md and every page in docs/."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = [
+        list(header),
+        ["---"] * len(list(header)),
+        *([str(cell).replace("|", "\\|") for cell in row] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# ---- commands
+
+
+def commands() -> str:
+    """Every command with its usage, arguments, options and example, then the options that all of them share."""
+    return "\n\n".join([*(_command(info) for info in app.registered_commands), _shared()])
+
+
+def command_table() -> str:
+    """A line a command."""
+    return table(
+        ("command", "what it does"),
+        ((f"`initpools {info.name}`", inspect.getdoc(info.callback)) for info in app.registered_commands),
+    )
+
+
+def _command(info: Any) -> str:
+    parameters = inspect.signature(info.callback).parameters
+    own = {name: parameter for name, parameter in parameters.items() if name not in Common.__annotations__}
+    arguments = [each for each in own.values() if isinstance(_declaration(each), ArgumentInfo)]
+    options = [each for each in own.values() if each not in arguments]
+    usage = " ".join(["initpools", info.name, *(_declaration(each).metavar for each in arguments), "[OPTIONS]"])
+    parts = [f"## initpools {info.name}", inspect.getdoc(info.callback) or "", f"```text\n{usage}\n```"]
+    if arguments:
+        parts.append(table(("argument", "what it is"), ((f"`{_declaration(a).metavar}`", _help(a)) for a in arguments)))
+    if options:
+        parts.append(_options(options))
+    return "\n\n".join([*parts, info.epilog.replace("Example: ", "```console\n") + "\n```"])
+
+
+def _shared() -> str:
+    parameters = inspect.signature(app.registered_commands[0].callback or commands).parameters
+    shared = [parameter for name, parameter in parameters.items() if name in Common.__annotations__]
+    return f"## Options of every command\n\n{_options(shared)}"
+
+
+def _options(parameters: Iterable[inspect.Parameter]) -> str:
+    rows = []
+    for parameter in parameters:
+        declared = _declaration(parameter)
+        value = declared.metavar or {bool: "", int: "N", float: "X"}.get(_value_type(parameter), "TEXT")
+        default = "" if parameter.default in (None, False, "") else f"`{parameter.default}`"
+        # Inside Annotated, Typer keeps the first of the names where a default would stand.
+        names = ", ".join([declared.default, *declared.param_decls])
+        rows.append((f"`{names}{f' {value}' if value else ''}`", _help(parameter), default))
+    return table(("option", "what it sets", "default"), rows)
+
+
+def _declaration(parameter: inspect.Parameter) -> Any:
+    """The typer.Option or typer.Argument in its annotation."""
+    return get_args(parameter.annotation)[1]
+
+
+def _help(parameter: inspect.Parameter) -> str:
+    return str(_declaration(parameter).help).replace("<", "\\<")
+
+
+def _value_type(parameter: inspect.Parameter) -> Any:
+    kinds = [kind for kind in get_args(get_args(parameter.annotation)[0]) if kind is not type(None)]
+    return kinds[0] if kinds else get_args(parameter.annotation)[0]
+
+
+# ---- configuration
+
+
+def configuration() -> str:
+    """Every table with every key."""
+    parts = []
+    for name, model in TABLES.items():
+        fields = model.model_fields
+        rows = [
+            (f"`{key}`", _type(field), f"`{_toml(field.default)}`", meaning(name, key))
+            for key, field in fields.items()
+            if key != "params"
+        ]
+        parts.append(f"## [{name}]\n\n{inspect.getdoc(model)}\n\n{table(('key', 'type', 'default', 'meaning'), rows)}")
+        if "params" in fields:
+            parts.append(f"`[{name}.params]` holds the knobs of the method; [methods.md](methods.md) lists them.")
+    return "\n\n".join(parts)
+
+
+def meaning(name: str, key: str) -> str:
+    """What a setting means."""
+    return TABLES[name].model_fields[key].description or MEANINGS[f"{name}.{key}"]
+
+
+def _type(field: Any) -> str:
+    if get_origin(field.annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(field.annotation))
+    patterns = [pattern for limit in field.metadata if (pattern := getattr(limit, "pattern", None))]
+    if patterns:
+        return " or ".join(f"`{value}`" for value in patterns[0].strip("^()$").split("|"))
+    kind = {int: "whole number", float: "number", bool: "true or false", str: "text"}.get(
+        field.annotation, "list of names"
+    )
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [
+        f"{sign} {'2^63' if value == 2**63 else value}"
+        for limit in field.metadata
+        for name, sign in signs.items()
+        if (value := getattr(limit, name, None)) is not None
+    ]
+    return ", ".join([kind, *limits])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return (
+        {True: "true", False: "false"}[value]
+        if isinstance(value, bool)
+        else f'"{value}"'
+        if isinstance(value, str)
+        else str(value)
+    )
+
+
+# ---- methods and data sets
+
+
+def _listed(kind: str, **columns: Callable[[Mapping[str, Any]], object]) -> Callable[[], str]:
+    def part() -> str:
+        return table(columns, ((column(row) for column in columns.values()) for row in KINDS[kind]()))
+
+    return part
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}`" for name in [row["name"], *row.get("aliases", [])])
+
+
+def _summary(row: Mapping[str, Any]) -> str:
+    return str(row["summary"])
+
+
+def _paper(row: Mapping[str, Any]) -> str:
+    return str(row["paper"])
+
+
+def _inputs(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}`" for name in row["inputs"])
+
+
+def _knobs(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name} = {_toml(value)}`" for name, value in row["knobs"].items())
+
+
+def _strategies(asks_model: bool) -> Callable[[], str]:
+    columns = (
+        _name,
+        _summary,
+        _inputs,
+        _knobs,
+        lambda row: "yes" if row["nested"] else "no",
+        lambda row: row["cost"],
+        _paper,
+    )
+
+    def part() -> str:
+        rows = [row for row in KINDS["strategies"]() if row.get("needs_model", False) is asks_model]
+        header = ("name", "what it takes", "inputs", "knobs", "nested", "cost", "paper")
+        return table(header, ((column(row) for column in columns) for row in rows))
+
+    return part
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "commands": commands,
+    "command-table": command_table,
+    "configuration": configuration,
+    "data-sets": _listed(
+        "datasets",
+        name=_name,
+        what=lambda row: row["title"],
+        classes=lambda row: row["classes"],
+        channels=lambda row: row["channels"],
+        licence=lambda row: row["licence"],
+        source=lambda row: f"<{row['source']}>",
+    ),
+    "pretexts": _listed(
+        "pretexts",
+        name=_name,
+        task=_summary,
+        network=lambda row: f"`{row['network']}`",
+        augmentation=lambda row: f"`{pretexts.get(row['name']).build.recipe_default}`",
+        knobs=_knobs,
+        paper=_paper,
+    ),
+    "scores": _listed("scores", name=_name, high=lambda row: row["high"]),
+    "first-pools": _strategies(asks_model=False),
+    "queries": _strategies(asks_model=True),
+    "learners": _listed("learners", name=_name, what=_summary, inputs=_inputs, knobs=_knobs, paper=_paper),
+    "networks": _listed("networks", name=_name, what=_summary, paper=_paper),
+    "plots": _listed("plots", name=_name, what=_summary, knobs=_knobs),
+}
+
+
+def main() -> None:
+    """Write every page anew."""
+    for page in pages():
+        page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The pages say what the program does: commands run, generated parts are current, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from conftest import Initpools
+from PIL import Image
+from typer.main import get_command
+
+from initpools_cli.cli.app import app
+from initpools_cli.core.config import TABLES, Settings, load_settings
+from initpools_cli.pretext.registry import pretexts
+from initpools_cli.steps.inputs import named
+from initpools_cli.training.learners.registry import learners
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+#: Every command of an ```sh block runs as it is written but for these: fewer epochs, seeds and rounds, a thinner
+#: network and fewer views, so that a page takes seconds.
+FEWER = {r"pretrain\.epochs=\d+": "pretrain.epochs=1"}
+FEWER_OF = {"--epochs": "1", "--seeds": "2", "--rounds": "2"}
+QUICK = {
+    "pretrain": ["--set", "pretrain.width=0.25"],
+    "score": ["--set", "score.views=2"],
+    "rank": ["--set", "rank.views=2"],
+}
+
+
+def _load_generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = _load_generate()
+
+
+def command_lines(text: str, *languages: str) -> list[list[str]]:
+    """The words after `initpools` of every command line in the blocks of those languages."""
+    found = []
+    for language, block in BLOCK.findall(text):
+        if language in languages:
+            for line in block.replace("\\\n", " ").splitlines():
+                for start in ("initpools ", "torchrun "):
+                    if line.startswith(start):
+                        found.append(
+                            shlex.split(line.partition("-m initpools_cli.cli.app " if "torchrun" in line else start)[2])
+                        )
+    return found
+
+
+def quickened(words: list[str]) -> list[str]:
+    words = [
+        next((re.sub(old, new, word) for old, new in FEWER.items() if re.fullmatch(old, word)), word) for word in words
+    ]
+    for flag, fewer in FEWER_OF.items():
+        if flag in words:
+            words[words.index(flag) + 1] = fewer
+    return [*words, *QUICK.get(words[0], []), "--threads", "1"]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the pages speak of, small and random; it is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    _images([f"photos/{'ab'[i % 2]}/{i:03d}.jpg" for i in range(140)], rng)
+    _images([f"animals/{name}/{i}.png" for name in ("cat", "dog") for i in range(15)], rng)
+    names = sorted(path.relative_to("photos").as_posix() for path in Path("photos").rglob("*.jpg"))
+    rows = [f"{name},{('cat', 'dog')[i % 2]}" for i, name in enumerate(names)]
+    Path("labels.csv").write_text("\n".join(["path,label", *rows]))
+    probs = rng.dirichlet(np.ones(4), size=(3, 400))
+    np.save("emb.npy", rng.normal(size=(400, 16)).astype(np.float32))
+    np.save("probs.npy", probs[0])
+    np.save("views.npy", probs)
+    np.save("scores.npy", rng.normal(size=400))
+    np.save("clusters.npy", rng.integers(0, 8, 400))
+    np.savez("images.npz", train_images=rng.integers(0, 255, (60, 12, 12), dtype=np.uint8))
+    return tmp_path
+
+
+def _images(paths: list[str], rng: np.random.Generator) -> None:
+    for path in paths:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (10, 12, 3), dtype=np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if command_lines(page.read_text(), "sh")], ids=lambda page: page.stem
+)
+def test_commands_run_in_order(page: Path, desk: Path, initpools: Initpools) -> None:
+    for words in command_lines(page.read_text(), "sh"):
+        ended = initpools(*quickened(words))
+        assert ended.code == 0, f"{page.name}: initpools {shlex.join(words)}\n{ended.err}"
+        if "-o" in words:
+            assert Path(words[words.index("-o") + 1]).stat().st_size
+
+
+def test_python_in_the_readme_runs(desk: Path) -> None:
+    blocks = [block for language, block in BLOCK.findall((ROOT / "README.md").read_text()) if language == "python"]
+    assert blocks
+    for block in blocks:
+        names: dict[str, np.ndarray] = {}
+        exec(block, names)
+        assert len(set(names["pool"].tolist())) == 200 and not set(names["pool"]) & set(names["more"])
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CONFIGS], ids=lambda page: page.name)
+def test_commands_have_the_options_they_are_given(page: Path) -> None:
+    """Of commands that are not run, too: they need the network, or several processes."""
+    text = page.read_text()
+    lines = command_lines(text, "sh", "console", "text")
+    lines += [shlex.split(line) for line in re.findall(r"^# Command: initpools (.*)$", text, re.MULTILINE)]
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for words in lines:
+        assert words[0] in commands, f"initpools {words[0]}"
+        known = {name for parameter in commands[words[0]].params for name in parameter.opts}
+        unknown = [word for word in words if word.startswith("-") and word not in known | {"--help"}]
+        assert not unknown, f"{page.name}: initpools {shlex.join(words)}: {unknown}"
+        sets = [
+            words[i + 1] for i, word in enumerate(words) if word == "--set" and "." in words[i + 1].partition("=")[0]
+        ]
+        load_settings(next(iter(TABLES)), sets=sets)
+
+
+def test_the_readme_names_every_command_and_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert all(f"`initpools {info.name}`" in text for info in app.registered_commands)
+    assert all(f"docs/{page.name}" in text for page in PAGES[1:])
+    assert len(text.splitlines()) <= 170
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_generated_parts_are_current(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert generate.render(text) == text, f"{page.name} is out of date: run `python docs/generate.py`."
+
+
+def test_every_part_stands_on_a_page() -> None:
+    on_pages = [match["name"] for page in PAGES for match in generate.PART.finditer(page.read_text())]
+    assert sorted(on_pages) == sorted(generate.PARTS)
+
+
+def test_every_setting_is_described_once() -> None:
+    keys = {
+        f"{table}.{key}": field.description
+        for table, model in TABLES.items()
+        for key, field in model.model_fields.items()
+        if key != "params"
+    }
+    assert {key for key, description in keys.items() if description is None} == set(generate.MEANINGS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_and_tests_that_are_named_exist(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
+        assert (page.parent / target).exists(), target
+    for file, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", text):
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_reference_settings_are_valid(file: Path) -> None:
+    settings, given = load_settings("pretrain", file=file)
+    assert given
+    pretexts.get(settings.pretrain.method).validate(settings.pretrain.params)
+    for name in [*settings.al.init, *settings.al.query]:
+        named(name)
+    assert all(name in learners for name in settings.al.learner)
+    said = file.read_text()
+    assert "Cost:" in said and "Command:" in said
+    assert "Paper:" in said or file.stem == "demo"
+
+
+def test_the_reference_of_simclr_is_the_predecessors() -> None:
+    settings: Settings = load_settings("pretrain", file=ROOT / "configs/simclr-reference.toml")[0]
+    table = settings.pretrain
+    assert (table.network, table.epochs, table.batch) == ("resnet18", 500, 512)
+    assert table.params == {"lr": 0.4, "weight_decay": 1e-4, "temperature": 0.1, "hidden": 512, "out": 128}
