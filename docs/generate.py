@@ -23,42 +23,6 @@ from initpools_cli.pretext.registry import pretexts
 ROOT = Path(__file__).parent.parent
 PART = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
 
-#: What a setting means, where core/config.py does not describe it. A test fails where one is described twice or never.
-MEANINGS = {
-    "run.seed": "the root seed: everything random follows from it",
-    "run.device": "auto: a GPU where there is one",
-    "run.precision": "of the forward pass in pretraining; auto: bf16 where the processor has instructions for it",
-    "dataset.name": "a name from `initpools list datasets`, an .npz file, or a folder",
-    "dataset.imbalance": "kind of long tail",
-    "pretrain.method": "`initpools list pretexts` names them",
-    "pretrain.epochs": "passes over the images",
-    "pretrain.batch": "images per step, over all processes",
-    "pretrain.width": "factor on the channels of the network",
-    "embed.source": "a pretrain of the run, pixels, pca, or a backbone; empty: the newest pretrain",
-    "embed.layer": "which features to write",
-    "score.method": "`initpools list scores` names them",
-    "select.strategy": "`initpools list strategies` names them",
-    "select.budget": "images to choose; must be given",
-    "select.balance": "spread the picks over k-means clusters of the embeddings, or over given clusters",
-    "select.order": "which end of a score comes first",
-    "select.normalize": "scale embeddings to length 1 before distances are taken",
-    "al.init": "strategies of the first pool",
-    "al.query": "strategies of the later rounds",
-    "al.learner": "`initpools list learners` names them",
-    "al.budget": "labels bought in each round",
-    "al.rounds": "query rounds after the first pool",
-    "al.seeds": "how often everything is repeated",
-    "al.candidates": "share of the train images that may be labelled, drawn anew for each seed",
-    "al.validation": "where validation labels come from; see [honest.md](honest.md)",
-    "al.encoders": "reserved: has no effect yet",
-    "al.strict": "reserved: has no effect yet",
-    "al.backend": "reserved: has no effect yet",
-    "rank.strategy": "`initpools list strategies` names them",
-    "rank.reference": "what the classifier is trained on: auto, val, test, labeled, or a CSV file of annotations",
-    "plot.kind": "`initpools list plots` names them",
-    "plot.theme": "colours of the page",
-}
-
 
 def render(text: str) -> str:
     """A page with its generated parts made anew."""
@@ -151,7 +115,7 @@ def configuration() -> str:
     for name, model in TABLES.items():
         fields = model.model_fields
         rows = [
-            (f"`{key}`", _type(field), f"`{_toml(field.default)}`", meaning(name, key))
+            (f"`{key}`", _type(field), f"`{_toml(field.default)}`", field.description)
             for key, field in fields.items()
             if key != "params"
         ]
@@ -161,17 +125,9 @@ def configuration() -> str:
     return "\n\n".join(parts)
 
 
-def meaning(name: str, key: str) -> str:
-    """What a setting means."""
-    return TABLES[name].model_fields[key].description or MEANINGS[f"{name}.{key}"]
-
-
 def _type(field: Any) -> str:
     if get_origin(field.annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(field.annotation))
-    patterns = [pattern for limit in field.metadata if (pattern := getattr(limit, "pattern", None))]
-    if patterns:
-        return " or ".join(f"`{value}`" for value in patterns[0].strip("^()$").split("|"))
     kind = {int: "whole number", float: "number", bool: "true or false", str: "text"}.get(
         field.annotation, "list of names"
     )

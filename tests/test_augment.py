@@ -168,7 +168,7 @@ def test_shift_is_a_crop_of_the_padded_image() -> None:
 
 def test_shifts_and_flips_take_every_value() -> None:
     draws = Draws(0, 0, torch.arange(2000))
-    assert sorted(set(draw_shifts(draws).flatten().tolist())) == list(range(-4, 5))
+    assert sorted(set(draw_shifts(draws, 4).flatten().tolist())) == list(range(-4, 5))
     assert draw_flips(draws).float().mean().item() == pytest.approx(0.5, abs=0.05)
     assert not draw_flips(draws, 0.0).any()
 

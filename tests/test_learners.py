@@ -75,9 +75,9 @@ def test_linear_knows_classes_it_has_not_seen() -> None:
 def test_scratch_starts_anew_and_repeats_itself() -> None:
     shown, labels = toy_images(24)
     state = torch.random.get_rng_state()
-    first = scratch(shown, labels, 2, 0, CPU, epochs=4, width=0.25).logits(shown)
-    again = scratch(shown, labels, 2, 0, CPU, epochs=4, width=0.25).logits(shown)
-    other = scratch(shown, labels, 2, 1, CPU, epochs=4, width=0.25).logits(shown)
+    first = scratch(shown, labels, 2, 0, CPU, epochs=1, steps=4, width=0.25).logits(shown)
+    again = scratch(shown, labels, 2, 0, CPU, epochs=1, steps=4, width=0.25).logits(shown)
+    other = scratch(shown, labels, 2, 1, CPU, epochs=1, steps=4, width=0.25).logits(shown)
     assert np.array_equal(first, again)
     assert not np.allclose(first, other)
     assert torch.equal(state, torch.random.get_rng_state())
@@ -93,14 +93,14 @@ def test_the_best_epoch_is_really_its_weights() -> None:
     """With validation labels that contradict the training, the first epochs are the best, and the last are not kept."""
     shown, labels = toy_images(24)
     wrong = (shown, 1 - labels)
-    kept = scratch(shown, labels, 2, 0, CPU, wrong, epochs=15, width=0.25)
-    last = scratch(shown, labels, 2, 0, CPU, None, epochs=15, width=0.25)
+    kept = scratch(shown, labels, 2, 0, CPU, wrong, epochs=1, steps=15, width=0.25)
+    last = scratch(shown, labels, 2, 0, CPU, None, epochs=1, steps=15, width=0.25)
     assert log_loss(wrong[1], softmax(kept.logits(shown))) < log_loss(wrong[1], softmax(last.logits(shown)))
 
 
 def test_one_labelled_image_is_enough_to_run() -> None:
     shown, labels = toy_images(5)
-    assert np.isfinite(scratch(shown[:1], labels[:1], 2, 0, CPU, epochs=1, width=0.25).logits(shown)).all()
+    assert np.isfinite(scratch(shown[:1], labels[:1], 2, 0, CPU, epochs=1, steps=1, width=0.25).logits(shown)).all()
 
 
 def toy_images(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,7 @@ def task(name: str, channels: int = 1, size: int = 16) -> Pretext:
 
 @pytest.fixture(scope="module")
 def fabric() -> Fabric:
-    return start_fabric(RunTable(precision="32", threads=1, device="cpu"))
+    return start_fabric(RunTable(precision="fp32", threads=1, device="cpu"))
 
 
 def unit(rows: int, seed: int) -> torch.Tensor:

@@ -88,6 +88,6 @@ def _reflect(positions: torch.Tensor, length: int) -> torch.Tensor:
     return (length - 1) - ((length - 1) - positions.abs()).abs()
 
 
-def draw_shifts(draws: Draws, reach: int = 4) -> torch.Tensor:
+def draw_shifts(draws: Draws, reach: int) -> torch.Tensor:
     """(b, 2) int64 in [-reach, reach]: a crop out of the image padded by `reach` pixels."""
     return draws.integers("shift", 2 * reach + 1, 2) - reach

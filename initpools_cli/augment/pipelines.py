@@ -39,8 +39,13 @@ def _simclr(images: torch.Tensor, draws: Draws, *, strength: float) -> torch.Ten
     return images
 
 
+def _shift(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    # The usual 4 pixels at 32, and as much of an image of any other size: 4 pixels would be half of an 8-pixel digit.
+    return shift(images, draw_shifts(draws, reach=max(1, round(min(images.shape[-2:]) / 8))))
+
+
 def _weak(images: torch.Tensor, draws: Draws) -> torch.Tensor:
-    return flip(shift(images, draw_shifts(draws)), draw_flips(draws))
+    return flip(_shift(images, draws), draw_flips(draws))
 
 
 def _views(images: torch.Tensor, draws: Draws) -> torch.Tensor:
@@ -64,6 +69,7 @@ RECIPES: Mapping[str, Recipe] = {
     "simclr": partial(_simclr, strength=0.5),
     "simclr-strong": partial(_simclr, strength=1.0),
     "weak": _weak,
+    "shift": _shift,
     "views": _views,
     "randaug": _randaug,
     "flip": _flip,

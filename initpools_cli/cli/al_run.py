@@ -65,7 +65,7 @@ def _table(common: Common, rounds: Any) -> None:
     table = Table("init", "query", "learner", "first pool", f"{int(last['labeled'].max())} labels", "95 % CI", "seeds")
     for row in last.itertuples():
         start = first.get((row.init, row.learner))
-        interval = "—" if row.low != row.low else f"{row.low:.1%} to {row.high:.1%}"
+        interval = "—" if row.low != row.low else f"{max(row.low, 0):.1%} to {min(row.high, 1):.1%}"
         begun = "—" if start is None else f"{float(start):.1%}"
         table.add_row(row.init, row.query, row.learner, begun, f"{row.mean:.1%}", interval, str(row.n_seeds))
     Console(stderr=True).print(table)

@@ -87,7 +87,7 @@ def _pretexts() -> list[dict[str, Any]]:
 def _scores() -> list[dict[str, Any]]:
     return [
         {
-            "line": (row["name"], f"high: {row['high_score']}"),
+            "line": (row["name"], f"high for an image: {row['high_score']}"),
             "name": row["name"],
             "high": row["high_score"],
             "paper": row["paper"],

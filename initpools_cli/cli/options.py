@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -68,7 +69,8 @@ class Common:
     @property
     def report(self) -> Report:
         """Where the command speaks."""
-        return Report(self.quiet, self.verbose)
+        # Of the processes that torchrun starts, one speaks.
+        return Report(self.quiet or os.environ.get("RANK", "0") != "0", self.verbose)
 
     def locate(self) -> Run:
         """The run that is meant; says which."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from initpools_cli.cli.options import Common, Source
+from initpools_cli.cli.options import Common
 
 EXAMPLE = "Example: initpools score simclr -o losses.npy"
 
@@ -18,7 +18,9 @@ def command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the scores here.")
     ] = None,
-    source: Source = "",
+    source: Annotated[
+        str, typer.Option("--from", metavar="SOURCE", help="Which pretrain of that task; default: the newest.")
+    ] = "",
 ) -> None:
     """Give every train image a number: how hard the pretext task finds it, averaged over random views."""
     import numpy as np

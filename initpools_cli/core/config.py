@@ -25,86 +25,103 @@ class Table(BaseModel):
 class RunTable(Table):
     """What holds for every step of a command."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps)$")] = "auto"
-    threads: Annotated[int, Field(ge=0, description="0: all cores")] = 0
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="the root seed: everything random follows from it")] = 0
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="auto: a GPU where there is one")] = (
+        "auto"
+    )
+    threads: Annotated[int, Field(ge=0, description="processor threads; 0: all cores")] = 0
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        Field(description="of the forward pass in pretraining; auto: bf16 where the processor has instructions for it"),
+    ] = "auto"
 
 
 class DatasetTable(Table):
     """The data set's identity; fixed by the run's first command."""
 
-    name: str = "digits"
+    name: Annotated[str, Field(description="a name from `initpools list datasets`, an .npz file, or a folder")] = (
+        "digits"
+    )
     size: Annotated[int, Field(ge=0, description="pixels; 0: native for arrays, 64 for folders")] = 0
-    test: Annotated[float, Field(gt=0, lt=1, description="held out where there is no test split")] = 0.2
-    imbalance: Literal["none", "exp", "step"] = "none"
-    ratio: Annotated[float, Field(gt=0, le=1, description="smallest class over largest")] = 0.01
-    labels: Annotated[str, Field(description="folders: auto, none, folders, or a CSV file")] = "auto"
+    test: Annotated[float, Field(gt=0, lt=1, description="share held out where there is no test split")] = 0.2
+    imbalance: Annotated[Literal["none", "exp", "step"], Field(description="kind of long tail")] = "none"
+    ratio: Annotated[float, Field(gt=0, le=1, description="smallest class over largest, in a long tail")] = 0.01
+    labels: Annotated[str, Field(description="of a folder: auto, none, folders, or a CSV file")] = "auto"
 
 
 class PretrainTable(Table):
     """Self-supervised training."""
 
-    method: str = "simclr"
-    epochs: Annotated[int, Field(ge=1)] = 100
-    batch: Annotated[int, Field(ge=2)] = 128
-    network: Annotated[str, Field(description="auto: the method's own")] = "auto"
-    width: Annotated[float, Field(gt=0, le=16)] = 1.0
-    augment: Annotated[str, Field(description="auto: the method's own")] = "auto"
+    method: Annotated[str, Field(description="`initpools list pretexts` names them")] = "simclr"
+    epochs: Annotated[int, Field(ge=1, description="passes over the images")] = 100
+    batch: Annotated[int, Field(ge=2, description="images per step, over all processes")] = 128
+    network: Annotated[str, Field(description="`initpools list networks` names them; auto: the method's own")] = "auto"
+    width: Annotated[float, Field(gt=0, le=16, description="factor on the channels of the network")] = 1.0
+    augment: Annotated[str, Field(description="the recipe; auto: the method's own")] = "auto"
     params: Params = {}
 
 
 class EmbedTable(Table):
     """Features of every image."""
 
-    source: str = ""
-    layer: Literal["backbone", "projector"] = "backbone"
+    source: Annotated[
+        str, Field(description="a pretrain of the run, pixels, pca, or a backbone; empty: the newest pretrain")
+    ] = ""
+    layer: Annotated[Literal["backbone", "projector"], Field(description="which features to write")] = "backbone"
 
 
 class ScoreTable(Table):
     """One number per image."""
 
-    method: str = ""
+    method: Annotated[str, Field(description="`initpools list scores` names them")] = ""
     views: Annotated[int, Field(ge=1, description="random views averaged")] = 10
-    reference: Annotated[int, Field(ge=1, description="images that contrastive scores compare with")] = 512
+    reference: Annotated[int, Field(ge=2, description="images that contrastive scores compare with")] = 512
 
 
 class SelectTable(Table):
     """The pool to label first."""
 
-    strategy: str = ""
-    budget: Annotated[int, Field(ge=0)] = 0
-    balance: Literal["none", "kmeans", "clusters"] = "none"
-    n_clusters: Annotated[int, Field(ge=0, description="0: the number of classes if known, else 20")] = 0
-    order: Literal["highest", "lowest"] = "highest"
-    normalize: bool = True
+    strategy: Annotated[str, Field(description="`initpools list strategies` names them")] = ""
+    budget: Annotated[int, Field(ge=0, description="images to choose; must be given")] = 0
+    balance: Annotated[
+        Literal["none", "kmeans", "clusters"],
+        Field(description="spread the picks over k-means clusters of the embeddings, or over given clusters"),
+    ] = "none"
+    n_clusters: Annotated[int, Field(ge=0, description="of balance; 0: the number of classes if known, else 20")] = 0
+    order: Annotated[Literal["highest", "lowest"], Field(description="which end of a score comes first")] = "highest"
+    normalize: Annotated[bool, Field(description="scale embeddings to length 1 before distances are taken")] = True
     params: Params = {}
 
 
 class AlTable(Table):
     """Active learning from several first pools, with several queries, over seeds."""
 
-    init: Names = ["random"]
-    query: Names = ["random"]
-    learner: Names = ["linear"]
-    budget: Annotated[int, Field(ge=1)] = 10
-    init_budget: Annotated[int, Field(ge=0, description="0: the same as budget")] = 0
-    rounds: Annotated[int, Field(ge=0)] = 5
-    seeds: Annotated[int, Field(ge=1)] = 5
-    candidates: Annotated[float, Field(gt=0, le=1)] = 0.9
-    validation: Literal["none", "from-budget", "free-val"] = "none"
-    encoders: Names = []
-    strict: bool = False
-    backend: Literal["processes"] = "processes"
+    init: Annotated[Names, Field(min_length=1, description="strategies of the first pool")] = ["random"]
+    query: Annotated[Names, Field(min_length=1, description="strategies of the later rounds")] = ["random"]
+    learner: Annotated[Names, Field(min_length=1, description="`initpools list learners` names them")] = ["linear"]
+    budget: Annotated[int, Field(ge=1, description="labels bought in each round")] = 10
+    init_budget: Annotated[int, Field(ge=0, description="labels of the first pool; 0: the same as budget")] = 0
+    rounds: Annotated[int, Field(ge=0, description="query rounds after the first pool")] = 5
+    seeds: Annotated[int, Field(ge=1, description="how often everything is repeated")] = 5
+    candidates: Annotated[
+        float, Field(gt=0, le=1, description="share of the train images that may be labelled, drawn anew for each seed")
+    ] = 0.9
+    validation: Annotated[
+        Literal["none", "from-budget", "free-val"],
+        Field(description="where validation labels come from; see [honest.md](honest.md)"),
+    ] = "none"
     params: Params = {}
 
 
 class RankTable(Table):
     """All images in the order a strategy would take them."""
 
-    strategy: str = ""
-    reference: str = "auto"
-    depth: Annotated[int, Field(ge=0, description="0: every image")] = 0
+    strategy: Annotated[str, Field(description="`initpools list strategies` names them")] = ""
+    reference: Annotated[
+        str,
+        Field(description="what the classifier is trained on: auto, val, test, labeled, or a CSV file of annotations"),
+    ] = "auto"
+    depth: Annotated[int, Field(ge=0, description="images to rank; 0: every one")] = 0
     views: Annotated[int, Field(ge=2, description="random views for strategies that compare them")] = 20
     params: Params = {}
 
@@ -112,8 +129,8 @@ class RankTable(Table):
 class PlotTable(Table):
     """A figure."""
 
-    kind: str = ""
-    theme: Literal["light", "dark"] = "light"
+    kind: Annotated[str, Field(description="`initpools list plots` names them")] = ""
+    theme: Annotated[Literal["light", "dark"], Field(description="colours of the page")] = "light"
     params: Params = {}
 
 

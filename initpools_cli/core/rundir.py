@@ -22,6 +22,7 @@ from initpools_cli.core.files import disk_errors, sha256_of, write_text
 from initpools_cli.core.version import git_commit, version
 
 ITEMS = "data/items.csv"
+KEPT = "data/kept.npy"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ def items_of_arrays(
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, np.ndarray]]]:
     """One row an image, and from which rows of which array each split is made.
 
+    Images held out as a test split stand in both splits: `held_out_rows` says which of train they are.
+
     Parameters
     ----------
     source : Arrays
@@ -45,7 +47,8 @@ def items_of_arrays(
     if "test" not in origin and labels is not None:
         chosen = held_out(labels, test, seed)
         if chosen.any():
-            origin |= {"train": ("train", np.flatnonzero(~chosen)), "test": ("train", np.flatnonzero(chosen))}
+            # Train keeps its rows, so that an index is a row of what the user brought; the mask leaves these out.
+            origin["test"] = ("train", np.flatnonzero(chosen))
     columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
     with report.progress("reading images", sum(len(rows) for _, rows in origin.values())) as bar:
         for split in SPLITS:
@@ -63,6 +66,12 @@ def items_of_arrays(
                 columns["sha256"] += [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in block]
                 bar.advance(len(block))
     return table_of(columns), {split: origin[split] for split in SPLITS if split in origin}
+
+
+def held_out_rows(origin: dict[str, tuple[str, np.ndarray]]) -> np.ndarray:
+    """The rows of train that the test split was made of, (m,) int64; none where the source has one of its own."""
+    name, rows = origin.get("test", ("test", np.empty(0, dtype=np.int64)))
+    return rows if name == "train" else np.empty(0, dtype=np.int64)
 
 
 def cache_arrays(

@@ -10,7 +10,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.report import Report
-from initpools_cli.datasets.arrays import cache_arrays, items_of_arrays
+from initpools_cli.datasets.arrays import cache_arrays, held_out_rows, items_of_arrays
 from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folder, stamp, stamped
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.files import DEFAULT_SIZE, Workplace, classes_of, open_files, reopen_files
@@ -58,7 +58,13 @@ def path_of(name: str) -> Path | None:
 
 
 def open_dataset(
-    spec: DatasetSpec, *, seed: int, cache: Path, report: Report, known: pd.DataFrame | None = None
+    spec: DatasetSpec,
+    *,
+    seed: int,
+    cache: Path,
+    report: Report,
+    known: pd.DataFrame | None = None,
+    kept: np.ndarray | None = None,
 ) -> Dataset:
     """Open a data set, fetching and caching what is not there yet.
 
@@ -74,6 +80,8 @@ def open_dataset(
         Where progress goes.
     known : DataFrame, optional
         The items as a run has stored them. They come back as they are, new images of a folder after them.
+    kept : ndarray of shape (n_train,), bool, optional
+        The mask that the run has stored with them; goes with `known`.
 
     Returns
     -------
@@ -91,7 +99,7 @@ def open_dataset(
         and (path is None or path.suffix == ".npz")
         and (found := _from_cache(spec, path, cache, known))
     ):
-        return _dataset(spec, seed, known, classes_of(known), found, None, [])
+        return _dataset(spec, known, classes_of(known), found, None, [], kept)
     with scratch_folder(cache) as scratch:
         source = _source(spec, path, cache, scratch, report)
         if isinstance(source, Files):
@@ -100,7 +108,9 @@ def open_dataset(
                 opened = open_files(source, size, spec.test, seed, work)
             else:
                 opened = reopen_files(source, size, known, spec.imbalance != "none", work)
-            return _dataset(spec, seed, opened.items, opened.classes, opened.arrays, source.root, opened.notes)
+            if kept is None:
+                kept = _mask(spec, seed, opened.items, opened.classes, np.empty(0, dtype=np.int64))
+            return _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, opened.notes, kept)
         items, origin = items_of_arrays(source, spec.test, seed, report)
         if known is not None:
             _refuse_other(spec.name, known, items)
@@ -108,7 +118,9 @@ def open_dataset(
         arrays = cache_arrays(cache, source, items, origin, spec.size)
         if path is not None:
             stamp(cache_folder(cache, items, spec.size), path)
-        return _dataset(spec, seed, items, source.classes, arrays, None, source.notes)
+        if kept is None:
+            kept = _mask(spec, seed, items, source.classes, held_out_rows(origin))
+        return _dataset(spec, items, source.classes, arrays, None, source.notes, kept)
 
 
 def _source(spec: DatasetSpec, path: Path | None, home: Path, scratch: Path, report: Report) -> Arrays | Files:
@@ -131,14 +143,27 @@ def _from_cache(spec: DatasetSpec, path: Path | None, cache: Path, known: pd.Dat
     return read_cache(folder, {split: int(sizes[split]) for split in SPLITS if split in sizes})
 
 
+def _mask(
+    spec: DatasetSpec, seed: int, items: pd.DataFrame, classes: tuple[str, ...], held_out: np.ndarray
+) -> np.ndarray:
+    """Which rows of train there are to choose from: not those held out, nor those that a long tail drops."""
+    labels = items.loc[items["split"] == "train", "label"]
+    kept = np.ones(len(labels), dtype=bool)
+    kept[held_out] = False
+    if spec.imbalance != "none":
+        numbers = labels[kept].to_numpy(np.int64) if labels.notna().all() else None
+        kept[kept] = long_tail(numbers, len(classes), spec.imbalance, spec.ratio, seed, spec.name)
+    return kept
+
+
 def _dataset(
     spec: DatasetSpec,
-    seed: int,
     items: pd.DataFrame,
     classes: tuple[str, ...],
     arrays: dict[str, np.ndarray],
     root: Path | None,
     notes: list[str],
+    kept: np.ndarray | None,
 ) -> Dataset:
     splits = {}
     for split in SPLITS:
@@ -147,11 +172,11 @@ def _dataset(
             labelled = len(rows) > 0 and bool(rows["label"].notna().all())
             labels = rows["label"].to_numpy(np.int64) if labelled else None
             splits[split] = Split(arrays[split], labels, [str(path) for path in rows["path"]])
-    train = splits["train"]
-    kept = np.ones(len(train.images), dtype=bool)
-    if spec.imbalance != "none":
-        kept = long_tail(train.labels, len(classes), spec.imbalance, spec.ratio, seed, spec.name)
-    return Dataset(spec, classes, splits, items, kept, root, notes)
+    mask = np.ones(len(splits["train"].images), dtype=bool)
+    if kept is not None:
+        # Images appended to a folder since are there to choose from.
+        mask[: len(kept)] = kept
+    return Dataset(spec, classes, splits, items, mask, root, notes)
 
 
 def _refuse_labels_setting(spec: DatasetSpec, path: Path | None) -> None:

@@ -79,7 +79,8 @@ class Dataset:
     items : DataFrame
         One row an image: index, path, split, label (Int64, NA without), class, bytes, sha256.
     kept : ndarray of shape (n_train,), bool
-        The rows of train that the long tail keeps; all of them without one.
+        The rows of train there are to choose from: a long tail drops some, and where a test split was held out of an
+        array, its images keep their rows and are not kept.
     root : Path or None
         The folder of the original files.
     notes : list of str

@@ -27,7 +27,7 @@ class Rotation(Pretext):
     """
 
     recipe_default = "weak"
-    high_score = "hard: its orientation can't be told"
+    high_score = "its orientation can't be told"
 
     def __init__(
         self,

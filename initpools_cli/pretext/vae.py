@@ -31,7 +31,7 @@ class VAE(Pretext):
     encoder: Autoencoder
     network = "vae"
     recipe_default = "flip"
-    high_score = "hard: badly rebuilt or far from the typical code"
+    high_score = "badly rebuilt, or far from the typical code"
 
     def __init__(
         self,

@@ -14,11 +14,8 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
-from initpools_cli.steps.inputs import Named, named, needed, supply
+from initpools_cli.steps.inputs import FROM_A_MODEL, Named, named, needed, supply
 from initpools_cli.training.rounds import COLUMNS, Arena, Protocol, blocks_of, run_cell
-
-#: What a strategy may ask that only a trained model gives, and so only a query can.
-FROM_A_MODEL = {"probs", "view_probs"}
 
 
 def al_run(context: Context, name: str, source: str = "") -> tuple[Done, bool]:
@@ -190,7 +187,9 @@ def _arena(
     wanted = set().union(*(needed(each, select.balance) for each in [*inits, *queries]))
     embedded = newest(context, source) if "embeddings" in asked | wanted else None
     for each in {each.name: each for each in [*inits, *queries]}.values():
-        supplied = supply(context, each, select, Brought(embeddings=None), embedded.name if embedded else "")
+        supplied = supply(
+            context, each, select, Brought(embeddings=None), embedded.name if embedded else "", with_model=True
+        )
         given[each.name] = supplied.arrays
         reads |= supplied.reads
         strategy[each.name] = (

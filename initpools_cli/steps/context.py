@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.config import DatasetTable, Settings
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file, sha256_of
+from initpools_cli.core.files import atomic_file, read_array, sha256_of, write_array
 from initpools_cli.core.report import Report
-from initpools_cli.core.rundir import ITEMS, Run, command_line
+from initpools_cli.core.rundir import ITEMS, KEPT, Run, command_line
 from initpools_cli.core.version import version
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from initpools_cli.datasets.spec import Dataset
@@ -73,32 +74,35 @@ class Context:
     @cached_property
     def data(self) -> Dataset:
         """The run's data set, opened; the first command of a run fixes it."""
-        from initpools_cli.datasets.open import data_home, open_dataset
+        from initpools_cli.datasets.open import data_home, open_dataset, path_of
 
+        known = kept = None
+        table, seed, source = self.settings.dataset, self.settings.run.seed, None
         if self.run.exists:
             self._refuse_other_dataset()
-            table, seed, known = self._fixed()
+            table, seed, source, known, kept = self._fixed()
         else:
-            table, seed, known = self.settings.dataset, self.settings.run.seed, None
-        spec = spec_of(table, self._source() if self.run.exists else None)
-        dataset = open_dataset(spec, seed=seed, cache=data_home(), report=self.report, known=known)
+            path = path_of(table.name)
+            source = None if path is None else str(path.resolve())
+        spec = spec_of(table, source)
+        dataset = open_dataset(spec, seed=seed, cache=data_home(), report=self.report, known=known, kept=kept)
         for note in dataset.notes:
             self.report.say(note)
         if known is None or len(known) != len(dataset.items):
             with atomic_file(self.run.path / ITEMS) as stream:
                 dataset.items.to_csv(stream, index=False)
+            write_array(self.run.path / KEPT, dataset.kept)
         if not self.run.exists:
-            source = Path(table.name).resolve() if dataset.root is not None or Path(table.name).is_file() else None
             self.run.create(
                 {
                     "version": version(),
                     "run": {"seed": seed},
-                    "dataset": table.model_dump() | ({"source": str(source)} if source else {}),
+                    "dataset": table.model_dump() | ({"source": source} if source else {}),
                 }
             )
         return dataset
 
-    def _fixed(self) -> tuple[DatasetTable, int, pd.DataFrame]:
+    def _fixed(self) -> tuple[DatasetTable, int, str | None, pd.DataFrame, np.ndarray]:
         import pandas as pd
 
         facts = self.run.facts()
@@ -110,10 +114,8 @@ class Context:
             na_values={"label": [""]},
         )
         items["label"] = items["label"].astype("Int64")
-        return DatasetTable(**fixed), int(facts["run"]["seed"]), items
-
-    def _source(self) -> str | None:
-        return self.run.facts()["dataset"].get("source")
+        kept = read_array(self.run.path / KEPT, "the mask of a run")
+        return DatasetTable(**fixed), int(facts["run"]["seed"]), facts["dataset"].get("source"), items, kept
 
     def _refuse_other_dataset(self) -> None:
         """A run is about one data set: another name, file or size asked for is a slip or belongs in another run."""

@@ -17,6 +17,9 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.score import score_names, scores_of
 
+#: What a strategy may ask that only a trained classifier gives.
+FROM_A_MODEL = frozenset({"probs", "view_probs"})
+
 
 @dataclass(frozen=True)
 class Named:
@@ -95,18 +98,22 @@ def needed(strategy: Named, balance: str) -> set[str]:
     return {*strategy.method.inputs, *{"kmeans": ["embeddings"], "clusters": ["clusters"]}.get(balance, [])}
 
 
-def supply(context: Context, strategy: Named, table: SelectTable, brought: Brought, source: str) -> Supply:
+def supply(
+    context: Context, strategy: Named, table: SelectTable, brought: Brought, source: str, *, with_model: bool = False
+) -> Supply:
     """Inputs that need no classifier: what was brought, then embeddings and scores of the run.
 
     Parameters
     ----------
     source : str
         ``--from``; default: the newest embeddings.
+    with_model : bool
+        Whether the caller has a classifier to ask for what is still missing.
 
     Raises
     ------
     UserError
-        Brought arrays whose row count is not the data set's.
+        Brought arrays whose row count is not the data set's, or a model to ask where there is none.
     """
     given = Supply(brought.arrays(), brought.checksums())
     count = len(context.data.kept)
@@ -118,6 +125,13 @@ def supply(context: Context, strategy: Named, table: SelectTable, brought: Broug
                 "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
             )
     wants = needed(strategy, table.balance)
+    asked = wants & FROM_A_MODEL - given.arrays.keys()
+    if asked and not with_model:
+        raise UserError(
+            f"'{strategy.name}' asks a trained model for {', '.join(sorted(asked))}, and there is none here.",
+            f"Bring them with --probs FILE.npy, or let a classifier be trained: `initpools rank {strategy.name}`, "
+            f"`initpools al-run --query {strategy.name}`.",
+        )
     if "embeddings" in wants and "embeddings" not in given.arrays:
         done = newest(context, source)
         given.add("embeddings", matrix(done), done, "train.npy")

@@ -9,15 +9,12 @@ import numpy as np
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done
-from initpools_cli.steps.bring import Brought, read_labeled
+from initpools_cli.steps.bring import Brought, read_labeled, read_labels
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import Named, Supply, named, needed, supply
+from initpools_cli.steps.inputs import FROM_A_MODEL, Named, Supply, named, needed, supply
 from initpools_cli.steps.pool import train_items
 from initpools_cli.steps.reference import logits, reference, view_logits
 from initpools_cli.strategies.selection import Selection
-
-#: What a strategy may ask of a classifier.
-OF_A_MODEL = {"probs", "view_probs"}
 
 
 def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bool]:
@@ -39,11 +36,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     knobs = strategy.knobs(table.params, select.order)
     data = context.data
     given = _supply(context, strategy, select, brought, source)
-    labeled = (
-        read_labeled(brought.labeled, train_items(context))
-        if brought.labeled and table.reference != "labeled"
-        else None
-    )
+    labeled = _labeled(context, brought)
     excluded = ~data.kept if not data.kept.all() else None
     depth = table.depth or _available(labeled, data.kept)
     n_clusters = select.n_clusters or len(data.classes)
@@ -89,7 +82,7 @@ def rank_from_files(
         name, array = next(
             (name, array) for name, array in arrays.items() if INPUTS[name].axis is not None or len(arrays) == 1
         )
-        count = array.shape[-2] if name in OF_A_MODEL else len(array)
+        count = array.shape[-2] if name in FROM_A_MODEL else len(array)
         depth = _available(labeled, np.ones(count, dtype=bool))
     knobs = strategy.knobs(params, context_free.order)
     return _choose(strategy, arrays, depth, labeled, None, None, context_free, context_free.n_clusters, knobs, seed)
@@ -132,10 +125,19 @@ def _choose(
     )
 
 
+def _labeled(context: Context, brought: Brought) -> np.ndarray | None:
+    """Images that are labelled already and so are not ranked."""
+    if brought.labeled is not None:
+        return read_labeled(brought.labeled, train_items(context))
+    if brought.labels is not None:
+        return read_labels(brought.labels, train_items(context), context.data.classes)[0]
+    return None
+
+
 def _supply(context: Context, strategy: Named, select: SelectTable, brought: Brought, source: str) -> Supply:
     """The strategy's inputs, those of the reference classifier among them."""
     wants = needed(strategy, select.balance)
-    asks_model = bool(wants & OF_A_MODEL) and brought.probs is None
+    asks_model = bool(wants & FROM_A_MODEL) and brought.probs is None
     in_logits = strategy.method.traits.get("ranks_logits", False) and brought.embeddings is None
     labeled_data = context.data.splits["train"].labels is not None
     if (in_logits and not source and labeled_data) or source == "logits":
@@ -143,7 +145,7 @@ def _supply(context: Context, strategy: Named, select: SelectTable, brought: Bro
         given = Supply(brought.arrays(), brought.checksums())
         given.add("embeddings", logits(done), done, "logits.npy")
         return given
-    given = supply(context, strategy, select, brought, source)
+    given = supply(context, strategy, select, brought, source, with_model=True)
     if asks_model:
         done = reference(context, context.settings.rank.reference, brought)
         given.reads |= done.reads("classifier.safetensors")

@@ -146,7 +146,7 @@ def _refuse_divergence(loss: float, epoch: int) -> None:
     if not math.isfinite(loss):
         raise UserError(
             f"The loss became {loss} in epoch {epoch}: training has diverged.",
-            "Lower the learning rate (--set lr=…), or use --set run.precision=32.",
+            "Lower the learning rate (--set lr=…), or use --set run.precision=fp32.",
         )
 
 

@@ -80,7 +80,8 @@ def scratch(
     *,
     network: str = "convnet",
     width: Annotated[float, Field(gt=0, le=16)] = 1.0,
-    epochs: Annotated[int, Field(ge=1)] = 100,
+    epochs: Annotated[int, Field(ge=1)] = 20,
+    steps: Annotated[int, Field(ge=0)] = 300,
     batch: Annotated[int, Field(ge=1)] = 32,
     lr: Annotated[float, Field(gt=0)] = 3e-3,
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
@@ -88,8 +89,9 @@ def scratch(
 ) -> Scratch:
     """A convolutional network trained on the labelled images alone, re-initialised each time.
 
-    Adam with cosine decay for a fixed number of epochs; the last weights are kept, or, where a validation policy pays
-    for it, those of the epoch with the lowest validation log-loss (a copy of them, not a view).
+    Adam with cosine decay for `epochs`, or for as many as it takes to reach `steps`, so that ten labels train too. The
+    last weights are kept, or, where a validation policy pays for it, those of the epoch with the lowest validation
+    log-loss (a copy of them, not a view).
 
     Parameters
     ----------
@@ -110,14 +112,15 @@ def scratch(
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     size = min(batch, len(images))
-    steps = -(-len(images) // size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
+    batches = -(-len(images) // size)
+    epochs = max(epochs, -(-steps // batches))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
     targets = as_tensor(labels, device)
     best, best_loss = model.state_dict(), np.inf
     for epoch in range(epochs):
         model.train()
         order = generator(seed, "order", epoch).permutation(len(images))
-        for chosen in np.array_split(order, steps):
+        for chosen in np.array_split(order, batches):
             if len(chosen) < 2:
                 # Batch norm has no variance to work with.
                 chosen = np.concatenate([chosen, chosen])
