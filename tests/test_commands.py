@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,9 @@ def test_the_chain_from_embeddings_to_plots(workplace: Path, initpools: Initpool
     pool = pd.read_csv("pool.csv")
     assert list(pool.columns) == ["order", "index", "path", "label", "score", "cluster", "represents"]
     assert pool["order"].tolist() == list(range(20))
-    assert picked.out.split() == [str(index) for index in pool["index"]]
+    assert picked.out == "pool.csv\n"
+    again = initpools("select-pool", "typiclust", "--budget", 20)
+    assert again.out.split() == [str(index) for index in pool["index"]]
     assert pool["label"].isna().all()
     assert pool["represents"].sum() == 1438
     indices = np.load(run / "pool/typiclust-b20-s0/indices.npy")
@@ -169,6 +172,7 @@ def test_pools_in_every_format_and_with_labels(workplace: Path, initpools: Initp
     assert [row["index"] for row in json.loads(Path("p.json").read_text())] == indices.tolist()
     refused = initpools("select-pool", "random", "--budget", 4, "-o", "p.txt")
     assert refused.code == 2 and ".npy, .csv or .json" in refused.err
+    assert not Path("p.txt").exists()
 
 
 @pytest.mark.parametrize("name", sorted({*strategies.names(), *score_names()}))
@@ -191,7 +195,8 @@ def test_seeds_vary_and_repeat(workplace: Path, initpools: Initpools) -> None:
 
 
 def test_labeled_images_are_not_chosen_again(workplace: Path, initpools: Initpools) -> None:
-    first = initpools("select-pool", "kcenter", "--budget", 10, "-o", "first.csv").out.split()
+    initpools("select-pool", "kcenter", "--budget", 10, "-o", "first.csv")
+    first = pd.read_csv("first.csv")["index"].astype(str).tolist()
     for file in ("first.csv", "mask.npy"):
         np.save("mask.npy", np.isin(np.arange(1797), np.array(first, dtype=int)))
         second = initpools("select-pool", "kcenter", "--budget", 10, "--labeled", file).out.split()
@@ -407,6 +412,17 @@ REFUSED = [
     (["select-pool", "score", "--budget", "2", "--scores", "constant.npy"], "constant within rounding", "random"),
     (["al-run", "--init", "margin"], "margin", "--query"),
     (["al-run", "--query", "marginn"], "'marginn'", "'margin'"),
+    (["al-run", "--init", "kcenter,coreset"], "--init names kcenter more than once", "aliases"),
+    (["al-run", "--name", ""], "''", "letters"),
+    (["al-run", "--name", "../embed/simclr"], "'../embed/simclr'", "letters"),
+    (["al-run", "--learner", "linear,scratch", "--set", "al.params.penalty=1"], "penalty", "al.params.linear"),
+    (["al-run", "--set", "penalti=1"], "'penalti'", "'penalty'"),
+    (["rank", "margin", "-o", "x.csv"], "x.csv", ".npy"),
+    (["rank", "margin", "--labeled", "outside.npy"], "99999", "Indices"),
+    (["rank", "margin", "--labeled", "floats.npy"], "float64", "int64"),
+    (["rank", "margin", "--reference", "labeled", "--labeled", "outside.npy"], "99999", "Indices"),
+    (["select-pool", "simclr", "--budget", "3", "--from", "nosuch"], "'nosuch'", "initpools pretrain"),
+    (["compare", "short.npy"], "short.npy", "two or more"),
     (["al-run", "--budget", "1000", "--rounds", "9"], "labels", "Lower"),
     (["al-run", "--learner", "liner"], "'liner'", "'linear'"),
     (["rank", "margin", "--reference", "val"], "val", "test"),
@@ -432,6 +448,8 @@ def test_what_the_user_can_mend_gets_a_sentence(
     np.save("short.npy", np.zeros((3, 2), np.float32))
     np.save("nan.npy", np.array([[1.0, 2], [3, np.nan], [4, 5]]))
     np.save("constant.npy", np.full(50, 0.3))
+    np.save("outside.npy", np.array([1, 99999]))
+    np.save("floats.npy", np.array([1.0, 2.0]))
     np.save("pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     Path("text.npy").write_text("hello")
     before = sorted(str(path) for path in (workplace / "runs").rglob("*") if ".partial" not in path.parts)
@@ -462,11 +480,82 @@ def test_a_place_without_permission(workplace: Path, initpools: Initpools) -> No
     assert initpools("embed", "pixels", "--dataset", "digits", "--run", "file/run").code == 2
 
 
-def test_our_own_bug_is_exit_one(workplace: Path) -> None:
-    (workplace / "runs/digits/embed/simclr/train.npy").write_bytes(b"junk")
-    ended = process("select-pool", "kcenter", "--budget", "3", cwd=workplace)
-    ended.communicate()
-    assert ended.returncode in (1, 2)
+def test_a_lost_file_is_made_again_and_said(workplace: Path, initpools: Initpools) -> None:
+    file = workplace / "runs/digits/embed/simclr/train.npy"
+    whole = file.read_bytes()
+    file.unlink()
+    refused = initpools("select-pool", "kcenter", "--budget", 3)
+    assert refused.code == 2 and "embed/simclr/train.npy is no longer there" in refused.err
+    command = re.search(r"`initpools (embed simclr .*)`", refused.err)
+    assert command is not None and "--force" in command[1]
+    assert initpools("embed", "--threads", 1).code == 0
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("run.toml", ""),
+        ("run.toml", "[run]\nseed = 'x'\n[dataset]\nname = 'digits'\n"),
+        ("run.toml", "[run]\nseed = 0\n[dataset]\nsize = 'x'\n"),
+        ("data/items.csv", ""),
+        ("data/items.csv", "index,path\n1,2\n"),
+        ("data/kept.npy", ""),
+        ("embed/simclr/step.toml", ""),
+        ("embed/simclr/step.toml", "[table]\n"),
+        ("pretrain/simclr/step.toml", "not toml ["),
+    ],
+)
+def test_a_damaged_run_is_said_by_every_command(file: str, text: str, workplace: Path, initpools: Initpools) -> None:
+    (workplace / "runs/digits" / file).write_text(text)
+    for words in (["embed"], ["select-pool", "kcenter", "--budget", 3], ["status"], ["verify"]):
+        ended = initpools(*words)
+        assert ended.code in (0, 2) and "Traceback" not in ended.err
+        if words[0] in ("embed", "select-pool") and not file.startswith("pretrain"):
+            assert ended.code == 2 and Path(file).name.split(".")[0] in ended.err
+
+
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
+    workplace: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from initpools_cli.steps import al
+
+    whole = al.run_cell
+
+    def breaks(init: str, query: str, learner: str, index: int, *rest: Any, **more: Any) -> Any:
+        if (query, index) == ("margin", 1):
+            raise ArithmeticError("no luck")
+        return whole(init, query, learner, index, *rest, **more)
+
+    monkeypatch.setattr(al, "run_cell", breaks)
+    words = ["al-run", "--query", "random,margin", "--budget", 5, "--rounds", 1, "--seeds", 3]
+    ended = initpools(*words)
+    assert ended.code == 0 and "random, margin, linear, seed 1 failed: ArithmeticError: no luck" in ended.err
+    rounds = pd.read_csv(workplace / "runs/digits/al/main/rounds.csv")
+    failed = rounds[rounds["status"] == "failed"]
+    assert len(failed) == 1 and failed["accuracy"].isna().all() and len(rounds) == 3 + 3 + 2 + 1
+    assert initpools("plot", "curves").code == 0
+
+
+def test_rankings_go_with_accuracy_or_not(workplace: Path, initpools: Initpools) -> None:
+    initpools("al-run", "--init", "random,kcenter", "--budget", 5, "--rounds", 1, "--seeds", 4)
+    initpools("rank", "kcenter", "--from", "simclr")
+    rows = json.loads(initpools("compare", "kcenter", "--accuracy", "main", "--json").out)
+    assert [row["round"] for row in rows] == [0, 1]
+    assert all(row["pools"] == 8 and -1 <= row["spearman"] <= 1 for row in rows)
+    assert initpools("compare", "kcenter", "--accuracy", "absent").code == 2
+
+
+def test_a_step_sealed_but_not_named_is_rescued(workplace: Path, initpools: Initpools) -> None:
+    initpools("select-pool", "kcenter", "--budget", 4)
+    folder = workplace / "runs/digits/pool/kcenter-b4-s0"
+    scratch = workplace / "runs/digits/.partial/pool/kcenter-b4-s0"
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    digest = tomli.loads((folder / "step.toml").read_text())["digest"]
+    folder.rename(scratch)
+    (scratch / "digest").write_text(digest)
+    again = initpools("select-pool", "kcenter", "--budget", 4)
+    assert "already done" in again.err and folder.exists() and not scratch.exists()
 
 
 def test_a_closed_pipe_is_no_error(workplace: Path) -> None:
@@ -487,3 +576,25 @@ def test_pretexts_all_run_through_the_commands(
         assert initpools("embed", name).code == 0
         if name in score_names():
             assert initpools("select-pool", name, "--budget", 3, "--set", "order=lowest").code == 0
+
+
+def test_a_backbone_reads_the_original_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> None:
+    import torch
+    from PIL import Image
+    from torchvision.models import squeezenet1_1
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    torch.save(squeezenet1_1().state_dict(), "weights.pth")
+    Path("photos").mkdir()
+    for name, size in (("a.png", 40), ("b.png", 300), ("c.png", 64)):
+        pixels = np.random.default_rng(size).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"photos/{name}")
+    Image.open("photos/c.png").convert("L").save("photos/d.png")
+    words = ["embed", "squeezenet1_1", "--weights", "weights.pth", "--dataset", "photos"]
+    assert initpools(*words).code == 0
+    found = np.load("runs/photos/embed/squeezenet1_1/train.npy")
+    assert found.shape == (4, 512) and len(np.unique(found[:, 0])) == 4
+    Path("photos/b.png").unlink()
+    lost = initpools(*words, "--force")
+    assert lost.code == 2 and "photos/b.png can't be read" in lost.err

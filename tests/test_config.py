@@ -24,7 +24,7 @@ def test_flags_win_over_set_over_file_over_defaults(tmp_path: Path) -> None:
     )
     assert (settings.pretrain.epochs, settings.pretrain.batch, settings.pretrain.width) == (5, 32, 2.0)
     assert settings.run.seed == 0
-    assert given == {"pretrain.epochs", "pretrain.batch", "pretrain.width"}
+    assert set(given) == {"pretrain.epochs", "pretrain.batch", "pretrain.width"}
 
 
 def test_a_key_without_a_dot_is_a_knob_of_the_method_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
@@ -39,10 +40,17 @@ def command(
         "al.rounds": rounds,
         "al.seeds": seeds,
     }
-    context = common.start("al", flags)
+    context = common.start("al", flags, _knobs(_names(learner) or ["linear"]))
     done, fresh = al_run(context, name, source)
     _table(common, read_rounds(done))
     common.step_result(done, fresh, "rounds")
+
+
+def _knobs(learners: list[str]) -> Collection[str]:
+    """The knobs of the only learner on the line; of several, ``--set al.params.<learner>=…`` says which."""
+    from initpools_cli.training.learners.registry import learners as registry
+
+    return registry.get(learners[0]).knobs if len(learners) == 1 else ()
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -82,8 +83,8 @@ class Common:
 
     def settings(
         self, table: str, flags: Mapping[str, Any] | None = None, knobs: Collection[str] = ()
-    ) -> tuple[Any, set[str]]:
-        """All tables resolved, and the keys the user set."""
+    ) -> tuple[Any, dict[str, str]]:
+        """All tables resolved, and the keys the user set with where."""
         from initpools_cli.core.config import load_settings
 
         shared = {
@@ -134,18 +135,25 @@ class Common:
                 "Start it by naming the data set: --dataset NAME|FILE.npz|FOLDER.",
             )
         self.report.say(f"run: {run.path}")
-        context = Context(run, settings, given, self.report, self.force)
-        context.data  # noqa: B018 -- opens or fixes the data set before anything is computed
-        run.remember()
-        return context
+        return Context(run, settings, given, self.report, self.force)
 
     def result(self, lines: Sequence[object], payload: Mapping[str, Any] | Sequence[Any]) -> None:
         """Print the result: one item a line, or everything as JSON."""
         if self.as_json:
-            typer.echo(json.dumps(payload, indent=1, default=str))
+            typer.echo(json.dumps(_finite(payload), indent=1, default=str, allow_nan=False))
         else:
             for line in lines:
                 typer.echo(str(line))
+
+    def chosen(
+        self, indices: Sequence[int], paths: Sequence[str], output: Path | None, payload: Mapping[str, Any]
+    ) -> None:
+        """Print images one a line, by path or else by index; the file alone where they were written to one."""
+        if output is not None:
+            self.report.say(f"wrote {output}")
+            self.result([output], payload)
+        else:
+            self.result([path or index for path, index in zip(paths, indices, strict=True)], payload)
 
     def step_result(self, done: Any, fresh: bool, what: str) -> None:
         """Say that a step is done, and print its folder."""
@@ -155,6 +163,17 @@ class Common:
             self.report.say(f"{what}: {done.folder}")
         facts = done.facts
         self.result([done.folder], {"step": done.id, "folder": str(done.folder), "fresh": fresh, **facts})
+
+
+def _finite(value: Any) -> Any:
+    """The same with null where JSON has no number: NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 # What users bring themselves; each command lists those it can use.

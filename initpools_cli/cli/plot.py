@@ -30,9 +30,11 @@ def command(
 ) -> None:
     """Draw what the run has, as one page that works offline."""
     from initpools_cli.analysis.registry import plots
+    from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import command_line
-    from initpools_cli.steps.plot import plot, plot_from_files
+    from initpools_cli.steps.plot import FORMATS, plot, plot_from_files
 
+    require_ending(output, *FORMATS)
     files = brought(embeddings=embeddings, scores=scores, labeled=labeled, labels=labels)
     flags, knobs = {"plot.kind": kind}, plots.get(kind).knobs
     if files.without_run and common.run is None and common.dataset is None:

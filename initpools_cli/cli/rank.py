@@ -51,8 +51,9 @@ def command(
     """Put all train images in the order a strategy would take them, best first."""
     import numpy as np
 
-    from initpools_cli.core.files import write_array
+    from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.inputs import named
+    from initpools_cli.steps.pool import train_items
     from initpools_cli.steps.rank import rank, rank_from_files
 
     files = brought(
@@ -66,11 +67,13 @@ def command(
     )
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
     knobs = named(strategy).method.knobs.keys() - {"order"}
+    require_ending(output, ".npy")
     folder = None
     if files.without_run and common.run is None and common.dataset is None:
         settings, _ = common.settings("rank", flags, knobs)
         table = settings.rank
         order = rank_from_files(settings.select, files, strategy, table.params, table.depth, settings.run.seed).indices
+        paths = [""] * len(order)
     else:
         context = common.start("rank", flags, knobs)
         done, fresh = rank(context, files, source)
@@ -78,10 +81,9 @@ def command(
         if not fresh:
             common.report.say(f"already done: {folder} (--force does it again)")
         order = np.load(folder / "sorted_idx.npy", allow_pickle=False)
+        paths = train_items(context)["path"].to_numpy()[order].tolist()
     common.report.say(f"{len(order)} images ranked" + (f": {folder}" if folder else ""))
     if output is not None:
         write_array(output, order)
-        common.report.say(f"wrote {output}")
-        common.result([output], {"folder": folder, "output": output, "sorted_idx": order.tolist()})
-    else:
-        common.result(order.tolist(), {"folder": folder, "sorted_idx": order.tolist()})
+    payload = {"folder": folder, "output": output, "sorted_idx": order.tolist()}
+    common.chosen(order.tolist(), paths, output, payload)

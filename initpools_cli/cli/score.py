@@ -25,9 +25,10 @@ def command(
     """Give every train image a number: how hard the pretext task finds it, averaged over random views."""
     import numpy as np
 
-    from initpools_cli.core.files import write_array
+    from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.score import score
 
+    require_ending(output, ".npy")
     context = common.start("score", {"score.method": method})
     done, fresh = score(context, method, source)
     outcome = done.facts["outcome"]

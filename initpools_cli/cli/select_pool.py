@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from initpools_cli.cli.options import (
     Source,
     brought,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EXAMPLE = "Example: initpools select-pool typiclust --budget 20 -o pool.csv"
 
@@ -46,10 +43,12 @@ def command(
 ) -> None:
     """Choose the images to label first (or next, with --labeled), in order of choice."""
     from initpools_cli.core.errors import UserError
+    from initpools_cli.core.files import require_ending
     from initpools_cli.steps.inputs import named
-    from initpools_cli.steps.pool import export, read_pool, select_from_files, select_pool
+    from initpools_cli.steps.pool import FORMATS, export, read_pool, select_from_files, select_pool
     from initpools_cli.steps.pool import with_labels as fill
 
+    require_ending(output, *FORMATS)
     files = brought(
         embeddings=embeddings, probs=probs, scores=scores, clusters=clusters, ranking=ranking, labeled=labeled
     )
@@ -76,19 +75,10 @@ def command(
             rows = fill(rows, context)
     if output is not None:
         export(rows, output)
-        common.report.say(f"wrote {output}")
-    _show(common, rows, folder)
-
-
-def _show(common: Common, rows: pd.DataFrame, folder: Path | None) -> None:
-    paths = rows["path"].astype(str)
-    lines = [path or str(index) for path, index in zip(paths, rows["index"], strict=True)]
-    payload: dict[str, Any] = {"folder": None if folder is None else str(folder), "pool": _records(rows)}
     common.report.say(f"{len(rows)} images" + (f": {folder}" if folder else ""))
-    common.result(lines, payload)
-
-
-def _records(rows: pd.DataFrame) -> Any:
-    import json
-
-    return json.loads(rows.to_json(orient="records"))
+    payload = {
+        "folder": folder,
+        "output": output,
+        "pool": rows.astype(object).where(rows.notna(), None).to_dict("records"),
+    }
+    common.chosen(rows["index"].tolist(), rows["path"].tolist(), output, payload)

@@ -23,8 +23,8 @@ def command(common: Common) -> None:
         return
     typer.echo(f"{found['run']}\tdata set {found['dataset']}\tseed {found['seed']}")
     for step in found["steps"]:
-        stale = f"\tSTALE: made from an earlier {step['stale']}" if step["stale"] else ""
-        typer.echo(f"{step['step']}\t{_size(step['bytes'])}\t{step['seconds']:.0f} s\t{step['finished'][:16]}{stale}")
+        problem = f"\t{step['problem']}" if step["problem"] else ""
+        typer.echo(f"{step['step']}\t{_size(step['bytes'])}\t{step['seconds']:.0f} s\t{step['finished'][:16]}{problem}")
     for step in found["unfinished"]:
         typer.echo(f"{step}\tunfinished: the same command goes on with it")
     typer.echo(f"next: {found['next']}")

@@ -158,7 +158,7 @@ def load_settings(
     sets: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     knobs: Collection[str] = (),
-) -> tuple[Settings, set[str]]:
+) -> tuple[Settings, dict[str, str]]:
     """Resolve the settings of one command.
 
     Parameters
@@ -177,8 +177,8 @@ def load_settings(
     Returns
     -------
     settings : Settings
-    given : set of str
-        The dotted keys that the user set, wherever.
+    given : dict of str to str
+        The dotted keys that the user set, and where.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def load_settings(
     for dotted, where in origin.items():
         _refuse_unknown(dotted, where)
     try:
-        return Settings.model_validate(merged), set(origin)
+        return Settings.model_validate(merged), origin
     except ValidationError as error:
         loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
         raise value_error(error, merged, where=origin.get(loc, "")) from None

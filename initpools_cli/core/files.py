@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,7 +32,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         try:
             with os.fdopen(handle, "wb") as stream:
                 yield stream
-            os.chmod(scratch, 0o666 & ~_umask())  # noqa: PTH101 -- mkstemp makes private files
+            os.chmod(scratch, 0o666 & ~umask())  # noqa: PTH101 -- mkstemp makes private files
             os.replace(scratch, path)  # noqa: PTH105
         except BaseException:
             Path(scratch).unlink(missing_ok=True)
@@ -47,8 +47,56 @@ def write_text(path: Path, text: str) -> None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write a .npy file atomically."""
+    write_rows(path, [array], len(array))
+
+
+def write_rows(path: Path, blocks: Iterable[np.ndarray], n: int) -> tuple[int, ...]:
+    """Write blocks of rows as one .npy file, front to back and atomically.
+
+    A full disk is an error with a number here; a memory map would be killed by it, and NumPy's own writer loses the
+    number.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        At least one; alike in dtype and in every axis but the first.
+    n : int
+        Their rows in all.
+
+    Returns
+    -------
+    tuple of int
+        The shape of what was written.
+    """
+    shape: tuple[int, ...] = ()
     with atomic_file(path) as stream:
-        np.save(stream, array, allow_pickle=False)
+        for number, block in enumerate(blocks):
+            if number == 0:
+                shape = (n, *block.shape[1:])
+                descr = np.lib.format.dtype_to_descr(block.dtype)
+                header = {"descr": descr, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(stream, header)
+            stream.write(np.ascontiguousarray(block).data)
+    return shape
+
+
+def require_ending(path: Path | None, *endings: str) -> None:
+    """Refuse a file name before anything is computed for it.
+
+    Raises
+    ------
+    UserError
+        The name does not end in one of `endings`, or is a folder.
+    """
+    if path is None:
+        return
+    allowed = " or ".join([", ".join(endings[:-1]), endings[-1]] if len(endings) > 1 else endings)
+    if path.suffix.lower() not in endings:
+        raise UserError(
+            f"'{path.name}' is not a kind of file that can be written here.", f"Give -o a name that ends in {allowed}."
+        )
+    if path.is_dir():
+        raise UserError(f"{path} is a folder.", "Give -o the name of a file.")
 
 
 def read_array(path: Path, what: str, *, mapped: bool = False) -> np.ndarray:
@@ -69,7 +117,7 @@ def read_array(path: Path, what: str, *, mapped: bool = False) -> np.ndarray:
     except IsADirectoryError:
         raise UserError(f"{path} ({what}) is a folder.", "Give a .npy file.") from None
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
+        if any(sign in str(error) for sign in ("pickle", "Object arrays", "Python objects")):
             raise UserError(
                 f"{path} ({what}) holds pickled Python objects, which could run code and are never loaded.",
                 "Save it again as a numeric array with numpy.save.",
@@ -84,7 +132,7 @@ def read_array(path: Path, what: str, *, mapped: bool = False) -> np.ndarray:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path | None = None) -> Iterator[None]:
     """Turn a full disk or a missing permission into the error a user can mend."""
     try:
         yield
@@ -104,17 +152,18 @@ def disk_error(error: OSError, path: Path | None = None) -> UserError | None:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(
-            f"{place} can't be written: {os.strerror(error.errno)}.",
+            f"{place} can't be used: {os.strerror(error.errno)}.",
             "Choose another place with --run or -o, or change its permissions.",
         )
-    if error.errno in (errno.ENOTDIR, errno.EEXIST) and error.filename:
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR) and error.filename:
         return UserError(
             f"{place} can't be made: {os.strerror(error.errno)}.", "Choose another place with --run or -o."
         )
     return None
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permissions that new files do without."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_errors, sha256_of, write_text
 from initpools_cli.core.version import git_commit, version
 
+#: What every step.toml says.
+FACTS = {"command", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"}
 ITEMS = "data/items.csv"
 KEPT = "data/kept.npy"
 
@@ -51,9 +54,18 @@ class Run:
         write_text(self.path / "run.toml", tomli_w.dumps(dict(facts)))
 
     def steps(self, kind: str = "") -> list[Done]:
-        """The finished steps (of one kind), oldest first."""
-        found = [Done(self, file.parent) for file in sorted(self.path.glob(f"{kind or '*'}/*/step.toml"))]
-        return sorted(found, key=lambda step: (step.facts["finished"], step.id))
+        """The finished steps (of one kind), oldest first.
+
+        Raises
+        ------
+        UserError
+            One of them is damaged; `folders` lists them without reading.
+        """
+        return sorted(self.folders(kind), key=lambda step: (step.facts["finished"], step.id))
+
+    def folders(self, kind: str = "") -> list[Done]:
+        """The finished steps (of one kind) by name, damaged ones among them."""
+        return [Done(self, file.parent) for file in sorted(self.path.glob(f"{kind or '*'}/*/step.toml"))]
 
     def done(self, step_id: str) -> Done | None:
         """The finished step of that id, such as ``embed/simclr``."""
@@ -61,8 +73,9 @@ class Run:
         return Done(self, folder) if (folder / "step.toml").exists() else None
 
     def remember(self) -> None:
-        """Make this the run that a command without ``--run`` or ``--dataset`` means."""
-        write_text(Path("runs/.last"), _relative(self.path) + "\n")
+        """Make this the run that a command without ``--run`` or ``--dataset`` means, where the place can be written."""
+        with contextlib.suppress(UserError):
+            write_text(Path("runs/.last"), _relative(self.path) + "\n")
 
     def step(
         self, kind: str, name: str, table: Mapping[str, Any], reads: Mapping[str, str], *, force: bool = False
@@ -82,7 +95,14 @@ class Run:
             SHA-256 of every file the step reads, by path.
         force : bool
             Do it again even where it is done.
+
+        Raises
+        ------
+        UserError
+            A name that is no name of a folder.
         """
+        if not name or name.startswith(".") or set(name) & set("/\\\0"):
+            raise UserError(f"'{name}' can't name a folder of {kind}/.", "Use letters, digits, '-' and '_'.")
         digest = digest_of(table, reads)
         plain = self.done(f"{kind}/{name}")
         if (
@@ -113,8 +133,26 @@ class Done:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What its ``step.toml`` says."""
-        return read_toml(self.folder / "step.toml")
+        """What its ``step.toml`` says.
+
+        Raises
+        ------
+        UserError
+            It is damaged.
+        """
+        facts = read_toml(self.folder / "step.toml")
+        missing = FACTS - facts.keys()
+        if missing:
+            raise UserError(
+                f"{self.folder / 'step.toml'} is damaged: it does not say {min(missing)}.",
+                f"Remove the folder {self.folder} and make the step again.",
+            )
+        return facts
+
+    @property
+    def lost(self) -> str | None:
+        """The first of its files that is no longer there, or None."""
+        return next((name for name in self.facts["writes"] if not (self.folder / name).exists()), None)
 
     @property
     def table(self) -> dict[str, Any]:
@@ -131,7 +169,8 @@ class Done:
         for path, checksum in self.facts["reads"].items():
             if path == ITEMS:
                 # An encoder trained before images were appended still applies to them; rows of images do not.
-                if not self.id.startswith("pretrain/") and sha256_of(self.run.path / ITEMS) != checksum:
+                items = self.run.path / ITEMS
+                if not self.id.startswith("pretrain/") and not (items.exists() and sha256_of(items) == checksum):
                     return ITEMS
                 continue
             producer = self.run.done("/".join(path.split("/")[:2]))
@@ -144,20 +183,36 @@ class Done:
         return None
 
     def require_fresh(self) -> Done:
-        """The step itself, if nothing it was made from has changed.
+        """The step itself, if it is whole and nothing it was made from has changed.
 
         Raises
         ------
         UserError
-            A stale input, with the command that renews the step.
+            A lost file or a stale input, with the command that renews the step.
         """
+        if self.lost:
+            raise UserError(f"{self.id}/{self.lost} is no longer there.", f"Make it again with `{self.renewal()}`.")
         stale = self.stale_input()
         if stale:
             raise UserError(
                 f"{self.id} was made from an earlier {stale}, which has changed since.",
-                f"Renew it with `{self.facts['command']}{'' if '--force' in self.facts['command'] else ' --force'}`.",
+                f"Renew it with `{self.renewal()}`.",
             )
         return self
+
+    def renewal(self) -> str:
+        """The command that makes the step again: as it was typed, with what it took for granted said."""
+        words = shlex.split(self.facts["command"])
+        if "--dataset" in words:
+            at = words.index("--dataset")
+            del words[at : at + 2]
+        if self.id.startswith("embed/") and (len(words) < 3 or words[2].startswith("-")):
+            words.insert(2, Path(self.table.get("source", self.name)).name)
+        if "--run" not in words:
+            words += ["--run", str(self.run.path)]
+        if "--force" not in words:
+            words += ["--force"]
+        return shlex.join(words)
 
 
 @dataclass
@@ -184,9 +239,12 @@ class Step:
 
     @property
     def finished(self) -> Done | None:
-        """The same step if it is done already and not forced."""
+        """The same step if it is done already, whole, and not forced."""
+        self._rescue()
         done = self.run.done(self.id)
-        return done if done is not None and not self.force and done.facts["digest"] == self.digest else None
+        if done is None or self.force or done.facts["digest"] != self.digest or done.lost:
+            return None
+        return done
 
     @contextlib.contextmanager
     def writing(self, command: str, machine: Mapping[str, Any]) -> Iterator[Path]:
@@ -203,36 +261,16 @@ class Step:
             Device, threads and precision, for ``step.toml``.
         """
         started = _now()
-        with disk_errors(self.run.path), _locked(self.scratch):
-            self._prepare()
+        with disk_errors(), _locked(self.scratch):
             try:
+                self._prepare()
                 yield self.scratch
+                self._seal(command, machine, started)
             except BaseException:
-                if not any((self.scratch / "work").iterdir()):
+                work = self.scratch / "work"
+                if not work.is_dir() or not any(work.iterdir()):
                     shutil.rmtree(self.scratch, ignore_errors=True)
                 raise
-            shutil.rmtree(self.scratch / "work")
-            (self.scratch / "digest").unlink()
-            written = {
-                file.relative_to(self.scratch).as_posix(): sha256_of(file)
-                for file in sorted(self.scratch.rglob("*"))
-                if file.is_file()
-            }
-            facts = {
-                "command": command,
-                "version": version(),
-                **({"git_commit": commit} if (commit := git_commit()) else {}),
-                "started": started,
-                "finished": _now(),
-                **machine,
-                "digest": self.digest,
-                "table_digest": digest_of(self.table, {}),
-                "table": self.table,
-                "outcome": self.outcome,
-                "reads": self.reads,
-                "writes": written,
-            }
-            (self.scratch / "step.toml").write_text(tomli_w.dumps(facts), encoding="utf-8")
             self._publish()
 
     def _prepare(self) -> None:
@@ -243,14 +281,52 @@ class Step:
         (self.scratch / "work").mkdir(parents=True, exist_ok=True)
         mark.write_text(self.digest)
 
+    def _seal(self, command: str, machine: Mapping[str, Any], started: str) -> None:
+        """Write ``step.toml``; from here on the scratch folder is the result."""
+        written = {
+            file.relative_to(self.scratch).as_posix(): sha256_of(file)
+            for file in sorted(self.scratch.rglob("*"))
+            if file.is_file() and file.relative_to(self.scratch).parts[0] not in ("work", "digest")
+        }
+        commit = git_commit()
+        facts = {
+            "command": command,
+            "version": version(),
+            **({"git_commit": commit} if commit else {}),
+            "started": started,
+            "finished": _now(),
+            **machine,
+            "digest": self.digest,
+            "table_digest": digest_of(self.table, {}),
+            "table": self.table,
+            "outcome": self.outcome,
+            "reads": self.reads,
+            "writes": written,
+        }
+        write_text(self.scratch / "step.toml", tomli_w.dumps(facts))
+
     def _publish(self) -> None:
+        """Give the sealed scratch folder its name; a kill between any two lines is made good by `_rescue`."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        old = self.scratch.with_name(self.scratch.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self._old, ignore_errors=True)
         if self.folder.exists():
-            self.folder.rename(old)
+            self.folder.rename(self._old)
         self.scratch.rename(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.folder / "work", ignore_errors=True)
+        (self.folder / "digest").unlink(missing_ok=True)
+        shutil.rmtree(self._old, ignore_errors=True)
+
+    def _rescue(self) -> None:
+        """Finish what a kill interrupted while the step was given its name."""
+        mark = self.scratch / "digest"
+        if (self.scratch / "step.toml").exists() and mark.exists() and mark.read_text() == self.digest:
+            self._publish()
+        elif self._old.exists() and not self.folder.exists():
+            self._old.rename(self.folder)
+
+    @property
+    def _old(self) -> Path:
+        return self.scratch.with_name(self.scratch.name + ".old")
 
 
 def locate(run: Path | None, dataset: str | None) -> Run:
@@ -269,7 +345,7 @@ def locate(run: Path | None, dataset: str | None) -> Run:
         return Run(Path("runs") / run_name(dataset))
     last = Path("runs/.last")
     if last.exists():
-        return Run(Path(last.read_text().strip()))
+        return Run(Path(last.read_text(errors="replace").strip()))
     raise UserError(
         f"There is no run here: {Path('runs').resolve()} has none.",
         "Start one with `initpools pretrain simclr --dataset digits`, or name one with --run DIR.",
@@ -309,8 +385,6 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def command_line() -> str:
     """The command line of the process as a user would type it."""
-    import shlex
-
     return shlex.join(["initpools", *sys.argv[1:]])
 
 
@@ -329,10 +403,8 @@ def _locked(scratch: Path) -> Iterator[None]:
                 f"Another initpools process is working on {scratch.parent.name}/{scratch.name}.",
                 "Wait for it, or stop it first.",
             ) from None
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+        # The file stays: removed, it could be locked by two at once, each holding a file of that name.
+        yield
 
 
 def _now() -> str:

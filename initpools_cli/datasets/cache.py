@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_error, write_text
+from initpools_cli.core.files import disk_error, umask, write_rows, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def write_cache(
     """
     with scratch_folder(folder.parent.parent) as scratch, place_errors(folder.parent.parent):
         for split, images in blocks.items():
-            _write_blocks(scratch / f"{split}.npy", images, counts[split])
+            write_rows(scratch / f"{split}.npy", images, counts[split])
         folder.parent.mkdir(parents=True, exist_ok=True)
         if read_cache(folder, counts) is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -102,7 +102,7 @@ def scratch_folder(cache: Path) -> Iterator[Path]:
             if alone:
                 _sweep(cache)
             scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=cache))
-            scratch.chmod(0o777 & ~_umask())
+            scratch.chmod(0o777 & ~umask())
             holding = contextlib.ExitStack()
             holding.enter_context(_locked(scratch, fcntl.LOCK_EX))
     with holding:
@@ -147,16 +147,6 @@ def _stamp(file: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _write_blocks(path: Path, blocks: Iterator[np.ndarray], n: int) -> None:
-    """A .npy file written front to back: a full disk is an error here, where a memory map would be killed."""
-    with path.open("wb") as stream:
-        for number, block in enumerate(blocks):
-            if number == 0:
-                header = {"descr": "|u1", "fortran_order": False, "shape": (n, *block.shape[1:])}
-                np.lib.format.write_array_header_1_0(stream, header)
-            stream.write(np.ascontiguousarray(block, dtype=np.uint8).data)
-
-
 def _sweep(cache: Path) -> None:
     """Remove the scratch folders that no living process holds."""
     for left in cache.glob(f"{SCRATCH}*"):
@@ -178,9 +168,3 @@ def _locked(folder: Path, how: int) -> Iterator[bool]:
         yield alone
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.cache import place_errors
 
@@ -119,6 +120,26 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
 
     gray = image.shape[-1] == 1
     return _as_array(_square(Image.fromarray(image[..., 0] if gray else image), size))
+
+
+def read_image(file: Path) -> Image:
+    """An original at its own size, upright, as RGB of 8 bits.
+
+    Raises
+    ------
+    UserError
+        It is no longer there, or can't be decoded any more.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            image.load()
+            return _eight_bits(_upright(image), 3)
+    except Exception as error:
+        raise UserError(
+            f"The image {file} can't be read: {error}.", "Put it back as it was, or begin another run with --run DIR."
+        ) from None
 
 
 def _decode(file: Path, size: int, channels: int) -> tuple[np.ndarray, int, str] | None:

@@ -9,15 +9,17 @@ import torch
 from torch import nn
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import atomic_file
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write all parameters and buffers of `module` to a safetensors file at `path`."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # A copy each: the file must not follow later training, and refuses tensors that share memory.
     state = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in module.state_dict().items()}
-    save_file(state, path)
+    with atomic_file(path) as stream:
+        stream.write(save(state))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -17,6 +17,9 @@ from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.inputs import FROM_A_MODEL, Named, named, needed, supply
 from initpools_cli.training.rounds import COLUMNS, Arena, Protocol, blocks_of, run_cell
 
+#: Columns of rounds.csv that a failed cell leaves empty.
+NUMBERS = ("accuracy", "balanced_accuracy", "auc", "nll", "ece", "absent_classes", "leaks")
+
 
 def al_run(context: Context, name: str, source: str = "") -> tuple[Done, bool]:
     """Write ``al/<name>/{rounds.csv,picks.npz}``, or find it already done.
@@ -31,9 +34,12 @@ def al_run(context: Context, name: str, source: str = "") -> tuple[Done, bool]:
     table = context.settings.al
     context.require_labels("al-run")
     inits, queries = [named(each) for each in table.init], [named(each) for each in table.query]
-    learners = _learners(table)
+    for flag, names in (("--init", inits), ("--query", queries)):
+        _refuse_twice(flag, [each.name for each in names])
+    given_knobs = _knobs(table, [*inits, *queries])
+    learners = _learners(table, given_knobs, context.where("al"))
     _refuse_models_first(inits)
-    arena, reads = _arena(context, inits, queries, learners, source)
+    arena, reads = _arena(context, inits, queries, learners, given_knobs, source)
     protocol = _protocol(context, table, learners)
     _check_budget(arena, protocol)
     resolved = {
@@ -41,7 +47,7 @@ def al_run(context: Context, name: str, source: str = "") -> tuple[Done, bool]:
         "init": [each.name for each in inits],
         "query": [each.name for each in queries],
         "learner": list(learners),
-        "params": {learner: dict(knobs) for learner, knobs in protocol.learner_knobs.items()},
+        "params": {**learners, **{name: dict(knobs) for name, (_, knobs) in arena.strategy.items() if knobs}},
         "init_budget": protocol.init_budget,
         "balance": protocol.balance,
         "normalize": protocol.normalize,
@@ -96,15 +102,38 @@ def _solve_block(
     rows: list[dict[str, Any]] = []
     picks: dict[str, np.ndarray] = {}
     for index in seeds:
-        found, chosen = run_cell(
-            init, query, learner, index, arena, protocol, context.machine.device, with_first=first, on_round=advance
-        )
+        try:
+            found, chosen = run_cell(
+                init, query, learner, index, arena, protocol, context.machine.device, with_first=first, on_round=advance
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            # One cell that fails is told and recorded as failed, never as 0; the others are still worth having.
+            context.report.warn(f"{init}, {query}, {learner}, seed {index} failed: {type(error).__name__}: {error}")
+            found, chosen = [_failed(init, query, learner, index, protocol, error)], np.empty(0, dtype=np.int64)
         rows += found
         picks[f"{init}|{query}|{learner}|{index}"] = chosen
     import json
 
     with atomic_file(file) as stream:
         np.savez(stream, allow_pickle=False, rows=np.array(json.dumps(rows)), **picks)
+
+
+def _failed(init: str, query: str, learner: str, index: int, protocol: Protocol, error: Exception) -> dict[str, Any]:
+    """The row of a cell that did not come to its end: no metrics, the error."""
+    return {
+        "init": init,
+        "query": query,
+        "learner": learner,
+        "encoder": "",
+        "seed": index,
+        "round": protocol.rounds,
+        "labeled": protocol.init_budget + protocol.rounds * protocol.budget,
+        "validation": protocol.validation,
+        "status": "failed",
+        "error": f"{type(error).__name__}: {error}",
+    }
 
 
 def _read_block(file: Path) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
@@ -134,28 +163,43 @@ def read_rounds(done: Done) -> Any:
     return pd.read_csv(
         done.folder / "rounds.csv",
         keep_default_na=False,
-        na_values={column: [""] for column in ("accuracy", "balanced_accuracy", "auc", "nll", "ece")},
+        na_values={column: [""] for column in NUMBERS},
     )
 
 
-def _learners(table: AlTable) -> dict[str, dict[str, Any]]:
-    """Each learner with its knobs; [al.params] holds one table a learner, or the knobs of the only one."""
+def _refuse_twice(flag: str, names: list[str]) -> None:
+    """A name given twice would count its seeds twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{flag} names {name} more than once.", "Name each once; aliases are the same strategy.")
+
+
+def _knobs(table: AlTable, strategies: list[Named]) -> dict[str, dict[str, Any]]:
+    """[al.params] as one table a learner or strategy; flat knobs are those of the only learner."""
     from initpools_cli.training.learners.registry import learners
 
     names = [learners.get(each).name for each in table.learner]
-    nested = all(isinstance(value, dict) for value in table.params.values())
-    if table.params and not nested and len(names) > 1:
+    _refuse_twice("--learner", names)
+    flat = {key: value for key, value in table.params.items() if not isinstance(value, dict)}
+    given = {key: value for key, value in table.params.items() if isinstance(value, dict)}
+    if flat and len(names) > 1:
         raise UserError(
-            f"al.params = {table.params} does not say which of {', '.join(names)} it is for.",
-            f"Write for example --set al.params.{names[0]}='{{…}}'.",
+            f"al.params = {flat} does not say which of {', '.join(names)} it is for.",
+            f"Write for example --set al.params.{names[0]}='{{{next(iter(flat))} = …}}'.",
         )
-    given = table.params if nested else {names[0]: table.params}
+    known = [*names, *(each.name for each in strategies)]
     for name in given:
-        if name not in names:
-            raise UserError(
-                f"al.params.{name} is for a learner that is not in this run.", f"It has: {', '.join(names)}."
-            )
-    return {name: learners.get(name).validate(given.get(name, {})) for name in names}
+        if name not in known:
+            raise UserError(f"al.params.{name} is for nothing in this sweep.", f"It has: {', '.join(known)}.")
+    return given | ({names[0]: flat | given.get(names[0], {})} if flat else {})
+
+
+def _learners(table: AlTable, given: dict[str, dict[str, Any]], where: str) -> dict[str, dict[str, Any]]:
+    """Each learner with the values of all its knobs."""
+    from initpools_cli.training.learners.registry import learners
+
+    names = [learners.get(each).name for each in table.learner]
+    return {name: learners.get(name).validate(given.get(name, {}), where) for name in names}
 
 
 def _refuse_models_first(inits: list[Named]) -> None:
@@ -169,7 +213,12 @@ def _refuse_models_first(inits: list[Named]) -> None:
 
 
 def _arena(
-    context: Context, inits: list[Named], queries: list[Named], learners: dict[str, dict[str, Any]], source: str
+    context: Context,
+    inits: list[Named],
+    queries: list[Named],
+    learners: dict[str, dict[str, Any]],
+    knobs: dict[str, dict[str, Any]],
+    source: str,
 ) -> tuple[Arena, dict[str, str]]:
     from initpools_cli.training.learners.registry import learners as registry
 
@@ -192,10 +241,8 @@ def _arena(
         )
         given[each.name] = supplied.arrays
         reads |= supplied.reads
-        strategy[each.name] = (
-            each.method.name,
-            each.knobs({}, select.order if "order" in each.method.knobs else "highest"),
-        )
+        order = select.order if "order" in each.method.knobs else "highest"
+        strategy[each.name] = (each.method.name, each.knobs(knobs.get(each.name, {}), order, context.where("al")))
     if embedded is not None and "embeddings" in asked:
         inputs["embeddings"] = _standardised(embedded, list(data.splits), data.kept)
         reads |= embedded.reads(*(f"{split}.npy" for split in data.splits))

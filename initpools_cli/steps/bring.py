@@ -60,29 +60,30 @@ class Brought:
 
 
 def read_labeled(path: Path, items: pd.DataFrame | None) -> np.ndarray:
-    """Indices already labelled.
+    """Indices already labelled, or the mask of them.
 
     Parameters
     ----------
     path : Path
         .npy of indices or of booleans, or a .csv with a column ``index`` or ``path``.
     items : DataFrame, optional
-        The train rows of items.csv; needed to turn paths into indices.
+        The train rows of items.csv. Without them paths mean nothing, and whoever knows the number of images checks.
 
     Returns
     -------
     ndarray
-        (m,) int64 or (n,) bool, as it came; a .csv gives indices.
+        With `items`: (m,) int64, ascending. Without: as it came.
 
     Raises
     ------
     UserError
-        Unreadable, neither column, or paths that the data set does not have.
+        Unreadable, neither column, paths that the data set does not have, indices out of range or repeated.
     """
-    if path.suffix.lower() != ".csv":
-        return read_array(path, "--labeled")
-    table = read_table(path, "--labeled")
-    return rows_of(table, path, items)
+    from initpools_cli.strategies.choose import as_rows
+
+    is_table = path.suffix.lower() == ".csv"
+    found = rows_of(read_table(path, "--labeled"), path, items) if is_table else read_array(path, "--labeled")
+    return found if items is None else as_rows("--labeled", found, len(items))
 
 
 def read_labels(
@@ -146,9 +147,14 @@ def rows_of(table: pd.DataFrame, path: Path, items: pd.DataFrame | None) -> np.n
     """Train rows (m,) int64 from a table's ``index`` or ``path`` column."""
     if "index" in table and (table["index"] != "").all():
         try:
-            return table["index"].astype(np.int64).to_numpy()
+            rows = table["index"].astype(np.int64).to_numpy()
         except ValueError as error:
             raise UserError(f"{path} has an index that is no whole number: {error}.", "Mend that row.") from None
+        outside = rows[(rows < 0) | (rows >= (rows.max() + 1 if items is None else len(items)))]
+        if len(outside):
+            most = "" if items is None else f", and there are {len(items)} train images"
+            raise UserError(f"{path} has the index {outside[0]}{most}.", "Indices count from 0; mend that row.")
+        return rows
     if "path" not in table:
         raise UserError(
             f"{path} has neither a column 'index' nor 'path', only {', '.join(table.columns)}.", "Add one of them."

@@ -11,6 +11,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
 from initpools_cli.core.rundir import Run
 from initpools_cli.steps.bring import read_table, rows_of
+from initpools_cli.steps.context import read_items
+from initpools_cli.strategies.inputs import integers
 
 #: Head of two rankings whose overlap is told.
 TOP = 100
@@ -44,6 +46,71 @@ def compare(run: Run | None, names: list[str]) -> list[dict[str, Any]]:
     return found
 
 
+def with_accuracy(run: Run, names: list[str], sweep: str) -> list[dict[str, Any]]:
+    """How the rankings go with accuracy, over the first pools of a sweep and round by round.
+
+    A pool is scored by the mean place of its images in the ranking, 1 for the first and 0 for the last, so that a
+    positive correlation says: pools that the ranking prefers led to higher accuracy.
+
+    Parameters
+    ----------
+    names : list of str
+        Rankings, as in `compare`.
+    sweep : str
+        A folder under ``al/``.
+
+    Returns
+    -------
+    list of dict
+        ranking, round, pools, pearson, pearson_p, spearman, spearman_p; rounds in which pools or accuracies do not vary
+        are left out.
+    """
+    import pandas as pd
+    from scipy import stats
+
+    from initpools_cli.steps.al import read_rounds
+
+    done = run.done(f"al/{sweep}")
+    if done is None:
+        raise UserError(
+            f"The run {run.path} has no sweep al/{sweep}.", "Make it with `initpools al-run`, or name another."
+        )
+    rounds = read_rounds(done.require_fresh())
+    good = rounds[rounds["status"] == "ok"]
+    with np.load(done.folder / "picks.npz", allow_pickle=False) as file:
+        pools = {tuple(key.split("|")): file[key][: done.table["init_budget"]] for key in file.files}
+    found = []
+    for name in names:
+        order = order_of(run, name)
+        place = np.full(max(order.max(), *(indices.max(initial=0) for indices in pools.values())) + 1, np.nan)
+        place[order] = np.linspace(1, 0, len(order))
+        means = {
+            (init, learner, int(seed)): float(np.nanmean(place[indices]))
+            for (init, _, learner, seed), indices in pools.items()
+            if len(indices) and not np.isnan(place[indices]).all()
+        }
+        for round_, group in good.groupby("round"):
+            accuracy = group.groupby(["init", "learner", "seed"])["accuracy"].mean()
+            score = pd.Series(means).reindex(accuracy.index)
+            both = score.notna()
+            if both.sum() < 3 or score[both].std() == 0 or accuracy[both].std() == 0:
+                continue
+            pearson = stats.pearsonr(score[both], accuracy[both])
+            spearman = stats.spearmanr(score[both], accuracy[both])
+            found.append(
+                {
+                    "ranking": name,
+                    "round": int(round_),
+                    "pools": int(both.sum()),
+                    "pearson": float(pearson.statistic),
+                    "pearson_p": float(pearson.pvalue),
+                    "spearman": float(spearman.statistic),
+                    "spearman_p": float(spearman.pvalue),
+                }
+            )
+    return found
+
+
 def order_of(run: Run | None, name: str) -> np.ndarray:
     """The indices of a pool or ranking, in order.
 
@@ -53,72 +120,18 @@ def order_of(run: Run | None, name: str) -> np.ndarray:
         Neither a step of the run nor a file.
     """
     if run is not None:
-        for kind in ("pool", "rank"):
+        for kind, file in (("pool", "indices.npy"), ("rank", "sorted_idx.npy")):
             done = run.done(name) if name.startswith(f"{kind}/") else run.done(f"{kind}/{name}")
             if done is not None:
-                file = done.folder / ("indices.npy" if done.id.startswith("pool/") else "sorted_idx.npy")
-                return np.load(file, allow_pickle=False)
+                return np.load(done.require_fresh().folder / file, allow_pickle=False)
     path = Path(name)
     if path.suffix.lower() == ".csv":
-        return rows_of(read_table(path, "a pool"), path, None)
+        items = None if run is None else read_items(run)
+        return rows_of(read_table(path, "a pool"), path, None if items is None else items[items["split"] == "train"])
     if path.suffix.lower() == ".npy":
-        order = read_array(path, "a pool or ranking")
-        if order.ndim != 1 or order.dtype.kind not in "iu":
-            raise UserError(
-                f"{path} is {order.ndim}-D {order.dtype}, not a list of indices.", "Give a 1-D integer array."
-            )
-        return order.astype(np.int64)
+        return integers(str(path), read_array(path, "a pool or ranking"))
     has = [] if run is None else [step.id for kind in ("pool", "rank") for step in run.steps(kind)]
     raise UserError(
         f"There is no pool or ranking '{name}'.",
         f"The run has: {', '.join(has) or 'none'}; or give a .npy or .csv file.",
     )
-
-
-def with_accuracy(
-    rounds: Any, picks: dict[str, np.ndarray], scores: np.ndarray, init_budget: int
-) -> list[dict[str, Any]]:
-    """How the mean score of the first pools goes with the accuracy they lead to.
-
-    Parameters
-    ----------
-    rounds : DataFrame
-        rounds.csv of a sweep.
-    picks : dict of str to ndarray
-        picks.npz of the same sweep.
-    scores : ndarray
-        (n,) float64, higher is ranked earlier.
-    init_budget : int
-        Labels of a first pool.
-
-    Returns
-    -------
-    list of dict
-        round, pools, pearson, pearson_p, spearman, spearman_p.
-    """
-    import pandas as pd
-    from scipy import stats
-
-    means = {}
-    for key, indices in picks.items():
-        init, _, learner, seed = key.split("|")
-        means[(init, learner, int(seed))] = float(np.mean(scores[indices[:init_budget]]))
-    good = rounds[rounds["status"] == "ok"]
-    found = []
-    for round_, group in good.groupby("round"):
-        accuracy = group.groupby(["init", "learner", "seed"])["accuracy"].mean()
-        pool = pd.Series(means).reindex(accuracy.index)
-        if len(pool) < 3 or pool.std() == 0 or accuracy.std() == 0:
-            continue
-        pearson, spearman = stats.pearsonr(pool, accuracy), stats.spearmanr(pool, accuracy)
-        found.append(
-            {
-                "round": int(round_),
-                "pools": len(pool),
-                "pearson": float(pearson.statistic),
-                "pearson_p": float(pearson.pvalue),
-                "spearman": float(spearman.statistic),
-                "spearman_p": float(spearman.pvalue),
-            }
-        )
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from initpools_cli.datasets.spec import Dataset
+    from initpools_cli.datasets.spec import Dataset, DatasetSpec
     from initpools_cli.training.machine import Machine
 
 
@@ -34,8 +34,8 @@ class Context:
     run : Run
     settings : Settings
         All tables, resolved.
-    given : set of str
-        The dotted keys that the user set.
+    given : mapping of str to str
+        The dotted keys that the user set, and where.
     report : Report
         Where lines and progress go.
     force : bool
@@ -44,7 +44,7 @@ class Context:
 
     run: Run
     settings: Settings
-    given: Set[str]
+    given: Mapping[str, str]
     report: Report
     force: bool = False
     command: str = field(default_factory=command_line)
@@ -62,7 +62,7 @@ class Context:
         """The root seed: what the user gave, else the run's."""
         if "run.seed" in self.given or not self.run.exists:
             return self.settings.run.seed
-        return int(self.run.facts()["run"]["seed"])
+        return self.identity.seed
 
     @cached_property
     def machine(self) -> Machine:
@@ -77,15 +77,17 @@ class Context:
         from initpools_cli.datasets.open import data_home, open_dataset, path_of
 
         known = kept = None
-        table, seed, source = self.settings.dataset, self.settings.run.seed, None
         if self.run.exists:
             self._refuse_other_dataset()
-            table, seed, source, known, kept = self._fixed()
+            identity = self.identity
+            known, kept = self._stored()
         else:
-            path = path_of(table.name)
+            path = path_of(self.settings.dataset.name)
             source = None if path is None else str(path.resolve())
-        spec = spec_of(table, source)
-        dataset = open_dataset(spec, seed=seed, cache=data_home(), report=self.report, known=known, kept=kept)
+            identity = Identity(_absolute(self.settings.dataset), self.settings.run.seed, source)
+        dataset = open_dataset(
+            identity.spec, seed=identity.seed, cache=data_home(), report=self.report, known=known, kept=kept
+        )
         for note in dataset.notes:
             self.report.say(note)
         if known is None or len(known) != len(dataset.items):
@@ -93,41 +95,34 @@ class Context:
                 dataset.items.to_csv(stream, index=False)
             write_array(self.run.path / KEPT, dataset.kept)
         if not self.run.exists:
-            self.run.create(
-                {
-                    "version": version(),
-                    "run": {"seed": seed},
-                    "dataset": table.model_dump() | ({"source": source} if source else {}),
-                }
-            )
+            self.run.create(identity.facts | {"version": version()})
+        self.run.remember()
         return dataset
 
-    def _fixed(self) -> tuple[DatasetTable, int, str | None, pd.DataFrame, np.ndarray]:
-        import pandas as pd
+    @cached_property
+    def identity(self) -> Identity:
+        """What ``run.toml`` fixes."""
+        return read_identity(self.run)
 
-        facts = self.run.facts()
-        fixed = {key: value for key, value in facts["dataset"].items() if key != "source"}
-        items = pd.read_csv(
-            self.run.path / ITEMS,
-            dtype={"path": str, "class": str, "sha256": str},
-            keep_default_na=False,
-            na_values={"label": [""]},
-        )
-        items["label"] = items["label"].astype("Int64")
-        kept = read_array(self.run.path / KEPT, "the mask of a run")
-        return DatasetTable(**fixed), int(facts["run"]["seed"]), facts["dataset"].get("source"), items, kept
+    def _stored(self) -> tuple[pd.DataFrame, np.ndarray]:
+        """The run's items and mask."""
+        items = read_items(self.run)
+        kept = read_array(self.run.path / KEPT, "the mask of the run")
+        if kept.dtype != bool or len(kept) != (items["split"] == "train").sum():
+            raise _damaged(self.run, KEPT)
+        return items, kept
 
     def _refuse_other_dataset(self) -> None:
         """A run is about one data set: another name, file or size asked for is a slip or belongs in another run."""
-        facts = self.run.facts()["dataset"]
+        fixed, asked = self.identity, _absolute(self.settings.dataset)
         for key in DatasetTable.model_fields:
-            asked = getattr(self.settings.dataset, key)
-            if f"dataset.{key}" not in self.given or asked == facts[key]:
+            wanted, has = getattr(asked, key), getattr(fixed.table, key)
+            if f"dataset.{key}" not in self.given or wanted == has:
                 continue
-            if key == "name" and facts.get("source") and str(Path(asked).resolve()) == facts["source"]:
+            if key == "name" and fixed.source and str(Path(wanted).resolve()) == fixed.source:
                 continue
             raise UserError(
-                f"The run {self.run.path} is about dataset.{key} = {facts[key]!r}, not {asked!r}.",
+                f"The run {self.run.path} is about dataset.{key} = {has!r}, not {wanted!r}.",
                 "Name another run with --run DIR.",
             )
 
@@ -155,6 +150,10 @@ class Context:
                 other.__dict__[shared] = self.__dict__[shared]
         return other
 
+    def where(self, table: str) -> str:
+        """Where the knobs of ``[table.params]`` were set, for errors."""
+        return next((place for key, place in self.given.items() if key.startswith(f"{table}.params.")), "")
+
     def require_labels(self, what: str) -> None:
         """Refuse to go on without labels.
 
@@ -166,13 +165,94 @@ class Context:
         if self.data.splits["train"].labels is None:
             raise UserError(
                 f"{what} needs labels, and {self.data.spec.name} has none.",
-                "Bring them with a new run: --set dataset.labels=FILE.csv (columns path,label), or "
-                "--set dataset.labels=folders where each sub-folder is a class.",
+                "Bring them with a new run (--run DIR): --set dataset.labels=FILE.csv (columns path,label), or "
+                "--set dataset.labels=folders where each sub-folder is a class."
+                if self.data.root is not None
+                else "Add train_labels to the file, and work in a new run (--run DIR).",
             )
 
 
-def spec_of(table: DatasetTable, source: str | None) -> Any:
-    """The data set to open; `source` is the absolute path that a relative name stood for."""
-    from initpools_cli.datasets.spec import DatasetSpec
+@dataclass(frozen=True)
+class Identity:
+    """What a run is about, and its root seed.
 
-    return DatasetSpec(**table.model_dump() | ({"name": source} if source else {}))
+    Attributes
+    ----------
+    table : DatasetTable
+        As the first command gave it.
+    source : str or None
+        The absolute path that a name which is a path stood for.
+    """
+
+    table: DatasetTable
+    seed: int
+    source: str | None
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The data set to open."""
+        from initpools_cli.datasets.spec import DatasetSpec
+
+        return DatasetSpec(**self.table.model_dump() | ({"name": self.source} if self.source else {}))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For ``run.toml``."""
+        source = {"source": self.source} if self.source else {}
+        return {"run": {"seed": self.seed}, "dataset": self.table.model_dump() | source}
+
+
+def read_identity(run: Run) -> Identity:
+    """What ``run.toml`` fixes.
+
+    Raises
+    ------
+    UserError
+        It is damaged.
+    """
+    from pydantic import ValidationError
+
+    try:
+        facts = run.facts()
+        fixed = dict(facts["dataset"])
+        source = fixed.pop("source", None)
+        seed = facts["run"]["seed"]
+        if not isinstance(seed, int) or not isinstance(source, str | None):
+            raise _damaged(run, "run.toml")
+        return Identity(DatasetTable(**fixed), seed, source)
+    except (KeyError, TypeError, ValidationError):
+        raise _damaged(run, "run.toml") from None
+
+
+def read_items(run: Run) -> pd.DataFrame:
+    """The run's items.csv, as it was written.
+
+    Raises
+    ------
+    UserError
+        It is missing or damaged.
+    """
+    import pandas as pd
+
+    from initpools_cli.datasets.spec import COLUMNS
+
+    text = {"path": str, "class": str, "sha256": str}
+    try:
+        items = pd.read_csv(run.path / ITEMS, dtype=text, keep_default_na=False, na_values={"label": [""]})
+        items["label"] = items["label"].astype("Int64")
+        if tuple(items.columns) != COLUMNS or items.empty or items["sha256"].isna().any():
+            raise _damaged(run, ITEMS)
+        return items
+    except (OSError, ValueError, KeyError, pd.errors.ParserError):
+        raise _damaged(run, ITEMS) from None
+
+
+def _damaged(run: Run, file: str) -> UserError:
+    return UserError(f"{run.path / file} is missing or damaged.", "Put it back, or begin another run with --run DIR.")
+
+
+def _absolute(table: DatasetTable) -> DatasetTable:
+    """The same with the path of a labels file made absolute, so that the run can be used from anywhere."""
+    if table.labels in ("auto", "none", "folders"):
+        return table
+    return table.model_copy(update={"labels": str(Path(table.labels).resolve())})

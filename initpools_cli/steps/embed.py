@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.files import sha256_of
+from initpools_cli.core.files import sha256_of, write_rows
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.context import Context
 
@@ -126,7 +126,8 @@ def _pretrain_of(context: Context, source: str) -> Done:
 def _untrained(context: Context, source: str) -> tuple[Done, bool]:
     from initpools_cli.training.baselines import pca, pixels
 
-    step = context.run.step("embed", source, {"source": source}, context.items_checksum(), force=context.force)
+    seed = {"seed": context.seed} if source == "pca" else {}
+    step = context.run.step("embed", source, {"source": source, **seed}, context.items_checksum(), force=context.force)
     if step.finished:
         return step.finished, False
     splits = context.data.splits
@@ -166,25 +167,20 @@ def _write(context: Context, step: Step, compute: Callable[[str], Iterator[np.nd
         context.report.progress(f"embed {step.id.split('/')[1]}", total) as bar,
     ):
         for name, split in splits.items():
-            step.outcome[name] = list(_stream(scratch / f"{name}.npy", len(split.images), compute(name), bar.advance))
+            rows = _finite(compute(name), bar.advance)
+            step.outcome[name] = list(write_rows(scratch / f"{name}.npy", rows, len(split.images)))
     return Done(context.run, step.folder), True
 
 
-def _stream(path: Path, rows: int, found: Iterator[np.ndarray], advance: Callable[[int], Any]) -> tuple[int, ...]:
-    """Write blocks into one (rows, d) .npy without holding them all; refuse what is not finite."""
-    target: np.ndarray | None = None
+def _finite(blocks: Iterator[np.ndarray], advance: Callable[[int], Any]) -> Iterator[np.ndarray]:
+    """The same blocks of rows; refused where a number is not finite."""
     start = 0
-    for block in found:
+    for block in blocks:
         if not np.isfinite(block).all():
             raise UserError(
                 f"The embeddings of images {start} to {start + len(block) - 1} are not finite.",
                 "The encoder has diverged: pretrain it again with a lower learning rate (--set lr=…).",
             )
-        if target is None:
-            target = np.lib.format.open_memmap(path, "w+", np.float32, (rows, block.shape[1]))
-        target[start : start + len(block)] = block
         start += len(block)
         advance(len(block))
-    assert target is not None, "a split has at least one image"
-    target.flush()  # type: ignore[attr-defined]
-    return target.shape
+        yield block

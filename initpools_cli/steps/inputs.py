@@ -39,14 +39,14 @@ class Named:
     method: Method
     score: str = ""
 
-    def knobs(self, given: Mapping[str, Any], order: str) -> dict[str, Any]:
+    def knobs(self, given: Mapping[str, Any], order: str, where: str = "") -> dict[str, Any]:
         """The values of all its knobs; ``select.order`` is one where the strategy has it."""
         ordered = {"order": order} if "order" in self.method.knobs else {}
         if order != "highest" and not ordered:
             raise UserError(
                 f"'{self.name}' does not rank by a score, so order = '{order}' means nothing.", "Leave it out."
             )
-        return self.method.validate({**ordered, **given})
+        return self.method.validate({**ordered, **given}, where)
 
 
 @dataclass
@@ -136,6 +136,6 @@ def supply(
         done = newest(context, source)
         given.add("embeddings", matrix(done), done, "train.npy")
     if "scores" in wants and strategy.score and "scores" not in given.arrays:
-        done = scores_of(context, strategy.score)
+        done = scores_of(context, strategy.score, source if "embeddings" not in wants else "")
         given.add("scores", np.load(done.folder / "scores.npy", allow_pickle=False), done, "scores.npy")
     return given

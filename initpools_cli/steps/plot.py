@@ -19,6 +19,9 @@ from initpools_cli.steps.pool import read_pool, train_items
 if TYPE_CHECKING:
     pass
 
+#: Endings of what a figure is written as.
+FORMATS = (".html", ".png", ".svg")
+
 Gathered = tuple[dict[str, Any], list[Done]]
 
 
@@ -66,24 +69,27 @@ def plot_from_files(
     import pandas as pd
 
     from initpools_cli.analysis.registry import plots
+    from initpools_cli.strategies.choose import as_rows
     from initpools_cli.strategies.inputs import INPUTS
 
     method = plots.get(kind)
     knobs = method.validate(params)
-    arrays = brought.arrays()
-    if kind == "scatter" and "embeddings" in arrays:
-        embeddings = INPUTS["embeddings"].check(arrays["embeddings"])
+    arrays = {name: INPUTS[name].check(array) for name, array in brought.arrays().items()}
+    if method.name == "scatter" and "embeddings" in arrays:
+        count = len(arrays["embeddings"])
         picks = None
         if brought.labeled:
-            rows = read_labeled(brought.labeled, None)
-            rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+            named = read_labeled(brought.labeled, None)
+            checked = as_rows("--labeled", named, count)
+            # Indices keep the order they came in: it is the order of choice.
+            rows = checked if named.dtype == bool else named
             picks = pd.DataFrame({"index": rows, "order": np.arange(len(rows))})
         gathered = {
-            "points": _projected(embeddings, knobs, seed),
-            "items": pd.DataFrame({"index": np.arange(len(embeddings))}),
+            "points": _projected(arrays["embeddings"], knobs, seed),
+            "items": pd.DataFrame({"index": np.arange(count)}),
             "picks": picks,
         }
-    elif kind == "scores" and "scores" in arrays:
+    elif method.name == "scores" and "scores" in arrays:
         gathered = {"scores": pd.DataFrame({"name": str(brought.scores), "score": arrays["scores"]})}
     else:
         raise UserError(
@@ -96,21 +102,17 @@ def plot_from_files(
 
 
 def write_figure(figure: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:
-    """As .html, .png or .svg, by the file's ending."""
+    """As one of `FORMATS`, by the file's ending."""
     from initpools_cli.analysis.html import figure_html
     from initpools_cli.analysis.image import image_bytes
     from initpools_cli.core.files import atomic_file, write_text
 
     if target.suffix.lower() == ".html":
         write_text(target, figure_html(figure, title, provenance, theme))
-    elif target.suffix.lower() in (".png", ".svg"):
+    else:
         drawn = image_bytes(figure, target.suffix, theme)
         with atomic_file(target) as stream:
             stream.write(drawn)
-    else:
-        raise UserError(
-            f"A plot can't be written as '{target.name}'.", "Give -o a name that ends in .html, .png or .svg."
-        )
     return target
 
 

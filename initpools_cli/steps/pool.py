@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.config import SelectTable
+from initpools_cli.core.files import atomic_file, write_array, write_text
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled
 from initpools_cli.steps.context import Context
@@ -17,6 +18,8 @@ from initpools_cli.strategies.selection import Selection
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Endings of what `export` writes.
+FORMATS = (".npy", ".csv", ".json")
 #: Columns of a pool's items.csv and of ``-o pool.csv``.
 COLUMNS = ["order", "index", "path", "label", "score", "cluster", "represents"]
 
@@ -33,7 +36,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
 
     table = context.settings.select
     strategy = named(table.strategy)
-    knobs = strategy.knobs(table.params, table.order)
+    knobs = strategy.knobs(table.params, table.order, context.where("select"))
     given = supply(context, strategy, table, brought, source)
     data = context.data
     items = train_items(context)
@@ -56,22 +59,22 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     )
     if step.finished:
         return step.finished, False
-    selection = choose(
-        strategy.method.name,
-        given.arrays,
-        table.budget,
-        labeled=labeled,
-        exclude=~data.kept if not data.kept.all() else None,
-        n=len(data.kept),
-        seed=context.seed,
-        normalize=table.normalize,
-        balance=table.balance,
-        n_clusters=n_clusters,
-        knobs=knobs,
-    )
-    counted = represented(given.arrays.get("embeddings"), selection.indices, table.normalize, data.kept)
     with step.writing(context.command, context.facts()) as scratch:
-        np.save(scratch / "indices.npy", selection.indices)
+        selection = choose(
+            strategy.method.name,
+            given.arrays,
+            table.budget,
+            labeled=labeled,
+            exclude=~data.kept if not data.kept.all() else None,
+            n=len(data.kept),
+            seed=context.seed,
+            normalize=table.normalize,
+            balance=table.balance,
+            n_clusters=n_clusters,
+            knobs=knobs,
+        )
+        counted = represented(given.arrays.get("embeddings"), selection.indices, table.normalize, data.kept)
+        write_array(scratch / "indices.npy", selection.indices)
         pool_rows(selection, counted, items).to_csv(scratch / "items.csv", index=False)
         step.outcome = {"picked": len(selection.indices)}
     return Done(context.run, step.folder), True
@@ -168,25 +171,12 @@ def with_labels(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 
 
 def export(rows: pd.DataFrame, path: Path) -> None:
-    """Write a pool as .npy (indices), .csv or .json (all columns), by the file's ending.
-
-    Raises
-    ------
-    UserError
-        Another ending.
-    """
-    from initpools_cli.core.errors import UserError
-    from initpools_cli.core.files import atomic_file, write_array, write_text
-
+    """Write a pool as .npy (indices), .csv or .json (all columns), by one of the endings in `FORMATS`."""
     ending = path.suffix.lower()
     if ending == ".npy":
         write_array(path, rows["index"].to_numpy(np.int64))
     elif ending == ".csv":
         with atomic_file(path) as stream:
             rows.to_csv(stream, index=False)
-    elif ending == ".json":
-        write_text(path, rows.to_json(orient="records", indent=1) + "\n")
     else:
-        raise UserError(
-            f"A pool can't be written as '{path.name}'.", "Give -o a name that ends in .npy, .csv or .json."
-        )
+        write_text(path, rows.to_json(orient="records", indent=1, double_precision=15) + "\n")

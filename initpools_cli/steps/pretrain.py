@@ -31,7 +31,7 @@ def resolved_table(context: Context) -> dict[str, Any]:
 
     table = context.settings.pretrain
     method = pretexts.get(table.method)
-    knobs = method.validate(table.params)
+    knobs = method.validate(table.params, context.where("pretrain"))
     network = method.build.network if table.network == "auto" else table.network
     recipe = method.build.recipe_default if table.augment == "auto" else table.augment
     _check_network(network, method.name)
@@ -82,11 +82,14 @@ def pretrain(context: Context) -> tuple[Done, bool]:
         return step.finished, False
     fabric = start_fabric(context.settings.run)
     if not fabric.is_global_zero:
-        # Rank 0 alone writes; the others take part in its training and read its checkpoints.
+        # Rank 0 alone writes; the others wait until it has sorted out what an earlier attempt left, and then take part
+        # in its training and read its checkpoints.
+        fabric.barrier()
         _train(context, table, fabric, step.scratch / "work" / "checkpoint.pt", rows=None)
         raise SystemExit(0)
     machine = context.machine.facts | {"processes": fabric.world_size}
     with step.writing(context.command, machine) as scratch:
+        fabric.barrier()
         rows: list[dict[str, Any]] = []
         pretext = _train(context, table, fabric, scratch / "work" / "checkpoint.pt", rows)
         _write_log(scratch / "log.csv", rows)

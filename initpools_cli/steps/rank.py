@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.config import SelectTable
-from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
 from initpools_cli.steps.context import Context
@@ -33,10 +33,10 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     """
     table, select = context.settings.rank, context.settings.select
     strategy = named(table.strategy)
-    knobs = strategy.knobs(table.params, select.order)
+    knobs = strategy.knobs(table.params, select.order, context.where("rank"))
     data = context.data
-    given = _supply(context, strategy, select, brought, source)
     labeled = _labeled(context, brought)
+    given = _supply(context, strategy, select, brought, source)
     excluded = ~data.kept if not data.kept.all() else None
     depth = table.depth or _available(labeled, data.kept)
     n_clusters = select.n_clusters or len(data.classes)
@@ -56,15 +56,15 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     )
     if step.finished:
         return step.finished, False
-    if "view_probs" in needed(strategy, select.balance) and "view_probs" not in given.arrays:
-        given.arrays["view_probs"] = _softmax(view_logits(context, _done(context, given.origin)))
-    selection = _choose(
-        strategy, given.arrays, depth, labeled, excluded, len(data.kept), select, n_clusters, knobs, context.seed
-    )
     with step.writing(context.command, context.facts()) as scratch:
-        np.save(scratch / "sorted_idx.npy", selection.indices)
+        if "view_probs" in needed(strategy, select.balance) and "view_probs" not in given.arrays:
+            given.arrays["view_probs"] = _softmax(view_logits(context, _done(context, given.origin)))
+        selection = _choose(
+            strategy, given.arrays, depth, labeled, excluded, len(data.kept), select, n_clusters, knobs, context.seed
+        )
+        write_array(scratch / "sorted_idx.npy", selection.indices)
         if selection.scores is not None:
-            np.save(scratch / "scores.npy", by_image(selection, len(data.kept)))
+            write_array(scratch / "scores.npy", by_image(selection, len(data.kept)))
         step.outcome = {"ranked": len(selection.indices)}
     return Done(context.run, step.folder), True
 
@@ -73,6 +73,7 @@ def rank_from_files(
     context_free: SelectTable, brought: Brought, strategy_name: str, params: dict[str, Any], depth: int, seed: int
 ) -> Selection:
     """The ranking from brought arrays alone, without a run."""
+    from initpools_cli.strategies.choose import as_rows
     from initpools_cli.strategies.inputs import INPUTS
 
     strategy = named(strategy_name)
@@ -82,8 +83,10 @@ def rank_from_files(
         name, array = next(
             (name, array) for name, array in arrays.items() if INPUTS[name].axis is not None or len(arrays) == 1
         )
-        count = array.shape[-2] if name in FROM_A_MODEL else len(array)
-        depth = _available(labeled, np.ones(count, dtype=bool))
+        count = array.shape[-2] if name in FROM_A_MODEL and array.ndim > 1 else len(array)
+        depth = _available(
+            None if labeled is None else as_rows("--labeled", labeled, count), np.ones(count, dtype=bool)
+        )
     knobs = strategy.knobs(params, context_free.order)
     return _choose(strategy, arrays, depth, labeled, None, None, context_free, context_free.n_clusters, knobs, seed)
 
@@ -169,11 +172,6 @@ def _done(context: Context, step_id: str) -> Done:
 
 def _available(labeled: np.ndarray | None, kept: np.ndarray) -> int:
     free = kept.copy()
-    if labeled is not None and len(labeled):
-        if labeled.dtype != bool and (labeled.min() < 0 or labeled.max() >= len(free)):
-            raise UserError(
-                f"--labeled goes from {labeled.min()} to {labeled.max()}, but there are {len(free)} images.",
-                "Indices count from 0.",
-            )
+    if labeled is not None:
         free[labeled] = False
     return int(free.sum())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import sha256_of
+from initpools_cli.core.files import sha256_of, write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
@@ -44,7 +44,7 @@ def reference(context: Context, wanted: str, brought: Brought) -> Done:
     leaking = " (leaking: it has seen the test labels)" if name == "test" else ""
     context.report.say(f"reference classifier: {step.id}, {len(labels)} labels{leaking}")
     if step.finished:
-        return step.finished.require_fresh()
+        return step.finished
     context.report.say(f"training {step.id} on {len(labels)} images")
     data = context.data
     classes = max(len(data.classes), int(labels.max()) + 1)
@@ -53,7 +53,7 @@ def reference(context: Context, wanted: str, brought: Brought) -> Done:
         model = learner.build(
             images, labels, classes, derive(context.seed, "reference", name), context.machine.device, None, **knobs
         )
-        np.save(scratch / "logits.npy", model.logits(data.splits["train"].images).astype(np.float32))
+        write_array(scratch / "logits.npy", model.logits(data.splits["train"].images).astype(np.float32))
         save_weights(model.network, scratch / "classifier.safetensors")
         step.outcome = {"labels": len(labels), "classes": classes, "leaking": name == "test"}
     return Done(context.run, step.folder)
@@ -101,13 +101,14 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> tuple[str, n
     if wanted != "labeled":
         path = Path(wanted)
         rows, labels, _ = read_labels(path, items, context.data.classes)
-        return path.stem, split.images[rows], labels, {str(path.resolve()): sha256_of(path)}
+        return f"file-{path.stem}", split.images[rows], labels, {str(path.resolve()): sha256_of(path)}
     if brought.labels is not None:
         rows, labels, _ = read_labels(brought.labels, items, context.data.classes)
     elif brought.labeled is not None:
         context.require_labels("--labeled without --labels")
         rows = read_labeled(brought.labeled, items)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        if len(rows) == 0:
+            raise UserError(f"{brought.labeled} (--labeled) names no image.", "Name at least one labelled image.")
         assert split.labels is not None
         labels = split.labels[rows]
     else:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.context import Context
 
@@ -79,20 +80,33 @@ def score(context: Context, method: str, source: str = "") -> tuple[Done, bool]:
             candidates=np.flatnonzero(context.data.kept),
             on_block=bar.advance,
         )
-        np.save(scratch / "scores.npy", found)
+        write_array(scratch / "scores.npy", found)
         step.outcome = {"lowest": float(found.min()), "median": float(np.median(found)), "highest": float(found.max())}
     try:
-        refuse_constant(found)
+        refuse_constant(found[context.data.kept])
     except UserError as error:
         context.report.warn(f"{error.fact} Strategies will refuse to rank by it.")
     return Done(context.run, step.folder), True
 
 
-def scores_of(context: Context, method: str) -> Done:
-    """The score that a strategy of that name ranks by; made here where it is missing."""
-    for done in reversed(context.run.steps("score")):
-        if done.table["method"] == method:
-            context.report.once(f"scores: {done.id}")
-            return done.require_fresh()
-    context.report.say(f"making scores first: `{context.command_for('score', method)}`")
-    return score(context.made_on_the_way("score", method), method)[0]
+def scores_of(context: Context, method: str, source: str = "") -> Done:
+    """The score that a strategy of that name ranks by; made here where it is missing.
+
+    Parameters
+    ----------
+    source : str
+        The pretrain to score with; default: the newest score there is, else the newest pretrain of that task.
+    """
+    made = [done for done in context.run.steps("score") if done.table["method"] == method]
+    if source:
+        made = [done for done in made if done.table["source"] == f"pretrain/{source}"]
+    if made:
+        newer = [step for step in context.run.steps("pretrain") if step.table["method"] == method][-1:]
+        if not source and newer and not any(done.table["source"] == newer[0].id for done in made):
+            command = context.command_for("score", method)
+            context.report.once(f"{newer[0].id} is newer and has no scores yet: `{command}`")
+        context.report.once(f"scores: {made[-1].id}")
+        return made[-1].require_fresh()
+    words = ["score", method, *(["--from", source] if source else [])]
+    context.report.say(f"making scores first: `{context.command_for(*words)}`")
+    return score(context.made_on_the_way(*words), method, source)[0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
-from initpools_cli.core.rundir import Run
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import Done, Run
+from initpools_cli.steps.context import read_identity
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -14,30 +17,36 @@ def status(run: Run) -> dict[str, Any]:
     Returns
     -------
     dict
-        run, dataset, seed, steps (id, bytes, finished, seconds, stale, command), unfinished (ids), next (a command).
+        run, dataset, seed, steps (step, bytes, finished, seconds, problem, command), unfinished (ids), next.
     """
-    facts = run.facts()
-    steps = [
-        {
-            "step": step.id,
-            "bytes": sum(file.stat().st_size for file in step.folder.rglob("*") if file.is_file()),
-            "finished": step.facts["finished"],
-            "seconds": round(_seconds(step.facts["started"], step.facts["finished"]), 1),
-            "stale": step.stale_input() or "",
-            "command": step.facts["command"],
-        }
-        for step in run.steps()
-    ]
+    identity = read_identity(run)
+    steps = sorted((_row(step) for step in run.folders()), key=lambda row: (row["finished"], row["step"]))
     unfinished = sorted(
-        str(file.parent.relative_to(run.path / ".partial")) for file in (run.path / ".partial").glob("*/*/digest")
+        {str(file.parent.parent.relative_to(run.path / ".partial")) for file in run.path.glob(".partial/*/*/work/*")}
     )
     return {
         "run": str(run.path),
-        "dataset": facts["dataset"]["name"],
-        "seed": facts["run"]["seed"],
+        "dataset": identity.table.name,
+        "seed": identity.seed,
         "steps": steps,
         "unfinished": unfinished,
         "next": _next(run, {str(step["step"]).split("/")[0] for step in steps}),
+    }
+
+
+def _row(step: Done) -> dict[str, Any]:
+    size = sum(file.stat().st_size for file in step.folder.rglob("*") if file.is_file())
+    row: dict[str, Any] = {"step": step.id, "bytes": size, "finished": "", "seconds": 0.0, "problem": "", "command": ""}
+    try:
+        facts, stale = step.facts, step.stale_input()
+    except UserError as error:
+        return row | {"problem": f"damaged: {error.fact}"}
+    problem = f"{step.lost} is lost" if step.lost else f"stale: made from an earlier {stale}" if stale else ""
+    return row | {
+        "finished": facts["finished"],
+        "seconds": round(_seconds(facts["started"], facts["finished"]), 1),
+        "problem": problem,
+        "command": facts["command"],
     }
 
 
@@ -50,7 +59,7 @@ def _next(run: Run, kinds: set[str]) -> str:
         "al": "initpools al-run --init random,typiclust --query random,margin",
     }
     command = next((command for kind, command in chain.items() if kind not in kinds), "initpools plot curves")
-    return f"{command} --run {run.path}"
+    return f"{command} --run {shlex.quote(str(run.path))}"
 
 
 def _seconds(started: str, finished: str) -> float:
@@ -70,14 +79,19 @@ def verify(run: Run) -> list[dict[str, str]]:
     from initpools_cli.core.files import sha256_of
 
     found = []
-    for step in run.steps():
+    read_identity(run)
+    for step in run.folders():
+        try:
+            stale = step.stale_input()
+        except UserError as error:
+            found.append({"file": f"{step.id}/step.toml", "problem": error.fact})
+            continue
         for name, checksum in step.facts["writes"].items():
             file: Path = step.folder / name
             if not file.exists():
                 found.append({"file": f"{step.id}/{name}", "problem": "missing"})
             elif sha256_of(file) != checksum:
                 found.append({"file": f"{step.id}/{name}", "problem": "changed since it was made"})
-        stale = step.stale_input()
         if stale:
             found.append({"file": step.id, "problem": f"made from an earlier {stale}"})
     return found

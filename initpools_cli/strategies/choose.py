@@ -13,6 +13,7 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.strategies.guards import refuse_constant
 from initpools_cli.strategies.inputs import INPUTS, Array, as_embeddings, integers, take
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, take_turns, unlabeled_rows
@@ -89,6 +90,8 @@ def choose(
     _check_budget(budget, len(free))
     if len(excluded):
         arrays = {name: take(name, array, rows, total) for name, array in arrays.items()}
+    if "scores" in arrays:
+        refuse_constant(arrays["scores"])
     if "embeddings" in arrays:
         arrays["embeddings"] = as_embeddings(arrays["embeddings"], normalize)
     known = np.flatnonzero(np.isin(rows, bought))

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from initpools_cli.core.errors import UserError
 
 COMMON_SHARE = 0.95
+# Losses are sums of terms around 1, and float64 rounds those at 2e-16: what is all below this is what rounding left.
+FLOOR = 1e-12
 REMEDY = "An order by it would be an order by chance: take another score, or strategy random."
 
 
@@ -15,7 +17,7 @@ def refuse_constant(scores: NDArray[np.floating]) -> None:
     """Refuse scores that are one value, but for rounding, or one value for over 95 % of the images.
 
     Rounding is a spread of a few float32 steps of the largest score; or one below 1e-6 with hardly any different
-    values, which is how rounding looks around zero. Real scores may be as small as they like.
+    values, which is how rounding looks around zero; or one below 1e-12, which is what float64 leaves of terms around 1.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def refuse_constant(scores: NDArray[np.floating]) -> None:
     low, high = float(scores.min()), float(scores.max())
     values, counts = np.unique(scores, return_counts=True)
     rounding = 8 * float(np.finfo(np.float32).eps) * max(abs(low), abs(high))
-    if high - low <= rounding or (high - low <= 1e-6 and len(values) <= max(2, n // 10)):
+    if high - low <= max(rounding, FLOOR) or (high - low <= 1e-6 and len(values) <= max(2, n // 10)):
         raise UserError(
             f"The scores are constant within rounding: all {n} lie between {low:.9g} and {high:.9g}.", REMEDY
         )

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.blocks import map_blocks
-from initpools_cli.strategies.guards import refuse_constant
 
 Array = NDArray[Any]
 ROWS = 4096
@@ -84,9 +83,7 @@ def _view_probs(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _scores(values: ArrayLike) -> NDArray[np.float64]:
-    scores = np.asarray(numbers("scores", values, (1,)), np.float64)
-    refuse_constant(scores)
-    return scores
+    return np.asarray(numbers("scores", values, (1,)), np.float64)
 
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:

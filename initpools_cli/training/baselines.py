@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from initpools_cli.datasets.decode import read_image
 from initpools_cli.training.infer import blocks
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from initpools_cli.datasets.spec import Split
+    from initpools_cli.networks.backbones import Preprocess
 
 #: Principal components kept at most.
 COMPONENTS = 64
@@ -41,7 +45,7 @@ def pca(images: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
 @torch.inference_mode()
 def backbone_features(
     model: nn.Module,
-    preprocess: Callable[[torch.Tensor], torch.Tensor],
+    preprocess: Preprocess,
     split: Split,
     root: Path | None,
     batch: int,
@@ -58,13 +62,8 @@ def backbone_features(
         yield model(torch.stack(shown).to(device)).float().cpu().numpy()
 
 
-def _original(split: Split, row: int, root: Path | None) -> torch.Tensor:
-    """uint8 (3, h, w)."""
-    if root is not None and split.paths[row]:
-        from PIL import Image, ImageOps
-
-        with Image.open(root / split.paths[row]) as image:
-            array = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    else:
-        array = np.asarray(split.images[row])
-    return torch.from_numpy(np.array(array)).permute(2, 0, 1).expand(3, -1, -1)
+def _original(split: Split, row: int, root: Path | None) -> Image | torch.Tensor:
+    """The file as it is, or the cached pixels (c, h, w) uint8 of a data set without files."""
+    if root is not None:
+        return read_image(root / split.paths[row])
+    return torch.from_numpy(np.array(split.images[row])).permute(2, 0, 1)

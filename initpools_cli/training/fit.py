@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -152,8 +153,11 @@ def _refuse_divergence(loss: float, epoch: int) -> None:
 
 def _save(path: Path, pretext: Pretext, optimizer: Any, rows: list[Row]) -> None:
     state = {"model": pretext.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
+    # Torch reports a full disk as an error of its own; the stream reports it as what it is.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     with atomic_file(path) as stream:
-        torch.save(state, stream)
+        stream.write(buffer.getbuffer())
 
 
 def _resume(path: Path, pretext: Pretext, optimizer: Any) -> list[Row]:
