@@ -51,7 +51,13 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def write_rows(path: Path, blocks: Iterable[np.ndarray], n: int) -> tuple[int, ...]:
-    """Write blocks of rows as one .npy file, front to back and atomically.
+    """Write blocks of rows as one .npy file, atomically; see `stream_rows`."""
+    with atomic_file(path) as stream:
+        return stream_rows(stream, blocks, n)
+
+
+def stream_rows(stream: BinaryIO, blocks: Iterable[np.ndarray], n: int) -> tuple[int, ...]:
+    """Write blocks of rows as one .npy array, front to back.
 
     A full disk is an error with a number here; a memory map would be killed by it, and NumPy's own writer loses the
     number.
@@ -69,14 +75,12 @@ def write_rows(path: Path, blocks: Iterable[np.ndarray], n: int) -> tuple[int, .
         The shape of what was written.
     """
     shape: tuple[int, ...] = ()
-    with atomic_file(path) as stream:
-        for number, block in enumerate(blocks):
-            if number == 0:
-                shape = (n, *block.shape[1:])
-                descr = np.lib.format.dtype_to_descr(block.dtype)
-                header = {"descr": descr, "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(stream, header)
-            stream.write(np.ascontiguousarray(block).data)
+    for number, block in enumerate(blocks):
+        if number == 0:
+            shape = (n, *block.shape[1:])
+            descr = np.lib.format.dtype_to_descr(block.dtype)
+            np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+        stream.write(np.ascontiguousarray(block).data)
     return shape
 
 

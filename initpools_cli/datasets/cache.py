@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_error, umask, write_rows, write_text
+from initpools_cli.core.files import disk_error, stream_rows, umask, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,8 @@ def write_cache(
     """
     with scratch_folder(folder.parent.parent) as scratch, place_errors(folder.parent.parent):
         for split, images in blocks.items():
-            write_rows(scratch / f"{split}.npy", images, counts[split])
+            with (scratch / f"{split}.npy").open("wb") as stream:
+                stream_rows(stream, images, counts[split])
         folder.parent.mkdir(parents=True, exist_ok=True)
         if read_cache(folder, counts) is None:
             shutil.rmtree(folder, ignore_errors=True)
