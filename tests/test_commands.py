@@ -578,7 +578,9 @@ def test_pretexts_all_run_through_the_commands(
             assert initpools("select-pool", name, "--budget", 3, "--set", "order=lowest").code == 0
 
 
-def test_a_backbone_reads_the_original_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> None:
+def test_a_backbone_reads_the_original_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
     import torch
     from PIL import Image
     from torchvision.models import squeezenet1_1
