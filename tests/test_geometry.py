@@ -113,6 +113,58 @@ def test_knn_equals_naive_over_many_chunks(small_blocks, k):
         np.testing.assert_allclose(distance, far, rtol=1e-12)
 
 
+def drowned():
+    """Rows that float32 distances cannot tell apart: duplicates, tight clusters far away, an outlier, ties."""
+    rng = np.random.default_rng(0)
+    # A few steps of float32 around 100; and about as much as the products are off.
+    tight = [100 * rng.normal(size=24) + 2e-5 * rng.integers(-2, 3, size=(60, 24)) for _ in range(3)]
+    loose = [100 * rng.normal(size=24) + 0.05 * rng.normal(size=(60, 24)) for _ in range(3)]
+    # All as far from the hub, but summed in another order. Multiples of 2⁻¹³ of this size are exact.
+    hub, spoke = (rng.integers(-size, size, 24) / 2**13 for size in (2**20, 2**11))
+    wheel = hub + np.stack([np.zeros(24), *(rng.permutation(spoke) for _ in range(60))])
+    parts = [np.ones((50, 24)), *tight, *loose, wheel, rng.normal(size=(80, 24)), np.full((1, 24), 1e3)]
+    return rng.permutation(np.concatenate(parts).astype(np.float32))
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_knn_equals_naive_where_float32_distances_say_nothing(k):
+    points = drowned()
+    index, distance = knn(points, k)
+    expected, far = naive_knn(points, k)
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_allclose(distance, far, rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_the_neighbours_that_faiss_finds_are_right_wherever_that_is_claimed(monkeypatch, k):
+    # With little to spare the claim has to do the work.
+    monkeypatch.setattr(neighbors, "MARGIN", 1)
+    points = drowned()
+    centred = points - points.mean(axis=0)
+    index, _, sure = neighbors._propose(points, centred, slice(10, 500), k)
+    np.testing.assert_array_equal(index[sure], naive_knn(points, k)[0][10:500][sure])
+    assert sure.any()
+    assert not sure.all()
+
+
+def test_an_outlier_leaves_the_other_rows_sure():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(500, 32)).astype(np.float32)
+    points[-1] = 1e4
+    sure = neighbors._propose(points, points, slice(0, 500), 5)[2]
+    assert sure[:-1].mean() > 0.99
+
+
+def test_faiss_keeps_its_threads():
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    with pytest.raises(ArithmeticError), blocks.one_faiss_thread():
+        assert faiss.omp_get_max_threads() == 1
+        raise ArithmeticError
+    assert faiss.omp_get_max_threads() == before
+
+
 def test_knn_needs_k_below_n():
     with pytest.raises(ValueError, match="k=3 must be"):
         knn(np.zeros((3, 2), np.float32), 3)
@@ -282,13 +334,15 @@ def test_distance_weighted_draws_in_proportion():
 def test_one_and_two_threads_give_the_same_bytes():
     rng = np.random.default_rng(0)
     points = (rng.normal(size=(6, 48))[rng.integers(0, 6, 6000)] + rng.normal(size=(6000, 48))).astype(np.float32)
+    ties = rng.integers(0, 5, size=(3000, 4)).astype(np.float32)
 
     def everything(threads):
         clusters = kmeans(points, 15, np.random.default_rng(0), threads=threads)
         return [
             clusters.centroids,
             clusters.labels,
-            *knn(points[:3000], 7, threads),
+            *knn(points, 7, threads),
+            *knn(ties, 7, threads),
             *nearest(points, points[:40], threads),
             *farthest_first(points, 300, NONE, threads),
             *distance_weighted(points, 20, np.random.default_rng(0), NONE, threads),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -53,3 +54,17 @@ def map_blocks(function: Callable[[slice], T], n: int, block: int, threads: int 
             return [function(span) for span in spans]
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(function, spans))
+
+
+@contextmanager
+def one_faiss_thread() -> Iterator[None]:
+    """Keep faiss to the calling thread: inside `map_blocks` the blocks are what is spread."""
+    import faiss
+
+    # OpenMP's setting belongs to the calling thread, so the others keep theirs.
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

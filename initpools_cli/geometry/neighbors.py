@@ -1,4 +1,4 @@
-"""Exact nearest neighbours: float32 products find who may be near, float64 differences decide."""
+"""Exact nearest neighbours: float32 products, faiss's or our own, find who may be near, float64 differences decide."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.blocks import map_blocks, one_faiss_thread
 
 Floats = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -15,6 +15,12 @@ Indices = NDArray[np.int64]
 ROWS = 1024
 COLUMNS = 2048
 FIRST_COLUMNS = 128
+# More hits a neighbour wanted than this, and it pays to look again from close by before measuring them.
+CROWD = 4
+# faiss multiplies matrices from about so many numbers in a block of queries on; below it goes row by row.
+FAISS_PRODUCT = 2**17
+# Asked for beyond 2 k, so that the rounding of faiss's float32 distances seldom leaves a row unsure.
+MARGIN = 8
 
 
 def squared_distances(a: Floats, b: Floats) -> NDArray[np.float64]:
@@ -116,13 +122,64 @@ def knn(points: Floats, k: int, threads: int | None = None) -> tuple[Indices, ND
     if not 1 <= k < n:
         raise ValueError(f"k={k} must be ≥ 1 and < n={n}")
     shift = mean_row(points, threads).astype(np.float32)
+    centred = np.subtract(points, shift, dtype=np.float32)
+    # Blocks of equal size: a short one at the end would leave faiss's matrix product for its slower loop.
+    blocks = max(1, n // max(ROWS, min(4 * ROWS, FAISS_PRODUCT // points.shape[1])))
+    found = map_blocks(lambda span: _propose(points, centred, span, k), n, -(-n // blocks), threads)
+    index, squared = np.concatenate([part[0] for part in found]), np.concatenate([part[1] for part in found])
+    unsure = np.flatnonzero(~np.concatenate([part[2] for part in found]))
 
-    def search(span: slice) -> tuple[Indices, NDArray[np.float64]]:
-        limit = np.full(span.stop - span.start, np.inf)
-        return _search(points[span], points, k, shift, limit, first_row=span.start)
+    def search(span: slice) -> None:
+        rows = unsure[span]
+        index[rows], squared[rows] = _search(points[rows], points, k, shift, np.full(len(rows), np.inf), rows)
 
-    found = map_blocks(search, n, min(ROWS, 256), threads)
-    return np.concatenate([index for index, _ in found]), np.sqrt(np.concatenate([squared for _, squared in found]))
+    map_blocks(search, len(unsure), min(ROWS, 256), threads)
+    return index, np.sqrt(squared)
+
+
+def _propose(
+    points: Floats, centred: NDArray[np.float32], span: slice, k: int
+) -> tuple[Indices, NDArray[np.float64], NDArray[np.bool_]]:
+    """The k nearest other rows among those that faiss finds near, and whether a row it left out could be one too.
+
+    Of two rows at most √r apart, with lengths seen from the mean, the farther is at most √r longer: so `product_error`
+    of twice the query's length plus √r bounds how far faiss can be off about any row within √r, wherever the rest lies.
+
+    Returns
+    -------
+    index : (m, k) int64
+    squared : (m, k) float64
+    sure : (m,) bool
+        Where False, `index` and `squared` may be wrong.
+    """
+    import faiss
+
+    dimensions = points.shape[1]
+    queries = points[span]
+    asked = min(len(points), 2 * k + MARGIN)
+    with one_faiss_thread():
+        rough, index = faiss.knn(centred[span], centred, asked)
+    others = (index >= 0) & (index != np.arange(span.start, span.stop)[:, None])
+    squared = np.full(index.shape, np.inf)
+
+    def measure(pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
+        row, place = np.nonzero(pairs)
+        squared[row, place] = _measured(queries, points, row, index[row, place])
+        kth: NDArray[np.float64] = np.partition(squared, k - 1, axis=1)[:, k - 1]
+        return kth
+
+    # k others at least are among the first k + 1, and what is farther than they are is not needed.
+    first = others.copy()
+    first[:, k + 1 :] = False
+    kth = measure(first)
+    lengths = np.sqrt(np.einsum("ij,ij->i", centred[span], centred[span]))
+    slack = product_error(dimensions, 2 * lengths + np.sqrt(kth))
+    kth = measure(others & ~first & (rough <= (kth + slack)[:, None]))
+    best = np.lexsort((index, squared), axis=1)[:, :k]
+    # The negated comparison would take what is not a number for sure.
+    sure = (asked == len(points)) | (kth + slack < rough[:, -1])
+    sure &= (index >= 0).all(axis=1)
+    return np.take_along_axis(index, best, axis=1), np.take_along_axis(squared, best, axis=1), sure
 
 
 def _search(
@@ -131,9 +188,9 @@ def _search(
     k: int,
     shift: NDArray[np.float32],
     limit: NDArray[np.float64],
-    first_row: int | None = None,
+    themselves: Indices | None = None,
 ) -> tuple[Indices, NDArray[np.float64]]:
-    """The k nearest points of a block of queries; `first_row` says which points the queries themselves are.
+    """The k nearest points of a block of queries; `themselves` says which points the queries are, in ascending order.
 
     Products in float32 err by less than `slack`, so whatever could be among the k nearest lies within it of the k-th
     best; those few are measured again by differences. Columns come in ascending order, and a later one that only
@@ -142,7 +199,6 @@ def _search(
     m, dimensions = queries.shape
     centred = np.subtract(queries, shift, dtype=np.float32)
     own = np.einsum("ij,ij->i", centred, centred)
-    rows_at = np.arange(m)
     index = np.full((m, k), -1, np.int64)
     squared = np.repeat(limit[:, None], k, axis=1)
     # The first chunk is small: among duplicates it settles everything, and no pair of the others has to be measured.
@@ -153,10 +209,9 @@ def _search(
         slack = product_error(dimensions, reach)
         products = centred @ (-2 * chunk.T)
         products += norms
-        if first_row is not None:
-            at = first_row + rows_at - start
-            inside = (at >= 0) & (at < len(chunk))
-            products[rows_at[inside], at[inside]] = np.inf
+        if themselves is not None:
+            inside = np.flatnonzero((themselves >= start) & (themselves < stop))
+            products[inside, themselves[inside] - start] = np.inf
         kth = squared[:, -1]
         if len(chunk) > k:
             # As a squared distance at least k of this chunk lie below this, so nothing beyond it can be among the best.
@@ -164,14 +219,53 @@ def _search(
             kth = np.minimum(kth, best.astype(np.float64) + own + slack)
         ceiling = np.nextafter((kth - own + slack).astype(np.float32), np.float32(np.inf))
         open_rows = np.flatnonzero((squared[:, -1] > 0) & (products.min(axis=1) <= ceiling))
-        hit, column = np.nonzero(products[open_rows] <= ceiling[open_rows, None])
-        row = open_rows[hit]
-        if first_row is not None:
-            other = row + first_row != column + start
-            row, column = row[other], column[other]
+        hits = products[open_rows] <= ceiling[open_rows, None]
+        if themselves is not None:
+            inside = np.flatnonzero((themselves[open_rows] >= start) & (themselves[open_rows] < stop))
+            hits[inside, themselves[open_rows[inside]] - start] = False
+        if np.count_nonzero(hits) > CROWD * k * len(open_rows):
+            hits = _thin_out(queries[open_rows], points[start:stop], hits, k, squared[open_rows, -1])
+        row, column = np.nonzero(hits)
         if len(row):
-            _merge(queries, points, index, squared, row, column + start)
+            _merge(queries, points, index, squared, open_rows[row], column + start)
     return index, squared
+
+
+def _thin_out(
+    queries: Floats, points: Floats, hits: NDArray[np.bool_], k: int, kth: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Those of the `hits` (m, c) that can still be among the k nearest when seen from close by.
+
+    In a tight cluster far from the mean all distances drown in the rounding of the products. From one of its own
+    points they do not. The rows of such a cluster are near to the same points, and so to the same first one.
+    """
+    thinned = np.zeros_like(hits)
+    crowded = np.flatnonzero(hits.any(axis=1))
+    firsts = hits[crowded].argmax(axis=1)
+    for first in np.unique(firsts):
+        rows = crowded[firsts == first]
+        columns = np.flatnonzero(hits[rows].any(axis=0))
+        a = np.subtract(queries[rows], points[first], dtype=np.float32)
+        b = np.subtract(points[columns], points[first], dtype=np.float32)
+        a_norms, b_norms = np.einsum("ij,ij->i", a, a)[:, None], np.einsum("ij,ij->i", b, b)
+        slack = product_error(queries.shape[1], np.sqrt(a_norms) + np.sqrt(b_norms))
+        rough = np.where(hits[np.ix_(rows, columns)], a @ (-2 * b.T) + a_norms + b_norms, np.float32(np.inf))
+        ceiling = kth[rows]
+        if len(columns) >= k:
+            ceiling = np.minimum(ceiling, np.partition(rough + slack, k - 1, axis=1)[:, k - 1])
+        thinned[np.ix_(rows, columns)] = np.isfinite(rough) & (rough - slack <= ceiling[:, None])
+    return thinned
+
+
+def _measured(queries: Floats, points: Floats, row: Indices, column: Indices) -> NDArray[np.float64]:
+    """Squared distances of the pairs (row of `queries`, row of `points`)."""
+    gaps = np.empty(len(row))
+    # What is gathered for one step fits the cache.
+    step = max(1, 2**18 // queries.shape[1])
+    for start in range(0, len(row), step):
+        pairs = slice(start, start + step)
+        gaps[pairs] = squared_distances(queries[row[pairs]], points[column[pairs]])
+    return gaps
 
 
 def _merge(
@@ -179,17 +273,13 @@ def _merge(
 ) -> None:
     """Measure the pairs (row, column) and put those that are nearer into the sorted lists of their rows, in place."""
     k = index.shape[1]
-    measured = np.empty(len(row))
-    step = max(1, 2**18 // queries.shape[1])
-    for start in range(0, len(row), step):
-        pairs = slice(start, start + step)
-        measured[pairs] = squared_distances(queries[row[pairs]], points[column[pairs]])
-    nearer = measured < squared[row, -1]
-    row, column, measured = row[nearer], column[nearer], measured[nearer]
+    gaps = _measured(queries, points, row, column)
+    nearer = gaps < squared[row, -1]
+    row, column, gaps = row[nearer], column[nearer], gaps[nearer]
     touched = np.unique(row)
     rows = np.concatenate([np.repeat(touched, k), row])
     columns = np.concatenate([index[touched].ravel(), column])
-    values = np.concatenate([squared[touched].ravel(), measured])
+    values = np.concatenate([squared[touched].ravel(), gaps])
     # An empty place (-1) is worth its row's limit and must stay behind a point that is as near.
     order = np.lexsort((np.where(columns < 0, np.iinfo(np.int64).max, columns), values, rows))
     rows = rows[order]
