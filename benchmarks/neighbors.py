@@ -1,0 +1,106 @@
+"""Claim: exact k-NN (float64 distances, ties to the lower index) costs less than 1.5 times faiss's own float32 search.
+
+Both run on the same array in the same process with the same number of threads, by turns, and the best of three counts.
+The array is a mixture of 50 Gaussians on the unit sphere, the shape of normalised embeddings. faiss orders by float32
+distances and lets ties fall as they come; `differing_rows` is the share of rows whose set of neighbours is not the
+exact one for that.
+
+    python benchmarks/neighbors.py [n d k threads]         (defaults: 20000 512 20 1; half a minute)
+
+Adds a line to benchmarks/results/neighbors.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from initpools_cli.geometry.neighbors import knn
+
+CLAIM = 1.5
+RESULTS = Path(__file__).parent / "results" / "neighbors.csv"
+
+
+def embeddings(n, d):
+    rng = np.random.default_rng(0)
+    points = (rng.normal(size=(50, d))[rng.integers(0, 50, n)] + rng.normal(size=(n, d))).astype(np.float32)
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def faiss_search(points, k):
+    index = faiss.IndexFlatL2(points.shape[1])
+    index.add(points)
+    return index.search(points, k + 1)[1]
+
+
+def without_itself(found):
+    """Drop the row itself, or the last one found where enough duplicates hide it."""
+    at = np.arange(len(found))
+    own = found == at[:, None]
+    drop = np.where(own.any(axis=1), own.argmax(axis=1), found.shape[1] - 1)
+    kept = np.ones(found.shape, bool)
+    kept[at, drop] = False
+    return found[kept].reshape(len(found), -1)
+
+
+def cpu():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def timed(function):
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def main():
+    n, d, k, threads = (int(a) for a in sys.argv[1:]) if len(sys.argv) > 1 else (20000, 512, 20, 1)
+    points = embeddings(n, d)
+    faiss.omp_set_num_threads(threads)
+    exact, theirs = [], []
+    for _ in range(3):
+        seconds, (ours, _) = timed(lambda: knn(points, k, threads))
+        exact.append(seconds)
+        seconds, found = timed(lambda: faiss_search(points, k))
+        theirs.append(seconds)
+    differing = (np.sort(ours, axis=1) != np.sort(without_itself(found), axis=1)).any(axis=1).mean()
+    ratio = min(exact) / min(theirs)
+    row = {
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "faiss": faiss.__version__,
+        "n": n,
+        "d": d,
+        "k": k,
+        "threads": threads,
+        "exact_seconds": f"{min(exact):.2f}",
+        "faiss_seconds": f"{min(theirs):.2f}",
+        "ratio": f"{ratio:.2f}",
+        "differing_rows": f"{differing:.4f}",
+    }
+    new = not RESULTS.exists()
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print("\n".join(f"{name:15} {value}" for name, value in row.items()))
+    print(f"The claim (ratio below {CLAIM}) {'holds' if ratio < CLAIM else 'does not hold'}.")
+
+
+if __name__ == "__main__":
+    main()
