@@ -58,6 +58,23 @@ class Pretext(nn.Module):
         """
         raise NotImplementedError
 
+    def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
+        """What training minimises: the mean of `losses`, for tasks whose loss is per image."""
+        return self.losses(inputs, outputs, ids).mean()
+
+    def after_step(self, outputs: Any, progress: float) -> None:
+        """Called after every optimizer step, for state that no gradient moves (teachers, queues).
+
+        That state lives in buffers or parameters without gradient, so that checkpoints hold it.
+
+        Parameters
+        ----------
+        outputs : Any
+            What `forward` made of the step's batch.
+        progress : float
+            Share of training done, in (0, 1].
+        """
+
     def reference(self, images: Tensor, draws: Draws) -> Any:
         """What every image is scored against, from a fixed batch; None for tasks that look at one image alone."""
         return None

@@ -114,10 +114,12 @@ def fit(
             batch = as_tensor(images[chosen], fabric.device)
             draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(chosen, fabric.device))
             inputs = pretext.inputs(batch, draws)
-            loss = pretext.losses(inputs, module(*inputs), draws.ids).mean()
+            outputs = module(*inputs)
+            loss = pretext.loss(inputs, outputs, draws.ids)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimizer.step()
+            pretext.after_step(outputs, (epoch - 1 + (step + 1) / steps) / plan.epochs)
             value = float(loss.detach())
             _refuse_divergence(value, epoch)
             total += value

@@ -28,7 +28,7 @@ def features(
     pretext: Pretext, images: np.ndarray, *, layer: Literal["backbone", "projector"], batch: int, device: torch.device
 ) -> Iterator[np.ndarray]:
     """Features of unaugmented images in blocks of (≤ batch, d) float32, in order, computed in float32."""
-    pretext.eval().to(device)
+    pretext.eval().to(device).to(memory_format=torch.channels_last)
     compute = pretext.features if layer == "backbone" else pretext.projections
     for block in blocks(len(images), batch):
         yield compute(as_tensor(images[block], device)).float().cpu().numpy()
@@ -65,7 +65,7 @@ def scores(
     ndarray
         (n,) float64.
     """
-    pretext.eval().to(device)
+    pretext.eval().to(device).to(memory_format=torch.channels_last)
     pool = np.arange(len(images)) if candidates is None else candidates
     key = derive(seed, "score")
     against = np.sort(generator(seed, "reference batch").choice(pool, min(reference, len(pool)), replace=False))
