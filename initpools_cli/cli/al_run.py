@@ -63,6 +63,7 @@ def _table(common: Common, rounds: Any) -> None:
 
     if common.quiet:
         return
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -70,10 +71,13 @@ def _table(common: Common, rounds: Any) -> None:
     queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves
     last = queried[queried["round"] == queried["round"].max()]
     first = curves[curves["round"] == 0].groupby(["init", "learner"])["mean"].first()
-    table = Table("init", "query", "learner", "first pool", f"{int(last['labeled'].max())} labels", "95 % CI", "seeds")
+    after = f"{int(last['labeled'].max())} labels"
+    table = Table("init", "query", "learner", "first pool", after, "95 % CI", "seeds", box=box.SIMPLE)
+    for column in table.columns:
+        column.no_wrap = True
     for row in last.itertuples():
         start = first.get((row.init, row.learner))
-        interval = "—" if row.low != row.low else f"{max(row.low, 0):.1%} to {min(row.high, 1):.1%}"
+        interval = "—" if row.low != row.low else f"{max(row.low, 0):.1%} – {min(row.high, 1):.1%}"
         begun = "—" if start is None else f"{float(start):.1%}"
         table.add_row(row.init, row.query, row.learner, begun, f"{row.mean:.1%}", interval, str(row.n_seeds))
     Console(stderr=True).print(table)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.processors import available_cores
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.cache import place_errors
 
@@ -94,7 +94,7 @@ def decode_files(root: Path, paths: Sequence[str], size: int, channels: int, scr
         place_errors(scratch.parent),
         raw.open("wb") as stream,
         report.progress("reading images", len(paths)) as bar,
-        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(min(8, available_cores())) as pool,
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from initpools_cli.core.processors import available_cores
 
 T = TypeVar("T")
 
@@ -22,9 +23,8 @@ def _libraries() -> Any:
 
 def available_threads() -> int:
     """How many threads to use where nobody says: the cores of this process, or fewer where BLAS is held to fewer."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     blas: list[int] = [library.num_threads for library in _libraries().lib_controllers if library.user_api == "blas"]
-    return max(1, min([cores, *blas]))
+    return max(1, min([available_cores(), *blas]))
 
 
 def map_blocks(function: Callable[[slice], T], n: int, block: int, threads: int | None = None) -> list[T]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.core.config import DatasetTable, Settings
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, read_array, sha256_of, write_array
+from initpools_cli.core.processors import available_cores
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import ITEMS, KEPT, Run, command_line
 from initpools_cli.core.version import version
@@ -135,7 +135,7 @@ class Context:
         """What ``step.toml`` says of the machine; torch is not loaded for a step that did without."""
         if "machine" in self.__dict__:
             return self.machine.facts
-        return {"device": "cpu", "threads": self.settings.run.threads or len(os.sched_getaffinity(0))}
+        return {"device": "cpu", "threads": self.settings.run.threads or available_cores()}
 
     def command_for(self, *words: str) -> str:
         """A command that the user could type to make a step of this run."""

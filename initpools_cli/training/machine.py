@@ -12,6 +12,7 @@ import torch
 
 from initpools_cli.core.config import RunTable
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.processors import available_cores
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -56,7 +57,7 @@ def start_machine(table: RunTable) -> Machine:
         A device that this machine or this build of torch does not have.
     """
     device = torch.device(_device(table.device))
-    threads = table.threads or len(os.sched_getaffinity(0))
+    threads = table.threads or available_cores()
     torch.set_num_threads(threads)
     return Machine(device, threads)
 
