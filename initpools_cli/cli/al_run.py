@@ -72,7 +72,7 @@ def _table(common: Common, rounds: Any) -> None:
     last = queried[queried["round"] == queried["round"].max()]
     first = curves[curves["round"] == 0].groupby(["init", "learner"])["mean"].first()
     after = f"{int(last['labeled'].max())} labels"
-    table = Table("init", "query", "learner", "first pool", after, "95 % CI", "seeds", box=box.SIMPLE)
+    table = Table("init", "query", "learner", "first pool", after, "95 % CI", "seeds", box=box.SIMPLE, pad_edge=False)
     for column in table.columns:
         column.no_wrap = True
     for row in last.itertuples():
