@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose gradient is the sum of what every process has for this one's rows."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        return _all(tensor)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.clone()
+        distributed.all_reduce(summed)
+        return summed.chunk(distributed.get_world_size())[distributed.get_rank()]
 
 
 def gather(tensor: Tensor) -> Tensor:
@@ -12,12 +28,12 @@ def gather(tensor: Tensor) -> Tensor:
     Gradients flow back to the rank a row came from, so that a loss averaged over ranks has the gradient of the loss on
     the whole batch.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not (distributed.is_available() and distributed.is_initialized()):
         return tensor
-    if not tensor.is_floating_point():
-        parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather(parts, tensor)
-        return torch.cat(parts)
-    from torch.distributed.nn.functional import all_gather
+    return _Gather.apply(tensor) if tensor.is_floating_point() else _all(tensor)
 
-    return torch.cat(tuple(all_gather(tensor)))
+
+def _all(tensor: Tensor) -> Tensor:
+    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
