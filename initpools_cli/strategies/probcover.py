@@ -1,0 +1,112 @@
+"""ProbCover: balls of one radius around the picks that hold as many images as possible."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, PositiveInt
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.geometry.balls import greedy_cover
+from initpools_cli.geometry.farthest import farthest_first
+from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.geometry.neighbors import knn, nearest_squared
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
+
+
+@strategies.register(paper="Yehuda et al. 2022, arXiv:2205.11320", nested=True, cost="n² d")
+def probcover(
+    embeddings: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    delta: NonNegativeFloat = 0.0,
+    n_clusters: PositiveInt = 20,
+    alpha: NonNegativeFloat = 0.95,
+) -> Selection:
+    """Take the image with the most images nearer than delta that are near no pick yet, and so on.
+
+    Needs memory for the embeddings only, as no graph is kept. Deviations: once every image is near a pick it goes on
+    by the largest distance to the nearest pick, where the paper's code repeats itself; delta is not looked up on a
+    grid but the largest there is (`pure_radius`).
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+        For the clusters.
+    delta : float
+        In the embeddings' unit; 0 means the largest at which a share `alpha` of the balls lies within one cluster.
+    n_clusters : int
+        Of k-means, where delta is 0; best the number of classes.
+    alpha : float
+
+    Returns
+    -------
+    Selection
+        Scores: how many images each covers first; 0 from where all are.
+
+    Raises
+    ------
+    UserError
+        A given delta below the distance of any two images.
+    """
+    n = len(embeddings)
+    radius = delta or pure_radius(embeddings, n_clusters, alpha, rng)
+    picks, gains, sizes = greedy_cover(embeddings, radius, budget, labeled)
+    if delta and n > 1 and sizes.max() == 1:
+        gaps = knn(embeddings, 1)[1]
+        raise UserError(
+            f"delta={delta:g} covers nothing: no two images are nearer than that.",
+            f"Nearest neighbours are {gaps.min():.3g} to {gaps.max():.3g} apart, half of them up to "
+            f"{np.median(gaps):.3g}: set delta above that, or 0 to have it chosen.",
+        )
+    return go_on_by_distance(embeddings, labeled, picks, gains.astype(np.float64), budget)
+
+
+def pure_radius(points: NDArray[np.float32], n_clusters: int, alpha: float, rng: np.random.Generator) -> float:
+    """The largest radius at which at least a share `alpha` of the balls holds rows of one k-means cluster only.
+
+    A ball is pure up to the distance of the nearest row of another cluster, so the answer is one of those distances.
+
+    Parameters
+    ----------
+    points : (n, d) float32
+    n_clusters : int
+    alpha : float
+        Shares above 1 are taken for 1.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    float
+        > 0; inf where there is one cluster.
+    """
+    n = len(points)
+    labels = kmeans(points, min(n_clusters, n), rng).labels
+    strangers = np.full(n, np.inf)
+    for cluster in np.unique(labels):
+        inside = labels == cluster
+        if not inside.all():
+            strangers[inside] = nearest_squared(points[inside], points[~inside])[1]
+    impure = min(int((1 - min(alpha, 1.0)) * n + 1e-9), n - 1)
+    return float(np.sqrt(np.sort(strangers)[impure]))
+
+
+def go_on_by_distance(
+    points: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    picks: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    budget: int,
+) -> Selection:
+    """Fill the picks up to the budget by the largest distance to all labelled and picked; the scores with zeros."""
+    missing = budget - len(picks)
+    if missing:
+        rest = farthest_first(points, missing, np.concatenate([labeled, picks]))[0]
+        picks, scores = np.concatenate([picks, rest]), np.concatenate([scores, np.zeros(missing)])
+    return Selection(picks, scores=scores)

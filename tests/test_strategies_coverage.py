@@ -1,0 +1,89 @@
+"""Strategies that cover, against plain definitions with all n × n pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.probcover import pure_radius
+
+quick = settings(max_examples=50, deadline=None)
+
+
+def pairwise(points):
+    return ((points[:, None].astype(np.float64) - points[None]) ** 2).sum(axis=-1)
+
+
+@st.composite
+def crowds(draw):
+    """Points on a grid (ties and duplicates) or not, some labelled, and a budget up to all the others."""
+    n, d = draw(st.integers(2, 40)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    on_a_grid = rng.integers(0, 4, (n, d)).astype(np.float32)
+    points = draw(st.sampled_from([on_a_grid, rng.normal(size=(n, d)).astype(np.float32)]))
+    labeled = np.flatnonzero(rng.random(n) < draw(st.sampled_from([0.0, 0.3])))[: n - 1].tolist()
+    return points, labeled, draw(st.integers(1, n - len(labeled)))
+
+
+def pick(name, points, labeled, budget, **knobs):
+    return choose(name, {"embeddings": points}, budget, labeled=labeled, normalize=False, knobs=knobs)
+
+
+def go_on(points, labeled, picks, budget):
+    squared = pairwise(points)
+    while len(picks) < budget:
+        gaps = squared[:, labeled + picks].min(axis=1)
+        gaps[labeled + picks] = -1
+        picks.append(int(gaps.argmax()))
+    return picks
+
+
+def plain_cover(points, labeled, budget, delta):
+    near = pairwise(points) < delta * delta
+    covered = near[labeled].any(axis=0)
+    picks = []
+    while len(picks) < budget and not covered.all():
+        picks.append(int((near & ~covered).sum(axis=1).argmax()))
+        covered |= near[picks[-1]]
+    return go_on(points, labeled, picks, budget)
+
+
+@quick
+@given(crowds(), st.sampled_from([1.0, 1.5, 2.0, 3.1]))
+def test_probcover_equals_its_plain_definition(case, delta):
+    points, labeled, budget = case
+    if (pairwise(points) < delta * delta).sum() == len(points):
+        with pytest.raises(UserError, match="covers nothing"):
+            pick("probcover", points, labeled, budget, delta=delta)
+        return
+    selection = pick("probcover", points, labeled, budget, delta=delta)
+    assert selection.indices.tolist() == plain_cover(points, labeled, budget, delta)
+
+
+def test_probcover_says_which_delta_makes_sense_and_takes_one_that_covers_everything():
+    points = np.array([[0.0], [1.0], [3.0], [7.0]])
+    with pytest.raises(UserError, match="delta=1 covers nothing") as error:
+        pick("probcover", points, [], 2, delta=1.0)
+    assert "1 to 4 apart, half of them up to 1.5" in error.value.remedy
+    everything = pick("probcover", points, [], 4, delta=100.0)
+    assert everything.indices.tolist() == [0, 3, 2, 1]
+    assert everything.scores.tolist() == [4, 0, 0, 0]
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.95, 1.0])
+def test_the_automatic_delta_is_the_largest_with_pure_balls(alpha):
+    points = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
+    delta = pure_radius(points, 6, alpha, np.random.default_rng(1))
+    labels = kmeans(points, 6, np.random.default_rng(1)).labels
+    stranger = labels[:, None] != labels
+
+    def purity(radius):
+        return 1 - (stranger & (pairwise(points) < radius**2)).any(axis=1).mean()
+
+    assert purity(delta * (1 - 1e-9)) >= alpha - 1e-12
+    assert purity(delta * (1 + 1e-9)) < alpha
