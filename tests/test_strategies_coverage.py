@@ -87,3 +87,76 @@ def test_the_automatic_delta_is_the_largest_with_pure_balls(alpha):
 
     assert purity(delta * (1 - 1e-9)) >= alpha - 1e-12
     assert purity(delta * (1 + 1e-9)) < alpha
+
+
+KERNELS = {
+    "rbf": lambda t: np.exp(-(t**2)),
+    "tophat": lambda t: (t < 1) * 1.0,
+    "student": lambda t: (1 + t**2) ** -0.5,
+    "laplace": lambda t: np.exp(-t),
+}
+
+
+def plain_represent(points, similar, labeled, budget):
+    held = similar[labeled].max(axis=0, initial=0)
+    picks = []
+    while len(picks) < budget:
+        gains = np.maximum(similar - held, 0).sum(axis=1)
+        gains[labeled + picks] = -np.inf
+        if gains.max() <= 1e-6:
+            break
+        picks.append(int(np.flatnonzero(gains >= gains.max() - 1e-6)[0]))
+        held = np.maximum(held, similar[picks[-1]])
+    return go_on(points, labeled, picks, budget)
+
+
+@quick
+@given(crowds(), st.sampled_from(sorted(KERNELS)), st.sampled_from([0.6, 1.0, 2.0]))
+def test_maxherding_equals_its_plain_definition(case, kernel, bandwidth):
+    points, labeled, budget = case
+    selection = pick("maxherding", points, labeled, budget, kernel=kernel, bandwidth=bandwidth)
+    similar = KERNELS[kernel](np.sqrt(pairwise(points)) / bandwidth)
+    assert selection.indices.tolist() == plain_represent(points, similar, labeled, budget)
+
+
+@pytest.mark.parametrize("delta", [0.3, 1.0, 2.5, 9.0])
+def test_maxherding_with_a_top_hat_is_probcover(delta):
+    points = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    points[100:200] = np.round(points[100:200])
+    cover = pick("probcover", points, [3, 50], 200, delta=delta)
+    herding = pick("maxherding", points, [3, 50], 200, kernel="tophat", bandwidth=delta)
+    np.testing.assert_array_equal(cover.indices, herding.indices)
+    np.testing.assert_allclose(cover.scores, 400 * herding.scores)
+
+
+def plain_similarity(points, name, bandwidth):
+    if name == "rbf":
+        return np.exp(-pairwise(points) / bandwidth**2)
+    points = points.astype(np.float64)
+    lengths = np.linalg.norm(points, axis=1)
+    products = points @ points.T
+    scale = lengths[:, None] * lengths
+    return (1 + np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)) / 2
+
+
+@quick
+@given(crowds(), st.sampled_from(["cosine", "rbf"]))
+def test_facility_location_equals_its_plain_definition(case, name):
+    points, labeled, budget = case
+    selection = pick("facility-location", points, labeled, budget, similarity=name, bandwidth=1.3)
+    similar = plain_similarity(points, name, 1.3)
+    assert selection.indices.tolist() == plain_represent(points, similar, labeled, budget)
+
+
+@quick
+@given(crowds(), st.sampled_from(["cosine", "rbf"]), st.sampled_from([0.0, 0.2, 1.0, 2.0]))
+def test_graph_cut_equals_its_plain_definition(case, name, lam):
+    points, labeled, budget = case
+    selection = pick("graph-cut", points, labeled, budget, similarity=name, bandwidth=1.3, lam=lam)
+    similar = plain_similarity(points, name, 1.3)
+    picks = []
+    while len(picks) < budget:
+        gains = lam * similar.sum(axis=1) - 2 * similar[:, labeled + picks].sum(axis=1) - np.diag(similar)
+        gains[labeled + picks] = -np.inf
+        picks.append(int(np.flatnonzero(gains >= gains.max() - 1e-6)[0]))
+    assert selection.indices.tolist() == picks

@@ -1,0 +1,52 @@
+"""MaxHerding: every image similar to a pick, whatever the budget."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveFloat
+
+from initpools_cli.geometry.similarity import represent, similarities
+from initpools_cli.strategies.probcover import go_on_by_distance
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
+
+
+@strategies.register(paper="Bae, Noh & Sutherland 2024, arXiv:2407.12212", nested=True, cost="n² d")
+def maxherding(
+    embeddings: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    kernel: Literal["rbf", "tophat", "student", "laplace"] = "rbf",
+    bandwidth: PositiveFloat = 1.0,
+) -> Selection:
+    """Take the image that raises most the mean over all images of the kernel with the most similar pick.
+
+    With "tophat" it is ProbCover at delta = bandwidth. Gains within a millionth of one image are ties. Deviations: all
+    images are candidates, where the paper's code draws some; once no image adds more than that it goes on by the
+    largest distance to the nearest pick.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+        Not used.
+    kernel : {"rbf", "tophat", "student", "laplace"}
+        With t = distance / bandwidth: exp(−t²), t < 1, 1 / √(1 + t²), exp(−t).
+    bandwidth : float
+        In the embeddings' unit.
+
+    Returns
+    -------
+    Selection
+        Scores: by how much each raises the mean; 0 from where none does.
+    """
+    n = len(embeddings)
+    picks, gains = represent(similarities(embeddings, kernel, bandwidth), n, budget, labeled)
+    return go_on_by_distance(embeddings, labeled, picks, gains / n, budget)
