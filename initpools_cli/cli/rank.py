@@ -66,13 +66,14 @@ def command(
         labels=labels,
     )
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
+    if clusters is not None:
+        flags["select.balance"] = "clusters"
     knobs = named(strategy).method.knobs.keys() - {"order"}
     require_ending(output, ".npy")
     folder = None
     if files.without_run and common.run is None and common.dataset is None:
         settings, _ = common.settings("rank", flags, knobs)
-        table = settings.rank
-        order = rank_from_files(settings.select, files, strategy, table.params, table.depth, settings.run.seed).indices
+        order = rank_from_files(settings.rank, settings.select, files, settings.run.seed).indices
         paths = [""] * len(order)
     else:
         context = common.start("rank", flags, knobs)

@@ -16,6 +16,7 @@ from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.score import score_names, scores_of
+from initpools_cli.strategies.selection import Selection
 
 #: What a strategy may ask that only a trained classifier gives.
 FROM_A_MODEL = frozenset({"probs", "view_probs"})
@@ -96,6 +97,43 @@ def named(name: str) -> Named:
 def needed(strategy: Named, balance: str) -> set[str]:
     """The inputs that the strategy and the spreading over clusters ask for."""
     return {*strategy.method.inputs, *{"kmeans": ["embeddings"], "clusters": ["clusters"]}.get(balance, [])}
+
+
+def pick(
+    strategy: Named,
+    arrays: Mapping[str, np.ndarray],
+    budget: int,
+    select: SelectTable,
+    knobs: Mapping[str, Any],
+    seed: int,
+    *,
+    labeled: np.ndarray | None = None,
+    kept: np.ndarray | None = None,
+) -> Selection:
+    """Let the strategy choose, with the settings of [select] that hold wherever a strategy runs.
+
+    Parameters
+    ----------
+    labeled : ndarray, optional
+        Indices or mask of the images that are labelled already.
+    kept : ndarray, optional
+        (n,) bool, the images there are to choose from; None: all that the arrays tell of.
+    """
+    from initpools_cli.strategies.choose import choose
+
+    return choose(
+        strategy.method.name,
+        arrays,
+        budget,
+        labeled=labeled,
+        exclude=None if kept is None or kept.all() else ~kept,
+        n=None if kept is None else len(kept),
+        seed=seed,
+        normalize=select.normalize,
+        balance=select.balance,
+        n_clusters=select.n_clusters,
+        knobs=knobs,
+    )
 
 
 def supply(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from initpools_cli.core.files import atomic_file, write_array, write_text
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import Named, named, supply
+from initpools_cli.steps.inputs import named, pick, supply
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     UserError
         Anything wrong with strategy, budget or inputs.
     """
-    from initpools_cli.strategies.choose import choose
-
     table = context.settings.select
     strategy = named(table.strategy)
     knobs = strategy.knobs(table.params, table.order, context.where("select"))
@@ -60,18 +58,15 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     if step.finished:
         return step.finished, False
     with step.writing(context.command, context.facts()) as scratch:
-        selection = choose(
-            strategy.method.name,
+        selection = pick(
+            strategy,
             given.arrays,
             table.budget,
+            table.model_copy(update={"n_clusters": n_clusters}),
+            knobs,
+            context.seed,
             labeled=labeled,
-            exclude=~data.kept if not data.kept.all() else None,
-            n=len(data.kept),
-            seed=context.seed,
-            normalize=table.normalize,
-            balance=table.balance,
-            n_clusters=n_clusters,
-            knobs=knobs,
+            kept=data.kept,
         )
         counted = represented(given.arrays.get("embeddings"), selection.indices, table.normalize, data.kept)
         write_array(scratch / "indices.npy", selection.indices)
@@ -82,31 +77,13 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
 
 def select_from_files(table: SelectTable, brought: Brought, seed: int) -> pd.DataFrame:
     """The pool from brought arrays alone, without a run: rows as in items.csv, paths empty."""
-    from initpools_cli.strategies.choose import choose
-
-    strategy, knobs, arrays, labeled = _from_files(table, brought)
-    selection = choose(
-        strategy.method.name,
-        arrays,
-        table.budget,
-        labeled=labeled,
-        seed=seed,
-        normalize=table.normalize,
-        balance=table.balance,
-        n_clusters=table.n_clusters,
-        knobs=knobs,
-    )
+    strategy, arrays = named(table.strategy), brought.arrays()
+    labeled = read_labeled(brought.labeled, None) if brought.labeled else None
+    knobs = strategy.knobs(table.params, table.order)
+    selection = pick(strategy, arrays, table.budget, table, knobs, seed, labeled=labeled)
     embeddings = arrays.get("embeddings")
     kept = np.ones(0 if embeddings is None else len(embeddings), dtype=bool)
     return pool_rows(selection, represented(embeddings, selection.indices, table.normalize, kept), None)
-
-
-def _from_files(
-    table: SelectTable, brought: Brought
-) -> tuple[Named, dict[str, Any], dict[str, np.ndarray], np.ndarray | None]:
-    strategy = named(table.strategy)
-    labeled = read_labeled(brought.labeled, None) if brought.labeled else None
-    return strategy, strategy.knobs(table.params, table.order), brought.arrays(), labeled
 
 
 def represented(

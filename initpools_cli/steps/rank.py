@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from initpools_cli.core.config import SelectTable
+from initpools_cli.core.config import RankTable, SelectTable
 from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import FROM_A_MODEL, Named, Supply, named, needed, supply
+from initpools_cli.steps.inputs import FROM_A_MODEL, Named, Supply, named, needed, pick, supply
 from initpools_cli.steps.pool import train_items
 from initpools_cli.steps.reference import logits, reference, view_logits
 from initpools_cli.strategies.selection import Selection
@@ -37,7 +35,6 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     data = context.data
     labeled = _labeled(context, brought)
     given = _supply(context, strategy, select, brought, source)
-    excluded = ~data.kept if not data.kept.all() else None
     depth = table.depth or _available(labeled, data.kept)
     n_clusters = select.n_clusters or len(data.classes)
     resolved = {
@@ -59,8 +56,15 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     with step.writing(context.command, context.facts()) as scratch:
         if "view_probs" in needed(strategy, select.balance) and "view_probs" not in given.arrays:
             given.arrays["view_probs"] = _softmax(view_logits(context, _done(context, given.origin)))
-        selection = _choose(
-            strategy, given.arrays, depth, labeled, excluded, len(data.kept), select, n_clusters, knobs, context.seed
+        selection = pick(
+            strategy,
+            given.arrays,
+            depth,
+            select.model_copy(update={"n_clusters": n_clusters}),
+            knobs,
+            context.seed,
+            labeled=labeled,
+            kept=data.kept,
         )
         write_array(scratch / "sorted_idx.npy", selection.indices)
         if selection.scores is not None:
@@ -69,14 +73,12 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     return Done(context.run, step.folder), True
 
 
-def rank_from_files(
-    context_free: SelectTable, brought: Brought, strategy_name: str, params: dict[str, Any], depth: int, seed: int
-) -> Selection:
+def rank_from_files(rank: RankTable, select: SelectTable, brought: Brought, seed: int) -> Selection:
     """The ranking from brought arrays alone, without a run."""
     from initpools_cli.strategies.choose import as_rows
     from initpools_cli.strategies.inputs import INPUTS
 
-    strategy = named(strategy_name)
+    strategy, depth = named(rank.strategy), rank.depth
     arrays = brought.arrays()
     labeled = read_labeled(brought.labeled, None) if brought.labeled else None
     if not depth:
@@ -87,8 +89,8 @@ def rank_from_files(
         depth = _available(
             None if labeled is None else as_rows("--labeled", labeled, count), np.ones(count, dtype=bool)
         )
-    knobs = strategy.knobs(params, context_free.order)
-    return _choose(strategy, arrays, depth, labeled, None, None, context_free, context_free.n_clusters, knobs, seed)
+    knobs = strategy.knobs(rank.params, select.order)
+    return pick(strategy, arrays, depth, select, knobs, seed, labeled=labeled)
 
 
 def by_image(selection: Selection, count: int) -> np.ndarray:
@@ -96,36 +98,6 @@ def by_image(selection: Selection, count: int) -> np.ndarray:
     scores = np.full(count, np.nan)
     scores[selection.indices] = selection.scores
     return scores
-
-
-def _choose(
-    strategy: Named,
-    arrays: dict[str, np.ndarray],
-    depth: int,
-    labeled: np.ndarray | None,
-    excluded: np.ndarray | None,
-    count: int | None,
-    select: SelectTable,
-    n_clusters: int,
-    knobs: dict[str, Any],
-    seed: int,
-) -> Selection:
-    from initpools_cli.strategies.choose import choose
-
-    balance = "clusters" if select.balance == "none" and "clusters" in arrays else select.balance
-    return choose(
-        strategy.method.name,
-        arrays,
-        depth,
-        labeled=labeled,
-        exclude=excluded,
-        n=count,
-        seed=seed,
-        normalize=select.normalize,
-        balance=balance,
-        n_clusters=n_clusters,
-        knobs=knobs,
-    )
 
 
 def _labeled(context: Context, brought: Brought) -> np.ndarray | None:
