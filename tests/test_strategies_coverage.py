@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.strategies.activeft import loss_and_slope
 from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.probcover import pure_radius
+from initpools_cli.strategies.zcore import triangular
 
 quick = settings(max_examples=50, deadline=None)
 
@@ -160,3 +163,86 @@ def test_graph_cut_equals_its_plain_definition(case, name, lam):
         gains[labeled + picks] = -np.inf
         picks.append(int(np.flatnonzero(gains >= gains.max() - 1e-6)[0]))
     assert selection.indices.tolist() == picks
+
+
+def test_activeft_equals_its_loss_under_torch_and_adam():
+    import torch
+    from torch.nn import functional
+
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 6)).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    z = torch.from_numpy(points).double()
+    moving = z[torch.from_numpy(generator(3, "activeft").permutation(200)[:9])].clone().requires_grad_()
+    adam = torch.optim.Adam([moving], lr=0.01)
+    for _ in range(80):
+        centres = functional.normalize(moving, dim=1)
+        similar, own = (z @ centres.T / 0.07).max(dim=1)
+        apart = (centres.detach() @ centres.T / 0.07).exp().sum(dim=0)
+        loss = -(similar - (similar.exp() + apart[own]).log()).mean()
+        ours, slope = loss_and_slope(points, centres.detach().numpy(), 0.07, 1.0)
+        assert ours == pytest.approx(loss.item(), rel=1e-9)
+        (expected,) = torch.autograd.grad(loss, centres, retain_graph=True)
+        np.testing.assert_allclose(slope, expected.numpy(), atol=1e-9)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    cosines = (functional.normalize(moving.detach(), dim=1) @ z.T).numpy()
+    picks = []
+    for row in cosines:
+        row[picks] = -2
+        picks.append(int(row.argmax()))
+    knobs = {"lr": 0.01, "iterations": 80}
+    selection = choose("activeft", {"embeddings": points}, 9, seed=3, knobs=knobs)
+    assert selection.indices.tolist() == picks
+
+
+def test_activeft_leaves_what_is_labelled_more_often_than_chance():
+    points = np.repeat(np.eye(3), 20, axis=0) + 0.05 * np.random.default_rng(0).normal(size=(60, 3))
+
+    def picked_there(labeled):
+        picks = [choose("activeft", {"embeddings": points}, 2, labeled=labeled, seed=s, knobs=knobs) for s in range(15)]
+        return sum(int((selection.indices < 20).sum()) for selection in picks)
+
+    knobs = {"lr": 0.05, "iterations": 100}
+    assert picked_there([0, 1, 2]) < picked_there([])
+
+
+@quick
+@given(crowds(), st.sampled_from([1, 2, 3, 1000]), st.sampled_from([1, 2, 9]))
+def test_zcore_equals_its_plain_definition(case, neighbors, sample_dim):
+    points, labeled, budget = case
+    n, d = points.shape
+    knobs = {"n_samples": 60, "neighbors": neighbors, "sample_dim": sample_dim}
+    selection = choose("zcore", {"embeddings": points}, budget, labeled=labeled, normalize=False, seed=2, knobs=knobs)
+    rng = generator(2, "zcore")
+    scores = rng.random(n)
+    exact = points.astype(np.float64)
+    total = min(60, 10 * n)
+    dims = np.argsort(rng.random((total, d)), axis=1)[:, :sample_dim]
+    draws = rng.random(dims.shape)
+    for row, uniform in zip(dims, draws, strict=True):
+        low, middle, high = exact.min(axis=0)[row], np.median(exact, axis=0)[row], exact.max(axis=0)[row]
+        place = triangular(low, middle, high, uniform)
+        best = int(np.abs(exact[:, row] - place).sum(axis=1).argmin())
+        scores[best] += 1
+        gaps = np.abs(exact[:, row] - exact[best, row]).sum(axis=1)
+        others = sorted((i for i in range(n) if i != best), key=lambda i: (gaps[i], i))[:neighbors]
+        if gaps[others[0]] == 0:
+            scores[others[0]] -= 1
+        else:
+            penalty = gaps[others] ** -4.0
+            scores[others] -= penalty / penalty.sum()
+    expected = [i for i in np.argsort(-scores, kind="stable") if i not in labeled][:budget]
+    assert selection.indices.tolist() == expected
+    np.testing.assert_allclose(selection.scores, scores[expected])
+
+
+def test_triangular_draws_have_the_triangular_distribution():
+    from scipy.stats import kstest, triang
+
+    uniform = np.random.default_rng(0).random(4000)
+    for middle in (-1.0, 0.5, 3.0):
+        drawn = triangular(np.array(-1.0), np.array(middle), np.array(3.0), uniform)
+        assert kstest(drawn, triang((middle + 1) / 4, -1, 4).cdf).pvalue > 0.01
+    assert (triangular(np.array(2.0), np.array(2.0), np.array(2.0), uniform) == 2).all()

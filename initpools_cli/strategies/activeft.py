@@ -1,0 +1,129 @@
+"""ActiveFT: images whose distribution is that of all images, found by moving points on the sphere."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveFloat, PositiveInt
+
+from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.neighbors import nearest_free
+from initpools_cli.strategies.inputs import as_embeddings
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection, unlabeled_rows
+
+ROWS = 1024
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+# Keeps what underflows at a very low temperature from being divided by.
+TINY = 1e-300
+
+
+@strategies.register(paper="Xie et al. 2023, arXiv:2303.14382", nested=False, cost="t n d b")
+def activeft(
+    embeddings: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    temperature: PositiveFloat = 0.07,
+    balance: PositiveFloat = 1.0,
+    lr: PositiveFloat = 1e-3,
+    iterations: PositiveInt = 300,
+) -> Selection:
+    """Move as many points as the budget towards the images they are nearest to and away from each other, then round.
+
+    The loss is minimised by Adam (t iterations) from randomly drawn images, and each point takes the image with the
+    nearest direction, in turn. Deviations: points start at images without a label and take only those; labelled images
+    take part as points that don't move.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+        Only their directions count.
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+        For the start.
+    temperature : float
+    balance : float
+        The weight of keeping apart.
+    lr : float
+        Adam's rate, constant.
+    iterations : int
+
+    Returns
+    -------
+    Selection
+        Scores: the cosine between each point and its image.
+    """
+    points = as_embeddings(embeddings, normalize=True)
+    start = rng.permutation(unlabeled_rows(len(points), labeled))[:budget]
+    still = points[labeled].astype(np.float64)
+    moving = points[start].astype(np.float64)
+    first, second = np.zeros_like(moving), np.zeros_like(moving)
+    for step in range(1, iterations + 1):
+        lengths = np.linalg.norm(moving, axis=1, keepdims=True)
+        lengths[lengths == 0] = 1.0
+        unit = moving / lengths
+        slope = loss_and_slope(points, np.vstack([unit, still]), temperature, balance)[1][:budget]
+        # Only what turns a point counts, as its length doesn't enter the loss.
+        slope = (slope - unit * np.einsum("ij,ij->i", slope, unit)[:, None]) / lengths
+        first = BETAS[0] * first + (1 - BETAS[0]) * slope
+        second = BETAS[1] * second + (1 - BETAS[1]) * slope**2
+        root = np.sqrt(second / (1 - BETAS[1] ** step)) + EPSILON
+        moving -= lr * first / (1 - BETAS[0] ** step) / root
+    found = as_embeddings(moving, normalize=True)
+    picks, distances = nearest_free(found, points, labeled)
+    return Selection(picks, scores=1 - distances**2 / 2)
+
+
+def loss_and_slope(
+    points: NDArray[np.float32], centres: NDArray[np.float64], temperature: float, balance: float
+) -> tuple[float, NDArray[np.float64]]:
+    """ActiveFT's loss and its slope with respect to the centres.
+
+    The mean over the points z of log(e^(z·c/τ) + balance Σ_k e^(k·c/τ)) − z·c/τ, c the centre most like z and k over
+    all centres, which count as constants in the sum, as in the paper's code.
+
+    Parameters
+    ----------
+    points : (n, d) float32
+        Of length 1.
+    centres : (k, d) float64
+        Of length 1.
+    temperature, balance : float
+
+    Returns
+    -------
+    loss : float
+    slope : (k, d) float64
+    """
+    from scipy.sparse import csr_array
+
+    n, k = len(points), len(centres)
+
+    # Everything is seen relative to e^(1/τ), the largest there is.
+    def push(span: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        apart = np.exp((centres[span] @ centres.T - 1) / temperature)
+        crowding = np.maximum(apart.sum(axis=1), TINY)
+        return crowding, apart @ centres / crowding[:, None]
+
+    pushed = map_blocks(push, k, ROWS)
+    crowding = np.concatenate([part[0] for part in pushed])
+
+    def pull(span: slice) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        block = points[span].astype(np.float64)
+        products = block @ centres.T
+        own = products.argmax(axis=1)
+        likeness = (products.max(axis=1) - 1) / temperature
+        against = balance * crowding[own]
+        total = np.exp(likeness) + against
+        members = csr_array((against / total, (own, np.arange(len(block)))), shape=(k, len(block)))
+        weights = np.bincount(own, weights=against / total, minlength=k).astype(np.float64)
+        return float((np.log(total) - likeness).sum()), members @ block, weights
+
+    pulled = map_blocks(pull, n, ROWS)
+    pulls = np.sum([part[1] for part in pulled], axis=0)
+    pushes = np.concatenate([part[1] for part in pushed]) * np.sum([part[2] for part in pulled], axis=0)[:, None]
+    return sum(part[0] for part in pulled) / n, (pushes - pulls) / (n * temperature)
