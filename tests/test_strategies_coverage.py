@@ -246,3 +246,49 @@ def test_triangular_draws_have_the_triangular_distribution():
         drawn = triangular(np.array(-1.0), np.array(middle), np.array(3.0), uniform)
         assert kstest(drawn, triang((middle + 1) / 4, -1, 4).cdf).pvalue > 0.01
     assert (triangular(np.array(2.0), np.array(2.0), np.array(2.0), uniform) == 2).all()
+
+
+@quick
+@given(crowds(), st.sampled_from([1, 3, 400]), st.sampled_from([0.5, 5.0]), st.sampled_from([0.5, 1.0]))
+def test_usl_equals_its_plain_definition(case, neighbors, weight, alpha):
+    points, labeled, budget = case
+    n = len(points)
+    # Apart, as the ties of a grid are broken by rounding.
+    points = points + np.random.default_rng(5).normal(size=points.shape).astype(np.float32)
+    knobs = {"neighbors": neighbors, "weight": weight, "alpha": alpha, "iterations": 4}
+    selection = choose("usl", {"embeddings": points}, budget, labeled=labeled, normalize=False, seed=4, knobs=knobs)
+    clusters = kmeans(points, budget, generator(4, "usl")).labels
+    squared = pairwise(points)
+    others = max(1, min(neighbors - 1, n // 2))
+    density = 1 / np.maximum(np.sort(squared, axis=1)[:, : others + 1].mean(axis=1), 1e-12)
+    near = np.zeros(n)
+    for iteration in range(4):
+        value = density - weight * near
+        queues = [
+            sorted((i for i in range(n) if clusters[i] == c and i not in labeled), key=lambda i: (-value[i], i))
+            for c in range(budget)
+        ]
+        sources = [(queue[0], c) for c, queue in enumerate(queues) if queue] + [(i, -1) for i in labeled]
+        new = np.zeros(n)
+        for i in range(n):
+            for source, owner in sources:
+                if owner != clusters[i] and squared[i, source] < 4:
+                    new[i] += max(squared[i, source], 1e-12) ** -alpha
+        if iteration < 3:
+            near = 0.9 * near + 0.1 * new
+    picks = []
+    while len(picks) < budget:
+        picks += [queue.pop(0) for queue in queues if queue]
+    assert selection.indices.tolist() == picks[:budget]
+    np.testing.assert_allclose(selection.scores, value[picks[:budget]], rtol=1e-6, atol=1e-6)
+
+
+def test_usl_keeps_picks_of_neighbouring_clusters_apart():
+    points = np.random.default_rng(0).normal(size=(300, 2))
+    inputs = {"embeddings": points}
+
+    def smallest_gap(weight):
+        picks = choose("usl", inputs, 12, normalize=False, knobs={"weight": weight, "neighbors": 20}).indices
+        return np.sort(pairwise(points[picks]), axis=1)[:, 1].min()
+
+    assert smallest_gap(0.0) < smallest_gap(5.0)

@@ -130,9 +130,9 @@ def coverage_less_redundancy(
     gaps, nearest = gaps[~same], nearest[~same]
     farthest = np.partition(gaps, neighbors - 1, axis=1)[:, neighbors - 1 : neighbors]
     inside = gaps <= farthest
-    for row in np.flatnonzero(np.count_nonzero(inside, axis=1) > neighbors):
-        equal = np.flatnonzero(gaps[row] == farthest[row])
-        inside[row, equal[len(equal) + neighbors - np.count_nonzero(inside[row]) :]] = False
+    for tied in np.flatnonzero(np.count_nonzero(inside, axis=1) > neighbors):
+        equal = np.flatnonzero(gaps[tied] == farthest[tied])
+        inside[tied, equal[len(equal) + neighbors - np.count_nonzero(inside[tied]) :]] = False
     row, image = np.nonzero(inside)
     shares = (nearest[row, 0] / gaps[row, image]) ** exponent
     shares /= np.bincount(row, weights=shares, minlength=len(gaps))[row]

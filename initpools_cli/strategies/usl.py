@@ -1,0 +1,111 @@
+"""USL: a dense image of each cluster, far from the picks of the other clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.geometry.neighbors import knn, squared_distances
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection, ranks_within, unlabeled_rows
+
+ROWS = 4096
+# Squared distances below this count as this much, so that duplicates have a finite density and repel finitely.
+TOUCHING = 1e-12
+
+
+@strategies.register(paper="Wang, Lian & Yu 2022, arXiv:2110.03006", nested=False, cost="n² d + t b n d")
+def usl(
+    embeddings: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    neighbors: PositiveInt = 400,
+    weight: NonNegativeFloat = 0.5,
+    alpha: PositiveFloat = 0.5,
+    momentum: NonNegativeFloat = 0.9,
+    iterations: PositiveInt = 10,
+    horizon: PositiveFloat = 4.0,
+) -> Selection:
+    """Take, in as many k-means clusters as the budget, the image with the largest density − weight × nearness.
+
+    Density is 1 / mean squared distance to the nearest images, itself among them. Nearness is a moving average, over
+    the iterations and from 0, of Σ 1 / squared distance^alpha to the picks of the other clusters that are nearer than
+    the horizon; picks and nearness are renewed in turn. Defaults are those of the paper's code for CIFAR-10; for
+    ImageNet it takes 20 neighbors. Deviations: labelled images repel from everywhere, their own cluster included;
+    where clusters are empty or labelled throughout, the second best of the others fill up; at most half of the other
+    images are neighbours.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+        For the clusters.
+    neighbors : int
+    weight, alpha : float
+    momentum : float
+        The share of the old nearness.
+    iterations : int
+    horizon : float
+        A squared distance.
+
+    Returns
+    -------
+    Selection
+        Scores: density − weight × nearness. With clusters.
+    """
+    n = len(embeddings)
+    clusters = kmeans(embeddings, budget, rng).labels
+    rows = unlabeled_rows(n, labeled)
+    density = densities(embeddings, neighbors)
+    near = np.zeros(n)
+    for iteration in range(iterations):
+        value = density - weight * near
+        # Cluster by cluster, the best of each first.
+        order = rows[np.lexsort((-value[rows], clusters[rows]))]
+        turn = ranks_within(clusters[order])
+        if iteration + 1 < iterations:
+            sources = np.concatenate([order[turn == 0], labeled])
+            owners = np.concatenate([clusters[order[turn == 0]], np.full(len(labeled), -1)])
+            near *= momentum
+            near += (1 - momentum) * nearness(embeddings, clusters, sources, owners, alpha, horizon)
+    picks = order[np.argsort(turn, kind="stable")[:budget]]
+    return Selection(picks, scores=value[picks], clusters=clusters[picks])
+
+
+def densities(points: NDArray[np.float32], neighbors: int) -> NDArray[np.float64]:
+    """1 / mean squared distance (n,) to the nearest rows, which include the row itself; 0 for a single row."""
+    n = len(points)
+    if n == 1:
+        return np.zeros(1)
+    others = max(1, min(neighbors - 1, n // 2))
+    gaps = knn(points, others)[1]
+    density: NDArray[np.float64] = 1 / np.maximum(np.einsum("ij,ij->i", gaps, gaps) / (others + 1), TOUCHING)
+    return density
+
+
+def nearness(
+    points: NDArray[np.float32],
+    clusters: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    owners: NDArray[np.int64],
+    alpha: float,
+    horizon: float,
+) -> NDArray[np.float64]:
+    """Σ 1 / squared distance^alpha (n,) to the `sources` whose owner is another cluster, nearer than the horizon."""
+
+    def part(span: slice) -> NDArray[np.float64]:
+        total = np.zeros(span.stop - span.start)
+        for source, owner in zip(sources, owners, strict=True):
+            gaps = squared_distances(points[span], points[source])
+            counts = (clusters[span] != owner) & (gaps < horizon)
+            total += np.where(counts, np.maximum(gaps, TOUCHING) ** -alpha, 0.0)
+        return total
+
+    return np.concatenate(map_blocks(part, len(points), ROWS))
