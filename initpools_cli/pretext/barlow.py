@@ -1,0 +1,101 @@
+"""Barlow Twins: the cross-correlation of two views' embeddings should be the identity (Zbontar et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.pipelines import to_float
+from initpools_cli.networks.build import Encoder
+from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.gather import gather
+from initpools_cli.pretext.pairs import both_views, mlp, refuse_lone_image, scaled_sgd
+from initpools_cli.pretext.registry import pretexts
+
+#: Added to variances, as a batch norm does.
+EPSILON = 1e-5
+
+
+def redundancy(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
+    """How far the cross-correlation c of two views' embeddings is from the identity, per dimension.
+
+    ``( sum_i (1 - c_ii)^2 + off_diagonal * sum_(i != j) c_ij^2 ) / d``
+
+    Parameters
+    ----------
+    first, second : Tensor
+        (b, d), b >= 2.
+    off_diagonal : float
+        Weight of the redundancy between dimensions.
+
+    Returns
+    -------
+    Tensor
+        () float64; 1 where all embeddings of a view are the same.
+    """
+    first, second = (_standardised(view.double()) for view in (first, second))
+    correlation = first.T @ second / len(first)
+    diagonal = correlation.diagonal()
+    others = correlation.square().sum() - diagonal.square().sum()
+    return ((1 - diagonal).square().sum() + off_diagonal * others) / len(diagonal)
+
+
+def _standardised(view: Tensor) -> Tensor:
+    return (view - view.mean(0)) / (view.var(0, correction=0) + EPSILON).sqrt()
+
+
+@pretexts.register("barlow", paper="Zbontar et al. 2021, arXiv:2103.03230")
+class BarlowTwins(Pretext):
+    """Each dimension agrees between two views of an image, and with no other dimension.
+
+    No score: the loss is one of correlations over a batch, to which no image contributes a term of its own.
+
+    Deviations from the paper: the loss is divided by the number of dimensions, so that the rate need not follow it;
+    SGD with momentum in place of LARS, its rate stated for a batch of 512; a narrower projector (8192 in the paper).
+    """
+
+    recipe_default = "simclr"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: str,
+        seed: int,
+        *,
+        off_diagonal: Annotated[float, Field(ge=0)] = 5e-3,
+        hidden: Annotated[int, Field(ge=1)] = 512,
+        out: Annotated[int, Field(ge=1)] = 512,
+        lr: Annotated[float, Field(gt=0)] = 0.2,
+        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+    ) -> None:
+        super().__init__(encoder, recipe)
+        self.projector = mlp(encoder.features, hidden, hidden, out, seed=seed, label="projector")
+        self.off_diagonal = off_diagonal
+        self.lr = lr
+        self.weight_decay = weight_decay
+
+    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """Both views, stacked: ((2b, c, h, w),)."""
+        return (both_views(images, draws, self.recipe),)
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Embeddings (2b, out)."""
+        return self.projector(self.encoder(views))
+
+    def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
+        """`redundancy` over the batch of all processes: () float64."""
+        first, second = (gather(view) for view in outputs.float().chunk(2))
+        refuse_lone_image(len(first))
+        return redundancy(first, second, self.off_diagonal)
+
+    def optimizer(self, batch: int) -> torch.optim.Optimizer:
+        """SGD with momentum, its rate scaled linearly from a batch of 512."""
+        return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
+
+    def projections(self, images: Tensor) -> Tensor:
+        """Embeddings (b, out) of unaugmented images."""
+        return self.projector(self.encoder(to_float(images)))

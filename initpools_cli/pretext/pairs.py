@@ -1,0 +1,53 @@
+"""What the tasks on several views of an image share: making the views, the heads, the optimizer's rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.pipelines import augment
+from initpools_cli.core.errors import UserError
+from initpools_cli.networks.build import seeded
+
+
+def both_views(images: Tensor, draws: Draws, recipe: str) -> Tensor:
+    """Two random views of each image, stacked by view: (2b, c, h, w)."""
+    return torch.cat([augment(images, replace(draws, view=2 * draws.view + k), recipe) for k in (0, 1)])
+
+
+def mlp(*widths: int, seed: int, label: str) -> nn.Sequential:
+    """Linear layers of those widths, with BatchNorm and ReLU between them.
+
+    Parameters
+    ----------
+    *widths : int
+        Of the input, of every hidden layer, of the output.
+    seed : int
+        Root seed of the weights.
+    label : str
+        What the head is, so that two heads of a task differ.
+    """
+    layers: list[nn.Module] = []
+    with seeded(seed, label):
+        for before, after in pairwise(widths[:-1]):
+            layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
+        return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+
+def scaled_sgd(task: nn.Module, *, lr: float, weight_decay: float, batch: int) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9 on what has a gradient, its rate scaled linearly from a batch of 512."""
+    trained = [weight for weight in task.parameters() if weight.requires_grad]
+    return torch.optim.SGD(trained, lr=lr * batch / 512, momentum=0.9, weight_decay=weight_decay)
+
+
+def refuse_lone_image(images: int) -> None:
+    """A UserError where a batch that is compared with itself has one image only."""
+    if images < 2:
+        raise UserError(
+            "A training batch of 1 image has no spread to normalise by or to learn from.",
+            "Use at least 2 images a process, for example --set pretrain.batch=32.",
+        )

@@ -1,0 +1,73 @@
+"""SimSiam: one view predicts the other, and the other stands still (Chen & He 2021)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.pipelines import to_float
+from initpools_cli.networks.build import Encoder
+from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.byol import crossed_cosine
+from initpools_cli.pretext.pairs import both_views, mlp, scaled_sgd
+from initpools_cli.pretext.registry import pretexts
+
+
+@pretexts.register("simsiam", paper="Chen & He 2021, arXiv:2011.10566")
+class SimSiam(Pretext):
+    """One view foretells the other, whose representation takes no gradient.
+
+    Score: minus the cosine of the prediction from one view and the projection of the other, averaged over both ways
+    and over pairs of views; in [-1, 1].
+
+    Deviations from the paper: both views share their batch statistics; the predictor's rate decays like all others;
+    narrower heads. The rate is stated for a batch of 512.
+    """
+
+    recipe_default = "simclr"
+    high_score = "one view does not foretell another"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: str,
+        seed: int,
+        *,
+        hidden: Annotated[int, Field(ge=1)] = 512,
+        out: Annotated[int, Field(ge=1)] = 512,
+        bottleneck: Annotated[int, Field(ge=1)] = 128,
+        lr: Annotated[float, Field(gt=0)] = 0.1,
+        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+    ) -> None:
+        super().__init__(encoder, recipe)
+        layers = mlp(encoder.features, hidden, out, seed=seed, label="projector")
+        # Without this last batch norm the paper's ablation ends near chance.
+        self.projector = nn.Sequential(*layers, nn.BatchNorm1d(out, affine=False))
+        self.predictor = mlp(out, bottleneck, out, seed=seed, label="predictor")
+        self.lr = lr
+        self.weight_decay = weight_decay
+
+    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """Both views, stacked: ((2b, c, h, w),)."""
+        return (both_views(images, draws, self.recipe),)
+
+    def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions (2b, out), and projections (2b, out) without gradient."""
+        projected = self.projector(self.encoder(views))
+        return self.predictor(projected), projected.detach()
+
+    def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
+        """Minus the cosine of prediction and projection, averaged over both ways: (b,) float64."""
+        return -crossed_cosine(*outputs)
+
+    def optimizer(self, batch: int) -> torch.optim.Optimizer:
+        """SGD with momentum, its rate scaled linearly from a batch of 512."""
+        return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
+
+    def projections(self, images: Tensor) -> Tensor:
+        """Projections (b, out) of unaugmented images."""
+        return self.projector(self.encoder(to_float(images)))

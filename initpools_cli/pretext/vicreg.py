@@ -1,0 +1,106 @@
+"""VICReg: two views agree, every dimension varies, no two dimensions covary (Bardes et al. 2022)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.pipelines import to_float
+from initpools_cli.networks.build import Encoder
+from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.gather import gather
+from initpools_cli.pretext.pairs import both_views, mlp, refuse_lone_image, scaled_sgd
+from initpools_cli.pretext.registry import pretexts
+
+#: Added to variances before the root.
+EPSILON = 1e-4
+
+
+def vicreg_terms(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Invariance, variance and covariance of two views' embeddings.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        (b, d), b >= 2.
+
+    Returns
+    -------
+    invariance : Tensor
+        () float64: squared difference of the views, averaged over images and dimensions.
+    variance : Tensor
+        () float64: how much the deviation of a dimension falls short of 1, averaged over dimensions and views.
+    covariance : Tensor
+        () float64: squared covariances of different dimensions, over d, summed over the views.
+    """
+    views = first.double(), second.double()
+    invariance = (views[0] - views[1]).square().mean()
+    short = [(1 - (view.var(0) + EPSILON).sqrt()).relu().mean() for view in views]
+    return invariance, (short[0] + short[1]) / 2, _covariance(views[0]) + _covariance(views[1])
+
+
+def _covariance(view: Tensor) -> Tensor:
+    centred = view - view.mean(0)
+    covariance = centred.T @ centred / (len(view) - 1)
+    return (covariance.square().sum() - covariance.diagonal().square().sum()) / len(covariance)
+
+
+@pretexts.register("vicreg", paper="Bardes et al. 2022, arXiv:2105.04906")
+class VICReg(Pretext):
+    """Two views of an image agree, while every dimension keeps its spread and tells what no other tells.
+
+    No score: two of the loss's three terms are statistics of a batch, to which no image contributes a term of its own.
+
+    Deviations from the paper: as in the authors' code, the invariance is averaged over dimensions and the variance
+    over views; SGD with momentum in place of LARS, its rate stated for a batch of 512; a narrower expander (8192 in
+    the paper).
+    """
+
+    recipe_default = "simclr"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: str,
+        seed: int,
+        *,
+        invariance: Annotated[float, Field(ge=0)] = 25.0,
+        variance: Annotated[float, Field(ge=0)] = 25.0,
+        covariance: Annotated[float, Field(ge=0)] = 1.0,
+        hidden: Annotated[int, Field(ge=1)] = 512,
+        out: Annotated[int, Field(ge=1)] = 512,
+        lr: Annotated[float, Field(gt=0)] = 0.02,
+        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+    ) -> None:
+        super().__init__(encoder, recipe)
+        self.projector = mlp(encoder.features, hidden, hidden, out, seed=seed, label="projector")
+        self.weights = (invariance, variance, covariance)
+        self.lr = lr
+        self.weight_decay = weight_decay
+
+    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """Both views, stacked: ((2b, c, h, w),)."""
+        return (both_views(images, draws, self.recipe),)
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Embeddings (2b, out)."""
+        return self.projector(self.encoder(views))
+
+    def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
+        """The weighted sum of `vicreg_terms` over the batch of all processes: () float64."""
+        first, second = (gather(view) for view in outputs.float().chunk(2))
+        refuse_lone_image(len(first))
+        terms = vicreg_terms(first, second)
+        return torch.stack([weight * term for weight, term in zip(self.weights, terms, strict=True)]).sum()
+
+    def optimizer(self, batch: int) -> torch.optim.Optimizer:
+        """SGD with momentum, its rate scaled linearly from a batch of 512."""
+        return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
+
+    def projections(self, images: Tensor) -> Tensor:
+        """Embeddings (b, out) of unaugmented images."""
+        return self.projector(self.encoder(to_float(images)))
