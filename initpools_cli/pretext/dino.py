@@ -1,0 +1,152 @@
+"""DINO: a student finds the prototypes that its own moving average finds in another view (Caron et al. 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.pipelines import augment, to_float
+from initpools_cli.core.errors import UserError
+from initpools_cli.networks.build import SMALLEST_IMAGE, Encoder, seeded
+from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.gather import gather
+from initpools_cli.pretext.pairs import mlp, refuse_lone_image
+from initpools_cli.pretext.registry import pretexts
+from initpools_cli.pretext.teacher import Teacher, momentum_at
+
+
+def window(view: Tensor, draws: Draws) -> Tensor:
+    """A window of half the height and width at a random place: (b, c, h, w) to (b, c, h // 2, w // 2)."""
+    across, (height, width) = view.shape[:2], (side // 2 for side in view.shape[2:])
+    top = draws.integers("window top", view.shape[2] - height + 1)
+    left = draws.integers("window left", view.shape[3] - width + 1)
+    image, channel = (torch.arange(count, device=view.device) for count in across)
+    row = top[:, None] + torch.arange(height, device=view.device)
+    column = left[:, None] + torch.arange(width, device=view.device)
+    return view[image[:, None, None, None], channel[:, None, None], row[:, None, :, None], column[:, None, None, :]]
+
+
+class Prototypes(nn.Module):
+    """Cosines with learned unit vectors: a layer without bias whose weight norm is held at 1.
+
+    Parameters
+    ----------
+    width, count : int
+        Width of its input, and number of vectors.
+    """
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(torch.randn(count, width))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(b, width) to (b, count), in [-1, 1]."""
+        return F.linear(F.normalize(embeddings, dim=1), F.normalize(self.directions, dim=1))
+
+
+@pretexts.register("dino", paper="Caron et al. 2021, arXiv:2104.14294")
+class DINO(Pretext):
+    """A student assigns one view to the prototypes to which its slow teacher assigns another.
+
+    Score: cross-entropy (nats) of the student's assignment of one view against the teacher's centred and sharpened
+    assignment of another, averaged over pairs of different views.
+
+    Deviations from the paper: the exported features are the student's; the head has batch norms, the last on what the
+    prototypes are compared with; the last layer is not frozen in the first epoch, gradients are not clipped, weight
+    decay is constant; fewer prototypes (65,536 in the paper), a momentum from 0.99, not 0.996, and a higher rate (1e-3
+    for a batch of 512), for small data sets and short runs; a local view is a window of half the side cut from a view,
+    so it covers a quarter of what that shows.
+    """
+
+    recipe_default = "simclr"
+    high_score = "student and teacher see different things in its views"
+    centre: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: str,
+        seed: int,
+        *,
+        local_views: Annotated[int, Field(ge=0)] = 0,
+        student_temperature: Annotated[float, Field(gt=0)] = 0.1,
+        teacher_temperature: Annotated[float, Field(gt=0)] = 0.04,
+        momentum: Annotated[float, Field(ge=0, le=1)] = 0.99,
+        centre_momentum: Annotated[float, Field(ge=0, le=1)] = 0.9,
+        hidden: Annotated[int, Field(ge=1)] = 512,
+        bottleneck: Annotated[int, Field(ge=1)] = 128,
+        prototypes: Annotated[int, Field(ge=2)] = 1024,
+        lr: Annotated[float, Field(gt=0)] = 4e-3,
+        weight_decay: Annotated[float, Field(ge=0)] = 0.04,
+    ) -> None:
+        super().__init__(encoder, recipe)
+        layers = mlp(encoder.features, hidden, hidden, bottleneck, seed=seed, label="projector")
+        # Without it all embeddings share a direction, the student's assignment turns uniform, and stays so.
+        self.projector = nn.Sequential(*layers, nn.BatchNorm1d(bottleneck, affine=False))
+        with seeded(seed, "prototypes"):
+            self.prototypes = Prototypes(bottleneck, prototypes)
+        self.teacher = Teacher(encoder, self.projector, self.prototypes)
+        self.register_buffer("centre", torch.zeros(prototypes))
+        self.local_views = local_views
+        self.student_temperature = student_temperature
+        self.teacher_temperature = teacher_temperature
+        self.momentum = momentum
+        self.centre_momentum = centre_momentum
+        self.lr = lr
+        self.weight_decay = weight_decay
+
+    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """Two views, stacked, and the local views, if any: ((2b, c, h, w), (local_views b, c, h // 2, w // 2))."""
+        count = 2 + self.local_views
+        each = [replace(draws, view=count * draws.view + k) for k in range(count)]
+        views = [augment(images, drawn, self.recipe) for drawn in each]
+        if not self.local_views:
+            return (torch.cat(views),)
+        side = min(images.shape[1:3]) // 2
+        if side < SMALLEST_IMAGE:
+            raise UserError(
+                f"Local views of these images have {side} x {side} pixels, too few for a network.",
+                f"Leave local_views at 0, or set dataset.size to {2 * SMALLEST_IMAGE} or more.",
+            )
+        small = [window(view, drawn) for view, drawn in zip(views[2:], each[2:], strict=True)]
+        return torch.cat(views[:2]), torch.cat(small)
+
+    def forward(self, views: Tensor, *small: Tensor) -> tuple[Tensor, Tensor]:
+        """The student's logits of all views ((2 + local_views) b, prototypes), the teacher's of the first two."""
+        if self.training:
+            refuse_lone_image(len(views) // 2)
+        student = torch.cat([self.prototypes(self.projector(self.encoder(size))) for size in (views, *small)])
+        return student, self.teacher(views)
+
+    def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
+        """Cross-entropy averaged over pairs of different views: (b,) float64, nats."""
+        student, teacher = (logits.double().view(-1, len(ids), logits.shape[1]) for logits in outputs)
+        said = F.log_softmax(student / self.student_temperature, dim=2)
+        target = F.softmax((teacher - self.centre.double()) / self.teacher_temperature, dim=2)
+        crossed = -torch.einsum("tbk,sbk->tsb", target, said)
+        # A view is not compared with itself.
+        other = ~torch.eye(*crossed.shape[:2], dtype=torch.bool, device=crossed.device)
+        return crossed[other].mean(0)
+
+    @torch.no_grad()
+    def after_step(self, outputs: Any, progress: float) -> None:
+        """The teacher follows, ever more slowly, and the centre moves to the mean of its logits."""
+        self.teacher.follow(
+            self.encoder, self.projector, self.prototypes, momentum=momentum_at(progress, self.momentum)
+        )
+        self.centre.lerp_(gather(outputs[1].float()).mean(0), 1 - self.centre_momentum)
+
+    def optimizer(self, batch: int) -> torch.optim.Optimizer:
+        """AdamW, its rate scaled linearly from a batch of 512."""
+        trained = [weight for weight in self.parameters() if weight.requires_grad]
+        return torch.optim.AdamW(trained, lr=self.lr * batch / 512, weight_decay=self.weight_decay)
+
+    def projections(self, images: Tensor) -> Tensor:
+        """What the prototypes are compared with, (b, bottleneck) unit rows, of unaugmented images."""
+        return F.normalize(self.projector(self.encoder(to_float(images))), dim=1)
