@@ -30,12 +30,15 @@ Initpools = Callable[..., Outcome]
 
 
 @pytest.fixture
-def initpools(capsys: pytest.CaptureFixture[str]) -> Initpools:
+def initpools(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Initpools:
     """Run a command line in this process: ``initpools("embed", "--run", run)``."""
 
     def command(*arguments: object) -> Outcome:
         capsys.readouterr()
-        code = run_command_line([str(argument) for argument in arguments])
+        words = [str(argument) for argument in arguments]
+        # Steps record the command line of their process.
+        monkeypatch.setattr(sys, "argv", ["initpools", *words])
+        code = run_command_line(words)
         said = capsys.readouterr()
         return Outcome(code, said.out, said.err)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -544,6 +546,76 @@ def test_rankings_go_with_accuracy_or_not(workplace: Path, initpools: Initpools)
     assert [row["round"] for row in rows] == [0, 1]
     assert all(row["pools"] == 8 and -1 <= row["spearman"] <= 1 for row in rows)
     assert initpools("compare", "kcenter", "--accuracy", "absent").code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "damaged"),
+    [
+        (["select-pool", "kcenter", "--budget", 4], "embed/simclr/train.npy"),
+        (["select-pool", "simclr", "--budget", 4], "score/simclr/scores.npy"),
+        (["select-pool", "random", "--budget", 4], "pool/random-b4-s0/items.csv"),
+        (["plot", "curves"], "al/main/rounds.csv"),
+        (["plot", "scores"], "score/simclr/scores.npy"),
+        (["plot", "histogram"], "pool/random-b4-s0/items.csv"),
+    ],
+)
+@pytest.mark.parametrize("how", ["empty", "cut", "lost"])
+def test_a_damaged_result_is_said_with_the_command_that_makes_it_again(
+    words: list[Any], damaged: str, how: str, workplace: Path, initpools: Initpools
+) -> None:
+    for make in (
+        ["score", "simclr", "--set", "score.views=1"],
+        ["select-pool", "random", "--budget", 4],
+        ["al-run", "--budget", 5, "--rounds", 1, "--seeds", 2],
+    ):
+        assert initpools(*make).code == 0
+    file = workplace / "runs/digits" / damaged
+    content = file.read_bytes()
+    if how == "lost":
+        file.unlink()
+    else:
+        file.write_bytes(b"" if how == "empty" else content[: len(content) // 2])
+    ended = initpools(*words)
+    assert "Traceback" not in ended.err
+    if ended.code == 2:
+        command = re.search(r"`initpools (.*)`", ended.err)
+        assert command is not None and "--force" in command[1]
+        assert initpools(*shlex.split(command[1])).code == 0
+        assert initpools(*words).code == 0
+    else:
+        # What is lost counts as not done, and a pool is simply made again.
+        assert ended.code == 0 and how == "lost"
+
+
+def test_a_refused_first_step_leaves_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["select-pool", "random", "--budget", 20000],
+        ["select-pool", "random"],
+        ["pretrain", "simclr", "--set", "batch=100000"],
+        ["al-run", "--init", "random", "--budget", 1000, "--learner", "scratch"],
+        ["rank", "consistency", "--reference", "val"],
+        ["select-pool", "kmeans", "--budget", 3, "--from", "foo"],
+    ):
+        assert initpools(*words, "--dataset", "digits").code == 2, words
+        assert not (tmp_path / "runs").exists(), words
+
+
+def test_half_written_files_of_a_killed_step_are_no_result(workplace: Path, initpools: Initpools) -> None:
+    initpools("select-pool", "kcenter", "--budget", 4)
+    folder = workplace / "runs/digits/pool/kcenter-b4-s0"
+    digest = tomli.loads((folder / "step.toml").read_text())["digest"]
+    shutil.rmtree(folder)
+    scratch = workplace / "runs/digits/.partial/pool/kcenter-b4-s0"
+    (scratch / "work").mkdir(parents=True)
+    (scratch / "digest").write_text(digest)
+    (scratch / ".indices.npy.abc").write_text("half")
+    (scratch / "indices.npy").write_text("half")
+    assert initpools("select-pool", "kcenter", "--budget", 4).code == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["indices.npy", "items.csv", "step.toml"]
+    assert len(np.load(folder / "indices.npy")) == 4
 
 
 def test_a_step_sealed_but_not_named_is_rescued(workplace: Path, initpools: Initpools) -> None:

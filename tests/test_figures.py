@@ -469,3 +469,11 @@ def test_the_page_holds_the_numbers():
     page = Page(figure_html(every_figure()["scores"], "t", {}))
     data = next(data for inside, data in page.texts if inside and inside[1].get("id") == "figure-data")
     assert math.fsum(numbers(json.loads(data)["data"][0]["y"])) == 10
+
+
+def test_items_without_labels_are_drawn_and_counted_as_unknown() -> None:
+    """A folder without annotations, and one where twenty of its images have been annotated."""
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    for labels, classes in (([pd.NA] * 6, [""] * 6), ([0, pd.NA, 1, pd.NA, pd.NA, 1], ["a", "", "b", "", "", "b"])):
+        items = pd.DataFrame({"index": range(6), "label": pd.array(labels, dtype="Int64"), "class": classes})
+        assert scatter(points, items).data

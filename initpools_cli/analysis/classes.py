@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from initpools_cli.analysis.types import DataFrame
 
 
@@ -30,8 +32,10 @@ def ordered_classes(items: DataFrame) -> list[str]:
     return sorted(first, key=lambda name: int(_shown(first[name]))) if numeric else list(first)
 
 
-def _shown(value: object) -> str:
-    # A column of integers with gaps is read as floats, with NaN in the gaps.
-    if value is None or value != value or value == "":
+def _shown(value: Any) -> str:
+    import pandas as pd
+
+    # A column of integers with gaps is read as floats with NaN in the gaps, or as Int64 with NA.
+    if pd.isna(value) or value == "":
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -138,7 +138,9 @@ class Common:
         return Context(run, settings, given, self.report, self.force)
 
     def result(self, lines: Sequence[object], payload: Mapping[str, Any] | Sequence[Any]) -> None:
-        """Print the result: one item a line, or everything as JSON."""
+        """Print the result: one item a line, or everything as JSON. Of torchrun's processes one prints."""
+        if os.environ.get("RANK", "0") != "0":
+            return
         if self.as_json:
             typer.echo(json.dumps(_finite(payload), indent=1, default=str, allow_nan=False))
         else:

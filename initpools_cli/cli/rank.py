@@ -49,8 +49,6 @@ def command(
     labels: Labels = None,
 ) -> None:
     """Put all train images in the order a strategy would take them, best first."""
-    import numpy as np
-
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.inputs import named
     from initpools_cli.steps.pool import train_items
@@ -81,7 +79,7 @@ def command(
         folder = done.folder
         if not fresh:
             common.report.say(f"already done: {folder} (--force does it again)")
-        order = np.load(folder / "sorted_idx.npy", allow_pickle=False)
+        order = done.array("sorted_idx.npy")
         paths = train_items(context)["path"].to_numpy()[order].tolist()
     common.report.say(f"{len(order)} images ranked" + (f": {folder}" if folder else ""))
     if output is not None:

@@ -23,8 +23,6 @@ def command(
     ] = "",
 ) -> None:
     """Give every train image a number: how hard the pretext task finds it, averaged over random views."""
-    import numpy as np
-
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.score import score
 
@@ -36,6 +34,6 @@ def command(
         f"{method}: lowest {outcome['lowest']:.4g}, median {outcome['median']:.4g}, highest {outcome['highest']:.4g}"
     )
     if output is not None:
-        write_array(output, np.load(done.folder / "scores.npy", allow_pickle=False))
+        write_array(output, done.array("scores.npy"))
         common.report.say(f"wrote {output}")
     common.step_result(done, fresh, "scores")

@@ -136,12 +136,18 @@ def read_array(path: Path, what: str, *, mapped: bool = False) -> np.ndarray:
 
 
 @contextmanager
-def disk_errors(path: Path | None = None) -> Iterator[None]:
-    """Turn a full disk or a missing permission into the error a user can mend."""
+def disk_errors(path: Path | None = None, *, fallback: Path | None = None) -> Iterator[None]:
+    """Turn a full disk or a missing permission into the error a user can mend.
+
+    Parameters
+    ----------
+    path : Path, optional
+        What was being written; else the error's own file is named, and `fallback` where it has none.
+    """
     try:
         yield
     except OSError as error:
-        known = disk_error(error, path)
+        known = disk_error(error, path or (None if error.filename else fallback))
         if known is None:
             raise
         raise known from None

@@ -10,20 +10,24 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli
 import tomli_w
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors, sha256_of, write_text
+from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_text
 from initpools_cli.core.version import git_commit, version
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
 #: What every step.toml says.
-FACTS = {"command", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"}
+FACTS = {"command", "renew", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"}
 ITEMS = "data/items.csv"
 KEPT = "data/kept.npy"
 
@@ -72,6 +76,17 @@ class Run:
         folder = self.path / step_id
         return Done(self, folder) if (folder / "step.toml").exists() else None
 
+    def forget(self) -> None:
+        """Take back a run that has come to nothing, and its name as the last one used."""
+        shutil.rmtree(self.path / "data", ignore_errors=True)
+        shutil.rmtree(self.path / ".partial", ignore_errors=True)
+        (self.path / "run.toml").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if Path(Path("runs/.last").read_text().strip()).resolve() == self.path.resolve():
+                Path("runs/.last").unlink()
+            self.path.rmdir()
+            Path("runs").rmdir()
+
     def remember(self) -> None:
         """Make this the run that a command without ``--run`` or ``--dataset`` means, where the place can be written."""
         with contextlib.suppress(UserError):
@@ -104,14 +119,8 @@ class Run:
         if not name or name.startswith(".") or set(name) & set("/\\\0"):
             raise UserError(f"'{name}' can't name a folder of {kind}/.", "Use letters, digits, '-' and '_'.")
         digest = digest_of(table, reads)
-        plain = self.done(f"{kind}/{name}")
-        if (
-            plain is not None
-            and plain.facts["digest"] != digest
-            and not (force and plain.facts["table_digest"] == digest_of(table, {}))
-        ):
-            name = f"{name}-{digest[:6]}"
-        return Step(self, f"{kind}/{name}", dict(table), dict(reads), digest, force)
+        plain = Step(self, f"{kind}/{name}", dict(table), dict(reads), digest, force)
+        return replace(plain, id=f"{kind}/{name}-{digest[:6]}") if plain.taken else plain
 
 
 @dataclass(frozen=True)
@@ -201,18 +210,38 @@ class Done:
         return self
 
     def renewal(self) -> str:
-        """The command that makes the step again: as it was typed, with what it took for granted said."""
-        words = shlex.split(self.facts["command"])
-        if "--dataset" in words:
-            at = words.index("--dataset")
-            del words[at : at + 2]
-        if self.id.startswith("embed/") and (len(words) < 3 or words[2].startswith("-")):
-            words.insert(2, Path(self.table.get("source", self.name)).name)
-        if "--run" not in words:
-            words += ["--run", str(self.run.path)]
-        if "--force" not in words:
-            words += ["--force"]
-        return shlex.join(words)
+        """The command that makes the step again, wherever it is typed."""
+        words = self.facts["renew"]
+        return shlex.join(["initpools", *words, "--run", str(self.run.path), "--force"])
+
+    def array(self, file: str, *, mapped: bool = False) -> np.ndarray:
+        """One of its .npy files.
+
+        Raises
+        ------
+        UserError
+            It is damaged; with the command that makes it again.
+        """
+        try:
+            return read_array(self.folder / file, "a result", mapped=mapped)
+        except UserError as error:
+            raise UserError(error.fact, f"Make it again with `{self.renewal()}`.") from None
+
+    def frame(self, file: str, **how: Any) -> pd.DataFrame:
+        """One of its .csv files, read with pandas' own options.
+
+        Raises
+        ------
+        UserError
+            It is damaged; with the command that makes it again.
+        """
+        import pandas as pd
+
+        # Half a table may still be a table, so its bytes are compared with those that were written.
+        path = self.folder / file
+        if not path.is_file() or sha256_of(path) != self.facts["writes"].get(file):
+            raise UserError(f"{path} is not as it was made.", f"Make it again with `{self.renewal()}`.")
+        return pd.read_csv(path, **how)
 
 
 @dataclass
@@ -226,6 +255,8 @@ class Step:
     digest: str
     force: bool
     outcome: dict[str, Any] = field(default_factory=dict)
+    #: The command that makes it again, where what was typed leaves it to what is newest.
+    renew: str = ""
 
     @property
     def folder(self) -> Path:
@@ -236,6 +267,17 @@ class Step:
     def scratch(self) -> Path:
         """Where it works until it is whole."""
         return self.run.path / ".partial" / self.id
+
+    @property
+    def taken(self) -> bool:
+        """Whether its folder belongs to another configuration or other inputs, finished or under way."""
+        done = self.run.done(self.id)
+        if done is not None and done.facts["digest"] != self.digest:
+            # Forced, a step takes the place of the one that differs in nothing but outdated inputs.
+            return not (self.force and done.facts["table_digest"] == digest_of(self.table, {}))
+        mark, work = self.scratch / "digest", self.scratch / "work"
+        under_way = mark.exists() and work.is_dir() and any(work.iterdir())
+        return under_way and mark.read_text() != self.digest
 
     @property
     def finished(self) -> Done | None:
@@ -261,7 +303,7 @@ class Step:
             Device, threads and precision, for ``step.toml``.
         """
         started = _now()
-        with disk_errors(), _locked(self.scratch):
+        with disk_errors(fallback=self.run.path), _locked(self.scratch):
             try:
                 self._prepare()
                 yield self.scratch
@@ -274,11 +316,15 @@ class Step:
             self._publish()
 
     def _prepare(self) -> None:
-        """Keep what an interrupted attempt at the very same step left, and nothing else."""
-        mark = self.scratch / "digest"
+        """Keep the work that an interrupted attempt at the very same step left, and nothing else."""
+        mark, work = self.scratch / "digest", self.scratch / "work"
         if not (mark.exists() and mark.read_text() == self.digest):
             shutil.rmtree(self.scratch, ignore_errors=True)
-        (self.scratch / "work").mkdir(parents=True, exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
+        # Half-written files of a killed process: those of `atomic_file` have a dot in front.
+        for left in [*self.scratch.iterdir(), *work.glob(".*")]:
+            if left not in (mark, work):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         mark.write_text(self.digest)
 
     def _seal(self, command: str, machine: Mapping[str, Any], started: str) -> None:
@@ -291,6 +337,7 @@ class Step:
         commit = git_commit()
         facts = {
             "command": command,
+            "renew": renewal_words(self.renew or command),
             "version": version(),
             **({"git_commit": commit} if commit else {}),
             "started": started,
@@ -317,7 +364,13 @@ class Step:
         shutil.rmtree(self._old, ignore_errors=True)
 
     def _rescue(self) -> None:
-        """Finish what a kill interrupted while the step was given its name."""
+        """Finish what a kill interrupted while the step was given its name; whoever is at it now is left alone."""
+        if not (self.scratch.exists() or self._old.exists()):
+            return
+        with contextlib.suppress(UserError), _locked(self.scratch):
+            self._finish_publishing()
+
+    def _finish_publishing(self) -> None:
         mark = self.scratch / "digest"
         if (self.scratch / "step.toml").exists() and mark.exists() and mark.read_text() == self.digest:
             self._publish()
@@ -386,6 +439,32 @@ def read_toml(path: Path) -> dict[str, Any]:
 def command_line() -> str:
     """The command line of the process as a user would type it."""
     return shlex.join(["initpools", *sys.argv[1:]])
+
+
+def renewal_words(command: str) -> list[str]:
+    """A command line without the run and without what only concerns output, its files by absolute path."""
+    words: list[str] = []
+    typed = iter(shlex.split(command)[1:])
+    for word in typed:
+        option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if option in SILENT:
+            continue
+        if option in DROPPED:
+            if not equals:
+                next(typed, None)
+            continue
+        words += [option, _absolute(value)] if equals else [_absolute(word)]
+    return words
+
+
+#: Options without a value, and with one, that do not change what a step is.
+SILENT = {"--force", "--json", "--quiet", "-q", "--verbose", "-v", "--with-labels"}
+DROPPED = {"--run", "--dataset", "--output", "-o"}
+
+
+def _absolute(word: str) -> str:
+    path = Path(word)
+    return str(path.resolve()) if path.suffix and path.is_file() else word
 
 
 @contextlib.contextmanager

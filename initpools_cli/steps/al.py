@@ -62,7 +62,7 @@ def al_run(context: Context, name: str, source: str = "") -> tuple[Done, bool]:
     jobs = list(blocks_of(protocol, resolved["init"], resolved["query"], resolved["learner"], table.seeds))
     cells = sum(len(seeds) for *_, seeds, _ in jobs)
     with (
-        step.writing(context.command, context.facts()) as scratch,
+        context.writing(step) as scratch,
         context.report.progress("al-run", cells * (protocol.rounds + 1)) as bar,
     ):
         kept = sum(_block_file(scratch, number).exists() for number in range(len(jobs)))
@@ -158,10 +158,8 @@ def _write_rounds(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def read_rounds(done: Done) -> Any:
     """A finished sweep's rounds.csv."""
-    import pandas as pd
-
-    return pd.read_csv(
-        done.folder / "rounds.csv",
+    return done.frame(
+        "rounds.csv",
         keep_default_na=False,
         na_values={column: [""] for column in NUMBERS},
     )

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: The flags that are not called as the input they bring.
+FLAGS = {"order": "--ranking"}
+
+
 @dataclass(frozen=True)
 class Brought:
     """Files named on the command line; None where there is none."""
@@ -43,7 +47,9 @@ class Brought:
             "order": self.ranking,
         }
         found = {
-            name: read_array(path, name, mapped=name in ("embeddings", "probs")) for name, path in files.items() if path
+            name: read_array(path, FLAGS.get(name, f"--{name}"), mapped=name in ("embeddings", "probs"))
+            for name, path in files.items()
+            if path
         }
         if "probs" in found and found["probs"].ndim == 3:
             found["view_probs"] = found["probs"]
@@ -51,6 +57,9 @@ class Brought:
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every file, by absolute path, for ``step.toml``."""
+        for name, path in vars(self).items():
+            if path is not None and not path.is_file():
+                raise UserError(f"There is no file {path} (--{name}).", "Check the path.")
         return {str(path.resolve()): sha256_of(path) for path in vars(self).values() if path is not None}
 
     @property
@@ -87,7 +96,7 @@ def read_labeled(path: Path, items: pd.DataFrame | None) -> np.ndarray:
 
 
 def read_labels(
-    path: Path, items: pd.DataFrame, classes: tuple[str, ...]
+    path: Path, items: pd.DataFrame, classes: tuple[str, ...], flag: str = "--labels"
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Annotations: rows, labels and classes.
 
@@ -111,15 +120,15 @@ def read_labels(
     UserError
         No such columns, an unknown path or class, or one image with two labels.
     """
-    table = read_table(path, "--labels")
+    table = read_table(path, flag)
     if "label" not in table:
         raise UserError(
-            f"{path} (--labels) has no column 'label', only {', '.join(table.columns)}.",
+            f"{path} ({flag}) has no column 'label', only {', '.join(table.columns)}.",
             "Name the column of classes 'label'.",
         )
     table = table[table["label"] != ""]
     if table.empty:
-        raise UserError(f"{path} (--labels) has no row with a label.", "Fill the column 'label' and run again.")
+        raise UserError(f"{path} ({flag}) has no row with a label.", "Fill the column 'label' and run again.")
     rows = rows_of(table, path, items)
     known = classes or tuple(sorted(set(table["label"])))
     numbers = {name: code for code, name in enumerate(known)} | {
@@ -128,7 +137,7 @@ def read_labels(
     unknown = sorted(set(table["label"]) - set(numbers))
     if unknown:
         raise UserError(
-            f"{path} (--labels) has the label {unknown[0]!r}, which is no class of the data set.",
+            f"{path} ({flag}) has the label {unknown[0]!r}, which is no class of the data set.",
             f"Its classes are: {', '.join(known[:20])}.",
         )
     labels = np.array([numbers[label] for label in table["label"]], dtype=np.int64)
@@ -138,7 +147,7 @@ def read_labels(
     conflict = again & (labels[1:] != labels[:-1])
     if conflict.any():
         row = int(rows[1:][conflict][0])
-        raise UserError(f"{path} (--labels) gives image {row} two different labels.", "Keep one of the rows.")
+        raise UserError(f"{path} ({flag}) gives image {row} two different labels.", "Keep one of the rows.")
     first = np.r_[True, ~again]
     return rows[first], labels[first], known
 

@@ -123,7 +123,7 @@ def order_of(run: Run | None, name: str) -> np.ndarray:
         for kind, file in (("pool", "indices.npy"), ("rank", "sorted_idx.npy")):
             done = run.done(name) if name.startswith(f"{kind}/") else run.done(f"{kind}/{name}")
             if done is not None:
-                return np.load(done.require_fresh().folder / file, allow_pickle=False)
+                return done.require_fresh().array(file)
     path = Path(name)
     if path.suffix.lower() == ".csv":
         items = None if run is None else read_items(run)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.config import DatasetTable, Settings
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file, read_array, sha256_of, write_array
+from initpools_cli.core.files import read_array, sha256_of, write_array, write_text
 from initpools_cli.core.processors import available_cores
 from initpools_cli.core.report import Report
-from initpools_cli.core.rundir import ITEMS, KEPT, Run, command_line
+from initpools_cli.core.rundir import ITEMS, KEPT, Run, Step, command_line
 from initpools_cli.core.version import version
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class Context:
 
     @cached_property
     def data(self) -> Dataset:
-        """The run's data set, opened; the first command of a run fixes it."""
+        """The run's data set, opened; a run that does not exist yet is fixed by its first step (`writing`)."""
         from initpools_cli.datasets.open import data_home, open_dataset, path_of
 
         known = kept = None
@@ -90,14 +92,28 @@ class Context:
         )
         for note in dataset.notes:
             self.report.say(note)
-        if known is None or len(known) != len(dataset.items):
-            with atomic_file(self.run.path / ITEMS) as stream:
-                dataset.items.to_csv(stream, index=False)
+        self.identity = identity
+        if known is not None and len(known) != len(dataset.items):
+            write_text(self.run.path / ITEMS, _items_text(dataset))
             write_array(self.run.path / KEPT, dataset.kept)
-        if not self.run.exists:
-            self.run.create(identity.facts | {"version": version()})
-        self.run.remember()
         return dataset
+
+    @contextmanager
+    def writing(self, step: Step, *, command: str = "", machine: Mapping[str, Any] | None = None) -> Iterator[Path]:
+        """`Step.writing`, in a run that is fixed before; a refused first step leaves no run behind."""
+        began = not self.run.exists
+        if began:
+            write_text(self.run.path / ITEMS, _items_text(self.data))
+            write_array(self.run.path / KEPT, self.data.kept)
+            self.run.create(self.identity.facts | {"version": version()})
+        self.run.remember()
+        try:
+            with step.writing(command or self.command, machine or self.facts()) as scratch:
+                yield scratch
+        except UserError:
+            if began and not self.run.folders():
+                self.run.forget()
+            raise
 
     @cached_property
     def identity(self) -> Identity:
@@ -128,8 +144,10 @@ class Context:
 
     def items_checksum(self) -> dict[str, str]:
         """The checksum of ``data/items.csv``, for the steps that read the data set."""
-        self.data  # noqa: B018 -- writes items.csv where it is not there yet
-        return {ITEMS: sha256_of(self.run.path / ITEMS)}
+        if self.run.exists:
+            self.data  # noqa: B018 -- appends images that are new in the folder
+            return {ITEMS: sha256_of(self.run.path / ITEMS)}
+        return {ITEMS: hashlib.sha256(_items_text(self.data).encode()).hexdigest()}
 
     def facts(self) -> dict[str, Any]:
         """What ``step.toml`` says of the machine; torch is not loaded for a step that did without."""
@@ -140,7 +158,8 @@ class Context:
     def command_for(self, *words: str) -> str:
         """A command that the user could type to make a step of this run."""
         seed = ["--seed", str(self.seed)] if "run.seed" in self.given else []
-        return shlex.join(["initpools", *words, "--run", str(self.run.path), *seed])
+        begins = [] if self.run.exists else ["--dataset", self.settings.dataset.name]
+        return shlex.join(["initpools", *words, "--run", str(self.run.path), *begins, *seed])
 
     def made_on_the_way(self, *words: str) -> Context:
         """The same context for a step that another step needs: it is named by its own command, and not forced."""
@@ -245,6 +264,11 @@ def read_items(run: Run) -> pd.DataFrame:
         return items
     except (OSError, ValueError, KeyError, pd.errors.ParserError):
         raise _damaged(run, ITEMS) from None
+
+
+def _items_text(dataset: Dataset) -> str:
+    """The content of items.csv."""
+    return dataset.items.to_csv(index=False)
 
 
 def _damaged(run: Run, file: str) -> UserError:

@@ -49,6 +49,7 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
     )
     if step.finished:
         return step.finished, False
+    step.renew = context.command_for("embed", done.name)
 
     from initpools_cli.steps.pretrain import load
     from initpools_cli.training.infer import features
@@ -77,11 +78,12 @@ def newest(context: Context, source: str = "") -> Done:
     else:
         found = made[-1] if made else None
         trained = context.run.steps("pretrain")
-        if found and trained and not any(step.table.get("source") == trained[-1].id for step in made):
+        newer = found is not None and bool(trained) and trained[-1].facts["finished"] > found.facts["finished"]
+        if newer and not any(step.table.get("source") == trained[-1].id for step in made):
             command = context.command_for("embed", trained[-1].name)
             context.report.once(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
     if found is None:
-        name = source or _pretrain_of(context, "").name
+        name = source if source in UNTRAINED else _pretrain_of(context, source).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         found, _ = embed(context.made_on_the_way("embed", name), name)
     context.report.once(f"embeddings: {found.id}")
@@ -90,7 +92,7 @@ def newest(context: Context, source: str = "") -> Done:
 
 def matrix(done: Done, split: str = "train") -> np.ndarray:
     """(n, d) float32, memory-mapped."""
-    return np.load(done.folder / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+    return done.array(f"{split}.npy", mapped=True)
 
 
 def _pretrain_of(context: Context, source: str) -> Done:
@@ -163,7 +165,7 @@ def _write(context: Context, step: Step, compute: Callable[[str], Iterator[np.nd
     splits = context.data.splits
     total = sum(len(split.images) for split in splits.values())
     with (
-        step.writing(context.command, context.facts()) as scratch,
+        context.writing(step) as scratch,
         context.report.progress(f"embed {step.id.split('/')[1]}", total) as bar,
     ):
         for name, split in splits.items():

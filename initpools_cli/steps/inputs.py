@@ -175,5 +175,5 @@ def supply(
         given.add("embeddings", matrix(done), done, "train.npy")
     if "scores" in wants and strategy.score and "scores" not in given.arrays:
         done = scores_of(context, strategy.score, source if "embeddings" not in wants else "")
-        given.add("scores", np.load(done.folder / "scores.npy", allow_pickle=False), done, "scores.npy")
+        given.add("scores", done.array("scores.npy"), done, "scores.npy")
     return given

@@ -148,11 +148,8 @@ def _histogram(context: Context, names: list[str], brought: Brought, source: str
 
 def _scatter(context: Context, names: list[str], brought: Brought, source: str, knobs: Mapping[str, Any]) -> Gathered:
     embedded = newest(context, source)
-    pools = (
-        context.run.steps("pool")
-        if not names
-        else _chosen(context, "pool", names, "initpools select-pool typiclust --budget 20")
-    )
+    asks = names or context.run.folders("pool")
+    pools = _chosen(context, "pool", names, "initpools select-pool typiclust --budget 20") if asks else []
     latest = pools[-1:]
     picks = read_pool(latest[0])[["index", "order"]] if latest else None
     kept = np.flatnonzero(context.data.kept)
@@ -164,12 +161,7 @@ def _scores(context: Context, names: list[str], brought: Brought, source: str, k
     import pandas as pd
 
     steps = _chosen(context, "score", names, "initpools score simclr")
-    frames = [
-        pd.DataFrame(
-            {"name": step.name, "score": np.load(step.folder / "scores.npy", allow_pickle=False)[context.data.kept]}
-        )
-        for step in steps
-    ]
+    frames = [pd.DataFrame({"name": step.name, "score": step.array("scores.npy")[context.data.kept]}) for step in steps]
     return {"scores": pd.concat(frames, ignore_index=True)}, steps
 
 
@@ -187,7 +179,13 @@ def _chosen(context: Context, kind: str, names: list[str], command: str) -> list
     missing = [name for name in names if name not in made]
     if missing:
         raise UserError(f"The run {context.run.path} has no {kind}/{missing[0]}.", f"It has: {', '.join(made)}.")
-    return [made[name] for name in names] if names else list(made.values())
+    if names:
+        return [made[name].require_fresh() for name in names]
+    fresh = [step for step in made.values() if not step.lost and not step.stale_input()]
+    for step in made.values():
+        if step not in fresh:
+            context.report.warn(f"{step.id} is not drawn: renew it with `{step.renewal()}`")
+    return fresh or [list(made.values())[-1].require_fresh()]
 
 
 #: What each registered kind is drawn from. The test that walks the registry fails where one is missing.

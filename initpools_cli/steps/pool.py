@@ -57,7 +57,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     )
     if step.finished:
         return step.finished, False
-    with step.writing(context.command, context.facts()) as scratch:
+    with context.writing(step) as scratch:
         selection = pick(
             strategy,
             given.arrays,
@@ -130,10 +130,8 @@ def train_items(context: Context) -> pd.DataFrame:
 
 def read_pool(done: Done) -> pd.DataFrame:
     """A finished pool's items.csv."""
-    import pandas as pd
-
-    return pd.read_csv(
-        done.folder / "items.csv",
+    return done.frame(
+        "items.csv",
         dtype={"path": str, "label": str},
         keep_default_na=False,
         na_values={"score": [""], "cluster": [""], "represents": [""]},

@@ -88,7 +88,7 @@ def pretrain(context: Context) -> tuple[Done, bool]:
         _train(context, table, fabric, step.scratch / "work" / "checkpoint.pt", rows=None)
         raise SystemExit(0)
     machine = context.machine.facts | {"processes": fabric.world_size}
-    with step.writing(context.command, machine) as scratch:
+    with context.writing(step, machine=machine) as scratch:
         fabric.barrier()
         rows: list[dict[str, Any]] = []
         pretext = _train(context, table, fabric, scratch / "work" / "checkpoint.pt", rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from initpools_cli.core.config import RankTable, SelectTable
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
@@ -12,6 +13,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import FROM_A_MODEL, Named, Supply, named, needed, pick, supply
 from initpools_cli.steps.pool import train_items
 from initpools_cli.steps.reference import logits, reference, view_logits
+from initpools_cli.strategies.guards import refuse_constant
 from initpools_cli.strategies.selection import Selection
 
 
@@ -34,8 +36,11 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     knobs = strategy.knobs(table.params, select.order, context.where("rank"))
     data = context.data
     labeled = _labeled(context, brought)
+    available = _available(labeled, data.kept)
+    if not available:
+        raise UserError(f"All {int(data.kept.sum())} images are labelled: none is left.", "Name fewer as labelled.")
     given = _supply(context, strategy, select, brought, source)
-    depth = table.depth or _available(labeled, data.kept)
+    depth = table.depth or available
     n_clusters = select.n_clusters or len(data.classes)
     resolved = {
         "strategy": strategy.name,
@@ -53,7 +58,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     )
     if step.finished:
         return step.finished, False
-    with step.writing(context.command, context.facts()) as scratch:
+    with context.writing(step) as scratch:
         if "view_probs" in needed(strategy, select.balance) and "view_probs" not in given.arrays:
             given.arrays["view_probs"] = _softmax(view_logits(context, _done(context, given.origin)))
         selection = pick(
@@ -67,6 +72,8 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
             kept=data.kept,
         )
         write_array(scratch / "sorted_idx.npy", selection.indices)
+        if FROM_A_MODEL & set(strategy.method.inputs) and selection.scores is not None:
+            refuse_constant(selection.scores)
         if selection.scores is not None:
             write_array(scratch / "scores.npy", by_image(selection, len(data.kept)))
         step.outcome = {"ranked": len(selection.indices)}

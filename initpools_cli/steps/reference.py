@@ -49,7 +49,7 @@ def reference(context: Context, wanted: str, brought: Brought) -> Done:
     data = context.data
     classes = max(len(data.classes), int(labels.max()) + 1)
     command = context.command_for("rank", context.settings.rank.strategy, "--reference", wanted)
-    with step.writing(command, context.facts()) as scratch:
+    with context.writing(step, command=command) as scratch:
         model = learner.build(
             images, labels, classes, derive(context.seed, "reference", name), context.machine.device, None, **knobs
         )
@@ -61,7 +61,7 @@ def reference(context: Context, wanted: str, brought: Brought) -> Done:
 
 def logits(done: Done) -> np.ndarray:
     """(n, c) float32 of the unaugmented train images."""
-    return np.load(done.folder / "logits.npy", allow_pickle=False)
+    return done.array("logits.npy")
 
 
 def view_logits(context: Context, done: Done) -> np.ndarray:
@@ -100,7 +100,7 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> tuple[str, n
     items = train_items(context)
     if wanted != "labeled":
         path = Path(wanted)
-        rows, labels, _ = read_labels(path, items, context.data.classes)
+        rows, labels, _ = read_labels(path, items, context.data.classes, "--reference")
         return f"file-{path.stem}", split.images[rows], labels, {str(path.resolve()): sha256_of(path)}
     if brought.labels is not None:
         rows, labels, _ = read_labels(brought.labels, items, context.data.classes)

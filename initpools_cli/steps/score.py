@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from initpools_cli.core.errors import UserError
+from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.context import Context
@@ -38,6 +38,8 @@ def score(context: Context, method: str, source: str = "") -> tuple[Done, bool]:
     """
     from initpools_cli.pretext.registry import pretexts
 
+    if method not in score_names():
+        raise unknown_name("score", method, score_names(), "initpools list scores")
     name = pretexts.get(method).name
     table = context.settings.score
     trained = [step for step in context.run.steps("pretrain") if step.table["method"] == name]
@@ -66,7 +68,7 @@ def score(context: Context, method: str, source: str = "") -> tuple[Done, bool]:
     pretext = load(context, done)
     images = context.data.splits["train"].images
     with (
-        step.writing(context.command, context.facts()) as scratch,
+        context.writing(step) as scratch,
         context.report.progress(f"score {name}", len(images) * table.views) as bar,
     ):
         found = scores(
