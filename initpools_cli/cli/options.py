@@ -157,12 +157,17 @@ class Common:
         else:
             self.result([path or index for path, index in zip(paths, indices, strict=True)], payload)
 
+    def works_without_run(self, files: Brought) -> bool:
+        """Whether the files brought are enough, and no run is named."""
+        return files.without_run and self.run is None and self.dataset is None
+
+    def say_done(self, folder: Path, fresh: bool, what: str) -> None:
+        """Say where a step's result is, and whether it was there already."""
+        self.report.say(f"{what}: {folder}" if fresh else f"already done: {folder} (--force does it again)")
+
     def step_result(self, done: Any, fresh: bool, what: str) -> None:
         """Say that a step is done, and print its folder."""
-        if not fresh:
-            self.report.say(f"already done: {done.folder} (--force does it again)")
-        elif what:
-            self.report.say(f"{what}: {done.folder}")
+        self.say_done(done.folder, fresh, what)
         facts = done.facts
         self.result([done.folder], {"step": done.id, "folder": str(done.folder), "fresh": fresh, **facts})
 

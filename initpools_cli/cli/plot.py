@@ -37,7 +37,7 @@ def command(
     require_ending(output, *FORMATS)
     files = brought(embeddings=embeddings, scores=scores, labeled=labeled, labels=labels)
     flags, knobs = {"plot.kind": kind}, plots.get(kind).knobs
-    if files.without_run and common.run is None and common.dataset is None:
+    if common.works_without_run(files):
         settings, _ = common.settings("plot", flags, knobs)
         table, target = settings.plot, output or Path(f"{kind}.html")
         path = plot_from_files(kind, table.params, files, settings.run.seed, table.theme, target, command_line())

@@ -69,7 +69,7 @@ def command(
     knobs = named(strategy).method.knobs.keys() - {"order"}
     require_ending(output, ".npy")
     folder = None
-    if files.without_run and common.run is None and common.dataset is None:
+    if common.works_without_run(files):
         settings, _ = common.settings("rank", flags, knobs)
         order = rank_from_files(settings.rank, settings.select, files, settings.run.seed).indices
         paths = [""] * len(order)
@@ -77,11 +77,9 @@ def command(
         context = common.start("rank", flags, knobs)
         done, fresh = rank(context, files, source)
         folder = done.folder
-        if not fresh:
-            common.report.say(f"already done: {folder} (--force does it again)")
+        common.say_done(folder, fresh, f"{done.facts['outcome']['ranked']} images ranked")
         order = done.array("sorted_idx.npy")
         paths = train_items(context)["path"].to_numpy()[order].tolist()
-    common.report.say(f"{len(order)} images ranked" + (f": {folder}" if folder else ""))
     if output is not None:
         write_array(output, order)
     payload = {"folder": folder, "output": output, "sorted_idx": order.tolist()}

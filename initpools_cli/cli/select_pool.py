@@ -56,7 +56,7 @@ def command(
         balance = "clusters"
     flags = {"select.strategy": strategy, "select.budget": budget, "select.balance": balance}
     knobs = named(strategy).method.knobs.keys() - {"order"}
-    if files.without_run and common.run is None and common.dataset is None:
+    if common.works_without_run(files):
         settings, _ = common.settings("select", flags, knobs)
         rows = select_from_files(settings.select, files, settings.run.seed)
         if with_labels:
@@ -68,14 +68,12 @@ def command(
         context = common.start("select", flags, knobs)
         done, fresh = select_pool(context, files, source)
         folder = done.folder
-        if not fresh:
-            common.report.say(f"already done: {folder} (--force does it again)")
+        common.say_done(folder, fresh, f"{done.facts['outcome']['picked']} images")
         rows = read_pool(done)
         if with_labels:
             rows = fill(rows, context)
     if output is not None:
         export(rows, output)
-    common.report.say(f"{len(rows)} images" + (f": {folder}" if folder else ""))
     payload = {
         "folder": folder,
         "output": output,
