@@ -84,7 +84,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workplace(pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def copied_run(pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the pretrained run to work in; it is the current folder."""
     shutil.copytree(pretrained / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)

@@ -74,8 +74,8 @@ def test_every_plot_has_a_source() -> None:
 # ---- the chain
 
 
-def test_the_chain_from_embeddings_to_plots(workplace: Path, initpools: Initpools) -> None:
-    run = workplace / "runs/digits"
+def test_the_chain_from_embeddings_to_plots(copied_run: Path, initpools: Initpools) -> None:
+    run = copied_run / "runs/digits"
     assert initpools("score", "simclr", "-o", "losses.npy").code == 0
     losses = np.load("losses.npy")
     train = np.load(run / "embed/simclr/train.npy")
@@ -128,24 +128,24 @@ def test_the_chain_from_embeddings_to_plots(workplace: Path, initpools: Initpool
     }  # fmt: skip
 
 
-def test_steps_say_what_they_are_made_of(workplace: Path) -> None:
-    facts = tomli.loads((workplace / "runs/digits/embed/simclr/step.toml").read_text())
+def test_steps_say_what_they_are_made_of(copied_run: Path) -> None:
+    facts = tomli.loads((copied_run / "runs/digits/embed/simclr/step.toml").read_text())
     assert facts["command"].startswith("initpools embed")
     assert set(facts["reads"]) == {"data/items.csv", "pretrain/simclr/encoder.safetensors"}
     assert set(facts["writes"]) == {"train.npy", "test.npy"}
     assert facts["finished"] > facts["started"] and facts["version"] and facts["threads"] == 1
-    items = pd.read_csv(workplace / "runs/digits/data/items.csv")
+    items = pd.read_csv(copied_run / "runs/digits/data/items.csv")
     assert list(items.columns) == ["index", "path", "split", "label", "class", "bytes", "sha256"]
-    run = tomli.loads((workplace / "runs/digits/run.toml").read_text())
+    run = tomli.loads((copied_run / "runs/digits/run.toml").read_text())
     assert run["run"] == {"seed": 0} and run["dataset"]["name"] == "digits"
-    log = pd.read_csv(workplace / "runs/digits/pretrain/simclr/log.csv")
+    log = pd.read_csv(copied_run / "runs/digits/pretrain/simclr/log.csv")
     assert log["epoch"].tolist() == [1, 2] and log["knn_accuracy"].between(0, 1).all()
     assert (log["images_per_second"] > 0).all()
 
 
-def test_again_is_already_done_and_force_redoes_to_the_same_bytes(workplace: Path, initpools: Initpools) -> None:
+def test_again_is_already_done_and_force_redoes_to_the_same_bytes(copied_run: Path, initpools: Initpools) -> None:
     first = initpools("select-pool", "kcenter", "--budget", 5)
-    file = workplace / "runs/digits/pool/kcenter-b5-s0/indices.npy"
+    file = copied_run / "runs/digits/pool/kcenter-b5-s0/indices.npy"
     before, stamp = file.read_bytes(), file.stat().st_mtime_ns
     again = initpools("select-pool", "kcenter", "--budget", 5)
     assert "already done" in again.err and again.out == first.out and again.code == 0
@@ -155,20 +155,20 @@ def test_again_is_already_done_and_force_redoes_to_the_same_bytes(workplace: Pat
     assert file.stat().st_mtime_ns != stamp
 
 
-def test_another_configuration_gets_its_own_folder(workplace: Path, initpools: Initpools) -> None:
+def test_another_configuration_gets_its_own_folder(copied_run: Path, initpools: Initpools) -> None:
     initpools("select-pool", "typiclust", "--budget", 5)
     initpools("select-pool", "typiclust", "--budget", 5, "--set", "distance=l2sq")
     initpools("select-pool", "typiclust", "--budget", 5, "--seed", 1)
-    names = sorted(path.name for path in (workplace / "runs/digits/pool").iterdir())
+    names = sorted(path.name for path in (copied_run / "runs/digits/pool").iterdir())
     assert names[0] == "typiclust-b5-s0" and re.fullmatch(r"typiclust-b5-s0-[0-9a-f]{6}", names[1])
     assert names[2] == "typiclust-b5-s1"
 
 
-def test_pools_in_every_format_and_with_labels(workplace: Path, initpools: Initpools) -> None:
+def test_pools_in_every_format_and_with_labels(copied_run: Path, initpools: Initpools) -> None:
     for ending in ("npy", "csv", "json"):
         assert initpools("select-pool", "random", "--budget", 4, "--with-labels", "-o", f"p.{ending}").code == 0
     indices = np.load("p.npy")
-    items = pd.read_csv(workplace / "runs/digits/data/items.csv")
+    items = pd.read_csv(copied_run / "runs/digits/data/items.csv")
     classes = items[items["split"] == "train"]["class"].to_numpy()
     assert pd.read_csv("p.csv")["label"].tolist() == classes[indices].tolist()
     assert [row["index"] for row in json.loads(Path("p.json").read_text())] == indices.tolist()
@@ -178,7 +178,7 @@ def test_pools_in_every_format_and_with_labels(workplace: Path, initpools: Initp
 
 
 @pytest.mark.parametrize("name", sorted({*strategies.names(), *score_names()}))
-def test_every_strategy_selects_or_says_what_it_misses(name: str, workplace: Path, initpools: Initpools) -> None:
+def test_every_strategy_selects_or_says_what_it_misses(name: str, copied_run: Path, initpools: Initpools) -> None:
     inputs = set(strategies.get(name).inputs) if name in strategies else set()
     untrained = name in set(score_names()) - {"simclr"}
     for balance in ("none", "kmeans"):
@@ -190,13 +190,13 @@ def test_every_strategy_selects_or_says_what_it_misses(name: str, workplace: Pat
             assert found.code == 0 and len(set(found.out.split())) == 12
 
 
-def test_seeds_vary_and_repeat(workplace: Path, initpools: Initpools) -> None:
+def test_seeds_vary_and_repeat(copied_run: Path, initpools: Initpools) -> None:
     first = initpools("select-pool", "random", "--budget", 9, "--seed", 1).out
     assert initpools("select-pool", "random", "--budget", 9, "--seed", 2).out != first
     assert initpools("select-pool", "random", "--budget", 9, "--seed", 1, "--force").out == first
 
 
-def test_labeled_images_are_not_chosen_again(workplace: Path, initpools: Initpools) -> None:
+def test_labeled_images_are_not_chosen_again(copied_run: Path, initpools: Initpools) -> None:
     initpools("select-pool", "kcenter", "--budget", 10, "-o", "first.csv")
     first = pd.read_csv("first.csv")["index"].astype(str).tolist()
     for file in ("first.csv", "mask.npy"):
@@ -205,7 +205,7 @@ def test_labeled_images_are_not_chosen_again(workplace: Path, initpools: Initpoo
         assert len(second) == 10 and not set(first) & set(second)
 
 
-def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(workplace: Path, initpools: Initpools) -> None:
+def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(copied_run: Path, initpools: Initpools) -> None:
     words = [
         "al-run",
         "--init",
@@ -221,8 +221,8 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(workplace: Path, ini
     ]
     straight = initpools(*words, "--name", "straight")
     assert straight.code == 0
-    stopped = process(*words, "--name", "stopped", cwd=workplace)
-    work = workplace / "runs/digits/.partial/al/stopped/work"
+    stopped = process(*words, "--name", "stopped", cwd=copied_run)
+    work = copied_run / "runs/digits/.partial/al/stopped/work"
     deadline = time.monotonic() + 60
     while not (work / "block-00001.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -231,11 +231,11 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(workplace: Path, ini
     again = initpools(*words, "--name", "stopped")
     assert again.code == 0 and re.search(r"resuming al-run at block [2-6] of 6", again.err)
     for file in ("rounds.csv", "picks.npz"):
-        one, other = (workplace / "runs/digits/al" / name / file for name in ("straight", "stopped"))
+        one, other = (copied_run / "runs/digits/al" / name / file for name in ("straight", "stopped"))
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_scratch_is_a_learner_and_sees_images(workplace: Path, initpools: Initpools) -> None:
+def test_scratch_is_a_learner_and_sees_images(copied_run: Path, initpools: Initpools) -> None:
     swept = initpools(
         "al-run", "--init", "random", "--query", "consistency", "--learner", "scratch", "--budget", 10, "--rounds", 1,
         "--seeds", 1, "--set", "al.params.steps=2", "--set", "al.params.epochs=1", "--set", "al.params.width=0.25",
@@ -445,7 +445,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("words", "fact", "remedy"), REFUSED, ids=[" ".join(words) for words, *_ in REFUSED])
 def test_what_the_user_can_mend_gets_a_sentence(
-    words: list[str], fact: str, remedy: str, workplace: Path, initpools: Initpools
+    words: list[str], fact: str, remedy: str, copied_run: Path, initpools: Initpools
 ) -> None:
     np.save("short.npy", np.zeros((3, 2), np.float32))
     np.save("nan.npy", np.array([[1.0, 2], [3, np.nan], [4, 5]]))
@@ -454,19 +454,19 @@ def test_what_the_user_can_mend_gets_a_sentence(
     np.save("floats.npy", np.array([1.0, 2.0]))
     np.save("pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     Path("text.npy").write_text("hello")
-    before = sorted(str(path) for path in (workplace / "runs").rglob("*") if ".partial" not in path.parts)
+    before = sorted(str(path) for path in (copied_run / "runs").rglob("*") if ".partial" not in path.parts)
     ended = initpools(*words)
     assert ended.code == 2, ended.err
     error = ended.err[ended.err.index("error:") :]
     assert "Traceback" not in ended.err
     assert fact in error and remedy in error
     assert ended.out == ""
-    after = sorted(str(path) for path in (workplace / "runs").rglob("*") if ".partial" not in path.parts)
+    after = sorted(str(path) for path in (copied_run / "runs").rglob("*") if ".partial" not in path.parts)
     assert after == before
-    assert not any(path.is_file() for path in (workplace / "runs").glob("*/.partial/*/*/*"))
+    assert not any(path.is_file() for path in (copied_run / "runs").glob("*/.partial/*/*/*"))
 
 
-def test_a_run_of_another_data_set_is_refused(workplace: Path, initpools: Initpools) -> None:
+def test_a_run_of_another_data_set_is_refused(copied_run: Path, initpools: Initpools) -> None:
     rng = np.random.default_rng(0)
     np.savez(
         "digits.npz", train_images=rng.integers(0, 255, (30, 8, 8), dtype=np.uint8), train_labels=np.arange(30) % 2
@@ -475,15 +475,15 @@ def test_a_run_of_another_data_set_is_refused(workplace: Path, initpools: Initpo
     assert ended.code == 2 and "about dataset.name = 'digits'" in ended.err
 
 
-def test_a_place_without_permission(workplace: Path, initpools: Initpools) -> None:
+def test_a_place_without_permission(copied_run: Path, initpools: Initpools) -> None:
     Path("file").write_text("")
     ended = initpools("select-pool", "random", "--budget", 3, "-o", "file/pool.csv")
     assert ended.code == 2 and "can't be made" in ended.err
     assert initpools("embed", "pixels", "--dataset", "digits", "--run", "file/run").code == 2
 
 
-def test_a_lost_file_is_made_again_and_said(workplace: Path, initpools: Initpools) -> None:
-    file = workplace / "runs/digits/embed/simclr/train.npy"
+def test_a_lost_file_is_made_again_and_said(copied_run: Path, initpools: Initpools) -> None:
+    file = copied_run / "runs/digits/embed/simclr/train.npy"
     whole = file.read_bytes()
     file.unlink()
     refused = initpools("select-pool", "kcenter", "--budget", 3)
@@ -508,8 +508,8 @@ def test_a_lost_file_is_made_again_and_said(workplace: Path, initpools: Initpool
         ("pretrain/simclr/step.toml", "not toml ["),
     ],
 )
-def test_a_damaged_run_is_said_by_every_command(file: str, text: str, workplace: Path, initpools: Initpools) -> None:
-    (workplace / "runs/digits" / file).write_text(text)
+def test_a_damaged_run_is_said_by_every_command(file: str, text: str, copied_run: Path, initpools: Initpools) -> None:
+    (copied_run / "runs/digits" / file).write_text(text)
     for words in (["embed"], ["select-pool", "kcenter", "--budget", 3], ["status"], ["verify"]):
         ended = initpools(*words)
         assert ended.code in (0, 2) and "Traceback" not in ended.err
@@ -518,7 +518,7 @@ def test_a_damaged_run_is_said_by_every_command(file: str, text: str, workplace:
 
 
 def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
-    workplace: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+    copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from initpools_cli.steps import al
 
@@ -533,13 +533,13 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
     words = ["al-run", "--query", "random,margin", "--budget", 5, "--rounds", 1, "--seeds", 3]
     ended = initpools(*words)
     assert ended.code == 0 and "random, margin, linear, seed 1 failed: ArithmeticError: no luck" in ended.err
-    rounds = pd.read_csv(workplace / "runs/digits/al/main/rounds.csv")
+    rounds = pd.read_csv(copied_run / "runs/digits/al/main/rounds.csv")
     failed = rounds[rounds["status"] == "failed"]
     assert len(failed) == 1 and failed["accuracy"].isna().all() and len(rounds) == 3 + 3 + 2 + 1
     assert initpools("plot", "curves").code == 0
 
 
-def test_rankings_go_with_accuracy_or_not(workplace: Path, initpools: Initpools) -> None:
+def test_rankings_go_with_accuracy_or_not(copied_run: Path, initpools: Initpools) -> None:
     initpools("al-run", "--init", "random,kcenter", "--budget", 5, "--rounds", 1, "--seeds", 4)
     initpools("rank", "kcenter", "--from", "simclr")
     rows = json.loads(initpools("compare", "kcenter", "--accuracy", "main", "--json").out)
@@ -561,7 +561,7 @@ def test_rankings_go_with_accuracy_or_not(workplace: Path, initpools: Initpools)
 )
 @pytest.mark.parametrize("how", ["empty", "cut", "lost"])
 def test_a_damaged_result_is_said_with_the_command_that_makes_it_again(
-    words: list[Any], damaged: str, how: str, workplace: Path, initpools: Initpools
+    words: list[Any], damaged: str, how: str, copied_run: Path, initpools: Initpools
 ) -> None:
     for make in (
         ["score", "simclr", "--set", "score.views=1"],
@@ -569,7 +569,7 @@ def test_a_damaged_result_is_said_with_the_command_that_makes_it_again(
         ["al-run", "--budget", 5, "--rounds", 1, "--seeds", 2],
     ):
         assert initpools(*make).code == 0
-    file = workplace / "runs/digits" / damaged
+    file = copied_run / "runs/digits" / damaged
     content = file.read_bytes()
     if how == "lost":
         file.unlink()
@@ -603,12 +603,12 @@ def test_a_refused_first_step_leaves_no_run(
         assert not (tmp_path / "runs").exists(), words
 
 
-def test_half_written_files_of_a_killed_step_are_no_result(workplace: Path, initpools: Initpools) -> None:
+def test_half_written_files_of_a_killed_step_are_no_result(copied_run: Path, initpools: Initpools) -> None:
     initpools("select-pool", "kcenter", "--budget", 4)
-    folder = workplace / "runs/digits/pool/kcenter-b4-s0"
+    folder = copied_run / "runs/digits/pool/kcenter-b4-s0"
     digest = tomli.loads((folder / "step.toml").read_text())["digest"]
     shutil.rmtree(folder)
-    scratch = workplace / "runs/digits/.partial/pool/kcenter-b4-s0"
+    scratch = copied_run / "runs/digits/.partial/pool/kcenter-b4-s0"
     (scratch / "work").mkdir(parents=True)
     (scratch / "digest").write_text(digest)
     (scratch / ".indices.npy.abc").write_text("half")
@@ -618,10 +618,10 @@ def test_half_written_files_of_a_killed_step_are_no_result(workplace: Path, init
     assert len(np.load(folder / "indices.npy")) == 4
 
 
-def test_a_step_sealed_but_not_named_is_rescued(workplace: Path, initpools: Initpools) -> None:
+def test_a_step_sealed_but_not_named_is_rescued(copied_run: Path, initpools: Initpools) -> None:
     initpools("select-pool", "kcenter", "--budget", 4)
-    folder = workplace / "runs/digits/pool/kcenter-b4-s0"
-    scratch = workplace / "runs/digits/.partial/pool/kcenter-b4-s0"
+    folder = copied_run / "runs/digits/pool/kcenter-b4-s0"
+    scratch = copied_run / "runs/digits/.partial/pool/kcenter-b4-s0"
     scratch.parent.mkdir(parents=True, exist_ok=True)
     digest = tomli.loads((folder / "step.toml").read_text())["digest"]
     folder.rename(scratch)
@@ -630,10 +630,10 @@ def test_a_step_sealed_but_not_named_is_rescued(workplace: Path, initpools: Init
     assert "already done" in again.err and folder.exists() and not scratch.exists()
 
 
-def test_a_closed_pipe_is_no_error(workplace: Path) -> None:
+def test_a_closed_pipe_is_no_error(copied_run: Path) -> None:
     command = f"{sys.executable} -m initpools_cli.cli.app rank random | head -1"
     ended = subprocess.run(
-        command, shell=True, capture_output=True, text=True, cwd=workplace, env=os.environ, check=False
+        command, shell=True, capture_output=True, text=True, cwd=copied_run, env=os.environ, check=False
     )
     assert "Traceback" not in ended.stderr and len(ended.stdout.splitlines()) == 1
 

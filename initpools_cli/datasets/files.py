@@ -29,7 +29,7 @@ DEFAULT_SIZE = 64
 
 
 @dataclass(frozen=True)
-class Workplace:
+class Storage:
     """Where opening a folder keeps its arrays, does its unfinished work, and speaks."""
 
     cache: Path
@@ -47,7 +47,7 @@ class OpenedFiles:
     notes: list[str]
 
 
-def open_files(source: Files, size: int, test: float, seed: int, work: Workplace) -> OpenedFiles:
+def open_files(source: Files, size: int, test: float, seed: int, work: Storage) -> OpenedFiles:
     """Read a folder for the first time.
 
     Parameters
@@ -102,7 +102,7 @@ def open_files(source: Files, size: int, test: float, seed: int, work: Workplace
     return OpenedFiles(items, classes, arrays, assigned.notes + ([_skipped(skipped)] if skipped else []))
 
 
-def reopen_files(source: Files, size: int, known: pd.DataFrame, fixed: bool, work: Workplace) -> OpenedFiles:
+def reopen_files(source: Files, size: int, known: pd.DataFrame, fixed: bool, work: Storage) -> OpenedFiles:
     """Read a folder whose items were fixed before: their rows stay, new images go to the end.
 
     Parameters
@@ -203,7 +203,7 @@ def _join(
     gray: Mapping[str, bool],
     arrays: dict[str, np.ndarray],
     fixed: bool,
-    work: Workplace,
+    work: Storage,
 ) -> _Joined:
     """New images at the end of their splits."""
     import pandas as pd
@@ -268,7 +268,7 @@ def _join(
 
 
 def _decode_again(
-    root: Path, size: int, known: pd.DataFrame, vanished: list[str], work: Workplace
+    root: Path, size: int, known: pd.DataFrame, vanished: list[str], work: Storage
 ) -> dict[str, np.ndarray]:
     """The arrays of known items whose cache is gone."""
     if vanished:

@@ -13,7 +13,7 @@ from initpools_cli.core.report import Report
 from initpools_cli.datasets.arrays import cache_arrays, held_out_rows, items_of_arrays
 from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folder, stamp, stamped
 from initpools_cli.datasets.catalog import entries
-from initpools_cli.datasets.files import DEFAULT_SIZE, Workplace, classes_of, open_files, reopen_files
+from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, classes_of, open_files, reopen_files
 from initpools_cli.datasets.imbalance import long_tail
 from initpools_cli.datasets.labels import assigner
 from initpools_cli.datasets.npz import read_npz
@@ -103,7 +103,7 @@ def open_dataset(
     with scratch_folder(cache) as scratch:
         source = _source(spec, path, cache, scratch, report)
         if isinstance(source, Files):
-            work, size = Workplace(cache, scratch, report), spec.size or DEFAULT_SIZE
+            work, size = Storage(cache, scratch, report), spec.size or DEFAULT_SIZE
             if known is None:
                 opened = open_files(source, size, spec.test, seed, work)
             else:
