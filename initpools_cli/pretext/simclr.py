@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -11,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import augment, to_float
+from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder, projector
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
+from initpools_cli.pretext.pairs import both_views, scaled_sgd
 from initpools_cli.pretext.registry import pretexts
 
 
@@ -81,8 +81,7 @@ class SimCLR(Pretext):
 
     def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
         """Both views, stacked: ((2b, c, h, w),)."""
-        views = [augment(images, replace(draws, view=2 * draws.view + k), self.recipe) for k in (0, 1)]
-        return (torch.cat(views),)
+        return (both_views(images, draws, self.recipe),)
 
     def forward(self, views: Tensor) -> Tensor:
         """Projections (2b, out)."""
@@ -107,8 +106,7 @@ class SimCLR(Pretext):
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """SGD with momentum 0.9, its rate scaled linearly from a batch of 512."""
-        rate = self.lr * batch / 512
-        return torch.optim.SGD(self.parameters(), lr=rate, momentum=0.9, weight_decay=self.weight_decay)
+        return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
 
     def projections(self, images: Tensor) -> Tensor:
         """Projections (b, out) of unaugmented images."""
