@@ -32,6 +32,8 @@ class Pretext(nn.Module):
     recipe_default: ClassVar[str] = "simclr"
     #: What a high score means; empty where the task has no score per image.
     high_score: ClassVar[str] = ""
+    #: The public name of its score; empty: the task's own.
+    score_name: ClassVar[str] = ""
 
     def __init__(self, encoder: Encoder, recipe: str) -> None:
         super().__init__()
