@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.config import RunTable
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.interrupts import deferred_stop
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import nt_xent
@@ -24,6 +25,7 @@ from initpools_cli.steps.pretrain import build
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.infer import features, scores
 from initpools_cli.training.machine import start_fabric
+from initpools_cli.training.moments import Moments
 
 CPU = torch.device("cpu")
 SCORED = [method.name for method in pretexts if method.build.high_score]
@@ -136,19 +138,85 @@ def test_scores_do_not_depend_on_the_batch_and_depend_on_the_seed(name: str) -> 
 
 @pytest.mark.parametrize("name", pretexts.names())
 def test_an_interrupted_fit_goes_on_to_the_same_bytes(name: str, fabric: Fabric, tmp_path: Path) -> None:
-    def run(checkpoint: Path, epochs: int | None) -> tuple[Pretext, list[dict]]:
-        pretext = task(name)
-        return pretext, list(
-            islice(fit(pretext, images(), np.arange(24), Plan(4, 8, 0), fabric, checkpoint=checkpoint), epochs)
-        )
+    """Stopped after the first step of the third of four epochs."""
 
-    straight, rows = run(tmp_path / "a.pt", None)
-    run(tmp_path / "b.pt", 2)
-    resumed, again = run(tmp_path / "b.pt", None)
-    assert [row["resumed"] for row in again] == [True, True, False, False]
-    assert [row["loss"] for row in again] == [row["loss"] for row in rows]
+    def run(checkpoint: Path, stop: float = math.inf) -> tuple[Pretext, np.ndarray, list[dict], list[int]]:
+        pretext, dynamics, reached = task(name), Moments(24), []
+        follow = pretext.after_step
+
+        def stopped(outputs: object, progress: float) -> None:
+            follow(outputs, progress)
+            if progress == pytest.approx(stop):
+                signal.raise_signal(signal.SIGINT)
+
+        pretext.after_step = stopped  # type: ignore[method-assign]
+        plan = Plan(4, 8, 0)
+        loop = fit(
+            pretext,
+            images(),
+            np.arange(24),
+            plan,
+            fabric,
+            checkpoint=checkpoint,
+            dynamics=dynamics,
+            on_resume=reached.append,
+        )
+        return pretext, dynamics.table(), list(loop), reached
+
+    straight, moments, rows, _ = run(tmp_path / "a.pt")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b.pt", stop=7 / 12)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed, again, others, reached = run(tmp_path / "b.pt")
+    assert reached == [3]
+    assert [row["loss"] for row in others] == [row["loss"] for row in rows]
+    assert np.array_equal(moments, again)
     for (key, one), other in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, other), key
+
+
+def test_a_second_request_to_stop_is_granted_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred_stop() as stop_asked:
+        assert not stop_asked()
+        signal.raise_signal(signal.SIGINT)
+        assert stop_asked()
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("went on after the second request")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=6), st.integers(0, 7))
+def test_moments_equal_those_of_all_values_together(epochs: list[list[float]], seen: int) -> None:
+    """The images of the bits of `seen` are shown in every epoch, the others never."""
+    ids = np.flatnonzero([seen >> bit & 1 for bit in range(3)])
+    moments, values = Moments(3), np.array(epochs)
+    for row in values:
+        moments.add(torch.from_numpy(ids), torch.from_numpy(row[ids]))
+    expected = np.zeros((3, 3))
+    expected[ids] = np.stack([np.full(3, len(values)), values.mean(0), values.std(0)], axis=1)[ids]
+    np.testing.assert_allclose(moments.table(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["simclr", "moco"])
+def test_dynamics_are_the_probability_of_the_positive_in_the_batch(name: str) -> None:
+    pretext = task(name)
+    draws = Draws(3, 1, torch.arange(8))
+    outputs = pretext(*pretext.inputs(torch.from_numpy(images(8)), draws))
+    first, second = (
+        F.normalize(part.detach(), dim=1) for part in (outputs.chunk(2) if name == "simclr" else outputs[:2])
+    )
+    found = pretext.confidence(outputs, draws.ids)
+    for i in range(8):
+        others = [second[j] for j in range(8) if j != i]
+        ways = [(first[i], second[i], others)]
+        if name == "simclr":
+            others += [first[j] for j in range(8) if j != i]
+            ways = [(first[i], second[i], others), (second[i], first[i], others)]
+        said = []
+        for anchor, positive, negatives in ways:
+            likely = [math.exp(float(anchor @ other) / 0.05) for other in (positive, *negatives)]
+            said.append(likely[0] / sum(likely))
+        assert float(found[i]) == pytest.approx(np.mean(said), rel=1e-4)
 
 
 def test_training_learns_something(fabric: Fabric, tmp_path: Path) -> None:

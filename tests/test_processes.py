@@ -1,16 +1,25 @@
-"""Two processes compute the loss and the gradient of one."""
+"""Two processes compute what one does: the loss, its gradient, and whole trainings."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.multiprocessing as mp
 from torch import distributed
 from torch.nn import functional as F
 
+from initpools_cli.core.config import RunTable
+from initpools_cli.networks.batchnorm import share_batch_norm
 from initpools_cli.pretext.gather import gather
+from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import nt_xent
+from initpools_cli.steps.pretrain import build
+from initpools_cli.training.fit import Plan, fit
+from initpools_cli.training.machine import start_fabric
+from initpools_cli.training.moments import Moments
 
 ROWS = 6
 
@@ -52,3 +61,80 @@ def test_negatives_are_gathered_with_their_gradients(tmp_path: Path) -> None:
     loss.backward()
     torch.testing.assert_close(two["loss"], loss.detach())
     torch.testing.assert_close(two["gradient"], weight.grad)
+
+
+def train(folder: str, rank: int = 0) -> dict[str, dict[str, torch.Tensor]]:
+    """Every pretext task after three steps on sixteen images, its loss and what it wrote down of them."""
+    fabric = start_fabric(RunTable(precision="fp32", threads=1, device="cpu"))
+    images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
+    found = {}
+    for method in pretexts:
+        table = {
+            "method": method.name,
+            "network": method.build.network,
+            "width": 0.25,
+            "seed": 0,
+            "augment": method.build.recipe_default,
+            "params": method.validate({}),
+        }
+        pretext, dynamics = build(table, 1, 16), Moments(16)
+        path = Path(folder) / f"{method.name}-{fabric.world_size}.pt"
+        rows = list(fit(pretext, images, np.arange(12), Plan(3, 12, 0), fabric, checkpoint=path, dynamics=dynamics))
+        losses = torch.tensor([row["loss"] for row in rows])
+        found[method.name] = {**pretext.state_dict(), "losses": losses, "dynamics": torch.tensor(dynamics.table())}
+    return found
+
+
+def half_a_training(rank: int, folder: str) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "GROUP_RANK": "0"}
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    found = train(folder)
+    if rank == 0:
+        torch.save(found, f"{folder}/two.pt")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    """Every task: batch norm, negatives, queues, teachers and batch terms are those of the whole batch."""
+    one = train(str(tmp_path))
+    mp.spawn(half_a_training, (str(tmp_path),), nprocs=2)
+    two = torch.load(tmp_path / "two.pt", weights_only=True)
+    for name, state in one.items():
+        for key, value in state.items():
+            torch.testing.assert_close(
+                two[name][key], value, rtol=1e-3, atol=1e-4, msg=lambda said, at=f"{name} {key}": f"{at}: {said}"
+            )
+
+
+def normalised(inputs: torch.Tensor, *, shared: bool) -> list[torch.Tensor]:
+    """The output of a batch norm and the gradients of a loss of it, and its running statistics."""
+    layer = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    if shared:
+        share_batch_norm(layer)
+    inputs = inputs.clone().requires_grad_()
+    out = layer(inputs)
+    (out.pow(3).sum() + out[:, 0].exp().sum()).backward()
+    weight, bias = layer[0].weight.grad, layer[0].bias.grad
+    return [out.detach(), inputs.grad, weight, bias, layer[0].running_mean, layer[0].running_var]
+
+
+def half_a_batch_norm(rank: int, folder: str) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    out, inputs, *rest = normalised(batch().chunk(2)[rank], shared=True)
+    for gradient in rest[:2]:
+        distributed.all_reduce(gradient)
+    torch.save([gather(out), gather(inputs), *rest], f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def batch() -> torch.Tensor:
+    return torch.randn(8, 3, 5, 4, generator=torch.Generator().manual_seed(2)) * 2 + 1
+
+
+def test_batch_norm_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    mp.spawn(half_a_batch_norm, (str(tmp_path),), nprocs=2)
+    for rank in (0, 1):
+        two = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for found, expected in zip(two, normalised(batch(), shared=False), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

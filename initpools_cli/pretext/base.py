@@ -40,8 +40,12 @@ class Pretext(nn.Module):
         self.encoder = encoder
         self.recipe = recipe
 
+    def rows(self, draws: Draws) -> Tensor:
+        """Which images `inputs` is shown for a batch, (m,) int64: those of the batch, unless the task adds others."""
+        return draws.ids
+
     def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """What `forward` takes, from uint8 images (b, h, w, c) and their random draws."""
+        """What `forward` takes, from uint8 images (m, h, w, c), those of `rows`, and the batch's random draws."""
         raise NotImplementedError
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
@@ -63,6 +67,14 @@ class Pretext(nn.Module):
     def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
         """What training minimises: the mean of `losses`, for tasks whose loss is per image."""
         return self.losses(inputs, outputs, ids).mean()
+
+    def confidence(self, outputs: Any, ids: Tensor) -> Tensor | None:
+        """How surely each image of a training batch is told from the others, (b,) in [0, 1].
+
+        Its mean and deviation over the epochs are the training dynamics of an image. None for tasks without such a
+        probability.
+        """
+        return None
 
     def after_step(self, outputs: Any, progress: float) -> None:
         """Called after every optimizer step, for state that no gradient moves (teachers, queues).

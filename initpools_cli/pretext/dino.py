@@ -87,7 +87,9 @@ class DINO(Pretext):
     ) -> None:
         super().__init__(encoder, recipe)
         layers = mlp(encoder.features, hidden, hidden, bottleneck, seed=seed, label="projector")
-        # Without it all embeddings share a direction, the student's assignment turns uniform, and stays so.
+        # The batch norm takes out whatever it would add.
+        layers[-1].register_parameter("bias", None)
+        # Without the norm all embeddings share a direction, the student's assignment turns uniform, and stays so.
         self.projector = nn.Sequential(*layers, nn.BatchNorm1d(bottleneck, affine=False))
         with seeded(seed, "prototypes"):
             self.prototypes = Prototypes(bottleneck, prototypes)

@@ -16,7 +16,7 @@ from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.pairs import both_views, refuse_lone_image, scaled_sgd
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.pretext.simclr import nt_xent
+from initpools_cli.pretext.simclr import DYNAMICS_TEMPERATURE, nt_xent
 from initpools_cli.pretext.teacher import Teacher
 
 #: The owner of what fills the queue before training: no image.
@@ -89,6 +89,14 @@ class MoCo(Pretext):
     def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
         """The mean of `losses` against the queue."""
         return self.losses(inputs, outputs, ids, (self.queue, self.owners)).mean()
+
+    @torch.no_grad()
+    def confidence(self, outputs: Any, ids: Tensor) -> Tensor:
+        """The probability of each query's key among the batch's keys: (b,) float64."""
+        queries, keys = (F.normalize(part.float(), dim=1) for part in outputs[:2])
+        bank, owners = gather(keys), gather(ids)
+        same = ids[:, None] == owners[None, :]
+        return torch.exp(-nt_xent(queries, keys, bank, same, DYNAMICS_TEMPERATURE))
 
     @torch.no_grad()
     def after_step(self, outputs: Any, progress: float) -> None:

@@ -46,6 +46,10 @@ def nt_xent(anchors: Tensor, positives: Tensor, bank: Tensor, same: Tensor, temp
     return torch.logsumexp(torch.cat([positive, negative], 1), 1) - positive[:, 0]
 
 
+#: At which training dynamics are read, whatever temperature the task trains at (Chen et al. 2022, arXiv:2210.02442).
+DYNAMICS_TEMPERATURE = 0.05
+
+
 @pretexts.register("simclr", paper="Chen et al. 2020, arXiv:2002.05709")
 class SimCLR(Pretext):
     """Two random views of an image are told from the views of all other images.
@@ -98,6 +102,18 @@ class SimCLR(Pretext):
         return 0.5 * (
             nt_xent(first, second, bank, same, self.temperature) + nt_xent(second, first, bank, same, self.temperature)
         )
+
+    @torch.no_grad()
+    def confidence(self, outputs: Tensor, ids: Tensor) -> Tensor:
+        """The probability of each view's other view among the batch's views, averaged over both: (b,) float64."""
+        first, second = F.normalize(outputs.float(), dim=1).chunk(2)
+        bank, owners = torch.cat([gather(first), gather(second)]), gather(ids).repeat(2)
+        same = ids[:, None] == owners[None, :]
+        both = [
+            torch.exp(-nt_xent(anchor, other, bank, same, DYNAMICS_TEMPERATURE))
+            for anchor, other in ((first, second), (second, first))
+        ]
+        return torch.stack(both).mean(0)
 
     def reference(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Both views of the fixed batch, (2m, out) unit rows, and whose they are."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file
+from initpools_cli.core.files import atomic_file, write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.context import Context
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from initpools_cli.pretext.base import Pretext
+    from initpools_cli.training.moments import Moments
 
 #: Images the monitor looks at, of train and of the split it is measured on.
 MONITORED = (2_000, 500)
@@ -85,16 +86,20 @@ def pretrain(context: Context) -> tuple[Done, bool]:
         # Rank 0 alone writes; the others wait until it has sorted out what an earlier attempt left, and then take part
         # in its training and read its checkpoints.
         fabric.barrier()
-        _train(context, table, fabric, step.scratch / "work" / "checkpoint.pt", rows=None)
+        _train(context, table, fabric, step.scratch / "work" / "checkpoint.pt")
         raise SystemExit(0)
     machine = context.machine.facts | {"processes": fabric.world_size}
     with context.writing(step, machine=machine) as scratch:
         fabric.barrier()
-        rows: list[dict[str, Any]] = []
-        pretext = _train(context, table, fabric, scratch / "work" / "checkpoint.pt", rows)
-        _write_log(scratch / "log.csv", rows)
         from initpools_cli.networks.weights import save_weights
+        from initpools_cli.training.moments import Moments
 
+        rows: list[dict[str, Any]] = []
+        dynamics = Moments(len(context.data.kept))
+        pretext = _train(context, table, fabric, scratch / "work" / "checkpoint.pt", dynamics, rows)
+        _write_log(scratch / "log.csv", rows)
+        if dynamics.seen:
+            write_array(scratch / "dynamics.npy", dynamics.table())
         save_weights(pretext, scratch / "encoder.safetensors")
         (scratch / "work" / "checkpoint.pt").unlink()
         step.outcome = {"images": int(context.data.kept.sum()), "loss": rows[-1]["loss"]}
@@ -102,7 +107,12 @@ def pretrain(context: Context) -> tuple[Done, bool]:
 
 
 def _train(
-    context: Context, table: dict[str, Any], fabric: Fabric, checkpoint: Path, rows: list[dict[str, Any]] | None
+    context: Context,
+    table: dict[str, Any],
+    fabric: Fabric,
+    checkpoint: Path,
+    dynamics: Moments | None = None,
+    rows: list[dict[str, Any]] | None = None,
 ) -> Pretext:
     from initpools_cli.training.fit import Plan, fit
 
@@ -112,7 +122,6 @@ def _train(
     ids = np.flatnonzero(context.data.kept)
     report, name = context.report, table["method"]
     speaks = rows is not None
-    resumed = 0
     with report.progress(f"pretrain {name}", plan.epochs) as bar:
         loop = fit(
             pretext,
@@ -121,18 +130,15 @@ def _train(
             plan,
             fabric,
             checkpoint=checkpoint,
+            dynamics=dynamics,
             monitor=_monitor(context) if speaks else None,
+            on_resume=lambda epoch: report.say(f"resuming {name} at epoch {epoch} of {plan.epochs}"),
         )
         for row in loop:
             if rows is None:
                 continue
-            if row.pop("resumed"):
-                resumed += 1
-            elif resumed:
-                report.say(f"resuming {name} at epoch {resumed + 1} of {plan.epochs}")
-                resumed = 0
             rows.append(row)
-            knn = "" if np.isnan(row["knn_accuracy"]) else f", k-NN accuracy {row['knn_accuracy']:.1%}"
+            knn = "" if "knn_accuracy" not in row else f", k-NN accuracy {row['knn_accuracy']:.1%}"
             bar.advance(note=f"loss {row['loss']:.4f}{knn}")
             report.detail(
                 f"epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.4f}, "
@@ -141,7 +147,7 @@ def _train(
     return pretext
 
 
-def _monitor(context: Context) -> Callable[[Pretext], float] | None:
+def _monitor(context: Context) -> Callable[[Pretext], dict[str, Any]] | None:
     """k-NN accuracy on a few labelled images, where there are any; only looked at, never used."""
     from initpools_cli.training.monitor import knn_accuracy
 

@@ -6,9 +6,9 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -16,14 +16,22 @@ import torch
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file
+from initpools_cli.core.interrupts import deferred_stop
 from initpools_cli.core.seeds import derive, generator
+from initpools_cli.networks.batchnorm import share_batch_norm
 from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.gather import gather
 from initpools_cli.training.machine import as_tensor
+from initpools_cli.training.moments import Moments
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Row = dict[str, Any]
+
+
+#: Seconds between checkpoints within an epoch.
+CHECKPOINT_EVERY = 300.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,25 @@ class Plan:
     seed: int
 
 
+@dataclass
+class Progress:
+    """How far training has come: what a checkpoint holds beside the weights.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Of the finished epochs.
+    step : int
+        Steps done in the epoch under way.
+    total : float
+        The sum of their losses.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    step: int = 0
+    total: float = 0.0
+
+
 def fit(
     pretext: Pretext,
     images: np.ndarray,
@@ -53,10 +80,13 @@ def fit(
     fabric: Fabric,
     *,
     checkpoint: Path,
-    monitor: Callable[[Pretext], float] | None = None,
-    on_step: Callable[[float], None] = lambda loss: None,
+    dynamics: Moments | None = None,
+    monitor: Callable[[Pretext], Row] | None = None,
+    on_resume: Callable[[int], None] = lambda epoch: None,
 ) -> Iterator[Row]:
     """Train `pretext` in place.
+
+    A request to stop (Ctrl-C, SIGTERM) is granted after the step under way, with a checkpoint.
 
     Parameters
     ----------
@@ -65,17 +95,19 @@ def fit(
     ids : ndarray
         (m,) int64: the rows of `images` to train on; an image's random draws are keyed by its row.
     checkpoint : Path
-        Written after every epoch; where it exists, training goes on from it.
+        Written after every epoch and every five minutes; where it exists, training goes on from it.
+    dynamics : Moments, optional
+        Of n images; given each batch's `Pretext.confidence` where the task has one.
     monitor : callable, optional
-        Called at about ten epochs and the last; its value goes into the row and nowhere else.
-    on_step : callable
-        Told each step's loss.
+        Called at about ten epochs and the last; what it measured goes into the row and nowhere else.
+    on_resume : callable
+        Told the epoch that an earlier attempt had reached.
 
     Yields
     ------
     dict
-        epoch (from 1), loss (mean over the epoch), lr (factor of the base rate), images_per_second, knn_accuracy (nan
-        where not measured). Rows of epochs done before an interruption are yielded again first, with resumed=True.
+        epoch (from 1), loss (mean over the epoch), lr (factor of the base rate), images_per_second, and what the
+        monitor measured. Rows of epochs done before an interruption are yielded again first.
 
     Raises
     ------
@@ -93,6 +125,8 @@ def fit(
             f"Use for example --set pretrain.batch={plan.batch // fabric.world_size * fabric.world_size}.",
         )
     pretext.train().to(memory_format=torch.channels_last)
+    if fabric.world_size > 1:
+        share_batch_norm(pretext)
     module, optimizer = fabric.setup(pretext, pretext.optimizer(plan.batch))
     rates = [group["lr"] for group in optimizer.param_groups]
     steps = len(ids) // plan.batch
@@ -100,45 +134,72 @@ def fit(
     own = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     measured = {epoch for epoch in range(1, plan.epochs + 1) if epoch % max(1, plan.epochs // 10) == 0} | {plan.epochs}
 
-    rows = _resume(checkpoint, pretext, optimizer)
-    for row in rows:
-        yield row | {"resumed": True}
-    for epoch in range(len(rows) + 1, plan.epochs + 1):
-        order = generator(plan.seed, "order", epoch).permutation(ids)
-        started, total = time.perf_counter(), 0.0
-        for step in range(steps):
-            chosen = np.sort(order[step * plan.batch : (step + 1) * plan.batch][own])
-            factor = _cosine((epoch - 1 + step / steps) / plan.epochs)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            batch = as_tensor(images[chosen], fabric.device)
-            draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(chosen, fabric.device))
-            inputs = pretext.inputs(batch, draws)
-            outputs = module(*inputs)
-            loss = pretext.loss(inputs, outputs, draws.ids)
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            optimizer.step()
-            pretext.after_step(outputs, (epoch - 1 + (step + 1) / steps) / plan.epochs)
-            value = float(loss.detach())
-            _refuse_divergence(value, epoch)
-            total += value
-            on_step(value)
-        seconds = time.perf_counter() - started
-        knn = monitor(pretext) if monitor is not None and epoch in measured else math.nan
-        pretext.train()
-        row = {
-            "epoch": epoch,
-            "loss": total / steps,
-            "lr": factor,
-            "images_per_second": steps * plan.batch / seconds,
-            "knn_accuracy": knn,
-        }
-        rows.append(row)
+    dynamics = dynamics or Moments(len(images))
+    done = _resume(checkpoint, pretext, optimizer, dynamics)
+
+    def save() -> None:
         if fabric.is_global_zero:
-            _save(checkpoint, pretext, optimizer, rows)
-        fabric.barrier()
-        yield row | {"resumed": False}
+            _save(checkpoint, pretext, optimizer, dynamics, done)
+
+    if (done.rows or done.step) and len(done.rows) < plan.epochs:
+        on_resume(len(done.rows) + 1)
+    yield from done.rows
+    with deferred_stop() as stop_asked:
+        saved = time.monotonic()
+        for epoch in range(len(done.rows) + 1, plan.epochs + 1):
+            order = generator(plan.seed, "order", epoch).permutation(ids)
+            started, began_at = time.perf_counter(), done.step
+            for step in range(done.step, steps):
+                chosen = np.sort(order[step * plan.batch : (step + 1) * plan.batch][own])
+                factor = _cosine((epoch - 1 + step / steps) / plan.epochs)
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
+                draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(chosen, fabric.device))
+                batch = as_tensor(images[pretext.rows(draws).cpu().numpy()], fabric.device)
+                inputs = pretext.inputs(batch, draws)
+                outputs = module(*inputs)
+                loss = pretext.loss(inputs, outputs, draws.ids)
+                optimizer.zero_grad(set_to_none=True)
+                fabric.backward(loss)
+                optimizer.step()
+                confidence = pretext.confidence(outputs, draws.ids)
+                if confidence is not None:
+                    dynamics.add(gather(draws.ids), gather(confidence))
+                pretext.after_step(outputs, (epoch - 1 + (step + 1) / steps) / plan.epochs)
+                value = _mean(loss.detach(), fabric)
+                _refuse_divergence(value, epoch)
+                done.step, done.total = step + 1, done.total + value
+                stop = _any(stop_asked(), fabric)
+                if stop or time.monotonic() - saved > CHECKPOINT_EVERY:
+                    save()
+                    saved = time.monotonic()
+                if stop:
+                    return
+            seconds = time.perf_counter() - started
+            found = monitor(pretext) if monitor is not None and epoch in measured else {}
+            pretext.train()
+            row = {
+                "epoch": epoch,
+                "loss": done.total / steps,
+                "lr": factor,
+                "images_per_second": (steps - began_at) * plan.batch / seconds,
+                **found,
+            }
+            done = Progress([*done.rows, row])
+            save()
+            saved = time.monotonic()
+            fabric.barrier()
+            yield row
+
+
+def _mean(loss: torch.Tensor, fabric: Fabric) -> float:
+    """Over the processes."""
+    return float(cast(torch.Tensor, fabric.all_reduce(loss)))
+
+
+def _any(flag: bool, fabric: Fabric) -> bool:
+    """Whether it holds in any process, so that all of them stop after the same step."""
+    return _mean(torch.tensor(float(flag), device=fabric.device), fabric) > 0
 
 
 def _cosine(progress: float, floor: float = 1e-3) -> float:
@@ -153,8 +214,13 @@ def _refuse_divergence(loss: float, epoch: int) -> None:
         )
 
 
-def _save(path: Path, pretext: Pretext, optimizer: Any, rows: list[Row]) -> None:
-    state = {"model": pretext.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
+def _save(path: Path, pretext: Pretext, optimizer: Any, dynamics: Moments, done: Progress) -> None:
+    state = {
+        "model": pretext.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "dynamics": dynamics.state,
+        **vars(done),
+    }
     # Torch reports a full disk as an error of its own; the stream reports it as what it is.
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -162,10 +228,11 @@ def _save(path: Path, pretext: Pretext, optimizer: Any, rows: list[Row]) -> None
         stream.write(buffer.getbuffer())
 
 
-def _resume(path: Path, pretext: Pretext, optimizer: Any) -> list[Row]:
+def _resume(path: Path, pretext: Pretext, optimizer: Any, dynamics: Moments) -> Progress:
     if not path.exists():
-        return []
+        return Progress()
     state = torch.load(path, map_location=next(pretext.parameters()).device, weights_only=True)
-    pretext.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return list(state["rows"])
+    pretext.load_state_dict(state.pop("model"))
+    optimizer.load_state_dict(state.pop("optimizer"))
+    dynamics.state.copy_(state.pop("dynamics"))
+    return Progress(**state)

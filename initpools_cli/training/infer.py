@@ -75,10 +75,10 @@ def scores(
     )
     total = np.zeros(len(images))
     for block in blocks(len(images), batch):
-        shown = as_tensor(images[block], device)
         ids = torch.arange(block.start, block.stop, device=device)
         for view in range(views):
-            inputs = pretext.inputs(shown, Draws(key, SCORING, ids, view))
+            draws = Draws(key, SCORING, ids, view)
+            inputs = pretext.inputs(as_tensor(images[pretext.rows(draws).cpu().numpy()], device), draws)
             total[block] += pretext.losses(inputs, pretext(*inputs), ids, fixed).cpu().numpy()
             on_block(len(ids))
     return total / views

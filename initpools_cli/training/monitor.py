@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -17,8 +19,8 @@ def knn_accuracy(
     *,
     device: torch.device,
     k: int = 20,
-) -> float:
-    """Share of test images whose class wins among the `k` nearest train images by cosine.
+) -> dict[str, Any]:
+    """knn_accuracy: the share of test images whose class wins among the `k` nearest train images by cosine.
 
     Parameters
     ----------
@@ -37,4 +39,4 @@ def knn_accuracy(
     similar = (outside @ inside.T).topk(min(k, len(inside)), dim=1)
     classes = torch.from_numpy(train[1])[similar.indices]
     votes = torch.zeros(len(outside), int(train[1].max()) + 1).scatter_add_(1, classes, similar.values.exp())
-    return float((votes.argmax(1).numpy() == test[1]).mean())
+    return {"knn_accuracy": float((votes.argmax(1).numpy() == test[1]).mean())}

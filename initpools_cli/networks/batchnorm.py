@@ -1,0 +1,79 @@
+"""Batch norm over the batch of all processes; torch's own SyncBatchNorm refuses tensors on a processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes, whose gradient is the sum of what every process has for it."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
+
+
+class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm with the mean and the variance of the batches of all processes together, in float32.
+
+    In evaluation it is the batch norm it was made of. Every process must see the same number of images.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() not in (2, 4):
+            raise ValueError(f"expected (b, c) or (b, c, h, w), got {tuple(input.shape)}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(b, c) or (b, c, h, w) to the same shape."""
+        if not self.training:
+            return super().forward(input)
+        self._check_input_dim(input)
+        with torch.autocast(input.device.type, enabled=False):
+            wide = input.float()
+            axes = [axis for axis in range(wide.dim()) if axis != 1]
+            shape = [1, -1] + [1] * (wide.dim() - 2)
+            count = wide.numel() // wide.shape[1] * distributed.get_world_size()
+            mean = _Sum.apply(wide.sum(axes)) / count
+            centred = wide - mean.view(shape)
+            variance = _Sum.apply(centred.square().sum(axes)) / count
+            if self.running_mean is not None and self.running_var is not None:
+                self._follow(mean.detach(), variance.detach() * count / max(1, count - 1))
+            scale = torch.rsqrt(variance + self.eps)
+            if self.weight is not None:
+                scale = scale * self.weight
+            shifted = centred * scale.view(shape)
+            if self.bias is not None:
+                shifted = shifted + self.bias.view(shape)
+            return shifted.to(input.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr]
+        self.running_var.lerp_(variance, self.momentum)  # type: ignore[union-attr]
+
+
+def share_batch_norm(module: nn.Module) -> None:
+    """Turn every batch norm inside `module` into one over all processes, in place; names and weights stay."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            shared = SharedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            shared.load_state_dict(child.state_dict())
+            for own, theirs in zip(shared.parameters(), child.parameters(), strict=True):
+                own.requires_grad_(theirs.requires_grad)
+            shared.train(child.training)
+            setattr(module, name, shared)
+        else:
+            share_batch_norm(child)
