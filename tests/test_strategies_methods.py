@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
+from initpools_cli.geometry.density import typicality
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.choose import as_rows, choose, round_robin
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.guards import refuse_constant
 from initpools_cli.strategies.inputs import as_embeddings
 from initpools_cli.strategies.margin import margins
-from initpools_cli.strategies.typiclust import typicality
 
 quick = settings(max_examples=60, deadline=None)
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.unit import unit_rows
 
 Array = NDArray[Any]
 ROWS = 4096
@@ -155,15 +156,4 @@ def as_embeddings(array: Array, normalize: bool) -> NDArray[np.float32]:
         if largest > LARGEST:
             raise UserError(f"embeddings reach {largest:.3g}, too large to square.", "Scale them below 1e15.")
         return np.ascontiguousarray(array, np.float32)
-    lengthened = np.empty(array.shape, np.float32)
-
-    def unit(span: slice) -> None:
-        block = np.asarray(array[span], np.float64)
-        # First by the largest entry, so that no square overflows or vanishes.
-        largest = np.abs(block).max(axis=1, keepdims=True)
-        block = np.divide(block, largest, out=np.zeros_like(block), where=largest > 0)
-        length = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
-        lengthened[span] = np.divide(block, length, out=np.zeros_like(block), where=length > 0)
-
-    map_blocks(unit, len(array), ROWS)
-    return lengthened
+    return unit_rows(array)

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
+from initpools_cli.geometry.density import typicality
 from initpools_cli.geometry.kmeans import kmeans
-from initpools_cli.geometry.neighbors import knn
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
 SMALL = 5
-EPSILON = 1e-5
 
 
 @strategies.register(paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", nested=False, cost="n d k")
@@ -82,28 +81,3 @@ def typiclust(
         if count + 1 < -size:
             heapq.heappush(waiting, (small, count + 1, size, cluster))
     return Selection(np.array(picks, np.int64), scores=np.array(scores), clusters=np.array(owners, np.int64))
-
-
-def typicality(points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"]) -> NDArray[np.float64]:
-    """1 / (mean distance to the nearest points + 1e-5), the density that TypiClust goes by.
-
-    Parameters
-    ----------
-    points : (m, d) float32
-    neighbors : int
-        How many are averaged; at most m // 2, at least 1.
-    distance : {"l2", "l2sq"}
-
-    Returns
-    -------
-    (m,) float64
-        0 for a single point, which is typical of nothing.
-    """
-    m = len(points)
-    if m == 1:
-        return np.zeros(1)
-    distances = knn(points, min(neighbors, max(1, m // 2)))[1]
-    if distance == "l2sq":
-        distances = distances**2
-    values: NDArray[np.float64] = 1 / (distances.mean(axis=1) + EPSILON)
-    return values

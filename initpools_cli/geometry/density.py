@@ -1,0 +1,41 @@
+"""How densely images lie where an image lies."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.geometry.neighbors import knn
+
+#: Keeps the density of duplicates finite.
+EPSILON = 1e-5
+
+
+def typicality(
+    points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"] = "l2"
+) -> NDArray[np.float64]:
+    """1 / (mean distance to the nearest points + 1e-5); Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794.
+
+    Parameters
+    ----------
+    points : (m, d) float32
+    neighbors : int
+        How many are averaged; at most m // 2, at least 1.
+    distance : {"l2", "l2sq"}
+        As the paper has it, or squared, as its code does.
+
+    Returns
+    -------
+    (m,) float64
+        0 for a single point, which is typical of nothing.
+    """
+    m = len(points)
+    if m == 1:
+        return np.zeros(1)
+    distances = knn(points, min(neighbors, max(1, m // 2)))[1]
+    if distance == "l2sq":
+        distances = distances**2
+    values: NDArray[np.float64] = 1 / (distances.mean(axis=1) + EPSILON)
+    return values

@@ -1,0 +1,28 @@
+"""Vectors scaled to length 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.geometry.blocks import map_blocks
+
+ROWS = 4096
+
+
+def unit_rows(array: NDArray[Any]) -> NDArray[np.float32]:
+    """The rows of `array` (n, d) at length 1, float32 and C-contiguous; rows of zeros stay zeros."""
+    scaled = np.empty(array.shape, np.float32)
+
+    def unit(span: slice) -> None:
+        block = np.asarray(array[span], np.float64)
+        # First by the largest entry, so that no square overflows or vanishes.
+        largest = np.abs(block).max(axis=1, keepdims=True)
+        block = np.divide(block, largest, out=np.zeros_like(block), where=largest > 0)
+        length = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
+        scaled[span] = np.divide(block, length, out=np.zeros_like(block), where=length > 0)
+
+    map_blocks(unit, len(array), ROWS)
+    return scaled

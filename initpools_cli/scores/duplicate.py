@@ -1,0 +1,34 @@
+"""Duplicate: whether another image is nearly the same."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.geometry.neighbors import knn
+from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.scores.registry import scores
+
+
+@scores.register(high="another image is nearly the same")
+def duplicate(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The cosine similarity to the nearest other image, from their distance: exactly 1 for a duplicate.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+        Of any length. Rows of zeros, which have no direction, are like each other and like nothing else.
+
+    Returns
+    -------
+    (n,) float64
+        In [−1, 1]; 0 for a single image.
+    """
+    points = unit_rows(embeddings)
+    directed = points.any(axis=1)
+    found = np.full(len(points), 1.0 if (~directed).sum() > 1 else 0.0)
+    found[directed] = 0.0
+    if directed.sum() > 1:
+        # Of vectors of length 1: |a − b|² = 2 − 2 cos.
+        found[directed] = 1 - knn(points[directed], 1)[1][:, 0] ** 2 / 2
+    return found

@@ -1,0 +1,35 @@
+"""GraNd: how strongly an image pulls at a classifier early in training."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+
+from initpools_cli.scores.registry import scores
+
+
+@scores.register(
+    paper="Paul, Ganguli & Dziugaite 2021, arXiv:2107.07075",
+    high="it pulled strongly at the last layer early in training",
+    oracle=True,
+)
+def grand(grand: NDArray[np.float32], *, early: PositiveInt = 10) -> NDArray[np.float64]:
+    """The norm of the gradient of an image's loss in the last layer, averaged over the first epochs.
+
+    Deviations: the last layer's gradient, which the forward pass gives, and not the whole network's; and those of
+    `el2n`.
+
+    Parameters
+    ----------
+    grand : (epochs, n) float32
+        The norm when the image was trained on.
+    early : int
+        How many epochs; at most all.
+
+    Returns
+    -------
+    (n,) float64
+        At least 0.
+    """
+    return grand[:early].mean(axis=0, dtype=np.float64)

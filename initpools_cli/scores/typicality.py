@@ -1,0 +1,30 @@
+"""Typicality: how densely images lie around an image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+
+from initpools_cli.geometry.density import typicality as density
+from initpools_cli.scores.registry import scores
+
+
+@scores.register(paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", high="many images are like it")
+def typicality(embeddings: NDArray[np.float32], *, neighbors: PositiveInt = 20) -> NDArray[np.float64]:
+    """1 / (mean distance to the nearest images + 1e-5).
+
+    Deviation: the paper measures it within each cluster, here it is among all images.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    neighbors : int
+        How many are averaged; at most half of the images.
+
+    Returns
+    -------
+    (n,) float64
+        0 for a single image.
+    """
+    return density(embeddings, neighbors)
