@@ -104,7 +104,10 @@ class MoCo(Pretext):
         self.teacher.follow(self.encoder, self.projector, momentum=self.momentum)
         _, keys, ids = outputs
         length = len(self.queue)
-        keys, ids = gather(F.normalize(keys.float(), dim=1))[-length:], gather(ids)[-length:]
+        keys, ids = gather(F.normalize(keys.float(), dim=1)), gather(ids)
+        # By image, so that the queue is the same however many processes share the batch.
+        newest = ids.argsort()[-length:]
+        keys, ids = keys[newest], ids[newest]
         places = (self.pointer + torch.arange(len(ids), device=ids.device)) % length
         self.queue[places] = keys
         self.owners[places] = ids
