@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +14,12 @@ import torch
 
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file
 from initpools_cli.core.interrupts import deferred_stop
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.networks.batchnorm import share_batch_norm
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
+from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from initpools_cli.training.machine import as_tensor
 from initpools_cli.training.moments import Moments
 
@@ -221,17 +220,13 @@ def _save(path: Path, pretext: Pretext, optimizer: Any, dynamics: Moments, done:
         "dynamics": dynamics.state,
         **vars(done),
     }
-    # Torch reports a full disk as an error of its own; the stream reports it as what it is.
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    with atomic_file(path) as stream:
-        stream.write(buffer.getbuffer())
+    save_checkpoint(path, state)
 
 
 def _resume(path: Path, pretext: Pretext, optimizer: Any, dynamics: Moments) -> Progress:
     if not path.exists():
         return Progress()
-    state = torch.load(path, map_location=next(pretext.parameters()).device, weights_only=True)
+    state = load_checkpoint(path, next(pretext.parameters()).device)
     pretext.load_state_dict(state.pop("model"))
     optimizer.load_state_dict(state.pop("optimizer"))
     dynamics.state.copy_(state.pop("dynamics"))

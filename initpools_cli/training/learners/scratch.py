@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from initpools_cli.training.machine import as_tensor
 
 INFERENCE_BATCH = 512
 
+#: Told the places in a batch's images, their features (b, d) and their logits (b, c), all of one training step.
+Watch = Callable[[np.ndarray, torch.Tensor, torch.Tensor], None]
+
 
 class Network(nn.Module):
     """An encoder and a linear head."""
@@ -34,6 +38,91 @@ class Network(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (b, c) of float images (b, channels, h, w)."""
         return self.head(self.encoder(images))
+
+
+class Course:
+    """A network in training on labelled images, epoch by epoch: Adam with cosine decay.
+
+    Parameters
+    ----------
+    network : Network
+        Trained in place.
+    images : ndarray
+        (m, h, w, channels) uint8.
+    labels : ndarray
+        (m,) int64.
+    epochs, steps : int
+        As many epochs as asked for, or as it takes to reach so many steps.
+    batch : int
+        Images in a step; epochs are cut into steps of as equal a size as can be.
+    recipe : str
+        The augmentation.
+    seed : int
+        Decides order and augmentation.
+
+    Attributes
+    ----------
+    epochs, done : int
+        Epochs in all, and done.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        epochs: int,
+        steps: int,
+        batch: int,
+        lr: float,
+        weight_decay: float,
+        recipe: str,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.network = network.to(device)
+        self.images, self.targets = images, as_tensor(labels, device)
+        self.recipe, self.seed, self.device = recipe, seed, device
+        self.batches = -(-len(images) // min(batch, len(images)))
+        self.epochs, self.done = max(epochs, -(-steps // self.batches)), 0
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.epochs * self.batches)
+
+    def epoch(self, watch: Watch = lambda chosen, features, logits: None) -> None:
+        """One more pass over the images; `watch` is told what the network made of every batch, before its step."""
+        self.network.train()
+        order = generator(self.seed, "order", self.done).permutation(len(self.images))
+        for chosen in np.array_split(order, self.batches):
+            if len(chosen) < 2:
+                # Batch norm has no variance to work with.
+                chosen = np.concatenate([chosen, chosen])
+            shown = as_tensor(self.images[chosen], self.device)
+            draws = Draws(derive(self.seed, "augment"), self.done, as_tensor(chosen, self.device))
+            features = self.network.encoder(augment(shown, draws, self.recipe))
+            logits = self.network.head(features)
+            watch(chosen, features.detach(), logits.detach())
+            self.optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(logits, self.targets[chosen]).backward()
+            self.optimizer.step()
+            self.schedule.step()
+        self.done += 1
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "done": self.done,
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.done = state["done"]
 
 
 @dataclass(frozen=True)
@@ -108,29 +197,23 @@ def scratch(
     validation : (images, labels), optional
         Held out; read after every epoch.
     """
-    model = Network(network, width, images.shape[3], min(images.shape[1:3]), classes, derive(seed, "scratch"))
-    model.to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    size = min(batch, len(images))
-    batches = -(-len(images) // size)
-    epochs = max(epochs, -(-steps // batches))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
-    targets = as_tensor(labels, device)
+    course = Course(
+        Network(network, width, images.shape[3], min(images.shape[1:3]), classes, derive(seed, "scratch")),
+        images,
+        labels,
+        epochs=epochs,
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        weight_decay=weight_decay,
+        recipe=recipe,
+        seed=seed,
+        device=device,
+    )
+    model = course.network
     best, best_loss = model.state_dict(), np.inf
-    for epoch in range(epochs):
-        model.train()
-        order = generator(seed, "order", epoch).permutation(len(images))
-        for chosen in np.array_split(order, batches):
-            if len(chosen) < 2:
-                # Batch norm has no variance to work with.
-                chosen = np.concatenate([chosen, chosen])
-            shown = as_tensor(images[chosen], device)
-            draws = Draws(derive(seed, "augment"), epoch, as_tensor(chosen, device))
-            loss = F.cross_entropy(model(augment(shown, draws, recipe)), targets[chosen])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+    while course.done < course.epochs:
+        course.epoch()
         if validation is not None:
             held_out = log_loss(Scratch(model, device).logits(validation[0]), validation[1])
             if held_out < best_loss:
