@@ -30,10 +30,15 @@ class Pretext(nn.Module):
     #: The network and the augmentation used where the configuration says "auto".
     network: ClassVar[str] = "convnet"
     recipe_default: ClassVar[str] = "simclr"
+    #: The epochs and the batch used where the configuration says 0.
+    epochs_default: ClassVar[int] = 100
+    batch_default: ClassVar[int] = 128
     #: What a high score means; empty where the task has no score per image.
     high_score: ClassVar[str] = ""
     #: The public name of its score; empty: the task's own.
     score_name: ClassVar[str] = ""
+    #: Whether it sorts images into clusters (`assign`).
+    clusters_images: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder, recipe: str) -> None:
         super().__init__()
@@ -45,7 +50,11 @@ class Pretext(nn.Module):
         return draws.ids
 
     def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """What `forward` takes, from uint8 images (m, h, w, c), those of `rows`, and the batch's random draws."""
+        """What `forward` takes, from uint8 images (m, h, w, c), those of `rows`, and the batch's random draws.
+
+        Training calls it for the next batch in another thread while a step is under way, so it reads nothing that
+        training changes.
+        """
         raise NotImplementedError
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
@@ -89,6 +98,14 @@ class Pretext(nn.Module):
             Share of training done, in (0, 1].
         """
 
+    def outcome(self) -> dict[str, float]:
+        """What there is to say of the training when it has ended, for ``step.toml``."""
+        return {}
+
+    def caution(self) -> str:
+        """What the user must know of the training when it has ended; empty where there is nothing."""
+        return ""
+
     def reference(self, images: Tensor, draws: Draws) -> Any:
         """What every image is scored against, from a fixed batch; None for tasks that look at one image alone."""
         return None
@@ -100,6 +117,10 @@ class Pretext(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Backbone features (b, d) float32 of unaugmented uint8 images (b, h, w, c)."""
         return self.encoder(to_float(images))
+
+    def assign(self, images: Tensor) -> Tensor:
+        """The probability of each cluster (b, k) for unaugmented uint8 images; only of tasks that have clusters."""
+        raise NotImplementedError
 
     def projections(self, images: Tensor) -> Tensor:
         """What the projector makes of `features`; the features themselves for a task without one."""

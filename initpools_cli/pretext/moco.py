@@ -82,9 +82,9 @@ class MoCo(Pretext):
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
         """InfoNCE of each image's query and key: (b,) float64, nats."""
-        queries, keys = (F.normalize(part.float(), dim=1) for part in outputs[:2])
+        queries, keys = (F.normalize(part.float(), dim=1).double() for part in outputs[:2])
         bank, owners = (keys, ids) if reference is None else reference
-        return nt_xent(queries, keys, bank, ids[:, None] == owners[None, :], self.temperature)
+        return nt_xent(queries, keys, bank.double(), ids[:, None] == owners[None, :], self.temperature)
 
     def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
         """The mean of `losses` against the queue."""
@@ -92,7 +92,7 @@ class MoCo(Pretext):
 
     @torch.no_grad()
     def confidence(self, outputs: Any, ids: Tensor) -> Tensor:
-        """The probability of each query's key among the batch's keys: (b,) float64."""
+        """The probability of each query's key among the batch's keys: (b,) float32."""
         queries, keys = (F.normalize(part.float(), dim=1) for part in outputs[:2])
         bank, owners = gather(keys), gather(ids)
         same = ids[:, None] == owners[None, :]

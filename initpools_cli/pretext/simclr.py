@@ -26,7 +26,7 @@ def nt_xent(anchors: Tensor, positives: Tensor, bank: Tensor, same: Tensor, temp
     Parameters
     ----------
     anchors, positives : Tensor
-        (b, d), unit rows.
+        (b, d), unit rows. The work is done in their precision: losses are taken of float64.
     bank : Tensor
         (m, d), unit rows: the views that may be negatives.
     same : Tensor
@@ -37,10 +37,9 @@ def nt_xent(anchors: Tensor, positives: Tensor, bank: Tensor, same: Tensor, temp
     Returns
     -------
     Tensor
-        (b,) float64. Identically 0 where every bank row is masked: a batch of one image has no negatives, which is
+        (b,). Identically 0 where every bank row is masked: a batch of one image has no negatives, which is
         why a pair alone can't be scored.
     """
-    anchors, positives, bank = anchors.double(), positives.double(), bank.double()
     positive = (anchors * positives).sum(1, keepdim=True) / temperature
     negative = (anchors @ bank.T / temperature).masked_fill(same, -torch.inf)
     return torch.logsumexp(torch.cat([positive, negative], 1), 1) - positive[:, 0]
@@ -48,6 +47,14 @@ def nt_xent(anchors: Tensor, positives: Tensor, bank: Tensor, same: Tensor, temp
 
 #: At which training dynamics are read, whatever temperature the task trains at (Chen et al. 2022, arXiv:2210.02442).
 DYNAMICS_TEMPERATURE = 0.05
+
+
+def _both_ways(views: Tensor, ids: Tensor, temperature: float, reference: Any = None) -> Tensor:
+    """NT-Xent of every view, (2b,), against the batch's views of all processes unless there is a reference."""
+    first, second = views.chunk(2)
+    bank, owners = reference or (torch.cat([gather(first), gather(second)]), gather(ids).repeat(2))
+    same = (ids[:, None] == owners).repeat(2, 1)
+    return nt_xent(views, torch.cat([second, first]), bank.to(views.dtype), same, temperature)
 
 
 @pretexts.register("simclr", paper="Chen et al. 2020, arXiv:2002.05709")
@@ -93,27 +100,14 @@ class SimCLR(Pretext):
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor, reference: Any = None) -> Tensor:
         """NT-Xent of both views as anchors, averaged: (b,) float64, nats."""
-        first, second = F.normalize(outputs.float(), dim=1).chunk(2)
-        if reference is None:
-            bank, owners = torch.cat([gather(first), gather(second)]), gather(ids).repeat(2)
-        else:
-            bank, owners = reference
-        same = ids[:, None] == owners[None, :]
-        return 0.5 * (
-            nt_xent(first, second, bank, same, self.temperature) + nt_xent(second, first, bank, same, self.temperature)
-        )
+        views = F.normalize(outputs.float(), dim=1).double()
+        return _both_ways(views, ids, self.temperature, reference).view(2, -1).mean(0)
 
     @torch.no_grad()
     def confidence(self, outputs: Tensor, ids: Tensor) -> Tensor:
-        """The probability of each view's other view among the batch's views, averaged over both: (b,) float64."""
-        first, second = F.normalize(outputs.float(), dim=1).chunk(2)
-        bank, owners = torch.cat([gather(first), gather(second)]), gather(ids).repeat(2)
-        same = ids[:, None] == owners[None, :]
-        both = [
-            torch.exp(-nt_xent(anchor, other, bank, same, DYNAMICS_TEMPERATURE))
-            for anchor, other in ((first, second), (second, first))
-        ]
-        return torch.stack(both).mean(0)
+        """The probability of each view's other view among the batch's views, averaged over both: (b,) float32."""
+        views = F.normalize(outputs.float(), dim=1)
+        return _both_ways(views, ids, DYNAMICS_TEMPERATURE).neg().exp().view(2, -1).mean(0)
 
     def reference(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Both views of the fixed batch, (2m, out) unit rows, and whose they are."""
