@@ -45,6 +45,9 @@ class Pretext(nn.Module):
         self.encoder = encoder
         self.recipe = recipe
 
+    def begins(self, epochs: int) -> None:
+        """Called before training, which will take that many epochs, for tasks that have phases."""
+
     def rows(self, draws: Draws) -> Tensor:
         """Which images `inputs` is shown for a batch, (m,) int64: those of the batch, unless the task adds others."""
         return draws.ids

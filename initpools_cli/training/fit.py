@@ -126,6 +126,7 @@ def fit(
             f"Use for example --set pretrain.batch={plan.batch // fabric.world_size * fabric.world_size}.",
         )
     pretext.train().to(memory_format=torch.channels_last)
+    pretext.begins(plan.epochs)
     if fabric.world_size > 1:
         share_batch_norm(pretext)
     module, optimizer = fabric.setup(pretext, pretext.optimizer(plan.batch))
