@@ -52,6 +52,9 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before = dict(os.environ)
     os.environ["INITPOOLS_DATA"] = str(home)
     os.environ.pop("INITPOOLS_RUN", None)
+    # No weights of this machine, and none from the network.
+    os.environ |= {"TORCH_HOME": str(home / "torch"), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1"}
+    os.environ.pop("HF_HUB_CACHE", None)
     yield home
     os.environ.clear()
     os.environ.update(before)

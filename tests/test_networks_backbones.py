@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.networks.backbones import backbone_names, load_backbone
+from initpools_cli.networks.backbones import backbone_names, find_weights, folder_of, load_backbone
 
 NAME = "squeezenet1_1"
 
@@ -108,11 +108,11 @@ def test_images_of_any_mode_have_three_channels(weights: Path, mode: str) -> Non
     assert preprocess(Image.new(mode, (40, 30))).shape == (3, 224, 224)
 
 
-def test_gray_tensors_are_repeated(weights: Path) -> None:
+def test_gray_images_are_repeated(weights: Path) -> None:
     _, preprocess = load_backbone(NAME, weights)
-    gray = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8).expand(2, 1, 8, 8)
-    assert torch.equal(preprocess(gray), preprocess(gray.repeat(1, 3, 1, 1)))
-    assert preprocess(gray).shape == (2, 3, 224, 224)
+    gray = Image.effect_noise((20, 20), 60)
+    assert torch.equal(preprocess(gray), preprocess(gray.convert("RGB")))
+    assert (preprocess.read(gray)[0] == preprocess.read(gray)[2]).all()
 
 
 def test_the_file_name_says_which_recipe_the_weights_are_of(tmp_path: Path) -> None:
@@ -121,8 +121,9 @@ def test_the_file_name_says_which_recipe_the_weights_are_of(tmp_path: Path) -> N
     for entry in torchvision.models.get_model_weights("mobilenet_v2"):
         path = tmp_path / entry.url.rsplit("/", 1)[-1]
         torch.save(network.state_dict(), path)
-        resized[entry.name] = load_backbone("mobilenet_v2", path)[1].transforms.resize_size  # type: ignore[attr-defined]
-    assert resized == {"IMAGENET1K_V1": [256], "IMAGENET1K_V2": [232]}
+        shown = load_backbone("mobilenet_v2", path)[1](Image.linear_gradient("L"))
+        resized[entry.name] = torch.equal(shown, entry.transforms()(Image.linear_gradient("L").convert("RGB")))
+    assert resized == {"IMAGENET1K_V1": True, "IMAGENET1K_V2": True}
 
 
 def test_preprocessing_can_be_sent_to_workers(weights: Path) -> None:
@@ -142,7 +143,8 @@ def test_an_unknown_name_gets_the_nearest() -> None:
 
 def test_a_missing_file_names_the_address_and_the_file(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"https://download\.pytorch\.org/models/squeezenet1_1\S+ .* squeezenet1_1-\w+\.pth"
+        UserError,
+        match=r"no weights file .*w\.pth\. Fetch https://download\.pytorch\.org/models/squeezenet1_1-\w+\.pth",
     ):
         load_backbone(NAME, tmp_path / "w.pth")
 
@@ -170,3 +172,39 @@ def test_pickled_objects_and_broken_files_are_refused(tmp_path: Path, weights: P
     torch.save([1, 2], path)
     with pytest.raises(UserError, match="holds no tensors by name"):
         load_backbone(NAME, path)
+
+
+def test_weights_are_found_in_torchs_cache(network: nn.Module) -> None:
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[-1]
+    with pytest.raises(UserError) as refused:
+        find_weights(NAME)
+    assert str(file) in refused.value.fact and "Fetch https://download.pytorch.org" in refused.value.remedy
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(network.state_dict(), file)
+    assert find_weights(NAME) == file
+    file.unlink()
+
+
+def test_the_maps_of_a_convolutional_network_are_pooled_by_mean_and_max(network: nn.Module, weights: Path) -> None:
+    images = torch.rand(2, 3, 64, 96)
+    assert isinstance(network, torchvision.models.SqueezeNet)
+    maps = network.features(images).relu()
+    for pooling, closed in {"mean": maps.mean(dim=(2, 3)), "max": maps.amax(dim=(2, 3))}.items():
+        backbone, _ = load_backbone(NAME, weights, pooling=pooling)
+        torch.testing.assert_close(backbone(images), closed)
+    with pytest.raises(UserError, match=r"can't be pooled by 'cls'\. Set embed\.pooling to auto or mean or max\."):
+        load_backbone(NAME, weights, pooling="cls")
+
+
+def test_a_size_other_than_the_published_scales_the_crop(weights: Path) -> None:
+    _, preprocess = load_backbone(NAME, weights, size=112)
+    image = Image.effect_noise((300, 260), 60)
+    assert preprocess.read(image).shape == (3, 112, 112)
+    transforms = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.transforms(crop_size=112, resize_size=128)
+    assert torch.equal(preprocess(image), transforms(image.convert("RGB")))
+
+
+def test_folders_are_named_as_the_backbone_is() -> None:
+    assert folder_of("resnet18") == "resnet18"
+    assert folder_of("timm/vit_tiny_patch16_224.augreg_in21k") == "vit_tiny_patch16_224.augreg_in21k"

@@ -21,7 +21,12 @@ def command(
         ),
     ] = "",
     weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="The backbone's weights, .pth or .safetensors.")
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="The backbone's weights, .pth or .safetensors; default: those in its library's cache.",
+        ),
     ] = None,
 ) -> None:
     """Write features of every image: backbone features, not normalised."""

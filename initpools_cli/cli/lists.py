@@ -15,7 +15,10 @@ EXAMPLE = "Example: initpools list strategies --json"
 def command(
     common: Common,
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="datasets, pretexts, scores, strategies, learners, networks or plots.")
+        str,
+        typer.Argument(
+            metavar="KIND", help="datasets, pretexts, scores, strategies, learners, networks, backbones or plots."
+        ),
     ],
 ) -> None:
     """Name what there is, one a line; --json gives paper, inputs, knobs with their defaults, and more."""
@@ -109,6 +112,14 @@ def _networks() -> list[dict[str, Any]]:
     return _methods(networks)
 
 
+def _backbones() -> list[dict[str, Any]]:
+    from initpools_cli.networks import from_timm, from_torchvision
+
+    listed = [("torchvision", name) for name in from_torchvision.names()]
+    listed += [("timm", name) for name in from_timm.names_with_tags()]
+    return [{"line": (name, library), "name": name, "library": library} for library, name in listed]
+
+
 def _plots() -> list[dict[str, Any]]:
     from initpools_cli.analysis.registry import plots
 
@@ -130,5 +141,6 @@ KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
     "strategies": _strategies,
     "learners": _learners,
     "networks": _networks,
+    "backbones": _backbones,
     "plots": _plots,
 }

@@ -32,7 +32,10 @@ class RunTable(Table):
     threads: Annotated[int, Field(ge=0, description="processor threads; 0: all cores")] = 0
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
-        Field(description="of the forward pass in pretraining; auto: bf16 where the processor has instructions for it"),
+        Field(
+            description="of the forward pass in pretraining; auto: bf16 where the processor has instructions for it. "
+            "Backbones from elsewhere run in bf16 only where it says so"
+        ),
     ] = "auto"
 
 
@@ -68,6 +71,15 @@ class EmbedTable(Table):
         str, Field(description="a pretrain of the run, pixels, pca, or a backbone; empty: the newest pretrain")
     ] = ""
     layer: Annotated[Literal["backbone", "projector"], Field(description="which features to write")] = "backbone"
+    pooling: Annotated[
+        Literal["auto", "cls", "mean", "max", "cls+mean"],
+        Field(
+            description="of a backbone from elsewhere, over the positions of its last layer; auto: its own way; "
+            "cls: the class token"
+        ),
+    ] = "auto"
+    size: Annotated[int, Field(ge=0, description="pixels that such a backbone is shown; 0: as it was published")] = 0
+
 
 
 class ScoreTable(Table):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,6 +52,51 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path} is not a safetensors file ({error}).", "Fetch or make the file again.") from None
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file that others made, by name, on the CPU.
+
+    Parameters
+    ----------
+    path : Path
+        A safetensors file, or what torch.save wrote: tensors by name, also under "state_dict_ema", "state_dict" or
+        "model". What data-parallel and compiled networks put in front of names is taken off.
+
+    Raises
+    ------
+    UserError
+        The file is missing, can't be read, or holds something else. What is pickled in it is not run.
+    """
+    state = read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
+    return {_plain(name): value for name, value in state.items()}
+
+
+def _plain(name: str) -> str:
+    for wrapper in ("_orig_mod.", "module.", "_orig_mod."):
+        name = name.removeprefix(wrapper)
+    return name
+
+
+def _read_pickled(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        # timm's checkpoints hold the arguments of the training; a Namespace runs nothing.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        remedy = (
+            "Give the same weights as a .safetensors file, or save the network's state_dict and name that file."
+            if "TorchScript" in reason
+            else "Fetch the file again, or name another."
+        )
+        raise UserError(f"{path} cannot be read as weights ({reason}).", remedy) from None
+    for wrapper in ("state_dict_ema", "state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"{path} holds no tensors by name.", "Save the network's state_dict and name that file.")
+    return content
 
 
 def fit(module: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:

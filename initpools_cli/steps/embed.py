@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,12 @@ from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import sha256_of, write_rows
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    from initpools_cli.training.machine import Machine
+
+    #: Features of some rows of a split, in blocks.
+    Compute = Callable[[str, slice, Machine], Iterator[np.ndarray]]
 
 #: Images per forward pass.
 BATCH = 256
@@ -27,7 +34,7 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
     source : str
         A pretrain of this run (default: the newest), "pixels", "pca", or a backbone's name.
     weights : Path, optional
-        The backbone's weights file.
+        The backbone's weights file; default: the one in its library's cache.
 
     Raises
     ------
@@ -38,6 +45,8 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
         return _backbone(context, source, weights)
     if source in UNTRAINED:
         return _untrained(context, source)
+    if _is_backbone(context, source):
+        return _backbone(context, source, None)
     done = _pretrain_of(context, source)
     layer = context.settings.embed.layer
     step = context.run.step(
@@ -58,8 +67,8 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
     return _write(
         context,
         step,
-        lambda split: features(
-            pretext, context.data.splits[split].images, layer=layer, batch=BATCH, device=context.machine.device
+        lambda split, rows, machine: features(
+            pretext, context.data.splits[split].images[rows], layer=layer, batch=BATCH, device=machine.device
         ),
     )
 
@@ -83,7 +92,8 @@ def newest(context: Context, source: str = "") -> Done:
             command = context.command_for("embed", trained[-1].name)
             context.report.once(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
     if found is None:
-        name = source if source in UNTRAINED else _pretrain_of(context, source).name
+        made_alone = source in UNTRAINED or _is_backbone(context, source)
+        name = source if made_alone else _pretrain_of(context, source).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         found, _ = embed(context.made_on_the_way("embed", name), name)
     context.report.once(f"embeddings: {found.id}")
@@ -93,6 +103,19 @@ def newest(context: Context, source: str = "") -> Done:
 def matrix(done: Done, split: str = "train") -> np.ndarray:
     """(n, d) float32, memory-mapped."""
     return done.array(f"{split}.npy", mapped=True)
+
+
+def _is_backbone(context: Context, source: str) -> bool:
+    """Whether a backbone from elsewhere is meant; a pretrain of the run comes before one of its name."""
+    if not source or context.run.done(f"pretrain/{source}") is not None:
+        return False
+    from initpools_cli.pretext.registry import pretexts
+
+    if source in pretexts:
+        return False
+    from initpools_cli.networks.backbones import is_backbone
+
+    return is_backbone(source)
 
 
 def _pretrain_of(context: Context, source: str) -> Done:
@@ -108,7 +131,7 @@ def _pretrain_of(context: Context, source: str) -> Done:
     done = context.run.done(f"pretrain/{source}")
     if done is not None:
         return done
-    from initpools_cli.networks.backbones import backbone_names
+    from initpools_cli.networks.backbones import backbone_names, require_backbone
     from initpools_cli.pretext.registry import pretexts
 
     if source in pretexts:
@@ -116,11 +139,8 @@ def _pretrain_of(context: Context, source: str) -> Done:
             f"The run {context.run.path} has no pretrain '{source}'.",
             f"Make it with `{context.command_for('pretrain', source)}`.",
         )
-    if source in backbone_names():
-        raise UserError(
-            f"The backbone {source} needs its weights.",
-            f"Give them with `{context.command_for('embed', source, '--weights', 'FILE')}`.",
-        )
+    if "/" in source or "." in source:
+        require_backbone(source)
     names = [*(step.name for step in trained), *UNTRAINED, *backbone_names()]
     raise unknown_name("source of embeddings", source, names, "initpools status")
 
@@ -134,34 +154,64 @@ def _untrained(context: Context, source: str) -> tuple[Done, bool]:
         return step.finished, False
     splits = context.data.splits
     if source == "pixels":
-        return _write(context, step, lambda split: pixels(splits[split].images, BATCH))
+        return _write(context, step, lambda split, rows, _: pixels(splits[split].images[rows], BATCH))
     project = pca(splits["train"].images[context.data.kept], context.seed)
-    return _write(context, step, lambda split: (project(block) for block in pixels(splits[split].images, BATCH)))
-
-
-def _backbone(context: Context, name: str, weights: Path) -> tuple[Done, bool]:
-    from initpools_cli.networks.backbones import load_backbone
-    from initpools_cli.training.baselines import backbone_features
-
-    if not name:
-        raise UserError(f"--weights {weights} says no backbone.", "Name it: `initpools embed resnet18 --weights FILE`.")
-    model, preprocess = load_backbone(name, weights)
-    table = {"source": name, "weights": weights.name, "batch": BATCH}
-    reads = {**context.items_checksum(), str(weights.resolve()): sha256_of(weights)}
-    step = context.run.step("embed", name, table, reads, force=context.force)
-    if step.finished:
-        return step.finished, False
-    data = context.data
     return _write(
         context,
         step,
-        lambda split: backbone_features(
-            model, preprocess, data.splits[split], data.root, BATCH, context.machine.device
-        ),
+        lambda split, rows, _: (project(block) for block in pixels(splits[split].images[rows], BATCH)),
     )
 
 
-def _write(context: Context, step: Step, compute: Callable[[str], Iterator[np.ndarray]]) -> tuple[Done, bool]:
+def _backbone(context: Context, name: str, given: Path | None) -> tuple[Done, bool]:
+    from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark
+
+    if not name:
+        raise UserError(f"--weights {given} says no backbone.", "Name it: `initpools embed resnet18 --weights FILE`.")
+    weights = find_weights(name, given)
+    how = context.settings.embed
+    bf16 = context.settings.run.precision == "bf16"
+    folder = folder_of(name)
+    step = context.run.step(
+        "embed",
+        folder if how.pooling == "auto" else f"{folder}-{how.pooling}",
+        {
+            "source": name,
+            "weights": weights.name,
+            "pooling": how.pooling,
+            "size": how.size,
+            "precision": "bf16" if bf16 else "fp32",
+        },
+        {**context.items_checksum(), str(weights.absolute()): sha256_of(weights)},
+        force=context.force,
+    )
+    if step.finished:
+        return step.finished, False
+    from initpools_cli.training.baselines import backbone_batch, backbone_features
+
+    context.report.say(f"weights: {weights}")
+    if remark(name):
+        context.report.say(f"timm's note on them: {remark(name)}")
+    model, preprocess = load_backbone(name, weights, size=how.size, pooling=how.pooling)
+    data, batch = context.data, backbone_batch(preprocess)
+    return _write(
+        context,
+        step,
+        lambda split, rows, machine: backbone_features(
+            model, preprocess, data.splits[split], rows, data.root, batch, machine, bf16=bf16
+        ),
+        batch,
+    )
+
+
+def _write(context: Context, step: Step, compute: Compute, batch: int = BATCH) -> tuple[Done, bool]:
+    """Compute the features of every split in blocks of `batch` images and publish them.
+
+    Of several processes (torchrun), each computes a share of whole blocks, so that the numbers are those of one
+    process; the first of them puts the shares together.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _write_shares(context, step, compute, batch)
     splits = context.data.splits
     total = sum(len(split.images) for split in splits.values())
     with (
@@ -169,14 +219,57 @@ def _write(context: Context, step: Step, compute: Callable[[str], Iterator[np.nd
         context.report.progress(f"embed {step.id.split('/')[1]}", total) as bar,
     ):
         for name, split in splits.items():
-            rows = _finite(compute(name), bar.advance)
-            step.outcome[name] = list(write_rows(scratch / f"{name}.npy", rows, len(split.images)))
+            rows = slice(0, len(split.images))
+            found = _finite(compute(name, rows, context.machine), rows.start, bar.advance)
+            step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, rows.stop))
     return Done(context.run, step.folder), True
 
 
-def _finite(blocks: Iterator[np.ndarray], advance: Callable[[int], Any]) -> Iterator[np.ndarray]:
-    """The same blocks of rows; refused where a number is not finite."""
-    start = 0
+def _write_shares(context: Context, step: Step, compute: Compute, batch: int) -> tuple[Done, bool]:
+    from initpools_cli.training.machine import Machine, start_fabric
+
+    fabric = start_fabric(context.settings.run)
+    machine = Machine(fabric.device, context.machine.threads)
+    splits = context.data.splits
+
+    def work(bar: Any) -> None:
+        # Rank 0 has sorted out what an earlier attempt left; its finished shares are not computed again.
+        fabric.barrier()
+        for name, split in splits.items():
+            rows = share(len(split.images), batch, fabric.global_rank, fabric.world_size)
+            file = _shard(step, name, fabric.global_rank, fabric.world_size)
+            if rows.stop > rows.start and not file.exists():
+                found = _finite(compute(name, rows, machine), rows.start, bar.advance)
+                write_rows(file, found, rows.stop - rows.start)
+        fabric.barrier()
+
+    own = [share(len(split.images), batch, fabric.global_rank, fabric.world_size) for split in splits.values()]
+    total = sum(rows.stop - rows.start for rows in own)
+    with context.report.progress(f"embed {step.id.split('/')[1]}", total) as bar:
+        if not fabric.is_global_zero:
+            work(bar)
+            raise SystemExit(0)
+        with context.writing(step, machine=machine.facts | {"processes": fabric.world_size}) as scratch:
+            work(bar)
+            for name, split in splits.items():
+                shards = [_shard(step, name, rank, fabric.world_size) for rank in range(fabric.world_size)]
+                found = (np.load(shard, mmap_mode="r") for shard in shards if shard.exists())
+                step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, len(split.images)))
+    return Done(context.run, step.folder), True
+
+
+def share(n: int, batch: int, rank: int, processes: int) -> slice:
+    """The rows of one process: whole blocks, as many as of any other or one fewer."""
+    count = -(-n // batch)
+    return slice(*(min(n, number * count // processes * batch) for number in (rank, rank + 1)))
+
+
+def _shard(step: Step, split: str, rank: int, processes: int) -> Path:
+    return step.scratch / "work" / f"{split}-{rank + 1}-of-{processes}.npy"
+
+
+def _finite(blocks: Iterator[np.ndarray], start: int, advance: Callable[[int], Any]) -> Iterator[np.ndarray]:
+    """The same blocks of rows, of images `start` and on; refused where a number is not finite."""
     for block in blocks:
         if not np.isfinite(block).all():
             raise UserError(

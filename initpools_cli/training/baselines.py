@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.training.infer import blocks
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from initpools_cli.datasets.spec import Split
-    from initpools_cli.networks.backbones import Preprocess
+    from initpools_cli.networks.frozen import Backbone, Preprocess
+    from initpools_cli.training.machine import Machine
 
 #: Principal components kept at most.
 COMPONENTS = 64
 #: Above this many pixel values an exact decomposition is too large, and a seeded randomised one is used.
 EXACT_UP_TO = 3_100
+#: Images of a block for a backbone at most, and what they may take as floats.
+LARGEST_BLOCK = 256
+BLOCK_BYTES = 2**25
 
 
 def pixels(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
@@ -42,28 +46,62 @@ def pca(images: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda block: fitted.transform(block).astype(np.float32)
 
 
+def backbone_batch(preprocess: Preprocess) -> int:
+    """Images of a block: as many as take at most 32 MB once they are floats."""
+    from PIL import Image
+
+    return max(1, min(LARGEST_BLOCK, BLOCK_BYTES // (4 * preprocess.read(Image.new("L", (8, 8))).numel())))
+
+
 @torch.inference_mode()
 def backbone_features(
-    model: nn.Module,
+    model: Backbone,
     preprocess: Preprocess,
     split: Split,
+    rows: slice,
     root: Path | None,
     batch: int,
-    device: torch.device,
+    machine: Machine,
+    *,
+    bf16: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Pooled features of a frozen backbone, blocks of (≤ batch, d) float32.
+    """Pooled features of a frozen backbone, blocks of (≤ batch, d) float32, in order.
 
-    The original files are read where there are any (`root`), one by one through the model's own preprocessing, since
-    they may be larger than the cached array; else the array's images.
+    The original files are read where there are any (`root`), through the model's own preprocessing, since they may be
+    larger than the cached array; else the array's images. Threads prepare the next block while the model is at this.
+
+    Parameters
+    ----------
+    rows : slice
+        Which images of the split.
+    bf16 : bool
+        Compute in bfloat16 where torch holds that to be safe.
     """
-    model.eval().to(device)
-    for block in blocks(len(split.images), batch):
-        shown = [preprocess(_original(split, row, root)) for row in range(block.start, block.stop)]
-        yield model(torch.stack(shown).to(device)).float().cpu().numpy()
+    model.eval().to(machine.device)
+
+    def read(row: int) -> torch.Tensor:
+        return preprocess.read(_original(split, row, root))
+
+    with ThreadPoolExecutor(machine.threads) as pool:
+        chosen = [
+            range(rows.start + block.start, rows.start + block.stop) for block in blocks(rows.stop - rows.start, batch)
+        ]
+        coming = pool.map(read, chosen[0]) if chosen else iter(())
+        for number in range(len(chosen)):
+            # Waits for what is left of this block, and has the threads begin the next.
+            shown = list(coming)
+            coming = pool.map(read, chosen[number + 1]) if number + 1 < len(chosen) else iter(())
+            images = preprocess.scale(torch.stack(shown).to(machine.device))
+            with torch.autocast(machine.device.type, torch.bfloat16, enabled=bf16):
+                pooled = model(images)
+            yield pooled.float().cpu().numpy()
 
 
-def _original(split: Split, row: int, root: Path | None) -> Image | torch.Tensor:
-    """The file as it is, or the cached pixels (c, h, w) uint8 of a data set without files."""
+def _original(split: Split, row: int, root: Path | None) -> Image:
+    """The file as it is, or the cached pixels of a data set without files."""
+    from PIL import Image
+
     if root is not None:
         return read_image(root / split.paths[row])
-    return torch.from_numpy(np.array(split.images[row])).permute(2, 0, 1)
+    pixels = np.array(split.images[row])
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

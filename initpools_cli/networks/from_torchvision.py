@@ -1,0 +1,143 @@
+"""torchvision's classification networks, cut before their last layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from initpools_cli.networks.frozen import Backbone, Preprocess, Published
+from initpools_cli.networks.weights import fit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# What torchvision calls the part that turns features into classes.
+_HEADS = ("fc", "classifier", "head", "heads")
+# Published files of these were trained on inputs normalised another way, and building them without this draws weights
+# from a slow sampler only to throw them away.
+_BUILD: dict[str, dict[str, Any]] = {
+    "googlenet": {"transform_input": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
+
+
+class Classifier(Backbone):
+    """A torchvision classifier whose last layer is taken out.
+
+    Parameters
+    ----------
+    classifier : nn.Module
+        The network; changed in place.
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        last = _last_layer(classifier)
+        classifier.set_submodule(last, nn.Identity())
+        super().__init__(classifier)
+        self.cut = last
+
+    def tokens(self, images: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """See `Backbone.tokens`."""
+        from torchvision.models import VisionTransformer
+
+        if isinstance(self.body, VisionTransformer):
+            seen = _output(self.body.encoder, self.body, images)
+            return seen[:, 0], seen[:, 1:]
+        pool = _global_pool(self.body)
+        # Networks that take the mean by a function, as DenseNet does, have no module to look into.
+        if pool is None:
+            return None, None
+        return None, _input(pool, self.body, images).flatten(2).transpose(1, 2)
+
+
+def _last_layer(classifier: nn.Module) -> str:
+    return [
+        name
+        for name, layer in classifier.named_modules()
+        if name.split(".")[0] in _HEADS and isinstance(layer, nn.Linear | nn.Conv2d)
+    ][-1]
+
+
+def _global_pool(body: nn.Module) -> nn.Module | None:
+    for name, layer in body.named_modules():
+        if isinstance(layer, nn.AdaptiveAvgPool2d) and name.split(".")[0] in ("avgpool", *_HEADS):
+            return layer
+    return None
+
+
+def _input(layer: nn.Module, body: nn.Module, images: Tensor) -> Tensor:
+    """What `layer` is given while `body` looks at the images."""
+    seen: list[Tensor] = []
+    with layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        body(images)
+    return seen[0]
+
+
+def _output(layer: nn.Module, body: nn.Module, images: Tensor) -> Tensor:
+    """What `layer` returns while `body` looks at the images."""
+    seen: list[Tensor] = []
+    with layer.register_forward_hook(lambda _, inputs, output: seen.append(output)):
+        body(images)
+    return seen[0]
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The names of the networks, sorted."""
+    from torchvision import models
+
+    return tuple(sorted(models.list_models(module=models)))
+
+
+def published(name: str) -> Published:
+    """The network's default weights."""
+    from torchvision import models
+
+    url = models.get_model_weights(name).DEFAULT.url
+    file = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(url)
+    return Published(file if file.is_file() else None, file, url)
+
+
+def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooling: str) -> tuple[Backbone, Preprocess]:
+    """See `backbones.load_backbone`; `state` is what the file holds."""
+    from torchvision import models
+
+    # A network has weights of several recipes that resize differently; the file name says which these are.
+    entries = models.get_model_weights(name)
+    trained = next((entry for entry in entries if _file_name(entry.url) == weights.name), entries.DEFAULT)
+    how = dict(_BUILD.get(name, {}))
+    if name.startswith("vit_"):
+        how["image_size"] = min(trained.meta["min_size"])
+    backbone = Classifier(models.get_model(name, weights=None, **how))
+    known = {key: value for key, value in map(_renamed, state.items()) if not key.startswith(f"{backbone.cut}.")}
+    fit(backbone.body, known, weights)
+    recipe = trained.transforms()
+    side, crop = recipe.resize_size[0], recipe.crop_size[0]
+    if size:
+        side, crop = round(size * side / crop), size
+    preprocess = Preprocess(
+        partial(_cut, side=side, crop=crop, interpolation=recipe.interpolation), tuple(recipe.mean), tuple(recipe.std)
+    )
+    backbone.prepare(torch.zeros(1, 3, crop, crop), pooling, name)
+    return backbone, preprocess
+
+
+def _cut(image: Image, side: int, crop: int, interpolation: Any) -> Tensor:
+    from torchvision.transforms import functional as F
+
+    return F.pil_to_tensor(F.center_crop(F.resize(image, [side], interpolation=interpolation), [crop, crop]))
+
+
+def _file_name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
+def _renamed(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
+    """Names as the network has them: DenseNet's "norm.1" of old files as "norm1"."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", item[0]), item[1]

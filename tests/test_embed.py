@@ -1,0 +1,118 @@
+"""Features of backbones from elsewhere, from a command line; and the shares of several processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli
+import torch
+from conftest import Initpools
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
+
+from initpools_cli.core.files import sha256_of
+from initpools_cli.datasets.spec import Split
+from initpools_cli.networks.backbones import load_backbone
+from initpools_cli.steps.embed import share
+from initpools_cli.training.baselines import backbone_features
+from initpools_cli.training.machine import Machine
+
+NAME = "squeezenet1_1"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "w.pth"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(squeezenet1_1().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_prepared_in_threads_and_stay_in_order(weights: Path, channels: int) -> None:
+    model, preprocess = load_backbone(NAME, weights, size=32)
+    images = np.random.default_rng(0).integers(0, 256, (11, 9, 9, channels), dtype=np.uint8)
+    split = Split(images, None, [""] * 11)
+    shown = [Image.fromarray(image[..., 0] if channels == 1 else image) for image in images]
+    with torch.inference_mode():
+        naive = np.concatenate([model(preprocess(image)[None]).numpy() for image in shown])
+    for threads, batch in ((1, 4), (3, 4), (2, 11), (2, 1)):
+        machine = Machine(torch.device("cpu"), threads)
+        for rows in (slice(0, 11), slice(4, 11), slice(8, 8)):
+            blocks = list(backbone_features(model, preprocess, split, rows, None, batch, machine))
+            assert all(len(block) == batch for block in blocks[:-1])
+            found = np.concatenate(blocks) if blocks else naive[:0]
+            np.testing.assert_allclose(found, naive[rows], rtol=1e-4, atol=1e-5)
+
+
+def test_a_backbone_runs_from_the_cache_of_its_library(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    cached = tmp_path / "torch/hub/checkpoints" / SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[-1]
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 12, 12), dtype=np.uint8)
+    np.savez("images.npz", train_images=pixels)
+    words = ["embed", NAME, "--dataset", "images.npz", "--set", "embed.size=64", "--threads", 1]
+    missing = initpools(*words)
+    assert missing.code == 2 and str(cached) in missing.err and "--weights" in missing.err
+    assert not Path("runs").exists()
+
+    cached.parent.mkdir(parents=True)
+    shutil.copy(weights, cached)
+    ended = initpools(*words)
+    assert ended.code == 0 and str(cached) in ended.err
+    facts = tomli.loads(Path("runs/images/embed/squeezenet1_1/step.toml").read_text())
+    assert facts["reads"][str(cached)] == sha256_of(cached)
+    assert facts["table"]["pooling"] == "auto" and facts["outcome"]["train"] == [30, 512]
+    assert "already done" in initpools(*words).err
+
+    size = ["--set", "embed.size=64"]
+    assert initpools("embed", NAME, *size, "--set", "embed.pooling=max").code == 0
+    mean, most = (np.load(f"runs/images/embed/{name}/train.npy") for name in (NAME, f"{NAME}-max"))
+    assert (most >= mean).all() and (most > mean).any()
+    refused = initpools("embed", NAME, *size, "--set", "embed.pooling=cls")
+    assert refused.code == 2 and "auto or mean or max" in refused.err
+
+    # A strategy that needs its features has them made.
+    shutil.rmtree("runs/images/embed")
+    assert initpools("select-pool", "kcenter", "--budget", 3, "--from", NAME, *size).code == 0
+    assert Path("runs/images/embed/squeezenet1_1/train.npy").exists()
+
+
+@given(n=st.integers(0, 3000), batch=st.integers(1, 300), processes=st.integers(1, 9))
+def test_shares_cover_all_rows_in_whole_blocks(n: int, batch: int, processes: int) -> None:
+    shares = [share(n, batch, rank, processes) for rank in range(processes)]
+    assert [row for rows in shares for row in range(n)[rows]] == list(range(n))
+    assert all(rows.start % batch == 0 or rows.start == n for rows in shares)
+    counts = [-(-(rows.stop - rows.start) // batch) for rows in shares]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_two_processes_write_the_bytes_of_one(copied_run: Path) -> None:
+    folder = copied_run / "runs/digits/embed/simclr"
+    before = {split: sha256_of(folder / f"{split}.npy") for split in ("train", "test")}
+    shutil.rmtree(folder)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run(
+        [*torchrun, "-m", "initpools_cli.cli.app", "embed", "--device", "cpu", "--threads", "1"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "INITPOOLS_RUN": "runs/digits", "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == ["runs/digits/embed/simclr"]
+    assert {split: sha256_of(folder / f"{split}.npy") for split in ("train", "test")} == before
+    facts = tomli.loads((folder / "step.toml").read_text())
+    assert facts["processes"] == 2 and sorted(facts["writes"]) == ["test.npy", "train.npy"]
+    assert not (folder / "work").exists() and not (copied_run / "runs/digits/.partial/embed/simclr").exists()
