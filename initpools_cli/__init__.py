@@ -34,7 +34,7 @@ def select(
     embeddings : (n, d) array or None
         One row per image; None for a strategy that does without.
     strategy : str
-        A name of ``initpools list strategies``.
+        A name of ``initpools list strategies``; of the scores among them, those that are made of embeddings.
     budget : int
         How many images, ≥ 1.
     labeled : (m,) int or (n,) bool, optional
@@ -63,12 +63,17 @@ def select(
     >>> select(np.array([[0.0], [1.0], [9.0], [10.0]]), "kcenter", 2, normalize=False)
     array([1, 3])
     """
+    from initpools_cli.steps.inputs import named, with_score
     from initpools_cli.strategies.choose import choose
     from initpools_cli.strategies.inputs import INPUTS
-    from initpools_cli.strategies.registry import strategies
 
-    own = strategies.get(strategy).knobs
+    wanted = named(strategy)
+    own = {*wanted.method.knobs, *wanted.settable}
     shared = {key: knobs.pop(key) for key in ("normalize", "balance", "n_clusters") if key in knobs and key not in own}
     arrays = {key: knobs.pop(key) for key in INPUTS if key in knobs and key not in own}
     inputs = {"embeddings": embeddings, **arrays} if embeddings is not None else arrays
-    return choose(strategy, inputs, budget, labeled=labeled, exclude=exclude, seed=seed, knobs=knobs, **shared).indices
+    inputs = with_score(wanted, inputs, knobs, normalize=shared.get("normalize", True), seed=seed)
+    of_score = wanted.score_knobs(knobs)
+    knobs = {key: value for key, value in knobs.items() if key not in of_score}
+    name = wanted.method.name
+    return choose(name, inputs, budget, labeled=labeled, exclude=exclude, seed=seed, knobs=knobs, **shared).indices

@@ -64,10 +64,13 @@ def _strategies() -> list[dict[str, Any]]:
     scored = [
         {
             **next(row for row in own if row["name"] == "score"),
-            "line": (row["name"], f"Highest {row['name']} score first: {row['high']}."),
+            "line": (row["name"], _highest_first(row)),
             "name": row["name"],
-            "summary": f"Highest {row['name']} score first: {row['high']}.",
+            "summary": _highest_first(row),
             "paper": row["paper"],
+            "oracle": row["oracle"],
+            "inputs": ["embeddings"] if row["inputs"] == ["embeddings"] else ["scores"],
+            "knobs": {"order": "highest", **row["knobs"]},
         }
         for row in _scores()
     ]
@@ -87,16 +90,40 @@ def _pretexts() -> list[dict[str, Any]]:
     ]
 
 
+def _highest_first(row: dict[str, Any]) -> str:
+    """What a strategy that goes by a score takes."""
+    return f"Highest {row['name']} score first: {row['high']}{ORACLE if row['oracle'] else ''}."
+
+
+#: What marks a score that can't be had before the labels are.
+ORACLE = " (oracle: looks at all labels)"
+
+
 def _scores() -> list[dict[str, Any]]:
-    return [
-        {
-            "line": (row["name"], f"high for an image: {row['high_score']}"),
-            "name": row["name"],
-            "high": row["high_score"],
-            "paper": row["paper"],
-        }
+    from initpools_cli.pretext.registry import pretexts
+    from initpools_cli.scores.registry import scores
+    from initpools_cli.steps.score import pretext_score
+
+    losses = [
+        {**row, "name": pretext_score(pretexts.get(row["name"])), "high": row["high_score"], "knobs": {}, "inputs": []}
         for row in _pretexts()
         if row["high_score"]
+    ]
+    rows = [
+        {
+            "name": row["name"],
+            "high": row["high"],
+            "summary": row["summary"],
+            "paper": row["paper"],
+            "oracle": row.get("oracle", False),
+            "inputs": row["inputs"] or ["images"],
+            "knobs": row["knobs"],
+        }
+        for row in [*losses, *_methods(scores)]
+    ]
+    return [
+        {"line": (row["name"], f"high for an image: {row['high']}{ORACLE if row['oracle'] else ''}"), **row}
+        for row in sorted(rows, key=lambda row: row["name"])
     ]
 
 

@@ -66,7 +66,7 @@ def command(
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
     if clusters is not None:
         flags["select.balance"] = "clusters"
-    knobs = named(strategy).method.knobs.keys() - {"order"}
+    knobs = named(strategy).settable
     require_ending(output, ".npy")
     folder = None
     if common.works_without_run(files):

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from initpools_cli.cli.options import Common
+from initpools_cli.cli.options import Common, Embeddings, brought
 
-EXAMPLE = "Example: initpools score simclr -o losses.npy"
+EXAMPLE = "Example: initpools score typicality --set neighbors=10 -o typicality.npy"
 
 
 def command(
@@ -19,16 +19,27 @@ def command(
         Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the scores here.")
     ] = None,
     source: Annotated[
-        str, typer.Option("--from", metavar="SOURCE", help="Which pretrain of that task; default: the newest.")
+        str, typer.Option("--from", metavar="SOURCE", help="Which pretrain or embeddings; default: the newest.")
     ] = "",
+    embeddings: Embeddings = None,
 ) -> None:
-    """Give every train image a number: how hard the pretext task finds it, averaged over random views."""
+    """Give every train image a number: its loss in a pretext task, how its embedding lies, or how it was learnt."""
     from initpools_cli.core.files import require_ending, write_array
-    from initpools_cli.steps.score import score
+    from initpools_cli.steps.score import knobs_of, score, score_from_files
 
     require_ending(output, ".npy")
-    context = common.start("score", {"score.method": method})
-    done, fresh = score(context, method, source)
+    files = brought(embeddings=embeddings)
+    flags = {"score.method": method}
+    if common.works_without_run(files):
+        settings, _ = common.settings("score", flags, knobs_of(method))
+        found = score_from_files(settings, files)
+        if output is not None:
+            write_array(output, found)
+            common.report.say(f"wrote {output}")
+        common.result([output] if output else found.tolist(), {"output": output, "scores": found.tolist()})
+        return
+    context = common.start("score", flags, knobs_of(method))
+    done, fresh = score(context, method, source, files)
     outcome = done.facts["outcome"]
     common.report.say(
         f"{method}: lowest {outcome['lowest']:.4g}, median {outcome['median']:.4g}, highest {outcome['highest']:.4g}"

@@ -55,7 +55,7 @@ def command(
     if clusters is not None and balance is None:
         balance = "clusters"
     flags = {"select.strategy": strategy, "select.budget": budget, "select.balance": balance}
-    knobs = named(strategy).method.knobs.keys() - {"order"}
+    knobs = named(strategy).settable
     if common.works_without_run(files):
         settings, _ = common.settings("select", flags, knobs)
         rows = select_from_files(settings.select, files, settings.run.seed)

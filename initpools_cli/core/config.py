@@ -88,6 +88,9 @@ class ScoreTable(Table):
     method: Annotated[str, Field(description="`initpools list scores` names them")] = ""
     views: Annotated[int, Field(ge=1, description="random views averaged")] = 10
     reference: Annotated[int, Field(ge=2, description="images that contrastive scores compare with")] = 512
+    epochs: Annotated[int, Field(ge=1, description="of the labelled training that oracle scores are made of")] = 20
+    runs: Annotated[int, Field(ge=1, description="labelled trainings that oracle scores are averaged over")] = 1
+    params: Params = {}
 
 
 class SelectTable(Table):
@@ -230,6 +233,9 @@ def load_settings(
 
 #: Settings of [select] that hold wherever a strategy runs.
 WITH_EVERY_STRATEGY = {"balance", "n_clusters", "order", "normalize"}
+#: Which of them a table's own command goes by, too: a ranking and a query spread over clusters and normalise just as a
+#: first pool does, and scores are made of embeddings as strategies get them.
+SHARED: Mapping[str, set[str]] = {"rank": WITH_EVERY_STRATEGY, "al": WITH_EVERY_STRATEGY, "score": {"normalize"}}
 
 
 def parse_set(text: str) -> tuple[str, Any]:
@@ -252,11 +258,10 @@ def _home_of(key: str, table: str, knobs: Collection[str]) -> str:
     own = set(TABLES[table].model_fields) - {"params"}
     if key in own:
         return f"{table}.{key}"
-    if table in ("rank", "al"):
-        # A ranking and a query spread over clusters and normalise just as a first pool does.
-        own |= WITH_EVERY_STRATEGY
-        if key in WITH_EVERY_STRATEGY:
-            return f"select.{key}"
+    shared = SHARED.get(table, set())
+    if key in shared:
+        return f"select.{key}"
+    own |= shared
     guess = nearest(key, [*knobs, *own])
     hint = f"Did you mean '{guess}'? " if guess else ""
     raise UserError(

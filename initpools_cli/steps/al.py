@@ -15,6 +15,7 @@ from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.inputs import FROM_A_MODEL, Named, named, needed, supply
+from initpools_cli.steps.score import can_score
 from initpools_cli.training.rounds import COLUMNS, Arena, Protocol, blocks_of, run_cell
 
 #: Columns of rounds.csv that a failed cell leaves empty.
@@ -55,6 +56,7 @@ def al_run(context: Context, name: str, source: str = "") -> tuple[Done, bool]:
         "order": context.settings.select.order,
         "seed": context.seed,
         "source": arena.encoder,
+        **({"oracle": sorted(arena.oracles)} if arena.oracles else {}),
     }
     step = context.run.step("al", name, resolved, {**context.items_checksum(), **reads}, force=context.force)
     if step.finished:
@@ -232,15 +234,16 @@ def _arena(
     encoder = ""
     asked = {registry.get(name).inputs[0] for name in learners}
     wanted = set().union(*(needed(each, select.balance) for each in [*inits, *queries]))
-    embedded = newest(context, source) if "embeddings" in asked | wanted else None
+    on_embeddings = any(each.reads_embeddings for each in [*inits, *queries])
+    embedded = newest(context, source) if on_embeddings or "embeddings" in asked | wanted else None
     for each in {each.name: each for each in [*inits, *queries]}.values():
-        supplied = supply(
-            context, each, select, Brought(embeddings=None), embedded.name if embedded else "", with_model=True
-        )
+        own_knobs = knobs.get(each.name, {})
+        about = embedded.name if embedded is not None and _is_about(context, each, select.balance, embedded) else ""
+        supplied = supply(context, each, select, Brought(), about, own_knobs, with_model=True)
         given[each.name] = supplied.arrays
         reads |= supplied.reads
         order = select.order if "order" in each.method.knobs else "highest"
-        strategy[each.name] = (each.method.name, each.knobs(knobs.get(each.name, {}), order, context.where("al")))
+        strategy[each.name] = (each.method.name, each.knobs(own_knobs, order, context.where("al")))
     if embedded is not None and "embeddings" in asked:
         inputs["embeddings"] = _standardised(embedded, list(data.splits), data.kept)
         reads |= embedded.reads(*(f"{split}.npy" for split in data.splits))
@@ -258,8 +261,16 @@ def _arena(
         kept=data.kept,
         classes=len(data.classes),
         encoder=encoder,
+        oracles=frozenset(each.name for each in [*inits, *queries] if each.oracle),
     )
     return arena, reads
+
+
+def _is_about(context: Context, strategy: Named, balance: str, embedded: Done) -> bool:
+    """Whether what the strategy reads can come from the same source as the embeddings: scores may be of another."""
+    if strategy.reads_embeddings or "embeddings" in needed(strategy, balance):
+        return True
+    return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
 
 
 def _standardised(embedded: Done, splits: list[str], kept: np.ndarray) -> dict[str, np.ndarray]:

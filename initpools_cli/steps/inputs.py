@@ -15,7 +15,7 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
-from initpools_cli.steps.score import score_names, scores_of
+from initpools_cli.steps.score import evaluate, is_oracle, score_names, scores_of
 from initpools_cli.strategies.selection import Selection
 
 #: What a strategy may ask that only a trained classifier gives.
@@ -34,20 +34,44 @@ class Named:
         What runs: for a score's name, the strategy "score".
     score : str
         The score it ranks by, or "".
+    scoring : Method or None
+        That score, where it is a registered one and not a pretext task's loss.
     """
 
     name: str
     method: Method
     score: str = ""
+    scoring: Method | None = None
+
+    @property
+    def oracle(self) -> bool:
+        """Whether it ranks by a score that looks at the labels of the images it ranks."""
+        return self.scoring is not None and is_oracle(self.scoring)
+
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether it, or the score it ranks by, is about embeddings."""
+        return "embeddings" in {*self.method.inputs, *(self.scoring.inputs if self.scoring else ())}
+
+    @property
+    def settable(self) -> set[str]:
+        """What may be set for it by the name of the knob alone: its own knobs, and those of its score."""
+        return {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())} - {"order"}
+
+    def score_knobs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the given knobs that are its score's."""
+        return {key: value for key, value in given.items() if self.scoring is not None and key in self.scoring.knobs}
 
     def knobs(self, given: Mapping[str, Any], order: str, where: str = "") -> dict[str, Any]:
-        """The values of all its knobs; ``select.order`` is one where the strategy has it."""
+        """The values of all its own knobs; ``select.order`` is one where the strategy has it."""
         ordered = {"order": order} if "order" in self.method.knobs else {}
         if order != "highest" and not ordered:
             raise UserError(
                 f"'{self.name}' does not rank by a score, so order = '{order}' means nothing.", "Leave it out."
             )
-        return self.method.validate({**ordered, **given}, where)
+        of_score = self.score_knobs(given)
+        own = {key: value for key, value in given.items() if key not in of_score}
+        return self.method.validate({**ordered, **own}, where)
 
 
 @dataclass
@@ -82,16 +106,19 @@ def named(name: str) -> Named:
     UserError
         No such strategy; the nearest name is in the message.
     """
+    from initpools_cli.scores.registry import scores
     from initpools_cli.strategies.registry import strategies
 
     if name in strategies:
         method = strategies.get(name)
         return Named(method.name, method)
-    scores = score_names()
     if name in scores:
+        return Named(name, strategies.get("score"), name, scores.get(name))
+    names = score_names()
+    if name in names:
         return Named(name, strategies.get("score"), name)
     aliases = [alias for method in strategies for alias in method.aliases]
-    raise unknown_name("strategy", name, [*strategies.names(), *aliases, *scores], strategies.listing)
+    raise unknown_name("strategy", name, [*strategies.names(), *aliases, *names], strategies.listing)
 
 
 def needed(strategy: Named, balance: str) -> set[str]:
@@ -136,8 +163,32 @@ def pick(
     )
 
 
+def with_score(
+    strategy: Named, arrays: Mapping[str, Any], params: Mapping[str, Any], *, normalize: bool, seed: int
+) -> dict[str, Any]:
+    """The arrays, and the score that the strategy ranks by where it is made of them alone.
+
+    Parameters
+    ----------
+    params : mapping
+        The knobs that were given, those of the score among them.
+    """
+    scoring = strategy.scoring
+    if scoring is None or "scores" in arrays or not set(scoring.inputs) <= arrays.keys():
+        return dict(arrays)
+    knobs = scoring.validate(strategy.score_knobs(params))
+    return {**arrays, "scores": evaluate(scoring, arrays, knobs, normalize, seed)}
+
+
 def supply(
-    context: Context, strategy: Named, table: SelectTable, brought: Brought, source: str, *, with_model: bool = False
+    context: Context,
+    strategy: Named,
+    table: SelectTable,
+    brought: Brought,
+    source: str,
+    params: Mapping[str, Any],
+    *,
+    with_model: bool = False,
 ) -> Supply:
     """Inputs that need no classifier: what was brought, then embeddings and scores of the run.
 
@@ -145,6 +196,8 @@ def supply(
     ----------
     source : str
         ``--from``; default: the newest embeddings.
+    params : mapping
+        The knobs that were given, those of the strategy's score among them.
     with_model : bool
         Whether the caller has a classifier to ask for what is still missing.
 
@@ -174,6 +227,7 @@ def supply(
         done = newest(context, source)
         given.add("embeddings", matrix(done), done, "train.npy")
     if "scores" in wants and strategy.score and "scores" not in given.arrays:
-        done = scores_of(context, strategy.score, source if "embeddings" not in wants else "")
+        about = source if strategy.reads_embeddings or "embeddings" not in wants else ""
+        done = scores_of(context, strategy.score, about, brought, strategy.score_knobs(params))
         given.add("scores", done.array("scores.npy"), done, "scores.npy")
     return given

@@ -12,7 +12,7 @@ from initpools_cli.core.files import atomic_file, write_array, write_text
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import named, pick, supply
+from initpools_cli.steps.inputs import named, pick, supply, with_score
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     table = context.settings.select
     strategy = named(table.strategy)
     knobs = strategy.knobs(table.params, table.order, context.where("select"))
-    given = supply(context, strategy, table, brought, source)
+    given = supply(context, strategy, table, brought, source, table.params)
     data = context.data
     items = train_items(context)
     labeled = read_labeled(brought.labeled, items) if brought.labeled else None
@@ -43,10 +43,11 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     resolved = {
         **table.model_dump(),
         "strategy": strategy.name,
-        "params": knobs,
+        "params": {**knobs, **strategy.score_knobs(table.params)},
         "n_clusters": n_clusters,
         "seed": context.seed,
         "source": given.origin,
+        **({"oracle": True} if strategy.oracle else {}),
     }
     step = context.run.step(
         "pool",
@@ -77,7 +78,8 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
 
 def select_from_files(table: SelectTable, brought: Brought, seed: int) -> pd.DataFrame:
     """The pool from brought arrays alone, without a run: rows as in items.csv, paths empty."""
-    strategy, arrays = named(table.strategy), brought.arrays()
+    strategy = named(table.strategy)
+    arrays = with_score(strategy, brought.arrays(), table.params, normalize=table.normalize, seed=seed)
     labeled = read_labeled(brought.labeled, None) if brought.labeled else None
     knobs = strategy.knobs(table.params, table.order)
     selection = pick(strategy, arrays, table.budget, table, knobs, seed, labeled=labeled)

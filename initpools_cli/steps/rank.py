@@ -10,7 +10,7 @@ from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import FROM_A_MODEL, Named, Supply, named, needed, pick, supply
+from initpools_cli.steps.inputs import FROM_A_MODEL, Named, Supply, named, needed, pick, supply, with_score
 from initpools_cli.steps.pool import train_items
 from initpools_cli.steps.reference import logits, reference, view_logits
 from initpools_cli.strategies.guards import refuse_constant
@@ -44,7 +44,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     n_clusters = select.n_clusters or len(data.classes)
     resolved = {
         "strategy": strategy.name,
-        "params": knobs,
+        "params": {**knobs, **strategy.score_knobs(table.params)},
         "depth": depth,
         "views": table.views if "view_probs" in strategy.method.inputs else 0,
         "balance": select.balance,
@@ -52,6 +52,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
         "normalize": select.normalize,
         "seed": context.seed,
         "source": given.origin,
+        **({"oracle": True} if strategy.oracle else {}),
     }
     step = context.run.step(
         "rank", strategy.name, resolved, {**context.items_checksum(), **given.reads}, force=context.force
@@ -86,7 +87,7 @@ def rank_from_files(rank: RankTable, select: SelectTable, brought: Brought, seed
     from initpools_cli.strategies.inputs import INPUTS
 
     strategy, depth = named(rank.strategy), rank.depth
-    arrays = brought.arrays()
+    arrays = with_score(strategy, brought.arrays(), rank.params, normalize=select.normalize, seed=seed)
     labeled = read_labeled(brought.labeled, None) if brought.labeled else None
     if not depth:
         name, array = next(
@@ -127,7 +128,7 @@ def _supply(context: Context, strategy: Named, select: SelectTable, brought: Bro
         given = Supply(brought.arrays(), brought.checksums())
         given.add("embeddings", logits(done), done, "logits.npy")
         return given
-    given = supply(context, strategy, select, brought, source, with_model=True)
+    given = supply(context, strategy, select, brought, source, context.settings.rank.params, with_model=True)
     if asks_model:
         done = reference(context, context.settings.rank.reference, brought)
         given.reads |= done.reads("classifier.safetensors")

@@ -1,54 +1,103 @@
-"""One number per image from a trained pretext task: its own loss."""
+"""One number per image: a pretext task's own loss, or a registered score of embeddings or of training dynamics."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from initpools_cli.core.config import Settings
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_array
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.registry import Method
+from initpools_cli.core.rundir import Done, Step
+from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed import matrix, newest
 
 BATCH = 256
+#: Settings of [score] that a score may be made with, beside its knobs.
+SETTINGS = ("views", "reference", "epochs", "runs")
+
+Arrays = dict[str, np.ndarray]
 
 
-def score_names() -> dict[str, Any]:
+def score_names() -> dict[str, str]:
     """The scores there are, by name, with what a high one means."""
     from initpools_cli.pretext.registry import pretexts
+    from initpools_cli.scores.registry import scores
 
-    return {m.name: m.build.high_score for m in pretexts if m.build.high_score}
+    losses = {pretext_score(method): method.build.high_score for method in pretexts if method.build.high_score}
+    return losses | {method.name: method.traits["high"] for method in scores}
 
 
-def score(context: Context, method: str, source: str = "") -> tuple[Done, bool]:
-    """Write ``score/<pretrain>/scores.npy``, (n,) float64, or find it already done.
+def knobs_of(name: str) -> list[str]:
+    """What may be set for a score by the name of the knob alone."""
+    from initpools_cli.scores.registry import scores
+
+    return list(scores.get(name).knobs) if name in scores else []
+
+
+def pretext_score(method: Method) -> str:
+    """The public name of a pretext task's score."""
+    return str(method.build.score_name or method.name)
+
+
+def score(
+    context: Context,
+    name: str,
+    source: str = "",
+    brought: Brought | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> tuple[Done, bool]:
+    """Write ``score/<name>/scores.npy``, (n,) float64, or find it already done.
+
+    The score of a pretext task goes into the folder of its pretrain's name.
 
     Parameters
     ----------
-    method : str
-        The score's name: that of a pretext task.
+    name : str
+        The score's name.
     source : str
-        The pretrain to score with; default: the newest of that task.
+        The pretrain or the embeddings to score with; default: the newest there are.
+    brought : Brought, optional
+        Embeddings from a file.
+    params : mapping, optional
+        Its knobs; default: those of ``[score.params]``.
 
     Raises
     ------
     UserError
-        No such score, or no pretrain of that task.
+        No such score, or nothing to score with.
     """
+    from initpools_cli.scores.registry import scores
+
+    given = context.settings.score.params if params is None else params
+    if name in scores:
+        return _from_arrays(context, scores.get(name), source, brought or Brought(), given)
+    return _from_pretext(context, name, source, given)
+
+
+def _from_pretext(context: Context, name: str, source: str, params: Mapping[str, Any]) -> tuple[Done, bool]:
+    """The pretext task's loss of every train image, averaged over views."""
     from initpools_cli.pretext.registry import pretexts
 
-    if method not in score_names():
-        raise unknown_name("score", method, score_names(), "initpools list scores")
-    name = pretexts.get(method).name
+    if name not in score_names():
+        raise unknown_name("score", name, score_names(), "initpools list scores")
+    method = next(each for each in pretexts if pretext_score(each) == name)
+    for key in params:
+        raise UserError(f"'{name}' has no knob '{key}'.", "It has score.views and score.reference.")
     table = context.settings.score
-    trained = [step for step in context.run.steps("pretrain") if step.table["method"] == name]
+    trained = [step for step in context.run.steps("pretrain") if step.table["method"] == method.name]
     if source:
         trained = [step for step in trained if step.name == source]
     if not trained:
         raise UserError(
-            f"The run {context.run.path} has no pretrain '{source or name}' to score with.",
-            f"Make it with `{context.command_for('pretrain', name)}`.",
+            f"The run {context.run.path} has no pretrain '{source or method.name}' to score with.",
+            f"Make it with `{context.command_for('pretrain', method.name)}`.",
         )
     done = trained[-1]
     step = context.run.step(
@@ -60,55 +109,329 @@ def score(context: Context, method: str, source: str = "") -> tuple[Done, bool]:
     )
     if step.finished:
         return step.finished, False
+    step.renew = context.command_for(*_words(context, name, "--from", done.name))
 
     from initpools_cli.steps.pretrain import load
-    from initpools_cli.strategies.guards import refuse_constant
     from initpools_cli.training.infer import scores
 
-    pretext = load(context, done)
     images = context.data.splits["train"].images
-    with (
-        context.writing(step) as scratch,
-        context.report.progress(f"score {name}", len(images) * table.views) as bar,
-    ):
-        found = scores(
-            pretext,
-            images,
-            views=table.views,
-            reference=table.reference,
-            batch=BATCH,
-            seed=context.seed,
-            device=context.machine.device,
-            candidates=np.flatnonzero(context.data.kept),
-            on_block=bar.advance,
+    with context.report.progress(f"score {name}", len(images) * table.views) as bar:
+        return _write(
+            context,
+            step,
+            lambda: scores(
+                load(context, done),
+                images,
+                views=table.views,
+                reference=table.reference,
+                batch=BATCH,
+                seed=context.seed,
+                device=context.machine.device,
+                candidates=np.flatnonzero(context.data.kept),
+                on_block=bar.advance,
+            ),
         )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a score is computed from.
+
+    Attributes
+    ----------
+    name : str
+        The step or steps, or the file.
+    reads : dict of str to str
+        SHA-256 by path, for ``step.toml``.
+    load : callable
+        The arrays of the images that there are; several sets of them where a score is averaged over trainings.
+    flags : tuple of str
+        What names it on a command line.
+    """
+
+    name: str
+    reads: dict[str, str]
+    load: Callable[[], list[Arrays]]
+    flags: tuple[str, ...] = ()
+
+
+def _from_arrays(
+    context: Context, method: Method, source: str, brought: Brought, params: Mapping[str, Any]
+) -> tuple[Done, bool]:
+    """A registered score, over the images that there are; the others get the median, which puts them at neither end."""
+    knobs = method.validate(params, context.where("score"))
+    origin = _origin(context, method, source, brought)
+    settings, normalize = context.settings.score, context.settings.select.normalize
+    table: dict[str, Any] = {"method": method.name, "params": knobs, "source": origin.name}
+    if "embeddings" in method.inputs:
+        table["normalize"] = normalize
+    if "rng" in inspect.signature(method.build).parameters:
+        table["seed"] = context.seed
+    if is_oracle(method):
+        table |= {"oracle": True, "epochs": settings.epochs, "runs": settings.runs, "seed": context.seed}
+    step = context.run.step(
+        "score", method.name, table, {**context.items_checksum(), **origin.reads}, force=context.force
+    )
+    if step.finished:
+        return step.finished, False
+    step.renew = context.command_for(*_words(context, method.name, *origin.flags, params=params))
+    kept = context.data.kept
+
+    def compute() -> np.ndarray:
+        sets = origin.load()
+        if "dynamics" in method.inputs:
+            unseen = int((sets[0]["dynamics"][:, 0] == 0).sum())
+            step.outcome["unseen"] = unseen
+            if unseen:
+                context.report.warn(
+                    f"{origin.name} has no dynamics of {unseen} of {kept.sum()} images: they were in the incomplete "
+                    "batch of every epoch, and get the median score."
+                )
+        values = np.mean([evaluate(method, arrays, knobs, normalize, context.seed) for arrays in sets], axis=0)
+        found = np.full(len(kept), np.median(values))
+        found[kept] = values
+        return found
+
+    return _write(context, step, compute)
+
+
+def _write(context: Context, step: Step, compute: Callable[[], np.ndarray]) -> tuple[Done, bool]:
+    """Seal the scores, and say so where no order can be made of them."""
+    from initpools_cli.strategies.guards import refuse_constant
+
+    kept = context.data.kept
+    with context.writing(step) as scratch:
+        found = compute()
         write_array(scratch / "scores.npy", found)
-        step.outcome = {"lowest": float(found.min()), "median": float(np.median(found)), "highest": float(found.max())}
+        inside = found[kept]
+        step.outcome |= {
+            "lowest": float(inside.min()),
+            "median": float(np.median(inside)),
+            "highest": float(inside.max()),
+        }
+        if step.table.get("oracle"):
+            step.outcome |= {"oracle": True, "leaks": int(kept.sum())}
     try:
-        refuse_constant(found[context.data.kept])
+        refuse_constant(inside)
     except UserError as error:
         context.report.warn(f"{error.fact} Strategies will refuse to rank by it.")
     return Done(context.run, step.folder), True
 
 
-def scores_of(context: Context, method: str, source: str = "") -> Done:
+def score_from_files(settings: Settings, brought: Brought) -> np.ndarray:
+    """A score of brought embeddings, (n,) float64, without a run.
+
+    Raises
+    ------
+    UserError
+        No such score, or one that is not made of embeddings.
+    """
+    from initpools_cli.scores.registry import scores
+
+    name, arrays = settings.score.method, brought.arrays()
+    if name not in score_names():
+        raise unknown_name("score", name, score_names(), "initpools list scores")
+    if name not in scores or not set(scores.get(name).inputs) <= arrays.keys():
+        raise UserError(
+            f"The score {name} is not made of embeddings, and nothing else was given.", "Name a run with --run DIR."
+        )
+    method = scores.get(name)
+    knobs = method.validate(settings.score.params)
+    return evaluate(method, arrays, knobs, settings.select.normalize, settings.run.seed)
+
+
+def evaluate(
+    method: Method, arrays: Mapping[str, np.ndarray], knobs: Mapping[str, Any], normalize: bool, seed: int
+) -> np.ndarray:
+    """A registered score of arrays alone, (n,) float64.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        What the score asks for, by name; embeddings as they come.
+    normalize : bool
+        Scale embeddings to length 1, as strategies get them.
+    seed : int
+        Decides everything that is drawn.
+    """
+    from initpools_cli.core.seeds import generator
+    from initpools_cli.strategies.inputs import INPUTS, as_embeddings
+
+    given: dict[str, Any] = {name: arrays[name] for name in method.inputs}
+    if "embeddings" in given:
+        given["embeddings"] = as_embeddings(INPUTS["embeddings"].check(given["embeddings"]), normalize)
+    if "rng" in inspect.signature(method.build).parameters:
+        given["rng"] = generator(seed, method.name)
+    found: np.ndarray = method.build(**given, **knobs)
+    return found
+
+
+def is_oracle(method: Method) -> bool:
+    """Whether a registered score looks at the labels of the images it scores."""
+    return bool(method.traits.get("oracle", False))
+
+
+def _origin(context: Context, method: Method, source: str, brought: Brought) -> Origin:
+    """What a registered score is computed from: made here where it is missing, but for a pretrain."""
+    kept = context.data.kept
+    if is_oracle(method):
+        _warn_of_oracle(context, method.name)
+        if source:
+            raise UserError(f"'{method.name}' is made of labels: --from {source} means nothing.", "Leave it out.")
+        from initpools_cli.steps.dynamics import label_dynamics
+
+        watched = [label_dynamics(context, number, method.name) for number in range(context.settings.score.runs)]
+        files = [f"{name}.npy" for name in method.inputs]
+        reads = {path: checksum for done in watched for path, checksum in done.require_fresh().reads(*files).items()}
+        return Origin(
+            " ".join(done.id for done in watched),
+            reads,
+            lambda: [{name: done.array(f"{name}.npy")[:, kept] for name in method.inputs} for done in watched],
+        )
+    if "dynamics" in method.inputs:
+        done = _with_dynamics(context, source)
+        return Origin(
+            done.id,
+            done.require_fresh().reads("dynamics.npy"),
+            lambda: [{"dynamics": done.array("dynamics.npy")[kept]}],
+            ("--from", done.name),
+        )
+    file = brought.embeddings
+    if file is not None:
+        alone = Brought(embeddings=file)
+        return Origin(
+            str(file.resolve()),
+            alone.checksums(),
+            lambda: [{"embeddings": _rows(alone.arrays()["embeddings"], context)}],
+            ("--embeddings", str(file.resolve())),
+        )
+    done = newest(context, source)
+    return Origin(
+        done.id, done.reads("train.npy"), lambda: [{"embeddings": _rows(matrix(done), context)}], ("--from", done.name)
+    )
+
+
+def _rows(embeddings: np.ndarray, context: Context) -> np.ndarray:
+    """The rows of the images that there are."""
+    kept = context.data.kept
+    if len(embeddings) != len(kept):
+        raise UserError(
+            f"embeddings has {len(embeddings)} rows, but {context.data.spec.name} has {len(kept)} train images.",
+            "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
+        )
+    return embeddings if kept.all() else embeddings[kept]
+
+
+def _with_dynamics(context: Context, source: str) -> Done:
+    """The newest pretrain that kept its training dynamics, or the named one."""
+    trained = [step for step in context.run.steps("pretrain") if source in ("", step.name)]
+    kept = [step for step in trained if "dynamics.npy" in step.facts["writes"]]
+    if not kept:
+        wanted = f"no pretrain '{source}'" if source else "no pretrain"
+        raise UserError(
+            f"The run {context.run.path} has {wanted} with training dynamics.",
+            f"simclr and moco keep them: `{context.command_for('pretrain', 'simclr')}`.",
+        )
+    context.report.once(f"training dynamics: {kept[-1].id}")
+    return kept[-1]
+
+
+def can_score(context: Context, name: str, source: str) -> bool:
+    """Whether that pretrain of the run is one that the score is made of."""
+    from initpools_cli.pretext.registry import pretexts
+    from initpools_cli.scores.registry import scores
+
+    done = context.run.done(f"pretrain/{source}")
+    if done is None:
+        return False
+    if name in scores:
+        return "dynamics" in scores.get(name).inputs and "dynamics.npy" in done.facts["writes"]
+    return pretext_score(pretexts.get(done.table["method"])) == name
+
+
+def _warn_of_oracle(context: Context, name: str) -> None:
+    context.report.warn(
+        f"{name} is an oracle: it looks at the labels of all {int(context.data.kept.sum())} train images, those "
+        "that are not bought among them."
+    )
+
+
+def scores_of(
+    context: Context,
+    name: str,
+    source: str = "",
+    brought: Brought | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Done:
     """The score that a strategy of that name ranks by; made here where it is missing.
 
     Parameters
     ----------
     source : str
-        The pretrain to score with; default: the newest score there is, else the newest pretrain of that task.
+        The pretrain or the embeddings to score with. Default: for a pretext task the newest score there is, else its
+        newest pretrain; for a score of embeddings the newest embeddings; for one of dynamics the newest that there are.
+    brought : Brought, optional
+        Embeddings from a file.
+    params : mapping, optional
+        Its knobs, over those of ``[score.params]``, where that table is about this score or about none.
     """
-    made = [done for done in context.run.steps("score") if done.table["method"] == method]
+    from initpools_cli.scores.registry import scores
+
+    table = context.settings.score
+    asked = {**(table.params if table.method in ("", name) else {}), **(params or {})}
+    if name in scores:
+        flags = _flags(source, brought if "embeddings" in scores.get(name).inputs else None)
+        words = _words(context, name, *flags, params=asked)
+        done, fresh = score(context.made_on_the_way(*words), name, source, brought, asked)
+        context.report.once(f"scores: {done.id}{', made first' if fresh else ''}")
+        return done
+    made = [done for done in context.run.steps("score") if _is_asked_for(context, done.table, name)]
     if source:
         made = [done for done in made if done.table["source"] == f"pretrain/{source}"]
     if made:
-        newer = [step for step in context.run.steps("pretrain") if step.table["method"] == method][-1:]
-        if not source and newer and not any(done.table["source"] == newer[0].id for done in made):
-            command = context.command_for("score", method)
-            context.report.once(f"{newer[0].id} is newer and has no scores yet: `{command}`")
+        if not source:
+            _say_newer(context, name, made)
         context.report.once(f"scores: {made[-1].id}")
         return made[-1].require_fresh()
-    words = ["score", method, *(["--from", source] if source else [])]
+    words = _words(context, name, *_flags(source), params=asked)
     context.report.say(f"making scores first: `{context.command_for(*words)}`")
-    return score(context.made_on_the_way(*words), method, source)[0]
+    return score(context.made_on_the_way(*words), name, source, None, asked)[0]
+
+
+def _is_asked_for(context: Context, table: Mapping[str, Any], name: str) -> bool:
+    """Whether a score was made as this command line says; what it does not say may be anything."""
+    said: dict[str, Any] = {key: getattr(context.settings.score, key) for key in SETTINGS}
+    said = {key: value for key, value in said.items() if f"score.{key}" in context.given}
+    if "run.seed" in context.given:
+        said["seed"] = context.seed
+    return table["method"] == name and all(table.get(key, value) == value for key, value in said.items())
+
+
+def _say_newer(context: Context, name: str, made: list[Done]) -> None:
+    """Say where a pretrain is newer than the scores that are taken."""
+    from initpools_cli.pretext.registry import pretexts
+
+    methods = {each.name for each in pretexts if pretext_score(each) == name}
+    newer = [step for step in context.run.steps("pretrain") if step.table["method"] in methods][-1:]
+    if newer and not any(done.table["source"] == newer[0].id for done in made):
+        command = context.command_for("score", name)
+        context.report.once(f"{newer[0].id} is newer and has no scores yet: `{command}`")
+
+
+def _flags(source: str, brought: Brought | None = None) -> tuple[str, ...]:
+    if brought is not None and brought.embeddings is not None:
+        return ("--embeddings", str(brought.embeddings.resolve()))
+    return ("--from", source) if source else ()
+
+
+def _words(context: Context, name: str, *flags: str, params: Mapping[str, Any] | None = None) -> list[str]:
+    """The command that makes a score with the settings of this command line, in words."""
+    settings: dict[str, Any] = {f"score.params.{key}": value for key, value in (params or {}).items()}
+    settings |= {f"score.{key}": getattr(context.settings.score, key) for key in SETTINGS}
+    settings["select.normalize"] = context.settings.select.normalize
+    said = [
+        f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+        for key, value in settings.items()
+        if key.startswith("score.params.") or key in context.given
+    ]
+    return ["score", name, *flags, *(word for text in said for word in ("--set", text))]

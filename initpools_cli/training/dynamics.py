@@ -57,9 +57,10 @@ def watch_learning(
     Returns
     -------
     dict
-        Of shape (epochs, m), with p the predicted probabilities and y the label as a one-hot vector. true_probs, float32:
-        the label's entry of p. correct, bool: whether no entry is higher. el2n, float32: ‖p − y‖. grand, float32: the
-        norm of the gradient of the cross-entropy in the last layer's weights and bias, ‖p − y‖ · √(‖features‖² + 1).
+        Of shape (epochs, m), with p the predicted probabilities and y the label as a one-hot vector. true_probs,
+        float32: the label's entry of p. correct, bool: whether no entry is higher. el2n, float32: ‖p − y‖. grand,
+        float32: the norm of the gradient of the cross-entropy in the last layer's weights and bias,
+        ‖p − y‖ · √(‖features‖² + 1).
     """
     network = Network(
         knobs["network"], knobs["width"], images.shape[3], min(images.shape[1:3]), classes, derive(seed, "dynamics")

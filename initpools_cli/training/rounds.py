@@ -44,6 +44,8 @@ class Arena:
         int64.
     kept : ndarray
         (n,) bool, the train images that exist (long tails leave some out).
+    oracles : frozenset of str
+        The strategy names that go by the labels of all train images: each time one chooses is a leak.
     """
 
     inputs: Mapping[str, Mapping[str, np.ndarray]]
@@ -55,6 +57,7 @@ class Arena:
     kept: np.ndarray
     classes: int
     encoder: str
+    oracles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ def run_cell(
 
     def ask(name: str, budget: int, labeled: np.ndarray, round_: int, model: Mapping[str, np.ndarray]) -> np.ndarray:
         registered, knobs = arena.strategy[name]
+        if name in arena.oracles:
+            door.read(np.flatnonzero(arena.kept))
         return choose(
             registered,
             {**arena.given[name], **model},
