@@ -1,4 +1,7 @@
-"""The registry of encoders: ``(channels, size, *, width, ...) -> Encoder``."""
+"""The registry of encoders: ``(channels, size, *, width, ...) -> Encoder``.
+
+A network registered with ``general=False`` has parts that only certain pretext tasks train, and serves those alone.
+"""
 
 from __future__ import annotations
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
 import torch
 from torch import nn
 
 from initpools_cli.networks.build import Encoder, scaled
 from initpools_cli.networks.registry import networks
 
+#: Channels of the four stages.
+WIDTHS = (32, 64, 128, 256)
 # Below this side, a further halving would leave the latent code nothing to be read from.
 _SMALLEST_MAP = 2
 
@@ -32,27 +37,16 @@ class VAE(Encoder):
 
     def __init__(self, channels: int, size: int, width: float, latent: int) -> None:
         super().__init__(features=latent)
-        widths = [scaled(stage, width) for stage in (32, 64, 128, 256)]
-        sides = [size]
-        for _ in widths:
-            sides.append((sides[-1] + 1) // 2 if sides[-1] > _SMALLEST_MAP else sides[-1])
+        widths = [scaled(stage, width) for stage in WIDTHS]
+        sides = sides_of(size)
         self.code_shape = (widths[-1], sides[-1], sides[-1])
         flat = widths[-1] * sides[-1] ** 2
-
-        down: list[nn.Module] = []
-        for stage, (before, after) in enumerate(zip([channels, *widths], widths, strict=False)):
-            stride = 1 if sides[stage] == sides[stage + 1] else 2
-            down += [nn.Conv2d(before, after, 3, stride=stride, padding=1), nn.BatchNorm2d(after), nn.LeakyReLU()]
-        self.down = nn.Sequential(*down, nn.Flatten())
+        self.down = nn.Sequential(*shrinking([channels, *widths], sides, nn.BatchNorm2d), nn.Flatten())
         self.mu = nn.Linear(flat, latent)
         self.logvar = nn.Linear(flat, latent)
-
         self.widen = nn.Linear(latent, flat)
-        up: list[nn.Module] = []
-        after_up = [*reversed(widths[:-1]), widths[0]]
-        for stage, (before, after) in enumerate(zip(reversed(widths), after_up, strict=True)):
-            up += [_grow(before, after, sides[-1 - stage], sides[-2 - stage]), nn.BatchNorm2d(after), nn.LeakyReLU()]
-        self.up = nn.Sequential(*up, nn.Conv2d(widths[0], channels, 3, padding=1), nn.Sigmoid())
+        self.up = nn.Sequential(*growing([*reversed(widths), widths[0]], sides[::-1], nn.BatchNorm2d))
+        self.up.extend([nn.Conv2d(widths[0], channels, 3, padding=1), nn.Sigmoid()])
 
     def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(b, c, h, w) in [0, 1] to the mean and the log variance of the code, each (b, latent)."""
@@ -69,6 +63,37 @@ class VAE(Encoder):
         return self.encode(images)[0]
 
 
+def sides_of(size: int) -> list[int]:
+    """Sides of the maps before and after each of the four stages."""
+    sides = [size]
+    for _ in WIDTHS:
+        sides.append((sides[-1] + 1) // 2 if sides[-1] > _SMALLEST_MAP else sides[-1])
+    return sides
+
+
+def shrinking(widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module]) -> list[nn.Module]:
+    """Stages of 3 x 3 convolution, norm and leaky ReLU from maps of sides[0] pixels and widths[0] channels to the last.
+
+    Parameters
+    ----------
+    norm : callable
+        Makes the norm for a number of channels.
+    """
+    layers: list[nn.Module] = []
+    for (before, after), (side, target) in zip(pairwise(widths), pairwise(sides), strict=True):
+        stride = 1 if side == target else 2
+        layers += [nn.Conv2d(before, after, 3, stride=stride, padding=1), norm(after), nn.LeakyReLU()]
+    return layers
+
+
+def growing(widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module]) -> list[nn.Module]:
+    """The stages that undo `shrinking`, by transposed convolutions."""
+    layers: list[nn.Module] = []
+    for (before, after), (side, target) in zip(pairwise(widths), pairwise(sides), strict=True):
+        layers += [_grow(before, after, side, target), norm(after), nn.LeakyReLU()]
+    return layers
+
+
 def _grow(before: int, after: int, side: int, target: int) -> nn.ConvTranspose2d:
     """The transposed convolution that undoes a stage: from maps of `side` pixels to `target`."""
     if side == target:
@@ -76,7 +101,7 @@ def _grow(before: int, after: int, side: int, target: int) -> nn.ConvTranspose2d
     return nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=target - (2 * side - 1))
 
 
-@networks.register("vae", paper="Kingma & Welling 2014, arXiv:1312.6114")
+@networks.register("vae", paper="Kingma & Welling 2014, arXiv:1312.6114", general=False)
 def vae(channels: int, size: int, *, width: float = 1.0, latent: int = 128) -> Encoder:
     """Variational autoencoder; as an encoder it gives the 128 means of its code."""
     return VAE(channels, size, width, latent)

@@ -30,6 +30,8 @@ class Pretext(nn.Module):
     #: The network and the augmentation used where the configuration says "auto".
     network: ClassVar[str] = "convnet"
     recipe_default: ClassVar[str] = "simclr"
+    #: The networks it runs on; empty: all that are not for certain tasks alone.
+    networks: ClassVar[tuple[str, ...]] = ()
     #: The epochs and the batch used where the configuration says 0.
     epochs_default: ClassVar[int] = 100
     batch_default: ClassVar[int] = 128

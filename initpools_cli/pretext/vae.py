@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, to_float
+from initpools_cli.core.errors import UserError
 from initpools_cli.networks.vae import VAE as Autoencoder
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.registry import pretexts
+
+#: The reference's batch over its number of images.
+REFERENCE_WEIGHT = 200 / 47_500
+#: Where the log of the noise's deviation ends, below that of one of 256 levels: constant images would lead it further
+#: and further down.
+SMALLEST = -6.0
 
 
 @pretexts.register("vae", paper="Kingma & Welling 2014, arXiv:1312.6114")
 class VAE(Pretext):
     """Images are squeezed through a Gaussian code of few dimensions and rebuilt.
 
-    Score: mean squared error over pixels and channels + `kl_weight` times the Kullback-Leibler divergence of the code
-    from a standard normal (summed over its dimensions, nats), averaged over draws of the code. Features are the
-    code's mean.
+    Score, averaged over draws of the code, where the divergence is Kullback and Leibler's, of the code from a standard
+    normal, summed over the code's dimensions, in nats. Features are the code's mean.
 
-    `kl_weight` defaults to the reference's 200/47,500; there it followed the batch and data set size, which makes the
-    scores of two runs incomparable. Deviation: images stay in [0, 1] and the decoder ends in a sigmoid (the
-    reference's tanh could not reach its normalised inputs, so its loss ranked by contrast).
+    - `likelihood` "mse", the reference's: mean squared error over pixels and channels, in squared units of pixels in
+      [0, 1], + `kl_weight` times the divergence: a number without a unit. `kl_weight` defaults to the reference's
+      200/47,500; there it followed the batch and data set size, which makes the scores of two runs incomparable.
+    - "gaussian": the negative evidence lower bound in nats per image, that is minus the log density of all its pixel
+      values in [0, 1] under normal noise of one deviation that all share and training learns (Rybkin et al. 2021,
+      arXiv:2006.13202), + the divergence. It may be negative. Nothing is left to weigh; the deviation's own rate is
+      20 times `lr`, so that short runs find it.
+
+    Deviation: images stay in [0, 1] and the decoder ends in a sigmoid (the reference's tanh could not reach its
+    normalised inputs, so its loss ranked by contrast).
+
+    Raises
+    ------
+    UserError
+        A `kl_weight` of one's own with the likelihood that takes none.
     """
 
     encoder: Autoencoder
     network = "vae"
+    networks = ("vae",)
     recipe_default = "flip"
     high_score = "badly rebuilt, or far from the typical code"
 
@@ -39,11 +60,18 @@ class VAE(Pretext):
         recipe: str,
         seed: int,
         *,
-        kl_weight: Annotated[float, Field(ge=0)] = 200 / 47_500,
+        likelihood: Literal["mse", "gaussian"] = "mse",
+        kl_weight: Annotated[float, Field(ge=0)] = REFERENCE_WEIGHT,
         lr: Annotated[float, Field(gt=0)] = 1e-3,
         weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
     ) -> None:
         super().__init__(encoder, recipe)
+        if likelihood == "gaussian" and kl_weight != REFERENCE_WEIGHT:
+            raise UserError(
+                f"kl_weight = {kl_weight} does not go with likelihood = 'gaussian', where the divergence has weight 1.",
+                "Leave kl_weight out, or use likelihood=mse.",
+            )
+        self.log_deviation = nn.Parameter(torch.zeros(())) if likelihood == "gaussian" else None
         self.kl_weight = kl_weight
         self.lr = lr
         self.weight_decay = weight_decay
@@ -59,15 +87,22 @@ class VAE(Pretext):
         return self.encoder.decode(code), mean, log_variance
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
-        """Squared error and weighted divergence: (b,) float64."""
+        """Squared error and weighted divergence, or the negative evidence lower bound: (b,) float64."""
         rebuilt, mean, log_variance = (part.double() for part in outputs)
-        error = (rebuilt - inputs[0].double()).square().flatten(1).mean(1)
+        errors = (rebuilt - inputs[0].double()).square().flatten(1)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
-        return error + self.kl_weight * divergence
+        if self.log_deviation is None:
+            return errors.mean(1) + self.kl_weight * divergence
+        log_deviation = SMALLEST + F.softplus(self.log_deviation.double() - SMALLEST)
+        constant = log_deviation + 0.5 * math.log(2 * math.pi)
+        return (0.5 * errors * torch.exp(-2 * log_deviation) + constant).sum(1) + divergence
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """Adam, as the reference, with its weight decay in the gradient."""
-        return torch.optim.Adam(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        networks: list[dict[str, Any]] = [{"params": self.encoder.parameters()}]
+        if self.log_deviation is not None:
+            networks.append({"params": [self.log_deviation], "lr": 20 * self.lr, "weight_decay": 0.0})
+        return torch.optim.Adam(networks, lr=self.lr, weight_decay=self.weight_decay)
 
     def features(self, images: Tensor) -> Tensor:
         """The code's mean (b, latent)."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lightning_fabric import Fabric
 
+    from initpools_cli.core.registry import Method
     from initpools_cli.pretext.base import Pretext
     from initpools_cli.training.moments import Moments
 
@@ -35,7 +36,7 @@ def resolved_table(context: Context) -> dict[str, Any]:
     knobs = method.validate(table.params, context.where("pretrain"))
     network = method.build.network if table.network == "auto" else table.network
     recipe = method.build.recipe_default if table.augment == "auto" else table.augment
-    _check_network(network, method.name)
+    _check_network(network, method)
     return {
         **table.model_dump(),
         "method": method.name,
@@ -173,12 +174,13 @@ def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
         pd.DataFrame(rows).to_csv(stream, index=False)
 
 
-def _check_network(network: str, method: str) -> None:
+def _check_network(network: str, method: Method) -> None:
     from initpools_cli.networks.registry import networks
 
-    name = networks.get(network).name
-    if (name == "vae") != (method == "vae"):
+    chosen = networks.get(network)
+    possible = method.build.networks or [each.name for each in networks if each.traits.get("general", True)]
+    if chosen.name not in possible:
         raise UserError(
-            f"The pretext task {method} can't be trained on the network {name}.",
-            "Leave pretrain.network out to take the task's own.",
+            f"The pretext task {method.name} can't be trained on the network {chosen.name}.",
+            f"It runs on {', '.join(possible)}: leave pretrain.network out to take {method.build.network}.",
         )
