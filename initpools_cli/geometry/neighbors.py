@@ -101,6 +101,37 @@ def nearest_squared(
     return np.concatenate([index for index, _ in found]), np.concatenate([squared for _, squared in found])
 
 
+def nearest_k(
+    queries: Floats, points: Floats, k: int, threads: int | None = None
+) -> tuple[Indices, NDArray[np.float64]]:
+    """The k nearest of `points` for each query, nearest first; equally near ones by ascending index.
+
+    Parameters
+    ----------
+    queries : (m, d) float32
+    points : (n, d) float32
+    k : int
+        1 ≤ k ≤ n.
+    threads : int, optional
+
+    Returns
+    -------
+    index : (m, k) int64
+    distance : (m, k) float64
+        Euclidean, exactly 0 for equal rows.
+    """
+    if not 1 <= k <= len(points):
+        raise ValueError(f"k={k} must be ≥ 1 and ≤ n={len(points)}")
+    shift = mean_row(points, threads).astype(np.float32)
+
+    def search(span: slice) -> tuple[Indices, NDArray[np.float64]]:
+        return _search(queries[span], points, k, shift, np.full(span.stop - span.start, np.inf))
+
+    found = map_blocks(search, len(queries), ROWS, threads)
+    index = np.concatenate([np.empty((0, k), np.int64), *(part[0] for part in found)])
+    return index, np.sqrt(np.concatenate([np.empty((0, k)), *(part[1] for part in found)]))
+
+
 def knn(points: Floats, k: int, threads: int | None = None) -> tuple[Indices, NDArray[np.float64]]:
     """The k nearest other rows of every row, nearest first; equally near ones by ascending index.
 

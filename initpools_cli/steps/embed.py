@@ -13,6 +13,7 @@ from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import sha256_of, write_rows
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.quality import quality
 
 if TYPE_CHECKING:
     from initpools_cli.training.machine import Machine
@@ -222,6 +223,7 @@ def _write(context: Context, step: Step, compute: Compute, batch: int = BATCH) -
             rows = slice(0, len(split.images))
             found = _finite(compute(name, rows, context.machine), rows.start, bar.advance)
             step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, rows.stop))
+        step.outcome |= quality(context, step.id, scratch)
     return Done(context.run, step.folder), True
 
 
@@ -255,6 +257,7 @@ def _write_shares(context: Context, step: Step, compute: Compute, batch: int) ->
                 shards = [_shard(step, name, rank, fabric.world_size) for rank in range(fabric.world_size)]
                 found = (np.load(shard, mmap_mode="r") for shard in shards if shard.exists())
                 step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, len(split.images)))
+            step.outcome |= quality(context, step.id, scratch)
     return Done(context.run, step.folder), True
 
 

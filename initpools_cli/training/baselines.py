@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.training.infer import blocks
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 COMPONENTS = 64
 #: Above this many pixel values an exact decomposition is too large, and a seeded randomised one is used.
 EXACT_UP_TO = 3_100
+#: Components that deviate less are rounding: one image of 100,000 that differs by one step of one pixel deviates more.
+ROUNDING = 1e-5
 #: Images of a block for a backbone at most, and what they may take as floats.
 LARGEST_BLOCK = 256
 BLOCK_BYTES = 2**25
@@ -36,13 +39,24 @@ def pixels(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
 
 
 def pca(images: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A projection of flat pixels (b, p) onto at most 64 principal components (b, d) float32, fitted on `images`."""
+    """A projection of flat pixels (b, p) onto at most 64 principal components (b, d) float32, fitted on `images`.
+
+    Raises
+    ------
+    UserError
+        There is one image only.
+    """
     from sklearn.decomposition import PCA
 
+    if len(images) < 2:
+        raise UserError(
+            "One image has no principal components.", "Bring at least two images, or take `initpools embed pixels`."
+        )
     flat = np.concatenate(list(pixels(images, 4096)))
     kept = min(COMPONENTS, *flat.shape)
     solver = "covariance_eigh" if flat.shape[1] <= EXACT_UP_TO else "randomized"
     fitted = PCA(kept, svd_solver=solver, random_state=seed % 2**32).fit(flat)
+    fitted.components_[fitted.transform(flat).std(axis=0) < ROUNDING] = 0
     return lambda block: fitted.transform(block).astype(np.float32)
 
 
@@ -77,7 +91,8 @@ def backbone_features(
     bf16 : bool
         Compute in bfloat16 where torch holds that to be safe.
     """
-    model.eval().to(machine.device)
+    # A third faster for a ResNet on a processor; a transformer does not mind.
+    model.eval().to(machine.device, memory_format=torch.channels_last)
 
     def read(row: int) -> torch.Tensor:
         return preprocess.read(_original(split, row, root))
@@ -91,7 +106,7 @@ def backbone_features(
             # Waits for what is left of this block, and has the threads begin the next.
             shown = list(coming)
             coming = pool.map(read, chosen[number + 1]) if number + 1 < len(chosen) else iter(())
-            images = preprocess.scale(torch.stack(shown).to(machine.device))
+            images = preprocess.scale(torch.stack(shown).to(machine.device, memory_format=torch.channels_last))
             with torch.autocast(machine.device.type, torch.bfloat16, enabled=bf16):
                 pooled = model(images)
             yield pooled.float().cpu().numpy()

@@ -113,8 +113,12 @@ def fit(
     Raises
     ------
     UserError
-        The batch is larger than the data set, or the loss is no longer finite.
+        Fewer than two images, a batch larger than the data set, or a loss that is no longer finite.
     """
+    if len(ids) < 2:
+        raise UserError(
+            f"There is {len(ids)} image to train on, and nothing to tell it from.", "Bring at least two images."
+        )
     if plan.batch > len(ids):
         raise UserError(
             f"pretrain.batch = {plan.batch} is larger than the {len(ids)} images to train on.",

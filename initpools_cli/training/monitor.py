@@ -1,4 +1,4 @@
-"""A k-NN accuracy on a few images while a pretext trains: to watch, never to choose by."""
+"""How features come along while a pretext trains: to watch, never to choose by."""
 
 from __future__ import annotations
 
@@ -6,37 +6,40 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.training.infer import features
+from initpools_cli.training.quality import feature_rank, knn_accuracy
 
 
-def knn_accuracy(
+def measure(
     pretext: Pretext,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
+    images: np.ndarray,
+    labelled: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
     *,
     device: torch.device,
-    k: int = 20,
 ) -> dict[str, Any]:
-    """knn_accuracy: the share of test images whose class wins among the `k` nearest train images by cosine.
+    """The rank of the features of some train images and, where there are labels, their k-NN accuracy.
 
     Parameters
     ----------
-    train, test : (images, labels)
-        (n, h, w, c) uint8 and (n,) int64.
+    images : ndarray
+        (n, h, w, c) uint8, of train.
+    labelled : (train labels, test images, test labels), optional
+        (n,) int64, (m, h, w, c) uint8 and (m,) int64.
+
+    Returns
+    -------
+    dict
+        knn_accuracy where there are labels, and rank.
     """
-    inside, outside = (
-        F.normalize(
-            torch.from_numpy(
-                np.concatenate(list(features(pretext, images, layer="backbone", batch=256, device=device)))
-            ),
-            dim=1,
-        )
-        for images, _ in (train, test)
-    )
-    similar = (outside @ inside.T).topk(min(k, len(inside)), dim=1)
-    classes = torch.from_numpy(train[1])[similar.indices]
-    votes = torch.zeros(len(outside), int(train[1].max()) + 1).scatter_add_(1, classes, similar.values.exp())
-    return {"knn_accuracy": float((votes.argmax(1).numpy() == test[1]).mean())}
+
+    def embedded(shown: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(features(pretext, shown, layer="backbone", batch=256, device=device)))
+
+    inside = embedded(images)
+    found: dict[str, Any] = {}
+    if labelled is not None:
+        labels, test_images, test_labels = labelled
+        found["knn_accuracy"] = knn_accuracy(inside, labels, embedded(test_images), test_labels)
+    return found | {"rank": feature_rank(inside, np.arange(len(inside)))[0]}

@@ -1,0 +1,128 @@
+"""What is measured of an encoder and its features, only to be looked at."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from initpools_cli.datasets.spec import Split
+    from initpools_cli.pretext.base import Pretext
+
+#: Images the monitor looks at, of train and of the split it is measured on.
+MONITORED = (2_000, 500)
+
+
+def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
+    """Measure the embeddings in `folder` and say what was found; a warning where they have collapsed.
+
+    Returns
+    -------
+    dict
+        rank; with labels of train and of val or test, also knn_accuracy, linear_accuracy and measured_on.
+    """
+    from initpools_cli.training.quality import collapse_below, feature_rank, knn_accuracy, linear_accuracy, probed
+
+    report = context.report
+    train = np.load(folder / "train.npy", mmap_mode="r")
+    kept = np.flatnonzero(context.data.kept)
+    rank, most = feature_rank(train, kept)
+    found: dict[str, Any] = {"rank": rank}
+    words = f"RankMe {rank:.1f} of at most {most}"
+    name, against = _measured_on(context)
+    labels = context.data.splits["train"].labels
+    if against is not None and labels is not None and against.labels is not None:
+        inside, outside = (probed(rows, train.shape[1]) for rows in (kept, np.arange(len(against.labels))))
+        report.detail(f"measuring {step}: {len(inside)} train and {len(outside)} {name} images")
+        measured = (
+            np.asarray(train[inside]),
+            labels[inside],
+            np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")[outside]),
+            against.labels[outside],
+        )
+        knn = knn_accuracy(*measured)
+        linear, converged = linear_accuracy(*measured)
+        found |= {"knn_accuracy": knn, "linear_accuracy": linear, "measured_on": name}
+        words += f", k-NN accuracy {knn:.1%}, linear probe {linear:.1%} on {name} (looked at, never used)"
+        if not converged:
+            report.warn(f"The linear probe on {step} has not converged: its accuracy is that of an unfinished fit.")
+    report.say(f"{step}: {words}")
+    if rank < collapse_below(most):
+        report.warn(_collapsed(f"The features of {step}", rank, most))
+    return found
+
+
+def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
+    """What `fit` calls now and then: the rank of some train images' features, and their k-NN accuracy with labels."""
+    from initpools_cli.training.monitor import measure
+    from initpools_cli.training.quality import sampled
+
+    train = context.data.splits["train"]
+    inside = sampled(np.flatnonzero(context.data.kept), MONITORED[0])
+    _, against = _measured_on(context)
+    labelled = None
+    if against is not None and train.labels is not None and against.labels is not None:
+        outside = sampled(np.arange(len(against.labels)), MONITORED[1])
+        labelled = (train.labels[inside], against.images[outside], against.labels[outside])
+    return partial(measure, images=train.images[inside], labelled=labelled, device=context.machine.device)
+
+
+def measured_words(row: dict[str, Any]) -> str:
+    """What the monitor found in an epoch, to stand behind its loss; empty where it did not look."""
+    knn = f", k-NN accuracy {row['knn_accuracy']:.1%}" if "knn_accuracy" in row else ""
+    return f"{knn}, rank {row['rank']:.1f}" if "rank" in row else knn
+
+
+def warn_of_collapse(context: Context, rows: list[dict[str, Any]], epochs: int, width: int) -> None:
+    """Warn where the features have collapsed by the newest of the `rows`: the first time, and at the last epoch.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of the epochs so far.
+    epochs : int
+        There will be.
+    width : int
+        Of the features.
+    """
+    from initpools_cli.training.quality import collapse_below
+
+    most = min(MONITORED[0], int(context.data.kept.sum()), width)
+    low = [row for row in rows if "rank" in row and row["rank"] < collapse_below(most)]
+    last = rows[-1]
+    if low and low[-1] is last and (len(low) == 1 or last["epoch"] == epochs):
+        words = f"After epoch {last['epoch']} of {epochs} the features"
+        context.report.warn(_collapsed(words, last["rank"], most))
+
+
+def say_where_loss_stayed(context: Context, rows: list[dict[str, Any]]) -> None:
+    """Say so where the last epoch's loss is not below the first's."""
+    first, last = rows[0], rows[-1]
+    if len(rows) > 1 and last["loss"] >= first["loss"]:
+        context.report.say(
+            f"The loss did not fall: {first['loss']:.4f} in epoch 1, {last['loss']:.4f} in epoch {last['epoch']} "
+            "(`initpools plot losses`). Where two networks play against or follow each other, that alone is no fault."
+        )
+
+
+def _collapsed(what: str, rank: float, most: int) -> str:
+    from initpools_cli.training.quality import collapse_below
+
+    return (
+        f"{what} have collapsed to hardly more than one direction: RankMe {rank:.2f} of at most {most}, collapse being "
+        f"below {collapse_below(most):.2f}. Look whether the images differ; if they do, pretrain longer, with a lower "
+        "learning rate (--set lr=…), or by another task."
+    )
+
+
+def _measured_on(context: Context) -> tuple[str, Split | None]:
+    splits = context.data.splits
+    name = "val" if "val" in splits else "test"
+    return name, splits.get(name)
