@@ -19,8 +19,8 @@ class BiGAN(Encoder):
 
     Features are the maps before the code, flat: a linear probe reads more from them than from the code.
 
-    Deviation from the paper: codes are normalised per dimension over the batch, without scale or shift. Otherwise their
-    mean and deviation alone tell the critic, from the first steps on, which pairs are real, and the game is over.
+    Deviation from the paper: codes are normalised per dimension over the batch, without scale or shift. Otherwise they
+    shrank towards one point within an epoch, which alone tells the critic which pairs are real.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ class BiGAN(Encoder):
         super().__init__(features=flat)
         self.latent = latent
         self.map_shape = (widths[-1], sides[-1], sides[-1])
-        self.down = nn.Sequential(*shrinking([channels, *widths], sides, nn.BatchNorm2d), nn.Flatten())
-        self.code = nn.Sequential(nn.Linear(flat, latent), nn.BatchNorm1d(latent, affine=False))
+        self.down = nn.Sequential(*shrinking([channels, *widths], sides, nn.BatchNorm2d, bias=False), nn.Flatten())
+        self.code = nn.Sequential(nn.Linear(flat, latent, bias=False), nn.BatchNorm1d(latent, affine=False))
         self.widen = nn.Linear(latent, flat)
-        self.up = nn.Sequential(*growing([*reversed(widths), widths[0]], sides[::-1], nn.BatchNorm2d))
+        self.up = nn.Sequential(*growing([*reversed(widths), widths[0]], sides[::-1], nn.BatchNorm2d, bias=False))
         self.up.extend([nn.Conv2d(widths[0], channels, 3, padding=1), nn.Sigmoid()])
         self.critic = Critic([channels, *widths], sides, latent)
 
@@ -64,8 +64,8 @@ class BiGAN(Encoder):
 class Critic(nn.Module):
     """Tells a real image and the code it was given from a code and the image it was made into.
 
-    Every layer is divided by its spectral norm (Miyato et al. 2018, arXiv:1802.05957): with a batch or group norm in
-    its place the critic won within an epoch. The norm's estimate improves once in each pass in training mode.
+    Every layer is divided by its spectral norm (Miyato et al. 2018, arXiv:1802.05957): with group norm in its place
+    the critic won within an epoch. The norm's estimate improves once in each pass in training mode.
 
     Parameters
     ----------

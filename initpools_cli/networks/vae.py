@@ -71,34 +71,41 @@ def sides_of(size: int) -> list[int]:
     return sides
 
 
-def shrinking(widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module]) -> list[nn.Module]:
+def shrinking(
+    widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module], *, bias: bool = True
+) -> list[nn.Module]:
     """Stages of 3 x 3 convolution, norm and leaky ReLU from maps of sides[0] pixels and widths[0] channels to the last.
 
     Parameters
     ----------
     norm : callable
         Makes the norm for a number of channels.
+    bias : bool
+        Whether convolutions have one; a batch norm takes it away again, but the reference has it.
     """
     layers: list[nn.Module] = []
     for (before, after), (side, target) in zip(pairwise(widths), pairwise(sides), strict=True):
         stride = 1 if side == target else 2
-        layers += [nn.Conv2d(before, after, 3, stride=stride, padding=1), norm(after), nn.LeakyReLU()]
+        layers += [nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=bias), norm(after), nn.LeakyReLU()]
     return layers
 
 
-def growing(widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module]) -> list[nn.Module]:
+def growing(
+    widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module], *, bias: bool = True
+) -> list[nn.Module]:
     """The stages that undo `shrinking`, by transposed convolutions."""
     layers: list[nn.Module] = []
     for (before, after), (side, target) in zip(pairwise(widths), pairwise(sides), strict=True):
-        layers += [_grow(before, after, side, target), norm(after), nn.LeakyReLU()]
+        layers += [_grow(before, after, side, target, bias), norm(after), nn.LeakyReLU()]
     return layers
 
 
-def _grow(before: int, after: int, side: int, target: int) -> nn.ConvTranspose2d:
+def _grow(before: int, after: int, side: int, target: int, bias: bool) -> nn.ConvTranspose2d:
     """The transposed convolution that undoes a stage: from maps of `side` pixels to `target`."""
     if side == target:
-        return nn.ConvTranspose2d(before, after, 3, padding=1)
-    return nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=target - (2 * side - 1))
+        return nn.ConvTranspose2d(before, after, 3, padding=1, bias=bias)
+    beyond = target - (2 * side - 1)
+    return nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=beyond, bias=bias)
 
 
 @networks.register("vae", paper="Kingma & Welling 2014, arXiv:1312.6114", general=False)

@@ -30,7 +30,7 @@ class MAE(Pretext):
 
     The augmentation is the paper's crop of fixed size with a flip (84.7 % in its table 1; crops of random size 84.9,
     colour changes less). Deviations from the paper: no class token; a shallower and narrower decoder, for a smaller
-    encoder; the learning rate, stated for a batch of 512, suits runs of tens of epochs and is not warmed up.
+    encoder; the learning rate, which does not follow the batch, suits runs of tens of epochs and is not warmed up.
     """
 
     encoder: VisionTransformer
@@ -49,7 +49,7 @@ class MAE(Pretext):
         decoder_depth: Annotated[int, Field(ge=1)] = 2,
         decoder_dim: Annotated[int, Field(ge=32, multiple_of=32)] = 96,
         norm_pixels: bool = True,
-        lr: Annotated[float, Field(gt=0)] = 4e-3,
+        lr: Annotated[float, Field(gt=0)] = 5e-4,
         weight_decay: Annotated[float, Field(ge=0)] = 0.05,
     ) -> None:
         super().__init__(encoder, recipe)
@@ -94,12 +94,12 @@ class MAE(Pretext):
         return (outputs.double() - target).square().flatten(1).mean(1)
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
-        """Adam with decoupled weight decay on matrices alone, its rate scaled linearly from a batch of 512."""
+        """Adam with decoupled weight decay, on matrices alone."""
         matrices = [weight for weight in self.parameters() if weight.ndim > 1]
         vectors = [weight for weight in self.parameters() if weight.ndim <= 1]
         return torch.optim.AdamW(
             [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=self.lr * batch / 512,
+            lr=self.lr,
             betas=(0.9, 0.95),
         )
 
