@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from initpools_cli.cli.app import run as run_command_line
+from initpools_cli.core.registry import Method
 
 FAST = ["--set", "pretrain.epochs=2", "--set", "pretrain.width=0.25", "--set", "hidden=32", "--set", "out=16"]
 
@@ -58,6 +60,12 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield home
     os.environ.clear()
     os.environ.update(before)
+
+
+def asked_by(method: Method, n: int) -> dict[str, np.ndarray]:
+    """Arrays that a pretext task's signature asks for, made up: the next two of n images as an image's neighbours."""
+    there = {"nearest": (np.arange(n)[:, None] + [1, 2]) % n}
+    return {name: array for name, array in there.items() if name in method.inputs}
 
 
 def process(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:

@@ -25,7 +25,7 @@ from initpools_cli.cli.lists import KINDS
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.plot import GATHER
-from initpools_cli.steps.score import score_names
+from initpools_cli.steps.score import pretext_score, score_names
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.rounds import COLUMNS
 
@@ -181,12 +181,13 @@ def test_pools_in_every_format_and_with_labels(copied_run: Path, initpools: Init
 @pytest.mark.parametrize("name", sorted({*strategies.names(), *score_names()}))
 def test_every_strategy_selects_or_says_what_it_misses(name: str, copied_run: Path, initpools: Initpools) -> None:
     inputs = set(strategies.get(name).inputs) if name in strategies else set()
+    task_of = {pretext_score(method): method.name for method in pretexts}
     untrained = name in set(score_names()) - {"simclr", *scores.names()}
     for balance in ("none", "kmeans"):
         found = initpools("select-pool", name, "--budget", 12, "--balance", balance, "--set", "score.epochs=2")
-        if inputs & {"probs", "view_probs", "order", "scores"} or untrained:
+        if inputs & {"probs", "view_probs", "order", "scores", "clusters"} or untrained:
             assert found.code == 2
-            assert f"initpools pretrain {name}" in found.err if untrained else "FILE.npy" in found.err
+            assert f"initpools pretrain {task_of[name]}" in found.err if untrained else "FILE.npy" in found.err
         else:
             assert found.code == 0 and len(set(found.out.split())) == 12
 

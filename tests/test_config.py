@@ -54,7 +54,7 @@ def test_values_are_toml_else_strings(text: str, expected: object) -> None:
     [
         (["pretrain.epoch=3"], r"'pretrain.epoch' \(in --set\).*'pretrain.epochs'"),
         (["pretain.epochs=3"], r"\[pretain\].*\[pretrain\]"),
-        (["pretrain.epochs=0"], "pretrain.epochs = 0 .*greater than or equal to 1"),
+        (["pretrain.epochs=-1"], "pretrain.epochs = -1 .*greater than or equal to 0"),
         (["pretrain.epochs=many"], "pretrain.epochs = 'many'"),
         (["pretrain.epochs=true"], "pretrain.epochs = True"),
         (["epoch=3"], "'epoch'.*'epochs'"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.multiprocessing as mp
+from conftest import asked_by
 from torch import distributed
 from torch.nn import functional as F
 
@@ -77,7 +78,7 @@ def train(folder: str, rank: int = 0) -> dict[str, dict[str, torch.Tensor]]:
             "augment": method.build.recipe_default,
             "params": method.validate({}),
         }
-        pretext, dynamics = build(table, 1, 16), Moments(16)
+        pretext, dynamics = build(table, 1, 16, **asked_by(method, 16)), Moments(16)
         path = Path(folder) / f"{method.name}-{fabric.world_size}.pt"
         rows = list(fit(pretext, images, np.arange(12), Plan(3, 12, 0), fabric, checkpoint=path, dynamics=dynamics))
         losses = torch.tensor([row["loss"] for row in rows])

@@ -82,6 +82,21 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
     return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
 
 
+def recipe_named(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    if name not in RECIPES:
+        guess = nearest(name, RECIPES)
+        hint = f"Did you mean '{guess}'? " if guess else ""
+        raise UserError(f"There is no augmentation '{name}'.", f"{hint}There are: {', '.join(RECIPES)}.")
+    return RECIPES[name]
+
+
 def augment(images: torch.Tensor, draws: Draws, recipe: str) -> torch.Tensor:
     """One random view of each image, the same whatever batch the image is in.
 
@@ -104,16 +119,13 @@ def augment(images: torch.Tensor, draws: Draws, recipe: str) -> torch.Tensor:
     UserError
         There is no such recipe.
     """
-    if recipe not in RECIPES:
-        guess = nearest(recipe, RECIPES)
-        hint = f"Did you mean '{guess}'? " if guess else ""
-        raise UserError(f"There is no augmentation '{recipe}'.", f"{hint}There are: {', '.join(RECIPES)}.")
+    change = recipe_named(recipe)
     if images.is_cuda:
-        return RECIPES[recipe](_as_floats(images), draws)
+        return change(_as_floats(images), draws)
     # Temporaries of a whole batch cost more in page faults than in arithmetic; pieces that stay in the cache do not.
     step = max(1, _PIECE // max(1, images[:1].numel()))
     pieces = zip(images.split(step), draws.ids.split(step), strict=True)
-    return torch.cat([RECIPES[recipe](_as_floats(piece), replace(draws, ids=ids)) for piece, ids in pieces])
+    return torch.cat([change(_as_floats(piece), replace(draws, ids=ids)) for piece, ids in pieces])
 
 
 def _as_floats(images: torch.Tensor) -> torch.Tensor:

@@ -14,15 +14,29 @@ EXAMPLE = "Example: initpools pretrain simclr --dataset pathmnist --set pretrain
 def command(
     common: Common,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="`initpools list pretexts` names them.")],
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the images.")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="Images per step.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the images; default: the method's own.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Images per step; default: the method's own.")] = None,
     network: Annotated[str | None, typer.Option("--network", help="`initpools list networks` names them.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="The pretrain that a task on top of another (scan) starts from; default: the newest.",
+        ),
+    ] = None,
 ) -> None:
     """Train an encoder on the images, without labels. A run starts here: --dataset fixes what it is about."""
     from initpools_cli.pretext.registry import pretexts
     from initpools_cli.steps.pretrain import pretrain
 
-    flags = {"pretrain.method": method, "pretrain.epochs": epochs, "pretrain.batch": batch, "pretrain.network": network}
+    flags = {
+        "pretrain.method": method,
+        "pretrain.epochs": epochs,
+        "pretrain.batch": batch,
+        "pretrain.network": network,
+        "pretrain.source": source,
+    }
     context = common.start("pretrain", flags, pretexts.get(method).knobs, may_create=True)
     done, fresh = pretrain(context)
     common.step_result(done, fresh, "encoder")

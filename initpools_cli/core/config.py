@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import value_error
 
+#: How many clusters are looked for where nobody says, and the number of classes is not known.
+DEFAULT_CLUSTERS = 20
+
 Params = dict[str, Any]
 Names = list[str]
 
@@ -56,11 +59,17 @@ class PretrainTable(Table):
     """Self-supervised training."""
 
     method: Annotated[str, Field(description="`initpools list pretexts` names them")] = "simclr"
-    epochs: Annotated[int, Field(ge=1, description="passes over the images")] = 100
-    batch: Annotated[int, Field(ge=2, description="images per step, over all processes")] = 128
+    epochs: Annotated[int, Field(ge=0, description="passes over the images; 0: the method's own")] = 0
+    batch: Annotated[
+        int,
+        Field(ge=0, description="images per step, over all processes; 0: the method's own, or all where they are fewer"),
+    ] = 0
     network: Annotated[str, Field(description="`initpools list networks` names them; auto: the method's own")] = "auto"
     width: Annotated[float, Field(gt=0, le=16, description="factor on the channels of the network")] = 1.0
     augment: Annotated[str, Field(description="the recipe; auto: the method's own")] = "auto"
+    source: Annotated[
+        str, Field(description="the pretrain that a task on top of another starts from; empty: the newest")
+    ] = ""
     params: Params = {}
 
 
@@ -79,7 +88,6 @@ class EmbedTable(Table):
         ),
     ] = "auto"
     size: Annotated[int, Field(ge=0, description="pixels that such a backbone is shown; 0: as it was published")] = 0
-
 
 
 class ScoreTable(Table):

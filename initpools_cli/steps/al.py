@@ -292,7 +292,7 @@ def _protocol(context: Context, table: AlTable, learners: dict[str, dict[str, An
         seed=context.seed,
         normalize=select.normalize,
         balance=select.balance,
-        n_clusters=select.n_clusters,
+        n_clusters=context.clusters(select.n_clusters),
         learner_knobs=learners,
     )
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initpools_cli.core.config import DatasetTable, Settings
+from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, Settings
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, sha256_of, write_array, write_text
 from initpools_cli.core.processors import available_cores
@@ -172,6 +172,10 @@ class Context:
     def where(self, table: str) -> str:
         """Where the knobs of ``[table.params]`` were set, for errors."""
         return next((place for key, place in self.given.items() if key.startswith(f"{table}.params.")), "")
+
+    def clusters(self, asked: int) -> int:
+        """How many clusters to look for: as many as asked, else as the data set has classes, else the usual number."""
+        return asked or len(self.data.classes) or DEFAULT_CLUSTERS
 
     def require_labels(self, what: str) -> None:
         """Refuse to go on without labels.

@@ -13,6 +13,7 @@ from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
+from initpools_cli.steps.clusters import CLUSTERS, clusters_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.score import evaluate, is_oracle, score_names, scores_of
@@ -190,7 +191,7 @@ def supply(
     *,
     with_model: bool = False,
 ) -> Supply:
-    """Inputs that need no classifier: what was brought, then embeddings and scores of the run.
+    """Inputs that need no classifier: what was brought, then embeddings, scores and clusters of the run.
 
     Parameters
     ----------
@@ -230,4 +231,7 @@ def supply(
         about = source if strategy.reads_embeddings or "embeddings" not in wants else ""
         done = scores_of(context, strategy.score, about, brought, strategy.score_knobs(params))
         given.add("scores", done.array("scores.npy"), done, "scores.npy")
+    if "clusters" in wants and "clusters" not in given.arrays:
+        done = clusters_of(context, "" if wants & {"embeddings", "scores"} else source)
+        given.add("clusters", done.array(CLUSTERS), done, CLUSTERS)
     return given

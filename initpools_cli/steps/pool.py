@@ -39,7 +39,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     data = context.data
     items = train_items(context)
     labeled = read_labeled(brought.labeled, items) if brought.labeled else None
-    n_clusters = table.n_clusters or len(data.classes)
+    n_clusters = context.clusters(table.n_clusters)
     resolved = {
         **table.model_dump(),
         "strategy": strategy.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, write_array
 from initpools_cli.core.rundir import Done
+from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.quality import measured_words, monitor, say_where_loss_stayed, warn_of_collapse
+from initpools_cli.steps.source import ASKED, Ground, source_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from lightning_fabric import Fabric
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     from initpools_cli.core.registry import Method
     from initpools_cli.pretext.base import Pretext
     from initpools_cli.training.moments import Moments
+
+#: The file that holds each train image's nearest others.
+NEIGHBORS = "neighbors.npy"
+#: Images the monitor looks at, of train and of the split it is measured on.
+MONITORED = (2_000, 500)
 
 
 def resolved_table(context: Context) -> dict[str, Any]:
@@ -30,27 +38,42 @@ def resolved_table(context: Context) -> dict[str, Any]:
     table = context.settings.pretrain
     method = pretexts.get(table.method)
     knobs = method.validate(table.params, context.where("pretrain"))
-    network = method.build.network if table.network == "auto" else table.network
     recipe = method.build.recipe_default if table.augment == "auto" else table.augment
-    _check_network(network, method)
+    source = source_of(context, method)
+    if source is None:
+        network = method.build.network if table.network == "auto" else table.network
+        width = table.width
+        _check_network(network, method)
+    else:
+        network, width = _encoder_of(source, context)
+    if "clusters" in knobs:
+        knobs["clusters"] = context.clusters(knobs["clusters"])
+        _check_clusters(knobs["clusters"], context)
     return {
         **table.model_dump(),
         "method": method.name,
+        "epochs": table.epochs or method.build.epochs_default,
+        "batch": _batch(table.batch, method.build.batch_default, int(context.data.kept.sum())),
         "network": network,
+        "width": width,
         "augment": recipe,
+        "source": "" if source is None else source.id,
         "params": knobs,
         "seed": context.seed,
         "precision": precision_of(context.settings.run),
     }
 
 
-def build(table: dict[str, Any], channels: int, size: int) -> Pretext:
-    """The untrained pretext task of a resolved table."""
+def build(table: dict[str, Any], channels: int, size: int, **given: np.ndarray) -> Pretext:
+    """The untrained pretext task of a resolved table, from the arrays that its signature asks for."""
     from initpools_cli.networks.build import build_encoder
     from initpools_cli.pretext.registry import pretexts
 
     encoder = build_encoder(table["network"], channels=channels, size=size, width=table["width"], seed=table["seed"])
-    return pretexts.get(table["method"]).build(encoder, table["augment"], table["seed"], **table["params"])
+    task: Pretext = pretexts.get(table["method"]).build(
+        encoder, table["augment"], table["seed"], **given, **table["params"]
+    )
+    return task
 
 
 def load(context: Context, done: Done) -> Pretext:
@@ -58,7 +81,8 @@ def load(context: Context, done: Done) -> Pretext:
     from initpools_cli.networks.weights import load_weights
 
     images = context.data.splits["train"].images
-    pretext = build(done.table, images.shape[3], min(images.shape[1:3]))
+    given = {ASKED: done.array(NEIGHBORS)} if done.table.get("source") else {}
+    pretext = build(done.table, images.shape[3], min(images.shape[1:3]), **given)
     load_weights(pretext, done.folder / "encoder.safetensors")
     return pretext
 
@@ -75,15 +99,20 @@ def pretrain(context: Context) -> tuple[Done, bool]:
     from initpools_cli.training.machine import start_fabric
 
     table = resolved_table(context)
-    step = context.run.step("pretrain", table["method"], table, context.items_checksum(), force=context.force)
+    ground = Ground.of(context, table["source"]) if table["source"] else None
+    reads = context.items_checksum() | ({} if ground is None else ground.reads)
+    step = context.run.step("pretrain", table["method"], table, reads, force=context.force)
     if step.finished:
         return step.finished, False
+    if ground is not None and not context.settings.pretrain.source:
+        step.renew = f"{context.command} --from {ground.trained.name}"
     fabric = start_fabric(context.settings.run)
     if not fabric.is_global_zero:
         # Rank 0 alone writes; the others wait until it has sorted out what an earlier attempt left, and then take part
         # in its training and read its checkpoints.
         fabric.barrier()
-        _train(context, table, fabric, step.scratch / "work" / "checkpoint.pt")
+        pretext, _ = _untrained(context, table, ground)
+        _train(context, table, pretext, fabric, step.scratch / "work" / "checkpoint.pt")
         raise SystemExit(0)
     machine = context.machine.facts | {"processes": fabric.world_size}
     with context.writing(step, machine=machine) as scratch:
@@ -93,29 +122,45 @@ def pretrain(context: Context) -> tuple[Done, bool]:
 
         rows: list[dict[str, Any]] = []
         dynamics = Moments(len(context.data.kept))
-        pretext = _train(context, table, fabric, scratch / "work" / "checkpoint.pt", dynamics, rows)
+        pretext, given = _untrained(context, table, ground)
+        _train(context, table, pretext, fabric, scratch / "work" / "checkpoint.pt", dynamics, rows)
         _write_log(scratch / "log.csv", rows)
-        say_where_loss_stayed(context, rows)
         if dynamics.seen:
             write_array(scratch / "dynamics.npy", dynamics.table())
         save_weights(pretext, scratch / "encoder.safetensors")
+        step.outcome = {"images": int(context.data.kept.sum()), "loss": rows[-1]["loss"], **pretext.outcome()}
+        if given:
+            write_array(scratch / NEIGHBORS, given[ASKED])
+        if pretext.clusters_images:
+            step.outcome |= write_clusters(context, pretext, scratch)
+        if pretext.caution():
+            context.report.warn(f"{table['method']}: {pretext.caution()}")
         (scratch / "work" / "checkpoint.pt").unlink()
-        step.outcome = {"images": int(context.data.kept.sum()), "loss": rows[-1]["loss"]}
     return Done(context.run, step.folder), True
+
+
+def _untrained(context: Context, table: dict[str, Any], ground: Ground | None) -> tuple[Pretext, dict[str, np.ndarray]]:
+    """The task before training, and the arrays that it was given."""
+    given = {} if ground is None else {ASKED: ground.nearest(context, table["params"]["neighbors"])}
+    images = context.data.splits["train"].images
+    pretext = build(table, images.shape[3], min(images.shape[1:3]), **given)
+    if ground is not None:
+        pretext.encoder.load_state_dict(load(context, ground.trained).encoder.state_dict())
+    return pretext, given
 
 
 def _train(
     context: Context,
     table: dict[str, Any],
+    pretext: Pretext,
     fabric: Fabric,
     checkpoint: Path,
     dynamics: Moments | None = None,
     rows: list[dict[str, Any]] | None = None,
-) -> Pretext:
+) -> None:
     from initpools_cli.training.fit import Plan, fit
 
     split = context.data.splits["train"]
-    pretext = build(table, split.images.shape[3], min(split.images.shape[1:3]))
     plan = Plan(table["epochs"], table["batch"], table["seed"])
     ids = np.flatnonzero(context.data.kept)
     report, name = context.report, table["method"]
@@ -129,21 +174,38 @@ def _train(
             fabric,
             checkpoint=checkpoint,
             dynamics=dynamics,
-            monitor=monitor(context) if speaks else None,
+            monitor=_monitor(context) if speaks else None,
             on_resume=lambda epoch: report.say(f"resuming {name} at epoch {epoch} of {plan.epochs}"),
         )
         for row in loop:
             if rows is None:
                 continue
             rows.append(row)
-            words = measured_words(row)
-            bar.advance(note=f"loss {row['loss']:.4f}{words}")
+            knn = "" if "knn_accuracy" not in row else f", k-NN accuracy {row['knn_accuracy']:.1%}"
+            bar.advance(note=f"loss {row['loss']:.4f}{knn}")
             report.detail(
                 f"epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.4f}, "
-                f"{row['images_per_second']:.0f} images/s{words}"
+                f"{row['images_per_second']:.0f} images/s{knn}"
             )
-            warn_of_collapse(context, rows, plan.epochs, pretext.encoder.features)
-    return pretext
+
+
+def _monitor(context: Context) -> Callable[[Pretext], dict[str, Any]] | None:
+    """k-NN accuracy on a few labelled images, where there are any; only looked at, never used."""
+    from initpools_cli.training.monitor import knn_accuracy
+
+    splits = context.data.splits
+    against = splits.get("val") or splits.get("test")
+    train = splits["train"]
+    if against is None or train.labels is None or against.labels is None:
+        return None
+    inside = np.flatnonzero(context.data.kept)[:: max(1, int(context.data.kept.sum()) // MONITORED[0])][: MONITORED[0]]
+    outside = np.arange(len(against.images))[:: max(1, len(against.images) // MONITORED[1])][: MONITORED[1]]
+    return partial(
+        knn_accuracy,
+        train=(train.images[inside], train.labels[inside]),
+        test=(against.images[outside], against.labels[outside]),
+        device=context.machine.device,
+    )
 
 
 def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -151,6 +213,38 @@ def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
 
     with atomic_file(path) as stream:
         pd.DataFrame(rows).to_csv(stream, index=False)
+
+
+def _batch(asked: int, default: int, images: int) -> int:
+    """What was asked for, else the method's own, or all images where they are fewer."""
+    batch = asked or min(default, images)
+    if batch < 2:
+        raise UserError(
+            f"pretrain.batch = {batch} is not valid with {images} images: a step compares at least 2.",
+            "Set it to 2 or more, or bring more images.",
+        )
+    return batch
+
+
+def _encoder_of(source: Done, context: Context) -> tuple[str, float]:
+    """Network and width of a finished pretrain, which a task on top of it can't change."""
+    for key in ("network", "width"):
+        asked, has = getattr(context.settings.pretrain, key), source.table[key]
+        if f"pretrain.{key}" in context.given and asked not in (has, "auto"):
+            raise UserError(
+                f"pretrain.{key} = {asked!r} can't be: the task goes on with the encoder of {source.id}, of {has!r}.",
+                "Leave it out, or name another pretrain with --from.",
+            )
+    return source.table["network"], source.table["width"]
+
+
+def _check_clusters(clusters: int, context: Context) -> None:
+    images = int(context.data.kept.sum())
+    if not 2 <= clusters <= images:
+        raise UserError(
+            f"clusters = {clusters} is not valid: there are {images} images to sort into at least 2.",
+            "Set another number, e.g. --set clusters=10.",
+        )
 
 
 def _check_network(network: str, method: Method) -> None:

@@ -41,7 +41,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
         raise UserError(f"All {int(data.kept.sum())} images are labelled: none is left.", "Name fewer as labelled.")
     given = _supply(context, strategy, select, brought, source)
     depth = table.depth or available
-    n_clusters = select.n_clusters or len(data.classes)
+    n_clusters = context.clusters(select.n_clusters)
     resolved = {
         "strategy": strategy.name,
         "params": {**knobs, **strategy.score_knobs(table.params)},

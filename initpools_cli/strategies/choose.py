@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from initpools_cli.core.config import DEFAULT_CLUSTERS
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
@@ -19,7 +20,6 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, take_turns, unlabeled_rows
 
 BALANCES = ("none", "kmeans", "clusters")
-DEFAULT_CLUSTERS = 20
 
 
 def choose(

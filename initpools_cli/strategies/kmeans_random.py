@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.selection import Selection, take_turns, unlabeled_rows
+from initpools_cli.strategies.selection import Selection, equal_draw
 
 
 @strategies.register(nested=True, cost="n d k")
@@ -38,8 +38,5 @@ def kmeans_random(
     Selection
         With clusters.
     """
-    n = len(embeddings)
-    clusters = kmeans(embeddings, min(n_clusters, n), rng).labels
-    rows = rng.permutation(unlabeled_rows(n, labeled))
-    picks = rows[take_turns(clusters[rows])[:budget]]
-    return Selection(picks, clusters=clusters[picks])
+    clusters = kmeans(embeddings, min(n_clusters, len(embeddings)), rng).labels
+    return equal_draw(clusters, labeled, budget, rng)

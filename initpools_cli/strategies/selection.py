@@ -51,6 +51,28 @@ def take_turns(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.lexsort((clusters, turn))
 
 
+def equal_draw(
+    clusters: NDArray[np.int64], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
+) -> Selection:
+    """Random unlabelled images, cluster by cluster in turn.
+
+    Parameters
+    ----------
+    clusters : (n,) int64
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Selection
+        With clusters.
+    """
+    rows = rng.permutation(unlabeled_rows(len(clusters), labeled))
+    picks = rows[take_turns(clusters[rows])[:budget]]
+    return Selection(picks, clusters=clusters[picks])
+
+
 def ranks_within(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many before each entry have the same cluster, (m,) int64."""
     together = np.argsort(clusters, kind="stable")

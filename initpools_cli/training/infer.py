@@ -35,6 +35,14 @@ def features(
 
 
 @torch.inference_mode()
+def assigned(pretext: Pretext, images: np.ndarray, *, batch: int, device: torch.device) -> Iterator[np.ndarray]:
+    """Probabilities of the clusters of unaugmented images in blocks of (≤ batch, k) float64, in order."""
+    pretext.eval().to(device).to(memory_format=torch.channels_last)
+    for block in blocks(len(images), batch):
+        yield pretext.assign(as_tensor(images[block], device)).cpu().numpy()
+
+
+@torch.inference_mode()
 def scores(
     pretext: Pretext,
     images: np.ndarray,

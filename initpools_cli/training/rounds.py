@@ -134,7 +134,7 @@ def run_cell(
             seed=derive(root, "round", round_) if round_ else root,
             normalize=protocol.normalize,
             balance=protocol.balance,
-            n_clusters=protocol.n_clusters or arena.classes,
+            n_clusters=protocol.n_clusters,
             knobs=knobs,
         ).indices
 

@@ -1,0 +1,234 @@
+"""SCAN: an image and its nearest neighbours belong to one cluster (Van Gansbeke et al. 2020)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from initpools_cli.augment.draws import Draws
+from initpools_cli.augment.pipelines import augment, recipe_named, to_float
+from initpools_cli.core.config import DEFAULT_CLUSTERS
+from initpools_cli.networks.build import Encoder, seeded
+from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.gather import gather
+from initpools_cli.pretext.registry import pretexts
+
+#: The share of the first phase, at its end, over which heads are compared.
+COMPARED = 0.25
+
+
+def disagreement(first: Tensor, second: Tensor) -> Tensor:
+    """The negative logarithm of the probability that two images are put into the same cluster, in nats.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        (..., k), logarithms of probabilities.
+
+    Returns
+    -------
+    Tensor
+        (...,) float64, ≥ 0: 0 where both are sure of the same cluster, finite where they are sure of different ones.
+    """
+    return -torch.logsumexp(first.double() + second.double(), dim=-1)
+
+
+def spread(log_probs: Tensor) -> Tensor:
+    """The entropy of the mean distribution of a batch, in nats.
+
+    Parameters
+    ----------
+    log_probs : Tensor
+        (b, ..., k), logarithms of probabilities.
+
+    Returns
+    -------
+    Tensor
+        (...,) float64, in [0, log k]; log k where the clusters are equally large.
+    """
+    mean = torch.logsumexp(log_probs.double(), dim=0) - math.log(len(log_probs))
+    return -(mean.exp() * mean).sum(-1)
+
+
+def self_labelling(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of strong views against the clusters that weak views are sure of, clusters weighing equally.
+
+    The mean over the clusters with a sure image of the mean over those images, which is the cross-entropy weighted by
+    the inverse of the cluster's frequency. Over several processes, frequencies are those of the whole batch, and the
+    mean of what the processes return is its loss.
+
+    Parameters
+    ----------
+    weak, strong : Tensor
+        (b, k) logits of two views of the same images; no gradient flows to the weak ones.
+    threshold : float
+        What the largest probability must exceed.
+
+    Returns
+    -------
+    loss : Tensor
+        () float64, nats; 0, with gradient 0, where no image is sure.
+    sure : Tensor
+        (images of the whole batch,) bool.
+    """
+    largest, cluster = F.softmax(weak.detach().double(), dim=1).max(1)
+    sure = largest > threshold
+    found = gather(torch.where(sure, cluster, -1))
+    sizes = torch.bincount(found[found >= 0], minlength=weak.shape[1])
+    weight = sure.double() / (sizes[cluster].clamp(min=1) * (sizes > 0).sum().clamp(min=1))
+    processes = len(found) / len(cluster)
+    return processes * (weight * F.cross_entropy(strong.double(), cluster, reduction="none")).sum(), found >= 0
+
+
+@pretexts.register("scan", paper="Van Gansbeke et al. 2020, arXiv:2005.12320")
+class SCAN(Pretext):
+    """An encoder that is trained already learns to put images and their nearest neighbours into one cluster.
+
+    First, every image and one of its neighbours, drawn anew each time, shall fall into the same cluster, and the
+    clusters be equally large; several heads try it, and the one with the lowest loss over the last quarter of that
+    phase is kept. Then images label themselves: where a weakly augmented view is sure of its cluster, a strongly
+    augmented one shall agree. The second phase takes the share `selflabel` of the epochs.
+
+    Score: the negative logarithm of the probability that an image and one of its neighbours are put into the same
+    cluster (nats), averaged over views and, with them, neighbours.
+
+    Deviations from the paper: heads are compared on training batches, not on a validation set; weight decay is apart
+    from the gradient (AdamW), so that a batch with no sure image does not shrink the weights; the rate is higher, for
+    runs of tens of epochs, and decays by a cosine over both phases; weak and strong views share one forward pass and
+    its batch norm; the weak recipe only shifts, so that digits are not mirrored.
+    """
+
+    recipe_default = "shift"
+    high_score = "its nearest neighbours are put into other clusters"
+    score_name = "scan-loss"
+    clusters_images = True
+    epochs_default = 50
+    batch_default = 256
+    head_losses: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: str,
+        seed: int,
+        nearest: NDArray[np.int64],
+        *,
+        clusters: Annotated[int, Field(ge=0)] = 0,
+        neighbors: Annotated[int, Field(ge=1)] = 20,
+        heads: Annotated[int, Field(ge=1)] = 5,
+        entropy_weight: Annotated[float, Field(ge=0)] = 5.0,
+        selflabel: Annotated[float, Field(ge=0, lt=1)] = 0.3,
+        threshold: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        strong: str = "randaug",
+        lr: Annotated[float, Field(gt=0)] = 1e-2,
+        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+    ) -> None:
+        super().__init__(encoder, recipe)
+        # Not first where it is used, after the first phase.
+        recipe_named(strong)
+        self.clusters = clusters or DEFAULT_CLUSTERS
+        self.count = heads
+        with seeded(seed, "cluster heads"):
+            # In one layer, so that every weight takes part in every step, as training over several processes needs.
+            self.heads = nn.Linear(encoder.features, heads * self.clusters)
+        # No buffer: it is read on the processor, and would be sent to all processes at every step.
+        self.nearest = torch.as_tensor(np.ascontiguousarray(nearest[:, :neighbors]))
+        self.register_buffer("head_losses", torch.zeros(heads, dtype=torch.float64))
+        self.register_buffer("seen", torch.zeros(2, dtype=torch.int64))
+        self.entropy_weight = entropy_weight
+        self.selflabel = selflabel
+        self.first_phase = math.inf
+        self.threshold = threshold
+        self.strong = strong
+        self.lr = lr
+        self.weight_decay = weight_decay
+
+    @property
+    def best(self) -> int:
+        """The head that is kept."""
+        return int(self.head_losses.argmin())
+
+    def begins(self, epochs: int) -> None:
+        """The first phase has whole epochs, and at least one."""
+        self.epochs, self.first_phase = epochs, max(1, round((1 - self.selflabel) * epochs))
+
+    def rows(self, draws: Draws) -> Tensor:
+        """The images of the batch, and after them a neighbour of each; in the second phase the images alone."""
+        if draws.epoch > self.first_phase:
+            return draws.ids
+        which = draws.integers("neighbor", self.nearest.shape[1]).cpu()
+        return torch.cat([draws.ids, self.nearest[draws.ids.cpu(), which].to(draws.ids.device)])
+
+    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """Images and neighbours, stacked: ((2b, c, h, w),); in the second phase weak and strong views, (b, …) each."""
+        first, second = (replace(draws, view=2 * draws.view + k) for k in (0, 1))
+        if draws.epoch > self.first_phase:
+            return augment(images, first, self.recipe), augment(images, second, self.strong)
+        shown, neighbors = images.chunk(2)
+        return (torch.cat([augment(shown, first, self.recipe), augment(neighbors, second, self.recipe)]),)
+
+    def forward(self, *views: Tensor) -> Tensor:
+        """The logits of every head, (2b, heads, clusters)."""
+        return self.heads(self.encoder(torch.cat(views))).unflatten(1, (self.count, self.clusters))
+
+    def losses(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor, reference: Any = None) -> Tensor:
+        """How little the kept head puts image and neighbour together: (b,) float64, nats."""
+        shown, neighbors = F.log_softmax(outputs[:, self.best].double(), dim=1).chunk(2)
+        return disagreement(shown, neighbors)
+
+    def loss(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor) -> Tensor:
+        """Disagreement less weighted spread, averaged over heads; in the second phase the kept one's self-labelling."""
+        return self._self_labelling(outputs)[0] if len(inputs) == 2 else self._head_losses(outputs).mean()
+
+    def _self_labelling(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        weak, strong = outputs[:, self.best].chunk(2)
+        return self_labelling(weak, strong, self.threshold)
+
+    def _head_losses(self, outputs: Tensor) -> Tensor:
+        """(heads,) float64."""
+        shown, neighbors = F.log_softmax(outputs.double(), dim=2).chunk(2)
+        return disagreement(shown, neighbors).mean(0) - self.entropy_weight * spread(gather(shown))
+
+    @torch.no_grad()
+    def after_step(self, outputs: Tensor, progress: float) -> None:
+        """Compare the heads towards the end of the first phase; count sure images in the second."""
+        epochs = progress * self.epochs
+        # The last step of an epoch ends on a whole number, up to rounding.
+        if epochs > self.first_phase + 1e-6:
+            _, sure = self._self_labelling(outputs)
+            self.seen += torch.stack([sure.sum(), torch.ones_like(sure).sum()])
+        elif epochs > (1 - COMPARED) * self.first_phase:
+            self.head_losses += gather(self._head_losses(outputs)[None]).mean(0)
+
+    def optimizer(self, batch: int) -> torch.optim.Optimizer:
+        """AdamW at a constant base rate, whatever the batch."""
+        # Gradients that are rounding noise, which Adam would step by as by any other, move next to nothing.
+        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, eps=1e-6)
+
+    def assign(self, images: Tensor) -> Tensor:
+        """The kept head's probabilities (b, clusters) float64 of unaugmented uint8 images."""
+        return F.softmax(self(to_float(images))[:, self.best].double(), dim=1)
+
+    def outcome(self) -> dict[str, float]:
+        """Which head was kept, and in the second phase the share of images that were sure of their cluster."""
+        sure, shown = self.seen.tolist()
+        return {"head": self.best} | ({"sure": sure / shown} if shown else {})
+
+    def caution(self) -> str:
+        """Told where no image was sure enough to label itself."""
+        sure, shown = self.seen.tolist()
+        if not shown or sure:
+            return ""
+        return (
+            f"no image was surer of its cluster than {self.threshold}, so none labelled itself and the clusters are "
+            "those of the first phase: train for more epochs, or lower it (--set threshold=0.9)."
+        )

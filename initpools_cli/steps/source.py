@@ -1,0 +1,95 @@
+"""What a pretext task on top of another starts from: that one's encoder, and the neighbours in its embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.registry import Method
+from initpools_cli.core.rundir import Done
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed import matrix, newest
+
+#: What such a task asks for by its signature: each image's nearest others, (n, k).
+ASKED = "nearest"
+
+
+def source_of(context: Context, method: Method) -> Done | None:
+    """The finished pretrain that the task starts from: ``pretrain.source``, else the newest; None for other tasks.
+
+    Raises
+    ------
+    UserError
+        There is none, it stands on another itself, or the task starts from nothing.
+    """
+    name = context.settings.pretrain.source
+    if ASKED not in method.inputs:
+        if name:
+            raise UserError(
+                f"The pretext task {method.name} starts from nothing, so --from {name} means nothing.", "Leave it out."
+            )
+        return None
+    trained = {done.name: done for done in context.run.steps("pretrain")}
+    possible = [done for done in trained.values() if not done.table.get("source")]
+    if name in trained and trained[name] not in possible:
+        raise UserError(
+            f"pretrain/{name} stands on {trained[name].table['source']} itself.",
+            f"Name another with --from{f', such as {possible[-1].name}' if possible else ''}.",
+        )
+    if name and name not in trained:
+        raise UserError(
+            f"The run {context.run.path} has no pretrain '{name}'.",
+            f"Make it with `{context.command_for('pretrain', name)}`.",
+        )
+    if not possible:
+        raise UserError(
+            f"The pretext task {method.name} goes on from a trained encoder, and the run {context.run.path} has none.",
+            f"Train one with `{context.command_for('pretrain', 'simclr')}`.",
+        )
+    done = trained[name] if name else possible[-1]
+    context.report.once(f"on top of: {done.id}")
+    return done.require_fresh()
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A finished pretrain and its embeddings, made here where they are missing."""
+
+    trained: Done
+    embedded: Done
+
+    @classmethod
+    def of(cls, context: Context, source: str) -> Ground:
+        """That of the step ``pretrain/<name>``."""
+        trained = context.run.done(source)
+        assert trained is not None, f"{source} was found a moment ago"
+        return cls(trained, newest(context, trained.name))
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """What a task on top of it is made from."""
+        return self.trained.reads("encoder.safetensors") | self.embedded.reads("train.npy")
+
+    def nearest(self, context: Context, k: int) -> np.ndarray:
+        """The k nearest other images of each by cosine, (n, k) int64; an image that is left out has only itself.
+
+        Raises
+        ------
+        UserError
+            Not that many images.
+        """
+        from initpools_cli.geometry.neighbors import knn
+        from initpools_cli.geometry.unit import unit_rows
+
+        kept = np.flatnonzero(context.data.kept)
+        if k >= len(kept):
+            raise UserError(
+                f"neighbors = {k} must be below the {len(kept)} images there are.",
+                f"Use for example --set neighbors={max(1, (len(kept) - 1) // 2)}.",
+            )
+        found, _ = knn(unit_rows(matrix(self.embedded)[kept]), k)
+        nearest = np.repeat(np.arange(len(context.data.kept))[:, None], k, axis=1)
+        nearest[kept] = kept[found]
+        return nearest

@@ -1,0 +1,36 @@
+"""Equal random draws from the clusters of SCAN: the predecessor's first pool."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection, equal_draw
+
+
+@strategies.register(nested=True, cost="n", paper="Van Gansbeke et al. 2020, arXiv:2005.12320")
+def scan(
+    clusters: NDArray[np.int64],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+) -> Selection:
+    """Draw as many images from each cluster that SCAN found, evenly within it.
+
+    What a small cluster cannot give, and what is left over, goes to the others in turn.
+
+    Parameters
+    ----------
+    clusters : (n,) int64
+        Of ``initpools pretrain scan``, or any other.
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Selection
+        With clusters.
+    """
+    return equal_draw(clusters, labeled, budget, rng)
