@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from initpools_cli.core.files import atomic_file, write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.quality import measured_words, monitor, say_where_loss_stayed, warn_of_collapse
 from initpools_cli.steps.source import ASKED, Ground, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from lightning_fabric import Fabric
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 #: The file that holds each train image's nearest others.
 NEIGHBORS = "neighbors.npy"
-#: Images the monitor looks at, of train and of the split it is measured on.
-MONITORED = (2_000, 500)
 
 
 def resolved_table(context: Context) -> dict[str, Any]:
@@ -125,6 +122,7 @@ def pretrain(context: Context) -> tuple[Done, bool]:
         pretext, given = _untrained(context, table, ground)
         _train(context, table, pretext, fabric, scratch / "work" / "checkpoint.pt", dynamics, rows)
         _write_log(scratch / "log.csv", rows)
+        say_where_loss_stayed(context, rows)
         if dynamics.seen:
             write_array(scratch / "dynamics.npy", dynamics.table())
         save_weights(pretext, scratch / "encoder.safetensors")
@@ -174,38 +172,20 @@ def _train(
             fabric,
             checkpoint=checkpoint,
             dynamics=dynamics,
-            monitor=_monitor(context) if speaks else None,
+            monitor=monitor(context) if speaks else None,
             on_resume=lambda epoch: report.say(f"resuming {name} at epoch {epoch} of {plan.epochs}"),
         )
         for row in loop:
             if rows is None:
                 continue
             rows.append(row)
-            knn = "" if "knn_accuracy" not in row else f", k-NN accuracy {row['knn_accuracy']:.1%}"
-            bar.advance(note=f"loss {row['loss']:.4f}{knn}")
+            words = measured_words(row)
+            bar.advance(note=f"loss {row['loss']:.4f}{words}")
             report.detail(
                 f"epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.4f}, "
-                f"{row['images_per_second']:.0f} images/s{knn}"
+                f"{row['images_per_second']:.0f} images/s{words}"
             )
-
-
-def _monitor(context: Context) -> Callable[[Pretext], dict[str, Any]] | None:
-    """k-NN accuracy on a few labelled images, where there are any; only looked at, never used."""
-    from initpools_cli.training.monitor import knn_accuracy
-
-    splits = context.data.splits
-    against = splits.get("val") or splits.get("test")
-    train = splits["train"]
-    if against is None or train.labels is None or against.labels is None:
-        return None
-    inside = np.flatnonzero(context.data.kept)[:: max(1, int(context.data.kept.sum()) // MONITORED[0])][: MONITORED[0]]
-    outside = np.arange(len(against.images))[:: max(1, len(against.images) // MONITORED[1])][: MONITORED[1]]
-    return partial(
-        knn_accuracy,
-        train=(train.images[inside], train.labels[inside]),
-        test=(against.images[outside], against.labels[outside]),
-        device=context.machine.device,
-    )
+            warn_of_collapse(context, rows, plan.epochs, pretext.encoder.features)
 
 
 def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
