@@ -22,6 +22,7 @@ from initpools_cli.analysis.html import POLICY, figure_html
 from initpools_cli.analysis.learning_curves import summarise
 from initpools_cli.analysis.plots.curves import curves
 from initpools_cli.analysis.plots.histogram import histogram
+from initpools_cli.analysis.plots.losses import losses
 from initpools_cli.analysis.plots.scatter import MOST_CLASSES, scatter
 from initpools_cli.analysis.plots.scores import score_histograms
 from initpools_cli.analysis.registry import plots
@@ -63,6 +64,17 @@ def items_table(n=60, names=("cat", "dog", "eel")):
     )
 
 
+def logs_table(pretrains=("simclr", "byol"), epochs=4):
+    """Logs as they are read: the monitor looks at every second epoch, and the last pretrain had no labels."""
+    every = np.arange(1, epochs + 1)
+    logs = []
+    for i, name in enumerate(pretrains):
+        looked = np.where(every % 2 == 0, 1.0, np.nan)
+        log = {"pretrain": name, "task": name, "epoch": every, "loss": 5.0 / every + i, "rank": 30.0 * looked + i}
+        logs.append(pd.DataFrame(log | ({"knn_accuracy": 0.5 * looked} if i + 1 < len(pretrains) else {})))
+    return pd.concat(logs, ignore_index=True)
+
+
 def lines_of(figure):
     return [trace for trace in figure.data if trace.mode == "lines+markers"]
 
@@ -89,6 +101,7 @@ def every_figure():
     return {
         "curves": curves(rounds_table()),
         "histogram": histogram(pools, items),
+        "losses": losses(logs_table()),
         "scatter": scatter(np.ones((60, 2)), items, pd.DataFrame({"index": [4, 9], "order": [0, 1]})),
         "scores": score_histograms(pd.DataFrame({"name": "simclr", "score": np.arange(10.0)})),
     }
@@ -317,8 +330,36 @@ def test_scores_that_cannot_be_drawn(values, fact):
         score_histograms(pd.DataFrame({"name": "a", "score": np.array(values, dtype=float)}))
 
 
+def test_losses_stand_apart_by_task_and_share_what_is_measured():
+    figure = losses(logs_table())
+    assert [plain(note.text) for note in figure.layout.annotations] == [
+        "<b>loss of simclr</b>",
+        "<b>loss of byol</b>",
+        "<b>k-NN accuracy (%)</b>",
+        "<b>RankMe (directions)</b>",
+    ]
+    drawn = [(trace.name, trace.yaxis, list(trace.x), list(trace.y)) for trace in figure.data]
+    assert drawn == [
+        ("simclr", "y", [1, 2, 3, 4], [5.0, 2.5, 5 / 3, 1.25]),
+        ("byol", "y2", [1, 2, 3, 4], [6.0, 3.5, 5 / 3 + 1, 2.25]),
+        ("simclr", "y3", [2, 4], [0.5, 0.5]),
+        ("simclr", "y4", [2, 4], [30.0, 30.0]),
+        ("byol", "y4", [2, 4], [31.0, 31.0]),
+    ]
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["simclr", "byol"]
+    assert any("k-NN accuracy 50.0 % last" in line for line in figure.layout.meta["description"])
+
+
+def test_losses_of_one_unlabelled_pretrain_and_of_none():
+    figure = losses(logs_table(pretrains=("vae",), epochs=1).drop(columns="rank"))
+    assert len(figure.data) == 1 and figure.data[0].mode == "lines+markers"
+    with pytest.raises(UserError, match="finished epoch"):
+        losses(logs_table().iloc[:0])
+
+
 @pytest.mark.parametrize(
-    ("kind", "theme"), [("curves", "light"), ("histogram", "dark"), ("scatter", "dark"), ("scores", "light")]
+    ("kind", "theme"),
+    [("curves", "light"), ("histogram", "dark"), ("losses", "dark"), ("scatter", "dark"), ("scores", "light")],
 )
 def test_pages_are_whole_and_repeat(kind, theme):
     text = figure_html(every_figure()[kind], "Pools", {"run": "runs/digits"}, theme)
@@ -346,6 +387,7 @@ def hostile_figures():
     return {
         "curves": curves(rounds_table(inits=(HOSTILE, "random"), queries=(HOSTILE,), learners=(HOSTILE, "knn"))),
         "histogram": histogram(items.iloc[[0, 3]].assign(pool=HOSTILE), items),
+        "losses": losses(logs_table(pretrains=(HOSTILE, "byol"))),
         "scatter": scatter(np.ones((60, 2)), items, pd.DataFrame({"index": [3], "order": [0]})),
         "scores": score_histograms(pd.DataFrame({"name": HOSTILE, "score": np.arange(10.0)})),
     }
@@ -362,7 +404,7 @@ def strings_in(value):
             yield from strings_in(part)
 
 
-@pytest.mark.parametrize("kind", ["curves", "histogram", "scatter", "scores"])
+@pytest.mark.parametrize("kind", ["curves", "histogram", "losses", "scatter", "scores"])
 def test_hostile_names_stay_text(kind):
     text = figure_html(hostile_figures()[kind], HOSTILE, {HOSTILE: HOSTILE, "half a character": "\ud800"})
     page = Page(text)

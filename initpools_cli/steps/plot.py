@@ -31,7 +31,7 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
     Parameters
     ----------
     names : list of str
-        The sweep, pools or scores to draw; default: the newest sweep, all pools, all scores.
+        The sweep, pools, scores or pretrains to draw; default: the newest sweep, all of the others.
     source : str
         The embeddings, for kinds that need them.
     output : Path, optional
@@ -165,6 +165,14 @@ def _scores(context: Context, names: list[str], brought: Brought, source: str, k
     return {"scores": pd.concat(frames, ignore_index=True)}, steps
 
 
+def _losses(context: Context, names: list[str], brought: Brought, source: str, knobs: Mapping[str, Any]) -> Gathered:
+    import pandas as pd
+
+    steps = _chosen(context, "pretrain", names, "initpools pretrain simclr")
+    logs = [step.frame("log.csv").assign(pretrain=step.name, task=step.table["method"]) for step in steps]
+    return {"logs": pd.concat(logs, ignore_index=True)}, steps
+
+
 def _projected(embeddings: np.ndarray, knobs: Mapping[str, Any], seed: int) -> np.ndarray:
     from initpools_cli.analysis.projection import pca_2d, tsne_2d
 
@@ -192,6 +200,7 @@ def _chosen(context: Context, kind: str, names: list[str], command: str) -> list
 GATHER: Mapping[str, Callable[..., Gathered]] = {
     "curves": _curves,
     "histogram": _histogram,
+    "losses": _losses,
     "scatter": _scatter,
     "scores": _scores,
 }
