@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def _read_pickled(path: Path) -> dict[str, torch.Tensor]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).split("\n", 1)[0].rstrip(".")
+        reason = re.split(r"\n|\. ", str(error), maxsplit=1)[0].rstrip(".")
         remedy = (
             "Give the same weights as a .safetensors file, or save the network's state_dict and name that file."
             if "TorchScript" in reason
