@@ -145,6 +145,15 @@ def test_the_head_with_the_lowest_loss_at_the_end_of_the_first_phase_is_kept() -
     assert scan.best == 2
 
 
+def test_each_phase_has_a_rate_that_decays() -> None:
+    scan = task(lr=0.01, selflabel_lr=1e-4)
+    scan.begins(10)
+    rates = [scan.rate((epoch - 1 + step / 3) / 10) for epoch in range(1, 11) for step in range(3)]
+    assert rates[0] == 1 and rates[21] == pytest.approx(0.01)
+    assert all(before > after for phase in (rates[:21], rates[21:]) for before, after in itertools.pairwise(phase))
+    assert rates[20] < 0.01
+
+
 def test_the_loss_is_the_mean_of_the_heads_losses() -> None:
     scan = task(heads=4, entropy_weight=2.0)
     draws = Draws(0, 1, torch.arange(8))

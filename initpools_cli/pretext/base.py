@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,11 @@ from torch import Tensor, nn
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder
+
+
+def cosine(progress: float, floor: float = 1e-3) -> float:
+    """Half a cosine from 1 down to `floor`, over `progress` from 0 to 1."""
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class Pretext(nn.Module):
@@ -110,6 +116,10 @@ class Pretext(nn.Module):
     def caution(self) -> str:
         """What the user must know of the training when it has ended; empty where there is nothing."""
         return ""
+
+    def rate(self, progress: float) -> float:
+        """The factor of the optimizer's rate when that share of training, in [0, 1), is done."""
+        return cosine(progress)
 
     def reference(self, images: Tensor, draws: Draws) -> Any:
         """What every image is scored against, from a fixed batch; None for tasks that look at one image alone."""

@@ -17,7 +17,7 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, recipe_named, to_float
 from initpools_cli.core.config import DEFAULT_CLUSTERS
 from initpools_cli.networks.build import Encoder, seeded
-from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.base import Pretext, cosine
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.registry import pretexts
 
@@ -101,9 +101,9 @@ class SCAN(Pretext):
     cluster (nats), averaged over views and, with them, neighbours.
 
     Deviations from the paper: heads are compared on training batches, not on a validation set; weight decay is apart
-    from the gradient (AdamW), so that a batch with no sure image does not shrink the weights; the rate is higher, for
-    runs of tens of epochs, and decays by a cosine over both phases; weak and strong views share one forward pass and
-    its batch norm; the weak recipe only shifts, so that digits are not mirrored.
+    from the gradient (AdamW), so that a batch with no sure image does not shrink the weights; the first rate is a
+    hundred times the paper's, for runs of tens of epochs, and each phase's decays by a cosine; weak and strong views
+    share one forward pass and its batch norm; the weak recipe only shifts, so that digits are not mirrored.
     """
 
     recipe_default = "shift"
@@ -130,6 +130,7 @@ class SCAN(Pretext):
         threshold: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         strong: str = "randaug",
         lr: Annotated[float, Field(gt=0)] = 1e-2,
+        selflabel_lr: Annotated[float, Field(gt=0)] = 1e-4,
         weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
@@ -150,6 +151,7 @@ class SCAN(Pretext):
         self.threshold = threshold
         self.strong = strong
         self.lr = lr
+        self.selflabel_lr = selflabel_lr
         self.weight_decay = weight_decay
 
     @property
@@ -208,6 +210,17 @@ class SCAN(Pretext):
             self.seen += torch.stack([sure.sum(), torch.ones_like(sure).sum()])
         elif epochs > (1 - COMPARED) * self.first_phase:
             self.head_losses += gather(self._head_losses(outputs)[None]).mean(0)
+
+    def rate(self, progress: float) -> float:
+        """A cosine for each phase, the second from the rate `selflabel_lr`.
+
+        At the first phase's rate, clusters that are seldom sure died out: nothing in the second keeps them as large.
+        """
+        epochs = progress * self.epochs
+        # The first step of an epoch begins on a whole number, up to rounding.
+        if epochs < self.first_phase - 1e-6:
+            return cosine(epochs / self.first_phase)
+        return self.selflabel_lr / self.lr * cosine((epochs - self.first_phase) / (self.epochs - self.first_phase))
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """AdamW at a constant base rate, whatever the batch."""

@@ -158,7 +158,7 @@ def fit(
             started, began_at = time.perf_counter(), done.step
             batches = ahead(partial(_batch, pretext, images, plan.seed, epoch, fabric.device), shown)
             for step, (draws, inputs) in enumerate(batches, done.step):
-                factor = _cosine((epoch - 1 + step / steps) / plan.epochs)
+                factor = pretext.rate((epoch - 1 + step / steps) / plan.epochs)
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
                 outputs = module(*inputs)
@@ -211,10 +211,6 @@ def _mean(loss: torch.Tensor, fabric: Fabric) -> float:
 def _any(flag: bool, fabric: Fabric) -> bool:
     """Whether it holds in any process, so that all of them stop after the same step."""
     return _mean(torch.tensor(float(flag), device=fabric.device), fabric) > 0
-
-
-def _cosine(progress: float, floor: float = 1e-3) -> float:
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _refuse_divergence(loss: float, epoch: int) -> None:
