@@ -14,7 +14,9 @@ EXAMPLE = "Example: initpools pretrain simclr --dataset pathmnist --set pretrain
 def command(
     common: Common,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="`initpools list pretexts` names them.")],
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the images; default: the method's own.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes over the images; default: the method's own.")
+    ] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="Images per step; default: the method's own.")] = None,
     network: Annotated[str | None, typer.Option("--network", help="`initpools list networks` names them.")] = None,
     source: Annotated[

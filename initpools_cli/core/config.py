@@ -62,7 +62,7 @@ class PretrainTable(Table):
     epochs: Annotated[int, Field(ge=0, description="passes over the images; 0: the method's own")] = 0
     batch: Annotated[
         int,
-        Field(ge=0, description="images per step, over all processes; 0: the method's own, or all where they are fewer"),
+        Field(ge=0, description="images per step, over all processes; 0: the method's own, or all if fewer"),
     ] = 0
     network: Annotated[str, Field(description="`initpools list networks` names them; auto: the method's own")] = "auto"
     width: Annotated[float, Field(gt=0, le=16, description="factor on the channels of the network")] = 1.0

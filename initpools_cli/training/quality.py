@@ -67,7 +67,7 @@ def feature_rank(features: Floats, rows: NDArray[np.int64]) -> tuple[float, int]
 def collapse_below(most: int) -> float:
     """The RankMe below which features count as collapsed, where it could be `most`: 2 % of the way there from 1.
 
-    Of digits, MNIST, CIFAR-10 and PathMNIST, features of every task that learned were more than 20 % of the way, those
+    Of digits, MNIST and CIFAR-10, features of every task that learned were more than 20 % of the way, those
     of untrained networks more than 2 %, and those of an encoder that maps all images to one point were at 0 %.
 
     Returns
