@@ -13,7 +13,7 @@ from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import both_views, mlp, refuse_lone_image, scaled_sgd
+from initpools_cli.pretext.pairs import both_views, mlp, refuse_lone_image, scaled_adamw
 from initpools_cli.pretext.registry import pretexts
 
 #: Added to variances, as a batch norm does.
@@ -55,7 +55,7 @@ class BarlowTwins(Pretext):
     No score: the loss is one of correlations over a batch, to which no image contributes a term of its own.
 
     Deviations from the paper: the loss is divided by the number of dimensions, so that the rate need not follow it;
-    SGD with momentum in place of LARS, its rate stated for a batch of 512; a narrower projector (8192 in the paper).
+    AdamW in place of LARS, its rate stated for a batch of 512; a narrower projector (8192 in the paper).
     """
 
     recipe_default = "simclr"
@@ -69,7 +69,7 @@ class BarlowTwins(Pretext):
         off_diagonal: Annotated[float, Field(ge=0)] = 5e-3,
         hidden: Annotated[int, Field(ge=1)] = 512,
         out: Annotated[int, Field(ge=1)] = 512,
-        lr: Annotated[float, Field(gt=0)] = 0.2,
+        lr: Annotated[float, Field(gt=0)] = 4e-3,
         weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
@@ -93,8 +93,8 @@ class BarlowTwins(Pretext):
         return redundancy(first, second, self.off_diagonal)
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
-        """SGD with momentum, its rate scaled linearly from a batch of 512."""
-        return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
+        """AdamW, its rate scaled linearly from a batch of 512."""
+        return scaled_adamw(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
 
     def projections(self, images: Tensor) -> Tensor:
         """Embeddings (b, out) of unaugmented images."""

@@ -16,7 +16,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.networks.build import SMALLEST_IMAGE, Encoder, seeded
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import mlp, refuse_lone_image
+from initpools_cli.pretext.pairs import mlp, refuse_lone_image, scaled_adamw
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.teacher import Teacher, momentum_at
 
@@ -146,8 +146,7 @@ class DINO(Pretext):
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """AdamW, its rate scaled linearly from a batch of 512."""
-        trained = [weight for weight in self.parameters() if weight.requires_grad]
-        return torch.optim.AdamW(trained, lr=self.lr * batch / 512, weight_decay=self.weight_decay)
+        return scaled_adamw(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
 
     def projections(self, images: Tensor) -> Tensor:
         """What the prototypes are compared with, (b, bottleneck) unit rows, of unaugmented images."""

@@ -33,8 +33,9 @@ class MoCo(Pretext):
 
     Deviations from the papers: batches are not shuffled between devices before keys are made, so that query and key are
     normalised with the statistics of the same images; keys of the query's own image, which small data sets bring back
-    while they are still in the queue, are no negatives; the head has a batch norm; the queue, the momentum and the rate
-    suit small data sets and short runs (65,536, 0.999 and 0.06 in the paper, its rate restated for a batch of 512).
+    while they are still in the queue, are no negatives; the head has a batch norm; the queue, the momentum, the
+    temperature and the rate suit small data sets and short runs (65,536, 0.999, 0.2 and 0.06 in the paper, its rate
+    restated for a batch of 512).
     """
 
     recipe_default = "simclr"
@@ -49,9 +50,9 @@ class MoCo(Pretext):
         recipe: str,
         seed: int,
         *,
-        temperature: Annotated[float, Field(gt=0)] = 0.2,
-        momentum: Annotated[float, Field(ge=0, le=1)] = 0.99,
-        queue: Annotated[int, Field(ge=1)] = 4096,
+        temperature: Annotated[float, Field(gt=0)] = 0.1,
+        momentum: Annotated[float, Field(ge=0, le=1)] = 0.97,
+        queue: Annotated[int, Field(ge=1)] = 1024,
         hidden: Annotated[int, Field(ge=1)] = 512,
         out: Annotated[int, Field(ge=1)] = 128,
         lr: Annotated[float, Field(gt=0)] = 0.1,

@@ -44,6 +44,12 @@ def scaled_sgd(task: nn.Module, *, lr: float, weight_decay: float, batch: int) -
     return torch.optim.SGD(trained, lr=lr * batch / 512, momentum=0.9, weight_decay=weight_decay)
 
 
+def scaled_adamw(task: nn.Module, *, lr: float, weight_decay: float, batch: int) -> torch.optim.Optimizer:
+    """AdamW on what has a gradient, its rate scaled linearly from a batch of 512."""
+    trained = [weight for weight in task.parameters() if weight.requires_grad]
+    return torch.optim.AdamW(trained, lr=lr * batch / 512, weight_decay=weight_decay)
+
+
 def refuse_lone_image(images: int) -> None:
     """A UserError where a batch that is compared with itself has one image only."""
     if images < 2:

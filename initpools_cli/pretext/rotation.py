@@ -35,7 +35,7 @@ class Rotation(Pretext):
         recipe: str,
         seed: int,
         *,
-        lr: Annotated[float, Field(gt=0)] = 1e-3,
+        lr: Annotated[float, Field(gt=0)] = 2e-3,
         weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)

@@ -73,7 +73,7 @@ class VICReg(Pretext):
         covariance: Annotated[float, Field(ge=0)] = 1.0,
         hidden: Annotated[int, Field(ge=1)] = 512,
         out: Annotated[int, Field(ge=1)] = 512,
-        lr: Annotated[float, Field(gt=0)] = 0.02,
+        lr: Annotated[float, Field(gt=0)] = 0.1,
         weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
