@@ -248,6 +248,7 @@ def test_scan_goes_from_a_pretrain_to_a_pool(copied_run: Path, initpools: Initpo
     made = initpools("pretrain", "scan", "--epochs", 3, "--set", "threshold=0.2", "--threads", 1)
     assert made.code == 0, made.err
     assert "on top of: pretrain/simclr" in made.err and "only looked at: ACC 0." in made.err
+    assert "did not fall" not in made.err
     folder = Path("runs/digits/pretrain/scan")
     facts = tomli.loads((folder / "step.toml").read_text())
     assert {"pretrain/simclr/encoder.safetensors", "embed/simclr/train.npy"} <= facts["reads"].keys()

@@ -110,6 +110,7 @@ class SCAN(Pretext):
     high_score = "its nearest neighbours are put into other clusters"
     score_name = "scan-loss"
     clusters_images = True
+    one_loss = False
     epochs_default = 50
     batch_default = 256
     head_losses: Tensor

@@ -122,7 +122,8 @@ def pretrain(context: Context) -> tuple[Done, bool]:
         pretext, given = _untrained(context, table, ground)
         _train(context, table, pretext, fabric, scratch / "work" / "checkpoint.pt", dynamics, rows)
         _write_log(scratch / "log.csv", rows)
-        say_where_loss_stayed(context, rows)
+        if pretext.one_loss:
+            say_where_loss_stayed(context, rows)
         if dynamics.seen:
             write_array(scratch / "dynamics.npy", dynamics.table())
         save_weights(pretext, scratch / "encoder.safetensors")
