@@ -145,7 +145,7 @@ def test_dino_equals_its_naive_twin(local_views: int) -> None:
 
 
 def test_moco_equals_its_naive_twin() -> None:
-    moco = task("moco", queue=4, out=3)
+    moco = task("moco", queue=4, out=3, temperature=0.2)
     moco.owners = torch.tensor([7, 0, NOBODY, 1])
     (queries, keys), ids = pair(2, 3, 0), torch.tensor([0, 1])
     expected = []
