@@ -13,7 +13,7 @@ from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.byol import crossed_cosine
-from initpools_cli.pretext.pairs import both_views, mlp, scaled_sgd
+from initpools_cli.pretext.pairs import both_views, mlp, scaled_adamw
 from initpools_cli.pretext.registry import pretexts
 
 
@@ -25,7 +25,7 @@ class SimSiam(Pretext):
     and over pairs of views; in [-1, 1].
 
     Deviations from the paper: both views share their batch statistics; the predictor's rate decays like all others;
-    narrower heads. The rate is stated for a batch of 512.
+    narrower heads; AdamW in place of SGD, its rate stated for a batch of 512.
     """
 
     recipe_default = "simclr"
@@ -40,7 +40,7 @@ class SimSiam(Pretext):
         hidden: Annotated[int, Field(ge=1)] = 512,
         out: Annotated[int, Field(ge=1)] = 512,
         bottleneck: Annotated[int, Field(ge=1)] = 128,
-        lr: Annotated[float, Field(gt=0)] = 0.1,
+        lr: Annotated[float, Field(gt=0)] = 4e-3,
         weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
@@ -65,8 +65,8 @@ class SimSiam(Pretext):
         return -crossed_cosine(*outputs)
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
-        """SGD with momentum, its rate scaled linearly from a batch of 512."""
-        return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
+        """AdamW, its rate scaled linearly from a batch of 512."""
+        return scaled_adamw(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
 
     def projections(self, images: Tensor) -> Tensor:
         """Projections (b, out) of unaugmented images."""
