@@ -135,6 +135,7 @@ def test_an_image_is_shown_with_one_of_its_neighbours_and_then_alone() -> None:
 def test_the_head_with_the_lowest_loss_at_the_end_of_the_first_phase_is_kept() -> None:
     scan = task(heads=3)
     scan.begins(10)
+    scan.optimizer(12)
     good = torch.eye(3).repeat(4, 1)[:12] * 9
     bad = torch.zeros(12, 3)
     early, late = torch.stack([good, bad, bad], 1), torch.stack([bad, bad, good], 1)

@@ -203,7 +203,7 @@ class SCAN(Pretext):
 
     @torch.no_grad()
     def after_step(self, outputs: Tensor, progress: float) -> None:
-        """Compare the heads towards the end of the first phase; count sure images in the second."""
+        """Compare the heads at the end of the first phase, and forget its momentum; count sure images in the second."""
         epochs = progress * self.epochs
         # The last step of an epoch ends on a whole number, up to rounding.
         if epochs > self.first_phase + 1e-6:
@@ -211,6 +211,9 @@ class SCAN(Pretext):
             self.seen += torch.stack([sure.sum(), torch.ones_like(sure).sum()])
         elif epochs > (1 - COMPARED) * self.first_phase:
             self.head_losses += gather(self._head_losses(outputs)[None]).mean(0)
+            if epochs > self.first_phase - 1e-6:
+                # Steps scaled by the first loss's small gradients at its end would be much too large for the second.
+                self.stepper.state.clear()
 
     def rate(self, progress: float) -> float:
         """A cosine for each phase, the second from the rate `selflabel_lr`.
@@ -226,7 +229,8 @@ class SCAN(Pretext):
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """AdamW at a constant base rate, whatever the batch."""
         # Gradients that are rounding noise, which Adam would step by as by any other, move next to nothing.
-        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, eps=1e-6)
+        self.stepper = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, eps=1e-6)
+        return self.stepper
 
     def assign(self, images: Tensor) -> Tensor:
         """The kept head's probabilities (b, clusters) float64 of unaugmented uint8 images."""
