@@ -63,11 +63,7 @@ class Pretext(nn.Module):
         return draws.ids
 
     def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """What `forward` takes, from uint8 images (m, h, w, c), those of `rows`, and the batch's random draws.
-
-        Training calls it for the next batch in another thread while a step is under way, so it reads nothing that
-        training changes.
-        """
+        """What `forward` takes, from uint8 images (m, h, w, c), those of `rows`, and the batch's random draws."""
         raise NotImplementedError
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:

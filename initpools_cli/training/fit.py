@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +19,6 @@ from initpools_cli.core.seeds import derive, generator
 from initpools_cli.networks.batchnorm import share_batch_norm
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
-from initpools_cli.training.ahead import ahead
 from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from initpools_cli.training.machine import as_tensor
 from initpools_cli.training.moments import Moments
@@ -156,11 +154,13 @@ def fit(
             order = generator(plan.seed, "order", epoch).permutation(ids)
             shown = [order[step * plan.batch : (step + 1) * plan.batch][own] for step in range(done.step, steps)]
             started, began_at = time.perf_counter(), done.step
-            batches = ahead(partial(_batch, pretext, images, plan.seed, epoch, fabric.device), shown)
-            for step, (draws, inputs) in enumerate(batches, done.step):
+            for step, chosen in enumerate(shown, done.step):
                 factor = pretext.rate((epoch - 1 + step / steps) / plan.epochs)
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
+                draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(np.sort(chosen), fabric.device))
+                batch = as_tensor(images[pretext.rows(draws).cpu().numpy()], fabric.device)
+                inputs = pretext.inputs(batch, draws)
                 outputs = module(*inputs)
                 loss = pretext.loss(inputs, outputs, draws.ids)
                 optimizer.zero_grad(set_to_none=True)
@@ -194,13 +194,6 @@ def fit(
             saved = time.monotonic()
             fabric.barrier()
             yield row
-
-
-def _batch(
-    pretext: Pretext, images: np.ndarray, seed: int, epoch: int, device: torch.device, chosen: np.ndarray
-) -> tuple[Draws, tuple[torch.Tensor, ...]]:
-    draws = Draws(derive(seed, "augment"), epoch, as_tensor(np.sort(chosen), device))
-    return draws, pretext.inputs(as_tensor(images[pretext.rows(draws).cpu().numpy()], device), draws)
 
 
 def _mean(loss: torch.Tensor, fabric: Fabric) -> float:
