@@ -16,7 +16,8 @@ from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.clusters import CLUSTERS, clusters_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
-from initpools_cli.steps.score import evaluate, is_oracle, score_names, scores_of
+from initpools_cli.steps.origin import is_oracle
+from initpools_cli.steps.score import evaluate, score_names, scores_of
 from initpools_cli.strategies.selection import Selection
 
 #: What a strategy may ask that only a trained classifier gives.

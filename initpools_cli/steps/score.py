@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,11 @@ from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.embed import matrix, newest
+from initpools_cli.steps.origin import is_oracle, origin_of
 
 BATCH = 256
 #: Settings of [score] that a score may be made with, beside its knobs.
 SETTINGS = ("views", "reference", "epochs", "runs")
-
-Arrays = dict[str, np.ndarray]
 
 
 def score_names() -> dict[str, str]:
@@ -133,34 +130,12 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
         )
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What a score is computed from.
-
-    Attributes
-    ----------
-    name : str
-        The step or steps, or the file.
-    reads : dict of str to str
-        SHA-256 by path, for ``step.toml``.
-    load : callable
-        The arrays of the images that there are; several sets of them where a score is averaged over trainings.
-    flags : tuple of str
-        What names it on a command line.
-    """
-
-    name: str
-    reads: dict[str, str]
-    load: Callable[[], list[Arrays]]
-    flags: tuple[str, ...] = ()
-
-
 def _from_arrays(
     context: Context, method: Method, source: str, brought: Brought, params: Mapping[str, Any]
 ) -> tuple[Done, bool]:
     """A registered score, over the images that there are; the others get the median, which puts them at neither end."""
     knobs = method.validate(params, context.where("score"))
-    origin = _origin(context, method, source, brought)
+    origin = origin_of(context, method, source, brought)
     settings, normalize = context.settings.score, context.settings.select.normalize
     table: dict[str, Any] = {"method": method.name, "params": knobs, "source": origin.name}
     if "embeddings" in method.inputs:
@@ -266,76 +241,6 @@ def evaluate(
     return found
 
 
-def is_oracle(method: Method) -> bool:
-    """Whether a registered score looks at the labels of the images it scores."""
-    return bool(method.traits.get("oracle", False))
-
-
-def _origin(context: Context, method: Method, source: str, brought: Brought) -> Origin:
-    """What a registered score is computed from: made here where it is missing, but for a pretrain."""
-    kept = context.data.kept
-    if is_oracle(method):
-        _warn_of_oracle(context, method.name)
-        if source:
-            raise UserError(f"'{method.name}' is made of labels: --from {source} means nothing.", "Leave it out.")
-        from initpools_cli.steps.dynamics import label_dynamics
-
-        watched = [label_dynamics(context, number, method.name) for number in range(context.settings.score.runs)]
-        files = [f"{name}.npy" for name in method.inputs]
-        reads = {path: checksum for done in watched for path, checksum in done.require_fresh().reads(*files).items()}
-        return Origin(
-            " ".join(done.id for done in watched),
-            reads,
-            lambda: [{name: done.array(f"{name}.npy")[:, kept] for name in method.inputs} for done in watched],
-        )
-    if "dynamics" in method.inputs:
-        done = _with_dynamics(context, source)
-        return Origin(
-            done.id,
-            done.require_fresh().reads("dynamics.npy"),
-            lambda: [{"dynamics": done.array("dynamics.npy")[kept]}],
-            ("--from", done.name),
-        )
-    file = brought.embeddings
-    if file is not None:
-        alone = Brought(embeddings=file)
-        return Origin(
-            str(file.resolve()),
-            alone.checksums(),
-            lambda: [{"embeddings": _rows(alone.arrays()["embeddings"], context)}],
-            ("--embeddings", str(file.resolve())),
-        )
-    done = newest(context, source)
-    return Origin(
-        done.id, done.reads("train.npy"), lambda: [{"embeddings": _rows(matrix(done), context)}], ("--from", done.name)
-    )
-
-
-def _rows(embeddings: np.ndarray, context: Context) -> np.ndarray:
-    """The rows of the images that there are."""
-    kept = context.data.kept
-    if len(embeddings) != len(kept):
-        raise UserError(
-            f"embeddings has {len(embeddings)} rows, but {context.data.spec.name} has {len(kept)} train images.",
-            "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
-        )
-    return embeddings if kept.all() else embeddings[kept]
-
-
-def _with_dynamics(context: Context, source: str) -> Done:
-    """The newest pretrain that kept its training dynamics, or the named one."""
-    trained = [step for step in context.run.steps("pretrain") if source in ("", step.name)]
-    kept = [step for step in trained if "dynamics.npy" in step.facts["writes"]]
-    if not kept:
-        wanted = f"no pretrain '{source}'" if source else "no pretrain"
-        raise UserError(
-            f"The run {context.run.path} has {wanted} with training dynamics.",
-            f"simclr and moco keep them: `{context.command_for('pretrain', 'simclr')}`.",
-        )
-    context.report.once(f"training dynamics: {kept[-1].id}")
-    return kept[-1]
-
-
 def can_score(context: Context, name: str, source: str) -> bool:
     """Whether that pretrain of the run is one that the score is made of."""
     from initpools_cli.pretext.registry import pretexts
@@ -347,13 +252,6 @@ def can_score(context: Context, name: str, source: str) -> bool:
     if name in scores:
         return "dynamics" in scores.get(name).inputs and "dynamics.npy" in done.facts["writes"]
     return pretext_score(pretexts.get(done.table["method"])) == name
-
-
-def _warn_of_oracle(context: Context, name: str) -> None:
-    context.report.warn(
-        f"{name} is an oracle: it looks at the labels of all {int(context.data.kept.sum())} train images, those "
-        "that are not bought among them."
-    )
 
 
 def scores_of(
