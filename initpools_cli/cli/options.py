@@ -157,9 +157,11 @@ class Common:
         else:
             self.result([path or index for path, index in zip(paths, indices, strict=True)], payload)
 
-    def works_without_run(self, files: Brought) -> bool:
-        """Whether the files brought are enough, and no run is named."""
-        return files.without_run and self.run is None and self.dataset is None
+    def works_without_run(self, files: Brought, inputs: Collection[str] = ()) -> bool:
+        """Whether the files brought are enough for a method of those inputs, and no run is named."""
+        # Clusters alone say which images there are only to a method that asks for nothing but them.
+        enough = files.without_run or (files.clusters is not None and "clusters" in inputs)
+        return enough and self.run is None and self.dataset is None
 
     def say_done(self, folder: Path, fresh: bool, what: str) -> None:
         """Say where a step's result is, and whether it was there already."""

@@ -63,13 +63,14 @@ def command(
         labeled=labeled,
         labels=labels,
     )
+    asked = named(strategy)
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
-    if clusters is not None:
+    if clusters is not None and "clusters" not in asked.method.inputs:
         flags["select.balance"] = "clusters"
-    knobs = named(strategy).settable
+    knobs = asked.settable
     require_ending(output, ".npy")
     folder = None
-    if common.works_without_run(files):
+    if common.works_without_run(files, asked.method.inputs):
         settings, _ = common.settings("rank", flags, knobs)
         order = rank_from_files(settings.rank, settings.select, files, settings.run.seed).indices
         paths = [""] * len(order)

@@ -52,11 +52,12 @@ def command(
     files = brought(
         embeddings=embeddings, probs=probs, scores=scores, clusters=clusters, ranking=ranking, labeled=labeled
     )
-    if clusters is not None and balance is None:
+    asked = named(strategy)
+    if clusters is not None and "clusters" not in asked.method.inputs and balance is None:
         balance = "clusters"
     flags = {"select.strategy": strategy, "select.budget": budget, "select.balance": balance}
-    knobs = named(strategy).settable
-    if common.works_without_run(files):
+    knobs = asked.settable
+    if common.works_without_run(files, asked.method.inputs):
         settings, _ = common.settings("select", flags, knobs)
         rows = select_from_files(settings.select, files, settings.run.seed)
         if with_labels:
