@@ -154,10 +154,11 @@ def fit(
             order = generator(plan.seed, "order", epoch).permutation(ids)
             shown = [order[step * plan.batch : (step + 1) * plan.batch][own] for step in range(done.step, steps)]
             started, began_at = time.perf_counter(), done.step
+            # Here, because no step is left where training stopped after the last of an epoch.
+            factors = [pretext.rate((epoch - 1 + step / steps) / plan.epochs) for step in range(steps)]
             for step, chosen in enumerate(shown, done.step):
-                factor = pretext.rate((epoch - 1 + step / steps) / plan.epochs)
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * factor
+                    group["lr"] = rate * factors[step]
                 draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(np.sort(chosen), fabric.device))
                 batch = as_tensor(images[pretext.rows(draws).cpu().numpy()], fabric.device)
                 inputs = pretext.inputs(batch, draws)
@@ -185,7 +186,7 @@ def fit(
             row = {
                 "epoch": epoch,
                 "loss": done.total / steps,
-                "lr": factor,
+                "lr": factors[-1],
                 "images_per_second": (steps - began_at) * plan.batch / seconds,
                 **found,
             }
