@@ -12,6 +12,10 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder
 
+#: Adam's epsilon. With its usual 1e-8, gradients that are nothing but rounding moved weights by whole steps, and two
+#: processes did not train what one does.
+NOISE = 1e-6
+
 
 def cosine(progress: float, floor: float = 1e-3) -> float:
     """Half a cosine from 1 down to `floor`, over `progress` from 0 to 1."""

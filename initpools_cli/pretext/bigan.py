@@ -14,7 +14,7 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment
 from initpools_cli.networks.bigan import BiGAN as Network
 from initpools_cli.networks.build import Encoder
-from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.base import NOISE, Pretext
 from initpools_cli.pretext.pairs import refuse_lone_image
 from initpools_cli.pretext.registry import pretexts
 
@@ -124,5 +124,4 @@ class BiGAN(Pretext):
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """Adam with the short memory of DCGAN (Radford et al. 2016, arXiv:1511.06434)."""
-        # With the usual 1e-8, gradients that are nothing but rounding moved weights by whole steps.
-        return torch.optim.Adam(self.parameters(), lr=self.lr, betas=(0.5, 0.999), eps=1e-6)
+        return torch.optim.Adam(self.parameters(), lr=self.lr, betas=(0.5, 0.999), eps=NOISE)

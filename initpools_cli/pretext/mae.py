@@ -12,7 +12,7 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment
 from initpools_cli.networks.build import Encoder, seeded
 from initpools_cli.networks.vit import VisionTransformer, blocks, positions
-from initpools_cli.pretext.base import Pretext
+from initpools_cli.pretext.base import NOISE, Pretext
 from initpools_cli.pretext.registry import pretexts
 
 #: Added to the variance of a patch's pixels, as in the authors' code.
@@ -99,6 +99,7 @@ class MAE(Pretext):
         vectors = [weight for weight in self.parameters() if weight.ndim <= 1]
         return torch.optim.AdamW(
             [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            eps=NOISE,
             lr=self.lr,
             betas=(0.9, 0.95),
         )

@@ -17,7 +17,7 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, recipe_named, to_float
 from initpools_cli.core.config import DEFAULT_CLUSTERS
 from initpools_cli.networks.build import Encoder, seeded
-from initpools_cli.pretext.base import Pretext, cosine
+from initpools_cli.pretext.base import NOISE, Pretext, cosine
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.registry import pretexts
 
@@ -228,8 +228,7 @@ class SCAN(Pretext):
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """AdamW at a constant base rate, whatever the batch."""
-        # Gradients that are rounding noise, which Adam would step by as by any other, move next to nothing.
-        self.stepper = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, eps=1e-6)
+        self.stepper = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, eps=NOISE)
         return self.stepper
 
     def assign(self, images: Tensor) -> Tensor:
