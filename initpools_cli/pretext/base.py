@@ -49,7 +49,7 @@ class Pretext(nn.Module):
     high_score: ClassVar[str] = ""
     #: The public name of its score; empty: the task's own.
     score_name: ClassVar[str] = ""
-    #: Whether its loss is the same one from the first epoch to the last, and so should fall.
+    #: Whether its loss means the same from the first epoch to the last, and so should fall.
     one_loss: ClassVar[bool] = True
     #: Whether it sorts images into clusters (`assign`).
     clusters_images: ClassVar[bool] = False

@@ -81,7 +81,9 @@ def measured_words(row: dict[str, Any]) -> str:
 
 
 def warn_of_collapse(context: Context, rows: list[dict[str, Any]], epochs: int, width: int) -> None:
-    """Warn where the features have collapsed by the newest of the `rows`: the first time, and at the last epoch.
+    """Warn where the features have collapsed by the newest of the `rows`: the first time past halfway, and at the end.
+
+    Before that, features of tasks that learn well may still lie along few directions.
 
     Parameters
     ----------
@@ -95,7 +97,8 @@ def warn_of_collapse(context: Context, rows: list[dict[str, Any]], epochs: int, 
     from initpools_cli.training.quality import collapse_below
 
     most = min(MONITORED[0], int(context.data.kept.sum()), width)
-    low = [row for row in rows if "rank" in row and row["rank"] < collapse_below(most)]
+    late = [row for row in rows if "rank" in row and 2 * row["epoch"] > epochs]
+    low = [row for row in late if row["rank"] < collapse_below(most)]
     last = rows[-1]
     if low and low[-1] is last and (len(low) == 1 or last["epoch"] == epochs):
         words = f"After epoch {last['epoch']} of {epochs} the features"
