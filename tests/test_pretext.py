@@ -27,6 +27,7 @@ from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.infer import features, scores
 from initpools_cli.training.machine import start_fabric
 from initpools_cli.training.moments import Moments
+from initpools_cli.training.monitor import measure
 
 CPU = torch.device("cpu")
 SCORED = [method.name for method in pretexts if method.build.high_score]
@@ -237,6 +238,14 @@ def test_bad_plans_are_the_users_to_mend(fabric: Fabric, tmp_path: Path) -> None
         broken = task("vae")
         broken.lr = 1e12  # type: ignore[assignment]
         list(fit(broken, images(), np.arange(24), Plan(40, 8, 0), fabric, checkpoint=tmp_path / "b.pt"))
+    with pytest.raises(UserError, match="rank of the features became nan in epoch 1"):
+        plan, rank = Plan(1, 8, 0), {"rank": math.nan}
+        path = tmp_path / "d.pt"
+        list(fit(task("vae"), images(), np.arange(24), plan, fabric, checkpoint=path, monitor=lambda _: rank))
+    with torch.no_grad():
+        for weight in (broken := task("vae")).parameters():
+            weight.fill_(math.inf)
+    assert math.isnan(measure(broken, images(), None, device=CPU)["rank"])
     with pytest.raises(UserError, match="turns images by 90 degrees"):
         wide = np.zeros((4, 8, 16, 1), np.uint8)
         list(fit(task("rotation"), wide, np.arange(4), Plan(1, 2, 0), fabric, checkpoint=tmp_path / "c.pt"))

@@ -298,7 +298,8 @@ def test_scan_goes_from_a_pretrain_to_a_pool(copied_run: Path, initpools: Initpo
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--from", "nothing"], "has no pretrain 'nothing'"),
+        (["--from", "nothing"], "There is no pretrain 'nothing'"),
+        (["--from", "vae"], "`initpools pretrain vae"),
         (["--set", "clusters=99999"], r"clusters = 99999 is not valid: there are 1\d* images"),
         (["--set", "clusters=1"], "at least 2"),
         (["--set", "neighbors=5000"], "neighbors = 5000 must be below the"),

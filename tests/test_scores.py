@@ -345,6 +345,8 @@ def test_dynamics_are_those_of_the_pretrain(copied_run: Path, initpools: Initpoo
     assert initpools("select-pool", "easy-to-contrast", "--budget", 3, "--from", "simclr").code == 0
     refused = initpools("score", "hard-to-contrast", "--from", "pca")
     assert refused.code == 2 and "'pca'" in refused.err and "initpools pretrain simclr" in refused.err
+    refused = initpools("score", "simclr", "--from", "pca")
+    assert refused.code == 2 and "no pretrain of simclr named 'pca'" in refused.err
 
 
 def test_an_oracle_is_marked_wherever_it_is_used(copied_run: Path, initpools: Initpools) -> None:

@@ -85,7 +85,9 @@ def _read_pickled(path: Path) -> dict[str, torch.Tensor]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = re.split(r"\n|\. ", str(error), maxsplit=1)[0].rstrip(".")
+        # What is no pickle at all ends in a KeyError of a byte.
+        told = "it is not what torch.save writes" if isinstance(error, KeyError) else str(error)
+        reason = re.split(r"\n|\. ", told, maxsplit=1)[0].rstrip(".")
         remedy = (
             "Give the same weights as a .safetensors file, or save the network's state_dict and name that file."
             if "TorchScript" in reason

@@ -88,13 +88,15 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
     for key in params:
         raise UserError(f"'{name}' has no knob '{key}'.", "It has score.views and score.reference.")
     table = context.settings.score
-    trained = [step for step in context.run.steps("pretrain") if step.table["method"] == method.name]
-    if source:
-        trained = [step for step in trained if step.name == source]
+    possible = [step for step in context.run.steps("pretrain") if step.table["method"] == method.name]
+    trained = [step for step in possible if source in ("", step.name)]
     if not trained:
+        wanted = f"of {method.name} named '{source}'" if source else f"'{method.name}'"
         raise UserError(
-            f"The run {context.run.path} has no pretrain '{source or method.name}' to score with.",
-            f"Make it with `{context.command_for('pretrain', method.name)}`.",
+            f"The run {context.run.path} has no pretrain {wanted} to score with.",
+            f"Leave --from out to score with {possible[-1].name}."
+            if possible
+            else f"Make it with `{context.command_for('pretrain', method.name)}`.",
         )
     done = trained[-1]
     step = context.run.step(

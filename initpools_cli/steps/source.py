@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from initpools_cli.core.errors import UserError
+from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.context import Context
@@ -39,6 +39,10 @@ def source_of(context: Context, method: Method) -> Done | None:
             f"Name another with --from{f', such as {possible[-1].name}' if possible else ''}.",
         )
     if name and name not in trained:
+        from initpools_cli.pretext.registry import pretexts
+
+        if name not in pretexts:
+            raise unknown_name("pretrain", name, trained, "initpools status")
         raise UserError(
             f"The run {context.run.path} has no pretrain '{name}'.",
             f"Make it with `{context.command_for('pretrain', name)}`.",

@@ -98,7 +98,8 @@ def fit(
     dynamics : Moments, optional
         Of n images; given each batch's `Pretext.confidence` where the task has one.
     monitor : callable, optional
-        Called at about ten epochs and the last; what it measured goes into the row and nowhere else.
+        Called at about ten epochs and the last; what it measured goes into the row and nowhere else. A rank that is
+        not finite ends training.
     on_resume : callable
         Told the epoch that an earlier attempt had reached.
 
@@ -111,7 +112,7 @@ def fit(
     Raises
     ------
     UserError
-        Fewer than two images, a batch larger than the data set, or a loss that is no longer finite.
+        Fewer than two images, a batch larger than the data set, or a loss or features that are no longer finite.
     """
     if len(ids) < 2:
         raise UserError(
@@ -172,7 +173,7 @@ def fit(
                     dynamics.add(gather(draws.ids), gather(confidence))
                 pretext.after_step(outputs, (epoch - 1 + (step + 1) / steps) / plan.epochs)
                 value = _mean(loss.detach(), fabric)
-                _refuse_divergence(value, epoch)
+                _refuse_divergence("loss", value, epoch)
                 done.step, done.total = step + 1, done.total + value
                 stop = _any(stop_asked(), fabric)
                 if stop or time.monotonic() - saved > CHECKPOINT_EVERY:
@@ -182,6 +183,7 @@ def fit(
                     return
             seconds = time.perf_counter() - started
             found = monitor(pretext) if monitor is not None and epoch in measured else {}
+            _refuse_divergence("rank of the features", found.get("rank", 0.0), epoch)
             pretext.train()
             row = {
                 "epoch": epoch,
@@ -207,10 +209,10 @@ def _any(flag: bool, fabric: Fabric) -> bool:
     return _mean(torch.tensor(float(flag), device=fabric.device), fabric) > 0
 
 
-def _refuse_divergence(loss: float, epoch: int) -> None:
-    if not math.isfinite(loss):
+def _refuse_divergence(what: str, value: float, epoch: int) -> None:
+    if not math.isfinite(value):
         raise UserError(
-            f"The loss became {loss} in epoch {epoch}: training has diverged.",
+            f"The {what} became {value} in epoch {epoch}: training has diverged.",
             "Lower the learning rate (--set lr=…), or use --set run.precision=fp32.",
         )
 

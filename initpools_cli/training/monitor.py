@@ -31,13 +31,15 @@ def measure(
     Returns
     -------
     dict
-        knn_accuracy where there are labels, and rank.
+        knn_accuracy where there are labels, and rank; rank alone, NaN, where features of train are not finite.
     """
 
     def embedded(shown: np.ndarray) -> np.ndarray:
         return np.concatenate(list(features(pretext, shown, layer="backbone", batch=256, device=device)))
 
     inside = embedded(images)
+    if not np.isfinite(inside).all():
+        return {"rank": np.nan}
     found: dict[str, Any] = {}
     if labelled is not None:
         labels, test_images, test_labels = labelled
