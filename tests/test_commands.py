@@ -425,7 +425,7 @@ REFUSED = [
     (["rank", "margin", "--labeled", "outside.npy"], "99999", "Indices"),
     (["rank", "margin", "--labeled", "floats.npy"], "float64", "int64"),
     (["rank", "margin", "--reference", "labeled", "--labeled", "outside.npy"], "99999", "Indices"),
-    (["select-pool", "simclr", "--budget", "3", "--from", "nosuch"], "'nosuch'", "initpools pretrain"),
+    (["select-pool", "simclr", "--budget", "3", "--from", "nosuch"], "'nosuch'", "Leave --from out"),
     (["compare", "short.npy"], "short.npy", "two or more"),
     (["al-run", "--budget", "1000", "--rounds", "9"], "labels", "Lower"),
     (["al-run", "--learner", "liner"], "'liner'", "'linear'"),
