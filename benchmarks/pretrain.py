@@ -8,10 +8,10 @@
    network, batch and optimizer.
 3. Peak memory of ours <= that of the bare step + the images + 4 float batches of both views.
 
-Seen on two cores of an EPYC with bf16 instructions: the memory claim holds; the speed claims are missed, narrowly. Of the
-small network's 53 ms a step, augmentation takes 3 to 4 and the losses in float64 2, beside the bare step's 47; a second
-thread that prepares batches slows the step by more than it hides. At ResNet-18 the bare step itself is only 2.4 times
-lightly's loop: bf16 gains less there over float32 than on the machine that the claim was made for.
+Seen on two cores of an EPYC with bf16 instructions: the memory claim holds; the speed claims are missed, narrowly. Of
+the small network's 53 ms a step, augmentation takes 3 to 4 and the losses in float64 2, beside the bare step's 47; a
+second thread that prepares batches slows the step by more than it hides. At ResNet-18 the bare step itself is only 2.4
+times lightly's loop: bf16 gains less there over float32 than on the machine that the claim was made for.
 
 Every figure is of a process of its own. The three take turns, three rounds, and the best of each counts.
 
