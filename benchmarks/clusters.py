@@ -10,10 +10,7 @@ Adds a line to benchmarks/results/clusters.csv.
 
 from __future__ import annotations
 
-import csv
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,15 +18,14 @@ from pathlib import Path
 
 import tomli
 import torch
-from neighbors import cpu
+from record import initpools, machine, record, show
 
 CLAIM = 0.80
-RESULTS = Path(__file__).parent / "results" / "clusters.csv"
 
 
-def initpools(*words):
+def timed(*words):
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "initpools_cli.cli.app", *map(str, words), "--quiet"], check=True)
+    initpools(*words)
     return time.perf_counter() - started
 
 
@@ -37,13 +33,11 @@ def main():
     file, simclr, scan, threads = [*sys.argv[1:], *(None, 8, 5, os.cpu_count())[len(sys.argv) - 1 :]]
     with tempfile.TemporaryDirectory() as folder:
         where = ["--run", Path(folder) / "run", "--threads", threads]
-        first = initpools("pretrain", "simclr", "--dataset", file, *where, "--set", f"pretrain.epochs={simclr}")
-        second = initpools("pretrain", "scan", *where, "--set", f"pretrain.epochs={scan}")
+        first = timed("pretrain", "simclr", "--dataset", file, *where, "--set", f"pretrain.epochs={simclr}")
+        second = timed("pretrain", "scan", *where, "--set", f"pretrain.epochs={scan}")
         found = tomli.loads((Path(folder) / "run/pretrain/scan/step.toml").read_text())["outcome"]
     row = {
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
+        **machine(),
         "torch": torch.__version__,
         "data": Path(file).name,
         "threads": threads,
@@ -53,14 +47,8 @@ def main():
         "scan_seconds": f"{second:.0f}",
         **{key: f"{value:.4f}" for key, value in found.items() if key.startswith(("train_", "test_"))},
     }
-    new = not RESULTS.exists()
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, row, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print("\n".join(f"{name:20} {value}" for name, value in row.items()))
+    record("clusters", row)
+    show(row)
     print(f"The claim (test_acc at least {CLAIM}) {'holds' if found['test_acc'] >= CLAIM else 'does not hold'}.")
 
 

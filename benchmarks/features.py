@@ -13,10 +13,7 @@ Adds lines to benchmarks/results/features.csv.
 
 from __future__ import annotations
 
-import csv
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,19 +23,13 @@ import numpy as np
 import pandas as pd
 import tomli
 import torch
-from neighbors import cpu
+from record import initpools, machine, record, untrained_simclr
 
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.steps.pretrain import build
 from initpools_cli.training.infer import features
 from initpools_cli.training.quality import knn_accuracy, linear_accuracy, probed
 
-RESULTS = Path(__file__).parent / "results" / "features.csv"
 TASKS = [method.name for method in pretexts if method.name != "scan"]
-
-
-def initpools(*words):
-    subprocess.run([sys.executable, "-m", "initpools_cli.cli.app", *map(str, words), "--quiet"], check=True)
 
 
 def outcome(run, source):
@@ -61,17 +52,9 @@ def trained(task, file, budget, threads, folder):
 
 def untrained(file):
     """The small network with the weights that SimCLR would begin from, probed as `initpools embed` probes."""
-    data, method = np.load(file), pretexts.get("simclr")
+    data = np.load(file)
     images, test = data["train_images"], data["test_images"]
-    table = {
-        "method": "simclr",
-        "network": method.build.network,
-        "width": 1.0,
-        "seed": 0,
-        "augment": method.build.recipe_default,
-        "params": method.validate({}),
-    }
-    task = build(table, images.shape[3], images.shape[1])
+    task = untrained_simclr("convnet", images.shape[3], images.shape[1])
     inside, outside = (
         np.concatenate(list(features(task, split, layer="backbone", batch=256, device=torch.device("cpu"))))
         for split in (images, test)
@@ -84,11 +67,9 @@ def untrained(file):
     }
 
 
-def record(name, file, found, epochs="", seconds="", threads=""):
+def note(name, file, found, epochs="", seconds="", threads=""):
     row = {
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
+        **machine(),
         "torch": torch.__version__,
         "data": Path(file).name,
         "features": name,
@@ -99,13 +80,7 @@ def record(name, file, found, epochs="", seconds="", threads=""):
         "knn_accuracy": f"{found['knn_accuracy']:.4f}",
         "rank": f"{found['rank']:.1f}" if "rank" in found else "",
     }
-    new = not RESULTS.exists()
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, row, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    record("features", row)
     print("  ".join(row[key] for key in ("features", "linear_accuracy", "knn_accuracy")), flush=True)
     return found["linear_accuracy"]
 
@@ -116,10 +91,10 @@ def main():
     threads = int(sys.argv[3]) if len(sys.argv) > 3 else os.cpu_count()
     with tempfile.TemporaryDirectory() as folder:
         initpools("embed", "pca", "--dataset", file, "--run", Path(folder) / "run")
-        bar = max(record("untrained", file, untrained(file)), record("pca", file, outcome(Path(folder) / "run", "pca")))
+        bar = max(note("untrained", file, untrained(file)), note("pca", file, outcome(Path(folder) / "run", "pca")))
         for task in sys.argv[4:] or TASKS:
             found, epochs, seconds = trained(task, file, budget, threads, Path(folder) / task)
-            margin = record(task, file, found, epochs, seconds, threads) - bar
+            margin = note(task, file, found, epochs, seconds, threads) - bar
             print(f"{task}: {100 * margin:+.1f} points over the better baseline.", flush=True)
 
 

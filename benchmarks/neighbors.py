@@ -12,21 +12,17 @@ Adds a line to benchmarks/results/neighbors.csv.
 
 from __future__ import annotations
 
-import csv
-import os
-import platform
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import faiss
 import numpy as np
+from record import machine, record, show
 
 from initpools_cli.geometry.neighbors import knn
 
 CLAIM = 1.5
-RESULTS = Path(__file__).parent / "results" / "neighbors.csv"
 
 
 def embeddings(n, d):
@@ -51,13 +47,6 @@ def without_itself(found):
     return found[kept].reshape(len(found), -1)
 
 
-def cpu():
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
-
-
 def timed(function):
     start = time.perf_counter()
     result = function()
@@ -77,9 +66,7 @@ def main():
     differing = (np.sort(ours, axis=1) != np.sort(without_itself(found), axis=1)).any(axis=1).mean()
     ratio = min(exact) / min(theirs)
     row = {
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
+        **machine(),
         "numpy": version("numpy"),
         "faiss": faiss.__version__,
         "n": n,
@@ -91,14 +78,8 @@ def main():
         "ratio": f"{ratio:.2f}",
         "differing_rows": f"{differing:.4f}",
     }
-    new = not RESULTS.exists()
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print("\n".join(f"{name:15} {value}" for name, value in row.items()))
+    record("neighbors", row)
+    show(row)
     print(f"The claim (ratio below {CLAIM}) {'holds' if ratio < CLAIM else 'does not hold'}.")
 
 

@@ -23,10 +23,7 @@ Adds lines to benchmarks/results/pretrain.csv; a claim about lightly is left ope
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -38,15 +35,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric.utilities.seed import seed_everything
-from neighbors import cpu
+from record import machine, record, show, untrained_simclr
 
 from initpools_cli.core.config import RunTable
-from initpools_cli.pretext.registry import pretexts
-from initpools_cli.steps.pretrain import build
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.machine import precision_of, start_fabric
 
-RESULTS = Path(__file__).parent / "results" / "pretrain.csv"
 ROUNDS = 3
 #: Network: batch, steps that count, and how many times lightly's speed is claimed.
 NETWORKS = {"convnet": (128, 60, 4.0), "resnet18": (128, 8, 2.5)}
@@ -59,25 +53,12 @@ def images_of(file, count):
     return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
 
 
-def task(network):
-    method = pretexts.get("simclr")
-    table = {
-        "method": "simclr",
-        "network": network,
-        "width": 1.0,
-        "seed": 0,
-        "augment": method.build.recipe_default,
-        "params": method.validate({}),
-    }
-    return build(table, 3, 32)
-
-
 def ours(network, images, batch, steps):
     """From one epoch's row to the next: everything a run does for an epoch."""
     fabric = start_fabric(RunTable(device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         rows = fit(
-            task(network),
+            untrained_simclr(network, 3, 32),
             images,
             np.arange(batch * steps),
             Plan(2, batch, 0),
@@ -92,7 +73,7 @@ def ours(network, images, batch, steps):
 
 def bare(network, images, batch, steps):
     fabric = start_fabric(RunTable(device="cpu"))
-    pretext = task(network).train().to(memory_format=torch.channels_last)
+    pretext = untrained_simclr(network, 3, 32).train().to(memory_format=torch.channels_last)
     module, optimizer = fabric.setup(pretext, pretext.optimizer(batch))
     views = torch.rand(2 * batch, 3, 32, 32).to(memory_format=torch.channels_last)
 
@@ -122,7 +103,7 @@ def lightlys(network, images, batch, steps):
     loader = torch.utils.data.DataLoader(
         Shown(), batch, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True
     )
-    model, criterion = task(network).train(), NTXentLoss(temperature=0.1)
+    model, criterion = untrained_simclr(network, 3, 32).train(), NTXentLoss(temperature=0.1)
     optimizer = model.optimizer(batch)
 
     def batches():
@@ -191,9 +172,7 @@ def compare(network, file):
     peak = {what: min(run["peak"] for run in runs) for what, runs in found.items()}
     allowed = peak["bare"] + (batch * steps * 3 * 32 * 32 + 4 * 2 * batch * 3 * 32 * 32 * 4) / 2**20
     row = {
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
+        **machine(),
         "torch": torch.__version__,
         "lightly": peer,
         "network": network,
@@ -222,14 +201,8 @@ def main():
     file = sys.argv[1] if len(sys.argv) > 1 else ""
     for network in NETWORKS:
         row, verdicts = compare(network, file)
-        new = not RESULTS.exists()
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, row, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        print("\n".join(f"{name:26} {value}" for name, value in row.items()))
+        record("pretrain", row)
+        show(row)
         for claim, holds in verdicts.items():
             print(f"{claim}: {'holds' if holds else 'does not hold'}.")
 

@@ -47,7 +47,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             mean = _Sum.apply(wide.sum(axes)) / count
             centred = wide - mean.view(shape)
             variance = _Sum.apply(centred.square().sum(axes)) / count
-            if self.running_mean is not None and self.running_var is not None:
+            if self.track_running_stats:
                 self._follow(mean.detach(), variance.detach() * count / max(1, count - 1))
             scale = torch.rsqrt(variance + self.eps)
             if self.weight is not None:
@@ -59,10 +59,11 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
         self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr]
-        self.running_var.lerp_(variance, self.momentum)  # type: ignore[union-attr]
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
 
 
 def share_batch_norm(module: nn.Module) -> None:

@@ -8,12 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder
-from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import both_views, mlp, refuse_lone_image, scaled_adamw
+from initpools_cli.pretext.pairs import PairTask, mlp, refuse_lone_image, scaled_adamw
 from initpools_cli.pretext.registry import pretexts
 
 #: Added to variances, as a batch norm does.
@@ -49,7 +46,7 @@ def _standardised(view: Tensor) -> Tensor:
 
 
 @pretexts.register("barlow", paper="Zbontar et al. 2021, arXiv:2103.03230")
-class BarlowTwins(Pretext):
+class BarlowTwins(PairTask):
     """Each dimension agrees between two views of an image, and with no other dimension.
 
     No score: the loss is one of correlations over a batch, to which no image contributes a term of its own.
@@ -57,8 +54,6 @@ class BarlowTwins(Pretext):
     Deviations from the paper: the loss is divided by the number of dimensions, so that the rate need not follow it;
     AdamW in place of LARS, its rate stated for a batch of 512; a narrower projector (8192 in the paper).
     """
-
-    recipe_default = "simclr"
 
     def __init__(
         self,
@@ -78,10 +73,6 @@ class BarlowTwins(Pretext):
         self.lr = lr
         self.weight_decay = weight_decay
 
-    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Both views, stacked: ((2b, c, h, w),)."""
-        return (both_views(images, draws, self.recipe),)
-
     def forward(self, views: Tensor) -> Tensor:
         """Embeddings (2b, out)."""
         return self.projector(self.encoder(views))
@@ -95,7 +86,3 @@ class BarlowTwins(Pretext):
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """AdamW, its rate scaled linearly from a batch of 512."""
         return scaled_adamw(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
-
-    def projections(self, images: Tensor) -> Tensor:
-        """Embeddings (b, out) of unaugmented images."""
-        return self.projector(self.encoder(to_float(images)))

@@ -9,11 +9,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder, projector
-from initpools_cli.pretext.base import Pretext
-from initpools_cli.pretext.pairs import both_views, mlp, scaled_adamw
+from initpools_cli.pretext.pairs import PairTask, mlp, scaled_adamw
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.teacher import Teacher, momentum_at
 
@@ -36,7 +33,7 @@ def crossed_cosine(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 @pretexts.register("byol", paper="Grill et al. 2020, arXiv:2006.07733")
-class BYOL(Pretext):
+class BYOL(PairTask):
     """One view foretells how a slowly moving copy of the network represents the other view.
 
     Score: 2 - 2 cos of the prediction from one view and the target from the other, averaged over both ways and over
@@ -47,7 +44,6 @@ class BYOL(Pretext):
     momentum starts at 0.99, not 0.996, to suit short runs.
     """
 
-    recipe_default = "simclr"
     high_score = "one view does not foretell another"
 
     def __init__(
@@ -70,10 +66,6 @@ class BYOL(Pretext):
         self.lr = lr
         self.weight_decay = weight_decay
 
-    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Both views, stacked: ((2b, c, h, w),)."""
-        return (both_views(images, draws, self.recipe),)
-
     def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions (2b, out), and targets (2b, out) without gradient."""
         return self.predictor(self.projector(self.encoder(views))), self.teacher(views)
@@ -89,7 +81,3 @@ class BYOL(Pretext):
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """AdamW, its rate scaled linearly from a batch of 512."""
         return scaled_adamw(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
-
-    def projections(self, images: Tensor) -> Tensor:
-        """Projections (b, out) of unaugmented images."""
-        return self.projector(self.encoder(to_float(images)))

@@ -10,11 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder, projector, seeded
-from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import both_views, refuse_lone_image, scaled_sgd
+from initpools_cli.pretext.pairs import PairTask, both_views, refuse_lone_image, scaled_sgd
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import DYNAMICS_TEMPERATURE, nt_xent
 from initpools_cli.pretext.teacher import Teacher
@@ -24,7 +22,7 @@ NOBODY = -1
 
 
 @pretexts.register("moco", paper="He et al. 2020, arXiv:1911.05722; v2: Chen et al. 2020, arXiv:2003.04297")
-class MoCo(Pretext):
+class MoCo(PairTask):
     """A view of an image is told from a long queue of other images' views.
 
     Score: InfoNCE of an image's two views, the second seen by the momentum encoder, against the momentum encoder's
@@ -38,7 +36,6 @@ class MoCo(Pretext):
     restated for a batch of 512).
     """
 
-    recipe_default = "simclr"
     high_score = "its views are easily mistaken for other images"
     # The random vectors that fill the queue at first are told apart with ease, so the loss begins low.
     one_loss = False
@@ -123,7 +120,3 @@ class MoCo(Pretext):
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """SGD with momentum, its rate scaled linearly from a batch of 512."""
         return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
-
-    def projections(self, images: Tensor) -> Tensor:
-        """Projections (b, out) of unaugmented images."""
-        return self.projector(self.encoder(to_float(images)))

@@ -9,14 +9,30 @@ import torch
 from torch import Tensor, nn
 
 from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import augment
+from initpools_cli.augment.pipelines import augment, to_float
 from initpools_cli.core.errors import UserError
 from initpools_cli.networks.build import seeded
+from initpools_cli.pretext.base import Pretext
 
 
 def both_views(images: Tensor, draws: Draws, recipe: str) -> Tensor:
     """Two random views of each image, stacked by view: (2b, c, h, w)."""
     return torch.cat([augment(images, replace(draws, view=2 * draws.view + k), recipe) for k in (0, 1)])
+
+
+class PairTask(Pretext):
+    """A task on two random views of each image, with a projector behind the encoder."""
+
+    recipe_default = "simclr"
+    projector: nn.Module
+
+    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """Both views, stacked: ((2b, c, h, w),)."""
+        return (both_views(images, draws, self.recipe),)
+
+    def projections(self, images: Tensor) -> Tensor:
+        """What the projector makes of the features of unaugmented images (b, h, w, c) uint8."""
+        return self.projector(self.encoder(to_float(images)))
 
 
 def mlp(*widths: int, seed: int, label: str) -> nn.Sequential:

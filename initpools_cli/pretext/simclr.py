@@ -10,11 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder, projector
-from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import both_views, scaled_sgd
+from initpools_cli.pretext.pairs import PairTask, scaled_sgd
 from initpools_cli.pretext.registry import pretexts
 
 
@@ -58,7 +56,7 @@ def _both_ways(views: Tensor, ids: Tensor, temperature: float, reference: Any = 
 
 
 @pretexts.register("simclr", paper="Chen et al. 2020, arXiv:2002.05709")
-class SimCLR(Pretext):
+class SimCLR(PairTask):
     """Two random views of an image are told from the views of all other images.
 
     Score: NT-Xent of an image's two views against the views of a fixed, seeded batch of other images (nats),
@@ -69,7 +67,6 @@ class SimCLR(Pretext):
     runs of tens of epochs; the reference's 0.4 goes with its 500.
     """
 
-    recipe_default = "simclr"
     high_score = "its views are easily mistaken for other images"
 
     def __init__(
@@ -89,10 +86,6 @@ class SimCLR(Pretext):
         self.temperature = temperature
         self.lr = lr
         self.weight_decay = weight_decay
-
-    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Both views, stacked: ((2b, c, h, w),)."""
-        return (both_views(images, draws, self.recipe),)
 
     def forward(self, views: Tensor) -> Tensor:
         """Projections (2b, out)."""
@@ -117,7 +110,3 @@ class SimCLR(Pretext):
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """SGD with momentum 0.9, its rate scaled linearly from a batch of 512."""
         return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
-
-    def projections(self, images: Tensor) -> Tensor:
-        """Projections (b, out) of unaugmented images."""
-        return self.projector(self.encoder(to_float(images)))

@@ -8,17 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder
-from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.byol import crossed_cosine
-from initpools_cli.pretext.pairs import both_views, mlp, scaled_adamw
+from initpools_cli.pretext.pairs import PairTask, mlp, scaled_adamw
 from initpools_cli.pretext.registry import pretexts
 
 
 @pretexts.register("simsiam", paper="Chen & He 2021, arXiv:2011.10566")
-class SimSiam(Pretext):
+class SimSiam(PairTask):
     """One view foretells the other, whose representation takes no gradient.
 
     Score: minus the cosine of the prediction from one view and the projection of the other, averaged over both ways
@@ -28,7 +25,6 @@ class SimSiam(Pretext):
     narrower heads; AdamW in place of SGD, its rate stated for a batch of 512.
     """
 
-    recipe_default = "simclr"
     high_score = "one view does not foretell another"
 
     def __init__(
@@ -51,10 +47,6 @@ class SimSiam(Pretext):
         self.lr = lr
         self.weight_decay = weight_decay
 
-    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Both views, stacked: ((2b, c, h, w),)."""
-        return (both_views(images, draws, self.recipe),)
-
     def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions (2b, out), and projections (2b, out) without gradient."""
         projected = self.projector(self.encoder(views))
@@ -67,7 +59,3 @@ class SimSiam(Pretext):
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """AdamW, its rate scaled linearly from a batch of 512."""
         return scaled_adamw(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
-
-    def projections(self, images: Tensor) -> Tensor:
-        """Projections (b, out) of unaugmented images."""
-        return self.projector(self.encoder(to_float(images)))

@@ -8,12 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder
-from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import both_views, mlp, refuse_lone_image, scaled_sgd
+from initpools_cli.pretext.pairs import PairTask, mlp, refuse_lone_image, scaled_sgd
 from initpools_cli.pretext.registry import pretexts
 
 #: Added to variances before the root.
@@ -50,7 +47,7 @@ def _covariance(view: Tensor) -> Tensor:
 
 
 @pretexts.register("vicreg", paper="Bardes et al. 2022, arXiv:2105.04906")
-class VICReg(Pretext):
+class VICReg(PairTask):
     """Two views of an image agree, while every dimension keeps its spread and tells what no other tells.
 
     No score: two of the loss's three terms are statistics of a batch, to which no image contributes a term of its own.
@@ -59,8 +56,6 @@ class VICReg(Pretext):
     over views; SGD with momentum in place of LARS, its rate stated for a batch of 512; a narrower expander (8192 in
     the paper).
     """
-
-    recipe_default = "simclr"
 
     def __init__(
         self,
@@ -82,10 +77,6 @@ class VICReg(Pretext):
         self.lr = lr
         self.weight_decay = weight_decay
 
-    def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Both views, stacked: ((2b, c, h, w),)."""
-        return (both_views(images, draws, self.recipe),)
-
     def forward(self, views: Tensor) -> Tensor:
         """Embeddings (2b, out)."""
         return self.projector(self.encoder(views))
@@ -100,7 +91,3 @@ class VICReg(Pretext):
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
         """SGD with momentum, its rate scaled linearly from a batch of 512."""
         return scaled_sgd(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
-
-    def projections(self, images: Tensor) -> Tensor:
-        """Embeddings (b, out) of unaugmented images."""
-        return self.projector(self.encoder(to_float(images)))

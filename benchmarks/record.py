@@ -1,0 +1,59 @@
+"""What the benchmarks share: on what they ran, where results go, and the task that is timed and probed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from initpools_cli.pretext.registry import pretexts
+from initpools_cli.steps.pretrain import build
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine():
+    """Processor, cores and the version of Python: the first columns of every result."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = models[0] if models else platform.processor() or platform.machine()
+    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def record(name, row):
+    """Add a line to ``results/<name>.csv``."""
+    file = RESULTS / f"{name}.csv"
+    new = not file.exists()
+    RESULTS.mkdir(exist_ok=True)
+    with file.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, row, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def show(row):
+    print("\n".join(f"{name:26} {value}" for name, value in row.items()), flush=True)
+
+
+def initpools(*words):
+    """Run a command line in a process of its own; it must end well."""
+    subprocess.run([sys.executable, "-m", "initpools_cli.cli.app", *map(str, words), "--quiet"], check=True)
+
+
+def untrained_simclr(network, channels, size):
+    """SimCLR before training, with its defaults."""
+    method = pretexts.get("simclr")
+    table = {
+        "method": "simclr",
+        "network": network,
+        "width": 1.0,
+        "seed": 0,
+        "augment": method.build.recipe_default,
+        "params": method.validate({}),
+    }
+    return build(table, channels, size)
