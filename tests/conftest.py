@@ -9,12 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.core.registry import Method
+
+if TYPE_CHECKING:
+    from initpools_cli.pretext.base import Pretext
 
 FAST = ["--set", "pretrain.epochs=2", "--set", "pretrain.width=0.25", "--set", "hidden=32", "--set", "out=16"]
 
@@ -66,6 +70,25 @@ def asked_by(method: Method, n: int) -> dict[str, np.ndarray]:
     """Arrays that a pretext task's signature asks for, made up: the next two of n images as an image's neighbours."""
     there = {"nearest": (np.arange(n)[:, None] + [1, 2]) % n}
     return {name: array for name, array in there.items() if name in method.inputs}
+
+
+def untrained(
+    name: str, *, images: int = 24, channels: int = 1, size: int = 16, network: str = "", **knobs: object
+) -> Pretext:
+    """A pretext task with its defaults but for the knobs given, on a network of a quarter of the width."""
+    from initpools_cli.pretext.registry import pretexts
+    from initpools_cli.steps.pretrain import build
+
+    method = pretexts.get(name)
+    table = {
+        "method": name,
+        "network": network or method.build.network,
+        "width": 0.25,
+        "seed": 0,
+        "augment": method.build.recipe_default,
+        "params": method.validate(knobs),
+    }
+    return build(table, channels, size, **asked_by(method, images))
 
 
 def process(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import asked_by
+from conftest import untrained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
@@ -22,7 +22,6 @@ from initpools_cli.core.interrupts import deferred_stop
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import nt_xent
-from initpools_cli.steps.pretrain import build
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.infer import features, scores
 from initpools_cli.training.machine import start_fabric
@@ -38,16 +37,7 @@ def images(n: int = 24, size: int = 16, channels: int = 1) -> np.ndarray:
 
 
 def task(name: str, channels: int = 1, size: int = 16) -> Pretext:
-    method = pretexts.get(name)
-    table = {
-        "method": name,
-        "network": method.build.network,
-        "width": 0.25,
-        "seed": 0,
-        "augment": method.build.recipe_default,
-        "params": method.validate({}),
-    }
-    return build(table, channels, size, **asked_by(method, 24))
+    return untrained(name, channels=channels, size=size)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Initpools
+from conftest import Initpools, untrained
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -22,8 +22,6 @@ from initpools_cli.networks.vit import VisionTransformer, positions
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.bigan import EPSILON, critic_loss, players_loss
 from initpools_cli.pretext.mae import EPSILON as MAE_EPSILON
-from initpools_cli.pretext.registry import pretexts
-from initpools_cli.steps.pretrain import build
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.machine import start_fabric
 
@@ -33,16 +31,7 @@ def images(n: int = 8, height: int = 8, width: int = 8, channels: int = 1) -> np
 
 
 def task(name: str, size: int = 8, channels: int = 1, network: str = "", **knobs: object) -> Pretext:
-    method = pretexts.get(name)
-    table = {
-        "method": name,
-        "network": network or method.build.network,
-        "width": 0.25,
-        "seed": 0,
-        "augment": method.build.recipe_default,
-        "params": method.validate(knobs),
-    }
-    return build(table, channels, size)
+    return untrained(name, size=size, channels=channels, network=network, **knobs)
 
 
 def shown(pretext: Pretext, pixels: np.ndarray, epoch: int = 1) -> tuple[Tensor, ...]:

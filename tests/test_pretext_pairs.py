@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import untrained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
@@ -24,11 +25,9 @@ from initpools_cli.pretext.byol import crossed_cosine
 from initpools_cli.pretext.dino import window
 from initpools_cli.pretext.moco import NOBODY
 from initpools_cli.pretext.pairs import mlp
-from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.teacher import Teacher, momentum_at
 from initpools_cli.pretext.vicreg import EPSILON as VICREG_EPSILON
 from initpools_cli.pretext.vicreg import vicreg_terms
-from initpools_cli.steps.pretrain import build
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.machine import start_fabric
 
@@ -37,19 +36,6 @@ TAUGHT = ("byol", "dino", "moco")
 
 def images(n: int = 24, size: int = 16) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, size, size, 1), dtype=np.uint8)
-
-
-def task(name: str, **knobs: object) -> Pretext:
-    method = pretexts.get(name)
-    table = {
-        "method": name,
-        "network": method.build.network,
-        "width": 0.25,
-        "seed": 0,
-        "augment": method.build.recipe_default,
-        "params": method.validate(knobs),
-    }
-    return build(table, 1, 16)
 
 
 def step(pretext: Pretext, ids: Tensor, epoch: int, progress: float) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -111,8 +97,8 @@ def test_vicreg_equals_its_naive_twin(b: int, d: int, seed: int) -> None:
 def test_byol_and_simsiam_equal_their_naive_twin() -> None:
     predicted, target = torch.cat(pair(3, 4, 0)), torch.cat(pair(3, 4, 1))
     ids = torch.arange(3)
-    byol = task("byol").losses((), (predicted, target), ids)
-    simsiam = task("simsiam").losses((), (predicted, target), ids)
+    byol = untrained("byol").losses((), (predicted, target), ids)
+    simsiam = untrained("simsiam").losses((), (predicted, target), ids)
     assert byol.dtype == simsiam.dtype == torch.double
     for i in range(3):
         crossed = [(predicted[i], target[3 + i]), (predicted[3 + i], target[i])]
@@ -126,7 +112,7 @@ def test_byol_and_simsiam_equal_their_naive_twin() -> None:
 @pytest.mark.parametrize("local_views", [0, 2])
 def test_dino_equals_its_naive_twin(local_views: int) -> None:
     b, k, generator = 3, 5, torch.Generator().manual_seed(0)
-    dino = task("dino", local_views=local_views, prototypes=k)
+    dino = untrained("dino", local_views=local_views, prototypes=k)
     dino.centre = torch.randn(k, generator=generator)
     student = torch.randn((2 + local_views) * b, k, generator=generator)
     teacher = torch.randn(2 * b, k, generator=generator)
@@ -145,7 +131,7 @@ def test_dino_equals_its_naive_twin(local_views: int) -> None:
 
 
 def test_moco_equals_its_naive_twin() -> None:
-    moco = task("moco", queue=4, out=3, temperature=0.2)
+    moco = untrained("moco", queue=4, out=3, temperature=0.2)
     moco.owners = torch.tensor([7, 0, NOBODY, 1])
     (queries, keys), ids = pair(2, 3, 0), torch.tensor([0, 1])
     expected = []
@@ -166,14 +152,14 @@ def test_what_a_collapsed_network_loses_is_known() -> None:
     b, ids = 4, torch.arange(4)
     same = torch.ones(2 * b, 8)
     half = same[:b]
-    moco = task("moco", queue=16, out=8)
+    moco = untrained("moco", queue=16, out=8)
     moco.queue.copy_(F.normalize(torch.ones(16, 8), dim=1))
     assert float(moco.loss((), (half, half, ids), ids)) == pytest.approx(math.log(17))
-    assert task("byol").losses((), (same, same), ids).tolist() == pytest.approx([0] * b, abs=1e-12)
-    assert task("simsiam").losses((), (same, same), ids).tolist() == pytest.approx([-1] * b)
-    assert float(task("barlow").loss((), same, ids)) == pytest.approx(1)
-    assert float(task("vicreg").loss((), same, ids)) == pytest.approx(25 * (1 - math.sqrt(VICREG_EPSILON)))
-    dino = task("dino", prototypes=8)
+    assert untrained("byol").losses((), (same, same), ids).tolist() == pytest.approx([0] * b, abs=1e-12)
+    assert untrained("simsiam").losses((), (same, same), ids).tolist() == pytest.approx([-1] * b)
+    assert float(untrained("barlow").loss((), same, ids)) == pytest.approx(1)
+    assert float(untrained("vicreg").loss((), same, ids)) == pytest.approx(25 * (1 - math.sqrt(VICREG_EPSILON)))
+    dino = untrained("dino", prototypes=8)
     assert dino.losses((), (same, same), ids).tolist() == pytest.approx([math.log(8)] * b)
 
 
@@ -195,7 +181,7 @@ def test_crossed_cosine_compares_each_view_with_the_other() -> None:
 
 @pytest.mark.parametrize("name", TAUGHT)
 def test_the_teacher_takes_no_gradient(name: str) -> None:
-    pretext = task(name).train()
+    pretext = untrained(name).train()
     before = [weight.clone() for weight in pretext.teacher.parameters()]
     ids = torch.arange(8)
     inputs = pretext.inputs(torch.from_numpy(images())[:8], Draws(0, 1, ids))
@@ -212,14 +198,14 @@ def test_the_teacher_takes_no_gradient(name: str) -> None:
 
 
 def test_simsiam_takes_no_gradient_through_its_target() -> None:
-    simsiam = task("simsiam").train()
+    simsiam = untrained("simsiam").train()
     predicted, target = simsiam(*simsiam.inputs(torch.from_numpy(images()), Draws(0, 1, torch.arange(24))))
     assert predicted.requires_grad and not target.requires_grad
 
 
 @pytest.mark.parametrize("name", TAUGHT)
 def test_after_two_steps_the_teacher_is_the_average_in_closed_form(name: str) -> None:
-    pretext = task(name, momentum=0.9).train()
+    pretext = untrained(name, momentum=0.9).train()
     students = [_student(pretext)]
     for number, progress in ((1, 0.25), (2, 0.5)):
         step(pretext, torch.arange(8), number, progress)
@@ -250,7 +236,7 @@ def test_the_momentum_rises_to_one_along_half_a_cosine() -> None:
 @pytest.mark.parametrize("queue", [5, 8, 20, 64])
 def test_the_queue_holds_exactly_the_last_keys(queue: int) -> None:
     """Whether or not batches divide it, and where a batch is longer than it."""
-    moco = task("moco", queue=queue).train()
+    moco = untrained("moco", queue=queue).train()
     start = moco.queue.clone()
     keys, owners = [], []
     for number, first in enumerate((0, 8, 16, 4)):
@@ -268,22 +254,22 @@ def test_the_queue_holds_exactly_the_last_keys(queue: int) -> None:
 
 
 def test_the_queue_starts_from_the_seed() -> None:
-    first, again = task("moco", queue=16), task("moco", queue=16)
+    first, again = untrained("moco", queue=16), untrained("moco", queue=16)
     assert torch.equal(first.queue, again.queue)
     torch.testing.assert_close(first.queue.norm(dim=1), torch.ones(16))
 
 
 def test_dinos_centre_follows_the_mean_of_the_teachers_logits() -> None:
-    dino = task("dino", prototypes=8).train()
+    dino = untrained("dino", prototypes=8).train()
     means = [step(dino, torch.arange(8), number, 0.5)[1][1].mean(0) for number in (1, 2)]
     torch.testing.assert_close(dino.centre, 0.9 * 0.1 * means[0] + 0.1 * means[1])
 
 
 @pytest.mark.parametrize("name", TAUGHT)
 def test_the_state_is_in_what_a_checkpoint_holds(name: str) -> None:
-    pretext = task(name).train()
+    pretext = untrained(name).train()
     step(pretext, torch.arange(8), 1, 0.5)
-    other = task(name)
+    other = untrained(name)
     other.load_state_dict(pretext.state_dict())
     ids = torch.arange(8)
     inputs = pretext.inputs(torch.from_numpy(images())[:8], Draws(0, 2, ids))
@@ -307,7 +293,7 @@ def test_local_views_are_windows_of_half_the_side() -> None:
 
 
 def test_dino_trains_with_local_views(fabric: Fabric, tmp_path: Path) -> None:
-    dino = task("dino", local_views=2)
+    dino = untrained("dino", local_views=2)
     rows = list(fit(dino, images(), np.arange(24), Plan(1, 8, 0), fabric, checkpoint=tmp_path / "a.pt"))
     assert math.isfinite(rows[0]["loss"])
     with pytest.raises(UserError, match="Local views of these images have 4 x 4 pixels"):
@@ -317,7 +303,7 @@ def test_dino_trains_with_local_views(fabric: Fabric, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["barlow", "dino", "moco", "vicreg"])
 def test_one_image_a_batch_is_the_users_to_mend(name: str, fabric: Fabric, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="batch of 1 image"):
-        list(fit(task(name), images(), np.arange(2), Plan(1, 1, 0), fabric, checkpoint=tmp_path / "a.pt"))
+        list(fit(untrained(name), images(), np.arange(2), Plan(1, 1, 0), fabric, checkpoint=tmp_path / "a.pt"))
 
 
 def test_heads_of_a_task_differ_and_leave_torchs_generator_alone() -> None:

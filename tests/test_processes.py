@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.multiprocessing as mp
-from conftest import asked_by
+from conftest import untrained
 from torch import distributed
 from torch.nn import functional as F
 
@@ -17,7 +17,6 @@ from initpools_cli.networks.batchnorm import share_batch_norm
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import nt_xent
-from initpools_cli.steps.pretrain import build
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.machine import start_fabric
 from initpools_cli.training.moments import Moments
@@ -64,21 +63,13 @@ def test_negatives_are_gathered_with_their_gradients(tmp_path: Path) -> None:
     torch.testing.assert_close(two["gradient"], weight.grad)
 
 
-def train(folder: str, rank: int = 0) -> dict[str, dict[str, torch.Tensor]]:
+def train(folder: str) -> dict[str, dict[str, torch.Tensor]]:
     """Every pretext task after three steps on sixteen images, its loss and what it wrote down of them."""
     fabric = start_fabric(RunTable(precision="fp32", threads=1, device="cpu"))
     images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
     found = {}
     for method in pretexts:
-        table = {
-            "method": method.name,
-            "network": method.build.network,
-            "width": 0.25,
-            "seed": 0,
-            "augment": method.build.recipe_default,
-            "params": method.validate({}),
-        }
-        pretext, dynamics = build(table, 1, 16, **asked_by(method, 16)), Moments(16)
+        pretext, dynamics = untrained(method.name, images=16), Moments(16)
         path = Path(folder) / f"{method.name}-{fabric.world_size}.pt"
         rows = list(fit(pretext, images, np.arange(12), Plan(3, 12, 0), fabric, checkpoint=path, dynamics=dynamics))
         losses = torch.tensor([row["loss"] for row in rows])
