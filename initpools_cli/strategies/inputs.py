@@ -71,10 +71,22 @@ def _probs(values: ArrayLike) -> NDArray[np.float64]:
     return array.mean(axis=0) if array.ndim == 3 else array
 
 
-def _view_probs(values: ArrayLike) -> NDArray[np.float64]:
-    array = _distributions("view_probs", numbers("view_probs", values))
+def _several(name: str, one: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Predictions of the same images in several ways, (t, n, c); of one there is nothing to compare."""
+    array = _distributions(name, numbers(name, values))
     if len(array) < 2:
-        raise UserError("view_probs holds one view, and one view agrees with itself.", "Bring (t, n, c) with t ≥ 2.")
+        raise UserError(f"{name} holds one {one}, and one {one} agrees with itself.", "Bring (t, n, c) with t ≥ 2.")
+    return array
+
+
+def _features(values: ArrayLike) -> NDArray[np.float32]:
+    return np.ascontiguousarray(numbers("features", values), np.float32)
+
+
+def _head(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    if not np.isfinite(array).all():
+        raise UserError("The classifier's last layer holds NaN or infinity.", "Lower its learning rate.")
     return array
 
 
@@ -119,18 +131,22 @@ class Input:
     check : callable
         Gives the array in the form that strategies get, or raises `UserError`.
     axis : int or None
-        Along which its images lie; None where it holds image indices. Probabilities may have views before their images.
+        Along which its images lie; None where it holds image indices, or is not about images. Probabilities may have views before their images.
     dimensions : tuple of int
         How many it may have.
+    of_images : bool
+        Whether it is about images at all.
     """
 
     bring: str
     check: Callable[[ArrayLike], Array]
     axis: int | None = 0
     dimensions: tuple[int, ...] = (1,)
+    of_images: bool = True
 
 
 RUN = "or work in a run, where they are made when needed"
+LEARNT = "work in a run with `rank` or `al-run`"
 TRAINED = "or work in a run with `rank` or `al-run`, which train a classifier for them"
 INPUTS: Mapping[str, Input] = {
     "embeddings": Input(
@@ -142,8 +158,26 @@ INPUTS: Mapping[str, Input] = {
         dimensions=(2, 3),
     ),
     "view_probs": Input(
-        f"Bring them with --probs FILE.npy, shaped (views, n, classes), {TRAINED}.", _view_probs, 1, (3,)
+        f"Bring them with --probs FILE.npy, shaped (views, n, classes), {TRAINED}.",
+        partial(_several, "view_probs", "view"),
+        1,
+        (3,),
     ),
+    "mc_probs": Input(
+        f"Bring them with --probs FILE.npy, shaped (passes, n, classes), {TRAINED}.",
+        partial(_several, "mc_probs", "pass"),
+        1,
+        (3,),
+    ),
+    "member_probs": Input(
+        f"Bring them with --probs FILE.npy, shaped (members, n, classes), {TRAINED}.",
+        partial(_several, "member_probs", "member"),
+        1,
+        (3,),
+    ),
+    "features": Input(f"A trained classifier has them: {LEARNT}.", _features, dimensions=(2,)),
+    "head": Input(f"A trained classifier has it: {LEARNT}.", _head, None, (2,), of_images=False),
+    "vaal_scores": Input(f"A discriminator is trained for them: {LEARNT}.", partial(numbers, "vaal_scores")),
     "labels": Input(
         "Bring them with --labels FILE.npy, one class number per image, -1 where it is not known, or work in a run.",
         _labels,
@@ -205,6 +239,8 @@ def refuse_missing(strategy: str, needed: Iterable[str], given: Mapping[str, obj
 
 def take(name: str, array: Array, rows: NDArray[np.int64]) -> Array:
     """The part of an input that belongs to `rows` (ascending); image indices are renumbered to match."""
+    if not INPUTS[name].of_images:
+        return array
     axis = INPUTS[name].axis
     if axis is not None:
         return np.take(array, rows, axis=axis)
