@@ -11,7 +11,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies import estimate
 from initpools_cli.strategies.choose import choose
-from initpools_cli.strategies.inputs import INPUTS
+from initpools_cli.strategies.inputs import FROM_A_MODEL, INPUTS, take
 from initpools_cli.strategies.registry import strategies
 
 METHODS = [pytest.param(method, id=method.name) for method in strategies]
@@ -130,7 +130,7 @@ def test_excluded_images_are_as_good_as_absent(method):
     exclude = np.arange(10, 35)
     kept = np.setdiff1d(np.arange(80), exclude)
     selection = choose(method.name, inputs, 12, labeled=[0, 40], exclude=exclude, seed=3)
-    without = {name: np.take(a, kept, axis=INPUTS[name].axis or 0) for name, a in inputs.items() if name != "order"}
+    without = {name: take(name, array, kept) for name, array in inputs.items() if name != "order"}
     order = inputs["order"]
     without["order"] = np.searchsorted(kept, order[np.isin(order, kept)])
     alone = choose(method.name, without, 12, labeled=np.searchsorted(kept, [0, 40]), seed=3)
@@ -157,7 +157,9 @@ def test_nan_and_infinity_are_refused_with_their_rows(method, bad):
         if inputs[name].dtype.kind != "f":
             continue
         inputs[name] = inputs[name].copy()
-        where = (0, [4, 9]) if name == "view_probs" else ([4, 9],)
+        if not INPUTS[name].of_images:
+            continue
+        where = (0, [4, 9]) if INPUTS[name].axis else ([4, 9],)
         inputs[name][where] = bad
         with pytest.raises(UserError, match=rf"{name} has NaN or infinity in 2 of its rows: 4, 9\."):
             choose(method.name, inputs, 5)
@@ -169,7 +171,7 @@ def test_a_missing_input_is_named_with_the_way_to_bring_it(method):
         inputs = {other: array for other, array in inputs_for(cloud()).items() if other != name}
         with pytest.raises(UserError, match=re.escape(f"'{method.name}' needs {name}")) as error:
             choose(method.name, inputs, 5)
-        assert "--" in error.value.remedy
+        assert "--" in error.value.remedy or "al-run" in error.value.remedy
 
 
 @pytest.mark.parametrize("case", HARD_CASES)
@@ -189,7 +191,7 @@ def test_what_a_strategy_is_said_to_be(method):
     assert method.summary.endswith(".")
     assert isinstance(method.traits["nested"], bool)
     assert method.traits["cost"]
-    assert method.traits.get("needs_model", False) == bool({"probs", "view_probs"} & set(method.inputs))
+    assert method.traits.get("needs_model", False) == bool(FROM_A_MODEL & set(method.inputs))
     assert {*method.inputs, *method.optional} <= set(INPUTS)
     assert method.traits.get("oracle", False) == ("labels" in method.inputs)
 

@@ -14,8 +14,9 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
-from initpools_cli.steps.inputs import FROM_A_MODEL, Named, named, needed, supply
+from initpools_cli.steps.inputs import Named, named, needed, supply
 from initpools_cli.steps.score import can_score
+from initpools_cli.strategies.inputs import FROM_A_MODEL
 from initpools_cli.training.rounds import COLUMNS, Arena, Protocol, blocks_of, run_cell
 
 #: Columns of rounds.csv that a failed cell leaves empty.

@@ -19,14 +19,11 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.origin import is_oracle, warn_of_oracle
 from initpools_cli.steps.score import evaluate, score_names, scores_of
-from initpools_cli.strategies.inputs import image_axis, inputs_of
+from initpools_cli.strategies.inputs import FROM_A_MODEL, image_axis, inputs_of
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: What a strategy may ask that only a trained classifier gives.
-FROM_A_MODEL = frozenset({"probs", "view_probs"})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import (
-    FROM_A_MODEL,
     Named,
     Supply,
     bought,
@@ -23,6 +22,7 @@ from initpools_cli.steps.inputs import (
     with_score,
 )
 from initpools_cli.steps.reference import logits, reference, view_logits
+from initpools_cli.strategies.inputs import FROM_A_MODEL
 from initpools_cli.strategies.selection import Selection
 
 

@@ -131,7 +131,8 @@ class Input:
     check : callable
         Gives the array in the form that strategies get, or raises `UserError`.
     axis : int or None
-        Along which its images lie; None where it holds image indices, or is not about images. Probabilities may have views before their images.
+        Along which its images lie; None where it holds image indices, or is not about images. Probabilities may have
+        views before their images.
     dimensions : tuple of int
         How many it may have.
     of_images : bool
@@ -192,6 +193,9 @@ INPUTS: Mapping[str, Input] = {
     "clusters": Input("Bring them with --clusters FILE.npy, one integer per image.", lambda a: integers("clusters", a)),
     "order": Input("Bring it with --ranking FILE.npy, indices, best first.", lambda a: integers("ranking", a), None),
 }
+
+#: What only a trained classifier gives.
+FROM_A_MODEL = frozenset({"probs", "view_probs", "mc_probs", "member_probs", "features", "head", "vaal_scores"})
 
 
 def image_axis(name: str, shape: tuple[int, ...]) -> int | None:
