@@ -21,28 +21,72 @@ def classification_metrics(probs: np.ndarray, labels: np.ndarray) -> dict[str, f
         accuracy, balanced_accuracy (mean recall of the classes present), auc (mean one-vs-rest area of the classes that
         have both sides), nll (nats), ece (15 bins of equal width), absent_classes (classes with no image here).
     """
-    predicted = probs.argmax(1)
-    present = np.unique(labels)
-    recalls = [float((predicted[labels == k] == k).mean()) for k in present]
-    areas = [_auc(probs[:, k], labels == k) for k in present if (labels != k).any()]
-    chosen = np.clip(probs[np.arange(len(labels)), labels], 1e-12, 1)
+    n, classes = probs.shape
+    found = recalls(probs, labels, classes)
+    present = ~np.isnan(found)
+    areas = one_vs_rest_areas(probs, labels)
+    chosen = np.clip(probs[np.arange(n), labels], 1e-12, 1)
     return {
-        "accuracy": float((predicted == labels).mean()),
-        "balanced_accuracy": float(np.mean(recalls)),
-        "auc": float(np.mean(areas)) if areas else float("nan"),
+        "accuracy": float((probs.argmax(1) == labels).mean()),
+        "balanced_accuracy": float(found[present].mean()),
+        "auc": float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan"),
         "nll": float(-np.log(chosen).mean()),
         "ece": calibration_error(probs, labels),
-        "absent_classes": probs.shape[1] - len(present),
+        "absent_classes": int(classes - present.sum()),
     }
 
 
-def _auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Probability that a positive is scored above a negative, ties counted half (Mann-Whitney)."""
-    from scipy.stats import rankdata
+def recalls(probs: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """The share of each class's images that is given to it.
 
-    ranks = rankdata(scores)
-    hits, misses = int(positive.sum()), int((~positive).sum())
-    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+    Parameters
+    ----------
+    probs : ndarray
+        (n, c), rows sum to 1; ties go to the lower class.
+    labels : ndarray
+        (n,) int64.
+    classes : int
+        c.
+
+    Returns
+    -------
+    ndarray
+        (c,) float64 in [0, 1]; NaN for a class without images here.
+    """
+    right = labels[probs.argmax(1) == labels]
+    counts = np.bincount(labels, minlength=classes)
+    hits = np.bincount(right, minlength=classes)
+    return np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0)
+
+
+def one_vs_rest_areas(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Each class's area under the ROC curve: the probability that its image is given more of it than another's.
+
+    Parameters
+    ----------
+    probs : ndarray
+        (n, c).
+    labels : ndarray
+        (n,) int64.
+
+    Returns
+    -------
+    ndarray
+        (c,) float64, ties counted half (Mann-Whitney); NaN for a class without images here, or without others.
+    """
+    n, classes = probs.shape
+    areas = np.full(classes, np.nan)
+    for k in range(classes):
+        scores = np.ascontiguousarray(probs[:, k])
+        positive = np.sort(scores[labels == k])
+        hits = len(positive)
+        if 0 < hits < n:
+            everything = np.sort(scores)
+            # Twice the mean rank of equal scores is a whole number, so that the sum is exact.
+            below = everything.searchsorted(positive, "left").sum()
+            at_most = everything.searchsorted(positive, "right").sum()
+            areas[k] = ((below + at_most) / 2 - hits * hits / 2) / (hits * (n - hits))
+    return areas
 
 
 def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
