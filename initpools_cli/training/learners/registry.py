@@ -15,10 +15,27 @@ Validation = tuple[np.ndarray, np.ndarray]
 
 
 class Classifier(Protocol):
-    """A fitted learner."""
+    """A fitted learner: it has `logits`, and of the rest what the trait `gives` of its registration names."""
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """(n, c) float64 of embeddings (n, d) or images (n, h, w, c), whichever the learner was fitted on."""
+        ...
+
+    def features(self, inputs: np.ndarray) -> np.ndarray:
+        """(n, h) float32: what the last layer reads."""
+        ...
+
+    @property
+    def head(self) -> np.ndarray:
+        """(h + 1, c) float64: the last layer's weights, and its bias as the last row: logits = [features, 1] @ head."""
+        ...
+
+    def mc_logits(self, inputs: np.ndarray, *, passes: int, seed: int) -> np.ndarray:
+        """(passes, n, c) float64 with dropout on and batch norm as in inference."""
+        ...
+
+    def view_logits(self, inputs: np.ndarray, *, views: int, seed: int) -> np.ndarray:
+        """(views, n, c) float64 of random views of every image."""
         ...
 
 

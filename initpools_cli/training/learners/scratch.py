@@ -26,11 +26,31 @@ INFERENCE_BATCH = 512
 Watch = Callable[[np.ndarray, torch.Tensor, torch.Tensor], None]
 
 
-class Network(nn.Module):
-    """An encoder and a linear head."""
+def drop(features: torch.Tensor, share: float, rng: np.random.Generator) -> torch.Tensor:
+    """Features (b, h) with a random `share` of them zero and the others scaled up to the same mean.
 
-    def __init__(self, name: str, width: float, channels: int, size: int, classes: int, seed: int) -> None:
+    Torch's own dropout draws from a generator of the process and the device, which depends on what ran before.
+    """
+    if share == 0:
+        return features
+    kept = rng.random(features.shape, dtype=np.float32) >= share
+    return features * as_tensor(kept, features.device) / (1 - share)
+
+
+class Network(nn.Module):
+    """An encoder and a linear head, with dropout between them.
+
+    Parameters
+    ----------
+    dropout : float
+        Share of the features that `drop` sets to zero; `forward` drops none.
+    """
+
+    def __init__(
+        self, name: str, width: float, channels: int, size: int, classes: int, seed: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = dropout
         self.encoder = build_encoder(name, channels=channels, size=size, width=width, seed=seed)
         with seeded(seed, "head"):
             self.head = nn.Linear(self.encoder.features, classes)
@@ -38,6 +58,10 @@ class Network(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (b, c) of float images (b, channels, h, w)."""
         return self.head(self.encoder(images))
+
+    def drop(self, features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Features (b, h) with a random share of them zero and the others scaled up to the same mean."""
+        return drop(features, self.dropout, rng)
 
 
 class Course:
@@ -58,7 +82,7 @@ class Course:
     recipe : str
         The augmentation.
     seed : int
-        Decides order and augmentation.
+        Decides order, augmentation and dropout.
 
     Attributes
     ----------
@@ -93,13 +117,14 @@ class Course:
         """One more pass over the images; `watch` is told what the network made of every batch, before its step."""
         self.network.train()
         order = generator(self.seed, "order", self.done).permutation(len(self.images))
+        dropped = generator(self.seed, "dropout", self.done)
         for chosen in np.array_split(order, self.batches):
             if len(chosen) < 2:
                 # Batch norm has no variance to work with.
                 chosen = np.concatenate([chosen, chosen])
             shown = as_tensor(self.images[chosen], self.device)
             draws = Draws(derive(self.seed, "augment"), self.done, as_tensor(chosen, self.device))
-            features = self.network.encoder(augment(shown, draws, self.recipe))
+            features = self.network.drop(self.network.encoder(augment(shown, draws, self.recipe)), dropped)
             logits = self.network.head(features)
             watch(chosen, features.detach(), logits.detach())
             self.optimizer.zero_grad(set_to_none=True)
@@ -136,7 +161,23 @@ class Scratch:
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """(n, c) float64 of unaugmented uint8 images (n, h, w, channels)."""
         self.network.eval()
-        return self._blocks(inputs, lambda images, ids: to_float(images))
+        return self._blocks(inputs, lambda images, ids: self.network(to_float(images))).astype(np.float64)
+
+    @torch.inference_mode()
+    def features(self, inputs: np.ndarray) -> np.ndarray:
+        """(n, h) float32: what the last layer reads, without dropout."""
+        self.network.eval()
+        return self._blocks(inputs, lambda images, ids: self.network.encoder(to_float(images)))
+
+    @property
+    def head(self) -> np.ndarray:
+        """(h + 1, c) float64: the last layer's weights, and its bias as the last row."""
+        layer = self.network.head
+        return torch.cat([layer.weight.detach().T, layer.bias.detach()[None]]).cpu().double().numpy()
+
+    def mc_logits(self, inputs: np.ndarray, *, passes: int, seed: int) -> np.ndarray:
+        """(passes, n, c) float64: logits with dropout as in training, and batch norm as in inference."""
+        return mc_logits(self.features(inputs), self.head, self.network.dropout, passes, seed)
 
     @torch.inference_mode()
     def view_logits(self, inputs: np.ndarray, *, views: int, seed: int, recipe: str = "views") -> np.ndarray:
@@ -144,21 +185,43 @@ class Scratch:
         self.network.eval()
         return np.stack(
             [
-                self._blocks(inputs, lambda images, ids: augment(images, Draws(seed, 0, ids, view), recipe))  # noqa: B023 -- called before the next view
+                self._blocks(
+                    inputs,
+                    lambda images, ids: self.network(augment(images, Draws(seed, 0, ids, view), recipe)),  # noqa: B023 -- called before the next view
+                )
                 for view in range(views)
             ]
-        )
+        ).astype(np.float64)
 
-    def _blocks(self, inputs: np.ndarray, show: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> np.ndarray:
+    def _blocks(self, inputs: np.ndarray, ask: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> np.ndarray:
         found = []
         for start in range(0, len(inputs), INFERENCE_BATCH):
             images = as_tensor(inputs[start : start + INFERENCE_BATCH], self.device)
             ids = torch.arange(start, start + len(images), device=self.device)
-            found.append(self.network(show(images, ids)).cpu().double().numpy())
+            found.append(ask(images, ids).cpu().numpy())
         return np.concatenate(found)
 
 
-@learners.register(paper="")
+def mc_logits(features: np.ndarray, head: np.ndarray, share: float, passes: int, seed: int) -> np.ndarray:
+    """(passes, n, c) float64 of features (n, h) whose `share` is dropped anew in each pass, under a head (h + 1, c).
+
+    Dropout stands before the last layer alone, so the network itself need not be passed through again.
+    """
+    found = np.empty((passes, len(features), head.shape[1]))
+    weight = head[:-1].astype(np.float32)
+    for number in range(passes):
+        rng = generator(seed, "pass", number)
+        for start in range(0, len(features), INFERENCE_BATCH):
+            block = features[start : start + INFERENCE_BATCH]
+            kept = rng.random(block.shape, dtype=np.float32) >= share
+            found[number, start : start + len(block)] = (block * kept) @ weight
+    return found / (1 - share) + head[-1]
+
+
+@learners.register(
+    gives=("probs", "features", "head", "mc_probs", "view_probs", "member_probs"),
+    presets={"quick": {}},
+)
 def scratch(
     images: np.ndarray,
     labels: np.ndarray,
@@ -174,6 +237,7 @@ def scratch(
     batch: Annotated[int, Field(ge=1)] = 32,
     lr: Annotated[float, Field(gt=0)] = 3e-3,
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: str = "weak",
 ) -> Scratch:
     """A convolutional network trained on the labelled images alone, re-initialised each time.
@@ -191,14 +255,17 @@ def scratch(
     classes : int
         c.
     seed : int
-        Decides initialisation, order and augmentation.
+        Decides initialisation, order, augmentation and dropout.
     device : torch.device
         Where the network lives.
     validation : (images, labels), optional
         Held out; read after every epoch.
+    dropout : float
+        Share of the features dropped before the last layer, in training and in Monte-Carlo passes (Gal & Ghahramani
+        2016, arXiv:1506.02142), never in `logits`.
     """
     course = Course(
-        Network(network, width, images.shape[3], min(images.shape[1:3]), classes, derive(seed, "scratch")),
+        Network(network, width, images.shape[3], min(images.shape[1:3]), classes, derive(seed, "scratch"), dropout),
         images,
         labels,
         epochs=epochs,
