@@ -46,17 +46,33 @@ def distance_weighted(
     drawn = np.empty(count, np.int64)
     gaps = np.empty(count)
     for place in range(count):
-        weights = np.where(free, squared, 0.0)
-        if np.isinf(weights).any() or not weights.any():
-            weights = free.astype(np.float64)
-        total = np.cumsum(weights)
-        at = int(np.searchsorted(total, rng.random() * total[-1], side="right"))
-        # Rounding can put the mark on the very end, behind the last row that may be drawn.
-        at = min(at, int(np.flatnonzero(weights)[-1]))
+        at = draw(squared, free, rng)
         drawn[place], gaps[place] = at, squared[at]
         free[at] = False
         _lower(points, seen, norms, at, squared, threads)
     return drawn, gaps
+
+
+def draw(weights: NDArray[np.float64], free: NDArray[np.bool_], rng: np.random.Generator) -> int:
+    """One of the free rows, by one random number, with probability proportional to its weight.
+
+    Where a weight is infinite, or none is above 0, all free rows are equally probable.
+
+    Parameters
+    ----------
+    weights : (n,) float64
+        ≥ 0.
+    free : (n,) bool
+        True somewhere.
+    rng : numpy.random.Generator
+    """
+    weights = np.where(free, weights, 0.0)
+    if np.isinf(weights).any() or not weights.any():
+        weights = free.astype(np.float64)
+    total = np.cumsum(weights)
+    at = int(np.searchsorted(total, rng.random() * total[-1], side="right"))
+    # Rounding can put the mark on the very end, behind the last row that may be drawn.
+    return min(at, int(np.flatnonzero(weights)[-1]))
 
 
 def _lower(

@@ -1,0 +1,30 @@
+"""What the last layer of a classifier makes of features."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.geometry.blocks import map_blocks
+
+ROWS = 4096
+
+
+def logits_of(
+    features: NDArray[np.float32], head: NDArray[np.float64], threads: int | None = None
+) -> NDArray[np.float64]:
+    """``[features, 1] @ head``.
+
+    Parameters
+    ----------
+    features : (n, h) float32
+    head : (h + 1, c) float64
+        Weights, and the bias as the last row.
+    threads : int, optional
+
+    Returns
+    -------
+    (n, c) float64
+    """
+    weights, bias = head[:-1], head[-1]
+    return np.concatenate(map_blocks(lambda span: features[span] @ weights + bias, len(features), ROWS, threads))

@@ -1,0 +1,94 @@
+"""DropQuery: where the prediction does not survive dropout on the features, spread by k-means."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
+from initpools_cli.core.seeds import generator
+from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.logits import logits_of
+from initpools_cli.strategies.kmeans import kmeans
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection, unlabeled_rows
+
+ROWS = 1024
+
+
+@strategies.register(paper="Gupte et al. 2024, arXiv:2401.14555", nested=False, cost="n h b", needs_model=True)
+def dropquery(
+    features: NDArray[np.float32],
+    head: NDArray[np.float64],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    *,
+    passes: PositiveInt = 3,
+    rate: Annotated[float, Field(ge=0, lt=1)] = 0.75,
+) -> Selection:
+    """Split the images whose class changes in most passes into clusters and take the one nearest each centroid.
+
+    In a pass each feature is dropped with probability `rate`, whether or not the model was trained so. Deviation: where
+    these are fewer than the budget, images that change in fewer passes join them, those of one pass less at a time.
+
+    Parameters
+    ----------
+    features : (n, h) float32
+        What goes into the last layer.
+    head : (h + 1, c) float64
+        Weights of the last layer, and the bias as the last row.
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+    passes : int
+    rate : float
+
+    Returns
+    -------
+    Selection
+        Scores: minus the distance to the centroid. Clusters: whose centroid it was.
+    """
+    changes = disagreements(features, head, passes, rate, rng)
+    rows = unlabeled_rows(len(features), labeled)
+    least = passes // 2 + 1
+    while np.count_nonzero(changes[rows] >= least) < budget:
+        least -= 1
+    candidates = rows[changes[rows] >= least]
+    spread = kmeans(features[candidates], np.empty(0, np.int64), budget, rng)
+    return Selection(candidates[spread.indices], scores=spread.scores, clusters=spread.clusters)
+
+
+def disagreements(
+    features: NDArray[np.float32], head: NDArray[np.float64], passes: int, rate: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """In how many passes with dropout the likeliest class is another one than without.
+
+    Parameters
+    ----------
+    features : (n, h) float32
+    head : (h + 1, c) float64
+    passes : int
+    rate : float
+        The share that is dropped; what is left is scaled by 1 / (1 − rate).
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (n,) int64
+    """
+    expected = logits_of(features, head).argmax(axis=1)
+    scaled, bias = head[:-1] / (1 - rate), head[-1]
+    seed = int(rng.integers(2**63))
+
+    def count(span: slice) -> NDArray[np.int64]:
+        draws, block = generator(seed, span.start), features[span]
+        changes = np.zeros(len(block), np.int64)
+        for _ in range(passes):
+            kept = block * (draws.random(block.shape, np.float32) >= rate)
+            changes += (kept @ scaled + bias).argmax(axis=1) != expected[span]
+        return changes
+
+    return np.concatenate(map_blocks(count, len(features), ROWS))
