@@ -108,6 +108,17 @@ def failures(rounds: DataFrame) -> DataFrame:
     return rows.loc[rows["status"] != "ok", [*CURVE, "seed"]].drop_duplicates(ignore_index=True)
 
 
+def whole_cells(rounds: DataFrame) -> DataFrame:
+    """The rows of `with_shared_start` that belong to cells with every round of the sweep, all of them "ok".
+
+    A cell that lost a round is no shorter curve: its area, or where it crosses a line, would be of other labels.
+    """
+    rows = with_shared_start(rounds)
+    cells = rows.assign(good=rows["status"] == "ok").groupby([*CURVE, "seed"], sort=False)
+    whole = cells["good"].transform("all") & (cells["round"].transform("nunique") == rows["round"].nunique())
+    return rows[whole]
+
+
 def area_under_curve(labeled: ArrayLike, values: ArrayLike) -> float:
     """Mean height of a learning curve over its span of labels, by trapezoids.
 

@@ -1,0 +1,299 @@
+"""Statistics over seeds and data sets: closed forms, naive twins, and how often noise is called a difference."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import recall_score, roc_auc_score
+
+from initpools_cli.analysis.correlation import correlation, first_and_later
+from initpools_cli.analysis.friedman import friedman, nemenyi
+from initpools_cli.analysis.metrics import classification_metrics, one_vs_rest_areas, recalls
+from initpools_cli.analysis.paired import holm, paired, rank_biserial, sign_flip
+from initpools_cli.analysis.power import seeds_to_reject, seeds_to_see, smallest_p
+from initpools_cli.analysis.savings import labels_to_reach, savings
+from initpools_cli.analysis.verdicts import MEASURES, decide, notes, verdicts
+
+steps = st.integers(-8, 8).map(lambda value: value / 10)
+
+
+def sweep(
+    inits: Sequence[str],
+    seeds: int,
+    *,
+    gain: Mapping[str, float] | None = None,
+    rounds: int = 2,
+    queries: Sequence[str] = ("random", "margin"),
+    noise: float = 0.02,
+    root: int = 0,
+) -> pd.DataFrame:
+    """Rows of a ``rounds.csv``: curves that rise by a tenth a round, with noise, and a gain for some first pools."""
+    rng = np.random.default_rng(root)
+    cells = [
+        (init, query, seed, round_)
+        for init in inits
+        for seed in range(seeds)
+        for query in ("", *queries)
+        for round_ in ([0] if not query else range(1, rounds + 1))
+    ]
+    rows = pd.DataFrame(cells, columns=["init", "query", "seed", "round"])
+    heights = 0.4 + 0.1 * rows["round"] + rows["init"].map(gain or {}).fillna(0.0)
+    return rows.assign(
+        learner="linear",
+        encoder="simclr",
+        labeled=10 + 10 * rows["round"],
+        accuracy=heights + noise * rng.normal(size=len(rows)),
+        status="ok",
+        error="",
+    )
+
+
+def fail(rounds: pd.DataFrame, *, init: str, query: str, seed: int) -> pd.DataFrame:
+    """A cell that failed in its first query round: one row without metrics instead of the rounds after."""
+    cell = (rounds["init"] == init) & (rounds["query"] == query) & (rounds["seed"] == seed)
+    failed = rounds.assign(accuracy=rounds["accuracy"].mask(cell), status=rounds["status"].mask(cell, "failed"))
+    return failed[~cell | (rounds["round"] == 1)]
+
+
+# ---- metrics
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 5), st.integers(0, 10**6))
+def test_recalls_and_areas_equal_those_of_scikit_learn(classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.r_[np.arange(classes), rng.integers(0, classes, 40)]
+    probs = np.round(rng.dirichlet(np.ones(classes), len(labels)), 1)
+    expected = recall_score(labels, probs.argmax(1), average=None, labels=range(classes))
+    np.testing.assert_allclose(recalls(probs, labels, classes), expected)
+    areas = [roc_auc_score(labels == k, probs[:, k]) for k in range(classes)]
+    np.testing.assert_allclose(one_vs_rest_areas(probs, labels), areas)
+
+
+def test_an_absent_class_has_no_recall_and_no_area() -> None:
+    probs, labels = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1]]), np.array([0, 1])
+    np.testing.assert_array_equal(recalls(probs, labels, 3), [1, 0, np.nan])
+    np.testing.assert_array_equal(one_vs_rest_areas(probs, labels), [1, 1, np.nan])
+    assert classification_metrics(probs, labels)["absent_classes"] == 1
+
+
+# ---- pairs
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(steps, min_size=1, max_size=9))
+def test_sign_flips_equal_all_of_them_written_out(differences: list[float]) -> None:
+    d = np.array(differences)
+    sums = [abs(np.dot(signs, d)) for signs in itertools.product((1, -1), repeat=len(d))]
+    assert sign_flip(d) == pytest.approx(np.mean(np.array(sums) >= abs(d.sum()) - 1e-9))
+
+
+def test_sign_flips_drawn_agree_with_all_of_them_and_with_scipy() -> None:
+    d = np.random.default_rng(1).normal(0.3, 1, 31)
+    theirs = stats.permutation_test(
+        (d,), np.mean, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(0)
+    )
+    assert sign_flip(d) == sign_flip(d) == pytest.approx(float(theirs.pvalue), abs=0.02)
+    assert sign_flip(np.ones(30)) == smallest_p(30) == 2.0**-29
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_its_definition(p: list[float]) -> None:
+    order = np.argsort(p, kind="stable")
+    expected = np.empty(len(p))
+    for place, at in enumerate(order):
+        expected[at] = min(1, max((len(p) - i) * p[order[i]] for i in range(place + 1)))
+    np.testing.assert_allclose(holm(p), expected)
+
+
+def test_a_missing_p_stays_in_the_family() -> None:
+    np.testing.assert_array_equal(holm([0.01, math.nan, 0.5]), [0.03, math.nan, 1.0])
+
+
+def test_effects_in_closed_form() -> None:
+    found = paired([3.0, 4.0, 5.0, math.nan], [2.0, 2.0, 2.0, 1.0])
+    assert (found.pairs, found.still) == (3, "second")
+    found = paired([3.0, 4.0, 5.0, math.nan], [2.0, 2.0, 1.0, 1.0])
+    assert (found.pairs, found.p) == (3, 0.25) and found.difference == pytest.approx(7 / 3)
+    assert found.effect == pytest.approx((7 / 3) / np.std([1, 2, 4], ddof=1))
+    assert rank_biserial([1, 2, -3]) == 0 and rank_biserial([1, 2, 3, 0]) == 1 and math.isnan(rank_biserial([0.0]))
+
+
+# ---- power
+
+
+def test_power_is_that_of_the_tables_and_of_trials() -> None:
+    assert seeds_to_see(2.0, 1.0) == 34  # Cohen's d = 0.5, two-sided, 80 %
+    assert [seeds_to_reject(family) for family in (1, 10, 60)] == [6, 9, 12]
+    needed = seeds_to_see(0.02, 0.01, family=5)
+    drawn = np.random.default_rng(0).normal(0.01, 0.02, (400, needed))
+    assert 0.72 < np.mean([sign_flip(d) * 5 <= 0.05 for d in drawn]) < 0.88
+
+
+# ---- verdicts
+
+
+def test_noise_is_called_a_difference_no_more_often_than_is_said() -> None:
+    # 1,000 sweeps in which six first pools are as good as random, with what a seed does to all of them.
+    rng = np.random.default_rng(0)
+    family, alarms, single = 6, 0, 0
+    for _ in range(1000):
+        shared = rng.normal(0, 0.03, 12)
+        values = np.round(0.6 + shared + rng.normal(0, 0.02, (family + 1, 12)), 3)
+        compared = [paired(row, values[0]) for row in values[1:]]
+        corrected = holm([found.p for found in compared])
+        verdicts_ = [decide(found, p, family) for found, p in zip(compared, corrected, strict=True)]
+        alarms += any(verdict in ("better", "worse") for verdict in verdicts_)
+        single += decide(compared[0], compared[0].p, 1) in ("better", "worse")
+    # Three standard errors above 5 %; far below, the test would be of no use.
+    assert 15 <= alarms <= 71
+    assert 30 <= single <= 71
+
+
+def test_whole_tables_of_noise_raise_few_alarms() -> None:
+    alarms = sum(
+        bool(verdicts(sweep(["random", "a", "b"], 10, root=root))["verdict"].isin(["better", "worse"]).any())
+        for root in range(40)
+    )
+    assert alarms <= 6
+
+
+def test_a_gain_is_seen_and_told() -> None:
+    table = verdicts(sweep(["random", "a", "b", "c"], 14, gain={"a": 0.05, "c": -0.05}))
+    # The first pool comes before any query, so that it is compared once.
+    assert table.groupby("measure").size().to_dict() == {"first pool": 3, "area": 6, "last round": 6}
+    assert (table["family"] == 15).all() and (table["seeds"] == 14).all() and (table["lost"] == 0).all()
+    assert (table.loc[table["init"] == "a", "verdict"] == "better").all()
+    assert (table.loc[table["init"] == "c", "verdict"] == "worse").all()
+    area = table[(table["init"] == "a") & (table["measure"] == "area") & (table["query"] == "margin")].iloc[0]
+    assert area["sentence"].startswith("a is better than random on average up to 30 labels (margin, linear, simclr): +")
+    assert area["low"] < area["difference"] < area["high"] and area["difference"] == pytest.approx(0.05, abs=0.02)
+    said = " ".join(notes(table))
+    assert "family of 15" in said and "one encoder, simclr" in said
+    fewer = verdicts(sweep(["random", "a"], 14), measures=["area"])
+    assert (fewer["family"] == 2).all()
+
+
+def test_too_few_seeds_are_said_with_the_number_that_could() -> None:
+    table = verdicts(sweep(["random", "a"], 3, gain={"a": 0.5}, noise=0.001))
+    assert (table["verdict"] == "cannot be told apart with 3 seeds (8 could)").all()
+    enough = verdicts(sweep(["random", "a"], 8, gain={"a": 0.5}, noise=0.001))
+    assert (enough["verdict"] == "better").all()
+    alone = verdicts(sweep(["random", "a"], 1))
+    assert alone["verdict"].str.startswith("cannot be told apart with 1 seed (").all()
+
+
+def test_nothing_that_varies_no_verdict() -> None:
+    table = verdicts(sweep(["random", "a"], 8, gain={"a": 0.5}, noise=0.0))
+    assert (table["verdict"] == "no verdict: nothing varies over the seeds").all()
+    assert table[["p", "p_holm", "low", "effect"]].isna().all(axis=None)
+
+
+def test_a_failed_cell_costs_its_pair_and_is_counted() -> None:
+    rounds = fail(sweep(["random", "a", "b"], 9), init="a", query="margin", seed=4)
+    table = verdicts(rounds).set_index(["init", "query", "measure"])
+    # Its first pool had been measured before it failed.
+    assert table.loc[("a", "", "first pool"), "seeds"] == 9
+    for measure in ("area", "last round"):
+        assert tuple(table.loc[("a", "margin", measure), ["seeds", "lost"]]) == (8, 1)
+        assert tuple(table.loc[("a", "random", measure), ["seeds", "lost"]]) == (9, 0)
+    assert "2 pairs are left out" in " ".join(notes(table.reset_index()))
+    # Without round 0 a curve would be of other labels.
+    lost = rounds[~((rounds["init"] == "b") & (rounds["round"] == 0) & (rounds["seed"] == 0))]
+    table = verdicts(lost).set_index(["init", "query", "measure"])
+    assert table.loc[("b", "random", "area"), "seeds"] == 8 and table.loc[("b", "random", "last round"), "seeds"] == 9
+
+
+def test_first_pools_alone_and_sweeps_without_random() -> None:
+    assert verdicts(sweep(["random", "a"], 8, rounds=0, queries=()))["measure"].tolist() == ["first pool"]
+    assert len(verdicts(sweep(["a", "b"], 8))) == 0 and notes(verdicts(sweep(["a", "b"], 8))) == []
+    assert set(MEASURES) == set(verdicts(sweep(["a", "b"], 8), against="b")["measure"])
+
+
+# ---- labels saved
+
+
+def test_labels_to_reach_in_closed_form() -> None:
+    curves = [[0.2, 0.4, 0.6], [0.5, 0.4, 0.6], [0.1, 0.1, 0.2], [0.1, 0.5, 0.5]]
+    np.testing.assert_allclose(labels_to_reach([10, 20, 40], curves, [0.5] * 4), [30, 10, np.inf, 20])
+
+
+def test_labels_saved() -> None:
+    rounds = sweep(["random", "a", "b"], 10, gain={"a": 0.1, "b": -0.3}, noise=0.005)
+    table = savings(rounds).set_index(["init", "query"])
+    assert list(table.index) == [("a", "random"), ("a", "margin"), ("b", "random"), ("b", "margin")]
+    a, b = table.iloc[1], table.iloc[3]
+    # A tenth more is a round of ten labels less.
+    assert a["labels"] == pytest.approx(20, abs=1.5) and a["low"] <= a["labels"] <= a["high"] and a["of"] == 30
+    assert math.isinf(b["labels"]) and b["never"] == 1
+
+
+# ---- data sets
+
+
+def test_friedman_is_that_of_scipy_and_exact_for_few_blocks() -> None:
+    values = np.random.default_rng(0).normal(size=(12, 4))
+    theirs = stats.friedmanchisquare(*values.T)
+    found = friedman(values)
+    assert found.statistic == pytest.approx(theirs.statistic)
+    assert found.p == pytest.approx(theirs.pvalue, abs=0.05)
+    # Three methods in the same order on three data sets: 1 of 36 arrangements is as even as this one is extreme.
+    assert friedman([[3, 2, 1]] * 3).p == pytest.approx(1 / 36, abs=0.005)
+    assert friedman(np.ones((3, 3))).p == 1
+    tied = np.round(values, 0)
+    assert friedman(tied).statistic == pytest.approx(stats.friedmanchisquare(*tied.T).statistic)
+
+
+def test_nemenyi_is_that_of_the_published_table() -> None:
+    # Demšar 2006, table 5: q of 0.05 for 5 and for 10 classifiers.
+    assert nemenyi(5, 10) == pytest.approx(2.728 * math.sqrt(5 * 6 / 60), abs=1e-3)
+    assert nemenyi(10, 20) == pytest.approx(3.164 * math.sqrt(10 * 11 / 120), abs=1e-3)
+
+
+# ---- what goes together
+
+
+def test_correlations_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    x = np.round(rng.normal(size=30), 1)
+    y = x + rng.normal(size=30)
+    found, pearson, spearman = correlation(x, y), stats.pearsonr(x, y), stats.spearmanr(x, y)
+    assert (found.pearson, found.pearson_p) == pytest.approx((pearson.statistic, pearson.pvalue))
+    assert (found.pearson_low, found.pearson_high) == pytest.approx(tuple(pearson.confidence_interval()))
+    assert (found.spearman, found.spearman_p) == pytest.approx((spearman.statistic, spearman.pvalue))
+    assert correlation(x, 2 * x).pearson_high == pytest.approx(1)
+    assert math.isnan(correlation(x, np.ones(30)).pearson) and math.isnan(correlation(x[:3], y[:3]).pearson)
+
+
+def test_correlation_intervals_cover() -> None:
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(300):
+        x, y = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], 25).T
+        found = correlation(x, y)
+        true_spearman = 6 / math.pi * math.asin(0.6 / 2)
+        covered.append(
+            (
+                found.pearson_low <= 0.6 <= found.pearson_high,
+                found.spearman_low <= true_spearman <= found.spearman_high,
+            )
+        )
+    assert (np.abs(np.mean(covered, axis=0) - 0.95) < 0.04).all()
+
+
+def test_first_pools_go_with_later_rounds_within_and_between_strategies() -> None:
+    gains = {f"s{i}": 0.1 * i for i in range(6)}
+    found = first_and_later(sweep(["random", *gains], 8, gain=gains))
+    between = found[found["init"] == ""]
+    assert (between["pairs"] == 7).all() and (between["pearson"] > 0.9).all()
+    within = found[found["init"] != ""]
+    assert (within["pairs"] == 8).all() and abs(within["pearson"].mean()) < 0.3
