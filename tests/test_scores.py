@@ -23,6 +23,7 @@ import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.networks.build import build_encoder
 from initpools_cli.scores.ambiguous_to_contrast import ambiguous_to_contrast
 from initpools_cli.scores.confidence import confidence
 from initpools_cli.scores.correctness import correctness
@@ -42,8 +43,8 @@ from initpools_cli.strategies.guards import refuse_constant
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.dynamics import per_image, watch_learning
 from initpools_cli.training.learners.registry import learners
-from initpools_cli.training.learners.scratch import Network
 from initpools_cli.training.moments import Moments
+from initpools_cli.training.network import Network
 
 quick = settings(max_examples=40, deadline=None)
 METHODS = [pytest.param(method, id=method.name) for method in scores]
@@ -182,7 +183,7 @@ def toy_images(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_gradient_of_the_last_layer_is_that_of_autograd() -> None:
-    network = Network("convnet", 0.25, 1, 8, 3, seed=0).eval()
+    network = Network(build_encoder("convnet", channels=1, size=8, width=0.25, seed=0), 3, 0).eval()
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([0, 1, 2, 0, 1, 2])
     features = network.encoder(images).detach()

@@ -66,14 +66,17 @@ def logits(done: Done) -> np.ndarray:
 
 def view_logits(context: Context, done: Done) -> np.ndarray:
     """(views, n, c) float64 of random views of the train images."""
+    from initpools_cli.networks.build import build_encoder
     from initpools_cli.networks.weights import load_weights
-    from initpools_cli.training.learners.scratch import Network, Scratch
+    from initpools_cli.training.network import Network, Trained
 
     images = context.data.splits["train"].images
     knobs, facts = done.table["params"], done.facts["outcome"]
-    network = Network(knobs["network"], knobs["width"], images.shape[3], min(images.shape[1:3]), facts["classes"], 0)
+    shape = {"channels": images.shape[3], "size": min(images.shape[1:3])}
+    encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=0)
+    network = Network(encoder, facts["classes"], 0, knobs["dropout"])
     load_weights(network, done.folder / "classifier.safetensors")
-    model = Scratch(network.to(context.machine.device), context.machine.device)
+    model = Trained(network.to(context.machine.device), context.machine.device)
     return model.view_logits(images, views=context.settings.rank.views, seed=derive(context.seed, "reference views"))
 
 

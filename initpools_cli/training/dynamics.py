@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from initpools_cli.core.seeds import derive
+from initpools_cli.networks.build import build_encoder
 from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from initpools_cli.training.learners.scratch import Course, Network
+from initpools_cli.training.course import Course, Routine, augmented
+from initpools_cli.training.network import Network
 
 #: What is kept of every image and epoch, and as what.
 KEPT = {"true_probs": torch.float32, "correct": torch.bool, "el2n": torch.float32, "grand": torch.float32}
@@ -50,7 +52,7 @@ def watch_learning(
     checkpoint : Path
         Written after every epoch; where it exists, training goes on from it.
     knobs : mapping
-        Of the learner `scratch`: network, width, batch, lr, weight_decay and recipe.
+        Of the learner `scratch`; `epochs` and `steps` are not read.
     on_epoch : callable
         Told every epoch that ended, from 1, and the share of images whose label it predicted.
 
@@ -62,21 +64,17 @@ def watch_learning(
         float32: the norm of the gradient of the cross-entropy in the last layer's weights and bias,
         ‖p − y‖ · √(‖features‖² + 1).
     """
-    network = Network(
-        knobs["network"], knobs["width"], images.shape[3], min(images.shape[1:3]), classes, derive(seed, "dynamics")
-    )
+    root = derive(seed, "dynamics")
+    shape = {"channels": images.shape[3], "size": min(images.shape[1:3])}
+    encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=root)
+    kept = ("batch", "optimizer", "lr", "weight_decay", "schedule")
     course = Course(
-        network,
-        images,
+        Network(encoder, classes, root, knobs["dropout"]),
+        augmented(images, knobs["recipe"], seed, device),
         labels,
-        epochs=epochs,
-        steps=0,
-        batch=knobs["batch"],
-        lr=knobs["lr"],
-        weight_decay=knobs["weight_decay"],
-        recipe=knobs["recipe"],
-        seed=seed,
-        device=device,
+        Routine(epochs, 0, **{key: knobs[key] for key in kept}),
+        seed,
+        device,
     )
     seen = {name: torch.zeros(epochs, len(images), dtype=kind) for name, kind in KEPT.items()}
     if checkpoint.exists():
