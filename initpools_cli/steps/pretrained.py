@@ -1,0 +1,34 @@
+"""What the learner `finetune` begins from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from initpools_cli.core.rundir import Done
+from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    from initpools_cli.training.learners.finetune import Pretrained
+
+WEIGHTS = "encoder.safetensors"
+
+
+def pretrained(context: Context, done: Done) -> tuple[Pretrained, dict[str, str]]:
+    """The encoder of a finished pretrain, and the checksum of what is read.
+
+    Raises
+    ------
+    UserError
+        It is stale or not whole.
+    """
+    from initpools_cli.training.learners.finetune import Pretrained
+
+    images = context.data.splits["train"].images
+    found = Pretrained(
+        weights=str((done.folder / WEIGHTS).absolute()),
+        network=done.table["network"],
+        width=done.table["width"],
+        channels=images.shape[3],
+        size=min(images.shape[1:3]),
+    )
+    return found, done.require_fresh().reads(WEIGHTS)

@@ -1,0 +1,154 @@
+"""A network with one hidden layer on frozen embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from initpools_cli.core.seeds import derive, generator
+from initpools_cli.networks.build import Encoder, seeded
+from initpools_cli.training.course import Course, Optimizer, Routine, Schedule
+from initpools_cli.training.learners.registry import Validation, learners, log_loss
+from initpools_cli.training.machine import as_tensor
+from initpools_cli.training.network import Network, drop
+
+ROWS = 4096
+
+
+class Hidden(Encoder):
+    """Linear, batch norm, ReLU: (b, d) to (b, features)."""
+
+    def __init__(self, inputs: int, features: int, seed: int) -> None:
+        super().__init__(features)
+        with seeded(seed, "hidden"):
+            self.layers = nn.Sequential(nn.Linear(inputs, features), nn.BatchNorm1d(features), nn.ReLU())
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(b, d) to (b, features), at least 0."""
+        features: torch.Tensor = self.layers(inputs)
+        return features
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """A fitted hidden layer and last layer."""
+
+    network: Network
+    device: torch.device
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        """(n, c) float64."""
+        return (self.features(inputs) @ self.head[:-1].astype(np.float32)).astype(np.float64) + self.head[-1]
+
+    def features(self, inputs: np.ndarray) -> np.ndarray:
+        """(n, h) float32: the hidden layer, without dropout."""
+        return np.concatenate([self._hidden(block) for _, block in _blocks(inputs)])
+
+    @property
+    def head(self) -> np.ndarray:
+        """(h + 1, c) float64: the last layer's weights, and its bias as the last row."""
+        return self.network.last
+
+    def mc_logits(self, inputs: np.ndarray, *, passes: int, seed: int) -> np.ndarray:
+        """(passes, n, c) float64: dropout before both layers, as in training, and batch norm as in inference."""
+        head, share = self.head, self.network.dropout
+        found = np.empty((passes, len(inputs), head.shape[1]))
+        for number in range(passes):
+            rng = generator(seed, "pass", number)
+            for rows, block in _blocks(inputs):
+                features = drop(torch.from_numpy(self._hidden(block, rng)), share, rng)
+                found[number, rows] = features.numpy() @ head[:-1].astype(np.float32) + head[-1]
+        return found
+
+    @torch.inference_mode()
+    def _hidden(self, block: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        self.network.eval()
+        shown = as_tensor(block, self.device)
+        if rng is not None:
+            shown = drop(shown, self.network.dropout, rng)
+        features: np.ndarray = self.network.encoder(shown).cpu().numpy()
+        return features
+
+
+def _blocks(inputs: np.ndarray) -> list[tuple[slice, np.ndarray]]:
+    spans = [slice(start, min(start + ROWS, len(inputs))) for start in range(0, len(inputs), ROWS)]
+    return [(span, inputs[span]) for span in spans]
+
+
+@learners.register(
+    gives=("probs", "features", "head", "mc_probs", "member_probs"),
+    presets={
+        "quick": {},
+        "reference": {
+            "epochs": 100,
+            "steps": 0,
+            "batch": 512,
+            "optimizer": "sgd",
+            "lr": 0.2,
+            "schedule": "cosine",
+            "weight_decay": 3e-4,
+        },
+    },
+)
+def mlp(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    seed: int,
+    device: torch.device,
+    validation: Validation | None = None,
+    *,
+    hidden: Annotated[int, Field(ge=1)] = 512,
+    epochs: Annotated[int, Field(ge=1)] = 10,
+    steps: Annotated[int, Field(ge=0)] = 60,
+    batch: Annotated[int, Field(ge=1)] = 128,
+    optimizer: Optimizer = "adamw",
+    lr: Annotated[float, Field(gt=0)] = 1e-3,
+    schedule: Schedule = "cosine",
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2,
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+) -> Perceptron:
+    """One hidden layer with batch norm and ReLU on frozen embeddings, with dropout before it and after it.
+
+    Trained for `epochs`, or for as many as it takes to reach `steps`. The last weights are kept, or, where a validation
+    policy pays for it, those of the epoch with the lowest validation log-loss.
+
+    Parameters
+    ----------
+    embeddings : ndarray
+        (m, d) float, standardised by the caller.
+    labels : ndarray
+        (m,) int64.
+    classes : int
+        c.
+    seed : int
+        Decides initialisation, order and dropout.
+    device : torch.device
+        Where the network lives.
+    validation : (embeddings, labels), optional
+        Held out; read after every epoch.
+    hidden : int
+        Width of the hidden layer.
+    optimizer, schedule : str
+        See `Routine`.
+    dropout : float
+        Share dropped in training and in Monte-Carlo passes, never in `logits`.
+    """
+    root = derive(seed, "mlp")
+    model = Perceptron(Network(Hidden(embeddings.shape[1], hidden, root), classes, root, dropout), device)
+    inputs, rng = as_tensor(embeddings, device), generator(seed, "inputs")
+    course = Course(
+        model.network,
+        lambda chosen, epoch: drop(inputs[as_tensor(chosen, device)], dropout, rng),
+        labels,
+        Routine(epochs, steps, batch, optimizer, lr, weight_decay, schedule),
+        seed,
+        device,
+    )
+    course.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
+    return model
