@@ -48,8 +48,8 @@ def select(
         What multiplies blocks of rows.
     **knobs
         The strategy's own; ``normalize``, ``balance``, ``n_clusters`` and ``sample`` of every strategy; and the other
-        arrays it reads, by name: ``scores``, ``probs``, ``view_probs``, ``labels``, ``patches``, ``clusters``,
-        ``order``.
+        arrays it reads, by name: ``scores``, ``probs``, ``view_probs``, ``mc_probs``, ``member_probs``,
+        ``labels``, ``patches``, ``clusters``, ``order``.
 
     Returns
     -------

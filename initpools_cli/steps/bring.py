@@ -60,7 +60,7 @@ class Brought:
         for name, array in found.items():
             image_axis(name, array.shape)
         if "probs" in found and found["probs"].ndim == 3:
-            found["view_probs"] = found["probs"]
+            found |= dict.fromkeys(("view_probs", "mc_probs", "member_probs"), found["probs"])
         return found
 
     def checksums(self) -> dict[str, str]:

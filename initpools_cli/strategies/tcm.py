@@ -1,0 +1,47 @@
+"""TCM: typical images first, and margins once there are labels for a model to be trusted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeInt
+
+from initpools_cli.strategies.margin import margin
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
+from initpools_cli.strategies.typiclust import typiclust
+
+
+@strategies.register(paper="Doucet et al. 2024, arXiv:2403.03728", nested=False, cost="n d k", factor=40.0)
+def tcm(
+    embeddings: NDArray[np.float32],
+    labeled: NDArray[np.int64],
+    budget: int,
+    rng: np.random.Generator,
+    probs: NDArray[np.float64] | None = None,
+    *,
+    switch: NonNegativeInt = 0,
+) -> Selection:
+    """Take what TypiClust takes while few images are labelled, and from then on those with the smallest margin.
+
+    Without a model it stays with TypiClust.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+    rng : numpy.random.Generator
+    probs : (n, c) float64, optional
+        Of a model trained on the labelled images; rows sum to 1.
+    switch : int
+        From how many labelled images on it goes by margins; 0: three times the budget.
+
+    Returns
+    -------
+    Selection
+        Scores: typicality, with clusters, or minus the margin.
+    """
+    if probs is None or len(labeled) < (switch or 3 * budget):
+        return typiclust(embeddings, labeled, budget, rng)
+    return margin(probs, labeled, budget)

@@ -1,0 +1,40 @@
+"""Least like the labelled images on the whole, by cosines: what the reference calls VAAL when it ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.distances import mean_row
+from initpools_cli.strategies.inputs import as_embeddings
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection, best_first
+
+ROWS = 4096
+
+
+@strategies.register(nested=True, cost="n d", factor=5.0, ranks_logits=True)
+def vaal_cosine(embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int) -> Selection:
+    """Take the images that point away most from the labelled ones, summed over all of these.
+
+    With nothing labelled, from all images.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32
+    labeled : (m,) int64
+    budget : int
+
+    Returns
+    -------
+    Selection
+        Scores: the sum over the labelled images of 1 − cos, from 0 to 2 m; a zero row counts 1 for each.
+    """
+    directions = as_embeddings(embeddings, normalize=True)
+    against = directions[labeled] if len(labeled) else directions
+    centre = mean_row(against)
+    cosines = np.concatenate(
+        map_blocks(lambda span: np.einsum("ij,j->i", directions[span], centre), len(directions), ROWS)
+    )
+    return best_first(len(against) * (1 - cosines), labeled, budget)

@@ -1,0 +1,218 @@
+"""Queries that ask passes with dropout, ensembles, a discriminator, or where the labelled images lie."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain import crowds
+from scipy.stats import entropy as scipy_entropy
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.seeds import generator
+from initpools_cli.strategies.bald import information
+from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.typiclust import typiclust
+from initpools_cli.training.vaal import vaal_scores
+
+quick = settings(max_examples=100, deadline=None)
+CPU = torch.device("cpu")
+
+
+@st.composite
+def passes(draw):
+    """Predictions (t, n, c), some certain and some equal in all passes."""
+    t, n, c = draw(st.integers(2, 5)), draw(st.integers(2, 9)), draw(st.integers(2, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    probs = rng.dirichlet(np.full(c, 0.4), size=(t, n))
+    probs[:, rng.random(n) < 0.3] = rng.dirichlet(np.ones(c))
+    certain = rng.random((t, n)) < 0.2
+    probs[certain] = np.eye(c)[rng.integers(0, c, certain.sum())]
+    return probs
+
+
+def plain_bald(probs):
+    return scipy_entropy(probs.mean(axis=0), axis=-1) - scipy_entropy(probs, axis=-1).mean(axis=0)
+
+
+# ---- passes with dropout
+
+
+@quick
+@given(passes())
+def test_bald_and_dbal_equal_their_plain_definitions(probs):
+    n = probs.shape[1]
+    for name, plain in (("bald", plain_bald(probs)), ("dbal", scipy_entropy(probs.mean(axis=0), axis=-1))):
+        selection = choose(name, {"mc_probs": probs}, n)
+        np.testing.assert_allclose(selection.scores, plain[selection.indices], atol=1e-12)
+        assert (np.diff(selection.scores) <= 0).all() and (selection.scores >= 0).all()
+
+
+@quick
+@given(st.integers(2, 30), st.integers(1, 12), st.integers(0, 2**32))
+def test_bald_is_exactly_0_where_all_passes_agree(t, c, seed):
+    one = np.random.default_rng(seed).dirichlet(np.full(c, 0.3), size=50)
+    assert not information(np.repeat(one[None], t, axis=0)).any()
+
+
+def test_bald_in_closed_form():
+    # Sure and opposed; sure and agreed; unsure and agreed; opposed halfway.
+    probs = np.array([[[1, 0], [1, 0], [0.5, 0.5], [0.75, 0.25]], [[0, 1], [1, 0], [0.5, 0.5], [0.25, 0.75]]])
+    halfway = np.log(2) - scipy_entropy([0.25, 0.75])
+    np.testing.assert_allclose(information(probs), [np.log(2), 0, 0, halfway], atol=1e-15)
+    with pytest.raises(UserError, match="one pass agrees with itself"):
+        choose("bald", {"mc_probs": probs[:1]}, 1)
+
+
+def test_powerbald_draws_in_proportion_to_a_power_of_bald():
+    a = np.array([0.5, 0.7, 0.9, 1.0, 0.5])
+    probs = np.stack([np.stack([a, 1 - a], axis=1), np.stack([1 - a, a], axis=1)])
+    told = information(probs)
+    assert told[0] == told[4] == 0
+    for power in (1.0, 2.0):
+        first = [
+            choose("powerbald", {"mc_probs": probs}, 5, seed=seed, knobs={"power": power}).indices
+            for seed in range(1000)
+        ]
+        expected = told**power / (told**power).sum()
+        shares = np.bincount([order[0] for order in first], minlength=5) / 1000
+        np.testing.assert_allclose(shares, expected, atol=4 * np.sqrt(0.25 / 1000))
+        # What tells nothing comes last, either first of the two.
+        assert {tuple(order[3:]) for order in first} == {(0, 4), (4, 0)}
+
+
+def joint_information(probs):
+    """What all labels of the images (t, k, c) tell together, over every way in which they can turn out."""
+    k, c = probs.shape[1:]
+    likelihoods = np.array(
+        [
+            np.prod([probs[:, i, y] for i, y in enumerate(labels)], axis=0)
+            for labels in itertools.product(range(c), repeat=k)
+        ]
+    )
+    given_the_pass = sum(scipy_entropy(probs[:, i], axis=-1).mean() for i in range(k))
+    return scipy_entropy(likelihoods.mean(axis=1)) - given_the_pass
+
+
+@quick
+@given(passes())
+def test_batchbald_is_the_greedy_choice_by_joint_entropies(probs):
+    n, budget = probs.shape[1], min(4, probs.shape[1])
+    selection = choose("batchbald", {"mc_probs": probs}, budget, knobs={"least": 1e-6, "samples": 3**4})
+    told, picks = 0.0, []
+    for pick, gain in zip(selection.indices.tolist(), selection.scores, strict=True):
+        all_gains = np.array(
+            [-1.0 if row in picks else joint_information(probs[:, [*picks, row]]) - told for row in range(n)]
+        )
+        if gain == 0:
+            assert all_gains.max() <= 1e-6 + 1e-9
+            break
+        assert gain == pytest.approx(all_gains.max(), abs=1e-9) and all_gains[pick] >= all_gains.max() - 1e-8
+        picks.append(pick)
+        told += gain
+
+
+def test_batchbald_does_not_buy_the_same_twice():
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet(np.ones(3), size=(8, 20)) * 0.5 + np.full(3, 0.5 / 3)
+    probs[:, 10:] = rng.dirichlet(np.full(3, 0.1), size=(8, 1))
+    assert choose("bald", {"mc_probs": probs}, 4).indices.tolist() == [10, 11, 12, 13]
+    twins = choose("batchbald", {"mc_probs": probs}, 4).indices
+    assert (twins >= 10).sum() < 4
+    # Only what is looked at is chosen jointly, and what tells nothing more follows by BALD.
+    few = choose("batchbald", {"mc_probs": probs}, 5, knobs={"top": 3})
+    assert few.indices[3:].tolist() == [13, 14] and not few.scores[3:].any()
+    sure = choose("batchbald", {"mc_probs": np.full((3, 6, 2), 0.5)}, 4)
+    assert sure.indices.tolist() == [0, 1, 2, 3] and not sure.scores.any()
+
+
+def test_drawn_outcomes_come_close_to_all_of_them():
+    probs = np.random.default_rng(1).dirichlet(np.full(3, 0.3), size=(10, 40))
+    exact, drawn = (choose("batchbald", {"mc_probs": probs}, 6, knobs={"samples": samples}) for samples in (3**6, 150))
+    np.testing.assert_array_equal(exact.indices[:4], drawn.indices[:4])
+    assert drawn.scores.sum() == pytest.approx(exact.scores.sum(), rel=0.05)
+    assert exact.scores.sum() == pytest.approx(joint_information(probs[:, exact.indices]))
+
+
+# ---- members, centres, cosines, typical images
+
+
+@quick
+@given(passes())
+def test_the_variation_ratio_counts_votes(probs):
+    votes = probs.argmax(axis=2).T
+    plain = np.array([1 - max(np.mean(row == c) for c in row) for row in votes])
+    selection = choose("var-ratio", {"member_probs": probs}, len(votes))
+    np.testing.assert_allclose(selection.scores, plain[selection.indices], atol=1e-15)
+    assert selection.indices.tolist() == sorted(range(len(votes)), key=lambda row: (-round(plain[row], 9), row))
+
+
+@quick
+@given(crowds())
+def test_cog_and_vaal_cosine_equal_their_plain_definitions(case):
+    points, labeled, budget = case
+    wide = points.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    units = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+    cosines = units @ units[labeled if labeled else slice(None)].T
+    far = np.linalg.norm(wide - wide.mean(axis=0), axis=1)
+    for name, plain in (("cog", far), ("vaal-cosine", (1 - cosines).sum(axis=1))):
+        selection = choose(name, {"embeddings": points}, budget, labeled=labeled, normalize=False)
+        np.testing.assert_allclose(selection.scores, plain[selection.indices], atol=1e-5)
+        free = np.setdiff1d(np.arange(len(points)), labeled)
+        np.testing.assert_allclose(selection.scores, np.sort(plain[free])[::-1][:budget], atol=1e-5)
+
+
+def test_tcm_turns_from_typiclust_to_margin():
+    rng = np.random.default_rng(0)
+    inputs = {"embeddings": rng.normal(size=(60, 4)).astype(np.float32), "probs": rng.dirichlet(np.ones(3), 60)}
+    for labeled, knobs, other in (
+        (5, {}, "typiclust"),
+        (6, {}, "margin"),
+        (6, {"switch": 7}, "typiclust"),
+        (1, {"switch": 1}, "margin"),
+    ):
+        known = list(range(labeled))
+        ours = choose("tcm", inputs, 2, labeled=known, knobs=knobs)
+        if other == "typiclust":
+            unit = inputs["embeddings"] / np.linalg.norm(inputs["embeddings"], axis=1, keepdims=True)
+            theirs = typiclust(unit, np.array(known), 2, generator(0, "tcm"))
+        else:
+            theirs = choose("margin", inputs, 2, labeled=known)
+        np.testing.assert_array_equal(ours.indices, theirs.indices)
+    without = choose("tcm", {"embeddings": inputs["embeddings"]}, 2, labeled=list(range(30)))
+    assert without.clusters is not None
+
+
+# ---- VAAL
+
+
+def squares(n=240):
+    """Dark and bright images, with noise; which are bright."""
+    rng = np.random.default_rng(0)
+    bright = np.arange(n) % 2 == 1
+    images = rng.integers(0, 60, (n, 8, 8, 1)) + np.where(bright, 150, 0)[:, None, None, None]
+    return images.astype(np.uint8), bright
+
+
+def test_vaal_takes_what_looks_unlabelled():
+    images, bright = squares()
+    labeled = np.flatnonzero(~bright)[:40]
+    few = {"steps": 60, "batch": 32, "width": 0.25, "latent": 8}
+    found = vaal_scores(images, labeled, 0, CPU, **few)
+    assert found.shape == (240,) and found.dtype == np.float64 and 0 <= found.min() <= found.max() <= 1
+    assert bright[choose("vaal", {"vaal_scores": found}, 50, labeled=labeled).indices].mean() > 0.9
+    np.testing.assert_array_equal(found, vaal_scores(images, labeled, 0, CPU, **few))
+    assert not np.array_equal(found, vaal_scores(images, labeled, 1, CPU, **few))
+
+
+def test_vaal_of_large_and_oblong_images_and_of_one_label():
+    images = np.random.default_rng(0).integers(0, 256, (12, 40, 34, 3)).astype(np.uint8)
+    assert np.isfinite(vaal_scores(images, np.array([3]), 0, CPU, steps=2, batch=4, width=0.25)).all()
+    for labeled in (np.arange(0), np.arange(12)):
+        with pytest.raises(UserError, match=f"{len(labeled)} of 12 are labelled"):
+            vaal_scores(images, labeled, 0, CPU)
