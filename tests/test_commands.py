@@ -570,15 +570,6 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
     assert initpools("plot", "curves").code == 0
 
 
-def test_rankings_go_with_accuracy_or_not(copied_run: Path, initpools: Initpools) -> None:
-    initpools("al-run", "--init", "random,kcenter", "--budget", 5, "--rounds", 1, "--seeds", 4)
-    initpools("rank", "kcenter", "--from", "simclr")
-    rows = json.loads(initpools("compare", "kcenter", "--accuracy", "main", "--json").out)
-    assert [row["round"] for row in rows] == [0, 1]
-    assert all(row["pools"] == 8 and -1 <= row["spearman"] <= 1 for row in rows)
-    assert initpools("compare", "kcenter", "--accuracy", "absent").code == 2
-
-
 @pytest.mark.parametrize(
     ("words", "damaged"),
     [

@@ -214,7 +214,7 @@ def _sentence(
 
 def _pairs(rounds: DataFrame, against: str, metric: str, measure: str) -> Iterator[_Pair]:
     """The comparisons by one measure, in the order in which the curves come."""
-    values = _values(rounds, metric, measure)
+    values = values_of(rounds, metric, measure)
     curves = {cast("tuple[str, str, str, str]", name): cells for name, cells in values.groupby(CURVE, sort=False)}
     for name, cells in curves.items():
         other = curves.get((against, *name[1:]))
@@ -228,10 +228,23 @@ def _pairs(rounds: DataFrame, against: str, metric: str, measure: str) -> Iterat
         yield _Pair(name, measure, int(values["labeled"].max()), both["first"].to_numpy(), both["second"].to_numpy())
 
 
-def _values(rounds: DataFrame, metric: str, measure: str) -> DataFrame:
-    """`CURVE`, seed, labeled and value: one number a cell, NaN where the cell failed.
+def values_of(rounds: DataFrame, metric: str, measure: str) -> DataFrame:
+    """One number a cell.
 
-    A cell that failed later still has its first pool.
+    Parameters
+    ----------
+    rounds : DataFrame
+        Rows of ``rounds.csv``.
+    metric : str
+        One of its columns.
+    measure : str
+        One of `MEASURES`.
+
+    Returns
+    -------
+    DataFrame
+        init, query, learner, encoder, seed, labeled and value, NaN where the cell failed. A cell that failed later
+        still has its first pool, which has no query.
     """
     rows = with_shared_start(rounds)
     if measure == "first pool":

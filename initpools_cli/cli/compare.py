@@ -2,38 +2,153 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from initpools_cli.cli.options import Common
 
+if TYPE_CHECKING:
+    from initpools_cli.core.rundir import Done, Run
+    from initpools_cli.steps.verdicts import Judged
+
 EXAMPLE = "Example: initpools compare typiclust-b20-s0 random-b20-s0"
+
+#: What is printed of a verdict; `--json` has the rest.
+COLUMNS = (
+    "sweep", "init", "query", "learner", "encoder", "measure", "labeled", "seeds", "difference", "low", "high",
+    "p_holm", "effect", "verdict",
+)  # fmt: skip
 
 
 def command(
     common: Common,
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME…", help="Pools or rankings of the run, or .npy and .csv files of indices."),
+        typer.Argument(
+            metavar="NAME…",
+            help="Sweeps (main, RUN/al/main); or pools or rankings of the run, or .npy and .csv files of indices.",
+        ),
     ],
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="SWEEP", help="Correlate the rankings with the accuracies of al/SWEEP.")
+        str,
+        typer.Option(
+            "--accuracy", metavar="SWEEP", help="Correlate the rankings with the accuracies of a sweep's random pools."
+        ),
+    ] = "",
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="With --accuracy: of all its first pools and queries, not only the random ones."),
+    ] = False,
+    against: Annotated[str, typer.Option("--against", help="Of sweeps: the first pool to compare with.")] = "random",
+    metric: Annotated[
+        str, typer.Option("--metric", help="Of sweeps: accuracy, balanced_accuracy or auc.")
+    ] = "accuracy",
+    measure: Annotated[
+        str,
+        typer.Option("--measure", metavar="A,B", help="Of sweeps: first pool, area, last round; default: all three."),
     ] = "",
 ) -> None:
-    """Set pools or rankings beside each other: what they share, how alike they are, how they go with accuracy."""
+    """Judge the first pools of sweeps against random, or set pools or rankings beside each other or accuracies."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.steps.compare import compare, with_accuracy
 
-    if len(names) < 2 and not accuracy:
+    run = _run(common, [*names, *([accuracy] if accuracy else [])])
+    if accuracy:
+        rows = with_accuracy(run, names, accuracy, every=every)
+        if not rows:
+            raise UserError(
+                f"The pools of {accuracy} say nothing about accuracy: they are fewer than 4, or do not vary.",
+                "Run a sweep with more seeds, or add --all.",
+            )
+        return _table(common, rows)
+    if every:
+        raise UserError("--all is about --accuracy, which is not given.", "Leave it out, or add --accuracy SWEEP.")
+    sweeps = _sweeps(run, names)
+    if sweeps:
+        return _judged(common, sweeps, against, metric, [each.strip() for each in measure.split(",") if each.strip()])
+    if (against, metric, measure) != ("random", "accuracy", ""):
+        raise UserError(
+            f"--against, --metric and --measure are about sweeps, and {names[0]} is none.",
+            "Leave them out, or name sweeps.",
+        )
+    if len(names) < 2:
         raise UserError(f"There is nothing to compare {names[0]} with.", "Name two or more.")
-    files = all(name.endswith((".npy", ".csv")) for name in names)
-    run = None if files and common.run is None and common.dataset is None and not accuracy else common.locate()
-    rows = with_accuracy(run, names, accuracy) if run is not None and accuracy else compare(run, names)
+    return _table(common, compare(run, names))
+
+
+def _run(common: Common, names: Sequence[str]) -> Run | None:
+    """The run that the names are of; None where all of them are paths."""
+    from initpools_cli.steps.verdicts import sweep_of
+
+    paths = all(name.endswith((".npy", ".csv")) or sweep_of(None, name) for name in names)
+    return None if paths and common.run is None and common.dataset is None else common.locate()
+
+
+def _sweeps(run: Run | None, names: Sequence[str]) -> dict[str, Done]:
+    """The sweeps of those names; empty where none is one."""
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.steps.compare import is_order
+    from initpools_cli.steps.verdicts import sweep_of
+
+    found = {name: None if is_order(run, name) else sweep_of(run, name) for name in names}
+    sweeps = {name: done for name, done in found.items() if done is not None}
+    if sweeps and len(sweeps) < len(found):
+        other = next(name for name, done in found.items() if done is None)
+        raise UserError(f"{next(iter(sweeps))} is a sweep, and {other} is none.", "Compare like with like.")
+    if len({done.folder.resolve() for done in sweeps.values()}) < len(names) and sweeps:
+        raise UserError("A sweep is named more than once.", "Name each once.")
+    return sweeps
+
+
+def _judged(common: Common, sweeps: dict[str, Done], against: str, metric: str, measures: Sequence[str]) -> None:
+    """The verdicts on standard output, and on standard error what they mean in words."""
+    from initpools_cli.steps.verdicts import judge
+
+    judged = judge(sweeps, against, metric, measures)
+    _say(common, judged, against)
+    rows = judged.verdicts.to_dict("records")
+    common.result(
+        ["\t".join(COLUMNS), *("\t".join(_cell(row[key]) for key in COLUMNS) for row in rows)], judged.payload()
+    )
+
+
+def _say(common: Common, judged: Judged, against: str) -> None:
+    report, table = common.report, judged.verdicts
+    several = table["sweep"].nunique() > 1
+    for note in judged.notes:
+        report.say(note)
+    for row in judged.payload()["verdicts"]:
+        tell = report.say if row["verdict"] in ("better", "worse") else report.detail
+        tell(f"{row['sweep']}: {row['sentence']}" if several else row["sentence"])
+    count = table["verdict"].str.replace(r" \(.*|:.*", "", regex=True).value_counts(sort=False)
+    report.say("verdicts: " + ", ".join(f"{number} {verdict}" for verdict, number in count.items()))
+    for row in judged.payload()["savings"]:
+        report.say(f"{row['sweep']}: {_saved(row, against)}" if several else _saved(row, against))
+    for ranked in judged.across:
+        report.say(ranked.sentence)
+
+
+def _saved(row: dict[str, Any], against: str) -> str:
+    from initpools_cli.analysis.text import percent
+
+    setting = ", ".join(str(row[key]) for key in ("query", "learner", "encoder") if row[key])
+    goal = f"the {percent(row['target'])} of {against} at {row['of']} labels"
+    if math.isinf(row["labels"]):
+        return f"{row['init']} does not reach {goal} ({setting})"
+    high = "never" if math.isinf(row["high"]) else f"{row['high']:.0f}"
+    interval = "" if math.isnan(row["low"]) else f" (95 % CI {row['low']:.0f} to {high})"
+    return f"{row['init']} needs {row['labels']:.0f} labels{interval} for {goal} ({setting})"
+
+
+def _table(common: Common, rows: list[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["\t".join(columns), *("\t".join(_cell(row.get(key)) for key in columns) for row in rows)]
     common.result(lines, rows)
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else f"{value:.4f}" if isinstance(value, float) else str(value)

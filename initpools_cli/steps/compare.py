@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
-from initpools_cli.core.rundir import Run
+from initpools_cli.core.rundir import Done, Run
 from initpools_cli.steps.bring import read_table, rows_of
 from initpools_cli.steps.context import read_items
 from initpools_cli.strategies.inputs import integers
@@ -46,69 +46,112 @@ def compare(run: Run | None, names: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def with_accuracy(run: Run, names: list[str], sweep: str) -> list[dict[str, Any]]:
-    """How the rankings go with accuracy, over the first pools of a sweep and round by round.
+def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool = False) -> list[dict[str, Any]]:
+    """How rankings go with accuracy: whether pools of images that come first in a ranking are worth more.
 
-    A pool is scored by the mean place of its images in the ranking, 1 for the first and 0 for the last, so that a
-    positive correlation says: pools that the ranking prefers led to higher accuracy.
+    What a model was trained on is scored by the mean place of its images in the ranking, 1 for the first and 0 for the
+    last, so that a positive correlation says: what the ranking prefers led to higher accuracy. Random pools that go on
+    with random queries are random at every budget, and any two of them differ by chance alone.
 
     Parameters
     ----------
     names : list of str
         Rankings, as in `compare`.
     sweep : str
-        A folder under ``al/``.
+        The name of a sweep, or its path.
+    every : bool
+        Whether to take what every first pool and query has bought. Its pairs then share strategies, and intervals are
+        too narrow.
 
     Returns
     -------
     list of dict
-        ranking, round, pools, pearson, pearson_p, spearman, spearman_p; rounds in which pools or accuracies do not vary
-        are left out.
+        ranking, query, learner, encoder, labeled (images), pools, then the fields of `Correlation`; budgets with fewer
+        than four pools, or at which pools or accuracies do not vary, are left out.
+
+    Raises
+    ------
+    UserError
+        No such sweep, or none of its first pools is random.
     """
     import pandas as pd
-    from scipy import stats
 
-    from initpools_cli.steps.al import read_rounds
+    from initpools_cli.analysis.correlation import correlation
+    from initpools_cli.steps.verdicts import rounds_of, sweep_of
 
-    done = run.done(f"al/{sweep}")
+    done = sweep_of(run, sweep)
     if done is None:
-        raise UserError(
-            f"The run {run.path} has no sweep al/{sweep}.", "Make it with `initpools al-run`, or name another."
-        )
-    rounds = read_rounds(done.require_fresh())
+        raise UserError(f"There is no sweep '{sweep}'.", "Make it with `initpools al-run`, or name another.")
+    rounds = rounds_of(done)
     good = rounds[rounds["status"] == "ok"]
-    with np.load(done.folder / "picks.npz", allow_pickle=False) as file:
-        pools = {tuple(key.split("|")): file[key][: done.table["init_budget"]] for key in file.files}
+    if not every:
+        good = good[(good["init"] == "random") & good["query"].isin(["", "random"])]
+        if not len(good):
+            raise UserError(
+                f"The sweep {sweep} has no random pools.", "Run one with --init random --query random, or add --all."
+            )
+    bought = _bought(done)
     found = []
     for name in names:
-        order = order_of(run, name)
-        place = np.full(max(order.max(), *(indices.max(initial=0) for indices in pools.values())) + 1, np.nan)
-        place[order] = np.linspace(1, 0, len(order))
-        means = {
-            (init, learner, int(seed)): float(np.nanmean(place[indices]))
-            for (init, _, learner, seed), indices in pools.items()
-            if len(indices) and not np.isnan(place[indices]).all()
-        }
-        for round_, group in good.groupby("round"):
-            accuracy = group.groupby(["init", "learner", "seed"])["accuracy"].mean()
-            score = pd.Series(means).reindex(accuracy.index)
-            both = score.notna()
-            if both.sum() < 3 or score[both].std() == 0 or accuracy[both].std() == 0:
-                continue
-            pearson = stats.pearsonr(score[both], accuracy[both])
-            spearman = stats.spearmanr(score[both], accuracy[both])
-            found.append(
-                {
-                    "ranking": name,
-                    "round": int(round_),
-                    "pools": int(both.sum()),
-                    "pearson": float(pearson.statistic),
-                    "pearson_p": float(pearson.pvalue),
-                    "spearman": float(spearman.statistic),
-                    "spearman_p": float(spearman.pvalue),
-                }
-            )
+        place = _places(order_of(run, name))
+        scores = pd.Series([_mean_place(place, bought, row) for row in good.itertuples()], index=good.index)
+        keys = ["query", "learner", "encoder", "labeled"]
+        for key, group in good.groupby(keys, sort=False):
+            query, learner, encoder, labeled = cast("tuple[str, str, str, int]", key)
+            of = correlation(scores[group.index], group["accuracy"])
+            if not np.isnan(of.pearson):
+                about = {"ranking": name, "query": query, "learner": learner, "encoder": encoder}
+                found.append(about | {"labeled": int(labeled), "pools": of.pairs, **of._asdict()})
+    for row in found:
+        del row["pairs"]
     return found
+
+
+def _bought(done: Done) -> dict[tuple[str, ...], np.ndarray]:
+    """What each cell bought, in order, by init, query, learner, encoder, seed, as the rows of rounds.csv name it.
+
+    There a first pool has no query, and a learner that sees images no encoder.
+    """
+    with np.load(done.checked("picks.npz"), allow_pickle=False) as file:
+        cells = {tuple(key.split("|")): file[key] for key in file.files}
+    found = dict(cells)
+    for (init, query, learner, encoder, seed), picks in cells.items():
+        for name in (
+            (init, "", learner, encoder, seed),
+            (init, query, learner, "", seed),
+            (init, "", learner, "", seed),
+        ):
+            found.setdefault(name, picks)
+    return found
+
+
+def _places(order: np.ndarray) -> np.ndarray:
+    """Of each image its place in the ranking, 1 for the first and 0 for the last; NaN for one that is not ranked."""
+    place = np.full(int(order.max(initial=0)) + 1, np.nan)
+    place[order] = np.linspace(1, 0, len(order))
+    return place
+
+
+def _mean_place(place: np.ndarray, bought: dict[tuple[str, ...], np.ndarray], row: Any) -> float:
+    """The mean over what a row's model was trained on; NaN where none of it is ranked."""
+    images = bought[row.init, row.query, row.learner, row.encoder, str(row.seed)][: row.labeled]
+    inside = place[images[images < len(place)]]
+    known = inside[~np.isnan(inside)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def is_order(run: Run | None, name: str) -> bool:
+    """Whether the name is that of a pool or ranking of the run."""
+    return run is not None and _step_of(run, name) is not None
+
+
+def _step_of(run: Run, name: str) -> tuple[Done, str] | None:
+    """The finished pool or ranking of that name, and its file of indices."""
+    for kind, file in (("pool", "indices.npy"), ("rank", "sorted_idx.npy")):
+        done = run.done(name) if name.startswith(f"{kind}/") else run.done(f"{kind}/{name}")
+        if done is not None:
+            return done, file
+    return None
 
 
 def order_of(run: Run | None, name: str) -> np.ndarray:
@@ -119,11 +162,10 @@ def order_of(run: Run | None, name: str) -> np.ndarray:
     UserError
         Neither a step of the run nor a file.
     """
-    if run is not None:
-        for kind, file in (("pool", "indices.npy"), ("rank", "sorted_idx.npy")):
-            done = run.done(name) if name.startswith(f"{kind}/") else run.done(f"{kind}/{name}")
-            if done is not None:
-                return done.require_fresh().array(file)
+    step = None if run is None else _step_of(run, name)
+    if step is not None:
+        done, file = step
+        return done.require_fresh().array(file)
     path = Path(name)
     if path.suffix.lower() == ".csv":
         items = None if run is None else read_items(run)
