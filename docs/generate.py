@@ -183,6 +183,17 @@ def _knobs(row: Mapping[str, Any]) -> str:
     return ", ".join(f"`{name} = {_toml(value)}`" for name, value in row["knobs"].items())
 
 
+def _presets() -> str:
+    """The presets of the learners that are more than the defaults."""
+    rows = [
+        (f"`{row['name']}`", f"`{name}`", _knobs({"knobs": knobs}))
+        for row in KINDS["learners"]()
+        for name, knobs in row["presets"].items()
+        if knobs
+    ]
+    return table(("learner", "preset", "knobs"), rows)
+
+
 def _strategies(asks_model: bool) -> Callable[[], str]:
     columns = (
         _name,
@@ -237,7 +248,16 @@ PARTS: Mapping[str, Callable[[], str]] = {
     ),
     "first-pools": _strategies(asks_model=False),
     "queries": _strategies(asks_model=True),
-    "learners": _listed("learners", name=_name, what=_summary, inputs=_inputs, knobs=_knobs, paper=_paper),
+    "learners": _listed(
+        "learners",
+        name=_name,
+        what=_summary,
+        inputs=_inputs,
+        gives=lambda row: ", ".join(f"`{name}`" for name in row["gives"]),
+        knobs=_knobs,
+        paper=_paper,
+    ),
+    "presets": _presets,
     "networks": _listed("networks", name=_name, what=_summary, paper=_paper),
     "plots": _listed("plots", name=_name, what=_summary, knobs=_knobs),
 }

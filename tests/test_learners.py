@@ -1,8 +1,9 @@
-"""Learners, metrics and the active-learning loop."""
+"""Learners and metrics."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
 from initpools_cli.analysis.metrics import calibration_error, classification_metrics
-from initpools_cli.training.labels import LabelDoor
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.seeds import generator
+from initpools_cli.networks.build import Encoder, build_encoder
+from initpools_cli.networks.weights import save_weights
+from initpools_cli.pretext.simclr import SimCLR
+from initpools_cli.training.course import Course, Routine
+from initpools_cli.training.learners.finetune import Pretrained, finetune
+from initpools_cli.training.learners.knn import knn
 from initpools_cli.training.learners.linear import linear
-from initpools_cli.training.learners.registry import softmax
+from initpools_cli.training.learners.mlp import mlp
+from initpools_cli.training.learners.registry import Classifier, learners, softmax
 from initpools_cli.training.learners.scratch import scratch
-from initpools_cli.training.rounds import COLUMNS, Arena, Protocol, candidate_set, run_cell
+from initpools_cli.training.network import Network, mc_logits
 
 CPU = torch.device("cpu")
+#: So that a network learns little, quickly.
+SHORT = {"epochs": 1, "steps": 4, "width": 0.25}
 
 
 def blobs(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -110,63 +121,180 @@ def toy_images(n: int) -> tuple[np.ndarray, np.ndarray]:
     return (noise + 180 * labels[:, None, None, None]).astype(np.uint8), labels
 
 
-def test_the_door_counts_what_was_not_paid_for() -> None:
-    door = LabelDoor(np.arange(10))
-    door.buy(np.array([1, 2]))
-    assert door.read(np.array([1, 2])).tolist() == [1, 2] and door.leaks == 0
-    door.read(np.array([2, 3]))
-    door.leak(np.arange(4))
-    assert door.leaks == 5
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
+    weights = tmp_path_factory.mktemp("pretrain") / "encoder.safetensors"
+    save_weights(SimCLR(build_encoder("convnet", channels=1, size=8, width=0.25, seed=5), "simclr", 5), weights)
+    return Pretrained(str(weights), "convnet", 0.25, 1, 8)
 
 
-def arena() -> tuple[Arena, Protocol]:
-    train, labels = blobs(80)
-    test, test_labels = blobs(40, seed=1)
-    given = {name: {"embeddings": train} for name in ("random", "kcenter", "margin", "entropy")}
-    strategy = {name: (name, {}) for name in given}
-    ground = Arena(
-        inputs={"embeddings": {"train": train, "test": test, "val": test[:10]}},
-        given=given,
-        strategy=strategy,
-        labels=labels,
-        test_labels=test_labels,
-        val_labels=test_labels[:10],
-        kept=np.ones(80, dtype=bool),
-        classes=3,
-        encoder="e",
+def fitted(
+    name: str, pretrained: Pretrained, seed: int = 0, count: int = 24, **given: object
+) -> tuple[Classifier, np.ndarray]:
+    """A learner of that name on toy data of two among three classes, briefly, and what it was fitted on."""
+    method = learners.get(name)
+    inputs, labels = toy_images(24) if method.inputs[0] == "images" else blobs(24, 2)
+    begun = {"encoder": pretrained} if "encoder" in method.inputs else {}
+    short = {key: value for key, value in SHORT.items() if key in method.knobs}
+    knobs = method.validate({**short, **given})
+    return method.build(inputs[:count], labels[:count], 3, seed, CPU, **begun, **knobs), inputs
+
+
+@pytest.mark.parametrize("name", learners.names())
+def test_a_learner_gives_what_it_says(name: str, pretrained: Pretrained) -> None:
+    gives = {*learners.get(name).traits["gives"]}
+    before = torch.random.get_rng_state()
+    model, inputs = fitted(name, pretrained)
+    logits = model.logits(inputs)
+    assert logits.shape == (24, 3) and logits.dtype == np.float64
+    np.testing.assert_allclose(model.logits(inputs[5:9]), logits[5:9], atol=1e-5)
+    if "features" in gives:
+        features = model.features(inputs)
+        assert features.shape[0] == 24 and features.dtype == np.float32
+    if "head" in gives:
+        assert model.head.dtype == np.float64
+        np.testing.assert_allclose(np.c_[features, np.ones(24)] @ model.head, logits, atol=1e-4)
+    if "mc_probs" in gives:
+        passes = model.mc_logits(inputs, passes=5, seed=1)
+        assert passes.shape == (5, 24, 3) and passes.std(axis=0).min() > 0
+        assert np.array_equal(passes, model.mc_logits(inputs, passes=5, seed=1))
+        assert not np.array_equal(passes, model.mc_logits(inputs, passes=5, seed=2))
+        certain, _ = fitted(name, pretrained, dropout=0.0)
+        for one in certain.mc_logits(inputs, passes=2, seed=1):
+            np.testing.assert_allclose(one, certain.logits(inputs), atol=1e-5)
+    if "view_probs" in gives:
+        assert model.view_logits(inputs, views=2, seed=1).shape == (2, 24, 3)
+    assert np.array_equal(model.logits(inputs), logits)
+    assert np.array_equal(fitted(name, pretrained)[0].logits(inputs), logits)
+    assert np.array_equal(fitted(name, pretrained, seed=1)[0].logits(inputs), logits) == ("member_probs" not in gives)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", learners.names())
+def test_one_label_is_enough(name: str, pretrained: Pretrained) -> None:
+    model, inputs = fitted(name, pretrained, count=1)
+    probs = softmax(model.logits(inputs))
+    assert np.isfinite(np.log(probs)).all() and probs.shape == (24, 3)
+
+
+@pytest.mark.parametrize("name", learners.names())
+def test_presets_are_knobs_that_the_learner_has(name: str) -> None:
+    presets = learners.get(name).traits["presets"]
+    assert {"quick", "reference"} <= {*presets}
+    for knobs in presets.values():
+        learners.get(name).validate(knobs)
+
+
+@pytest.mark.parametrize("knobs", [{"recipe": "wek"}, {"network": "convnt"}, {"dropout": 1.0}, {"optimizer": "adm"}])
+def test_a_slip_in_a_knob_is_told_before_anything_is_trained(knobs: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"wek|convnt|dropout|adm"):
+        learners.get("scratch").validate(knobs)
+
+
+def test_passes_have_the_mean_and_the_variance_of_dropout() -> None:
+    """Of a sum of features that are each kept with probability q and divided by it: Σ x² (1 − q) / q around Σ x."""
+    rng = np.random.default_rng(0)
+    features, head = rng.random((3, 8)).astype(np.float32), rng.normal(size=(9, 2))
+    found = mc_logits(features, head, 0.25, 40_000, 0)
+    np.testing.assert_allclose(found.mean(0), features @ head[:-1] + head[-1], atol=0.03)
+    np.testing.assert_allclose(found.var(0), features**2 @ head[:-1] ** 2 * (0.25 / 0.75), rtol=0.05)
+
+
+class Whole(Encoder):
+    """The inputs themselves."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs
+
+
+def test_sgd_with_a_cosine_is_nesterovs_by_hand() -> None:
+    inputs, labels = blobs(12)
+    network = Network(Whole(4), 3, seed=0)
+    weight = network.last
+    shown = torch.from_numpy(inputs)
+    routine = Routine(6, 0, 100, "sgd", 0.1, 0.01, "cosine")
+    course = Course(network, lambda chosen, epoch: shown[chosen], labels, routine, 0, CPU)
+    with_one, momentum = np.c_[inputs, np.ones(12)], 0.0
+    for step in range(6):
+        course.epoch()
+        slope = with_one.T @ (softmax(with_one @ weight) - np.eye(3)[labels]) / 12 + 0.01 * weight
+        momentum = 0.9 * momentum + slope
+        weight = weight - 0.1 * (1 + np.cos(np.pi * step / 6)) / 2 * (slope + 0.9 * momentum)
+    np.testing.assert_allclose(network.last, weight, atol=1e-5)
+
+
+@pytest.mark.parametrize(("epochs", "steps", "expected"), [(3, 0, 3), (1, 7, 3), (5, 7, 5)])
+def test_a_course_takes_its_epochs_or_as_many_as_its_steps(epochs: int, steps: int, expected: int) -> None:
+    inputs, labels = blobs(12)
+    shown, order = torch.from_numpy(inputs), []
+
+    def show(chosen: np.ndarray, epoch: int) -> torch.Tensor:
+        order.append((epoch, *chosen))
+        return shown[chosen]
+
+    course = Course(
+        Network(Whole(4), 3, 0), show, labels, Routine(epochs, steps, 4, "adam", 0.1, 0.0, "constant"), 0, CPU
     )
-    return ground, Protocol(5, 4, 3, 0.5, "none", 0, True, "none", 0)
+    course.run()
+    assert len(order) == 3 * expected and course.optimizer.param_groups[0]["lr"] == 0.1
+    for epoch in range(expected):
+        assert sorted(row for each in order for row in each[1:] if each[0] == epoch) == list(range(12))
+    assert np.array_equal(np.concatenate([each[1:] for each in order[:3]]), generator(0, "order", 0).permutation(12))
 
 
-@pytest.mark.parametrize("query", ["random", "kcenter", "margin", "entropy"])
-def test_a_cell_buys_exactly_its_budget_from_its_candidates(query: str) -> None:
-    ground, protocol = arena()
-    rows, picks = run_cell("random", query, "linear", 2, ground, protocol, CPU, with_first=True)
-    assert [row["labeled"] for row in rows] == [5, 9, 13, 17]
-    assert [row["query"] for row in rows] == ["", query, query, query]
-    assert len(set(picks.tolist())) == 17
-    assert set(picks.tolist()) <= set(candidate_set(ground, protocol, 2).tolist())
-    assert set(rows[0]) == set(COLUMNS)
-    assert all(row["leaks"] == 0 for row in rows)
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 12), st.booleans(), st.integers(0, 2**32))
+def test_knn_votes_as_its_definition(m: int, k: int, on_a_grid: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = (rng.integers(1, 4, (m + 5, 3)) if on_a_grid else rng.normal(size=(m + 5, 3))).astype(np.float32)
+    labels = rng.integers(0, 3, m)
+    found = softmax(knn(points[:m], labels, 4, 0, None, k=k, temperature=0.5, smoothing=0.2).logits(points[m:]))
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    for probs, one in zip(found, unit[m:], strict=True):
+        cosines = unit[:m] @ one
+        votes = np.zeros(4)
+        for row in range(m):
+            # Those that are as near as the k-th, but for rounding, vote too.
+            if np.sum(cosines > cosines[row] + 1e-5) < k:
+                votes[labels[row]] += np.exp(cosines[row] / 0.5)
+        used = min(k, m)
+        expected = (used * votes / votes.sum() + 0.2) / (used + 4 * 0.2)
+        np.testing.assert_allclose(probs, expected, atol=1e-4)
 
 
-def test_inits_and_queries_share_candidates_and_seeds_vary_them() -> None:
-    ground, protocol = arena()
-    sets = [candidate_set(ground, protocol, root) for root in (0, 0, 1)]
-    assert np.array_equal(sets[0], sets[1]) and not np.array_equal(sets[0], sets[2])
-    assert len(sets[0]) == 40
-    first = [run_cell("kcenter", "margin", "linear", i, ground, protocol, CPU, with_first=True)[0] for i in (0, 1, 2)]
-    assert len({rows[0]["accuracy"] for rows in first} | {rows[0]["nll"] for rows in first}) > 2
+def test_mlp_learns_what_is_not_linear() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(400, 4)).astype(np.float32)
+    labels = (points[:, 0] * points[:, 1] > 0).astype(np.int64)
+    bent = mlp(points[:300], labels[:300], 2, 0, CPU, steps=300)
+    flat = linear(points[:300], labels[:300], 2, 0, CPU)
+    right = [(model.logits(points[300:]).argmax(1) == labels[300:]).mean() for model in (bent, flat)]
+    assert right[0] > 0.85 > 0.65 > right[1]
 
 
-def test_validation_is_paid_for_or_flagged() -> None:
-    ground, protocol = arena()
-    paid, _ = run_cell(
-        "random", "margin", "linear", 0, ground, replace(protocol, validation="from-budget"), CPU, with_first=True
+def test_validation_chooses_epochs_and_neighbours() -> None:
+    inputs, labels = blobs(40)
+    wrong = (inputs, (labels + 1) % 3)
+    for build in (mlp, knn):
+        kept, last = (build(inputs, labels, 3, 0, CPU, held_out) for held_out in (wrong, None))
+        assert log_loss(wrong[1], softmax(kept.logits(inputs))) < log_loss(wrong[1], softmax(last.logits(inputs)))
+
+
+def test_finetune_begins_with_the_pretrained_weights(pretrained: Pretrained) -> None:
+    shown, labels = toy_images(24)
+    first = pretrained.encoder().state_dict()
+    model = finetune(
+        shown, labels, 2, 0, CPU, pickle.loads(pickle.dumps(pretrained)), encoder_rate=0.0, steps=4, epochs=1
     )
-    free, _ = run_cell(
-        "random", "margin", "linear", 0, ground, replace(protocol, validation="free-val"), CPU, with_first=True
-    )
-    assert [row["leaks"] for row in paid] == [0, 0, 0, 0]
-    assert [row["leaks"] for row in free] == [10, 20, 30, 40]
-    assert {row["validation"] for row in free} == {"free-val"}
+    trained = dict(model.network.encoder.named_parameters())
+    assert all(torch.equal(first[name], value) for name, value in trained.items())
+    moved = finetune(shown, labels, 2, 0, CPU, pretrained, steps=4, epochs=1).network.encoder
+    assert not any(torch.equal(first[name], value) for name, value in moved.named_parameters())
+    assert (finetune(shown, labels, 2, 0, CPU, pretrained).logits(shown).argmax(1) == labels).mean() > 0.9
+
+
+def test_finetune_refuses_weights_of_another_network(pretrained: Pretrained, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not fit"):
+        Pretrained(pretrained.weights, "convnet", 0.5, 1, 8).encoder()
+    with pytest.raises(UserError, match="no weights file"):
+        Pretrained(str(tmp_path / "gone.safetensors"), "convnet", 0.25, 1, 8).encoder()

@@ -140,7 +140,10 @@ def _scores() -> list[dict[str, Any]]:
 def _learners() -> list[dict[str, Any]]:
     from initpools_cli.training.learners.registry import learners
 
-    return _methods(learners)
+    return [
+        {**row, "line": (*row["line"], f"gives {', '.join(row['gives'])}", f"presets {', '.join(row['presets'])}")}
+        for row in _methods(learners)
+    ]
 
 
 def _networks() -> list[dict[str, Any]]:

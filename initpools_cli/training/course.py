@@ -6,18 +6,29 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import AfterValidator
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
-from initpools_cli.augment.pipelines import augment
+from initpools_cli.augment.pipelines import augment, recipe_named
 from initpools_cli.core.seeds import derive, generator
+from initpools_cli.networks.registry import networks
 from initpools_cli.training.machine import as_tensor
 from initpools_cli.training.network import Network, drop
 
+
+def _recipe(name: str) -> str:
+    recipe_named(name)
+    return name
+
+
+#: Names that are looked up where they are given, not in the middle of a sweep.
+Recipe = Annotated[str, AfterValidator(_recipe)]
+NetworkName = Annotated[str, AfterValidator(lambda name: networks.get(name).name)]
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant"]
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import Encoder, build_encoder
 from initpools_cli.networks.weights import fit, read_safetensors
-from initpools_cli.training.course import Course, Optimizer, Routine, Schedule, augmented
+from initpools_cli.training.course import Course, Optimizer, Recipe, Routine, Schedule, augmented
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 from initpools_cli.training.network import Network, Trained
 
@@ -89,7 +89,7 @@ def finetune(
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
     encoder_rate: Annotated[float, Field(ge=0, le=1)] = 0.1,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
-    recipe: str = "weak",
+    recipe: Recipe = "weak",
 ) -> Trained:
     """A pretrained encoder trained on, with a new last layer, from the same weights each time.
 

@@ -15,6 +15,8 @@ from initpools_cli.training.learners.registry import Validation, learners, log_l
 #: Numbers of neighbours tried where a validation policy pays for the choice.
 GRID = (1, 3, 5, 10, 20, 50)
 ROWS = 4096
+#: Cosines that differ by less are equal, but for the rounding of float32 products.
+SAME = 1e-5
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Neighbors:
             cosines = (block @ self.embeddings.T).astype(np.float64)
             farthest = -np.partition(-cosines, k - 1, axis=1)[:, k - 1 : k]
             nearness = (cosines - cosines.max(axis=1, keepdims=True)) / self.temperature
-            weights = np.where(cosines >= farthest, np.exp(nearness), 0.0)
+            weights = np.where(cosines > farthest - SAME, np.exp(nearness), 0.0)
             shares = weights @ votes / weights.sum(axis=1, keepdims=True)
             smoothed = (k * shares + self.smoothing) / (k + self.classes * self.smoothing)
             found[start : start + len(block)] = np.log(smoothed)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import build_encoder
-from initpools_cli.training.course import Course, Optimizer, Routine, Schedule, augmented
+from initpools_cli.training.course import Course, NetworkName, Optimizer, Recipe, Routine, Schedule, augmented
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 from initpools_cli.training.network import Network, Trained
 
@@ -50,7 +50,7 @@ def scratch(
     device: torch.device,
     validation: Validation | None = None,
     *,
-    network: str = "convnet",
+    network: NetworkName = "convnet",
     width: Annotated[float, Field(gt=0, le=16)] = 1.0,
     epochs: Annotated[int, Field(ge=1)] = 20,
     steps: Annotated[int, Field(ge=0)] = 300,
@@ -60,7 +60,7 @@ def scratch(
     schedule: Schedule = "cosine",
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
-    recipe: str = "weak",
+    recipe: Recipe = "weak",
 ) -> Trained:
     """A convolutional network trained on the labelled images alone, re-initialised each time.
 
