@@ -232,8 +232,8 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(copied_run: Path, in
     stopped.kill()
     stopped.communicate()
     again = initpools(*words, "--name", "stopped")
-    assert again.code == 0 and re.search(r"resuming al-run at block [2-6] of 6", again.err)
-    for file in ("rounds.csv", "picks.npz"):
+    assert again.code == 0 and re.search(r"resuming al-run with [1-6] of 6 blocks done", again.err)
+    for file in ("rounds.csv", "recalls.csv", "picks.npz"):
         one, other = (copied_run / "runs/digits/al" / name / file for name in ("straight", "stopped"))
         assert one.read_bytes() == other.read_bytes()
 
@@ -448,7 +448,14 @@ REFUSED = [
     (["rank", "margin", "--reference", "labeled", "--labeled", "outside.npy"], "99999", "Indices"),
     (["select-pool", "simclr", "--budget", "3", "--from", "nosuch"], "'nosuch'", "Leave --from out"),
     (["compare", "short.npy"], "short.npy", "two or more"),
-    (["al-run", "--budget", "1000", "--rounds", "9"], "labels", "Lower"),
+    (["al-run", "--budget", "2000", "--rounds", "9"], "2000 labels", "Lower"),
+    (["al-run", "--query", "consistency"], "linear can't give", "scratch"),
+    (["al-run", "--seeds", "0"], "seeds = 0", "Set"),
+    (["al-run", "--init", "margin"], "asks a model", "--query"),
+    (["al-run", "--strict", "--init", "class-balanced"], "class-balanced", "--strict"),
+    (["al-run", "--strict", "--set", "al.validation=free-val"], "validation split", "--strict"),
+    (["al-run", "--scheduler", "tcp://127.0.0.1:1"], "--scheduler", "--backend"),
+    (["al-run", "--set", "al.params.linear={preset='quik'}"], "'quik'", "'quick'"),
     (["al-run", "--learner", "liner"], "'liner'", "'linear'"),
     (["rank", "margin", "--reference", "val"], "val", "test"),
     (["rank", "margin", "--reference", "labeled"], "labeled", "--labeled"),
@@ -551,22 +558,28 @@ def test_a_damaged_run_is_said_by_every_command(file: str, text: str, copied_run
 def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
     copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from initpools_cli.steps import al
+    from initpools_cli.training import rounds as loop
 
-    whole = al.run_cell
+    whole = loop._measure
 
-    def breaks(init: str, query: str, learner: str, index: int, *rest: Any, **more: Any) -> Any:
-        if (query, index) == ("margin", 1):
+    def breaks(block: Any, cell: Any, model: Any, round_: int, *rest: Any) -> Any:
+        if (block.query, cell.index, round_) == ("margin", 1, 2):
             raise ArithmeticError("no luck")
-        return whole(init, query, learner, index, *rest, **more)
+        return whole(block, cell, model, round_, *rest)
 
-    monkeypatch.setattr(al, "run_cell", breaks)
-    words = ["al-run", "--query", "random,margin", "--budget", 5, "--rounds", 1, "--seeds", 3]
+    words = ["al-run", "--query", "random,margin", "--budget", 5, "--rounds", 3, "--seeds", 3, "--threads", 1]
+    assert initpools(*words, "--name", "whole").code == 0
+    monkeypatch.setattr(loop, "_measure", breaks)
     ended = initpools(*words)
-    assert ended.code == 0 and "random, margin, linear, seed 1 failed: ArithmeticError: no luck" in ended.err
+    assert ended.code == 0 and "random, margin, linear, seed 1 failed in round 2: ArithmeticError: no luck" in ended.err
     rounds = pd.read_csv(copied_run / "runs/digits/al/main/rounds.csv")
     failed = rounds[rounds["status"] == "failed"]
-    assert len(failed) == 1 and failed["accuracy"].isna().all() and len(rounds) == 3 + 3 + 2 + 1
+    assert len(failed) == 1 and failed["accuracy"].isna().all() and failed["labeled"].item() == 15
+    kept = pd.read_csv(copied_run / "runs/digits/al/whole/rounds.csv")
+    lost = (kept["query"] == "margin") & (kept["seed"] == 1) & (kept["round"] >= 2)
+    pd.testing.assert_frame_equal(
+        rounds[rounds["status"] == "ok"].reset_index(drop=True), kept[~lost].reset_index(drop=True)
+    )
     assert initpools("plot", "curves").code == 0
 
 

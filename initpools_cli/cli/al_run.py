@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from initpools_cli.cli.options import Common, Source
+from initpools_cli.cli.options import Common
 
 EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 5"
 
@@ -26,9 +26,22 @@ def command(
         str | None, typer.Option("--learner", metavar="L,…", help="`initpools list learners` names them.")
     ] = None,
     name: Annotated[str, typer.Option("--name", help="The sweep's folder under al/.")] = "main",
-    source: Source = "",
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="A,B", help="Whose embeddings, e.g. simclr,pca; default: the newest."),
+    ] = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="End where a label is read that was not bought.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="processes|dask|ray", help="Who does the work.")
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option("--scheduler", metavar="ADDRESS", help="Of a Dask scheduler or a Ray cluster.")
+    ] = "",
 ) -> None:
     """Buy labels round by round from each first pool with each query, and measure on the test split, over seeds."""
+    from initpools_cli.core.errors import UserError
     from initpools_cli.steps.al import al_run, read_rounds
 
     flags = {
@@ -39,9 +52,14 @@ def command(
         "al.init_budget": init_budget,
         "al.rounds": rounds,
         "al.seeds": seeds,
+        "al.encoders": _names(source),
+        "al.strict": strict or None,
+        "al.backend": backend,
     }
     context = common.start("al", flags, _knobs(_names(learner) or ["linear"]))
-    done, fresh = al_run(context, name, source)
+    if scheduler and context.settings.al.backend == "processes":
+        raise UserError("--scheduler is the address of a cluster, and none is asked for.", "Add --backend dask or ray.")
+    done, fresh = al_run(context, name, scheduler)
     _table(common, read_rounds(done))
     common.step_result(done, fresh, "rounds")
 

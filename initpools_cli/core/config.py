@@ -140,6 +140,21 @@ class AlTable(Table):
         Literal["none", "from-budget", "free-val"],
         Field(description="where validation labels come from; see [honest.md](honest.md)"),
     ] = "none"
+    encoders: Annotated[
+        Names, Field(description="whose embeddings, each compared for itself; none named: the newest")
+    ] = []
+    space: Annotated[
+        Literal["embeddings", "learner"],
+        Field(description="where queries on distances measure: embeddings, or the learner's penultimate features"),
+    ] = "embeddings"
+    views: Annotated[int, Field(ge=2, description="random views for queries that compare them")] = 10
+    passes: Annotated[int, Field(ge=2, description="passes with dropout for queries that compare them")] = 25
+    members: Annotated[int, Field(ge=2, description="models of an ensemble for queries that compare them")] = 3
+    strict: Annotated[bool, Field(description="end the sweep where a label is read that was not bought")] = False
+    backend: Annotated[
+        Literal["processes", "dask", "ray"],
+        Field(description="who does the work; see [scale-out.md](scale-out.md)"),
+    ] = "processes"
     params: Params = {}
 
 
@@ -151,8 +166,17 @@ class RankTable(Table):
         str,
         Field(description="what the classifier is trained on: auto, val, test, labeled, or a CSV file of annotations"),
     ] = "auto"
-    depth: Annotated[int, Field(ge=0, description="images to rank; 0: every one")] = 0
+    depth: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="images that the strategy itself orders, the rest follow by its score, then index; 0: every "
+            "one, or 1,000 where a larger choice does not begin with a smaller one",
+        ),
+    ] = 0
     views: Annotated[int, Field(ge=2, description="random views for strategies that compare them")] = 20
+    passes: Annotated[int, Field(ge=2, description="passes with dropout for strategies that compare them")] = 25
+    members: Annotated[int, Field(ge=2, description="classifiers for strategies that compare them")] = 3
     params: Params = {}
 
 

@@ -22,6 +22,10 @@ class UserError(Exception):
         self.fact = fact
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
+        """Both sentences, where it comes from another process."""
+        return type(self), (self.fact, self.remedy)
+
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The valid name that `name` is most likely a slip of, or None where nothing is close."""

@@ -32,7 +32,8 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
     from initpools_cli.training.learners.registry import learners
 
     context.require_labels(f"The score {what}")
-    knobs = learners.get("scratch").validate({})
+    # Dropout would measure its own noise.
+    knobs = learners.get("scratch").validate({"dropout": 0.0})
     seed, epochs = context.seed + number, context.settings.score.epochs
     step = context.run.step(
         "dynamics",
@@ -49,7 +50,7 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
 
     split, kept = context.data.splits["train"], np.flatnonzero(context.data.kept)
     assert split.labels is not None
-    door = LabelDoor(split.labels)
+    door = LabelDoor({"train": split.labels})
     labels = door.read(kept)
     context.report.say(f"training on the labels of {len(kept)} images for {epochs} epochs: {step.id}")
     with (

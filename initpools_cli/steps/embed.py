@@ -58,7 +58,7 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
             f"embed.patches is for backbones from elsewhere, and '{source}' is none.",
             "Name one of `initpools list backbones`, best a transformer.",
         )
-    done = _pretrain_of(context, source)
+    done = pretrain_of(context, source)
     layer = context.settings.embed.layer
     step = context.run.step(
         "embed",
@@ -104,7 +104,7 @@ def newest(context: Context, source: str = "") -> Done:
             context.report.once(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
     if found is None:
         made_alone = source in UNTRAINED or _is_backbone(context, source)
-        name = source if made_alone else _pretrain_of(context, source).name
+        name = source if made_alone else pretrain_of(context, source).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         found, _ = embed(context.made_on_the_way("embed", name), name)
     context.report.once(f"embeddings: {found.id}")
@@ -151,7 +151,14 @@ def _is_backbone(context: Context, source: str) -> bool:
     return is_backbone(source)
 
 
-def _pretrain_of(context: Context, source: str) -> Done:
+def pretrain_of(context: Context, source: str = "") -> Done:
+    """The pretrain of that name, else the newest.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
     trained = context.run.steps("pretrain")
     if not source:
         if trained:

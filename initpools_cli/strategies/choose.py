@@ -46,6 +46,7 @@ def choose(
     n_clusters: int = 0,
     sample: int = 0,
     knobs: Mapping[str, Any] | None = None,
+    prepared: Mapping[str, Array] | None = None,
 ) -> Selection:
     """Choose `budget` of n images to label.
 
@@ -76,6 +77,8 @@ def choose(
         means all.
     knobs : mapping, optional
         The strategy's own.
+    prepared : mapping of str to array, optional
+        Further inputs, from `prepare`: neither checked nor scaled again.
 
     Returns
     -------
@@ -97,8 +100,9 @@ def choose(
         raise UserError(f"sample={sample} must be ≥ 1, or 0 for all images.", "Set another number.")
     if n_clusters < 0:
         raise UserError(f"n_clusters={n_clusters} must be ≥ 1, or 0 for {DEFAULT_CLUSTERS}.", "Set another number.")
-    arrays = _checked(method, inputs, balance)
-    images = images_of(inputs, n)
+    ready = prepared or {}
+    arrays = _checked(method, inputs, ready, balance)
+    images = images_of({**inputs, **ready}, n)
     total = int(images[-1]) + 1
     bought = as_rows("labeled", labeled, total)
     excluded = as_rows("exclude", exclude, total)
@@ -113,7 +117,7 @@ def choose(
         arrays = {name: take(name, array, rows) for name, array in arrays.items()}
     if "scores" in arrays:
         refuse_constant(arrays["scores"])
-    if "embeddings" in arrays:
+    if "embeddings" in arrays and "embeddings" not in ready:
         arrays["embeddings"] = as_embeddings(arrays["embeddings"], normalize)
     if "check" in method.traits:
         method.traits["check"](arrays, values)
@@ -131,6 +135,20 @@ def choose(
     chosen = replace(selection, indices=rows[selection.indices])
     _check_contract(method.name, chosen, free, budget)
     return chosen
+
+
+def prepare(inputs: Mapping[str, ArrayLike], normalize: bool) -> dict[str, Array]:
+    """The inputs checked, and embeddings scaled, once for many choices; see `choose`.
+
+    Raises
+    ------
+    UserError
+        Whatever is wrong with them.
+    """
+    checked = {name: INPUTS[name].check(array) for name, array in inputs.items()}
+    if "embeddings" in checked:
+        checked["embeddings"] = as_embeddings(checked["embeddings"], normalize)
+    return checked
 
 
 def images_of(inputs: Mapping[str, ArrayLike], n: int | None = None) -> NDArray[np.int64]:
@@ -238,11 +256,16 @@ def round_robin(available: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
     return quotas
 
 
-def _checked(method: Method, inputs: Mapping[str, ArrayLike], balance: str) -> dict[str, Array]:
-    needed = inputs_of(method, balance)
-    refuse_missing(method.name, needed, inputs)
-    there = [name for name in method.optional if inputs.get(name) is not None]
-    return {name: INPUTS[name].check(inputs[name]) for name in dict.fromkeys([*needed, *there])}
+def _checked(
+    method: Method, inputs: Mapping[str, ArrayLike], prepared: Mapping[str, Array], balance: str
+) -> dict[str, Array]:
+    needed, both = inputs_of(method, balance), {**inputs, **prepared}
+    refuse_missing(method.name, needed, both)
+    there = [name for name in method.optional if both.get(name) is not None]
+    return {
+        name: prepared[name] if name in prepared else INPUTS[name].check(inputs[name])
+        for name in dict.fromkeys([*needed, *there])
+    }
 
 
 def _check_budget(budget: int, available: int) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from initpools_cli.analysis.metrics import classification_metrics, recalls
 
 
 class LabelDoor:
-    """Train labels behind a price.
+    """The labels of a data set, those of train behind a price.
 
     Parameters
     ----------
-    labels : ndarray
-        (n,) int64.
+    labels : mapping of str to (n,) int64
+        By split: "train", "test" and, where there is one, "val".
 
     Attributes
     ----------
@@ -19,21 +23,33 @@ class LabelDoor:
         How many labels were read without having been bought.
     """
 
-    def __init__(self, labels: np.ndarray) -> None:
+    def __init__(self, labels: Mapping[str, np.ndarray]) -> None:
         self._labels = labels
-        self._bought = np.zeros(len(labels), dtype=bool)
+        self._bought = np.zeros(len(labels["train"]), dtype=bool)
         self.leaks = 0
 
     def buy(self, indices: np.ndarray) -> None:
-        """Pay for the labels of these images."""
+        """Pay for the labels of these train images."""
         self._bought[indices] = True
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The labels of these images; those not bought are counted as leaks."""
+        """The labels of these train images; those not bought are counted as leaks."""
         self.leaks += int((~self._bought[indices]).sum())
-        return self._labels[indices]
+        return self._labels["train"][indices]
 
-    def leak(self, labels: np.ndarray) -> np.ndarray:
-        """Labels of another split, used to train or choose by: every one of them is a leak."""
-        self.leaks += len(labels)
-        return labels
+    def known(self) -> np.ndarray:
+        """(n,) int64, the labels that were bought, -1 elsewhere."""
+        return np.where(self._bought, self._labels["train"], -1)
+
+    def leak(self, split: str) -> np.ndarray:
+        """All labels of another split, to train or choose by: every one of them is a leak."""
+        self.leaks += len(self._labels[split])
+        return self._labels[split]
+
+    def measure(self, probs: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+        """How good predictions (n, c) of the test images are: metrics, and the recall of each class.
+
+        The labels themselves stay behind the door, so that nothing can be trained or chosen by them.
+        """
+        labels = self._labels["test"]
+        return classification_metrics(probs, labels), recalls(probs, labels, probs.shape[1])

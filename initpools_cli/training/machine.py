@@ -7,6 +7,7 @@ import ctypes
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,6 +69,20 @@ def start_machine(table: RunTable) -> Machine:
     torch.set_num_threads(threads)
     _keep_freed_memory()
     return Machine(device, threads)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on a single thread, whatever the process is set to: the bytes do not depend on how many there are."""
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _keep_freed_memory() -> None:

@@ -1,14 +1,17 @@
-"""Multinomial logistic regression on frozen embeddings."""
+"""Multinomial logistic regression on frozen embeddings, for many seeds at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from initpools_cli.training.learners.registry import Validation, learners, log_loss, softmax
+from initpools_cli.training.learners.registry import Validation, learners, log_loss
+from initpools_cli.training.solver import minimise
 
 #: Penalties tried where a validation policy pays for the choice.
 GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -16,26 +19,79 @@ GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 @dataclass(frozen=True)
 class Linear:
-    """Fitted weights: (d, c) and (c,)."""
+    """A fitted last layer on embeddings.
 
-    weight: np.ndarray
-    bias: np.ndarray
+    Attributes
+    ----------
+    head : (d + 1, c) float64
+        Weights, and the bias as the last row.
+    """
 
-    def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """(n, c) float64."""
-        return inputs @ self.weight + self.bias
+    head: NDArray[np.float64]
+
+    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, c) float64, multiplied in the precision of the inputs."""
+        weight = self.head[:-1].astype(inputs.dtype)
+        result: NDArray[np.float64] = (inputs @ weight).astype(np.float64) + self.head[-1]
+        return result
+
+    def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the last layer reads: the inputs themselves."""
+        return inputs
 
 
-@learners.register(paper="Kornblith et al. 2019, arXiv:1805.08974 (linear evaluation)")
+def fit_together(
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    seeds: Sequence[int],
+    device: object,
+    validation: Sequence[Validation] | None = None,
+    *,
+    penalty: float,
+    tolerance: float,
+) -> list[Linear]:
+    """`linear` for several seeds: each problem has its own images, and the same result as alone.
+
+    Parameters
+    ----------
+    embeddings : (s, m, d) float
+    labels : (s, m) int64
+    classes : int
+    seeds, device
+        Unused.
+    validation : sequence of (embeddings, labels), optional
+        One for each.
+
+    Returns
+    -------
+    list of Linear
+    """
+    if validation is None:
+        return _solve(embeddings, labels, classes, penalty, tolerance)
+    fitted = [_solve(embeddings, labels, classes, candidate, tolerance) for candidate in GRID]
+    return [
+        min(models, key=lambda model: log_loss(model.logits(held_out[0]), held_out[1]))
+        for held_out, *models in zip(validation, *fitted, strict=True)
+    ]
+
+
+@learners.register(
+    paper="Kornblith et al. 2019, arXiv:1805.08974 (linear evaluation)",
+    gives=("probs", "features", "head"),
+    presets={"quick": {"tolerance": 1e-5}, "reference": {"tolerance": 1e-9}},
+    together=fit_together,
+)
 def linear(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int64],
     classes: int,
     seed: int,
     device: object,
     validation: Validation | None = None,
     *,
     penalty: Annotated[float, Field(gt=0)] = 0.1,
+    tolerance: Annotated[float, Field(gt=0, le=1e-2)] = 1e-5,
 ) -> Linear:
     """Logistic regression with an L2 penalty, solved to convergence: convex, so without randomness of its own.
 
@@ -55,27 +111,33 @@ def linear(
         Unused: the problem is convex and small.
     validation : (embeddings, labels), optional
         Where given, the penalty is the one of a fixed grid with the lowest log-loss on it.
+    tolerance : float
+        No entry of the gradient is larger at the end.
     """
-    if validation is not None:
-        fitted = [_solve(embeddings, labels, classes, candidate) for candidate in GRID]
-        return min(fitted, key=lambda model: log_loss(model.logits(validation[0]), validation[1]))
-    return _solve(embeddings, labels, classes, penalty)
+    held_out = None if validation is None else [validation]
+    found = fit_together(
+        embeddings[None], labels[None], classes, [seed], device, held_out, penalty=penalty, tolerance=tolerance
+    )
+    return found[0]
 
 
-def _solve(embeddings: np.ndarray, labels: np.ndarray, classes: int, penalty: float) -> Linear:
-    from scipy.optimize import minimize
-
-    inputs = embeddings.astype(np.float64)
-    count, size = inputs.shape
+def _solve(
+    embeddings: NDArray[np.float32], labels: NDArray[np.int64], classes: int, penalty: float, tolerance: float
+) -> list[Linear]:
+    count, images, _ = embeddings.shape
+    inputs = np.concatenate([embeddings, np.ones((count, images, 1))], axis=2, dtype=np.float64)
+    across = np.ascontiguousarray(inputs.transpose(0, 2, 1))
     target = np.eye(classes)[labels]
 
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weight, bias = flat[: size * classes].reshape(size, classes), flat[size * classes :]
-        logits = inputs @ weight + bias
-        error = (softmax(logits) - target) / count
-        value = log_loss(logits, labels) + 0.5 * penalty * float(flat @ flat)
-        return value, np.concatenate([(inputs.T @ error).ravel(), error.sum(0)]) + penalty * flat
+    def objective(head: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        logits = inputs @ head
+        largest = logits.max(axis=-1, keepdims=True)
+        probs = np.exp(logits - largest)
+        total = probs.sum(axis=-1, keepdims=True)
+        loss = (np.log(total) + largest)[..., 0] - (logits * target).sum(axis=-1)
+        error = (probs / total - target) / images
+        value = loss.mean(axis=-1) + 0.5 * penalty * (head * head).sum(axis=(1, 2))
+        return value, across @ error + penalty * head
 
-    start = np.zeros((size + 1) * classes)
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-6}).x
-    return Linear(found[: size * classes].reshape(size, classes), found[size * classes :])
+    start = np.zeros((count, inputs.shape[2], classes))
+    return [Linear(head) for head in minimise(objective, start, tolerance)]

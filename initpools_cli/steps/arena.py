@@ -1,0 +1,232 @@
+"""Set a sweep up: what its strategies, queries and learners are, and the arrays that each of them reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.core.config import AlTable
+from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.registry import Method
+from initpools_cli.core.rundir import Done
+from initpools_cli.steps.bring import Brought
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed import matrix, newest, pretrain_of
+from initpools_cli.steps.inputs import Named, named, needed, supply
+from initpools_cli.steps.pretrained import pretrained
+from initpools_cli.steps.score import can_score
+from initpools_cli.strategies.inputs import FROM_A_MODEL
+
+if TYPE_CHECKING:
+    from initpools_cli.training.arena import Arena
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who takes part in a sweep.
+
+    Attributes
+    ----------
+    inits, queries : list of Named
+    learners : dict of str to dict
+        Each learner with the values of all its knobs.
+    knobs : dict of str to dict
+        What was given for each of them in [al.params].
+    """
+
+    inits: list[Named]
+    queries: list[Named]
+    learners: dict[str, dict[str, Any]]
+    knobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def strategies(self) -> list[Named]:
+        """First pools and queries, each once."""
+        return list({each.name: each for each in [*self.inits, *self.queries]}.values())
+
+
+def cast_of(table: AlTable, where: str) -> Cast:
+    """The strategies, queries and learners that [al] names.
+
+    Raises
+    ------
+    UserError
+        Unknown or repeated names, knobs that nothing has, a first pool that asks a model, or a query that asks what a
+        learner can't give.
+    """
+    from initpools_cli.training.answers import refuse_unanswerable
+    from initpools_cli.training.learners.registry import learners
+
+    inits, queries = [named(each) for each in table.init], [named(each) for each in table.query]
+    methods = [learners.get(each) for each in table.learner]
+    _refuse_twice("--init", [each.name for each in inits])
+    _refuse_twice("--query", [each.name for each in queries])
+    _refuse_twice("--learner", [each.name for each in methods])
+    _refuse_models_first(inits)
+    for query in queries:
+        for method in methods:
+            refuse_unanswerable(query.name, query.method, method, table.space)
+    given = _knobs(table, [each.name for each in methods], [*inits, *queries])
+    return Cast(
+        inits, queries, {each.name: _preset(each, dict(given.get(each.name, {})), where) for each in methods}, given
+    )
+
+
+def arena_of(context: Context, cast: Cast, source: str) -> tuple[Arena, dict[str, str]]:
+    """The arena of one encoder, and the checksums of what it reads.
+
+    Raises
+    ------
+    UserError
+        No labelled test split, no validation split where the policy wants one, or nothing that `source` could be of.
+    """
+    from initpools_cli.strategies.choose import prepare
+    from initpools_cli.training.arena import Arena
+    from initpools_cli.training.learners.registry import learners as registry
+
+    data, select, where = context.data, context.settings.select, context.where("al")
+    asked = set().union(*(registry.get(name).inputs for name in cast.learners))
+    on_images = "images" in asked or any("vaal_scores" in each.method.inputs for each in cast.queries)
+    embedded = _embedded(context, cast, asked, source)
+    reads: dict[str, str] = {}
+    given: dict[str, dict[str, np.ndarray]] = {}
+    strategy: dict[str, tuple[str, dict[str, Any]]] = {}
+    # Strategies that read the same embeddings get the same array, so that it is scaled and sent to processes once.
+    ready: dict[tuple[str, int], np.ndarray] = {}
+    for each in cast.strategies:
+        knobs = cast.knobs.get(each.name, {})
+        about = embedded.name if embedded is not None and _is_about(context, each, select.balance, embedded) else ""
+        supplied = supply(context, each, select, Brought(), about, knobs, with_model=True)
+        reads |= supplied.reads
+        for name, array in supplied.arrays.items():
+            if (name, id(array)) not in ready:
+                ready[name, id(array)] = prepare({name: array}, select.normalize)[name]
+        given[each.name] = {name: ready[name, id(array)] for name, array in supplied.arrays.items()}
+        order = select.order if "order" in each.method.knobs else "highest"
+        strategy[each.name] = (each.method.name, each.knobs(knobs, order, where))
+    inputs: dict[str, Mapping[str, np.ndarray]] = {}
+    if embedded is not None and "embeddings" in asked:
+        inputs["embeddings"] = _standardised(embedded, list(data.splits), data.kept)
+        reads |= embedded.reads(*(f"{split}.npy" for split in data.splits))
+    if on_images:
+        inputs["images"] = {name: split.images for name, split in data.splits.items()}
+    begun, encoder = None, "" if embedded is None else embedded.name
+    if "encoder" in asked:
+        done = _behind(context, embedded, source)
+        encoder = encoder or done.name
+        begun, checksums = pretrained(context, done)
+        reads |= checksums
+    arena = Arena(
+        encoder=encoder,
+        inputs=inputs,
+        given=given,
+        strategy=strategy,
+        labels=_labels(context),
+        kept=data.kept,
+        classes=len(data.classes),
+        oracles=frozenset(each.name for each in cast.strategies if each.oracle),
+        pretrained=begun,
+    )
+    return arena, reads
+
+
+def _behind(context: Context, embedded: Done | None, source: str) -> Done:
+    """The pretrain whose weights `finetune` begins from: the one that the embeddings are of."""
+    if embedded is None:
+        return pretrain_of(context, source)
+    kind, _, name = str(embedded.table.get("source", "")).partition("/")
+    if kind != "pretrain":
+        raise UserError(
+            f"The learner finetune begins from a pretrained encoder, and embed/{embedded.name} is of none.",
+            "Name one of this run's pretrains with --from.",
+        )
+    return pretrain_of(context, name)
+
+
+def _embedded(context: Context, cast: Cast, asked: set[str], source: str) -> Done | None:
+    """The embeddings that the sweep reads, if anything in it does."""
+    balance = context.settings.select.balance
+    wanted = asked.union(*(needed(each, balance) for each in cast.strategies))
+    if "embeddings" in wanted or any(each.reads_embeddings for each in cast.strategies):
+        return newest(context, source)
+    if source and "encoder" not in asked:
+        raise UserError(f"Nothing in this sweep reads embeddings: --from {source} means nothing.", "Leave it out.")
+    return None
+
+
+def _is_about(context: Context, strategy: Named, balance: str, embedded: Done) -> bool:
+    """Whether what the strategy reads can come from the same source as the embeddings: scores may be of another."""
+    if strategy.reads_embeddings or "embeddings" in needed(strategy, balance):
+        return True
+    return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
+
+
+def _standardised(embedded: Done, splits: list[str], kept: np.ndarray) -> dict[str, np.ndarray]:
+    """Every split's embeddings, shifted and scaled by the mean and deviation of the train images, float32."""
+    train = np.asarray(matrix(embedded))[kept]
+    mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    scale = np.where(deviation > 1e-12, deviation, 1.0)
+    return {split: ((matrix(embedded, split) - mean) / scale).astype(np.float32) for split in splits}
+
+
+def _labels(context: Context) -> dict[str, np.ndarray]:
+    """The labels of every split that has them."""
+    splits = context.data.splits
+    found = {name: split.labels for name, split in splits.items() if split.labels is not None}
+    if not {"train", "test"} <= found.keys():
+        raise UserError(f"{context.data.spec.name} has no labelled test split to measure on.", "Bring one with labels.")
+    if context.settings.al.validation == "free-val" and "val" not in found:
+        raise UserError(
+            "validation = free-val reads a validation split, and this data set has none.",
+            "Use --set al.validation=none or from-budget.",
+        )
+    return found
+
+
+def _refuse_twice(flag: str, names: list[str]) -> None:
+    """A name given twice would count its seeds twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{flag} names {name} more than once.", "Name each once; aliases are the same strategy.")
+
+
+def _refuse_models_first(inits: list[Named]) -> None:
+    for init in inits:
+        asked = FROM_A_MODEL & set(init.method.inputs)
+        if asked:
+            raise UserError(
+                f"--init {init.name} asks a model for {', '.join(sorted(asked))}, and at first there is none.",
+                "Take it as --query, and for --init a strategy that needs no model (`initpools list strategies`).",
+            )
+
+
+def _knobs(table: AlTable, names: list[str], strategies: list[Named]) -> dict[str, dict[str, Any]]:
+    """[al.params] as one table a learner or strategy; flat knobs are those of the only learner."""
+    flat = {key: value for key, value in table.params.items() if not isinstance(value, dict)}
+    given = {key: value for key, value in table.params.items() if isinstance(value, dict)}
+    if flat and len(names) > 1:
+        raise UserError(
+            f"al.params = {flat} does not say which of {', '.join(names)} it is for.",
+            f"Write for example --set al.params.{names[0]}='{{{next(iter(flat))} = …}}'.",
+        )
+    known = [*names, *(each.name for each in strategies)]
+    for name in given:
+        if name not in known:
+            raise UserError(f"al.params.{name} is for nothing in this sweep.", f"It has: {', '.join(known)}.")
+    return given | ({names[0]: flat | given.get(names[0], {})} if flat else {})
+
+
+def _preset(learner: Method, given: dict[str, Any], where: str) -> dict[str, Any]:
+    """All knobs of a learner: those given, over those of the preset that is named, over its defaults."""
+    presets = learner.traits["presets"]
+    name = given.pop("preset", "quick")
+    if name not in presets:
+        guess = nearest(str(name), presets)
+        hint = f"Did you mean '{guess}'? " if guess else ""
+        raise UserError(
+            f"The learner {learner.name} has no preset {name!r}.", f"{hint}It has: {', '.join(sorted(presets))}."
+        )
+    return learner.validate({**presets[name], **given}, where)

@@ -1,0 +1,99 @@
+"""What a query asks of a trained model, and what the model answers, over all train images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.registry import Method
+from initpools_cli.core.seeds import derive
+from initpools_cli.strategies.inputs import FROM_A_MODEL
+from initpools_cli.training.arena import Protocol
+from initpools_cli.training.learners.registry import Classifier, learners, softmax
+
+#: What no learner gives: another model is trained for it, on images.
+BESIDE_THE_LEARNER = frozenset({"vaal_scores"})
+
+
+def refuse_unanswerable(name: str, query: Method, learner: Method, space: str) -> None:
+    """Refuse a query that asks what a learner can't give.
+
+    Parameters
+    ----------
+    name : str
+        The query, as the user names it.
+    space : str
+        Where distances are measured; see `training.arena.Protocol`.
+
+    Raises
+    ------
+    UserError
+        What it asks for, and the learners that can.
+    """
+    asks = {*query.inputs} & FROM_A_MODEL - BESIDE_THE_LEARNER
+    if space == "learner" and "embeddings" in query.inputs:
+        asks.add("features")
+    missing = sorted(asks - {*learner.traits["gives"]})
+    if missing:
+        able = [other.name for other in learners if asks <= {*other.traits["gives"]}]
+        raise UserError(
+            f"The query {name} asks a model for {', '.join(missing)}, which the learner {learner.name} can't give.",
+            f"Take another --learner: {', '.join(able)}.",
+        )
+
+
+def answers(
+    query: Method,
+    learner: Method,
+    model: Classifier,
+    inputs: np.ndarray,
+    protocol: Protocol,
+    seed: int,
+    members: Callable[[int], Sequence[Classifier]],
+) -> dict[str, np.ndarray]:
+    """The query's inputs that the model gives.
+
+    Parameters
+    ----------
+    inputs : ndarray
+        What the learner reads of all train images.
+    members : callable
+        So many further models, trained from other seeds.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Those that the query needs, and those that it can do without where the learner has them.
+    """
+    asked = {*query.inputs, *query.optional} & {*learner.traits["gives"]}
+    found: dict[str, np.ndarray] = {}
+    if "probs" in asked:
+        found["probs"] = softmax(model.logits(inputs))
+    if "features" in asked:
+        found["features"] = model.features(inputs)
+    if "head" in asked:
+        found["head"] = model.head
+    if "mc_probs" in asked:
+        found["mc_probs"] = softmax(model.mc_logits(inputs, passes=protocol.passes, seed=derive(seed, "passes")))
+    if "view_probs" in asked:
+        found["view_probs"] = softmax(model.view_logits(inputs, views=protocol.views, seed=derive(seed, "views")))
+    if "member_probs" in asked:
+        ensemble = [model, *members(protocol.members - 1)]
+        found["member_probs"] = np.stack([softmax(member.logits(inputs)) for member in ensemble])
+    if protocol.space == "learner" and "embeddings" in query.inputs:
+        found["embeddings"] = model.features(inputs)
+    return found
+
+
+def discriminated(
+    images: np.ndarray, candidates: np.ndarray, labeled: np.ndarray, seed: int, device: torch.device
+) -> np.ndarray:
+    """VAAL's scores among the candidates, (n,) float64; 0 for images that are none."""
+    from initpools_cli.training.vaal import vaal_scores
+
+    scores = np.zeros(len(images))
+    scores[candidates] = vaal_scores(images[candidates], np.searchsorted(candidates, labeled), seed, device)
+    return scores

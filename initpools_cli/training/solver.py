@@ -1,0 +1,90 @@
+"""Minimise many smooth functions of the same shape at once: L-BFGS, in step, each as if it were alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+#: Of points (s, p, q), the s values and their gradients (s, p, q).
+Objective = Callable[[Array], tuple[Array, Array]]
+
+MEMORY = 8
+LONGEST = 500
+#: A step must gain this share of what the slope promises (Armijo).
+SHARE = 1e-4
+SHORTEST = 1e-10
+
+
+def minimise(objective: Objective, start: Array, tolerance: float) -> Array:
+    """L-BFGS (Liu & Nocedal 1989) with backtracking, of s functions that do not know of each other.
+
+    What comes out for one function does not depend on the others: it stands still once it has converged, and products
+    are taken one by one.
+
+    Parameters
+    ----------
+    objective : callable
+        Values and gradients of all s functions, each smooth and convex.
+    start : (s, p, q) float64
+    tolerance : float
+        A function has converged where no entry of its gradient is larger.
+
+    Returns
+    -------
+    (s, p, q) float64
+
+    Raises
+    ------
+    FloatingPointError
+        A value is not finite.
+    """
+    point, (value, gradient) = start, objective(start)
+    past: deque[tuple[Array, Array, Array]] = deque(maxlen=MEMORY)
+    for _ in range(LONGEST):
+        if not np.isfinite(value).all():
+            raise FloatingPointError("the loss of the linear learner is not finite")
+        moving = np.abs(gradient).max(axis=(1, 2)) > tolerance
+        if not moving.any():
+            break
+        direction = _direction(gradient, past) * moving[:, None, None]
+        slope = _dot(direction, gradient)
+        length = np.ones(len(start))
+        while True:
+            there = point + length[:, None, None] * direction
+            new_value, new_gradient = objective(there)
+            enough = value + SHARE * length * slope + 1e-15 * np.abs(value)
+            # Not "new_value > enough": where that is NaN, the step was too long.
+            short = moving & ~(new_value <= enough) & (length > SHORTEST)
+            if not short.any():
+                break
+            length[short] *= 0.5
+        step, turn = there - point, new_gradient - gradient
+        along = _dot(step, turn)
+        past.append((step, turn, np.divide(1.0, along, out=np.zeros_like(along), where=along > 0)))
+        point, value, gradient = there, new_value, new_gradient
+    return point
+
+
+def _direction(gradient: Array, past: deque[tuple[Array, Array, Array]]) -> Array:
+    """Minus the inverse Hessian, as the past steps tell of it, times the gradient."""
+    found, shares = gradient.copy(), []
+    for step, turn, inverse in reversed(past):
+        share = inverse * _dot(step, found)
+        shares.append(share)
+        found -= share[:, None, None] * turn
+    if past:
+        step, turn, inverse = past[-1]
+        size = _dot(turn, turn)
+        scale = np.divide(_dot(step, turn), size, out=np.ones_like(size), where=(size > 0) & (inverse > 0))
+        found *= scale[:, None, None]
+    for (step, turn, inverse), share in zip(past, reversed(shares), strict=True):
+        found += (share - inverse * _dot(turn, found))[:, None, None] * step
+    return -found
+
+
+def _dot(a: Array, b: Array) -> Array:
+    return np.einsum("spq,spq->s", a, b)
