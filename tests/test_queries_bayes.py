@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli
 import torch
+from conftest import Initpools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import crowds
 from scipy.stats import entropy as scipy_entropy
 
+from initpools_cli import training
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.bald import information
@@ -216,3 +221,60 @@ def test_vaal_of_large_and_oblong_images_and_of_one_label():
     for labeled in (np.arange(0), np.arange(12)):
         with pytest.raises(UserError, match=f"{len(labeled)} of 12 are labelled"):
             vaal_scores(images, labeled, 0, CPU)
+
+
+# ---- whole commands
+
+
+def test_rank_has_every_answer_from_the_reference_classifier(
+    copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.vaal, "vaal_scores", partial(vaal_scores, steps=5))
+    run = copied_run / "runs/digits"
+    kept = np.flatnonzero(np.load(run / "data/kept.npy"))
+    few = ["--threads", 1, "--set", "rank.passes=3", "--set", "rank.members=2"]
+    for strategy in ("bald", "batchbald", "vaal", "vaal-cosine", "badge", "tcm"):
+        ranked = initpools("rank", strategy, *few, "-o", "order.npy")
+        assert ranked.code == 0, (strategy, ranked.err)
+        order = np.load("order.npy")
+        assert order.dtype == np.int64 and np.array_equal(np.sort(order), kept), strategy
+        table = tomli.loads((run / "rank" / strategy / "step.toml").read_text())["table"]
+        assert table["passes"] == (3 if "bald" in strategy else 0)
+    bald = np.load(run / "rank/bald/scores.npy")[np.load(run / "rank/bald/sorted_idx.npy")]
+    assert bald[0] > 0 and (np.diff(bald) <= 0).all()
+    votes = initpools("rank", "var-ratio", *few)
+    # Two members that agree on nearly all images say nothing, and that is said.
+    assert votes.code == 0 or "have the same value" in votes.err
+    assert "training classifier 2 of 2" in votes.err
+    np.save("labeled.npy", kept[:40])
+    beside = initpools("rank", "vaal", *few, "--labeled", "labeled.npy")
+    assert "40 labelled images" in beside.err and len(beside.out.split()) == len(kept) - 40
+
+
+def test_what_a_strategy_does_not_order_itself_follows(tmp_path: Path, monkeypatch, initpools: Initpools) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.save("emb.npy", rng.normal(size=(1100, 4)))
+    np.save("probs.npy", rng.dirichlet(np.ones(3), 1100))
+    np.save("labeled.npy", np.arange(6))
+    files = ["--embeddings", "emb.npy", "--threads", 1, "-o", "order.npy"]
+    for strategy, more, own in (("kmeans", [], 1000), ("kmeans", ["--depth", 7], 7), ("kcenter", ["--depth", 7], 7)):
+        assert initpools("rank", strategy, *files, *more).code == 0
+        order = np.load("order.npy")
+        assert sorted(order) == list(range(1100)) and (np.diff(order[own:]) > 0).all()
+        picked = choose(strategy, {"embeddings": np.load("emb.npy")}, own)
+        np.testing.assert_array_equal(order[:own], picked.indices)
+    # One that scores them all goes on by that, and what is labelled is not ranked.
+    more = ["--probs", "probs.npy", "--labeled", "labeled.npy", "--depth", 2]
+    assert initpools("rank", "tcm", *files, *more).code == 0
+    by_margin = choose("margin", {"probs": np.load("probs.npy")}, 1094, labeled=np.arange(6))
+    np.testing.assert_array_equal(np.load("order.npy"), by_margin.indices)
+
+
+def test_another_classifiers_answers_do_not_go_with_brought_probabilities(
+    copied_run: Path, initpools: Initpools
+) -> None:
+    np.save("probs.npy", np.full((1797, 10), 0.1))
+    for strategy, missing in (("bald", "mc_probs"), ("badge", "features"), ("var-ratio", "member_probs")):
+        refused = initpools("rank", strategy, "--run", "runs/digits", "--probs", "probs.npy")
+        assert refused.code == 2 and f"'{strategy}' needs {missing}" in refused.err

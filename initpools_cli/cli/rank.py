@@ -34,7 +34,14 @@ def command(
             help="What the classifier was trained on; default: val where there is one, else test (which leaks).",
         ),
     ] = None,
-    depth: Annotated[int | None, typer.Option("--depth", help="Rank only so many; 0: every image.")] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            "--depth",
+            help="The strategy itself orders so many, the rest follow by its score, then index; 0: every image, or "
+            "1,000 where a larger choice does not begin with a smaller one.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the order here.")
     ] = None,

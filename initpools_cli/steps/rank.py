@@ -21,9 +21,12 @@ from initpools_cli.steps.inputs import (
     supply,
     with_score,
 )
-from initpools_cli.steps.reference import logits, reference, view_logits
-from initpools_cli.strategies.inputs import FROM_A_MODEL
+from initpools_cli.steps.reference import answers, logits, reference
+from initpools_cli.strategies.inputs import FROM_A_MODEL, refuse_missing
 from initpools_cli.strategies.selection import Selection
+
+#: How many images a strategy orders itself by default, where a larger choice of it does not begin with a smaller one.
+DEPTH = 1000
 
 
 def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bool]:
@@ -51,13 +54,16 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     available = _available(labeled, data.kept)
     refuse_none_left(available, int(data.kept.sum()))
     given = _supply(context, strategy, select, brought, source)
-    depth = table.depth or available
+    depth = _depth(strategy, table, select, available)
+    asked = needed(strategy, select.balance) & FROM_A_MODEL - given.arrays.keys()
     n_clusters = context.clusters(select.n_clusters)
     resolved = {
         "strategy": strategy.name,
         "params": {**knobs, **strategy.score_knobs(table.params)},
         "depth": depth,
-        "views": table.views if "view_probs" in strategy.method.inputs else 0,
+        "views": table.views if "view_probs" in asked else 0,
+        "passes": table.passes if "mc_probs" in asked else 0,
+        "members": table.members if "member_probs" in asked else 0,
         "balance": select.balance,
         "n_clusters": n_clusters,
         "normalize": select.normalize,
@@ -72,8 +78,9 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     if step.finished:
         return step.finished, False
     with context.writing(step) as scratch:
-        if "view_probs" in needed(strategy, select.balance) and "view_probs" not in given.arrays:
-            given.arrays["view_probs"] = _softmax(view_logits(context, _done(context, given.origin)))
+        if asked:
+            classifier = _done(context, given.origin)
+            given.arrays |= answers(context, classifier, asked, table.reference, brought, labeled)
         selection = pick(
             strategy,
             given.arrays,
@@ -85,6 +92,9 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
             kept=data.kept,
             report=context.report,
         )
+        free = data.kept.copy()
+        free[[] if labeled is None else labeled] = False
+        selection = with_the_rest(selection, np.flatnonzero(free))
         write_array(scratch / "sorted_idx.npy", selection.indices)
         if selection.scores is not None:
             write_array(scratch / "scores.npy", by_image(selection, len(data.kept)))
@@ -98,14 +108,39 @@ def rank_from_files(
     """The ranking from brought arrays alone, without a run."""
     from initpools_cli.strategies.choose import as_rows, images_of
 
-    strategy, depth = named(rank.strategy), rank.depth
+    strategy = named(rank.strategy)
     arrays = with_score(strategy, brought.arrays(), rank.params, normalize=select.normalize, seed=seed, report=report)
     labeled, _ = bought(strategy, brought, None)
-    if not depth:
-        images = images_of(arrays)
-        depth = len(np.setdiff1d(images, as_rows("--labeled", labeled, int(images[-1]) + 1)))
+    images = images_of(arrays)
+    free = np.setdiff1d(images, as_rows("--labeled", labeled, int(images[-1]) + 1))
     knobs = strategy.knobs(rank.params, select.order)
-    return pick(strategy, arrays, depth, select, knobs, seed, labeled=labeled, report=report)
+    depth = _depth(strategy, rank, select, len(free))
+    selection = pick(strategy, arrays, depth, select, knobs, seed, labeled=labeled, report=report)
+    return with_the_rest(selection, free)
+
+
+def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
+    """What a strategy ordered, and then the images that it did not: by its score where it gave all one, then by index.
+
+    Parameters
+    ----------
+    free : (m,) int64
+        All images there are to rank, ascending.
+
+    Returns
+    -------
+    Selection
+        Of all of them. Scores are NaN for those that the strategy gave none.
+    """
+    rest = np.setdiff1d(free, selection.indices)
+    scores = np.full(len(rest), np.nan)
+    # Spread over clusters or drawn from a sample, the scores are not those of all images in their order.
+    if selection.among is not None and len(selection.among) == len(free) and selection.clusters is None:
+        scores = selection.among[np.searchsorted(free, rest)]
+        order = np.argsort(-scores, kind="stable")
+        rest, scores = rest[order], scores[order]
+    indices = np.concatenate([selection.indices, rest])
+    return Selection(indices, None if selection.scores is None else np.concatenate([selection.scores, scores]))
 
 
 def by_image(selection: Selection, count: int) -> np.ndarray:
@@ -118,7 +153,6 @@ def by_image(selection: Selection, count: int) -> np.ndarray:
 def _supply(context: Context, strategy: Named, select: SelectTable, brought: Brought, source: str) -> Supply:
     """The strategy's inputs, those of the reference classifier among them."""
     wants = needed(strategy, select.balance)
-    asks_model = bool(wants & FROM_A_MODEL) and brought.probs is None
     in_logits = strategy.method.traits.get("ranks_logits", False) and brought.embeddings is None
     labeled_data = context.data.splits["train"].labels is not None
     if (in_logits and not source and labeled_data) or source == "logits":
@@ -127,19 +161,21 @@ def _supply(context: Context, strategy: Named, select: SelectTable, brought: Bro
         given.add("embeddings", logits(done), done, "logits.npy")
         return given
     given = supply(context, strategy, select, brought, source, context.settings.rank.params, with_model=True)
-    if asks_model:
+    asked = wants & FROM_A_MODEL - given.arrays.keys()
+    if asked:
+        if brought.probs is not None:
+            # Another classifier's answers do not belong to these probabilities.
+            refuse_missing(strategy.name, sorted(asked), given.arrays)
         done = reference(context, context.settings.rank.reference, brought)
         given.reads |= done.reads("classifier.safetensors")
         given.origin = done.id
-        if "probs" in wants:
-            given.arrays["probs"] = _softmax(logits(done).astype(np.float64))
     return given
 
 
-def _softmax(values: np.ndarray) -> np.ndarray:
-    from initpools_cli.training.learners.registry import softmax
-
-    return softmax(values)
+def _depth(strategy: Named, table: RankTable, select: SelectTable, available: int) -> int:
+    """How many images the strategy orders itself."""
+    own = available if strategy.method.traits["nested"] else DEPTH
+    return table.depth or min(own, select.sample or available, available)
 
 
 def _done(context: Context, step_id: str) -> Done:

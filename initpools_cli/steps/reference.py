@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +17,9 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import train_items
+
+if TYPE_CHECKING:
+    from initpools_cli.training.network import Trained
 
 
 def reference(context: Context, wanted: str, brought: Brought) -> Done:
@@ -32,14 +39,15 @@ def reference(context: Context, wanted: str, brought: Brought) -> Done:
     from initpools_cli.networks.weights import save_weights
     from initpools_cli.training.learners.registry import learners
 
-    name, images, labels, reads = _examples(context, wanted, brought)
+    examples = _examples(context, wanted, brought)
+    name, images, labels = examples.name, examples.images, examples.labels
     learner = learners.get("scratch")
     knobs = learner.validate({})
     step = context.run.step(
         "reference",
         name,
         {"learner": learner.name, "params": knobs, "seed": context.seed},
-        {**context.items_checksum(), **reads},
+        {**context.items_checksum(), **examples.reads},
     )
     leaking = " (leaking: it has seen the test labels)" if name == "test" else ""
     context.report.say(f"reference classifier: {step.id}, {len(labels)} labels{leaking}")
@@ -64,8 +72,47 @@ def logits(done: Done) -> np.ndarray:
     return done.array("logits.npy")
 
 
-def view_logits(context: Context, done: Done) -> np.ndarray:
-    """(views, n, c) float64 of random views of the train images."""
+def answers(
+    context: Context, done: Done, asked: AbstractSet[str], wanted: str, brought: Brought, labeled: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """What the classifier says of all train images, by the names of strategies' inputs.
+
+    Parameters
+    ----------
+    asked : set of str
+        Of `strategies.inputs.FROM_A_MODEL`.
+    wanted, brought
+        What the classifier was trained on; see `reference`.
+    labeled : (m,) int64, optional
+        What counts as labelled for VAAL's discriminator; where nothing does, what the classifier was trained on.
+    """
+    from initpools_cli.training.learners.registry import softmax
+
+    images = context.data.splits["train"].images
+    table, found = context.settings.rank, {}
+    if "probs" in asked:
+        found["probs"] = softmax(logits(done).astype(np.float64))
+    if asked & {"features", "head", "view_probs", "mc_probs"}:
+        model = _classifier(context, done)
+        if "features" in asked:
+            found["features"] = model.features(images)
+        if "head" in asked:
+            found["head"] = model.head
+        if "view_probs" in asked:
+            seed = derive(context.seed, "reference views")
+            found["view_probs"] = softmax(model.view_logits(images, views=table.views, seed=seed))
+        if "mc_probs" in asked:
+            seed = derive(context.seed, "reference passes")
+            found["mc_probs"] = softmax(model.mc_logits(images, passes=table.passes, seed=seed))
+    if "member_probs" in asked:
+        others = _members(context, done, table.members - 1, wanted, brought)
+        found["member_probs"] = softmax(np.stack([logits(done).astype(np.float64), *others]))
+    if "vaal_scores" in asked:
+        found["vaal_scores"] = _discriminated(context, wanted, brought, labeled)
+    return found
+
+
+def _classifier(context: Context, done: Done) -> Trained:
     from initpools_cli.networks.build import build_encoder
     from initpools_cli.networks.weights import load_weights
     from initpools_cli.training.network import Network, Trained
@@ -76,11 +123,70 @@ def view_logits(context: Context, done: Done) -> np.ndarray:
     encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=0)
     network = Network(encoder, facts["classes"], 0, knobs["dropout"])
     load_weights(network, done.folder / "classifier.safetensors")
-    model = Trained(network.to(context.machine.device), context.machine.device)
-    return model.view_logits(images, views=context.settings.rank.views, seed=derive(context.seed, "reference views"))
+    return Trained(network.to(context.machine.device), context.machine.device)
 
 
-def _examples(context: Context, wanted: str, brought: Brought) -> tuple[str, np.ndarray, np.ndarray, dict[str, str]]:
+def _members(context: Context, done: Done, count: int, wanted: str, brought: Brought) -> Iterator[np.ndarray]:
+    """Logits (n, c) of further classifiers, trained as that one from other seeds."""
+    from initpools_cli.training.learners.registry import learners
+
+    learner, examples = learners.get(done.table["learner"]), _examples(context, wanted, brought)
+    classes, device = done.facts["outcome"]["classes"], context.machine.device
+    for number in range(count):
+        context.report.say(f"training classifier {number + 2} of {count + 1} on {len(examples.labels)} images")
+        seed = derive(context.seed, "reference", examples.name, "member", number)
+        model = learner.build(examples.images, examples.labels, classes, seed, device, None, **done.table["params"])
+        yield model.logits(context.data.splits["train"].images)
+
+
+def _discriminated(context: Context, wanted: str, brought: Brought, labeled: np.ndarray | None) -> np.ndarray:
+    """VAAL's scores of all train images, (n,) float64; 0 for those that a long tail leaves out."""
+    from initpools_cli.training.vaal import vaal_scores
+
+    kept = np.flatnonzero(context.data.kept)
+    pool, known = context.data.splits["train"].images[kept], np.empty(0, np.int64)
+    examples = _examples(context, wanted, brought)
+    if labeled is not None and len(labeled):
+        known = labeled
+    elif examples.rows is not None:
+        known = np.intersect1d(examples.rows, kept)
+    places = np.searchsorted(kept, known)
+    if not len(known):
+        pool = np.concatenate([pool, examples.images])
+        places = np.arange(len(kept), len(pool))
+    context.report.say(
+        f"training VAAL's discriminator: {len(places)} labelled images, {len(pool) - len(places)} others"
+    )
+    scores = np.zeros(len(context.data.kept))
+    found = vaal_scores(pool, places, derive(context.seed, "reference vaal"), context.machine.device)
+    scores[kept] = found[: len(kept)]
+    return scores
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a classifier is trained on.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder.
+    images, labels : ndarray
+        (m, h, w, c) uint8 and (m,) int64.
+    reads : dict of str to str
+        SHA-256 by path.
+    rows : (m,) int64 or None
+        Which train images they are, where they are some.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    reads: dict[str, str]
+    rows: np.ndarray | None = None
+
+
+def _examples(context: Context, wanted: str, brought: Brought) -> Examples:
     data = context.data
     if wanted == "labeled" or wanted.endswith(".csv"):
         return _from_train(context, wanted, brought)
@@ -95,16 +201,17 @@ def _examples(context: Context, wanted: str, brought: Brought) -> tuple[str, np.
             f"{data.spec.name} has no labelled {wanted} split.",
             f"Its splits are {', '.join(data.splits)}; or use --reference FILE.csv with annotations.",
         )
-    return wanted, split.images, split.labels, {}
+    return Examples(wanted, split.images, split.labels, {})
 
 
-def _from_train(context: Context, wanted: str, brought: Brought) -> tuple[str, np.ndarray, np.ndarray, dict[str, str]]:
+def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
     split = context.data.splits["train"]
     items = train_items(context)
     if wanted != "labeled":
         path = Path(wanted)
         rows, labels, _ = read_labels(path, items, context.data.classes, "--reference")
-        return f"file-{path.stem}", split.images[rows], labels, {str(path.resolve()): sha256_of(path)}
+        reads = {str(path.resolve()): sha256_of(path)}
+        return Examples(f"file-{path.stem}", split.images[rows], labels, reads, rows)
     if brought.labels is not None:
         rows, labels, _ = read_labels(brought.labels, items, context.data.classes)
     elif brought.labeled is not None:
@@ -118,4 +225,4 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> tuple[str, n
         raise UserError(
             "--reference labeled needs to know which images are labelled.", "Add --labeled FILE or --labels FILE."
         )
-    return "labeled", split.images[rows], labels, brought.checksums()
+    return Examples("labeled", split.images[rows], labels, brought.checksums(), rows)
