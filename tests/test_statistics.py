@@ -398,7 +398,8 @@ def test_rankings_go_with_random_pools_at_every_budget(
         (["main", "--against", "kmeens"], "'kmeens'", "'kmeans'"),
         (["main", "--metric", "acuracy"], "'acuracy'", "'accuracy'"),
         (["main", "--measure", "arena"], "'arena'", "'area'"),
-        (["kcenter", "random-b4-s0", "--metric", "auc"], "kcenter is none", "Leave them out"),
+        (["kcenter", "random-b4-s0", "--metric", "auc"], "compared as none", "Leave them out"),
+        (["kcenter", "--accuracy", "main", "--against", "kmeans"], "compared as none", "Leave them out"),
         (["kcenter", "random-b4-s0", "--all"], "--all", "--accuracy"),
         (["kcenter", "--accuracy", "nosuch"], "'nosuch'", "al-run"),
         (["runs/digits/al/none", "main"], "runs/digits/al/none is none", "like with like"),
@@ -425,9 +426,18 @@ def _in_percent(rounds: pd.DataFrame) -> pd.DataFrame:
     return rounds.assign(accuracy=100 * rounds["accuracy"])
 
 
+def _doubled(rounds: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([rounds, rounds.tail(1)])
+
+
 @pytest.mark.parametrize(
     ("edit", "fact"),
-    [(_without_accuracy, "no column accuracy"), (_with_a_word, "no number"), (_in_percent, "no fraction")],
+    [
+        (_without_accuracy, "no column accuracy"),
+        (_with_a_word, "no number"),
+        (_in_percent, "no fraction"),
+        (_doubled, "seed 8, twice"),
+    ],
 )
 @pytest.mark.parametrize("resealed", [False, True])
 def test_results_edited_by_hand_are_refused(

@@ -56,6 +56,16 @@ def command(
     from initpools_cli.steps.compare import compare, with_accuracy
 
     run = _run(common, [*names, *([accuracy] if accuracy else [])])
+    sweeps = {} if accuracy else _sweeps(run, names)
+    if not sweeps and (against, metric, measure) != ("random", "accuracy", ""):
+        raise UserError(
+            f"--against, --metric and --measure are about sweeps, and {names[0]} is compared as none.",
+            "Leave them out, or name sweeps.",
+        )
+    if every and not accuracy:
+        raise UserError("--all is about --accuracy, which is not given.", "Leave it out, or add --accuracy SWEEP.")
+    if sweeps:
+        return _judged(common, sweeps, against, metric, [each.strip() for each in measure.split(",") if each.strip()])
     if accuracy:
         rows = with_accuracy(run, names, accuracy, every=every)
         if not rows:
@@ -64,16 +74,6 @@ def command(
                 "Run a sweep with more seeds, or add --all.",
             )
         return _table(common, rows)
-    if every:
-        raise UserError("--all is about --accuracy, which is not given.", "Leave it out, or add --accuracy SWEEP.")
-    sweeps = _sweeps(run, names)
-    if sweeps:
-        return _judged(common, sweeps, against, metric, [each.strip() for each in measure.split(",") if each.strip()])
-    if (against, metric, measure) != ("random", "accuracy", ""):
-        raise UserError(
-            f"--against, --metric and --measure are about sweeps, and {names[0]} is none.",
-            "Leave them out, or name sweeps.",
-        )
     if len(names) < 2:
         raise UserError(f"There is nothing to compare {names[0]} with.", "Name two or more.")
     return _table(common, compare(run, names))

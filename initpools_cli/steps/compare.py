@@ -108,21 +108,10 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
 
 
 def _bought(done: Done) -> dict[tuple[str, ...], np.ndarray]:
-    """What each cell bought, in order, by init, query, learner, encoder, seed, as the rows of rounds.csv name it.
-
-    There a first pool has no query, and a learner that sees images no encoder.
-    """
+    """What each cell bought, in order, by init, query, learner, encoder, seed; a first pool also without its query."""
     with np.load(done.checked("picks.npz"), allow_pickle=False) as file:
         cells = {tuple(key.split("|")): file[key] for key in file.files}
-    found = dict(cells)
-    for (init, query, learner, encoder, seed), picks in cells.items():
-        for name in (
-            (init, "", learner, encoder, seed),
-            (init, query, learner, "", seed),
-            (init, "", learner, "", seed),
-        ):
-            found.setdefault(name, picks)
-    return found
+    return {(init, "", *rest): picks for (init, _, *rest), picks in cells.items()} | cells
 
 
 def _places(order: np.ndarray) -> np.ndarray:

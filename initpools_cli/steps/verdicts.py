@@ -139,6 +139,11 @@ def rounds_of(done: Done) -> pd.DataFrame:
             raise UserError(f"{place} says {column} = {outside.iloc[0]:g}, which is no fraction.", remedy)
     if not len(rounds):
         raise UserError(f"{place} has no rows.", remedy)
+    # A round may be there twice: measured, and then failed at the query after it.
+    twice = rounds[rounds.duplicated([*NAMES, "seed", "round"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise UserError(f"{place} has round {row['round']} of {row['init']}, seed {row['seed']}, twice.", remedy)
     return rounds
 
 
