@@ -1,11 +1,10 @@
-"""What a query asks of a trained model, and what the model answers, over all train images."""
+"""What a query asks of a trained model, and what the model answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
@@ -45,6 +44,12 @@ def refuse_unanswerable(name: str, query: Method, learner: Method, space: str) -
         )
 
 
+def asks_model(query: Method, space: str) -> bool:
+    """Whether the query looks at anything that a model gives."""
+    asked = {*query.inputs, *query.optional}
+    return bool(asked & FROM_A_MODEL - BESIDE_THE_LEARNER) or (space == "learner" and "embeddings" in asked)
+
+
 def answers(
     query: Method,
     learner: Method,
@@ -59,7 +64,7 @@ def answers(
     Parameters
     ----------
     inputs : ndarray
-        What the learner reads of all train images.
+        What the learner reads of the images that the query chooses from.
     members : callable
         So many further models, trained from other seeds.
 
@@ -86,14 +91,3 @@ def answers(
     if protocol.space == "learner" and "embeddings" in query.inputs:
         found["embeddings"] = model.features(inputs)
     return found
-
-
-def discriminated(
-    images: np.ndarray, candidates: np.ndarray, labeled: np.ndarray, seed: int, device: torch.device
-) -> np.ndarray:
-    """VAAL's scores among the candidates, (n,) float64; 0 for images that are none."""
-    from initpools_cli.training.vaal import vaal_scores
-
-    scores = np.zeros(len(images))
-    scores[candidates] = vaal_scores(images[candidates], np.searchsorted(candidates, labeled), seed, device)
-    return scores

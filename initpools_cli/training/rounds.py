@@ -13,11 +13,13 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.inputs import take
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.training.answers import answers, discriminated
+from initpools_cli.training.answers import answers, asks_model
 from initpools_cli.training.arena import Arena, Block, Draw, Protocol, candidate_set
 from initpools_cli.training.labels import LabelDoor
 from initpools_cli.training.learners.registry import Classifier, Validation, learners, softmax
+from initpools_cli.training.vaal import vaal_scores
 
 #: Columns of rounds.csv, in order.
 COLUMNS = (
@@ -119,24 +121,25 @@ def _choose(
     arena: Arena,
     protocol: Protocol,
 ) -> np.ndarray:
+    """Let a strategy choose among the candidates, which are all that it sees; `seen` is of them alone."""
     registered, knobs = arena.strategy[name]
-    excluded = np.ones(len(arena.kept), dtype=bool)
-    excluded[candidates] = False
-    return choose(
+    given = {key: take(key, array, candidates) for key, array in arena.given[name].items() if key not in seen}
+    chosen = choose(
         registered,
         seen,
         budget,
-        labeled=labeled,
-        exclude=excluded,
-        n=len(excluded),
+        labeled=np.searchsorted(candidates, labeled),
+        n=len(candidates),
         seed=seed,
         normalize=protocol.normalize,
         balance=protocol.balance,
         n_clusters=protocol.n_clusters,
         sample=protocol.sample,
         knobs=knobs,
-        prepared={key: array for key, array in arena.given[name].items() if key not in seen},
-    ).indices
+        prepared=given,
+    )
+    picks: np.ndarray = candidates[chosen.indices]
+    return picks
 
 
 def _ask(
@@ -158,14 +161,17 @@ def _ask(
             for number in range(count)
         ]
 
-    seen = answers(query, learner, model, _inputs(learner, arena)["train"], protocol, seed, members)
+    seen = {}
+    if asks_model(query, protocol.space):
+        shown = _inputs(learner, arena)["train"][cell.candidates]
+        seen = answers(query, learner, model, shown, protocol, seed, members)
     if "vaal_scores" in query.inputs:
-        images = arena.inputs["images"]["train"]
-        seen["vaal_scores"] = discriminated(images, cell.candidates, cell.labeled, seed, device)
+        images = arena.inputs["images"]["train"][cell.candidates]
+        seen["vaal_scores"] = vaal_scores(images, np.searchsorted(cell.candidates, cell.labeled), seed, device)
     if block.query in arena.oracles:
         cell.door.read(np.flatnonzero(arena.kept))
     elif "labels" in query.optional:
-        seen["labels"] = cell.door.known()
+        seen["labels"] = cell.door.known()[cell.candidates]
     root = derive(cell.root, "round", round_ + 1)
     return _choose(block.query, protocol.budget, cell.labeled, cell.candidates, seen, root, arena, protocol)
 
