@@ -87,7 +87,7 @@ def finetune(
     lr: Annotated[float, Field(gt=0)] = 3e-3,
     schedule: Schedule = "cosine",
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
-    encoder_rate: Annotated[float, Field(ge=0, le=1)] = 0.1,
+    encoder_rate: Annotated[float, Field(ge=0, le=1)] = 0.3,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: Recipe = "weak",
 ) -> Trained:
