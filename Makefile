@@ -7,7 +7,12 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 BIN = $(VENV)/bin
 DEMO = $(BIN)/initpools
 
-.PHONY: demo test lint clean
+# Where `make laptop-study` finds pathmnist-mini.npz, cifar10-12k.npz and mnist.npz, in MedMNIST's layout.
+DATA ?= data
+STUDY = pathmnist-mini cifar10-12k mnist
+FIRST_POOLS = 10 20 50 100
+
+.PHONY: demo test lint clean laptop-study $(STUDY:%=study-%)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +32,22 @@ demo: $(VENV)/.installed
 	$(DEMO) plot scores
 	@echo "The learning curves are in:"
 	@$(DEMO) plot curves -o runs/curves.html
+
+laptop-study: $(STUDY:%=study-%)
+	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%)
+
+# Every step that is done already is found done.
+$(STUDY:%=study-%): study-%: $(VENV)/.installed
+	for method in simclr vae rotation scan; do \
+	  $(DEMO) pretrain $$method --dataset $(DATA)/$*.npz --run runs/laptop/$* --config configs/laptop/$*.toml || exit; \
+	done
+	$(DEMO) embed simclr --run runs/laptop/$*
+	for first in $(FIRST_POOLS); do \
+	  sweep="$(DEMO) al-run --run runs/laptop/$* --config configs/laptop/$*.toml --from simclr --budget $$first"; \
+	  $$sweep --name linear-$$first || exit; \
+	  $$sweep --name mlp-$$first --learner mlp --query margin --rounds 2 --seeds 12 || exit; \
+	  $$sweep --name finetune-$$first --learner finetune --query random --rounds 1 --seeds 5 || exit; \
+	done
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from initpools_cli.cli.options import Common
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 5"
 
@@ -42,7 +45,8 @@ def command(
 ) -> None:
     """Buy labels round by round from each first pool with each query, and measure on the test split, over seeds."""
     from initpools_cli.core.errors import UserError
-    from initpools_cli.steps.al import al_run, read_rounds
+    from initpools_cli.steps.al import al_run
+    from initpools_cli.steps.verdicts import rounds_of
 
     flags = {
         "al.init": _names(init),
@@ -60,42 +64,56 @@ def command(
     if scheduler and context.settings.al.backend == "processes":
         raise UserError("--scheduler is the address of a cluster, and none is asked for.", "Add --backend dask or ray.")
     done, fresh = al_run(context, name, scheduler)
-    _table(common, read_rounds(done))
+    _tell(common, rounds_of(done))
     common.step_result(done, fresh, "rounds")
 
 
 def _knobs(learners: list[str]) -> Collection[str]:
-    """The knobs of the only learner on the line; of several, ``--set al.params.<learner>=…`` says which."""
+    """The knobs of the only learner on the line; of several, ``--set al.params.<learner>.<knob>=…`` says which."""
     from initpools_cli.training.learners.registry import learners as registry
 
-    return registry.get(learners[0]).knobs if len(learners) == 1 else ()
+    return {*registry.get(learners[0]).knobs, "preset"} if len(learners) == 1 else ()
 
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _table(common: Common, rounds: Any) -> None:
-    """Mean accuracy after the first pool and after the last round, on standard error."""
-    from initpools_cli.analysis.learning_curves import summarise
+def _tell(common: Common, rounds: DataFrame) -> None:
+    """Accuracy after the first pool and after the last round, and the verdicts on both, on standard error."""
+    from initpools_cli.analysis.learning_curves import CURVE, summarise
+    from initpools_cli.analysis.verdicts import notes, verdicts
+    from initpools_cli.cli.tables import show_grid
 
     if common.quiet:
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    curves = summarise(rounds)
+    judged, curves = verdicts(rounds), summarise(rounds)
     queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves
     last = queried[queried["round"] == queried["round"].max()]
-    first = curves[curves["round"] == 0].groupby(["init", "learner"])["mean"].first()
-    after = f"{int(last['labeled'].max())} labels"
-    table = Table("init", "query", "learner", "first pool", after, "95 % CI", "seeds", box=box.SIMPLE, pad_edge=False)
-    for column in table.columns:
-        column.no_wrap = True
-    for row in last.itertuples():
-        start = first.get((row.init, row.learner))
-        interval = "—" if row.low != row.low else f"{max(row.low, 0):.1%} – {min(row.high, 1):.1%}"
-        begun = "—" if start is None else f"{float(start):.1%}"
-        table.add_row(row.init, row.query, row.learner, begun, f"{row.mean:.1%}", interval, str(row.n_seeds))
-    Console(stderr=True).print(table)
+    first = curves[curves["round"] == 0].drop_duplicates(["init", "learner", "encoder"])
+    begun = first.set_index(["init", "learner", "encoder"])["mean"]
+    said = {tuple(row[key] for key in (*CURVE, "measure")): row["verdict"] for row in judged.to_dict("records")}
+    names = [column for column in CURVE if column in ("init", "query") or last[column].nunique() > 1]
+    pool = f"first {first['labeled'].max()}" if len(first) else "first pool"
+    lines = []
+    for row in last.to_dict("records"):
+        init, query, learner, encoder = (str(row[column]) for column in CURVE)
+        start = begun.get((init, learner, encoder))
+        cells = [
+            "—" if start is None else f"{float(start):.1%}",
+            _short(said.get((init, "", learner, encoder, "first pool"))),
+            f"{row['mean']:.1%}" + ("" if row["low"] != row["low"] else f" ± {100 * (row['high'] - row['mean']):.1f}"),
+            _short(said.get((init, query, learner, encoder, "area"))),
+        ]
+        lines.append([*(str(row[name]) for name in names), *cells])
+    columns = [*names, pool, "vs random", f"at {last['labeled'].max()} ± 95 % CI", "area vs random"]
+    show_grid(common.report, columns, lines)
+    for note in notes(judged):
+        common.report.say(note)
+
+
+def _short(verdict: str | None) -> str:
+    """A verdict in the room of a column; `initpools compare` has the sentence."""
+    if verdict is None:
+        return ""
+    return "too few seeds" if verdict.startswith("cannot") else verdict.partition(":")[0]

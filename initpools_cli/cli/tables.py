@@ -1,4 +1,4 @@
-"""A pool's report card and its comparison, as people read them: tables on a terminal, plain lines elsewhere."""
+"""Tables as people read them: grids on a terminal, plain lines elsewhere; among them a pool's report card."""
 
 from __future__ import annotations
 
@@ -83,11 +83,16 @@ def _number(quantity: str, value: float) -> str:
 
 
 def _show(report: Report, title: str, lines: Sequence[Sequence[str]]) -> None:
+    report.say(title)
+    show_grid(report, [], lines)
+
+
+def show_grid(report: Report, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print cells on standard error, unless quiet: a table on a terminal, tabs elsewhere."""
     if report.quiet:
         return
-    report.say(title)
     if not sys.stderr.isatty():
-        for line in lines:
+        for line in [columns, *lines] if columns else lines:
             report.say("  " + "\t".join(line))
         return
     from rich import box
@@ -95,7 +100,7 @@ def _show(report: Report, title: str, lines: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE, pad_edge=False, show_header=False)
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False, show_header=bool(columns))
     for line in lines:
         # As Text, since a class may be called [bold].
         table.add_row(*map(Text, line))

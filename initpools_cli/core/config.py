@@ -250,7 +250,12 @@ def load_settings(
             target = target.setdefault("params", {})
             if not isinstance(target, dict):
                 raise UserError(f"'{head}.params' is not a table (in {where}).", f"Write [{head}.params] in TOML.")
-        target[key.removeprefix("params.")] = value
+        *inner, last = key.removeprefix("params.").split(".") if key.startswith("params.") else [key]
+        for part in inner:
+            target = target.setdefault(part, {})
+            if not isinstance(target, dict):
+                raise UserError(f"'{head}.params.{part}' is a value, not a table (in {where}).", "Set one of both.")
+        target[last] = value
         origin[dotted] = where
 
     if file is not None:

@@ -135,15 +135,18 @@ def arena_of(context: Context, cast: Cast, source: str) -> tuple[Arena, dict[str
 
 def _behind(context: Context, embedded: Done | None, source: str) -> Done:
     """The pretrain whose weights `finetune` begins from: the one that the embeddings are of."""
-    if embedded is None:
-        return pretrain_of(context, source)
-    kind, _, name = str(embedded.table.get("source", "")).partition("/")
-    if kind != "pretrain":
+    if embedded is None and not source:
+        return pretrain_of(context)
+    begun = f"pretrain/{source}" if embedded is None else str(embedded.table.get("source", ""))
+    done = context.run.done(begun) if begun.startswith("pretrain/") else None
+    if done is None:
+        wanted = source if embedded is None else embedded.name
+        there = ", ".join(step.name for step in context.run.steps("pretrain")) or "none yet"
         raise UserError(
-            f"The learner finetune begins from a pretrained encoder, and embed/{embedded.name} is of none.",
-            "Name one of this run's pretrains with --from.",
+            f"The learner finetune begins from a pretrained encoder, and '{wanted}' is none.",
+            f"Name one of this run's with --from: {there}.",
         )
-    return pretrain_of(context, name)
+    return done
 
 
 def _embedded(context: Context, cast: Cast, asked: set[str], source: str) -> Done | None:
