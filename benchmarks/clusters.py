@@ -18,7 +18,9 @@ from pathlib import Path
 
 import tomli
 import torch
-from record import initpools, machine, record, show
+from record import initpools, record, show
+
+from initpools_cli.core.processors import machine
 
 CLAIM = 0.80
 

@@ -18,7 +18,9 @@ import quality
 import tomli
 from points import write_clustered, write_logits, write_sample
 from process import answer, in_process, measured, task
-from record import machine, record, show
+from record import record, show
+
+from initpools_cli.core.processors import machine
 
 ROUNDS = 3
 # Seconds; who takes longer runs once.

@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 import tomli
 import torch
-from record import initpools, machine, record, untrained_simclr
+from record import initpools, record, untrained_simclr
 
+from initpools_cli.core.processors import machine
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.training.infer import features
 from initpools_cli.training.quality import knn_accuracy, linear_accuracy, probed

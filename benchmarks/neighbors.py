@@ -18,8 +18,9 @@ from importlib.metadata import version
 
 import faiss
 import numpy as np
-from record import machine, record, show
+from record import record, show
 
+from initpools_cli.core.processors import machine
 from initpools_cli.geometry.knn import knn
 
 CLAIM = 1.5

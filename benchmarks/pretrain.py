@@ -35,9 +35,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric.utilities.seed import seed_everything
-from record import machine, record, show, untrained_simclr
+from record import record, show, untrained_simclr
 
 from initpools_cli.core.config import RunTable
+from initpools_cli.core.processors import machine
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.machine import precision_of, start_fabric
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -13,15 +11,6 @@ from initpools_cli.pretext.registry import pretexts
 from initpools_cli.steps.pretrain import build
 
 RESULTS = Path(__file__).parent / "results"
-
-
-def machine():
-    """Processor, cores and the version of Python: the first columns of every result."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cpu = models[0] if models else platform.processor() or platform.machine()
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
 def record(name, row):
