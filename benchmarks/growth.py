@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from itertools import pairwise
 from pathlib import Path
 
 import contestants
@@ -27,7 +26,9 @@ import numpy as np
 from contests import MEMORY, WARM_UP, from_embeddings_alone, in_embeddings, label, parsed, yes
 from points import write_clustered
 from process import answer, in_process, measured, task
-from record import RESULTS, machine, record, show
+from record import RESULTS, record, show
+
+from initpools_cli.core.processors import machine
 
 SIZES = (10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_281_167)
 LIMIT = 600
@@ -113,6 +114,7 @@ def panel(figure, rows, quantity, title, bound, column):
     """The lines of one quantity, and right of them the name of each, joined to its end."""
     import plotly.graph_objects as go
 
+    from initpools_cli.analysis.linechart import spread
     from initpools_cli.analysis.theme import NEUTRAL, style
 
     names = sorted(rows["strategy"].unique())
@@ -148,18 +150,6 @@ def panel(figure, rows, quantity, title, bound, column):
     span = [min([*values, *heights.values()]) - 0.03 * reach, max([*values, *heights.values()]) + 0.03 * reach]
     steps = [step * 10.0**power for power in range(-3, 5) for step in ((1, 2, 5) if reach < 2 else (1,))]
     figure.update_yaxes(type="log", title=title, tickvals=steps, tickformat="~g", range=span, row=1, col=column)
-
-
-def spread(heights, room):
-    """Heights moved apart to about `room`, in their order, each by as little as its neighbours let it."""
-    order = sorted(heights, key=heights.get)
-    placed = dict(heights)
-    for _ in range(500):
-        for below, above in pairwise(order):
-            missing = max(0.0, room - (placed[above] - placed[below]))
-            placed[above] += missing / 2
-            placed[below] -= missing / 2
-    return placed
 
 
 def arguments():
