@@ -26,7 +26,9 @@ def command(common: Common) -> None:
         problem = f"\t{step['problem']}" if step["problem"] else ""
         typer.echo(f"{step['step']}\t{_size(step['bytes'])}\t{step['seconds']:.0f} s\t{step['finished'][:16]}{problem}")
     for step in found["unfinished"]:
-        typer.echo(f"{step}\tunfinished: the same command goes on with it")
+        blocks = found["progress"].get(step)
+        far = f" after {blocks[0]} of {blocks[1]} blocks" if blocks else ""
+        typer.echo(f"{step}\tunfinished{far}: the same command goes on with it")
     typer.echo(f"next: {found['next']}")
 
 

@@ -16,7 +16,7 @@ from initpools_cli.core.report import Bar
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.arena import Cast, arena_of, cast_of
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.sweep import Solved, draw, run_jobs, solve
+from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _sweep(
     kept = len(list(work.glob("block-*.npz")))
     if kept:
         context.report.say(f"resuming al-run with {kept} of {len(blocks)} blocks done")
-    write_text(work / "plan.toml", f"blocks = {len(blocks)}\n")
+    write_text(work / PLAN, f"blocks = {len(blocks)}\n")
 
     def jobs(of: Sequence[Any], **more: Callable[[Any], Any]) -> Jobs:
         return [

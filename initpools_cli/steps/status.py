@@ -6,9 +6,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import tomli
+
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done, Run
 from initpools_cli.steps.context import read_identity
+from initpools_cli.steps.sweep import PLAN
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -17,7 +20,8 @@ def status(run: Run) -> dict[str, Any]:
     Returns
     -------
     dict
-        run, dataset, seed, steps (step, bytes, finished, seconds, problem, command), unfinished (ids), next.
+        run, dataset, seed, steps (step, bytes, finished, seconds, problem, command), unfinished (ids), progress (of
+        those that are sweeps: blocks done and blocks in all), next.
     """
     identity = read_identity(run)
     steps = sorted((_row(step) for step in run.folders()), key=lambda row: (row["finished"], row["step"]))
@@ -30,6 +34,7 @@ def status(run: Run) -> dict[str, Any]:
         "seed": identity.seed,
         "steps": steps,
         "unfinished": unfinished,
+        "progress": {step: blocks for step in unfinished if (blocks := _blocks(run.path / ".partial" / step / "work"))},
         "next": _next(run, {str(step["step"]).split("/")[0] for step in steps}),
     }
 
@@ -48,6 +53,15 @@ def _row(step: Done) -> dict[str, Any]:
         "problem": problem,
         "command": facts["command"],
     }
+
+
+def _blocks(work: Path) -> list[int]:
+    """How many blocks of an unfinished sweep are done, and how many there are; empty where it is none."""
+    try:
+        total = tomli.loads((work / PLAN).read_text(encoding="utf-8"))["blocks"]
+    except (OSError, KeyError, ValueError):
+        return []
+    return [len(list(work.glob("block-*.npz"))), total]
 
 
 def _next(run: Run, kinds: set[str]) -> str:

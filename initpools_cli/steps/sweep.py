@@ -17,6 +17,9 @@ from initpools_cli.steps.workers import Jobs, Workers
 if TYPE_CHECKING:
     from initpools_cli.training.arena import Arena, Block, Draw, Protocol
 
+#: In the work folder of a sweep: how many blocks there are.
+PLAN = "plan.toml"
+
 
 @dataclass
 class Solved:

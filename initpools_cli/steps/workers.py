@@ -98,7 +98,7 @@ def _dask(scheduler: str, count: int) -> Iterator[None]:
         raise _missing("dask") from None
     if scheduler:
         try:
-            client = Client(scheduler, timeout=10)
+            client = Client(scheduler, timeout=4)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"There is no Dask scheduler at {scheduler}: {error}.", "Check --scheduler, and that it runs."

@@ -1,0 +1,146 @@
+"""Whole sweeps: on other engines, over encoders, to the end of the pool, strict, and in the middle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tomli
+from conftest import Initpools
+
+from initpools_cli.steps.al import NUMBERS
+
+SMALL = ["al-run", "--init", "random,kcenter", "--query", "random,margin", "--budget", 5, "--rounds", 2, "--seeds", 3]
+
+
+def rounds_of(run: Path, name: str) -> pd.DataFrame:
+    blank = {column: [""] for column in NUMBERS}
+    return pd.read_csv(run / "runs/digits/al" / name / "rounds.csv", keep_default_na=False, na_values=blank)
+
+
+def test_a_dask_cluster_of_two_workers_writes_the_same_bytes(copied_run: Path, initpools: Initpools) -> None:
+    from distributed import Client, LocalCluster
+
+    assert initpools(*SMALL, "--threads", 1, "--name", "here").code == 0
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        there = initpools(*SMALL, "--backend", "dask", "--scheduler", cluster.scheduler_address, "--name", "there")
+        assert there.code == 0, there.err
+        assert len(client.scheduler_info()["workers"]) == 2
+    for file in ("rounds.csv", "recalls.csv", "picks.npz"):
+        one, other = (copied_run / "runs/digits/al" / name / file for name in ("here", "there"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_an_engine_that_is_not_there_is_said(copied_run: Path, initpools: Initpools) -> None:
+    ended = initpools(*SMALL, "--backend", "dask", "--scheduler", "tcp://127.0.0.1:9")
+    assert ended.code == 2 and "no Dask scheduler at tcp://127.0.0.1:9" in ended.err
+    assert not (copied_run / "runs/digits/al").exists()
+
+
+def test_processes_write_what_one_thread_writes(copied_run: Path, initpools: Initpools) -> None:
+    for threads in (1, 2):
+        assert initpools(*SMALL, "--threads", threads, "--name", f"t{threads}").code == 0
+    for file in ("rounds.csv", "recalls.csv", "picks.npz"):
+        one, two = (copied_run / "runs/digits/al" / name / file for name in ("t1", "t2"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_sweep_stops_where_the_pool_ends_and_says_so(copied_run: Path, initpools: Initpools) -> None:
+    ended = initpools("al-run", "--budget", 400, "--rounds", 9, "--seeds", 1, "--threads", 1)
+    assert ended.code == 0 and "stops after round 2 of 9, with 1200 labels: 94 of the 1294 candidates" in ended.err
+    assert rounds_of(copied_run, "main")["labeled"].tolist() == [400, 800, 1200]
+
+
+def test_every_encoder_is_an_arena_of_its_own(copied_run: Path, initpools: Initpools) -> None:
+    assert initpools("embed", "pca").code == 0
+    words = ["al-run", "--init", "kcenter", "--budget", 5, "--rounds", 1, "--seeds", 2, "--threads", 1]
+    assert initpools(*words, "--from", "simclr,pca", "--name", "both").code == 0
+    both = rounds_of(copied_run, "both")
+    for encoder in ("simclr", "pca"):
+        assert initpools(*words, "--from", encoder, "--name", encoder).code == 0
+        own = rounds_of(copied_run, encoder)
+        assert set(own["encoder"]) == {encoder}
+        pd.testing.assert_frame_equal(both[both["encoder"] == encoder].reset_index(drop=True), own)
+    twice = initpools(*words, "--from", "pca,pca")
+    assert twice.code == 2 and "more than once" in twice.err
+
+
+def test_a_leak_is_counted_and_ends_a_strict_sweep(copied_run: Path, initpools: Initpools) -> None:
+    words = ["al-run", "--query", "class-balanced", "--budget", 5, "--rounds", 1, "--seeds", 1, "--threads", 1]
+    assert initpools(*words, "--name", "counted").code == 0
+    assert rounds_of(copied_run, "counted")["leaks"].tolist() == [0, 1438 - 5]
+    strict = initpools(*words, "--strict", "--name", "strict")
+    assert strict.code == 2 and "class-balanced" in strict.err and not (copied_run / "runs/digits/al/strict").exists()
+    assert initpools(*SMALL, "--strict", "--threads", 1).code == 0
+
+
+def test_the_recall_of_every_class_stands_beside_the_metrics(copied_run: Path, initpools: Initpools) -> None:
+    assert initpools(*SMALL, "--threads", 1).code == 0
+    recalls = pd.read_csv(copied_run / "runs/digits/al/main/recalls.csv", keep_default_na=False)
+    rounds = rounds_of(copied_run, "main")
+    assert len(recalls) == len(rounds) and list(recalls.columns[7:]) == [str(digit) for digit in range(10)]
+    np.testing.assert_allclose(recalls.iloc[:, 7:].astype(float).mean(axis=1), rounds["balanced_accuracy"], atol=1e-5)
+
+
+def test_a_failing_block_costs_no_other_cell(
+    copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep in which one seed always fails has, for the others, the rows of one in which none does."""
+    from initpools_cli.training import rounds as loop
+
+    assert initpools(*SMALL, "--threads", 1, "--name", "whole").code == 0
+    asked = loop._ask
+
+    def breaks(block: Any, cell: Any, *rest: Any) -> Any:
+        if cell.index == 1:
+            raise MemoryError("none left")
+        return asked(block, cell, *rest)
+
+    monkeypatch.setattr(loop, "_ask", breaks)
+    ended = initpools(*SMALL, "--threads", 1, "--name", "broken")
+    assert ended.code == 0 and ended.err.count("failed in round 0: MemoryError: none left") == 4
+    broken, whole = rounds_of(copied_run, "broken"), rounds_of(copied_run, "whole")
+    for index in (0, 2):
+        pd.testing.assert_frame_equal(
+            broken[broken["seed"] == index].reset_index(drop=True), whole[whole["seed"] == index].reset_index(drop=True)
+        )
+    facts = tomli.loads((copied_run / "runs/digits/al/broken/step.toml").read_text())
+    assert facts["outcome"] == {"cells": 12, "failed": 4}
+
+
+def test_status_tells_how_far_a_sweep_is(
+    copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from initpools_cli.steps import sweep
+
+    whole = sweep._together
+
+    def stops(job: Any, *rest: Any) -> Any:
+        if job.query == "margin":
+            raise KeyboardInterrupt
+        return whole(job, *rest)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(sweep, "_together", stops)
+        assert initpools(*SMALL, "--threads", 1).code == 130
+    said = initpools("status").out
+    assert "al/main\tunfinished after 1 of 4 blocks" in said
+    assert json.loads(initpools("status", "--json").out)["progress"] == {"al/main": [1, 4]}
+    assert "resuming al-run with 1 of 4 blocks done" in initpools(*SMALL, "--threads", 1).err
+
+
+def test_presets_and_dotted_knobs(copied_run: Path, initpools: Initpools) -> None:
+    words = ["al-run", "--budget", 5, "--rounds", 0, "--seeds", 1, "--threads", 1]
+    assert initpools(*words, "--set", "preset=reference", "--name", "r").code == 0
+    table = tomli.loads((copied_run / "runs/digits/al/r/step.toml").read_text())["table"]["params"]["linear"]
+    assert table == {"penalty": 0.1, "tolerance": 1e-9}
+    dotted = [*words, "--learner", "linear,knn", "--set", "al.params.linear.penalty=1.0", "--name", "d"]
+    assert initpools(*dotted).code == 0
+    table = tomli.loads((copied_run / "runs/digits/al/d/step.toml").read_text())["table"]["params"]
+    assert table["linear"]["penalty"] == 1.0
+    wrong = initpools(*words, "--learner", "linear,knn", "--set", "al.params.mlp.epochs=1")
+    assert wrong.code == 2 and "al.params.mlp" in wrong.err
