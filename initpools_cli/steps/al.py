@@ -162,7 +162,7 @@ def _arenas(context: Context, cast: Cast, sources: Sequence[str]) -> tuple[dict[
 
 
 def _protocol(context: Context, table: AlTable, cast: Cast, arena: Arena) -> Protocol:
-    from initpools_cli.training.arena import Protocol
+    from initpools_cli.training.arena import Protocol, Ways
 
     select = context.settings.select
     init_budget = table.init_budget or table.budget
@@ -174,9 +174,7 @@ def _protocol(context: Context, table: AlTable, cast: Cast, arena: Arena) -> Pro
         validation=table.validation,
         seed=context.seed,
         space=table.space,
-        views=table.views,
-        passes=table.passes,
-        members=table.members,
+        ways=Ways(table.views, table.passes, table.members),
         normalize=select.normalize,
         balance=select.balance,
         n_clusters=context.clusters(select.n_clusters),

@@ -19,6 +19,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import train_items
 
 if TYPE_CHECKING:
+    from initpools_cli.training.learners.registry import Classifier
     from initpools_cli.training.network import Trained
 
 
@@ -86,27 +87,23 @@ def answers(
     labeled : (m,) int64, optional
         What counts as labelled for VAAL's discriminator; where nothing does, what the classifier was trained on.
     """
+    from initpools_cli.training.answers import ask
+    from initpools_cli.training.arena import Ways
     from initpools_cli.training.learners.registry import softmax
 
-    images = context.data.splits["train"].images
-    table, found = context.settings.rank, {}
+    table = context.settings.rank
+    found: dict[str, np.ndarray] = {}
     if "probs" in asked:
         found["probs"] = softmax(logits(done).astype(np.float64))
-    if asked & {"features", "head", "view_probs", "mc_probs"}:
-        model = _classifier(context, done)
-        if "features" in asked:
-            found["features"] = model.features(images)
-        if "head" in asked:
-            found["head"] = model.head
-        if "view_probs" in asked:
-            seed = derive(context.seed, "reference views")
-            found["view_probs"] = softmax(model.view_logits(images, views=table.views, seed=seed))
-        if "mc_probs" in asked:
-            seed = derive(context.seed, "reference passes")
-            found["mc_probs"] = softmax(model.mc_logits(images, passes=table.passes, seed=seed))
-    if "member_probs" in asked:
-        others = _members(context, done, table.members - 1, wanted, brought)
-        found["member_probs"] = softmax(np.stack([logits(done).astype(np.float64), *others]))
+    if asked - {"probs", "vaal_scores"}:
+        found |= ask(
+            _classifier(context, done),
+            context.data.splits["train"].images,
+            asked - {"probs"},
+            Ways(table.views, table.passes, table.members),
+            derive(context.seed, "reference answers"),
+            lambda count: _members(context, done, count, wanted, brought),
+        )
     if "vaal_scores" in asked:
         found["vaal_scores"] = _discriminated(context, wanted, brought, labeled)
     return found
@@ -126,8 +123,8 @@ def _classifier(context: Context, done: Done) -> Trained:
     return Trained(network.to(context.machine.device), context.machine.device)
 
 
-def _members(context: Context, done: Done, count: int, wanted: str, brought: Brought) -> Iterator[np.ndarray]:
-    """Logits (n, c) of further classifiers, trained as that one from other seeds."""
+def _members(context: Context, done: Done, count: int, wanted: str, brought: Brought) -> Iterator[Classifier]:
+    """Further classifiers, trained as that one from other seeds."""
     from initpools_cli.training.learners.registry import learners
 
     learner, examples = learners.get(done.table["learner"]), _examples(context, wanted, brought)
@@ -135,8 +132,7 @@ def _members(context: Context, done: Done, count: int, wanted: str, brought: Bro
     for number in range(count):
         context.report.say(f"training classifier {number + 2} of {count + 1} on {len(examples.labels)} images")
         seed = derive(context.seed, "reference", examples.name, "member", number)
-        model = learner.build(examples.images, examples.labels, classes, seed, device, None, **done.table["params"])
-        yield model.logits(context.data.splits["train"].images)
+        yield learner.build(examples.images, examples.labels, classes, seed, device, None, **done.table["params"])
 
 
 def _discriminated(context: Context, wanted: str, brought: Brought, labeled: np.ndarray | None) -> np.ndarray:

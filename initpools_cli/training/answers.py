@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Set
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.inputs import FROM_A_MODEL
-from initpools_cli.training.arena import Protocol
+from initpools_cli.training.arena import Protocol, Ways
 from initpools_cli.training.learners.registry import Classifier, learners, softmax
 
 #: What no learner gives: another model is trained for it, on images.
@@ -57,23 +57,45 @@ def answers(
     inputs: np.ndarray,
     protocol: Protocol,
     seed: int,
-    members: Callable[[int], Sequence[Classifier]],
+    members: Callable[[int], Iterable[Classifier]],
 ) -> dict[str, np.ndarray]:
-    """The query's inputs that the model gives.
+    """The query's inputs that the model gives: those it needs, and those it can do without where the learner has them.
 
     Parameters
     ----------
     inputs : ndarray
         What the learner reads of the images that the query chooses from.
-    members : callable
-        So many further models, trained from other seeds.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Those that the query needs, and those that it can do without where the learner has them.
+    seed, members
+        As in `ask`.
     """
     asked = {*query.inputs, *query.optional} & {*learner.traits["gives"]}
+    found = ask(model, inputs, asked, protocol.ways, seed, members)
+    if protocol.space == "learner" and "embeddings" in query.inputs:
+        found["embeddings"] = model.features(inputs)
+    return found
+
+
+def ask(
+    model: Classifier,
+    inputs: np.ndarray,
+    asked: Set[str],
+    ways: Ways,
+    seed: int,
+    members: Callable[[int], Iterable[Classifier]],
+) -> dict[str, np.ndarray]:
+    """What a model says of images, by the names of strategies' inputs.
+
+    Parameters
+    ----------
+    inputs : ndarray
+        What the model reads of n images.
+    asked : set of str
+        Of probs, features, head, mc_probs, view_probs and member_probs; others are passed over.
+    seed : int
+        Decides dropout and views.
+    members : callable
+        So many further models, trained from other seeds.
+    """
     found: dict[str, np.ndarray] = {}
     if "probs" in asked:
         found["probs"] = softmax(model.logits(inputs))
@@ -82,12 +104,10 @@ def answers(
     if "head" in asked:
         found["head"] = model.head
     if "mc_probs" in asked:
-        found["mc_probs"] = softmax(model.mc_logits(inputs, passes=protocol.passes, seed=derive(seed, "passes")))
+        found["mc_probs"] = softmax(model.mc_logits(inputs, passes=ways.passes, seed=derive(seed, "passes")))
     if "view_probs" in asked:
-        found["view_probs"] = softmax(model.view_logits(inputs, views=protocol.views, seed=derive(seed, "views")))
+        found["view_probs"] = softmax(model.view_logits(inputs, views=ways.views, seed=derive(seed, "views")))
     if "member_probs" in asked:
-        ensemble = [model, *members(protocol.members - 1)]
-        found["member_probs"] = np.stack([softmax(member.logits(inputs)) for member in ensemble])
-    if protocol.space == "learner" and "embeddings" in query.inputs:
-        found["embeddings"] = model.features(inputs)
+        others = (softmax(member.logits(inputs)) for member in members(ways.members - 1))
+        found["member_probs"] = np.stack([softmax(model.logits(inputs)), *others])
     return found

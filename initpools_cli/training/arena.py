@@ -52,6 +52,21 @@ class Arena:
 
 
 @dataclass(frozen=True)
+class Ways:
+    """In how many ways a model is asked about an image, for queries that compare the answers.
+
+    Attributes
+    ----------
+    views, passes, members : int
+        Random views, passes with dropout, members of an ensemble.
+    """
+
+    views: int = 10
+    passes: int = 25
+    members: int = 3
+
+
+@dataclass(frozen=True)
 class Protocol:
     """How the comparison is run.
 
@@ -65,8 +80,7 @@ class Protocol:
         "none", "from-budget" or "free-val".
     space : str
         Where queries on distances measure: "embeddings", or "learner" for its penultimate features.
-    views, passes, members : int
-        Random views, passes with dropout, and members of an ensemble, for queries that ask for them.
+    ways : Ways
     normalize, balance, n_clusters, sample
         As in [select].
     learners : mapping of str to mapping
@@ -80,9 +94,7 @@ class Protocol:
     validation: str = "none"
     seed: int = 0
     space: str = "embeddings"
-    views: int = 10
-    passes: int = 25
-    members: int = 3
+    ways: Ways = Ways()
     normalize: bool = True
     balance: str = "none"
     n_clusters: int = 0

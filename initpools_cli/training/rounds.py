@@ -155,11 +155,9 @@ def _ask(
     query, learner = strategies.get(arena.strategy[block.query][0]), learners.get(block.learner)
     seed = derive(cell.root, "ask", round_)
 
-    def members(count: int) -> list[Classifier]:
-        return [
-            _fit(learner, cell, derive(cell.root, "member", round_, number), arena, protocol, device)
-            for number in range(count)
-        ]
+    def members(count: int) -> Iterator[Classifier]:
+        for number in range(count):
+            yield _fit(learner, cell, derive(cell.root, "member", round_, number), arena, protocol, device)
 
     seen = {}
     if asks_model(query, protocol.space):
