@@ -15,14 +15,10 @@ from PIL import Image
 from typer.main import get_command
 
 from initpools_cli.cli.app import app
-from initpools_cli.core.config import TABLES, Settings, load_settings
-from initpools_cli.pretext.registry import pretexts
-from initpools_cli.steps.inputs import named
-from initpools_cli.training.learners.registry import learners
+from initpools_cli.core.config import TABLES, load_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 #: Every command of an ```sh block runs as it is written but for these: fewer epochs, seeds and rounds, a thinner
@@ -117,12 +113,11 @@ def test_python_in_the_readme_runs(desk: Path) -> None:
         assert len(set(names["pool"].tolist())) == 200 and not set(names["pool"]) & set(names["more"])
 
 
-@pytest.mark.parametrize("page", [*PAGES, *CONFIGS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_have_the_options_they_are_given(page: Path) -> None:
     """Of commands that are not run, too: they need the network, or several processes."""
     text = page.read_text()
     lines = command_lines(text, "sh", "console", "text")
-    lines += [shlex.split(line) for line in re.findall(r"^# Command: initpools (.*)$", text, re.MULTILINE)]
     commands = get_command(app).commands  # type: ignore[attr-defined]
     for words in lines:
         assert words[0] in commands, f"initpools {words[0]}"
@@ -166,23 +161,3 @@ def test_links_and_tests_that_are_named_exist(page: Path) -> None:
         assert (page.parent / target).exists(), target
     for file, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", text):
         assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
-
-
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_reference_settings_are_valid(file: Path) -> None:
-    settings, given = load_settings("pretrain", file=file)
-    assert given
-    pretexts.get(settings.pretrain.method).validate(settings.pretrain.params)
-    for name in [*settings.al.init, *settings.al.query]:
-        named(name)
-    assert all(name in learners for name in settings.al.learner)
-    said = file.read_text()
-    assert "Cost:" in said and "Command:" in said
-    assert "Paper:" in said or file.stem == "demo"
-
-
-def test_the_reference_of_simclr_is_the_predecessors() -> None:
-    settings: Settings = load_settings("pretrain", file=ROOT / "configs/simclr-reference.toml")[0]
-    table = settings.pretrain
-    assert (table.network, table.epochs, table.batch) == ("resnet18", 500, 512)
-    assert table.params == {"lr": 0.4, "weight_decay": 1e-4, "temperature": 0.1, "hidden": 512, "out": 128}

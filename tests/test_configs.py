@@ -1,0 +1,155 @@
+"""The files in configs/ say what they claim: settings hold, commands parse, trainings are counted right."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import tomli
+from typer.main import get_command
+
+from initpools_cli.cli.app import app
+from initpools_cli.core.config import Settings, load_settings
+from initpools_cli.datasets.catalog import entries
+from initpools_cli.datasets.imbalance import tail_counts
+from initpools_cli.networks.registry import networks
+from initpools_cli.pretext.registry import pretexts
+from initpools_cli.steps.arena import cast_of
+from initpools_cli.training.course import Routine
+from initpools_cli.training.learners.registry import learners
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").rglob("*.toml"))
+SWEEPS = [file for file in CONFIGS if "al" in tomli.loads(file.read_text())]
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT / "configs").with_suffix("").as_posix()
+
+
+def header(file: Path) -> dict[str, list[str]]:
+    """The lines of each field of the comment that a file begins with."""
+    fields: dict[str, list[str]] = {}
+    for line in file.read_text().splitlines()[1:]:
+        if not line.startswith("#"):
+            return fields
+        begins = re.match(r"# (\w+): +(.*)", line)
+        if begins:
+            fields[begins[1]] = [begins[2]]
+        else:
+            fields[next(reversed(fields))].append(line.removeprefix("#").strip())
+    return fields
+
+
+def load(file: Path) -> Settings:
+    return load_settings("al", file=file)[0]
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=name_of)
+def test_a_header_says_cost_and_command_and_where_it_is_from(file: Path) -> None:
+    said = header(file)
+    assert {"Cost", "Command"} <= said.keys()
+    assert name_of(file) == "demo" or "Paper" in said
+    assert file.parent.name != "paper" or "Differs" in said
+    assert file not in SWEEPS or "Showed" in said
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=name_of)
+def test_every_name_and_knob_is_one_that_there_is(file: Path) -> None:
+    settings, given = load_settings("pretrain", file=file)
+    assert given
+    if "pretrain" in tomli.loads(file.read_text()):
+        table = settings.pretrain
+        pretexts.get(table.method).validate(table.params)
+        assert table.network == "auto" or networks.get(table.network)
+    if "dataset.name" in given:
+        assert settings.dataset.name in entries()
+    if file in SWEEPS:
+        cast = cast_of(settings.al, str(file))
+        for strategy in cast.strategies:
+            strategy.knobs(cast.knobs.get(strategy.name, {}), settings.select.order)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=name_of)
+def test_the_commands_parse_and_load_what_they_name(file: Path) -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    named = []
+    for line in header(file)["Command"]:
+        words = shlex.split(line.partition("     (")[0])
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            continue
+        assert words[0] == "initpools"
+        options = commands[words[1]].make_context(words[1], words[2:]).params
+        settings = ROOT / options["config"] if options["config"] else None
+        named.append(settings)
+        knobs = pretexts.get(options["method"]).knobs if words[1] == "pretrain" else ()
+        table = {"pretrain": "pretrain", "embed": "embed", "al-run": "al"}[words[1]]
+        loaded, _ = load_settings(table, file=settings, sets=options["sets"] or (), knobs=knobs)
+        if words[1] == "pretrain":
+            pretexts.get(options["method"]).validate(loaded.pretrain.params)
+        else:
+            cast_of(loaded.al.model_copy(update={"query": (options.get("query") or "random").split(",")}), str(file))
+    assert not named or file in named
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=name_of)
+def test_a_cost_counts_the_trainings(file: Path) -> None:
+    """One a round of every cell, and further members of an ensemble where the query asks them."""
+    said = " ".join(header(file)["Cost"])
+    counted = re.search(r"([\d,]+) (?:trainings|logistic regressions)(?:, ([\d,]+) steps)?", said)
+    if counted is None:
+        pytest.skip("its cost is told in time")
+    table = load(file).al
+    cells = len(table.init) * len(table.query) * table.seeds
+    further = len(table.init) * table.seeds * (table.members - 1) * ("var-ratio" in table.query)
+    assert int(counted[1].replace(",", "")) == cells * (table.rounds + 1) + further * table.rounds
+    if counted[2]:
+        (knobs,) = cast_of(table, str(file)).learners.values()
+        sizes = [table.init_budget + table.budget * number for number in range(table.rounds + 1)]
+        steps = [knobs["epochs"] * -(-size // knobs["batch"]) for size in sizes]
+        assert int(counted[2].replace(",", "")) == cells * sum(steps) + further * sum(steps[:-1])
+
+
+#: What the scripts of arXiv:2011.14696 trained by: epochs, batch, optimizer, rate, schedule, decay, augmentation.
+BY_SGD = (200, 96, "sgd", 0.025, "cosine", 3e-4)
+BY_ADAM = (100, 64, "adam", 5e-3, "constant", 3e-4)
+REFERENCE = {
+    "paper/cifar10": ((5000, 5000, 5), (*BY_SGD, "randaug")),
+    "paper/cifar100": ((5000, 5000, 5), (*BY_SGD, "weak")),
+    "paper/mnist": ((60, 60, 10), (*BY_ADAM, "weak")),
+    "paper/tiny-imagenet": ((10000, 10000, 5), (100, 200, "adam", 1e-3, "constant", 3e-4, "weak")),
+    "paper/long-tail": ((1399, 1400, 5), (*BY_SGD, "weak")),
+    "paper/low-budget": ((1000, 1000, 10), (*BY_SGD, "randaug")),
+    **{
+        f"coldstart/{name}": ((20, 10, 10), (200, 128, "adam", 3e-4, "constant", 3e-4, "weak"))
+        for name in ("pathmnist", "bloodmnist", "organamnist", "dermamnist")
+    },
+}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_budgets_and_schedules_are_the_references(name: str) -> None:
+    budgets, schedule = REFERENCE[name]
+    table = load(ROOT / f"configs/{name}.toml").al
+    ((learner, knobs),) = cast_of(table, name).learners.items()
+    assert (table.init_budget, table.budget, table.rounds) == budgets
+    keys = ("epochs", "batch", "optimizer", "lr", "schedule", "weight_decay", "recipe")
+    assert tuple(knobs[key] for key in keys) == schedule
+    assert knobs["steps"] == 0 and set(keys) - {"recipe"} <= Routine.__annotations__.keys()
+    assert learner == ("scratch" if name.startswith("paper") else "finetune")
+    assert learner != "scratch" or knobs["network"] == "resnet18"
+    assert table.validation == "none" and learners.get(learner)
+
+
+def test_the_long_tail_is_as_long_as_the_references() -> None:
+    table = load(ROOT / "configs/paper/long-tail.toml").dataset
+    assert sum(tail_counts(50_000, 10, table.imbalance, table.ratio)) == 13_996
+
+
+def test_the_reference_of_simclr_is_the_predecessors() -> None:
+    table = load(ROOT / "configs/paper/simclr.toml").pretrain
+    assert (table.network, table.epochs, table.batch) == ("resnet18", 500, 512)
+    assert table.params == {"lr": 0.4, "weight_decay": 1e-4, "temperature": 0.1, "hidden": 512, "out": 128}
