@@ -8,14 +8,14 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
-from initpools_cli.analysis.theme import DASHES, FONT, PAGES, PALETTE
+from initpools_cli.analysis.theme import DASHES, FONT, NEUTRAL, PAGES, PALETTE
 
 PAGE = PAGES["light"]
 #: Dash patterns of SVG for the names in `DASHES`, in pixels.
 PATTERNS = dict(zip(DASHES, ("", "7 4", "2 3", "8 3 2 3", "12 4", "12 3 2 3"), strict=True))
-# All in pixels: the panel itself, what stands around it, and the height of a name beside it.
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 232, 270, 46, 30, 46
-NAME_HEIGHT, NAME_WIDTH, LEADER = 12.5, 6.2, 16
+# In pixels: the panel itself, what stands around it, and beside it, after a leader, a piece of the line and its name.
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 232, 270, 46, 34, 46
+LEADER, SAMPLE, LETTER, NAME_HEIGHT = 16, 20, 6.0, 13.0
 
 
 class Line(NamedTuple):
@@ -30,7 +30,7 @@ class Line(NamedTuple):
     color, dash : str
         Of `theme`.
     width : float
-        In pixels.
+        In pixels; above 2 its name is bold, below 1 it is pale.
     low, high : sequence of float
         The ends of a band around it; NaN leaves a point out, and empty is no band.
     """
@@ -71,9 +71,8 @@ def line_chart(panels: Mapping[str, Sequence[Line]], *, x_title: str, y_title: s
     lines = [line for each in panels.values() for line in each]
     heights = [value for line in lines for value in [*line.y, *line.low, *line.high] if not math.isnan(value)]
     ticks = _ticks(min(heights), max(heights))
-    names = LEADER + NAME_WIDTH * max(len(line.name) for line in lines) + 8
-    step = WIDTH + names + 24
-    full, tall = LEFT + step * len(panels) - 24, TOP + HEIGHT + BOTTOM
+    step = LEFT + WIDTH + LEADER + SAMPLE + LETTER * max(len(line.name) for line in lines) + 8
+    full, tall = step * len(panels), TOP + HEIGHT + BOTTOM
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {full:.0f} {tall}" width="{full:.0f}" height="{tall}" '
         f'role="img" font-family="{escape(FONT)}" font-size="11" fill="{PAGE.ink}">',
@@ -133,18 +132,34 @@ def _panel(heading: str, lines: Sequence[Line], left: float, ticks: Sequence[flo
         points = [at(x, y) for x, y in zip(line.x, line.y, strict=True) if not math.isnan(y)]
         if points:
             ends[line.name] = points[-1]
-            stroke = f'stroke="{line.color}" stroke-width="{line.width:g}" stroke-dasharray="{PATTERNS[line.dash]}"'
-            parts.append(f'<path d="{_path(points)}" fill="none" stroke-linejoin="round" {stroke}/>')
+            parts.append(f'<path d="{_path(points)}" fill="none" stroke-linejoin="round" {_stroke(line)}/>')
+    return parts + _names(lines, ends, left + WIDTH)
+
+
+def _names(lines: Sequence[Line], ends: Mapping[str, tuple[float, float]], edge: float) -> list[str]:
+    """Beside the panel the name of each line after a piece of it, and a leader there from its end."""
     placed = spread({name: end[1] for name, end in ends.items()}, NAME_HEIGHT)
-    edge = left + WIDTH
+    # Within the panel, and where there are too many names, below it and not above, where the heading is.
+    top, bottom = min(placed.values(), default=0.0), max(placed.values(), default=0.0)
+    shift = max(TOP + 4 - top, min(0.0, TOP + HEIGHT - bottom))
+    parts = []
     for line in lines:
-        if line.name in ends:
-            height = round(placed[line.name], 1)
-            leader = _path([ends[line.name], (edge + LEADER - 4, height)])
-            parts.append(f'<path d="{leader}" stroke="{line.color}" stroke-width="0.8" fill="none"/>')
-            weight = ' font-weight="600"' if line.width > 2 else ""
-            parts.append(f'<text x="{edge + LEADER}" y="{height + 4:.1f}"{weight}>{escape(line.name)}</text>')
+        if line.name not in ends:
+            continue
+        height = round(placed[line.name] + shift, 1)
+        leader = _path([ends[line.name], (edge + LEADER - 4, height)])
+        parts.append(f'<path d="{leader}" stroke="{NEUTRAL}" stroke-width="0.6" fill="none"/>')
+        sample = _path([(edge + LEADER - 4, height), (edge + LEADER + SAMPLE - 6, height)])
+        parts.append(f'<path d="{sample}" {_stroke(line)}/>')
+        look = ' font-weight="600"' if line.width > 2 else f' fill="{PAGE.muted}"' if line.width < 1 else ""
+        place = f'x="{edge + LEADER + SAMPLE - 2}" y="{height + 4:.1f}"'
+        parts.append(f"<text {place}{look}>{escape(line.name)}</text>")
     return parts
+
+
+def _stroke(line: Line) -> str:
+    dashes = f' stroke-dasharray="{PATTERNS[line.dash]}"' if PATTERNS[line.dash] else ""
+    return f'stroke="{line.color}" stroke-width="{line.width:g}"{dashes}'
 
 
 def _band(line: Line, at: Callable[[float, float], tuple[float, float]]) -> str:

@@ -1,0 +1,62 @@
+"""Write docs/results.md and docs/figures/ from finished sweeps: `python docs/results.py RUN…` (`make laptop-study`).
+
+Every number on the page comes out of the runs. What is not finished is named there as missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from study.caveats import limits, provenance
+from study.curves import figure, figure_name, has_curves
+from study.dataset import data_set
+from study.overview import in_short, question
+from study.sweeps import Study, read_study
+from study.together import later, over_data_sets
+
+from initpools_cli.core.errors import UserError
+
+PAGE = Path(__file__).parent / "results.md"
+
+
+def page(study: Study) -> str:
+    """The page."""
+    parts = [
+        "# Results",
+        "<!-- Written by docs/results.py: whatever is changed here is lost. -->",
+        *question(study),
+        *(part for learner in study.learners for part in in_short(study, learner)),
+        *(part for run in study.runs for part in data_set(study, run)),
+        *later(study),
+        *over_data_sets(study),
+        *limits(study),
+        *provenance(study),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def main() -> None:
+    """Write the page and its figures."""
+    parser = argparse.ArgumentParser(description="Write docs/results.md from finished sweeps.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, one a data set")
+    parser.add_argument("--sweeps", nargs="+", default=[], metavar="NAME", help="default: all that any of the runs has")
+    parser.add_argument("-o", "--output", type=Path, default=PAGE, help="the page; its figures/ stand beside it")
+    given = parser.parse_args()
+    try:
+        study = read_study(given.runs, given.sweeps)
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
+    figures = given.output.parent / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for sweep in study.sweeps:
+        if has_curves(sweep):
+            (figures / figure_name(sweep)).write_text(figure(study, sweep), encoding="utf-8")
+    given.output.write_text(page(study), encoding="utf-8")
+    missing = f" Not finished: {', '.join(study.missing)}." if study.missing else ""
+    sys.stdout.write(f"{given.output} is of {len(study.sweeps)} sweeps.{missing}\n")
+
+
+if __name__ == "__main__":
+    main()

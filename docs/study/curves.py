@@ -1,0 +1,52 @@
+"""The learning curves of a sweep as a figure."""
+
+from __future__ import annotations
+
+from initpools_cli.analysis.learning_curves import CurvePoint, points_of, summarise
+from initpools_cli.analysis.linechart import Line, line_chart, look
+from initpools_cli.analysis.theme import NEUTRAL, PAGES
+from study.sweeps import AGAINST, Study, Sweep
+
+#: Two points are no curve, and three hardly.
+FEWEST_POINTS = 4
+
+
+def has_curves(sweep: Sweep) -> bool:
+    """Whether there is something to draw."""
+    return sweep.rounds.loc[sweep.rounds["status"] == "ok", "labeled"].nunique() >= FEWEST_POINTS
+
+
+def figure_name(sweep: Sweep) -> str:
+    """The file that holds its figure."""
+    return f"{sweep.data}-{sweep.name}.svg"
+
+
+def figure(study: Study, sweep: Sweep) -> str:
+    """Accuracy against labels, a panel a query; what is told from random by its area stands out, the rest is grey."""
+    rows = study.verdicts(sweep.learner, sweep.data)
+    told = rows[(rows["name"] == sweep.name) & (rows["measure"] == "area") & rows["verdict"].isin(["better", "worse"])]
+    differ = set(zip(told["query"], told["init"], strict=True))
+    curves: dict[tuple[str, str], list[CurvePoint]] = {}
+    for point in points_of(summarise(sweep.rounds)):
+        curves.setdefault((point.query, point.init), []).append(point)
+    inits = [init for init in dict.fromkeys(sweep.rounds["init"]) if init != AGAINST]
+    panels: dict[str, list[Line]] = {f"query: {query}": [] for query in dict.fromkeys(query for query, _ in curves)}
+    # What is drawn later lies above.
+    for query, init in sorted(curves, key=lambda curve: (curve[1] == AGAINST, curve in differ)):
+        line = _line(init, curves[query, init], inits, (query, init) in differ)
+        panels[f"query: {query}"].append(line)
+    return line_chart(
+        panels,
+        x_title="labelled images",
+        y_title="accuracy (%)",
+        description=f"Accuracy against labelled images on {sweep.data}, {sweep.learner}; the page has the numbers.",
+    )
+
+
+def _line(init: str, curve: list[CurvePoint], inits: list[str], differs: bool) -> Line:
+    x, y = [point.labeled for point in curve], [100 * point.mean for point in curve]
+    if init == AGAINST:
+        low, high = [100 * point.low for point in curve], [100 * point.high for point in curve]
+        return Line(init, x, y, PAGES["light"].ink, width=2.6, low=low, high=high)
+    color, dash = look(inits.index(init))
+    return Line(init, x, y, color, dash) if differs else Line(init, x, y, NEUTRAL, dash, width=0.8)

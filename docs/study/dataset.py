@@ -1,0 +1,158 @@
+"""What came out on one data set: accuracies, differences from random, curves, verdicts in words, labels needed."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from initpools_cli.analysis.intervals import mean_interval
+from initpools_cli.analysis.learning_curves import failures
+from initpools_cli.analysis.verdicts import values_of
+from initpools_cli.core.rundir import Run
+from initpools_cli.steps.context import read_items
+from study.curves import figure_name, has_curves
+from study.sweeps import AGAINST, Study, Sweep
+from study.text import conjoined, counted, points, sign, table
+
+#: So many of a list are shown, and the others counted.
+SHOWN = 6
+
+
+def data_set(study: Study, run: Run) -> list[str]:
+    """A section on a run, with a part for each learner."""
+    data = run.path.name
+    learners = [learner for learner in study.learners if study.of(learner, data)]
+    if not learners:
+        return [f"## {data}", "No sweep is finished."]
+    items = read_items(run)
+    splits = items["split"].value_counts()
+    sizes = conjoined(f"{splits[split]:,} {split}" for split in ("train", "val", "test") if split in splits)
+    parts = [f"## {data}", f"{sizes} images of {items['label'].nunique()} classes."]
+    for learner in learners:
+        sweeps, rows = study.of(learner, data), study.verdicts(learner, data)
+        drawn = [sweep for sweep in sweeps if has_curves(sweep)]
+        parts += [
+            f"### {data}, {learner}",
+            _setting(sweeps, int(splits["train"])),
+            _accuracies(sweeps, rows),
+            *(_differences(sweeps, rows, measure) for measure in ("area", "last round")),
+            _pictures(drawn) if drawn else "",
+            _words(rows),
+            _needed(study.rows("savings", learner, data)),
+        ]
+    return parts
+
+
+def _setting(sweeps: list[Sweep], train: int) -> str:
+    """On what the learners saw, and how much of what there is they had at the end."""
+    encoders = conjoined(sweep.table["encoders"][0] for sweep in sweeps)
+    shares = conjoined(f"{100 * sweep.table['candidates']:g} %" for sweep in sweeps)
+    failed = sum(len(failures(sweep.rounds)) for sweep in sweeps)
+    lost = f" Cells that failed, left out with the pairs that they belong to: {failed}." if failed else ""
+    most = [sweep.last for sweep in sweeps if sweep.last > sweep.table["candidates"] * train / 2]
+    alike = f" With {conjoined(most)} labels most of these are labelled, whatever was chosen first." if most else ""
+    return f"Encoder: {encoders}. Each seed may choose among its own random {shares} of the train images.{alike}{lost}"
+
+
+def _accuracies(sweeps: list[Sweep], rows: pd.DataFrame) -> str:
+    """A line a first pool, a column a size: mean, half of the interval, and the verdict's sign."""
+    start = rows[rows["measure"] == "first pool"]
+    verdicts = start.set_index(["name", "init"])["verdict"].map(sign).to_dict()
+    columns = [
+        {
+            str(init): _accuracy(values) + verdicts.get((sweep.name, init), "")
+            for init, values in values_of(sweep.rounds, "accuracy", "first pool").groupby("init", sort=False)["value"]
+        }
+        for sweep in sweeps
+    ]
+    inits = dict.fromkeys(init for column in columns for init in column)
+    lines = [(f"`{init}`", *(column.get(init, "") for column in columns)) for init in inits]
+    seeds = conjoined(sorted({sweep.table["seeds"] for sweep in sweeps}))
+    return (
+        f"Accuracy with the first pool alone, in %: mean over {seeds} seeds ± half of its 95 % interval.\n\n"
+        f"{table(('first pool', *(f'{sweep.size} labels' for sweep in sweeps)), lines)}"
+    )
+
+
+def _accuracy(values: pd.Series) -> str:
+    mean, low, high = mean_interval(values)
+    if math.isnan(mean):
+        return "failed"
+    return f"{100 * mean:.1f}" if math.isnan(low) else f"{100 * mean:.1f} ± {50 * (high - low):.1f}"
+
+
+def _differences(sweeps: list[Sweep], rows: pd.DataFrame, measure: str) -> str:
+    """A line a first pool, a column a size, and in each cell a difference for every query."""
+    of = rows[rows["measure"] == measure]
+    if not len(of):
+        return ""
+    queries = list(dict.fromkeys(of["query"]))
+    cells = {
+        (row["name"], row["init"], row["query"]): f"{points(row['difference'])}{sign(row['verdict'])}"
+        for row in of.to_dict("records")
+    }
+    lines = [
+        (f"`{init}`", *(" · ".join(cells.get((sweep.name, init, query), "") for query in queries) for sweep in sweeps))
+        for init in dict.fromkeys(of["init"])
+    ]
+    where = {"area": "mean over the learning curve", "last round": "last round"}[measure]
+    ends = (
+        f"{sweep.size} to {sweep.last} labels" if measure == "area" else f"{sweep.size}, at {sweep.last} labels"
+        for sweep in sweeps
+    )
+    asked = f"queries, in this order: {' · '.join(queries)}" if len(queries) > 1 else f"query {queries[0]}"
+    return f"Difference from {AGAINST}, {where}, in points ({asked}).\n\n{table(('first pool', *ends), lines)}"
+
+
+def _pictures(sweeps: list[Sweep]) -> str:
+    """The figures, and how to read them."""
+    images = [
+        f"![Learning curves of {sweep.data} from first pools of {sweep.size} labels](figures/{figure_name(sweep)})"
+        for sweep in sweeps
+    ]
+    reading = (
+        f"Learning curves, a figure for each size of first pool. Black: {AGAINST}, with its 95 % band; in colour: told "
+        f"from {AGAINST} by the mean over the curve; thin and grey: not distinguishable."
+    )
+    return "\n\n".join([reading, *images])
+
+
+def _words(rows: pd.DataFrame) -> str:
+    """How many verdicts there are, and those of note as sentences."""
+    told = rows[rows["verdict"].isin(["better", "worse"])].sort_values("difference")
+    start, end = told[told["measure"] == "first pool"], told[told["measure"] == "last round"]
+    gains, losses = start[start["verdict"] == "better"], start[start["verdict"] == "worse"]
+    lasting = end.loc[end["difference"].abs().sort_values(ascending=False).index]
+    notable = [*gains["sentence"].iloc[-1:], *losses["sentence"].iloc[:1], *lasting["sentence"].iloc[:SHOWN]]
+    count = f"In all, of {len(rows)} comparisons: {counted(rows['verdict'])}."
+    if not notable:
+        return count
+    more = f" ({len(lasting) - SHOWN} more are in the table)" if len(lasting) > SHOWN else ""
+    last = f"what is told at the last round{more}" if len(lasting) else "nothing is told at the last round"
+    said = "\n".join(f"- {sentence}" for sentence in notable)
+    return f"{count} The largest gain and loss of a first pool; {last}:\n\n{said}"
+
+
+def _needed(rows: pd.DataFrame) -> str:
+    """Labels needed to be where random ends: how many curves get there sooner, and which surely."""
+    if not len(rows):
+        return ""
+    lines = []
+    for _, of in rows.groupby("name", sort=False):
+        end = int(of["of"].iloc[0])
+        sooner, never = of[of["labels"] < end], of[of["labels"].map(math.isinf)]
+        surely = sooner[sooner["high"] < end].sort_values("labels")
+        shown = [
+            f"{row['init']} with {row['query']} at {row['labels']:.0f} ({row['low']:.0f} to {row['high']:.0f})"
+            for row in surely.head(SHOWN).to_dict("records")
+        ]
+        more = [f"{len(surely) - SHOWN} more"] if len(surely) > SHOWN else []
+        lines.append(
+            f"- {end} labels: of {len(of)} curves {len(sooner)} get there sooner and {len(never)} not at all. With the "
+            f"whole 95 % interval sooner: {conjoined([*shown, *more]) or 'none'}."
+        )
+    return (
+        f"Labels at which a mean curve reaches what {AGAINST}, with the same query, has at its end (where curves are "
+        "flat there, a little accuracy is many labels; the intervals are not corrected for how many there are):\n\n"
+    ) + "\n".join(lines)

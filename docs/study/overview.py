@@ -1,0 +1,134 @@
+"""The head of the page: what was compared, and what came of it in short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from initpools_cli.analysis.verdicts import MEASURES
+from initpools_cli.cli.lists import KINDS
+from study.sweeps import AGAINST, Study
+from study.text import LEGEND, conjoined, counted, points, sign, table
+
+#: What a measure is called in a sentence.
+CALLED = {
+    "first pool": "accuracy with the first pool alone",
+    "area": "the mean over the learning curve",
+    "last round": "accuracy at the last round",
+}
+
+
+def question(study: Study) -> list[str]:
+    """What was compared with what, how often, and what is missing."""
+    inits = [init for sweep in study.sweeps for init in sweep.table["init"] if init != AGAINST]
+    sizes = sorted({sweep.size for sweep in study.sweeps})
+    summaries = {row["name"]: row["summary"] for row in KINDS["learners"]()}
+    rows = []
+    for learner in study.learners:
+        tables = [sweep.table for sweep in study.of(learner)]
+        numbers = (conjoined(sorted({told[key] for told in tables})) for key in ("rounds", "seeds"))
+        queries = conjoined(query for told in tables for query in told["query"])
+        rows.append((f"`{learner}`", summaries[learner], queries, *numbers, len(tables)))
+    missing = conjoined(f"`{name}`" for name in study.missing)
+    return [
+        "Does a first pool that is chosen without labels beat a random one, at what budget, and does it last?",
+        f"On {conjoined(sweep.data for sweep in study.sweeps)}, first pools of {conjoined(sizes)} labels were chosen "
+        f"by {conjoined(inits)} ([what these are](methods.md)), each beside `{AGAINST}` at the same seeds. Each was "
+        "then grown by rounds of as many labels again, which each query asked for. Accuracy is that on the test split.",
+        table(("learner", "what it is", "queries", "rounds", "seeds", "sweeps finished"), rows),
+        f"Not finished, and not on this page: {missing}." if missing else "",
+        f"In all tables: {LEGEND}",
+    ]
+
+
+def in_short(study: Study, learner: str) -> list[str]:
+    """What the sweeps with one learner say together."""
+    rows = study.verdicts(learner)
+    heading = f"## In short: {learner}"
+    if not set(rows["verdict"]) & {"better", "worse", "not distinguishable"}:
+        said = conjoined(rows["verdict"])
+        return [
+            heading,
+            f"All {len(rows)} comparisons with {AGAINST}: {said}. The differences are below, without verdicts.",
+        ]
+    counts = [
+        f"- By {CALLED[str(measure)]}: of {len(of)} comparisons with {AGAINST}, {counted(of['verdict'])}."
+        for measure, of in rows.groupby("measure", sort=False)
+    ]
+    return [heading, "\n".join([*counts, *_lasting(rows), *_groups(rows)]), _by_strategy(rows), *_extremes(rows)]
+
+
+def _lasting(rows: pd.DataFrame) -> Iterator[str]:
+    """What became of the first pools that were better, or worse."""
+    start = rows[rows["measure"] == "first pool"].set_index(["name", "data", "init"])["verdict"].to_dict()
+    end = rows[rows["measure"] == "last round"]
+    began = pd.Series(
+        [start.get(key, "") for key in zip(end["name"], end["data"], end["init"], strict=True)], end.index
+    )
+    for verdict, other in (("better", "worse"), ("worse", "better")):
+        of = end.loc[began == verdict, "verdict"]
+        if len(of):
+            yield (
+                f"- Of the {len(of)} curves (one a query) that began {verdict} than {AGAINST}, {(of == verdict).sum()} "
+                f"were still {verdict} at the last round, and {(of == other).sum()} {other}."
+            )
+
+
+def _tally(rows: pd.DataFrame) -> dict[str, dict[str, tuple[int, int, int]]]:
+    """Of each first pool by each measure: how often better, how often worse, of how many; the best first."""
+    tally = {
+        str(init): {
+            str(measure): (int((each["verdict"] == "better").sum()), int((each["verdict"] == "worse").sum()), len(each))
+            for measure, each in of.groupby("measure", sort=False)
+        }
+        for init, of in rows.groupby("init", sort=False)
+    }
+    won = {init: by["first pool"][0] - by["first pool"][1] for init, by in tally.items()}
+    return {init: tally[init] for init in sorted(tally, key=lambda init: -won[init])}
+
+
+def _groups(rows: pd.DataFrame) -> Iterator[str]:
+    """Which first pools are sure to help, to harm, both or neither."""
+    start = {init: by["first pool"] for init, by in _tally(rows).items()}
+    better = [f"{init} ({up} of {of})" for init, (up, down, of) in start.items() if up and not down]
+    worse = [f"{init} ({down} of {of})" for init, (up, down, of) in start.items() if down and not up]
+    both = [init for init, (up, down, _) in start.items() if up and down]
+    neither = [init for init, (up, down, _) in start.items() if not up and not down]
+    for words, inits in (
+        ("Better at least once and worse never", better),
+        ("Worse at least once and better never", worse),
+        ("Better here and worse there", both),
+        (f"Never to be told from {AGAINST}", neither),
+    ):
+        if inits:
+            yield f"- {words}, as first pools: {conjoined(inits)}."
+
+
+def _by_strategy(rows: pd.DataFrame) -> str:
+    measures = [measure for measure in MEASURES if measure in set(rows["measure"])]
+    lines = [
+        (f"`{init}`", *(f"{up} ▲ {down} ▼ of {of}" for up, down, of in (by[measure] for measure in measures)))
+        for init, by in _tally(rows).items()
+    ]
+    return table(("first pool", *(CALLED[measure] for measure in measures)), lines)
+
+
+def _extremes(rows: pd.DataFrame) -> list[str]:
+    """The largest gain and the largest loss of each data set and size."""
+    start = rows[rows["measure"] == "first pool"]
+    sizes = sorted(set(start["size"]))
+    lines = []
+    for data, own in start.groupby("data", sort=False):
+        cells = []
+        for size in sizes:
+            of = own[own["size"] == size].sort_values("difference")
+            ends = (of.iloc[-1], of.iloc[0]) if len(of) else ()
+            shown = [f"{end['init']} {points(end['difference'])}{sign(end['verdict'])}" for end in ends]
+            cells.append("; ".join(shown) or "not finished")
+        lines.append((data, *cells))
+    return [
+        f"The best and the worst first pools and their difference from {AGAINST}, in points of accuracy (picked after "
+        "looking, so that the true differences are likely smaller):",
+        table(("data set", *(f"{size} labels" for size in sizes)), lines),
+    ]

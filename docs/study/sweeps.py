@@ -1,0 +1,157 @@
+"""The finished sweeps of several runs, judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import Done, Run
+from initpools_cli.steps.verdicts import Judged, judge, rounds_of
+
+#: What first pools are compared with.
+AGAINST = "random"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep with one learner on one encoder.
+
+    Attributes
+    ----------
+    data : str
+        The run's name, which stands for the data set.
+    name : str
+    done : Done
+    rounds : DataFrame
+        Rows of ``rounds.csv``.
+    """
+
+    data: str
+    name: str
+    done: Done
+    rounds: pd.DataFrame
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """Its resolved configuration."""
+        return self.done.facts["table"]
+
+    @property
+    def learner(self) -> str:
+        """Its learner."""
+        return self.table["learner"][0]
+
+    @property
+    def size(self) -> int:
+        """Labels in its first pools."""
+        return int(self.table["init_budget"])
+
+    @property
+    def last(self) -> int:
+        """Labels at its end."""
+        return int(self.rounds["labeled"].max())
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything there is to write about.
+
+    Attributes
+    ----------
+    runs : list of Run
+        Those that exist, one a data set.
+    sweeps : list of Sweep
+        By size, and within that in the order of the runs.
+    missing : list of str
+        ``run/al/name`` of what is not finished.
+    judged : dict of str to Judged
+        By the sweeps' name, over the data sets; its column `sweep` holds the data set.
+    """
+
+    runs: list[Run]
+    sweeps: list[Sweep]
+    missing: list[str]
+    judged: dict[str, Judged]
+
+    @property
+    def learners(self) -> list[str]:
+        """The learners, that with the most results first."""
+        rows: Counter[str] = Counter()
+        for sweep in self.sweeps:
+            rows[sweep.learner] += len(sweep.rounds)
+        return [learner for learner, _ in rows.most_common()]
+
+    def of(self, learner: str, data: str = "") -> list[Sweep]:
+        """The sweeps with a learner (on one data set)."""
+        return [sweep for sweep in self.sweeps if sweep.learner == learner and data in ("", sweep.data)]
+
+    def rows(self, which: str, learner: str, data: str = "") -> pd.DataFrame:
+        """A table of `Judged` (verdicts, savings, first_and_later) of all sweeps with a learner (on one data set).
+
+        In place of its column sweep it has data, name, size (labels in the first pool) and last (labels at the end).
+        """
+        found = []
+        for sweep in self.of(learner, data):
+            rows = getattr(self.judged[sweep.name], which)
+            rows = rows[rows["sweep"] == sweep.data].drop(columns="sweep")
+            found.append(rows.assign(data=sweep.data, name=sweep.name, size=sweep.size, last=sweep.last))
+        return pd.concat(found, ignore_index=True)
+
+    def verdicts(self, learner: str, data: str = "") -> pd.DataFrame:
+        """The verdicts, see `rows`."""
+        return self.rows("verdicts", learner, data)
+
+
+def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:
+    """Read and judge what is finished.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Run directories, one a data set; one that is not there has nothing finished.
+    names : sequence of str
+        The sweeps that belong to the study; default: those that any of the runs has.
+
+    Raises
+    ------
+    UserError
+        Nothing is finished, two folders have one name, or a sweep is damaged or stale, or of several learners or
+        encoders.
+    """
+    runs = [Run(folder) for folder in folders]
+    if len({run.path.name for run in runs}) < len(runs):
+        raise UserError("Two of the runs have one name.", "Name each data set's run once.")
+    present = [step.id.partition("/")[2] for run in runs for step in run.folders("al")]
+    sweeps, missing = [], []
+    for name in names or list(dict.fromkeys(present)):
+        for run in runs:
+            done = run.done(f"al/{name}")
+            if done is None:
+                missing.append(f"{run.path.name}/al/{name}")
+            else:
+                sweeps.append(_sweep(run, name, done))
+    if not sweeps:
+        raise UserError("None of the runs has a finished sweep.", "Make them with `make laptop-study`.")
+    sweeps.sort(key=lambda sweep: sweep.size)
+    judged = {
+        name: judge({sweep.data: sweep.done for sweep in sweeps if sweep.name == name}, AGAINST)
+        for name in dict.fromkeys(sweep.name for sweep in sweeps)
+    }
+    return Study([run for run in runs if run.exists], sweeps, missing, judged)
+
+
+def _sweep(run: Run, name: str, done: Done) -> Sweep:
+    table = done.facts["table"]
+    for what, several in (("learners", table["learner"]), ("encoders", table["encoders"])):
+        if len(several) > 1:
+            raise UserError(
+                f"{done.folder} has {len(several)} {what}, and the page has a table for each learner on one encoder.",
+                "Name the sweeps that belong to the study with --sweeps.",
+            )
+    return Sweep(run.path.name, name, done, rounds_of(done))

@@ -1,0 +1,75 @@
+"""What holds over all sweeps: whether better first pools lead to better models, and how first pools rank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from initpools_cli.analysis.verdicts import ALPHA
+from study.sweeps import Study
+from study.text import conjoined, table
+
+
+def later(study: Study) -> list[str]:
+    """Whether a better first pool means a better model later."""
+    parts = []
+    for learner in study.learners:
+        rows = study.rows("first_and_later", learner)
+        ends = rows[rows["labeled"] == rows["last"]]
+        between, within = ends[ends["init"] == ""], ends[ends["init"] != ""]
+        if not len(ends):
+            continue
+        queries = list(dict.fromkeys(between["query"]))
+        lines = []
+        for (data, size, last), of in between.groupby(["data", "size", "last"], sort=False):
+            cells = {row["query"]: _spearman(row) for row in of.to_dict("records")}
+            lines.append((data, size, last, *(cells.get(query, "") for query in queries)))
+        above, below = int((within["pearson_low"] > 0).sum()), int((within["pearson_high"] < 0).sum())
+        parts += [
+            f"**{learner}.** Between first pools, each by its mean over seeds: Spearman's correlation, with its 95 % "
+            "interval, of accuracy with the first pool and accuracy at the last round.",
+            table(("data set", "labels at first", "at last", *queries), lines),
+            f"Within a first pool, over its seeds: the median of Pearson's {len(within)} correlations is "
+            f"{within['pearson'].median():+.2f}; the 95 % interval is above 0 in {above} and below it in {below}."
+            if len(within)
+            else "",
+        ]
+    return ["## Does a better first pool mean a better model later?", *parts] if parts else []
+
+
+def _spearman(row: dict[Any, Any]) -> str:
+    return f"{row['spearman']:+.2f} ({row['spearman_low']:+.2f} to {row['spearman_high']:+.2f})"
+
+
+def over_data_sets(study: Study) -> list[str]:
+    """How first pools rank over the data sets."""
+    parts = []
+    for learner in study.learners:
+        sizes = {sweep.name: sweep.size for sweep in study.of(learner)}
+        found = {name: study.judged[name].across for name in sizes if study.judged[name].across}
+        starts = {name: row for name, rows in found.items() for row in rows if row.measure == "first pool"}
+        if not starts:
+            continue
+        ranks = pd.DataFrame({name: row.ranks for name, row in starts.items()}).dropna()
+        ranks = ranks.loc[ranks.mean(axis=1).sort_values(kind="stable").index]
+        lines = [
+            *((f"`{init}`", *(f"{rank:.1f}" for rank in own)) for init, own in ranks.iterrows()),
+            ("*data sets*", *(row.blocks for row in starts.values())),
+            ("*p*", *(f"{row.p_holm:.2g}" for row in starts.values())),
+            ("*critical difference*", *(f"{row.critical_difference:.1f}" for row in starts.values())),
+        ]
+        # The best and the worst of k can be k - 1 apart.
+        beyond = all(row.critical_difference >= len(row.ranks) - 1 for row in starts.values())
+        tests = [row for rows in found.values() for row in rows]
+        family = conjoined(sorted({row.family for row in tests}))
+        parts += [
+            f"**{learner}.** Mean ranks by accuracy with the first pool alone, 1 the best. p is Friedman's, by "
+            f"permutation, after Holm's correction over the {family} tests of a size; by Nemenyi two first pools "
+            "differ whose ranks are farther apart than the critical difference"
+            + (", which with so few data sets is farther than any two can be." if beyond else "."),
+            table(("first pool", *(f"{sizes[name]} labels" for name in starts)), lines),
+            f"Over all sizes, measures and queries, {sum(row.p_holm <= ALPHA for row in tests)} of {len(tests)} tests "
+            "say that first pools differ, the random one among them.",
+        ]
+    return ["## Over the data sets", *(parts or ["No size is finished on two data sets: there is no ranking."])]
