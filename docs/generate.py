@@ -153,6 +153,15 @@ def _toml(value: Any) -> str:
     )
 
 
+def configs() -> str:
+    """Every file in configs/ with the title that it begins with, those of a folder together."""
+    files = sorted((ROOT / "configs").rglob("*.toml"), key=lambda file: (file.parent, file.name))
+    names = [file.relative_to(ROOT).as_posix() for file in files]
+    titles = [file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for file in files]
+    rows = ((f"[{name.removeprefix('configs/')}](../{name})", title) for name, title in zip(names, titles, strict=True))
+    return table(("file", "what it is"), rows)
+
+
 # ---- methods and data sets
 
 
@@ -258,6 +267,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         paper=_paper,
     ),
     "presets": _presets,
+    "configs": configs,
     "networks": _listed("networks", name=_name, what=_summary, paper=_paper),
     "plots": _listed("plots", name=_name, what=_summary, knobs=_knobs),
 }
