@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	$(DEMO) embed
 	$(DEMO) score simclr -o runs/losses.npy
 	$(DEMO) select-pool typiclust --budget 20 -o runs/pool.csv
-	$(DEMO) al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 5
+	$(DEMO) al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 10
 	$(DEMO) rank consistency -o runs/sorted_idx.npy
 	$(DEMO) plot histogram
 	$(DEMO) plot scatter
@@ -34,7 +34,8 @@ demo: $(VENV)/.installed
 	@$(DEMO) plot curves -o runs/curves.html
 
 laptop-study: $(STUDY:%=study-%)
-	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%)
+	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%) \
+	  --sweeps $(foreach learner,linear mlp finetune,$(FIRST_POOLS:%=$(learner)-%))
 
 # Every step that is done already is found done.
 $(STUDY:%=study-%): study-%: $(VENV)/.installed

@@ -12,7 +12,7 @@ from initpools_cli.cli.options import Common
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 5"
+EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 10"
 
 
 def command(

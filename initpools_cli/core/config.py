@@ -132,7 +132,7 @@ class AlTable(Table):
     budget: Annotated[int, Field(ge=1, description="labels bought in each round")] = 10
     init_budget: Annotated[int, Field(ge=0, description="labels of the first pool; 0: the same as budget")] = 0
     rounds: Annotated[int, Field(ge=0, description="query rounds after the first pool")] = 5
-    seeds: Annotated[int, Field(ge=1, description="how often everything is repeated")] = 5
+    seeds: Annotated[int, Field(ge=1, description="how often everything is repeated")] = 10
     candidates: Annotated[
         float, Field(gt=0, le=1, description="share of the train images that may be labelled, drawn anew for each seed")
     ] = 0.9
