@@ -12,7 +12,7 @@ import pytest
 import tomli
 from conftest import Initpools
 
-from initpools_cli.steps.al import NUMBERS
+from initpools_cli.steps.rounds import NUMBERS
 
 SMALL = ["al-run", "--init", "random,kcenter", "--query", "random,margin", "--budget", 5, "--rounds", 2, "--seeds", 3]
 
@@ -143,3 +143,12 @@ def test_presets_and_dotted_knobs(copied_run: Path, initpools: Initpools) -> Non
     assert table["linear"]["penalty"] == 1.0
     wrong = initpools(*words, "--learner", "linear,knn", "--set", "al.params.mlp.epochs=1")
     assert wrong.code == 2 and "al.params.mlp" in wrong.err
+
+
+def test_a_sweep_may_be_the_first_command_of_a_run(
+    tmp_path: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun = initpools("al-run", "--dataset", "digits", "--from", "pca", "--rounds", 1, "--seeds", 1, "--threads", 1)
+    assert begun.code == 0, begun.err
+    assert rounds_of(tmp_path, "main")["encoder"].tolist() == ["pca", "pca"]

@@ -46,7 +46,7 @@ def command(
     """Buy labels round by round from each first pool with each query, and measure on the test split, over seeds."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.steps.al import al_run
-    from initpools_cli.steps.verdicts import rounds_of
+    from initpools_cli.steps.rounds import rounds_of
 
     flags = {
         "al.init": _names(init),

@@ -22,8 +22,6 @@ from initpools_cli.steps.workers import Jobs, Workers
 if TYPE_CHECKING:
     from initpools_cli.training.arena import Arena, Block, Protocol
 
-#: Columns of rounds.csv that a failed cell leaves empty.
-NUMBERS = ("accuracy", "balanced_accuracy", "auc", "nll", "ece", "absent_classes", "leaks")
 #: What of [al] does not change the result.
 WAYS = {"backend", "strict"}
 
@@ -260,12 +258,3 @@ def _write_recalls(path: Path, solved: Sequence[tuple[Block, Solved]], classes: 
                 [*(row[key] for key in keys), *("" if np.isnan(each) else f"{each:.6g}" for each in recalls)]
             )
     write_text(path, text.getvalue())
-
-
-def read_rounds(done: Done) -> Any:
-    """A finished sweep's rounds.csv."""
-    return done.frame(
-        "rounds.csv",
-        keep_default_na=False,
-        na_values={column: [""] for column in NUMBERS},
-    )

@@ -77,7 +77,8 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
     import pandas as pd
 
     from initpools_cli.analysis.correlation import correlation
-    from initpools_cli.steps.verdicts import rounds_of, sweep_of
+    from initpools_cli.steps.rounds import rounds_of
+    from initpools_cli.steps.verdicts import sweep_of
 
     done = sweep_of(run, sweep)
     if done is None:

@@ -168,7 +168,7 @@ class Context:
     def made_on_the_way(self, *words: str) -> Context:
         """The same context for a step that another step needs: it is named by its own command, and not forced."""
         other = Context(self.run, self.settings, self.given, self.report, False, self.command_for(*words))
-        for shared in ("data", "machine", "seed"):
+        for shared in ("data", "machine", "seed", "identity"):
             if shared in self.__dict__:
                 other.__dict__[shared] = self.__dict__[shared]
         return other

@@ -120,11 +120,11 @@ def write_figure(figure: Any, target: Path, title: str, provenance: Mapping[str,
 def _curves(context: Context, names: list[str], brought: Brought, source: str, knobs: Mapping[str, Any]) -> Gathered:
     import pandas as pd
 
-    from initpools_cli.steps.al import read_rounds
+    from initpools_cli.steps.rounds import rounds_of
 
     sweeps = _chosen(context, "al", names, "initpools al-run --init random,typiclust --query random,margin")
     latest = sweeps if names else sweeps[-1:]
-    return {"rounds": pd.concat([read_rounds(step) for step in latest], ignore_index=True)}, latest
+    return {"rounds": pd.concat([rounds_of(step) for step in latest], ignore_index=True)}, latest
 
 
 def _histogram(context: Context, names: list[str], brought: Brought, source: str, knobs: Mapping[str, Any]) -> Gathered:

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.rundir import Done, Run
 from initpools_cli.steps.inputs import named
+from initpools_cli.steps.rounds import rounds_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.analysis.across import Across
-
-#: What statistics read of rounds.csv.
-NAMES = ("init", "query", "learner", "encoder", "status")
-COUNTS = ("seed", "round", "labeled", "leaks")
 
 
 @dataclass(frozen=True)
@@ -111,40 +108,6 @@ def judge(
         said.append("Some sweeps are of one data set: there is no ranking over data sets.")
     judged, saved, later = (pd.concat(each, ignore_index=True) for each in zip(*found, strict=True))
     return Judged(judged, saved, later, ranked, said)
-
-
-def rounds_of(done: Done) -> pd.DataFrame:
-    """A finished sweep's rounds.csv, of which statistics can be made.
-
-    Raises
-    ------
-    UserError
-        It is not as it was written, lacks a column, or holds what is no number or no fraction.
-    """
-    from initpools_cli.analysis.verdicts import METRICS
-    from initpools_cli.steps.al import read_rounds
-
-    rounds: pd.DataFrame = read_rounds(done.require_fresh())
-    place = f"{done.folder / 'rounds.csv'}"
-    remedy = f"Make it again with `{done.renewal()}`."
-    lacking = [column for column in (*NAMES, *COUNTS, *METRICS) if column not in rounds.columns]
-    if lacking:
-        raise UserError(f"{place} has no column {lacking[0]}.", remedy)
-    for column in (*COUNTS, *METRICS):
-        if rounds[column].dtype.kind not in "iuf":
-            raise UserError(f"{place} holds something in the column {column} that is no number.", remedy)
-    for column in METRICS:
-        outside = rounds[column][(rounds[column] < 0) | (rounds[column] > 1)]
-        if len(outside):
-            raise UserError(f"{place} says {column} = {outside.iloc[0]:g}, which is no fraction.", remedy)
-    if not len(rounds):
-        raise UserError(f"{place} has no rows.", remedy)
-    # A round may be there twice: measured, and then failed at the query after it.
-    twice = rounds[rounds.duplicated([*NAMES, "seed", "round"])]
-    if len(twice):
-        row = twice.iloc[0]
-        raise UserError(f"{place} has round {row['round']} of {row['init']}, seed {row['seed']}, twice.", remedy)
-    return rounds
 
 
 def _leaking(rounds: pd.DataFrame) -> list[str]:
