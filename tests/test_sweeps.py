@@ -152,3 +152,17 @@ def test_a_sweep_may_be_the_first_command_of_a_run(
     begun = initpools("al-run", "--dataset", "digits", "--from", "pca", "--rounds", 1, "--seeds", 1, "--threads", 1)
     assert begun.code == 0, begun.err
     assert rounds_of(tmp_path, "main")["encoder"].tolist() == ["pca", "pca"]
+
+
+def test_a_model_that_diverges_fails_its_cell_and_not_the_sweep(copied_run: Path, initpools: Initpools) -> None:
+    """Whatever a query asks of it: the strategy's own check would end the sweep and blame the input."""
+    wild = ("--learner", "mlp", "--set", "al.params.mlp.lr=1e30", "--set", "al.space=learner")
+    ended = initpools(*SMALL, "--query", "margin,kcenter", *wild, "--threads", 1, "--name", "wild")
+    assert ended.code == 0 and "every cell of the sweep failed" in ended.err
+    rounds = rounds_of(copied_run, "wild")
+    assert set(rounds["status"]) == {"failed"} and rounds["error"].str.endswith("its training has diverged").all()
+
+
+def test_a_sweep_refuses_a_strategy_that_only_files_can_feed(copied_run: Path, initpools: Initpools) -> None:
+    ended = initpools(*SMALL, "--init", "random,file", "--name", "fed")
+    assert ended.code == 2 and "'file' needs order, which a sweep makes for no strategy." in ended.err

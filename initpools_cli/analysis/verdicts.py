@@ -127,7 +127,7 @@ def verdicts(
 def decide(found: Paired, p_holm: float, family: int, alpha: float = ALPHA) -> str:
     """The verdict on a comparison, in a few words."""
     if found.pairs == 0:
-        return "no verdict: every pair has a failed cell"
+        return "no verdict: no seed has a value on both sides"
     if found.still:
         return "no verdict: nothing varies over the seeds"
     if p_holm <= alpha:
@@ -153,7 +153,7 @@ def notes(table: DataFrame) -> list[str]:
         said.append(f"All on one encoder, {encoders[0]}: what is found holds for it, and another may say otherwise.")
     lost = int(table["lost"].sum())
     if lost:
-        said.append(f"{lost} pairs are left out since a cell of theirs failed.")
+        said.append(f"{lost} pairs are left out: a cell of theirs failed, or the metric has no value there.")
     return said
 
 
@@ -198,7 +198,7 @@ def _sentence(
     about = f"{init} and {against} {where} ({setting})"
     if verdict.startswith("no verdict"):
         still = {"first": init, "second": against, "difference": "their difference"}.get(found.still)
-        why = f"{still} is the same at every seed" if still else "no seed has both"
+        why = f"{still} is the same at every seed" if still else "no seed has a value on both sides"
         return f"No verdict on {about}: {why}."
     seen = (
         f"{100 * found.difference:+.1f} points, 95 % CI {100 * found.low:+.1f} to {100 * found.high:+.1f}, "

@@ -88,6 +88,8 @@ def _tell(common: Common, rounds: DataFrame) -> None:
     if common.quiet:
         return
     judged, curves = verdicts(rounds), summarise(rounds)
+    if not len(curves):
+        return common.report.warn("every cell of the sweep failed: there is nothing to compare.")
     queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves
     last = queried[queried["round"] == queried["round"].max()]
     first = curves[curves["round"] == 0].drop_duplicates(["init", "learner", "encoder"])

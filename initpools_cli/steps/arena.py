@@ -101,6 +101,12 @@ def arena_of(context: Context, cast: Cast, source: str) -> tuple[Arena, dict[str
         about = embedded.name if embedded is not None and _is_about(context, each, select.balance, embedded) else ""
         supplied = supply(context, each, select, Brought(), about, knobs, with_model=True)
         reads |= supplied.reads
+        missing = sorted(needed(each, select.balance) - FROM_A_MODEL - supplied.arrays.keys())
+        if missing:
+            raise UserError(
+                f"'{each.name}' needs {missing[0]}, which a sweep makes for no strategy.",
+                "Take another for --init and --query.",
+            )
         for name, array in supplied.arrays.items():
             if (name, id(array)) not in ready:
                 ready[name, id(array)] = prepare({name: array}, select.normalize)[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from initpools_cli.core.config import RankTable, SelectTable
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Done
@@ -174,6 +175,11 @@ def _supply(context: Context, strategy: Named, select: SelectTable, brought: Bro
 
 def _depth(strategy: Named, table: RankTable, select: SelectTable, available: int) -> int:
     """How many images the strategy orders itself."""
+    if table.depth > available:
+        raise UserError(
+            f"The strategy is to order {table.depth} images itself, and there are only {available} to rank.",
+            "Lower --depth, or leave it out.",
+        )
     own = available if strategy.method.traits["nested"] else DEPTH
     return table.depth or min(own, select.sample or available, available)
 

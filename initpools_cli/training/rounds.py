@@ -163,6 +163,8 @@ def _ask(
     if asks_model(query, protocol.space):
         shown = _inputs(learner, arena)["train"][cell.candidates]
         seen = answers(query, learner, model, shown, protocol, seed, members)
+        for name, array in seen.items():
+            _require_finite(name, array)
     if "vaal_scores" in query.inputs:
         images = arena.inputs["images"]["train"][cell.candidates]
         seen["vaal_scores"] = vaal_scores(images, np.searchsorted(cell.candidates, cell.labeled), seed, device)
@@ -231,7 +233,9 @@ def _split_budget(labeled: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarra
 
 def _measure(block: Block, cell: Cell, model: Classifier, round_: int, arena: Arena, protocol: Protocol) -> Measured:
     learner = learners.get(block.learner)
-    metrics, recalls = cell.door.measure(softmax(model.logits(_inputs(learner, arena)["test"])))
+    logits = model.logits(_inputs(learner, arena)["test"])
+    _require_finite("logits", logits)
+    metrics, recalls = cell.door.measure(softmax(logits))
     row = {
         "init": block.init,
         "query": block.query if round_ else "",
@@ -247,6 +251,12 @@ def _measure(block: Block, cell: Cell, model: Classifier, round_: int, arena: Ar
         "error": "",
     }
     return Measured(row, recalls)
+
+
+def _require_finite(name: str, answers: np.ndarray) -> None:
+    """Fail the cell of a model that has diverged: a strategy would blame its input, and end the sweep."""
+    if not np.isfinite(answers).all():
+        raise FloatingPointError(f"the learner's {name} are not finite: its training has diverged")
 
 
 def _inputs(learner: Method, arena: Arena) -> Mapping[str, np.ndarray]:
