@@ -166,3 +166,8 @@ def test_a_model_that_diverges_fails_its_cell_and_not_the_sweep(copied_run: Path
 def test_a_sweep_refuses_a_strategy_that_only_files_can_feed(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools(*SMALL, "--init", "random,file", "--name", "fed")
     assert ended.code == 2 and "'file' needs order, which a sweep makes for no strategy." in ended.err
+
+
+def test_a_name_that_is_neither_sweep_nor_ranking_is_said(copied_run: Path, initpools: Initpools) -> None:
+    ended = initpools("compare", "nope")
+    assert ended.code == 2 and "There is no pool or ranking 'nope'." in ended.err

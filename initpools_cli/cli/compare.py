@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,7 +54,7 @@ def command(
 ) -> None:
     """Judge the first pools of sweeps against random, or set pools or rankings beside each other or accuracies."""
     from initpools_cli.core.errors import UserError
-    from initpools_cli.steps.compare import compare, with_accuracy
+    from initpools_cli.steps.compare import compare, order_of, with_accuracy
 
     run = _run(common, [*names, *([accuracy] if accuracy else [])])
     sweeps = {} if accuracy else _sweeps(run, names)
@@ -75,6 +76,8 @@ def command(
             )
         return _table(common, rows)
     if len(names) < 2:
+        if not Path(names[0]).is_file():
+            order_of(run, names[0])
         raise UserError(f"There is nothing to compare {names[0]} with.", "Name two or more.")
     return _table(common, compare(run, names))
 
