@@ -17,10 +17,10 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.choose import choose, prepare
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.answers import answers, refuse_unanswerable
-from initpools_cli.training.arena import Arena, Block, Draw, Protocol, blocks_of, candidate_set
+from initpools_cli.training.arena import Arena, Block, Protocol, blocks_of, candidate_set
 from initpools_cli.training.labels import LabelDoor
 from initpools_cli.training.learners.registry import learners, softmax
-from initpools_cli.training.rounds import COLUMNS, Cell, Measured, first_pools, run_block, start
+from initpools_cli.training.rounds import COLUMNS, Cell, Measured, first_pool, run_block, start
 from initpools_cli.training.solver import minimise
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def run(
 ) -> tuple[list[list[Measured]], list[Cell]]:
     ground = ground or arena()
     block = Block("e", init, query, "linear", seeds, True)
-    cells = start(block, first_pools(Draw("e", init, seeds), ground, protocol), ground, protocol)
+    cells = start({index: first_pool(init, index, ground, protocol) for index in seeds}, ground, protocol)
     return list(run_block(block, cells, ground, protocol, CPU)), cells
 
 
@@ -147,7 +147,7 @@ def test_a_first_pool_of_one_class_is_scored_and_the_others_are_not_dropped() ->
     block = Block("e", "random", "margin", "linear", [0], True)
     one = np.flatnonzero(ground.labels["train"] == 2)
     pool = np.intersect1d(one, candidate_set(ground, PROTOCOL, 0))[:5]
-    cells = start(block, [pool], ground, PROTOCOL)
+    cells = start({0: pool}, ground, PROTOCOL)
     measured = next(iter(run_block(block, cells, ground, PROTOCOL, CPU)))[0]
     assert measured.row["status"] == "ok" and measured.row["absent_classes"] == 0
     assert measured.recalls[2] > 0.9 and np.isfinite([measured.row[key] for key in ("accuracy", "auc", "nll")]).all()

@@ -12,6 +12,7 @@ import pytest
 import tomli
 from conftest import Initpools
 
+from initpools_cli.core.errors import UserError
 from initpools_cli.steps.rounds import NUMBERS
 
 SMALL = ["al-run", "--init", "random,kcenter", "--query", "random,margin", "--budget", 5, "--rounds", 2, "--seeds", 3]
@@ -109,6 +110,34 @@ def test_a_failing_block_costs_no_other_cell(
         pd.testing.assert_frame_equal(mine, theirs, check_dtype=False)
     facts = tomli.loads((copied_run / "runs/digits/al/broken/step.toml").read_text())
     assert facts["outcome"] == {"cells": 12, "failed": 4}
+
+
+def test_a_first_pool_that_fails_costs_only_its_own_cells(
+    copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from initpools_cli.training import rounds as loop
+
+    assert initpools(*SMALL, "--threads", 1, "--name", "whole").code == 0
+    chosen = loop.first_pool
+
+    def breaks(init: str, index: int, *rest: Any) -> Any:
+        if (init, index) == ("kcenter", 2):
+            raise UserError("There is no centre here.", "Look elsewhere.")
+        return chosen(init, index, *rest)
+
+    monkeypatch.setattr(loop, "first_pool", breaks)
+    ended = initpools(*SMALL, "--threads", 1, "--name", "broken")
+    assert ended.code == 0 and ended.err.count("kcenter, seed 2 failed in round 0: There is no centre here.") == 1
+    broken, whole = rounds_of(copied_run, "broken"), rounds_of(copied_run, "whole")
+    lost = (whole["init"] == "kcenter") & (whole["seed"] == 2)
+    good = broken[broken["status"] == "ok"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(good, whole[~lost].reset_index(drop=True), check_dtype=False)
+    assert broken["status"].eq("failed").sum() == 2
+
+
+def test_what_every_seed_runs_into_ends_the_sweep(copied_run: Path, initpools: Initpools) -> None:
+    ended = initpools(*SMALL, "--init", "probcover", "--set", "al.params.probcover.delta=1e-9", "--threads", 1)
+    assert ended.code == 2 and "delta" in ended.err and not (copied_run / "runs/digits/al").exists()
 
 
 def test_status_tells_how_far_a_sweep_is(

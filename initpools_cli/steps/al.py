@@ -102,11 +102,19 @@ def _sweep(
 
     with context.report.progress("first pools", sum(len(job.seeds) for job in draws)) as bar:
         drawn = run_jobs(draw, jobs(draws), work, "pools", workers, _told(context, table, draws, bar))
-    pools = {(job.encoder, job.init, tuple(job.seeds)): found.picks for job, found in zip(draws, drawn, strict=True)}
+    begun = {(job.encoder, job.init, tuple(job.seeds)): found for job, found in zip(draws, drawn, strict=True)}
+
+    def first(job: Block) -> Solved:
+        return begun[job.encoder, job.init, tuple(job.seeds)]
+
     with context.report.progress("al-run", sum(len(job.seeds) for job in blocks)) as bar:
         found = run_jobs(
             solve,
-            jobs(blocks, pools=lambda job: pools[job.encoder, job.init, tuple(job.seeds)]),
+            jobs(
+                blocks,
+                pools=lambda job: first(job).picks,
+                lost=lambda job: {row["seed"]: row["error"] for row in first(job).failures},
+            ),
             work,
             "block",
             workers,
@@ -122,9 +130,12 @@ def _told(context: Context, table: AlTable, jobs: Sequence[Any], bar: Bar) -> Ca
         job = jobs[number]
         bar.advance(len(job.seeds))
         for row in found.failures:
-            cell = f"{row['init']}, {row['query']}, {row['learner']}, seed {row['seed']}"
+            if row["query"] and not row["labeled"]:
+                # Its first pool failed, which has been said.
+                continue
+            cell = ", ".join(row[key] for key in ("init", "query", "learner") if row[key])
             # One cell that fails is told and recorded as failed, never as 0; the others are still worth having.
-            context.report.warn(f"{cell} failed in round {row['round']}: {row['error']}")
+            context.report.warn(f"{cell}, seed {row['seed']} failed in round {row['round']}: {row['error']}")
         leaked = [row for row in found.rows if row.get("leaks")]
         if table.strict and leaked:
             row = leaked[0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,75 +61,138 @@ class Solved:
 
 
 def draw(job: Draw, arena: Arena, protocol: Protocol, device: str) -> Solved:
-    """The first pools of a job, on one thread."""
+    """The first pools of a job, on one thread; one that fails is empty, with a row that says why.
+
+    Raises
+    ------
+    UserError
+        Every one of them did: then it is not the seed that is to blame.
+    """
     from initpools_cli.training.machine import one_thread
-    from initpools_cli.training.rounds import first_pools
+    from initpools_cli.training.rounds import first_pool
 
+    found, errors = Solved(), []
     with one_thread():
-        return Solved(picks=first_pools(job, arena, protocol))
-
-
-def solve(job: Block, arena: Arena, protocol: Protocol, device: str, pools: Sequence[np.ndarray]) -> Solved:
-    """A block, on one thread; where it fails, cell by cell, so that one bad cell costs no other."""
-    from initpools_cli.training.machine import one_thread
-
-    with one_thread():
-        try:
-            return _together(job, pools, arena, protocol, device)
-        except UserError:
-            raise
-        except Exception:
-            return _apart(job, pools, arena, protocol, device)
-
-
-def _together(job: Block, pools: Sequence[np.ndarray], arena: Arena, protocol: Protocol, device: str) -> Solved:
-    import torch
-
-    from initpools_cli.training.rounds import run_block, start
-
-    cells = start(job, pools, arena, protocol)
-    rounds = list(run_block(job, cells, arena, protocol, torch.device(device)))
-    measured = [each for cell in zip(*(found for found in rounds if found), strict=True) for each in cell]
-    return Solved(
-        [each.row for each in measured], [cell.labeled for cell in cells], [each.recalls for each in measured]
-    )
-
-
-def _apart(job: Block, pools: Sequence[np.ndarray], arena: Arena, protocol: Protocol, device: str) -> Solved:
-    from dataclasses import replace
-
-    import torch
-
-    from initpools_cli.training.rounds import run_block, start
-
-    found = Solved()
-    for index, pool in zip(job.seeds, pools, strict=True):
-        cells = start(replace(job, seeds=[index]), [pool], arena, protocol)
-        try:
-            for measured in run_block(job, cells, arena, protocol, torch.device(device)):
-                found.rows += [each.row for each in measured]
-                found.recalls += [each.recalls for each in measured]
-        except UserError:
-            raise
-        except Exception as error:
-            found.rows.append(_failed(job, index, cells[0].labeled, protocol, error))
-        found.picks.append(cells[0].labeled)
+        for index in job.seeds:
+            try:
+                pool = first_pool(job.init, index, arena, protocol)
+            except Exception as error:
+                errors.append(error)
+                pool = np.empty(0, dtype=np.int64)
+                found.rows.append(_failed(job.init, "", "", job.encoder, index, pool, protocol, _words(error)))
+            found.picks.append(pool)
+    _refuse_shared(errors, job.seeds)
     return found
 
 
-def _failed(job: Block, index: int, labeled: np.ndarray, protocol: Protocol, error: Exception) -> dict[str, Any]:
+def solve(
+    job: Block, arena: Arena, protocol: Protocol, device: str, pools: Sequence[np.ndarray], lost: Mapping[int, str]
+) -> Solved:
+    """A block, on one thread; where it fails, cell by cell, so that one bad cell costs no other.
+
+    Parameters
+    ----------
+    pools : sequence of (init_budget,) int64
+        The first pool of each seed.
+    lost : mapping of int to str
+        The seeds that have none, and why.
+
+    Raises
+    ------
+    UserError
+        Every cell did: then it is not the seed that is to blame.
+    """
+    from initpools_cli.training.machine import one_thread
+
+    begun = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in lost}
+    with one_thread():
+        try:
+            found = _together(job, begun, arena, protocol, device)
+        except Exception:
+            found = _apart(job, begun, arena, protocol, device)
+    for index, why in lost.items():
+        nothing = np.empty(0, dtype=np.int64)
+        row = _failed(job.init, job.query, job.learner, job.encoder, index, nothing, protocol, why)
+        found[index] = Solved([row], [nothing])
+    cells = [found[index] for index in job.seeds]
+    return Solved(*(list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)))
+
+
+def _parts(cell: Solved) -> tuple[list[dict[str, Any]], list[np.ndarray], list[np.ndarray]]:
+    return cell.rows, cell.picks, cell.recalls
+
+
+def _together(
+    job: Block, pools: Mapping[int, np.ndarray], arena: Arena, protocol: Protocol, device: str
+) -> dict[int, Solved]:
+    """What every cell came to, all of them in step."""
+    import torch
+
+    from initpools_cli.training.rounds import run_block, start
+
+    found = {index: Solved() for index in pools}
+    cells = start(pools, arena, protocol)
+    for measured in run_block(job, cells, arena, protocol, torch.device(device)):
+        for each in measured:
+            found[each.row["seed"]].rows.append(each.row)
+            found[each.row["seed"]].recalls.append(each.recalls)
+    for cell in cells:
+        found[cell.index].picks.append(cell.labeled)
+    return found
+
+
+def _apart(
+    job: Block, pools: Mapping[int, np.ndarray], arena: Arena, protocol: Protocol, device: str
+) -> dict[int, Solved]:
+    """What every cell came to, one after the other; one that failed ends with a row that says why."""
+    import torch
+
+    from initpools_cli.training.rounds import run_block, start
+
+    found: dict[int, Solved] = {}
+    errors: list[Exception] = []
+    for index, pool in pools.items():
+        (cell,), own = start({index: pool}, arena, protocol), Solved()
+        try:
+            for (measured,) in filter(None, run_block(job, [cell], arena, protocol, torch.device(device))):
+                own.rows.append(measured.row)
+                own.recalls.append(measured.recalls)
+        except Exception as error:
+            errors.append(error)
+            names = (job.init, job.query, job.learner, job.encoder)
+            own.rows.append(_failed(*names, index, cell.labeled, protocol, _words(error)))
+        own.picks.append(cell.labeled)
+        found[index] = own
+    _refuse_shared(errors, job.seeds)
+    return found
+
+
+def _refuse_shared(errors: Sequence[Exception], seeds: Sequence[int]) -> None:
+    """Raise what a user can mend and every seed ran into: the others would only run into it as well."""
+    mendable = [error for error in errors if isinstance(error, UserError)]
+    if len(mendable) == len(seeds):
+        raise mendable[0]
+
+
+def _words(error: Exception) -> str:
+    return error.fact if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def _failed(
+    init: str, query: str, learner: str, encoder: str, index: int, labeled: np.ndarray, protocol: Protocol, error: str
+) -> dict[str, Any]:
     """The row of a cell that did not come to its end: the round it failed in and the error, and no metrics."""
     return {
-        "init": job.init,
-        "query": job.query,
-        "learner": job.learner,
-        "encoder": job.encoder,
+        "init": init,
+        "query": query,
+        "learner": learner,
+        "encoder": encoder,
         "seed": index,
-        "round": (len(labeled) - protocol.init_budget) // protocol.budget,
+        "round": max(0, (len(labeled) - protocol.init_budget) // protocol.budget),
         "labeled": len(labeled),
         "validation": protocol.validation,
         "status": "failed",
-        "error": f"{type(error).__name__}: {error}",
+        "error": error,
     }
 
 

@@ -115,8 +115,9 @@ def _leaking(rounds: pd.DataFrame) -> list[str]:
     leaks = rounds[rounds["leaks"] > 0]
     if not len(leaks):
         return []
-    inits = ", ".join(dict.fromkeys(leaks["init"]))
-    return [f"Labels that were not bought were read by {inits} (the column leaks of rounds.csv says how many)."]
+    policies = set(leaks["validation"])
+    by = "the policy free-val" if "free-val" in policies else ", ".join(dict.fromkeys(leaks["init"]))
+    return [f"Labels that were not bought were read by {by} (the column leaks of rounds.csv says how many)."]
 
 
 def _require(name: str, known: Sequence[str], kind: str, flag: str) -> None:

@@ -16,7 +16,7 @@ from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.inputs import take
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.answers import answers, asks_model
-from initpools_cli.training.arena import Arena, Block, Draw, Protocol, candidate_set
+from initpools_cli.training.arena import Arena, Block, Protocol, candidate_set
 from initpools_cli.training.labels import LabelDoor
 from initpools_cli.training.learners.registry import Classifier, Validation, learners, softmax
 from initpools_cli.training.vaal import vaal_scores
@@ -60,21 +60,18 @@ class Measured:
     recalls: np.ndarray
 
 
-def first_pools(draw: Draw, arena: Arena, protocol: Protocol) -> list[np.ndarray]:
-    """The first pools of one strategy: (init_budget,) int64 for each seed, in order of choice."""
-    found = []
-    for index in draw.seeds:
-        root = protocol.seed + index
-        candidates = candidate_set(arena, protocol, root)
-        nothing = np.empty(0, dtype=np.int64)
-        found.append(_choose(draw.init, protocol.init_budget, nothing, candidates, {}, root, arena, protocol))
-    return found
+def first_pool(init: str, index: int, arena: Arena, protocol: Protocol) -> np.ndarray:
+    """The first pool of a strategy at seed number `index`: (init_budget,) int64, in order of choice."""
+    root = protocol.seed + index
+    candidates = candidate_set(arena, protocol, root)
+    nothing = np.empty(0, dtype=np.int64)
+    return _choose(init, protocol.init_budget, nothing, candidates, {}, root, arena, protocol)
 
 
-def start(block: Block, pools: Sequence[np.ndarray], arena: Arena, protocol: Protocol) -> list[Cell]:
-    """The cells of a block with their first pools, not yet paid for."""
+def start(pools: Mapping[int, np.ndarray], arena: Arena, protocol: Protocol) -> list[Cell]:
+    """Cells with their first pools, by number of the seed, not yet paid for."""
     cells = []
-    for index, pool in zip(block.seeds, pools, strict=True):
+    for index, pool in pools.items():
         root = protocol.seed + index
         cells.append(Cell(index, root, candidate_set(arena, protocol, root), pool, LabelDoor(arena.labels)))
     return cells
