@@ -24,10 +24,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from record import initpools, machine, record, show
+from record import initpools, record, show
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
+
+from initpools_cli.core.processors import machine
 
 INITS = ["random", "kmeans", "kmeans++", "kcenter", "typiclust", "stratified", "prototypicality", "outlier"]
 QUERIES = ["random", "least-confidence", "margin", "entropy", "kcenter", "badge"]
@@ -105,29 +107,29 @@ def badge(probs, features, rng):
     error = probs - np.eye(probs.shape[1])[probs.argmax(1)]
     gradients = (error[:, :, None] * features[:, None, :]).reshape(len(probs), -1).astype(np.float32)
     picks = [int((gradients**2).sum(1).argmax())]
-    nearest = ((gradients - gradients[picks[0]]) ** 2).sum(1)
+    nearest = ((gradients - gradients[picks[0]]) ** 2).sum(1).astype(np.float64)
     while len(picks) < BUDGET:
-        picks.append(int(rng.choice(len(nearest), p=(nearest / nearest.sum()).astype(np.float64))))
+        picks.append(int(rng.choice(len(nearest), p=nearest / nearest.sum())))
         nearest = np.minimum(nearest, ((gradients - gradients[picks[-1]]) ** 2).sum(1))
     return picks
 
 
 def hand_seconds(file, run):
-    """Seconds a cell of the loop by hand, and its accuracies at the end by query."""
+    """Seconds a cell of the loop by hand, by query."""
     data = np.load(file)
     labels, truth = (data[f"{split}_labels"].ravel().astype(int) for split in ("train", "test"))
     inputs, test = (np.load(run / "embed/simclr-projector" / f"{split}.npy") for split in ("train", "test"))
     mean, deviation = inputs.mean(0), np.maximum(inputs.std(0), 1e-12)
     inputs, test = (((each - mean) / deviation).astype(np.float32) for each in (inputs, test))
-    seconds, ends = [], {}
+    seconds = {}
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         for query in QUERIES:
             started = time.perf_counter()
-            ends[query] = by_hand(query, inputs, labels, test, truth, np.random.default_rng(0))[-1]
-            seconds.append(time.perf_counter() - started)
-            print(f"by hand, {query}: {seconds[-1]:.1f} s a cell, {ends[query]:.3f} at the end", flush=True)
-    return float(np.mean(seconds)), ends
+            end = by_hand(query, inputs, labels, test, truth, np.random.default_rng(0))[-1]
+            seconds[query] = time.perf_counter() - started
+            print(f"by hand, {query}: {seconds[query]:.1f} s a cell, {end:.3f} at the end", flush=True)
+    return seconds
 
 
 def main():
@@ -135,7 +137,9 @@ def main():
     cells = SEEDS * len(INITS) * len(QUERIES)
     with tempfile.TemporaryDirectory() as folder:
         seconds, rounds, run = whole_sweep(file, folder, threads)
-        hand, _ = hand_seconds(file, run)
+        print(f"al-run: {seconds:.0f} s", flush=True)
+        by_query = hand_seconds(file, run)
+    hand = float(np.mean(list(by_query.values())))
     last = rounds[(rounds["round"] == ROUNDS) & (rounds["init"] == "random")].groupby("query")["accuracy"].mean()
     row = {
         **machine(),
@@ -149,6 +153,7 @@ def main():
         "by_hand_seconds_a_cell": f"{hand:.2f}",
         "by_hand_seconds_in_all": f"{hand * cells / threads:.0f}",
         "times": f"{hand * cells / threads / seconds:.1f}",
+        **{f"by_hand_{query}": f"{each:.2f}" for query, each in by_query.items()},
         **{f"accuracy_{query}": f"{last[query]:.4f}" for query in QUERIES},
     }
     record("sweep", row)
