@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 
 from initpools_cli.core.errors import UserError
 
+#: Seconds of work left from which on other processes are started, which takes each of them a few.
+WORTH = 15.0
 #: Jobs of a worker in one wave, where results come wave by wave.
 WAVE = 4
 #: What joblib's engines raise where a worker has died.
@@ -26,7 +29,7 @@ class Workers:
     ----------
     backend : {"processes", "dask", "ray"}
     count : int
-        Processes; with 1 the work is done in this one.
+        Processes; with 1, or while little is left, the work is done in this one.
     scheduler : str
         The address of a Dask scheduler or Ray cluster, or "" for one on this machine.
     shared : sequence of object
@@ -46,8 +49,21 @@ class Workers:
         UserError
             A worker was killed, or a job raised it.
         """
-        if not jobs:
-            return
+        alone = 0
+        if self.backend == "processes":
+            begun = time.monotonic()
+            while alone < len(jobs) and not self._worth_starting(begun, alone, len(jobs) - alone):
+                number, job, given = jobs[alone]
+                yield number, function(job, **given)
+                alone += 1
+        if alone < len(jobs):
+            yield from self._elsewhere(function, jobs[alone:])
+
+    def _worth_starting(self, begun: float, done: int, left: int) -> bool:
+        """Whether so much is left, to judge by what is done, that other processes are worth their start."""
+        return self.count > 1 and done > 0 and (time.monotonic() - begun) / done * left > WORTH
+
+    def _elsewhere(self, function: Callable[..., Any], jobs: Jobs) -> Iterator[tuple[int, Any]]:
         from joblib import Parallel, delayed
 
         calls = [delayed(_numbered)(number, function, job, **given) for number, job, given in jobs]
@@ -77,9 +93,6 @@ class Workers:
                 yield
         elif self.backend == "ray":
             with _ray(self.scheduler, self.count), parallel_config("ray"):
-                yield
-        elif self.count == 1:
-            with parallel_config("sequential"):
                 yield
         else:
             with parallel_config("loky", n_jobs=self.count, inner_max_num_threads=1):
