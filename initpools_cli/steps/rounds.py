@@ -31,7 +31,7 @@ def rounds_of(done: Done) -> pd.DataFrame:
     rounds: pd.DataFrame = done.require_fresh().frame("rounds.csv", keep_default_na=False, na_values=blank)
     place = f"{done.folder / 'rounds.csv'}"
     remedy = f"Make it again with `{done.renewal()}`."
-    lacking = [column for column in (*NAMES, "validation", *COUNTS, *METRICS) if column not in rounds.columns]
+    lacking = [column for column in (*NAMES, *COUNTS, *METRICS) if column not in rounds.columns]
     if lacking:
         raise UserError(f"{place} has no column {lacking[0]}.", remedy)
     for column in (*COUNTS, *METRICS):

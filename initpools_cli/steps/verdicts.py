@@ -115,8 +115,11 @@ def _leaking(rounds: pd.DataFrame) -> list[str]:
     leaks = rounds[rounds["leaks"] > 0]
     if not len(leaks):
         return []
-    policies = set(leaks["validation"])
-    by = "the policy free-val" if "free-val" in policies else ", ".join(dict.fromkeys(leaks["init"]))
+    by = (
+        "the policy free-val"
+        if "free-val" in set(leaks.get("validation", ()))
+        else ", ".join(dict.fromkeys(leaks["init"]))
+    )
     return [f"Labels that were not bought were read by {by} (the column leaks of rounds.csv says how many)."]
 
 
