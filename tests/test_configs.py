@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tomli
-from typer.main import get_command
+from typer.main import get_group
 
 from initpools_cli.cli.app import app
 from initpools_cli.core.config import Settings, load_settings
@@ -74,7 +74,7 @@ def test_every_name_and_knob_is_one_that_there_is(file: Path) -> None:
 
 @pytest.mark.parametrize("file", CONFIGS, ids=name_of)
 def test_the_commands_parse_and_load_what_they_name(file: Path) -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = get_group(app).commands
     named = []
     for line in header(file)["Command"]:
         words = shlex.split(line.partition("     (")[0])
