@@ -42,9 +42,27 @@ def limits(study: Study) -> list[str]:
         "correlations are not corrected.",
         "*The best each can do.* Every method has its defaults; nothing was tuned."
         + (f" By {highest} the highest scores come first; the lowest were not tried." if highest else ""),
+        *_on_top(study),
         "*Large images, many classes, large budgets.* This is what a laptop does in an evening.",
     ]
     return ["## What this does not show", "\n".join(f"- {each}" for each in said)]
+
+
+def _on_top(study: Study) -> list[str]:
+    """What stands on another encoder than the learners do."""
+    used = {f"pretrain/{sweep.table['encoders'][0]}" for sweep in study.sweeps}
+    stands = {
+        (done.name, done.table["source"])
+        for run in study.runs
+        for done in run.steps("pretrain")
+        if "source" in done.table
+    }
+    return [
+        f"*{name} on these embeddings.* The clusters of {name} were trained on top of {source}, not on the encoder "
+        "that everything else here stands on; on that one they may be better or worse."
+        for name, source in sorted(stands)
+        if source and source not in used
+    ]
 
 
 def _width(study: Study, learner: str) -> str:
