@@ -19,6 +19,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.networks.build import Encoder, build_encoder
 from initpools_cli.networks.weights import save_weights
 from initpools_cli.pretext.simclr import SimCLR
+from initpools_cli.strategies.bald import information
 from initpools_cli.training.course import Course, Routine
 from initpools_cli.training.learners.finetune import Pretrained, finetune
 from initpools_cli.training.learners.knn import knn
@@ -205,6 +206,14 @@ class Whole(Encoder):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs
+
+
+@pytest.mark.parametrize("name", [method.name for method in learners if "mc_probs" in method.traits["gives"]])
+def test_bald_of_a_learner_is_0_without_dropout_and_positive_with_it(name: str, pretrained: Pretrained) -> None:
+    for dropout in (0.0, 0.5):
+        model, shown = fitted(name, pretrained, dropout=dropout)
+        told = information(softmax(model.mc_logits(shown, passes=5, seed=1)))
+        assert (told == 0).all() if dropout == 0 else (told > 0).all()
 
 
 def test_sgd_with_a_cosine_is_nesterovs_by_hand() -> None:

@@ -165,6 +165,14 @@ def test_nan_and_infinity_are_refused_with_their_rows(method, bad):
             choose(method.name, inputs, 5)
 
 
+@pytest.mark.parametrize("method", [m for m in METHODS if "head" in m.values[0].inputs])
+def test_a_last_layer_that_diverged_is_refused(method):
+    inputs = inputs_for(cloud())
+    inputs["head"][2, 1] = np.nan
+    with pytest.raises(UserError, match=r"last layer holds NaN or infinity"):
+        choose(method.name, inputs, 5)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_missing_input_is_named_with_the_way_to_bring_it(method):
     for name in method.inputs:

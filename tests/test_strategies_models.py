@@ -230,8 +230,8 @@ def test_freesel_equals_its_plain_definition(seed, count, distance, sampling, ha
         if np.isinf(gaps).any() or not gaps.any():
             gaps = np.repeat(~np.isin(np.arange(n), chosen)[:, None], count, axis=1) * 1.0
         elif sampling == "farthest":
-            farthest = gaps >= gaps.max() * (1 - 1e-5)
-            # What differs by less than rounding may go either way; what is the same goes to the lower index.
+            farthest = gaps >= gaps.max() * (1 - 1e-6)
+            # What differs by no more than float32 rounds may go either way; what is the same goes to the lower index.
             assume(np.ptp(gaps[farthest]) <= 1e-12 * gaps.max())
             gaps = farthest * 1.0
             number = 0.0
