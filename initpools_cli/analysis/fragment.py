@@ -1,0 +1,29 @@
+"""A drawn kind that is a piece of a page, not a Plotly figure: the gallery, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A piece of a page.
+
+    Attributes
+    ----------
+    heading, subtitle : str
+        Plain text; the page escapes it.
+    body : str
+        HTML that is safe as it stands: its author escaped every name in it.
+    words : list of str
+        Plain sentences for those who do not see the pictures.
+    image : callable, optional
+        Gives the bytes of a PNG; None where there is no picture of it.
+    """
+
+    heading: str
+    subtitle: str
+    body: str
+    words: list[str]
+    image: Callable[[], bytes] | None = None
