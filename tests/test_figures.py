@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from initpools_cli.analysis import image
 from initpools_cli.analysis.classes import class_names, ordered_classes
-from initpools_cli.analysis.html import POLICY, figure_html
 from initpools_cli.analysis.learning_curves import summarise
+from initpools_cli.analysis.page import POLICY, page_html
 from initpools_cli.analysis.plots.curves import curves
 from initpools_cli.analysis.plots.histogram import histogram
 from initpools_cli.analysis.plots.losses import losses
@@ -30,6 +30,7 @@ from initpools_cli.analysis.text import inert, percent, plain, shortened
 from initpools_cli.analysis.theme import DASHES, PALETTE, SYMBOLS, dressed, style
 from initpools_cli.analysis.ties import ties
 from initpools_cli.core.errors import UserError
+from initpools_cli.steps.gather.sources import gatherer
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & %{meta} <b>bold</b>"
 
@@ -107,8 +108,9 @@ def every_figure():
     }
 
 
-def test_every_registered_plot_is_tried_here():
-    assert set(plots.names()) == set(every_figure())
+def test_every_registered_plot_has_what_gathers_its_data():
+    for name in plots.names():
+        assert callable(gatherer(name).gather)
 
 
 def test_knobs_of_plots_have_defaults_and_are_checked():
@@ -362,10 +364,11 @@ def test_losses_of_one_unlabelled_pretrain_and_of_none():
     [("curves", "light"), ("histogram", "dark"), ("losses", "dark"), ("scatter", "dark"), ("scores", "light")],
 )
 def test_pages_are_whole_and_repeat(kind, theme):
-    text = figure_html(every_figure()[kind], "Pools", {"run": "runs/digits"}, theme)
-    assert text == figure_html(every_figure()[kind], "Pools", {"run": "runs/digits"}, theme)
+    text = page_html(every_figure()[kind], "Pools", {"run": "runs/digits"}, theme)
+    assert text == page_html(every_figure()[kind], "Pools", {"run": "runs/digits"}, theme)
     page = Page(text)
-    assert not [attributes for _, attributes in page.elements if {"src", "href", "srcset", "action"} & set(attributes)]
+    assert not [attributes for _, attributes in page.elements if {"src", "srcset", "action"} & set(attributes)]
+    assert all(attributes["href"].startswith("#") for _, attributes in page.elements if "href" in attributes)
     assert {tag for tag, _ in page.elements}.isdisjoint({"link", "iframe", "object", "embed", "img", "base", "form"})
     metas = [attributes for tag, attributes in page.elements if tag == "meta"]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
@@ -378,7 +381,7 @@ def test_pages_are_whole_and_repeat(kind, theme):
 
 
 def test_the_page_shares_nothing():
-    text = figure_html(every_figure()["scores"], "t", {})
+    text = page_html(every_figure()["scores"], "t", {})
     assert 'showSendToCloud: false, plotlyServerURL: ""' in text
 
 
@@ -406,15 +409,16 @@ def strings_in(value):
 
 @pytest.mark.parametrize("kind", ["curves", "histogram", "losses", "scatter", "scores"])
 def test_hostile_names_stay_text(kind):
-    text = figure_html(hostile_figures()[kind], HOSTILE, {HOSTILE: HOSTILE, "half a character": "\ud800"})
+    text = page_html(hostile_figures()[kind], HOSTILE, {HOSTILE: HOSTILE, "half a character": "\ud800"})
     page = Page(text)
     text.encode("utf-8")
-    assert [tag for tag, _ in page.elements].count("script") == 3
+    # The figure's data, the themes, Plotly and the page's own.
+    assert [tag for tag, _ in page.elements].count("script") == 4
     assert {tag for tag, _ in page.elements}.isdisjoint({"img", "b"})
     assert ("title", HOSTILE) in [(inside[0], data) for inside, data in page.texts if inside]
-    data = next(data for inside, data in page.texts if inside and inside[1].get("id") == "figure-data")
+    data = next(data for inside, data in page.texts if inside and inside[1].get("id") == "figure-1-data")
     shown = json.loads(data)
-    places = [shown["data"], {**shown["layout"], "meta": None, "template": None}]
+    places = [shown["data"], {**shown["layout"], "meta": None}]
     # Categories of an axis are compared, never parsed as text: what is shown for them is ticktext.
     for axis in [part for key, part in places[1].items() if key.startswith(("xaxis", "yaxis"))]:
         axis.pop("categoryarray", None)
@@ -476,7 +480,7 @@ def test_dressing_leaves_the_figure_as_it_was():
 
 
 def test_a_figure_made_elsewhere_has_a_page_too():
-    text = figure_html(go.Figure(go.Bar(x=["a"], y=[1])), "Elsewhere", {})
+    text = page_html(go.Figure(go.Bar(x=["a"], y=[1])), "Elsewhere", {})
     assert "Elsewhere" in text
 
 
@@ -508,8 +512,8 @@ def numbers(value):
 
 
 def test_the_page_holds_the_numbers():
-    page = Page(figure_html(every_figure()["scores"], "t", {}))
-    data = next(data for inside, data in page.texts if inside and inside[1].get("id") == "figure-data")
+    page = Page(page_html(every_figure()["scores"], "t", {}))
+    data = next(data for inside, data in page.texts if inside and inside[1].get("id") == "figure-1-data")
     assert math.fsum(numbers(json.loads(data)["data"][0]["y"])) == 10
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from initpools_cli.analysis.types import Figure
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,10 @@ class Fragment:
         Plain sentences for those who do not see the pictures.
     image : callable, optional
         Gives the bytes of a PNG; None where there is no picture of it.
+    parts : sequence of Figure or Fragment
+        What follows the body, each under its own heading one level below.
+    anchor : str
+        Where links inside the page find it; letters and hyphens.
     """
 
     heading: str
@@ -27,3 +33,5 @@ class Fragment:
     body: str
     words: list[str]
     image: Callable[[], bytes] | None = None
+    parts: Sequence[Figure | Fragment] = ()
+    anchor: str = ""

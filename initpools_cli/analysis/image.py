@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from initpools_cli.analysis.theme import Theme, dressed
+from initpools_cli.analysis.fragment import Fragment
+from initpools_cli.analysis.theme import PageTheme, Theme, dressed
 from initpools_cli.analysis.types import Figure
 from initpools_cli.core.errors import UserError
 
@@ -15,25 +16,35 @@ WIDTH = 1000
 SCALE = 2
 
 
-def image_bytes(figure: Figure, suffix: str, theme: Theme = "light") -> bytes:
-    """The drawn figure.
+def image_bytes(drawn: Figure | Fragment, suffix: str, theme: PageTheme = "auto") -> bytes:
+    """The drawn figure, or the picture of a fragment that has one.
 
     Parameters
     ----------
-    figure : plotly.graph_objects.Figure
+    drawn : plotly.graph_objects.Figure or Fragment
     suffix : str
         "png" or "svg", with or without a dot.
     theme : str
-        "light" or "dark".
+        "light", "dark" or "auto", which is light.
 
     Raises
     ------
     UserError
-        Another format; kaleido is not installed; no Chrome or Chromium is found, or it does not start.
+        Another format, or one that a fragment does not have; kaleido is not installed; no Chrome or Chromium is found,
+        or it does not start.
     """
     kind = suffix.lower().lstrip(".")
     if kind not in FORMATS:
         raise UserError(f"A figure cannot be written as '.{kind}'.", "Name the file .html, .png or .svg.")
+    if isinstance(drawn, Fragment):
+        if kind != "png" or drawn.image is None:
+            offered = ".html" if drawn.image is None else ".html or .png"
+            raise UserError(f"This kind of plot cannot be written as '.{kind}'.", f"Name the file {offered}.")
+        return drawn.image()
+    return _drawn_by_chrome(drawn, kind, "dark" if theme == "dark" else "light")
+
+
+def _drawn_by_chrome(figure: Figure, kind: str, theme: Theme) -> bytes:
     try:
         kaleido, browsers = import_module("kaleido"), import_module("choreographer.browsers")
     except ModuleNotFoundError:
@@ -67,6 +78,6 @@ def image_bytes(figure: Figure, suffix: str, theme: Theme = "light") -> bytes:
     return bytes(drawn)
 
 
-def write_image(figure: Figure, path: Path, theme: Theme = "light") -> None:
+def write_image(figure: Figure, path: Path, theme: PageTheme = "auto") -> None:
     """Write the figure to a .png or .svg; see `image_bytes` for what can go wrong."""
     path.write_bytes(image_bytes(figure, path.suffix, theme))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from initpools_cli.analysis.text import inert
 from initpools_cli.analysis.types import Figure
 
 Theme = Literal["light", "dark"]
+#: What a page opens in; auto: what the reader's system says.
+PageTheme = Literal["auto", "light", "dark"]
 
 # Okabe & Ito 2008, distinct for every common colour vision; black left out (no dark page shows it), yellow last.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
@@ -62,6 +65,13 @@ def style(i: int) -> Style:
     return Style(PALETTE[i % len(PALETTE)], DASHES[i % len(DASHES)], SYMBOLS[i % len(SYMBOLS)])
 
 
+def series(names: Sequence[str]) -> dict[str, Style]:
+    """The look of every first pool of a figure by name; random is no rival, and grey."""
+    others = [name for name in names if name != "random"]
+    looks = {name: style(i) for i, name in enumerate(others)}
+    return {name: looks.get(name, Style(NEUTRAL, "solid", "circle")) for name in names}
+
+
 def translucent(color: str, alpha: float) -> str:
     """``"#0072B2"`` as ``"rgba(0,114,178,alpha)"``."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
@@ -74,10 +84,14 @@ def headline(figure: Figure, title: str, subtitle: str) -> None:
     figure.layout.title = {"text": inert(title), "subtitle": {"text": lines}}
 
 
-def dressed(figure: Figure, theme: Theme) -> Figure:
-    """A copy of the figure in the theme's colours."""
-    import plotly.graph_objects as go
+def furniture(theme: Theme) -> dict[str, str]:
+    """What the light page's ink and lines become in a theme, by colour; a figure names those of the light page."""
+    light, page = PAGES["light"], PAGES[theme]
+    return {light.ink: page.ink, light.muted: page.muted, light.grid: page.grid}
 
+
+def template(theme: Theme) -> dict[str, Any]:
+    """Plotly's layout template of a theme."""
     page = PAGES[theme]
     axis = {
         "gridcolor": page.grid,
@@ -90,13 +104,12 @@ def dressed(figure: Figure, theme: Theme) -> Figure:
         "automargin": True,
         "title": {"font": {"size": 13}, "standoff": 8},
     }
-    copy = go.Figure(figure)
-    copy.layout.template = go.layout.Template(
-        layout={
+    return {
+        "layout": {
             "font": {"family": FONT, "size": 12, "color": page.ink},
             "paper_bgcolor": page.background,
             "plot_bgcolor": page.background,
-            "colorway": PALETTE,
+            "colorway": list(PALETTE),
             "xaxis": axis,
             "yaxis": axis,
             "hoverlabel": {
@@ -118,9 +131,24 @@ def dressed(figure: Figure, theme: Theme) -> Figure:
             },
             "modebar": {"color": page.muted, "activecolor": page.ink, "bgcolor": "rgba(0,0,0,0)"},
         }
-    )
-    # Outlines are drawn in the ink of the page, which only now is known.
-    for trace in copy.data:
-        if trace.type in ("scatter", "scattergl") and trace.marker.line.color == PAGES["light"].ink:
-            trace.marker.line.color = page.ink
+    }
+
+
+def dressed(figure: Figure, theme: Theme) -> Figure:
+    """A copy of the figure in the theme's colours, those of `furniture` among them."""
+    import plotly.graph_objects as go
+
+    copy = go.Figure(_recolored(go.Figure(figure).to_plotly_json(), furniture(theme)))
+    copy.layout.template = template(theme)
     return copy
+
+
+def _recolored(value: Any, colors: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return colors.get(value, value)
+    if isinstance(value, dict):
+        return {key: _recolored(part, colors) for key, part in value.items()}
+    # Data of many points are no colours.
+    if isinstance(value, list | tuple) and len(value) <= 1000:
+        return [_recolored(part, colors) for part in value]
+    return value

@@ -184,7 +184,9 @@ class PlotTable(Table):
     """A figure."""
 
     kind: Annotated[str, Field(description="`initpools list plots` names them")] = ""
-    theme: Annotated[Literal["light", "dark"], Field(description="colours of the page")] = "light"
+    theme: Annotated[
+        Literal["auto", "light", "dark"], Field(description="colours the page opens in; auto: the system's")
+    ] = "auto"
     params: Params = {}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import run_name
 from initpools_cli.core.version import version
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
@@ -38,7 +39,7 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
     method = plots.get(kind)
     knobs = method.validate(context.settings.plot.params)
     gathered = gatherer(method.name).gather(context, Asked(names, brought, source, knobs))
-    figure = method.build(**gathered.data, **knobs)
+    drawn = method.build(**gathered.data, **knobs)
     target = output or context.run.path / "plot" / f"{method.name}.html"
     facts = context.run.facts()
     provenance = {
@@ -48,9 +49,9 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
         "initpools": version(),
         **{step.id: step.facts["command"] for step in gathered.steps},
     }
-    return write_figure(
-        figure, target, f"{method.name} — {facts['dataset']['name']}", provenance, context.settings.plot.theme
-    )
+    # A path is long, and tells whoever the page is sent to where things lie here: the table of origins has it.
+    title = f"{method.name} — {run_name(facts['dataset']['name'])}"
+    return write_drawn(drawn, target, title, provenance, context.settings.plot.theme)
 
 
 def plot_from_files(
@@ -75,21 +76,21 @@ def plot_from_files(
             f"`plot {kind}` can't be drawn from the given files alone.",
             "Name a run with --run DIR; scatter takes --embeddings, and scores takes --scores.",
         )
-    return write_figure(
+    return write_drawn(
         method.build(**gathered, **knobs), output, kind, {"command": command, "initpools": version()}, theme
     )
 
 
-def write_figure(figure: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:
-    """As one of `FORMATS`, by the file's ending."""
-    from initpools_cli.analysis.html import figure_html
+def write_drawn(drawn: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:
+    """A figure or fragment as one of `FORMATS`, by the file's ending."""
     from initpools_cli.analysis.image import image_bytes
+    from initpools_cli.analysis.page import page_html
     from initpools_cli.core.files import atomic_file, write_text
 
     if target.suffix.lower() == ".html":
-        write_text(target, figure_html(figure, title, provenance, theme))
+        write_text(target, page_html(drawn, title, provenance, theme))
     else:
-        drawn = image_bytes(figure, target.suffix, theme)
+        image = image_bytes(drawn, target.suffix, theme)
         with atomic_file(target) as stream:
-            stream.write(drawn)
+            stream.write(image)
     return target
