@@ -444,7 +444,7 @@ REFUSED = [
     (["rank", "margin", "-o", "x.csv"], "x.csv", ".npy"),
     (["rank", "margin", "--labeled", "outside.npy"], "99999", "Indices"),
     (["rank", "margin", "--labeled", "floats.npy"], "float64", "int64"),
-    (["rank", "margin", "--labeled", "far.csv"], "no whole number", "row"),
+    (["rank", "margin", "--labeled", "far.csv"], "there are 1797 train images", "Mend"),
     (["rank", "margin", "--reference", "labeled", "--labeled", "outside.npy"], "99999", "Indices"),
     (["select-pool", "simclr", "--budget", "3", "--from", "nosuch"], "'nosuch'", "Leave --from out"),
     (["compare", "short.npy"], "short.npy", "two or more"),

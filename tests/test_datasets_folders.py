@@ -21,7 +21,7 @@ from initpools_cli.datasets.files import list_files
 from initpools_cli.datasets.labels import in_order, named
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
-from initpools_cli.steps.bring import rows_of
+from initpools_cli.steps.bring import images_named
 
 QUIET = Report(quiet=True)
 
@@ -215,8 +215,9 @@ def test_a_name_may_hold_a_backslash_and_so_may_a_table_from_windows(tmp_path, c
     for name in ("a\\b.png", "c/d.png"):
         photo(tmp_path / "f" / name)
     items = opened(tmp_path / "f", cache).items
-    table = pd.DataFrame({"path": ["c\\d.png", "a\\b.png"]})
-    assert items["path"].iloc[rows_of(table, tmp_path / "t.csv", items)].tolist() == ["c/d.png", "a\\b.png"]
+    pd.DataFrame({"path": ["c\\d.png", "a\\b.png"]}).to_csv(tmp_path / "t.csv")
+    found = images_named(tmp_path / "t.csv", "--labeled", items)
+    assert items["path"].iloc[found].tolist() == ["c/d.png", "a\\b.png"]
 
 
 def test_a_broken_colour_image_does_not_make_gray_ones_colour(tmp_path, cache):
@@ -354,10 +355,10 @@ def test_labels_come_from_a_csv_by_path_name_or_stem(tmp_path, cache):
         ("path,label\nx/a.png,1\ny/a.png,\n", r"no label for 1 of 2 images: y/a.png"),
         ("path,label\na.png,1\n", r"no label for 2 of 2 images: x/a.png, y/a.png. Rows without an image: a.png."),
         ("path,label\nx/a.png,1\nx/a.png,2\ny/a.png,1\n", r"gives x/a.png two labels, '1' and '2'"),
-        ("file,kind\nx/a.png,1\n", r"has the columns file, kind"),
-        ("", r"can't be read as a CSV file"),
-        ('path,label\n"x', r"can't be read as a CSV file"),
-        ("path,label\n1,2\n1,2,3\n", r"can't be read as a CSV file"),
+        ("file,kind\nx/a.png,1\n", r"has no column 'label', only file, kind"),
+        ("", r"can't be read as a table: nothing is in it"),
+        ('path,label\n"x', r"can't be read as a table: line 2"),
+        ("path,label\nx/a.png,2\nx/a.png,2,3\n", r"line 3: x/a.png has 3 cells, and the header 2"),
     ],
 )
 def test_a_csv_that_does_not_fit_is_refused(tmp_path, cache, text, says):
@@ -367,14 +368,15 @@ def test_a_csv_that_does_not_fit_is_refused(tmp_path, cache, text, says):
         opened(tmp_path / "f", cache, labels=write_csv(tmp_path / "l.csv", text))
 
 
-def test_a_csv_in_another_encoding_or_missing_is_refused(tmp_path, cache):
-    photo(tmp_path / "f" / "a.png")
-    (tmp_path / "l.csv").write_bytes(b"path,label\na.png,\xe4\n")
-    with pytest.raises(UserError, match="can't be read as a CSV file"):
-        opened(tmp_path / "f", cache, labels=str(tmp_path / "l.csv"))
+def test_a_csv_in_another_encoding_is_read_and_said_and_a_missing_one_is_refused(tmp_path, cache):
+    for name in "abcde":
+        photo(tmp_path / "f" / f"{name}.png", ord(name))
+    (tmp_path / "l.csv").write_bytes(b"path;label\r\n" + b"".join(b"%c.png;\xe4\r\n" % name for name in b"abcde"))
+    data = opened(tmp_path / "f", cache, labels=str(tmp_path / "l.csv"))
+    assert data.classes == ("ä",) and "was read as Windows-1252" in data.notes[0]
     with pytest.raises(UserError, match=r"There is no file nothing.csv"):
         opened(tmp_path / "f", cache, labels="nothing.csv")
-    with pytest.raises(UserError, match="can't be read as a CSV file"):
+    with pytest.raises(UserError, match="can't be read: Is a directory"):
         opened(tmp_path / "f", cache, labels=str(tmp_path))
 
 

@@ -11,9 +11,6 @@ from initpools_cli.datasets.sources import Assignment
 
 #: Top-level folders that are splits.
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-#: Columns of a CSV file that may name the image, and its class.
-PATH_COLUMNS = ("path", "image_id")
-LABEL_COLUMNS = ("label", "dx")
 
 
 def assigner(how: str) -> Callable[[Sequence[str]], Assignment]:
@@ -64,7 +61,7 @@ def from_csv(file: Path, paths: Sequence[str]) -> Assignment:
     UserError
         No such file, no such columns, two labels for one file, or images without a label.
     """
-    rows = _read_rows(file)
+    rows, guessed = _read_rows(file)
     find = _finder(paths)
     labels: dict[str, str] = {}
     unmatched: list[str] = []
@@ -86,7 +83,7 @@ def from_csv(file: Path, paths: Sequence[str]) -> Assignment:
     notes = (
         [f"Left out {counted(unmatched, 'row')} of {file} without an image: {named(unmatched)}"] if unmatched else []
     )
-    return Assignment(["train"] * len(paths), [labels[path] for path in paths], notes=notes)
+    return Assignment(["train"] * len(paths), [labels[path] for path in paths], notes=guessed + notes)
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -133,29 +130,14 @@ def _split_folders(paths: Sequence[str]) -> Assignment:
     return Assignment(splits, labels, notes=notes)
 
 
-def _read_rows(file: Path) -> list[tuple[str, str]]:
-    import pandas as pd
+def _read_rows(file: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    from initpools_cli.datasets.annotations.table import read
 
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(
-            f"There is no file {file} to read labels from.",
-            "Set dataset.labels to auto, none, folders, or a CSV file with the columns path and label.",
-        ) from None
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"{file} can't be read as a CSV file: {str(error).strip()}.", "Save it again as CSV in UTF-8."
-        ) from None
-    path = next((name for name in PATH_COLUMNS if name in table), None)
-    label = next((name for name in LABEL_COLUMNS if name in table), None)
-    if path is None or label is None:
-        has = ", ".join(map(str, table.columns))
-        raise UserError(
-            f"{file} has the columns {has}.",
-            f"It needs {' or '.join(PATH_COLUMNS)}, and {' or '.join(LABEL_COLUMNS)}.",
-        )
-    return list(zip(table[path].str.strip(), table[label].str.strip(), strict=True))
+    rows, notes = read(file, "dataset.labels")
+    for row in rows:
+        if row.problem:
+            raise UserError(f"{file}, {row.place}: {row.path} {row.problem}", "Mend that line.")
+    return [(row.path.strip() or row.index, row.label) for row in rows], notes
 
 
 def _finder(paths: Sequence[str]) -> Callable[[str], str | None]:

@@ -99,8 +99,8 @@ def read_labeled(path: Path, items: pd.DataFrame | None) -> np.ndarray:
     """
     from initpools_cli.strategies.choose import as_rows
 
-    is_table = path.suffix.lower() == ".csv"
-    found = rows_of(read_table(path, "--labeled"), path, items) if is_table else read_array(path, "--labeled")
+    is_table = path.suffix.lower() in (".csv", ".tsv")
+    found = images_named(path, "--labeled", items) if is_table else read_array(path, "--labeled")
     return found if items is None else as_rows("--labeled", found, len(items))
 
 
@@ -112,8 +112,9 @@ def read_labels(
     Parameters
     ----------
     path : Path
-        A .csv with ``path`` or ``index``, and ``label`` (a class name or number); rows with an empty label are skipped.
-        Or an .npy of a class number for every image, -1 where it is not known.
+        What `datasets.annotations` reads: a .csv with ``path`` or ``index``, and ``label`` (a class name or number),
+        an export of Label Studio or CVAT, a folder per class; rows with an empty label are skipped. Or an .npy of a
+        class number for every image, -1 where it is not known.
     items : DataFrame
         The train rows of items.csv.
     classes : tuple of str
@@ -132,36 +133,17 @@ def read_labels(
     """
     if path.suffix.lower() == ".npy":
         return _labels_of_all(path, len(items), classes, flag)
-    table = read_table(path, flag)
-    if "label" not in table:
-        raise UserError(
-            f"{path} ({flag}) has no column 'label', only {', '.join(table.columns)}.",
-            "Name the column of classes 'label'.",
-        )
-    table = table[table["label"] != ""]
-    if table.empty:
+    from initpools_cli.datasets.annotations.check import read_annotations
+
+    read = read_annotations(path, items, classes, None, flag)
+    if read.problems:
+        more = f", and {len(read.problems) - 1} more rows are wrong" if read.problems[1:] else ""
+        raise UserError(f"{path} ({flag}), {read.problems[0]}{more}.", "Mend or remove what is wrong and run again.")
+    if not len(read.rows):
         raise UserError(f"{path} ({flag}) has no row with a label.", "Fill the column 'label' and run again.")
-    rows = rows_of(table, path, items)
-    known = classes or tuple(sorted(set(table["label"])))
-    numbers = {name: code for code, name in enumerate(known)} | {
-        str(code): code for code in range(len(known)) if str(code) not in known
-    }
-    unknown = sorted(set(table["label"]) - set(numbers))
-    if unknown:
-        raise UserError(
-            f"{path} ({flag}) has the label {unknown[0]!r}, which is no class of the data set.",
-            f"Its classes are: {', '.join(known[:20])}.",
-        )
-    labels = np.array([numbers[label] for label in table["label"]], dtype=np.int64)
-    order = np.argsort(rows, kind="stable")
-    rows, labels = rows[order], labels[order]
-    again = rows[1:] == rows[:-1]
-    conflict = again & (labels[1:] != labels[:-1])
-    if conflict.any():
-        row = int(rows[1:][conflict][0])
-        raise UserError(f"{path} ({flag}) gives image {row} two different labels.", "Keep one of the rows.")
-    first = np.r_[True, ~again]
-    return rows[first], labels[first], known
+    known = classes or read.classes
+    numbers = {name: code for code, name in enumerate(known)}
+    return read.rows, np.array([numbers[name] for name in read.labels], dtype=np.int64), known
 
 
 def _labels_of_all(
@@ -186,47 +168,45 @@ def _labels_of_all(
     return rows, labels[rows], known
 
 
-def rows_of(table: pd.DataFrame, path: Path, items: pd.DataFrame | None) -> np.ndarray:
-    """Train rows (m,) int64 from a table's ``index`` or ``path`` column."""
-    if "index" in table and (table["index"] != "").all():
-        try:
-            rows = table["index"].astype(np.int64).to_numpy()
-        except (ValueError, OverflowError) as error:
-            raise UserError(f"{path} has an index that is no whole number: {error}.", "Mend that row.") from None
-        outside = rows[(rows < 0) | (rows >= (np.inf if items is None else len(items)))]
-        if len(outside):
-            most = "" if items is None else f", and there are {len(items)} train images"
-            raise UserError(f"{path} has the index {outside[0]}{most}.", "Indices count from 0; mend that row.")
-        return rows
-    if "path" not in table:
+def images_named(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
+    """The images that a table names by ``index`` or ``path``, in its order.
+
+    Parameters
+    ----------
+    flag : str
+        What the user gave it as, for messages.
+    items : DataFrame, optional
+        The train rows of items.csv; without them paths mean nothing, and only indices count.
+
+    Returns
+    -------
+    (m,) int64
+
+    Raises
+    ------
+    UserError
+        No table, or rows that name no image of the data set.
+    """
+    from initpools_cli.datasets.annotations.check import Problem
+    from initpools_cli.datasets.annotations.match import find
+    from initpools_cli.datasets.annotations.table import read
+
+    rows, _ = read(path, flag, with_labels=False)
+    if items is not None:
+        found = find(rows, items)
+    else:
+        found = [int(row.index) if row.index.isascii() and row.index.isdigit() else "has no index" for row in rows]
+    wrong = [
+        str(Problem(row.place, row.path.strip(), "", each))
+        for row, each in zip(rows, found, strict=True)
+        if isinstance(each, str)
+    ]
+    if wrong and items is None:
         raise UserError(
-            f"{path} has neither a column 'index' nor 'path', only {', '.join(table.columns)}.", "Add one of them."
-        )
-    if items is None:
-        raise UserError(
-            f"{path} names images by path, and without a run no paths are known.",
+            f"{path} ({flag}), {wrong[0]}, and without a run no paths are known.",
             "Name the run with --run DIR, or give indices.",
         )
-    index = dict(zip(items["path"], items["index"], strict=True))
-    # A backslash stands between folders where a table comes from Windows, but may be part of a name here.
-    slashed = table["path"].str.replace("\\", "/", regex=False).str.removeprefix("./")
-    wanted = table["path"].where(table["path"].isin(index), slashed)
-    missing = [name for name in wanted if name not in index]
-    if missing:
-        raise UserError(
-            f"{path} names {len(missing)} images that the data set does not have, the first {missing[0]!r}.",
-            "Give paths relative to the data set's folder, as in data/items.csv.",
-        )
-    return wanted.map(index).to_numpy(np.int64)
-
-
-def read_table(path: Path, what: str) -> pd.DataFrame:
-    """A .csv as strings."""
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path} ({what}).", "Check the path.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"{path} ({what}) can't be read as a .csv: {error}.", "Save it as UTF-8 with commas.") from None
+    if wrong:
+        more = f", and so for {len(wrong) - 1} more rows" if wrong[1:] else ""
+        raise UserError(f"{path} ({flag}), {wrong[0]}{more}.", "Mend or remove what is wrong and run again.")
+    return np.array(found, dtype=np.int64)

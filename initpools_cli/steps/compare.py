@@ -10,7 +10,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
 from initpools_cli.core.rundir import Done, Run
-from initpools_cli.steps.bring import read_table, rows_of
+from initpools_cli.steps.bring import images_named
 from initpools_cli.steps.context import read_items
 from initpools_cli.strategies.inputs import integers
 
@@ -91,11 +91,11 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
             raise UserError(
                 f"The sweep {sweep} has no random pools.", "Run one with --init random --query random, or add --all."
             )
-    bought = _bought(done)
+    cells = bought(done)
     found = []
     for name in names:
         place = _places(order_of(run, name))
-        scores = pd.Series([_mean_place(place, bought, row) for row in good.itertuples()], index=good.index)
+        scores = pd.Series([_mean_place(place, cells, row) for row in good.itertuples()], index=good.index)
         keys = ["query", "learner", "encoder", "labeled"]
         for key, group in good.groupby(keys, sort=False):
             query, learner, encoder, labeled = cast("tuple[str, str, str, int]", key)
@@ -108,7 +108,7 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
     return found
 
 
-def _bought(done: Done) -> dict[tuple[str, ...], np.ndarray]:
+def bought(done: Done) -> dict[tuple[str, ...], np.ndarray]:
     """What each cell bought, in order, by init, query, learner, encoder, seed; a first pool also without its query."""
     with np.load(done.checked("picks.npz"), allow_pickle=False) as file:
         cells = {tuple(key.split("|")): file[key] for key in file.files}
@@ -159,7 +159,7 @@ def order_of(run: Run | None, name: str) -> np.ndarray:
     path = Path(name)
     if path.suffix.lower() == ".csv":
         items = None if run is None else read_items(run)
-        return rows_of(read_table(path, "a pool"), path, None if items is None else items[items["split"] == "train"])
+        return images_named(path, "a pool", None if items is None else items[items["split"] == "train"])
     if path.suffix.lower() == ".npy":
         return integers(str(path), read_array(path, "a pool or ranking"))
     has = [] if run is None else [step.id for kind in ("pool", "rank") for step in run.steps(kind)]

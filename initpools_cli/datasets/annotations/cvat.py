@@ -1,0 +1,49 @@
+"""CVAT's export "CVAT for images": an XML file, or the archive that it comes in; a class is an image's tag."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.annotations.rows import Row
+
+
+def read(path: Path, what: str) -> tuple[list[Row], list[str]]:
+    """The tags of all images.
+
+    Raises
+    ------
+    UserError
+        It is no such export.
+    """
+    try:
+        root = ElementTree.fromstring(_content(path, what))
+    except (ElementTree.ParseError, zipfile.BadZipFile, ValueError) as error:
+        raise _no_export(path, what, str(error)) from None
+    if root.tag != "annotations":
+        raise _no_export(path, what, f"it begins with <{root.tag}>, not <annotations>")
+    return [_row(number, image) for number, image in enumerate(root.iter("image"), 1)], []
+
+
+def _row(number: int, image: ElementTree.Element) -> Row:
+    place, name = f"image {number}", image.get("name", "")
+    tags = sorted({tag.get("label", "").strip() for tag in image.iter("tag")})
+    if len(tags) > 1:
+        return Row(place, name, problem=f"has {len(tags)} labels: {', '.join(tags)}")
+    return Row(place, name, label=tags[0] if tags else "")
+
+
+def _content(path: Path, what: str) -> bytes:
+    if not zipfile.is_zipfile(path):
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        name = next((name for name in archive.namelist() if name.lower().endswith(".xml")), None)
+        if name is None:
+            raise _no_export(path, what, "no .xml is in the archive")
+        return archive.read(name)
+
+
+def _no_export(path: Path, what: str, why: str) -> UserError:
+    return UserError(f"{path} ({what}) is no export of CVAT: {why}.", "Export the task as 'CVAT for images 1.1'.")

@@ -1,0 +1,142 @@
+"""Which image a row of annotations means: by index, path, or content, however the path was changed on its way."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from initpools_cli.datasets.annotations.rows import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Label Studio's name of an image that was uploaded: eight digits before its own.
+UPLOAD = re.compile(r"(^|/)upload/(\d+/)?[0-9a-f]{8}-(?P<name>[^/]+)$")
+
+
+class Finder:
+    """The images of a data set by all that a row may say of one.
+
+    Parameters
+    ----------
+    items : DataFrame
+        Rows of items.csv. Train images are to be found; others are known, to say that they are not.
+    root : Path, optional
+        The folder of the data set.
+    """
+
+    def __init__(self, items: pd.DataFrame, root: Path | None = None) -> None:
+        train = items["split"] == "train"
+        self._index = dict(zip(items["path"][train], items["index"][train].tolist(), strict=True))
+        self._path = dict(zip(items["index"][train].tolist(), items["path"][train], strict=True))
+        self._others = dict(zip(items["path"][~train], items["split"][~train], strict=True))
+        self._sums: dict[str, list[int]] = defaultdict(list)
+        for index, checksum in zip(items["index"][train].tolist(), items["sha256"][train], strict=True):
+            self._sums[checksum].append(index)
+        # Arrays have no paths.
+        for known in (self._index, self._others):
+            known.pop("", None)
+        self._root = None if root is None else root.resolve().as_posix() + "/"
+
+    def row_of(self, row: Row) -> int | str:
+        """The train row that is meant, or why none is."""
+        if row.sha256 in self._sums:
+            return self._alike(row)
+        if not row.path.strip():
+            return self._at(row.index)
+        found = self._named(row.path)
+        if isinstance(found, str) and row.sha256:
+            return "is no image of the data set, by its content and by its name"
+        if isinstance(found, str) and not self._index and row.index:
+            # What a tool made of an array has a name of its own.
+            return self._at(row.index)
+        if isinstance(found, int) and row.index and self._at(row.index) != found:
+            return f"is at index {found}, and the row says {row.index}"
+        return found
+
+    def _at(self, index: str) -> int | str:
+        if not index:
+            return "says of no image"
+        whole = index.removesuffix(".0")
+        if not (whole.isascii() and whole.isdigit()):
+            return f"has the index {index!r}, which is no whole number"
+        if int(whole) not in self._path:
+            return f"has the index {whole}, and there are {len(self._path)} train images"
+        return int(whole)
+
+    def _alike(self, row: Row) -> int:
+        """Of files with the same content the one of that name, else the first."""
+        same = self._sums[row.sha256]
+        named = self._named(row.path) if len(same) > 1 else ""
+        return named if isinstance(named, int) and named in same else same[0]
+
+    def _named(self, path: str) -> int | str:
+        others = ""
+        for name in self._spellings(path):
+            if name in self._index:
+                return self._index[name]
+            others = others or self._others.get(name, "")
+        if others:
+            return f"is of the {others} split"
+        told = _told(path)
+        parts = told.split("/")
+        # A path of another machine, or of a tool's own store, ends in that of the image.
+        inside = next(
+            (self._plain[end] for i in range(len(parts)) if (end := "/".join(parts[i:])) in self._plain), None
+        )
+        if inside is not None:
+            return inside
+        # What annotators type is often but the name.
+        ends = self._tails.get(told, ())
+        if len(ends) > 1:
+            return f"may be any of {len(ends)} images: {', '.join(self._path[index] for index in ends[:3])}"
+        return ends[0] if ends else "is no image of the data set"
+
+    def _spellings(self, path: str) -> Iterator[str]:
+        """The path as it is, and as it may have been inside the folder, most faithful first."""
+        slashed = _slashed(path)
+        yield from (path, path.strip(), slashed)
+        if self._root is not None and slashed.startswith(self._root):
+            yield slashed.removeprefix(self._root)
+
+    @cached_property
+    def _plain(self) -> dict[str, int]:
+        """Every image by its path, its accents written in one way: macOS has another than the rest."""
+        return {unicodedata.normalize("NFC", path): index for path, index in self._index.items()}
+
+    @cached_property
+    def _tails(self) -> dict[str, list[int]]:
+        """The images by every end of their paths."""
+        tails: dict[str, list[int]] = defaultdict(list)
+        for path, index in self._plain.items():
+            parts = path.split("/")
+            for start in range(len(parts)):
+                tails["/".join(parts[start:])].append(index)
+        return tails
+
+
+def find(rows: Sequence[Row], items: pd.DataFrame, root: Path | None = None) -> list[int | str]:
+    """For each row the train image that it means, or why there is none."""
+    finder = Finder(items, root)
+    return [row.problem or finder.row_of(row) for row in rows]
+
+
+def _slashed(path: str) -> str:
+    """With the slashes of POSIX. A backslash may be part of a name here, which is why this is the second try."""
+    return path.strip().replace("\\", "/").removeprefix("./")
+
+
+def _told(path: str) -> str:
+    """The path that a tool's address stands for, without what the tool put before it."""
+    slashed = _slashed(path)
+    if "://" in slashed or slashed.startswith("/data/"):
+        address = urlsplit(slashed)
+        slashed = unquote(parse_qs(address.query).get("d", [address.path])[0])
+    upload = UPLOAD.search(slashed)
+    return unicodedata.normalize("NFC", upload["name"] if upload else slashed.strip("/"))
