@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from initpools_cli.analysis.classes import class_names, ordered_classes
 from initpools_cli.analysis.facets import complete, faceted
+from initpools_cli.analysis.points import add_chosen, hover_texts, placed, size_of
 from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import inert, shortened
-from initpools_cli.analysis.theme import NEUTRAL, PAGES, PALETTE, headline, style
+from initpools_cli.analysis.theme import NEUTRAL, PALETTE, headline, style
+from initpools_cli.analysis.thumbnails import with_thumbnails
 from initpools_cli.analysis.types import DataFrame, Figure
 
-# More colours than this are not told apart.
+# More classes than this are not told apart by colour.
 MOST_CLASSES = 20
 HEIGHT = 420
-AXES = {"pca": ("principal component 1", "principal component 2"), "tsne": ("t-SNE 1", "t-SNE 2")}
+AXES = {
+    "pca": ("principal component 1", "principal component 2"),
+    "tsne": ("t-SNE 1", "t-SNE 2"),
+    "umap": ("UMAP 1", "UMAP 2"),
+}
+FAINT = 0.35
 
 
 @plots.register()
@@ -25,21 +33,39 @@ def scatter(
     points: NDArray[np.floating],
     items: DataFrame,
     picks: DataFrame | None = None,
+    values: NDArray[np.floating] | None = None,
+    pictures: dict[str, Any] | None = None,
+    whole: int = 0,
     *,
-    projection: Literal["pca", "tsne"] = "pca",
+    projection: Literal["pca", "tsne", "umap"] = "pca",
+    color: str = "class",
+    sample: Annotated[int, Field(ge=0)] = 10_000,
+    thumbnails: Annotated[int, Field(ge=0)] = 3_000,
 ) -> Figure:
-    """Every image as a faint point, the chosen ones large; colour by class where classes are known.
+    """Every image as a faint point, the chosen ones large; hovering shows the image.
 
     Parameters
     ----------
     points : ndarray, shape (n, 2)
         The embedding on a plane.
     items : DataFrame, n rows
-        Columns index and, where known, path, label, class; in the order of `points`.
+        Columns index and, where known, path, label, class, cluster; in the order of `points`.
     picks : DataFrame, optional
-        Columns index and order of the chosen images.
+        Columns index and order of the chosen images, and pool where there are several.
+    values : ndarray, shape (n,), optional
+        The score of each image, which colours it.
+    pictures : dict, optional
+        From `analysis.thumbnails.sheets`.
+    whole : int
+        How many images there are, where `items` is a sample of them.
     projection : str
         How `points` came about: names the axes.
+    color : str
+        "class", "cluster" (of a pretrain that makes clusters), or the name of a score.
+    sample : int
+        t-SNE and UMAP place at most so many images: all chosen ones, and a seeded sample of the others; 0: all.
+    thumbnails : int
+        So many images get a picture: the chosen ones first, then a seeded sample.
 
     Raises
     ------
@@ -55,31 +81,75 @@ def scatter(
     figure.update_yaxes(showgrid=False, scaleanchor="x")
     xy = np.asarray(points, dtype=np.float32)
     names = np.array(class_names(items), dtype=object)
-    index = items["index"].to_numpy()
-    place = {image: row for row, image in enumerate(index.tolist())}
-    picked = picks[picks["index"].isin(place)] if picks is not None else items.iloc[:0].assign(order=[])
-    rows = np.array([place[image] for image in picked["index"].tolist()], dtype=int)
-    hover = _hover(items, names)
+    hover = hover_texts(items, names)
+    chosen = placed(items, picks)
+    several = chosen["pool"].nunique() > 1
+    if values is not None:
+        groups: list[str] = []
+        shared = _by_score(figure, xy, items, hover, chosen, values, color)
+    else:
+        of_image = names if color == "class" else items["cluster"].to_numpy(object)
+        groups = ordered_classes(items) if color == "class" else sorted(set(of_image.tolist()), key=_number)
+        shared = _by_group(figure, xy, items, hover, chosen, of_image, groups, color)
+    symbols = None if several else shared.pop("symbol", np.full(n, "circle", dtype=object))
+    shared.pop("symbol", None)
+    add_chosen(figure, xy, chosen, hover, shared, symbols)
 
-    classes = ordered_classes(items)
-    colored = 0 < len(classes) <= MOST_CLASSES
-    size = 3 if n > 20_000 else 4 if n > 2_000 else 6
-    groups = [(name, np.flatnonzero(names == name)) for name in classes] if colored else []
-    rest = np.flatnonzero(names == "") if colored else np.arange(n)
-    looks = [(style(i).color, _symbol(i)) for i in range(len(groups))]
+    marked = f", {chosen['row'].nunique():,} chosen (large, outlined" + (", a mark a pool)." if several else ").")
+    parts = [f"{n:,} images" + (marked if len(chosen) else ".")]
+    if whole > n:
+        parts.append(f"A sample of {whole:,}: all chosen ones, and others at random.")
+    if len(groups) > MOST_CLASSES:
+        plural = "classes" if color == "class" else "clusters"
+        parts.append(f"{len(groups)} {plural} are too many for colours; hover names them.")
+    if projection != "pca":
+        title = {"tsne": "t-SNE", "umap": "UMAP"}[projection]
+        parts.append(f"{title} keeps neighbours; distances between groups mean little.")
+    if pictures is not None and len(pictures["known"]) < n:
+        parts.append(f"Hovering shows the picture of {len(pictures['known']):,} of them.")
+    headline(figure, "Images in the embedding", " ".join(parts))
+    words = [f"Scatter plot of {n} images by {x_title} and {y_title}; {chosen['row'].nunique()} are chosen."]
+    if values is not None:
+        words.append(f"Colour is the score {color}, from {values.min():.4g} to {values.max():.4g}.")
+    for pool, part in chosen.groupby("pool", sort=False):
+        spread = sorted({str(name) for name in names[part["row"].to_numpy()]} - {""})
+        who = f"The images chosen by {pool}" if several else "The chosen images"
+        if spread:
+            of = len(ordered_classes(items))
+            words.append(f"{who} are of {len(spread)} of {of} classes: {', '.join(spread)}.")
+    return with_thumbnails(complete(figure, words), pictures)
+
+
+def _by_group(
+    figure: Figure,
+    xy: NDArray[np.float32],
+    items: DataFrame,
+    hover: NDArray[np.object_],
+    chosen: DataFrame,
+    of_image: NDArray[np.object_],
+    groups: list[str],
+    what: str,
+) -> dict[str, Any]:
+    """Draw the points a colour a class or cluster; returns the colours and marks of all images."""
+    n = len(xy)
+    colored = 0 < len(groups) <= MOST_CLASSES
+    members = [(name, np.flatnonzero(of_image == name)) for name in groups] if colored else []
+    rest = np.flatnonzero(of_image == "") if colored else np.arange(n)
+    looks = [(style(i).color, _symbol(i)) for i in range(len(members))]
     if rest.size:
-        groups.append(("class not known" if colored else "not chosen" if rows.size else "images", rest))
+        members.append((f"{what} not known" if colored else "not chosen" if len(chosen) else "images", rest))
         looks.append((NEUTRAL, "circle"))
-    color_of, symbol_of = np.full(n, NEUTRAL, dtype=object), np.full(n, "circle", dtype=object)
-    for (name, members), (color, symbol) in zip(groups, looks, strict=True):
-        color_of[members], symbol_of[members] = color, symbol
+    colors, symbols = np.full(n, NEUTRAL, dtype=object), np.full(n, "circle", dtype=object)
+    index = items["index"].to_numpy()
+    for (name, inside), (tone, symbol) in zip(members, looks, strict=True):
+        colors[inside], symbols[inside] = tone, symbol
         # A chosen image is drawn once, so that hovering always tells its order.
-        faint = np.setdiff1d(members, rows)
+        faint = np.setdiff1d(inside, chosen["row"].to_numpy())
         figure.add_scattergl(
             x=xy[faint, 0],
             y=xy[faint, 1],
             mode="markers",
-            marker={"size": size, "color": color, "symbol": symbol, "opacity": 0.35},
+            marker={"size": size_of(n), "color": tone, "symbol": symbol, "opacity": FAINT},
             name=inert(shortened(name)),
             customdata=index[faint],
             hovertext=hover[faint],
@@ -92,37 +162,47 @@ def scatter(
             x=[None],
             y=[None],
             mode="markers",
-            marker={"size": 9, "color": color, "symbol": symbol},
+            marker={"size": 9, "color": tone, "symbol": symbol},
             name=inert(shortened(name)),
             legendgroup=inert(name),
         )
-    if rows.size:
-        figure.add_scattergl(
-            x=xy[rows, 0],
-            y=xy[rows, 1],
-            mode="markers",
-            marker={
-                "size": 12,
-                "color": color_of[rows] if colored else PALETTE[3],
-                "symbol": symbol_of[rows],
-                "line": {"color": PAGES["light"].ink, "width": 1.5},
-            },
-            name="chosen",
-            customdata=np.column_stack([picked["order"].to_numpy(), index[rows]]),
-            hovertext=hover[rows],
-            hovertemplate="<b>choice %{customdata[0]}</b><br>%{hovertext}<br>index %{customdata[1]}<extra></extra>",
-        )
-    parts = [f"{n:,} images" + (f", {rows.size:,} chosen (large, outlined)." if rows.size else ".")]
-    if len(classes) > MOST_CLASSES:
-        parts.append(f"{len(classes)} classes are too many for colours; hover names them.")
-    if projection == "tsne":
-        parts.append("t-SNE keeps neighbours; distances between groups mean little.")
-    headline(figure, "Images in the embedding", " ".join(parts))
-    spread = sorted({str(name) for name in names[rows]} - {""})
-    words = [f"Scatter plot of {n} images by {x_title} and {y_title}; {rows.size} are chosen."]
-    if spread:
-        words.append(f"The chosen images are of {len(spread)} of {len(classes)} classes: {', '.join(spread)}.")
-    return complete(figure, words)
+    return {"color": colors if colored else PALETTE[3], "symbol": symbols}
+
+
+def _by_score(
+    figure: Figure,
+    xy: NDArray[np.float32],
+    items: DataFrame,
+    hover: NDArray[np.object_],
+    chosen: DataFrame,
+    values: NDArray[np.floating],
+    what: str,
+) -> dict[str, Any]:
+    """Draw the points in the colours of a scale; returns what picks need to be coloured alike."""
+    faint = np.setdiff1d(np.arange(len(xy)), chosen["row"].to_numpy())
+    # A few extreme scores would leave one colour to all others.
+    low, high = np.quantile(values, [0.01, 0.99])
+    scale = {"colorscale": "Cividis", "cmin": float(low), "cmax": float(high)}
+    shown = np.asarray(values, dtype=np.float32)
+    figure.add_scattergl(
+        x=xy[faint, 0],
+        y=xy[faint, 1],
+        mode="markers",
+        marker={
+            "size": size_of(len(xy)),
+            "color": shown[faint],
+            "opacity": 0.6,
+            "colorbar": {"title": {"text": inert(shortened(what)), "side": "right"}, "thickness": 12},
+            **scale,
+        },
+        name="not chosen" if len(chosen) else "images",
+        text=[f"{value:.4g}" for value in shown[faint]],
+        customdata=items["index"].to_numpy()[faint],
+        hovertext=hover[faint],
+        hovertemplate="%{hovertext}<br>score %{text}<br>index %{customdata}<extra></extra>",
+        showlegend=False,
+    )
+    return {"color": shown, **scale}
 
 
 def _symbol(i: int) -> str:
@@ -130,10 +210,5 @@ def _symbol(i: int) -> str:
     return ("circle", "diamond", "square")[i // len(PALETTE)]
 
 
-def _hover(items: DataFrame, names: NDArray[np.object_]) -> NDArray[np.object_]:
-    paths = items["path"].tolist() if "path" in items else [""] * len(items)
-    lines = []
-    for path, name in zip(paths, names, strict=True):
-        shown = [inert(text) for text in (path, name) if text == text and text != ""]
-        lines.append("<br>".join(shown) or "image")
-    return np.array(lines, dtype=object)
+def _number(name: str) -> int:
+    return int(name.rsplit(" ", 1)[-1])

@@ -13,8 +13,6 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from initpools_cli.steps.context import Context
 
 
@@ -81,10 +79,3 @@ def chosen(context: Context, kind: str, names: list[str], command: str) -> list[
         if step not in fresh:
             context.report.warn(f"{step.id} is not drawn: renew it with `{step.renewal()}`")
     return fresh or [list(made.values())[-1].require_fresh()]
-
-
-def projected(embeddings: np.ndarray, projection: str, seed: int) -> np.ndarray:
-    """The embeddings (n, d) on a plane (n, 2)."""
-    from initpools_cli.analysis.projection import pca_2d, tsne_2d
-
-    return {"pca": pca_2d, "tsne": tsne_2d}[projection](embeddings, seed)
