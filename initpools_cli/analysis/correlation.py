@@ -77,6 +77,27 @@ def _with_interval(r: float, inflation: float, n: int, level: float) -> tuple[fl
     return r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), p
 
 
+def start_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
+    """What every cell reached with its first pool, and in each round after it.
+
+    Parameters
+    ----------
+    rounds : DataFrame
+        Rows of ``rounds.csv``.
+
+    Returns
+    -------
+    DataFrame
+        init, query, learner, encoder, seed, labeled (images), `start` (the metric at round 0, NaN where that failed)
+        and `later`; a row a round that did not fail.
+    """
+    rows = with_shared_start(rounds)
+    rows = rows[rows["status"] == "ok"]
+    start = rows[rows["round"] == 0].set_index([*CURVE, "seed"])[metric]
+    later = rows[rows["round"] > 0].join(start[~start.index.duplicated()].rename("start"), on=[*CURVE, "seed"])
+    return later.rename(columns={metric: "later"})[[*CURVE, "seed", "labeled", "start", "later"]]
+
+
 def first_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
     """Whether a better first pool leads to a better model later.
 
@@ -97,16 +118,13 @@ def first_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
     """
     import pandas as pd
 
-    rows = with_shared_start(rounds)
-    rows = rows[rows["status"] == "ok"]
-    start = rows[rows["round"] == 0].set_index([*CURVE, "seed"])[metric]
-    later = rows[rows["round"] > 0].join(start[~start.index.duplicated()].rename("start"), on=[*CURVE, "seed"])
+    later = start_and_later(rounds, metric)
     found = []
     for name, group in later.groupby(["query", "learner", "encoder", "labeled"], sort=False):
         query, learner, encoder, labeled = cast("tuple[str, str, str, int]", name)
-        means = group.groupby("init", sort=False)[["start", metric]].mean()
+        means = group.groupby("init", sort=False)[["start", "later"]].mean()
         for init, pairs in [*group.groupby("init", sort=False), ("", means)]:
-            of = correlation(pairs["start"], pairs[metric])
+            of = correlation(pairs["start"], pairs["later"])
             if not math.isnan(of.pearson):
                 found.append((init, query, learner, encoder, int(labeled), *of))
     return pd.DataFrame(found, columns=[*CURVE, "labeled", *Correlation._fields])
