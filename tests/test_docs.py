@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
-from types import ModuleType
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,11 +16,15 @@ from PIL import Image
 from typer.main import get_command
 
 from initpools_cli.cli.app import app
+from initpools_cli.cli.lists import KINDS
 from initpools_cli.core.config import TABLES, load_settings
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+#: Parts that are on a page for each command, or for each family of strategies.
+OF_MANY = ("command", "strategies", "score-strategies")
 
 #: Every command of an ```sh block runs as it is written but for these: fewer epochs, seeds and rounds, a thinner
 #: network and fewer views, so that a page takes seconds.
@@ -32,15 +37,10 @@ QUICK = {
 }
 
 
-def _load_generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate = _load_generate()
+sys.path.insert(0, str(ROOT / "docs"))
+generate = importlib.import_module("generate")
+figures = importlib.import_module("strategies")
+sys.path.pop(0)
 
 
 def command_lines(text: str, *languages: str) -> list[list[str]]:
@@ -133,7 +133,7 @@ def test_commands_have_the_options_they_are_given(page: Path) -> None:
 def test_the_readme_names_every_command_and_page() -> None:
     text = (ROOT / "README.md").read_text()
     assert all(f"`initpools {info.name}`" in text for info in app.registered_commands)
-    assert all(f"docs/{page.name}" in text for page in PAGES[1:])
+    assert all(f"docs/{page.name}" in text for page in PAGES[1:] if page.parent.name == "docs")
     assert len(text.splitlines()) <= 170
 
 
@@ -145,7 +145,36 @@ def test_generated_parts_are_current(page: Path) -> None:
 
 def test_every_part_stands_on_a_page() -> None:
     on_pages = [match["name"] for page in PAGES for match in generate.PART.finditer(page.read_text())]
-    assert sorted(on_pages) == sorted(generate.PARTS)
+    assert set(on_pages) == set(generate.PARTS)
+    assert len(on_pages) == len(set(on_pages)) + sum(on_pages.count(part) - 1 for part in OF_MANY)
+
+
+def test_every_command_and_every_strategy_has_one_page() -> None:
+    pages = {page.stem: page.read_text() for page in PAGES if page.parent.name == "commands"}
+    assert sorted(pages) == sorted(info.name for info in app.registered_commands)
+    assert all(f"<!-- generated: command {name} -->" in text for name, text in pages.items())
+    families = [page for page in PAGES if page.parent.name == "strategies"]
+    named = [name for page in families for name in generate.strategies.page_names(page)]
+    assert sorted(named) == sorted(row["name"] for row in KINDS["strategies"]())
+    index = (ROOT / "docs/strategies.md").read_text()
+    assert all(f"(strategies/{page.name})" in index for page in families)
+    assert all(f"(../figures/strategies-{page.stem}.svg)" in page.read_text() for page in families)
+
+
+@pytest.mark.parametrize("page", sorted(figures.PANELS))
+def test_figures_of_strategies_show_distinct_picks_of_those_on_their_page(page: str) -> None:
+    names = figures.PANELS[page]
+    assert set(names) <= set(generate.strategies.page_names(ROOT / f"docs/strategies/{page}.md"))
+    drawn = figures.figure(page)
+    assert drawn == figures.figure(page)
+    stored = ROOT / f"docs/figures/strategies-{page}.svg"
+    for text in (drawn, stored.read_text(encoding="utf-8")):
+        root = ElementTree.fromstring(text)
+        classes = [mark.get("class") for mark in root.iter()]
+        assert classes.count("order") == classes.count("pick") == figures.BUDGET * len(names)
+        orders = [mark.text for mark in root.iter() if mark.get("class") == "order"]
+        assert sorted(map(int, orders)) == sorted([*range(1, figures.BUDGET + 1)] * len(names))
+        assert [mark.text for mark in root.iter() if mark.get("class") == "name"] == list(names)
 
 
 def test_every_setting_is_described() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import pandas as pd
-from generate import table
+from parts.text import table
 
 from initpools_cli.analysis.verdicts import ALPHA
 from study.sweeps import AGAINST

@@ -1,0 +1,87 @@
+"""What the pages on commands say: everything that `--help` says."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from typer.models import ArgumentInfo
+
+from initpools_cli.cli.app import app
+from initpools_cli.cli.options import Common
+from parts.text import table
+
+
+def names() -> list[str]:
+    """The commands in the order of `initpools --help`."""
+    return [str(info.name) for info in app.registered_commands]
+
+
+def command_table() -> str:
+    """A line a command, for the README."""
+    return _table("docs/commands/")
+
+
+def command_index() -> str:
+    """A line a command, for the page on all of them."""
+    return _table("commands/")
+
+
+def _table(folder: str) -> str:
+    return table(
+        ("command", "what it does"),
+        (
+            (f"[`initpools {info.name}`]({folder}{info.name}.md)", inspect.getdoc(info.callback))
+            for info in app.registered_commands
+        ),
+    )
+
+
+def command(name: str) -> str:
+    """One command with its usage, arguments, options and example."""
+    info: Any = next(info for info in app.registered_commands if info.name == name)
+    parameters = inspect.signature(info.callback).parameters
+    own = {name: parameter for name, parameter in parameters.items() if name not in Common.__annotations__}
+    arguments = [each for each in own.values() if isinstance(_declaration(each), ArgumentInfo)]
+    options = [each for each in own.values() if each not in arguments]
+    usage = " ".join(["initpools", name, *(_declaration(each).metavar for each in arguments), "[OPTIONS]"])
+    parts = [inspect.getdoc(info.callback) or "", f"```text\n{usage}\n```"]
+    if arguments:
+        parts.append(table(("argument", "what it is"), ((f"`{_declaration(a).metavar}`", _help(a)) for a in arguments)))
+    if options:
+        parts.append(_options(options))
+    parts.append("It also takes the [options of every command](../commands.md#options-of-every-command).")
+    return "\n\n".join([*parts, info.epilog.replace("Example: ", "```console\n") + "\n```"])
+
+
+def shared_options() -> str:
+    """The options that all commands share."""
+    parameters = inspect.signature(app.registered_commands[0].callback or command).parameters
+    return _options(parameter for name, parameter in parameters.items() if name in Common.__annotations__)
+
+
+def _options(parameters: Iterable[inspect.Parameter]) -> str:
+    rows = []
+    for parameter in parameters:
+        declared = _declaration(parameter)
+        value = declared.metavar or {bool: "", int: "N", float: "X"}.get(_value_type(parameter), "TEXT")
+        default = "" if parameter.default in (None, False, "") else f"`{parameter.default}`"
+        # Inside Annotated, Typer keeps the first of the names where a default would stand.
+        flags = ", ".join([declared.default, *declared.param_decls])
+        rows.append((f"`{flags}{f' {value}' if value else ''}`", _help(parameter), default))
+    return table(("option", "what it sets", "default"), rows)
+
+
+def _declaration(parameter: inspect.Parameter) -> Any:
+    """The typer.Option or typer.Argument in its annotation."""
+    return get_args(parameter.annotation)[1]
+
+
+def _help(parameter: inspect.Parameter) -> str:
+    return str(_declaration(parameter).help).replace("<", "\\<")
+
+
+def _value_type(parameter: inspect.Parameter) -> Any:
+    kinds = [kind for kind in get_args(get_args(parameter.annotation)[0]) if kind is not type(None)]
+    return kinds[0] if kinds else get_args(parameter.annotation)[0]

@@ -1,0 +1,120 @@
+"""What the page on methods says: tables of everything that is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from initpools_cli.cli.lists import KINDS
+from initpools_cli.pretext.registry import pretexts
+from parts.strategies import page_of
+from parts.text import table, toml
+
+
+def listed(kind: str, **columns: Callable[[Mapping[str, Any]], object]) -> Callable[[], str]:
+    """A table of one kind with those columns."""
+
+    def part() -> str:
+        return table(columns, ((column(row) for column in columns.values()) for row in KINDS[kind]()))
+
+    return part
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}`" for name in [row["name"], *row.get("aliases", [])])
+
+
+def _summary(row: Mapping[str, Any]) -> str:
+    return str(row["summary"])
+
+
+def _paper(row: Mapping[str, Any]) -> str:
+    return str(row["paper"])
+
+
+def _inputs(row: Mapping[str, Any]) -> str:
+    return ", ".join([*(f"`{name}`" for name in row["inputs"]), *(f"[`{name}`]" for name in row.get("optional", []))])
+
+
+def _knobs(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name} = {toml(value)}`" for name, value in row["knobs"].items())
+
+
+def _presets() -> str:
+    """The presets of the learners that are more than the defaults."""
+    rows = [
+        (f"`{row['name']}`", f"`{name}`", _knobs({"knobs": knobs}))
+        for row in KINDS["learners"]()
+        for name, knobs in row["presets"].items()
+        if knobs
+    ]
+    return table(("learner", "preset", "knobs"), rows)
+
+
+def _strategies(asks_model: bool) -> Callable[[], str]:
+    def linked(row: Mapping[str, Any]) -> str:
+        return f"[{_name(row)}](strategies/{page_of(row['name']).name})"
+
+    columns = (
+        linked,
+        _summary,
+        _inputs,
+        _knobs,
+        lambda row: "yes" if row["nested"] else "no",
+        lambda row: row["cost"],
+        _paper,
+    )
+
+    def part() -> str:
+        rows = [row for row in KINDS["strategies"]() if row.get("needs_model", False) is asks_model]
+        header = ("name", "what it takes", "inputs", "knobs", "nested", "cost", "paper")
+        return table(header, ((column(row) for column in columns) for row in rows))
+
+    return part
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "data-sets": listed(
+        "datasets",
+        name=_name,
+        what=lambda row: row["title"],
+        classes=lambda row: row["classes"],
+        channels=lambda row: row["channels"],
+        licence=lambda row: row["licence"],
+        source=lambda row: f"<{row['source']}>",
+    ),
+    "pretexts": listed(
+        "pretexts",
+        name=_name,
+        task=_summary,
+        network=lambda row: f"`{row['network']}`",
+        epochs=lambda row: pretexts.get(row["name"]).build.epochs_default,
+        batch=lambda row: pretexts.get(row["name"]).build.batch_default,
+        augmentation=lambda row: f"`{pretexts.get(row['name']).build.recipe_default}`",
+        knobs=_knobs,
+        paper=_paper,
+    ),
+    "scores": listed(
+        "scores",
+        name=_name,
+        high=lambda row: row["high"],
+        of=lambda row: ", ".join(f"`{name}`" for name in row["inputs"]),
+        labels=lambda row: "**oracle**" if row["oracle"] else "no",
+        knobs=_knobs,
+        paper=_paper,
+    ),
+    "first-pools": _strategies(asks_model=False),
+    "queries": _strategies(asks_model=True),
+    "learners": listed(
+        "learners",
+        name=_name,
+        what=_summary,
+        inputs=_inputs,
+        gives=lambda row: ", ".join(f"`{name}`" for name in row["gives"]),
+        knobs=_knobs,
+        paper=_paper,
+    ),
+    "presets": _presets,
+    "networks": listed("networks", name=_name, what=_summary, paper=_paper),
+    "plots": listed("plots", name=_name, what=_summary, knobs=_knobs),
+}

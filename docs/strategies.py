@@ -1,0 +1,173 @@
+"""Draw docs/figures/strategies-*.svg, what strategies take of a made-up crowd of points: `python docs/strategies.py`.
+
+The strategies are the real ones, the crowd has two dimensions, and a model that is asked knows the five points that
+are labelled already.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from parts.strategies import page_of
+
+from initpools_cli.analysis.theme import FONT, PAGES, PALETTE
+from initpools_cli.cli.lists import KINDS
+from initpools_cli.core.seeds import generator
+from initpools_cli.scores.registry import scores
+from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.registry import strategies
+
+FIGURES = Path(__file__).parent / "figures"
+BUDGET, SIDE, GAP, HEAD = 8, 200, 14, 22
+#: The panels of each page; knobs that differ from the defaults suit a crowd of 168 in place of thousands.
+PANELS: Mapping[str, tuple[str, ...]] = {
+    "random": ("random", "stratified", "class-balanced"),
+    "clustering": ("kmeans", "kmeans-random", "kmeans++", "scan"),
+    "coverage": ("typiclust", "probcover", "maxherding"),
+    "geometry": ("kcenter", "facility-location", "graph-cut", "cog"),
+    "representation": ("activeft", "usl", "zcore"),
+    "scores": ("typicality", "prototypicality", "outlier", "duplicate"),
+    "uncertainty": ("margin", "entropy", "least-confidence", "consistency"),
+    "bayesian": ("bald", "powerbald", "batchbald", "var-ratio"),
+    "gradients": ("badge", "bait", "alfamix", "cdal"),
+    "mixed": ("uherding", "dcom", "tcm"),
+}
+KNOBS: Mapping[str, Mapping[str, float | str]] = {
+    "facility-location": {"similarity": "rbf", "bandwidth": 0.25},
+    "graph-cut": {"similarity": "rbf", "bandwidth": 0.25},
+    "usl": {"neighbors": 20},
+    "maxherding": {"bandwidth": 0.25},
+    "uherding": {"bandwidth": 0.25},
+    "stratified": {"n_clusters": 5},
+    "kmeans-random": {"n_clusters": 5},
+    "probcover": {"n_clusters": 5},
+    "dcom": {"n_clusters": 5},
+    "prototypicality": {"clusters": 5},
+    "tcm": {"switch": 9},
+}
+#: Pages whose strategies ask a model, which needs labels.
+ASKS = ("uncertainty", "bayesian", "gradients", "mixed")
+CENTRES = np.array([[0.25, 0.72], [0.68, 0.78], [0.76, 0.36], [0.36, 0.24], [0.88, 0.10]])
+SIZES, SPREADS = (70, 40, 28, 18, 6), (0.075, 0.05, 0.07, 0.045, 0.02)
+
+
+def crowd() -> tuple[np.ndarray, np.ndarray]:
+    """Five groups of different size and density, and six strays: points (168, 2) in [0, 1], and their classes."""
+    rng = np.random.default_rng(3)
+    groups = [
+        rng.normal(centre, spread, (size, 2)) for centre, size, spread in zip(CENTRES, SIZES, SPREADS, strict=True)
+    ]
+    points = np.vstack([*groups, rng.uniform(0.04, 0.96, (6, 2))]).clip(0.03, 0.97)
+    return points, ((points[:, None] - CENTRES) ** 2).sum(axis=2).argmin(axis=1)
+
+
+def answers(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Five labelled points, one a class, and what a classifier says that goes by the nearest of them."""
+    rng = np.random.default_rng(4)
+    labeled = np.array([rng.choice(np.flatnonzero(classes == label)) for label in range(len(CENTRES))])
+    known = points[labeled]
+
+    def head(centres: np.ndarray) -> np.ndarray:
+        return 30 * np.vstack([2 * centres.T, -(centres**2).sum(axis=1)])
+
+    def probs(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+        logits = np.column_stack([points, np.ones(len(points))]) @ head(centres)
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    shaken = [probs(points, known + rng.normal(0, 0.05, known.shape)) for _ in range(20)]
+    views = [probs(points + rng.normal(0, 0.03, points.shape), known) for _ in range(20)]
+    return labeled, {
+        "probs": probs(points, known),
+        "mc_probs": np.stack(shaken),
+        "member_probs": np.stack(shaken[:5]),
+        "view_probs": np.stack(views),
+        "features": points.astype(np.float32),
+        "head": head(known),
+        "labels": np.where(np.isin(np.arange(len(points)), labeled), classes, -1),
+    }
+
+
+def picks(name: str, asks: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What a strategy takes of the crowd, in order, and what was labelled before."""
+    points, classes = crowd()
+    labeled, told = answers(points, classes) if asks else (np.array([], dtype=np.int64), {})
+    inputs = {"embeddings": points.astype(np.float32), "clusters": classes, "labels": classes, **told}
+    knobs = dict(KNOBS.get(name, {}))
+    if name not in strategies:
+        method = scores.get(name)
+        drawn = {"rng": generator(0, name)} if "rng" in inspect.signature(method.build).parameters else {}
+        inputs["scores"] = method.build(inputs["embeddings"], **drawn, **method.validate(knobs))
+        name, knobs = "score", {}
+    chosen = choose(name, inputs, BUDGET, labeled=labeled, seed=0, normalize=False, knobs=knobs)
+    return chosen.indices, labeled
+
+
+def figure(page: str) -> str:
+    """The panels of a page side by side, as SVG that follows the reader's light or dark theme."""
+    names, asks = PANELS[page], page in ASKS
+    width, height = len(names) * (SIDE + GAP) - GAP, HEAD + SIDE
+    summaries = {row["name"]: row["summary"] for row in KINDS["strategies"]()}
+    about = "; ".join(f"{name}: {summaries[name]}" for name in names)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" font-family="{escape(FONT)}">',
+        f"<desc>The first {BUDGET} picks, numbered in order, of a made-up crowd of points. {escape(about)}</desc>",
+        _style(),
+        '<rect class="page" width="100%" height="100%"/>',
+        *(_panel(name, i * (SIDE + GAP), asks) for i, name in enumerate(names)),
+    ]
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _style() -> str:
+    light, dark = PAGES["light"], PAGES["dark"]
+    rules = "".join(f".{name}{{{rule}}}" for name, rule in _rules(light.background, light.ink).items())
+    night = "".join(f".{name}{{{rule}}}" for name, rule in _rules(dark.background, dark.ink).items())
+    return f"<style>{rules}@media (prefers-color-scheme: dark){{{night}}}</style>"
+
+
+def _rules(background: str, ink: str) -> dict[str, str]:
+    return {
+        "page": f"fill:{background}",
+        "box": f"fill:none;stroke:{ink};stroke-opacity:.25",
+        "name": f"fill:{ink};font-size:13px",
+        "crowd": f"stroke:{ink};stroke-opacity:.35;stroke-width:4.4;stroke-linecap:round",
+        "known": f"fill:none;stroke:{ink};stroke-width:1.8",
+        "pick": f"fill:{PALETTE[0]};stroke:{background}",
+        "order": "fill:#fff;font-size:11px;font-weight:bold;text-anchor:middle",
+    }
+
+
+def _panel(name: str, left: int, asks: bool) -> str:
+    points, _ = crowd()
+    chosen, labeled = picks(name, asks)
+    x, y = left + SIDE * points[:, 0], HEAD + SIDE * (1 - points[:, 1])
+    marks = [
+        f'<text class="name" x="{left + 2}" y="15">{escape(name)}</text>',
+        f'<rect class="box" x="{left + 0.5}" y="{HEAD + 0.5}" width="{SIDE - 1}" height="{SIDE - 1}"/>',
+        # Lines without length and with round ends: dots in a quarter of the bytes.
+        f'<path class="crowd" d="{"".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x, y, strict=True))}"/>',
+        *(f'<rect class="known" x="{x[i] - 5:.1f}" y="{y[i] - 5:.1f}" width="10" height="10"/>' for i in labeled),
+    ]
+    # The first pick lies above the later ones.
+    for order, i in reversed(list(enumerate(chosen, start=1))):
+        marks.append(f'<circle class="pick" cx="{x[i]:.1f}" cy="{y[i]:.1f}" r="8"/>')
+        marks.append(f'<text class="order" x="{x[i]:.1f}" y="{y[i] + 4:.1f}">{order}</text>')
+    return "\n".join(marks)
+
+
+def main() -> None:
+    """Write every figure anew, and see that every strategy has a page."""
+    for row in KINDS["strategies"]():
+        page_of(row["name"])
+    for page in PANELS:
+        (FIGURES / f"strategies-{page}.svg").write_text(figure(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
