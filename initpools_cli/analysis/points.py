@@ -13,7 +13,7 @@ from initpools_cli.analysis.theme import PAGES
 from initpools_cli.analysis.types import DataFrame, Figure
 
 #: Marks of several pools, which colour does not tell apart.
-POOL_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "cross", "x", "hexagram")
+POOL_SYMBOLS = ("circle", "square", "triangle-up", "star", "cross", "x", "diamond", "hexagram")
 #: Of all pools together, so many picks have their number beside them.
 NUMBERED = 12
 
@@ -72,7 +72,7 @@ def add_chosen(
     markers : dict
         Looks that the picks share with the points; an array is one of all images.
     symbols : ndarray of str, shape (n,), optional
-        Marks of all images, where there is one pool; several pools each have a mark of their own.
+        Marks of all images; default: each pool has a mark of its own.
     """
     pools = list(dict.fromkeys(chosen["pool"].tolist()))
     numbered = max(3, NUMBERED // max(1, len(pools)))
@@ -85,7 +85,8 @@ def add_chosen(
         name = f"chosen: {inert(pool)}" if len(pools) > 1 else "chosen"
         own = {key: value[rows] if isinstance(value, np.ndarray) else value for key, value in markers.items()}
         texts = [f"<b>{', '.join(takers[row])}</b><br>{hover[row]}" for row in rows]
-        several = len(pools) > 1 or symbols is None
+        symbol = POOL_SYMBOLS[i % len(POOL_SYMBOLS)] if symbols is None else symbols[rows]
+        line = {"color": PAGES["light"].ink, "width": 1.5}
         figure.add_scattergl(
             x=xy[rows, 0],
             y=xy[rows, 1],
@@ -93,13 +94,10 @@ def add_chosen(
             text=[str(number) if place < numbered else "" for place, number in enumerate(order)],
             textposition="top center",
             textfont={"size": 13},
-            marker={
-                "size": 12,
-                "symbol": POOL_SYMBOLS[i % len(POOL_SYMBOLS)] if several else symbols[rows],  # type: ignore[index]
-                "line": {"color": PAGES["light"].ink, "width": 1.5},
-                **own,
-            },
+            marker={"size": 12, "symbol": symbol, "line": line, **own},
             name=name,
+            legendgroup=name,
+            showlegend=len(pools) == 1,
             customdata=np.column_stack([order, index]),
             hovertext=texts,
             hovertemplate="%{hovertext}<br>index %{customdata[1]}<extra></extra>",
@@ -109,3 +107,7 @@ def add_chosen(
                 "labels": [f"{number} {inert(pool)}" if len(pools) > 1 else str(number) for number in order],
             },
         )
+        if len(pools) > 1:
+            # The legend would take the colour of the first pick for that of the pool.
+            mark = {"size": 12, "symbol": symbol, "line": line, "color": "rgba(0,0,0,0)"}
+            figure.add_scattergl(x=[None], y=[None], mode="markers", marker=mark, name=name, legendgroup=name)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.analysis.types import Figure
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from initpools_cli.analysis.types import Figure, Image
 
 #: Largest side of a tile in pixels; smaller images keep their size, and the page enlarges them.
 TILE = 64

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from PIL.Image import Image
     from plotly.graph_objects import Figure
 else:
-    DataFrame = Figure = Any
+    DataFrame = Figure = Image = Any
 
-__all__ = ["DataFrame", "Figure"]
+__all__ = ["DataFrame", "Figure", "Image"]
