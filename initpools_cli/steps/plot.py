@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import run_name
+from initpools_cli.core.rundir import Done, Run, run_name
 from initpools_cli.core.version import version
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
@@ -47,11 +47,16 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
         "data set": facts["dataset"]["name"],
         "command": context.command,
         "initpools": version(),
-        **{step.id: step.facts["command"] for step in gathered.steps},
+        **{_place(step, context.run): step.facts["command"] for step in gathered.steps},
     }
     # A path is long, and tells whoever the page is sent to where things lie here: the table of origins has it.
     title = f"{method.name} — {run_name(facts['dataset']['name'])}"
     return write_drawn(drawn, target, title, provenance, context.settings.plot.theme)
+
+
+def _place(step: Done, run: Run) -> str:
+    """Where a step is, for somebody who has the run before them."""
+    return step.id if step.run == run else str(step.folder)
 
 
 def plot_from_files(
