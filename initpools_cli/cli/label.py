@@ -1,0 +1,103 @@
+"""`initpools label`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from initpools_cli.cli.options import Common
+
+if TYPE_CHECKING:
+    from initpools_cli.cli.labeler.desk import Desk
+    from initpools_cli.cli.labeler.seat import Seat
+    from initpools_cli.cli.labeler.server import Server
+
+EXAMPLE = "Example: initpools label --classes cat,dog,horse"
+
+
+def command(
+    common: Common,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            "--batch",
+            metavar="NAME|FILE",
+            help="A pool, a round of the loop, or a table with path or index; default: the newest of the run.",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="A,B,C", help="The first of these gets the first key; more can be added."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.csv", help="Default: labels/<batch>.csv in the run."),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address of the page.")] = False,
+) -> None:
+    """Label a batch on a page of your own browser: a key an image, saved after every click, until Ctrl-C."""
+    from initpools_cli.cli.labeler.desk import Desk
+    from initpools_cli.cli.labeler.seat import seated
+    from initpools_cli.core.files import require_ending
+    from initpools_cli.core.rundir import run_name
+    from initpools_cli.steps.label import next_words, open_labelling
+
+    require_ending(output, ".csv")
+    context = common.start("dataset")
+    labelling = open_labelling(context, batch, [name for name in (classes or "").split(",") if name.strip()], output)
+    then = context.command_for(*next_words(labelling))
+    again = context.command_for("label", "--batch", batch or labelling.name, *(["-o", str(output)] if output else []))
+    with seated(labelling.file) as seat:
+        # What another process wrote before it let go.
+        labelling.read_again()
+        desk = Desk(labelling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
+        with _bound(desk, seat, port) as server:
+            seat.settle(server.server_port, server.token)
+            typer.echo(f"label {labelling.name} at {server.address}", err=True)
+            common.report.say("Every click is saved; end with Ctrl-C.")
+            if not no_browser:
+                _open(server.address)
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                left = len(labelling.marks) - labelling.labeled - labelling.skipped
+                common.report.say(
+                    f"{labelling.labeled} labelled, {labelling.skipped} skipped, {left} left: {labelling.file}"
+                )
+                common.report.say(f"next: {again if left else then}")
+    found = {"labeled": labelling.labeled, "skipped": labelling.skipped, "left": left}
+    names = labelling.vocabulary.names
+    written = labelling.file if labelling.file.exists() else None
+    common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
+
+
+def _bound(desk: Desk, seat: Seat, port: int) -> Server:
+    """At the port that is asked for, else at the last one if it is free, else at any."""
+    from initpools_cli.cli.labeler.seat import new_token
+    from initpools_cli.cli.labeler.server import Server
+    from initpools_cli.core.errors import UserError
+
+    # The old token only at the old port: elsewhere, somebody else may have been told it.
+    if seat.port and port in (0, seat.port):
+        try:
+            return Server(desk, seat.token or new_token(), seat.port)
+        except UserError:
+            if port:
+                raise
+    return Server(desk, new_token(), port)
+
+
+def _open(address: str) -> None:
+    """Show the page, where there is a screen; a browser of the terminal would take it over."""
+    import webbrowser
+
+    screen = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if screen:
+        webbrowser.open(address)

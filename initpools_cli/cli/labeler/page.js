@@ -1,0 +1,357 @@
+import { keysOf, meaning } from "./keys.js";
+import { Saving, send } from "./saving.js";
+
+const MANY = 9;
+const AROUND = 6;
+const $ = (id) => document.getElementById(id);
+const me = [...crypto.getRandomValues(new Uint32Array(4))].join("-");
+
+let batch = null;
+let items = [];
+let at = 0;
+// "seen" once the image is there to be seen, "lost" where it never will be; else "".
+let sight = "";
+let keys = new Map();
+const places = new Map();
+const saving = new Saving(me, { saved, failed, rejected, taken });
+
+// ---- what is known
+
+function load(state) {
+  batch = state;
+  items = state.items.map(([index, path, label, skipped]) => ({ index, path, label, skipped }));
+  places.clear();
+  items.forEach((item, place) => places.set(item.index, place));
+  document.title = `${state.name} · labelling`;
+  $("name").textContent = state.name;
+  $("file").textContent = `Labels of ${state.dataset} are saved in ${state.file}`;
+  $("new").hidden = state.fixed;
+  setClasses(state.classes);
+  $("undo").disabled = !state.canUndo && !saving.waiting.length;
+}
+
+function setClasses(classes) {
+  batch.classes = classes;
+  keys = keysOf(classes);
+  $("answers").classList.toggle("many", classes.length > MANY);
+  $("seek").hidden = classes.length <= MANY;
+  const buttons = classes.map((name) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.dataset.name = name;
+    if (keys.has(name)) {
+      const key = document.createElement("kbd");
+      key.textContent = keys.get(name);
+      button.append(key);
+      button.setAttribute("aria-keyshortcuts", keys.get(name));
+    }
+    const text = document.createElement("span");
+    text.textContent = name;
+    button.append(text);
+    return button;
+  });
+  $("classes").replaceChildren(...buttons);
+  filter();
+  pressed();
+}
+
+const isLabeled = (item) => item.label !== "" && (!batch.fixed || batch.classes.includes(item.label));
+const isOpen = (item) => !isLabeled(item) && !item.skipped;
+
+function nextOpen(from) {
+  const order = [...items.keys()];
+  return [...order.slice(from), ...order.slice(0, from)].find((place) => isOpen(items[place]));
+}
+
+// ---- what is shown
+
+function show(place) {
+  if (place < 0 || place >= items.length) return;
+  at = place;
+  const item = items[at];
+  const image = $("image");
+  sight = "";
+  delete document.body.dataset.shown;
+  $("gone").hidden = true;
+  image.classList.toggle("pixels", batch.pixels);
+  image.classList.add("away");
+  image.alt = `${item.path}, the image to label`;
+  image.src = `image/${item.index}`;
+  $("place").textContent = `${at + 1} of ${items.length}`;
+  $("path").textContent = item.path;
+  $("path").href = `image/${item.index}`;
+  $("back").disabled = at === 0;
+  $("forward").disabled = at === items.length - 1;
+  counts();
+  strip();
+  $("heard").textContent = `Image ${at + 1} of ${items.length}, ${item.path}, ${said(item) || "not labelled"}`;
+  for (const near of [items[at + 1], items[at + 2]]) if (near) new Image().src = `image/${near.index}`;
+}
+
+function shown(how) {
+  sight = how;
+  document.body.dataset.shown = items[at].index;
+}
+
+$("image").addEventListener("load", () => {
+  $("image").classList.remove("away");
+  shown("seen");
+});
+
+$("image").addEventListener("error", async () => {
+  const item = items[at];
+  let why = "";
+  try {
+    const response = await fetch(`image/${item.index}`);
+    why = response.ok ? "The browser can't show it." : (await response.json()).error;
+  } catch {
+    // The program is away: nothing is known of the image.
+  }
+  if (items[at] !== item || sight) return;
+  $("gone").textContent = why ? `${item.path} can't be shown, only skipped. ${why}` : "Waiting for the program.";
+  $("gone").hidden = false;
+  $("heard").textContent = $("gone").textContent;
+  if (why) shown("lost");
+  else setTimeout(() => items[at] === item && !sight && show(at), 2000);
+});
+
+function said(item) {
+  if (item.skipped) return "skipped";
+  if (item.label && !isLabeled(item)) return `“${item.label}”, which is no class: choose one`;
+  return item.label;
+}
+
+function pressed() {
+  const item = items[at];
+  for (const button of $("classes").children) button.setAttribute("aria-pressed", item.label === button.dataset.name);
+  $("mark").textContent = said(item);
+}
+
+function counts() {
+  const labeled = items.filter(isLabeled).length;
+  const skipped = items.filter((item) => item.skipped && !isLabeled(item)).length;
+  const left = items.length - labeled - skipped;
+  $("progress").max = items.length;
+  $("progress").value = labeled + skipped;
+  const passed = skipped ? `, ${skipped} skipped` : "";
+  $("left").textContent = `${labeled} labelled${passed}, ${left} left`;
+  $("done").hidden = left > 0;
+  $("look-again").hidden = skipped === 0;
+  $("done-title").textContent = skipped ? "All seen" : "All labelled";
+  $("done-text").textContent = `${labeled} labelled${passed}.`;
+  $("next-command").textContent = batch.next;
+  pressed();
+}
+
+const tiles = new Map();
+
+function strip() {
+  const first = Math.max(0, Math.min(at - AROUND, items.length - 2 * AROUND - 1));
+  const near = items.slice(first, first + 2 * AROUND + 1);
+  const room = Math.max(1, Math.floor(($("strip").clientWidth || 400) / 73));
+  const from = Math.max(0, Math.min(at - first - Math.floor(room / 2), near.length - room));
+  const nodes = near.slice(from, from + room).map((item) => tile(item));
+  $("strip").replaceChildren(...nodes);
+  if (tiles.size > 300) tiles.clear();
+}
+
+function tile(item) {
+  if (!tiles.has(item.index)) {
+    const made = document.createElement("button");
+    made.type = "button";
+    const picture = document.createElement("img");
+    picture.src = `small/${item.index}`;
+    picture.alt = "";
+    picture.classList.toggle("pixels", batch.pixels);
+    made.append(picture, document.createElement("span"));
+    made.addEventListener("click", () => show(places.get(item.index)));
+    tiles.set(item.index, made);
+  }
+  const made = tiles.get(item.index);
+  const place = places.get(item.index);
+  made.lastChild.textContent = said(item) || "–";
+  made.setAttribute("aria-label", `Image ${place + 1}, ${said(item) || "not labelled"}`);
+  if (place === at) made.setAttribute("aria-current", "true");
+  else made.removeAttribute("aria-current");
+  return made;
+}
+
+// ---- what is done
+
+function mark(label, skipped) {
+  // Nobody labels what they have not seen.
+  if (!sight || (label && sight === "lost")) return;
+  const item = items[at];
+  Object.assign(item, { label, skipped });
+  const what = label ? { do: "label", label } : { do: skipped ? "skip" : "clear" };
+  saving.add({ ...what, index: item.index });
+  told();
+  const next = label || skipped ? nextOpen(at) : at;
+  if (next === undefined) {
+    show(at);
+    $("heard").textContent = `${$("done-title").textContent}. ${$("done-text").textContent}`;
+  } else show(next);
+}
+
+const actions = {
+  undo: () => {
+    if ($("undo").disabled) return;
+    saving.add({ do: "undo" });
+    told();
+  },
+  skip: () => mark("", true),
+  clear: () => mark("", false),
+  find: () => !$("seek").hidden && $("find").focus(),
+  new: () => {
+    if (batch.fixed || sight !== "seen") return;
+    $("new-name").value = "";
+    $("naming").showModal();
+  },
+};
+const moves = {
+  back: () => show(at - 1),
+  forward: () => show(at + 1),
+  first: () => show(0),
+  last: () => show(items.length - 1),
+};
+
+// ---- what comes back
+
+function told() {
+  const waiting = saving.waiting.length;
+  $("undo").disabled = !batch.canUndo && !waiting;
+  $("saved").classList.toggle("waiting", waiting > 0);
+  $("saved").textContent = waiting ? `${waiting} not saved yet` : "saved";
+}
+
+function saved(answer, click) {
+  $("trouble").hidden = true;
+  batch.canUndo = answer.canUndo;
+  if (answer.classes.length !== batch.classes.length) setClasses(answer.classes);
+  if (answer.item) {
+    const [index, label, skipped] = answer.item;
+    const place = places.get(index);
+    const later = saving.waiting.some((each) => each.index === index);
+    if (place !== undefined && !later) Object.assign(items[place], { label, skipped });
+    if (click.do === "undo") show(place);
+  }
+  told();
+  counts();
+  strip();
+  if (answer.reread) claim(true).then(() => trouble(`${batch.file} was changed by another program; its labels were read.`));
+}
+
+function failed(error) {
+  told();
+  const why = error.status === 403 || !(error instanceof TypeError) ? error.message : "The program does not answer.";
+  trouble(`${saving.waiting.length} not saved: ${why} Trying again; keep this window open. If it has ended, start it again: ${batch.again}`);
+}
+
+function rejected(error) {
+  told();
+  claim(true).then(() => trouble(error.message));
+}
+
+function taken() {
+  const lost = saving.waiting.length;
+  $("taken-text").textContent = lost
+    ? `${lost === 1 ? "Your last click is" : `Your last ${lost} clicks are`} not saved. Labelling here saves ${lost === 1 ? "it" : "them"}, and ends it there.`
+    : "Only one can at a time. Labelling here ends it there; what is saved stays.";
+  if (!$("taken").open) $("taken").showModal();
+}
+
+function trouble(text) {
+  $("trouble").textContent = text;
+  $("trouble").hidden = false;
+}
+
+// ---- beginning and end
+
+async function claim(take) {
+  let state;
+  try {
+    state = await send("claim", { window: me, take });
+  } catch (error) {
+    if (error.status === 409) return taken();
+    trouble(error.status ? error.message : "The program does not answer. Trying again.");
+    if (error.status !== 403) setTimeout(() => claim(take), 2000);
+    return;
+  }
+  const before = items[at]?.index;
+  $("trouble").hidden = true;
+  load(state);
+  // What waits to be saved is shown as it will be.
+  for (const click of saving.waiting) {
+    const item = items[places.get(click.index)];
+    if (item) Object.assign(item, { label: click.label ?? "", skipped: click.do === "skip" });
+  }
+  show(places.get(before) ?? nextOpen(0) ?? 0);
+  told();
+  saving.go();
+}
+
+$("taken").addEventListener("close", () => ($("taken").returnValue === "take" ? claim(true) : $("taken").showModal()));
+$("naming").addEventListener("close", () => {
+  const name = $("new-name").value.trim().replace(/\s+/g, " ");
+  if ($("naming").returnValue !== "add" || !name) return;
+  const known = batch.classes.find((each) => each.toLowerCase() === name.toLowerCase());
+  mark(known ?? name, false);
+});
+
+// A button that was clicked would take the next space for itself, which means to skip.
+function clicked(id, act) {
+  $(id).addEventListener("click", (event) => {
+    if (event.detail) document.activeElement?.blur();
+    act(event);
+  });
+}
+for (const id of ["undo", "skip", "new"]) clicked(id, actions[id]);
+for (const id of ["back", "forward"]) clicked(id, moves[id]);
+clicked("classes", (event) => {
+  const button = event.target.closest("button");
+  if (button) mark(button.dataset.name, false);
+});
+clicked("look-again", () => show(items.findIndex((item) => item.skipped)));
+clicked("copy", async () => {
+  await navigator.clipboard.writeText(batch.next);
+  $("copy").textContent = "Copied";
+});
+
+function filter() {
+  const wanted = $("find").value.trim().toLowerCase();
+  for (const button of $("classes").children) button.hidden = !button.dataset.name.toLowerCase().includes(wanted);
+}
+$("find").addEventListener("input", filter);
+$("find").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" && event.key !== "Escape") return;
+  event.preventDefault();
+  const names = [...$("classes").children].filter((button) => !button.hidden).map((button) => button.dataset.name);
+  const wanted = $("find").value.trim().toLowerCase();
+  const best = names.find((name) => name.toLowerCase() === wanted) ?? names.find((name) => name.toLowerCase().startsWith(wanted)) ?? names[0];
+  $("find").value = "";
+  $("find").blur();
+  filter();
+  if (event.key === "Enter" && wanted && best !== undefined) mark(best, false);
+});
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("input:not([type='checkbox'])") || document.querySelector("dialog[open]");
+  const button = event.target.matches("button, summary, a, input") && (event.key === " " || event.key === "Enter");
+  const meant = typing || button || !batch ? null : meaning(event, $("single").checked);
+  if (!meant) return;
+  if (meant.key !== undefined) {
+    const name = batch.classes.find((each) => keys.get(each) === meant.key);
+    if (name === undefined) return;
+    mark(name, false);
+  } else if (meant.move) moves[meant.move]();
+  else actions[meant.action]();
+  event.preventDefault();
+});
+
+window.addEventListener("resize", () => batch && strip());
+window.addEventListener("beforeunload", (event) => {
+  if (saving.waiting.length) event.preventDefault();
+});
+window.addEventListener("pagehide", () => send("release", { window: me }, { keepalive: true }).catch(() => {}));
+window.addEventListener("pageshow", (event) => event.persisted && claim(false));
+claim(false);

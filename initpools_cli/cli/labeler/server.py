@@ -1,0 +1,216 @@
+"""The server of the labelling page: for this machine alone, and for those who know the token in its address."""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import json
+import socketserver
+import traceback
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from initpools_cli.cli.labeler.desk import Desk, Malformed, Taken
+from initpools_cli.core.errors import UserError
+from initpools_cli.steps.originals import original, small
+from initpools_cli.steps.vocabulary import Unfit
+
+LOOPBACK = "127.0.0.1"
+#: What a browser on this machine calls it; another name that leads here is an attempt to reach in from outside.
+HOSTS = {LOOPBACK, "localhost", "::1"}
+#: The files of the page, by what the address ends in.
+PAGE = {
+    "": ("page.html", "text/html"),
+    "page.css": ("page.css", "text/css"),
+    "page.js": ("page.js", "text/javascript"),
+    "saving.js": ("saving.js", "text/javascript"),
+    "keys.js": ("keys.js", "text/javascript"),
+}
+#: Side of the pictures in the strip, pixels.
+SMALL = 96
+#: The longest message of the page, bytes.
+LONGEST = 1 << 16
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Refused(Exception):
+    """A request that is not the page's own."""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one batch.
+
+    Parameters
+    ----------
+    desk : Desk
+    token : str
+        What the address holds, and nobody else knows.
+    port : int
+        0: any that is free.
+
+    Raises
+    ------
+    UserError
+        The port is taken, or not for this user.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, desk: Desk, token: str, port: int) -> None:
+        self.desk, self.token = desk, token
+        try:
+            super().__init__((LOOPBACK, port), _Handler)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            why = "is taken by another program" if error.errno == errno.EADDRINUSE else "is not for this user"
+            raise UserError(f"Port {port} {why}.", "Give another --port, or leave it out for a free one.") from None
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server who we are, which can take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = LOOPBACK, self.server_address[1]
+
+    @property
+    def address(self) -> str:
+        """What to open."""
+        return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Windows that are closed in the middle of a request are no errors."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "initpools", ""
+    timeout = 60
+
+    def do_GET(self) -> None:
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        self._answer(self._post)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are of no interest."""
+
+    def _answer(self, respond: Callable[[], None]) -> None:
+        try:
+            self._require_own()
+            respond()
+        except Refused as error:
+            self.close_connection = True
+            self._send_json({"error": str(error)}, HTTPStatus.FORBIDDEN)
+        except Taken:
+            self._send_json({"error": "Another window is labelling this batch."}, HTTPStatus.CONFLICT)
+        except Malformed as error:
+            self.close_connection = True
+            self._send_json({"error": f"This is no message of the page ({error})."}, HTTPStatus.BAD_REQUEST)
+        except ConnectionError:
+            self.close_connection = True
+        except Exception as error:
+            traceback.print_exception(error)
+            self._send_json({"error": "This is a bug in initpools; the terminal says more."}, HTTPStatus(500))
+
+    def _require_own(self) -> None:
+        """Refuse what comes from another site's page, through another name of this machine, or without the token."""
+        hosts, origin = self.headers.get_all("Host", []), self.headers.get("Origin")
+        if len(hosts) != 1 or _name_of(hosts[0]) not in HOSTS:
+            raise Refused("This is served to this machine alone.")
+        if origin != f"http://{hosts[0]}" and (origin is not None or self.command == "POST"):
+            raise Refused("This is served to its own page alone.")
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        shown = self.command == "GET" and self.headers.get("Sec-Fetch-Mode") == "navigate"
+        if site not in ("same-origin", "none") and not shown:
+            raise Refused("This is served to its own page alone.")
+        token = self.path.split("/")[1] if self.path.startswith("/") else ""
+        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
+            raise Refused("Open the address that `initpools label` has printed.")
+
+    @property
+    def _asked(self) -> str:
+        return urlsplit(self.path).path.partition(self.server.token)[2].removeprefix("/")
+
+    def _get(self) -> None:
+        kind, _, number = self._asked.partition("/")
+        if self._asked in PAGE:
+            file, media = PAGE[self._asked]
+            content = files("initpools_cli.cli.labeler").joinpath(file).read_bytes()
+            self._send(content, f"{media}; charset=utf-8")
+        elif kind in ("image", "small"):
+            self._send_picture(kind, number)
+        else:
+            self._send_json({"error": "There is no such page."}, HTTPStatus.NOT_FOUND)
+
+    def _send_picture(self, kind: str, number: str) -> None:
+        labelling = self.server.desk.labelling
+        index = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1
+        if index not in labelling.orders:
+            self._send_json({"error": "The batch has no such image."}, HTTPStatus.NOT_FOUND)
+            return
+        try:
+            picture = original(labelling.data, index) if kind == "image" else small(labelling.data, index, SMALL)
+        except UserError as error:
+            self._send_json({"error": str(error)}, HTTPStatus.NOT_FOUND)
+            return
+        self._send(picture.content, picture.kind, keep=True)
+
+    def _post(self) -> None:
+        message = self._message()
+        desk = self.server.desk
+        doers = {"claim": desk.claim, "act": desk.act, "release": desk.release}
+        if self._asked not in doers:
+            raise Malformed(self._asked)
+        try:
+            self._send_json(doers[self._asked](message))
+        except Unfit as error:
+            self._send_json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
+        except UserError as error:
+            # It could not be saved: the page says why, and tries again.
+            self._send_json({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)
+
+    def _message(self) -> Mapping[str, Any]:
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit() and int(length) <= LONGEST):
+            raise Malformed("its length")
+        if self.headers.get_content_type() != "application/json":
+            raise Malformed("its type")
+        try:
+            message = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError):
+            raise Malformed("its content") from None
+        if not isinstance(message, dict):
+            raise Malformed("its content")
+        return message
+
+    def _send_json(self, payload: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._send(json.dumps(payload).encode(), "application/json", status)
+
+    def _send(self, content: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, *, keep: bool = False) -> None:
+        self.send_response(status)
+        headers = {"Content-Type": kind, "Content-Length": str(len(content)), **HEADERS}
+        headers["Cache-Control"] = "private, max-age=600" if keep else "no-store"
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _name_of(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

@@ -1,0 +1,238 @@
+"""Label a batch by hand: what is labelled stands in a file that is whole after every click."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import write_text
+from initpools_cli.core.report import Report
+from initpools_cli.datasets.spec import Dataset
+from initpools_cli.steps.batches import find_batch, paths_of
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.vocabulary import Vocabulary
+
+COLUMNS = ("order", "index", "path", "label", "skipped")
+#: Where a run keeps its files of labels, and the classes that its batches share.
+FOLDER, CLASSES = "labels", "classes.txt"
+#: Problems of a file of labels that are told one by one.
+TOLD = 5
+
+
+class Mark(NamedTuple):
+    """What is said of an image: its class (empty: none yet), or that it was passed over."""
+
+    label: str = ""
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A file of labels as it was found."""
+
+    marks: dict[int, Mark]
+    others: list[list[str]]
+    problems: list[str]
+
+
+class Labelling:
+    """A batch with its labels, saved at every change.
+
+    Parameters
+    ----------
+    name : str
+        Of the batch.
+    data : Dataset
+    indices : list of int
+        Train rows in the order in which they are to be labelled.
+    vocabulary : Vocabulary
+    file : Path
+        Where labels are written; what it holds already is honoured, rows of other images are kept as they are.
+    report : Report
+        Where problems of that file are told.
+    before : dict of int to Mark
+        What was known of images before the file was there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data: Dataset,
+        indices: list[int],
+        vocabulary: Vocabulary,
+        file: Path,
+        report: Report,
+        before: dict[int, Mark],
+    ) -> None:
+        self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
+        self.paths = paths_of(data.items, indices)
+        self._report = report
+        self.orders = {index: order for order, index in enumerate(indices)}
+        self._past: list[tuple[int, Mark]] = []
+        self.marks = [before.get(index, Mark()) for index in indices]
+        self._others: list[list[str]] = []
+        self._stamp: tuple[int, int] | None = None
+        self.read_again()
+
+    @property
+    def labeled(self) -> int:
+        """How many have a class."""
+        return sum(map(self.is_labeled, self.marks))
+
+    @property
+    def skipped(self) -> int:
+        """How many were passed over."""
+        return sum(mark.skipped for mark in self.marks)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether something was said since the program began."""
+        return bool(self._past)
+
+    def is_labeled(self, mark: Mark) -> bool:
+        """Whether its label is a class: somebody may have written another into the file."""
+        return bool(mark.label) and (not self.vocabulary.fixed or mark.label in self.vocabulary.names)
+
+    def label(self, order: int, name: str) -> None:
+        """Give an image a class; a new one joins, where classes are open.
+
+        Raises
+        ------
+        Unfit
+            No class of the data set.
+        UserError
+            The file can't be written, or was changed elsewhere so that it can't be read.
+        """
+        resolved = self.vocabulary.resolve(name)
+        self.vocabulary.keep(resolved)
+        self._change(order, Mark(resolved))
+
+    def skip(self, order: int) -> None:
+        """Pass over an image."""
+        self._change(order, Mark(skipped=True))
+
+    def clear(self, order: int) -> None:
+        """Take back what is said of an image."""
+        self._change(order, Mark())
+
+    def undo(self) -> int | None:
+        """Take back the last change, and say which image it was; None where there is none."""
+        if not self._past:
+            return None
+        order, before = self._past[-1]
+        self._write(order, before)
+        self._past.pop()
+        return order
+
+    def changed_elsewhere(self) -> bool:
+        """Whether somebody else has written to the file since it was read or written here."""
+        return self.file.exists() and self._stamp != _stamp(self.file)
+
+    def read_again(self) -> None:
+        """Take what the file says; images that it says nothing of stay as they are.
+
+        Raises
+        ------
+        UserError
+            It can't be read as a table of labels.
+        """
+        if not self.file.exists():
+            return
+        stamp = _stamp(self.file)
+        found = _read(self.file, self.data, self.indices, self.vocabulary)
+        self._tell(found.problems)
+        self.marks = [found.marks.get(index, mark) for index, mark in zip(self.indices, self.marks, strict=True)]
+        self._others, self._stamp = found.others, stamp
+        self.vocabulary.learn(mark.label for mark in self.marks)
+
+    def _tell(self, problems: Sequence[str]) -> None:
+        for problem in problems[:TOLD]:
+            self._report.warn(f"{self.file}, {problem}")
+        if len(problems) > TOLD:
+            self._report.warn(f"{self.file} has {len(problems) - TOLD} more lines of this kind.")
+
+    def _change(self, order: int, mark: Mark) -> None:
+        before = self.marks[order]
+        self._write(order, mark)
+        if mark != before:
+            self._past.append((order, before))
+
+    def _write(self, order: int, mark: Mark) -> None:
+        if self.changed_elsewhere():
+            self.read_again()
+        marks = [*self.marks[:order], mark, *self.marks[order + 1 :]]
+        said = zip(range(len(marks)), self.indices, self.paths, marks, strict=True)
+        rows = ([place, index, path, mark.label, int(mark.skipped)] for place, index, path, mark in said)
+        write_text(self.file, _table([COLUMNS, *rows, *self._others]))
+        self.marks, self._stamp = marks, _stamp(self.file)
+
+
+def open_labelling(context: Context, named: str | None, classes: Sequence[str], output: Path | None) -> Labelling:
+    """A batch of the run, with the labels that it has.
+
+    Parameters
+    ----------
+    named : str, optional
+        See `find_batch`.
+    classes : sequence of str
+        See `Vocabulary`.
+    output : Path, optional
+        Where labels are written; default: ``labels/<batch>.csv`` in the run.
+
+    Raises
+    ------
+    UserError
+        No such batch, or a file that can't be read.
+    """
+    batch = find_batch(context, named)
+    folder = context.run.path / FOLDER
+    file = output or folder / f"{batch.name}.csv"
+    if batch.file is not None and batch.file.resolve() == file.resolve():
+        raise UserError(f"{file} is the batch itself, and its other columns would be lost.", "Name another --output.")
+    vocabulary = Vocabulary(context.data.classes, classes, folder / CLASSES)
+    before = {index: Mark(label) for index, label in zip(batch.indices, batch.labels, strict=True) if label}
+    vocabulary.learn(batch.labels)
+    return Labelling(batch.name, context.data, batch.indices, vocabulary, file, context.report, before)
+
+
+def next_words(labelling: Labelling) -> list[str]:
+    """The command that learns from the labels and chooses as many images again."""
+    again = str(len(labelling.indices))
+    return ["al-run", "--labels", str(labelling.file), "--query", "margin", "--budget", again, "--next", "next.csv"]
+
+
+def _read(file: Path, data: Dataset, indices: Sequence[int], vocabulary: Vocabulary) -> _Read:
+    from initpools_cli.datasets.annotations.check import checked
+    from initpools_cli.datasets.annotations.match import find
+    from initpools_cli.datasets.annotations.table import read
+
+    rows, _ = read(file, "labels")
+    annotations = checked(rows, data.items, data.classes, data.root)
+    good = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
+    marks: dict[int, Mark] = {}
+    others, batch = [], set(indices)
+    for row, found in zip(rows, find(rows, data.items, data.root), strict=True):
+        if isinstance(found, str) or found not in batch:
+            others.append(["", row.index, row.path, row.label, str(int(row.skipped))])
+            continue
+        # A label that is no class stays in the file until another is chosen.
+        label = good.get(found, row.label)
+        if found not in marks or label:
+            marks[found] = Mark(label, row.skipped and not label)
+    return _Read(marks, others, [str(problem) for problem in annotations.problems])
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_mtime_ns, status.st_ino
+
+
+def _table(rows: Iterable[Sequence[object]]) -> str:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()

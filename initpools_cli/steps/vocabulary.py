@@ -1,0 +1,108 @@
+"""The classes that an annotator chooses from: those of the data set, or a list that grows."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.files import write_text
+
+#: The longest name of a class, characters.
+LONGEST = 100
+
+
+class Unfit(UserError):
+    """What was said of an image can't be: saying it again won't help."""
+
+
+class Vocabulary:
+    """Classes in the order of their keys.
+
+    Parameters
+    ----------
+    known : sequence of str
+        The classes of the data set, which no other may join; empty where it has none.
+    given : sequence of str
+        What the user named: these come first.
+    file : Path
+        Where open classes are kept, one a line, so that every batch of the run has them at the same keys.
+
+    Raises
+    ------
+    Unfit
+        A given class is none of the data set's, or has no name.
+    """
+
+    def __init__(self, known: Sequence[str], given: Sequence[str], file: Path) -> None:
+        self.fixed = bool(known)
+        self.file = file
+        self.names: list[str] = []
+        if self.fixed:
+            self.names = [*dict.fromkeys([*(_among(name, known) for name in given), *known])]
+        else:
+            self.learn([*map(tidy, given), *_lines(file)])
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Take in classes that are in use, where classes are open."""
+        if not self.fixed:
+            self.names += [name for name in dict.fromkeys(names) if name and name not in self.names]
+
+    def resolve(self, name: str) -> str:
+        """The class that is meant: one that differs by case alone is the same.
+
+        Raises
+        ------
+        UserError
+            No class of the data set, or no name for a class.
+        """
+        if name in self.names:
+            return name
+        if self.fixed:
+            return _among(name, self.names)
+        plain = tidy(name)
+        return next((other for other in self.names if other.casefold() == plain.casefold()), plain)
+
+    def keep(self, name: str) -> None:
+        """Add a class for good; the list of another batch that is labelled meanwhile is not lost."""
+        if name in self.names or self.fixed:
+            return
+        names = [*dict.fromkeys([*_lines(self.file), *self.names, name])]
+        write_text(self.file, "".join(f"{each}\n" for each in names))
+        self.learn([name])
+
+
+def tidy(name: str) -> str:
+    """The name of a class without stray blanks.
+
+    Raises
+    ------
+    Unfit
+        Nothing is left of it, it is too long, or it has characters that cannot be seen.
+    """
+    plain = " ".join(unicodedata.normalize("NFC", name).split())
+    if not plain or len(plain) > LONGEST:
+        raise Unfit(f"{plain[:20]!r} is no name for a class.", f"Give it 1 to {LONGEST} characters.")
+    if not plain.isprintable():
+        raise Unfit(f"{plain!r} has characters that cannot be seen.", "Give the class a plain name.")
+    return plain
+
+
+def _among(name: str, known: Sequence[str]) -> str:
+    alike = [each for each in known if each.casefold() == name.strip().casefold()]
+    if name.strip() in known:
+        return name.strip()
+    if len(alike) == 1:
+        return alike[0]
+    guess = nearest(name, known)
+    remedy = f"Did you mean '{guess}'?" if guess else f"Its classes are: {', '.join(known[:20])}."
+    raise Unfit(f"{name!r} is no class of the data set.", remedy)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line.strip() for line in lines if line.strip()]
