@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 
@@ -12,14 +13,19 @@ def safe(text: object) -> str:
     return html.escape(printable, quote=True)
 
 
+def sentence(text: str) -> str:
+    """Plain text as HTML, with what stands between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", safe(text))
+
+
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of plain text; nothing where there is none."""
-    return f"<p{f' class={kind}' if kind else ''}>{safe(text)}</p>" if text else ""
+    return f"<p{f' class={kind}' if kind else ''}>{sentence(text)}</p>" if text else ""
 
 
 def bullets(lines: Iterable[str]) -> str:
     """A list of plain sentences."""
-    return "<ul>" + "".join(f"<li>{safe(line)}</li>" for line in lines) + "</ul>"
+    return "<ul>" + "".join(f"<li>{sentence(line)}</li>" for line in lines) + "</ul>"
 
 
 def folded(summary: str, body: str) -> str:

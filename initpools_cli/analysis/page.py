@@ -63,7 +63,7 @@ def page_html(drawn: Figure | Fragment, title: str, provenance: Mapping[str, str
 <label class=theme><span>Colours</span> <select id=theme autocomplete=off>{choices}</select></label>
 <h1>{safe(title)}</h1>
 {_section(drawn, title, 2, count(1))}
-{folded("Provenance", facts(provenance)) if provenance else ""}
+{folded("Provenance of this page", facts(provenance)) if provenance else ""}
 {"<noscript><p>Figures are drawn by JavaScript, which is off in this browser.</p></noscript>" if figures else ""}
 </main>
 {_scripts(figures)}
@@ -102,10 +102,11 @@ def _section(drawn: Figure | Fragment, title: str, level: int, numbers: Iterator
     """A figure or a fragment with its parts; a heading that says no more than the title is left out."""
     if not isinstance(drawn, Fragment):
         return _figure(drawn, title, level, next(numbers))
-    parts = "\n".join(_section(part, title, min(level + 1, 6), numbers) for part in drawn.parts)
+    heading = _heading(drawn.heading, title, level)
+    below = min(level + bool(heading), 6)
+    parts = "\n".join(_section(part, title, below, numbers) for part in drawn.parts)
     words = folded("In words", bullets(drawn.words)) if drawn.words else ""
     anchor = f' id="{safe(drawn.anchor)}"' if drawn.anchor else ""
-    heading = _heading(drawn.heading, title, level)
     return f"<section{anchor}>{heading}{paragraph(drawn.subtitle, 'subtitle')}{drawn.body}{words}\n{parts}</section>"
 
 
