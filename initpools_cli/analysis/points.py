@@ -16,6 +16,8 @@ from initpools_cli.analysis.types import DataFrame, Figure
 POOL_SYMBOLS = ("circle", "square", "triangle-up", "star", "cross", "x", "diamond", "hexagram")
 #: Of all pools together, so many picks have their number beside them.
 NUMBERED = 12
+#: Up to so many picks are drawn without WebGL, which lets a large mark be hovered over all of it.
+FEW = 1_000
 
 
 def size_of(n: int) -> int:
@@ -76,6 +78,7 @@ def add_chosen(
     """
     pools = list(dict.fromkeys(chosen["pool"].tolist()))
     numbered = max(3, NUMBERED // max(1, len(pools)))
+    draw = figure.add_scatter if len(chosen) <= FEW else figure.add_scattergl
     takers: dict[int, list[str]] = {}
     for pool, order, row in zip(chosen["pool"], chosen["order"], chosen["row"], strict=True):
         takers.setdefault(row, []).append(f"choice {order}" + (f" of {inert(pool)}" if len(pools) > 1 else ""))
@@ -87,7 +90,7 @@ def add_chosen(
         texts = [f"<b>{', '.join(takers[row])}</b><br>{hover[row]}" for row in rows]
         symbol = POOL_SYMBOLS[i % len(POOL_SYMBOLS)] if symbols is None else symbols[rows]
         line = {"color": PAGES["light"].ink, "width": 1.5}
-        figure.add_scattergl(
+        draw(
             x=xy[rows, 0],
             y=xy[rows, 1],
             mode="markers+text",
@@ -110,4 +113,4 @@ def add_chosen(
         if len(pools) > 1:
             # The legend would take the colour of the first pick for that of the pool.
             mark = {"size": 12, "symbol": symbol, "line": line, "color": "rgba(0,0,0,0)"}
-            figure.add_scattergl(x=[None], y=[None], mode="markers", marker=mark, name=name, legendgroup=name)
+            draw(x=[None], y=[None], mode="markers", marker=mark, name=name, legendgroup=name)

@@ -46,6 +46,7 @@ window.showThumbnails = (() => {
   const hide = () => { turn += 1; if (card) card.hidden = true; };
 
   return (target, meta) => {
+    cardOf();
     const place = new Map(Array.from(meta.known, (image, i) => [Number(image), i]));
     const perSheet = meta.columns * meta.rows;
     const decoded = new Map();
@@ -73,7 +74,7 @@ window.showThumbnails = (() => {
     const show = (index, text) => {
       const box = cardOf();
       const mine = ++turn;
-      const said = [...lines(text), `image ${index}`];
+      const said = [...lines(text).filter(Boolean), `image ${index}`];
       const words = said.map((line) => Object.assign(document.createElement("div"), { textContent: line }));
       const i = place.get(Number(index));
       if (i === undefined) {
@@ -95,7 +96,9 @@ window.showThumbnails = (() => {
 
     const onPoint = (event) => {
       const point = (event.points || []).find((each) => each.customdata !== undefined && each.customdata !== null);
-      if (point) show(last(point.customdata), point.hovertext);
+      if (!point) return;
+      const group = (point.data.meta || {}).group;
+      show(last(point.customdata), [point.hovertext, group].filter(Boolean).join("<br>"));
     };
     target.on("plotly_hover", onPoint);
     target.on("plotly_click", onPoint);
@@ -126,7 +129,7 @@ window.showThumbnails = (() => {
       list.append(button);
     }
     details.append(list);
-    details.addEventListener("toggle", () => { cardOf(); hide(); });
+    details.addEventListener("toggle", () => { if (!details.open) hide(); });
     target.thumbnailList = details;
     target.after(details);
   };

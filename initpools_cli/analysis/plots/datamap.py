@@ -19,9 +19,9 @@ from initpools_cli.analysis.types import DataFrame, Figure
 HEIGHT = 440
 #: Where on the plane each region lies: name, x, y, and which side of that place the name goes.
 REGIONS = (
-    ("easy to learn", 0.0, 1.0, "bottom right"),
+    ("easy to learn", 0.0, 1.06, "middle right"),
     ("ambiguous", 0.5, 0.5, "middle left"),
-    ("hard to learn", 0.0, 0.0, "top right"),
+    ("hard to learn", 0.0, -0.06, "middle right"),
 )
 
 
@@ -32,7 +32,7 @@ def datamap(
     picks: DataFrame | None = None,
     pictures: dict[str, Any] | None = None,
     *,
-    thumbnails: Annotated[int, Field(ge=0)] = 3_000,
+    thumbnails: Annotated[int, Field(ge=0)] = 2_000,
 ) -> Figure:
     """Every image by how sure a classifier was of its label while it learnt, and how much that changed.
 
@@ -102,7 +102,7 @@ def datamap(
         showlegend=False,
     )
     figure.update_xaxes(range=[-0.01, 0.51])
-    figure.update_yaxes(range=[-0.03, 1.03])
+    figure.update_yaxes(range=[-0.11, 1.11])
     words = [
         f"Data map of {n} images: a classifier was right about {percent(float(correct.mean()))} of them in an average "
         "epoch.",

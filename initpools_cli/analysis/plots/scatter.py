@@ -25,7 +25,8 @@ AXES = {
     "tsne": ("t-SNE 1", "t-SNE 2"),
     "umap": ("UMAP 1", "UMAP 2"),
 }
-FAINT = 0.35
+# Few points can be seen through; many hide each other.
+FAINT, FAINTEST, MANY = 0.6, 0.35, 2_000
 
 
 @plots.register()
@@ -40,7 +41,7 @@ def scatter(
     projection: Literal["pca", "tsne", "umap"] = "pca",
     color: str = "class",
     sample: Annotated[int, Field(ge=0)] = 10_000,
-    thumbnails: Annotated[int, Field(ge=0)] = 3_000,
+    thumbnails: Annotated[int, Field(ge=0)] = 2_000,
 ) -> Figure:
     """Every image as a faint point, the chosen ones large; hovering shows the image.
 
@@ -141,7 +142,12 @@ def _by_group(
         looks.append((NEUTRAL, "circle"))
     colors, symbols = np.full(n, NEUTRAL, dtype=object), np.full(n, "circle", dtype=object)
     index = items["index"].to_numpy()
+    # The class is told once a group, not once an image: of many images it is most of the page.
+    by_class = what == "class" and colored
+    texts = _paths(items) if by_class else hover
     for (name, inside), (tone, symbol) in zip(members, looks, strict=True):
+        told = [] if texts is None else ["%{hovertext}"]
+        told += [inert(name)] if by_class and name in groups else []
         colors[inside], symbols[inside] = tone, symbol
         # A chosen image is drawn once, so that hovering always tells its order.
         faint = np.setdiff1d(inside, chosen["row"].to_numpy())
@@ -149,11 +155,12 @@ def _by_group(
             x=xy[faint, 0],
             y=xy[faint, 1],
             mode="markers",
-            marker={"size": size_of(n), "color": tone, "symbol": symbol, "opacity": FAINT},
+            marker={"size": size_of(n), "color": tone, "symbol": symbol, "opacity": FAINTEST if n > MANY else FAINT},
             name=inert(shortened(name)),
             customdata=index[faint],
-            hovertext=hover[faint],
-            hovertemplate="%{hovertext}<br>index %{customdata}<extra></extra>",
+            hovertext=None if texts is None else texts[faint],
+            hovertemplate="<br>".join([*told, "index %{customdata}<extra></extra>"]),
+            meta={"group": told[-1]} if by_class and name in groups else None,
             legendgroup=inert(name),
             showlegend=False,
         )
@@ -191,7 +198,7 @@ def _by_score(
         marker={
             "size": size_of(len(xy)),
             "color": shown[faint],
-            "opacity": 0.6,
+            "opacity": FAINT,
             "colorbar": {"title": {"text": inert(shortened(what)), "side": "right"}, "thickness": 12},
             **scale,
         },
@@ -208,6 +215,13 @@ def _by_score(
 def _symbol(i: int) -> str:
     """Plain circles while the colours last."""
     return ("circle", "diamond", "square")[i // len(PALETTE)]
+
+
+def _paths(items: DataFrame) -> NDArray[np.object_] | None:
+    """What hovering tells beside the class; None where images have no names."""
+    if "path" not in items or not items["path"].astype(bool).any():
+        return None
+    return np.array([inert(path) for path in items["path"]], dtype=object)
 
 
 def _number(name: str) -> int:
