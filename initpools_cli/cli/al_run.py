@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from initpools_cli.cli.options import Common
+from initpools_cli.cli.options import Common, Export, ImageUrl
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+LABELLING = "Labelling, instead of a sweep"
 
 EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 10"
 
@@ -42,8 +45,47 @@ def command(
     scheduler: Annotated[
         str, typer.Option("--scheduler", metavar="ADDRESS", help="Of a Dask scheduler or a Ray cluster.")
     ] = "",
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="What annotators bring: a .csv, an export of Label Studio or CVAT, or a folder per class.",
+            rich_help_panel=LABELLING,
+        ),
+    ] = None,
+    next_batch: Annotated[
+        Path | None,
+        typer.Option(
+            "--next",
+            metavar="FILE",
+            help="Write what to label next here: --budget images that --query asks for (.csv, .json or .npy).",
+            rich_help_panel=LABELLING,
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE.csv",
+            help="Write what the model takes all other images for, with its confidence.",
+            rich_help_panel=LABELLING,
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            metavar="A,B",
+            help="The only classes there can be; default: those of the data set, else any.",
+            rich_help_panel=LABELLING,
+        ),
+    ] = None,
+    export: Export = None,
+    image_url: ImageUrl = "",
 ) -> None:
-    """Buy labels round by round from each first pool with each query, and measure on the test split, over seeds."""
+    """Buy labels round by round over seeds and measure; or, with --labels, train on real labels and say which next."""
+    from initpools_cli.cli.label_round import Wanted, run_round
     from initpools_cli.core.errors import UserError
     from initpools_cli.steps.al import al_run
     from initpools_cli.steps.rounds import rounds_of
@@ -60,7 +102,14 @@ def command(
         "al.strict": strict or None,
         "al.backend": backend,
     }
-    context = common.start("al", flags, _knobs(_names(learner) or ["linear"]))
+    knobs = _knobs(_names(learner) or ["linear"])
+    wanted = Wanted(labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url)
+    if labels is not None:
+        if name != "main" or scheduler:
+            raise UserError("--name and --scheduler are of sweeps, and --labels begins a round.", "Leave them out.")
+        return run_round(common, common.start("al", flags, knobs), labels, wanted)
+    wanted.refuse_without_labels()
+    context = common.start("al", flags, knobs)
     if scheduler and context.settings.al.backend == "processes":
         raise UserError("--scheduler is the address of a cluster, and none is asked for.", "Add --backend dask or ray.")
     done, fresh = al_run(context, name, scheduler)
@@ -108,7 +157,7 @@ def _tell(common: Common, rounds: DataFrame) -> None:
             _short(said.get((init, query, learner, encoder, "area"))),
         ]
         lines.append([*(str(row[name]) for name in names), *cells])
-    columns = [*names, pool, "vs random", f"at {last['labeled'].max()} ± 95 % CI", "area vs random"]
+    columns = [*names, pool, "vs random", f"at {last['labeled'].max()} ± 95 %", "area vs random"]
     show_grid(common.report, columns, lines)
     for note in notes(judged):
         common.report.say(note)
@@ -118,4 +167,7 @@ def _short(verdict: str | None) -> str:
     """A verdict in the room of a column; `initpools compare` has the sentence."""
     if verdict is None:
         return ""
-    return "too few seeds" if verdict.startswith("cannot") else verdict.partition(":")[0]
+    if verdict.startswith("cannot"):
+        return "few seeds"
+    said = verdict.partition(":")[0]
+    return {"not distinguishable": "unclear"}.get(said, said)

@@ -260,6 +260,23 @@ Labels = Annotated[
         rich_help_panel=BRING,
     ),
 ]
+Export = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--export",
+        metavar="KIND=PATH",
+        help="Also write label-studio=FILE.json, fiftyone=DIR, links=DIR or copies=DIR; may be repeated.",
+    ),
+]
+ImageUrl = Annotated[
+    str,
+    typer.Option(
+        "--image-url",
+        metavar="PREFIX",
+        help="What stands before an image's path in Label Studio's tasks; default: local files, from the folder above "
+        "the images.",
+    ),
+]
 Source = Annotated[
     str, typer.Option("--from", metavar="SOURCE", help="Which embeddings, e.g. simclr, pixels; default: the newest.")
 ]

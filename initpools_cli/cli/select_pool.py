@@ -11,6 +11,8 @@ from initpools_cli.cli.options import (
     Clusters,
     Common,
     Embeddings,
+    Export,
+    ImageUrl,
     Labeled,
     Labels,
     Patches,
@@ -35,23 +37,8 @@ def command(
     balance: Annotated[
         str | None, typer.Option("--balance", help="Spread over clusters: none, kmeans or clusters.")
     ] = None,
-    export: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--export",
-            metavar="KIND=PATH",
-            help="Also write label-studio=FILE.json, fiftyone=DIR, links=DIR or copies=DIR; may be repeated.",
-        ),
-    ] = None,
-    image_url: Annotated[
-        str,
-        typer.Option(
-            "--image-url",
-            metavar="PREFIX",
-            help="What stands before an image's path in Label Studio's tasks; default: local files, from the folder "
-            "above the images.",
-        ),
-    ] = "",
+    export: Export = None,
+    image_url: ImageUrl = "",
     card: Annotated[
         str,
         typer.Option(
@@ -91,11 +78,7 @@ def command(
     from initpools_cli.steps.pool import with_labels as fill
 
     require_ending(output, *FORMATS)
-    exports = read_exports(export or [], output)
-    if image_url and not any(each.kind == "label-studio" for each in exports):
-        raise UserError(
-            "--image-url is of Label Studio's tasks, and none are asked for.", "Add --export label-studio=FILE.json."
-        )
+    exports = read_exports(export or [], output, image_url)
     files = brought(
         output,
         embeddings=embeddings,

@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, write_text
 from initpools_cli.core.report import Bar
 from initpools_cli.core.rundir import Done
-from initpools_cli.steps.arena import Cast, arena_of, cast_of
+from initpools_cli.steps.arena import Cast, arena_of, cast_of, labels_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
@@ -161,8 +161,9 @@ def _arenas(context: Context, cast: Cast, sources: Sequence[str]) -> tuple[dict[
     """One arena for each encoder."""
     arenas: dict[str, Arena] = {}
     reads: dict[str, str] = {}
+    labels = labels_of(context)
     for source in sources or [""]:
-        arena, checksums = arena_of(context, cast, source)
+        arena, checksums = arena_of(context, cast, source, labels, len(context.data.classes))
         if arena.encoder in arenas:
             raise UserError(f"al.encoders names {arena.encoder} more than once.", "Name each once.")
         arenas[arena.encoder] = arena

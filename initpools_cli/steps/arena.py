@@ -75,13 +75,23 @@ def cast_of(table: AlTable, where: str) -> Cast:
     )
 
 
-def arena_of(context: Context, cast: Cast, source: str) -> tuple[Arena, dict[str, str]]:
+def arena_of(
+    context: Context, cast: Cast, source: str, labels: Mapping[str, np.ndarray], classes: int
+) -> tuple[Arena, dict[str, str]]:
     """The arena of one encoder, and the checksums of what it reads.
+
+    Parameters
+    ----------
+    source : str
+        Whose embeddings; empty: the newest.
+    labels : mapping of str to (n,) int64
+        By split.
+    classes : int
 
     Raises
     ------
     UserError
-        No labelled test split, no validation split where the policy wants one, or nothing that `source` could be of.
+        Nothing that `source` could be of.
     """
     from initpools_cli.strategies.choose import prepare
     from initpools_cli.training.arena import Arena
@@ -130,9 +140,9 @@ def arena_of(context: Context, cast: Cast, source: str) -> tuple[Arena, dict[str
         inputs=inputs,
         given=given,
         strategy=strategy,
-        labels=_labels(context),
+        labels=labels,
         kept=data.kept,
-        classes=len(data.classes),
+        classes=classes,
         oracles=frozenset(each.name for each in cast.strategies if each.oracle),
         pretrained=begun,
     )
@@ -181,8 +191,14 @@ def _standardised(embedded: Done, splits: list[str], kept: np.ndarray) -> dict[s
     return {split: ((matrix(embedded, split) - mean) / scale).astype(np.float32) for split in splits}
 
 
-def _labels(context: Context) -> dict[str, np.ndarray]:
-    """The labels of every split that has them."""
+def labels_of(context: Context) -> dict[str, np.ndarray]:
+    """The labels of every split that has them.
+
+    Raises
+    ------
+    UserError
+        No labelled test split, or no validation split where the policy wants one.
+    """
     splits = context.data.splits
     found = {name: split.labels for name, split in splits.items() if split.labels is not None}
     if not {"train", "test"} <= found.keys():

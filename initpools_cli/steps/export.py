@@ -31,8 +31,40 @@ LONGEST_ENDING = 16
 
 
 def write_pool(rows: pd.DataFrame, path: Path) -> None:
-    """Write a pool as .npy (indices), .csv or .json (all columns), by one of the endings in `FORMATS`."""
+    """Write a pool as .npy (indices), .csv or .json (all columns), by one of the endings in `FORMATS`.
+
+    Raises
+    ------
+    UserError
+        The file is there and has labels that would be lost.
+    """
+    refuse_losing_labels(path, rows)
     {".npy": _npy, ".csv": _csv, ".json": _json}[path.suffix.lower()](rows, path)
+
+
+def refuse_losing_labels(path: Path, rows: pd.DataFrame) -> None:
+    """Refuse to write over a table in which somebody has filled labels in, if these rows don't have them too.
+
+    Raises
+    ------
+    UserError
+        How many labels there are.
+    """
+    from initpools_cli.datasets.annotations.label_studio import read as read_tasks
+    from initpools_cli.datasets.annotations.table import read as read_table
+
+    reader = {".csv": read_table, ".json": read_tasks}.get(path.suffix.lower())
+    if reader is None or not path.is_file():
+        return
+    try:
+        there, _ = reader(path, "-o")
+    except UserError:
+        # It is something else, and no pool.
+        return
+    kept = dict(zip(rows["index"].astype(str), rows["label"], strict=True))
+    lost = sum(bool(row.label) and kept.get(row.index) != row.label for row in there)
+    if lost:
+        raise UserError(f"{path} has {lost} labels that would be written over.", "Move it away, or name another file.")
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -66,7 +98,7 @@ class Export:
     path: Path
 
 
-def read_exports(given: Sequence[str], output: Path | None) -> list[Export]:
+def read_exports(given: Sequence[str], output: Path | None, image_url: str = "") -> list[Export]:
     """What the user asks for with ``--export KIND=PATH``.
 
     Parameters
@@ -74,13 +106,20 @@ def read_exports(given: Sequence[str], output: Path | None) -> list[Export]:
     given : sequence of str
     output : Path, optional
         What ``-o`` names.
+    image_url : str
+        ``--image-url``.
 
     Raises
     ------
     UserError
-        An unknown kind, no path, or one path that is another's or lies inside it.
+        An unknown kind, no path, one path that is another's or lies inside it, or an address of tasks that are not
+        asked for.
     """
     exports = [_read(text) for text in given]
+    if image_url and not any(export.kind == "label-studio" for export in exports):
+        raise UserError(
+            "--image-url is of Label Studio's tasks, and none are asked for.", "Add --export label-studio=FILE.json."
+        )
     written = [*(export.path for export in exports), *([output.resolve()] if output else [])]
     for place in (export.path for export in exports):
         if sum(path.is_relative_to(place) for path in written) > 1:

@@ -172,8 +172,13 @@ def pool_rows(selection: Selection, near: Nearness | None, items: pd.DataFrame |
 
 def read_pool(done: Done) -> pd.DataFrame:
     """A finished pool's items.csv."""
+    return read_rows(done, "items.csv")
+
+
+def read_rows(done: Done, file: str) -> pd.DataFrame:
+    """A table of picks that a step has written."""
     return done.frame(
-        "items.csv",
+        file,
         dtype={"path": str, "label": str},
         keep_default_na=False,
         na_values={"score": [""], "cluster": [""], "represents": [""]},

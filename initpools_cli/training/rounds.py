@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from initpools_cli.core.seeds import derive, generator
 from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.inputs import take
 from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.selection import Selection
 from initpools_cli.training.answers import answers, asks_model
 from initpools_cli.training.arena import Arena, Block, Protocol, candidate_set
 from initpools_cli.training.labels import LabelDoor
@@ -65,7 +66,7 @@ def first_pool(init: str, index: int, arena: Arena, protocol: Protocol) -> np.nd
     root = protocol.seed + index
     candidates = candidate_set(arena, protocol, root)
     nothing = np.empty(0, dtype=np.int64)
-    return _choose(init, protocol.init_budget, nothing, candidates, {}, root, arena, protocol)
+    return _choose(init, protocol.init_budget, nothing, candidates, {}, root, arena, protocol).indices
 
 
 def start(pools: Mapping[int, np.ndarray], arena: Arena, protocol: Protocol) -> list[Cell]:
@@ -103,8 +104,8 @@ def run_block(
             if round_ or block.with_first:
                 measured.append(_measure(block, cell, model, round_, arena, protocol))
             if round_ < protocol.rounds:
-                fresh = _ask(block, cell, model, round_, arena, protocol, device)
-                cell.labeled = np.concatenate([cell.labeled, fresh])
+                fresh = ask_query(block.query, block.learner, cell, model, round_, arena, protocol, device)
+                cell.labeled = np.concatenate([cell.labeled, fresh.indices])
         yield measured
 
 
@@ -117,7 +118,7 @@ def _choose(
     seed: int,
     arena: Arena,
     protocol: Protocol,
-) -> np.ndarray:
+) -> Selection:
     """Let a strategy choose among the candidates, which are all that it sees; `seen` is of them alone."""
     registered, knobs = arena.strategy[name]
     given = {key: take(key, array, candidates) for key, array in arena.given[name].items() if key not in seen}
@@ -135,42 +136,52 @@ def _choose(
         knobs=knobs,
         prepared=given,
     )
-    picks: np.ndarray = candidates[chosen.indices]
-    return picks
+    return replace(chosen, indices=candidates[chosen.indices])
 
 
-def _ask(
-    block: Block,
+def ask_query(
+    name: str,
+    learner_name: str,
     cell: Cell,
     model: Classifier,
     round_: int,
     arena: Arena,
     protocol: Protocol,
     device: torch.device,
-) -> np.ndarray:
-    """What the query buys next."""
-    query, learner = strategies.get(arena.strategy[block.query][0]), learners.get(block.learner)
+) -> Selection:
+    """What the query buys next, of the candidates that are not labelled.
+
+    Parameters
+    ----------
+    name, learner_name : str
+        The query, as the arena calls it, and the learner.
+    model : Classifier
+        Fitted on what the cell has labelled.
+    round_ : int
+        The round that has just been measured.
+    """
+    query, learner = strategies.get(arena.strategy[name][0]), learners.get(learner_name)
     seed = derive(cell.root, "ask", round_)
 
     def members(count: int) -> Iterator[Classifier]:
         for number in range(count):
-            yield _fit(learner, cell, derive(cell.root, "member", round_, number), arena, protocol, device)
+            yield fit(learner, cell, derive(cell.root, "member", round_, number), arena, protocol, device)
 
     seen = {}
     if asks_model(query, protocol.space):
-        shown = _inputs(learner, arena)["train"][cell.candidates]
+        shown = inputs_of(learner, arena)["train"][cell.candidates]
         seen = answers(query, learner, model, shown, protocol, seed, members)
-        for name, array in seen.items():
-            _require_finite(name, array)
+        for answer, array in seen.items():
+            require_finite(answer, array)
     if "vaal_scores" in query.inputs:
         images = arena.inputs["images"]["train"][cell.candidates]
         seen["vaal_scores"] = vaal_scores(images, np.searchsorted(cell.candidates, cell.labeled), seed, device)
-    if block.query in arena.oracles:
+    if name in arena.oracles:
         cell.door.read(np.flatnonzero(arena.kept))
     elif "labels" in query.optional:
         seen["labels"] = cell.door.known()[cell.candidates]
     root = derive(cell.root, "round", round_ + 1)
-    return _choose(block.query, protocol.budget, cell.labeled, cell.candidates, seen, root, arena, protocol)
+    return _choose(name, protocol.budget, cell.labeled, cell.candidates, seen, root, arena, protocol)
 
 
 def _models(
@@ -180,7 +191,7 @@ def _models(
     learner = learners.get(name)
     seeds = [derive(cell.root, "learner", round_) for cell in cells]
     if "together" not in learner.traits:
-        return (_fit(learner, cell, seed, arena, protocol, device) for cell, seed in zip(cells, seeds, strict=True))
+        return (fit(learner, cell, seed, arena, protocol, device) for cell, seed in zip(cells, seeds, strict=True))
     shown = [_shown(learner, cell, seed, arena, protocol) for cell, seed in zip(cells, seeds, strict=True)]
     fitted: Sequence[Classifier] = learner.traits["together"](
         np.stack([inputs for inputs, _, _ in shown]),
@@ -194,7 +205,8 @@ def _models(
     return fitted
 
 
-def _fit(learner: Method, cell: Cell, seed: int, arena: Arena, protocol: Protocol, device: torch.device) -> Classifier:
+def fit(learner: Method, cell: Cell, seed: int, arena: Arena, protocol: Protocol, device: torch.device) -> Classifier:
+    """The learner fitted on what a cell has labelled."""
     inputs, labels, validation = _shown(learner, cell, seed, arena, protocol)
     begun = {"encoder": arena.pretrained} if "encoder" in learner.inputs else {}
     model: Classifier = learner.build(
@@ -207,7 +219,7 @@ def _shown(
     learner: Method, cell: Cell, seed: int, arena: Arena, protocol: Protocol
 ) -> tuple[np.ndarray, np.ndarray, Validation | None]:
     """What the learner is trained on, and what it is validated on, by the policy."""
-    inputs, chosen, validation = _inputs(learner, arena), cell.labeled, None
+    inputs, chosen, validation = inputs_of(learner, arena), cell.labeled, None
     if protocol.validation == "from-budget":
         chosen, held_out = _split_budget(cell.labeled, seed)
         validation = (inputs["train"][held_out], cell.door.read(held_out))
@@ -230,8 +242,8 @@ def _split_budget(labeled: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarra
 
 def _measure(block: Block, cell: Cell, model: Classifier, round_: int, arena: Arena, protocol: Protocol) -> Measured:
     learner = learners.get(block.learner)
-    logits = model.logits(_inputs(learner, arena)["test"])
-    _require_finite("logits", logits)
+    logits = model.logits(inputs_of(learner, arena)["test"])
+    require_finite("logits", logits)
     metrics, recalls = cell.door.measure(softmax(logits))
     row = {
         "init": block.init,
@@ -250,11 +262,12 @@ def _measure(block: Block, cell: Cell, model: Classifier, round_: int, arena: Ar
     return Measured(row, recalls)
 
 
-def _require_finite(name: str, answers: np.ndarray) -> None:
-    """Fail the cell of a model that has diverged: a strategy would blame its input, and end the sweep."""
+def require_finite(name: str, answers: np.ndarray) -> None:
+    """Fail a model that has diverged: a strategy would blame its input, and end the sweep."""
     if not np.isfinite(answers).all():
         raise FloatingPointError(f"the learner's {name} are not finite: its training has diverged")
 
 
-def _inputs(learner: Method, arena: Arena) -> Mapping[str, np.ndarray]:
+def inputs_of(learner: Method, arena: Arena) -> Mapping[str, np.ndarray]:
+    """What the learner reads of the images of each split."""
     return arena.inputs[learner.inputs[0]]

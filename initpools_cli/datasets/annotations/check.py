@@ -63,8 +63,10 @@ class Annotations:
         The class of each.
     problems : list of Problem
         In the order of the file.
+    skipped : (k,) int64
+        Train rows that annotators could not tell, ascending.
     empty : int
-        How many rows have no label yet.
+        How many rows have no label yet, nor were skipped.
     notes : list of str
         What the user should be told of the file as a whole.
     """
@@ -72,6 +74,7 @@ class Annotations:
     rows: np.ndarray
     labels: list[str]
     problems: list[Problem]
+    skipped: np.ndarray
     empty: int
     notes: list[str] = field(default_factory=list)
 
@@ -114,6 +117,7 @@ def checked(
     """Keep the rows that name one image and one class, and agree with each other."""
     problems: dict[int, Problem] = {}
     said: dict[int, dict[str, list[int]]] = {}
+    skipped: set[int] = set()
     empty, folded = 0, 0
     resolve = _Classes(classes)
 
@@ -124,6 +128,8 @@ def checked(
     for number, (row, found) in enumerate(zip(rows, find(rows, items, root), strict=True)):
         if isinstance(found, str):
             refuse(number, found)
+        elif not row.label and row.skipped:
+            skipped.add(found)
         elif not row.label:
             empty += 1
         else:
@@ -140,7 +146,10 @@ def checked(
     good = sorted((image, next(iter(labels))) for image, labels in said.items() if len(labels) == 1)
     told = [*notes, *([f"{folded} labels differ from a class only by case, and are taken for it."] if folded else [])]
     indices = np.array([image for image, _ in good], dtype=np.int64)
-    return Annotations(indices, [name for _, name in good], [problems[n] for n in sorted(problems)], empty, told)
+    passed = np.array(sorted(skipped - said.keys()), dtype=np.int64)
+    return Annotations(
+        indices, [name for _, name in good], [problems[n] for n in sorted(problems)], passed, empty, told
+    )
 
 
 class _Classes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from initpools_cli.datasets.annotations.rows import INDEX_NAMES, LABEL_NAMES, PA
 def read(path: Path, what: str) -> tuple[list[Row], list[str]]:
     """The annotations of a list of tasks.
 
-    A task that was annotated several times gives a row each; skipped ones count as without a label.
+    A task that was annotated several times gives a row each; one that all have skipped has no label.
 
     Raises
     ------
@@ -38,9 +39,10 @@ def _rows(place: str, task: Mapping[str, Any]) -> Iterator[Row]:
     if not isinstance(data, dict):
         yield _row(place, task, _first(task, LABEL_NAMES))
         return
-    done = [each for each in task.get("annotations") or [] if not each.get("was_cancelled")]
+    made = task.get("annotations") or []
+    done = [each for each in made if not each.get("was_cancelled")]
     if not done:
-        yield _row(place, data, "")
+        yield replace(_row(place, data, ""), skipped=bool(made))
     for annotation in done:
         results = annotation.get("result") or []
         found = [choice for each in results for choice in each.get("value", {}).get("choices", [])]
@@ -48,13 +50,13 @@ def _rows(place: str, task: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _row(place: str, data: Mapping[str, Any], label: object) -> Row:
-    named = {"path": _text(_first(data, PATH_NAMES)), "index": _text(_first(data, INDEX_NAMES))}
+    path, index = _text(_first(data, PATH_NAMES)), _text(_first(data, INDEX_NAMES))
     if isinstance(label, dict):
         label = label.get("choices", [])
     choices = label if isinstance(label, list) else [label]
     if len(choices) > 1:
-        return Row(place, **named, problem=f"has {len(choices)} labels: {', '.join(map(str, choices))}")
-    return Row(place, **named, label=_text(choices[0]) if choices else "")
+        return Row(place, path, index, problem=f"has {len(choices)} labels: {', '.join(map(str, choices))}")
+    return Row(place, path, index, _text(choices[0]) if choices else "")
 
 
 def _first(data: Mapping[str, Any], names: Sequence[str]) -> object:

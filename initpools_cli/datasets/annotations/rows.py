@@ -21,6 +21,8 @@ class Row:
         Of the image, where the annotation is a file itself.
     problem : str
         Why the row can't be used, where that is known already.
+    skipped : bool
+        The annotator could not tell.
     """
 
     place: str
@@ -29,9 +31,11 @@ class Row:
     label: str = ""
     sha256: str = ""
     problem: str = ""
+    skipped: bool = False
 
 
 #: What tools call the columns, or keys, of an image and of its class; the first that is there counts.
 INDEX_NAMES = ("index",)
 PATH_NAMES = ("path", "image_id", "image", "file", "filename", "file_name", "filepath", "image_path")
+SKIPPED_NAMES = ("skipped",)
 LABEL_NAMES = ("label", "dx", "choice", "class", "category")

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.datasets.annotations.rows import INDEX_NAMES, LABEL_NAMES, PATH_NAMES, Row
+from initpools_cli.datasets.annotations.rows import INDEX_NAMES, LABEL_NAMES, PATH_NAMES, SKIPPED_NAMES, Row
 
 SEPARATORS = ",;\t|"
+YES = {"yes", "true", "1", "x"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         It is no table, or has no column that names images, or classes.
     """
     table = read_table(path, what)
-    index, place, label = (table.place_of(names) for names in (INDEX_NAMES, PATH_NAMES, LABEL_NAMES))
+    index, place, label, skipped = (
+        table.place_of(names) for names in (INDEX_NAMES, PATH_NAMES, LABEL_NAMES, SKIPPED_NAMES)
+    )
     has = ", ".join(table.columns)
     if index is None and place is None:
         raise UserError(f"{path} ({what}) has neither a column 'index' nor 'path', only {has}.", "Add one of them.")
@@ -103,9 +106,13 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         # Spreadsheets leave out the empty cells at the end of a line.
         surplus = sum(bool(cell.strip()) for cell in cells[width:])
         problem = f"has {len(cells)} cells, and the header {width}: is there a separator inside one?" if surplus else ""
-        name, count, kind = (cells[at] if at is not None and at < len(cells) else "" for at in (place, index, label))
+        name, count, kind, passed = (
+            cells[at] if at is not None and at < len(cells) else "" for at in (place, index, label, skipped)
+        )
         # The name of a file may end in a blank.
-        rows.append(Row(f"line {number}", name, count.strip(), kind.strip(), problem=problem))
+        rows.append(
+            Row(f"line {number}", name, count.strip(), kind.strip(), "", problem, passed.strip().lower() in YES)
+        )
     return rows, table.notes
 
 

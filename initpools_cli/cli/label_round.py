@@ -1,0 +1,172 @@
+"""`initpools al-run --labels`: a round of labelling, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from initpools_cli.cli.options import Common
+
+if TYPE_CHECKING:
+    from initpools_cli.steps.context import Context
+    from initpools_cli.steps.loop import Round
+
+#: Problems of a file that are told one by one.
+TOLD = 5
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a round is asked for, as typed."""
+
+    labels: Path | None
+    next_batch: Path | None
+    predictions: Path | None
+    classes: tuple[str, ...]
+    exports: list[str]
+    image_url: str
+
+    def refuse_without_labels(self) -> None:
+        """Refuse what only a round of labelling has.
+
+        Raises
+        ------
+        UserError
+            One of them is given.
+        """
+        from initpools_cli.core.errors import UserError
+
+        given = {
+            "--next": self.next_batch,
+            "--predictions": self.predictions,
+            "--classes": self.classes,
+            "--export": self.exports,
+            "--image-url": self.image_url,
+        }
+        for flag, value in given.items():
+            if value:
+                raise UserError(f"{flag} is of a round of labelling, which begins with labels.", "Add --labels FILE.")
+
+
+def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) -> None:
+    """Do a round, write what was asked for, and tell what came of it."""
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.core.files import require_ending
+    from initpools_cli.steps.export import FORMATS, read_exports, records, write_exports, write_pool
+    from initpools_cli.steps.loop import history, label_round, read_next
+
+    require_ending(wanted.next_batch, *FORMATS)
+    require_ending(wanted.predictions, ".csv")
+    exports = read_exports(wanted.exports, wanted.next_batch, wanted.image_url)
+    targets = [path for path in (wanted.next_batch, wanted.predictions) if path is not None]
+    for path in targets:
+        if path.resolve() == labels.resolve():
+            raise UserError(f"{path} is the file of --labels, and would be lost.", "Give the new file another name.")
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise UserError(f"{targets[0]} is to be written twice.", "Give each file a name of its own.")
+    ask = wanted.next_batch is not None or bool(exports)
+    if ask and "al.query" not in context.given:
+        raise UserError("What to label next is asked for, and not by which query.", "Add for example --query margin.")
+    found = label_round(context, labels, wanted.classes, ask=ask)
+    batch = read_next(found.done)
+    written = []
+    if batch is not None and wanted.next_batch is not None:
+        write_pool(batch, wanted.next_batch)
+        written.append(wanted.next_batch)
+    if batch is not None and exports:
+        write_exports(context, found.done.name, batch, exports, wanted.image_url)
+        written += [each.path for each in exports]
+    if wanted.predictions is not None:
+        _copy(found.done.checked("predictions.csv"), wanted.predictions)
+        written.append(wanted.predictions)
+    _tell(common, found, history(context))
+    if ask and batch is None:
+        common.report.say("nothing is left to label: every image has a label, was skipped, or is gone.")
+    payload = {
+        "step": found.done.id,
+        "folder": found.done.folder,
+        "fresh": found.fresh,
+        **found.done.facts["outcome"],
+        "written": written,
+        "problem_rows": [problem._asdict() for problem in found.labeled.read.problems],
+        "next": [] if batch is None else records(batch),
+    }
+    for path in written:
+        common.report.say(f"wrote {path}")
+    common.result(written or [found.done.folder], payload)
+
+
+def _copy(source: Path, target: Path) -> None:
+    from initpools_cli.core.files import atomic_file
+
+    with atomic_file(target) as stream:
+        stream.write(source.read_bytes())
+
+
+def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
+    """What was wrong with the file, and every round so far."""
+    from initpools_cli.cli.tables import show_grid
+    from initpools_cli.steps.annotated import doubts
+
+    read, report = found.labeled.read, common.report
+    for note in read.notes:
+        report.say(note)
+    for problem in read.problems[:TOLD]:
+        report.warn(f"{problem}; the row is left out.")
+    if len(read.problems) > TOLD:
+        report.warn(f"{len(read.problems) - TOLD} more rows are left out: see {found.done.folder / 'problems.csv'}.")
+    for doubt in doubts(found.labeled):
+        report.warn(doubt)
+    common.say_done(found.done.folder, found.fresh, "round")
+    report.say(_summary(found))
+    columns = [name for name in COLUMNS if any(COLUMNS[name](each) for each in rounds)]
+    show_grid(report, columns, [[COLUMNS[name](each) or "—" for name in columns] for each in rounds])
+    last = rounds[-1]
+    if "accuracy" in last:
+        report.say(
+            f"accuracy: {last['folds']}-fold cross-validation on the {last['labeled']} labelled images, which were "
+            f"chosen and not drawn at random: on all images it may differ. Largest class: what guessing it would reach."
+        )
+    else:
+        report.say("no accuracy yet: it takes labels of two classes, and two images at least.")
+    if last.get("alone"):
+        report.say(
+            f"{last['alone']} classes have one labelled image: held out, it counts as wrong, as no model can know them."
+        )
+
+
+def _summary(found: Round) -> str:
+    read, outcome = found.labeled.read, found.done.facts["outcome"]
+    parts = [f"{outcome['new']} new labels"]
+    for count, what in (
+        (outcome["corrected"], "of them corrections of earlier ones"),
+        (read.empty, "rows still empty"),
+        (len(read.skipped), "skipped"),
+        (outcome["problems"], "rows left out"),
+    ):
+        parts += [f"{count} {what}"] if count else []
+    return f"{', '.join(parts)}; {outcome['unlabeled']:,} images have no label."
+
+
+def _share(outcome: Mapping[str, Any], name: str) -> str:
+    return f"{outcome[name]:.1%}" if name in outcome else ""
+
+
+def _between(outcome: Mapping[str, Any], name: str, low: str, high: str) -> str:
+    return f"{outcome[name]:.1%} ({outcome[low]:.1%} to {outcome[high]:.1%})" if name in outcome else ""
+
+
+#: What is told of a round; a column that is empty in all of them is left out.
+COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "round": lambda outcome: str(outcome["round"]),
+    "labelled": lambda outcome: f"{outcome['labeled']:,}",
+    "classes": lambda outcome: str(outcome["classes"]),
+    "accuracy (95 % CI)": lambda outcome: _between(outcome, "accuracy", "low", "high"),
+    "largest class": lambda outcome: _share(outcome, "majority"),
+    "on the test split": lambda outcome: _between(outcome, "test_accuracy", "test_low", "test_high"),
+    "last batch foretold": lambda outcome: (
+        f"{_share(outcome, 'foretold')} of {outcome['foretold_of']}" if "foretold" in outcome else ""
+    ),
+}

@@ -1,0 +1,178 @@
+"""What is labelled so far: what earlier rounds of the loop remember, and a new file of annotations on top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import Done, Run
+from initpools_cli.datasets.annotations.check import Annotations, read_annotations
+from initpools_cli.datasets.labels import in_order
+from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The kind of a round's folder, and how it is named.
+KIND, PREFIX = "loop", "round-"
+#: Columns of a round's labels.csv: what is known after it. An empty label is an image that was skipped.
+COLUMNS = ["index", "path", "label", "round"]
+#: A class of so few images that is almost called as another is likely a slip.
+FEW = 2
+ALIKE = 0.8
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """What is known after a file of annotations was read.
+
+    Attributes
+    ----------
+    number : int
+        Of the round; from 1.
+    table : DataFrame
+        `COLUMNS`, by index.
+    classes : tuple of str
+        All there are, in the order of their numbers.
+    read : Annotations
+        Of the new file.
+    fresh : (k,) int64
+        Images whose label is new with this file.
+    corrected : int
+        How many labels differ from what was remembered.
+    """
+
+    number: int
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    read: Annotations
+    fresh: np.ndarray
+    corrected: int
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Train rows with a label, (m,) int64, ascending."""
+        return self.table["index"].to_numpy()[self.table["label"].to_numpy() != ""]
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Their classes, (m,) int64."""
+        numbers = {name: code for code, name in enumerate(self.classes)}
+        return np.array([numbers[name] for name in self.table["label"] if name], dtype=np.int64)
+
+    @property
+    def skipped(self) -> np.ndarray:
+        """Train rows that annotators could not tell, (k,) int64."""
+        return self.table["index"].to_numpy()[self.table["label"].to_numpy() == ""]
+
+
+def rounds(run: Run) -> list[Done]:
+    """The finished rounds of the labelling loop, oldest first."""
+    return sorted(run.steps(KIND), key=lambda step: number_of(step.name))
+
+
+def number_of(name: str) -> int:
+    """Of a round, from the name of its folder; 0 where it is none."""
+    digits = name.removeprefix(PREFIX).partition("-")[0]
+    return int(digits) if name.startswith(PREFIX) and digits.isdigit() else 0
+
+
+def read_known(done: Done) -> pd.DataFrame:
+    """What a round knew: its labels.csv."""
+    return done.frame("labels.csv", dtype={"path": str, "label": str}, keep_default_na=False)
+
+
+def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> Labeled:
+    """Read new annotations on top of what the run remembers.
+
+    A label that differs from a remembered one takes its place. A file that adds nothing belongs to the last round.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        The only ones there can be; empty: those of the data set, or, where that has none, any.
+
+    Raises
+    ------
+    UserError
+        A file that can't be read, or not one label in it and in earlier rounds.
+    """
+    data = context.data
+    fixed = classes or data.classes
+    read = read_annotations(file, data.items, fixed, data.root)
+    earlier = rounds(context.run)
+    before = read_known(earlier[-1]) if earlier else None
+    known = {} if before is None else dict(zip(before["index"].tolist(), before["label"], strict=True))
+    came = {} if before is None else dict(zip(before["index"].tolist(), before["round"].tolist(), strict=True))
+    brought = {
+        **{image: "" for image in read.skipped.tolist() if not known.get(image)},
+        **dict(zip(read.rows.tolist(), read.labels, strict=True)),
+    }
+    changed = {image: label for image, label in brought.items() if known.get(image) != label}
+    last = number_of(earlier[-1].name) if earlier else 0
+    number = last + 1 if changed or not earlier else last
+    corrected = sum(bool(known.get(image)) for image in changed)
+    known |= changed
+    came |= dict.fromkeys(changed, number)
+    _refuse_lost_classes(fixed, known, context.run)
+    if not any(known.values()):
+        why = f": {read.problems[0]}" if read.problems else ", or only empty ones"
+        raise UserError(f"{file} (--labels) has no label that can be used{why}.", "Fill the column 'label'.")
+    fresh = [image for image, label in changed.items() if label]
+    return Labeled(
+        number=number,
+        table=_table(known, came, context),
+        classes=fixed or in_order(label for label in known.values() if label),
+        read=read,
+        fresh=np.array(sorted(fresh), dtype=np.int64),
+        corrected=corrected,
+    )
+
+
+def doubts(labeled: Labeled) -> list[str]:
+    """What looks like a slip: classes of very few images that are almost called as another."""
+    names, counts = np.unique([label for label in labeled.table["label"] if label], return_counts=True)
+    size = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    said = []
+    for rare in (name for name, count in size.items() if count <= FEW and not name.isdigit()):
+        alike = [(_likeness(rare, name), name) for name in size if size[name] > FEW]
+        likeness, name = max(alike, default=(0.0, ""))
+        if likeness >= ALIKE:
+            said.append(f"the class '{rare}' has {size[rare]} of the labels: is it '{name}', of {size[name]}?")
+    return said
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, one.casefold(), other.casefold()).ratio()
+
+
+def _table(known: dict[int, str], came: dict[int, int], context: Context) -> pd.DataFrame:
+    import pandas as pd
+
+    from initpools_cli.steps.inputs import train_items
+
+    paths = train_items(context)["path"].to_numpy()
+    images = sorted(known)
+    return pd.DataFrame(
+        {
+            "index": np.array(images, dtype=np.int64),
+            "path": paths[images],
+            "label": [known[image] for image in images],
+            "round": [came[image] for image in images],
+        },
+        columns=COLUMNS,
+    )
+
+
+def _refuse_lost_classes(fixed: tuple[str, ...], known: dict[int, str], run: Run) -> None:
+    lost = sorted({label for label in known.values() if label} - set(fixed)) if fixed else []
+    if lost:
+        raise UserError(
+            f"Earlier rounds of {run.path} have the class {lost[0]!r}, which --classes leaves out.",
+            "Name all classes there are, or give those images another label in the new file.",
+        )

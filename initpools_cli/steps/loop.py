@@ -1,0 +1,242 @@
+"""One round of the labelling loop: train on what is labelled, say how good that is, and choose what to label next."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.core.config import AlTable
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import atomic_file, sha256_of, write_array
+from initpools_cli.core.rundir import Done
+from initpools_cli.core.seeds import derive
+from initpools_cli.steps.annotated import KIND, PREFIX, Labeled, labeled_so_far, rounds
+from initpools_cli.steps.arena import Cast, arena_of, cast_of
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.judged import cell_of, foretold, judge, on_test
+from initpools_cli.steps.nextbatch import next_batch, predictions
+from initpools_cli.strategies.inputs import FROM_A_MODEL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from initpools_cli.training.arena import Arena, Protocol
+
+#: Settings of [al] that the loop goes by; the others are of sweeps.
+USED = ("query", "learner", "budget", "encoders", "space", "views", "passes", "members", "validation", "params")
+#: Flags of sweeps that mean nothing where a person labels.
+OF_SWEEPS = ("init", "init_budget", "rounds", "seeds", "candidates", "strict", "backend")
+
+
+@dataclass(frozen=True)
+class Round:
+    """A finished round.
+
+    Attributes
+    ----------
+    done : Done
+        Its folder: labels.csv, problems.csv, classes.csv, predictions.csv, and next.csv where there is a next batch.
+    fresh : bool
+        Whether it was done just now.
+    labeled : Labeled
+    """
+
+    done: Done
+    fresh: bool
+    labeled: Labeled
+
+
+def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: bool) -> Round:
+    """Write ``loop/round-<n>/``, or find it already done.
+
+    Parameters
+    ----------
+    file : Path
+        The new annotations; earlier ones are remembered.
+    classes : tuple of str
+        The only classes there can be; empty: those of the data set, else any.
+    ask : bool
+        Whether a next batch is wanted.
+
+    Raises
+    ------
+    UserError
+        Settings that mean nothing here, no label, or a query that asks a model where there is but one class.
+    """
+    table = _table(context)
+    labeled = labeled_so_far(context, file, classes)
+    cast = cast_of(table, context.where("al"))
+    if ask:
+        _refuse_unaskable(cast, labeled)
+    codes = np.full(len(context.data.kept), -1, dtype=np.int64)
+    codes[labeled.rows] = labeled.codes
+    arena, reads = arena_of(context, cast, _only(table.encoders, "--from"), {"train": codes}, len(labeled.classes))
+    resolved = _resolved(context, table, cast, arena, labeled, ask)
+    step = context.run.step(
+        KIND, f"{PREFIX}{labeled.number}", resolved, {**context.items_checksum(), **reads}, force=context.force
+    )
+    if step.finished:
+        return Round(step.finished, False, labeled)
+    with context.writing(step) as scratch:
+        step.outcome = _work(context, table, cast, arena, labeled, ask, scratch)
+        step.outcome["annotations"] = str(file.resolve())
+        if file.is_file():
+            step.outcome["annotations_sha256"] = sha256_of(file)
+    return Round(Done(context.run, step.folder), True, labeled)
+
+
+def history(context: Context) -> list[dict[str, Any]]:
+    """The outcome of every round, oldest first, with its name as ``round``."""
+    return [{"round": step.name.removeprefix(PREFIX), **step.facts["outcome"]} for step in rounds(context.run)]
+
+
+def read_next(done: Done) -> pd.DataFrame | None:
+    """The batch that a round chose, as rows of a pool, or None where it chose none."""
+    from initpools_cli.steps.pool import read_rows
+
+    return read_rows(done, "next.csv") if (done.folder / "next.csv").exists() else None
+
+
+def _work(
+    context: Context, table: AlTable, cast: Cast, arena: Arena, labeled: Labeled, ask: bool, scratch: Path
+) -> dict[str, Any]:
+    """Write what a round consists of, and give its outcome."""
+    from initpools_cli.training.learners.registry import learners, softmax
+    from initpools_cli.training.rounds import fit, inputs_of
+
+    learner, protocol = learners.get(next(iter(cast.learners))), _protocol(context, table, cast)
+    device = context.machine.device
+    judged, by_class = judge(context, arena, protocol, learner.name, labeled)
+    model = fit(learner, cell_of(context, arena, labeled.rows), derive(context.seed, "loop"), arena, protocol, device)
+    kept = context.data.kept
+    rest = np.setdiff1d(np.flatnonzero(kept), labeled.rows)
+    probs = softmax(model.logits(inputs_of(learner, arena)["train"][rest])) if len(rest) else None
+    outcome = {
+        "labeled": len(labeled.rows),
+        "skipped": len(labeled.skipped),
+        "new": len(labeled.fresh),
+        "corrected": labeled.corrected,
+        "problems": len(labeled.read.problems),
+        "unlabeled": len(rest),
+        "classes": len(labeled.classes),
+        "class_names": list(labeled.classes),
+        **judged,
+        **on_test(context, model, learner, arena, labeled),
+        **foretold(context, labeled),
+    }
+    _csv(labeled.table, scratch / "labels.csv")
+    _problems(labeled, scratch / "problems.csv")
+    _csv(by_class, scratch / "classes.csv")
+    _csv(predictions(context, rest, probs, labeled), scratch / "predictions.csv")
+    batch = next_batch(context, cast, arena, protocol, model, labeled) if ask else None
+    if batch is not None:
+        _csv(batch, scratch / "next.csv")
+        write_array(scratch / "indices.npy", batch["index"].to_numpy(np.int64))
+        outcome["picked"] = len(batch)
+    return outcome
+
+
+# ---- what is asked for
+
+
+def _table(context: Context) -> AlTable:
+    """[al] as the loop goes by it.
+
+    Raises
+    ------
+    UserError
+        A setting of sweeps, or several queries, learners or encoders.
+    """
+    table = context.settings.al
+    for key in OF_SWEEPS:
+        if f"al.{key}" in context.given:
+            raise UserError(
+                f"al.{key} ({context.given[f'al.{key}']}) is of sweeps, and --labels begins a round of labelling.",
+                "Leave it out.",
+            )
+    _only(table.query, "--query")
+    _only(table.learner, "--learner")
+    if table.validation == "free-val":
+        raise UserError(
+            "validation = free-val reads a labelled validation split, which labelling does not go by.",
+            "Use none or from-budget.",
+        )
+    # First pools are chosen by `select-pool`: the loop has none.
+    return table.model_copy(update={"init": ["random"]})
+
+
+def _only(names: list[str], flag: str) -> str:
+    if len(names) > 1:
+        raise UserError(f"{flag} names {', '.join(names)}, and a round of labelling has one.", "Name one.")
+    return names[0] if names else ""
+
+
+def _refuse_unaskable(cast: Cast, labeled: Labeled) -> None:
+    query = cast.queries[0]
+    if len(labeled.classes) < 2 and {*query.method.inputs} & FROM_A_MODEL:
+        raise UserError(
+            f"All {len(labeled.rows)} labels are of one class, '{labeled.classes[0]}', so that no model can be asked "
+            f"by {query.name}.",
+            "Take a query that needs none (--query typiclust), or name the classes there will be: --classes A,B.",
+        )
+
+
+def _resolved(
+    context: Context, table: AlTable, cast: Cast, arena: Arena, labeled: Labeled, ask: bool
+) -> dict[str, Any]:
+    """Everything that the result depends on, for ``step.toml``."""
+    select = context.settings.select
+    asked = {key: getattr(table, key) for key in USED}
+    query = cast.queries[0]
+    if not ask:
+        asked |= {"query": [], "budget": 0}
+    knobs = arena.strategy[query.name][1] if ask else {}
+    return {
+        **asked,
+        "params": {**cast.learners, **({query.name: dict(knobs)} if knobs else {})},
+        "encoders": [arena.encoder] if arena.encoder else [],
+        "classes": list(labeled.classes),
+        "labels": hashlib.sha256(labeled.table.to_csv(index=False).encode()).hexdigest(),
+        "balance": select.balance,
+        "normalize": select.normalize,
+        "n_clusters": context.clusters(select.n_clusters),
+        "sample": select.sample,
+        "order": select.order,
+        "seed": context.seed,
+    }
+
+
+def _protocol(context: Context, table: AlTable, cast: Cast) -> Protocol:
+    from initpools_cli.training.arena import Protocol, Ways
+
+    select = context.settings.select
+    return Protocol(
+        init_budget=0,
+        budget=table.budget,
+        rounds=1,
+        candidates=1.0,
+        validation=table.validation,
+        seed=context.seed,
+        space=table.space,
+        ways=Ways(table.views, table.passes, table.members),
+        normalize=select.normalize,
+        balance=select.balance,
+        n_clusters=context.clusters(select.n_clusters),
+        sample=select.sample,
+        learners=cast.learners,
+    )
+
+
+def _problems(labeled: Labeled, path: Path) -> None:
+    import pandas as pd
+
+    _csv(pd.DataFrame(labeled.read.problems, columns=["place", "image", "label", "problem"]), path)
+
+
+def _csv(frame: pd.DataFrame, path: Path) -> None:
+    with atomic_file(path) as stream:
+        frame.to_csv(stream, index=False)
