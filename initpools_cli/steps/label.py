@@ -12,6 +12,7 @@ from typing import NamedTuple
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_text
 from initpools_cli.core.report import Report
+from initpools_cli.datasets.labels import in_order
 from initpools_cli.datasets.spec import Dataset
 from initpools_cli.steps.batches import find_batch, paths_of
 from initpools_cli.steps.context import Context
@@ -196,8 +197,17 @@ def open_labelling(context: Context, named: str | None, classes: Sequence[str], 
         raise UserError(f"{file} is the batch itself, and its other columns would be lost.", "Name another --output.")
     vocabulary = Vocabulary(context.data.classes, classes, folder / CLASSES)
     before = {index: Mark(label) for index, label in zip(batch.indices, batch.labels, strict=True) if label}
+    vocabulary.learn(_classes_of_rounds(context))
     vocabulary.learn(batch.labels)
     return Labelling(batch.name, context.data, batch.indices, vocabulary, file, context.report, before)
+
+
+def _classes_of_rounds(context: Context) -> tuple[str, ...]:
+    """Those that the labelling loop knows: they may come from another tool."""
+    from initpools_cli.steps.annotated import read_known, rounds
+
+    done = rounds(context.run)
+    return in_order(label for label in read_known(done[-1])["label"] if label) if done else ()
 
 
 def next_words(labelling: Labelling) -> list[str]:

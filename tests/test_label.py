@@ -1,0 +1,411 @@
+"""Labelling by hand: what is saved after every click, by whom, and what the server refuses."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Initpools, process
+from PIL import Image
+
+from initpools_cli.cli.label import _bound
+from initpools_cli.cli.labeler.desk import Desk
+from initpools_cli.cli.labeler.seat import Seat, seated
+from initpools_cli.cli.labeler.server import Server
+from initpools_cli.cli.options import Common
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.report import Report
+from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
+from initpools_cli.steps.label import COLUMNS, Labelling, open_labelling
+from initpools_cli.steps.vocabulary import Unfit, Vocabulary, tidy
+
+BUDGET = 6
+BITES = ["<script>alert(1)</script>.png", "with 'quotes' & \".png", "ünï/日本語.png", "=1+1,;.png"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``photos`` and a run with a pool of six of them; copied before it is written to."""
+    folder = tmp_path_factory.mktemp("made")
+    rng = np.random.default_rng(0)
+    for name in [*BITES, *(f"{i}.jpg" for i in range(5))]:
+        file = folder / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (9, 8, 3), dtype=np.uint8)).save(file)
+    ended = process("select-pool", "random", "-n", BUDGET, "--dataset", "photos", "--threads", 1, cwd=folder)
+    _, said = ended.communicate()
+    assert ended.returncode == 0, said
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run, in the current folder; its photos are copied, too."""
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    shutil.copytree(made / "photos", tmp_path / "photos")
+    text = (tmp_path / "runs/photos/run.toml").read_text()
+    (tmp_path / "runs/photos/run.toml").write_text(text.replace(str(made), str(tmp_path)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs/photos"
+
+
+def opened(run: Path, batch: str | None = None, classes: str = "cat,dog", output: Path | None = None) -> Labelling:
+    context = Common(run=run, quiet=True).start("dataset")
+    return open_labelling(context, batch, [name for name in classes.split(",") if name], output)
+
+
+def table(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, keep_default_na=False)
+
+
+# ---- the file
+
+
+def test_every_change_is_in_the_file_and_undone_in_reverse(run: Path) -> None:
+    labelling = opened(run)
+    picks = table(next(run.glob("pool/*/items.csv")))
+    labelling.label(0, "cat")
+    labelling.skip(1)
+    labelling.label(1, "dog")
+    labelling.label(0, "dog")
+    found = table(run / "labels/random-b6-s0.csv")
+    assert tuple(found) == COLUMNS and found["order"].tolist() == list(range(BUDGET))
+    assert found["index"].tolist() == picks["index"].tolist() and found["path"].tolist() == picks["path"].tolist()
+    assert found["label"].tolist() == ["dog", "dog", "", "", "", ""] and found["skipped"].tolist() == [0] * BUDGET
+    states = []
+    while labelling.undo() is not None:
+        found = table(labelling.file)
+        states.append((found["label"][0], found["label"][1], found["skipped"][1]))
+    assert states == [("cat", "dog", 0), ("cat", "", 1), ("cat", "", 0), ("", "", 0)]
+    assert not labelling.can_undo and labelling.labeled == labelling.skipped == 0
+
+
+def test_a_file_by_hand_is_read_whatever_wrote_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = opened(run)
+    inside = first.paths[:3]
+    other = next(f"{i}.jpg" for i in range(5) if f"{i}.jpg" not in first.paths)
+    first.file.parent.mkdir(parents=True)
+    # Excel's byte-order mark, semicolons, Windows line ends; the columns in another order; an image of another batch.
+    lines = ["Label;Path;skipped", f"cat;{quoted(inside[0])};", f";{quoted(inside[1])};1"]
+    lines += [f"zebra;{other};", "cat;none.jpg;"]
+    first.file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    again = opened(run)
+    assert again.marks[:3] == [("cat", False), ("", True), ("", False)]
+    assert "line 5" in capsys.readouterr().err
+    again.label(2, "dog")
+    found = table(again.file)
+    assert found["label"].tolist() == ["cat", "", "dog", "", "", "", "zebra", "cat"]
+    assert found["path"].tolist()[-2:] == [other, "none.jpg"]
+    assert opened(run).marks == again.marks
+
+
+def quoted(path: str) -> str:
+    return '"' + path.replace('"', '""') + '"'
+
+
+def test_what_others_write_meanwhile_is_not_lost(run: Path) -> None:
+    labelling = opened(run)
+    labelling.label(0, "cat")
+    labelling.file.write_text(labelling.file.read_text().replace(",cat,0", ",dog,0"))
+    labelling.label(1, "cat")
+    assert table(labelling.file)["label"].tolist()[:2] == ["dog", "cat"]
+    labelling.file.write_bytes(b"\0\1")
+    with pytest.raises(UserError):
+        labelling.label(2, "cat")
+    assert labelling.file.read_bytes() == b"\0\1" and labelling.marks[2].label == ""
+    labelling.file.unlink()
+    labelling.label(2, "cat")
+    assert table(labelling.file)["label"].tolist()[:3] == ["dog", "cat", "cat"]
+
+
+def test_batches_by_name_file_and_age(run: Path, initpools: Initpools) -> None:
+    names = table(run / "data/items.csv")["path"].tolist()
+    assert initpools("select-pool", "random", "-n", 2, "--run", run, "--threads", 1).code == 0
+    assert opened(run).name == "random-b2-s0" and len(opened(run, "pool/random-b6-s0").marks) == 6
+    Path("mine.csv").write_text(f"path,label\n{names[3].replace('/', chr(92))},\n{names[1]},bird\n{names[3]},cat\n")
+    mine = opened(run, "mine.csv")
+    assert mine.indices == [3, 1] and [mark.label for mark in mine.marks] == ["cat", "bird"]
+    assert mine.file == run / "labels/mine.csv" and mine.vocabulary.names == ["cat", "dog", "bird"]
+    Path("bad.csv").write_text("path\nnowhere.jpg\n")
+    for batch, says in (("bad.csv", "line 2"), ("gone.csv", "no file"), ("random-b5-s0", "random-b")):
+        with pytest.raises(UserError, match=says):
+            opened(run, batch)
+    with pytest.raises(UserError, match="other columns would be lost"):
+        opened(run, "mine.csv", output=Path("mine.csv"))
+    # The next batch of the run has the classes at the same keys.
+    mine.label(0, "a new one")
+    assert opened(run, classes="").vocabulary.names == ["cat", "dog", "bird", "a new one"]
+
+
+def test_classes_are_the_data_set_s_or_grow(tmp_path: Path) -> None:
+    fixed = Vocabulary(("cat", "dog"), ["Dog"], tmp_path / "classes.txt")
+    assert fixed.names == ["dog", "cat"] and fixed.resolve("CAT") == "cat"
+    with pytest.raises(Unfit, match="Did you mean 'cat'"):
+        fixed.resolve("cta")
+    with pytest.raises(Unfit):
+        Vocabulary(("cat",), ["horse"], tmp_path / "classes.txt")
+    grows = Vocabulary((), ["cat"], tmp_path / "classes.txt")
+    assert grows.resolve("  Sea   lion ") == "Sea lion" and grows.resolve("CAT") == "cat"
+    grows.keep("Sea lion")
+    assert Vocabulary((), [], tmp_path / "classes.txt").names == ["cat", "Sea lion"]
+    for name in ("", "  ", "x" * 101, "zero\u200bwidth", "turn\u202eed"):
+        with pytest.raises(Unfit):
+            tidy(name)
+
+
+# ---- the server
+
+
+@dataclass
+class Served:
+    """A server in this process, and what a browser would send to it."""
+
+    server: Server
+    labelling: Labelling
+
+    def ask(self, method: str, path: str, message: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        host = f"127.0.0.1:{self.server.server_port}"
+        sent = {"Host": host, "Origin": f"http://{host}", "Content-Type": "application/json"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=10)
+        body = json.dumps(message) if isinstance(message, dict) else message
+        connection.request(method, path, body, {name: value for name, value in sent.items() if value})
+        response = connection.getresponse()
+        content, found = response.read(), dict(response.getheaders())
+        connection.close()
+        is_json = found["Content-Type"] == "application/json"
+        return response.status, json.loads(content) if is_json else content, found
+
+    def get(self, path: str = "", **headers: str) -> tuple[int, Any, dict[str, str]]:
+        return self.ask("GET", f"/{self.server.token}/{path}", **headers)
+
+    def post(self, path: str, message: Any, **headers: str) -> tuple[int, Any]:
+        return self.ask("POST", f"/{self.server.token}/{path}", message, **headers)[:2]
+
+
+Serve = Callable[[Labelling], Served]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serve a batch in this process."""
+    running = []
+
+    def start(labelling: Labelling) -> Served:
+        server = Server(Desk(labelling, {"dataset": "photos", "next": "then", "again": "again"}), "secret", 0)
+        running.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return Served(server, labelling)
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_page_and_its_images(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    status, page, headers = served.get()
+    assert status == 200 and b'<script type="module" src="page.js">' in page
+    assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["Cache-Control"] == "no-store"
+    for name in re.findall(rb'(?:src|href|from) ?="?([\w.]+\.(?:js|css))', page):
+        assert served.get(name.decode())[0] == 200
+    state = served.post("claim", {"window": "a"})[1]
+    assert [item[1] for item in state["items"]] == served.labelling.paths and not state["fixed"]
+    for index, path, _, _ in state["items"]:
+        status, content, headers = served.get(f"image/{index}")
+        assert content == (Path("photos") / path).read_bytes() and headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Type"] == ("image/jpeg" if path.endswith("jpg") else "image/png")
+        assert Image.open(io.BytesIO(served.get(f"small/{index}")[1])).size == (64, 64)
+    (Path("photos") / state["items"][0][1]).unlink()
+    status, answer, _ = served.get(f"image/{state['items'][0][0]}")
+    assert status == 404 and "no longer" in answer["error"]
+    (Path("photos") / state["items"][1][1]).write_text("no image")
+    assert served.get(f"image/{state['items'][1][0]}")[0] == 404
+
+
+def test_formats_that_browsers_do_not_show_come_as_png(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    pixels = np.arange(72, dtype=np.uint8).reshape(9, 8)
+    Image.fromarray(pixels).save(Path("photos") / served.labelling.paths[0], "TIFF")
+    status, content, headers = served.get(f"image/{served.labelling.indices[0]}")
+    assert status == 200 and headers["Content-Type"] == "image/png"
+    assert (np.asarray(Image.open(io.BytesIO(content)).convert("L")) == pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        ({}, "/"),
+        ({}, "/wrong/"),
+        ({}, "/secret2/page.js"),
+        ({}, "/x/secret/"),
+        ({"Host": "evil.example"}, None),
+        ({"Host": "127.0.0.1.evil.example"}, None),
+        ({"Host": "localhost:x]"}, None),
+        ({"Origin": "http://evil.example"}, None),
+        ({"Origin": "null"}, None),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"}, None),
+    ],
+)
+def test_others_are_refused(made: Path, run: Path, serve: Serve, headers: dict[str, str], path: str | None) -> None:
+    served = serve(opened(run))
+    assert served.ask("GET", path or "/secret/", **headers)[0] == 403
+    assert served.ask("POST", path or "/secret/claim", {"window": "a"}, **headers)[0] == 403
+
+
+def test_messages_that_are_none_change_nothing(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    index = served.labelling.indices[0]
+    good = {"window": "a", "number": 1, "do": "label", "index": index, "label": "cat"}
+    assert served.post("act", good, Origin="")[0] == 403
+    assert served.post("act", good, Content_Type="text/plain")[0] == 400
+    for bad in (b"{", b"[]", b"[" * 9000, b" " * 70_000, json.dumps(good | {"index": "0"}).encode()):
+        assert served.post("act", bad)[0] == 400
+    for change in ({"do": "erase"}, {"window": 1}, {"number": True}, {"label": "x" * 2000}, {"do": None}):
+        assert served.post("act", good | change)[0] == 400
+    outside = next(row for row in range(9) if row not in served.labelling.indices)
+    assert served.post("act", good | {"index": outside})[0] == 422
+    assert served.post("act", good | {"label": " "})[0] == 422
+    paths = ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "page.html", "image/../page.css", "desk.py", "x", "state"]
+    for path in [*paths, *(f"image/{name}" for name in (outside, "-1", "1e3", "9" * 30, "%C2%B2", ""))]:
+        assert served.get(path)[0] == 404, path
+    assert served.post("elsewhere", good)[0] == 400
+    assert not served.labelling.file.exists() and served.labelling.labeled == 0
+
+
+def test_a_click_that_comes_twice_counts_once(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    first, second = served.labelling.indices[:2]
+    message = {"window": "a", "number": 1, "do": "label", "index": first, "label": "cat"}
+    assert served.post("act", message) == served.post("act", message)
+    served.post("act", message | {"number": 2, "index": second, "label": "Bird"})
+    undo = {"window": "a", "number": 3, "do": "undo"}
+    answers = [served.post("act", undo), served.post("act", undo)]
+    assert answers[0] == answers[1] and answers[0][1]["item"] == [second, "", False]
+    assert answers[0][1]["classes"] == ["cat", "dog", "Bird"]
+    assert [mark.label for mark in served.labelling.marks[:2]] == ["cat", ""]
+    assert served.post("act", undo | {"number": 4})[1] == answers[0][1] | {"item": [first, "", False], "canUndo": False}
+    assert served.post("act", undo | {"number": 5})[1]["item"] is None
+
+
+def test_one_window_labels_at_a_time(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    click = {"number": 1, "do": "skip", "index": served.labelling.indices[0]}
+    assert served.post("claim", {"window": "a"})[0] == 200
+    assert served.post("claim", {"window": "b"})[0] == 409 and served.post("act", click | {"window": "b"})[0] == 409
+    assert served.post("claim", {"window": "b", "take": True})[0] == 200
+    assert served.post("act", click | {"window": "a"})[0] == 409 and served.labelling.skipped == 0
+    assert served.post("act", click | {"window": "b"})[0] == 200 and served.labelling.skipped == 1
+    served.post("release", {"window": "a"})
+    assert served.post("claim", {"window": "c"})[0] == 409
+    served.post("release", {"window": "b"})
+    assert served.post("claim", {"window": "c"})[0] == 200
+
+
+def test_what_can_not_be_saved_is_told_and_not_pretended(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    index = served.labelling.indices[0]
+    message = {"window": "a", "number": 1, "do": "label", "index": index, "label": "cat"}
+    (run / "labels").write_text("a file is in the way")
+    status, answer = served.post("act", message)
+    assert status == 507 and "labels" in answer["error"] and served.labelling.labeled == 0
+    (run / "labels").unlink()
+    assert served.post("act", message)[0] == 200
+    assert table(served.labelling.file)["label"][0] == "cat"
+
+
+def test_a_seat_is_for_one_and_keeps_its_address(tmp_path: Path, run: Path) -> None:
+    file, desk = tmp_path / "labels/x.csv", Desk(opened(run), {})
+    with seated(file) as seat:
+        with _bound(desk, seat, 0) as server:
+            seat.settle(server.server_port, server.token)
+            port, token = server.server_port, server.token
+            with pytest.raises(UserError, match=f"Port {port} is taken"):
+                Server(desk, "t", port)
+        with pytest.raises(UserError, match="another process"), seated(file):
+            pass
+    assert (tmp_path / "labels/.x.csv.lock").stat().st_mode & 0o077 == 0
+    with seated(file) as seat, _bound(desk, seat, 0) as server:
+        assert (server.server_port, server.token) == (port, token)
+    with socket.create_server(("127.0.0.1", 0)) as other, seated(file) as seat:
+        seat.port = other.getsockname()[1]
+        with _bound(desk, seat, 0) as server:
+            # The token of a port that somebody else has now is given up.
+            assert server.server_port != seat.port and server.token != token
+        with pytest.raises(UserError, match="taken"):
+            _bound(desk, seat, seat.port)
+    (tmp_path / "labels/.x.csv.lock").write_text("[1]")
+    with seated(file) as seat:
+        assert isinstance(seat, Seat) and seat.port == 0
+
+
+# ---- the process
+
+
+def started(run: Path, *arguments: object) -> tuple[subprocess.Popen[str], str, int]:
+    running = process("label", "--run", run, "--no-browser", *arguments, cwd=run.parent.parent)
+    assert running.stderr is not None
+    for line in running.stderr:
+        if found := re.search(r"http://127.0.0.1:(\d+)/([\w-]+)/", line):
+            return running, found[2], int(found[1])
+    raise AssertionError(running.communicate())
+
+
+def click(port: int, token: str, message: dict[str, Any]) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
+    connection.request("POST", f"/{token}/act", json.dumps(message), headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_killed_it_goes_on_and_ends_with_a_summary(run: Path, initpools: Initpools) -> None:
+    indices = table(next(run.glob("pool/*/items.csv")))["index"].tolist()
+    running, token, port = started(run, "--classes", "cat,dog")
+    message = {"window": "a", "number": 1, "do": "label", "index": indices[0], "label": "cat"}
+    assert click(port, token, message) == 200
+    refused = initpools("label", "--run", run)
+    assert refused.code == 2 and "another process" in refused.err and "--output" in refused.err
+    running.kill()
+    running.communicate()
+    assert table(run / "labels/random-b6-s0.csv")["label"].tolist() == ["cat", *[""] * 5]
+    running, again, _ = started(run)
+    # The window that was open all the time goes on.
+    assert again == token and click(port, token, message | {"number": 2, "do": "skip", "index": indices[1]}) == 200
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=20)
+    assert running.returncode == 0 and out.strip().endswith("labels/random-b6-s0.csv")
+    assert "1 labelled, 1 skipped, 4 left" in err and "initpools label --batch random-b6-s0" in err
+
+
+def test_ten_thousand_images_are_quick(tmp_path: Path) -> None:
+    n = 10_000
+    items = pd.DataFrame({"index": range(n), "path": "", "split": "train", "sha256": "x"})
+    split = Split(np.zeros((n, 2, 2, 1), np.uint8), None, [""] * n)
+    data = Dataset(DatasetSpec("many"), (), {"train": split}, items, np.ones(n, bool), None)
+    vocabulary = Vocabulary((), ["cat"], tmp_path / "classes.txt")
+    labelling = Labelling("many", data, list(range(n)), vocabulary, tmp_path / "many.csv", Report(), {})
+    desk = Desk(labelling, {})
+    began = time.process_time()
+    for order in range(5):
+        desk.act({"window": "a", "number": order + 1, "do": "label", "index": order, "label": "cat"})
+    assert (time.process_time() - began) / 5 < 0.25
+    assert table(labelling.file)["label"].tolist()[:6] == ["cat"] * 5 + [""]
