@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import Done, Run, run_name
 from initpools_cli.core.version import version
 from initpools_cli.steps.bring import Brought
@@ -39,8 +40,9 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
     method = plots.get(kind)
     knobs = method.validate(context.settings.plot.params)
     gathered = gatherer(method.name).gather(context, Asked(names, brought, source, knobs))
-    drawn = method.build(**gathered.data, **knobs)
     target = output or context.run.path / "plot" / f"{method.name}.html"
+    _write_table(method, gathered.data, target)
+    drawn = method.build(**gathered.data, **knobs)
     facts = context.run.facts()
     provenance = {
         "run": str(context.run.path),
@@ -81,9 +83,18 @@ def plot_from_files(
             f"`plot {kind}` can't be drawn from the given files alone.",
             "Name a run with --run DIR; scatter takes --embeddings, and scores takes --scores.",
         )
+    _write_table(method, gathered, output)
     return write_drawn(
         method.build(**gathered, **knobs), output, kind, {"command": command, "initpools": version()}, theme
     )
+
+
+def _write_table(method: Method, data: Mapping[str, Any], target: Path) -> None:
+    """Beside the page, as .csv, what a kind measured for it: its registration names that argument as ``table``."""
+    from initpools_cli.core.files import write_text
+
+    if "table" in method.traits:
+        write_text(target.with_suffix(".csv"), data[method.traits["table"]].to_csv(index=False))
 
 
 def write_drawn(drawn: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:
