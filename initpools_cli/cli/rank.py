@@ -58,6 +58,7 @@ def command(
     labels: Labels = None,
 ) -> None:
     """Put all train images in the order a strategy would take them, best first."""
+    from initpools_cli.cli.tables import show_ranking
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.context import at_work
     from initpools_cli.steps.inputs import named, train_items
@@ -84,15 +85,19 @@ def command(
     if common.works_without_run(files, asked.method.inputs, source):
         settings, _ = common.settings("rank", flags, knobs)
         with at_work(settings.run):
-            order = rank_from_files(settings.rank, settings.select, files, settings.run.seed, common.report).indices
-        paths = [""] * len(order)
+            ranked = rank_from_files(settings.rank, settings.select, files, settings.run.seed, common.report)
+        order, scores_of = ranked.indices, ranked.scores
+        paths, classes = [""] * len(order), [""] * len(order)
     else:
         context = common.start("rank", flags, knobs)
         done, fresh = rank(context, files, source)
         folder = done.folder
         common.say_done(folder, fresh, f"{done.facts['outcome']['ranked']} images ranked")
         order = done.array("sorted_idx.npy")
-        paths = train_items(context)["path"].to_numpy()[order].tolist()
+        images = train_items(context).iloc[order]
+        paths, classes = images["path"].tolist(), images["class"].tolist()
+        scores_of = done.array("scores.npy")[order] if "scores.npy" in done.facts["writes"] else None
+    show_ranking(common.report, order, scores_of, {"path": paths, "class": classes})
     if output is not None:
         write_array(output, order)
     payload = {"folder": folder, "output": output, "sorted_idx": order.tolist()}

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 import typer
 
 from initpools_cli.cli.options import Common
 
+if TYPE_CHECKING:
+    from rich.console import Group
+
 EXAMPLE = "Example: initpools status --run runs/digits"
+
+
+class Line(NamedTuple):
+    """What is shown of a step or a file: its id, what is said of it, a problem, and the command that mends it."""
+
+    id: str
+    cells: tuple[str, ...]
+    problem: str = ""
+    renew: str = ""
 
 
 def command(common: Common) -> None:
@@ -20,19 +36,100 @@ def command(common: Common) -> None:
     found = status(run)
     if common.as_json:
         common.result([], found)
-        return
-    typer.echo(f"{found['run']}\tdata set {found['dataset']}\tseed {found['seed']}")
-    for step in found["steps"]:
-        problem = f"\t{step['problem']}" if step["problem"] else ""
-        typer.echo(f"{step['step']}\t{_size(step['bytes'])}\t{step['seconds']:.0f} s\t{step['finished'][:16]}{problem}")
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        # Not wrapped, so that a command can be copied whole.
+        Console().print(_tree(found), soft_wrap=True)
+    else:
+        _print(found)
+
+
+def _lines(found: Mapping[str, Any]) -> list[Line]:
+    """A line for each step, file of labels and plot, in the order of the work."""
+    from initpools_cli.steps.status import KINDS
+
+    steps = [
+        Line(
+            row["step"],
+            (size_words(row["bytes"]), _duration(row["seconds"]), row["finished"][:16].replace("T", " "), row["note"]),
+            row["problem"],
+            row["renew"],
+        )
+        for row in found["steps"]
+    ]
     for step in found["unfinished"]:
         blocks = found["progress"].get(step)
         far = f" after {blocks[0]} of {blocks[1]} blocks" if blocks else ""
-        typer.echo(f"{step}\tunfinished{far}: the same command goes on with it")
-    typer.echo(f"next: {found['next']}")
+        steps.append(Line(step, (), f"unfinished{far}: the same command goes on with it"))
+    order = {kind: i for i, kind in enumerate(KINDS)}
+    steps.sort(key=lambda line: (order.get(_kind(line), len(order)), _kind(line)))
+    labels = [Line(f"labels/{row['file']}", (_far(row),), row["problem"]) for row in found["labels"]]
+    plots = [
+        Line(f"plot/{row['file']}", (size_words(row["bytes"]), "", row["finished"][:16].replace("T", " ")))
+        for row in found["plots"]
+    ]
+    return [*steps, *labels, *plots]
 
 
-def _size(count: int) -> str:
+def _far(row: Mapping[str, Any]) -> str:
+    skipped = f", {row['skipped']} skipped" if row["skipped"] else ""
+    return f"{row['labeled']} of {row['images']} labelled{skipped}"
+
+
+def _kind(line: Line) -> str:
+    return line.id.partition("/")[0]
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    """Plain lines with tabs between the cells."""
+    typer.echo(f"{found['run']}\tdata set {found['dataset']}\tseed {found['seed']}\t{size_words(found['bytes'])}")
+    for line in _lines(found):
+        renew = f"renew: {line.renew}" if line.renew else ""
+        typer.echo("\t".join(cell for cell in (line.id, *line.cells, line.problem, renew) if cell))
+    typer.echo(f"next: {found['next']}\t{found['next_words']}")
+
+
+def _tree(found: Mapping[str, Any]) -> Group:
+    """A branch for each kind of step, and below it what there is of it."""
+    from rich.console import Group
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from initpools_cli.core.rundir import run_name
+
+    lines = _lines(found)
+    title = Text.assemble(
+        (found["run"], "bold"),
+        f"  data set {run_name(found['dataset'])}, seed {found['seed']}, {size_words(found['bytes'])}",
+    )
+    tree = Tree(title, guide_style="dim")
+    # As wide as the columns of all kinds ask for, so that they stand below each other.
+    name = max((len(line.id.partition("/")[2]) for line in lines if len(line.cells) > 1), default=0)
+    widths = [max((len(line.cells[i]) for line in lines if len(line.cells) > 1), default=0) for i in (0, 1)]
+    for kind in dict.fromkeys(map(_kind, lines)):
+        branch = tree.add(Text(kind, style="bold cyan"))
+        for line in (line for line in lines if _kind(line) == kind):
+            columns = widths if len(line.cells) > 1 else []
+            cells = [cell.rjust(width) for cell, width in zip(line.cells, [*columns, 0, 0], strict=False)]
+            leaf = branch.add(Text("  ".join([line.id.partition("/")[2].ljust(name), *cells]).rstrip()))
+            if line.problem:
+                leaf.add(Text(line.problem, style="yellow"))
+            if line.renew:
+                leaf.add(Text(line.renew, style="bold"))
+    after = Text.assemble("next: ", found["next_words"], "\n  ", (found["next"], "bold green"))
+    return Group(tree, after)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds up to two minutes, then minutes, then hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def size_words(count: int) -> str:
+    """Bytes in the unit that suits them."""
     size, unit = float(count), "B"
     for larger in ("kB", "MB", "GB"):
         if size < 1000:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.report import Report
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Quantities that are shares of 1.
 SHARES = {"redundancy"}
@@ -41,6 +45,45 @@ def show_compared(report: Report, rows: Sequence[Mapping[str, Any]], total: int)
     _show(report, "compared: in brackets the share of random pools that are worse; of those, their 5–95 % range", lines)
     if first["images"] < total:
         report.say(f"distances are those of a random {first['images']:,} of {total:,} images")
+
+
+#: Rows of a ranking that are shown from its beginning and from its end.
+FIRST, LAST = 5, 2
+
+
+def show_ranking(
+    report: Report,
+    order: NDArray[np.int64],
+    scores: NDArray[np.float64] | None,
+    names: Mapping[str, Sequence[str]],
+) -> None:
+    """Print the first and the last images of a ranking on standard error, unless quiet, and how many are tied.
+
+    Parameters
+    ----------
+    order : (n,) int64
+        Image indices, best first.
+    scores : (n,) float64, optional
+        In that order; NaN where an image has none.
+    names : mapping of str to sequence of str
+        Further columns, by heading: of each image in that order. Those that are empty throughout are left out.
+    """
+    from initpools_cli.analysis.ties import ties
+
+    shown = list(range(len(order)))
+    if len(order) > FIRST + LAST + 1:
+        shown = shown[:FIRST] + shown[-LAST:]
+    told = {heading: column for heading, column in names.items() if any(column)}
+    if scores is not None:
+        told["score"] = ["—" if score != score else f"{score:.4g}" for score in scores.tolist()]
+    lines = [[f"{i + 1:,}", str(order[i]), *(column[i] for column in told.values())] for i in shown]
+    if len(lines) < len(order):
+        lines.insert(FIRST, ["…"] * (2 + len(told)))
+    show_grid(report, ["place", "index", *told], lines)
+    found = ties(scores) if scores is not None else None
+    if found is not None and found.tied > 0:
+        count = round(found.tied * found.n)
+        report.say(f"{count:,} of {found.n:,} scored images share their score with another: the lower index is first")
 
 
 def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -100,7 +143,9 @@ def show_grid(report: Report, columns: Sequence[str], lines: Sequence[Sequence[s
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE, pad_edge=False, show_header=bool(columns))
+    table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True, show_header=bool(columns))
+    for name in columns or [""] * len(lines[0] if lines else ()):
+        table.add_column(name, overflow="fold")
     for line in lines:
         # As Text, since a class may be called [bold].
         table.add_row(*map(Text, line))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
+import csv
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import tomli
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import Done, Run
+from initpools_cli.core.rundir import ITEMS, Done, Run
+from initpools_cli.datasets.annotations.table import read
 from initpools_cli.steps.context import read_identity
+from initpools_cli.steps.label import FOLDER
+from initpools_cli.steps.next_command import next_command
 from initpools_cli.steps.sweep import PLAN
+
+#: Kinds of steps in the order of the work; others follow.
+KINDS = ("pretrain", "embed", "score", "reference", "pool", "loop", "al", "rank")
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -20,39 +27,90 @@ def status(run: Run) -> dict[str, Any]:
     Returns
     -------
     dict
-        run, dataset, seed, steps (step, bytes, finished, seconds, problem, command), unfinished (ids), progress (of
-        those that are sweeps: blocks done and blocks in all), next.
+        run, dataset, seed, bytes (of all steps and plots), steps (step, bytes, finished, seconds, problem, renew (the
+        command that mends it), command, note) by time, unfinished (ids), progress (of those that are sweeps: blocks
+        done and blocks in all), labels (file, images, labeled, skipped,
+        left, problem), plots (file, bytes, finished), next,
+        and next_words: why that.
     """
     identity = read_identity(run)
     steps = sorted((_row(step) for step in run.folders()), key=lambda row: (row["finished"], row["step"]))
     unfinished = sorted(
         {str(file.parent.parent.relative_to(run.path / ".partial")) for file in run.path.glob(".partial/*/*/work/*")}
     )
-    return {
+    plots = [_plot(file) for file in sorted(run.path.glob("plot/*")) if file.is_file()]
+    found: dict[str, Any] = {
         "run": str(run.path),
         "dataset": identity.table.name,
         "seed": identity.seed,
+        "bytes": sum(row["bytes"] for row in [*steps, *plots]),
         "steps": steps,
         "unfinished": unfinished,
         "progress": {step: blocks for step in unfinished if (blocks := _blocks(run.path / ".partial" / step / "work"))},
-        "next": _next(run, {str(step["step"]).split("/")[0] for step in steps}),
+        "labels": [_labels(file) for file in sorted((run.path / FOLDER).glob("*.csv"))],
+        "plots": plots,
     }
+    words, why = next_command(run, found, labeled=_has_labels(run))
+    return found | {"next": words, "next_words": why}
 
 
 def _row(step: Done) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in step.folder.rglob("*") if file.is_file())
     row: dict[str, Any] = {"step": step.id, "bytes": size, "finished": "", "seconds": 0.0, "problem": "", "command": ""}
+    row |= {"renew": "", "note": ""}
     try:
         facts, stale = step.facts, step.stale_input()
     except UserError as error:
-        return row | {"problem": f"damaged: {error.fact}"}
+        return row | {"problem": f"damaged: {error.fact}", "renew": error.remedy}
     problem = f"{step.lost} is lost" if step.lost else f"stale: made from an earlier {stale}" if stale else ""
     return row | {
         "finished": facts["finished"],
         "seconds": round(_seconds(facts["started"], facts["finished"]), 1),
         "problem": problem,
+        "renew": step.renewal() if problem else "",
         "command": facts["command"],
+        "note": _note(facts["outcome"]) if step.id.startswith("loop/") else "",
     }
+
+
+def _note(outcome: dict[str, Any]) -> str:
+    """A round of labelling in a few words."""
+    labeled, accuracy = outcome.get("labeled"), outcome.get("accuracy")
+    said = [] if labeled is None else [f"{labeled:,} labelled"]
+    return ", ".join([*said, *([f"accuracy {accuracy:.1%}"] if isinstance(accuracy, float) else [])])
+
+
+def _plot(file: Path) -> dict[str, Any]:
+    facts = file.stat()
+    finished = datetime.fromtimestamp(facts.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {"file": file.name, "bytes": facts.st_size, "finished": finished}
+
+
+def _labels(file: Path) -> dict[str, Any]:
+    """How far a file of labels is; whether its rows are right is for the commands to say that learn from it."""
+    row: dict[str, Any] = {"file": file.name, "images": 0, "labeled": 0, "skipped": 0, "left": 0, "problem": ""}
+    try:
+        rows, _ = read(file, "labels")
+    except UserError as error:
+        return row | {"problem": error.fact}
+    labeled = sum(bool(each.label) for each in rows)
+    skipped = sum(each.skipped and not each.label for each in rows)
+    return row | {
+        "images": len(rows),
+        "labeled": labeled,
+        "skipped": skipped,
+        "left": len(rows) - labeled - skipped,
+    }
+
+
+def _has_labels(run: Run) -> bool:
+    """Whether the data set came with labels; its rows are read up to the first one."""
+    try:
+        with (run.path / ITEMS).open(encoding="utf-8", errors="replace", newline="") as stream:
+            return any(row.get("label") and row.get("split") == "train" for row in csv.DictReader(stream))
+    except OSError:
+        # Every step that was made of them says that they are gone.
+        return False
 
 
 def _blocks(work: Path) -> list[int]:
@@ -64,21 +122,7 @@ def _blocks(work: Path) -> list[int]:
     return [len(list(work.glob("block-*.npz"))), total]
 
 
-def _next(run: Run, kinds: set[str]) -> str:
-    """The command that most people would type next."""
-    chain = {
-        "pretrain": "initpools pretrain simclr",
-        "embed": "initpools embed",
-        "pool": "initpools select-pool typiclust --budget 20",
-        "al": "initpools al-run --init random,typiclust --query random,margin",
-    }
-    command = next((command for kind, command in chain.items() if kind not in kinds), "initpools plot curves")
-    return f"{command} --run {shlex.quote(str(run.path))}"
-
-
 def _seconds(started: str, finished: str) -> float:
-    from datetime import datetime
-
     return (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
 
 

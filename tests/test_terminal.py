@@ -1,0 +1,145 @@
+"""What is shown in a terminal: the state of a run and its next command, short tables, completion."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Initpools
+from PIL import Image
+from rich.console import Console
+
+from initpools_cli.cli.status import _tree
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of 40 unlabelled images in the current folder, light ones and dark ones."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    Path("photos").mkdir()
+    for i in range(40):
+        pixels = rng.integers(120 * (i % 2), 120 * (i % 2) + 100, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"photos/{i:02d}.png")
+    return tmp_path
+
+
+def fill(batch: Path, labels: Path, done: int) -> None:
+    """Label the first `done` images of a batch as light or dark; the others are empty."""
+    with batch.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    lines = ["order,index,path,label,skipped"]
+    for i, row in enumerate(rows):
+        shade = ("dark", "light")[int(Path(row["path"]).stem) % 2] if i < done else ""
+        lines.append(f"{i},{row['index']},{row['path']},{shade},0")
+    labels.parent.mkdir(exist_ok=True)
+    labels.write_text("\n".join(lines))
+
+
+def state(initpools: Initpools) -> dict:
+    return json.loads(initpools("status", "--json").out)
+
+
+def typed(command: str) -> list[str]:
+    return [*shlex.split(command)[1:], "--threads", "1"]
+
+
+def test_the_next_command_leads_through_the_labelling_loop(photos: Path, initpools: Initpools) -> None:
+    assert initpools("embed", "pca", "--dataset", "photos", "--threads", 1).code == 0
+    words = typed(state(initpools)["next"])
+    assert words[:4] == ["select-pool", "typiclust", "--budget", "20"]
+    words[3] = "8"
+    assert initpools(*words).code == 0
+
+    assert state(initpools)["next"] == "initpools label --batch typiclust-b8-s0 --run runs/photos"
+    run = Path("runs/photos")
+    labels = run / "labels/typiclust-b8-s0.csv"
+    fill(run / "pool/typiclust-b8-s0/items.csv", labels, 6)
+    now = state(initpools)
+    assert now["labels"] == [
+        {"file": labels.name, "images": 8, "labeled": 6, "skipped": 0, "left": 2, "problem": ""}
+    ]  # fmt: skip
+    assert now["next"].startswith("initpools label") and "2 images" in now["next_words"]
+
+    fill(run / "pool/typiclust-b8-s0/items.csv", labels, 8)
+    words = typed(state(initpools)["next"])
+    assert words[:5] == ["al-run", "--labels", str(labels), "--query", "margin"]
+    assert initpools(*words).code == 0
+    now = state(initpools)
+    assert now["next"].startswith("initpools label --batch round-1 ")
+    assert "8 labelled" in next(row["note"] for row in now["steps"] if row["step"] == "loop/round-1")
+
+    fill(run / "loop/round-1/next.csv", run / "labels/round-1.csv", 8)
+    assert state(initpools)["next"].startswith(f"initpools al-run --labels {run / 'labels/round-1.csv'} ")
+    (run / "labels/round-1.csv").write_bytes(b"\0\1\2")
+    damaged = initpools("status")
+    assert damaged.code == 0 and "labels/round-1.csv\t0 of 0 labelled\t" in damaged.out
+
+
+def test_the_next_command_of_labelled_images_is_a_sweep(copied_run: Path, initpools: Initpools) -> None:
+    now = state(initpools)
+    assert now["next"] == "initpools al-run --init random,typiclust --query random,margin --run runs/digits"
+    small = ["--budget", 5, "--rounds", 1, "--seeds", 2, "--threads", 1, "--quiet"]
+    assert initpools(*typed(now["next"])[:-2], *small).code == 0
+    assert state(initpools)["next"] == "initpools plot report --run runs/digits"
+    Path("runs/digits/plot").mkdir()
+    Path("runs/digits/plot/report.html").write_text("<html>")
+    now = state(initpools)
+    assert now["next"] == "initpools compare main --run runs/digits"
+    assert now["plots"][0]["file"] == "report.html"
+    assert initpools(*typed(now["next"])).code == 0
+
+
+def test_what_is_stale_names_the_command_that_renews_it(photos: Path, initpools: Initpools) -> None:
+    assert initpools("embed", "pca", "--dataset", "photos", "--threads", 1).code == 0
+    assert initpools("select-pool", "kmeans", "--budget", 5, "--threads", 1).code == 0
+    Image.new("RGB", (8, 8)).save("photos/40.png")
+    assert initpools("embed", "pixels", "--threads", 1).code == 0
+
+    stale = [row for row in state(initpools)["steps"] if row["problem"]]
+    assert [row["step"] for row in stale] == ["embed/pca", "pool/kmeans-b5-s0"]
+    said = initpools("status").out
+    for row in stale:
+        assert row["problem"] == "stale: made from an earlier data/items.csv"
+        assert f"{row['problem']}\trenew: {row['renew']}" in said
+        assert initpools(*typed(row["renew"])).code == 0
+    assert not any(row["problem"] or row["renew"] for row in state(initpools)["steps"])
+
+
+def test_the_tree_has_the_lines_that_are_printed(copied_run: Path, initpools: Initpools) -> None:
+    assert initpools("select-pool", "kmeans", "--budget", 5, "--threads", 1, "--quiet").code == 0
+    plain = initpools("status").out
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(_tree(state(initpools)))
+    tree = shown.getvalue()
+    assert max(map(len, tree.splitlines())) <= 80
+    kinds = [line.partition("/")[0] for line in plain.splitlines()[1:-1]]
+    assert kinds == ["pretrain", "embed", "pool"]
+    for line in plain.splitlines()[1:-1]:
+        name, *cells = line.split("\t")
+        assert all(cell in tree for cell in [*name.split("/"), *cells])
+    assert plain.splitlines()[-1].startswith("next: initpools ")
+
+
+def test_rank_ends_with_its_first_and_last_images(copied_run: Path, initpools: Initpools) -> None:
+    scores = np.arange(30.0)
+    scores[:10] = 3.5
+    np.save("scores.npy", scores)
+    said = initpools("rank", "score", "--scores", "scores.npy", "-o", "order.npy").err.splitlines()
+    rows = [line.strip().split("\t") for line in said if line.startswith("  ")]
+    assert rows[0] == ["place", "index", "score"]
+    assert rows[1:6] == [[str(i + 1), str(29 - i), str(29 - i)] for i in range(5)]
+    assert rows[6] == ["…"] * 3 and [row[:2] for row in rows[7:]] == [["29", "8"], ["30", "9"]]
+    assert "10 of 30 scored images share their score with another: the lower index is first" in said
+
+    ranked = initpools("rank", "kcenter", "--from", "simclr", "--threads", 1)
+    rows = [line.strip().split("\t") for line in ranked.err.splitlines() if line.startswith("  ")]
+    assert rows[0] == ["place", "index", "class", "score"] and len(rows) == 9
+    assert "place" not in initpools("rank", "kcenter", "--from", "simclr", "--quiet").err
