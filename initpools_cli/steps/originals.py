@@ -65,7 +65,7 @@ def small(data: Dataset, index: int, side: int) -> Picture:
 
 def _there(root: Path, path: str) -> Path:
     if not (root / path).is_file():
-        raise UserError(f"{path} is no longer in {root}.", "Put it back, or skip it.")
+        raise UserError(f"{path} is no longer in {root}.", "Put it back as it was.")
     return root / path
 
 

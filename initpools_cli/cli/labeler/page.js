@@ -51,6 +51,7 @@ function setClasses(classes) {
     return button;
   });
   $("classes").replaceChildren(...buttons);
+  if (!classes.length) $("classes").textContent = "No class yet: the first image gives the first one its name.";
   filter();
   pressed();
 }
@@ -108,7 +109,7 @@ $("image").addEventListener("error", async () => {
     // The program is away: nothing is known of the image.
   }
   if (items[at] !== item || sight) return;
-  $("gone").textContent = why ? `${item.path} can't be shown, only skipped. ${why}` : "Waiting for the program.";
+  $("gone").textContent = why ? `This image can't be shown, only skipped. ${why}` : "Waiting for the program.";
   $("gone").hidden = false;
   $("heard").textContent = $("gone").textContent;
   if (why) shown("lost");
