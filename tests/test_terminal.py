@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from conftest import Initpools
 from PIL import Image
-from rich.console import Console
 
-from initpools_cli.cli.status import _tree
+from initpools_cli.cli.status import _show
 
 ROOT = Path(__file__).parent.parent
 
@@ -117,15 +116,17 @@ def test_the_tree_has_the_lines_that_are_printed(copied_run: Path, initpools: In
     assert initpools("select-pool", "kmeans", "--budget", 5, "--threads", 1, "--quiet").code == 0
     plain = initpools("status").out
     shown = io.StringIO()
-    Console(file=shown, width=80).print(_tree(state(initpools)))
+    _show(state(initpools), width=80, file=shown)
     tree = shown.getvalue()
-    assert max(map(len, tree.splitlines())) <= 80
+    assert max(map(len, tree.splitlines()[:-1])) <= 80
     kinds = [line.partition("/")[0] for line in plain.splitlines()[1:-1]]
     assert kinds == ["pretrain", "embed", "pool"]
     for line in plain.splitlines()[1:-1]:
         name, *cells = line.split("\t")
         assert all(cell in tree for cell in [*name.split("/"), *cells])
     assert plain.splitlines()[-1].startswith("next: initpools ")
+    # A long command stands on one line.
+    assert tree.splitlines()[-1].strip() == state(initpools)["next"]
 
 
 def test_rank_ends_with_its_first_and_last_images(copied_run: Path, initpools: Initpools) -> None:

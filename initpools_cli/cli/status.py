@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from initpools_cli.cli.options import Common
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.tree import Tree
 
 EXAMPLE = "Example: initpools status --run runs/digits"
 
@@ -37,10 +37,7 @@ def command(common: Common) -> None:
     if common.as_json:
         common.result([], found)
     elif sys.stdout.isatty():
-        from rich.console import Console
-
-        # Not wrapped, so that a command can be copied whole.
-        Console().print(_tree(found), soft_wrap=True)
+        _show(found)
     else:
         _print(found)
 
@@ -90,9 +87,21 @@ def _print(found: Mapping[str, Any]) -> None:
     typer.echo(f"next: {found['next']}\t{found['next_words']}")
 
 
-def _tree(found: Mapping[str, Any]) -> Group:
+def _show(found: Mapping[str, Any], width: int | None = None, file: IO[str] | None = None) -> None:
+    """The tree, and below it the commands, which are not wrapped so that they can be copied whole."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=file, width=width)
+    console.print(_tree(found))
+    for line in _lines(found):
+        if line.renew:
+            console.print(Text.assemble(f"{line.id}: ", (line.renew, "bold")), soft_wrap=True)
+    console.print(Text.assemble("next: ", found["next_words"], "\n  ", (found["next"], "bold green")), soft_wrap=True)
+
+
+def _tree(found: Mapping[str, Any]) -> Tree:
     """A branch for each kind of step, and below it what there is of it."""
-    from rich.console import Group
     from rich.text import Text
     from rich.tree import Tree
 
@@ -115,10 +124,7 @@ def _tree(found: Mapping[str, Any]) -> Group:
             leaf = branch.add(Text("  ".join([line.id.partition("/")[2].ljust(name), *cells]).rstrip()))
             if line.problem:
                 leaf.add(Text(line.problem, style="yellow"))
-            if line.renew:
-                leaf.add(Text(line.renew, style="bold"))
-    after = Text.assemble("next: ", found["next_words"], "\n  ", (found["next"], "bold green"))
-    return Group(tree, after)
+    return tree
 
 
 def _duration(seconds: float) -> str:
