@@ -1,0 +1,209 @@
+"""Label files as they come: every format says the same, one bad row costs itself alone, nothing is guessed silently."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.annotations.check import checked, read_annotations
+from initpools_cli.datasets.annotations.rows import Row
+
+PATHS = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/ü, 3.jpg", "b/ 4 .jpg"]
+LABELS = ["cat", "dog", "cat", "dog", "cat"]
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> pd.DataFrame:
+    """Five images in a folder, the last line one of the test split."""
+    (tmp_path / "photos").mkdir()
+    sums = []
+    for number, path in enumerate([*PATHS, "t/9.jpg"]):
+        file = tmp_path / "photos" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4, 3), number * 20, np.uint8)).save(file)
+        sums.append(hashlib.sha256(file.read_bytes()).hexdigest())
+    split = ["train"] * len(PATHS) + ["test"]
+    return pd.DataFrame({"index": [0, 1, 2, 3, 4, 0], "path": [*PATHS, "t/9.jpg"], "split": split, "sha256": sums})
+
+
+def _table(separator: str = ",", end: str = "\n", change: Callable[[str], str] = str) -> str:
+    rows = [["order", "path", "label"]]
+    rows += [[str(order), change(path), label] for order, (path, label) in enumerate(zip(PATHS, LABELS, strict=True))]
+    return end.join(separator.join(f'"{cell}"' for cell in row) for row in rows) + end
+
+
+def _studio(path: str, label: str, **more: object) -> dict[str, object]:
+    return {
+        "id": 7,
+        "data": {"image": f"/data/local-files/?d=photos/{path}", **more},
+        "annotations": [{"was_cancelled": False, "result": [{"type": "choices", "value": {"choices": [label]}}]}],
+    }
+
+
+def _cvat() -> str:
+    tags = zip(PATHS, LABELS, strict=True)
+    images = "".join(f'<image id="7" name="{path}"><tag label="{label}"/></image>' for path, label in tags)
+    return f"<annotations><version>1.1</version>{images}</annotations>"
+
+
+SAME = {
+    "plain.csv": _table().encode(),
+    "semicolons, Windows line ends, and Excel's mark.csv": _table(";", "\r\n").encode("utf-8-sig"),
+    "tabs.tsv": _table("\t").encode(),
+    "Excel's first line.csv": b"sep=;\r\n" + _table(";", "\r\n").encode(),
+    "UTF-16.csv": _table().encode("utf-16"),
+    "Windows-1252.csv": _table().encode("cp1252"),
+    "Windows paths.csv": _table(change=lambda path: path.replace("/", "\\")).encode(),
+    "absolute Windows paths.csv": _table(change=lambda path: "C:\\photos\\" + path.replace("/", "\\")).encode(),
+    "paths of another machine.csv": _table(change=lambda path: f"/home/ann/photos/{path}").encode(),
+    "accents of macOS.csv": _table(change=lambda path: path.replace("ü", "u\u0308")).encode(),
+    "Label Studio.json": json.dumps([_studio(p, c) for p, c in zip(PATHS, LABELS, strict=True)]).encode(),
+    "Label Studio's short form.json": json.dumps(
+        [{"image": p, "choice": c} for p, c in zip(PATHS, LABELS, strict=True)]
+    ).encode(),
+    "CVAT.xml": _cvat().encode(),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_every_format_says_the_same(name: str, items: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(SAME[name])
+    read = read_annotations(tmp_path / name, items, ())
+    assert read.problems == [] and read.rows.tolist() == [0, 1, 2, 3, 4]
+    assert read.labels == LABELS
+    assert bool(read.notes) == ("1252" in name)
+
+
+def test_an_archive_and_a_folder_per_class_say_the_same(items: pd.DataFrame, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "cvat.zip", "w") as archive:
+        archive.writestr("annotations.xml", _cvat())
+    for number, (path, label) in enumerate(zip(PATHS, LABELS, strict=True)):
+        # As an export of copies names them: they are known by their content.
+        target = tmp_path / "sorted" / label / f"{number:02d}-renamed.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((tmp_path / "photos" / path).read_bytes())
+    (tmp_path / "sorted/notes.txt").write_text("mine")
+    for source in ("cvat.zip", "sorted"):
+        read = read_annotations(tmp_path / source, items, ())
+        assert read.problems == [] and read.rows.tolist() == [0, 1, 2, 3, 4] and read.labels == LABELS
+    assert "1 files of" in read.notes[0]
+
+
+def test_a_folder_per_class_of_an_array_is_known_by_its_pixels(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, 5, 5, 1), dtype=np.uint8)
+    items = pd.DataFrame(
+        {
+            "index": range(4),
+            "path": "",
+            "split": "train",
+            "sha256": [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images],
+        }
+    )
+    for number, image in enumerate(images):
+        file = tmp_path / "sorted" / str(number % 2) / f"x{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(file)
+    read = read_annotations(tmp_path / "sorted", items, ("zero", "one"))
+    assert read.rows.tolist() == [0, 1, 2, 3] and read.labels == ["zero", "one", "zero", "one"]
+
+
+WRONG = [
+    ("nope.jpg,cat", "is no image of the data set"),
+    ("c/1.jpg,cat", "is no image of the data set"),
+    ("1.jpg,cat", "may be any of 2 images: a/1.jpg, b/1.jpg"),
+    ("t/9.jpg,cat", "is of the test split"),
+    (",cat", "says of no image"),
+    ("a/1.jpg,bird", "has the label 'bird', which is no class: cat, dog"),
+    ("a/1.jpg,catt", "has the label 'catt', which is no class (did you mean 'cat'?)"),
+    ("a/1.jpg,cat,really", "has 3 cells, and the header 2: is there a separator inside one?"),
+]
+
+
+@pytest.mark.parametrize(("line", "why"), WRONG, ids=[line for line, _ in WRONG])
+def test_a_bad_row_is_told_with_its_line_and_the_good_ones_are_kept(
+    line: str, why: str, items: pd.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "l.csv").write_text(f"path,label\na/2.jpg,dog\n\n{line}\nb/1.jpg,CAT\n")
+    read = read_annotations(tmp_path / "l.csv", items, ("cat", "dog"))
+    assert [(problem.place, problem.problem) for problem in read.problems] == [("line 4", why)]
+    assert read.rows.tolist() == [1, 2] and read.labels == ["dog", "cat"]
+    assert read.notes == ["1 labels differ from a class only by case, and are taken for it."]
+
+
+def test_an_index_that_is_not_that_of_the_path_is_told(items: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("index,path,label\n0,a/2.jpg,cat\n2.0,,cat\n7,,dog\nx,,dog\n4, b/ 4 .jpg ,dog\n")
+    read = read_annotations(tmp_path / "l.csv", items, ())
+    assert [problem.problem for problem in read.problems] == [
+        "is at index 1, and the row says 0",
+        "has the index 7, and there are 5 train images",
+        "has the index 'x', which is no whole number",
+    ]
+    assert read.rows.tolist() == [2, 4]
+
+
+def test_skipped_is_not_empty_and_a_task_of_two_annotators_may_conflict(items: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("path,label,skipped\na/1.jpg,,yes\na/2.jpg,,\nb/1.jpg,cat,\n")
+    read = read_annotations(tmp_path / "l.csv", items, ())
+    assert (read.skipped.tolist(), read.empty, read.rows.tolist()) == ([0], 1, [2])
+    tasks = [_studio("a/1.jpg", "cat"), _studio("a/2.jpg", "dog"), _studio("b/1.jpg", "cat")]
+    tasks[0]["annotations"].append(_studio("", "dog")["annotations"][0])  # type: ignore[attr-defined, index]
+    tasks[1]["annotations"][0]["was_cancelled"] = True  # type: ignore[index]
+    tasks[2]["annotations"][0]["result"][0]["value"]["choices"].append("dog")  # type: ignore[index]
+    tasks[2]["data"]["image"] = "/data/upload/3/0123abcd-1.jpg"  # type: ignore[index]
+    (tmp_path / "l.json").write_text(json.dumps(tasks))
+    read = read_annotations(tmp_path / "l.json", items, ())
+    assert read.skipped.tolist() == [1] and not len(read.rows)
+    assert [str(problem) for problem in read.problems] == [
+        "task 1: /data/local-files/?d=photos/a/1.jpg has different labels in this file: cat, dog",
+        "task 1: /data/local-files/?d=photos/a/1.jpg has different labels in this file: cat, dog",
+        "task 3: /data/upload/3/0123abcd-1.jpg has 2 labels: cat, dog",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("l.csv", b"", "nothing is in it"),
+        ("l.csv", b"\x89PNG\0\0", "it holds bytes that no text has"),
+        ("l.csv", b'path,label\n"a', "can't be read as a table"),
+        ("l.csv", b"name,label\na,b\n", "has neither a column 'index' nor 'path', only name, label"),
+        ("l.csv", b"path,what\na,b\n", "has no column 'label', only path, what"),
+        ("l.json", b"{", "is no export of tasks"),
+        ("l.json", b'{"a": 1}', "it is no list of tasks"),
+        ("l.json", b'[{"data": {"text": "hello"}}]', "no task says which image it is of"),
+        ("l.xml", b"<a>", "is no export of CVAT"),
+        ("l.xml", b"<a/>", "it begins with <a>, not <annotations>"),
+        ("l.xls", b"", "is of no kind that is known"),
+    ],
+)
+def test_what_is_no_file_of_labels_is_refused(
+    name: str, content: bytes, says: str, items: pd.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=r"l\.") as refused:
+        read_annotations(tmp_path / name, items, ())
+    assert says in refused.value.fact
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c", "x"]), st.sampled_from(["", "cat", "dog"])), max_size=12))
+def test_what_is_kept_is_what_a_plain_reading_keeps(said: list[tuple[str, str]]) -> None:
+    items = pd.DataFrame({"index": [0, 1, 2], "path": list("abc"), "split": "train", "sha256": list("123")})
+    rows = [Row(f"line {number}", path, label=label) for number, (path, label) in enumerate(said)]
+    read = checked(rows, items, (), None)
+    by_image = {path: {label for other, label in said if other == path and label} for path in "abc"}
+    good = {"abc".index(path): labels.pop() for path, labels in by_image.items() if len(labels) == 1}
+    assert dict(zip(read.rows.tolist(), read.labels, strict=True)) == good
+    wrong = [path == "x" or (label != "" and len({o for p, o in said if p == path and o}) > 1) for path, label in said]
+    assert [problem.place for problem in read.problems] == [f"line {i}" for i, bad in enumerate(wrong) if bad]
+    assert read.empty == sum(path != "x" and not label for path, label in said)

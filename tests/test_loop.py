@@ -1,0 +1,272 @@
+"""The labelling loop as people go through it: labels come back, a model is judged, the next batch is chosen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Initpools
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from initpools_cli.analysis.shares import share_interval
+from initpools_cli.training.crossvalidation import FOLDS, folds_of, out_of_fold
+from initpools_cli.training.learners.linear import linear
+from initpools_cli.training.learners.registry import softmax
+
+CLASSES = ("amber", "blue", "green")
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> pd.Series:
+    """A run of 60 unlabelled images that are easily told apart; gives the class of each path."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    truth = {}
+    for number in range(60):
+        path = f"{'ab'[number % 2]}/{number:02d}.png"
+        (tmp_path / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 120, (8, 8, 3)) + 80 * np.eye(3, dtype=int)[number % 3]
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / path)
+        truth[path] = CLASSES[number % 3]
+    assert initpools("embed", "pixels", "--dataset", "photos", "--quiet").code == 0
+    return pd.Series(truth)
+
+
+def _annotate(batch: str, truth: pd.Series, to: str, **change: str) -> pd.DataFrame:
+    """Fill the batch as an annotator does; `change` has labels by their place in it."""
+    rows = pd.read_csv(batch, dtype=str, keep_default_na=False)
+    rows["label"] = truth[rows["path"]].to_numpy()
+    for place, label in change.items():
+        rows.loc[int(place[1:]), "label"] = label
+    rows.to_csv(to, index=False)
+    return rows
+
+
+def _round(initpools: Initpools, labels: str, *more: object) -> dict[str, Any]:
+    ended = initpools("al-run", "--labels", labels, *more, "--json")
+    assert ended.code == 0, ended.err
+    return {**json.loads(ended.out), "said": ended.err}
+
+
+def test_rounds_go_on_until_nothing_is_left(photos: pd.Series, initpools: Initpools) -> None:
+    assert initpools("select-pool", "kcenter", "-n", 12, "-o", "next.csv").code == 0
+    seen: set[str] = set()
+    for number in (1, 2, 3, 4):
+        batch = _annotate("next.csv", photos, f"done-{number}.csv")
+        assert not seen & set(batch["path"])
+        seen |= set(batch["path"])
+        target = f"to-label-{number}.csv"
+        out = _round(initpools, f"done-{number}.csv", "--query", "margin", "--budget", 20, "--next", target)
+        assert out["step"] == f"loop/round-{number}" and out["labeled"] == len(seen)
+        if number < 4:
+            Path(target).replace("next.csv")
+    # 12, 20, 20, and the last 8, which the third round said are the last.
+    assert seen == set(photos.index) and out["next"] == [] and "nothing is left to label" in out["said"]
+    assert not Path("to-label-4.csv").exists()
+    assert out["low"] < out["accuracy"] <= out["high"] and out["accuracy"] > 0.8 > 2 * out["majority"]
+    assert out["foretold_of"] == 8
+    labels = pd.read_csv("runs/photos/loop/round-4/labels.csv")
+    assert labels["round"].value_counts().to_dict() == {1: 12, 2: 20, 3: 20, 4: 8}
+    assert labels.set_index("path")["label"].to_dict() == photos.to_dict()
+
+
+def test_the_same_file_is_already_done_and_more_labels_are_a_new_round(photos: pd.Series, initpools: Initpools) -> None:
+    initpools("select-pool", "random", "-n", 10, "-o", "batch.csv")
+    _annotate("batch.csv", photos, "a.csv", _3="", _4="")
+    first = _round(initpools, "a.csv", "--query", "entropy", "--budget", 5, "--next", "next.csv")
+    again = _round(initpools, "a.csv", "--query", "entropy", "--budget", 5, "--next", "next.csv")
+    assert (first["fresh"], again["fresh"], again["step"]) == (True, False, "loop/round-1")
+    assert first["labeled"] == 8 and first["next"] == again["next"] and "2 rows still empty" in first["said"]
+    # The rest of the batch, one correction, and one that the annotator could not tell.
+    rows = _annotate("batch.csv", photos, "b.csv", _0="odd", _4="")
+    rows["skipped"] = ["yes" if place == 4 else "" for place in range(10)]
+    rows.to_csv("b.csv", index=False)
+    second = _round(initpools, "b.csv", "--query", "entropy", "--budget", 60, "--next", "next-2.csv")
+    assert second["step"] == "loop/round-2" and second["labeled"] == 9
+    assert (second["new"], second["corrected"], second["skipped"]) == (2, 1, 1)
+    assert rows["path"][4] not in [row["path"] for row in second["next"]] and len(second["next"]) == 50
+    assert "50 images are left to label, of 60 asked for" in second["said"]
+    # The old file again changes the corrected label back, which is a round, too, and forgets nothing.
+    third = _round(initpools, "a.csv")
+    assert third["step"] == "loop/round-3" and third["labeled"] == 9 and third["next"] == []
+
+
+def test_predictions_are_of_all_images_without_a_label(photos: pd.Series, initpools: Initpools) -> None:
+    initpools("select-pool", "kcenter", "-n", 15, "-o", "batch.csv")
+    rows = _annotate("batch.csv", photos, "a.csv")
+    out = _round(initpools, "a.csv", "--predictions", "all.csv")
+    found = pd.read_csv("all.csv")
+    assert set(found["path"]) == set(photos.index) - set(rows["path"]) and out["unlabeled"] == 45
+    embeddings = np.load("runs/photos/embed/pixels/train.npy")
+    spread = embeddings.std(0, dtype=np.float64)
+    shown = ((embeddings - embeddings.mean(0, dtype=np.float64)) / np.where(spread > 1e-12, spread, 1)).astype("f4")
+    known = rows["index"].astype(int).sort_values()
+    codes = np.array([CLASSES.index(photos[path]) for path in rows["path"][known.index]])
+    probs = softmax(linear(shown[known], codes, 3, 0, None).logits(shown[found["index"]]))
+    assert found["label"].tolist() == [CLASSES[code] for code in probs.argmax(1)]
+    ordered = np.sort(probs, axis=1)
+    np.testing.assert_allclose(found["confidence"], ordered[:, -1], atol=2e-4)
+    np.testing.assert_allclose(found["second_confidence"], ordered[:, -2], atol=2e-4)
+    assert "picked" not in out and out["written"] == ["all.csv"]
+
+
+def test_labels_that_somebody_filled_in_are_never_written_over(photos: pd.Series, initpools: Initpools) -> None:
+    initpools("select-pool", "random", "-n", 10, "-o", "batch.csv")
+    _annotate("batch.csv", photos, "batch.csv")
+    kept = Path("batch.csv").read_bytes()
+    for words in (
+        ["select-pool", "random", "-n", 10, "-o", "batch.csv"],
+        ["select-pool", "kcenter", "-n", 5, "-o", "batch.csv"],
+        ["al-run", "--labels", "batch.csv", "--query", "margin", "--next", "batch.csv"],
+    ):
+        ended = initpools(*words)
+        assert ended.code == 2 and ("labels that would be written over" in ended.err or "would be lost" in ended.err)
+        assert Path("batch.csv").read_bytes() == kept
+
+
+def test_new_classes_may_come_and_slips_are_told(photos: pd.Series, initpools: Initpools) -> None:
+    initpools("select-pool", "random", "-n", 20, "-o", "batch.csv")
+    _annotate("batch.csv", photos, "a.csv", _0="abmer", _1="Blue ")
+    out = _round(initpools, "a.csv")
+    assert "is it 'amber'" in out["said"] and out["class_names"] == sorted(["Blue", "abmer", *CLASSES])
+    fixed = initpools("al-run", "--labels", "a.csv", "--classes", "amber,blue,green", "--run", "runs/photos")
+    assert fixed.code == 2 and "which --classes leaves out" in fixed.err
+    _annotate("batch.csv", photos, "b.csv")
+    mended = _round(initpools, "b.csv", "--classes", "amber,blue,green,other")
+    assert mended["corrected"] == 2 and mended["classes"] == 4
+    assert pd.read_csv("runs/photos/loop/round-2/classes.csv").set_index("class")["labeled"]["other"] == 0
+
+
+def test_images_that_are_gone_are_not_asked_for(photos: pd.Series, initpools: Initpools) -> None:
+    initpools("select-pool", "kcenter", "-n", 12, "-o", "batch.csv")
+    rows = _annotate("batch.csv", photos, "a.csv")
+    gone = sorted(set(photos.index) - set(rows["path"]))[:5]
+    for path in [*gone, rows["path"][0]]:
+        Path("photos", path).unlink()
+    out = _round(initpools, "a.csv", "--query", "margin", "--budget", 60, "--next", "next.csv")
+    assert "5 images are gone from" in out["said"] and out["labeled"] == 12
+    assert len(out["next"]) == 43 and not set(gone) & {row["path"] for row in out["next"]}
+
+
+def test_a_batch_goes_to_label_studio_and_comes_back(photos: pd.Series, initpools: Initpools) -> None:
+    initpools("select-pool", "kcenter", "-n", 12, "-o", "batch.csv")
+    _annotate("batch.csv", photos, "a.csv")
+    out = _round(initpools, "a.csv", "--query", "margin", "--budget", 6, "--export", "label-studio=tasks.json")
+    tasks = json.loads(Path("tasks.json").read_text())
+    for task in tasks:
+        choice = {"type": "choices", "value": {"choices": [photos[task["data"]["path"]]]}}
+        task["annotations"] = [{"was_cancelled": False, "result": [choice]}]
+    Path("export.json").write_text(json.dumps(tasks))
+    second = _round(initpools, "export.json")
+    assert len(tasks) == 6 and second["new"] == 6 and second["labeled"] == 18 and out["picked"] == 6
+
+
+REFUSED = [
+    ("--query margin", "is asked for, and not by which query", "al-run --labels a.csv --next n.csv"),
+    ("one class", "All 3 labels are of one class, 'blue'", "al-run --labels one.csv --query margin --next n.csv"),
+    ("several", "--query names margin, entropy", "al-run --labels a.csv --query margin,entropy --next n.csv"),
+    ("sweeps", "al.seeds (--seeds) is of sweeps", "al-run --labels a.csv --seeds 3"),
+    ("sweep's name", "--name and --scheduler are of sweeps", "al-run --labels a.csv --name x"),
+    ("no labels", "--next is of a round of labelling", "al-run --next n.csv"),
+    ("nothing", "no label that can be used, or only empty ones", "al-run --labels empty.csv"),
+    ("all wrong", "no label that can be used: line 2: zz.png is no image", "al-run --labels wrong.csv"),
+    ("learner", "the learner linear can't give", "al-run --labels a.csv --query bald --next n.csv"),
+    ("twice", "is to be written twice", "al-run --labels a.csv --query margin --next n.csv --predictions n.csv"),
+    ("ending", ".csv", "al-run --labels a.csv --predictions n.npy"),
+]
+
+
+def test_what_can_be_mended_gets_a_sentence_and_leaves_nothing(photos: pd.Series, initpools: Initpools) -> None:
+    initpools("select-pool", "random", "-n", 10, "-o", "batch.csv")
+    _annotate("batch.csv", photos, "a.csv")
+    blue = photos[photos == "blue"].index[:3]
+    Path("one.csv").write_text("path,label\n" + "".join(f"{path},blue\n" for path in blue))
+    Path("empty.csv").write_text("path,label\n" + "".join(f"{path},\n" for path in blue))
+    Path("wrong.csv").write_text("path,label\nzz.png,blue\n")
+    for what, says, words in REFUSED:
+        ended = initpools(*words.split())
+        assert ended.code == 2 and says in ended.err and "Traceback" not in ended.err, (what, ended.err)
+        assert not Path("runs/photos/loop").exists() and not Path("n.csv").exists(), what
+    # Without a model, one class is no obstacle; and there is no accuracy to speak of.
+    out = _round(initpools, "one.csv", "--query", "kcenter", "--budget", 4, "--next", "n.csv")
+    assert len(out["next"]) == 4 and "accuracy" not in out and "no accuracy yet" in out["said"]
+
+
+def test_a_labelled_test_split_is_measured_on_and_the_bytes_are_the_same(
+    copied_run: Path, initpools: Initpools
+) -> None:
+    initpools("select-pool", "typiclust", "-n", 30, "--with-labels", "-o", "a.csv", "--threads", 1)
+    words = ["--query", "badge", "--budget", 10, "--next", "n.csv", "--threads", 1]
+    first = _round(initpools, "a.csv", *words)
+    folder = copied_run / "runs/digits/loop/round-1"
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "step.toml"}
+    assert first["test_low"] < first["test_accuracy"] < first["test_high"] and first["test_accuracy"] > 0.4
+    assert _round(initpools, "a.csv", *words, "--force")["fresh"]
+    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "step.toml"} == before
+    assert initpools("verify").code == 0
+    assert len(pd.read_csv("n.csv")) == 10
+
+
+def test_an_unreadable_folder_of_labels_is_told(photos: pd.Series, initpools: Initpools) -> None:
+    Path("sorted").mkdir()
+    ended = initpools("al-run", "--labels", "sorted")
+    assert ended.code == 2 and "has no folders with images" in ended.err
+
+
+# ---- the numbers
+
+
+@given(
+    arrays(np.int64, st.integers(2, 60), elements=st.integers(0, 4)),
+    st.integers(0, 3),
+)
+@settings(max_examples=50, deadline=None)
+def test_parts_are_even_and_copies_stay_together(labels: np.ndarray, seed: int) -> None:
+    groups = np.arange(len(labels))
+    groups[-1] = groups[0]
+    labels[-1] = labels[0]
+    parts = folds_of(labels, groups, seed)
+    assert parts[-1] == parts[0]
+    alone = folds_of(labels[:-1], groups[:-1], seed)
+    count = min(FOLDS, len(alone))
+    assert np.ptp(np.bincount(alone, minlength=count)) <= 1 and len(np.bincount(alone)) == count
+    for label in np.unique(labels[:-1]):
+        assert np.ptp(np.bincount(alone[labels[:-1] == label], minlength=count)) <= 1
+
+
+def test_nobody_is_judged_by_a_model_that_has_seen_it() -> None:
+    labeled, seen = np.array([3, 5, 8, 9, 11]), []
+    parts = np.array([0, 1, 0, 1, 2])
+
+    def fit(known: np.ndarray, part: int) -> Any:
+        def predict(asked: np.ndarray) -> np.ndarray:
+            assert not set(asked) & set(known) and len(asked) + len(known) == 5
+            seen.extend(asked.tolist())
+            return np.column_stack([asked, np.full(len(asked), part)])
+
+        return predict
+
+    probs = out_of_fold(fit, labeled, parts, 2)
+    assert sorted(seen) == labeled.tolist() and np.array_equal(probs, np.column_stack([labeled, parts]))
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 7), (3, 10), (10, 10), (170, 200)])
+def test_the_interval_is_where_the_score_test_accepts(right: int, count: int) -> None:
+    share, z = right / count, norm.ppf(0.975)
+
+    def beyond(p: float) -> float:
+        return (share - p) ** 2 - z * z * p * (1 - p) / count
+
+    low = 0.0 if right == 0 else brentq(beyond, 1e-9, share - 1e-9)
+    high = 1.0 if right == count else brentq(beyond, share + 1e-9, 1 - 1e-9)
+    assert share_interval(right, count) == pytest.approx((low, high), abs=1e-6)
+    assert share_interval(0, 0) == (0.0, 1.0)
