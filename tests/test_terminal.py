@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,8 @@ import pytest
 from conftest import Initpools
 from PIL import Image
 
+from initpools_cli.cli import completion
+from initpools_cli.cli.lists import KINDS
 from initpools_cli.cli.status import _show
 
 ROOT = Path(__file__).parent.parent
@@ -144,3 +149,43 @@ def test_rank_ends_with_its_first_and_last_images(copied_run: Path, initpools: I
     rows = [line.strip().split("\t") for line in ranked.err.splitlines() if line.startswith("  ")]
     assert rows[0] == ["place", "index", "class", "score"] and len(rows) == 9
     assert "place" not in initpools("rank", "kcenter", "--from", "simclr", "--quiet").err
+
+
+def test_completion_knows_every_name() -> None:
+    for kind in ("pretexts", "scores", "strategies", "learners", "networks", "plots", "datasets"):
+        assert sorted(getattr(completion, kind)()) == sorted(row["name"] for row in KINDS[kind]()), kind
+    assert completion.one_of(lambda: ["b", "ab", "aa"])("a") == ["aa", "ab"]
+    assert completion.several_of(lambda: ["random", "typiclust", "typicality"])("random,typ") == [
+        "random,typicality",
+        "random,typiclust",
+    ]
+    assert completion.several_of(lambda: ["random", "kmeans"])("random,") == ["random,kmeans"]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("initpools sel", ["select-pool"]),
+        ("initpools pretrain sim", ["simclr", "simsiam"]),
+        ("initpools select-pool maxh", ["maxherding"]),
+        ("initpools al-run --init random,typic", ["random,typicality", "random,typiclust"]),
+        ("initpools al-run --learner scr", ["scratch"]),
+        ("initpools plot his", ["histogram"]),
+        ("initpools pretrain simclr --dataset digi", ["digits"]),
+    ],
+)
+def test_the_shell_is_offered_names_without_torch(line: str, offered: list[str]) -> None:
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_INITPOOLS_COMPLETE": "complete_bash"}
+    program = "import sys; from initpools_cli.cli.app import run; run([]); sys.exit('torch' in sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", program], env={**os.environ, **words}, capture_output=True, text=True)
+    assert asked.stdout.split() == offered, asked.stderr
+    assert asked.returncode == 0
+
+
+def test_completion_installs_itself(tmp_path: Path) -> None:
+    home = {**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    words = [sys.executable, "-m", "initpools_cli.cli.app", "--install-completion", "bash"]
+    installed = subprocess.run(words, env=home, capture_output=True, text=True)
+    assert installed.returncode == 0, installed.stderr
+    assert "complete" in next(tmp_path.rglob("*.sh")).read_text()
+    assert "initpools" in (tmp_path / ".bashrc").read_text()

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.cli.options import Common, Export, ImageUrl
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+STRATEGIES = completion.several_of(completion.strategies)
 LABELLING = "Labelling, instead of a sweep"
 
 EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 10"
@@ -20,8 +22,14 @@ EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,marg
 
 def command(
     common: Common,
-    init: Annotated[str | None, typer.Option("--init", metavar="A,B", help="Strategies of the first pool.")] = None,
-    query: Annotated[str | None, typer.Option("--query", metavar="X,Y", help="Strategies of the later rounds.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option("--init", metavar="A,B", help="Strategies of the first pool.", autocompletion=STRATEGIES),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option("--query", metavar="X,Y", help="Strategies of the later rounds.", autocompletion=STRATEGIES),
+    ] = None,
     budget: Annotated[int | None, typer.Option("--budget", "-n", help="Labels bought each round.")] = None,
     init_budget: Annotated[
         int | None, typer.Option("--init-budget", help="Labels of the first pool; default: the budget.")
@@ -29,7 +37,13 @@ def command(
     rounds: Annotated[int | None, typer.Option("--rounds", help="Query rounds after the first pool.")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", help="How often everything is repeated.")] = None,
     learner: Annotated[
-        str | None, typer.Option("--learner", metavar="L,…", help="`initpools list learners` names them.")
+        str | None,
+        typer.Option(
+            "--learner",
+            metavar="L,…",
+            help="`initpools list learners` names them.",
+            autocompletion=completion.several_of(completion.learners),
+        ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="The sweep's folder under al/.")] = "main",
     source: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.cli.options import Common
 
 EXAMPLE = "Example: initpools list strategies --json"
@@ -17,7 +18,9 @@ def command(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="datasets, pretexts, scores, strategies, learners, networks, backbones or plots."
+            metavar="KIND",
+            help="datasets, pretexts, scores, strategies, learners, networks, backbones or plots.",
+            autocompletion=completion.one_of(completion.kinds),
         ),
     ],
 ) -> None:

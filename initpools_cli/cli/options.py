@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.core.report import Report
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ class Common:
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", metavar="NAME|FILE.npz|FOLDER", help="Names or starts runs/<dataset>.", rich_help_panel=RUN
+            "--dataset",
+            metavar="NAME|FILE.npz|FOLDER",
+            help="Names or starts runs/<dataset>.",
+            rich_help_panel=RUN,
+            autocompletion=completion.one_of(completion.datasets),
         ),
     ] = None
     config: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.cli.options import Common, Embeddings, Labeled, Labels, Scores, Source, brought
 
 EXAMPLE = "Example: initpools plot curves -o curves.html"
@@ -14,7 +15,14 @@ EXAMPLE = "Example: initpools plot curves -o curves.html"
 
 def command(
     common: Common,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="`initpools list plots` names them.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="`initpools list plots` names them.",
+            autocompletion=completion.one_of(completion.plots),
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help=".html, .png or .svg; default: plot/KIND.html in the run."),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.cli.options import Common
 
 EXAMPLE = "Example: initpools pretrain simclr --dataset pathmnist --set pretrain.epochs=20"
@@ -13,12 +14,26 @@ EXAMPLE = "Example: initpools pretrain simclr --dataset pathmnist --set pretrain
 
 def command(
     common: Common,
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="`initpools list pretexts` names them.")],
+    method: Annotated[
+        str,
+        typer.Argument(
+            metavar="METHOD",
+            help="`initpools list pretexts` names them.",
+            autocompletion=completion.one_of(completion.pretexts),
+        ),
+    ],
     epochs: Annotated[
         int | None, typer.Option("--epochs", help="Passes over the images; default: the method's own.")
     ] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="Images per step; default: the method's own.")] = None,
-    network: Annotated[str | None, typer.Option("--network", help="`initpools list networks` names them.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            help="`initpools list networks` names them.",
+            autocompletion=completion.one_of(completion.networks),
+        ),
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.cli.options import (
     Clusters,
     Common,
@@ -25,7 +26,14 @@ EXAMPLE = "Example: initpools rank consistency -o sorted_idx.npy"
 
 def command(
     common: Common,
-    strategy: Annotated[str, typer.Argument(metavar="STRATEGY", help="`initpools list strategies` names them.")],
+    strategy: Annotated[
+        str,
+        typer.Argument(
+            metavar="STRATEGY",
+            help="`initpools list strategies` names them.",
+            autocompletion=completion.one_of(completion.strategies),
+        ),
+    ],
     reference: Annotated[
         str | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.cli.options import Common, Embeddings, brought
 
 EXAMPLE = "Example: initpools score typicality --set neighbors=10 -o typicality.npy"
@@ -14,7 +15,14 @@ EXAMPLE = "Example: initpools score typicality --set neighbors=10 -o typicality.
 
 def command(
     common: Common,
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="`initpools list scores` names them.")],
+    method: Annotated[
+        str,
+        typer.Argument(
+            metavar="METHOD",
+            help="`initpools list scores` names them.",
+            autocompletion=completion.one_of(completion.scores),
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the scores here.")
     ] = None,

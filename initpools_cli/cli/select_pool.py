@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.cli.options import (
     Clusters,
     Common,
@@ -28,7 +29,14 @@ EXAMPLE = "Example: initpools select-pool typiclust --budget 20 -o pool.csv"
 
 def command(
     common: Common,
-    strategy: Annotated[str, typer.Argument(metavar="STRATEGY", help="`initpools list strategies` names them.")],
+    strategy: Annotated[
+        str,
+        typer.Argument(
+            metavar="STRATEGY",
+            help="`initpools list strategies` names them.",
+            autocompletion=completion.one_of(completion.strategies),
+        ),
+    ],
     budget: Annotated[int | None, typer.Option("--budget", "-n", help="How many images to label.")] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Also write .npy, .csv or .json here.")
@@ -50,7 +58,12 @@ def command(
     ] = "short",
     compare: Annotated[
         str | None,
-        typer.Option("--compare", metavar="A,B,C", help="Set other strategies and random pools beside this one."),
+        typer.Option(
+            "--compare",
+            metavar="A,B,C",
+            help="Set other strategies and random pools beside this one.",
+            autocompletion=completion.several_of(completion.strategies),
+        ),
     ] = None,
     random_pools: Annotated[
         int | None, typer.Option("--random-pools", help="How many for --compare; default: 100.")
