@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import Initpools
 from PIL import Image
@@ -77,6 +78,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     names = sorted(path.relative_to("photos").as_posix() for path in Path("photos").rglob("*.jpg"))
     rows = [f"{name},{('cat', 'dog')[i % 2]}" for i, name in enumerate(names)]
     Path("labels.csv").write_text("\n".join(["path,label", *rows]))
+    Path("labelled.csv").write_text("\n".join(["path,label", *rows[:40]]))
     probs = rng.dirichlet(np.ones(4), size=(3, 400))
     np.save("emb.npy", rng.normal(size=(400, 16)).astype(np.float32))
     np.save("probs.npy", probs[0])
@@ -93,11 +95,20 @@ def _images(paths: list[str], rng: np.random.Generator) -> None:
         Image.fromarray(rng.integers(0, 255, (10, 12, 3), dtype=np.uint8)).save(path)
 
 
+def annotate(batch: Path, output: Path) -> None:
+    """What a person does on the page that `initpools label` opens."""
+    labels = pd.read_csv("labels.csv")
+    pd.read_csv(batch)[["index", "path"]].merge(labels, on="path").to_csv(output, index=False)
+
+
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if command_lines(page.read_text(), "sh")], ids=lambda page: page.stem
 )
 def test_commands_run_in_order(page: Path, desk: Path, initpools: Initpools) -> None:
     for words in command_lines(page.read_text(), "sh"):
+        if words[0] == "label":
+            annotate(Path(words[words.index("--batch") + 1]), Path(words[words.index("-o") + 1]))
+            continue
         ended = initpools(*quickened(words))
         assert ended.code == 0, f"{page.name}: initpools {shlex.join(words)}\n{ended.err}"
         if "-o" in words:
