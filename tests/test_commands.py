@@ -116,7 +116,8 @@ def test_the_chain_from_embeddings_to_plots(copied_run: Path, initpools: Initpoo
     assert (np.diff(by_image[order]) <= 0).all()
 
     for kind in plots.names():
-        drawn = initpools("plot", kind, "-o", f"{kind}.html")
+        # Two epochs are enough to map training.
+        drawn = initpools("plot", kind, "--set", "score.epochs=2", "-o", f"{kind}.html")
         assert drawn.code == 0, drawn.err
         assert "<html" in Path(f"{kind}.html").read_text()[:200]
 
@@ -126,7 +127,7 @@ def test_the_chain_from_embeddings_to_plots(copied_run: Path, initpools: Initpoo
     assert changed.code == 2 and "pool/typiclust-b20-s0/indices.npy\tchanged" in changed.out
     state = json.loads(initpools("status", "--json").out)
     assert {step["step"].split("/")[0] for step in state["steps"]} == {
-        "pretrain", "embed", "score", "pool", "al", "reference", "rank",
+        "pretrain", "embed", "score", "pool", "al", "reference", "rank", "dynamics",
     }  # fmt: skip
 
 
