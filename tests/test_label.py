@@ -31,7 +31,8 @@ from initpools_cli.cli.options import Common
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
-from initpools_cli.steps.label import COLUMNS, Labelling, open_labelling
+from initpools_cli.steps.label import Labelling, open_labelling
+from initpools_cli.steps.marks import COLUMNS
 from initpools_cli.steps.vocabulary import Unfit, Vocabulary, tidy
 
 BUDGET = 6
@@ -224,8 +225,13 @@ def test_the_page_and_its_images(run: Path, serve: Serve) -> None:
     status, page, headers = served.get()
     assert status == 200 and b'<script type="module" src="page.js">' in page
     assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["Cache-Control"] == "no-store"
-    for name in re.findall(rb'(?:src|href|from) ?="?([\w.]+\.(?:js|css))', page):
-        assert served.get(name.decode())[0] == 200
+    asked = [b"page.js", *re.findall(rb'(?:src|href)="(\w+\.\w+)"', page)]
+    for name in asked:
+        status, content, _ = served.get(name.decode())
+        assert status == 200
+        asked += [other for other in re.findall(rb'from "\./(\w+\.js)"', content) if other not in asked]
+    assert len(set(asked)) == 5
+    assert served.ask("GET", "/secret")[2]["Location"] == "/secret/"
     state = served.post("claim", {"window": "a"})[1]
     assert [item[1] for item in state["items"]] == served.labelling.paths and not state["fixed"]
     for index, path, _, _ in state["items"]:

@@ -54,7 +54,8 @@ def command(
     again = context.command_for("label", "--batch", batch or labelling.name, *(["-o", str(output)] if output else []))
     with seated(labelling.file) as seat:
         # What another process wrote before it let go.
-        labelling.read_again()
+        if labelling.changed_elsewhere():
+            labelling.read_again()
         desk = Desk(labelling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
         with _bound(desk, seat, port) as server:
             seat.settle(server.server_port, server.token)
@@ -67,6 +68,7 @@ def command(
             except KeyboardInterrupt:
                 pass
             finally:
+                desk.close()
                 left = len(labelling.marks) - labelling.labeled - labelling.skipped
                 common.report.say(
                     f"{labelling.labeled} labelled, {labelling.skipped} skipped, {left} left: {labelling.file}"

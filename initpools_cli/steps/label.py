@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import write_text
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.labels import in_order
 from initpools_cli.datasets.spec import Dataset
 from initpools_cli.steps.batches import find_batch, paths_of
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.marks import Mark, read_marks, stamp, write_marks
 from initpools_cli.steps.vocabulary import Vocabulary
 
-COLUMNS = ("order", "index", "path", "label", "skipped")
 #: Where a run keeps its files of labels, and the classes that its batches share.
 FOLDER, CLASSES = "labels", "classes.txt"
 #: Problems of a file of labels that are told one by one.
 TOLD = 5
-
-
-class Mark(NamedTuple):
-    """What is said of an image: its class (empty: none yet), or that it was passed over."""
-
-    label: str = ""
-    skipped: bool = False
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A file of labels as it was found."""
-
-    marks: dict[int, Mark]
-    others: list[list[str]]
-    problems: list[str]
 
 
 class Labelling:
@@ -132,7 +111,7 @@ class Labelling:
 
     def changed_elsewhere(self) -> bool:
         """Whether somebody else has written to the file since it was read or written here."""
-        return self.file.exists() and self._stamp != _stamp(self.file)
+        return self.file.exists() and self._stamp != stamp(self.file)
 
     def read_again(self) -> None:
         """Take what the file says; images that it says nothing of stay as they are.
@@ -144,11 +123,11 @@ class Labelling:
         """
         if not self.file.exists():
             return
-        stamp = _stamp(self.file)
-        found = _read(self.file, self.data, self.indices, self.vocabulary)
+        now = stamp(self.file)
+        found = read_marks(self.file, self.data, self.indices)
         self._tell(found.problems)
         self.marks = [found.marks.get(index, mark) for index, mark in zip(self.indices, self.marks, strict=True)]
-        self._others, self._stamp = found.others, stamp
+        self._others, self._stamp = found.others, now
         self.vocabulary.learn(mark.label for mark in self.marks)
 
     def _tell(self, problems: Sequence[str]) -> None:
@@ -167,10 +146,8 @@ class Labelling:
         if self.changed_elsewhere():
             self.read_again()
         marks = [*self.marks[:order], mark, *self.marks[order + 1 :]]
-        said = zip(range(len(marks)), self.indices, self.paths, marks, strict=True)
-        rows = ([place, index, path, mark.label, int(mark.skipped)] for place, index, path, mark in said)
-        write_text(self.file, _table([COLUMNS, *rows, *self._others]))
-        self.marks, self._stamp = marks, _stamp(self.file)
+        write_marks(self.file, self.indices, self.paths, marks, self._others)
+        self.marks, self._stamp = marks, stamp(self.file)
 
 
 def open_labelling(context: Context, named: str | None, classes: Sequence[str], output: Path | None) -> Labelling:
@@ -214,35 +191,3 @@ def next_words(labelling: Labelling) -> list[str]:
     """The command that learns from the labels and chooses as many images again."""
     again = str(len(labelling.indices))
     return ["al-run", "--labels", str(labelling.file), "--query", "margin", "--budget", again, "--next", "next.csv"]
-
-
-def _read(file: Path, data: Dataset, indices: Sequence[int], vocabulary: Vocabulary) -> _Read:
-    from initpools_cli.datasets.annotations.check import checked
-    from initpools_cli.datasets.annotations.match import find
-    from initpools_cli.datasets.annotations.table import read
-
-    rows, _ = read(file, "labels")
-    annotations = checked(rows, data.items, data.classes, data.root)
-    good = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
-    marks: dict[int, Mark] = {}
-    others, batch = [], set(indices)
-    for row, found in zip(rows, find(rows, data.items, data.root), strict=True):
-        if isinstance(found, str) or found not in batch:
-            others.append(["", row.index, row.path, row.label, str(int(row.skipped))])
-            continue
-        # A label that is no class stays in the file until another is chosen.
-        label = good.get(found, row.label)
-        if found not in marks or label:
-            marks[found] = Mark(label, row.skipped and not label)
-    return _Read(marks, others, [str(problem) for problem in annotations.problems])
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_mtime_ns, status.st_ino
-
-
-def _table(rows: Iterable[Sequence[object]]) -> str:
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()

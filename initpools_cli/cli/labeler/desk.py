@@ -6,7 +6,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from initpools_cli.steps.label import Labelling, Mark
+from initpools_cli.core.errors import UserError
+from initpools_cli.steps.label import Labelling
+from initpools_cli.steps.marks import Mark
 from initpools_cli.steps.vocabulary import Unfit
 
 
@@ -35,6 +37,7 @@ class Desk:
         self._owner: str | None = None
         self._number = 0
         self._answer: dict[str, Any] = {}
+        self._closed = False
 
     def claim(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Everything the page shows, for a window that labels from now on.
@@ -52,6 +55,11 @@ class Desk:
             if self.labelling.changed_elsewhere():
                 self.labelling.read_again()
             return self._state()
+
+    def close(self) -> None:
+        """Let the click that is being saved be saved, and no more."""
+        with self._lock:
+            self._closed = True
 
     def release(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """The window is closed: the next one need not ask."""
@@ -74,6 +82,8 @@ class Desk:
         """
         window, number = _text(message, "window"), _whole(message, "number")
         with self._lock:
+            if self._closed:
+                raise UserError("The program has been ended.", "Start it again.")
             # After a restart the window that was open goes on.
             if self._owner not in (None, window):
                 raise Taken

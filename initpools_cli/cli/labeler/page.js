@@ -1,8 +1,8 @@
 import { keysOf, meaning } from "./keys.js";
 import { Saving, send } from "./saving.js";
+import { drawStrip } from "./strip.js";
 
 const MANY = 9;
-const AROUND = 6;
 const $ = (id) => document.getElementById(id);
 const me = [...crypto.getRandomValues(new Uint32Array(4))].join("-");
 
@@ -144,37 +144,8 @@ function counts() {
   pressed();
 }
 
-const tiles = new Map();
-
 function strip() {
-  const first = Math.max(0, Math.min(at - AROUND, items.length - 2 * AROUND - 1));
-  const near = items.slice(first, first + 2 * AROUND + 1);
-  const room = Math.max(1, Math.floor(($("strip").clientWidth || 400) / 73));
-  const from = Math.max(0, Math.min(at - first - Math.floor(room / 2), near.length - room));
-  const nodes = near.slice(from, from + room).map((item) => tile(item));
-  $("strip").replaceChildren(...nodes);
-  if (tiles.size > 300) tiles.clear();
-}
-
-function tile(item) {
-  if (!tiles.has(item.index)) {
-    const made = document.createElement("button");
-    made.type = "button";
-    const picture = document.createElement("img");
-    picture.src = `small/${item.index}`;
-    picture.alt = "";
-    picture.classList.toggle("pixels", batch.pixels);
-    made.append(picture, document.createElement("span"));
-    made.addEventListener("click", () => show(places.get(item.index)));
-    tiles.set(item.index, made);
-  }
-  const made = tiles.get(item.index);
-  const place = places.get(item.index);
-  made.lastChild.textContent = said(item) || "–";
-  made.setAttribute("aria-label", `Image ${place + 1}, ${said(item) || "not labelled"}`);
-  if (place === at) made.setAttribute("aria-current", "true");
-  else made.removeAttribute("aria-current");
-  return made;
+  drawStrip($("strip"), items, at, { pixels: batch.pixels, said, go: (item) => show(places.get(item.index)) });
 }
 
 // ---- what is done

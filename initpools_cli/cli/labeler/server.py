@@ -28,6 +28,7 @@ PAGE = {
     "page.css": ("page.css", "text/css"),
     "page.js": ("page.js", "text/javascript"),
     "saving.js": ("saving.js", "text/javascript"),
+    "strip.js": ("strip.js", "text/javascript"),
     "keys.js": ("keys.js", "text/javascript"),
 }
 #: Side of the pictures in the strip, pixels.
@@ -41,6 +42,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
 }
 
 
@@ -146,7 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self) -> None:
         kind, _, number = self._asked.partition("/")
-        if self._asked in PAGE:
+        if self.path == f"/{self.server.token}":
+            # What the page asks for is named relative to its own address.
+            self._send(b"", "text/plain", HTTPStatus.PERMANENT_REDIRECT, {"Location": f"/{self.server.token}/"})
+        elif self._asked in PAGE:
             file, media = PAGE[self._asked]
             content = files("initpools_cli.cli.labeler").joinpath(file).read_bytes()
             self._send(content, f"{media}; charset=utf-8")
@@ -166,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         except UserError as error:
             self._send_json({"error": str(error)}, HTTPStatus.NOT_FOUND)
             return
-        self._send(picture.content, picture.kind, keep=True)
+        self._send(picture.content, picture.kind, headers={"Cache-Control": "private, max-age=600"})
 
     def _post(self) -> None:
         message = self._message()
@@ -199,11 +204,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_json(self, payload: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
         self._send(json.dumps(payload).encode(), "application/json", status)
 
-    def _send(self, content: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, *, keep: bool = False) -> None:
+    def _send(
+        self, content: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.send_response(status)
-        headers = {"Content-Type": kind, "Content-Length": str(len(content)), **HEADERS}
-        headers["Cache-Control"] = "private, max-age=600" if keep else "no-store"
-        for name, value in headers.items():
+        sent = {"Content-Type": kind, "Content-Length": str(len(content)), **HEADERS, **(headers or {})}
+        for name, value in sent.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)

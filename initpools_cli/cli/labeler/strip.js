@@ -1,0 +1,44 @@
+// The neighbours of the image that is shown, small, to go back to.
+
+// Pixels that one takes, with what is between two.
+const WIDTH = 73;
+const MOST = 13;
+const KEPT = 300;
+const tiles = new Map();
+
+// `items` around place `at`, as many as there is room for; `said` tells what is known of one, `go` shows it.
+export function drawStrip(target, items, at, { pixels, said, go }) {
+  const room = Math.max(1, Math.min(MOST, Math.floor((target.clientWidth || 400) / WIDTH)));
+  const first = Math.max(0, Math.min(at - Math.floor(room / 2), items.length - room));
+  if (tiles.size > KEPT) tiles.clear();
+  const near = items.slice(first, first + room).map((item, i) => {
+    const made = tileOf(item, pixels, go);
+    const known = said(item);
+    made.lastChild.textContent = known || "–";
+    made.setAttribute("aria-label", `Image ${first + i + 1}, ${known || "not labelled"}`);
+    if (first + i === at) made.setAttribute("aria-current", "true");
+    else made.removeAttribute("aria-current");
+    return made;
+  });
+  // Put in place anew, a button would lose the focus.
+  if (near.length !== target.children.length || near.some((tile, i) => tile !== target.children[i])) {
+    const focused = document.activeElement;
+    target.replaceChildren(...near);
+    if (near.includes(focused)) focused.focus();
+  }
+}
+
+function tileOf(item, pixels, go) {
+  if (!tiles.has(item.index)) {
+    const made = document.createElement("button");
+    made.type = "button";
+    const picture = document.createElement("img");
+    picture.src = `small/${item.index}`;
+    picture.alt = "";
+    picture.classList.toggle("pixels", pixels);
+    made.append(picture, document.createElement("span"));
+    made.addEventListener("click", () => go(item));
+    tiles.set(item.index, made);
+  }
+  return tiles.get(item.index);
+}
