@@ -53,13 +53,16 @@ def judge(
     learner = learners.get(learner_name)
     shown = inputs_of(learner, arena)["train"]
 
-    def trained(known: np.ndarray, part: int) -> Callable[[np.ndarray], np.ndarray]:
-        cell = cell_of(context, arena, known)
-        seed = derive(context.seed, "loop part", part)
-        model = fit(learner, cell, seed, arena, protocol, context.machine.device)
-        return lambda asked: softmax(model.logits(shown[asked]))
+    count = int(parts.max()) + 1
+    with context.report.progress("cross-validation", count) as bar:
 
-    probs = out_of_fold(trained, rows, parts, len(classes))
+        def trained(known: np.ndarray, part: int) -> Callable[[np.ndarray], np.ndarray]:
+            cell = cell_of(context, arena, known)
+            model = fit(learner, cell, derive(context.seed, "loop part", part), arena, protocol, context.machine.device)
+            bar.advance()
+            return lambda asked: softmax(model.logits(shown[asked]))
+
+        probs = out_of_fold(trained, rows, parts, len(classes))
     metrics = classification_metrics(probs, codes)
     right = int((probs.argmax(1) == codes).sum())
     low, high = share_interval(right, len(codes))
@@ -68,7 +71,7 @@ def judge(
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
         "low": low,
         "high": high,
-        "folds": int(parts.max()) + 1,
+        "folds": count,
         "majority": float(counts.max() / counts.sum()),
         "alone": int((counts == 1).sum()),
     }
