@@ -79,7 +79,7 @@ def measure(
 
 
 def doublings(n: int, fewest: int) -> list[int]:
-    """Ascending sizes that end in `n`, each half of the next rounded up, none below `fewest` but `n` itself."""
+    """Ascending sizes that end in `n`, each half of the next rounded up, none below `fewest` (≥ 2) but `n` itself."""
     sizes = [n]
     while -(-sizes[0] // 2) >= fewest:
         sizes.insert(0, -(-sizes[0] // 2))

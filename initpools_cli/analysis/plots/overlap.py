@@ -147,8 +147,8 @@ def _hover(
 ) -> list[list[str]]:
     return [
         [
-            f"<b>{inert(a)}</b> and <b>{inert(b)}</b><br>{shared[i, j]:.0f} images of {sizes[i]:.0f} and {sizes[j]:.0f}"
-            f"<br>{percent(found[i, j])}; by chance {percent(chance[i, j])}"
+            f"<b>{inert(a)}</b> and <b>{inert(b)}</b><br>{shared[i, j]:.0f} in common, of "
+            f"{sizes[i]:.0f} and {sizes[j]:.0f} images<br>{percent(found[i, j])}; by chance {percent(chance[i, j])}"
             for j, b in enumerate(names)
         ]
         for i, a in enumerate(names)
