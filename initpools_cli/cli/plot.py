@@ -28,7 +28,8 @@ def command(
         typer.Option("-o", "--output", metavar="FILE", help=".html, .png or .svg; default: plot/KIND.html in the run."),
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option("--name", help="The sweep, pool, score or pretrain to draw; may be repeated.")
+        list[str] | None,
+        typer.Option("--name", help="The sweep, pool, score, pretrain or strategy to draw; repeatable."),
     ] = None,
     source: Source = "",
     embeddings: Embeddings = None,
