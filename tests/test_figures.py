@@ -272,12 +272,12 @@ def test_scatter_draws_every_image_once():
     points = np.random.default_rng(0).normal(size=(60, 2))
     picks = pd.DataFrame({"index": [131, 100], "order": [0, 1]})
     figure = scatter(points, items, picks)
-    assert {trace.type for trace in figure.data[:-1]} == {"scattergl"}
+    assert {trace.type for trace in figure.data if trace.marker.opacity != 0} == {"scattergl"}
     picked = figure.data[-1]
     assert picked.name == "chosen"
     assert np.allclose(picked.x, points[[31, 0], 0])
     assert np.array_equal(picked.customdata, [[0, 131], [1, 100]])
-    faint = [trace for trace in figure.data[:-1] if trace.showlegend is False]
+    faint = [trace for trace in figure.data if trace.showlegend is False and trace.marker.opacity != 0]
     drawn = np.concatenate([trace.customdata for trace in faint])
     assert sorted([*drawn, 131, 100]) == list(range(100, 160))
     assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["cat", "dog", "eel", "chosen"]

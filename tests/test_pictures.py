@@ -81,7 +81,11 @@ def test_a_page_knows_the_image_of_every_point():
     figure = scatter(np.random.default_rng(0).normal(size=(40, 2)), items, picks, pictures=made)
     assert figure.layout.meta["thumbnails"] == made and "wide" in figure.layout.meta
     assert "the picture of 3" in figure.layout.title.subtitle.text
-    shown = [np.asarray(trace.customdata) for trace in figure.data if trace.customdata is not None]
+    shown = [
+        np.asarray(trace.customdata)
+        for trace in figure.data
+        if trace.customdata is not None and trace.hoverinfo != "skip"
+    ]
     last = np.concatenate([data if data.ndim == 1 else data[:, -1] for data in shown])
     assert sorted(last) == list(range(40))
     picked = figure.data[-1]
@@ -108,7 +112,9 @@ def test_a_score_colours_and_so_do_clusters():
     values = np.linspace(-1, 1, 30)
     picks = pd.DataFrame({"index": [29], "order": [0]})
     figure = scatter(np.zeros((30, 2)), items_table(30), picks, values, color="simclr")
-    faint, picked = figure.data
+    faint, hovered, picked = figure.data
+    assert hovered.marker.opacity == 0 and picked.hoverinfo == "skip"
+    assert np.array_equal(hovered.x, picked.x) and np.array_equal(hovered.customdata, picked.customdata)
     assert np.allclose(faint.marker.color, values[:29]) and np.allclose(picked.marker.color, [1])
     assert faint.marker.cmin == picked.marker.cmin and faint.marker.colorbar.title.text == "simclr"
     clusters = items_table(30).assign(cluster=[f"cluster {i % 12}" for i in range(30)])
@@ -168,7 +174,7 @@ def test_the_data_map_draws_the_scores_and_counts_the_picks():
     picks = pd.DataFrame({"index": [29, 28, 0], "order": [0, 1, 2]})
     items = items_table(30, path=HOSTILE, name=HOSTILE)
     figure = datamap(table, items, picks)
-    faint, picked = figure.data[:2]
+    faint, _, picked = figure.data[:3]
     assert np.allclose(faint.x, table["variability"][1:28]) and np.allclose(faint.y, table["confidence"][1:28])
     assert np.allclose(picked.y, [1, table["confidence"][28], 0]) and np.allclose(
         picked.marker.color, table["correctness"][[29, 28, 0]]

@@ -16,7 +16,7 @@ from initpools_cli.analysis.types import DataFrame, Figure
 POOL_SYMBOLS = ("circle", "square", "triangle-up", "star", "cross", "x", "diamond", "hexagram")
 #: Of all pools together, so many picks have their number beside them.
 NUMBERED = 12
-#: Up to so many picks are drawn without WebGL, which lets a large mark be hovered over all of it.
+#: Up to so many picks can be hovered over all of their mark.
 FEW = 1_000
 
 
@@ -78,7 +78,6 @@ def add_chosen(
     """
     pools = list(dict.fromkeys(chosen["pool"].tolist()))
     numbered = max(3, NUMBERED // max(1, len(pools)))
-    draw = figure.add_scatter if len(chosen) <= FEW else figure.add_scattergl
     takers: dict[int, list[str]] = {}
     for pool, order, row in zip(chosen["pool"], chosen["order"], chosen["row"], strict=True):
         takers.setdefault(row, []).append(f"choice {order}" + (f" of {inert(pool)}" if len(pools) > 1 else ""))
@@ -90,27 +89,34 @@ def add_chosen(
         texts = [f"<b>{', '.join(takers[row])}</b><br>{hover[row]}" for row in rows]
         symbol = POOL_SYMBOLS[i % len(POOL_SYMBOLS)] if symbols is None else symbols[rows]
         line = {"color": PAGES["light"].ink, "width": 1.5}
-        draw(
-            x=xy[rows, 0],
-            y=xy[rows, 1],
+        shared = {
+            "x": xy[rows, 0],
+            "y": xy[rows, 1],
+            "name": name,
+            "legendgroup": name,
+            "customdata": np.column_stack([order, index]),
+            "hovertext": texts,
+            "hovertemplate": "%{hovertext}<br>index %{customdata[1]}<extra></extra>",
+        }
+        if len(chosen) <= FEW:
+            # WebGL, which draws the picks above the points, hovers over the nearest centre, mostly that of a point.
+            figure.add_scatter(mode="markers", marker={"size": 12, "opacity": 0}, showlegend=False, **shared)
+        figure.add_scattergl(
             mode="markers+text",
             text=[str(number) if place < numbered else "" for place, number in enumerate(order)],
             textposition="top center",
             textfont={"size": 13},
             marker={"size": 12, "symbol": symbol, "line": line, **own},
-            name=name,
-            legendgroup=name,
+            hoverinfo="skip" if len(chosen) <= FEW else "all",
             showlegend=len(pools) == 1,
-            customdata=np.column_stack([order, index]),
-            hovertext=texts,
-            hovertemplate="%{hovertext}<br>index %{customdata[1]}<extra></extra>",
             # The page lists them for those who do not use a pointer.
             meta={
                 "picks": index.tolist(),
                 "labels": [f"{number} {inert(pool)}" if len(pools) > 1 else str(number) for number in order],
             },
+            **shared,
         )
         if len(pools) > 1:
             # The legend would take the colour of the first pick for that of the pool.
             mark = {"size": 12, "symbol": symbol, "line": line, "color": "rgba(0,0,0,0)"}
-            draw(x=[None], y=[None], mode="markers", marker=mark, name=name, legendgroup=name)
+            figure.add_scattergl(x=[None], y=[None], mode="markers", marker=mark, name=name, legendgroup=name)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from initpools_cli.analysis.classes import class_names
@@ -91,7 +92,8 @@ def _cell(
     if row["name"]:
         facts.append(_safe(row["name"]))
     facts.append(f'<span class="lesser">{_safe(path) if path else f"image {index}"}</span>')
-    if _text(row, "score"):
+    # A first pick may be infinitely far from those before it.
+    if np.isfinite(row.get("score", np.nan)):
         facts.append(f'<span class="lesser">score {row["score"]:.4g}</span>')
     below = ""
     others = near.get(index, ())
