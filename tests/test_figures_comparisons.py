@@ -150,6 +150,12 @@ def test_marks_are_means_and_deviations_and_the_cloud_is_every_random_pool() -> 
     assert "10 labels: " in words(figure) and "100 labels: " in words(figure)
 
 
+def test_panels_of_learners_have_one_range_and_share_one_axis_only() -> None:
+    table = sweep()
+    layout = strategies(pd.concat([table, table.assign(learner="mlp")], ignore_index=True)).layout
+    assert layout.xaxis.range == layout.xaxis2.range and layout.xaxis2.matches is None and layout.yaxis2.matches == "y"
+
+
 def test_random_pools_that_two_sweeps_share_are_drawn_once() -> None:
     table = sweep()
     figure = strategies(pd.concat([table, table.assign(sweep="again")], ignore_index=True))

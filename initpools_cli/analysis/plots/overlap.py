@@ -12,12 +12,14 @@ from pydantic import Field
 from initpools_cli.analysis.facets import complete, faceted
 from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import inert, percent, shortened
-from initpools_cli.analysis.theme import PAGES, PALETTE, headline
+from initpools_cli.analysis.theme import PALETTE, headline
 from initpools_cli.analysis.types import Figure
 from initpools_cli.core.errors import UserError
 
 #: With more, numbers in the cells could not be read.
 MOST_NUMBERS = 20
+#: Colours of cells and of the numbers in them, the same on a light and on a dark page.
+EMPTY, INK, LIGHT = "#eef3f8", "#12161a", "#ffffff"
 
 
 @plots.register()
@@ -76,8 +78,7 @@ def overlap(
         z=np.where(others, found, np.nan),
         zmin=0,
         zmax=highest,
-        # Light where little is shared, on a dark page too: the numbers in the cells are set for it.
-        colorscale=[[0, "#eef3f8"], [1, PALETTE[0]]],
+        colorscale=[[0, EMPTY], [1, PALETTE[0]]],
         # Numbers say it better, and a phone has no room for both.
         showscale=k > MOST_NUMBERS,
         colorbar={"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
@@ -95,7 +96,7 @@ def overlap(
                 y=rows,
                 mode="text",
                 text=numbers[rows, columns],
-                textfont={"color": "#ffffff" if dark else PAGES["light"].ink, "size": 11},
+                textfont={"color": LIGHT if dark else INK, "size": 11},
                 hoverinfo="skip",
                 showlegend=False,
             )

@@ -73,10 +73,10 @@ def strategies(
         y_title=f"{metric.replace('_', ' ')} (%)",
         columns=2,
         height=340 if several else 460,
-        same_x=True,
         same_y=True,
     )
     figure.update_yaxes(tickformat="~%")
+    # The same range on every panel, and not `same_x`: Plotly finds no range for y where x has one and both are shared.
     ends = [float(np.log10(levels[0])) - 0.6 * slot, float(np.log10(levels[-1])) + 0.6 * slot]
     figure.update_xaxes(type="log", tickvals=levels, ticktext=[str(level) for level in levels], range=ends)
     words, shown = [], set[str]()
