@@ -88,7 +88,8 @@ def strategies(
             own = [mark for mark in marks if mark.init == name]
             _strategy(figure, own, looks[name], slot * ((at + 0.5) / len(names) - 0.5), place, shown)
         words += [_in_words(heading if several else "", level, marks) for level in levels]
-    seeds = f"{cells['seed'].nunique()} seeds"
+    counts = sorted({mark.seeds for group in panels.values() for mark in _marks(group)})
+    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] != 1)}"
     after = f"first pools and what '{query}' adds to them" if query else "first pools"
     grey = f"Grey: each random pool{' with random queries' if query else ''}, and their mean (line). "
     headline(
