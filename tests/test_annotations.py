@@ -17,6 +17,7 @@ from PIL import Image
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.check import checked, read_annotations
+from initpools_cli.datasets.annotations.match import find
 from initpools_cli.datasets.annotations.rows import Row
 
 PATHS = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/ü, 3.jpg", "b/ 4 .jpg"]
@@ -116,6 +117,14 @@ def test_a_folder_per_class_of_an_array_is_known_by_its_pixels(tmp_path: Path) -
         Image.fromarray(image[..., 0]).save(file)
     read = read_annotations(tmp_path / "sorted", items, ("zero", "one"))
     assert read.rows.tolist() == [0, 1, 2, 3] and read.labels == ["zero", "one", "zero", "one"]
+
+
+def test_an_exported_copy_is_known_by_its_name(items: pd.DataFrame) -> None:
+    names = ["00-2-1.jpg", "01-3-ü, 3.jpg", "task/02-0-1.jpg", "03-1-1.jpg", "04-9-1.jpg", "05-1.png"]
+    said = find([Row("", name) for name in names], items)
+    assert said[:3] == [2, 3, 0] and all(isinstance(each, str) for each in said[3:])
+    arrays = items.assign(path="")
+    assert find([Row("", "05-1.png"), Row("", "05-1-1.jpg")], arrays)[0] == 1
 
 
 WRONG = [

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Label Studio's name of an image that was uploaded: eight digits before its own.
 UPLOAD = re.compile(r"(^|/)upload/(\d+/)?[0-9a-f]{8}-(?P<name>[^/]+)$")
+#: The name of an exported copy: order, index, and the name of the file where it had one.
+COPY = re.compile(r"\d+-(?P<index>\d{1,18})(\.png|-(?P<name>.+))")
 
 
 class Finder:
@@ -53,7 +55,7 @@ class Finder:
         found = self._named(row.path)
         if isinstance(found, str) and row.sha256:
             return "is no image of the data set, by its content and by its name"
-        if isinstance(found, str) and not self._index and row.index:
+        if isinstance(found, str) and not self._plain and row.index:
             # What a tool made of an array has a name of its own.
             return self._at(row.index)
         if isinstance(found, int) and row.index and self._at(row.index) != found:
@@ -92,11 +94,19 @@ class Finder:
         )
         if inside is not None:
             return inside
+        copy = COPY.fullmatch(parts[-1])
+        if copy and self._is_copy(int(copy["index"]), copy["name"]):
+            return int(copy["index"])
         # What annotators type is often but the name.
         ends = self._tails.get(told, ())
         if len(ends) > 1:
             return f"may be any of {len(ends)} images: {', '.join(self._path[index] for index in ends[:3])}"
         return ends[0] if ends else "is no image of the data set"
+
+    def _is_copy(self, index: int, name: str | None) -> bool:
+        """Whether an exported copy can be of that image: of arrays it is a PNG without a name of its own."""
+        path = self._path.get(index)
+        return path is not None and unicodedata.normalize("NFC", path.rpartition("/")[2]) == (name or "")
 
     def _spellings(self, path: str) -> Iterator[str]:
         """The path as it is, and as it may have been inside the folder, most faithful first."""
