@@ -12,7 +12,7 @@ DATA ?= data
 STUDY = pathmnist-mini cifar10-12k mnist
 FIRST_POOLS = 10 20 50 100
 
-.PHONY: demo test lint clean laptop-study $(STUDY:%=study-%)
+.PHONY: demo gallery test test-browser lint clean laptop-study $(STUDY:%=study-%)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,8 +30,12 @@ demo: $(VENV)/.installed
 	$(DEMO) plot histogram
 	$(DEMO) plot scatter
 	$(DEMO) plot scores
-	@echo "The learning curves are in:"
-	@$(DEMO) plot curves -o runs/curves.html
+	$(DEMO) plot curves -o runs/curves.html
+	@echo "Everything the run has is on one page, to be opened in a browser:"
+	@$(DEMO) plot report -o runs/report.html
+
+gallery: $(VENV)/.installed
+	$(BIN)/python docs/gallery.py runs/gallery
 
 laptop-study: $(STUDY:%=study-%)
 	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%) \
@@ -52,6 +56,14 @@ $(STUDY:%=study-%): study-%: $(VENV)/.installed
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest
+
+$(VENV)/.browser: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[browser]"
+	touch $@
+
+# Where no Chrome or Chromium is found, every test is skipped and says why.
+test-browser: $(VENV)/.browser
+	$(BIN)/python -m pytest -m browser -rs tests/browser
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from visits import browser, visit
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.core.registry import Method
 
 if TYPE_CHECKING:
     from initpools_cli.pretext.base import Pretext
+
+__all__ = ["browser", "visit"]
 
 FAST = ["--set", "pretrain.epochs=2", "--set", "pretrain.width=0.25", "--set", "hidden=32", "--set", "out=16"]
 

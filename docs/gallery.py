@@ -1,0 +1,71 @@
+"""Draw every kind of plot from a small run on a long tail of scikit-learn's digits: `python docs/gallery.py FOLDER`.
+
+The pages and their index.html go into FOLDER, the run into FOLDER/digits. About half a minute; `make gallery`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from initpools_cli.analysis.fragment import Fragment
+from initpools_cli.analysis.markup import safe
+from initpools_cli.analysis.page import page_html
+from initpools_cli.analysis.registry import plots
+from initpools_cli.cli.app import run as initpools
+
+STEPS = [
+    "pretrain simclr --dataset digits --set dataset.imbalance=exp --set dataset.ratio=0.1",
+    "embed",
+    "score simclr",
+    "score typicality",
+    "score confidence",
+    "score variability",
+    "score correctness",
+    "select-pool random --budget 20",
+    "select-pool kcenter --budget 20",
+    "select-pool typiclust --budget 20",
+    "al-run --init random,typiclust,kmeans,kcenter --query random,margin --budget 10 --rounds 2 --seeds 6 --name ten",
+    "al-run --init random,typiclust,kmeans,kcenter --query random --budget 40 --rounds 1 --seeds 6 --name forty",
+    "rank typicality",
+    "rank simclr",
+]
+#: What makes a kind and a step quick, for a look at what is drawn.
+QUICK = {"cost": "--set seconds=0.05 --set budget=10 --set strategies=random,kcenter,typiclust"}
+SETTINGS = "--set pretrain.epochs=2 --set pretrain.width=0.25 --set score.views=1 --set score.epochs=3"
+
+
+def main(folder: Path) -> None:
+    """Make the run, then a page of every registered kind, then the index of the pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run = ["--run", str(folder / "digits"), "--quiet", *SETTINGS.split()]
+    for step in STEPS:
+        command(*step.split(), *run)
+    kinds = list(plots)
+    for kind in kinds:
+        page = folder / f"{kind.name}.html"
+        command("plot", kind.name, *QUICK.get(kind.name, "").split(), *run, "--output", str(page))
+    items = "".join(f'<li><a href="{each.name}.html">{each.name}</a>: {safe(each.summary)}</li>' for each in kinds)
+    index = folder / "index.html"
+    index.write_text(page_html(Fragment("", "", f"<ul>{items}</ul>", []), "Every kind of plot", {}), encoding="utf-8")
+    print(f"Every kind of plot is in {index}")  # noqa: T201 -- what the script was run for
+
+
+def command(*words: str) -> None:
+    """A command line, in this process; the script ends with the first that fails."""
+    # Steps record the command line of their process.
+    sys.argv = ["initpools", *words]
+    # What a step would hand on: the indices of a pool, say.
+    with redirect_stdout(StringIO()):
+        code = initpools(list(words))
+    if code:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    main(parser.parse_args().folder)

@@ -1,0 +1,116 @@
+"""A real browser for tests marked `browser`: what a page runs into, asks for and shows."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WIDE, NARROW = 1280, 400
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+#: Where a page may take anything from: itself.
+OWN = ("file:", "data:", "blob:")
+
+
+@dataclass
+class Visit:
+    """A page that is open, and everything wrong that has happened on it."""
+
+    page: Any
+    problems: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Keep errors, dialogs, and requests to anywhere else."""
+        page = self.page
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("console", lambda said: said.type == "error" and self.problems.append(f"console: {said.text}"))
+        page.on("request", lambda asked: asked.url.startswith(OWN) or self.problems.append(f"request: {asked.url}"))
+        page.on("dialog", lambda dialog: (self.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+
+    def figures(self) -> list[Any]:
+        """Every figure of the page, scrolled to and drawn."""
+        found = self.page.locator(".plot").all()
+        for figure in found:
+            figure.scroll_into_view_if_needed()
+            self.drawn(figure)
+        return found
+
+    def drawn(self, figure: Any) -> None:
+        """Wait until a figure is drawn."""
+        name = figure.get_attribute("id")
+        self.page.wait_for_selector(f"#{name}[data-drawn]", timeout=30_000)
+
+    def colors(self, figure: Any) -> int:
+        """How many different colours a figure's picture has."""
+        from PIL import Image
+
+        shown = Image.open(io.BytesIO(figure.screenshot())).convert("RGB")
+        return len(shown.getcolors(maxcolors=1 << 24))
+
+    def overflows(self) -> bool:
+        """Whether the page scrolls sideways."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
+
+    def point(self, figure: Any, trace: int, number: int) -> None:
+        """Move the pointer to a point of a trace, once what was under it before is gone."""
+        place = figure.evaluate(
+            """(plot, [trace, number]) => {
+              const { x, y, xaxis, yaxis } = plot._fullData[trace];
+              const [across, down] = [xaxis || "x", yaxis || "y"].map((name) =>
+                plot._fullLayout[name[0] + "axis" + name.slice(1)]);
+              const box = plot.getBoundingClientRect();
+              return [box.x + across._offset + across.c2p(across.d2c(x[number])),
+                      box.y + down._offset + down.c2p(down.d2c(y[number]))];
+            }""",
+            [trace, number],
+        )
+        self.page.mouse.move(place[0] - 200, place[1] - 200)
+        self.page.mouse.move(*place, steps=3)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; without one, the test is skipped and says why."""
+    reason = "Playwright is not installed: pip install 'initpools[browser]'"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
+    with sync_api.sync_playwright() as driver:
+        path = next((found for name in NAMES if (found := shutil.which(name))), None)
+        if path is None and not Path(driver.chromium.executable_path).exists():
+            pytest.skip("No Chrome or Chromium is found: install one, or run `playwright install chromium`")
+        # As root, which continuous integration often is, Chromium starts only without its sandbox.
+        try:
+            launched = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        except sync_api.Error as error:
+            pytest.skip(f"Chromium does not start: {error.message.splitlines()[0]}")
+        yield launched
+        launched.close()
+
+
+Visiting = Callable[..., Visit]
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Visiting]:
+    """Open an address or a file: ``visit(path, width=400, theme="dark")``; fails at the end for any problem there."""
+    contexts, visits = [], []
+
+    def opened(where: str | Path, *, width: int = WIDE, theme: str = "light", touch: bool = False) -> Visit:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme, has_touch=touch, is_mobile=touch
+        )
+        contexts.append(context)
+        seen = Visit(context.new_page())
+        visits.append(seen)
+        seen.watch()
+        seen.page.goto(Path(where).resolve().as_uri() if isinstance(where, Path) else where)
+        return seen
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [problem for seen in visits for problem in seen.problems] == []
