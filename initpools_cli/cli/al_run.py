@@ -158,9 +158,8 @@ def _tell(common: Common, rounds: DataFrame) -> None:
     first = curves[curves["round"] == 0].drop_duplicates(["init", "learner", "encoder"])
     begun = first.set_index(["init", "learner", "encoder"])["mean"]
     said = {tuple(row[key] for key in (*CURVE, "measure")): row["verdict"] for row in judged.to_dict("records")}
-    names = [column for column in CURVE if column in ("init", "query") or last[column].nunique() > 1]
     pool = f"first {first['labeled'].max()}" if len(first) else "first pool"
-    lines = []
+    tables: dict[tuple[str, str], list[list[str]]] = {}
     for row in last.to_dict("records"):
         init, query, learner, encoder = (str(row[column]) for column in CURVE)
         start = begun.get((init, learner, encoder))
@@ -170,9 +169,13 @@ def _tell(common: Common, rounds: DataFrame) -> None:
             f"{row['mean']:.1%}" + ("" if row["low"] != row["low"] else f" ± {100 * (row['high'] - row['mean']):.1f}"),
             _short(said.get((init, query, learner, encoder, "area"))),
         ]
-        lines.append([*(str(row[name]) for name in names), *cells])
-    columns = [*names, pool, "vs random", f"at {last['labeled'].max()} ± 95 %", "area vs random"]
-    show_grid(common.report, columns, lines)
+        tables.setdefault((learner, encoder), []).append([init, query, *cells])
+    columns = ["init", "query", pool, "vs random", f"at {last['labeled'].max()} ± 95 %", "area vs random"]
+    for (learner, encoder), lines in tables.items():
+        # A table for each, since beside these names the columns would not fit a terminal of 80 characters.
+        if len(tables) > 1:
+            common.report.say(f"{learner} on {encoder}:" if encoder else f"{learner}:")
+        show_grid(common.report, columns, lines)
     for note in notes(judged):
         common.report.say(note)
 
