@@ -124,7 +124,7 @@ def test_a_printed_report_has_its_figures(pages: Path, visit: Visiting) -> None:
     seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     for figure in seen.page.locator(".plot").all():
         seen.page.wait_for_selector(f"#{figure.get_attribute('id')}[data-drawn=light]", timeout=30_000)
-    assert seen.page.locator("details:not([open])").count() == 0
+    assert seen.page.locator("details:not([open]) > [id$=-words]").count() == 0
     seen.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     seen.page.wait_for_selector(".plot[data-drawn=dark]")
 
@@ -155,12 +155,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_hostile_names_are_only_names(hostile: Path, visit: Visiting, kind: str) -> None:
     seen = visit(hostile / f"{kind}.html")
     for figure in seen.figures():
-        for trace in range(figure.evaluate("(plot) => plot._fullData.length")):
-            if figure.evaluate(
-                "(plot, i) => plot._fullData[i].type !== 'bar' && (plot._fullData[i].x || []).length", trace
-            ):
-                seen.point(figure, trace, 0)
-                seen.page.wait_for_timeout(100)
+        of_images = "(plot) => plot._fullData.flatMap((trace, i) => trace.customdata && trace.x?.length ? [i] : [])"
+        for trace in figure.evaluate(of_images):
+            seen.point(figure, trace, 0)
+            seen.page.wait_for_timeout(100)
     for summary in seen.page.locator("summary").all():
         summary.click()
     assert seen.page.evaluate("window.hacked") is None
