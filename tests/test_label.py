@@ -31,9 +31,9 @@ from initpools_cli.cli.options import Common
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
-from initpools_cli.steps.label import Labelling, open_labelling
-from initpools_cli.steps.marks import COLUMNS
-from initpools_cli.steps.vocabulary import Unfit, Vocabulary, tidy
+from initpools_cli.steps.labelling.label import Labelling, open_labelling
+from initpools_cli.steps.labelling.marks import COLUMNS
+from initpools_cli.steps.labelling.vocabulary import Unfit, Vocabulary, tidy
 
 BUDGET = 6
 BITES = ["<script>alert(1)</script>.png", "with 'quotes' & \".png", "ünï/日本語.png", "=1+1,;.png"]

@@ -45,7 +45,7 @@ def command(
     from initpools_cli.cli.labeler.seat import seated
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import run_name
-    from initpools_cli.steps.label import next_words, open_labelling
+    from initpools_cli.steps.labelling.label import next_words, open_labelling
 
     require_ending(output, ".csv")
     context = common.start("dataset")

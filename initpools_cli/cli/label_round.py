@@ -11,7 +11,7 @@ from initpools_cli.cli.options import Common
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
-    from initpools_cli.steps.loop import Round
+    from initpools_cli.steps.labelling.loop import Round
 
 #: Problems of a file that are told one by one.
 TOLD = 5
@@ -55,7 +55,7 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) ->
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
     from initpools_cli.steps.export import FORMATS, read_exports, records, write_exports, write_pool
-    from initpools_cli.steps.loop import history, label_round, read_next
+    from initpools_cli.steps.labelling.loop import history, label_round, read_next
 
     require_ending(wanted.next_batch, *FORMATS)
     require_ending(wanted.predictions, ".csv")
@@ -108,7 +108,7 @@ def _copy(source: Path, target: Path) -> None:
 def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
     """What was wrong with the file, and every round so far."""
     from initpools_cli.cli.tables import show_grid
-    from initpools_cli.steps.annotated import doubts
+    from initpools_cli.steps.labelling.annotated import doubts
 
     read, report = found.labeled.read, common.report
     for note in read.notes:

@@ -7,8 +7,8 @@ from typing import Any
 
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.rundir import Run
-from initpools_cli.steps.batches import LISTS
-from initpools_cli.steps.label import FOLDER
+from initpools_cli.steps.labelling.batches import LISTS
+from initpools_cli.steps.labelling.label import FOLDER
 
 #: Labels of a first batch.
 FIRST_BUDGET = "20"

@@ -13,7 +13,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import ITEMS, Done, Run
 from initpools_cli.datasets.annotations.table import read
 from initpools_cli.steps.context import read_identity
-from initpools_cli.steps.label import FOLDER
+from initpools_cli.steps.labelling.label import FOLDER
 from initpools_cli.steps.next_command import next_command
 from initpools_cli.steps.sweep import PLAN
 

@@ -19,7 +19,7 @@ from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.labeler.desk import Desk
 from initpools_cli.cli.labeler.server import Server
 from initpools_cli.cli.options import Common
-from initpools_cli.steps.label import Labelling, open_labelling
+from initpools_cli.steps.labelling.label import Labelling, open_labelling
 
 pytestmark = pytest.mark.browser
 

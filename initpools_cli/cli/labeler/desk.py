@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.steps.label import Labelling
-from initpools_cli.steps.marks import Mark
-from initpools_cli.steps.vocabulary import Unfit
+from initpools_cli.steps.labelling.label import Labelling
+from initpools_cli.steps.labelling.marks import Mark
+from initpools_cli.steps.labelling.vocabulary import Unfit
 
 
 class Taken(Exception):

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from initpools_cli.cli.labeler.desk import Desk, Malformed, Taken
 from initpools_cli.core.errors import UserError
+from initpools_cli.steps.labelling.vocabulary import Unfit
 from initpools_cli.steps.originals import original, small
-from initpools_cli.steps.vocabulary import Unfit
 
 LOOPBACK = "127.0.0.1"
 #: What a browser on this machine calls it; another name that leads here is an attempt to reach in from outside.

@@ -9,10 +9,10 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.labels import in_order
 from initpools_cli.datasets.spec import Dataset
-from initpools_cli.steps.batches import find_batch, paths_of
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.marks import Mark, read_marks, stamp, write_marks
-from initpools_cli.steps.vocabulary import Vocabulary
+from initpools_cli.steps.labelling.batches import find_batch, paths_of
+from initpools_cli.steps.labelling.marks import Mark, read_marks, stamp, write_marks
+from initpools_cli.steps.labelling.vocabulary import Vocabulary
 
 #: Where a run keeps its files of labels, and the classes that its batches share.
 FOLDER, CLASSES = "labels", "classes.txt"
@@ -181,7 +181,7 @@ def open_labelling(context: Context, named: str | None, classes: Sequence[str], 
 
 def _classes_of_rounds(context: Context) -> tuple[str, ...]:
     """Those that the labelling loop knows: they may come from another tool."""
-    from initpools_cli.steps.annotated import read_known, rounds
+    from initpools_cli.steps.labelling.annotated import read_known, rounds
 
     done = rounds(context.run)
     return in_order(label for label in read_known(done[-1])["label"] if label) if done else ()

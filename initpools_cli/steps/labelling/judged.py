@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.seeds import derive
-from initpools_cli.steps.annotated import PREFIX, Labeled, rounds
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import train_items
+from initpools_cli.steps.labelling.annotated import PREFIX, Labeled, rounds
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,11 +14,11 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, sha256_of, write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
-from initpools_cli.steps.annotated import KIND, PREFIX, Labeled, labeled_so_far, rounds
 from initpools_cli.steps.arena import Cast, arena_of, cast_of
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.judged import cell_of, foretold, judge, on_test
-from initpools_cli.steps.nextbatch import next_batch, predictions
+from initpools_cli.steps.labelling.annotated import KIND, PREFIX, Labeled, labeled_so_far, rounds
+from initpools_cli.steps.labelling.judged import cell_of, foretold, judge, on_test
+from initpools_cli.steps.labelling.nextbatch import next_batch, predictions
 from initpools_cli.strategies.inputs import FROM_A_MODEL
 
 if TYPE_CHECKING:

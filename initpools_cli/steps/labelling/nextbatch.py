@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initpools_cli.steps.annotated import Labeled
 from initpools_cli.steps.arena import Cast
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import train_items
-from initpools_cli.steps.judged import cell_of
+from initpools_cli.steps.labelling.annotated import Labeled
+from initpools_cli.steps.labelling.judged import cell_of
 
 if TYPE_CHECKING:
     import pandas as pd
