@@ -84,6 +84,8 @@ def _found(context: Context, found: Mapping[str, Judged | str]) -> list[str]:
     import pandas as pd
 
     tables = [each.verdicts for each in found.values() if isinstance(each, Judged)]
+    if not tables and not context.data.classes:
+        return ["There are no labels, so whether a chosen first pool is worth more than a random one is not known."]
     if not tables:
         command = context.command_for("al-run", "--init", "random,typiclust", "--query", "random,margin")
         return [
@@ -98,6 +100,9 @@ def _found(context: Context, found: Mapping[str, Judged | str]) -> list[str]:
         f"Of {len(rows)} comparisons with {against} in {swept}, {len(better)} found the first pool better, "
         f"{len(worse)} found it worse, and {len(rows) - len(better) - len(worse)} could not tell them apart."
     )
+    few = int(rows["verdict"].str.startswith("cannot be told apart").sum())
+    if few:
+        first += f" In {few} of them there were too few seeds to tell, however large the difference."
     each = " (every sweep is corrected by itself)" if len(tables) > 1 else ""
     if len(better):
         return [first, f"The largest gain{each}: {_sentence(better, better['difference'].argmax())}"]

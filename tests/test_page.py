@@ -1,0 +1,149 @@
+"""Pages of many figures, fragments on them, and the report of a whole run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from conftest import Initpools
+from test_figures import HOSTILE, Page
+
+from initpools_cli.analysis.facets import complete, faceted
+from initpools_cli.analysis.fragment import Fragment
+from initpools_cli.analysis.image import image_bytes
+from initpools_cli.analysis.markup import facts, paragraph, sentence, table
+from initpools_cli.analysis.page import page_html
+from initpools_cli.analysis.plots.report import report
+from initpools_cli.analysis.theme import PAGES, dressed
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import Run
+
+
+def drawn(name: str = "a", **meta: object) -> go.Figure:
+    figure = faceted([""], x_title="x", y_title="y")
+    figure.add_scatter(x=[0, 1], y=[1, 2], name=name, marker_line_color=PAGES["light"].ink)
+    figure = complete(figure, [f"{name} rises."])
+    figure.layout.meta = {**figure.layout.meta, **meta}
+    return figure
+
+
+def data_of(page: Page, name: str) -> str:
+    return next(data for inside, data in page.texts if inside and inside[1].get("id") == name)
+
+
+def test_many_figures_share_one_library() -> None:
+    chapters = [Fragment(name, "", "", [], parts=[drawn(), drawn()], anchor=name) for name in ("one", "two")]
+    text = page_html(report(["Found nothing."], chapters), "Report", {"run": "runs/digits"})
+    page = Page(text)
+    assert len(text) < len(page_html(drawn(), "One", {})) + 20_000
+    assert [part["id"] for _, part in page.elements if part.get("class") == "plot"] == [
+        f"figure-{i}" for i in (1, 2, 3, 4)
+    ]
+    headings = [(tag, data) for (tag, _), data in ((i, d) for i, d in page.texts if i) if re.fullmatch("h[1-6]", tag)]
+    assert [each for each in headings if each[1].strip()] == [("h1", "Report"), ("h2", "one"), ("h2", "two")]
+    links = [part["href"] for tag, part in page.elements if tag == "a"]
+    assert links == ["#content", "#one", "#two"]
+    assert {"one", "two"} <= {part.get("id") for tag, part in page.elements if tag == "section"}
+
+
+def test_a_page_without_figures_has_no_library() -> None:
+    text = page_html(Fragment("Pictures", "of things", "<p>safe</p>", ["Two things."]), "Gallery", {})
+    assert len(text) < 20_000
+    assert "Two things." in text and "<p>safe</p>" in text and "Provenance" not in text
+
+
+@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+def test_the_page_opens_in_the_theme(theme: str) -> None:
+    page = Page(page_html(drawn(), "t", {}, theme))  # type: ignore[arg-type]
+    assert [part["value"] for tag, part in page.elements if tag == "option" and "selected" in part] == [theme]
+    assert ("html", {"lang": "en", "data-theme": theme}) in page.elements
+    looks = json.loads(data_of(page, "looks"))
+    assert looks["dark"]["colors"][PAGES["light"].ink] == PAGES["dark"].ink
+    assert looks["dark"]["template"]["layout"]["paper_bgcolor"] == PAGES["dark"].background
+    assert "template" not in json.loads(data_of(page, "figure-1-data"))["layout"]
+
+
+def test_pictures_stay_out_of_what_plotly_copies() -> None:
+    sheets = {"sheets": ["data:image/png;base64,AAAA"], "tile": 8, "columns": 1, "rows": 1, "known": [0]}
+    text = page_html(drawn(thumbnails=sheets), "t", {})
+    page = Page(text)
+    assert json.loads(data_of(page, "figure-1-thumbnails")) == sheets
+    assert "thumbnails" not in json.loads(data_of(page, "figure-1-data"))["layout"]["meta"]
+    assert "window.showThumbnails = " in text
+    assert "window.showThumbnails = " not in page_html(drawn(), "t", {})
+
+
+def test_furniture_takes_the_colours_of_the_theme() -> None:
+    figure = drawn()
+    many = np.arange(2000)
+    figure.add_scattergl(x=many, y=many, customdata=many, marker_color=PAGES["light"].grid)
+    dark = dressed(figure, "dark")
+    assert dark.data[0].marker.line.color == PAGES["dark"].ink
+    assert dark.data[1].marker.color == PAGES["dark"].grid
+    before, after = (json.loads(each.to_json())["data"][1]["x"] for each in (figure, dark))
+    assert before == after
+    assert dressed(figure, "light").data[0].marker.line.color == PAGES["light"].ink
+
+
+def test_markup_keeps_text_text() -> None:
+    for made in (paragraph(HOSTILE), facts({HOSTILE: HOSTILE}), table(HOSTILE, [HOSTILE], [[HOSTILE]])):
+        assert not re.search(r"<(script|img|b)\b|onerror=\"", made)
+    assert sentence("Make it with `initpools <x>`.") == "Make it with <code>initpools &lt;x&gt;</code>."
+    hostile = Fragment(HOSTILE, HOSTILE, "", [HOSTILE], anchor=HOSTILE, parts=[drawn(HOSTILE)])
+    page = Page(page_html(report([HOSTILE], [hostile]), HOSTILE, {HOSTILE: HOSTILE}))
+    assert {tag for tag, _ in page.elements}.isdisjoint({"img", "b"})
+    assert [tag for tag, _ in page.elements].count("script") == 4
+
+
+def test_a_fragment_as_an_image_is_its_own_or_a_sentence() -> None:
+    pictured = Fragment("", "", "", [], image=lambda: b"png")
+    assert image_bytes(pictured, ".png") == b"png"
+    with pytest.raises(UserError, match=r"'.svg'.*\.html or \.png"):
+        image_bytes(pictured, ".svg")
+    with pytest.raises(UserError, match=r"'.png'.*\.html\."):
+        image_bytes(Fragment("", "", "", []), ".png")
+
+
+# ---- the report of a run
+
+
+def text_of(path: Path) -> str:
+    return re.sub(r"<script.*?</script>|<style.*?</style>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_a_report_of_a_run_that_has_little_says_what_is_not_known(copied_run: Path, initpools: Initpools) -> None:
+    steps = {step.id for step in Run(Path("runs/digits")).folders()}
+    assert initpools("plot", "report", "-o", "r.html").code == 0
+    text = text_of(copied_run / "r.html")
+    assert "1,438 images to choose from. No sweep has compared first pools with random ones" in text
+    assert "<code>initpools al-run" in text
+    assert "Not in this report" in text and "datamap: " in text and "curves: " in text
+    assert "pretrain/simclr" in text and "report — digits" in text
+    assert {step.id for step in Run(Path("runs/digits")).folders()} == steps
+
+
+def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_run: Path, initpools: Initpools) -> None:
+    sweep = ["al-run", "--init", "random,kcenter", "--query", "random", "--budget", "10", "--rounds", "1"]
+    for command in (["select-pool", "kcenter", "--budget", "10"], [*sweep, "--seeds", "3", "--name", "little"]):
+        assert initpools(*command).code == 0
+    assert initpools("plot", "report", "-o", "r.html").code == 0
+    text = text_of(copied_run / "r.html")
+    assert "Of 3 comparisons with random in 1 sweep, 0 found the first pool better" in text
+    assert "In 3 of them there were too few seeds to tell" in text
+    assert "Sweep little" in text and "kcenter-b10-s0" in text and "farthest image" in text
+    assert "class=stale" not in text
+    Path("runs/digits/pool/kcenter-b10-s0/indices.npy").unlink()
+    ended = initpools("plot", "report", "-o", "r.html", "--set", "plot.theme=dark")
+    assert ended.code == 0, ended.err
+    text = text_of(copied_run / "r.html")
+    assert "class=stale" in text and 'data-theme="dark"' in text
+    assert "indices.npy is lost" in text and "farthest image" not in text
+
+
+def test_a_report_is_of_the_whole_run(copied_run: Path, initpools: Initpools) -> None:
+    ended = initpools("plot", "report", "--name", "simclr")
+    assert ended.code == 2 and "whole run" in ended.err
