@@ -12,7 +12,7 @@ DATA ?= data
 STUDY = pathmnist-mini cifar10-12k mnist
 FIRST_POOLS = 10 20 50 100
 
-.PHONY: demo gallery test test-browser lint clean laptop-study $(STUDY:%=study-%)
+.PHONY: demo gallery picture test test-browser lint clean laptop-study $(STUDY:%=study-%)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +60,10 @@ test: $(VENV)/.installed lint
 $(VENV)/.browser: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[browser]"
 	touch $@
+
+# The README's, from the demo run.
+picture: $(VENV)/.browser
+	$(BIN)/python docs/picture.py
 
 # Where no Chrome or Chromium is found, every test is skipped and says why.
 test-browser: $(VENV)/.browser

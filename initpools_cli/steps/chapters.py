@@ -54,7 +54,8 @@ def data(context: Context) -> Fragment:
     rows = {"images": ", ".join(f"{len(part):,} {name}" for name, part in splits.items())}
     size = context.data.splits["train"].images.shape[1:]
     rows["size"] = f"{size[0]} × {size[1]} pixels, {size[2]} channel{'s' if size[2] > 1 else ''}"
-    rows["classes"] = f"{len(context.data.classes)}" if context.data.classes else "not known: there are no labels"
+    classes = len(context.data.classes)
+    rows["classes"] = str(classes) if classes else "not known: the data set has no labels of its own"
     body = facts(rows)
     if context.data.classes:
         counts = {name: part["label"].value_counts() for name, part in splits.items()}
@@ -62,8 +63,8 @@ def data(context: Context) -> Fragment:
             (name, *(f"{int(counts[part].get(i, 0)):,}" for part in splits))
             for i, name in enumerate(context.data.classes)
         ]
-        classes = table("Images of each class", ("class", *splits), lines, numbers=len(splits))
-        body += folded(f"All {len(lines)} classes", classes) if len(lines) > MANY_CLASSES else classes
+        every = table("Images of each class", ("class", *splits), lines, numbers=len(splits))
+        body += folded(f"All {classes} classes", every) if classes > MANY_CLASSES else every
     return Fragment("Data", "", body, [], anchor="data")
 
 
@@ -124,23 +125,24 @@ def labelling(context: Context) -> Fragment | None:
     rounds = rounds_of(context)
     if not rounds:
         return None
-    lines = []
-    for step in rounds:
-        found = step.facts["outcome"]
-        interval = f"{share(found['low'])} to {share(found['high'])}" if {"low", "high"} <= found.keys() else "–"
-        lines.append(
-            (
-                step.name,
-                found.get("labeled", "–"),
-                _number(found.get("classes")),
-                share(found.get("accuracy")),
-                interval,
-            )
-        )
-    header = ("round", "labelled", "classes", "accuracy", "95 % CI")
-    body = table("Labelling rounds", header, lines, numbers=4)
-    body += paragraph("Accuracy is cross-validated on what was labelled by then.", "note")
+    lines = [_round(step) for step in rounds]
+    header = ("round", "labelled", "classes", "accuracy", "95 % CI", "commonest class", "new labels foretold", "test")
+    body = table("Labelling rounds", header, lines, numbers=7)
+    body += paragraph(
+        "Accuracy is cross-validated on what was labelled by then, which was chosen and not drawn at random: on all "
+        "images it may differ. Commonest class: what guessing it would reach. New labels were foretold by the model "
+        "of the round before.",
+        "note",
+    )
     return Fragment("Labelling rounds", "", body, [], anchor="rounds")
+
+
+def _round(step: Done) -> list[object]:
+    found = step.facts["outcome"]
+    interval = f"{share(found['low'])} to {share(found['high'])}" if {"low", "high"} <= found.keys() else "–"
+    shares = {key: share(found.get(key)) for key in ("accuracy", "majority", "foretold", "test_accuracy")}
+    shown = [shares["accuracy"], interval, shares["majority"], shares["foretold"], shares["test_accuracy"]]
+    return [step.name, found.get("labeled", "–"), found.get("classes", "–"), *shown]
 
 
 def provenance(context: Context) -> Fragment:
@@ -175,7 +177,3 @@ def share(value: Any) -> str:
 
 def _figure(value: Any) -> str:
     return "–" if value is None else f"{value:.3g}"
-
-
-def _number(value: Any) -> str:
-    return "–" if value is None else str(len(value) if isinstance(value, list | dict) else value)

@@ -85,7 +85,7 @@ def _found(context: Context, found: Mapping[str, Judged | str]) -> list[str]:
 
     tables = [each.verdicts for each in found.values() if isinstance(each, Judged)]
     if not tables and not context.data.classes:
-        return ["There are no labels, so whether a chosen first pool is worth more than a random one is not known."]
+        return ["The data set has no labels of its own, so chosen first pools can't be compared with random ones."]
     if not tables:
         command = context.command_for("al-run", "--init", "random,typiclust", "--query", "random,margin")
         return [
