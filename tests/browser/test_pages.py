@@ -28,8 +28,8 @@ CLASSES = ("<b onclick=window.hacked=1>cat", 'dog" onmouseover="window.hacked=1'
 
 
 @pytest.fixture(scope="session")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of every kind."""
+def pages(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of every kind; not made where there is no browser to look at it."""
     folder = tmp_path_factory.mktemp("gallery")
     ended = subprocess.run([sys.executable, GALLERY, folder], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -130,7 +130,7 @@ def test_a_printed_report_has_its_figures(pages: Path, visit: Visiting) -> None:
 
 
 @pytest.fixture(scope="session")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hostile(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages about images and classes with hostile names."""
     folder = tmp_path_factory.mktemp("hostile")
     rng = np.random.default_rng(0)
