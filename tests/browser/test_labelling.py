@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,19 +24,6 @@ pytestmark = pytest.mark.browser
 
 NAMES = ["<script>document.title='run'</script>.png", "with 'quotes' & \".png", "%{x} \u202egnp.png", "日本語.png"]
 CLASSES = ["cat", "dog", "<b>bold</b>"]
-CHROMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Any]:
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next((path for name in CHROMES if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chrome or Chromium is found")
-    with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass
@@ -77,14 +63,14 @@ Opens = Callable[..., Any]
 
 
 @pytest.fixture
-def opens(chrome: Any, served: Served) -> Iterator[Opens]:
+def opens(browser: Any, served: Served) -> Iterator[Opens]:
     """Open the page in a window of its own; what it asks for and complains of is checked at the end."""
     contexts: list[Any] = []
     asked: list[str] = []
     complaints: list[str] = []
 
     def open_page(width: int = 1280, theme: str = "light", **how: Any) -> Any:
-        contexts.append(chrome.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, **how))
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, **how))
         page = contexts[-1].new_page()
         page.set_default_timeout(5000)
         page.on("request", lambda request: asked.append(request.url))
