@@ -68,6 +68,10 @@ SAME = {
     "Windows paths.csv": _table(change=lambda path: path.replace("/", "\\")).encode(),
     "absolute Windows paths.csv": _table(change=lambda path: "C:\\photos\\" + path.replace("/", "\\")).encode(),
     "paths of another machine.csv": _table(change=lambda path: f"/home/ann/photos/{path}").encode(),
+    "a blank line first.csv": b"\r\n" + _table(";", "\r\n").encode(),
+    "Excel's first line, an old Mac's line ends.csv": b"sep=;\r" + _table(";", "\r").encode(),
+    "Excel's first line with tabs.csv": b"sep=\t\r\n" + _table("\t", "\r\n").encode(),
+    "separators inside a name.csv": ('order,path,label,"a; b; c; d"\n' + _table().partition("\n")[2]).encode(),
     "accents of macOS.csv": _table(change=lambda path: path.replace("ü", "u\u0308")).encode(),
     "Label Studio.json": json.dumps([_studio(p, c) for p, c in zip(PATHS, LABELS, strict=True)]).encode(),
     "Label Studio's short form.json": json.dumps(
@@ -135,6 +139,8 @@ WRONG = [
     (",cat", "says of no image"),
     ("a/1.jpg,bird", "has the label 'bird', which is no class: cat, dog"),
     ("a/1.jpg,catt", "has the label 'catt', which is no class (did you mean 'cat'?)"),
+    ("a/1.jpg,c\x07t", "has a label with characters that cannot be seen"),
+    (f"a/1.jpg,{'c' * 101}", "has a label of 101 characters, and 100 are the most"),
     ("a/1.jpg,cat,really", "has 3 cells, and the header 2: is there a separator inside one?"),
 ]
 
@@ -150,13 +156,81 @@ def test_a_bad_row_is_told_with_its_line_and_the_good_ones_are_kept(
     assert read.notes == ["1 labels differ from a class only by case, and are taken for it."]
 
 
+@pytest.mark.parametrize(
+    ("classes", "said", "kept"),
+    [
+        # Of classes that are called by numbers, none is meant by its place.
+        (("1", "2", "3"), ["0", "1", "3"], {1: "1", 2: "3"}),
+        (("cat", "dog"), ["0", "1.0", "2"], {0: "cat", 1: "dog"}),
+        (("caf\u00e9", "big dog"), ["Cafe\u0301", "big  dog", "cafe"], {0: "caf\u00e9", 1: "big dog"}),
+        (("cafe\u0301", "cat"), ["caf\u00e9", "CAT", "c"], {0: "cafe\u0301", 1: "cat"}),
+        ((), ["cafe\u0301", "caf\u00e9", "nan"], {0: "caf\u00e9", 1: "caf\u00e9", 2: "nan"}),
+    ],
+)
+def test_a_class_is_known_by_what_people_read(
+    classes: tuple[str, ...], said: list[str], kept: dict[int, str], items: pd.DataFrame
+) -> None:
+    rows = [
+        Row(f"line {number}", path, label=label) for number, (path, label) in enumerate(zip(PATHS, said, strict=False))
+    ]
+    read = checked(rows, items, classes, None)
+    assert dict(zip(read.rows.tolist(), read.labels, strict=True)) == kept
+    assert len(read.problems) == len(said) - len(kept)
+
+
+def test_many_labels_of_one_image_are_told_in_few_words(items: pd.DataFrame) -> None:
+    read = checked([Row("line", PATHS[0], label=f"c{number}") for number in range(2000)], items, (), None)
+    assert len(read.problems) == 2000
+    assert read.problems[0].problem == "has different labels in this file: c0, c1, c2, c3, c4 and 1995 more"
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"annotations": [1]},
+        {"annotations": "cat"},
+        {"annotations": {"a": 1}},
+        {"annotations": [{"result": 1}]},
+        {"annotations": [{"result": [1, {"value": None}, {"value": {"choices": None}}]}]},
+    ],
+)
+def test_a_task_that_is_built_otherwise_has_no_label(
+    task: dict[str, object], items: pd.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "l.json").write_text(json.dumps([{"data": {"image": "a/1.jpg"}, **task}, _studio("a/2.jpg", "cat")]))
+    read = read_annotations(tmp_path / "l.json", items, ())
+    assert (read.rows.tolist(), read.labels, read.empty) == ([1], ["cat"], 1)
+
+
+def test_what_utf_8_can_not_say_is_told_in_what_it_can(items: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "l.json").write_text(json.dumps([{"path": "a/1.jpg", "label": "\ud800"}, {"path": "\ud800"}]))
+    read = read_annotations(tmp_path / "l.json", items, ())
+    assert len(read.problems) == 2 and not len(read.rows)
+    assert all("".join(problem).encode() for problem in read.problems)
+
+
+def test_an_archive_that_can_not_be_opened_is_refused(items: pd.DataFrame, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "l.zip", "w") as archive:
+        archive.writestr("a.xml", "<annotations/>")
+    content = bytearray((tmp_path / "l.zip").read_bytes())
+    # The flag of encryption, in both headers.
+    for at in (6, content.find(b"PK\x01\x02") + 8):
+        content[at] |= 1
+    (tmp_path / "l.zip").write_bytes(content)
+    with pytest.raises(UserError, match="encrypted"):
+        read_annotations(tmp_path / "l.zip", items, ())
+
+
 def test_an_index_that_is_not_that_of_the_path_is_told(items: pd.DataFrame, tmp_path: Path) -> None:
-    (tmp_path / "l.csv").write_text("index,path,label\n0,a/2.jpg,cat\n2.0,,cat\n7,,dog\nx,,dog\n4, b/ 4 .jpg ,dog\n")
+    (tmp_path / "l.csv").write_text(
+        "index,path,label\n0,a/2.jpg,cat\n2.0,,cat\n7,,dog\nx,,dog\n4, b/ 4 .jpg ,dog\n" + "9" * 5000 + ",,dog\n"
+    )
     read = read_annotations(tmp_path / "l.csv", items, ())
     assert [problem.problem for problem in read.problems] == [
         "is at index 1, and the row says 0",
         "has the index 7, and there are 5 train images",
         "has the index 'x', which is no whole number",
+        f"has the index {'9' * 5000}, and there are 5 train images",
     ]
     assert read.rows.tolist() == [2, 4]
 
@@ -191,6 +265,8 @@ def test_skipped_is_not_empty_and_a_task_of_two_annotators_may_conflict(items: p
         ("l.json", b"{", "is no export of tasks"),
         ("l.json", b'{"a": 1}', "it is no list of tasks"),
         ("l.json", b'[{"data": {"text": "hello"}}]', "no task says which image it is of"),
+        ("l.csv", b"sep=ab\npath,label\n", "has neither a column 'index' nor 'path', only sep=ab"),
+        ("l.xml", b'<?xml version="1.0" encoding="no"?><annotations/>', "is no export of CVAT: unknown encoding"),
         ("l.xml", b"<a>", "is no export of CVAT"),
         ("l.xml", b"<a/>", "it begins with <a>, not <annotations>"),
         ("l.xls", b"", "is of no kind that is known"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.datasets.annotations import cvat, folders, label_studio, table
 from initpools_cli.datasets.annotations.match import find
-from initpools_cli.datasets.annotations.rows import Row
-from initpools_cli.datasets.labels import in_order
+from initpools_cli.datasets.annotations.rows import LONGEST, Row, plain
+from initpools_cli.datasets.labels import in_order, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,26 +124,28 @@ def checked(
 
     def refuse(number: int, why: str) -> None:
         row = rows[number]
-        problems[number] = Problem(row.place, row.path.strip(), row.label, why)
+        problems[number] = Problem(_writable(row.place), _writable(row.path.strip()), _writable(row.label), why)
 
     for number, (row, found) in enumerate(zip(rows, find(rows, items, root), strict=True)):
+        label = plain(row.label)
         if isinstance(found, str):
             refuse(number, found)
-        elif not row.label and row.skipped:
+        elif not label and row.skipped:
             skipped.add(found)
-        elif not row.label:
+        elif not label:
             empty += 1
         else:
-            name = resolve.name_of(row.label)
+            name = None if _unfit(label) else resolve.name_of(label)
             if name is None:
-                refuse(number, resolve.problem(row.label))
+                refuse(number, _unfit(label) or resolve.problem(label))
                 continue
-            folded += name != row.label and not row.label.isdigit()
+            folded += name != label and name.casefold() == label.casefold()
             said.setdefault(found, {}).setdefault(name, []).append(number)
     for labels in said.values():
         if len(labels) > 1:
+            why = f"has different labels in this file: {named([*labels])}"
             for number in sorted(number for numbers in labels.values() for number in numbers):
-                refuse(number, f"has different labels in this file: {', '.join(labels)}")
+                refuse(number, why)
     good = sorted((image, next(iter(labels))) for image, labels in said.items() if len(labels) == 1)
     told = [*notes, *([f"{folded} labels differ from a class only by case, and are taken for it."] if folded else [])]
     indices = np.array([image for image, _ in good], dtype=np.int64)
@@ -152,20 +155,37 @@ def checked(
     )
 
 
+def _unfit(label: str) -> str:
+    """Why it can be no class at all; empty where it can."""
+    if len(label) > LONGEST:
+        return f"has a label of {len(label)} characters, and {LONGEST} are the most"
+    hidden = any(unicodedata.category(character) in ("Cc", "Cs") for character in label)
+    return "has a label with characters that cannot be seen" if hidden else ""
+
+
+def _writable(text: str) -> str:
+    """What UTF-8 has no bytes for, as in names of files in another encoding, is replaced."""
+    return text.encode(errors="replace").decode()
+
+
 class _Classes:
     """The classes there can be, by all that a row may call them."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = classes
-        numbers = {str(code): name for code, name in enumerate(classes)}
-        cased = {name.casefold(): name for name in classes}
+        # Where classes are called by numbers, "0" is the class of that name or none, and not the first.
+        numbered = not any(name.isdigit() for name in classes)
+        numbers = {str(code): name for code, name in enumerate(classes)} if numbered else {}
+        cased = {plain(name).casefold(): name for name in classes}
         once = len(cased) == len(classes)
-        self._names = {**numbers, **(cased if once else {}), **{name: name for name in classes}}
+        self._names = {**numbers, **(cased if once else {}), **{plain(name): name for name in classes}}
 
     def name_of(self, label: str) -> str | None:
         if not self._classes:
             return label
-        return self._names.get(label) or self._names.get(label.casefold())
+        # Spreadsheets and data frames write the numbers of a column with gaps as 3.0.
+        spellings = (label, label.casefold(), label.removesuffix(".0"))
+        return next((self._names[spelling] for spelling in spellings if spelling in self._names), None)
 
     def problem(self, label: str) -> str:
         guess = nearest(label, self._classes)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.rows import Row
+
+#: What a damaged file, or an encrypted or otherwise unusual archive, leads to.
+BROKEN = (
+    *(ElementTree.ParseError, ValueError, LookupError),
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+)
 
 
 def read(path: Path, what: str) -> tuple[list[Row], list[str]]:
@@ -20,7 +27,7 @@ def read(path: Path, what: str) -> tuple[list[Row], list[str]]:
     """
     try:
         root = ElementTree.fromstring(_content(path, what))
-    except (ElementTree.ParseError, zipfile.BadZipFile, ValueError) as error:
+    except BROKEN as error:
         raise _no_export(path, what, str(error)) from None
     if root.tag != "annotations":
         raise _no_export(path, what, f"it begins with <{root.tag}>, not <annotations>")

@@ -39,24 +39,33 @@ def _rows(place: str, task: Mapping[str, Any]) -> Iterator[Row]:
     if not isinstance(data, dict):
         yield _row(place, task, _first(task, LABEL_NAMES))
         return
-    made = task.get("annotations") or []
+    made = _mappings(task.get("annotations"))
     done = [each for each in made if not each.get("was_cancelled")]
     if not done:
         yield replace(_row(place, data, ""), skipped=bool(made))
     for annotation in done:
-        results = annotation.get("result") or []
-        found = [choice for each in results for choice in each.get("value", {}).get("choices", [])]
-        yield _row(place, data, found)
+        values = _mappings([result.get("value") for result in _mappings(annotation.get("result"))])
+        yield _row(place, data, [choice for value in values for choice in _choices(value)])
 
 
 def _row(place: str, data: Mapping[str, Any], label: object) -> Row:
     path, index = _text(_first(data, PATH_NAMES)), _text(_first(data, INDEX_NAMES))
     if isinstance(label, dict):
-        label = label.get("choices", [])
+        label = _choices(label)
     choices = label if isinstance(label, list) else [label]
     if len(choices) > 1:
         return Row(place, path, index, problem=f"has {len(choices)} labels: {', '.join(map(str, choices))}")
     return Row(place, path, index, _text(choices[0]) if choices else "")
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    """Those of a list; a file that people have edited may hold anything."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _choices(value: Mapping[str, Any]) -> list[object]:
+    found = value.get("choices")
+    return found if isinstance(found, list) else [] if found is None else [found]
 
 
 def _first(data: Mapping[str, Any], names: Sequence[str]) -> object:

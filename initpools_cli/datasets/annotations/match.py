@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 UPLOAD = re.compile(r"(^|/)upload/(\d+/)?[0-9a-f]{8}-(?P<name>[^/]+)$")
 #: The name of an exported copy: order, index, and the name of the file where it had one.
 COPY = re.compile(r"\d+-(?P<index>\d{1,18})(\.png|-(?P<name>.+))")
+#: Digits of the largest row that an array can have.
+LONGEST_INDEX = 19
 
 
 class Finder:
@@ -68,7 +70,8 @@ class Finder:
         whole = index.removesuffix(".0")
         if not (whole.isascii() and whole.isdigit()):
             return f"has the index {index!r}, which is no whole number"
-        if int(whole) not in self._path:
+        # Python refuses to read very long numbers.
+        if len(whole) > LONGEST_INDEX or int(whole) not in self._path:
             return f"has the index {whole}, and there are {len(self._path)} train images"
         return int(whole)
 

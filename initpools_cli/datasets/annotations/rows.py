@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
+
+#: The longest name of a class, characters.
+LONGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class Row:
     sha256: str = ""
     problem: str = ""
     skipped: bool = False
+
+
+def plain(label: str) -> str:
+    """A class as it is compared: without stray blanks, its accents written in one way, since macOS has another."""
+    return " ".join(unicodedata.normalize("NFC", label).split())
 
 
 #: What tools call the columns, or keys, of an image and of its class; the first that is there counts.

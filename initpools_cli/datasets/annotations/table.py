@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,11 +63,12 @@ def read_table(path: Path, what: str) -> Table:
     except OSError as error:
         raise UserError(f"{path} ({what}) can't be read: {error.strerror}.", "Check the path.") from None
     text, notes = _decoded(content, path, what)
-    first, _, rest = text.partition("\n")
+    first = next((line for line in re.split(r"[\r\n]+", text) if line.strip()), "")
     # Excel's way to say which separator follows.
-    declared = first.strip()[4:] if first.strip().lower().startswith("sep=") else ""
-    header = rest.partition("\n")[0] if declared else first
-    separator = declared or max(SEPARATORS, key=header.count)
+    declared = re.fullmatch(r'sep=([^"\s]|\t)\s*', first, re.IGNORECASE)
+    # Those inside a quoted name separate nothing.
+    header = re.sub(r'"[^"]*"', "", first)
+    separator = declared[1] if declared else max(SEPARATORS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]

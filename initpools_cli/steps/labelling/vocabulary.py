@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import write_text
-
-#: The longest name of a class, characters.
-LONGEST = 100
+from initpools_cli.datasets.annotations.rows import LONGEST, plain
 
 
 class Unfit(UserError):
@@ -61,8 +58,8 @@ class Vocabulary:
             return name
         if self.fixed:
             return _among(name, self.names)
-        plain = tidy(name)
-        return next((other for other in self.names if other.casefold() == plain.casefold()), plain)
+        tidied = tidy(name)
+        return next((other for other in self.names if other.casefold() == tidied.casefold()), tidied)
 
     def keep(self, name: str) -> None:
         """Add a class for good; the list of another batch that is labelled meanwhile is not lost."""
@@ -81,12 +78,12 @@ def tidy(name: str) -> str:
     Unfit
         Nothing is left of it, it is too long, or it has characters that cannot be seen.
     """
-    plain = " ".join(unicodedata.normalize("NFC", name).split())
-    if not plain or len(plain) > LONGEST:
-        raise Unfit(f"{plain[:20]!r} is no name for a class.", f"Give it 1 to {LONGEST} characters.")
-    if not plain.isprintable():
-        raise Unfit(f"{plain!r} has characters that cannot be seen.", "Give the class a plain name.")
-    return plain
+    tidied = plain(name)
+    if not tidied or len(tidied) > LONGEST:
+        raise Unfit(f"{tidied[:20]!r} is no name for a class.", f"Give it 1 to {LONGEST} characters.")
+    if not tidied.isprintable():
+        raise Unfit(f"{tidied!r} has characters that cannot be seen.", "Give the class a plain name.")
+    return tidied
 
 
 def _among(name: str, known: Sequence[str]) -> str:
