@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from initpools_cli.analysis.shares import share_interval
+from initpools_cli.steps import arena
+from initpools_cli.steps.labelling import loop
 from initpools_cli.training.crossvalidation import FOLDS, folds_of, out_of_fold
 from initpools_cli.training.learners.linear import linear
 from initpools_cli.training.learners.registry import softmax
@@ -98,6 +101,50 @@ def test_the_same_file_is_already_done_and_more_labels_are_a_new_round(photos: p
     # The old file again changes the corrected label back, which is a round, too, and forgets nothing.
     third = _round(initpools, "a.csv")
     assert third["step"] == "loop/round-3" and third["labeled"] == 9 and third["next"] == []
+
+
+def test_a_round_that_is_done_again_says_the_same(photos: pd.Series, initpools: Initpools) -> None:
+    assert initpools("select-pool", "kcenter", "-n", 12, "-o", "next.csv").code == 0
+    _annotate("next.csv", photos, "one.csv", r0="blue" if photos.iloc[0] != "blue" else "green")
+    _round(initpools, "one.csv", "--query", "margin", "--budget", 8, "--next", "more.csv")
+    rows = [_annotate(name, photos, name) for name in ("next.csv", "more.csv")]
+    pd.concat(rows).to_csv("two.csv", index=False)
+    told = ("new", "corrected", "foretold", "foretold_of", "accuracy")
+    once = _round(initpools, "two.csv")
+    assert once["new"] == 8 + once["corrected"] and once["foretold_of"] == 8
+    for again in (["--force"], ["--query", "entropy", "--budget", 4, "--next", "other.csv"]):
+        twice = _round(initpools, "two.csv", *again)
+        assert twice["fresh"] and {name: twice[name] for name in told} == {name: once[name] for name in told}
+
+
+def test_a_damaged_round_says_how_to_go_on(photos: pd.Series, initpools: Initpools) -> None:
+    photos[:9].rename_axis("path").rename("label").to_csv("one.csv")
+    _round(initpools, "one.csv")
+    with Path("runs/photos/loop/round-1/labels.csv").open("a") as stream:
+        stream.write("x")
+    told = initpools("al-run", "--labels", "one.csv")
+    assert told.code == 2 and "Remove the folder runs/photos/loop/round-1" in told.err
+    shutil.rmtree("runs/photos/loop/round-1")
+    assert _round(initpools, "one.csv")["new"] == 9
+
+
+def test_labels_of_two_at_once_are_not_lost(
+    photos: pd.Series, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = photos.rename_axis("path").rename("label")
+    labels[:9].to_csv("mine.csv")
+    labels[9:15].to_csv("theirs.csv")
+    plain = arena.arena_of
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.setattr(loop, "arena_of", plain)
+        _round(initpools, "theirs.csv")
+        return plain(*given)
+
+    monkeypatch.setattr(loop, "arena_of", meanwhile)
+    told = initpools("al-run", "--labels", "mine.csv")
+    assert told.code == 2 and "Another process has finished a round meanwhile" in told.err
+    assert _round(initpools, "mine.csv")["labeled"] == 15
 
 
 def test_predictions_are_of_all_images_without_a_label(photos: pd.Series, initpools: Initpools) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -42,9 +43,9 @@ class Labeled:
     read : Annotations
         Of the new file.
     fresh : (k,) int64
-        Images whose label is new with this file.
+        Images whose label came in this round.
     corrected : int
-        How many labels differ from what was remembered.
+        How many of them had another one before it.
     """
 
     number: int
@@ -83,8 +84,20 @@ def number_of(name: str) -> int:
 
 
 def read_known(done: Done) -> pd.DataFrame:
-    """What a round knew: its labels.csv."""
-    return done.frame("labels.csv", dtype={"path": str, "label": str}, keep_default_na=False)
+    """What a round knew: its labels.csv.
+
+    Raises
+    ------
+    UserError
+        It is damaged. Its command would read it first, and so can't make it again.
+    """
+    try:
+        return done.frame("labels.csv", dtype={"path": str, "label": str}, keep_default_na=False)
+    except UserError as error:
+        brought = done.facts["outcome"].get("annotations", "FILE")
+        raise UserError(
+            error.fact, f"Remove the folder {done.folder} and give its labels again: --labels {brought}."
+        ) from None
 
 
 def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> Labeled:
@@ -106,9 +119,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     fixed = classes or data.classes
     read = read_annotations(file, data.items, fixed, data.root)
     earlier = rounds(context.run)
-    before = read_known(earlier[-1]) if earlier else None
-    known = {} if before is None else dict(zip(before["index"].tolist(), before["label"], strict=True))
-    came = {} if before is None else dict(zip(before["index"].tolist(), before["round"].tolist(), strict=True))
+    known, came = _remembered(earlier)
     brought = {
         **{image: "" for image in read.skipped.tolist() if not known.get(image)},
         **dict(zip(read.rows.tolist(), read.labels, strict=True)),
@@ -116,22 +127,32 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     changed = {image: label for image, label in brought.items() if known.get(image) != label}
     last = number_of(earlier[-1].name) if earlier else 0
     number = last + 1 if changed or not earlier else last
-    corrected = sum(bool(known.get(image)) for image in changed)
     known |= changed
     came |= dict.fromkeys(changed, number)
     _refuse_lost_classes(fixed, known, context.run)
     if not any(known.values()):
         why = f": {read.problems[0]}" if read.problems else ", or only empty ones"
         raise UserError(f"{file} (--labels) has no label that can be used{why}.", "Fill the column 'label'.")
-    fresh = [image for image, label in changed.items() if label]
+    # Not what differs from the last round: the same round may be done again, with another query or --force.
+    before, _ = _remembered([step for step in earlier if number_of(step.name) < number])
+    fresh = [image for image, label in known.items() if label and label != before.get(image)]
     return Labeled(
         number=number,
         table=_table(known, came, context),
         classes=fixed or in_order(label for label in known.values() if label),
         read=read,
         fresh=np.array(sorted(fresh), dtype=np.int64),
-        corrected=corrected,
+        corrected=sum(bool(before.get(image)) for image in fresh),
     )
+
+
+def _remembered(earlier: Sequence[Done]) -> tuple[dict[int, str], dict[int, int]]:
+    """The labels after the last of these rounds, and in which round each came."""
+    if not earlier:
+        return {}, {}
+    table = read_known(earlier[-1])
+    images = table["index"].tolist()
+    return dict(zip(images, table["label"], strict=True)), dict(zip(images, table["round"].tolist(), strict=True))
 
 
 def doubts(labeled: Labeled) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import train_items
-from initpools_cli.steps.labelling.annotated import PREFIX, Labeled, rounds
+from initpools_cli.steps.labelling.annotated import Labeled, number_of, rounds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def on_test(context: Context, model: Classifier, learner: Method, arena: Arena, 
 
 def foretold(context: Context, labeled: Labeled) -> dict[str, Any]:
     """How the model of the round before fared on images whose labels came after it."""
-    earlier = [step for step in rounds(context.run) if step.name != f"{PREFIX}{labeled.number}"]
+    earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
     if not earlier or not len(labeled.fresh):
         return {}
     guessed = earlier[-1].frame("predictions.csv", dtype={"label": str}, keep_default_na=False)

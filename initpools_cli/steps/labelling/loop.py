@@ -68,6 +68,7 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
         Settings that mean nothing here, no label, or a query that asks a model where there is but one class.
     """
     table = _table(context)
+    newest = _newest(context)
     labeled = labeled_so_far(context, file, classes)
     cast = cast_of(table, context.where("al"))
     if ask:
@@ -82,11 +83,20 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
     if step.finished:
         return Round(step.finished, False, labeled)
     with context.writing(step) as scratch:
+        # Rounds build on each other: labels that came since would be forgotten.
+        if _newest(context) != newest:
+            raise UserError("Another process has finished a round meanwhile.", "Give the command again.")
         step.outcome = _work(context, table, cast, arena, labeled, ask, scratch)
         step.outcome["annotations"] = str(file.resolve())
         if file.is_file():
             step.outcome["annotations_sha256"] = sha256_of(file)
     return Round(Done(context.run, step.folder), True, labeled)
+
+
+def _newest(context: Context) -> tuple[str, str]:
+    """What tells the last round from all others."""
+    last = [(step.name, str(step.facts["finished"])) for step in rounds(context.run)[-1:]]
+    return last[0] if last else ("", "")
 
 
 def history(context: Context) -> list[dict[str, Any]]:
