@@ -67,6 +67,7 @@ def test_tables_give_every_value_back(tmp_path: Path) -> None:
             "order": np.arange(count),
             "index": rng.permutation(count),
             "path": [NAMES[i % len(NAMES)] for i in range(count)],
+            "label": [f"class {i % 3}" for i in range(count)],
             "score": rng.normal(size=count) * 10.0 ** rng.integers(-12, 12, count),
             "cluster": pd.array([pd.NA, *range(count - 1)], dtype="Int64"),
         }
