@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, write_text
 from initpools_cli.core.report import Bar
 from initpools_cli.core.rundir import Done
-from initpools_cli.steps.arena import Cast, arena_of, cast_of, labels_of
+from initpools_cli.steps.arena import Cast, arena_of, cast_of, labels_of, protocol_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
@@ -172,25 +172,9 @@ def _arenas(context: Context, cast: Cast, sources: Sequence[str]) -> tuple[dict[
 
 
 def _protocol(context: Context, table: AlTable, cast: Cast, arena: Arena) -> Protocol:
-    from initpools_cli.training.arena import Protocol, Ways
-
-    select = context.settings.select
     init_budget = table.init_budget or table.budget
-    return Protocol(
-        init_budget=init_budget,
-        budget=table.budget,
-        rounds=_affordable(context, table, init_budget, arena),
-        candidates=table.candidates,
-        validation=table.validation,
-        seed=context.seed,
-        space=table.space,
-        ways=Ways(table.views, table.passes, table.members),
-        normalize=select.normalize,
-        balance=select.balance,
-        n_clusters=context.clusters(select.n_clusters),
-        sample=select.sample,
-        learners=cast.learners,
-    )
+    rounds = _affordable(context, table, init_budget, arena)
+    return protocol_of(context, table, cast, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
 
 
 def _affordable(context: Context, table: AlTable, init_budget: int, arena: Arena) -> int:

@@ -21,7 +21,7 @@ from initpools_cli.steps.score import can_score
 from initpools_cli.strategies.inputs import FROM_A_MODEL
 
 if TYPE_CHECKING:
-    from initpools_cli.training.arena import Arena
+    from initpools_cli.training.arena import Arena, Protocol
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,36 @@ def arena_of(
         pretrained=begun,
     )
     return arena, reads
+
+
+def protocol_of(
+    context: Context, table: AlTable, cast: Cast, *, init_budget: int, rounds: int, candidates: float
+) -> Protocol:
+    """The rules of a comparison, or of a round of labelling.
+
+    Parameters
+    ----------
+    init_budget, rounds, candidates
+        As in `training.arena.Protocol`: a round of labelling has other ones than [al] says.
+    """
+    from initpools_cli.training.arena import Protocol, Ways
+
+    select = context.settings.select
+    return Protocol(
+        init_budget=init_budget,
+        budget=table.budget,
+        rounds=rounds,
+        candidates=candidates,
+        validation=table.validation,
+        seed=context.seed,
+        space=table.space,
+        ways=Ways(table.views, table.passes, table.members),
+        normalize=select.normalize,
+        balance=select.balance,
+        n_clusters=context.clusters(select.n_clusters),
+        sample=select.sample,
+        learners=cast.learners,
+    )
 
 
 def _behind(context: Context, embedded: Done | None, source: str) -> Done:

@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, sha256_of, write_array
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
-from initpools_cli.steps.arena import Cast, arena_of, cast_of
+from initpools_cli.steps.arena import Cast, arena_of, cast_of, protocol_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.labelling.annotated import KIND, PREFIX, Labeled, labeled_so_far, rounds
 from initpools_cli.steps.labelling.judged import cell_of, foretold, judge, on_test
@@ -24,7 +24,7 @@ from initpools_cli.strategies.inputs import FROM_A_MODEL
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.training.arena import Arena, Protocol
+    from initpools_cli.training.arena import Arena
 
 #: Settings of [al] that the loop goes by; the others are of sweeps.
 USED = ("query", "learner", "budget", "encoders", "space", "views", "passes", "members", "validation", "params")
@@ -118,7 +118,10 @@ def _work(
     from initpools_cli.training.learners.registry import learners, softmax
     from initpools_cli.training.rounds import fit, inputs_of
 
-    learner, protocol = learners.get(next(iter(cast.learners))), _protocol(context, table, cast)
+    learner, protocol = (
+        learners.get(next(iter(cast.learners))),
+        protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0),
+    )
     device = context.machine.device
     judged, by_class = judge(context, arena, protocol, learner.name, labeled)
     model = fit(learner, cell_of(context, arena, labeled.rows), derive(context.seed, "loop"), arena, protocol, device)
@@ -218,27 +221,6 @@ def _resolved(
         "order": select.order,
         "seed": context.seed,
     }
-
-
-def _protocol(context: Context, table: AlTable, cast: Cast) -> Protocol:
-    from initpools_cli.training.arena import Protocol, Ways
-
-    select = context.settings.select
-    return Protocol(
-        init_budget=0,
-        budget=table.budget,
-        rounds=1,
-        candidates=1.0,
-        validation=table.validation,
-        seed=context.seed,
-        space=table.space,
-        ways=Ways(table.views, table.passes, table.members),
-        normalize=select.normalize,
-        balance=select.balance,
-        n_clusters=context.clusters(select.n_clusters),
-        sample=select.sample,
-        learners=cast.learners,
-    )
 
 
 def _problems(labeled: Labeled, path: Path) -> None:
