@@ -118,10 +118,8 @@ def _work(
     from initpools_cli.training.learners.registry import learners, softmax
     from initpools_cli.training.rounds import fit, inputs_of
 
-    learner, protocol = (
-        learners.get(next(iter(cast.learners))),
-        protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0),
-    )
+    learner = learners.get(next(iter(cast.learners)))
+    protocol = protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
     judged, by_class = judge(context, arena, protocol, learner.name, labeled)
     model = fit(learner, cell_of(context, arena, labeled.rows), derive(context.seed, "loop"), arena, protocol, device)
