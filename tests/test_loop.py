@@ -263,6 +263,41 @@ def test_a_labelled_test_split_is_measured_on_and_the_bytes_are_the_same(
     assert len(pd.read_csv("n.csv")) == 10
 
 
+def test_images_that_are_held_out_are_not_learnt_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels = np.arange(60) % 3
+    images = (80 * np.eye(3)[labels][:, None, None] * np.ones((1, 4, 4, 1))).astype(np.uint8)
+    np.savez("arrays.npz", train_images=images, train_labels=labels)
+    assert initpools("embed", "pixels", "--dataset", "arrays.npz", "--quiet").code == 0
+    pd.DataFrame({"index": range(60), "label": labels}).to_csv("all.csv", index=False)
+    out = _round(initpools, "all.csv", "--query", "margin", "--budget", 5, "--next", "next.csv")
+    kept = np.load("runs/arrays/data/kept.npy")
+    assert (out["labeled"], out["problems"], out["unlabeled"]) == (kept.sum(), (~kept).sum(), 0)
+    assert "is held out for the test" in out["said"] and "nothing is left to label" in out["said"]
+
+
+def test_predictions_take_the_place_of_predictions_alone(photos: pd.Series, initpools: Initpools) -> None:
+    photos[:9].rename_axis("path").rename("label").to_csv("one.csv")
+    photos[9:15].rename_axis("path").rename("label").to_csv("two.csv")
+    told = initpools("al-run", "--labels", "one.csv", "--predictions", "two.csv")
+    assert told.code == 2 and "two.csv has 6 labels that would be written over" in told.err
+    for name, left in (("one.csv", 51), ("two.csv", 45)):
+        _round(initpools, name, "--predictions", "rest.csv")
+        assert len(pd.read_csv("rest.csv")) == left
+
+
+def test_rounds_are_a_record_that_new_images_do_not_outdate(photos: pd.Series, initpools: Initpools) -> None:
+    photos[:9].rename_axis("path").rename("label").to_csv("one.csv")
+    _round(initpools, "one.csv", "--classes", "amber,blue,green,blue")
+    shutil.copy("photos/a/00.png", "photos/z.png")
+    assert initpools("embed", "pixels", "--force", "--quiet").code == 0
+    assert initpools("verify").code == 0
+    out = _round(initpools, "one.csv", "--classes", "amber,blue,green,blue")
+    assert (out["class_names"], out["unlabeled"]) == (["amber", "blue", "green"], 52)
+
+
 def test_an_unreadable_folder_of_labels_is_told(photos: pd.Series, initpools: Initpools) -> None:
     Path("sorted").mkdir()
     ended = initpools("al-run", "--labels", "sorted")

@@ -66,6 +66,8 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) ->
             raise UserError(f"{path} is the file of --labels, and would be lost.", "Give the new file another name.")
     if len({path.resolve() for path in targets}) < len(targets):
         raise UserError(f"{targets[0]} is to be written twice.", "Give each file a name of its own.")
+    if wanted.predictions is not None:
+        _refuse_annotated(wanted.predictions)
     ask = wanted.next_batch is not None or bool(exports)
     if ask and "al.query" not in context.given:
         raise UserError("What to label next is asked for, and not by which query.", "Add for example --query margin.")
@@ -96,6 +98,22 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) ->
     for path in written:
         common.report.say(f"wrote {path}")
     common.result(written or [found.done.folder], payload)
+
+
+def _refuse_annotated(path: Path) -> None:
+    """Leave alone what people have labelled; predictions of an earlier round may be written over."""
+    import pandas as pd
+
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.datasets.annotations.table import read_table
+    from initpools_cli.steps.export import refuse_losing_labels
+
+    try:
+        predicted = "confidence" in read_table(path, "--predictions").columns
+    except UserError:
+        return
+    if not predicted:
+        refuse_losing_labels(path, pd.DataFrame({"index": [], "label": []}))
 
 
 def _copy(source: Path, target: Path) -> None:

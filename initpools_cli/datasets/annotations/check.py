@@ -86,7 +86,12 @@ class Annotations:
 
 
 def read_annotations(
-    path: Path, items: pd.DataFrame, classes: Sequence[str], root: Path | None = None, what: str = "--labels"
+    path: Path,
+    items: pd.DataFrame,
+    classes: Sequence[str],
+    root: Path | None = None,
+    what: str = "--labels",
+    kept: np.ndarray | None = None,
 ) -> Annotations:
     """Read and check annotations of any format that is known.
 
@@ -102,6 +107,8 @@ def read_annotations(
         The folder of the data set, for absolute paths.
     what : str
         The flag that names the file, for messages.
+    kept : (n train,) bool, optional
+        The train images that may be learnt from.
 
     Raises
     ------
@@ -109,11 +116,16 @@ def read_annotations(
         A file that can't be read at all.
     """
     rows, notes = _read(path, what, by_pixels=not any(items["path"]))
-    return checked(rows, items, classes, root, notes)
+    return checked(rows, items, classes, root, notes, kept)
 
 
 def checked(
-    rows: Sequence[Row], items: pd.DataFrame, classes: Sequence[str], root: Path | None, notes: Sequence[str] = ()
+    rows: Sequence[Row],
+    items: pd.DataFrame,
+    classes: Sequence[str],
+    root: Path | None,
+    notes: Sequence[str] = (),
+    kept: np.ndarray | None = None,
 ) -> Annotations:
     """Keep the rows that name one image and one class, and agree with each other."""
     problems: dict[int, Problem] = {}
@@ -130,6 +142,8 @@ def checked(
         label = plain(row.label)
         if isinstance(found, str):
             refuse(number, found)
+        elif kept is not None and not kept[found]:
+            refuse(number, "is held out for the test, or left out by the long tail of this run")
         elif not label and row.skipped:
             skipped.add(found)
         elif not label:

@@ -13,6 +13,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done, Run
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
+from initpools_cli.datasets.annotations.rows import plain
 from initpools_cli.datasets.labels import in_order
 from initpools_cli.steps.context import Context
 
@@ -116,8 +117,8 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
         A file that can't be read, or not one label in it and in earlier rounds.
     """
     data = context.data
-    fixed = classes or data.classes
-    read = read_annotations(file, data.items, fixed, data.root)
+    fixed = tuple(dict.fromkeys(map(plain, classes))) or data.classes
+    read = read_annotations(file, data.items, fixed, data.root, kept=data.kept)
     earlier = rounds(context.run)
     known, came = _remembered(earlier)
     brought = {
