@@ -105,6 +105,15 @@ def test_an_archive_and_a_folder_per_class_say_the_same(items: pd.DataFrame, tmp
     assert "1 files of" in read.notes[0]
 
 
+def test_a_link_to_an_image_that_is_gone_is_told(items: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "sorted" / "cat").mkdir(parents=True)
+    (tmp_path / "sorted" / "cat" / "0-0-1.jpg").symlink_to(tmp_path / "photos" / "a" / "1.jpg")
+    (tmp_path / "sorted" / "cat" / "1-1-2.jpg").symlink_to(tmp_path / "gone.jpg")
+    read = read_annotations(tmp_path / "sorted", items, ())
+    assert read.rows.tolist() == [0]
+    assert [str(problem) for problem in read.problems] == ["cat/1-1-2.jpg: 1-1-2.jpg leads to no file"]
+
+
 def test_a_folder_per_class_of_an_array_is_known_by_its_pixels(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 255, (4, 5, 5, 1), dtype=np.uint8)
     items = pd.DataFrame(

@@ -24,15 +24,18 @@ def read(folder: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[s
     UserError
         No folder inside it has a file.
     """
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    files = [file for file in sorted(folder.rglob("*")) if not file.is_dir() and not file.name.startswith(".")]
     rows, beside = [], 0
     for file in files:
         place = file.relative_to(folder)
         if len(place.parts) == 1:
             beside += 1
             continue
-        name = Path(*place.parts[1:]).as_posix()
-        rows.append(Row(place.as_posix(), name, label=place.parts[0], sha256=_checksum(file, by_pixels)))
+        name, label = Path(*place.parts[1:]).as_posix(), place.parts[0]
+        if file.is_file():
+            rows.append(Row(place.as_posix(), name, label=label, sha256=_checksum(file, by_pixels)))
+        else:
+            rows.append(Row(place.as_posix(), name, label=label, problem="leads to no file"))
     if not rows:
         raise UserError(f"{folder} ({what}) has no folders with images.", "Make a folder for each class.")
     return rows, [f"{beside} files of {folder} lie in no class folder and are left out."] if beside else []
