@@ -298,6 +298,20 @@ def test_rounds_are_a_record_that_new_images_do_not_outdate(photos: pd.Series, i
     assert (out["class_names"], out["unlabeled"]) == (["amber", "blue", "green"], 52)
 
 
+def test_a_batch_that_was_labelled_elsewhere_is_not_to_be_labelled_again(
+    photos: pd.Series, initpools: Initpools
+) -> None:
+    assert initpools("select-pool", "kcenter", "-n", 12, "-o", "next.csv").code == 0
+    _annotate("next.csv", photos, "one.csv", r0="")
+    _round(initpools, "one.csv")
+    assert "label the 1 images of kcenter-b12-s0" in initpools("status").out
+    _annotate("next.csv", photos, "two.csv")
+    _round(initpools, "two.csv")
+    assert initpools("plot", "report").code == 0
+    said = initpools("status").out
+    assert f"al-run --labels {Path('two.csv').resolve()} --query margin --budget 12" in said
+
+
 def test_an_unreadable_folder_of_labels_is_told(photos: pd.Series, initpools: Initpools) -> None:
     Path("sorted").mkdir()
     ended = initpools("al-run", "--labels", "sorted")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import shlex
+from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.files import sha256_of
-from initpools_cli.core.rundir import Run
+from initpools_cli.core.rundir import Done, Run
+from initpools_cli.steps.labelling.annotated import number_of
 from initpools_cli.steps.labelling.batches import LISTS
 from initpools_cli.steps.labelling.label import FOLDER
 
@@ -53,14 +56,17 @@ def _of_the_loop(run: Run, found: dict[str, Any]) -> tuple[list[str], str]:
     batch = _newest_batch(run, found)
     if batch is None:
         return ["select-pool", "typiclust", "--budget", FIRST_BUDGET], "choose the images to label first"
-    name, count = batch
+    name, images = batch
+    again = ["--query", "margin", "--budget", str(len(images)), "--next", "next.csv"]
     marks = next((row for row in found["labels"] if row["file"] == f"{name}.csv"), None)
-    if marks is None or marks["left"]:
-        left = count if marks is None else marks["left"]
+    left = len(images - _known(run)) if marks is None else marks["left"]
+    if marks is None and not left:
+        # They were labelled elsewhere. A file of labels that is learnt already changes nothing.
+        return _report(found) or (["al-run", "--labels", _last_file(run), *again], "choose the next batch")
+    if marks is None or left:
         return ["label", "--batch", name], f"label the {left} images of {name} that have no label"
     file = run.path / FOLDER / marks["file"]
     if marks["labeled"] and sha256_of(file) not in _learnt(run):
-        again = ["--query", "margin", "--budget", str(count), "--next", "next.csv"]
         return ["al-run", "--labels", str(file), *again], "learn from the labels and choose the next batch"
     return _report(found) or (
         ["select-pool", "typiclust", "--budget", FIRST_BUDGET, "--labeled", str(file)],
@@ -68,15 +74,38 @@ def _of_the_loop(run: Run, found: dict[str, Any]) -> tuple[list[str], str]:
     )
 
 
-def _newest_batch(run: Run, found: dict[str, Any]) -> tuple[str, int] | None:
-    """The name of the batch that was chosen last, and how many images it has."""
+def _newest_batch(run: Run, found: dict[str, Any]) -> tuple[str, set[str]] | None:
+    """The name of the batch that was chosen last, and the indices of its images."""
     for row in reversed(found["steps"]):
         kind, _, name = row["step"].partition("/")
         file = run.path / row["step"] / LISTS.get(kind, "")
         if kind in LISTS and file.is_file():
-            with file.open("rb") as stream:
-                return name, sum(1 for _ in stream) - 1
+            return name, _indices(file)
     return None
+
+
+def _last_round(run: Run) -> Done | None:
+    return max(run.folders("loop"), key=lambda step: number_of(step.name), default=None)
+
+
+def _known(run: Run) -> set[str]:
+    """The images that the rounds have a label of, or that were skipped."""
+    last = _last_round(run)
+    return _indices(last.folder / "labels.csv") if last else set()
+
+
+def _last_file(run: Run) -> str:
+    """The labels that the last round read."""
+    last = _last_round(run)
+    return str(last.facts["outcome"].get("annotations", "FILE")) if last else "FILE"
+
+
+def _indices(file: Path) -> set[str]:
+    """The column `index`, also of a file that is damaged: `status` shows what there is."""
+    if not file.is_file():
+        return set()
+    with file.open(encoding="utf-8", errors="replace", newline="") as stream:
+        return {row["index"] for row in csv.DictReader(stream) if row.get("index")}
 
 
 def _learnt(run: Run) -> set[str]:
