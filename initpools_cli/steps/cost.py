@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.config import SelectTable
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.memory import taken
 from initpools_cli.core.report import Report
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.blocks import available_threads
 from initpools_cli.steps.inputs import Named, named, needed, pick, with_score
-from initpools_cli.strategies.inputs import inputs_of, refuse_missing
+from initpools_cli.strategies.inputs import inputs_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,5 +95,10 @@ def _all() -> list[Named]:
 
 def _choose(strategy: Named, embeddings: np.ndarray, budget: int, seed: int) -> None:
     arrays = with_score(strategy, {"embeddings": embeddings}, {}, normalize=True, seed=seed)
-    refuse_missing(strategy.name, sorted(needed(strategy, "none")), arrays)
+    missing = [name for name in sorted(needed(strategy, "none")) if arrays.get(name) is None]
+    if missing:
+        raise UserError(
+            f"'{strategy.name}' needs {', '.join(missing)}, and cost is measured on embeddings alone.",
+            "Name others, for example --name kcenter; --set strategies= measures all that embeddings are enough for.",
+        )
     pick(strategy, arrays, budget, SelectTable(), strategy.knobs({}, "highest"), seed)

@@ -81,7 +81,7 @@ def plot_from_files(
     if gathered is None:
         raise UserError(
             f"`plot {kind}` can't be drawn from the given files alone.",
-            "Name a run with --run DIR; scatter takes --embeddings, and scores takes --scores.",
+            "Name a run with --run DIR; scatter and cost take --embeddings, and scores takes --scores.",
         )
     _write_table(method, gathered, output)
     return write_drawn(

@@ -72,10 +72,15 @@ def cost(
         height=360,
         same_x=True,
     )
-    figure.update_xaxes(type="log", dtick=1, minor={"ticks": "outside", "ticklen": 2})
-    figure.update_yaxes(type="log", dtick=1, tickformat="~g", minor={"ticks": "outside", "ticklen": 2})
+    # Plotly's own choice of numbers may be none, or so many that they stand in each other.
+    sizes = sorted(map(int, measured["n"].unique()))
+    figure.update_xaxes(type="log", tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
+    figure.update_yaxes(type="log", tickformat="~g")
     looks, powers = series(names), {name: _powers(measured[measured["strategy"] == name]) for name in names}
     for i, quantity in enumerate(shown):
+        drawn = measured.loc[measured[quantity.column] > 0, quantity.column]
+        dtick = "D2" if drawn.max() > 10 * drawn.min() else None
+        figure.update_yaxes(dtick=dtick, selector={"anchor": axis_name("x", i)})
         for name in names:
             own, look = measured[measured["strategy"] == name], looks[name]
             # What takes no more memory than there was has no place on a logarithmic axis.
