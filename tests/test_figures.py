@@ -27,7 +27,7 @@ from initpools_cli.analysis.plots.scatter import MOST_CLASSES, scatter
 from initpools_cli.analysis.plots.scores import score_histograms
 from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import inert, percent, plain, shortened
-from initpools_cli.analysis.theme import DASHES, PALETTE, SYMBOLS, dressed, style
+from initpools_cli.analysis.theme import DASHES, NEUTRAL, PAGES, PALETTE, SCALE, SYMBOLS, dressed, style, translucent
 from initpools_cli.analysis.ties import ties
 from initpools_cli.core.errors import UserError
 from initpools_cli.steps.gather.sources import gatherer
@@ -143,7 +143,7 @@ def test_bands_are_the_intervals():
     summary = summarise(table)
     band = next(trace for trace in curves(table).data if trace.fill == "toself")
     assert np.allclose(band.y, [*summary["high"], *summary["low"][::-1]])
-    assert band.fillcolor.startswith("rgba(0,114,178")
+    assert band.fillcolor == translucent(NEUTRAL, 0.16)
     assert band.hoverinfo == "skip"
 
 
@@ -230,6 +230,25 @@ def test_series_stay_apart():
     looks = [style(i) for i in range(len(PALETTE) * len(SYMBOLS))]
     assert len({(look.color, look.symbol) for look in looks}) == len(looks)
     assert len({style(i).dash for i in range(len(DASHES))}) == len(DASHES)
+
+
+def test_a_first_pool_has_one_colour_in_all_figures_of_sweeps():
+    (random, other) = lines_of(curves(rounds_table(queries=("margin",))))
+    assert (random.line.color, other.line.color) == (NEUTRAL, PALETTE[0])
+
+
+@pytest.mark.parametrize("page", PAGES.values())
+def test_both_ends_of_the_scale_stand_out_from_every_page(page):
+    for _, color in SCALE:
+        low, high = sorted([luminance(color), luminance(page.background)])
+        assert (high + 0.05) / (low + 0.05) > 2
+
+
+def luminance(color):
+    """Relative luminance as the WCAG define it."""
+    parts = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def test_histogram_counts_and_expectations():

@@ -17,6 +17,8 @@ PageTheme = Literal["auto", "light", "dark"]
 # Okabe & Ito 2008, distinct for every common colour vision; black left out (no dark page shows it), yellow last.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 MISSED = "#D55E00"
+#: From low to high; both ends stand out from a light and from a dark page, which Cividis and Viridis do not.
+SCALE = ((0.0, "#0072B2"), (0.5, "#8C8C84"), (1.0, "#E69F00"))
 NEUTRAL = "#858b93"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = (

@@ -12,7 +12,7 @@ from initpools_cli.analysis.facets import axis_name, complete, faceted
 from initpools_cli.analysis.learning_curves import CurvePoint, failures, points_of, summarise
 from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import inert, percent
-from initpools_cli.analysis.theme import Style, headline, style, translucent
+from initpools_cli.analysis.theme import Style, headline, series, translucent
 from initpools_cli.analysis.types import DataFrame, Figure
 from initpools_cli.core.errors import UserError
 
@@ -81,15 +81,15 @@ def curves(
         same_y=True,
     )
     figure.update_yaxes(tickformat=quantity.tickformat)
-    shown: set[str] = set()
+    looks, shown = series(inits), set[str]()
     # Many bands over each other hide the lines.
     bands = 0.16 if len(inits) <= 4 else 0.07
     for (init, panel), line in lines.items():
         i = list(headings).index(panel)
-        place = {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i), "legendgroup": inert(init)}
-        look = style(inits.index(init))
+        place: dict[str, object] = {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i), "legendgroup": inert(init)}
         x = [inert(init)] if single else [point.labeled for point in line]
-        _draw(figure, x, line, look, bands, level, quantity, {**place, "showlegend": init not in shown and not single})
+        place["showlegend"] = init not in shown and not single
+        _draw(figure, x, line, looks[init], bands, level, quantity, place)
         shown.add(init)
     headline(figure, f"{quantity.title} against labelled images", _subtitle(points, rounds, level))
     words = [

@@ -12,7 +12,7 @@ from initpools_cli.analysis.facets import complete, faceted
 from initpools_cli.analysis.points import add_chosen, hover_texts, placed, size_of
 from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import percent
-from initpools_cli.analysis.theme import headline
+from initpools_cli.analysis.theme import SCALE, headline
 from initpools_cli.analysis.thumbnails import with_thumbnails
 from initpools_cli.analysis.types import DataFrame, Figure
 
@@ -70,7 +70,7 @@ def datamap(
     names = np.array(class_names(items), dtype=object)
     hover = hover_texts(items, names)
     chosen = placed(items, picks)
-    scale = {"colorscale": "Cividis", "cmin": 0.0, "cmax": 1.0}
+    scale = {"colorscale": SCALE, "cmin": 0.0, "cmax": 1.0}
     faint = np.setdiff1d(np.arange(n), chosen["row"].to_numpy())
     figure.add_scattergl(
         x=xy[faint, 0],

@@ -13,7 +13,7 @@ from initpools_cli.analysis.facets import complete, faceted
 from initpools_cli.analysis.points import add_chosen, hover_texts, placed, size_of
 from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import inert, shortened
-from initpools_cli.analysis.theme import NEUTRAL, PALETTE, headline, style
+from initpools_cli.analysis.theme import NEUTRAL, PALETTE, SCALE, headline, style
 from initpools_cli.analysis.thumbnails import with_thumbnails
 from initpools_cli.analysis.types import DataFrame, Figure
 
@@ -189,7 +189,7 @@ def _by_score(
     faint = np.setdiff1d(np.arange(len(xy)), chosen["row"].to_numpy())
     # A few extreme scores would leave one colour to all others.
     low, high = np.quantile(values, [0.01, 0.99])
-    scale = {"colorscale": "Cividis", "cmin": float(low), "cmax": float(high)}
+    scale = {"colorscale": SCALE, "cmin": float(low), "cmax": float(high)}
     shown = np.asarray(values, dtype=np.float32)
     figure.add_scattergl(
         x=xy[faint, 0],
