@@ -211,6 +211,13 @@ def test_two_random_pools_share_what_is_stated() -> None:
     assert "share about 10.0 %" in figure.layout.title.subtitle.text
 
 
+def test_a_phone_has_room_for_the_numbers_of_many_pools() -> None:
+    figure = overlap({f"facility-location-b{i}-s0": [i] for i in range(20)}, 100)
+    wide, narrow = (figure.layout.meta[name]["yaxis.ticktext"] for name in ("wide", "narrow"))
+    assert list(figure.layout.yaxis.ticktext) == list(wide)
+    assert all(len(short) < len(whole) for short, whole in zip(narrow, wide, strict=True))
+
+
 def test_similar_pools_stand_together() -> None:
     similarity = np.array([[1, 0, 0.9, 0], [0, 1, 0, 0.8], [0.9, 0, 1, 0], [0, 0.8, 0, 1]])
     order = by_similarity(similarity)
@@ -311,6 +318,8 @@ def test_costs_are_drawn_as_measured() -> None:
     figure = cost(table)
     seconds, memory = (next(t for t in figure.data if t.name == "kcenter, n^1.0" and t.yaxis == y) for y in ("y", "y2"))
     own = table[table["strategy"] == "kcenter"]
+    # From 100 to 800 images lies no power of ten but the first.
+    assert list(figure.layout.xaxis.tickvals) == sorted(set(table["n"]))
     assert list(seconds.x) == own["n"].tolist() and list(seconds.y) == own["seconds"].tolist()
     assert list(memory.y) == pytest.approx((own["bytes"] / 1e6).tolist())
     assert "random among 800 images: 6.4 s (growing as n^2.00)" in words(figure)
@@ -329,8 +338,10 @@ def test_sizes_grow_until_a_strategy_takes_too_long() -> None:
     ]
     assert (all_sizes["seconds"] > 0).all() and list(all_sizes.columns) == COLUMNS
     assert measure(embeddings, ["kcenter"], 5, 1e-9, 0, quiet)["n"].tolist() == [105]
-    with pytest.raises(UserError, match="needs probs"):
+    with pytest.raises(UserError, match="needs probs") as refused:
         measure(embeddings, ["kcenter", "margin"], 5, 1, 0, quiet)
+    # `plot` has no --probs.
+    assert "--probs" not in refused.value.remedy
 
 
 def test_memory_at_the_peak_is_seen_though_it_is_given_back() -> None:

@@ -18,6 +18,8 @@ from initpools_cli.core.errors import UserError
 
 #: With more, numbers in the cells could not be read.
 MOST_NUMBERS = 20
+#: With more, numbers are small, and names are cut where the page is narrow.
+FEW = 8
 #: Colours of cells and of the numbers in them, the same on a light and on a dark page.
 EMPTY, INK, LIGHT = "#eef3f8", "#12161a", "#ffffff"
 
@@ -64,10 +66,18 @@ def overlap(
     shared, found, chance = (each[np.ix_(order, order)] for each in (shared, found, chance))
     k = len(names)
     figure = faceted([""], x_title="", y_title="", height=max(220, min(900, 40 * k)))
-    labels = [f"{inert(shortened(name, 24))} <b>{i + 1}</b>" for i, name in enumerate(names)]
     places = list(range(k))
     figure.update_xaxes(tickvals=places, ticktext=[f"<b>{i + 1}</b>" for i in places], tickangle=0)
-    figure.update_yaxes(tickvals=places, ticktext=labels, range=[k - 0.5, -0.5])
+    figure.update_yaxes(tickvals=places, range=[k - 0.5, -0.5])
+    # Where many columns share a phone's width, long names would leave no room for the numbers.
+    cuts = {"wide": 24, "narrow": 24 if k <= FEW else 16}
+    figure.layout.meta = {
+        name: {
+            **figure.layout.meta[name],
+            "yaxis.ticktext": [f"{inert(shortened(each, width))} <b>{i + 1}</b>" for i, each in enumerate(names)],
+        }
+        for name, width in cuts.items()
+    }
     figure.update_layout({axis: {"showgrid": False, "ticks": "", "showline": False} for axis in ("xaxis", "yaxis")})
     others = ~np.eye(k, dtype=bool)
     highest = max(0.1, float(np.ceil(10 * found[others].max()) / 10))
@@ -96,7 +106,7 @@ def overlap(
                 y=rows,
                 mode="text",
                 text=numbers[rows, columns],
-                textfont={"color": LIGHT if dark else INK, "size": 11},
+                textfont={"color": LIGHT if dark else INK, "size": 11 if k <= FEW else 9},
                 hoverinfo="skip",
                 showlegend=False,
             )

@@ -24,7 +24,7 @@ def gather(context: Context, asked: Asked) -> Gathered:
         )
     top = asked.knobs["top"]
     pools = {
-        step.name if step.id.startswith("pool/") else f"{step.id}, top {top}": step.array("indices.npy")
+        step.name if step.id.startswith("pool/") else f"top {top} of {step.name}": step.array("indices.npy")
         if step.id.startswith("pool/")
         else step.array("sorted_idx.npy")[:top]
         for step in steps
