@@ -55,6 +55,12 @@ def typed(command: str) -> list[str]:
     return [*shlex.split(command)[1:], "--threads", "1"]
 
 
+def test_no_sweep_is_recommended_where_there_are_no_labels_to_measure_with(photos: Path, initpools: Initpools) -> None:
+    assert initpools("embed", "pca", "--dataset", "photos", "--threads", 1).code == 0
+    refused = initpools("plot", "curves")
+    assert refused.code == 2 and "needs labels" in refused.err and "al-run" not in refused.err
+
+
 def test_the_next_command_leads_through_the_labelling_loop(photos: Path, initpools: Initpools) -> None:
     assert initpools("embed", "pca", "--dataset", "photos", "--threads", 1).code == 0
     words = typed(state(initpools)["next"])

@@ -79,8 +79,8 @@ def critical_difference(
     headline(
         figure,
         f"First pools ranked by {measure} over {blocks}",
-        f"Blocks are the {what}. Friedman's test, Holm over {found[0].family}; a bar joins first pools that are not "
-        "farther apart than Nemenyi's critical difference (CD, 0.05).",
+        f"Blocks are the {what}. Friedman's test by permutation, Holm over {found[0].family}; a bar joins first "
+        "pools that are not farther apart than Nemenyi's critical difference (CD, 0.05).",
     )
     words = [row.sentence for row in found]
     words += [_joined(row, bars) for row, bars in zip(found, joined, strict=True) if row.differ]

@@ -65,7 +65,8 @@ def gallery(
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     cells = "".join(_cell(row, pictures, near or {}, small or {}) for row in rows)
     style = files("initpools_cli.analysis").joinpath("assets/gallery.css").read_text(encoding="utf-8")
-    parts = [f"{len(picks):,} images in the order of choice" + (f" of {pool}." if pool else ".")]
+    count = f"{len(picks):,} image{'s' * (len(picks) != 1)}"
+    parts = [f"{count} in the order of choice" + (f" of {pool}." if pool else ".")]
     if len(picks) > most:
         parts.append(f"The first {most} are shown (--set most=N).")
     if near is None:

@@ -30,7 +30,7 @@ def score_histograms(scores: DataFrame) -> Figure:
         There is no score, or one holds an infinite value.
     """
     if not scores["score"].notna().any():
-        raise UserError("There is no score to draw.", "Make one first, e.g. `initpools score simclr`.")
+        raise UserError("There is no score to draw.", "Make one first, e.g. `initpools score typicality`.")
     columns = {str(name): group["score"].to_numpy(np.float64) for name, group in scores.groupby("name", sort=False)}
     for name, values in columns.items():
         if np.isinf(values).any():

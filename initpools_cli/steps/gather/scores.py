@@ -14,7 +14,7 @@ def gather(context: Context, asked: Asked) -> Gathered:
     """The scores of every image there is to choose from."""
     import pandas as pd
 
-    steps = chosen(context, "score", asked.names, "initpools score simclr")
+    steps = chosen(context, "score", asked.names, "initpools score typicality")
     frames = [pd.DataFrame({"name": step.name, "score": step.array("scores.npy")[context.data.kept]}) for step in steps]
     return Gathered({"scores": pd.concat(frames, ignore_index=True)}, steps)
 

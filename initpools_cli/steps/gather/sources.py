@@ -68,6 +68,8 @@ def chosen(context: Context, kind: str, names: list[str], command: str) -> list[
     """
     made = {step.name: step for step in context.run.steps(kind)}
     if not made:
+        if kind == "al":
+            context.require_labels("A sweep, which this is drawn from,")
         raise UserError(f"The run {context.run.path} has nothing in {kind}/ to draw yet.", f"Make it with `{command}`.")
     missing = [name for name in names if name not in made]
     if missing:
