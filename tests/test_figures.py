@@ -264,6 +264,14 @@ def test_histogram_counts_and_expectations():
     assert list(chosen[0].y) == ["cat", "dog", "eel"]
 
 
+@pytest.mark.parametrize("classes", [1, 2, 31, 120, 200, 1000])
+def test_names_of_classes_never_stand_in_each_other(classes):
+    items = pd.DataFrame({"label": range(classes), "class": [f"c{i}" for i in range(classes)], "split": "train"})
+    figure = histogram(items.assign(index=range(classes), pool="all"), items)
+    room = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    assert 1 <= len(figure.layout.yaxis.tickvals) <= room / 13
+
+
 def test_histogram_knows_the_train_split_only():
     items = items_table(n=60)
     items.loc[items["class"] == "eel", "split"] = "test"

@@ -14,6 +14,8 @@ from initpools_cli.analysis.theme import MISSED, NEUTRAL, PALETTE, headline
 from initpools_cli.analysis.types import DataFrame, Figure
 from initpools_cli.core.errors import UserError
 
+#: The height of a line of text in pixels.
+LINE = 13
 CHOSEN = {"width": 0.56, "marker": {"color": PALETTE[0]}}
 EXPECTED = {"width": 0.86, "marker": {"color": "rgba(0,0,0,0)", "line": {"color": NEUTRAL, "width": 1.5}}}
 
@@ -54,6 +56,8 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
         lines.append(f"{pool}: {note}; {taken}." + (f" Missed: {', '.join(missed)}." if missed else ""))
     # Horizontal, so that the names of classes can be read; a hundred classes need thin bars.
     height = min(1600, 40 + len(classes) * (22 if len(classes) <= 30 else 13))
+    # Of more classes than lines of text every second, third ... is named; hovering tells the others.
+    named = classes[:: -(-len(classes) * LINE // height)]
     figure = faceted(headings, x_title="images", y_title="", columns=3, height=height, same_y=True)
     figure.update_yaxes(
         type="category",
@@ -61,8 +65,8 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
         categoryarray=classes,
         range=[len(classes) - 0.5, -0.5],
         tickmode="array",
-        tickvals=classes,
-        ticktext=[inert(shortened(name, 22)) for name in classes],
+        tickvals=named,
+        ticktext=[inert(shortened(name, 22)) for name in named],
         showgrid=False,
     )
     figure.update_layout(barmode="overlay")
