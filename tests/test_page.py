@@ -142,6 +142,12 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
     text = text_of(copied_run / "r.html")
     assert "class=stale" in text and 'data-theme="dark"' in text
     assert "indices.npy is lost" in text and "farthest image" not in text
+    assert initpools(*sweep, "--seeds", "2", "--name", "whole").code == 0
+    Path("runs/digits/al/little/rounds.csv").write_text("half a tab")
+    assert initpools("plot", "report", "-o", "r.html").code == 0
+    text = text_of(copied_run / "r.html")
+    assert "Sweep whole" in text and "Sweep little" not in text
+    assert "al/little: runs/digits/al/little/rounds.csv is not as it was made" in text
 
 
 def test_a_report_is_of_the_whole_run(copied_run: Path, initpools: Initpools) -> None:

@@ -13,6 +13,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.card import CARD, read_card
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.labelling.annotated import KIND, number_of
 from initpools_cli.steps.status import status
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _card(context: Context, step: Done) -> dict[str, Any]:
 
 def rounds_of(context: Context) -> list[Done]:
     """The labelling rounds, by their number."""
-    return sorted(whole(context, "loop"), key=lambda step: (len(step.name), step.name))
+    return sorted(whole(context, KIND), key=lambda step: number_of(step.name))
 
 
 def labelling(context: Context) -> Fragment | None:

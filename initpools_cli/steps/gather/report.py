@@ -141,4 +141,10 @@ def _curves(context: _Looking, asked: Asked, missing: list[str]) -> dict[str, Fi
     if not sweeps:
         # Says what is missing, or why what is there can't be drawn.
         list(_drawn(context, ["curves"], asked, missing))
-    return {step.name: _one(context, "curves", [step.name], asked) for step in sweeps}
+    drawn: dict[str, Figure | Fragment] = {}
+    for step in sweeps:
+        try:
+            drawn[step.name] = _one(context, "curves", [step.name], asked)
+        except UserError as error:
+            missing.append(f"{step.id}: {error.fact} {error.remedy}")
+    return drawn
