@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
@@ -41,13 +41,14 @@ SETTINGS = "--set pretrain.epochs=2 --set pretrain.width=0.25 --set score.views=
 def main(folder: Path) -> None:
     """Make the run, then a page of every registered kind, then the index of the pages."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = ["--run", str(folder / "digits"), "--quiet", *SETTINGS.split()]
-    for step in STEPS:
-        command(*step.split(), *run)
+    run = ["--run", "digits", "--quiet", *SETTINGS.split()]
     kinds = list(plots)
-    for kind in kinds:
-        page = folder / f"{kind.name}.html"
-        command("plot", kind.name, *QUICK.get(kind.name, "").split(), *run, "--output", str(page))
+    # There, for the run that was used last elsewhere is to stay the one that is meant.
+    with chdir(folder):
+        for step in STEPS:
+            command(*step.split(), *run)
+        for kind in kinds:
+            command("plot", kind.name, *QUICK.get(kind.name, "").split(), *run, "--output", f"{kind.name}.html")
     items = "".join(f'<li><a href="{each.name}.html">{each.name}</a>: {safe(each.summary)}</li>' for each in kinds)
     index = folder / "index.html"
     index.write_text(page_html(Fragment("", "", f"<ul>{items}</ul>", []), "Every kind of plot", {}), encoding="utf-8")

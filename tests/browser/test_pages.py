@@ -36,17 +36,23 @@ def pages(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("kind", plots.names())
-def test_every_kind_is_drawn_and_fits(pages: Path, visit: Visiting, kind: str, width: int) -> None:
-    seen = visit(pages / f"{kind}.html", width=width)
-    figures = seen.figures()
-    assert figures or kind == "gallery"
-    for figure in figures:
-        assert seen.colors(figure) > 20
-    for image in seen.page.locator("main img").all():
-        assert image.evaluate("(shown) => shown.complete ? shown.naturalWidth : shown.loading === 'lazy'")
-    assert not seen.overflows()
+def test_every_kind_is_drawn_and_fits(pages: Path, visit: Visiting, kind: str) -> None:
+    seen = visit(pages / f"{kind}.html", width=WIDE)
+    for width in (WIDE, NARROW):
+        seen.page.set_viewport_size({"width": width, "height": 900})
+        figures = seen.figures()
+        assert figures or kind == "gallery"
+        for figure in figures:
+            assert seen.colors(figure) > 20
+        for image in seen.page.locator("main img").all():
+            assert image.evaluate("(shown) => shown.complete ? shown.naturalWidth : shown.loading === 'lazy'")
+        assert not seen.overflows()
+
+
+def test_a_report_opens_on_a_phone(pages: Path, visit: Visiting) -> None:
+    seen = visit(pages / "report.html", width=NARROW, touch=True)
+    assert seen.figures() and not seen.overflows()
 
 
 @pytest.mark.parametrize("kind", ["datamap", "report"])
