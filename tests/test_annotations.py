@@ -162,7 +162,7 @@ def test_a_bad_row_is_told_with_its_line_and_the_good_ones_are_kept(
     read = read_annotations(tmp_path / "l.csv", items, ("cat", "dog"))
     assert [(problem.place, problem.problem) for problem in read.problems] == [("line 4", why)]
     assert read.rows.tolist() == [1, 2] and read.labels == ["dog", "cat"]
-    assert read.notes == ["1 labels differ from a class only by case, and are taken for it."]
+    assert read.notes == ["labels that differ from a class only by case are taken for it: 1"]
 
 
 @pytest.mark.parametrize(

@@ -60,14 +60,7 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) ->
     require_ending(wanted.next_batch, *FORMATS)
     require_ending(wanted.predictions, ".csv")
     exports = read_exports(wanted.exports, wanted.next_batch, wanted.image_url)
-    targets = [path for path in (wanted.next_batch, wanted.predictions) if path is not None]
-    for path in targets:
-        if path.resolve() == labels.resolve():
-            raise UserError(f"{path} is the file of --labels, and would be lost.", "Give the new file another name.")
-    if len({path.resolve() for path in targets}) < len(targets):
-        raise UserError(f"{targets[0]} is to be written twice.", "Give each file a name of its own.")
-    if wanted.predictions is not None:
-        _refuse_annotated(wanted.predictions)
+    _refuse_targets(wanted, labels)
     ask = wanted.next_batch is not None or bool(exports)
     if ask and "al.query" not in context.given:
         raise UserError("What to label next is asked for, and not by which query.", "Add for example --query margin.")
@@ -98,6 +91,20 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) ->
     for path in written:
         common.report.say(f"wrote {path}")
     common.result(written or [found.done.folder], payload)
+
+
+def _refuse_targets(wanted: Wanted, labels: Path) -> None:
+    """Refuse to write over the labels that are read, over other people's, or one file twice."""
+    from initpools_cli.core.errors import UserError
+
+    targets = [path for path in (wanted.next_batch, wanted.predictions) if path is not None]
+    for path in targets:
+        if path.resolve() == labels.resolve():
+            raise UserError(f"{path} is the file of --labels, and would be lost.", "Give the new file another name.")
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise UserError(f"{targets[0]} is to be written twice.", "Give each file a name of its own.")
+    if wanted.predictions is not None:
+        _refuse_annotated(wanted.predictions)
 
 
 def _refuse_annotated(path: Path) -> None:
@@ -150,22 +157,25 @@ def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
     else:
         report.say("no accuracy yet: it takes labels of two classes, and two images at least.")
     if last.get("alone"):
-        report.say(
-            f"{last['alone']} classes have one labelled image: held out, it counts as wrong, as no model can know them."
-        )
+        classes = _counted(last["alone"], "class has", "classes have")
+        report.say(f"{classes} one labelled image: held out, it counts as wrong, as no model can know its class.")
 
 
 def _summary(found: Round) -> str:
     read, outcome = found.labeled.read, found.done.facts["outcome"]
-    parts = [f"{outcome['new']} new labels"]
-    for count, what in (
-        (outcome["corrected"], "of them corrections of earlier ones"),
-        (read.empty, "rows still empty"),
-        (len(read.skipped), "skipped"),
-        (outcome["problems"], "rows left out"),
-    ):
-        parts += [f"{count} {what}"] if count else []
-    return f"{', '.join(parts)}; {outcome['unlabeled']:,} images have no label."
+    parts = [
+        _counted(outcome["new"], "new label", "new labels"),
+        _counted(outcome["corrected"], "of them a correction", "of them corrections"),
+        _counted(read.empty, "row still empty", "rows still empty"),
+        _counted(len(read.skipped), "skipped", "skipped"),
+        _counted(outcome["problems"], "row left out", "rows left out"),
+    ]
+    told = ", ".join([parts[0], *(part for part in parts[1:] if not part.startswith("0 "))])
+    return f"{told}; {_counted(outcome['unlabeled'], 'image has', 'images have')} no label."
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _share(outcome: Mapping[str, Any], name: str) -> str:

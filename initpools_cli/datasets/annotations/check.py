@@ -161,7 +161,7 @@ def checked(
             for number in sorted(number for numbers in labels.values() for number in numbers):
                 refuse(number, why)
     good = sorted((image, next(iter(labels))) for image, labels in said.items() if len(labels) == 1)
-    told = [*notes, *([f"{folded} labels differ from a class only by case, and are taken for it."] if folded else [])]
+    told = [*notes, *([f"labels that differ from a class only by case are taken for it: {folded}"] if folded else [])]
     indices = np.array([image for image, _ in good], dtype=np.int64)
     passed = np.array(sorted(skipped - said.keys()), dtype=np.int64)
     return Annotations(
