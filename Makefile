@@ -54,8 +54,9 @@ $(STUDY:%=study-%): study-%: $(VENV)/.installed
 	  $$sweep --name finetune-$$first --learner finetune --query random --rounds 1 --seeds 5 || exit; \
 	done
 
+# Two processes at a time; a file stays with one, for what its tests share.
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(VENV)/.browser: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[browser]"
@@ -67,7 +68,7 @@ picture: $(VENV)/.browser
 
 # Where no Chrome or Chromium is found, every test is skipped and says why.
 test-browser: $(VENV)/.browser
-	$(BIN)/python -m pytest -m browser -rs tests/browser
+	$(BIN)/python -m pytest -m browser -rs -n 2 --dist worksteal tests/browser
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

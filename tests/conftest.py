@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from visits import browser, visit
 
 from initpools_cli.cli.app import run as run_command_line
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from initpools_cli.pretext.base import Pretext
 
 __all__ = ["browser", "visit"]
+
+# Properties are of what is computed, and never of how long it takes.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 FAST = ["--set", "pretrain.epochs=2", "--set", "pretrain.width=0.25", "--set", "hidden=32", "--set", "out=16"]
 
