@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from initpools_cli.analysis.shares import share_interval
+from initpools_cli.analysis.text import percent
 from initpools_cli.steps import arena
 from initpools_cli.steps.labelling import loop
 from initpools_cli.training.crossvalidation import FOLDS, folds_of, out_of_fold
@@ -77,6 +78,10 @@ def test_rounds_go_on_until_nothing_is_left(photos: pd.Series, initpools: Initpo
     assert not Path("to-label-4.csv").exists()
     assert out["low"] < out["accuracy"] <= out["high"] and out["accuracy"] > 0.8 > 2 * out["majority"]
     assert out["foretold_of"] == 8
+    assert initpools("plot", "report", "-o", "report.html").code == 0
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "After 4 labelling rounds 60 images are labelled" in page and "Labelling rounds" in page
+    assert f"{percent(out['accuracy'])} ({percent(out['low'])} to {percent(out['high'])})" in page
     labels = pd.read_csv("runs/photos/loop/round-4/labels.csv")
     assert labels["round"].value_counts().to_dict() == {1: 12, 2: 20, 3: 20, 4: 8}
     assert labels.set_index("path")["label"].to_dict() == photos.to_dict()

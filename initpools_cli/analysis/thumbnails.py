@@ -79,6 +79,13 @@ def fitted(image: Image, side: int) -> Image:
     return image.resize((width, height), pil.Resampling.BICUBIC, reducing_gap=2.0)
 
 
+def png(image: Image) -> bytes:
+    """The picture as a file without loss."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
 def data_uri(image: Image) -> str:
     """The picture as text that a page can show without a request."""
     stream = io.BytesIO()

@@ -45,12 +45,12 @@ def command(
     from initpools_cli.cli.labeler.seat import seated
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import run_name
-    from initpools_cli.steps.labelling.label import next_words, open_labelling
+    from initpools_cli.steps.labelling.label import open_labelling, round_words
 
     require_ending(output, ".csv")
     context = common.start("dataset")
     labelling = open_labelling(context, batch, [name for name in (classes or "").split(",") if name.strip()], output)
-    then = context.command_for(*next_words(labelling))
+    then = context.command_for(*round_words(labelling.file, len(labelling.indices)))
     again = context.command_for("label", "--batch", batch or labelling.name, *(["-o", str(output)] if output else []))
     with seated(labelling.file) as seat:
         # What another process wrote before it let go.

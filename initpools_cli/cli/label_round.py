@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,6 @@ from initpools_cli.cli.options import Common
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
     from initpools_cli.steps.labelling.loop import Round
-
-#: Problems of a file that are told one by one.
-TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -134,26 +130,21 @@ def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
     """What was wrong with the file, and every round so far."""
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.steps.labelling.annotated import doubts
+    from initpools_cli.steps.labelling.told import NOTE, table_of, tell_problems
 
     read, report = found.labeled.read, common.report
     for note in read.notes:
         report.say(note)
-    for problem in read.problems[:TOLD]:
-        report.warn(f"{problem}; the row is left out.")
-    if len(read.problems) > TOLD:
-        report.warn(f"{len(read.problems) - TOLD} more rows are left out: see {found.done.folder / 'problems.csv'}.")
+    left_out = [f"{problem}; the row is left out." for problem in read.problems]
+    tell_problems(report, left_out, str(found.done.folder / "problems.csv"))
     for doubt in doubts(found.labeled):
         report.warn(doubt)
     common.say_done(found.done.folder, found.fresh, "round")
     report.say(_summary(found))
-    columns = [name for name in COLUMNS if any(COLUMNS[name](each) for each in rounds)]
-    show_grid(report, columns, [[COLUMNS[name](each) or "—" for name in columns] for each in rounds])
+    show_grid(report, *table_of(rounds))
     last = rounds[-1]
     if "accuracy" in last:
-        report.say(
-            f"accuracy: {last['folds']}-fold cross-validation on the {last['labeled']} labelled images, which were "
-            f"chosen and not drawn at random: on all images it may differ. Largest class: what guessing it would reach."
-        )
+        report.say(NOTE)
     else:
         report.say("no accuracy yet: it takes labels of two classes, and two images at least.")
     if last.get("alone"):
@@ -176,25 +167,3 @@ def _summary(found: Round) -> str:
 
 def _counted(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
-
-
-def _share(outcome: Mapping[str, Any], name: str) -> str:
-    return f"{outcome[name]:.1%}" if name in outcome else ""
-
-
-def _between(outcome: Mapping[str, Any], name: str, low: str, high: str) -> str:
-    return f"{outcome[name]:.1%} ({outcome[low]:.1%} to {outcome[high]:.1%})" if name in outcome else ""
-
-
-#: What is told of a round; a column that is empty in all of them is left out.
-COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "round": lambda outcome: str(outcome["round"]),
-    "labelled": lambda outcome: f"{outcome['labeled']:,}",
-    "classes": lambda outcome: str(outcome["classes"]),
-    "accuracy (95 % CI)": lambda outcome: _between(outcome, "accuracy", "low", "high"),
-    "largest class": lambda outcome: _share(outcome, "majority"),
-    "on the test split": lambda outcome: _between(outcome, "test_accuracy", "test_low", "test_high"),
-    "last batch foretold": lambda outcome: (
-        f"{_share(outcome, 'foretold')} of {outcome['foretold_of']}" if "foretold" in outcome else ""
-    ),
-}

@@ -10,11 +10,14 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def sha256_of(path: Path) -> str:
@@ -45,6 +48,12 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_file(path) as stream:
         stream.write(text.encode())
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write a data frame as .csv without its row names, whole or not at all."""
+    with atomic_file(path) as stream:
+        frame.to_csv(stream, index=False)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from initpools_cli.analysis import card as numbers
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file
+from initpools_cli.core.files import write_frame
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import generator
 from initpools_cli.steps.bring import Brought
@@ -102,8 +102,7 @@ def compare_in_run(
         rows = compare_pools(ground, picks, randoms, context.seed)
         import pandas as pd
 
-        with atomic_file(scratch / TABLE) as stream:
-            pd.DataFrame(rows).to_csv(stream, index=False)
+        write_frame(scratch / TABLE, pd.DataFrame(rows))
         step.outcome = {"random_pools": randoms, "images": rows[0]["images"]}
     return Done(context.run, step.folder)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file, write_text
+from initpools_cli.core.files import atomic_file, write_frame, write_text
 from initpools_cli.core.report import Bar
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.arena import Cast, arena_of, cast_of, labels_of, protocol_of
@@ -235,8 +235,7 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     from initpools_cli.training.rounds import COLUMNS
 
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    with atomic_file(path) as stream:
-        frame.to_csv(stream, index=False)
+    write_frame(path, frame)
 
 
 def _write_recalls(path: Path, solved: Sequence[tuple[Block, Solved]], classes: Sequence[str]) -> None:

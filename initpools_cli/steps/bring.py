@@ -168,7 +168,7 @@ def _labels_of_all(
     return rows, labels[rows], known
 
 
-def images_named(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
+def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Path | None = None) -> np.ndarray:
     """The images that a table names by ``index`` or ``path``, in its order.
 
     Parameters
@@ -177,6 +177,8 @@ def images_named(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarra
         What the user gave it as, for messages.
     items : DataFrame, optional
         The train rows of items.csv; without them paths mean nothing, and only indices count.
+    root : Path, optional
+        The folder of the data set, for absolute paths.
 
     Returns
     -------
@@ -193,7 +195,7 @@ def images_named(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarra
 
     rows, _ = read(path, flag, with_labels=False)
     if items is not None:
-        found = find(rows, items)
+        found = find(rows, items, root)
     else:
         found = [int(row.index) if row.index.isascii() and row.index.isdigit() else "has no index" for row in rows]
     wrong = [

@@ -13,7 +13,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.card import CARD, read_card
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.labelling.annotated import KIND, number_of
+from initpools_cli.steps.labelling.annotated import KIND, number_of, outcome_of
+from initpools_cli.steps.labelling.told import NOTE, table_of
 from initpools_cli.steps.status import status
 
 if TYPE_CHECKING:
@@ -126,24 +127,9 @@ def labelling(context: Context) -> Fragment | None:
     rounds = rounds_of(context)
     if not rounds:
         return None
-    lines = [_round(step) for step in rounds]
-    header = ("round", "labelled", "classes", "accuracy", "95 % CI", "commonest class", "new labels foretold", "test")
-    body = table("Labelling rounds", header, lines, numbers=7)
-    body += paragraph(
-        "Accuracy is cross-validated on what was labelled by then, which was chosen and not drawn at random: on all "
-        "images it may differ. Commonest class: what guessing it would reach. New labels were foretold by the model "
-        "of the round before.",
-        "note",
-    )
+    columns, lines = table_of([outcome_of(step) for step in rounds])
+    body = table("Labelling rounds", columns, lines, numbers=len(columns) - 1) + paragraph(NOTE, "note")
     return Fragment("Labelling rounds", "", body, [], anchor="rounds")
-
-
-def _round(step: Done) -> list[object]:
-    found = step.facts["outcome"]
-    interval = f"{share(found['low'])} to {share(found['high'])}" if {"low", "high"} <= found.keys() else "–"
-    shares = {key: share(found.get(key)) for key in ("accuracy", "majority", "foretold", "test_accuracy")}
-    shown = [shares["accuracy"], interval, shares["majority"], shares["foretold"], shares["test_accuracy"]]
-    return [step.name, found.get("labeled", "–"), found.get("classes", "–"), *shown]
 
 
 def provenance(context: Context) -> Fragment:

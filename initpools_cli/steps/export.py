@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.files import atomic_file, write_array, write_text
+from initpools_cli.core.files import write_array, write_frame, write_text
 from initpools_cli.core.folders import Entry, copy_of, file_of, link_to, refuse_used, write_folder
 from initpools_cli.steps.context import Context
 
@@ -79,8 +78,7 @@ def _npy(rows: pd.DataFrame, path: Path) -> None:
 
 
 def _csv(rows: pd.DataFrame, path: Path) -> None:
-    with atomic_file(path) as stream:
-        rows.to_csv(stream, index=False)
+    write_frame(path, rows)
 
 
 def _json(rows: pd.DataFrame, path: Path) -> None:
@@ -210,12 +208,10 @@ def copies(pool: Pool) -> dict[str, Entry]:
     return dict(zip(pool.names, pool.images, strict=True))
 
 
-def _png(image: np.ndarray) -> bytes:
-    from PIL import Image
+def _png(pixels: np.ndarray) -> bytes:
+    from initpools_cli.analysis.thumbnails import picture, png
 
-    stream = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PNG")
-    return stream.getvalue()
+    return png(picture(pixels))
 
 
 def _encoded(value: object) -> bytes:

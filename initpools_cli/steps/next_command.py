@@ -9,9 +9,9 @@ from typing import Any
 
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.rundir import Done, Run
-from initpools_cli.steps.labelling.annotated import number_of
+from initpools_cli.steps.labelling.annotated import KIND, number_of
 from initpools_cli.steps.labelling.batches import LISTS
-from initpools_cli.steps.labelling.label import FOLDER
+from initpools_cli.steps.labelling.label import FOLDER, round_words
 
 #: Labels of a first batch.
 FIRST_BUDGET = "20"
@@ -35,7 +35,7 @@ def next_command(run: Run, found: dict[str, Any], *, labeled: bool) -> tuple[str
     kinds = {row["step"].partition("/")[0] for row in found["steps"]}
     if not kinds & {"pretrain", "embed", *LISTS, "al"}:
         words, why = ["pretrain", "simclr"], "train an encoder on the images, without labels"
-    elif labeled and "loop" not in kinds and not found["labels"]:
+    elif labeled and KIND not in kinds and not found["labels"]:
         words, why = _of_sweeps(found, kinds)
     else:
         words, why = _of_the_loop(run, found)
@@ -57,17 +57,16 @@ def _of_the_loop(run: Run, found: dict[str, Any]) -> tuple[list[str], str]:
     if batch is None:
         return ["select-pool", "typiclust", "--budget", FIRST_BUDGET], "choose the images to label first"
     name, images = batch
-    again = ["--query", "margin", "--budget", str(len(images)), "--next", "next.csv"]
     marks = next((row for row in found["labels"] if row["file"] == f"{name}.csv"), None)
     left = len(images - _known(run)) if marks is None else marks["left"]
     if marks is None and not left:
         # They were labelled elsewhere. A file of labels that is learnt already changes nothing.
-        return _report(found) or (["al-run", "--labels", _last_file(run), *again], "choose the next batch")
+        return _report(found) or (round_words(_last_file(run), len(images)), "choose the next batch")
     if marks is None or left:
         return ["label", "--batch", name], f"label the {left} images of {name} that have no label"
     file = run.path / FOLDER / marks["file"]
     if marks["labeled"] and sha256_of(file) not in _learnt(run):
-        return ["al-run", "--labels", str(file), *again], "learn from the labels and choose the next batch"
+        return round_words(file, len(images)), "learn from the labels and choose the next batch"
     return _report(found) or (
         ["select-pool", "typiclust", "--budget", FIRST_BUDGET, "--labeled", str(file)],
         "choose further images to label",
@@ -85,7 +84,7 @@ def _newest_batch(run: Run, found: dict[str, Any]) -> tuple[str, set[str]] | Non
 
 
 def _last_round(run: Run) -> Done | None:
-    return max(run.folders("loop"), key=lambda step: number_of(step.name), default=None)
+    return max(run.folders(KIND), key=lambda step: number_of(step.name), default=None)
 
 
 def _known(run: Run) -> set[str]:
@@ -110,7 +109,7 @@ def _indices(file: Path) -> set[str]:
 
 def _learnt(run: Run) -> set[str]:
     """The checksums of the files of labels that rounds have read."""
-    return {str(step.facts["outcome"].get("annotations_sha256", "")) for step in run.folders("loop")}
+    return {str(step.facts["outcome"].get("annotations_sha256", "")) for step in run.folders(KIND)}
 
 
 def _report(found: dict[str, Any]) -> tuple[list[str], str] | None:

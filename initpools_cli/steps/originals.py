@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.spec import Dataset
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 #: What Pillow calls the formats that every browser shows, and what browsers call them.
 SHOWN = {
@@ -40,36 +36,30 @@ def original(data: Dataset, index: int) -> Picture:
     """
     from PIL import Image
 
-    from initpools_cli.analysis.thumbnails import picture
+    from initpools_cli.analysis.thumbnails import picture, png
     from initpools_cli.datasets.decode import read_image
 
     train = data.splits["train"]
     if data.root is None:
-        return _png(picture(train.images[index]))
+        return Picture(png(picture(train.images[index])), "image/png")
     file = _there(data.root, train.paths[index])
     try:
         with Image.open(file) as image:
             kind = SHOWN.get(image.format or "")
         # By what is in the file, not by its name.
-        return Picture(file.read_bytes(), kind) if kind else _png(read_image(file))
+        return Picture(file.read_bytes(), kind) if kind else Picture(png(read_image(file)), "image/png")
     except OSError as error:
         raise UserError(f"{file} can't be read: {error}.", "Put it back as it was.") from None
 
 
 def small(data: Dataset, index: int, side: int) -> Picture:
     """The copy of it that training sees, within a square of `side` pixels; there is one of a lost file, too."""
-    from initpools_cli.analysis.thumbnails import fitted, picture
+    from initpools_cli.analysis.thumbnails import fitted, picture, png
 
-    return _png(fitted(picture(data.splits["train"].images[index]), side))
+    return Picture(png(fitted(picture(data.splits["train"].images[index]), side)), "image/png")
 
 
 def _there(root: Path, path: str) -> Path:
     if not (root / path).is_file():
         raise UserError(f"{path} is no longer in {root}.", "Put it back as it was.")
     return root / path
-
-
-def _png(image: Image) -> Picture:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=1)
-    return Picture(stream.getvalue(), "image/png")

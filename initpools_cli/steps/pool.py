@@ -9,7 +9,7 @@ import numpy as np
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import write_array
+from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
@@ -80,7 +80,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
         ground = ground_of(embeddings, table.normalize, np.flatnonzero(data.kept), labeled, train.labels, data.classes)
         near = nearness(ground, selection.indices)
         write_array(scratch / "indices.npy", selection.indices)
-        pool_rows(selection, near, items).to_csv(scratch / "items.csv", index=False)
+        write_frame(scratch / "items.csv", pool_rows(selection, near, items))
         if near is not None:
             represents = np.full(len(data.kept), -1, np.int64)
             represents[data.kept] = near.owner

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file, write_array
+from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
@@ -194,8 +194,7 @@ def _train(
 def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
-    with atomic_file(path) as stream:
-        pd.DataFrame(rows).to_csv(stream, index=False)
+    write_frame(path, pd.DataFrame(rows))
 
 
 def _batch(asked: int, default: int, images: int) -> int:

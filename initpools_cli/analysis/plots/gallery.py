@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ from initpools_cli.analysis.fragment import Fragment
 from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import shortened
 from initpools_cli.analysis.theme import PAGES
-from initpools_cli.analysis.thumbnails import LOSSLESS, data_uri, fitted
+from initpools_cli.analysis.thumbnails import LOSSLESS, data_uri, fitted, png
 from initpools_cli.analysis.types import DataFrame, Image
 
 #: Of the PNG: columns, side of a picture and room for its caption, in pixels.
@@ -156,6 +155,4 @@ def _sheet(rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, Image]) -> 
         label = row["name"] or _text(row, "path").rsplit("/", 1)[-1] or f"image {row['index']}"
         pen.text((left, top + SIDE + 2), f"choice {row['order']}", page.ink, font)
         pen.text((left, top + SIDE + 20), shortened(label, 18), page.muted, font)
-    stream = io.BytesIO()
-    sheet.save(stream, "PNG")
-    return stream.getvalue()
+    return png(sheet)

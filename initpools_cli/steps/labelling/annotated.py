@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,6 +76,11 @@ class Labeled:
 def rounds(run: Run) -> list[Done]:
     """The finished rounds of the labelling loop, oldest first."""
     return sorted(run.steps(KIND), key=lambda step: number_of(step.name))
+
+
+def outcome_of(done: Done) -> dict[str, Any]:
+    """What came of a round, with its name as ``round``."""
+    return {"round": done.name.removeprefix(PREFIX), **done.facts["outcome"]}
 
 
 def number_of(name: str) -> int:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.context import Context
-
-if TYPE_CHECKING:
-    import pandas as pd
+from initpools_cli.steps.labelling.annotated import KIND
 
 #: The file of each kind of step that lists images to label, in order.
-LISTS = {"pool": "items.csv", "loop": "next.csv"}
+LISTS = {"pool": "items.csv", KIND: "next.csv"}
 
 
 @dataclass(frozen=True)
@@ -80,19 +77,14 @@ def _of_step(step: Done) -> Batch:
 
 
 def _of_file(context: Context, path: Path) -> Batch:
-    from initpools_cli.datasets.annotations.match import find
     from initpools_cli.datasets.annotations.table import read
+    from initpools_cli.steps.bring import images_named
 
     rows, notes = read(path, "--batch", with_labels=False)
     for note in notes:
         context.report.say(note)
-    images = find(rows, context.data.items, context.data.root)
-    for row, found in zip(rows, images, strict=True):
-        if isinstance(found, str):
-            raise UserError(
-                f"{path} (--batch), {row.place}: {row.path or row.index or 'the row'} {found}.", "Mend that line."
-            )
-    return _batch(path.stem, [int(found) for found in images], [row.label for row in rows], path)
+    images = images_named(path, "--batch", context.data.items, context.data.root)
+    return _batch(path.stem, images.tolist(), [row.label for row in rows], path)
 
 
 def _batch(name: str, indices: list[int], labels: list[str], file: Path | None = None) -> Batch:
@@ -103,9 +95,3 @@ def _batch(name: str, indices: list[int], labels: list[str], file: Path | None =
     for index, label in zip(indices, labels, strict=True):
         known[index] = known.get(index) or label
     return Batch(name, list(known), list(known.values()), file)
-
-
-def paths_of(items: pd.DataFrame, indices: list[int]) -> list[str]:
-    """The paths of train rows; empty ones for arrays."""
-    train = items.loc[items["split"] == "train", "path"].to_numpy()
-    return [str(path) for path in train[indices]]

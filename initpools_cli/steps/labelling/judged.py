@@ -32,7 +32,7 @@ def cell_of(context: Context, arena: Arena, labeled: np.ndarray, candidates: np.
 
 
 def judge(
-    context: Context, arena: Arena, protocol: Protocol, learner_name: str, labeled: Labeled
+    context: Context, arena: Arena, protocol: Protocol, learner: Method, labeled: Labeled
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Cross-validated quality as a whole and by class; nothing where there is too little to hold any out."""
     import pandas as pd
@@ -40,7 +40,7 @@ def judge(
     from initpools_cli.analysis.metrics import classification_metrics, recalls
     from initpools_cli.analysis.shares import share_interval
     from initpools_cli.training.crossvalidation import folds_of, out_of_fold
-    from initpools_cli.training.learners.registry import learners, softmax
+    from initpools_cli.training.learners.registry import softmax
     from initpools_cli.training.rounds import fit, inputs_of
 
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
@@ -50,7 +50,6 @@ def judge(
     parts = folds_of(codes, copies, derive(context.seed, "loop folds"))
     if (counts > 0).sum() < 2 or parts.max() < 1:
         return {}, by_class
-    learner = learners.get(learner_name)
     shown = inputs_of(learner, arena)["train"]
 
     count = int(parts.max()) + 1

@@ -10,14 +10,13 @@ from initpools_cli.core.report import Report
 from initpools_cli.datasets.labels import in_order
 from initpools_cli.datasets.spec import Dataset
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.labelling.batches import find_batch, paths_of
+from initpools_cli.steps.labelling.batches import find_batch
 from initpools_cli.steps.labelling.marks import Mark, read_marks, stamp, write_marks
+from initpools_cli.steps.labelling.told import tell_problems
 from initpools_cli.steps.labelling.vocabulary import Vocabulary
 
 #: Where a run keeps its files of labels, and the classes that its batches share.
 FOLDER, CLASSES = "labels", "classes.txt"
-#: Problems of a file of labels that are told one by one.
-TOLD = 5
 
 
 class Labelling:
@@ -50,7 +49,7 @@ class Labelling:
         before: dict[int, Mark],
     ) -> None:
         self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
-        self.paths = paths_of(data.items, indices)
+        self.paths = [data.splits["train"].paths[index] for index in indices]
         self._report = report
         self.orders = {index: order for order, index in enumerate(indices)}
         self._past: list[tuple[int, Mark]] = []
@@ -125,16 +124,10 @@ class Labelling:
             return
         now = stamp(self.file)
         found = read_marks(self.file, self.data, self.indices)
-        self._tell(found.problems)
+        tell_problems(self._report, [f"{self.file}, {problem}" for problem in found.problems], str(self.file))
         self.marks = [found.marks.get(index, mark) for index, mark in zip(self.indices, self.marks, strict=True)]
         self._others, self._stamp = found.others, now
         self.vocabulary.learn(mark.label for mark in self.marks)
-
-    def _tell(self, problems: Sequence[str]) -> None:
-        for problem in problems[:TOLD]:
-            self._report.warn(f"{self.file}, {problem}")
-        if len(problems) > TOLD:
-            self._report.warn(f"{self.file} has {len(problems) - TOLD} more lines of this kind.")
 
     def _change(self, order: int, mark: Mark) -> None:
         before = self.marks[order]
@@ -187,7 +180,6 @@ def _classes_of_rounds(context: Context) -> tuple[str, ...]:
     return in_order(label for label in read_known(done[-1])["label"] if label) if done else ()
 
 
-def next_words(labelling: Labelling) -> list[str]:
-    """The command that learns from the labels and chooses as many images again."""
-    again = str(len(labelling.indices))
-    return ["al-run", "--labels", str(labelling.file), "--query", "margin", "--budget", again, "--next", "next.csv"]
+def round_words(file: Path | str, images: int) -> list[str]:
+    """The command that learns from a file of labels and chooses as many images again."""
+    return ["al-run", "--labels", str(file), "--query", "margin", "--budget", str(images), "--next", "next.csv"]

@@ -11,12 +11,13 @@ import numpy as np
 
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file, sha256_of, write_array
+from initpools_cli.core.files import sha256_of, write_array, write_frame
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
+from initpools_cli.datasets.annotations.check import Problem
 from initpools_cli.steps.arena import Cast, arena_of, cast_of, protocol_of
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.labelling.annotated import KIND, PREFIX, Labeled, labeled_so_far, rounds
+from initpools_cli.steps.labelling.annotated import KIND, PREFIX, Labeled, labeled_so_far, outcome_of, rounds
 from initpools_cli.steps.labelling.judged import cell_of, foretold, judge, on_test
 from initpools_cli.steps.labelling.nextbatch import next_batch, predictions
 from initpools_cli.strategies.inputs import FROM_A_MODEL
@@ -101,7 +102,7 @@ def _newest(context: Context) -> tuple[str, str]:
 
 def history(context: Context) -> list[dict[str, Any]]:
     """The outcome of every round, oldest first, with its name as ``round``."""
-    return [{"round": step.name.removeprefix(PREFIX), **step.facts["outcome"]} for step in rounds(context.run)]
+    return [outcome_of(step) for step in rounds(context.run)]
 
 
 def read_next(done: Done) -> pd.DataFrame | None:
@@ -115,13 +116,15 @@ def _work(
     context: Context, table: AlTable, cast: Cast, arena: Arena, labeled: Labeled, ask: bool, scratch: Path
 ) -> dict[str, Any]:
     """Write what a round consists of, and give its outcome."""
+    import pandas as pd
+
     from initpools_cli.training.learners.registry import learners, softmax
     from initpools_cli.training.rounds import fit, inputs_of
 
     learner = learners.get(next(iter(cast.learners)))
     protocol = protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
-    judged, by_class = judge(context, arena, protocol, learner.name, labeled)
+    judged, by_class = judge(context, arena, protocol, learner, labeled)
     model = fit(learner, cell_of(context, arena, labeled.rows), derive(context.seed, "loop"), arena, protocol, device)
     kept = context.data.kept
     rest = np.setdiff1d(np.flatnonzero(kept), labeled.rows)
@@ -139,13 +142,14 @@ def _work(
         **on_test(context, model, learner, arena, labeled),
         **foretold(context, labeled),
     }
-    _csv(labeled.table, scratch / "labels.csv")
-    _problems(labeled, scratch / "problems.csv")
-    _csv(by_class, scratch / "classes.csv")
-    _csv(predictions(context, rest, probs, labeled), scratch / "predictions.csv")
+    problems = pd.DataFrame(labeled.read.problems, columns=list(Problem._fields))
+    write_frame(scratch / "labels.csv", labeled.table)
+    write_frame(scratch / "problems.csv", problems)
+    write_frame(scratch / "classes.csv", by_class)
+    write_frame(scratch / "predictions.csv", predictions(context, rest, probs, labeled))
     batch = next_batch(context, cast, arena, protocol, model, labeled) if ask else None
     if batch is not None:
-        _csv(batch, scratch / "next.csv")
+        write_frame(scratch / "next.csv", batch)
         write_array(scratch / "indices.npy", batch["index"].to_numpy(np.int64))
         outcome["picked"] = len(batch)
     return outcome
@@ -176,8 +180,7 @@ def _table(context: Context) -> AlTable:
             "validation = free-val reads a labelled validation split, which labelling does not go by.",
             "Use none or from-budget.",
         )
-    # First pools are chosen by `select-pool`: the loop has none.
-    return table.model_copy(update={"init": ["random"]})
+    return table
 
 
 def _only(names: list[str], flag: str) -> str:
@@ -219,14 +222,3 @@ def _resolved(
         "order": select.order,
         "seed": context.seed,
     }
-
-
-def _problems(labeled: Labeled, path: Path) -> None:
-    import pandas as pd
-
-    _csv(pd.DataFrame(labeled.read.problems, columns=["place", "image", "label", "problem"]), path)
-
-
-def _csv(frame: pd.DataFrame, path: Path) -> None:
-    with atomic_file(path) as stream:
-        frame.to_csv(stream, index=False)

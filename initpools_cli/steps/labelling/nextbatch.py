@@ -70,7 +70,7 @@ def next_batch(
     embeddings = arena.given[cast.queries[0].name].get("embeddings")
     near = None
     if embeddings is not None:
-        ground = ground_of(embeddings, False, candidates, labeled.rows, None, ())
+        ground = ground_of(embeddings, False, candidates, labeled.rows)
         near = nearness(ground, selection.indices)
     return pool_rows(selection, near, train_items(context))
 
