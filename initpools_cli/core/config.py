@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import value_error
+from initpools_cli.core.schema import is_added
 
 #: How many clusters are looked for where nobody says, and the number of classes is not known.
 DEFAULT_CLUSTERS = 20
@@ -23,6 +24,15 @@ class Table(BaseModel):
     """One ``[table]``; unknown keys and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    def identity(self) -> dict[str, Any]:
+        """All settings, without those that schema 1 did not have and that are at their defaults."""
+        fields = type(self).model_fields
+        return {
+            key: value
+            for key, value in self.model_dump().items()
+            if not (is_added(fields[key]) and value == fields[key].default)
+        }
 
 
 class RunTable(Table):

@@ -7,9 +7,12 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
+
+from pydantic.fields import FieldInfo
 
 from initpools_cli.core.errors import UserError, nearest, unknown_name
+from initpools_cli.core.schema import is_added
 
 # What every strategy is handed by its caller and no user has to bring.
 SERVICES = frozenset({"n", "labeled", "budget", "rng"})
@@ -34,7 +37,8 @@ class Method:
     summary : str
         The first line of its docstring.
     traits : mapping
-        Whatever else its registration states, e.g. ``nested=True``.
+        Whatever else its registration states, e.g. ``nested=True``. ``revision`` is the version of its results, 1 where
+        none is stated: a number, or a function of the knobs where the results of some settings alone have changed.
     """
 
     name: str
@@ -74,6 +78,22 @@ class Method:
         except ValidationError as error:
             raise value_error(error, given, prefix=f"{self.name}: ", where=where) from None
 
+    def identity(self, knobs: Mapping[str, Any]) -> dict[str, Any]:
+        """The knobs without those that schema 1 did not have and that are at their defaults."""
+        return {key: value for key, value in knobs.items() if key not in self.knobs or not self._as_before(key, value)}
+
+    def _as_before(self, key: str, value: object) -> bool:
+        annotation, default = self.knobs[key]
+        marks = [each for each in get_args(annotation)[1:] if isinstance(each, FieldInfo)]
+        return value == default and any(map(is_added, marks))
+
+    def revision(self, knobs: Mapping[str, Any]) -> int:
+        """The version of what the method gives with these knobs; those that are missing are at their defaults."""
+        stated = self.traits.get("revision", 1)
+        if not callable(stated):
+            return int(stated)
+        return int(stated({key: default for key, (_, default) in self.knobs.items()} | dict(knobs)))
+
     def _unknown_knob(self, key: str, where: str) -> UserError:
         place = f" (in {where})" if where else ""
         if not self.knobs:
@@ -83,6 +103,23 @@ class Method:
         return UserError(
             f"'{self.name}' has no knob '{key}'{place}.", f"{hint}It has: {', '.join(sorted(self.knobs))}."
         )
+
+
+def revisions_of(*methods: tuple[Method, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """What a step's table says of the versions of its methods: nothing where all are the first.
+
+    Parameters
+    ----------
+    methods : (Method, mapping)
+        Each with the knobs it runs with.
+
+    Returns
+    -------
+    dict
+        ``{"revisions": {name: number}}``, or empty.
+    """
+    changed = {method.name: number for method, knobs in methods if (number := method.revision(knobs)) > 1}
+    return {"revisions": changed} if changed else {}
 
 
 def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where: str = "") -> UserError:

@@ -20,6 +20,7 @@ import tomli_w
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_text
+from initpools_cli.core.schema import SCHEMA, check_schema
 from initpools_cli.core.version import git_commit, version
 
 if TYPE_CHECKING:
@@ -50,12 +51,20 @@ class Run:
         return (self.path / "run.toml").exists()
 
     def facts(self) -> dict[str, Any]:
-        """What ``run.toml`` says."""
-        return read_toml(self.path / "run.toml")
+        """What ``run.toml`` says.
+
+        Raises
+        ------
+        UserError
+            It is damaged, or a newer version wrote it.
+        """
+        facts = read_toml(self.path / "run.toml")
+        check_schema(facts, self.path / "run.toml")
+        return facts
 
     def create(self, facts: Mapping[str, Any]) -> None:
         """Fix the data set's identity and the root seed."""
-        write_text(self.path / "run.toml", tomli_w.dumps(dict(facts)))
+        write_text(self.path / "run.toml", tomli_w.dumps({"schema": SCHEMA, **facts}))
 
     def steps(self, kind: str = "") -> list[Done]:
         """The finished steps (of one kind), oldest first.
@@ -147,9 +156,10 @@ class Done:
         Raises
         ------
         UserError
-            It is damaged.
+            It is damaged, or a newer version wrote it.
         """
         facts = read_toml(self.folder / "step.toml")
+        check_schema(facts, self.folder / "step.toml")
         missing = FACTS - facts.keys()
         if missing:
             raise UserError(
@@ -348,6 +358,7 @@ class Step:
         }
         commit = git_commit()
         facts = {
+            "schema": SCHEMA,
             "command": command,
             "renew": renewal_words(self.renew or command),
             "version": version(),

@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, write_frame, write_text
 from initpools_cli.core.report import Bar
 from initpools_cli.core.rundir import Done
-from initpools_cli.steps.arena import Cast, arena_of, cast_of, labels_of, protocol_of
+from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, labels_of, protocol_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
@@ -200,13 +200,13 @@ def _resolved(
 ) -> dict[str, Any]:
     """Everything that the result depends on, for ``step.toml``."""
     oracles = sorted(set().union(*(arena.oracles for arena in arenas.values())))
-    strategy = next(iter(arenas.values())).strategy
+    arena = next(iter(arenas.values()))
     return {
-        **{key: value for key, value in table.model_dump().items() if key not in WAYS},
+        **{key: value for key, value in table.identity().items() if key not in WAYS},
         "init": [each.name for each in cast.inits],
         "query": [each.name for each in cast.queries],
         "learner": list(cast.learners),
-        "params": {**cast.learners, **{name: dict(knobs) for name, (_, knobs) in strategy.items() if knobs}},
+        **identity_of(cast, cast.strategies, arena),
         "init_budget": protocol.init_budget,
         "rounds": protocol.rounds,
         "balance": protocol.balance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError, nearest
-from initpools_cli.core.registry import Method
+from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
@@ -73,6 +73,28 @@ def cast_of(table: AlTable, where: str) -> Cast:
     return Cast(
         inits, queries, {each.name: _preset(each, dict(given.get(each.name, {})), where) for each in methods}, given
     )
+
+
+def identity_of(cast: Cast, strategies: Iterable[Named], arena: Arena) -> dict[str, Any]:
+    """What of the settings and versions of learners and strategies identifies a sweep or a round.
+
+    Returns
+    -------
+    dict
+        ``params``: the knobs by the name of the learner or strategy; and ``revisions`` where a method has one.
+    """
+    from initpools_cli.training.learners.registry import learners
+
+    methods = [(learners.get(name), knobs) for name, knobs in cast.learners.items()]
+    params = {method.name: method.identity(knobs) for method, knobs in methods}
+    for each in strategies:
+        knobs = dict(arena.strategy[each.name][1])
+        methods.append((each.method, knobs))
+        if each.scoring is not None:
+            methods.append((each.scoring, each.score_knobs(cast.knobs.get(each.name, {}))))
+        if knobs:
+            params[each.name] = each.method.identity(knobs)
+    return {"params": params, **revisions_of(*methods)}
 
 
 def arena_of(

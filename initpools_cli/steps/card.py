@@ -160,7 +160,8 @@ def full_card(context: Context, pool: Done, brought: Brought, source: str) -> Do
 
     Embeddings that the pool did without are taken from the run.
     """
-    table = SelectTable(**{key: pool.table[key] for key in SelectTable.model_fields if key != "params"})
+    stored = {key: value for key, value in pool.table.items() if key in SelectTable.model_fields and key != "params"}
+    table = SelectTable(**stored)
     embeddings, reads = run_embeddings(context, pool, brought, source)
     clusters = context.clusters(table.n_clusters)
     step = context.run.step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from initpools_cli.core.files import write_array
+from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.context import Context
@@ -33,12 +34,20 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
 
     context.require_labels(f"The score {what}")
     # Dropout would measure its own noise.
-    knobs = learners.get("scratch").validate({"dropout": 0.0})
+    learner = learners.get("scratch")
+    knobs = learner.validate({"dropout": 0.0})
     seed, epochs = context.seed + number, context.settings.score.epochs
     step = context.run.step(
         "dynamics",
         f"labels-s{seed}",
-        {"learner": "scratch", "params": knobs, "epochs": epochs, "seed": seed, "oracle": True},
+        {
+            "learner": learner.name,
+            "params": learner.identity(knobs),
+            **revisions_of((learner, knobs)),
+            "epochs": epochs,
+            "seed": seed,
+            "oracle": True,
+        },
         context.items_checksum(),
         force=context.force,
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.registry import Method
+from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
@@ -65,6 +65,28 @@ class Named:
     def score_knobs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the given knobs that are its score's."""
         return {key: value for key, value in given.items() if self.scoring is not None and key in self.scoring.knobs}
+
+    def identity(self, knobs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """What of its settings and versions identifies a step that it chooses in.
+
+        Parameters
+        ----------
+        knobs : mapping
+            The values of all its own knobs.
+        given : mapping
+            The knobs that were given, those of its score among them.
+
+        Returns
+        -------
+        dict
+            ``params``, and ``revisions`` where a method of its has one.
+        """
+        methods, params = [(self.method, knobs)], self.method.identity(knobs)
+        if self.scoring is not None:
+            of_score = self.score_knobs(given)
+            methods.append((self.scoring, of_score))
+            params |= self.scoring.identity(of_score)
+        return {"params": params, **revisions_of(*methods)}
 
     def knobs(self, given: Mapping[str, Any], order: str, where: str = "") -> dict[str, Any]:
         """The values of all its own knobs; ``select.order`` is one where the strategy has it."""

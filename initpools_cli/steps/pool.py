@@ -46,9 +46,9 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     labeled, _ = bought(strategy, brought, context)
     n_clusters = context.clusters(table.n_clusters)
     resolved = {
-        **table.model_dump(),
+        **table.identity(),
         "strategy": strategy.name,
-        "params": {**knobs, **strategy.score_knobs(table.params)},
+        **strategy.identity(knobs, table.params),
         "n_clusters": n_clusters,
         "seed": context.seed,
         "source": given.origin,

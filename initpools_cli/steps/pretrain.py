@@ -8,6 +8,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
+from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
@@ -47,7 +48,7 @@ def resolved_table(context: Context) -> dict[str, Any]:
         knobs["clusters"] = context.clusters(knobs["clusters"])
         _check_clusters(knobs["clusters"], context)
     return {
-        **table.model_dump(),
+        **table.identity(),
         "method": method.name,
         "epochs": table.epochs or method.build.epochs_default,
         "batch": _batch(table.batch, method.build.batch_default, int(context.data.kept.sum())),
@@ -55,7 +56,8 @@ def resolved_table(context: Context) -> dict[str, Any]:
         "width": width,
         "augment": recipe,
         "source": "" if source is None else source.id,
-        "params": knobs,
+        "params": method.identity(knobs),
+        **revisions_of((method, knobs)),
         "seed": context.seed,
         "precision": precision_of(context.settings.run),
     }

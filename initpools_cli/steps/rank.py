@@ -60,7 +60,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     n_clusters = context.clusters(select.n_clusters)
     resolved = {
         "strategy": strategy.name,
-        "params": {**knobs, **strategy.score_knobs(table.params)},
+        **strategy.identity(knobs, table.params),
         "depth": depth,
         "views": table.views if "view_probs" in asked else 0,
         "passes": table.passes if "mc_probs" in asked else 0,

@@ -12,6 +12,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of, write_array
+from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
@@ -47,7 +48,12 @@ def reference(context: Context, wanted: str, brought: Brought) -> Done:
     step = context.run.step(
         "reference",
         name,
-        {"learner": learner.name, "params": knobs, "seed": context.seed},
+        {
+            "learner": learner.name,
+            "params": learner.identity(knobs),
+            **revisions_of((learner, knobs)),
+            "seed": context.seed,
+        },
         {**context.items_checksum(), **examples.reads},
     )
     leaking = " (leaking: it has seen the test labels)" if name == "test" else ""

@@ -11,7 +11,7 @@ import numpy as np
 from initpools_cli.core.config import Settings
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_array
-from initpools_cli.core.registry import Method
+from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.bring import Brought
@@ -140,7 +140,8 @@ def _from_arrays(
     knobs = method.validate(params, context.where("score"))
     origin = origin_of(context, method, source, brought)
     settings, normalize = context.settings.score, context.settings.select.normalize
-    table: dict[str, Any] = {"method": method.name, "params": knobs, "source": origin.name}
+    table: dict[str, Any] = {"method": method.name, "params": method.identity(knobs), "source": origin.name}
+    table |= revisions_of((method, knobs))
     if "embeddings" in method.inputs:
         table["normalize"] = normalize
     if "rng" in inspect.signature(method.build).parameters:

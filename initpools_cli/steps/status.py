@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from initpools_cli.datasets.annotations.table import read
 from initpools_cli.steps.context import read_identity
 from initpools_cli.steps.labelling.label import FOLDER
 from initpools_cli.steps.next_command import next_command
+from initpools_cli.steps.revisions import revised_since
 from initpools_cli.steps.sweep import PLAN
 
 #: Kinds of steps in the order of the work; others follow.
@@ -69,15 +71,19 @@ def _row(step: Done) -> dict[str, Any]:
         "problem": problem,
         "renew": step.renewal() if problem else "",
         "command": facts["command"],
-        "note": _note(facts["outcome"]) if step.id.startswith("loop/") else "",
+        "note": "; ".join(_notes(step, facts["outcome"])),
     }
 
 
-def _note(outcome: dict[str, Any]) -> str:
-    """A round of labelling in a few words."""
+def _notes(step: Done, outcome: dict[str, Any]) -> Iterator[str]:
+    """A round of labeling in a few words, and whether the step's methods have changed since."""
     labeled, accuracy = outcome.get("labeled"), outcome.get("accuracy")
-    said = [] if labeled is None else [f"{labeled:,} labelled"]
-    return ", ".join([*said, *([f"accuracy {accuracy:.1%}"] if isinstance(accuracy, float) else [])])
+    if step.id.startswith("loop/") and labeled is not None:
+        measured = f", accuracy {accuracy:.1%}" if isinstance(accuracy, float) else ""
+        yield f"{labeled:,} labeled{measured}"
+    changed = revised_since(step)
+    if changed:
+        yield f"made by an older version of {', '.join(changed)}"
 
 
 def _plot(file: Path) -> dict[str, Any]:

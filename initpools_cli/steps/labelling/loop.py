@@ -15,7 +15,7 @@ from initpools_cli.core.files import sha256_of, write_array, write_frame
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
-from initpools_cli.steps.arena import Cast, arena_of, cast_of, protocol_of
+from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, protocol_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.labelling.annotated import KIND, PREFIX, Labeled, labeled_so_far, outcome_of, rounds
 from initpools_cli.steps.labelling.judged import cell_of, foretold, judge, on_test
@@ -208,10 +208,9 @@ def _resolved(
     query = cast.queries[0]
     if not ask:
         asked |= {"query": [], "budget": 0}
-    knobs = arena.strategy[query.name][1] if ask else {}
     return {
         **asked,
-        "params": {**cast.learners, **({query.name: dict(knobs)} if knobs else {})},
+        **identity_of(cast, [query] if ask else [], arena),
         "encoders": [arena.encoder] if arena.encoder else [],
         "classes": list(labeled.classes),
         "labels": hashlib.sha256(labeled.table.to_csv(index=False).encode()).hexdigest(),
