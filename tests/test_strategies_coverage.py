@@ -90,7 +90,7 @@ def test_the_automatic_delta_is_the_largest_with_pure_balls(alpha):
 KERNELS = {
     "rbf": lambda t: np.exp(-(t**2)),
     "tophat": lambda t: (t < 1) * 1.0,
-    "student": lambda t: (1 + t**2) ** -0.5,
+    "student": lambda t: (1 + 2 * t**2) ** -0.75,
     "laplace": lambda t: np.exp(-t),
 }
 
@@ -115,6 +115,21 @@ def test_maxherding_equals_its_plain_definition(case, kernel, bandwidth):
     selection = pick("maxherding", points, labeled, budget, kernel=kernel, bandwidth=bandwidth)
     similar = KERNELS[kernel](np.sqrt(pairwise(points)) / bandwidth)
     assert selection.indices.tolist() == plain_represent(points, similar, labeled, budget)
+
+
+@quick
+@given(crowds(), st.sampled_from([0.01, 1.0, 2.0, 30.0, 1000.0]))
+def test_beta_is_the_degrees_of_freedom_of_student(case, beta):
+    points, labeled, budget = case
+    selection = pick("maxherding", points, labeled, budget, kernel="student", beta=beta)
+    similar = (1 + pairwise(points) / beta) ** (-(beta + 1) / 2)
+    assert selection.indices.tolist() == plain_represent(points, similar, labeled, budget)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "tophat", "laplace"])
+def test_beta_is_refused_where_the_kernel_has_none(kernel):
+    with pytest.raises(UserError, match=f"beta=1 has no effect with kernel={kernel}"):
+        pick("maxherding", np.eye(3), [], 1, kernel=kernel, beta=1.0)
 
 
 @pytest.mark.parametrize("delta", [0.3, 1.0, 2.5, 3.5])

@@ -15,6 +15,8 @@ from initpools_cli.geometry.products import product
 
 Rows = Indices | slice
 Name = Literal["rbf", "student", "laplace", "cosine"]
+# Degrees of freedom of "student": what the authors of MaxHerding use.
+BETA = 0.5
 # Of float32.
 ROUNDING = 2.0**-24
 # Squared distances in bandwidths beyond this are more than float32 can add up.
@@ -44,8 +46,8 @@ class Seen:
 class Similarity:
     """How similar rows of `points` are, 1 for equal ones.
 
-    With t = distance / bandwidth: exp(−t²) "rbf", 1 / √(1 + t²) "student", exp(−t) "laplace"; (1 + cos) / 2 "cosine",
-    which has no bandwidth and takes cos = 0 for a zero row.
+    With t = distance / bandwidth: exp(−t²) "rbf", (1 + t² / beta)^(−(beta + 1) / 2) "student", exp(−t) "laplace";
+    (1 + cos) / 2 "cosine", which has no bandwidth and takes cos = 0 for a zero row.
 
     Attributes
     ----------
@@ -57,6 +59,8 @@ class Similarity:
     error : float
         What a similarity in float32 may be off by. Rounding hits the length of a row and each of the d products; of
         these errors hardly more than a few add up, and in sums over rows fewer still, so it allows for eight.
+    beta : float
+        Degrees of freedom of "student".
     """
 
     points: NDArray[np.float32]
@@ -64,6 +68,7 @@ class Similarity:
     bandwidth: float
     squares: NDArray[np.float64]
     error: float
+    beta: float = BETA
 
     def between(self, rows: Rows, others: Rows, kind: type[np.floating] = np.float64) -> Any:
         """The similarities of some rows to others, computed in `kind`."""
@@ -94,8 +99,9 @@ class Similarity:
             return np.exp(values, out=values)
         np.maximum(np.negative(values, out=values), 0, out=values)
         if self.name == "student":
+            values /= self.beta
             values += 1
-            return np.divide(1, np.sqrt(values, out=values), out=values)
+            return np.power(values, -(self.beta + 1) / 2, out=values)
         return np.exp(np.negative(np.sqrt(values, out=values), out=values), out=values)
 
     def to_all(self, row: int, threads: int | None = None) -> NDArray[np.float64]:
@@ -109,7 +115,7 @@ class Similarity:
 
 
 def similarities(
-    points: NDArray[np.float32], name: Name, bandwidth: float = 1.0, threads: int | None = None
+    points: NDArray[np.float32], name: Name, bandwidth: float = 1.0, threads: int | None = None, beta: float = BETA
 ) -> Similarity:
     """The similarities among the rows of `points` (n, d).
 
@@ -131,7 +137,12 @@ def similarities(
     squared = 8 * ROUNDING * 4 * float(squares.max()) / bandwidth**2
     # The square root of Laplace's kernel is steepest for near rows.
     error = squared**0.5 if name == "laplace" else squared
-    return Similarity(points, name, bandwidth, squares, min(1.0, error + 4 * ROUNDING))
+    power = 0.0
+    if name == "student":
+        # Both the slope at 0 and the rounding of what is raised to the power grow with the exponent.
+        power = (beta + 1) / 2
+        error = squared * power / beta
+    return Similarity(points, name, bandwidth, squares, min(1.0, error + (4 + power) * ROUNDING), beta)
 
 
 def excess(
