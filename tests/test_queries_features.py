@@ -278,21 +278,46 @@ def test_a_class_that_hangs_on_one_feature_changes_as_often_as_it_is_dropped():
     )
 
 
+def plain_candidates(changes, passes, budget):
+    """Images that change in more passes than a threshold, which falls until there are 25 for each of the budget."""
+    threshold = passes // 2
+    while (changes > threshold).sum() < 25 * budget and threshold > 0:
+        threshold -= 1
+    return changes > threshold
+
+
 @quick
-@given(models(), st.integers(1, 5))
-def test_dropquery_is_k_means_of_what_changes_in_most_passes(case, passes):
+@given(models(n=120), st.integers(1, 6))
+def test_dropquery_is_k_means_of_what_changes_or_all_of_it_and_others(case, passes):
     features, head, _, labeled, budget = case
+    budget = 1 + budget % 4
+    budget = min(budget, len(features) - len(labeled))
     found = dropquery(features, head, labeled, budget, np.random.default_rng(1), passes=passes, rate=0.5)
     rng = np.random.default_rng(1)
     changes = disagreements(features, head, passes, 0.5, rng)
     free = np.setdiff1d(np.arange(len(features)), labeled)
-    most = min(least for least in range(passes + 1) if 2 * least > passes)
-    candidates = next(c for least in range(most, -1, -1) if len(c := free[changes[free] >= least]) >= budget)
-    clusters = kmeans(features[candidates], budget, rng)
+    candidates = free[plain_candidates(changes[free], passes, budget)]
+    if len(candidates) < budget:
+        assert found.indices[: len(candidates)].tolist() == sorted(candidates, key=lambda i: (-changes[i], i))
+        assert not changes[found.indices[len(candidates) :]].any()
+        assert set(found.indices) <= set(free) and len(set(found.indices)) == budget
+        assert found.scores is None and found.clusters is None
+        return
+    points = unit_rows(features[candidates])
+    clusters = kmeans(points, budget, rng)
     by_size = sorted(range(budget), key=lambda each: -np.count_nonzero(clusters.labels == each))
-    nearest, away = nearest_free(clusters.centroids[by_size], features[candidates], np.empty(0, np.int64))
+    nearest, away = nearest_free(clusters.centroids[by_size], points, np.empty(0, np.int64))
     np.testing.assert_array_equal(found.indices, candidates[nearest])
     np.testing.assert_array_equal(found.scores, -away)
+
+
+def test_dropquery_fills_up_at_random():
+    # Image 0 falls to class 0 without its feature; no pass changes the others.
+    features, head = np.r_[1.0, np.full(99, -1.0)].astype(np.float32)[:, None], np.array([[0.0, 9.0], [1.0, 0.0]])
+    pools = [dropquery(features, head, np.array([50]), 3, np.random.default_rng(s)).indices.tolist() for s in range(9)]
+    changed = [pool for pool in pools if 0 in pool]
+    assert len(changed) >= 7 and all(pool[0] == 0 for pool in changed)
+    assert len({tuple(pool[1:]) for pool in changed}) > 1 and not any(50 in pool for pool in pools)
 
 
 # ---- all of them

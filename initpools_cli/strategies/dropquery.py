@@ -11,14 +11,19 @@ from pydantic import Field, PositiveInt
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.logits import logits_of
+from initpools_cli.geometry.unit import unit_rows
 from initpools_cli.strategies.kmeans import kmeans
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows
 
 ROWS = 1024
+# As many candidates for each image of the budget, if there are.
+CANDIDATES = 25
 
 
-@strategies.register(paper="Gupte et al. 2024, arXiv:2401.14555", nested=False, cost="n h b", needs_model=True)
+@strategies.register(
+    paper="Gupte et al. 2024, arXiv:2401.14555", nested=False, cost="n h b", needs_model=True, revision=2
+)
 def dropquery(
     features: NDArray[np.float32],
     head: NDArray[np.float64],
@@ -31,8 +36,11 @@ def dropquery(
 ) -> Selection:
     """Split the images whose class changes in most passes into clusters and take the one nearest each centroid.
 
-    In a pass each feature is dropped with probability `rate`, whether or not the model was trained so. Deviation: where
-    these are fewer than the budget, images that change in fewer passes join them, those of one pass less at a time.
+    In a pass each feature is dropped with probability `rate`, whether or not the model was trained so. Where fewer than
+    25 times the budget change in most passes, images that change in fewer passes join them, one pass less at a time,
+    down to a single one. The candidates' features are scaled to length 1 and clustered by k-means. If the candidates
+    are fewer than the budget, all of them are taken, those that change in more passes first, and the rest at random.
+    Deviations: k-means stops after at most 25 iterations, 100 in the authors' code; larger clusters choose first.
 
     Parameters
     ----------
@@ -49,15 +57,20 @@ def dropquery(
     Returns
     -------
     Selection
-        Scores: minus the distance to the centroid. Clusters: whose centroid it was.
+        Scores: minus the distance to the centroid. Clusters: whose centroid it was. Neither where all candidates are
+        taken and others at random.
     """
     changes = disagreements(features, head, passes, rate, rng)
     rows = unlabeled_rows(len(features), labeled)
     least = passes // 2 + 1
-    while np.count_nonzero(changes[rows] >= least) < budget:
+    while least > 1 and np.count_nonzero(changes[rows] >= least) < CANDIDATES * budget:
         least -= 1
     candidates = rows[changes[rows] >= least]
-    spread = kmeans(features[candidates], np.empty(0, np.int64), budget, rng)
+    if len(candidates) < budget:
+        first = candidates[np.argsort(-changes[candidates], kind="stable")]
+        rest = rng.choice(rows[changes[rows] < least], budget - len(first), replace=False)
+        return Selection(np.concatenate([first, rest]))
+    spread = kmeans(unit_rows(features[candidates]), np.empty(0, np.int64), budget, rng)
     return Selection(candidates[spread.indices], scores=spread.scores, clusters=spread.clusters)
 
 
