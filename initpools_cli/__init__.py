@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
@@ -26,7 +28,8 @@ def select(
     exclude: ArrayLike | None = None,
     seed: int = 0,
     device: str = "cpu",
-    **knobs: Any,
+    knobs: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> NDArray[np.int64]:
     """Choose `budget` images to label.
 
@@ -46,10 +49,14 @@ def select(
         Decides everything that is drawn; ≥ 0.
     device : {"cpu", "cuda"}
         What multiplies blocks of rows.
-    **knobs
-        The strategy's own; ``normalize``, ``balance``, ``n_clusters`` and ``sample`` of every strategy; and the other
-        arrays it reads, by name: ``scores``, ``probs``, ``view_probs``, ``mc_probs``, ``member_probs``,
-        ``labels``, ``patches``, ``clusters``, ``order``.
+    knobs : mapping, optional
+        The strategy's own knobs, and those of the score it ranks by; ``initpools list strategies`` has them.
+    **more
+        The same knobs as keywords; the settings ``normalize``, ``balance``, ``n_clusters`` and ``sample`` of every
+        strategy; and the other arrays it reads, by name: ``scores``, ``probs``, ``view_probs``, ``mc_probs``,
+        ``member_probs``, ``labels``, ``patches``, ``clusters``, ``order``. Some names are both a knob and a setting or
+        an array: ``balance`` of activeft, ``clusters`` of prototypicality. Then an array is the array, a text the
+        setting, and a number the knob; with `knobs` given, the keyword is never the knob.
 
     Returns
     -------
@@ -64,35 +71,46 @@ def select(
     Examples
     --------
     >>> import numpy as np
-    >>> select(np.array([[0.0], [1.0], [9.0], [10.0]]), "kcenter", 2, normalize=False)
+    >>> points = np.array([[0.0], [1.0], [9.0], [10.0]])
+    >>> select(points, "kcenter", 2, normalize=False)
     array([1, 3])
+
+    One image of each given cluster, with a knob that has the name of a setting:
+
+    >>> circle = [[1, 0], [1, 0.1], [0, 1], [0.1, 1]]
+    >>> select(circle, "activeft", 2, knobs={"balance": 2.0}, balance="clusters", clusters=[0, 0, 1, 1])
+    array([0, 2])
     """
     from initpools_cli.core.errors import UserError
     from initpools_cli.geometry.products import on_device
     from initpools_cli.steps.context import gpu
     from initpools_cli.steps.inputs import named, with_score
+    from initpools_cli.steps.keywords import as_array, sort_keywords
     from initpools_cli.strategies.choose import choose
     from initpools_cli.strategies.guards import refuse_indifferent
-    from initpools_cli.strategies.inputs import INPUTS
 
     if device not in ("cpu", "cuda"):
         raise UserError(f"device = '{device}' is not valid.", "It is cpu or cuda.")
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
         raise UserError(f"seed = {seed!r} is not valid.", "It is a whole number from 0 to 2**63 - 1.")
     wanted = named(strategy)
-    own = {*wanted.method.knobs, *wanted.settable}
-    shared = {
-        key: knobs.pop(key)
-        for key in ("normalize", "balance", "n_clusters", "sample")
-        if key in knobs and key not in own
-    }
-    arrays = {key: knobs.pop(key) for key in INPUTS if key in knobs and key not in own}
-    inputs = {"embeddings": embeddings, **arrays} if embeddings is not None else arrays
-    of_score = wanted.score_knobs(knobs)
-    plain = {key: value for key, value in knobs.items() if key not in of_score}
-    name = wanted.method.name
+    given = sort_keywords(wanted, knobs, more)
+    points = as_array("embeddings", embeddings)
+    inputs = given.inputs if points is None else {"embeddings": points, **given.inputs}
+    of_score = wanted.score_knobs(given.knobs)
+    own = {key: value for key, value in given.knobs.items() if key not in of_score}
+    normalize = given.settings.get("normalize", True)
     with on_device(gpu(device)):
-        inputs = with_score(wanted, inputs, knobs, normalize=shared.get("normalize", True), seed=seed)
-        chosen = choose(name, inputs, budget, labeled=labeled, exclude=exclude, seed=seed, knobs=plain, **shared)
+        inputs = with_score(wanted, inputs, of_score, normalize=normalize, seed=seed)
+        chosen = choose(
+            wanted.method.name,
+            inputs,
+            budget,
+            labeled=as_array("labeled", labeled),
+            exclude=as_array("exclude", exclude),
+            seed=seed,
+            knobs=own,
+            **given.settings,
+        )
     refuse_indifferent(wanted.method, chosen)
     return chosen.indices

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import cloud
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
@@ -23,10 +24,6 @@ from initpools_cli.strategies.inputs import as_embeddings
 from initpools_cli.strategies.margin import margins
 
 quick = settings(max_examples=60, deadline=None)
-
-
-def cloud(n=60, d=5, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
 
 
 def plain_balance(scores, clusters, labeled, budget):
@@ -426,7 +423,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 def test_select_and_choose_have_the_parameters_scripts_rely_on():
     assert list(inspect.signature(initpools_cli.select).parameters) == [
-        *("embeddings", "strategy", "budget", "labeled", "exclude", "seed", "device", "knobs")
+        *("embeddings", "strategy", "budget", "labeled", "exclude", "seed", "device", "knobs", "more")
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -70,7 +70,7 @@ class Method:
 
         for key in given:
             if key not in self.knobs:
-                raise self._unknown_knob(key, where)
+                raise unknown_knob(self.name, key, self.knobs, where)
         fields: dict[str, Any] = dict(self.knobs)
         model = create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
         try:
@@ -94,15 +94,27 @@ class Method:
             return int(stated)
         return int(stated({key: default for key, (_, default) in self.knobs.items()} | dict(knobs)))
 
-    def _unknown_knob(self, key: str, where: str) -> UserError:
-        place = f" (in {where})" if where else ""
-        if not self.knobs:
-            return UserError(f"'{self.name}' has no knob '{key}'{place}.", "It has none: leave the setting out.")
-        guess = nearest(key, self.knobs)
-        hint = f"Did you mean '{guess}'? " if guess else ""
-        return UserError(
-            f"'{self.name}' has no knob '{key}'{place}.", f"{hint}It has: {', '.join(sorted(self.knobs))}."
-        )
+
+def unknown_knob(name: str, key: str, knobs: Collection[str], where: str = "") -> UserError:
+    """The error for a knob that a method does not have, with the nearest of those it has.
+
+    Parameters
+    ----------
+    name : str
+        The method's.
+    key : str
+        The knob that was given.
+    knobs : collection of str
+        Those it has.
+    where : str
+        Where it was set.
+    """
+    place = f" (in {where})" if where else ""
+    if not knobs:
+        return UserError(f"'{name}' has no knob '{key}'{place}.", "It has none: leave the setting out.")
+    guess = nearest(key, knobs)
+    hint = f"Did you mean '{guess}'? " if guess else ""
+    return UserError(f"'{name}' has no knob '{key}'{place}.", f"{hint}It has: {', '.join(sorted(knobs))}.")
 
 
 def revisions_of(*methods: tuple[Method, Mapping[str, Any]]) -> dict[str, dict[str, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.registry import Method, revisions_of
+from initpools_cli.core.registry import Method, revisions_of, unknown_knob
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labeled, read_labels
@@ -88,6 +88,13 @@ class Named:
             params |= self.scoring.identity(of_score)
         return {"params": params, **revisions_of(*methods)}
 
+    def refuse_unknown(self, given: Iterable[str], where: str = "") -> None:
+        """Refuse a knob that neither the strategy nor its score has."""
+        there = {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())}
+        for key in given:
+            if key not in there:
+                raise unknown_knob(self.name, key, there, where)
+
     def knobs(self, given: Mapping[str, Any], order: str, where: str = "") -> dict[str, Any]:
         """The values of all its own knobs; ``select.order`` is one where the strategy has it."""
         ordered = {"order": order} if "order" in self.method.knobs else {}
@@ -95,6 +102,7 @@ class Named:
             raise UserError(
                 f"'{self.name}' does not rank by a score, so order = '{order}' means nothing.", "Leave it out."
             )
+        self.refuse_unknown(given, where)
         of_score = self.score_knobs(given)
         own = {key: value for key, value in given.items() if key not in of_score}
         return self.method.validate({**ordered, **own}, where)

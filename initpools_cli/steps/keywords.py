@@ -1,0 +1,126 @@
+"""What the keywords of `initpools_cli.select` mean: knobs of the strategy, inputs, or settings of every strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from initpools_cli.core.config import SelectTable
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.registry import value_error
+from initpools_cli.steps.inputs import Named
+from initpools_cli.strategies.inputs import INPUTS
+
+#: What `select` takes for every strategy, as the keys of [select].
+SETTINGS = ("normalize", "balance", "n_clusters", "sample")
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """The keywords of one call.
+
+    Attributes
+    ----------
+    knobs : dict
+        The strategy's own, and those of the score it ranks by.
+    inputs : dict of str to ndarray or None
+        By the names of `strategies.inputs.INPUTS`.
+    settings : dict
+        By the names of `SETTINGS`.
+    """
+
+    knobs: dict[str, Any]
+    inputs: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def sort_keywords(strategy: Named, knobs: Mapping[str, Any] | None, more: Mapping[str, Any]) -> Keywords:
+    """Tell knobs, inputs and settings apart.
+
+    Parameters
+    ----------
+    knobs : mapping, optional
+        Knobs alone. Where it is given, a name in `more` that is both a knob and an input or a setting is not the knob.
+    more : mapping
+        All other keywords. A name that is both means what has the kind of the value: an array, a number, a text or a
+        switch.
+
+    Raises
+    ------
+    UserError
+        `knobs` is no mapping, a knob is unknown or given twice, a setting has a wrong value, a name may mean both, or
+        an input is no array.
+    """
+    if knobs is not None and not isinstance(knobs, Mapping):
+        raise UserError(
+            f"knobs is of type {type(knobs).__name__}, not a mapping.", "Write knobs={'name': value}, one entry a knob."
+        )
+    own = {**strategy.method.knobs, **(strategy.scoring.knobs if strategy.scoring else {})}
+    found = Keywords({key: scalar(value) for key, value in (knobs or {}).items()}, {}, {})
+    for name, given in more.items():
+        value = scalar(given)
+        other = found.inputs if name in INPUTS else found.settings if name in SETTINGS else None
+        if other is None or (name in own and knobs is None and _means_knob(strategy, name, value, own, more)):
+            if name in found.knobs:
+                raise UserError(f"The knob '{name}' is given twice.", "Leave it out of knobs, or out of the others.")
+            found.knobs[name] = value
+        else:
+            other[name] = as_array(name, value) if name in INPUTS else value
+    strategy.refuse_unknown(found.knobs)
+    try:
+        SelectTable.model_validate(found.settings)
+    except ValidationError as error:
+        raise value_error(error, found.settings) from None
+    return found
+
+
+def as_array(name: str, values: Any) -> NDArray[Any] | None:
+    """`values` as an array; None stays None.
+
+    Raises
+    ------
+    UserError
+        Rows of different lengths.
+    """
+    if values is None:
+        return None
+    try:
+        return np.asanyarray(values)
+    except ValueError:
+        raise UserError(f"{name} is no array: its rows differ in length.", "Give all rows the same length.") from None
+
+
+def scalar(value: Any) -> Any:
+    """A single number of NumPy or another array library as the Python number that it is; all else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
+def _means_knob(
+    strategy: Named, name: str, value: Any, own: Mapping[str, tuple[Any, Any]], more: Mapping[str, Any]
+) -> bool:
+    """Whether a name that is both a knob and something else is the knob here."""
+    of_knob = _kind(own[name][1])
+    of_other = "array" if name in INPUTS else _kind(getattr(SelectTable(), name))
+    if of_knob != of_other:
+        return _kind(value) != of_other
+    # The number of clusters for the balance means nothing without one.
+    if name == "n_clusters" and more.get("balance", "none") != "kmeans":
+        return True
+    raise UserError(
+        f"{name}={value!r} may be the knob of '{strategy.name}' or the setting of every strategy.",
+        f"Give the knob as knobs={{'{name}': …}}, and the setting as {name}=…; with knobs={{}} it is the setting.",
+    )
+
+
+def _kind(value: Any) -> str:
+    """What kind of value it is; None stands for an array that is not given."""
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bool):
+        return "switch"
+    return "array" if value is None or hasattr(value, "__len__") else "number"

@@ -1,0 +1,98 @@
+"""Choosing from Python: what the keywords of `initpools_cli.select` mean."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+
+import numpy as np
+import pytest
+from plain import cloud, inputs_for
+
+import initpools_cli
+from initpools_cli.core.errors import UserError
+from initpools_cli.scores.registry import scores
+from initpools_cli.steps.inputs import named
+from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.registry import strategies
+
+NAMED = [*(method.name for method in strategies), *(method.name for method in scores)]
+ARGUMENTS = inspect.signature(initpools_cli.select).parameters
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_knob_at_its_default_can_be_given_to_select_in_both_ways(name):
+    wanted = named(name)
+    inputs = inputs_for(cloud())
+    points = inputs.pop("embeddings")
+    if wanted.scoring is not None and wanted.scoring.inputs == ("embeddings",):
+        del inputs["scores"]
+    knobs = wanted.method.validate({}) | (wanted.scoring.validate({}) if wanted.scoring else {})
+    assert not set(knobs) & set(ARGUMENTS)
+    expected = initpools_cli.select(points, name, 6, **inputs)
+    mapped = initpools_cli.select(points, name, 6, knobs=knobs, **inputs)
+    np.testing.assert_array_equal(mapped, expected)
+    # Keywords can't be repeated: what the strategy does not read makes way for a knob of that name.
+    others = {key: value for key, value in inputs.items() if key not in knobs}
+    np.testing.assert_array_equal(initpools_cli.select(points, name, 6, **others, **knobs), expected)
+    np.testing.assert_array_equal(initpools_cli.select(points.tolist(), name, 6, knobs=knobs, **others), expected)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_strategy_can_be_balanced_over_given_clusters_from_python(name):
+    wanted = named(name)
+    inputs = inputs_for(cloud())
+    points, clusters = inputs.pop("embeddings"), inputs["clusters"]
+    if wanted.scoring is not None and wanted.scoring.inputs == ("embeddings",):
+        del inputs["scores"]
+    knobs = wanted.method.validate({}) | (wanted.scoring.validate({}) if wanted.scoring else {})
+    for mapping in (None, knobs):
+        picks = initpools_cli.select(points, name, 6, balance="clusters", knobs=mapping, **inputs)
+        assert np.bincount(clusters[picks], minlength=3).tolist() == [2, 2, 2]
+
+
+def test_a_name_that_is_a_knob_and_something_else_means_what_its_value_is():
+    points, clusters = cloud(), np.arange(60) % 3
+    both = initpools_cli.select(points, "activeft", 6, knobs={"balance": 3.0}, balance="clusters", clusters=clusters)
+    inputs = {"embeddings": points, "clusters": clusters}
+    expected = choose("activeft", inputs, 6, balance="clusters", knobs={"balance": 3.0})
+    np.testing.assert_array_equal(both, expected.indices)
+    weighed = choose("activeft", inputs, 6, knobs={"balance": 3.0}).indices
+    np.testing.assert_array_equal(initpools_cli.select(points, "activeft", 6, balance=np.float32(3)), weighed)
+    near = initpools_cli.select(points, "prototypicality", 6, clusters=np.int64(4))
+    np.testing.assert_array_equal(near, initpools_cli.select(points, "prototypicality", 6, knobs={"clusters": 4}))
+    spread = initpools_cli.select(points, "prototypicality", 6, clusters=clusters.tolist(), balance="clusters")
+    assert (clusters[spread] == [0, 1, 2] * 2).all()
+    settled = initpools_cli.select(points, "probcover", 6, balance="kmeans", n_clusters=2, knobs={"n_clusters": 5})
+    expected = choose("probcover", inputs, 6, balance="kmeans", n_clusters=2, knobs={"n_clusters": 5})
+    np.testing.assert_array_equal(settled, expected.indices)
+
+
+@pytest.mark.parametrize(
+    ("given", "fact", "remedy"),
+    [
+        ({"n_clusters": 5, "balance": "kmeans"}, "n_clusters=5 may be the knob", "knobs={'n_clusters': …}"),
+        ({"alpha": 0.9, "knobs": {"alpha": 0.9}}, "The knob 'alpha' is given twice", "Leave it out"),
+        ({"knobs": ["alpha"]}, "knobs is of type list", "knobs={'name': value}"),
+        ({"knobs": {"alhpa": 0.9}}, "'probcover' has no knob 'alhpa'", "Did you mean 'alpha'"),
+        ({"balance": "kmean"}, "balance = 'kmean' is not valid", "Did you mean 'kmeans'"),
+        ({"sample": 2.5}, "sample = 2.5 is not valid", "Set sample"),
+        ({"clusters": [[1], [2, 3]]}, "clusters is no array", "the same length"),
+    ],
+)
+def test_keywords_that_cannot_be_meant_are_refused(given, fact, remedy):
+    with pytest.raises(UserError) as error:
+        initpools_cli.select(cloud(), "probcover", 6, **given)
+    assert error.value.fact.startswith(fact)
+    assert remedy in error.value.remedy
+
+
+def test_an_unknown_knob_of_a_score_is_named_with_those_that_it_has():
+    with pytest.raises(UserError) as error:
+        initpools_cli.select(cloud(), "prototypicality", 6, cluster=5)
+    assert error.value.fact == "'prototypicality' has no knob 'cluster'."
+    assert error.value.remedy == "Did you mean 'clusters'? It has: clusters, order."
+
+
+def test_the_examples_of_select_hold():
+    assert doctest.testmod(initpools_cli) == (4, 0)
