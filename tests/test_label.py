@@ -25,7 +25,7 @@ from PIL import Image
 
 from initpools_cli.cli.label import _bound
 from initpools_cli.cli.labeler.desk import Desk
-from initpools_cli.cli.labeler.seat import Seat, seated
+from initpools_cli.cli.labeler.seat import Seat, new_token, seated
 from initpools_cli.cli.labeler.server import Server
 from initpools_cli.cli.options import Common
 from initpools_cli.core.errors import UserError
@@ -357,9 +357,23 @@ def test_a_seat_is_for_one_and_keeps_its_address(tmp_path: Path, run: Path) -> N
             assert server.server_port != seat.port and server.token != token
         with pytest.raises(UserError, match="taken"):
             _bound(desk, seat, seat.port)
-    (tmp_path / "labels/.x.csv.lock").write_text("[1]")
+    with seated(tmp_path / "labels/y.csv") as seat:
+        assert isinstance(seat, Seat) and (seat.port, seat.token) == (0, "")
+
+
+def test_a_lock_of_others_says_no_address(tmp_path: Path) -> None:
+    """A folder that somebody hands over may hold a lock with a token that they know."""
+    file, lock = tmp_path / "labels/x.csv", tmp_path / "labels/.x.csv.lock"
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({"process": 1, "port": 4711, "token": "a" * 32}))
+    lock.chmod(0o644)
     with seated(file) as seat:
-        assert isinstance(seat, Seat) and seat.port == 0
+        assert (seat.port, seat.token) == (0, "")
+        token = new_token()
+        seat.settle(4712, token)
+        assert token not in lock.read_text() and "token" not in lock.read_text()
+        assert lock.stat().st_mode & 0o077 == 0 and seat.place.stat().st_mode & 0o077 == 0
+        assert not seat.place.is_relative_to(tmp_path / "labels")
 
 
 # ---- the process

@@ -1,15 +1,19 @@
-"""Being asked to stop: work that has something to save first does so, and then stops."""
+"""Requests to stop, and worker processes that end with the process that started them."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 #: Ctrl-C, and what schedulers and `kill` send.
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+#: Seconds between two looks at whether the parent process is still there.
+LOOK = 0.2
 
 
 @contextmanager
@@ -43,3 +47,18 @@ def deferred_stop() -> Iterator[Callable[[], bool]]:
         restore()
     if arrived:
         signal.raise_signal(arrived[0])
+
+
+def end_with(parent: int) -> None:
+    """End this worker process soon after the process `parent`, its own parent, has ended, however that was.
+
+    A parent that is killed can't tell its workers to stop, and they would go on to the end of their job.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK)
+        # What runs here has nobody left to return to.
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with the parent", daemon=True).start()

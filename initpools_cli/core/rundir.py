@@ -20,6 +20,7 @@ import tomli_w
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_text
+from initpools_cli.core.locks import locked
 from initpools_cli.core.schema import SCHEMA, check_schema
 from initpools_cli.core.version import git_commit, version
 
@@ -492,21 +493,17 @@ def _absolute(word: str) -> str:
 
 @contextlib.contextmanager
 def _locked(scratch: Path) -> Iterator[None]:
-    """One process a step: a second one is told, and the lock falls with the process."""
-    import fcntl
-
+    """One process per step; the lock falls with the process, and its file goes with the work."""
     lock = scratch.with_name(scratch.name + ".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as stream:
+    taken = UserError(
+        f"Another initpools process is working on {scratch.parent.name}/{scratch.name}.",
+        "Wait for it, or stop it first.",
+    )
+    with locked(lock, taken):
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"Another initpools process is working on {scratch.parent.name}/{scratch.name}.",
-                "Wait for it, or stop it first.",
-            ) from None
-        # The file stays: removed, it could be locked by two at once, each holding a file of that name.
-        yield
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _now() -> str:

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_error, stream_rows, umask, write_text
+from initpools_cli.core.locks import locked_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,13 +99,13 @@ def scratch_folder(cache: Path) -> Iterator[Path]:
     """A folder under the cache for unfinished work, gone at the end; what killed processes left goes, too."""
     with place_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache, fcntl.LOCK_EX) as alone:
+        with locked_folder(cache, fcntl.LOCK_EX) as alone:
             if alone:
                 _sweep(cache)
             scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=cache))
             scratch.chmod(0o777 & ~umask())
             holding = contextlib.ExitStack()
-            holding.enter_context(_locked(scratch, fcntl.LOCK_EX))
+            holding.enter_context(locked_folder(scratch, fcntl.LOCK_EX))
     with holding:
         try:
             yield scratch
@@ -151,21 +151,8 @@ def _stamp(file: Path) -> list[int]:
 def _sweep(cache: Path) -> None:
     """Remove the scratch folders that no living process holds."""
     for left in cache.glob(f"{SCRATCH}*"):
-        with _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
+        if left.is_symlink() or not left.is_dir():
+            continue
+        with locked_folder(left, fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
             if free:
                 shutil.rmtree(left, ignore_errors=True)
-
-
-@contextmanager
-def _locked(folder: Path, how: int) -> Iterator[bool]:
-    """Hold a lock on a folder, which falls with the process; False where it is held elsewhere or locks do not work."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, how)
-            alone = True
-        except OSError:
-            alone = False
-        yield alone
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import time
@@ -16,7 +15,8 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_error
+from initpools_cli.core.files import disk_error, umask
+from initpools_cli.core.locks import locked
 from initpools_cli.core.report import Report
 from initpools_cli.core.version import version
 from initpools_cli.datasets.cache import place_errors
@@ -178,13 +178,9 @@ def _continues(response: Any, start: int) -> bool:
 @contextmanager
 def _exclusively(part: Path) -> Iterator[BinaryIO]:
     """The unfinished file, for this process alone."""
-    with part.open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"Another initpools process is downloading {part}.", "Wait for it, or stop it first."
-            ) from None
+    taken = UserError(f"Another initpools process is downloading {part}.", "Wait for it, or stop it first.")
+    # It becomes the file itself, which others may read.
+    with locked(part, taken, 0o666 & ~umask()) as descriptor, open(descriptor, "r+b", closefd=False) as stream:
         yield stream
 
 

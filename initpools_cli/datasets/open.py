@@ -25,8 +25,19 @@ if TYPE_CHECKING:
 
 
 def data_home() -> Path:
-    """Where downloads and caches go: ``$INITPOOLS_DATA``, by default ``~/.cache/initpools``."""
-    return Path(os.environ.get("INITPOOLS_DATA") or Path.home() / ".cache" / "initpools").expanduser()
+    """Where downloads and caches go: ``$INITPOOLS_DATA``, by default ``~/.cache/initpools``.
+
+    Raises
+    ------
+    UserError
+        This user has no home folder.
+    """
+    try:
+        return Path(os.environ.get("INITPOOLS_DATA") or "~/.cache/initpools").expanduser()
+    except RuntimeError:
+        raise UserError(
+            "This user has no home folder for downloads and caches.", "Name a folder: INITPOOLS_DATA=DIR initpools …."
+        ) from None
 
 
 def path_of(name: str) -> Path | None:

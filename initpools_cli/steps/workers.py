@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.interrupts import end_with
 
 #: Seconds of work left from which on other processes are started, which takes each of them a few.
 WORTH = 15.0
@@ -95,7 +97,8 @@ class Workers:
             with _ray(self.scheduler, self.count), parallel_config("ray"):
                 yield
         else:
-            with parallel_config("loky", n_jobs=self.count, inner_max_num_threads=1):
+            watched = {"initializer": end_with, "initargs": (os.getpid(),)}
+            with parallel_config("loky", n_jobs=self.count, inner_max_num_threads=1, **watched):
                 yield
 
 

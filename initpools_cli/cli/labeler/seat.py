@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors
+from initpools_cli.core.locks import locked, open_own
+
+#: The longest lock or address that is read, bytes.
+LONGEST = 1 << 12
 
 
 @dataclass
 class Seat:
     """The right to write a file of labels.
 
+    The address of the page is kept in this user's own folder and not beside the labels, where whoever hands over a
+    folder could put one that they know.
+
     Attributes
     ----------
+    place : Path
+        Where the address is kept.
     port : int
         Where the page was the last time; 0 if it never was.
     token : str
         What its address held then.
     """
 
-    stream: IO[str]
+    place: Path
     port: int = 0
     token: str = ""
 
     def settle(self, port: int, token: str) -> None:
         """Remember the address; only this user can read it."""
-        self.stream.seek(0)
-        self.stream.truncate()
-        json.dump({"process": os.getpid(), "port": port, "token": token}, self.stream)
-        self.stream.flush()
+        # Where it can't be kept, the next process has another address.
+        with contextlib.suppress(UserError, OSError), _opened(self.place) as descriptor:
+            _write(descriptor, {"port": port, "token": token})
 
 
 def new_token() -> str:
@@ -51,33 +59,57 @@ def seated(file: Path) -> Iterator[Seat]:
     Raises
     ------
     UserError
-        Another process is labelling, or the folder can't be written to.
+        Another process is labeling, or the folder can't be written to.
     """
-    import fcntl
-
     lock = file.with_name(f".{file.name}.lock")
-    with disk_errors(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "r+", encoding="utf-8") as stream:
-        known = _read(stream)
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{file} is being labelled by another process ({known.get('process', 'unknown')}).",
-                "End it with Ctrl-C, or write to a file of your own: --output FILE.csv.",
-            ) from None
-        # Between reading and locking, another one may have come and gone.
-        stream.seek(0)
-        known = _read(stream)
-        yield Seat(stream, known.get("port", 0), known.get("token", ""))
+    taken = UserError(
+        f"{file} is being labelled by another process{_holder(lock)}.",
+        "End it with Ctrl-C, or write to a file of your own: --output FILE.csv.",
+    )
+    with locked(lock, taken) as descriptor:
+        _write(descriptor, {"process": os.getpid()})
+        yield _seat(file)
 
 
-def _read(stream: IO[str]) -> dict[str, Any]:
+def _seat(file: Path) -> Seat:
+    from initpools_cli.datasets.open import data_home
+
+    place = data_home() / "labeling" / f"{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:32]}.json"
+    known: dict[str, Any] = {}
+    with contextlib.suppress(UserError, OSError), _opened(place) as descriptor:
+        known = _read(descriptor)
+    port, token = known.get("port"), known.get("token")
+    fit = type(port) is int and 0 < port < 2**16 and isinstance(token, str) and len(token) == len(new_token())
+    return Seat(place, port, token) if fit else Seat(place)
+
+
+def _holder(lock: Path) -> str:
+    """The process that a lock names, for a message."""
+    with contextlib.suppress(OSError, UserError):
+        if lock.exists():
+            with _opened(lock) as descriptor:
+                process = _read(descriptor).get("process")
+                return f" ({process})" if type(process) is int else ""
+    return ""
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = open_own(path)
     try:
-        known = json.load(stream)
-    except ValueError:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> dict[str, Any]:
+    try:
+        known = json.loads(os.pread(descriptor, LONGEST, 0))
+    except (ValueError, RecursionError):
         return {}
-    fit = isinstance(known, dict) and isinstance(known.get("port"), int) and isinstance(known.get("token"), str)
-    return known if fit else {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(descriptor: int, content: dict[str, Any]) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(content).encode(), 0)
