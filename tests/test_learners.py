@@ -15,6 +15,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
 from initpools_cli.analysis.metrics import calibration_error, classification_metrics
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import sha256_of
 from initpools_cli.core.seeds import generator
 from initpools_cli.networks.build import Encoder, build_encoder
 from initpools_cli.networks.weights import save_weights
@@ -126,7 +127,7 @@ def toy_images(n: int) -> tuple[np.ndarray, np.ndarray]:
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     weights = tmp_path_factory.mktemp("pretrain") / "encoder.safetensors"
     save_weights(SimCLR(build_encoder("convnet", channels=1, size=8, width=0.25, seed=5), "simclr", 5), weights)
-    return Pretrained(str(weights), "convnet", 0.25, 1, 8)
+    return Pretrained(str(weights), "convnet", 0.25, 1, 8, sha256_of(weights))
 
 
 def fitted(
@@ -304,6 +305,6 @@ def test_finetune_begins_with_the_pretrained_weights(pretrained: Pretrained) -> 
 
 def test_finetune_refuses_weights_of_another_network(pretrained: Pretrained, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not fit"):
-        Pretrained(pretrained.weights, "convnet", 0.5, 1, 8).encoder()
+        Pretrained(pretrained.weights, "convnet", 0.5, 1, 8, pretrained.sha256).encoder()
     with pytest.raises(UserError, match="no weights file"):
-        Pretrained(str(tmp_path / "gone.safetensors"), "convnet", 0.25, 1, 8).encoder()
+        Pretrained(str(tmp_path / "gone.safetensors"), "convnet", 0.25, 1, 8, pretrained.sha256).encoder()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import tomli
 import tomli_w
 
+from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_text
 from initpools_cli.core.locks import locked
@@ -180,26 +181,31 @@ class Done:
         return dict(self.facts["table"])
 
     def reads(self, *files: str) -> dict[str, str]:
-        """The checksums of its files, for the step that reads them; all files where none is named."""
-        wrote = self.facts["writes"]
-        return {f"{self.id}/{name}": wrote[name] for name in (files or sorted(wrote))}
+        """The checksums of its files as they are, for the step that reads them; all files where none is named.
+
+        Raises
+        ------
+        UserError
+            One of them is damaged; with the command that makes it again.
+        """
+        return {f"{self.id}/{name}": checksum(self.checked(name)) for name in (files or sorted(self.facts["writes"]))}
 
     def stale_input(self) -> str | None:
         """The first file it was made from that has been made anew since, or None."""
         # A round of labelling is a record of what was known then, which later rounds build on.
         if self.id.startswith("loop/"):
             return None
-        for path, checksum in self.facts["reads"].items():
+        for path, before in self.facts["reads"].items():
             if path == ITEMS:
                 # An encoder trained before images were appended still applies to them; rows of images do not.
                 items = self.run.path / ITEMS
-                if not self.id.startswith("pretrain/") and not (items.exists() and sha256_of(items) == checksum):
+                if not self.id.startswith("pretrain/") and not (items.exists() and checksum(items) == before):
                     return ITEMS
                 continue
             producer = self.run.done("/".join(path.split("/")[:2]))
             if producer is None:
                 continue
-            if producer.facts["writes"].get(path.split("/", 2)[2]) != checksum:
+            if producer.facts["writes"].get(path.split("/", 2)[2]) != before:
                 return path
             if producer.stale_input():
                 return producer.stale_input()
@@ -236,10 +242,7 @@ class Done:
         UserError
             It is damaged; with the command that makes it again.
         """
-        try:
-            return read_array(self.folder / file, "a result", mapped=mapped)
-        except UserError as error:
-            raise UserError(error.fact, f"Make it again with `{self.renewal()}`.") from None
+        return read_array(self.checked(file), "a result", mapped=mapped)
 
     def frame(self, file: str, **how: Any) -> pd.DataFrame:
         """One of its .csv files, read with pandas' own options.
@@ -254,17 +257,30 @@ class Done:
         return pd.read_csv(self.checked(file), **how)
 
     def checked(self, file: str) -> Path:
-        """The path of one of its files, whose bytes are those that were written: half a table may still be a table.
+        """The path of one of its files, whose bytes are as they were written; every reader goes through here.
 
         Raises
         ------
         UserError
-            It is damaged; with the command that makes it again.
+            It is lost or damaged; with the command that makes it again.
         """
-        path = self.folder / file
-        if not path.is_file() or sha256_of(path) != self.facts["writes"].get(file):
-            raise UserError(f"{path} is not as it was made.", f"Make it again with `{self.renewal()}`.")
+        path, again = self.folder / file, f"Make it again with `{self.renewal()}`."
+        if not path.is_file():
+            raise UserError(f"{path} is no longer there.", again)
+        if checksum(path) != self.facts["writes"].get(file):
+            raise UserError(f"{path} is not as it was made.", again)
         return path
+
+    def whole(self) -> Done:
+        """The step itself, if all its files are there and as they were written.
+
+        Raises
+        ------
+        UserError
+            One of them is lost or damaged; with the command that makes it again.
+        """
+        self.reads()
+        return self
 
 
 @dataclass
@@ -304,12 +320,18 @@ class Step:
 
     @property
     def finished(self) -> Done | None:
-        """The same step if it is done already, whole, and not forced."""
+        """The same step if it is done already, no file of it is lost, and it is not forced.
+
+        Raises
+        ------
+        UserError
+            One of its files is damaged; with the command that makes it again.
+        """
         self._rescue()
         done = self.run.done(self.id)
         if done is None or self.force or done.facts["digest"] != self.digest or done.lost:
             return None
-        return done
+        return done.whole()
 
     @contextlib.contextmanager
     def writing(self, command: str, machine: Mapping[str, Any]) -> Iterator[Path]:
@@ -330,6 +352,7 @@ class Step:
             try:
                 self._prepare()
                 yield self.scratch
+                refuse_changed(self.run.path, {path: sum_ for path, sum_ in self.reads.items() if path != ITEMS})
                 self._seal(command, machine, started)
             except BaseException:
                 work = self.scratch / "work"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.core.checksums import changed, checksum, signature
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import read_array, sha256_of
+from initpools_cli.core.files import read_array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,17 @@ class Brought:
     ranking: Path | None = None
     labeled: Path | None = None
     labels: Path | None = None
+    _begun: dict[Path, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note what the files are before any of them is read."""
+        object.__setattr__(self, "_begun", {path: signature(path) for path in self.files.values() if path.is_file()})
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Those that were named, by input."""
+        named = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        return {name: path for name, path in named.items() if path is not None}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The inputs of strategies among them, by the strategies' own names; large ones memory-mapped.
@@ -64,11 +76,21 @@ class Brought:
         return found
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of every file, by absolute path, for ``step.toml``."""
-        for name, path in vars(self).items():
-            if path is not None and not path.is_file():
+        """SHA-256 of every file, by absolute path, for ``step.toml``.
+
+        Raises
+        ------
+        UserError
+            No such file, or one that was written to since the command began: what was read of it isn't known.
+        """
+        found = {}
+        for name, path in self.files.items():
+            if not path.is_file():
                 raise UserError(f"There is no file {path} (--{name}).", "Check the path.")
-        return {str(path.resolve()): sha256_of(path) for path in vars(self).values() if path is not None}
+            found[str(path.resolve())] = checksum(path)
+            if self._begun.get(path) != signature(path):
+                raise changed(path)
+        return found
 
     @property
     def without_run(self) -> bool:

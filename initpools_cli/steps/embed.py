@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.files import sha256_of, write_rows
+from initpools_cli.core.files import write_rows
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.quality import quality
@@ -227,7 +228,7 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Done, bo
             "size": how.size,
             "precision": "bf16" if bf16 else "fp32",
         },
-        {**context.items_checksum(), str(weights.absolute()): sha256_of(weights)},
+        {**context.items_checksum(), str(weights.absolute()): checksum(weights)},
         force=context.force,
     )
     if step.finished:

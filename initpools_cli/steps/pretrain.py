@@ -82,7 +82,7 @@ def load(context: Context, done: Done) -> Pretext:
     images = context.data.splits["train"].images
     given = {ASKED: done.array(NEIGHBORS)} if done.table.get("source") else {}
     pretext = build(done.table, images.shape[3], min(images.shape[1:3]), **given)
-    load_weights(pretext, done.folder / "encoder.safetensors")
+    load_weights(pretext, done.checked("encoder.safetensors"))
     return pretext
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from initpools_cli.core.checksums import checksum
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.context import Context
 
@@ -19,16 +20,17 @@ def pretrained(context: Context, done: Done) -> tuple[Pretrained, dict[str, str]
     Raises
     ------
     UserError
-        It is stale or not whole.
+        It is stale or damaged.
     """
     from initpools_cli.training.learners.finetune import Pretrained
 
-    images = context.data.splits["train"].images
+    images, weights = context.data.splits["train"].images, done.require_fresh().checked(WEIGHTS)
     found = Pretrained(
-        weights=str((done.folder / WEIGHTS).absolute()),
+        weights=str(weights.absolute()),
+        sha256=checksum(weights),
         network=done.table["network"],
         width=done.table["width"],
         channels=images.shape[3],
         size=min(images.shape[1:3]),
     )
-    return found, done.require_fresh().reads(WEIGHTS)
+    return found, done.reads(WEIGHTS)

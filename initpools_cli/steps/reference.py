@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import sha256_of, write_array
+from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
@@ -125,7 +126,7 @@ def _classifier(context: Context, done: Done) -> Trained:
     shape = {"channels": images.shape[3], "size": min(images.shape[1:3])}
     encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=0)
     network = Network(encoder, facts["classes"], 0, knobs["dropout"])
-    load_weights(network, done.folder / "classifier.safetensors")
+    load_weights(network, done.checked("classifier.safetensors"))
     return Trained(network.to(context.machine.device), context.machine.device)
 
 
@@ -211,8 +212,11 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
     items = train_items(context)
     if wanted != "labeled":
         path = Path(wanted)
+        if not path.is_file():
+            raise UserError(f"There is no file {path} (--reference).", "Check the path.")
+        before = checksum(path)
         rows, labels, _ = read_labels(path, items, context.data.classes, "--reference")
-        reads = {str(path.resolve()): sha256_of(path)}
+        reads = {str(path.resolve()): before}
         return Examples(f"file-{path.stem}", split.images[rows], labels, reads, rows)
     if brought.labels is not None:
         rows, labels, _ = read_labels(brought.labels, items, context.data.classes)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import sha256_of, write_array, write_frame
+from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
@@ -70,6 +71,7 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
     """
     table = _table(context)
     newest = _newest(context)
+    brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
     labeled = labeled_so_far(context, file, classes)
     cast = cast_of(table, context.where("al"))
     if ask:
@@ -88,9 +90,10 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
         if _newest(context) != newest:
             raise UserError("Another process has finished a round meanwhile.", "Give the command again.")
         step.outcome = _work(context, table, cast, arena, labeled, ask, scratch)
+        refuse_changed(Path(), brought)
         step.outcome["annotations"] = str(file.resolve())
-        if file.is_file():
-            step.outcome["annotations_sha256"] = sha256_of(file)
+        if brought:
+            step.outcome["annotations_sha256"] = brought[str(file.resolve())]
     return Round(Done(context.run, step.folder), True, labeled)
 
 
@@ -109,7 +112,7 @@ def read_next(done: Done) -> pd.DataFrame | None:
     """The batch that a round chose, as rows of a pool, or None where it chose none."""
     from initpools_cli.steps.pool import read_rows
 
-    return read_rows(done, "next.csv") if (done.folder / "next.csv").exists() else None
+    return read_rows(done, "next.csv") if "next.csv" in done.facts["writes"] else None
 
 
 def _work(

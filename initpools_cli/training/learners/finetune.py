@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from initpools_cli.core.checksums import changed, checksum
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import Encoder, build_encoder
 from initpools_cli.networks.weights import fit, read_safetensors
@@ -32,6 +33,8 @@ class Pretrained:
     width : float
     channels, size : int
         Of the images that it was trained on.
+    sha256 : str
+        Of the file; it is read in other processes and at other times than it was found.
     """
 
     weights: str
@@ -39,6 +42,7 @@ class Pretrained:
     width: float
     channels: int
     size: int
+    sha256: str
 
     def encoder(self) -> Encoder:
         """The encoder with its trained weights, a new one each time.
@@ -46,11 +50,13 @@ class Pretrained:
         Raises
         ------
         UserError
-            The file is missing, or holds another network.
+            The file is missing, changed meanwhile, or holds another network.
         """
         path = Path(self.weights)
         encoder = build_encoder(self.network, channels=self.channels, size=self.size, width=self.width, seed=0)
         stored = read_safetensors(path).items()
+        if checksum(path) != self.sha256:
+            raise changed(path)
         fit(encoder, {name.removeprefix(PREFIX): value for name, value in stored if name.startswith(PREFIX)}, path)
         return encoder
 

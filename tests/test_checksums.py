@@ -1,0 +1,93 @@
+"""Files are those that were written, or are refused by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Initpools
+
+from initpools_cli.core import checksums
+from initpools_cli.core.checksums import checksum, refuse_changed
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import sha256_of
+from initpools_cli.steps.bring import Brought
+
+
+def flip(path: Path, place: int = -1) -> None:
+    """Change one bit, in place, and leave size and time as they were."""
+    status = path.stat()
+    with path.open("r+b") as stream:
+        stream.seek(place, os.SEEK_END if place < 0 else os.SEEK_SET)
+        byte = stream.read(1)[0]
+        stream.seek(-1, os.SEEK_CUR)
+        stream.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def age(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file count as one that nobody has just written to."""
+    monkeypatch.setattr(checksums, "_SETTLED", -(10**12))
+
+
+def test_a_file_is_hashed_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"one")
+    age(file, monkeypatch)
+    hashed: list[str] = []
+    digest = checksums.hashlib.file_digest
+    monkeypatch.setattr(checksums.hashlib, "file_digest", lambda *a: (hashed.append(a[1]), digest(*a))[1])
+    first = checksum(file)
+    assert first == checksum(file) == sha256_of(file) and hashed.count("sha256") == 2
+    os.utime(file, ns=(0, 0))
+    assert checksum(file) == first and len(hashed) == 3
+    refuse_changed(tmp_path, {"a": first, "gone": first})
+    file.write_bytes(b"two")
+    with pytest.raises(UserError, match=f"{file} changed while it was being read"):
+        refuse_changed(tmp_path, {"a": first})
+
+
+def test_a_file_that_is_replaced_before_it_is_hashed_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.npy"
+    np.save(file, np.ones((4, 2)))
+    brought = Brought(embeddings=file)
+    assert brought.checksums() == {str(file): sha256_of(file)}
+    brought.arrays()
+    np.save(tmp_path / "new.npy", np.zeros((4, 2)))
+    (tmp_path / "new.npy").replace(file)
+    with pytest.raises(UserError, match="changed while it was being read"):
+        brought.checksums()
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("embed/simclr/train.npy", ["select-pool", "kcenter", "--budget", 3]),
+        ("embed/simclr/test.npy", ["embed", "simclr"]),
+        ("pretrain/simclr/encoder.safetensors", ["score", "simclr"]),
+        ("pretrain/simclr/dynamics.npy", ["score", "ambiguous-to-contrast"]),
+    ],
+)
+def test_a_flipped_bit_is_refused_with_the_command_that_makes_the_file_again(
+    file: str, words: list[object], copied_run: Path, initpools: Initpools
+) -> None:
+    path = Path("runs/digits") / file
+    flip(path)
+    ended = initpools(*words)
+    assert ended.code == 2 and f"{path} is not as it was made" in ended.err
+    assert f"`initpools {path.parent.parent.name} " in ended.err and "--force`" in ended.err
+
+
+def test_what_is_recorded_is_what_was_read(copied_run: Path, initpools: Initpools) -> None:
+    """A file that changes while a step works ends in no step."""
+    from initpools_cli.core.rundir import Run
+
+    run = Run(Path("runs/digits"))
+    done = run.done("embed/simclr")
+    assert done is not None
+    step = run.step("pool", "x", {}, done.reads("train.npy"))
+    with pytest.raises(UserError, match=r"train\.npy changed while"), step.writing("initpools test", {}):
+        flip(done.folder / "train.npy")
+    assert run.done("pool/x") is None
