@@ -71,7 +71,7 @@ def select(
     Examples
     --------
     >>> import numpy as np
-    >>> points = np.array([[0.0], [1.0], [9.0], [10.0]])
+    >>> points = np.array([[1.0], [2.0], [10.0], [11.0]])
     >>> select(points, "kcenter", 2, normalize=False)
     array([1, 3])
 

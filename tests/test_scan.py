@@ -26,7 +26,7 @@ from initpools_cli.core.config import RunTable
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.scan import SCAN, disagreement, self_labelling, spread
 from initpools_cli.steps.pretrain import build
-from initpools_cli.strategies.choose import round_robin
+from initpools_cli.strategies.call import round_robin
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.infer import scores
 from initpools_cli.training.machine import start_fabric

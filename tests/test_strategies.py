@@ -29,8 +29,10 @@ def two_tight_clusters():
 HARD_CASES = {
     "one image": (cloud(1), [], 1, True),
     "two images": (cloud(2), [0], 1, True),
-    "all duplicates": (np.ones((30, 4), np.float32), [3, 7], 20, True),
-    "zero vectors": (np.zeros((30, 4), np.float32), [], 9, True),
+    "zero rows": (np.where(np.arange(30)[:, None] % 3, cloud(30), 0), [], 25, True),
+    "zero rows that are labeled": (np.where(np.arange(30)[:, None] % 3, cloud(30), 0), [0, 1, 3], 20, False),
+    "copies of what is labeled": (np.repeat(cloud(6), 5, axis=0), [0, 5, 10, 15, 20, 25], 20, True),
+    "copies of one but for a few": (np.vstack([np.ones((26, 5), np.float32), cloud(4)]), [3], 20, True),
     "one constant feature": (np.hstack([cloud(30, 2), np.full((30, 1), 5.0)]), [], 9, False),
     "whole budget": (cloud(50), [], 50, True),
     "all labelled but the budget": (cloud(50), list(range(44)), 6, True),
@@ -55,7 +57,7 @@ def check(selection, n, labeled, budget):
     if selection.scores is not None:
         assert selection.scores.dtype == np.float64
         assert selection.scores.shape == (budget,)
-        assert not np.isnan(selection.scores).any()
+        assert not np.isnan(selection.scores[~np.isin(indices, selection.last)]).any()
     if selection.clusters is not None:
         assert selection.clusters.dtype == np.int64
         assert selection.clusters.shape == (budget,)
@@ -72,6 +74,70 @@ def test_exactly_budget_distinct_unlabelled_images(method, case, balance):
     check(selection, len(embeddings), labeled, budget)
     again = choose(method.name, inputs, budget, **given)
     np.testing.assert_array_equal(selection.indices, again.indices)
+
+
+def reads_embeddings(method, balance="none"):
+    return balance == "kmeans" or bool({"embeddings", "patches"} & {*method.inputs, *method.optional})
+
+
+EQUAL = {
+    "all equal": np.ones((30, 4), np.float32),
+    "all zero": np.zeros((30, 4), np.float32),
+    "all but the zero rows equal": np.where(np.arange(30)[:, None] < 5, 0, np.ones((30, 4), np.float32)),
+    "one direction": np.arange(1, 31, dtype=np.float32)[:, None] * np.ones((1, 4), np.float32),
+    "equal within rounding": 1 + 1e-7 * np.random.default_rng(0).random((30, 4)).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("balance", ["none", "kmeans", "clusters"])
+@pytest.mark.parametrize("case", EQUAL)
+@pytest.mark.parametrize("method", METHODS)
+def test_embeddings_that_are_all_equal_are_refused_by_what_reads_them(method, case, balance):
+    inputs = inputs_for(EQUAL[case]) | {"patches": np.repeat(EQUAL[case][:, None], 2, axis=1)}
+    # Patches are compared as they are brought.
+    only_scaled = (
+        "patches" in method.inputs and balance != "kmeans" and case in ("one direction", "equal within rounding")
+    )
+    if reads_embeddings(method, balance) and not only_scaled:
+        with pytest.raises(UserError, match=r"The embeddings of all 30 images are equal"):
+            choose(method.name, inputs, 5, labeled=[3, 7], balance=balance)
+    else:
+        check(choose(method.name, inputs, 5, labeled=[3, 7], balance=balance), 30, [3, 7], 5)
+
+
+# Rows 0 to 2 are the originals of three copies each, row 30 of one; 20 to 24 are zero, and so is 25 but for rounding.
+COPIED = np.vstack([cloud(3), np.repeat(cloud(3), 3, axis=0), cloud(8, seed=1), np.zeros((6, 5)), cloud(8, seed=2)])
+COPIED = np.vstack([COPIED[:33], COPIED[30]]).astype(np.float32)
+COPIED[25] = 1e-9
+ZERO, COPIES = [20, 21, 22, 23, 24, 25], [*range(3, 12), 33]
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("balance", ["none", "kmeans", "clusters"])
+@pytest.mark.parametrize("method", [m for m in METHODS if reads_embeddings(m.values[0])])
+def test_copies_and_then_zero_rows_come_after_all_other_images(method, balance, normalize):
+    inputs = inputs_for(COPIED) | {"patches": np.repeat(COPIED[:, None], 2, axis=1)}
+    given = {"normalize": normalize, "balance": balance, "n_clusters": 3}
+    for labeled, copies in (([], COPIES), ([4, 12, 20], [0, *COPIES])):
+        copies = np.setdiff1d(copies, labeled)
+        zero = np.setdiff1d(ZERO, labeled)
+        others = np.setdiff1d(np.arange(34), [*labeled, *copies, *zero])
+        every = choose(method.name, inputs, 34 - len(labeled), labeled=labeled, **given)
+        assert sorted(every.indices[: len(others)]) == others.tolist()
+        assert sorted(every.indices[len(others) : -len(zero)]) == copies.tolist()
+        assert every.indices[-len(zero) :].tolist() == zero.tolist()
+        assert every.last.tolist() == every.indices[len(others) :].tolist()
+        few = choose(method.name, inputs, 5, labeled=labeled, **given)
+        assert np.isin(few.indices, others).all()
+        seen = choose(method.name, inputs, 5, labeled=labeled, copies="any", **given)
+        assert not np.isin(seen.indices, ZERO).any()
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if not reads_embeddings(m.values[0])])
+def test_copies_and_zero_rows_change_nothing_for_what_reads_no_embeddings(method):
+    inputs = inputs_for(COPIED)
+    plain = choose(method.name, {**inputs, "embeddings": cloud(34)}, 9, labeled=[4])
+    np.testing.assert_array_equal(choose(method.name, inputs, 9, labeled=[4]).indices, plain.indices)
 
 
 @pytest.mark.parametrize("method", METHODS)

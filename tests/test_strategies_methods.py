@@ -17,7 +17,8 @@ import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.density import most_typical, typicality
 from initpools_cli.geometry.kmeans import kmeans
-from initpools_cli.strategies.choose import as_rows, choose, round_robin
+from initpools_cli.strategies.call import round_robin
+from initpools_cli.strategies.choose import as_rows, choose
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.guards import refuse_constant
 from initpools_cli.strategies.inputs import as_embeddings
@@ -116,7 +117,7 @@ def test_random_draws_evenly():
 
 
 def test_kcenter_starts_at_the_image_nearest_the_mean():
-    points = np.array([[0.0], [4.0], [5.0], [10.0]])
+    points = np.array([[1.0], [5.0], [6.0], [11.0]])
     selection = choose("kcenter", {"embeddings": points}, 4, normalize=False)
     assert selection.indices.tolist() == [2, 0, 3, 1]
     assert selection.scores.tolist() == [np.inf, 5, 5, 1]
@@ -153,7 +154,7 @@ def test_kmeans_random_draws_equally_and_redistributes_the_rest():
 
 
 def test_stratified_draws_in_proportion_at_every_budget():
-    points = (np.repeat([[0.0], [100.0], [200.0]], [50, 300, 650], axis=0) + 0.1 * cloud(1000, 1)).astype(np.float32)
+    points = np.repeat([[0.0], [100.0], [200.0]], [50, 300, 650], axis=0) + 0.1 * cloud(1000, 1)
     group = np.repeat([0, 1, 2], [50, 300, 650])
     for budget in (20, 100, 500):
         picks = choose("stratified", {"embeddings": points}, budget, normalize=False, knobs={"n_clusters": 3}).indices

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,8 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
-from initpools_cli.strategies.guards import refuse_constant
+from initpools_cli.strategies.call import NONE, Call, apart, part
+from initpools_cli.strategies.guards import refuse_constant, refuse_one_point
 from initpools_cli.strategies.inputs import (
     INPUTS,
     Array,
@@ -27,9 +27,11 @@ from initpools_cli.strategies.inputs import (
     take,
 )
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.selection import Selection, take_turns
+from initpools_cli.strategies.rows import Rows, last_of_all
+from initpools_cli.strategies.selection import Selection
 
 BALANCES = ("none", "kmeans", "clusters")
+COPIES = ("last", "any")
 
 
 def choose(
@@ -45,8 +47,11 @@ def choose(
     balance: str = "none",
     n_clusters: int = 0,
     sample: int = 0,
+    copies: str = "last",
+    min_distance: float = 0.0,
     knobs: Mapping[str, Any] | None = None,
     prepared: Mapping[str, Array] | None = None,
+    facts: Rows | None = None,
 ) -> Selection:
     """Choose `budget` of n images to label.
 
@@ -75,15 +80,25 @@ def choose(
     sample : int
         Choose among so many of the unlabelled images, drawn at random, and see none but them and the labelled ones; 0
         means all.
+    copies : {"last", "any"}
+        Of images with equal embeddings, of which one may be labeled, the lowest is the original. "last": the others are
+        not seen by the strategy and fill the budget once no original is left; "any": they are images as any other.
+        Rows of length zero are never seen by it, and come after all others.
+    min_distance : float
+        Skip images that are closer than this to a pick or to a labeled image, in the space that the strategy sees. With
+        one > 0 copies and rows of length zero are not chosen at all.
     knobs : mapping, optional
         The strategy's own.
     prepared : mapping of str to array, optional
         Further inputs, from `prepare`: neither checked nor scaled again.
+    facts : Rows, optional
+        What is known of all n rows of the embeddings that the strategy reads, or that its scores are made of. Default:
+        found in the embeddings or patches that it reads. Without any, `copies` and `min_distance` mean nothing.
 
     Returns
     -------
     Selection
-        Exactly `budget` distinct images, neither labelled nor excluded.
+        Exactly `budget` distinct images, neither labelled nor excluded; or fewer, at least one, with `min_distance`.
 
     Raises
     ------
@@ -100,6 +115,10 @@ def choose(
         raise UserError(f"sample={sample} must be ≥ 1, or 0 for all images.", "Set another number.")
     if n_clusters < 0:
         raise UserError(f"n_clusters={n_clusters} must be ≥ 1, or 0 for {DEFAULT_CLUSTERS}.", "Set another number.")
+    if copies not in COPIES:
+        raise UserError(f"copies = '{copies}' is not valid.", f"It is one of {', '.join(COPIES)}.")
+    if not 0 <= min_distance < np.inf:
+        raise UserError(f"min_distance={min_distance} must be ≥ 0 and finite.", "Set another number.")
     ready = prepared or {}
     arrays = _checked(method, inputs, ready, balance)
     images = images_of({**inputs, **ready}, n)
@@ -117,23 +136,45 @@ def choose(
         arrays = {name: take(name, array, rows) for name, array in arrays.items()}
     if "scores" in arrays:
         refuse_constant(arrays["scores"])
+    facts = _facts(method, arrays, rows, facts)
     if "embeddings" in arrays and "embeddings" not in ready:
         arrays["embeddings"] = as_embeddings(arrays["embeddings"], normalize)
     if "check" in method.traits:
         method.traits["check"](arrays, values)
     known = np.flatnonzero(np.isin(rows, bought))
-
-    if balance == "none":
-        selection = _run(method, arrays, len(rows), known, budget, generator(seed, method.name), values)
+    seen, repeated = np.arange(len(rows)), np.zeros(len(rows), bool)
+    if facts is not None:
+        facts.refuse_equal()
+        repeated = facts.copies(known) if copies == "last" else repeated
+        seen = np.flatnonzero(~repeated & ~facts.zero)
+        if "embeddings" in arrays:
+            refuse_one_point(arrays["embeddings"], seen, len(rows))
+    clusters = arrays.get("clusters") if balance == "clusters" else None
+    if balance == "kmeans":
+        k = min(n_clusters or DEFAULT_CLUSTERS, len(seen))
+        clusters = np.full(len(rows), -1)
+        clusters[seen] = kmeans(part("embeddings", arrays["embeddings"], seen), k, generator(seed, "balance", k)).labels
+    call = Call(method, arrays, values, seed, clusters)
+    labeled_seen = np.intersect1d(known, seen, assume_unique=True)
+    wanted = min(int(budget), len(seen) - len(labeled_seen))
+    if not wanted:
+        selection = Selection(NONE)
+    elif min_distance:
+        points = arrays.get("embeddings")
+        if points is None:
+            points = _points(method, facts, rows, normalize)
+        selection = apart(call, points, seen, labeled_seen, wanted, min_distance)
     else:
-        clusters = arrays.get("clusters")
-        if balance == "kmeans":
-            k = min(n_clusters or DEFAULT_CLUSTERS, len(rows))
-            clusters = kmeans(arrays["embeddings"], k, generator(seed, "balance", k)).labels
-        assert clusters is not None
-        selection = _balanced(method, arrays, clusters, known, budget, seed, values)
-    chosen = replace(selection, indices=rows[selection.indices])
-    _check_contract(method.name, chosen, free, budget)
+        selection = call.on(seen, labeled_seen, wanted)
+    if facts is not None:
+        missing = 0 if min_distance else int(budget) - wanted
+        selection = _with_last(selection, call, facts, repeated, known, missing)
+    if not len(selection.indices):
+        raise UserError(
+            f"Every image is closer than min_distance={min_distance:g} to one that is labeled.", "Set a smaller one."
+        )
+    chosen = replace(selection, indices=rows[selection.indices], last=rows[selection.last])
+    _check_contract(method.name, chosen, free, budget, exact=not min_distance)
     return chosen
 
 
@@ -230,32 +271,6 @@ def as_rows(name: str, given: ArrayLike | None, n: int) -> NDArray[np.int64]:
     return rows
 
 
-def round_robin(available: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
-    """How many each cluster gives when they take turns, one image each, and an exhausted one is skipped.
-
-    Parameters
-    ----------
-    available : (k,) int64
-        What each can give.
-    budget : int
-        ≤ their sum.
-
-    Returns
-    -------
-    (k,) int64
-        Summing to `budget`.
-    """
-    quotas = np.zeros_like(available)
-    while (left := budget - int(quotas.sum())) > 0:
-        open_ = np.flatnonzero(quotas < available)
-        turns = left // len(open_)
-        if turns == 0:
-            quotas[open_[:left]] += 1
-        else:
-            quotas[open_] += np.minimum(turns, (available - quotas)[open_])
-    return quotas
-
-
 def _checked(
     method: Method, inputs: Mapping[str, ArrayLike], prepared: Mapping[str, Array], balance: str
 ) -> dict[str, Array]:
@@ -283,60 +298,46 @@ def _sampled(free: NDArray[np.int64], sample: int, budget: int, seed: int) -> ND
     return np.sort(generator(seed, "sample").choice(free, sample, replace=False))
 
 
-def _run(
-    method: Method,
-    arrays: Mapping[str, Array],
-    n: int,
-    labeled: NDArray[np.int64],
-    budget: int,
-    rng: np.random.Generator,
-    knobs: Mapping[str, Any],
+def _facts(method: Method, arrays: Mapping[str, Array], rows: NDArray[np.int64], given: Rows | None) -> Rows | None:
+    """What is known of the embeddings of the images in `rows`; None for a strategy that is not about embeddings."""
+    if given is not None:
+        return given if len(rows) == len(given.original) else given.take(rows)
+    read = next((name for name in ("embeddings", "patches") if name in arrays), None)
+    return None if read is None else Rows.of(arrays[read])
+
+
+def _with_last(
+    selection: Selection, call: Call, facts: Rows, copies: NDArray[np.bool_], labeled: NDArray[np.int64], missing: int
 ) -> Selection:
-    services = {"n": n, "labeled": labeled, "budget": int(budget), "rng": rng}
-    asked = inspect.signature(method.build).parameters
-    own = [*method.inputs, *(name for name in method.optional if name in arrays)]
-    given = {name: arrays[name] for name in own} | {k: v for k, v in services.items() if k in asked}
-    selection: Selection = method.build(**given, **knobs)
-    return selection
+    """The selection, filled up by what comes after all other images, in order; scores are NaN there."""
+    last = last_of_all(selection, facts, copies, labeled)
+    fill = last[:missing]
+    if not len(fill):
+        return replace(selection, last=last)
+    scores, clusters = selection.scores, selection.clusters
+    if clusters is not None:
+        of_picks = dict(zip(facts.original[selection.indices].tolist(), clusters.tolist(), strict=True))
+        own = [of_picks.get(group, -1) for group in facts.original[fill].tolist()]
+        clusters = np.concatenate([clusters, own if call.clusters is None else call.clusters[fill]])
+    return Selection(
+        np.concatenate([selection.indices, fill]),
+        None if scores is None else np.concatenate([scores, np.full(len(fill), np.nan)]),
+        clusters,
+        selection.among,
+        last,
+    )
 
 
-def _balanced(
-    method: Method,
-    arrays: Mapping[str, Array],
-    clusters: NDArray[np.int64],
-    labeled: NDArray[np.int64],
-    budget: int,
-    seed: int,
-    knobs: Mapping[str, Any],
-) -> Selection:
-    n = len(clusters)
-    ids, place = np.unique(clusters, return_inverse=True)
-    is_labeled = np.zeros(n, bool)
-    is_labeled[labeled] = True
-    quotas = round_robin(np.bincount(place[~is_labeled], minlength=len(ids)), budget)
-    indices, scores, owners, among = [], [], [], []
-    for cluster in np.flatnonzero(quotas):
-        rows = np.flatnonzero(place == cluster)
-        inside = {name: take(name, array, rows) for name, array in arrays.items()}
-        known = np.flatnonzero(is_labeled[rows])
-        rng = generator(seed, method.name, "cluster", int(ids[cluster]))
-        part = _run(method, inside, len(rows), known, int(quotas[cluster]), rng, knobs)
-        indices.append(rows[part.indices])
-        scores.append(part.scores)
-        among.append(part.among)
-        owners.append(np.full(quotas[cluster], ids[cluster]))
-    order = take_turns(np.concatenate(owners))
-    together, every = _joined(scores), _joined(among)
-    owned = np.concatenate(owners)[order]
-    return Selection(np.concatenate(indices)[order], None if together is None else together[order], owned, every)
+def _points(method: Method, facts: Rows | None, rows: NDArray[np.int64], normalize: bool) -> NDArray[np.float32]:
+    """The embeddings that a strategy's scores are made of, as it would see them."""
+    if facts is None or facts.array is None or facts.array.ndim != 2:
+        raise UserError(f"'{method.name}' reads no embeddings here, so min_distance means nothing.", "Leave it out.")
+    return as_embeddings(part("embeddings", facts.array, rows), normalize)
 
 
-def _joined(parts: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
-    present = [part for part in parts if part is not None]
-    return np.concatenate(present) if len(present) == len(parts) else None
-
-
-def _check_contract(strategy: str, selection: Selection, free: NDArray[np.int64], budget: int) -> None:
+def _check_contract(strategy: str, selection: Selection, free: NDArray[np.int64], budget: int, *, exact: bool) -> None:
     indices = selection.indices
-    if len(indices) != budget or len(np.unique(indices)) != budget or not np.isin(indices, free).all():
+    count = len(indices)
+    enough = count == budget if exact else count <= budget
+    if not enough or len(np.unique(indices)) != count or not np.isin(indices, free).all():
         raise RuntimeError(f"strategy '{strategy}' broke its contract: not {budget} distinct unlabelled images")

@@ -12,6 +12,8 @@ from initpools_cli.strategies.selection import Selection
 COMMON_SHARE = 0.95
 # Losses are sums of terms around 1, and float64 rounds those at 2e-16: what is all below this is what rounding left.
 FLOOR = 1e-12
+#: Rows looked at in one step: where they differ, the first will do.
+BLOCK = 1024
 REMEDY = "An order by it would be an order by chance: take another score, or strategy random."
 
 
@@ -45,6 +47,41 @@ def refuse_constant(scores: NDArray[np.floating]) -> None:
     if share > COMMON_SHARE:
         common = float(values[counts.argmax()])
         raise UserError(f"{share:.1%} of the {n} scores have the same value, {common:.9g}.", REMEDY)
+
+
+def refuse_one_point(points: NDArray[np.float32], rows: NDArray[np.int64], n: int) -> None:
+    """Refuse embeddings, as strategies see them, that are one point but for rounding, as `refuse_constant` has it.
+
+    Parameters
+    ----------
+    points : (m, d) float32
+    rows : (k,) int64
+        Which of them count: those that have a length. A single one passes.
+    n : int
+        How many images there are, for the message.
+
+    Raises
+    ------
+    UserError
+        With the number of images.
+    """
+    if len(rows) < 2:
+        return
+    first = points[rows[0]].astype(np.float64)
+    rounding = 8 * float(np.finfo(np.float32).eps) * float(np.abs(first).max())
+    for start in range(0, len(rows), BLOCK):
+        if (np.abs(points[rows[start : start + BLOCK]] - first) > rounding).any():
+            return
+    others = f", but for {n - len(rows)} that are copies or of length zero" if len(rows) < n else ""
+    raise equal_embeddings(n, others)
+
+
+def equal_embeddings(n: int, others: str = "") -> UserError:
+    """The error for embeddings that are the same for all images."""
+    return UserError(
+        f"The embeddings of all {n} images are equal{others}.",
+        "A choice by them would be a choice by chance: take other embeddings, or strategy random.",
+    )
 
 
 def refuse_indifferent(method: Method, selection: Selection) -> None:

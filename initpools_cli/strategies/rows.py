@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.copies import first_equal
+from initpools_cli.strategies.guards import equal_embeddings
 from initpools_cli.strategies.inputs import ROWS, Array
 from initpools_cli.strategies.selection import Selection, ranks_within
 
@@ -82,15 +82,7 @@ class Rows:
         n, zero = len(self.original), self.zero
         if n > 1 and len(np.unique(self.original[~zero])) < 2:
             others = f", but for {zero.sum()} of length zero" if zero.any() and not zero.all() else ""
-            raise all_equal(n, others)
-
-
-def all_equal(n: int, others: str = "") -> UserError:
-    """The error for embeddings that are the same for all images."""
-    return UserError(
-        f"The embeddings of all {n} images are equal{others}.",
-        "A choice by them would be a choice by chance: take other embeddings, or strategy random.",
-    )
+            raise equal_embeddings(n, others)
 
 
 def last_of_all(

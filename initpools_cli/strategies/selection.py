@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,20 @@ class Selection:
     indices : (budget,) int64
         Distinct rows.
     scores : (budget,) float64, optional
-        What made each pick win, where that means something.
+        What made each pick win, where that means something; NaN for what fills the budget up.
     clusters : (budget,) int64, optional
-        The cluster of each pick, where there are clusters.
+        The cluster of each pick, where there are clusters; -1 for one that has none.
     among : (m,) float64, optional
         Of a choice of the highest scores: those of all images that could be chosen.
+    last : (k,) int64
+        The images that come after all others, in order, chosen or not: copies of others, then rows of length zero.
     """
 
     indices: NDArray[np.int64]
     scores: NDArray[np.float64] | None = None
     clusters: NDArray[np.int64] | None = None
     among: NDArray[np.float64] | None = None
+    last: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def unlabeled_rows(n: int, labeled: NDArray[np.int64]) -> NDArray[np.int64]:
