@@ -196,8 +196,9 @@ def refuse(file: Path, cache: Path, says: str, **facts: object) -> UserError:
     ("arrays", "says"),
     [
         ({"images": random_images(3, 4, 4)}, "no train_images; it holds images"),
-        ({"train_images": random_images(3, 4, 4).astype(np.float32)}, "float32, not uint8"),
-        ({"train_images": random_images(3, 4, 4).astype(np.int64)}, "int64, not uint8"),
+        ({"train_images": random_images(3, 4, 4).astype(np.complex64)}, "complex64, not numbers"),
+        ({"train_images": random_images(3, 4, 4).astype(str)}, "<U3, not numbers"),
+        ({"train_images": np.full((3, 4, 4), np.nan)}, "No sampled pixel is a finite number"),
         ({"train_images": random_images(3, 16)}, r"shape \(3, 16\)"),
         ({"train_images": random_images(3, 3, 8, 8)}, r"shape \(3, 3, 8, 8\).* Its channels seem to come first"),
         ({"train_images": random_images(3, 8, 8, 4)}, r"shape \(3, 8, 8, 4\)"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import value_error
-from initpools_cli.core.schema import is_added
+from initpools_cli.core.schema import ADDED, is_added
 
 #: How many clusters are looked for where nobody says, and the number of classes is not known.
 DEFAULT_CLUSTERS = 20
+#: The largest side of the images that training sees, pixels: one in colour takes 50 MB.
+LARGEST_SIZE = 4096
 
 Params = dict[str, Any]
 Names = list[str]
@@ -33,6 +36,23 @@ class Table(BaseModel):
             for key, value in self.model_dump().items()
             if not (is_added(fields[key]) and value == fields[key].default)
         }
+
+
+def scale_range(text: str) -> tuple[float, float]:
+    """The two numbers of a ``lo,hi``; ValueError where it is none."""
+    low, high = (float(end) for end in text.split(","))
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(text)
+    return low, high
+
+
+def _scale(text: Any) -> Any:
+    try:
+        if text not in ("auto", "full"):
+            scale_range(str(text))
+    except ValueError:
+        raise ValueError("should be auto, full, or two numbers lo,hi with lo < hi") from None
+    return text
 
 
 class RunTable(Table):
@@ -59,11 +79,20 @@ class DatasetTable(Table):
     name: Annotated[str, Field(description="a name from `initpools list datasets`, an .npz file, or a folder")] = (
         "digits"
     )
-    size: Annotated[int, Field(ge=0, description="pixels; 0: native for arrays, 64 for folders")] = 0
+    size: Annotated[int, Field(ge=0, le=LARGEST_SIZE, description="pixels; 0: native for arrays, 64 for folders")] = 0
     test: Annotated[float, Field(gt=0, lt=1, description="share held out where there is no test split")] = 0.2
     imbalance: Annotated[Literal["none", "exp", "step"], Field(description="kind of long tail")] = "none"
     ratio: Annotated[float, Field(gt=0, le=1, description="smallest class over largest, in a long tail")] = 0.01
     labels: Annotated[str, Field(description="of a folder: auto, none, folders, or a CSV file")] = "auto"
+    scale: Annotated[
+        str,
+        BeforeValidator(_scale),
+        Field(
+            description="values that become 0 and 255 where pixels are not stored as 8 bits: auto, full, or lo,hi; "
+            "see [data-sets.md](data-sets.md)",
+            json_schema_extra=ADDED,
+        ),
+    ] = "auto"
 
 
 class PretrainTable(Table):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.report import Report
+from initpools_cli.core.room import require_disk
 from initpools_cli.datasets.cache import cache_folder, in_blocks, read_cache, write_cache
 from initpools_cli.datasets.decode import square
 from initpools_cli.datasets.sources import Arrays
-from initpools_cli.datasets.spec import COLUMNS, SPLITS
+from initpools_cli.datasets.spec import COLUMNS, CONVERSION, SPLITS
 from initpools_cli.datasets.splits import held_out
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def items_of_arrays(
         if chosen.any():
             # Train keeps its rows, so that an index is a row of what the user brought; the mask leaves these out.
             origin["test"] = ("train", np.flatnonzero(chosen))
-    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
+    columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION)}
     with report.progress("reading images", sum(len(rows) for _, rows in origin.values())) as bar:
         for split in SPLITS:
             if split not in origin:
@@ -60,6 +61,7 @@ def items_of_arrays(
             columns["path"] += [""] * len(rows)
             columns["split"] += [split] * len(rows)
             columns["label"] += [pd.NA] * len(rows) if of_split is None else of_split[rows].tolist()
+            columns[CONVERSION] += [source.conversions.get(name, "")] * len(rows)
             columns["class"] += [""] * len(rows) if of_split is None else [source.classes[c] for c in of_split[rows]]
             for block in in_blocks(source.images[name], rows):
                 columns["bytes"] += [block[0].nbytes] * len(block)
@@ -82,15 +84,29 @@ def cache_arrays(
     counts = {split: len(rows) for split, (_, rows) in origin.items()}
     found = read_cache(folder, counts)
     if found is None:
+        _require_room(cache, source, counts, size)
         blocks = {split: _resized(source.images[name], rows, size) for split, (name, rows) in origin.items()}
         found = write_cache(folder, blocks, counts)
     return found
 
 
+def _require_room(cache: Path, source: Arrays, counts: dict[str, int], size: int) -> None:
+    height, width, channels = source.images["train"].shape[1:]
+    height, width = size or height, size or width
+    require_disk(
+        cache,
+        sum(counts.values()) * height * width * channels,
+        f"{sum(counts.values())} images of {width} x {height} pixels take",
+        "Set a smaller dataset.size, free some space, or name another folder with INITPOOLS_DATA=DIR.",
+    )
+
+
 def table_of(columns: dict[str, list[object]]) -> pd.DataFrame:
-    """Columns of ``items.csv`` with their types."""
+    """Columns of ``items.csv`` with their types; without the one of conversions where there are none."""
     import pandas as pd
 
+    if not any(columns[CONVERSION]):
+        columns = {name: values for name, values in columns.items() if name != CONVERSION}
     return pd.DataFrame(columns).astype({"index": "int64", "label": "Int64", "bytes": "int64"})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_error, stream_rows, umask, write_text
 from initpools_cli.core.locks import locked_folder
+from initpools_cli.datasets.spec import CONVERSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 32 << 20
 #: How scratch folders are called.
 SCRATCH = ".scratch-"
+#: Marks arrays that are known to be what this version makes of the files.
+CURRENT = "current"
 #: Part of every key: a change of how pixels are made raises it.
 RECIPE = "1"
 
@@ -33,8 +37,9 @@ RECIPE = "1"
 def cache_folder(cache: Path, items: pd.DataFrame, size: int) -> Path:
     """Where the arrays of these images at this size belong."""
     digest = hashlib.sha256(f"{RECIPE} {size}".encode())
-    for split, checksum in zip(items["split"], items["sha256"], strict=True):
-        digest.update(f"\n{split} {checksum}".encode())
+    conversions = items[CONVERSION] if CONVERSION in items else itertools.repeat("", len(items))
+    for split, checksum, conversion in zip(items["split"], items["sha256"], conversions, strict=True):
+        digest.update(f"\n{split} {checksum}{conversion and ' '}{conversion}".encode())
     return cache / "arrays" / digest.hexdigest()[:32]
 
 
@@ -73,6 +78,7 @@ def write_cache(
         for split, images in blocks.items():
             with (scratch / f"{split}.npy").open("wb") as stream:
                 stream_rows(stream, images, counts[split])
+        (scratch / CURRENT).touch()
         folder.parent.mkdir(parents=True, exist_ok=True)
         if read_cache(folder, counts) is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -87,9 +93,21 @@ def write_cache(
     return written
 
 
+def is_current(folder: Path) -> bool:
+    """Whether arrays of files are known to be what this version makes of them: older ones read some otherwise."""
+    return (folder / CURRENT).is_file()
+
+
+def mark_current(folder: Path) -> None:
+    """Remember that they are."""
+    # A cache that others filled may be read-only; the price is only to look at the files again.
+    with contextlib.suppress(OSError):
+        (folder / CURRENT).touch()
+
+
 def in_blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
     """The rows of an array (n, h, w, c), a bounded number of bytes at a time."""
-    step = max(1, BLOCK_BYTES // max(1, int(np.prod(images.shape[1:]))))
+    step = max(1, BLOCK_BYTES // max(1, images.itemsize * int(np.prod(images.shape[1:]))))
     for start in range(0, len(rows), step):
         yield images[rows[start : start + step]]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +16,18 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.processors import available_cores
 from initpools_cli.core.report import Report
+from initpools_cli.core.room import require_disk
+from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.cache import place_errors
+from initpools_cli.datasets.eight_bits import Facts, eight_bits, notes_of
+from initpools_cli.datasets.raster import read_raster
+from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, sample_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: Files handed to the threads at a time.
 CHUNK = 256
-#: EXIF orientation (tag 0x0112) to the transposition that sets the image upright, by name in ``PIL.Image.Transpose``.
-UPRIGHT = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
 
 
 @dataclass(frozen=True)
@@ -49,29 +43,23 @@ class Decoded:
     nbytes : list of int
     sha256 : list of str
         Of the files that could be decoded.
+    conversions : list of str
+        What ``items.csv`` says of these; see `Facts`.
+    notes : list of str
+        What the user should be told.
     """
 
     pixels: np.ndarray
     good: np.ndarray
     nbytes: list[int]
     sha256: list[str]
+    conversions: list[str]
+    notes: list[str]
 
 
-def is_gray(file: Path) -> bool | None:
-    """Whether an image file holds gray values only, by its header; None if it is no image."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(file) as image:
-                return _gray_mode(image.mode)
-        # Broken files make the decoders raise nearly anything.
-        except Exception:
-            return None
-
-
-def decode_files(root: Path, paths: Sequence[str], size: int, channels: int, scratch: Path, report: Report) -> Decoded:
+def decode_files(
+    root: Path, paths: Sequence[str], size: int, channels: int, scale: Scale, scratch: Path, report: Report
+) -> Decoded:
     """Decode files in threads.
 
     Parameters
@@ -83,12 +71,27 @@ def decode_files(root: Path, paths: Sequence[str], size: int, channels: int, scr
         Side of the result in pixels.
     channels : int
         1 or 3.
+    scale : Scale
+        The range of deeper values.
     scratch : Path
         An existing folder for the pixels; it must outlive them.
+
+    Raises
+    ------
+    UserError
+        The pixels don't fit on the disk.
     """
+    # The arrays are written from them while they are there.
+    require_disk(
+        scratch.parent,
+        2 * len(paths) * size * size * channels,
+        f"{len(paths)} images of {size} x {size} pixels take",
+        "Set a smaller dataset.size, free some space, or name another folder with INITPOOLS_DATA=DIR.",
+    )
     good = np.zeros(len(paths), dtype=bool)
     nbytes: list[int] = []
     sha256: list[str] = []
+    facts: list[Facts] = []
     raw = scratch / f"pixels-{len(list(scratch.iterdir()))}"
     with (
         place_errors(scratch.parent),
@@ -100,18 +103,58 @@ def decode_files(root: Path, paths: Sequence[str], size: int, channels: int, scr
         warnings.simplefilter("ignore")
         for start in range(0, len(paths), CHUNK):
             files = [root / path for path in paths[start : start + CHUNK]]
-            results = pool.map(_decode, files, itertools.repeat(size), itertools.repeat(channels))
+            results = pool.map(partial(_decode, size=size, channels=channels, scale=scale), files)
             for row, result in enumerate(results, start):
                 bar.advance()
                 if result is not None:
-                    pixels, n, checksum = result
+                    pixels, n, checksum, fact = result
                     good[row] = True
                     stream.write(pixels.data)
                     nbytes.append(n)
                     sha256.append(checksum)
+                    facts.append(fact)
     shape = (len(sha256), size, size, channels)
     pixels = np.memmap(raw, np.uint8, "r", shape=shape) if sha256 else np.empty(shape, np.uint8)
-    return Decoded(pixels, good, nbytes, sha256)
+    notes = notes_of([path for path, there in zip(paths, good, strict=True) if there], facts, scale)
+    return Decoded(pixels, good, nbytes, sha256, [each.conversion for each in facts], notes)
+
+
+def sampled(root: Path, kinds: Mapping[str, str], scale: Scale, seed: int) -> Scale:
+    """The scale with a range for every kind of deep value in some files, from a seeded sample of them.
+
+    Parameters
+    ----------
+    root : Path
+    kinds : mapping of path to str
+        By relative path, the kind of value: "integer" or "float".
+    scale : Scale
+    seed : int
+        The root seed.
+
+    Raises
+    ------
+    UserError
+        No sampled value is finite.
+    """
+    drawn: list[str] = []
+    for kind in scale.misses(sorted(set(kinds.values()))):
+        paths = [path for path in kinds if kinds[path] == kind]
+        rows = generator(seed, "scale", kind).permutation(len(paths))[:SAMPLE_IMAGES]
+        drawn += [paths[row] for row in sorted(rows)]
+
+    def sample(path: str) -> np.ndarray | None:
+        file = root / path
+        try:
+            values = read_raster(file.name, file.read_bytes()).values
+        # It is counted where it is decoded.
+        except Exception:
+            return None
+        return None if values is None else sample_of(values, generator(seed, "scale", path))
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, available_cores())) as pool:
+        warnings.simplefilter("ignore")
+        samples = [values for values in pool.map(sample, drawn) if values is not None]
+    return scale.fitted(samples)
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
@@ -122,67 +165,30 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
     return _as_array(_square(Image.fromarray(image[..., 0] if gray else image), size))
 
 
-def read_image(file: Path) -> Image:
-    """An original at its own size, upright, as RGB of 8 bits.
+def read_image(file: Path, scale: Scale) -> Image:
+    """An original at its own size, upright, as RGB of 8 bits, as training sees it.
 
     Raises
     ------
     UserError
         It is no longer there, or can't be decoded any more.
     """
-    from PIL import Image
-
     try:
-        with Image.open(file) as image:
-            image.load()
-            return _eight_bits(_upright(image), 3)
+        return eight_bits(read_raster(file.name, file.read_bytes()), 3, scale)[0]
     except Exception as error:
         raise UserError(
             f"The image {file} can't be read: {error}.", "Put it back as it was, or begin another run with --run DIR."
         ) from None
 
 
-def _decode(file: Path, size: int, channels: int) -> tuple[np.ndarray, int, str] | None:
-    from PIL import Image
-
+def _decode(file: Path, size: int, channels: int, scale: Scale) -> tuple[np.ndarray, int, str, Facts] | None:
     try:
         content = file.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            # JPEG can be decoded at a half, a quarter or an eighth; twice the target leaves the filter enough.
-            image.draft(None, (2 * size, 2 * size))
-            image.load()
-            shown = _square(_eight_bits(_upright(image), channels), size)
-            return _as_array(shown), len(content), hashlib.sha256(content).hexdigest()
+        image, facts = eight_bits(read_raster(file.name, content, draft=size), channels, scale)
+        return _as_array(_square(image, size)), len(content), hashlib.sha256(content).hexdigest(), facts
     # Broken files make the decoders raise nearly anything.
     except Exception:
         return None
-
-
-def _upright(image: Image) -> Image:
-    from PIL import Image as pil
-
-    try:
-        orientation = image.getexif().get(0x0112)
-    # Broken EXIF data is no reason to lose the image.
-    except Exception:
-        return image
-    name = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image.transpose(pil.Transpose[name]) if name else image
-
-
-def _eight_bits(image: Image, channels: int) -> Image:
-    """As mode L or RGB; 16-bit gray values are scaled by their depth, floats taken as [0, 1] or [0, 255]."""
-    from PIL import Image as pil
-
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
-        image = pil.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
-    elif image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64)
-        image = pil.fromarray((np.clip(wide, 0, 65_535) // 257).astype(np.uint8))
-    mode = "L" if channels == 1 else "RGB"
-    return image if image.mode == mode else image.convert(mode)
 
 
 def _square(image: Image, size: int) -> Image:
@@ -197,7 +203,3 @@ def _square(image: Image, size: int) -> Image:
 def _as_array(image: Image) -> np.ndarray:
     array = np.asarray(image)
     return np.ascontiguousarray(array[..., None] if array.ndim == 2 else array)
-
-
-def _gray_mode(mode: str) -> bool:
-    return mode in ("1", "L", "LA", "La", "F") or mode.startswith("I")

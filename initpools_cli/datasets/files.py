@@ -14,11 +14,14 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.arrays import table_of
-from initpools_cli.datasets.cache import cache_folder, in_blocks, read_cache, write_cache
-from initpools_cli.datasets.decode import decode_files, is_gray
+from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
+from initpools_cli.datasets.decode import Decoded, decode_files, sampled
+from initpools_cli.datasets.headers import Headers, read_headers, refused, skipped_notes
 from initpools_cli.datasets.labels import counted, in_order, named
+from initpools_cli.datasets.raster import NO_IMAGE
+from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Files
-from initpools_cli.datasets.spec import COLUMNS, SPLITS
+from initpools_cli.datasets.spec import COLUMNS, CONVERSION, SPLITS
 from initpools_cli.datasets.splits import held_out
 
 if TYPE_CHECKING:
@@ -39,15 +42,16 @@ class Storage:
 
 @dataclass(frozen=True)
 class OpenedFiles:
-    """Items, class names, memory-mapped arrays by split, and notes."""
+    """Items, class names, memory-mapped arrays by split, notes, and how files become 8 bits."""
 
     items: pd.DataFrame
     classes: tuple[str, ...]
     arrays: dict[str, np.ndarray]
     notes: list[str]
+    scale: Scale
 
 
-def open_files(source: Files, size: int, test: float, seed: int, work: Storage) -> OpenedFiles:
+def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, work: Storage) -> OpenedFiles:
     """Read a folder for the first time.
 
     Parameters
@@ -55,6 +59,8 @@ def open_files(source: Files, size: int, test: float, seed: int, work: Storage) 
     source : Files
     size : int
         Side of the cached images in pixels.
+    scale : Scale
+        As the setting has it.
     test : float
         Share held out where train is labelled and there is no test.
     seed : int
@@ -65,22 +71,24 @@ def open_files(source: Files, size: int, test: float, seed: int, work: Storage) 
     UserError
         No images, or labels that don't fit.
     """
-    gray, skipped = _headers(source.root, list_files(source.root, source.folders))
-    if not gray:
-        raise UserError(
-            f"{source.root} holds no images" + (f"; {_skipped(skipped)}." if skipped else "."),
-            "Name a folder with image files in it or below it.",
-        )
-    assigned = source.assign(list(gray))
+    listed = list_files(source.root, source.folders)
+    headers = read_headers(source.root, listed)
+    if not headers.images:
+        remedy = "Name a folder with image files in it or below it."
+        raise refused(f"{source.root} holds no images", headers.skipped, listed, remedy)
+    found = list(headers.images)
+    assigned = source.assign(found)
     rows = [row for row, split in enumerate(assigned.splits) if split]
-    paths = [list(gray)[row] for row in rows]
-    channels = 1 if all(gray[path] for path in paths) else 3
-    decoded = decode_files(source.root, paths, size, channels, work.scratch, work.report)
-    skipped = sorted(
-        [*skipped, *(path for path, good in zip(paths, decoded.good, strict=True) if not good)], key=os.fsencode
-    )
+    paths = [found[row] for row in rows]
+    gray = [headers.images[path].gray for path in paths]
+    channels = 1 if all(gray) else 3
+    # Of train alone where it has deep images: no range is taken from test images.
+    deep = headers.deep([path for path, row in zip(paths, rows, strict=True) if assigned.splits[row] == "train"])
+    scale = sampled(source.root, deep or headers.deep(paths), scale, seed)
+    decoded = decode_files(source.root, paths, size, channels, scale, work.scratch, work.report)
+    skipped = headers.skipped | {path: NO_IMAGE for path, good in zip(paths, decoded.good, strict=True) if not good}
     if not decoded.good.any():
-        raise UserError(f"No image of {source.root} can be read; {_skipped(skipped)}.", "Check the files.")
+        raise refused(f"No image of {source.root} can be read", skipped, listed, "Check the files.")
     kept = [row for row, good in zip(rows, decoded.good, strict=True) if good]
     paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
     splits = np.array([assigned.splits[row] for row in kept])
@@ -91,18 +99,22 @@ def open_files(source: Files, size: int, test: float, seed: int, work: Storage) 
         train = np.flatnonzero(splits == "train")
         splits[train[held_out(labels[train], test, seed)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
-    items = _items(members, paths, names, labels, decoded.nbytes, decoded.sha256)
+    items = _items(members, paths, names, labels, decoded)
     # A broken file in colour must not make colour images of all the gray ones that could be read.
-    pixels = decoded.pixels if all(gray[path] for path in paths) is (channels == 1) else decoded.pixels[..., :1]
+    still_gray = all(headers.images[path].gray for path in paths)
+    pixels = decoded.pixels if still_gray is (channels == 1) else decoded.pixels[..., :1]
     counts = {split: len(chosen) for split, chosen in members.items()}
     folder = cache_folder(work.cache, items, size)
     arrays = read_cache(folder, counts)
     if arrays is None:
         arrays = write_cache(folder, {split: in_blocks(pixels, chosen) for split, chosen in members.items()}, counts)
-    return OpenedFiles(items, classes, arrays, assigned.notes + ([_skipped(skipped)] if skipped else []))
+    notes = assigned.notes + decoded.notes + skipped_notes(skipped, listed)
+    return OpenedFiles(items, classes, arrays, notes, scale)
 
 
-def reopen_files(source: Files, size: int, known: pd.DataFrame, fixed: bool, work: Storage) -> OpenedFiles:
+def reopen_files(
+    source: Files, size: int, scale: Scale, seed: int, known: pd.DataFrame, fixed: bool, work: Storage
+) -> OpenedFiles:
     """Read a folder whose items were fixed before: their rows stay, new images go to the end.
 
     Parameters
@@ -110,6 +122,10 @@ def reopen_files(source: Files, size: int, known: pd.DataFrame, fixed: bool, wor
     source : Files
     size : int
         Side of the cached images in pixels.
+    scale : Scale
+        With the ranges of the known images.
+    seed : int
+        The root seed.
     known : DataFrame
         The items as they were stored.
     fixed : bool
@@ -124,24 +140,29 @@ def reopen_files(source: Files, size: int, known: pd.DataFrame, fixed: bool, wor
     before = set(known["path"])
     vanished = sorted(before - set(listed), key=os.fsencode)
     _refuse_changed(source.root, known, set(vanished))
-    gray, skipped = _headers(source.root, [path for path in listed if path not in before])
-    counts = _counts(known)
-    arrays = read_cache(cache_folder(work.cache, known, size), counts)
-    if arrays is None:
-        arrays = _decode_again(source.root, size, known, vanished, work)
+    headers = read_headers(source.root, [path for path in listed if path not in before])
+    folder = cache_folder(work.cache, known, size)
+    arrays = read_cache(folder, _counts(known))
     notes = (
         [f"{_number(vanished, 'file')} gone from {source.root}; the cached pixels are used: {named(vanished)}"]
         if vanished
         else []
     )
-    classes = classes_of(known)
     items = known
-    if gray:
-        new = _join(source, size, known, gray, arrays, fixed, work)
-        items, classes, arrays = new.items, new.classes, new.arrays
+    if arrays is None or (not vanished and not is_current(folder) and _read_otherwise(source.root, known)):
+        again = _decode_again(source.root, size, scale, seed, known, vanished, work)
+        items, arrays, scale = again.items, again.arrays, again.scale
+        notes += again.notes
+    if not vanished:
+        mark_current(cache_folder(work.cache, items, size))
+    classes = classes_of(items)
+    skipped = headers.skipped
+    if headers.images:
+        new = _join(source, size, scale, seed, items, headers, arrays, fixed, work)
+        items, classes, arrays, scale = new.items, new.classes, new.arrays, new.scale
         notes += new.notes
-        skipped = sorted([*skipped, *(set(gray) - set(items["path"]) - set(new.left_out))], key=os.fsencode)
-    return OpenedFiles(items, classes, arrays, notes + ([_skipped(skipped)] if skipped else []))
+        skipped = skipped | dict.fromkeys(set(headers.images) - set(items["path"]) - set(new.left_out), NO_IMAGE)
+    return OpenedFiles(items, classes, arrays, notes + skipped_notes(skipped, listed), scale)
 
 
 def list_files(root: Path, folders: Sequence[str] = ()) -> list[str]:
@@ -194,13 +215,16 @@ class _Joined:
     arrays: dict[str, np.ndarray]
     left_out: list[str]
     notes: list[str]
+    scale: Scale
 
 
 def _join(
     source: Files,
     size: int,
+    scale: Scale,
+    seed: int,
     known: pd.DataFrame,
-    gray: Mapping[str, bool],
+    headers: Headers,
     arrays: dict[str, np.ndarray],
     fixed: bool,
     work: Storage,
@@ -208,23 +232,24 @@ def _join(
     """New images at the end of their splits."""
     import pandas as pd
 
-    everything = sorted({*known["path"], *gray}, key=os.fsencode)
+    everything = sorted({*known["path"], *headers.images}, key=os.fsencode)
     assigned = source.assign(everything)
     facts = dict(zip(everything, zip(assigned.splits, assigned.labels, strict=True), strict=True))
-    paths = [path for path in gray if facts[path][0]]
-    left_out = [path for path in gray if not facts[path][0]]
+    paths = [path for path in headers.images if facts[path][0]]
+    left_out = [path for path in headers.images if not facts[path][0]]
     channels = arrays["train"].shape[-1]
-    decoded = decode_files(source.root, paths, size, channels, work.scratch, work.report)
+    scale = sampled(source.root, headers.deep(paths), scale, seed)
+    decoded = decode_files(source.root, paths, size, channels, scale, work.scratch, work.report)
     paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
     notes = [f"Left out {counted(left_out, 'image')} outside the splits: {named(left_out)}"] if left_out else []
     if not paths:
-        return _Joined(known, classes_of(known), arrays, left_out, notes)
+        return _Joined(known, classes_of(known), arrays, left_out, notes, scale)
     if fixed:
         raise UserError(
             f"{_number(paths, 'new image')} in {source.root}, but this run's long tail is fixed: {named(paths)}.",
             "Move the new images away, or begin another run with --run DIR.",
         )
-    colored = [path for path in paths if not gray[path]]
+    colored = [path for path in paths if not headers.images[path].gray]
     if channels == 1 and colored:
         raise UserError(
             f"{_number(colored, 'new image')} in colour, but all images of this run are gray: {named(colored)}.",
@@ -245,12 +270,14 @@ def _join(
     classes = classes_of(known)
     classes += in_order({name for name in names if name} - set(classes))
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in arrays}
-    fresh = _items(members, paths, names, _numbers(names, classes), decoded.nbytes, decoded.sha256)
+    fresh = _items(members, paths, names, _numbers(names, classes), decoded)
     parts = []
     for split in members:
         old, new = known[known["split"] == split], fresh[fresh["split"] == split]
         parts += [old, new.assign(index=new["index"] + len(old))]
     items = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    if CONVERSION in items:
+        items[CONVERSION] = items[CONVERSION].fillna("")
     blocks: dict[str, Iterator[np.ndarray]] = {
         split: itertools.chain(
             in_blocks(arrays[split], np.arange(len(arrays[split]))), in_blocks(decoded.pixels, chosen)
@@ -263,22 +290,26 @@ def _join(
         classes,
         arrays,
         left_out,
-        [*notes, f"{counted(paths, 'new image')} appended: {named(paths)}"],
+        [*notes, *decoded.notes, f"{counted(paths, 'new image')} appended: {named(paths)}"],
+        scale,
     )
 
 
 def _decode_again(
-    root: Path, size: int, known: pd.DataFrame, vanished: list[str], work: Storage
-) -> dict[str, np.ndarray]:
-    """The arrays of known items whose cache is gone."""
+    root: Path, size: int, scale: Scale, seed: int, known: pd.DataFrame, vanished: list[str], work: Storage
+) -> OpenedFiles:
+    """The arrays of known items whose cache is gone, or was made by a version that read some of them otherwise."""
     if vanished:
         raise UserError(
             f"{_number(vanished, 'file')} gone from {root}, and so are the cached pixels: {named(vanished)}.",
             "Put the files back, or begin another run with --run DIR.",
         )
     paths = list(known["path"])
-    gray, _ = _headers(root, paths)
-    decoded = decode_files(root, paths, size, 1 if all(gray.values()) else 3, work.scratch, work.report)
+    headers = read_headers(root, paths)
+    train = headers.deep([path for path in known.loc[known["split"] == "train", "path"] if path in headers.images])
+    scale = sampled(root, train or headers.deep(list(headers.images)), scale, seed)
+    channels = 1 if all(header.gray for header in headers.images.values()) else 3
+    decoded = decode_files(root, paths, size, channels, scale, work.scratch, work.report)
     checksums = iter(decoded.sha256)
     changed = [
         path
@@ -286,12 +317,31 @@ def _decode_again(
         if not good or next(checksums) != sha
     ]
     if changed:
+        reasons = skipped_notes(headers.skipped, paths)
         raise UserError(
-            f"{counted(changed, 'file')} changed since this run began: {named(changed)}.",
+            f"{counted(changed, 'file')} changed since this run began: {named(changed)}."
+            + (f" {'; '.join(reasons)}." if reasons else ""),
             "Put the files back as they were, or begin another run with --run DIR.",
         )
+    before = list(known[CONVERSION]) if CONVERSION in known else [""] * len(known)
+    differing = [path for path, old, new in zip(paths, before, decoded.conversions, strict=True) if old != new]
+    notes = []
+    if differing:
+        known = known.assign(**{CONVERSION: decoded.conversions})
+        notes = [
+            *decoded.notes,
+            f"This run was begun by a version that read {counted(differing, 'image')} otherwise: steps made from them "
+            "are out of date",
+        ]
     blocks = {split: in_blocks(decoded.pixels, np.flatnonzero(known["split"] == split)) for split in _counts(known)}
-    return write_cache(cache_folder(work.cache, known, size), blocks, _counts(known))
+    arrays = write_cache(cache_folder(work.cache, known, size), blocks, _counts(known))
+    return OpenedFiles(known, classes_of(known), arrays, notes, scale)
+
+
+def _read_otherwise(root: Path, known: pd.DataFrame) -> bool:
+    """Whether an earlier version may have read some images otherwise: deep ones, and transparent ones."""
+    headers = read_headers(root, list(known["path"]))
+    return not all(header.exact for header in headers.images.values())
 
 
 def _refuse_changed(root: Path, known: pd.DataFrame, vanished: set[str]) -> None:
@@ -303,44 +353,22 @@ def _refuse_changed(root: Path, known: pd.DataFrame, vanished: set[str]) -> None
             )
 
 
-def _headers(root: Path, paths: Sequence[str]) -> tuple[dict[str, bool], list[str]]:
-    """The images among the files, with whether they are gray; and the other files."""
-    gray: dict[str, bool] = {}
-    skipped: list[str] = []
-    for path in paths:
-        found = is_gray(root / path) if _survives_a_table(path) else None
-        if found is None:
-            skipped.append(path)
-        else:
-            gray[path] = found
-    return gray, skipped
-
-
-def _survives_a_table(path: str) -> bool:
-    """Whether a CSV file gives the name back: not without valid UTF-8, nor with a lone carriage return."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\r" not in path
-
-
 def _items(
     members: Mapping[str, np.ndarray],
     paths: Sequence[str],
     names: Sequence[str],
     labels: np.ndarray,
-    nbytes: Sequence[int],
-    sha256: Sequence[str],
+    decoded: Decoded,
 ) -> pd.DataFrame:
     import pandas as pd
 
-    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
+    columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION)}
     for split, rows in members.items():
         for index, row in enumerate(rows):
             label = pd.NA if labels[row] < 0 else int(labels[row])
-            values = (index, paths[row], split, label, names[row], nbytes[row], sha256[row])
-            for column, value in zip(COLUMNS, values, strict=True):
+            stored = decoded.nbytes[row], decoded.sha256[row], decoded.conversions[row]
+            values = (index, paths[row], split, label, names[row], *stored)
+            for column, value in zip(columns, values, strict=True):
                 columns[column].append(value)
     return table_of(columns)
 
@@ -358,9 +386,3 @@ def _counts(items: pd.DataFrame) -> dict[str, int]:
 
 def _number(paths: Sequence[str], noun: str) -> str:
     return f"{counted(paths, noun)} {'is' if len(paths) == 1 else 'are'}"
-
-
-def _skipped(paths: Sequence[str]) -> str:
-    shown = [path.replace("\r", "\\r").encode(errors="backslashreplace").decode() for path in paths]
-    said = "is not a readable image and was" if len(paths) == 1 else "are not readable images and were"
-    return f"{counted(paths, 'file')} {said} skipped: {named(shown)}"

@@ -100,7 +100,7 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + more
 
 
-def counted(things: Sequence[str], noun: str) -> str:
+def counted(things: Sequence[object], noun: str) -> str:
     """How many, with the noun in singular or plural."""
     return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 

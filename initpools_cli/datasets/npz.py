@@ -10,14 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.room import require_disk
+from initpools_cli.datasets.array_pixels import refuse_type, to_bytes
 from initpools_cli.datasets.cache import place_errors
+from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Arrays
 from initpools_cli.datasets.spec import SPLITS
 
-LAYOUT = "It must hold train_images, uint8 (n, h, w) or (n, h, w, 3), and may hold train_labels, val_… and test_…."
+LAYOUT = "It must hold train_images (n, h, w) or (n, h, w, 3), and may hold train_labels, val_… and test_…."
 
 
-def read_npz(path: Path, scratch: Path, classes: tuple[str, ...] = ()) -> Arrays:
+def read_npz(
+    path: Path, scratch: Path, classes: tuple[str, ...] = (), *, scale: Scale | None = None, seed: int = 0
+) -> Arrays:
     """Images and labels of an .npz file; the images are unpacked to disk and memory-mapped, never held whole.
 
     Parameters
@@ -29,6 +34,10 @@ def read_npz(path: Path, scratch: Path, classes: tuple[str, ...] = ()) -> Arrays
     classes : tuple of str
         Class names where they are known from elsewhere: labels are then numbers from 0. Else the values that occur are
         the classes, in order.
+    scale : Scale, optional
+        How pixels that are not uint8 become that; default: by a range that is estimated from a sample.
+    seed : int
+        The root seed: it draws that sample.
 
     Raises
     ------
@@ -47,14 +56,15 @@ def read_npz(path: Path, scratch: Path, classes: tuple[str, ...] = ()) -> Arrays
             if labels is not None:
                 raise UserError(f"{path} has {split}_labels but no {split}_images.", LAYOUT)
             continue
-        pixels = _checked_images(path, f"{split}_images", found[f"{split}_images"])
-        if split != "train" and len(pixels) == 0:
+        stored = _checked_images(path, f"{split}_images", found[f"{split}_images"])
+        if split != "train" and len(stored) == 0:
             continue
-        images[split] = pixels
-        values[split] = None if labels is None else _checked_labels(path, f"{split}_labels", labels, len(pixels))
+        images[split] = stored
+        values[split] = None if labels is None else _checked_labels(path, f"{split}_labels", labels, len(stored))
     _refuse_unlike(path, images)
     names, numbers = _numbered(path, values, classes)
-    return Arrays(images, numbers, names)
+    pixels = to_bytes(images, scale or Scale(), seed, scratch)
+    return Arrays(pixels.images, numbers, names, pixels.notes, pixels.conversions)
 
 
 def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
@@ -72,6 +82,7 @@ def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
         raise broken from None
     found: dict[str, np.ndarray] = {}
     with archive:
+        _require_room(archive, wanted, path, scratch)
         for member in archive.infolist():
             key = member.filename.removesuffix(".npy")
             if not member.filename.endswith(".npy") or (key not in wanted and "train_images.npy" in archive.namelist()):
@@ -98,6 +109,16 @@ def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def _require_room(archive: zipfile.ZipFile, wanted: set[str], path: Path, scratch: Path) -> None:
+    sizes = [member.file_size for member in archive.infolist() if member.filename.removesuffix(".npy") in wanted]
+    require_disk(
+        scratch.parent,
+        sum(sizes),
+        f"The arrays of {path} take",
+        "Free some space, or name another folder with INITPOOLS_DATA=DIR.",
+    )
+
+
 def _rows(file: Path) -> int:
     """How many entries a .npy file's header announces; an empty array can't be memory-mapped."""
     with file.open("rb") as stream:
@@ -108,10 +129,7 @@ def _rows(file: Path) -> int:
 
 def _checked_images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
     """As (n, h, w, c)."""
-    if images.dtype != np.uint8:
-        raise UserError(
-            f"{key} in {path} is {images.dtype}, not uint8.", "Save pixels as whole numbers from 0 to 255, dtype uint8."
-        )
+    refuse_type(path, key, images.dtype)
     shape = images.shape
     if images.ndim == 3:
         images = images[..., None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, classes_of, open
 from initpools_cli.datasets.imbalance import long_tail
 from initpools_cli.datasets.labels import assigner
 from initpools_cli.datasets.npz import read_npz
+from initpools_cli.datasets.scale import Scale, scale_of
 from initpools_cli.datasets.sources import Arrays, Files
-from initpools_cli.datasets.spec import SPLITS, Dataset, DatasetSpec, Split
+from initpools_cli.datasets.spec import CONVERSION, SPLITS, Dataset, DatasetSpec, Split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,17 +113,20 @@ def open_dataset(
         and (found := _from_cache(spec, path, cache, known))
     ):
         return _dataset(spec, known, classes_of(known), found, None, [], kept)
+    stored = known[CONVERSION] if known is not None and CONVERSION in known else ()
+    scale = scale_of(spec.scale, stored)
     with scratch_folder(cache) as scratch:
-        source = _source(spec, path, cache, scratch, report)
+        source = _source(spec, path, cache, scratch, report, scale, seed)
         if isinstance(source, Files):
             work, size = Storage(cache, scratch, report), spec.size or DEFAULT_SIZE
             if known is None:
-                opened = open_files(source, size, spec.test, seed, work)
+                opened = open_files(source, size, scale, spec.test, seed, work)
             else:
-                opened = reopen_files(source, size, known, spec.imbalance != "none", work)
+                opened = reopen_files(source, size, scale, seed, known, spec.imbalance != "none", work)
             if kept is None:
                 kept = _mask(spec, seed, opened.items, opened.classes, np.empty(0, dtype=np.int64))
-            return _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, opened.notes, kept)
+            data = _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, opened.notes, kept)
+            return replace(data, scale=opened.scale)
         items, origin = items_of_arrays(source, spec.test, seed, report)
         if known is not None:
             _refuse_other(spec.name, known, items)
@@ -134,7 +139,9 @@ def open_dataset(
         return _dataset(spec, items, source.classes, arrays, None, source.notes, kept)
 
 
-def _source(spec: DatasetSpec, path: Path | None, home: Path, scratch: Path, report: Report) -> Arrays | Files:
+def _source(
+    spec: DatasetSpec, path: Path | None, home: Path, scratch: Path, report: Report, scale: Scale, seed: int
+) -> Arrays | Files:
     if path is None:
         entry = entries()[spec.name]
         if entry.refusal:
@@ -142,7 +149,7 @@ def _source(spec: DatasetSpec, path: Path | None, home: Path, scratch: Path, rep
         return entry.load(home, spec.size, scratch, report)
     if path.is_dir():
         return Files(path, assigner(spec.labels))
-    return read_npz(path, scratch)
+    return read_npz(path, scratch, scale=scale, seed=seed)
 
 
 def _from_cache(spec: DatasetSpec, path: Path | None, cache: Path, known: pd.DataFrame) -> dict[str, np.ndarray] | None:

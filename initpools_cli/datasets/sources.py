@@ -25,12 +25,15 @@ class Arrays:
         Class names by class number.
     notes : list of str
         What the user should be told.
+    conversions : dict of split to str
+        What ``items.csv`` says of images that were not uint8.
     """
 
     images: dict[str, np.ndarray]
     labels: dict[str, np.ndarray | None]
     classes: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
+    conversions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

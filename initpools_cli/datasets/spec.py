@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.datasets.scale import Scale
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 #: The columns of ``items.csv``.
 COLUMNS = ("index", "path", "split", "label", "class", "bytes", "sha256")
+#: One more of them, where some image is not taken as it is stored: the type of its values and the range that becomes 0
+#: to 255 ("uint16 98,612"), "window" (a DICOM file's own), and "white" (what its transparent pixels lie on).
+CONVERSION = "conversion"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class DatasetSpec:
         Size of the smallest class over that of the largest, for long tails.
     labels : str
         For folders: "auto", "none", "folders", or the path of a CSV file.
+    scale : str
+        Which values become 0 and 255 where pixels are not stored as 8 bits: "auto", "full" or "lo,hi".
     """
 
     name: str
@@ -44,6 +51,7 @@ class DatasetSpec:
     imbalance: str = "none"
     ratio: float = 0.01
     labels: str = "auto"
+    scale: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Dataset:
     splits : dict of str to Split
         Keys among "train", "val" and "test".
     items : DataFrame
-        One row an image: index, path, split, label (Int64, NA without), class, bytes, sha256.
+        One row an image: index, path, split, label (Int64, NA without), class, bytes, sha256, and perhaps conversion.
     kept : ndarray of shape (n_train,), bool
         The rows of train there are to choose from: a long tail drops some, and where a test split was held out of an
         array, its images keep their rows and are not kept.
@@ -85,6 +93,8 @@ class Dataset:
         The folder of the original files.
     notes : list of str
         What the user should be told.
+    scale : Scale
+        How original files become 8 bits.
     """
 
     spec: DatasetSpec
@@ -94,3 +104,4 @@ class Dataset:
     kept: np.ndarray
     root: Path | None
     notes: list[str] = field(default_factory=list)
+    scale: Scale = field(default_factory=Scale)

@@ -94,7 +94,7 @@ class Context:
         for note in dataset.notes:
             self.report.say(note)
         self.identity = identity
-        if known is not None and len(known) != len(dataset.items):
+        if known is not None and dataset.items is not known:
             write_text(self.run.path / ITEMS, _items_text(dataset))
             write_array(self.run.path / KEPT, dataset.kept)
         return dataset
@@ -289,13 +289,13 @@ def read_items(run: Run) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from initpools_cli.datasets.spec import COLUMNS
+    from initpools_cli.datasets.spec import COLUMNS, CONVERSION
 
-    text = {"path": str, "class": str, "sha256": str}
+    text = {"path": str, "class": str, "sha256": str, CONVERSION: str}
     try:
         items = pd.read_csv(run.path / ITEMS, dtype=text, keep_default_na=False, na_values={"label": [""]})
         items["label"] = items["label"].astype("Int64")
-        if tuple(items.columns) != COLUMNS or items.empty or items["sha256"].isna().any():
+        if tuple(items.columns) not in (COLUMNS, (*COLUMNS, CONVERSION)) or items.empty or items["sha256"].isna().any():
             raise _damaged(run, ITEMS)
         return items
     except (OSError, ValueError, KeyError, pd.errors.ParserError):

@@ -246,7 +246,7 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Done, bo
         context,
         step,
         lambda split, rows, machine: backbone_features(
-            model, preprocess, data.splits[split], rows, data.root, batch, machine, bf16=bf16
+            model, preprocess, data.splits[split], rows, data.root, batch, machine, bf16=bf16, scale=data.scale
         ),
         batch,
     )

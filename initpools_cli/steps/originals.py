@@ -1,4 +1,4 @@
-"""Images as a browser can show them: original files as they are where that is possible, arrays as PNG."""
+"""Images as a browser can show them: files as they are where it shows what training sees, everything else as PNG."""
 
 from __future__ import annotations
 
@@ -7,16 +7,6 @@ from typing import NamedTuple
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.spec import Dataset
-
-#: What Pillow calls the formats that every browser shows, and what browsers call them.
-SHOWN = {
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "PNG": "image/png",
-    "GIF": "image/gif",
-    "WEBP": "image/webp",
-    "BMP": "image/bmp",
-}
 
 
 class Picture(NamedTuple):
@@ -34,20 +24,20 @@ def original(data: Dataset, index: int) -> Picture:
     UserError
         The file is no longer there, or is no image any more.
     """
-    from PIL import Image
-
     from initpools_cli.analysis.thumbnails import picture, png
     from initpools_cli.datasets.decode import read_image
+    from initpools_cli.datasets.raster import Header, header_of
 
     train = data.splits["train"]
     if data.root is None:
         return Picture(png(picture(train.images[index])), "image/png")
     file = _there(data.root, train.paths[index])
     try:
-        with Image.open(file) as image:
-            kind = SHOWN.get(image.format or "")
         # By what is in the file, not by its name.
-        return Picture(file.read_bytes(), kind) if kind else Picture(png(read_image(file)), "image/png")
+        header = header_of(file)
+        if isinstance(header, Header) and header.shown:
+            return Picture(file.read_bytes(), header.shown)
+        return Picture(png(read_image(file, data.scale)), "image/png")
     except OSError as error:
         raise UserError(f"{file} can't be read: {error}.", "Put it back as it was.") from None
 

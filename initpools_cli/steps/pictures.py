@@ -46,7 +46,7 @@ def originals(context: Context, indices: Sequence[int], side: int) -> tuple[dict
         image = picture(train.images[index])
         if root is not None:
             try:
-                image = read_image(root / train.paths[index])
+                image = read_image(root / train.paths[index], context.data.scale)
             except UserError:
                 lost.append(train.paths[index])
         found[index] = fitted(image, side)

@@ -1,0 +1,86 @@
+"""Images that come as arrays of any numeric type, as uint8 on disk, a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.room import require_disk
+from initpools_cli.core.seeds import generator
+from initpools_cli.datasets.cache import in_blocks, place_errors
+from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, Tally, conversion_of, sample_of
+
+
+@dataclass(frozen=True)
+class ArrayPixels:
+    """By split the images, uint8, and what ``items.csv`` says of them; and what to tell."""
+
+    images: dict[str, np.ndarray]
+    conversions: dict[str, str]
+    notes: list[str]
+
+
+def to_bytes(images: Mapping[str, np.ndarray], scale: Scale, seed: int, scratch: Path) -> ArrayPixels:
+    """Convert what is not uint8, by one range for all splits.
+
+    Parameters
+    ----------
+    images : mapping of split to ndarray of shape (n, h, w, c)
+        Of a boolean, integer or floating type, perhaps memory-mapped.
+    scale : Scale
+    seed : int
+        The root seed: it draws the sample that a range is estimated from.
+    scratch : Path
+        An existing folder for the result; it must outlive it.
+
+    Raises
+    ------
+    UserError
+        The pixels don't fit on the disk, or no sampled value is finite.
+    """
+    deep = {split: array for split, array in images.items() if array.dtype != np.uint8}
+    if not deep:
+        note = f"dataset.scale = {scale.setting} changes nothing: all images have 8 bits"
+        return ArrayPixels(dict(images), {}, [] if scale.setting == "auto" else [note])
+    require_disk(
+        scratch.parent,
+        sum(array.size for array in deep.values()),
+        f"{sum(map(len, deep.values()))} images as 8 bits take",
+        "Free some space, or name another folder with INITPOOLS_DATA=DIR.",
+    )
+    # Of train alone where it is deep: no range is taken from test images.
+    sampled = [deep["train"]] if "train" in deep else list(deep.values())
+    scale = scale.fitted([_sample(array, seed) for array in sampled]) if scale.setting == "auto" else scale
+    tally, converted, conversions = Tally(), dict(images), {}
+    for split, array in deep.items():
+        limits = scale.limits(array.dtype)
+        file = scratch / f"{split}-pixels"
+        with place_errors(scratch.parent), file.open("wb") as stream:
+            for block in in_blocks(array, np.arange(len(array))):
+                for image in block:
+                    stream.write(tally.add(image, limits).data)
+        converted[split] = np.memmap(file, np.uint8, "r", shape=array.shape) if array.size else array.astype(np.uint8)
+        conversions[split] = conversion_of(array.dtype, limits)
+    return ArrayPixels(converted, conversions, tally.notes(scale, [array.dtype for array in deep.values()]))
+
+
+def _sample(images: np.ndarray, seed: int) -> np.ndarray:
+    rows = np.sort(generator(seed, "scale").permutation(len(images))[:SAMPLE_IMAGES])
+    rng = generator(seed, "scale", "pixels")
+    return np.concatenate([sample_of(images[row], rng) for row in rows])
+
+
+def refuse_type(path: Path, key: str, dtype: np.dtype) -> None:
+    """Refuse what is no number.
+
+    Raises
+    ------
+    UserError
+        A type other than boolean, integer and floating.
+    """
+    if dtype.kind not in "biuf":
+        raise UserError(f"{key} in {path} is {dtype}, not numbers.", "Save pixels as integers or floats, best uint8.")

@@ -1,0 +1,133 @@
+"""DICOM: the values that a file means, through pydicom (the extra ``dicom``)."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+#: Of files without the magic word.
+SUFFIXES = (".dcm", ".dicom")
+
+
+@dataclass(frozen=True)
+class DicomImage:
+    """The first frame.
+
+    Attributes
+    ----------
+    values : ndarray of shape (h, w) or (h, w, 3)
+        Gray values after the rescale slope and intercept, or colours.
+    inverted : bool
+        The lowest value is white (MONOCHROME1).
+    frames : int
+    window : str
+        The window of the file as text; empty without.
+    windowed : ndarray of shape (h, w) or None
+        The values through the window of the file, in [0, 1].
+    """
+
+    values: np.ndarray
+    inverted: bool
+    frames: int
+    window: str
+    windowed: np.ndarray | None
+
+
+def is_dicom(name: str, head: bytes) -> bool:
+    """By the magic word at byte 128, or by the name."""
+    return head[128:132] == b"DICM" or name.lower().endswith(SUFFIXES)
+
+
+def read_header(content: Any) -> tuple[bool, int, bool]:
+    """Whether an image is gray, its frames, and whether the file states a window.
+
+    Raises
+    ------
+    Exception
+        Whatever pydicom raises for what is no DICOM image.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(content, stop_before_pixels=True, force=True)
+    gray = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
+    if int(dataset.Rows) < 1 or int(dataset.Columns) < 1:
+        raise ValueError("no image")
+    return gray, int(dataset.get("NumberOfFrames", 1) or 1), _has_window(dataset)
+
+
+def read_dicom(content: bytes) -> DicomImage:
+    """Decode the first frame.
+
+    Raises
+    ------
+    Exception
+        Whatever pydicom raises for what it can't decode.
+    """
+    import pydicom
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+
+    dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+    photometric = str(dataset.PhotometricInterpretation)
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    stored = pixel_array(dataset, index=0)
+    if photometric == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)
+        bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
+        return DicomImage(_eight_bits(stored, bits), False, frames, "", None)
+    if not photometric.startswith("MONOCHROME"):
+        return DicomImage(_eight_bits(stored, int(dataset.BitsStored)), False, frames, "", None)
+    values = _narrowed(apply_modality_lut(stored, dataset), stored.dtype)
+    window, shown = _window(dataset, values)
+    return DicomImage(values, photometric == "MONOCHROME1", frames, window, shown)
+
+
+def _eight_bits(colors: np.ndarray, bits: int) -> np.ndarray:
+    """Colors of any depth as uint8: they are made to be shown, and their type is their range."""
+    return colors if bits == 8 else np.rint(colors * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
+
+
+def _narrowed(values: np.ndarray, stored: np.dtype) -> np.ndarray:
+    """In the stored type, else as int32, where a rescale gave whole numbers; else as float32."""
+    if (values == np.floor(values)).all():
+        for dtype in (stored, np.dtype(np.int32)):
+            limits = np.iinfo(dtype)
+            if limits.min <= values.min() and values.max() <= limits.max:
+                return values.astype(dtype)
+    return values.astype(np.float32)
+
+
+def _has_window(dataset: Any) -> bool:
+    return (_first(dataset.get("WindowWidth")) or 0) > 0 or bool(dataset.get("VOILUTSequence"))
+
+
+def _window(dataset: Any, values: np.ndarray) -> tuple[str, np.ndarray | None]:
+    """The first window of the file (DICOM PS3.3, C.11.2.1.2), as text and applied; else its lookup table."""
+    from pydicom.pixels import apply_voi
+
+    if dataset.get("VOILUTSequence") and not dataset.get("WindowWidth"):
+        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+        return "lookup table", apply_voi(values.astype(np.int64), dataset) / (2**bits - 1)
+    center, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if center is None or width is None or width <= 0:
+        return "", None
+    wide = values.astype(np.float64)
+    how = str(dataset.get("VOILUTFunction") or "LINEAR")
+    if how == "SIGMOID":
+        shown = 1 / (1 + np.exp(-4 * (wide - center) / width))
+    elif how == "LINEAR_EXACT" or width <= 1:
+        shown = (wide - center) / width + 0.5
+    else:
+        shown = (wide - (center - 0.5)) / (width - 1) + 0.5
+    return f"center {center:g}, width {width:g}", np.clip(shown, 0, 1)
+
+
+def _first(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        return float(value)
+    except TypeError:
+        return float(value[0]) if len(value) else None

@@ -1,0 +1,306 @@
+"""Image files of any kind as their pixels are stored, and why a file can't be read."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.datasets.dicom import is_dicom, read_dicom, read_header
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+#: Brands of HEIF files (ISO/IEC 23008-12, annex B); Pillow itself reads AVIF.
+HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+#: Formats whose further pictures are previews or layers of the first.
+ONE_PICTURE = ("MPO", "PSD", "ICO", "ICNS")
+#: Formats and modes that a browser shows just as they are read here, with what browsers call the formats.
+SHOWN = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+}
+#: Tags of TIFF, and the sample format of signed integers.
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED = 258, 262, 339, 2
+TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its image.
+
+    Attributes
+    ----------
+    gray : bool
+    deep : str
+        "integer" or "float" where it is not stored as 8 bits or fewer, so that a range of values is needed to show it.
+    exact : bool
+        Surely read as versions before the first `dataset.scale` did: neither deep nor perhaps transparent.
+    shown : str
+        What a browser calls the type; empty where it would not show the same as is read here.
+    """
+
+    gray: bool
+    deep: str = ""
+    exact: bool = False
+    shown: str = ""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a file is no image of the data set: what one is, what several are, and what helps."""
+
+    one: str
+    many: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Raster:
+    """The first image of a file.
+
+    Attributes
+    ----------
+    picture : Image or None
+        Of at most 8 bits.
+    values : ndarray of shape (h, w) or (h, w, c), or None
+        Deeper values, c in {2, 3, 4}: the last of 2 and of 4 is opacity.
+    orientation : int
+        Of EXIF; 1 is upright.
+    inverted : bool
+        The lowest of the values is white.
+    pages : bool
+        There are more images in the file.
+    window : str
+        Of a DICOM file; `windowed` are its values through it, in [0, 1].
+    """
+
+    picture: Image | None = None
+    values: np.ndarray | None = None
+    orientation: int = 1
+    inverted: bool = False
+    pages: bool = False
+    window: str = ""
+    windowed: np.ndarray | None = None
+
+
+def _needs(kind: str, extra: str) -> Reason:
+    return Reason(
+        f"a {kind} file, which needs an extra,", f"{kind} files, which need an extra,", f'pip install ".[{extra}]"'
+    )
+
+
+NO_IMAGE = Reason("not a readable image", "not readable images")
+TOO_LARGE = Reason("an image of more than 178 million pixels", "images of more than 178 million pixels", "Shrink them")
+DEEP_COLOR = Reason("an image of 16-bit colors", "images of 16-bit colors", "Save them as PNG or TIFF")
+NEEDS_HEIF = _needs("HEIC", "heif")
+NEEDS_DICOM = _needs("DICOM", "dicom")
+NEEDS_TIFF = _needs("16-bit color TIFF", "tiff")
+
+
+def header_of(file: Path) -> Header | Reason:
+    """What a file says of its image, or why it is not read."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with file.open("rb") as stream:
+                head = stream.read(132)
+                stream.seek(0)
+                if reason := _missing(file.name, head):
+                    return reason
+                if is_dicom(file.name, head):
+                    gray, _, windowed = read_header(stream)
+                    return Header(gray, deep="integer" if gray and not windowed else "")
+                with Image.open(stream) as image:
+                    return _header(image)
+        except Image.DecompressionBombError:
+            return TOO_LARGE
+        # Broken files make the decoders raise nearly anything.
+        except Exception:
+            return NO_IMAGE
+
+
+def read_raster(name: str, content: bytes, draft: int = 0) -> Raster:
+    """Decode the first image of a file.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    content : bytes
+        All of it.
+    draft : int
+        A side in pixels that is enough: JPEG can be decoded at a half, a quarter or an eighth. 0: all of it.
+
+    Raises
+    ------
+    Exception
+        Whatever the decoders raise.
+    """
+    from PIL import Image
+
+    if is_dicom(name, content[:132]):
+        return _from_dicom(content)
+    _missing(name, content[:132])
+    with Image.open(io.BytesIO(content)) as image:
+        pages = _has_pages(image)
+        if _deep_color(image):
+            values = DEEP_DECODERS[image.format or ""](image, content)
+            return Raster(values=values, orientation=_orientation(image), pages=pages)
+        if draft:
+            # Twice the target leaves the filter enough.
+            image.draft(None, (2 * draft, 2 * draft))
+        image.load()
+        # Asked for once it is loaded: Pillow has set TIFF files upright by then.
+        orientation = _orientation(image)
+        if _deep_gray(image):
+            inverted = _tag(image, PHOTOMETRIC) == 0
+            return Raster(values=_gray_values(image), orientation=orientation, inverted=inverted, pages=pages)
+        return Raster(picture=image, orientation=orientation, pages=pages)
+
+
+def _missing(name: str, head: bytes) -> Reason | None:
+    """The extra that a file needs and that is not installed; Pillow learns HEIF where it is."""
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF:
+        if not _installed("pillow_heif"):
+            return NEEDS_HEIF
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return NEEDS_DICOM if is_dicom(name, head) and not _installed("pydicom") else None
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _header(image: ImageFile) -> Header | Reason:
+    color = _deep_color(image)
+    if color and image.format not in DEEP_DECODERS:
+        return DEEP_COLOR
+    if color and image.format == "TIFF" and not _installed("tifffile"):
+        return NEEDS_TIFF
+    deep = "float" if image.mode == "F" else "integer" if color or _deep_gray(image) else ""
+    exact = not deep and image.mode not in TRANSPARENT and "transparency" not in image.info
+    gray = _gray_mode(image.mode) or (color and str(_packing(image)).startswith("LA"))
+    shown = SHOWN.get(image.format or "", "") if exact and not _has_pages(image) else ""
+    return Header(gray, deep, exact, shown)
+
+
+def _gray_mode(mode: str) -> bool:
+    return mode in ("1", "L", "LA", "La", "F") or mode.startswith("I")
+
+
+def _packing(image: ImageFile) -> Any:
+    """How the file packs its samples, as Pillow calls it, such as "RGB;16B"; empty once they are loaded."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+
+
+def _deep_color(image: ImageFile) -> bool:
+    """Colors of 16 bits, of which Pillow would keep the upper 8."""
+    if image.format == "PPM" and image.mode == "RGB" and image.tile:
+        codec, _, _, arguments = image.tile[0]
+        return codec == "ppm" and isinstance(arguments, tuple) and arguments[1] > 255
+    return len(image.getbands()) > 1 and ";16" in str(_packing(image))
+
+
+def _deep_gray(image: ImageFile) -> bool:
+    return image.mode == "F" or image.mode.startswith("I") or _signed_bytes(image)
+
+
+def _signed_bytes(image: ImageFile) -> bool:
+    return image.mode == "L" and _tag(image, SAMPLE_FORMAT) == (SIGNED,)
+
+
+def _tag(image: ImageFile, number: int) -> Any:
+    """A tag of a TIFF file; None where there is none."""
+    return getattr(image, "tag_v2", {}).get(number)
+
+
+def _gray_values(image: ImageFile) -> np.ndarray:
+    """As the file has them: Pillow has one mode for all integers of more than 16 bits, and for signed ones."""
+    values = np.asarray(image)
+    if _signed_bytes(image):
+        return values.view(np.int8)
+    if image.mode == "I" and image.format in ("PNG", "PPM"):
+        return values.astype(np.uint16)
+    if image.mode == "I" and image.format == "TIFF":
+        signed = _tag(image, SAMPLE_FORMAT) == (SIGNED,)
+        if (_tag(image, BITS) or (32,))[0] <= 16:
+            return values.astype(np.int16 if signed else np.uint16)
+        return values if signed else values.view(np.uint32)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _png_values(_: ImageFile, content: bytes) -> np.ndarray:
+    import torch
+    from torchvision.io import ImageReadMode, decode_png
+
+    decoded = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED)
+    return np.ascontiguousarray(decoded.numpy().transpose(1, 2, 0))
+
+
+def _tiff_values(_: ImageFile, content: bytes) -> np.ndarray:
+    from tifffile import TiffFile
+
+    with TiffFile(io.BytesIO(content)) as tiff:
+        page = tiff.pages[0]
+        values = page.asarray()
+    # Samples may lie in planes.
+    return np.ascontiguousarray(np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values)
+
+
+def _ppm_values(image: ImageFile, content: bytes) -> np.ndarray:
+    start, shape = image.tile[0][2], (image.height, image.width, 3)
+    return np.frombuffer(content, ">u2", int(np.prod(shape)), start).reshape(shape).astype(np.uint16)
+
+
+#: By what colors of 16 bits are decoded.
+DEEP_DECODERS: Mapping[str, Callable[[ImageFile, bytes], np.ndarray]] = {
+    "PNG": _png_values,
+    "TIFF": _tiff_values,
+    "PPM": _ppm_values,
+}
+
+
+def _from_dicom(content: bytes) -> Raster:
+    from PIL import Image
+
+    found = read_dicom(content)
+    if found.windowed is None and found.values.dtype == np.uint8:
+        pixels = 255 - found.values if found.inverted else found.values
+        return Raster(picture=Image.fromarray(pixels), pages=found.frames > 1)
+    return Raster(
+        values=found.values,
+        inverted=found.inverted,
+        pages=found.frames > 1,
+        window=found.window,
+        windowed=found.windowed,
+    )
+
+
+def _has_pages(image: ImageFile) -> bool:
+    return bool(getattr(image, "is_animated", False)) and image.format not in ONE_PICTURE
+
+
+def _orientation(image: ImageFile) -> int:
+    # Broken EXIF data is no reason to lose the image.
+    try:
+        found = image.getexif().get(0x0112)
+    except Exception:
+        return 1
+    return found if isinstance(found, int) else 1
