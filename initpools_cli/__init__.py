@@ -38,7 +38,8 @@ def select(
     embeddings : (n, d) array or None
         One row per image; None for a strategy that does without.
     strategy : str
-        A name of ``initpools list strategies``; of the scores among them, those that are made of embeddings.
+        A name of ``initpools list strategies``; of the scores among them, those that are made of embeddings. With a
+        suffix its picks are spread over clusters: ``typiclust@kmeans30``, ``random@clusters``.
     budget : int
         How many images, ≥ 1.
     labeled : (m,) int or (n,) bool, optional
@@ -81,10 +82,11 @@ def select(
     >>> select(circle, "activeft", 2, knobs={"balance": 2.0}, balance="clusters", clusters=[0, 0, 1, 1])
     array([0, 2])
     """
+    from initpools_cli.core.config import SelectTable
     from initpools_cli.core.errors import UserError
     from initpools_cli.geometry.products import on_device
     from initpools_cli.steps.context import gpu
-    from initpools_cli.steps.inputs import named, with_score
+    from initpools_cli.steps.inputs import balanced, named, with_score
     from initpools_cli.steps.keywords import as_array, sort_keywords
     from initpools_cli.strategies.choose import choose
     from initpools_cli.strategies.guards import refuse_indifferent
@@ -100,6 +102,11 @@ def select(
     of_score = wanted.score_knobs(given.knobs)
     own = {key: value for key, value in given.knobs.items() if key not in of_score}
     normalize = given.settings.get("normalize", True)
+    settings = given.settings
+    if wanted.balance.kind != "none":
+        said = {key: settings[key] for key in ("balance", "n_clusters") if key in settings}
+        spread = balanced(wanted, SelectTable(**said)).balance
+        settings = {**settings, "balance": spread.kind, "n_clusters": spread.n_clusters}
     with on_device(gpu(device)):
         inputs = with_score(wanted, inputs, of_score, normalize=normalize, seed=seed)
         chosen = choose(
@@ -110,7 +117,7 @@ def select(
             exclude=as_array("exclude", exclude),
             seed=seed,
             knobs=own,
-            **given.settings,
+            **settings,
         )
     refuse_indifferent(wanted.method, chosen)
     return chosen.indices

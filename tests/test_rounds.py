@@ -17,7 +17,7 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.choose import choose, prepare
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.answers import answers, refuse_unanswerable
-from initpools_cli.training.arena import Arena, Block, Protocol, blocks_of, candidate_set
+from initpools_cli.training.arena import Arena, Block, Called, Protocol, blocks_of, candidate_set
 from initpools_cli.training.labels import LabelDoor
 from initpools_cli.training.learners.registry import learners, softmax
 from initpools_cli.training.rounds import COLUMNS, Cell, Measured, first_pool, run_block, start
@@ -43,7 +43,7 @@ def arena(labels: np.ndarray | None = None) -> Arena:
         encoder="e",
         inputs={"embeddings": {"train": train, "test": test, "val": test[:10]}},
         given=given,
-        strategy={name: (name, {}) for name in names},
+        strategy={name: Called(name) for name in names},
         labels={"train": truth if labels is None else labels, "test": test_labels, "val": test_labels[:10]},
         kept=np.ones(80, dtype=bool),
         classes=3,

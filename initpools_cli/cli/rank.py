@@ -85,7 +85,7 @@ def command(
     )
     asked = named(strategy)
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
-    if clusters is not None and "clusters" not in asked.method.inputs:
+    if clusters is not None and "clusters" not in asked.needed:
         flags["select.balance"] = "clusters"
     knobs = asked.settable
     require_ending(output, ".npy")

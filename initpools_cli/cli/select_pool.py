@@ -86,7 +86,7 @@ def command(
     from initpools_cli.steps.card import full_card, read_card, require_level
     from initpools_cli.steps.context import at_work
     from initpools_cli.steps.export import FORMATS, read_exports, records, write_exports, write_pool
-    from initpools_cli.steps.inputs import named, refuse_source
+    from initpools_cli.steps.inputs import balanced, named, refuse_source
     from initpools_cli.steps.pool import read_pool, select_from_files, select_pool
     from initpools_cli.steps.pool import with_labels as fill
 
@@ -109,7 +109,7 @@ def command(
     others = rivals(asked, compare, draws)
     if compare is None and random_pools is not None:
         raise UserError("--random-pools is of --compare, which is not given.", "Add --compare A,B,C.")
-    if clusters is not None and "clusters" not in asked.method.inputs and balance is None:
+    if clusters is not None and balance is None and not any("clusters" in each.needed for each in (asked, *others)):
         balance = "clusters"
     flags = {"select.strategy": strategy, "select.budget": budget, "select.balance": balance}
     knobs = asked.settable
@@ -130,13 +130,13 @@ def command(
         context = common.start("select", flags, knobs)
         # A full card and a comparison measure any pool on the embeddings that are named.
         if card != "full" and not others:
-            refuse_source(asked, context.settings.select.balance, files, source)
+            refuse_source(balanced(asked, context.settings.select), files, source)
         done, fresh = select_pool(context, files, source)
         folder = done.folder
         common.say_done(folder, fresh, f"{done.facts['outcome']['picked']} images")
         rows = read_pool(done)
         facts = read_card(full_card(context, done, files, source) if card == "full" else done)
-        compared = read_compared(compare_in_run(context, done, others, files, source, draws)) if others else []
+        compared = read_compared(compare_in_run(context, asked, done, others, files, source, draws)) if others else []
         if with_labels:
             rows = fill(rows, context)
         if exports:

@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,7 +104,14 @@ class Run:
             write_text(Path("runs/.last"), _relative(self.path) + "\n")
 
     def step(
-        self, kind: str, name: str, table: Mapping[str, Any], reads: Mapping[str, str], *, force: bool = False
+        self,
+        kind: str,
+        name: str,
+        table: Mapping[str, Any],
+        reads: Mapping[str, str],
+        *,
+        force: bool = False,
+        also: Sequence[str] = (),
     ) -> Step:
         """Where a step with this table and these inputs belongs.
 
@@ -121,6 +128,8 @@ class Run:
             SHA-256 of every file the step reads, by path.
         force : bool
             Do it again even where it is done.
+        also : sequence of str
+            Other names that the very same step may have: its folder is kept where it is done under one of them.
 
         Raises
         ------
@@ -131,6 +140,10 @@ class Run:
             raise UserError(f"'{name}' can't name a folder of {kind}/.", "Use letters, digits, '-' and '_'.")
         digest = digest_of(table, reads)
         plain = Step(self, f"{kind}/{name}", dict(table), dict(reads), digest, force)
+        for each in (f"{kind}/{other}{end}" for other in also for end in ("", f"-{digest[:6]}")):
+            done = self.done(each)
+            if done is not None and done.facts["digest"] == digest:
+                return replace(plain, id=each)
         return replace(plain, id=f"{kind}/{name}-{digest[:6]}") if plain.taken else plain
 
 

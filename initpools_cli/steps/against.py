@@ -16,7 +16,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.card import Ground, class_balance, distance_facts, run_embeddings, run_ground, with_labeled
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import Named, heeds_source, named, needed, supply
+from initpools_cli.steps.inputs import Named, balanced, heeds_source, named, supply
 from initpools_cli.steps.pool import FilePool, indices_from_files, select_pool
 from initpools_cli.strategies.inputs import refuse_missing
 
@@ -59,37 +59,42 @@ def rivals(strategy: Named, text: str | None, randoms: int) -> list[Named]:
 
 def table_of(table: SelectTable, strategy: Named) -> SelectTable:
     """The settings of [select] for another strategy: its own knobs are their defaults, what holds for all stays."""
-    return table.model_copy(update={"strategy": strategy.name, "params": {}, "order": "highest"})
+    own = {"strategy": strategy.name, "params": {}, "order": "highest"}
+    return table.model_copy(update=own | ({"n_clusters": 0} if strategy.balance.n_clusters else {}))
 
 
 def compare_in_run(
-    context: Context, pool: Done, others: list[Named], brought: Brought, source: str, randoms: int
+    context: Context, strategy: Named, pool: Done, others: list[Named], brought: Brought, source: str, randoms: int
 ) -> Done:
     """Write ``compare/<pool>/compare.csv``, or find it done; the pools of the others are made as by `select-pool`.
+
+    Parameters
+    ----------
+    strategy : Named
+        What chose the pool.
 
     Raises
     ------
     UserError
         An input that one of the strategies lacks, before any of their pools is made.
     """
-    balance = context.settings.select.balance
-    sources = [source if heeds_source(each, balance, brought) else "" for each in others]
+    select = context.settings.select
+    spread = [balanced(each, table_of(select, each)) for each in others]
+    sources = [source if heeds_source(each, brought) else "" for each in spread]
     contexts = [_other_context(context, *each, brought) for each in zip(others, sources, strict=True)]
-    for other, strategy, own in zip(contexts, others, sources, strict=True):
-        table = other.settings.select
-        arrays = supply(other, strategy, table, brought, own, {}).arrays
-        refuse_missing(strategy.name, sorted(needed(strategy, balance)), arrays)
-    pools = {str(pool.table["strategy"]): pool}
-    for other, strategy, own in zip(contexts, others, sources, strict=True):
-        pools[strategy.name], fresh = select_pool(other, brought, own)
-        context.report.say(f"{'' if fresh else 'already done: '}{pools[strategy.name].id}")
+    for other, each, own in zip(contexts, spread, sources, strict=True):
+        refuse_missing(each.name, sorted(each.needed), supply(other, each, brought, own, {}).arrays)
+    pools = {strategy.name: pool}
+    for other, each, own in zip(contexts, others, sources, strict=True):
+        pools[each.name], fresh = select_pool(other, brought, own)
+        context.report.say(f"{'' if fresh else 'already done: '}{pools[each.name].id}")
     embeddings, reads = run_embeddings(context, pool, brought, source)
-    normalize = context.settings.select.normalize
-    chosen = [key for each in pools.values() for key in each.reads("indices.npy").items()]
+    normalize = select.normalize
+    chosen = [key for done in pools.values() for key in done.reads("indices.npy").items()]
     step = context.run.step(
         "compare",
         pool.name,
-        {"pools": [each.id for each in pools.values()], "random_pools": randoms, "seed": context.seed}
+        {"pools": [done.id for done in pools.values()], "random_pools": randoms, "seed": context.seed}
         | {"normalize": normalize},
         {**context.items_checksum(), **dict(chosen), **brought.checksums(), **reads},
         force=context.force,
@@ -98,7 +103,7 @@ def compare_in_run(
         return step.finished
     with context.writing(step) as scratch:
         ground = run_ground(context, embeddings, normalize, brought)
-        picks = {name: each.array("indices.npy") for name, each in pools.items()}
+        picks = {name: done.array("indices.npy") for name, done in pools.items()}
         rows = compare_pools(ground, picks, randoms, context.seed)
         import pandas as pd
 
@@ -167,8 +172,8 @@ def _other_context(context: Context, strategy: Named, source: str, brought: Brou
         if value != SelectTable.model_fields[key].default:
             words += ["--set", f"select.{key}={str(value).lower()}"]
     words += ["--from", source] if source else []
-    for flag, file in vars(brought).items():
-        words += [f"--{flag}", str(file.resolve())] if file is not None else []
+    for flag, file in brought.files.items():
+        words += [f"--{flag}", str(file.resolve())]
     other = context.made_on_the_way(*words)
     other.settings = context.settings.model_copy(update={"select": table})
     return other

@@ -44,7 +44,7 @@ def al_run(context: Context, name: str, scheduler: str = "") -> tuple[Done, bool
     """
     table = context.settings.al
     context.require_labels("al-run")
-    cast = cast_of(table, context.where("al"))
+    cast = cast_of(context, table)
     _refuse_known_leaks(table, cast)
     arenas, reads = _arenas(context, cast, table.encoders)
     protocol = _protocol(context, table, cast, next(iter(arenas.values())))
@@ -209,9 +209,10 @@ def _resolved(
         **identity_of(cast, cast.strategies, arena),
         "init_budget": protocol.init_budget,
         "rounds": protocol.rounds,
-        "balance": protocol.balance,
+        # Older sweeps could spread all their strategies; of those that are not spread, the digest stays the same.
+        "balance": "none",
         "normalize": protocol.normalize,
-        "n_clusters": protocol.n_clusters,
+        "n_clusters": context.clusters(context.settings.select.n_clusters),
         "sample": protocol.sample,
         "order": context.settings.select.order,
         "seed": context.seed,

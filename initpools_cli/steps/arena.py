@@ -15,9 +15,10 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, pretrain_of
-from initpools_cli.steps.inputs import Named, named, needed, supply
+from initpools_cli.steps.inputs import Named, named, supply
 from initpools_cli.steps.pretrained import pretrained
 from initpools_cli.steps.score import can_score
+from initpools_cli.strategies.balance import Balance
 from initpools_cli.strategies.inputs import FROM_A_MODEL
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Cast:
     learners : dict of str to dict
         Each learner with the values of all its knobs.
     knobs : dict of str to dict
-        What was given for each of them in [al.params].
+        What was given for each of them in [al.params], strategies by their names with and without a suffix.
     """
 
     inits: list[Named]
@@ -47,23 +48,33 @@ class Cast:
         """First pools and queries, each once."""
         return list({each.name: each for each in [*self.inits, *self.queries]}.values())
 
+    def knobs_of(self, strategy: Named) -> dict[str, Any]:
+        """What was given for a strategy: under its name without a suffix, and over that under its full name."""
+        return self.knobs.get(strategy.base, {}) | self.knobs.get(strategy.name, {})
 
-def cast_of(table: AlTable, where: str) -> Cast:
+
+def cast_of(context: Context, table: AlTable) -> Cast:
     """The strategies, queries and learners that [al] names.
 
     Raises
     ------
     UserError
-        Unknown or repeated names, knobs that nothing has, a first pool that asks a model, or a query that asks what a
-        learner can't give.
+        Unknown or repeated names, knobs that nothing has, a first pool that asks a model, a query that asks what a
+        learner can't give, or a balance for all of them.
     """
     from initpools_cli.training.answers import refuse_unanswerable
     from initpools_cli.training.learners.registry import learners
 
-    inits, queries = [named(each) for each in table.init], [named(each) for each in table.query]
+    select, where = context.settings.select, context.where("al")
+    _refuse_balance(context, table)
+
+    def taking_part(name: str) -> Named:
+        return named(name).counted(lambda own: own or context.clusters(select.n_clusters))
+
+    inits, queries = [taking_part(each) for each in table.init], [taking_part(each) for each in table.query]
     methods = [learners.get(each) for each in table.learner]
-    _refuse_twice("--init", [each.name for each in inits])
-    _refuse_twice("--query", [each.name for each in queries])
+    _refuse_same("--init", inits)
+    _refuse_same("--query", queries)
     _refuse_twice("--learner", [each.name for each in methods])
     _refuse_models_first(inits)
     for query in queries:
@@ -88,10 +99,10 @@ def identity_of(cast: Cast, strategies: Iterable[Named], arena: Arena) -> dict[s
     methods = [(learners.get(name), knobs) for name, knobs in cast.learners.items()]
     params = {method.name: method.identity(knobs) for method, knobs in methods}
     for each in strategies:
-        knobs = dict(arena.strategy[each.name][1])
+        knobs = dict(arena.strategy[each.name].knobs)
         methods.append((each.method, knobs))
         if each.scoring is not None:
-            methods.append((each.scoring, each.score_knobs(cast.knobs.get(each.name, {}))))
+            methods.append((each.scoring, each.score_knobs(cast.knobs_of(each))))
         if knobs:
             params[each.name] = each.method.identity(knobs)
     return {"params": params, **revisions_of(*methods)}
@@ -116,7 +127,7 @@ def arena_of(
         Nothing that `source` could be of.
     """
     from initpools_cli.strategies.choose import prepare
-    from initpools_cli.training.arena import Arena
+    from initpools_cli.training.arena import Arena, Called
     from initpools_cli.training.learners.registry import learners as registry
 
     data, select, where = context.data, context.settings.select, context.where("al")
@@ -125,15 +136,15 @@ def arena_of(
     embedded = _embedded(context, cast, asked, source)
     reads: dict[str, str] = {}
     given: dict[str, dict[str, np.ndarray]] = {}
-    strategy: dict[str, tuple[str, dict[str, Any]]] = {}
+    strategy: dict[str, Called] = {}
     # Strategies that read the same embeddings get the same array, so that it is scaled and sent to processes once.
     ready: dict[tuple[str, int], np.ndarray] = {}
     for each in cast.strategies:
-        knobs = cast.knobs.get(each.name, {})
-        about = embedded.name if embedded is not None and _is_about(context, each, select.balance, embedded) else ""
-        supplied = supply(context, each, select, Brought(), about, knobs, with_model=True)
+        knobs = cast.knobs_of(each)
+        about = embedded.name if embedded is not None and _is_about(context, each, embedded) else ""
+        supplied = supply(context, each, Brought(), about, knobs, with_model=True)
         reads |= supplied.reads
-        missing = sorted(needed(each, select.balance) - FROM_A_MODEL - supplied.arrays.keys())
+        missing = sorted(each.needed - FROM_A_MODEL - supplied.arrays.keys())
         if missing:
             raise UserError(
                 f"'{each.name}' needs {missing[0]}, which a sweep makes for no strategy.",
@@ -144,7 +155,7 @@ def arena_of(
                 ready[name, id(array)] = prepare({name: array}, select.normalize)[name]
         given[each.name] = {name: ready[name, id(array)] for name, array in supplied.arrays.items()}
         order = select.order if "order" in each.method.knobs else "highest"
-        strategy[each.name] = (each.method.name, each.knobs(knobs, order, where))
+        strategy[each.name] = Called(each.method.name, each.knobs(knobs, order, where), each.balance)
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     if embedded is not None and "embeddings" in asked:
         inputs["embeddings"] = _standardised(embedded, list(data.splits), data.kept)
@@ -194,8 +205,6 @@ def protocol_of(
         space=table.space,
         ways=Ways(table.views, table.passes, table.members),
         normalize=select.normalize,
-        balance=select.balance,
-        n_clusters=context.clusters(select.n_clusters),
         sample=select.sample,
         learners=cast.learners,
     )
@@ -219,8 +228,7 @@ def _behind(context: Context, embedded: Done | None, source: str) -> Done:
 
 def _embedded(context: Context, cast: Cast, asked: set[str], source: str) -> Done | None:
     """The embeddings that the sweep reads, if anything in it does."""
-    balance = context.settings.select.balance
-    wanted = asked.union(*(needed(each, balance) for each in cast.strategies))
+    wanted = asked.union(*(each.needed for each in cast.strategies))
     if "embeddings" in wanted or any(each.reads_embeddings for each in cast.strategies):
         return newest(context, source)
     if source and "encoder" not in asked:
@@ -228,9 +236,9 @@ def _embedded(context: Context, cast: Cast, asked: set[str], source: str) -> Don
     return None
 
 
-def _is_about(context: Context, strategy: Named, balance: str, embedded: Done) -> bool:
+def _is_about(context: Context, strategy: Named, embedded: Done) -> bool:
     """Whether what the strategy reads can come from the same source as the embeddings: scores may be of another."""
-    if strategy.reads_embeddings or "embeddings" in needed(strategy, balance):
+    if strategy.reads_embeddings or "embeddings" in strategy.needed:
         return True
     return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
 
@@ -270,6 +278,38 @@ def _refuse_twice(flag: str, names: list[str]) -> None:
             raise UserError(f"{flag} names {name} more than once.", "Name each once; aliases are the same strategy.")
 
 
+def _refuse_same(flag: str, strategies: list[Named]) -> None:
+    _refuse_twice(flag, [each.name for each in strategies])
+    seen: dict[tuple[str, Balance], str] = {}
+    for each in strategies:
+        same = seen.setdefault((each.base, each.balance if each.balance.kind == "kmeans" else Balance()), each.name)
+        if each.balance.kind == "kmeans" and same != each.name:
+            raise UserError(
+                f"{flag} names {same} and {each.name}, which are one: there are {each.balance.n_clusters} clusters.",
+                "Name one of them.",
+            )
+
+
+def _refuse_balance(context: Context, table: AlTable) -> None:
+    """A balance for all strategies would spread ``random`` too, and then the control is not random."""
+    select = context.settings.select
+    if select.balance == "none":
+        return
+    suffix = Balance(select.balance, select.n_clusters if select.balance == "kmeans" else 0).suffix
+    asked = {"--init": table.init, "--query": table.query}
+    given = {flag: names for flag, names in asked.items() if f"al.{flag[2:]}" in context.given} or asked
+    names = [name for each in given.values() for name in each]
+    spread = {name for name in names if "@" not in name and name != "random"} or {"random"}
+    typed = (
+        f"{flag} {','.join(name + suffix if name in spread else name for name in each)}" for flag, each in given.items()
+    )
+    raise UserError(
+        f"select.balance = '{select.balance}' ({context.given['select.balance']}) would spread the picks of every "
+        "strategy here, those of random too.",
+        f"Leave it out, and name what is to be spread: {' '.join(typed)}.",
+    )
+
+
 def _refuse_models_first(inits: list[Named]) -> None:
     for init in inits:
         asked = FROM_A_MODEL & set(init.method.inputs)
@@ -289,7 +329,7 @@ def _knobs(table: AlTable, names: list[str], strategies: list[Named]) -> dict[st
             f"al.params = {flat} does not say which of {', '.join(names)} it is for.",
             f"Write for example --set al.params.{names[0]}='{{{next(iter(flat))} = …}}'.",
         )
-    known = [*names, *(each.name for each in strategies)]
+    known = list(dict.fromkeys([*names, *(name for each in strategies for name in (each.base, each.name))]))
     for name in given:
         if name not in known:
             raise UserError(f"al.params.{name} is for nothing in this sweep.", f"It has: {', '.join(known)}.")

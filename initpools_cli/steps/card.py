@@ -183,7 +183,7 @@ def full_card(context: Context, pool: Done, brought: Brought, source: str) -> Do
         ground = run_ground(context, embeddings, table.normalize, brought)
         picks = pool.array("indices.npy")
         near = nearness(ground, picks)
-        facts = short_card(ground, picks, near, table.strategy)
+        facts = short_card(ground, picks, near, read_card(pool)["strategy"])
         write_card(scratch, facts | more(ground, picks, table, context.seed, clusters))
         step.outcome = {"picked": len(picks)}
     return Done(context.run, step.folder)

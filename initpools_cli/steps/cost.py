@@ -14,7 +14,7 @@ from initpools_cli.core.memory import taken
 from initpools_cli.core.report import Report
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.blocks import available_threads
-from initpools_cli.steps.inputs import Named, named, needed, pick, with_score
+from initpools_cli.steps.inputs import Named, named, pick, with_score
 from initpools_cli.strategies.inputs import inputs_of
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _all() -> list[Named]:
 
 def _choose(strategy: Named, embeddings: np.ndarray, budget: int, seed: int) -> None:
     arrays = with_score(strategy, {"embeddings": embeddings}, {}, normalize=True, seed=seed)
-    missing = [name for name in sorted(needed(strategy, "none")) if arrays.get(name) is None]
+    missing = [name for name in sorted(strategy.needed) if arrays.get(name) is None]
     if missing:
         raise UserError(
             f"'{strategy.name}' needs {', '.join(missing)}, and cost is measured on embeddings alone.",

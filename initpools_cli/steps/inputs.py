@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.origin import is_oracle, warn_of_oracle
 from initpools_cli.steps.score import evaluate, score_names, scores_of
+from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
 from initpools_cli.strategies.inputs import FROM_A_MODEL, image_axis, inputs_of
 from initpools_cli.strategies.selection import Selection
 
@@ -33,24 +34,47 @@ class Named:
     Attributes
     ----------
     name : str
-        The public name: a registered strategy's, or a score's.
+        The public name: a registered strategy's, or a score's, with the suffix that spreads its picks over clusters.
     method : Method
         What runs: for a score's name, the strategy "score".
     score : str
         The score it ranks by, or "".
     scoring : Method or None
         That score, where it is a registered one and not a pretext task's loss.
+    balance : Balance
+        How its picks are spread over clusters.
     """
 
     name: str
     method: Method
     score: str = ""
     scoring: Method | None = None
+    balance: Balance = UNBALANCED
+
+    @property
+    def base(self) -> str:
+        """The name without the suffix."""
+        return self.name.partition("@")[0]
 
     @property
     def oracle(self) -> bool:
         """Whether it, or the score it ranks by, looks at labels of images that are not bought."""
         return is_oracle(self.method) or (self.scoring is not None and is_oracle(self.scoring))
+
+    @property
+    def spellings(self) -> list[str]:
+        """All names that a balanced strategy has: a step of a run may have been made under any of them."""
+        kind, suffix = self.balance.kind, self.balance.suffix
+        return [] if kind == "none" else [self.base, f"{self.base}@{kind}", f"{self.base}{suffix}"]
+
+    @property
+    def needed(self) -> set[str]:
+        """The inputs that it and the spreading over clusters ask for."""
+        return set(inputs_of(self.method, self.balance.kind))
+
+    def counted(self, count: Callable[[int], int]) -> Named:
+        """The same with the number of clusters that `count` makes of the one that its name asks for, 0 for none."""
+        return replace(self, balance=replace(self.balance, n_clusters=count(self.balance.n_clusters)))
 
     @property
     def reads_embeddings(self) -> bool:
@@ -133,36 +157,57 @@ class Supply:
 
 
 def named(name: str) -> Named:
-    """The strategy of that name, alias, or score.
+    """The strategy of that name, alias, or score, with or without a suffix such as ``@kmeans30``.
 
     Raises
     ------
     UserError
-        No such strategy; the nearest name is in the message.
+        No such strategy or suffix; the nearest name is in the message.
     """
     from initpools_cli.scores.registry import scores
     from initpools_cli.strategies.registry import strategies
 
-    if name in strategies:
-        method = strategies.get(name)
-        return Named(method.name, method)
-    if name in scores:
-        return Named(name, strategies.get("score"), name, scores.get(name))
+    base, balance = split_name(name)
+    if base in strategies:
+        method = strategies.get(base)
+        return Named(method.name + balance.suffix, method, balance=balance)
+    if base in scores:
+        return Named(base + balance.suffix, strategies.get("score"), base, scores.get(base), balance)
     names = score_names()
-    if name in names:
-        return Named(name, strategies.get("score"), name)
+    if base in names:
+        return Named(base + balance.suffix, strategies.get("score"), base, None, balance)
     aliases = [alias for method in strategies for alias in method.aliases]
-    raise unknown_name("strategy", name, [*strategies.names(), *aliases, *names], strategies.listing)
+    valid = [f"{each}{balance.suffix}" for each in (*strategies.names(), *aliases, *names)]
+    raise unknown_name("strategy", name, valid, strategies.listing)
 
 
-def needed(strategy: Named, balance: str) -> set[str]:
-    """The inputs that the strategy and the spreading over clusters ask for."""
-    return set(inputs_of(strategy.method, balance))
+def balanced(strategy: Named, select: SelectTable) -> Named:
+    """The strategy, spread over clusters as [select] says where its own name does not.
+
+    Raises
+    ------
+    UserError
+        Its name and [select] say different things.
+    """
+    own = strategy.balance
+    if own.kind == "none":
+        return replace(strategy, balance=Balance(select.balance, select.n_clusters))
+    if select.balance not in ("none", own.kind):
+        raise UserError(
+            f"'{strategy.name}' and select.balance = '{select.balance}' ask for different clusters.",
+            f"Leave the balance (--balance, --clusters) out, or write '{strategy.base}@{select.balance}'.",
+        )
+    if own.n_clusters and select.n_clusters not in (0, own.n_clusters):
+        raise UserError(
+            f"'{strategy.name}' and select.n_clusters = {select.n_clusters} ask for different numbers of clusters.",
+            f"Leave select.n_clusters out, or write '{strategy.base}@kmeans{select.n_clusters}'.",
+        )
+    return replace(strategy, balance=Balance(own.kind, own.n_clusters or select.n_clusters))
 
 
-def heeds_source(strategy: Named, balance: str, brought: Brought) -> bool:
+def heeds_source(strategy: Named, brought: Brought) -> bool:
     """Whether ``--from`` can say where something is from that `supply` gives the strategy."""
-    given, wants = brought.arrays().keys(), needed(strategy, balance)
+    given, wants = brought.arrays().keys(), strategy.needed
     missing = wants - given
     of_score = bool(strategy.score) and "scores" in missing and not strategy.oracle
     if strategy.reads_embeddings:
@@ -173,7 +218,7 @@ def heeds_source(strategy: Named, balance: str, brought: Brought) -> bool:
     return of_score or of_clusters or bool(missing & {"embeddings", "patches"})
 
 
-def refuse_source(strategy: Named, balance: str, brought: Brought, source: str) -> None:
+def refuse_source(strategy: Named, brought: Brought, source: str) -> None:
     """Refuse a ``--from`` that means nothing.
 
     Raises
@@ -181,7 +226,7 @@ def refuse_source(strategy: Named, balance: str, brought: Brought, source: str) 
     UserError
         The strategy takes nothing from the run that could be of several sources.
     """
-    if source and not heeds_source(strategy, balance, brought):
+    if source and not heeds_source(strategy, brought):
         raise UserError(
             f"Nothing that '{strategy.name}' reads here is of a source: --from {source} means nothing.", "Leave it out."
         )
@@ -278,7 +323,7 @@ def pick(
     from initpools_cli.strategies.guards import refuse_indifferent
 
     embeddings = arrays.get("embeddings")
-    if report is not None and embeddings is not None and np.ndim(embeddings) == 2 and select.balance == "none":
+    if report is not None and embeddings is not None and np.ndim(embeddings) == 2 and strategy.balance.kind == "none":
         n, d = embeddings.shape if kept is None else (int(kept.sum()), embeddings.shape[1])
         told = expectation(strategy.name, strategy.method, n, d, budget, knobs, select.sample)
         if told is not None:
@@ -292,8 +337,8 @@ def pick(
         n=None if kept is None else len(kept),
         seed=seed,
         normalize=select.normalize,
-        balance=select.balance,
-        n_clusters=select.n_clusters,
+        balance=strategy.balance.kind,
+        n_clusters=strategy.balance.n_clusters,
         sample=select.sample,
         knobs=knobs,
     )
@@ -327,7 +372,6 @@ def with_score(
 def supply(
     context: Context,
     strategy: Named,
-    table: SelectTable,
     brought: Brought,
     source: str,
     params: Mapping[str, Any],
@@ -364,7 +408,7 @@ def supply(
                 f"{name} has {array.shape[axis]} rows, but {context.data.spec.name} has {count} train images.",
                 "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
             )
-    wants = needed(strategy, table.balance)
+    wants = strategy.needed
     asked = wants & FROM_A_MODEL - given.arrays.keys()
     if asked and not with_model:
         raise UserError(

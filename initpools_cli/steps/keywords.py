@@ -109,7 +109,7 @@ def _means_knob(
     if of_knob != of_other:
         return _kind(value) != of_other
     # The number of clusters for the balance means nothing without one.
-    if name == "n_clusters" and more.get("balance", "none") != "kmeans":
+    if name == "n_clusters" and "kmeans" not in (strategy.balance.kind, more.get("balance")):
         return True
     raise UserError(
         f"{name}={value!r} may be the knob of '{strategy.name}' or the setting of every strategy.",

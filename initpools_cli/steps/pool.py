@@ -15,7 +15,7 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.card import Ground, Nearness, ground_of, more, nearness, short_card, write_card
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import bought, named, needed, pick, supply, train_items, with_score
+from initpools_cli.steps.inputs import balanced, bought, named, pick, supply, train_items, with_score
 from initpools_cli.strategies.inputs import refuse_missing
 from initpools_cli.strategies.selection import Selection
 
@@ -38,18 +38,19 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     """
     table = context.settings.select
     _require_budget(table)
-    strategy = named(table.strategy)
+    strategy = balanced(named(table.strategy), table)
     knobs = strategy.knobs(table.params, table.order, context.where("select"))
-    given = supply(context, strategy, table, brought, source, table.params)
+    given = supply(context, strategy, brought, source, table.params)
     data = context.data
     items = train_items(context)
     labeled, _ = bought(strategy, brought, context)
-    n_clusters = context.clusters(table.n_clusters)
+    strategy = strategy.counted(context.clusters)
     resolved = {
         **table.identity(),
-        "strategy": strategy.name,
+        "strategy": strategy.base,
+        "balance": strategy.balance.kind,
         **strategy.identity(knobs, table.params),
-        "n_clusters": n_clusters,
+        "n_clusters": strategy.balance.n_clusters,
         "seed": context.seed,
         "source": given.origin,
         **({"oracle": True} if strategy.oracle else {}),
@@ -60,6 +61,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
         resolved,
         {**context.items_checksum(), **given.reads},
         force=context.force,
+        also=[f"{name}-b{table.budget}-s{context.seed}" for name in strategy.spellings],
     )
     if step.finished:
         return step.finished, False
@@ -68,7 +70,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
             strategy,
             given.arrays,
             table.budget,
-            table.model_copy(update={"n_clusters": n_clusters}),
+            table,
             knobs,
             context.seed,
             labeled=labeled,
@@ -133,11 +135,11 @@ def _choose_from_files(
     table: SelectTable, brought: Brought, seed: int, report: Report | None = None
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None, Selection]:
     _require_budget(table)
-    strategy = named(table.strategy)
+    strategy = balanced(named(table.strategy), table)
     arrays = with_score(strategy, brought.arrays(), table.params, normalize=table.normalize, seed=seed, report=report)
     labeled, _ = bought(strategy, brought, None)
     knobs = strategy.knobs(table.params, table.order)
-    refuse_missing(strategy.name, sorted(needed(strategy, table.balance)), arrays)
+    refuse_missing(strategy.name, sorted(strategy.needed), arrays)
     picked = pick(strategy, arrays, table.budget, table, knobs, seed, labeled=labeled, report=report)
     return arrays, labeled, picked
 

@@ -14,9 +14,9 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import (
     Named,
     Supply,
+    balanced,
     bought,
     named,
-    needed,
     pick,
     refuse_source,
     supply,
@@ -47,26 +47,26 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     from initpools_cli.strategies.choose import refuse_none_left
 
     table, select = context.settings.rank, context.settings.select
-    strategy = named(table.strategy)
-    refuse_source(strategy, select.balance, brought, source)
+    strategy = balanced(named(table.strategy), select)
+    refuse_source(strategy, brought, source)
     knobs = strategy.knobs(table.params, select.order, context.where("rank"))
     data = context.data
     labeled, _ = bought(strategy, brought, context)
     available = _available(labeled, data.kept)
     refuse_none_left(available, int(data.kept.sum()))
-    given = _supply(context, strategy, select, brought, source)
+    given = _supply(context, strategy, brought, source)
     depth = _depth(strategy, table, select, available)
-    asked = needed(strategy, select.balance) & FROM_A_MODEL - given.arrays.keys()
-    n_clusters = context.clusters(select.n_clusters)
+    asked = strategy.needed & FROM_A_MODEL - given.arrays.keys()
+    strategy = strategy.counted(context.clusters)
     resolved = {
-        "strategy": strategy.name,
+        "strategy": strategy.base,
         **strategy.identity(knobs, table.params),
         "depth": depth,
         "views": table.views if "view_probs" in asked else 0,
         "passes": table.passes if "mc_probs" in asked else 0,
         "members": table.members if "member_probs" in asked else 0,
-        "balance": select.balance,
-        "n_clusters": n_clusters,
+        "balance": strategy.balance.kind,
+        "n_clusters": strategy.balance.n_clusters,
         "normalize": select.normalize,
         "sample": select.sample,
         "seed": context.seed,
@@ -74,7 +74,12 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
         **({"oracle": True} if strategy.oracle else {}),
     }
     step = context.run.step(
-        "rank", strategy.name, resolved, {**context.items_checksum(), **given.reads}, force=context.force
+        "rank",
+        strategy.name,
+        resolved,
+        {**context.items_checksum(), **given.reads},
+        force=context.force,
+        also=strategy.spellings,
     )
     if step.finished:
         return step.finished, False
@@ -86,7 +91,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
             strategy,
             given.arrays,
             depth,
-            select.model_copy(update={"n_clusters": n_clusters}),
+            select,
             knobs,
             context.seed,
             labeled=labeled,
@@ -109,7 +114,7 @@ def rank_from_files(
     """The ranking from brought arrays alone, without a run."""
     from initpools_cli.strategies.choose import as_rows, images_of
 
-    strategy = named(rank.strategy)
+    strategy = balanced(named(rank.strategy), select)
     arrays = with_score(strategy, brought.arrays(), rank.params, normalize=select.normalize, seed=seed, report=report)
     labeled, _ = bought(strategy, brought, None)
     images = images_of(arrays)
@@ -151,9 +156,8 @@ def by_image(selection: Selection, count: int) -> np.ndarray:
     return scores
 
 
-def _supply(context: Context, strategy: Named, select: SelectTable, brought: Brought, source: str) -> Supply:
+def _supply(context: Context, strategy: Named, brought: Brought, source: str) -> Supply:
     """The strategy's inputs, those of the reference classifier among them."""
-    wants = needed(strategy, select.balance)
     in_logits = strategy.method.traits.get("ranks_logits", False) and brought.embeddings is None
     labeled_data = context.data.splits["train"].labels is not None
     if (in_logits and not source and labeled_data) or source == "logits":
@@ -161,8 +165,8 @@ def _supply(context: Context, strategy: Named, select: SelectTable, brought: Bro
         given = Supply(brought.arrays(), brought.checksums())
         given.add("embeddings", logits(done), done, "logits.npy")
         return given
-    given = supply(context, strategy, select, brought, source, context.settings.rank.params, with_model=True)
-    asked = wants & FROM_A_MODEL - given.arrays.keys()
+    given = supply(context, strategy, brought, source, context.settings.rank.params, with_model=True)
+    asked = strategy.needed & FROM_A_MODEL - given.arrays.keys()
     if asked:
         if brought.probs is not None:
             # Another classifier's answers do not belong to these probabilities.

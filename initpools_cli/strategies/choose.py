@@ -14,6 +14,7 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.strategies.balance import BALANCES
 from initpools_cli.strategies.call import NONE, Call, apart, part
 from initpools_cli.strategies.guards import refuse_constant, refuse_one_point
 from initpools_cli.strategies.inputs import (
@@ -30,7 +31,6 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.rows import Rows, last_of_all
 from initpools_cli.strategies.selection import Selection
 
-BALANCES = ("none", "kmeans", "clusters")
 COPIES = ("last", "any")
 
 

@@ -9,9 +9,28 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.seeds import generator
+from initpools_cli.strategies.balance import UNBALANCED, Balance
 
 #: Seeds that are solved together, one block of them on one thread.
 BLOCK = 10
+
+
+@dataclass(frozen=True)
+class Called:
+    """How to call what a sweep names.
+
+    Attributes
+    ----------
+    method : str
+        The registered strategy.
+    knobs : mapping
+    balance : Balance
+        How its picks are spread over clusters.
+    """
+
+    method: str
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    balance: Balance = UNBALANCED
 
 
 @dataclass(frozen=True)
@@ -27,7 +46,7 @@ class Arena:
         standardised (n, d) float32, "images" (n, h, w, c) uint8.
     given : mapping of str to mapping
         For each strategy name, the inputs that need no model, from `strategies.choose.prepare`.
-    strategy : mapping of str to (registered name, knobs)
+    strategy : mapping of str to Called
         How to call each strategy name.
     labels : mapping of str to ndarray
         int64, by split.
@@ -43,7 +62,7 @@ class Arena:
     encoder: str
     inputs: Mapping[str, Mapping[str, np.ndarray]]
     given: Mapping[str, Mapping[str, np.ndarray]]
-    strategy: Mapping[str, tuple[str, Mapping[str, Any]]]
+    strategy: Mapping[str, Called]
     labels: Mapping[str, np.ndarray]
     kept: np.ndarray
     classes: int
@@ -81,7 +100,7 @@ class Protocol:
     space : str
         Where queries on distances measure: "embeddings", or "learner" for its penultimate features.
     ways : Ways
-    normalize, balance, n_clusters, sample
+    normalize, sample
         As in [select].
     learners : mapping of str to mapping
         The knobs of each learner.
@@ -96,8 +115,6 @@ class Protocol:
     space: str = "embeddings"
     ways: Ways = Ways()
     normalize: bool = True
-    balance: str = "none"
-    n_clusters: int = 0
     sample: int = 0
     learners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

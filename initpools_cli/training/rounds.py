@@ -120,20 +120,20 @@ def _choose(
     protocol: Protocol,
 ) -> Selection:
     """Let a strategy choose among the candidates, which are all that it sees; `seen` is of them alone."""
-    registered, knobs = arena.strategy[name]
+    called = arena.strategy[name]
     given = {key: take(key, array, candidates) for key, array in arena.given[name].items() if key not in seen}
     chosen = choose(
-        registered,
+        called.method,
         seen,
         budget,
         labeled=np.searchsorted(candidates, labeled),
         n=len(candidates),
         seed=seed,
         normalize=protocol.normalize,
-        balance=protocol.balance,
-        n_clusters=protocol.n_clusters,
+        balance=called.balance.kind,
+        n_clusters=called.balance.n_clusters,
         sample=protocol.sample,
-        knobs=knobs,
+        knobs=called.knobs,
         prepared=given,
     )
     return replace(chosen, indices=candidates[chosen.indices])
@@ -160,7 +160,7 @@ def ask_query(
     round_ : int
         The round that has just been measured.
     """
-    query, learner = strategies.get(arena.strategy[name][0]), learners.get(learner_name)
+    query, learner = strategies.get(arena.strategy[name].method), learners.get(learner_name)
     seed = derive(cell.root, "ask", round_)
 
     def members(count: int) -> Iterator[Classifier]:

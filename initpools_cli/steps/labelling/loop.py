@@ -73,7 +73,7 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
     newest = _newest(context)
     brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
     labeled = labeled_so_far(context, file, classes)
-    cast = cast_of(table, context.where("al"))
+    cast = cast_of(context, table)
     if ask:
         _refuse_unaskable(cast, labeled)
     codes = np.full(len(context.data.kept), -1, dtype=np.int64)
