@@ -208,7 +208,7 @@ def refuse(file: Path, cache: Path, says: str, **facts: object) -> UserError:
         ({"train_images": random_images(3, 4, 4), "train_labels": np.array(1)}, r"shape \(\) for 3 images"),
         ({"train_images": random_images(3, 4, 4), "train_labels": np.eye(3)}, "3 labels an image; multi-label"),
         ({"train_images": random_images(3, 4, 4), "train_labels": np.array([0.5, 1, 2])}, "float64, not whole numbers"),
-        ({"train_images": random_images(3, 4, 4), "train_labels": np.array([np.nan, 1, 2])}, "not whole numbers"),
+        ({"train_images": random_images(3, 4, 4), "train_labels": np.array([np.inf, 1, 2])}, "not whole numbers"),
         ({"train_images": random_images(3, 4, 4), "test_labels": np.arange(3)}, "test_labels but no test_images"),
         (
             {"train_images": random_images(3, 4, 4), "test_images": random_images(3, 5, 4)},

@@ -16,10 +16,11 @@ from PIL import Image, ImageOps
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
+from initpools_cli.datasets.classes import in_order
 from initpools_cli.datasets.decode import square
 from initpools_cli.datasets.eight_bits import UPRIGHT
 from initpools_cli.datasets.files import list_files
-from initpools_cli.datasets.labels import in_order, named
+from initpools_cli.datasets.labels import named
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.steps.bring import images_named
@@ -342,9 +343,8 @@ def test_labels_come_from_a_csv_by_path_name_or_stem(tmp_path, cache):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("path,label\nx/a.png,1\n", r"no label for 1 of 2 images: y/a.png"),
-        ("path,label\nx/a.png,1\ny/a.png,\n", r"no label for 1 of 2 images: y/a.png"),
-        ("path,label\na.png,1\n", r"no label for 2 of 2 images: x/a.png, y/a.png. Rows without an image: a.png."),
+        ("path,label\nx/a.png,1\n", r"no row for 1 of 2 images: y/a.png"),
+        ("path,label\na.png,1\n", r"no row for 2 of 2 images: x/a.png, y/a.png. Rows without an image: a.png."),
         ("path,label\nx/a.png,1\nx/a.png,2\ny/a.png,1\n", r"gives x/a.png two labels, '1' and '2'"),
         ("file,kind\nx/a.png,1\n", r"has no column 'label', only file, kind"),
         ("", r"can't be read as a table: nothing is in it"),
@@ -437,7 +437,7 @@ def test_new_images_need_a_label_where_the_others_have_one(tmp_path, cache):
     assert opened(tmp_path / "f", cache, known, labels=table).items.equals(known)
     (tmp_path / "m.csv").rename(tmp_path / "l.csv")
     photo(tmp_path / "f" / "e.png", 9)
-    with pytest.raises(UserError, match=r"no label for 1 of 5 images: e.png"):
+    with pytest.raises(UserError, match=r"no row for 1 of 5 images: e.png"):
         opened(tmp_path / "f", cache, known, labels=table)
     write_csv(tmp_path / "l.csv", "path,label\na,1\nb,2\nc,1\nd,2\ne,2\n")
     assert opened(tmp_path / "f", cache, known, labels=table).splits["train"].labels[-1] == 1

@@ -86,4 +86,4 @@ def test_what_a_class_keeps_does_not_depend_on_the_other_classes():
 
 def test_a_long_tail_needs_labels():
     with pytest.raises(UserError, match="photos has none"):
-        long_tail(None, 0, "exp", 0.1, 0, "photos")
+        long_tail(np.full(3, -1), 0, "exp", 0.1, 0, "photos")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Common, Export, ImageUrl
+from initpools_cli.cli.options import Common, Export, ImageUrl, names_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -92,7 +92,6 @@ def command(
             "--classes",
             metavar="A,B",
             help="The only classes there can be; default: those of the data set, else any.",
-            rich_help_panel=LABELLING,
         ),
     ] = None,
     export: Export = None,
@@ -121,9 +120,9 @@ def command(
     if labels is not None:
         if name != "main" or scheduler:
             raise UserError("--name and --scheduler are of sweeps, and --labels begins a round.", "Leave them out.")
-        return run_round(common, common.start("al", flags, knobs), labels, wanted)
+        return run_round(common, common.start("al", flags, knobs, classes=classes, of_labels=True), labels, wanted)
     wanted.refuse_without_labels()
-    context = common.start("al", flags, knobs)
+    context = common.start("al", flags, knobs, classes=classes)
     if scheduler and context.settings.al.backend == "processes":
         raise UserError("--scheduler is the address of a cluster, and none is asked for.", "Add --backend dask or ray.")
     done, fresh = al_run(context, name, scheduler)
@@ -139,7 +138,7 @@ def _knobs(learners: list[str]) -> Collection[str]:
 
 
 def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    return None if text is None else names_of(text)
 
 
 def _tell(common: Common, rounds: DataFrame) -> None:

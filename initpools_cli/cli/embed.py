@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from initpools_cli.cli.options import Common
+from initpools_cli.cli.options import Classes, Common
 
 EXAMPLE = "Example: initpools embed simclr"
 
@@ -28,11 +28,14 @@ def command(
             help="The backbone's weights, .pth or .safetensors; default: those in its library's cache.",
         ),
     ] = None,
+    classes: Classes = None,
 ) -> None:
     """Write features of every image: backbone features, not normalised."""
     from initpools_cli.steps.embed import UNTRAINED, embed
 
     flags = {"embed.source": source or None}
-    context = common.start("embed", flags, may_create=source in UNTRAINED and common.dataset is not None)
+    context = common.start(
+        "embed", flags, may_create=source in UNTRAINED and common.dataset is not None, classes=classes
+    )
     done, fresh = embed(context, context.settings.embed.source, weights)
     common.step_result(done, fresh, "embeddings")

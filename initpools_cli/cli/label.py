@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from initpools_cli.cli.options import Common
+from initpools_cli.cli.options import Common, names_of
 
 if TYPE_CHECKING:
     from initpools_cli.cli.labeler.desk import Desk
@@ -49,8 +49,8 @@ def command(
 
     require_ending(output, ".csv")
     context = common.start("dataset")
-    labelling = open_labelling(context, batch, [name for name in (classes or "").split(",") if name.strip()], output)
-    then = context.command_for(*round_words(labelling.file, len(labelling.indices)))
+    labelling = open_labelling(context, batch, names_of(classes), output)
+    then = context.command_for(*round_words(labelling.file, len(labelling.indices), labelling.vocabulary.names))
     again = context.command_for("label", "--batch", batch or labelling.name, *(["-o", str(output)] if output else []))
     with seated(labelling.file) as seat:
         # What another process wrote before it let go.

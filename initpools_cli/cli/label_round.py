@@ -37,7 +37,6 @@ class Wanted:
         given = {
             "--next": self.next_batch,
             "--predictions": self.predictions,
-            "--classes": self.classes,
             "--export": self.exports,
             "--image-url": self.image_url,
         }

@@ -111,11 +111,17 @@ class Common:
         knobs: Collection[str] = (),
         *,
         may_create: bool = False,
+        classes: str | None = None,
+        of_labels: bool = False,
     ) -> Context:
         """The context of a step in a run.
 
         Parameters
         ----------
+        classes : str, optional
+            What ``--classes`` names: a run that starts here fixes them, and one that is there must have the same.
+        of_labels : bool
+            Whether in a run that is there already they are of the ``--labels`` that are brought, and not of the run.
         may_create : bool
             Whether the command may start a run without naming a data set (the default one).
 
@@ -136,6 +142,8 @@ class Common:
             if not may_create:
                 raise
             run = Run(Path("runs") / settings.dataset.name)
+        if classes is not None and not (of_labels and run.exists):
+            settings, given = self.settings(table, {**(flags or {}), "dataset.classes": names_of(classes)}, knobs)
         if not run.exists and named is None and not may_create:
             raise UserError(
                 f"There is no run in {run.path}.",
@@ -193,6 +201,11 @@ class Common:
         self.say_done(done.folder, fresh, what)
         facts = done.facts
         self.result([done.folder], {"step": done.id, "folder": str(done.folder), "fresh": fresh, **facts})
+
+
+def names_of(text: str | None) -> list[str]:
+    """The names of a list with commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _finite(value: Any) -> Any:
@@ -265,6 +278,15 @@ Labels = Annotated[
         rich_help_panel=BRING,
     ),
 ]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="A,B",
+        help="The only classes there can be, in order; default: those that occur.",
+        rich_help_panel=RUN,
+    ),
+]
 Export = Annotated[
     list[str] | None,
     typer.Option(
@@ -313,8 +335,15 @@ def with_common(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def brought(output: Path | None = None, **files: Path | None) -> Brought:
+def brought(output: Path | None = None, classes: str | None = None, **files: Path | None) -> Brought:
     """The files given on the command line.
+
+    Parameters
+    ----------
+    output : Path, optional
+        What is to be written.
+    classes : str, optional
+        What ``--classes`` names, for the labels among them.
 
     Raises
     ------
@@ -322,9 +351,10 @@ def brought(output: Path | None = None, **files: Path | None) -> Brought:
         One of them would be written over by `output`.
     """
     from initpools_cli.core.errors import UserError
+    from initpools_cli.datasets.classes import class_list
     from initpools_cli.steps.bring import Brought
 
     for name, path in files.items():
         if output is not None and path is not None and output.resolve() == path.resolve():
             raise UserError(f"-o {output} is the file of --{name}, and would be lost.", "Give -o another name.")
-    return Brought(**files)
+    return Brought(**files, classes=class_list(names_of(classes), "--classes"))

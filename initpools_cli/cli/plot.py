@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Common, Embeddings, Labeled, Labels, Scores, Source, brought
+from initpools_cli.cli.options import Classes, Common, Embeddings, Labeled, Labels, Scores, Source, brought
 
 EXAMPLE = "Example: initpools plot curves -o curves.html"
 
@@ -36,6 +36,7 @@ def command(
     scores: Scores = None,
     labeled: Labeled = None,
     labels: Labels = None,
+    classes: Classes = None,
 ) -> None:
     """Draw what the run has, as one page that works offline."""
     from initpools_cli.analysis.registry import plots
@@ -44,12 +45,13 @@ def command(
     from initpools_cli.steps.plot import FORMATS, plot, plot_from_files
 
     require_ending(output, *FORMATS)
-    files = brought(output, embeddings=embeddings, scores=scores, labeled=labeled, labels=labels)
+    files = brought(output, embeddings=embeddings, scores=scores, labeled=labeled, labels=labels, classes=classes)
     flags, knobs = {"plot.kind": kind}, plots.get(kind).knobs
     if common.works_without_run(files):
         settings, _ = common.settings("plot", flags, knobs)
         table, target = settings.plot, output or Path(f"{kind}.html")
         path = plot_from_files(kind, table.params, files, settings.run.seed, table.theme, target, command_line())
     else:
-        path = plot(common.start("plot", flags, knobs), kind, name or [], files, source, output)
+        context = common.start("plot", flags, knobs, classes=classes, of_labels=labels is not None)
+        path = plot(context, kind, name or [], files, source, output)
     common.result([path], {"plot": path})

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Common
+from initpools_cli.cli.options import Classes, Common
 
 EXAMPLE = "Example: initpools pretrain simclr --dataset pathmnist --set pretrain.epochs=20"
 
@@ -42,6 +42,7 @@ def command(
             help="The pretrain that a task on top of another (scan) starts from; default: the newest.",
         ),
     ] = None,
+    classes: Classes = None,
 ) -> None:
     """Train an encoder on the images, without labels. A run starts here: --dataset fixes what it is about."""
     from initpools_cli.pretext.registry import pretexts
@@ -54,6 +55,6 @@ def command(
         "pretrain.network": network,
         "pretrain.source": source,
     }
-    context = common.start("pretrain", flags, pretexts.get(method).knobs, may_create=True)
+    context = common.start("pretrain", flags, pretexts.get(method).knobs, may_create=True, classes=classes)
     done, fresh = pretrain(context)
     common.step_result(done, fresh, "encoder")

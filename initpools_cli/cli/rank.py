@@ -9,6 +9,7 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import (
+    Classes,
     Clusters,
     Common,
     Embeddings,
@@ -64,6 +65,7 @@ def command(
     ranking: Ranking = None,
     labeled: Labeled = None,
     labels: Labels = None,
+    classes: Classes = None,
 ) -> None:
     """Put all train images in the order a strategy would take them, best first."""
     from initpools_cli.cli.tables import show_ranking
@@ -82,6 +84,7 @@ def command(
         ranking=ranking,
         labeled=labeled,
         labels=labels,
+        classes=classes,
     )
     asked = named(strategy)
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
@@ -89,23 +92,24 @@ def command(
         flags["select.balance"] = "clusters"
     knobs = asked.settable
     require_ending(output, ".npy")
+    by_table = (reference or "").endswith(".csv")
     folder = None
     if common.works_without_run(files, asked.method.inputs, source):
         settings, _ = common.settings("rank", flags, knobs)
         with at_work(settings.run):
             ranked = rank_from_files(settings.rank, settings.select, files, settings.run.seed, common.report)
         order, scores_of = ranked.indices, ranked.scores
-        paths, classes = [""] * len(order), [""] * len(order)
+        paths, of_class = [""] * len(order), [""] * len(order)
     else:
-        context = common.start("rank", flags, knobs)
+        context = common.start("rank", flags, knobs, classes=classes, of_labels=labels is not None or by_table)
         done, fresh = rank(context, files, source)
         folder = done.folder
         common.say_done(folder, fresh, f"{done.facts['outcome']['ranked']} images ranked")
         order = done.array("sorted_idx.npy")
         images = train_items(context).iloc[order]
-        paths, classes = images["path"].tolist(), images["class"].tolist()
+        paths, of_class = images["path"].tolist(), images["class"].tolist()
         scores_of = done.array("scores.npy")[order] if "scores.npy" in done.facts["writes"] else None
-    show_ranking(common.report, order, scores_of, {"path": paths, "class": classes})
+    show_ranking(common.report, order, scores_of, {"path": paths, "class": of_class})
     if output is not None:
         write_array(output, order)
     payload = {"folder": folder, "output": output, "sorted_idx": order.tolist()}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Common, Embeddings, brought
+from initpools_cli.cli.options import Classes, Common, Embeddings, brought
 
 EXAMPLE = "Example: initpools score typicality --set neighbors=10 -o typicality.npy"
 
@@ -30,6 +30,7 @@ def command(
         str, typer.Option("--from", metavar="SOURCE", help="Which pretrain or embeddings; default: the newest.")
     ] = "",
     embeddings: Embeddings = None,
+    classes: Classes = None,
 ) -> None:
     """Give every train image a number: its loss in a pretext task, how its embedding lies, or how it was learnt."""
     from initpools_cli.core.files import require_ending, write_array
@@ -48,7 +49,7 @@ def command(
             common.report.say(f"wrote {output}")
         common.result([output] if output else found.tolist(), {"output": output, "scores": found.tolist()})
         return
-    context = common.start("score", flags, knobs_of(method))
+    context = common.start("score", flags, knobs_of(method), classes=classes)
     done, fresh = score(context, method, source, files)
     outcome = done.facts["outcome"]
     common.report.say(

@@ -9,6 +9,7 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import (
+    Classes,
     Clusters,
     Common,
     Embeddings,
@@ -77,6 +78,7 @@ def command(
     ranking: Ranking = None,
     labeled: Labeled = None,
     labels: Labels = None,
+    classes: Classes = None,
 ) -> None:
     """Choose the images to label first (or next, with --labeled), in order of choice."""
     from initpools_cli.cli.tables import show_card, show_compared
@@ -102,6 +104,7 @@ def command(
         ranking=ranking,
         labeled=labeled,
         labels=labels,
+        classes=classes,
     )
     asked = named(strategy)
     require_level(card)
@@ -127,7 +130,7 @@ def command(
             compared = compare_from_files(pool, settings.select, others, files, seed, draws) if others else []
         rows, facts, folder = pool.rows, pool.card, None
     else:
-        context = common.start("select", flags, knobs)
+        context = common.start("select", flags, knobs, classes=classes, of_labels=labels is not None)
         # A full card and a comparison measure any pool on the embeddings that are named.
         if card != "full" and not others:
             refuse_source(balanced(asked, context.settings.select), files, source)

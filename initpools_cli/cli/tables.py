@@ -109,6 +109,8 @@ def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             ("clusters hit", hit, "k-means clusters with a label"),
             ("agreement", agreed, f"of the picks are theirs; {card['agreement']['random']:.1%} by chance"),
         ]
+    if "class_unknown" in card:
+        lines.append(("class not known", str(card["class_unknown"]), "images that have no label in the data set"))
     if "class_counts" in card:
         counts = card["class_counts"]
         missed = [name for name, count in counts.items() if not count]

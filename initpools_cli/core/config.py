@@ -93,6 +93,14 @@ class DatasetTable(Table):
             json_schema_extra=ADDED,
         ),
     ] = "auto"
+    classes: Annotated[
+        Names,
+        Field(
+            description="of a folder or an .npz file: the only classes there can be, in order; none named: those that "
+            "occur",
+            json_schema_extra=ADDED,
+        ),
+    ] = []
 
 
 class PretrainTable(Table):

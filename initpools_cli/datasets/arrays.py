@@ -32,7 +32,7 @@ def items_of_arrays(
     ----------
     source : Arrays
     test : float
-        Share held out where train is labelled and there is no test.
+        Share of the labeled images held out where there is no test split.
     seed : int
         The root seed.
 
@@ -46,10 +46,11 @@ def items_of_arrays(
     origin = {split: (split, np.arange(len(images))) for split, images in source.images.items()}
     labels = source.labels.get("train")
     if "test" not in origin and labels is not None:
-        chosen = held_out(labels, test, seed)
-        if chosen.any():
+        labeled = np.flatnonzero(labels >= 0)
+        chosen = labeled[held_out(labels[labeled], test, seed)]
+        if len(chosen):
             # Train keeps its rows, so that an index is a row of what the user brought; the mask leaves these out.
-            origin["test"] = ("train", np.flatnonzero(chosen))
+            origin["test"] = ("train", chosen)
     columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION)}
     with report.progress("reading images", sum(len(rows) for _, rows in origin.values())) as bar:
         for split in SPLITS:
@@ -60,9 +61,10 @@ def items_of_arrays(
             columns["index"] += range(len(rows))
             columns["path"] += [""] * len(rows)
             columns["split"] += [split] * len(rows)
-            columns["label"] += [pd.NA] * len(rows) if of_split is None else of_split[rows].tolist()
+            codes = [-1] * len(rows) if of_split is None else of_split[rows].tolist()
+            columns["label"] += [pd.NA if code < 0 else code for code in codes]
+            columns["class"] += ["" if code < 0 else source.classes[code] for code in codes]
             columns[CONVERSION] += [source.conversions.get(name, "")] * len(rows)
-            columns["class"] += [""] * len(rows) if of_split is None else [source.classes[c] for c in of_split[rows]]
             for block in in_blocks(source.images[name], rows):
                 columns["bytes"] += [block[0].nbytes] * len(block)
                 columns["sha256"] += [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in block]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.arrays import table_of
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
+from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
 from initpools_cli.datasets.decode import Decoded, decode_files, sampled
 from initpools_cli.datasets.headers import Headers, read_headers, refused, skipped_notes
-from initpools_cli.datasets.labels import counted, in_order, named
+from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.raster import NO_IMAGE
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Files
@@ -62,7 +64,7 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
     scale : Scale
         As the setting has it.
     test : float
-        Share held out where train is labelled and there is no test.
+        Share of the labeled images held out where there is no test split.
     seed : int
         The root seed.
 
@@ -95,9 +97,9 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
     names = [assigned.labels[row] for row in kept]
     classes = assigned.classes or in_order(name for name in names if name)
     labels = _numbers(names, classes)
-    if "test" not in splits and (labels[splits == "train"] >= 0).all() and "train" in splits:
-        train = np.flatnonzero(splits == "train")
-        splits[train[held_out(labels[train], test, seed)]] = "test"
+    if "test" not in splits:
+        labeled = np.flatnonzero((splits == "train") & (labels >= 0))
+        splits[labeled[held_out(labels[labeled], test, seed)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
     items = _items(members, paths, names, labels, decoded)
     # A broken file in colour must not make colour images of all the gray ones that could be read.
@@ -243,7 +245,7 @@ def _join(
     paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
     notes = [f"Left out {counted(left_out, 'image')} outside the splits: {named(left_out)}"] if left_out else []
     if not paths:
-        return _Joined(known, classes_of(known), arrays, left_out, notes, scale)
+        return _Joined(known, assigned.classes or classes_of(known), arrays, left_out, notes, scale)
     if fixed:
         raise UserError(
             f"{_number(paths, 'new image')} in {source.root}, but this run's long tail is fixed: {named(paths)}.",
@@ -257,17 +259,25 @@ def _join(
         )
     # A split that did not exist when the run began can't appear in the middle of it.
     splits = np.array([facts[path][0] if facts[path][0] in arrays else "train" for path in paths])
-    labelled = {split for split in arrays if known.loc[known["split"] == split, "label"].notna().all()}
-    names = [facts[path][1] if split in labelled else "" for path, split in zip(paths, splits, strict=True)]
+    labels_of = {split: known.loc[known["split"] == split, "label"].notna() for split in arrays}
+    labeled = {split for split, there in labels_of.items() if there.any()}
+    names = [facts[path][1] if split in labeled else "" for path, split in zip(paths, splits, strict=True)]
     unlabelled = [
-        path for path, split, name in zip(paths, splits, names, strict=True) if split in labelled and not name
+        path for path, split, name in zip(paths, splits, names, strict=True) if labels_of[split].all() and not name
     ]
     if unlabelled:
         raise UserError(
             f"{_number(unlabelled, 'new image')} without a label: {named(unlabelled)}.",
             "Label them, or move them away.",
         )
-    classes = classes_of(known)
+    classes = assigned.classes or classes_of(known)
+    means = meanings(
+        Counter(name for name in names if name),
+        KnownClasses(classes, fixed=False, origin="a class of this run"),
+        what=f"The new images of {source.root}",
+        remedy="Give them the class as this run has it, or begin another run with --run DIR.",
+    ).of
+    names = [means[name] or "" if name else "" for name in names]
     classes += in_order({name for name in names if name} - set(classes))
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in arrays}
     fresh = _items(members, paths, names, _numbers(names, classes), decoded)

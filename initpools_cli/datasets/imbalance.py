@@ -33,15 +33,13 @@ def tail_counts(n: int, classes: int, kind: str, ratio: float) -> list[int]:
     return [max(count, 1) for count in kept]
 
 
-def long_tail(
-    labels: np.ndarray | None, classes: int, kind: str, ratio: float, seed: int, name: str = "it"
-) -> np.ndarray:
+def long_tail(labels: np.ndarray, classes: int, kind: str, ratio: float, seed: int, name: str = "it") -> np.ndarray:
     """The rows of train that a long tail keeps, drawn for each class from its own seed.
 
     Parameters
     ----------
-    labels : ndarray of shape (n,), int64, or None
-        Class numbers of the train split.
+    labels : ndarray of shape (n,), int64
+        Class numbers of the train split, -1 for none: such images are left out, as their class is not known.
     classes, kind, ratio
         As in `tail_counts`.
     seed : int
@@ -58,13 +56,14 @@ def long_tail(
     UserError
         There are no labels.
     """
-    if labels is None:
+    labeled = int((labels >= 0).sum())
+    if not labeled:
         raise UserError(
             f"A long tail (dataset.imbalance={kind!r}) needs labels, and {name} has none.",
             "Leave dataset.imbalance out, or bring labels with --set dataset.labels=FILE.csv.",
         )
     kept = np.zeros(len(labels), dtype=bool)
-    for c, count in enumerate(tail_counts(len(labels), classes, kind, ratio)):
+    for c, count in enumerate(tail_counts(labeled, classes, kind, ratio)):
         rows = np.flatnonzero(labels == c)
         kept[generator(seed, "long-tail", c).permutation(rows)[:count]] = True
     return kept

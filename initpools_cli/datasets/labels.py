@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.annotations.rows import Row
+from initpools_cli.datasets.classes import KnownClasses, meanings, no_label_note, plain, unfit
 from initpools_cli.datasets.sources import Assignment
 
 #: Top-level folders that are splits.
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def assigner(how: str) -> Callable[[Sequence[str]], Assignment]:
-    """What ``dataset.labels`` means: "auto", "none", "folders", or the path of a CSV file."""
+def assigner(how: str, classes: tuple[str, ...] = ()) -> Callable[[Sequence[str]], Assignment]:
+    """What ``dataset.labels`` means: "auto", "none", "folders", or the path of a CSV file.
+
+    Parameters
+    ----------
+    how : str
+    classes : tuple of str
+        The only classes there can be; empty: any.
+    """
     if how in BY_NAME:
-        return BY_NAME[how]
-    return lambda paths: from_csv(Path(how), paths)
+        return lambda paths: _by_folder(BY_NAME[how](paths), classes)
+    return lambda paths: from_csv(Path(how), paths, classes)
 
 
 def no_labels(paths: Sequence[str]) -> Assignment:
@@ -50,48 +60,69 @@ def folder_labels(paths: Sequence[str]) -> Assignment:
     return Assignment(["train" if label else "" for label in labels], labels, notes=notes)
 
 
-def from_csv(file: Path, paths: Sequence[str]) -> Assignment:
+def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) -> Assignment:
     """Classes from a CSV file with a column `path` (or `image_id`) and a column `label` (or `dx`).
 
     A row names a file by its path relative to the folder, or, where that is unique, by its file name or the name
-    without its ending.
+    without its ending. Its label may say that there is none.
+
+    Parameters
+    ----------
+    file : Path
+    paths : sequence of str
+        Of all images.
+    classes : tuple of str
+        The only classes there can be; empty: any.
 
     Raises
     ------
     UserError
-        No such file, no such columns, two labels for one file, or images without a label.
+        No such file, no such columns, two labels for one file, images without a row, or classes that can't be.
     """
     rows, guessed = _read_rows(file)
     find = _finder(paths)
+    matched = [(row, find(row.path.strip() or row.index)) for row in rows]
+    unmatched = [row.path.strip() or row.index for row, path in matched if path is None]
+    meant = meanings(
+        Counter(row.label for row, path in matched if path is not None),
+        KnownClasses(classes, origin="one of dataset.classes"),
+        what=str(file),
+        remedy="Write each class in one way in that file.",
+    )
     labels: dict[str, str] = {}
-    unmatched: list[str] = []
-    for name, label in rows:
-        path = find(name)
+    none: list[Row] = []
+    for row, path in matched:
         if path is None:
-            unmatched.append(name)
-        elif label and labels.setdefault(path, label) != label:
+            continue
+        label = meant.of[row.label]
+        if label is None:
             raise UserError(
-                f"{file} gives {path} two labels, {labels[path]!r} and {label!r}.", "Leave one row for each file."
+                f"{file}, {row.place}: {plain(row.label)!r} is none of the classes {', '.join(classes[:10])}.",
+                "Name all classes there are with --classes, or correct that line.",
             )
+        if not label:
+            none.append(row)
+            labels.setdefault(path, "")
+        elif (other := labels.get(path)) and other != label:
+            raise UserError(f"{file} gives {path} two labels, {other!r} and {label!r}.", "Leave one row for each file.")
+        else:
+            labels[path] = label
     missing = [path for path in paths if path not in labels]
     if missing:
         others = f" Rows without an image: {named(unmatched)}." if unmatched else ""
         raise UserError(
-            f"{file} has no label for {len(missing)} of {len(paths)} images: {named(missing)}.{others}",
-            "Add rows for them or move those files away; to work without labels, leave dataset.labels out.",
+            f"{file} has no row for {len(missing)} of {len(paths)} images: {named(missing)}.{others}",
+            "Add rows for them, with an empty label where it is not known, or move those files away; to work without "
+            "labels, leave dataset.labels out.",
         )
     notes = (
         [f"Left out {counted(unmatched, 'row')} of {file} without an image: {named(unmatched)}"] if unmatched else []
     )
-    return Assignment(["train"] * len(paths), [labels[path] for path in paths], notes=guessed + notes)
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names sorted: as numbers where all are, so that "10" follows "9"."""
-    unique = set(names)
-    if all(name.isascii() and name.isdigit() for name in unique):
-        return tuple(sorted(unique, key=lambda name: (int(name), name)))
-    return tuple(sorted(unique))
+    if none:
+        written = {row.label for row in none}
+        notes.append(no_label_note(str(file), [row.place for row in none], len(rows), written))
+    notes = guessed + list(meant.notes) + notes
+    return Assignment(["train"] * len(paths), [labels[path] for path in paths], classes, notes)
 
 
 def named(names: Sequence[str]) -> str:
@@ -103,6 +134,33 @@ def named(names: Sequence[str]) -> str:
 def counted(things: Sequence[object], noun: str) -> str:
     """How many, with the noun in singular or plural."""
     return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
+
+
+def _by_folder(found: Assignment, classes: tuple[str, ...]) -> Assignment:
+    """The same with the names of class folders read as the labels they are."""
+    counts = Counter(label for label in found.labels if label)
+    for name in counts:
+        if why := unfit(plain(name)):
+            raise UserError(f"The class folder {name[:40]!a} {why}.", "Rename it.")
+    meant = meanings(
+        counts,
+        KnownClasses(classes, origin="one of dataset.classes"),
+        what="The folder",
+        remedy="Move the images of each class into one folder.",
+    )
+    lost = [name for name, label in meant.of.items() if label is None]
+    if lost:
+        raise UserError(
+            f"The class folder {lost[0]!r} is none of the classes {', '.join(classes[:10])}.",
+            "Name all classes there are with --classes, or rename the folder.",
+        )
+    none = sorted(name for name, label in meant.of.items() if not label)
+    notes = [*found.notes, *meant.notes]
+    if none:
+        images = sum(counts[name] for name in none)
+        notes.append(f"{images} images in {named(none)} have no label: such a name means that there is none.")
+    labels = [meant.of[label] or "" if label else "" for label in found.labels]
+    return replace(found, labels=labels, classes=classes, notes=notes)
 
 
 def _has_train_classes(paths: Sequence[str]) -> bool:
@@ -130,14 +188,14 @@ def _split_folders(paths: Sequence[str]) -> Assignment:
     return Assignment(splits, labels, notes=notes)
 
 
-def _read_rows(file: Path) -> tuple[list[tuple[str, str]], list[str]]:
+def _read_rows(file: Path) -> tuple[list[Row], list[str]]:
     from initpools_cli.datasets.annotations.table import read
 
     rows, notes = read(file, "dataset.labels")
     for row in rows:
-        if row.problem:
-            raise UserError(f"{file}, {row.place}: {row.path} {row.problem}", "Mend that line.")
-    return [(row.path.strip() or row.index, row.label) for row in rows], notes
+        if problem := row.problem or unfit(plain(row.label)):
+            raise UserError(f"{file}, {row.place}: {row.path} {problem}.", "Correct that line.")
+    return rows, notes
 
 
 def _finder(paths: Sequence[str]) -> Callable[[str], str | None]:

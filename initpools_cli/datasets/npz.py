@@ -13,6 +13,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.room import require_disk
 from initpools_cli.datasets.array_pixels import refuse_type, to_bytes
 from initpools_cli.datasets.cache import place_errors
+from initpools_cli.datasets.label_arrays import coded
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Arrays
 from initpools_cli.datasets.spec import SPLITS
@@ -32,8 +33,8 @@ def read_npz(
     scratch : Path
         An existing folder to unpack into; it must outlive the arrays.
     classes : tuple of str
-        Class names where they are known from elsewhere: labels are then numbers from 0. Else the values that occur are
-        the classes, in order.
+        Class names where they are known from elsewhere: labels are then these names, or numbers from 0. Else the values
+        that occur are the classes, in order.
     scale : Scale, optional
         How pixels that are not uint8 become that; default: by a range that is estimated from a sample.
     seed : int
@@ -62,9 +63,12 @@ def read_npz(
         images[split] = stored
         values[split] = None if labels is None else _checked_labels(path, f"{split}_labels", labels, len(stored))
     _refuse_unlike(path, images)
-    names, numbers = _numbered(path, values, classes)
+    given = {f"{split}_labels": labels for split, labels in values.items() if labels is not None}
+    found_labels = coded(given, str(path), classes)
+    numbers = {split: found_labels.codes.get(f"{split}_labels") for split in values}
     pixels = to_bytes(images, scale or Scale(), seed, scratch)
-    return Arrays(pixels.images, numbers, names, pixels.notes, pixels.conversions)
+    notes = [*found_labels.notes, *pixels.notes]
+    return Arrays(pixels.images, numbers, found_labels.classes, notes, pixels.conversions)
 
 
 def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
@@ -146,7 +150,7 @@ def _checked_images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
 
 
 def _checked_labels(path: Path, key: str, labels: np.ndarray, n: int) -> np.ndarray:
-    """As (n,), whole numbers or strings."""
+    """As (n,)."""
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise UserError(
             f"{key} in {path} has {labels.shape[1]} labels an image; multi-label data sets are not supported.",
@@ -156,15 +160,7 @@ def _checked_labels(path: Path, key: str, labels: np.ndarray, n: int) -> np.ndar
         raise UserError(
             f"{key} in {path} has the shape {labels.shape} for {n} images.", "Give one class an image: (n,) or (n, 1)."
         )
-    flat = np.array(labels).reshape(n)
-    if flat.dtype.kind == "f" and np.all(flat == np.floor(flat)) and np.all(np.isfinite(flat)):
-        flat = flat.astype(np.int64)
-    if flat.dtype.kind not in "iubU":
-        raise UserError(
-            f"{key} in {path} is {labels.dtype}, not whole numbers.",
-            "Save one whole number an image: its class, from 0.",
-        )
-    return flat
+    return np.array(labels).reshape(n)
 
 
 def _refuse_unlike(path: Path, images: dict[str, np.ndarray]) -> None:
@@ -175,27 +171,3 @@ def _refuse_unlike(path: Path, images: dict[str, np.ndarray]) -> None:
                 f"{path} has images of {first} in train but {array.shape[1:]} in {split}.",
                 "Save all splits with the same height, width and channels.",
             )
-
-
-def _numbered(
-    path: Path, values: dict[str, np.ndarray | None], classes: tuple[str, ...]
-) -> tuple[tuple[str, ...], dict[str, np.ndarray | None]]:
-    """Class names, and labels as numbers into them."""
-    given = [labels for labels in values.values() if labels is not None]
-    if not given:
-        return (), values
-    kinds = {"U" if labels.dtype.kind == "U" else "i" for labels in given}
-    if len(kinds) > 1:
-        raise UserError(f"{path} has strings as labels in one split and numbers in another.", "Save all labels alike.")
-    occurring = np.unique(np.concatenate([labels if "U" in kinds else labels.astype(np.int64) for labels in given]))
-    if classes:
-        if occurring[0] < 0 or occurring[-1] >= len(classes):
-            raise UserError(
-                f"{path} has labels {occurring[0]} to {occurring[-1]} for {len(classes)} classes.", "Download it again."
-            )
-        occurring = np.arange(len(classes))
-    numbers = {
-        split: None if labels is None else np.searchsorted(occurring, labels).astype(np.int64)
-        for split, labels in values.items()
-    }
-    return classes or tuple(str(value) for value in occurring), numbers

@@ -106,7 +106,7 @@ def open_dataset(
         Unknown name, unreadable or unfit data, a failed download, no space, or data that differ from what is known.
     """
     path = path_of(spec.name)
-    _refuse_labels_setting(spec, path)
+    _refuse_settings(spec, path)
     if (
         known is not None
         and (path is None or path.suffix == ".npz")
@@ -148,8 +148,8 @@ def _source(
             raise UserError(entry.refusal, "`initpools list datasets` names those that can be used.")
         return entry.load(home, spec.size, scratch, report)
     if path.is_dir():
-        return Files(path, assigner(spec.labels))
-    return read_npz(path, scratch, scale=scale, seed=seed)
+        return Files(path, assigner(spec.labels, spec.classes))
+    return read_npz(path, scratch, spec.classes, scale=scale, seed=seed)
 
 
 def _from_cache(spec: DatasetSpec, path: Path | None, cache: Path, known: pd.DataFrame) -> dict[str, np.ndarray] | None:
@@ -165,12 +165,11 @@ def _mask(
     spec: DatasetSpec, seed: int, items: pd.DataFrame, classes: tuple[str, ...], held_out: np.ndarray
 ) -> np.ndarray:
     """Which rows of train there are to choose from: not those held out, nor those that a long tail drops."""
-    labels = items.loc[items["split"] == "train", "label"]
+    labels = items.loc[items["split"] == "train", "label"].fillna(-1).to_numpy(np.int64)
     kept = np.ones(len(labels), dtype=bool)
     kept[held_out] = False
     if spec.imbalance != "none":
-        numbers = labels[kept].to_numpy(np.int64) if labels.notna().all() else None
-        kept[kept] = long_tail(numbers, len(classes), spec.imbalance, spec.ratio, seed, spec.name)
+        kept[kept] = long_tail(labels[kept], len(classes), spec.imbalance, spec.ratio, seed, spec.name)
     return kept
 
 
@@ -187,17 +186,21 @@ def _dataset(
     for split in SPLITS:
         if split in arrays:
             rows = items[items["split"] == split]
-            labelled = len(rows) > 0 and bool(rows["label"].notna().all())
-            labels = rows["label"].to_numpy(np.int64) if labelled else None
+            labels = rows["label"].fillna(-1).to_numpy(np.int64) if rows["label"].notna().any() else None
             splits[split] = Split(arrays[split], labels, [str(path) for path in rows["path"]])
     mask = np.ones(len(splits["train"].images), dtype=bool)
     if kept is not None:
         # Images appended to a folder since are there to choose from.
         mask[: len(kept)] = kept
-    return Dataset(spec, classes, splits, items, mask, root, notes)
+    # The last of the named classes may have no image.
+    return Dataset(spec, spec.classes or classes, splits, items, mask, root, notes)
 
 
-def _refuse_labels_setting(spec: DatasetSpec, path: Path | None) -> None:
+def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
+    if spec.classes and path is None:
+        raise UserError(
+            f"dataset.classes is for .npz files and folders, and {spec.name} names its own classes.", "Leave it out."
+        )
     if spec.labels != "auto" and (path is None or not path.is_dir()):
         raise UserError(
             f"dataset.labels = {spec.labels!r} is for folders of images, and {spec.name} is none.",

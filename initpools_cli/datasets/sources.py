@@ -20,7 +20,7 @@ class Arrays:
     images : dict of split to ndarray of shape (n, h, w, c), uint8
         Perhaps memory-mapped.
     labels : dict of split to ndarray of shape (n,), int64, or None
-        Class numbers.
+        Class numbers; -1 where an image has no label.
     classes : tuple of str
         Class names by class number.
     notes : list of str

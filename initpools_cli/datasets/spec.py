@@ -43,6 +43,8 @@ class DatasetSpec:
         For folders: "auto", "none", "folders", or the path of a CSV file.
     scale : str
         Which values become 0 and 255 where pixels are not stored as 8 bits: "auto", "full" or "lo,hi".
+    classes : tuple of str
+        The only classes there can be, in the order of their numbers; empty: those that occur.
     """
 
     name: str
@@ -52,6 +54,7 @@ class DatasetSpec:
     ratio: float = 0.01
     labels: str = "auto"
     scale: str = "auto"
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Split:
     images : ndarray of shape (n, h, w, c), uint8
         Memory-mapped, read-only, c in {1, 3}.
     labels : ndarray of shape (n,), int64, or None
-        Class numbers; None where there are none.
+        Class numbers, -1 where an image has no label; None where no image has one.
     paths : list of str
         POSIX paths relative to the folder; empty strings for arrays.
     """
@@ -71,6 +74,11 @@ class Split:
     images: np.ndarray
     labels: np.ndarray | None
     paths: list[str]
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """The rows that have a label, (m,) int64, ascending."""
+        return np.empty(0, np.int64) if self.labels is None else np.flatnonzero(self.labels >= 0)
 
 
 @dataclass(frozen=True)

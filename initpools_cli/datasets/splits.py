@@ -27,6 +27,8 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     ndarray of shape (n,), bool
         True for test.
     """
+    if not len(labels):
+        return np.zeros(0, dtype=bool)
     counts = np.bincount(labels)
     spare = np.maximum(counts - 1, 0)
     quota = np.minimum(np.floor(share * counts).astype(np.int64), spare)

@@ -174,6 +174,7 @@ def _other_context(context: Context, strategy: Named, source: str, brought: Brou
     words += ["--from", source] if source else []
     for flag, file in brought.files.items():
         words += [f"--{flag}", str(file.resolve())]
+    words += [f"--classes={','.join(brought.classes)}"] if brought.classes else []
     other = context.made_on_the_way(*words)
     other.settings = context.settings.model_copy(update={"select": table})
     return other

@@ -16,6 +16,7 @@ from initpools_cli.core.report import Bar
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, labels_of, protocol_of
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.inputs import labeled_only
 from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
 
@@ -162,8 +163,9 @@ def _arenas(context: Context, cast: Cast, sources: Sequence[str]) -> tuple[dict[
     arenas: dict[str, Arena] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
+    kept = labeled_only(context, "the sweep")
     for source in sources or [""]:
-        arena, checksums = arena_of(context, cast, source, labels, len(context.data.classes))
+        arena, checksums = arena_of(context, cast, source, labels, len(context.data.classes), kept)
         if arena.encoder in arenas:
             raise UserError(f"al.encoders names {arena.encoder} more than once.", "Name each once.")
         arenas[arena.encoder] = arena

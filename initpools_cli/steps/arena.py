@@ -22,6 +22,7 @@ from initpools_cli.strategies.balance import Balance
 from initpools_cli.strategies.inputs import FROM_A_MODEL
 
 if TYPE_CHECKING:
+    from initpools_cli.datasets.spec import Dataset
     from initpools_cli.training.arena import Arena, Protocol
 
 
@@ -109,7 +110,7 @@ def identity_of(cast: Cast, strategies: Iterable[Named], arena: Arena) -> dict[s
 
 
 def arena_of(
-    context: Context, cast: Cast, source: str, labels: Mapping[str, np.ndarray], classes: int
+    context: Context, cast: Cast, source: str, labels: Mapping[str, np.ndarray], classes: int, kept: np.ndarray
 ) -> tuple[Arena, dict[str, str]]:
     """The arena of one encoder, and the checksums of what it reads.
 
@@ -120,6 +121,8 @@ def arena_of(
     labels : mapping of str to (n,) int64
         By split.
     classes : int
+    kept : (n train,) bool
+        The images that may be bought.
 
     Raises
     ------
@@ -158,10 +161,10 @@ def arena_of(
         strategy[each.name] = Called(each.method.name, each.knobs(knobs, order, where), each.balance)
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     if embedded is not None and "embeddings" in asked:
-        inputs["embeddings"] = _standardised(embedded, list(data.splits), data.kept)
+        inputs["embeddings"] = _standardised(embedded, data)
         reads |= embedded.reads(*(f"{split}.npy" for split in data.splits))
     if on_images:
-        inputs["images"] = {name: split.images for name, split in data.splits.items()}
+        inputs["images"] = {name: _measured(data, name, split.images) for name, split in data.splits.items()}
     begun, encoder = None, "" if embedded is None else embedded.name
     if "encoder" in asked:
         done = _behind(context, embedded, source)
@@ -174,7 +177,7 @@ def arena_of(
         given=given,
         strategy=strategy,
         labels=labels,
-        kept=data.kept,
+        kept=kept,
         classes=classes,
         oracles=frozenset(each.name for each in cast.strategies if each.oracle),
         pretrained=begun,
@@ -243,12 +246,23 @@ def _is_about(context: Context, strategy: Named, embedded: Done) -> bool:
     return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
 
 
-def _standardised(embedded: Done, splits: list[str], kept: np.ndarray) -> dict[str, np.ndarray]:
+def _standardised(embedded: Done, data: Dataset) -> dict[str, np.ndarray]:
     """Every split's embeddings, shifted and scaled by the mean and deviation of the train images, float32."""
-    train = np.asarray(matrix(embedded))[kept]
+    train = np.asarray(matrix(embedded))[data.kept]
     mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
     scale = np.where(deviation > 1e-12, deviation, 1.0)
-    return {split: ((matrix(embedded, split) - mean) / scale).astype(np.float32) for split in splits}
+    return {
+        split: ((_measured(data, split, matrix(embedded, split)) - mean) / scale).astype(np.float32)
+        for split in data.splits
+    }
+
+
+def _measured(data: Dataset, name: str, array: np.ndarray) -> np.ndarray:
+    """The rows of a split that are looked at: all of train, and elsewhere those with a label, where some have one."""
+    split = data.splits[name]
+    if name == "train" or split.labels is None or len(split.labeled) == len(split.labels):
+        return array
+    return array[split.labeled]
 
 
 def labels_of(context: Context) -> dict[str, np.ndarray]:
@@ -261,6 +275,12 @@ def labels_of(context: Context) -> dict[str, np.ndarray]:
     """
     splits = context.data.splits
     found = {name: split.labels for name, split in splits.items() if split.labels is not None}
+    for name, split in splits.items():
+        if name != "train" and name in found and len(split.labeled) < len(found[name]):
+            context.report.say(
+                f"{len(split.labeled)} of the {len(found[name])} {name} images have a label: only they count."
+            )
+            found[name] = found[name][split.labeled]
     if not {"train", "test"} <= found.keys():
         raise UserError(f"{context.data.spec.name} has no labelled test split to measure on.", "Bring one with labels.")
     if context.settings.al.validation == "free-val" and "val" not in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,18 +12,21 @@ import numpy as np
 from initpools_cli.core.checksums import changed, checksum, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
+from initpools_cli.core.report import Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+#: An array of labels as numbers, without class names, may go up to this.
+MOST_CLASSES = 1_000_000
 #: The flags that are not called as the input they bring.
 FLAGS = {"order": "--ranking"}
 
 
 @dataclass(frozen=True)
 class Brought:
-    """Files named on the command line; None where there is none."""
+    """Files named on the command line; None where there is none. `classes` are those that `labels` can have."""
 
     embeddings: Path | None = None
     patches: Path | None = None
@@ -32,6 +36,7 @@ class Brought:
     ranking: Path | None = None
     labeled: Path | None = None
     labels: Path | None = None
+    classes: tuple[str, ...] = ()
     _begun: dict[Path, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -42,10 +47,17 @@ class Brought:
     def files(self) -> dict[str, Path]:
         """Those that were named, by input."""
         named = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
-        return {name: path for name, path in named.items() if path is not None}
+        return {name: path for name, path in named.items() if isinstance(path, Path)}
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self, report: Report | None = None, classes: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
         """The inputs of strategies among them, by the strategies' own names; large ones memory-mapped.
+
+        Parameters
+        ----------
+        report : Report, optional
+            Where it is said which images have no label.
+        classes : tuple of str
+            Those of the data set, which labels go by.
 
         Raises
         ------
@@ -69,8 +81,13 @@ class Brought:
             for name, path in files.items()
             if path
         }
+        if "labels" in found:
+            found["labels"] = _one_axis(found["labels"])
         for name, array in found.items():
             image_axis(name, array.shape)
+        if "labels" in found:
+            known = self.classes_in(classes)
+            found["labels"] = label_numbers(found["labels"], f"{self.labels} (--labels)", known, report)[0]
         if "probs" in found and found["probs"].ndim == 3:
             found |= dict.fromkeys(("view_probs", "mc_probs", "member_probs"), found["probs"])
         return found
@@ -91,6 +108,26 @@ class Brought:
             if self._begun.get(path) != signature(path):
                 raise changed(path)
         return found
+
+    def classes_in(self, dataset: tuple[str, ...]) -> tuple[str, ...]:
+        """The classes that `labels` can have, in a data set with these classes.
+
+        Raises
+        ------
+        UserError
+            The data set's classes are others than those that were named.
+        """
+        if dataset and self.classes and set(dataset) != set(self.classes):
+            raise UserError(
+                f"The classes of the data set are {', '.join(dataset[:20])}, and --classes names others.",
+                "Leave --classes out, or begin another run with it (--run DIR).",
+            )
+        return dataset or self.classes
+
+    @property
+    def identity(self) -> dict[str, list[str]]:
+        """What else the labels depend on, for a step's table: the classes that were named for them."""
+        return {"classes": list(self.classes)} if self.classes and self.labels is not None else {}
 
     @property
     def without_run(self) -> bool:
@@ -127,7 +164,11 @@ def read_labeled(path: Path, items: pd.DataFrame | None) -> np.ndarray:
 
 
 def read_labels(
-    path: Path, items: pd.DataFrame, classes: tuple[str, ...], flag: str = "--labels"
+    path: Path,
+    items: pd.DataFrame,
+    classes: tuple[str, ...],
+    flag: str = "--labels",
+    report: Report | None = None,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Annotations: rows, labels and classes.
 
@@ -136,11 +177,13 @@ def read_labels(
     path : Path
         What `datasets.annotations` reads: a .csv with ``path`` or ``index``, and ``label`` (a class name or number),
         an export of Label Studio or CVAT, a folder per class; rows with an empty label are skipped. Or an .npy of a
-        class number for every image, -1 where it is not known.
+        class for every image.
     items : DataFrame
         The train rows of items.csv.
     classes : tuple of str
-        The data set's classes; empty where it has none, and then the annotations' own in sorted order.
+        The only classes there can be; empty: the annotations' own in sorted order.
+    report : Report, optional
+        Where it is said which rows have no label.
 
     Returns
     -------
@@ -154,10 +197,12 @@ def read_labels(
         No such columns, an unknown path or class, or one image with two labels.
     """
     if path.suffix.lower() == ".npy":
-        return _labels_of_all(path, len(items), classes, flag)
+        return _labels_of_all(path, len(items), classes, flag, report)
     from initpools_cli.datasets.annotations.check import read_annotations
+    from initpools_cli.datasets.classes import KnownClasses
 
-    read = read_annotations(path, items, classes, None, flag)
+    read = read_annotations(path, items, KnownClasses(classes), None, flag)
+    _say(report, read.notes)
     if read.problems:
         more = f", and {len(read.problems) - 1} more rows are wrong" if read.problems[1:] else ""
         raise UserError(f"{path} ({flag}), {read.problems[0]}{more}.", "Mend or remove what is wrong and run again.")
@@ -168,26 +213,54 @@ def read_labels(
     return read.rows, np.array([numbers[name] for name in read.labels], dtype=np.int64), known
 
 
-def _labels_of_all(
-    path: Path, count: int, classes: tuple[str, ...], flag: str
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    from initpools_cli.strategies.inputs import INPUTS
+def label_numbers(
+    labels: np.ndarray, what: str, classes: tuple[str, ...], report: Report | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The class number of every image, (n,) int64, -1 for none; and the classes.
 
-    labels = INPUTS["labels"].check(read_array(path, flag))
-    if len(labels) != count:
+    Without classes, numbers are class numbers as they stand: columns of ``--probs`` go by them.
+    """
+    from initpools_cli.datasets.label_arrays import coded
+
+    found = coded({"the array": labels}, what, classes)
+    _say(report, found.notes)
+    codes = found.codes["the array"]
+    if classes or labels.dtype.kind in "US":
+        return codes, found.classes
+    values = np.array([int(name) for name in found.classes] or [-1], dtype=object)
+    if len(found.classes) and not 0 <= min(values) <= max(values) < MOST_CLASSES:
+        wrong = min(values) if min(values) < 0 else max(values)
+        raise UserError(f"{what} has the label {wrong}.", "Number the classes from 0; -1 means that it is not known.")
+    known = tuple(map(str, range(int(max(values)) + 1)))
+    return np.where(codes < 0, -1, values[codes].astype(np.int64)), known
+
+
+def _labels_of_all(
+    path: Path, count: int, classes: tuple[str, ...], flag: str, report: Report | None
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    array = _one_axis(read_array(path, flag))
+    if array.ndim != 1:
+        raise UserError(f"{path} ({flag}) has the shape {array.shape}, not (n,).", "Save one class per image.")
+    if len(array) != count:
         raise UserError(
-            f"{path} ({flag}) has {len(labels)} labels for {count} train images.", "Bring one per image, -1 for none."
+            f"{path} ({flag}) has {len(array)} labels for {count} train images.", "Bring one per image, -1 for none."
         )
-    known = classes or tuple(map(str, range(int(labels.max()) + 1)))
+    labels, known = label_numbers(array, f"{path} ({flag})", classes, report)
     rows = np.flatnonzero(labels >= 0)
     if not len(rows):
         raise UserError(f"{path} ({flag}) has no label.", "Fill some in: -1 means that it is not known.")
-    if labels.max() >= len(known):
-        raise UserError(
-            f"{path} ({flag}) has the label {labels.max()}, and the data set has {len(known)} classes.",
-            f"Number them from 0: {', '.join(known[:20])}.",
-        )
     return rows, labels[rows], known
+
+
+def _one_axis(labels: np.ndarray) -> np.ndarray:
+    """Labels as (n,) where they are (n, 1), as MedMNIST has them."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _say(report: Report | None, notes: Sequence[str]) -> None:
+    for note in notes:
+        if report is not None:
+            report.once(note)
 
 
 def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Path | None = None) -> np.ndarray:

@@ -43,7 +43,7 @@ class Ground:
     labeled : (l,) int64
         Images that are labelled already.
     labels : (n,) int64 or None
-        Of all images; looked at when a pool is chosen, never before.
+        Of all images, -1 for none; looked at when a pool is chosen, never before.
     classes : tuple of str
     """
 
@@ -142,14 +142,19 @@ def distance_facts(ground: Ground, picks: np.ndarray, distances: np.ndarray) -> 
 
 
 def class_balance(ground: Ground, picks: np.ndarray) -> dict[str, Any]:
-    """The classes of what will be labelled, by name; nothing where there are no labels."""
+    """The classes of what will be labelled, by name, of the images whose class is known; nothing without labels."""
     if ground.labels is None:
         return {}
     available = np.unique(ground.labels[ground.rows])
+    available = available[available >= 0]
     inside = np.intersect1d(ground.both(picks), ground.rows)
-    facts = numbers.balance(ground.labels[inside], available)
+    known = ground.labels[inside]
+    unknown = int((known < 0).sum())
+    if unknown == len(known) or not len(available):
+        return {"class_unknown": unknown}
+    facts = numbers.balance(known[known >= 0], available)
     counts = dict(zip((ground.classes[each] for each in available), facts.pop("counts").tolist(), strict=True))
-    return {**facts, "class_counts": counts}
+    return {**facts, **({"class_unknown": unknown} if unknown else {}), "class_counts": counts}
 
 
 # ---- the full card
@@ -191,7 +196,7 @@ def full_card(context: Context, pool: Done, brought: Brought, source: str) -> Do
 
 def run_embeddings(context: Context, pool: Done, brought: Brought, source: str) -> tuple[np.ndarray, Mapping[str, str]]:
     """The embeddings to measure a pool of the run on: those brought, those it was chosen from, else the newest."""
-    arrays = brought.arrays()
+    arrays = brought.arrays(classes=context.data.classes)
     if "embeddings" in arrays:
         return arrays["embeddings"], {}
     chosen_from = str(pool.table["source"])

@@ -51,7 +51,10 @@ def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str
         labels = context.data.splits[split].labels if split in context.data.splits else None
         if labels is None:
             continue
-        rows = kept if split == "train" else slice(None)
+        rows = context.data.splits[split].labeled
+        rows = rows[kept[rows]] if split == "train" else rows
+        if not len(rows):
+            continue
         own = clusters if split == "train" else sorted_(split).argmax(1)
         measured = agreement(labels[rows], own[rows])
         outcome |= {f"{split}_{name}": value for name, value in measured.items()}

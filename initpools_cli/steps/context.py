@@ -246,15 +246,18 @@ class Identity:
     @property
     def spec(self) -> DatasetSpec:
         """The data set to open."""
+        from initpools_cli.datasets.classes import class_list
         from initpools_cli.datasets.spec import DatasetSpec
 
-        return DatasetSpec(**self.table.model_dump() | ({"name": self.source} if self.source else {}))
+        classes = class_list(self.table.classes, "--classes")
+        source = {"name": self.source} if self.source else {}
+        return DatasetSpec(**self.table.model_dump() | source | {"classes": classes})
 
     @property
     def facts(self) -> dict[str, Any]:
         """For ``run.toml``."""
         source = {"source": self.source} if self.source else {}
-        return {"run": {"seed": self.seed}, "dataset": self.table.model_dump() | source}
+        return {"run": {"seed": self.seed}, "dataset": self.table.identity() | source}
 
 
 def read_identity(run: Run) -> Identity:

@@ -9,13 +9,14 @@ from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.inputs import labeled_only
 
 
 def label_dynamics(context: Context, number: int, what: str) -> Done:
     """The labelled training ``dynamics/labels-s<seed>``, made here where it is missing.
 
     Its arrays are (epochs, n): true_probs, correct, el2n and grand of `training.dynamics.watch_learning`; NaN and False
-    for images that a long tail leaves out.
+    for images that a long tail leaves out, and for those without a label.
 
     Parameters
     ----------
@@ -57,7 +58,8 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
 
     from initpools_cli.training.dynamics import watch_learning
 
-    split, kept = context.data.splits["train"], np.flatnonzero(context.data.kept)
+    split = context.data.splits["train"]
+    kept = np.flatnonzero(labeled_only(context, "training on labels"))
     assert split.labels is not None
     door = LabelDoor({"train": split.labels})
     labels = door.read(kept)
@@ -70,7 +72,7 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
         if checkpoint.exists():
             context.report.say(f"resuming {step.id}")
         found = watch_learning(
-            split.images if context.data.kept.all() else split.images[kept],
+            split.images if len(kept) == len(split.images) else split.images[kept],
             labels,
             len(context.data.classes),
             epochs=epochs,

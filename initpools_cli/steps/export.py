@@ -51,6 +51,7 @@ def refuse_losing_labels(path: Path, rows: pd.DataFrame) -> None:
     """
     from initpools_cli.datasets.annotations.label_studio import read as read_tasks
     from initpools_cli.datasets.annotations.table import read as read_table
+    from initpools_cli.datasets.classes import plain, says_nothing
 
     reader = {".csv": read_table, ".json": read_tasks}.get(path.suffix.lower())
     if reader is None or not path.is_file():
@@ -61,7 +62,7 @@ def refuse_losing_labels(path: Path, rows: pd.DataFrame) -> None:
         # It is something else, and no pool.
         return
     kept = dict(zip(rows["index"].astype(str), rows["label"], strict=True))
-    lost = sum(bool(row.label) and kept.get(row.index) != row.label for row in there)
+    lost = sum(not says_nothing(row.label) and kept.get(row.index) != plain(row.label) for row in there)
     if lost:
         raise UserError(f"{path} has {lost} labels that would be written over.", "Move it away, or name another file.")
 

@@ -259,7 +259,9 @@ def bought(strategy: Named, brought: Brought, context: Context | None) -> tuple[
     labeled = read_labeled(brought.labeled, items) if brought.labeled is not None else None
     labels = None
     if brought.labels is not None and context is not None and items is not None:
-        rows, found, _ = read_labels(brought.labels, items, context.data.classes)
+        rows, found, _ = read_labels(
+            brought.labels, items, brought.classes_in(context.data.classes), report=context.report
+        )
         labels = np.full(len(items), -1)
         labels[rows] = found
     elif brought.labels is not None:
@@ -287,6 +289,31 @@ def _there(labeled: np.ndarray, context: Context, brought: Brought) -> np.ndarra
             f"{int(kept.sum())} to choose from, and count for nothing in the choice."
         )
     return labeled[kept[labeled]]
+
+
+def labeled_only(context: Context, what: str) -> np.ndarray:
+    """The images to choose from that have a label in the data set, (n,) bool; says how many others are left out.
+
+    Parameters
+    ----------
+    what : str
+        Who chooses among them, for the message.
+    """
+    data = context.data
+    labeled = np.zeros(len(data.kept), dtype=bool)
+    labeled[data.splits["train"].labeled] = True
+    out = int((data.kept & ~labeled).sum())
+    if out:
+        context.report.once(
+            f"{out} of the {int(data.kept.sum())} images to choose from have no label: {what} leaves them out."
+        )
+    return data.kept & labeled
+
+
+def candidates_of(context: Context, strategy: Named, brought: Brought) -> np.ndarray:
+    """The images that a strategy chooses among, (n,) bool: one that reads the data set's labels knows only those."""
+    reads_labels = strategy.oracle and brought.labels is None and brought.scores is None
+    return labeled_only(context, f"'{strategy.name}'") if reads_labels else context.data.kept
 
 
 def train_items(context: Context) -> pd.DataFrame:
@@ -396,7 +423,7 @@ def supply(
     UserError
         Brought arrays whose row count is not the data set's, or a model to ask where there is none.
     """
-    given = Supply(brought.arrays(), brought.checksums())
+    given = Supply(brought.arrays(classes=context.data.classes), brought.checksums())
     count = len(context.data.kept)
     if brought.labels is not None:
         labels = bought(strategy, brought, context)[1]

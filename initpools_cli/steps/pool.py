@@ -15,7 +15,7 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.card import Ground, Nearness, ground_of, more, nearness, short_card, write_card
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import balanced, bought, named, pick, supply, train_items, with_score
+from initpools_cli.steps.inputs import balanced, bought, candidates_of, named, pick, supply, train_items, with_score
 from initpools_cli.strategies.inputs import refuse_missing
 from initpools_cli.strategies.selection import Selection
 
@@ -47,6 +47,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     strategy = strategy.counted(context.clusters)
     resolved = {
         **table.identity(),
+        **brought.identity,
         "strategy": strategy.base,
         "balance": strategy.balance.kind,
         **strategy.identity(knobs, table.params),
@@ -74,7 +75,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
             knobs,
             context.seed,
             labeled=labeled,
-            kept=data.kept,
+            kept=candidates_of(context, strategy, brought),
             report=context.report,
         )
         train = data.splits["train"]
@@ -136,7 +137,9 @@ def _choose_from_files(
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None, Selection]:
     _require_budget(table)
     strategy = balanced(named(table.strategy), table)
-    arrays = with_score(strategy, brought.arrays(), table.params, normalize=table.normalize, seed=seed, report=report)
+    arrays = with_score(
+        strategy, brought.arrays(report), table.params, normalize=table.normalize, seed=seed, report=report
+    )
     labeled, _ = bought(strategy, brought, None)
     knobs = strategy.knobs(table.params, table.order)
     refuse_missing(strategy.name, sorted(strategy.needed), arrays)

@@ -38,8 +38,9 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
     words = f"RankMe {rank:.1f} of at most {most}"
     name, against = _measured_on(context)
     labels = context.data.splits["train"].labels
-    if against is not None and labels is not None and against.labels is not None:
-        inside, outside = (probed(rows, train.shape[1]) for rows in (kept, np.arange(len(against.labels))))
+    known = _labeled(context)
+    if against is not None and labels is not None and against.labels is not None and len(known):
+        inside, outside = (probed(rows, train.shape[1]) for rows in (known, against.labeled))
         report.detail(f"measuring {step}: {len(inside)} train and {len(outside)} {name} images")
         measured = (
             np.asarray(train[inside]),
@@ -51,6 +52,8 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
         linear, converged = linear_accuracy(*measured)
         found |= {"knn_accuracy": knn, "linear_accuracy": linear, "measured_on": name}
         words += f", k-NN accuracy {knn:.1%}, linear probe {linear:.1%} on {name} (looked at, never used)"
+        if len(known) < len(kept) or len(against.labeled) < len(against.labels):
+            words += f", of the images with a label: {len(known)} train, {len(against.labeled)} {name}"
         if not converged:
             report.warn(f"The linear probe on {step} has not converged: its accuracy is that of an unfinished fit.")
     report.say(f"{step}: {words}")
@@ -68,8 +71,11 @@ def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
     inside = sampled(np.flatnonzero(context.data.kept), MONITORED[0])
     _, against = _measured_on(context)
     labelled = None
-    if against is not None and train.labels is not None and against.labels is not None:
-        outside = sampled(np.arange(len(against.labels)), MONITORED[1])
+    known = _labeled(context)
+    if against is not None and train.labels is not None and against.labels is not None and len(known):
+        # Where few images have a label, hardly one of them would be in the sample.
+        inside = np.union1d(inside, sampled(known, MONITORED[0]))
+        outside = sampled(against.labeled, MONITORED[1])
         labelled = (train.labels[inside], against.images[outside], against.labels[outside])
     return partial(measure, images=train.images[inside], labelled=labelled, device=context.machine.device)
 
@@ -123,6 +129,13 @@ def _collapsed(what: str, rank: float, most: int) -> str:
         f"below {collapse_below(most):.2f}. Look whether the images differ; if they do, pretrain longer, with a lower "
         "learning rate (--set lr=…), or by another task."
     )
+
+
+def _labeled(context: Context) -> np.ndarray:
+    """The train images to choose from that have a label, (m,) int64, ascending."""
+    labeled = context.data.splits["train"].labeled
+    found: np.ndarray = labeled[context.data.kept[labeled]]
+    return found
 
 
 def _measured_on(context: Context) -> tuple[str, Split | None]:

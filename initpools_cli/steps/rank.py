@@ -16,6 +16,7 @@ from initpools_cli.steps.inputs import (
     Supply,
     balanced,
     bought,
+    candidates_of,
     named,
     pick,
     refuse_source,
@@ -52,7 +53,8 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     knobs = strategy.knobs(table.params, select.order, context.where("rank"))
     data = context.data
     labeled, _ = bought(strategy, brought, context)
-    available = _available(labeled, data.kept)
+    candidates = candidates_of(context, strategy, brought)
+    available = _available(labeled, candidates)
     refuse_none_left(available, int(data.kept.sum()))
     given = _supply(context, strategy, brought, source)
     depth = _depth(strategy, table, select, available)
@@ -61,6 +63,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     resolved = {
         "strategy": strategy.base,
         **strategy.identity(knobs, table.params),
+        **brought.identity,
         "depth": depth,
         "views": table.views if "view_probs" in asked else 0,
         "passes": table.passes if "mc_probs" in asked else 0,
@@ -95,7 +98,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
             knobs,
             context.seed,
             labeled=labeled,
-            kept=data.kept,
+            kept=candidates,
             report=context.report,
         )
         free = data.kept.copy()
@@ -115,7 +118,9 @@ def rank_from_files(
     from initpools_cli.strategies.choose import as_rows, images_of
 
     strategy = balanced(named(rank.strategy), select)
-    arrays = with_score(strategy, brought.arrays(), rank.params, normalize=select.normalize, seed=seed, report=report)
+    arrays = with_score(
+        strategy, brought.arrays(report), rank.params, normalize=select.normalize, seed=seed, report=report
+    )
     labeled, _ = bought(strategy, brought, None)
     images = images_of(arrays)
     free = np.setdiff1d(images, as_rows("--labeled", labeled, int(images[-1]) + 1))
@@ -162,7 +167,7 @@ def _supply(context: Context, strategy: Named, brought: Brought, source: str) ->
     labeled_data = context.data.splits["train"].labels is not None
     if (in_logits and not source and labeled_data) or source == "logits":
         done = reference(context, context.settings.rank.reference, brought)
-        given = Supply(brought.arrays(), brought.checksums())
+        given = Supply(brought.arrays(classes=context.data.classes), brought.checksums())
         given.add("embeddings", logits(done), done, "logits.npy")
         return given
     given = supply(context, strategy, brought, source, context.settings.rank.params, with_model=True)

@@ -204,7 +204,11 @@ def _examples(context: Context, wanted: str, brought: Brought) -> Examples:
             f"{data.spec.name} has no labelled {wanted} split.",
             f"Its splits are {', '.join(data.splits)}; or use --reference FILE.csv with annotations.",
         )
-    return Examples(wanted, split.images, split.labels, {})
+    rows = split.labeled
+    if len(rows) == len(split.labels):
+        return Examples(wanted, split.images, split.labels, {})
+    context.report.once(f"reference classifier: {len(rows)} of the {len(split.labels)} {wanted} images have a label.")
+    return Examples(wanted, split.images[rows], split.labels[rows], {})
 
 
 def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
@@ -215,11 +219,13 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
         if not path.is_file():
             raise UserError(f"There is no file {path} (--reference).", "Check the path.")
         before = checksum(path)
-        rows, labels, _ = read_labels(path, items, context.data.classes, "--reference")
+        classes = brought.classes_in(context.data.classes)
+        rows, labels, _ = read_labels(path, items, classes, "--reference", context.report)
         reads = {str(path.resolve()): before}
         return Examples(f"file-{path.stem}", split.images[rows], labels, reads, rows)
     if brought.labels is not None:
-        rows, labels, _ = read_labels(brought.labels, items, context.data.classes)
+        classes = brought.classes_in(context.data.classes)
+        rows, labels, _ = read_labels(brought.labels, items, classes, report=context.report)
     elif brought.labeled is not None:
         context.require_labels("--labeled without --labels")
         rows = read_labeled(brought.labeled, items)
@@ -227,6 +233,13 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
             raise UserError(f"{brought.labeled} (--labeled) names no image.", "Name at least one labelled image.")
         assert split.labels is not None
         labels = split.labels[rows]
+        if (labels < 0).any():
+            first = rows[labels < 0][0]
+            raise UserError(
+                f"{brought.labeled} (--labeled) names {int((labels < 0).sum())} images without a label in the data "
+                f"set, the first {first}.",
+                "Bring their labels with --labels FILE, or leave them out.",
+            )
     else:
         raise UserError(
             "--reference labeled needs to know which images are labelled.", "Add --labeled FILE or --labels FILE."

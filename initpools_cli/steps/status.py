@@ -13,6 +13,7 @@ import tomli
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import ITEMS, Done, Run
 from initpools_cli.datasets.annotations.table import read
+from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.steps.context import read_identity
 from initpools_cli.steps.labelling.label import FOLDER
 from initpools_cli.steps.next_command import next_command
@@ -99,8 +100,8 @@ def _labels(file: Path) -> dict[str, Any]:
         rows, _ = read(file, "labels")
     except UserError as error:
         return row | {"problem": error.fact}
-    labeled = sum(bool(each.label) for each in rows)
-    skipped = sum(each.skipped and not each.label for each in rows)
+    labeled = sum(not says_nothing(each.label) for each in rows)
+    skipped = sum(each.skipped and says_nothing(each.label) for each in rows)
     return row | {
         "images": len(rows),
         "labeled": labeled,

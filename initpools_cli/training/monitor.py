@@ -26,7 +26,7 @@ def measure(
     images : ndarray
         (n, h, w, c) uint8, of train.
     labelled : (train labels, test images, test labels), optional
-        (n,) int64, (m, h, w, c) uint8 and (m,) int64.
+        (n,) int64, -1 for none, (m, h, w, c) uint8 and (m,) int64.
 
     Returns
     -------
@@ -43,5 +43,6 @@ def measure(
     found: dict[str, Any] = {}
     if labelled is not None:
         labels, test_images, test_labels = labelled
-        found["knn_accuracy"] = knn_accuracy(inside, labels, embedded(test_images), test_labels)
+        known = labels >= 0
+        found["knn_accuracy"] = knn_accuracy(inside[known], labels[known], embedded(test_images), test_labels)
     return found | {"rank": feature_rank(inside, np.arange(len(inside)))[0]}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,8 +13,19 @@ import numpy as np
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.datasets.annotations import cvat, folders, label_studio, table
 from initpools_cli.datasets.annotations.match import find
-from initpools_cli.datasets.annotations.rows import LONGEST, Row, plain
-from initpools_cli.datasets.labels import in_order, named
+from initpools_cli.datasets.annotations.rows import Row
+from initpools_cli.datasets.classes import (
+    KnownClasses,
+    Meanings,
+    in_order,
+    meanings,
+    no_label_note,
+    plain,
+    says_nothing,
+    unfit,
+    value_of,
+)
+from initpools_cli.datasets.labels import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +81,8 @@ class Annotations:
         How many rows have no label yet, nor were skipped.
     notes : list of str
         What the user should be told of the file as a whole.
+    means : dict of str to str or None
+        The class of every spelling in the file, and of every label that was known before.
     """
 
     rows: np.ndarray
@@ -78,6 +91,7 @@ class Annotations:
     skipped: np.ndarray
     empty: int
     notes: list[str] = field(default_factory=list)
+    means: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -88,10 +102,11 @@ class Annotations:
 def read_annotations(
     path: Path,
     items: pd.DataFrame,
-    classes: Sequence[str],
+    known: KnownClasses,
     root: Path | None = None,
     what: str = "--labels",
     kept: np.ndarray | None = None,
+    before: Mapping[int, str] | None = None,
 ) -> Annotations:
     """Read and check annotations of any format that is known.
 
@@ -101,110 +116,118 @@ def read_annotations(
         A table (.csv, .tsv), Label Studio's .json, CVAT's .xml or .zip, or a folder with a folder per class.
     items : DataFrame
         Rows of items.csv.
-    classes : sequence of str
-        The classes there can be, which a row may also name by their numbers; empty: any.
+    known : KnownClasses
+        The classes there can be; without names: any.
     root : Path, optional
         The folder of the data set, for absolute paths.
     what : str
         The flag that names the file, for messages.
     kept : (n train,) bool, optional
         The train images that may be learnt from.
+    before : mapping of int to str, optional
+        Labels that train images have already: those that the file does not replace are held against its classes.
 
     Raises
     ------
     UserError
-        A file that can't be read at all.
+        A file that can't be read at all, or classes that nobody can tell apart.
     """
     rows, notes = _read(path, what, by_pixels=not any(items["path"]))
-    return checked(rows, items, classes, root, notes, kept)
+    return checked(rows, items, known, root, notes, kept, before, f"{path} ({what})")
 
 
 def checked(
     rows: Sequence[Row],
     items: pd.DataFrame,
-    classes: Sequence[str],
+    known: KnownClasses,
     root: Path | None,
     notes: Sequence[str] = (),
     kept: np.ndarray | None = None,
+    before: Mapping[int, str] | None = None,
+    what: str = "The file",
 ) -> Annotations:
     """Keep the rows that name one image and one class, and agree with each other."""
     problems: dict[int, Problem] = {}
     said: dict[int, dict[str, list[int]]] = {}
     skipped: set[int] = set()
-    empty, folded = 0, 0
-    resolve = _Classes(classes)
+    empty: list[int] = []
 
     def refuse(number: int, why: str) -> None:
         row = rows[number]
-        problems[number] = Problem(_writable(row.place), _writable(row.path.strip()), _writable(row.label), why)
+        problems[number] = Problem(_writable(row.place), _writable(row.path.strip()), _writable(plain(row.label)), why)
 
+    good: dict[int, int] = {}
     for number, (row, found) in enumerate(zip(rows, find(rows, items, root), strict=True)):
-        label = plain(row.label)
         if isinstance(found, str):
             refuse(number, found)
         elif kept is not None and not kept[found]:
             refuse(number, "is held out for the test, or left out by the long tail of this run")
-        elif not label and row.skipped:
-            skipped.add(found)
-        elif not label:
-            empty += 1
+        elif why := unfit(plain(row.label)):
+            refuse(number, why)
         else:
-            name = None if _unfit(label) else resolve.name_of(label)
-            if name is None:
-                refuse(number, _unfit(label) or resolve.problem(label))
-                continue
-            folded += name != label and name.casefold() == label.casefold()
+            good[number] = found
+    meant = _meant([(found, rows[number].label) for number, found in good.items()], known, before or {}, what)
+    for number, found in good.items():
+        row = rows[number]
+        name = meant.of[row.label]
+        if name is None:
+            refuse(number, _no_class(plain(row.label), known.names))
+        elif name:
             said.setdefault(found, {}).setdefault(name, []).append(number)
+        elif row.skipped:
+            skipped.add(found)
+        else:
+            empty.append(number)
     for labels in said.values():
         if len(labels) > 1:
             why = f"has different labels in this file: {named([*labels])}"
             for number in sorted(number for numbers in labels.values() for number in numbers):
                 refuse(number, why)
-    good = sorted((image, next(iter(labels))) for image, labels in said.items() if len(labels) == 1)
-    told = [*notes, *([f"labels that differ from a class only by case are taken for it: {folded}"] if folded else [])]
-    indices = np.array([image for image, _ in good], dtype=np.int64)
-    passed = np.array(sorted(skipped - said.keys()), dtype=np.int64)
+    kept_rows = sorted((image, next(iter(labels))) for image, labels in said.items() if len(labels) == 1)
+    told = [*notes, *meant.notes]
+    if empty:
+        places, spellings = [rows[number].place for number in empty], {rows[number].label for number in empty}
+        told.append(no_label_note(what, places, len(rows), spellings))
     return Annotations(
-        indices, [name for _, name in good], [problems[n] for n in sorted(problems)], passed, empty, told
+        np.array([image for image, _ in kept_rows], dtype=np.int64),
+        [name for _, name in kept_rows],
+        [problems[n] for n in sorted(problems)],
+        np.array(sorted(skipped - said.keys()), dtype=np.int64),
+        len(empty),
+        told,
+        meant.of,
     )
 
 
-def _unfit(label: str) -> str:
-    """Why it can be no class at all; empty where it can."""
-    if len(label) > LONGEST:
-        return f"has a label of {len(label)} characters, and {LONGEST} are the most"
-    hidden = any(unicodedata.category(character) in ("Cc", "Cs") for character in label)
-    return "has a label with characters that cannot be seen" if hidden else ""
+def _meant(labels: Sequence[tuple[int, str]], known: KnownClasses, before: Mapping[int, str], what: str) -> Meanings:
+    """What the labels (image, spelling) mean, together with those that images keep from before."""
+    replaced = {image for image, spelling in labels if not says_nothing(spelling)}
+    # Numbers can't clash, and those that are replaced tell whether anything changes.
+    stays = [
+        label
+        for image, label in before.items()
+        if label and (image not in replaced or says_nothing(label) or value_of(plain(label)) is not None)
+    ]
+    remedy = "Write each class in one way there, and run again."
+    if before:
+        remedy += (
+            " A class of earlier rounds is changed by giving its images their label anew: "
+            "loop/round-N/labels.csv of the run lists them."
+        )
+    return meanings(
+        Counter([*stays, *(spelling for _, spelling in labels)]), known, prefer=set(stays), what=what, remedy=remedy
+    )
+
+
+def _no_class(label: str, classes: Sequence[str]) -> str:
+    guess = nearest(label, classes)
+    hint = f" (did you mean '{guess}'?)" if guess else f": {', '.join(classes[:10])}"
+    return f"has the label {label!r}, which is no class{hint}"
 
 
 def _writable(text: str) -> str:
     """What UTF-8 has no bytes for, as in names of files in another encoding, is replaced."""
     return text.encode(errors="replace").decode()
-
-
-class _Classes:
-    """The classes there can be, by all that a row may call them."""
-
-    def __init__(self, classes: Sequence[str]) -> None:
-        self._classes = classes
-        # Where classes are called by numbers, "0" is the class of that name or none, and not the first.
-        numbered = not any(name.isdigit() for name in classes)
-        numbers = {str(code): name for code, name in enumerate(classes)} if numbered else {}
-        cased = {plain(name).casefold(): name for name in classes}
-        once = len(cased) == len(classes)
-        self._names = {**numbers, **(cased if once else {}), **{plain(name): name for name in classes}}
-
-    def name_of(self, label: str) -> str | None:
-        if not self._classes:
-            return label
-        # Spreadsheets and data frames write the numbers of a column with gaps as 3.0.
-        spellings = (label, label.casefold(), label.removesuffix(".0"))
-        return next((self._names[spelling] for spelling in spellings if spelling in self._names), None)
-
-    def problem(self, label: str) -> str:
-        guess = nearest(label, self._classes)
-        hint = f" (did you mean '{guess}'?)" if guess else f": {', '.join(self._classes[:10])}"
-        return f"has the label {label!r}, which is no class{hint}"
 
 
 def _read(path: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[str]]:

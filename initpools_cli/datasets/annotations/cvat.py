@@ -36,7 +36,7 @@ def read(path: Path, what: str) -> tuple[list[Row], list[str]]:
 
 def _row(number: int, image: ElementTree.Element) -> Row:
     place, name = f"image {number}", image.get("name", "")
-    tags = sorted({tag.get("label", "").strip() for tag in image.iter("tag")})
+    tags = sorted({tag.get("label", "") for tag in image.iter("tag")})
     if len(tags) > 1:
         return Row(place, name, problem=f"has {len(tags)} labels: {', '.join(tags)}")
     return Row(place, name, label=tags[0] if tags else "")

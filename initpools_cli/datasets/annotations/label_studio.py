@@ -55,7 +55,7 @@ def _row(place: str, data: Mapping[str, Any], label: object) -> Row:
     choices = label if isinstance(label, list) else [label]
     if len(choices) > 1:
         return Row(place, path, index, problem=f"has {len(choices)} labels: {', '.join(map(str, choices))}")
-    return Row(place, path, index, _text(choices[0]) if choices else "")
+    return Row(place, path, index, "" if not choices or choices[0] is None else str(choices[0]))
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:

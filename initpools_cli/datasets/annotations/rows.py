@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
-
-#: The longest name of a class, characters.
-LONGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +16,7 @@ class Row:
     path, index : str
         Which image is meant; empty where it is not said.
     label : str
-        The class; empty where there is none yet.
+        The class exactly as it is written, with the spaces around it; `datasets.classes` says what it means.
     sha256 : str
         Of the image, where the annotation is a file itself.
     problem : str
@@ -36,11 +32,6 @@ class Row:
     sha256: str = ""
     problem: str = ""
     skipped: bool = False
-
-
-def plain(label: str) -> str:
-    """A class as it is compared: without stray blanks, its accents written in one way, since macOS has another."""
-    return " ".join(unicodedata.normalize("NFC", label).split())
 
 
 #: What tools call the columns, or keys, of an image and of its class; the first that is there counts.

@@ -25,6 +25,8 @@ class Table:
     ----------
     columns : list of str
         Lower case, without blanks around them.
+    spaced : bool
+        Whether a space follows every separator of the header: it belongs to the separator, and to no cell.
     lines : list of (int, list of str)
         Every line that is not blank, with its number in the file.
     notes : list of str
@@ -34,6 +36,7 @@ class Table:
     columns: list[str]
     lines: list[tuple[int, list[str]]]
     notes: list[str] = field(default_factory=list)
+    spaced: bool = False
 
     def place_of(self, names: Sequence[str]) -> int | None:
         """The first column of one of these names."""
@@ -77,8 +80,10 @@ def read_table(path: Path, what: str) -> Table:
     lines = lines[1:] if declared else lines
     if not lines:
         raise _no_table(path, what, "nothing is in it")
-    columns = [cell.strip().lower() for cell in lines[0][1]]
-    return Table(columns, lines[1:], notes)
+    header_cells = lines[0][1]
+    columns = [cell.strip().lower() for cell in header_cells]
+    spaced = len(columns) > 1 and all(cell.startswith(" ") for cell in header_cells[1:])
+    return Table(columns, lines[1:], notes, spaced)
 
 
 def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row], list[str]]:
@@ -111,10 +116,9 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         name, count, kind, passed = (
             cells[at] if at is not None and at < len(cells) else "" for at in (place, index, label, skipped)
         )
+        kind = kind.removeprefix(" ") if table.spaced else kind
         # The name of a file may end in a blank.
-        rows.append(
-            Row(f"line {number}", name, count.strip(), kind.strip(), "", problem, passed.strip().lower() in YES)
-        )
+        rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, passed.strip().lower() in YES))
     return rows, table.notes
 
 

@@ -22,7 +22,9 @@ def gather(context: Context, asked: Asked) -> Gathered:
 
     items, annotated = train_items(context), asked.brought.labels
     if annotated:
-        rows, labels, classes = read_labels(annotated, items, context.data.classes)
+        rows, labels, classes = read_labels(
+            annotated, items, asked.brought.classes_in(context.data.classes), report=context.report
+        )
         items = items.assign(label=pd.array([pd.NA] * len(items), dtype="Int64"), **{"class": ""})
         items.loc[rows, "label"] = labels
         items.loc[rows, "class"] = np.array(classes)[labels]

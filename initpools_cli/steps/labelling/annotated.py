@@ -13,8 +13,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done, Run
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
-from initpools_cli.datasets.annotations.rows import plain
-from initpools_cli.datasets.labels import in_order
+from initpools_cli.datasets.classes import KnownClasses, alike, class_list, in_order, plain, says_nothing, value_of
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ class Labeled:
         Images whose label came in this round.
     corrected : int
         How many of them had another one before it.
+    named : tuple of str
+        The classes that the user named: the only ones.
     """
 
     number: int
@@ -55,6 +56,19 @@ class Labeled:
     read: Annotations
     fresh: np.ndarray
     corrected: int
+    named: tuple[str, ...] = ()
+
+    def class_of(self, label: str) -> str:
+        """The class that a label of an earlier round is now."""
+        return self.read.means.get(label) or label
+
+    @property
+    def spellings(self) -> list[str]:
+        """The labels of the new file with spaces around them that stand for a class, as they are written."""
+        means = self.read.means
+        return sorted(
+            each for each, name in means.items() if name and each != plain(each) and value_of(plain(each)) is None
+        )
 
     @property
     def rows(self) -> np.ndarray:
@@ -122,10 +136,14 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
         A file that can't be read, or not one label in it and in earlier rounds.
     """
     data = context.data
-    fixed = tuple(dict.fromkeys(map(plain, classes))) or data.classes
-    read = read_annotations(file, data.items, fixed, data.root, kept=data.kept)
+    named = class_list(classes, "--classes")
+    fixed = named or data.classes
     earlier = rounds(context.run)
     known, came = _remembered(earlier)
+    read = read_annotations(
+        file, data.items, _known_classes(named, data.classes, earlier), data.root, kept=data.kept, before=known
+    )
+    known = _as_read(known, read)
     brought = {
         **{image: "" for image in read.skipped.tolist() if not known.get(image)},
         **dict(zip(read.rows.tolist(), read.labels, strict=True)),
@@ -141,6 +159,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
         raise UserError(f"{file} (--labels) has no label that can be used{why}.", "Fill the column 'label'.")
     # Not what differs from the last round: the same round may be done again, with another query or --force.
     before, _ = _remembered([step for step in earlier if number_of(step.name) < number])
+    before = _as_read(before, read)
     fresh = [image for image, label in known.items() if label and label != before.get(image)]
     return Labeled(
         number=number,
@@ -149,7 +168,52 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
         read=read,
         fresh=np.array(sorted(fresh), dtype=np.int64),
         corrected=sum(bool(before.get(image)) for image in fresh),
+        named=named,
     )
+
+
+def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequence[Done]) -> KnownClasses:
+    """The classes there can be: those that the user named, those of the data set, or any."""
+    outcomes = [step.facts["outcome"] for step in earlier]
+    accepted = frozenset(each for outcome in outcomes for each in outcome.get("spellings", []))
+    if named:
+        return KnownClasses(named, origin="of --classes", accepted=accepted)
+    if own:
+        return KnownClasses(own, accepted=accepted)
+    return KnownClasses(_named_before(earlier), fixed=False, origin="a class of earlier rounds", accepted=accepted)
+
+
+def _named_before(earlier: Sequence[Done]) -> tuple[str, ...]:
+    """Classes whose names would else mean that there is no label, as the user last named them: "None", "-1"."""
+    named = (step.facts["outcome"].get("named", []) for step in reversed(earlier))
+    return tuple(filter(says_nothing, next(filter(None, named), [])))
+
+
+def _as_read(known: dict[int, str], read: Annotations) -> dict[int, str]:
+    """Labels of earlier rounds by the rules of now: equal numbers are one class, and what is no label is left out.
+
+    Rounds of older versions stored ``0`` and ``0.0`` as two classes, and ``nan`` as one.
+    """
+    now = {image: label and read.means.get(label, label) for image, label in known.items()}
+    # An empty label stays: it is of an image that was skipped. None is a class that is none of those named.
+    return {
+        image: known[image] if label is None else label
+        for image, label in now.items()
+        if label != "" or not known[image]
+    }
+
+
+def classes_of_rounds(run: Run) -> tuple[str, ...]:
+    """The classes that the last round knows, in order; equal numbers are one, and what is no label is none."""
+    done = rounds(run)
+    if not done:
+        return ()
+    named = _named_before(done)
+    found: list[str] = []
+    for label in in_order(label for label in read_known(done[-1])["label"] if label):
+        if label in named or (not says_nothing(label) and alike(label, found) is None):
+            found.append(label)
+    return tuple(found)
 
 
 def _remembered(earlier: Sequence[Done]) -> tuple[dict[int, str], dict[int, int]]:

@@ -85,9 +85,10 @@ def on_test(context: Context, model: Classifier, learner: Method, arena: Arena, 
     test = context.data.splits.get("test")
     if test is None or test.labels is None or labeled.classes != context.data.classes:
         return {}
-    right = int((model.logits(inputs_of(learner, arena)["test"]).argmax(1) == test.labels).sum())
-    low, high = share_interval(right, len(test.labels))
-    return {"test_accuracy": right / len(test.labels), "test_low": low, "test_high": high}
+    labels = test.labels[test.labeled]
+    right = int((model.logits(inputs_of(learner, arena)["test"]).argmax(1) == labels).sum())
+    low, high = share_interval(right, len(labels))
+    return {"test_accuracy": right / len(labels), "test_low": low, "test_high": high}
 
 
 def foretold(context: Context, labeled: Labeled) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def foretold(context: Context, labeled: Labeled) -> dict[str, Any]:
     if not earlier or not len(labeled.fresh):
         return {}
     guessed = earlier[-1].frame("predictions.csv", dtype={"label": str}, keep_default_na=False)
-    guess = dict(zip(guessed["index"].tolist(), guessed["label"], strict=True))
+    guess = dict(zip(guessed["index"].tolist(), map(labeled.class_of, guessed["label"]), strict=True))
     truth = dict(zip(labeled.table["index"].tolist(), labeled.table["label"], strict=True))
     both = [image for image in labeled.fresh.tolist() if image in guess]
     if not both:

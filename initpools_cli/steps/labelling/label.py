@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
-from initpools_cli.datasets.labels import in_order
+from initpools_cli.datasets.classes import KnownClasses, meanings, plain, says_nothing
 from initpools_cli.datasets.spec import Dataset
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.labelling.batches import find_batch
+from initpools_cli.steps.labelling.batches import Batch, find_batch
 from initpools_cli.steps.labelling.marks import Mark, read_marks, stamp, write_marks
 from initpools_cli.steps.labelling.told import tell_problems
 from initpools_cli.steps.labelling.vocabulary import Vocabulary
@@ -123,7 +124,7 @@ class Labelling:
         if not self.file.exists():
             return
         now = stamp(self.file)
-        found = read_marks(self.file, self.data, self.indices)
+        found = read_marks(self.file, self.data, self.indices, self.vocabulary.known)
         tell_problems(self._report, [f"{self.file}, {problem}" for problem in found.problems], str(self.file))
         self.marks = [found.marks.get(index, mark) for index, mark in zip(self.indices, self.marks, strict=True)]
         self._others, self._stamp = found.others, now
@@ -166,20 +167,35 @@ def open_labelling(context: Context, named: str | None, classes: Sequence[str], 
     if batch.file is not None and batch.file.resolve() == file.resolve():
         raise UserError(f"{file} is the batch itself, and its other columns would be lost.", "Name another --output.")
     vocabulary = Vocabulary(context.data.classes, classes, folder / CLASSES)
-    before = {index: Mark(label) for index, label in zip(batch.indices, batch.labels, strict=True) if label}
     vocabulary.learn(_classes_of_rounds(context))
-    vocabulary.learn(batch.labels)
+    labels = _as_classes(batch, vocabulary.known)
+    before = {index: Mark(label) for index, label in zip(batch.indices, labels, strict=True) if label}
+    vocabulary.learn(labels)
     return Labelling(batch.name, context.data, batch.indices, vocabulary, file, context.report, before)
+
+
+def _as_classes(batch: Batch, known: KnownClasses) -> list[str]:
+    """The labels of a batch by their classes; one that is no class stays as it is written."""
+    means = meanings(
+        Counter(batch.labels), known, what=str(batch.file or batch.name), remedy="Write each class in one way there."
+    ).of
+    return [plain(label) if means[label] is None else means[label] or "" for label in batch.labels]
 
 
 def _classes_of_rounds(context: Context) -> tuple[str, ...]:
     """Those that the labelling loop knows: they may come from another tool."""
-    from initpools_cli.steps.labelling.annotated import read_known, rounds
+    from initpools_cli.steps.labelling.annotated import classes_of_rounds
 
-    done = rounds(context.run)
-    return in_order(label for label in read_known(done[-1])["label"] if label) if done else ()
+    return classes_of_rounds(context.run)
 
 
-def round_words(file: Path | str, images: int) -> list[str]:
-    """The command that learns from a file of labels and chooses as many images again."""
-    return ["al-run", "--labels", str(file), "--query", "margin", "--budget", str(images), "--next", "next.csv"]
+def round_words(file: Path | str, images: int, classes: Sequence[str] = ()) -> list[str]:
+    """The command that learns from a file of labels and chooses as many images again.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Those of the page: they are named where one of them would else mean that there is no label.
+    """
+    words = ["al-run", "--labels", str(file), "--query", "margin", "--budget", str(images), "--next", "next.csv"]
+    return [*words, f"--classes={','.join(classes)}"] if any(map(says_nothing, classes)) else words

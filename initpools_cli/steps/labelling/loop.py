@@ -78,7 +78,9 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
         _refuse_unaskable(cast, labeled)
     codes = np.full(len(context.data.kept), -1, dtype=np.int64)
     codes[labeled.rows] = labeled.codes
-    arena, reads = arena_of(context, cast, _only(table.encoders, "--from"), {"train": codes}, len(labeled.classes))
+    arena, reads = arena_of(
+        context, cast, _only(table.encoders, "--from"), {"train": codes}, len(labeled.classes), context.data.kept
+    )
     resolved = _resolved(context, table, cast, arena, labeled, ask)
     step = context.run.step(
         KIND, f"{PREFIX}{labeled.number}", resolved, {**context.items_checksum(), **reads}, force=context.force
@@ -94,6 +96,10 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
         step.outcome["annotations"] = str(file.resolve())
         if brought:
             step.outcome["annotations_sha256"] = brought[str(file.resolve())]
+        if labeled.named:
+            step.outcome["named"] = list(labeled.named)
+        if labeled.spellings:
+            step.outcome["spellings"] = labeled.spellings
     return Round(Done(context.run, step.folder), True, labeled)
 
 

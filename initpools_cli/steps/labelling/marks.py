@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from initpools_cli.core.files import write_text
+from initpools_cli.datasets.classes import KnownClasses
 from initpools_cli.datasets.spec import Dataset
 
 COLUMNS = ("order", "index", "path", "label", "skipped")
@@ -41,25 +42,27 @@ class ReadMarks:
     problems: list[str]
 
 
-def read_marks(file: Path, data: Dataset, indices: Sequence[int]) -> ReadMarks:
+def read_marks(file: Path, data: Dataset, indices: Sequence[int], known: KnownClasses) -> ReadMarks:
     """What a file of labels says of a batch: columns in any order, as spreadsheets save them.
 
     Parameters
     ----------
     indices : sequence of int
         The train rows of the batch.
+    known : KnownClasses
+        The classes there are.
 
     Raises
     ------
     UserError
-        It can't be read as a table of labels.
+        It can't be read as a table of labels, or has classes that nobody can tell apart.
     """
     from initpools_cli.datasets.annotations.check import checked
     from initpools_cli.datasets.annotations.match import find
     from initpools_cli.datasets.annotations.table import read
 
     rows, _ = read(file, "labels")
-    annotations = checked(rows, data.items, data.classes, data.root)
+    annotations = checked(rows, data.items, known, data.root, what=str(file))
     good = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
     marks: dict[int, Mark] = {}
     others, batch = [], set(indices)
@@ -68,7 +71,7 @@ def read_marks(file: Path, data: Dataset, indices: Sequence[int]) -> ReadMarks:
             others.append(["", row.index, row.path, row.label, str(int(row.skipped))])
             continue
         # A label that is no class stays in the file until another is chosen.
-        label = good.get(found, row.label)
+        label = good.get(found, "" if annotations.means.get(row.label) == "" else row.label)
         if found not in marks or label:
             marks[found] = Mark(label, row.skipped and not label)
     return ReadMarks(marks, others, [str(problem) for problem in annotations.problems])

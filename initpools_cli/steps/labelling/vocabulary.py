@@ -7,7 +7,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import write_text
-from initpools_cli.datasets.annotations.rows import LONGEST, plain
+from initpools_cli.datasets.classes import LONGEST, KnownClasses, alike, plain, says_nothing
 
 
 class Unfit(UserError):
@@ -41,13 +41,22 @@ class Vocabulary:
         else:
             self.learn([*map(tidy, given), *_lines(file)])
 
+    @property
+    def known(self) -> KnownClasses:
+        """What a file of labels is read by: those of the data set alone, or these and any other."""
+        return KnownClasses(self.names, fixed=self.fixed, origin="a class of this page")
+
     def learn(self, names: Iterable[str]) -> None:
-        """Take in classes that are in use, where classes are open."""
-        if not self.fixed:
-            self.names += [name for name in dict.fromkeys(names) if name and name not in self.names]
+        """Take in classes that are in use, where classes are open; of names that are one class, the first."""
+        for name in dict.fromkeys(names) if not self.fixed else ():
+            if name and alike(name, self.names) is None:
+                self.names.append(name)
 
     def resolve(self, name: str) -> str:
-        """The class that is meant: one that differs by case alone is the same.
+        """The class that is meant.
+
+        What a file would be refused for is settled here, where the person sees it: a name that differs from a class
+        only in case, spaces or Unicode form is that class.
 
         Raises
         ------
@@ -58,8 +67,13 @@ class Vocabulary:
             return name
         if self.fixed:
             return _among(name, self.names)
-        tidied = tidy(name)
-        return next((other for other in self.names if other.casefold() == tidied.casefold()), tidied)
+        found = alike(name, self.names)
+        if found is None and says_nothing(name):
+            raise Unfit(
+                f"{name!r} means that there is no label.",
+                "Skip the image; or, if a class is called so, start again with --classes.",
+            )
+        return found or tidy(name)
 
     def keep(self, name: str) -> None:
         """Add a class for good; the list of another batch that is labelled meanwhile is not lost."""
@@ -87,11 +101,9 @@ def tidy(name: str) -> str:
 
 
 def _among(name: str, known: Sequence[str]) -> str:
-    alike = [each for each in known if each.casefold() == name.strip().casefold()]
-    if name.strip() in known:
-        return name.strip()
-    if len(alike) == 1:
-        return alike[0]
+    found = alike(name, known)
+    if found is not None:
+        return found
     guess = nearest(name, known)
     remedy = f"Did you mean '{guess}'?" if guess else f"Its classes are: {', '.join(known[:20])}."
     raise Unfit(f"{name!r} is no class of the data set.", remedy)

@@ -1,0 +1,351 @@
+"""What a label means: one rule, the same in every file that labels come in, and kept across rounds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Initpools
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.annotations.check import read_annotations
+from initpools_cli.datasets.classes import KnownClasses, alike, class_list, folded, in_order, meanings, value_of
+from initpools_cli.datasets.label_arrays import coded
+from initpools_cli.datasets.labels import assigner
+from initpools_cli.steps.bring import label_numbers
+
+
+def _meant(labels: list[str], known: KnownClasses = KnownClasses()) -> dict[str, str | None]:  # noqa: B008
+    return meanings(dict.fromkeys(labels, 1), known, what="l.csv", remedy="Write it in one way.").of
+
+
+MEANT = [
+    (["3", "3.0", " 3 ", "+3", "3.00", "dog"], ["3", "3", "3", "3", "3", "dog"]),
+    # Leading zeros and exponents may be names, where other classes are no numbers.
+    (["3", "03", "3e0"], ["3", "3", "3"]),
+    (["3", "03", "3e0", "dog"], ["3", "03", "3e0", "dog"]),
+    (["01", "02"], ["01", "02"]),
+    (["1e3", "1000.0"], ["1000", "1000"]),
+    (["-0.0", "0", ".50", "0.5"], ["0", "0", "0.5", "0.5"]),
+    # Exact where floats are not.
+    (["9007199254740993", "9007199254740992.0"], ["9007199254740993", "9007199254740992"]),
+    (["1" * 40, "1" * 40 + ".0", "1e999999"], ["1" * 40, "1" * 40, "1e999999"]),
+    # Digits of other scripts, and the minus of typesetters.
+    (["٣", "３", "3", "−2"], ["3", "3", "3", "-2"]),
+    (["", " ", "nan", "NaN", "None", "NULL", "n/a", "NA", "?", "-1", "-1.0", "2", "3"], [""] * 11 + ["2", "3"]),
+    (["unknown", "-2", "no"], ["unknown", "-2", "no"]),
+    (["Straße", "cat"], ["Straße", "cat"]),
+]
+
+
+@pytest.mark.parametrize(("labels", "classes"), MEANT, ids=[str(labels)[:40] for labels, _ in MEANT])
+def test_labels_mean_what_people_take_them_for(labels: list[str], classes: list[str]) -> None:
+    assert list(map(_meant(labels).get, labels)) == classes
+    assert list(map(_meant(labels[::-1]).get, labels)) == classes
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "meant"),
+    [
+        (("None", "-1", "cat"), ["None", "-1.0", "nan", "cat"], ["None", "-1", "", "cat"]),
+        (("-1", "1"), ["-1", "1"], ["-1", "1"]),
+        (("1",), ["-1", "1"], ["", "1"]),
+        # By its place, where no class is a number.
+        (("cat", "dog"), ["0", "1.0", "2", "-1", "1e300"], ["cat", "dog", None, "", None]),
+        (("1", "dog"), ["1", "0", "1.0"], ["1", None, "1"]),
+        (("01", "02"), ["1", "2.0", "3"], ["01", "02", None]),
+    ],
+)
+def test_named_classes_come_first(classes: tuple[str, ...], labels: list[str], meant: list[str | None]) -> None:
+    assert list(map(_meant(labels, KnownClasses(classes)).get, labels)) == meant
+
+
+REFUSED = [
+    ["dog", "Dog", "cat"],
+    ["dog", " dog", "cat"],
+    ["big dog", "big  dog"],
+    ["caf\u00e9", "cafe\u0301"],
+    ["dog", "dog\u200b"],
+    ["Straße", "STRASSE"],
+    ["\uff21", "a"],
+    ["2", "²"],
+]
+
+
+@pytest.mark.parametrize("labels", REFUSED, ids=ascii)
+def test_names_that_nobody_can_tell_apart_are_refused(labels: list[str]) -> None:
+    with pytest.raises(UserError, match="differ only in case, spaces or Unicode form") as refused:
+        _meant(labels)
+    assert refused.value.remedy == "Write it in one way."
+    for name in labels[:2]:
+        assert repr(name) in refused.value.fact or ascii(name) in refused.value.fact
+    with pytest.raises(UserError, match="a class of the data set"):
+        _meant(labels[1:2], KnownClasses((labels[0], "bird")))
+
+
+@pytest.mark.parametrize("labels", [["-1", "1"], ["-1.0", "1.0", ""], ["1", "nan", "−1"]])
+def test_minus_one_and_one_alone_are_not_guessed(labels: list[str]) -> None:
+    with pytest.raises(UserError, match="-1 may be a class") as refused:
+        _meant(labels)
+    assert "--classes=-1,1" in refused.value.remedy and "--classes=1 " in refused.value.remedy
+
+
+def test_classes_that_are_named_are_each_named_once() -> None:
+    assert class_list([" cat", "dog ", "cat"], "--classes") == ("cat", "dog")
+    for names in (["cat", "Cat"], ["3", "3.0"], [""], ["x" * 101], ["a\x07"]):
+        with pytest.raises(UserError, match="--classes"):
+            class_list(names, "--classes")
+    assert alike(" DOG", ["cat", "dog"]) == "dog" and alike("3.0", ["3", "x"]) == "3"
+    assert alike("DOG", ["Dog", "dog"]) is None and alike("03", ["3", "x"]) is None
+
+
+@given(st.lists(st.text(alphabet="aA1.0 -é\u0301", max_size=4), min_size=1, max_size=6))
+def test_what_has_a_meaning_keeps_it(labels: list[str]) -> None:
+    """A class is its own name, whatever else is in the file; and no two classes look alike."""
+    try:
+        of = _meant(labels)
+    except UserError:
+        return
+    names = {name for name in of.values() if name}
+    assert len({folded(name) for name in names}) == len(names)
+    again = _meant(sorted(names))
+    assert {name: name for name in names} == again
+    numbers = [value_of(name) for name in names]
+    assert None in numbers or len(set(numbers)) == len(numbers)
+
+
+def test_numbers_are_ordered_as_numbers() -> None:
+    assert in_order(["10", "9", "-2", "1.5"]) == ("-2", "1.5", "9", "10")
+    assert in_order(["10", "9", "a"]) == ("10", "9", "a")
+
+
+# ---- every way in which labels come
+
+LABELS = ["3", "3.0", "dog", "None", "cat", "?"]
+CLASSES = ["3", "3", "dog", "", "cat", ""]
+Read = Callable[[Path, list[str]], list[str]]
+
+
+def _items(folder: Path, count: int) -> pd.DataFrame:
+    images = [np.full((4, 4), number, np.uint8) for number in range(count)]
+    folder.mkdir(parents=True)
+    sums = []
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number}.png")
+        sums.append(hashlib.sha256((folder / f"{number}.png").read_bytes()).hexdigest())
+    paths = [f"{number}.png" for number in range(count)]
+    return pd.DataFrame({"index": range(count), "path": paths, "split": "train", "sha256": sums})
+
+
+def _annotated(name: str, text: Callable[[list[str]], str]) -> Read:
+    def read(folder: Path, labels: list[str]) -> list[str]:
+        items = _items(folder / "images", len(labels))
+        (folder / name).write_text(text(labels), encoding="utf-8")
+        found = read_annotations(folder / name, items, KnownClasses())
+        said = dict(zip(found.rows.tolist(), found.labels, strict=True))
+        return [said.get(number, "") for number in range(len(labels))]
+
+    return read
+
+
+def _sorted_into_folders(folder: Path, labels: list[str]) -> list[str]:
+    items = _items(folder / "images", len(labels))
+    for number, label in enumerate(labels):
+        (folder / "sorted" / label.replace("/", "-")).mkdir(parents=True, exist_ok=True)
+        (folder / "images" / f"{number}.png").rename(folder / "sorted" / label / f"{number}.png")
+    found = read_annotations(folder / "sorted", items, KnownClasses())
+    said = dict(zip(found.rows.tolist(), found.labels, strict=True))
+    return [said.get(number, "") for number in range(len(labels))]
+
+
+def _array(folder: Path, labels: list[str]) -> list[str]:
+    codes, names = label_numbers(np.array(labels), "l.npy", ())
+    return [names[code] if code >= 0 else "" for code in codes]
+
+
+def _npz(folder: Path, labels: list[str]) -> list[str]:
+    half = len(labels) // 2
+    found = coded({"train_labels": np.array(labels[:half]), "test_labels": np.array(labels[half:])}, "l.npz")
+    codes = np.concatenate([found.codes["train_labels"], found.codes["test_labels"]])
+    return [found.classes[code] if code >= 0 else "" for code in codes]
+
+
+def _table_of_a_folder(folder: Path, labels: list[str]) -> list[str]:
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    (folder / "l.csv").write_text(f"path,label\n{rows}", encoding="utf-8")
+    paths = [f"{number}.png" for number in range(len(labels))]
+    return assigner(str(folder / "l.csv"))(paths).labels
+
+
+def _folders(folder: Path, labels: list[str]) -> list[str]:
+    return assigner("folders")([f"{label}/{number}.png" for number, label in enumerate(labels)]).labels
+
+
+def _csv(labels: list[str]) -> str:
+    return "path,label\n" + "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+
+
+def _studio(labels: list[str]) -> str:
+    return json.dumps([{"image": f"{number}.png", "choice": label} for number, label in enumerate(labels)])
+
+
+def _cvat(labels: list[str]) -> str:
+    images = (f'<image name="{number}.png"><tag label="{label}"/></image>' for number, label in enumerate(labels))
+    return f"<annotations>{''.join(images)}</annotations>"
+
+
+WAYS: dict[str, Read] = {
+    "table": _annotated("l.csv", _csv),
+    "Label Studio": _annotated("l.json", _studio),
+    "CVAT": _annotated("l.xml", _cvat),
+    "a folder per class": _sorted_into_folders,
+    ".npy": _array,
+    ".npz": _npz,
+    "dataset.labels=FILE.csv": _table_of_a_folder,
+    "dataset.labels=folders": _folders,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_labels_mean_the_same_whatever_they_come_in(way: str, tmp_path: Path) -> None:
+    assert WAYS[way](tmp_path, LABELS) == CLASSES
+    for number, labels in enumerate((["dog", "cat", "Dog", "cat"], ["dog", "cat", "dog ", "cat"])):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(UserError, match=r"differ only in case, spaces or Unicode form: '[dD]og"):
+            WAYS[way](tmp_path / str(number), labels)
+    (tmp_path / "two").mkdir()
+    with pytest.raises(UserError, match="-1 may be a class"):
+        WAYS[way](tmp_path / "two", ["-1", "1", "-1.0", "1"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes"),
+    [
+        (np.array([0, -1, 2, 1]), [0, -1, 2, 1]),
+        (np.array([0, np.nan, 2, -1]), [0, -1, 2, -1]),
+        (np.array([True, False, True]), [1, 0, 1]),
+        (np.array(["b", "", "a", "nan"]), [1, -1, 0, -1]),
+        (np.array([b"b", b"?", b"a"]), [1, -1, 0]),
+        (np.array([3, 7], np.uint64), [3, 7]),
+    ],
+)
+def test_an_array_of_labels_may_be_of_any_type(labels: np.ndarray, codes: list[int]) -> None:
+    assert label_numbers(labels, "l.npy", ())[0].tolist() == codes
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (np.array([0, 2**63], np.uint64), "9223372036854775808"),
+        (np.array([0, -2]), "label -2"),
+        (np.array([0.5, 1]), "not whole numbers: it holds 0.5"),
+        (np.array([np.inf, 1]), "not whole numbers: it holds inf"),
+        (np.array([1j]), "not whole numbers"),
+        (np.array(["\ud800", "a"]), "characters that cannot be seen"),
+        (np.array([b"\xff"]), "not UTF-8"),
+    ],
+)
+def test_an_array_that_holds_no_labels_is_refused(labels: np.ndarray, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        label_numbers(labels, "l.npy", ())
+
+
+def test_a_space_after_every_separator_is_no_part_of_a_label(tmp_path: Path) -> None:
+    items = _items(tmp_path / "images", 3)
+    (tmp_path / "l.csv").write_text("index, label\n0, dog\n1, cat\n2, dog\n")
+    assert read_annotations(tmp_path / "l.csv", items, KnownClasses(("cat", "dog"))).labels == ["dog", "cat", "dog"]
+
+
+def test_rows_without_a_label_are_counted_and_the_first_ten_named(tmp_path: Path) -> None:
+    items = _items(tmp_path / "images", 14)
+    (tmp_path / "l.csv").write_text("index,label\n0,dog\n1,cat\n" + "".join(f"{i},nan\n" for i in range(2, 14)))
+    found = read_annotations(tmp_path / "l.csv", items, KnownClasses())
+    assert found.empty == 12 and found.notes == [
+        f"{tmp_path / 'l.csv'} (--labels): 12 of 14 have no label (nan): lines 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 and 2 "
+        "more."
+    ]
+
+
+# ---- rounds of the labeling loop
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> Path:
+    """A run of twelve unlabeled images; gives its folder."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8)
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "photos" / f"{number:02d}.png")
+    assert initpools("embed", "pixels", "--dataset", "photos", "--quiet").code == 0
+    return tmp_path / "runs/photos"
+
+
+def _known(run: Path, number: int) -> dict[int, str]:
+    table = pd.read_csv(run / f"loop/round-{number}/labels.csv", dtype={"label": str}, keep_default_na=False)
+    return dict(zip(table["index"].tolist(), table["label"].tolist(), strict=True))
+
+
+def _file(name: str, labels: list[str], start: int = 0) -> str:
+    Path(name).write_text("index,label\n" + "".join(f"{start + i},{label}\n" for i, label in enumerate(labels)))
+    return name
+
+
+def test_rounds_of_whole_numbers_and_of_floats_are_of_the_same_classes(photos: Path, initpools: Initpools) -> None:
+    first = initpools("al-run", "--labels", _file("a.csv", ["0.0", "1.0", "", "0.0", "1.0"]))
+    assert first.code == 0 and "1 of 5 has no label (empty): line 4." in first.err
+    second = initpools("al-run", "--labels", _file("b.csv", ["0", "1", "0", "1", "0"], 5), "--json")
+    assert second.code == 0 and json.loads(second.out)["class_names"] == ["0", "1"]
+    assert _known(photos, 2) == dict(zip([0, 1, 3, 4, 5, 6, 7, 8, 9], "010101010", strict=True))
+
+
+def test_what_an_older_version_stored_is_read_by_the_rules_of_now(photos: Path, initpools: Initpools) -> None:
+    labels = _file("a.csv", ["x0", "x1", "x2", "x3", "cat"])
+    assert initpools("al-run", "--labels", labels, "--quiet").code == 0
+    table, step = photos / "loop/round-1/labels.csv", photos / "loop/round-1/step.toml"
+    before = hashlib.sha256(table.read_bytes()).hexdigest()
+    stored = table.read_text()
+    for old, new in (("x0", "0.0"), ("x1", "0"), ("x2", "nan"), ("x3", "-1")):
+        stored = stored.replace(old, new)
+    table.write_text(stored)
+    step.write_text(step.read_text().replace(before, hashlib.sha256(table.read_bytes()).hexdigest()))
+    ended = initpools("al-run", "--labels", _file("b.csv", ["0.00", "cat"], 5), "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["class_names"] == ["0", "cat"]
+    assert _known(photos, 2) == {0: "0", 1: "0", 4: "cat", 5: "0", 6: "cat"}
+
+
+def test_a_round_refuses_names_that_clash_and_says_how_to_merge_them(photos: Path, initpools: Initpools) -> None:
+    clash = initpools("al-run", "--labels", _file("case.csv", ["dog", "Dog", "cat", "cat"]))
+    assert clash.code == 2 and "'dog' (1×) and 'Dog' (1×)" in clash.err and "in one way" in clash.err
+    assert not (photos / "loop").exists()
+    padded = _file("a.csv", [" dog", "cat", "cat"])
+    assert initpools("al-run", "--labels", padded).code == 0 and _known(photos, 1)[0] == "dog"
+    # The same file again is no clash with itself; another spelling is one with the round before.
+    assert "already done" in initpools("al-run", "--labels", padded).err
+    for label in ("DOG", "dog  "):
+        clash = initpools("al-run", "--labels", _file("b.csv", [label, "cat"], 6))
+        assert clash.code == 2 and "'dog' (1×)" in clash.err and f"'{label}'" in clash.err
+        assert "labels.csv" in clash.err and not (photos / "loop/round-2").exists()
+    # To merge them, the images of one get the name of the other.
+    assert initpools("al-run", "--labels", _file("c.csv", ["Dog"])).code == 0
+    assert initpools("al-run", "--labels", _file("d.csv", ["Dog"], 6)).code == 0
+    assert _known(photos, 3) == {0: "Dog", 1: "cat", 2: "cat", 6: "Dog"}
+
+
+def test_a_class_may_be_called_as_if_it_were_none_once_it_is_named(photos: Path, initpools: Initpools) -> None:
+    labels = _file("a.csv", ["None", "cat", "nan", "None"])
+    assert initpools("al-run", "--labels", labels, "--classes", "None,cat").code == 0
+    assert _known(photos, 1) == {0: "None", 1: "cat", 3: "None"}
+    assert initpools("al-run", "--labels", _file("b.csv", ["None", "?"], 6)).code == 0
+    assert _known(photos, 2) == {0: "None", 1: "cat", 3: "None", 6: "None"}
+    alone = initpools("al-run", "--labels", _file("c.csv", ["-1", "1", "-1"]), "--run", "runs/photos", "--force")
+    assert alone.code == 0, "other classes are known, so that -1 is none"
