@@ -48,6 +48,7 @@ KNOBS: Mapping[str, Mapping[str, float | str]] = {
     "dcom": {"n_clusters": 5},
     "prototypicality": {"clusters": 5},
     "tcm": {"switch": 9},
+    "zcore": {"n_samples": 20_000},
 }
 #: Pages whose strategies ask a model, which needs labels.
 ASKS = ("uncertainty", "bayesian", "gradients", "mixed")

@@ -10,6 +10,10 @@ def pairwise(points):
     return ((points[:, None].astype(np.float64) - points[None]) ** 2).sum(axis=-1)
 
 
+#: Knobs with which a strategy that takes seconds, whatever the number of images, takes none.
+QUICK = {"zcore": {"n_samples": 5000}}
+
+
 @st.composite
 def crowds(draw):
     """Points on a grid (ties and duplicates) or not, some labelled, and a budget up to all the others."""

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 import tomli
 from conftest import FAST, Initpools, process
+from plain import QUICK
 
 from initpools_cli.analysis.registry import plots
 from initpools_cli.cli.lists import KINDS
@@ -186,8 +187,9 @@ def test_every_strategy_selects_or_says_what_it_misses(name: str, copied_run: Pa
     inputs = set(strategies.get(name).inputs) if name in strategies else set()
     task_of = {pretext_score(method): method.name for method in pretexts}
     untrained = name in set(score_names()) - {"simclr", *scores.names()}
+    quick = [f"--set={key}={value}" for key, value in QUICK.get(name, {}).items()]
     for balance in ("none", "kmeans"):
-        found = initpools("select-pool", name, "--budget", 12, "--balance", balance, "--set", "score.epochs=2")
+        found = initpools("select-pool", name, "--budget", 12, "--balance", balance, "--set", "score.epochs=2", *quick)
         if inputs & {*FROM_A_MODEL, "order", "scores", "clusters", "patches"} or untrained:
             assert found.code == 2
             assert f"initpools pretrain {task_of[name]}" in found.err if untrained else "FILE.npy" in found.err
@@ -331,6 +333,7 @@ BRING = {
 def test_every_strategy_runs_from_files_alone(name: str, bare: Path, initpools: Initpools) -> None:
     needs = strategies.get(name).inputs
     files = [word for need in needs for word in BRING.get(need, [])] or BRING["embeddings"]
+    files = [*files, *(f"--set={key}={value}" for key, value in QUICK.get(name, {}).items())]
     picked = initpools("select-pool", name, *files, "--budget", 7, "-o", "pool.npy")
     if not set(needs) <= set(BRING):
         # Nobody has a classifier's features or a discriminator's answers in a file.

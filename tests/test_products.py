@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Initpools
+from plain import QUICK
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
@@ -56,7 +57,8 @@ def test_a_device_chooses_the_same_images(method, calls):
         "labels": rng.integers(0, 3, len(points)),
         "scores": rng.normal(size=len(points)),
     }
-    for given in ({"labeled": [3, 4]}, {"balance": "kmeans", "n_clusters": 3}):
+    for settings in ({"labeled": [3, 4]}, {"balance": "kmeans", "n_clusters": 3}):
+        given = {**settings, "knobs": QUICK.get(method.name)}
         here = choose(method.name, inputs, 30, **given)
         assert not calls
         with on_device("cpu"):

@@ -7,7 +7,7 @@ import inspect
 
 import numpy as np
 import pytest
-from plain import cloud, inputs_for
+from plain import QUICK, cloud, inputs_for
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
@@ -27,9 +27,10 @@ def test_every_knob_at_its_default_can_be_given_to_select_in_both_ways(name):
     points = inputs.pop("embeddings")
     if wanted.scoring is not None and wanted.scoring.inputs == ("embeddings",):
         del inputs["scores"]
-    knobs = wanted.method.validate({}) | (wanted.scoring.validate({}) if wanted.scoring else {})
+    quick = QUICK.get(name, {})
+    knobs = wanted.method.validate(quick) | (wanted.scoring.validate({}) if wanted.scoring else {})
     assert not set(knobs) & set(ARGUMENTS)
-    expected = initpools_cli.select(points, name, 6, **inputs)
+    expected = initpools_cli.select(points, name, 6, **inputs, **quick)
     mapped = initpools_cli.select(points, name, 6, knobs=knobs, **inputs)
     np.testing.assert_array_equal(mapped, expected)
     # Keywords can't be repeated: what the strategy does not read makes way for a knob of that name.
@@ -45,8 +46,8 @@ def test_every_strategy_can_be_balanced_over_given_clusters_from_python(name):
     points, clusters = inputs.pop("embeddings"), inputs["clusters"]
     if wanted.scoring is not None and wanted.scoring.inputs == ("embeddings",):
         del inputs["scores"]
-    knobs = wanted.method.validate({}) | (wanted.scoring.validate({}) if wanted.scoring else {})
-    for mapping in (None, knobs):
+    knobs = wanted.method.validate(QUICK.get(name, {})) | (wanted.scoring.validate({}) if wanted.scoring else {})
+    for mapping in (QUICK.get(name), knobs):
         picks = initpools_cli.select(points, name, 6, balance="clusters", knobs=mapping, **inputs)
         assert np.bincount(clusters[picks], minlength=3).tolist() == [2, 2, 2]
 

@@ -46,7 +46,9 @@ def dcom(
     be of its class; picks of the same batch cover with the mean radius. Uncertainty is 1 − margin; both terms are
     brought to [0, 1] before each pick, as in the paper's code. Deviations: all radii are found anew with the present
     model, where the paper keeps those of earlier rounds, so that the coverage that sets their purity is taken with
-    balls of `delta`; radii are not rounded; every image counts, where the code leaves out the last few hundred.
+    balls of `delta`; the ball of a labeled image covers with its whole radius, where the code cuts it at the mean
+    radius before it counts what a pick newly covers; radii are not rounded; every image counts, where the code leaves
+    out the last few hundred.
 
     Parameters
     ----------

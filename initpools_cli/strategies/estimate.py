@@ -39,7 +39,7 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
         "d": d,
         "b": budget,
         "k": clusters,
-        "t": knobs.get("iterations") or min(knobs.get("n_samples", 1), 10 * n),
+        "t": knobs.get("iterations") or knobs.get("n_samples", 1),
     }
     terms = [
         np.prod([float(sizes.get(symbol, 1)) for symbol in term.split()]) for term in method.traits["cost"].split(" + ")

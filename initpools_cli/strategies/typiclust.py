@@ -33,8 +33,10 @@ def typiclust(
     """Take the most typical image of the largest clusters without a label, one each, then go round again.
 
     As many clusters as labels, old and new. Next is always the cluster with the fewest labels and picks, then the
-    largest, then the first. Deviations: clusters of up to 5 images come last instead of never, so that any budget can
-    be met; typicality is measured once, among the images of the cluster without a label, and not after each pick.
+    largest, then the first. Deviations: the clusters are sorted again after each pick, where the authors' code sorts
+    them once and goes round, so that there a cluster with labels gets its second pick before others have as many as it
+    has; clusters of up to 5 images come last instead of never, so that any budget can be met; typicality is measured
+    once, among the images of the cluster without a label, and not after each pick.
 
     Parameters
     ----------
