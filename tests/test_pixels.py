@@ -283,3 +283,111 @@ def test_a_run_of_an_earlier_version_is_told_what_is_read_otherwise(tmp_path):
 
 def test_kinds_of_values_are_two():
     assert [kind_of(np.dtype(name)) for name in ("bool", "int8", "uint64", "float16")] == ["integer"] * 3 + ["float"]
+
+
+def dicom(file: Path, values: np.ndarray, photometric: str = "MONOCHROME2", frames: int = 1, **tags: object) -> None:
+    """A DICOM file of 16 bits, or of 8."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2.3"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, "1.2.3"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *values.shape[:2], 1
+    dataset.PhotometricInterpretation, dataset.NumberOfFrames = photometric, frames
+    bits = 8 * values.dtype.itemsize
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
+    dataset.PixelRepresentation = int(values.dtype.kind == "i")
+    dataset.PixelData = np.tile(values, (frames, 1, 1)).tobytes()
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    file.parent.mkdir(exist_ok=True)
+    dataset.save_as(file, enforce_file_format=True)
+
+
+def test_dicom_values_are_rescaled_and_share_one_range(tmp_path):
+    stored = np.arange(256, dtype=np.int16).reshape(16, 16) * 16
+    units = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+    dicom(tmp_path / "f" / "a.dcm", stored, frames=2, **units)
+    dicom(tmp_path / "f" / "noname", stored[::-1].copy(), "MONOCHROME1", **units)
+    data = opened(tmp_path / "f", scale="-1024,3056")
+    images = data.splits["train"].images
+    assert images.shape == (2, 16, 16, 1) and np.array_equal(images[0, ..., 0].reshape(-1), np.arange(256))
+    assert np.array_equal(images[1, ..., 0], 255 - images[0, ::-1, :, 0])
+    assert any("1 file with several pages or frames" in note for note in data.notes)
+    assert data.items[CONVERSION].tolist() == ["int16 -1024,3056"] * 2
+    # A rescale that makes a type overflow, or no whole numbers.
+    dicom(tmp_path / "g" / "a.dcm", stored, RescaleSlope=0.5, RescaleIntercept=0)
+    dicom(tmp_path / "h" / "a.dcm", stored, RescaleSlope=100, RescaleIntercept=0)
+    assert opened(tmp_path / "g", scale="0,2040").splits["train"].images[0, 15, 15] == 255
+    assert opened(tmp_path / "h", scale="0,408000").items[CONVERSION][0].startswith("int32")
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"), [("LINEAR", [0, 128, 255]), ("LINEAR_EXACT", [0, 128, 255]), ("SIGMOID", [30, 128, 225])]
+)
+def test_the_window_of_a_dicom_file_is_applied_unless_a_range_is_given(tmp_path, how, shown):
+    values = np.repeat(np.array([[0], [100], [200]], np.int16), 3, axis=1)
+    dicom(tmp_path / "f" / "a.dcm", values, WindowCenter=100, WindowWidth=200, VOILUTFunction=how)
+    data = opened(tmp_path / "f", size=3)
+    assert np.allclose(data.splits["train"].images[0, :, 0, 0], shown, atol=1)
+    assert data.items[CONVERSION][0] == "window" and "center 100, width 200" in data.notes[0]
+    assert np.allclose(opened(tmp_path / "f", size=3, scale="0,1000").splits["train"].images[0, 1], 25, atol=1)
+
+
+def test_dicom_of_8_bits_and_heic_need_no_range(tmp_path):
+    import pillow_heif
+
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    dicom(tmp_path / "f" / "a.dcm", gray)
+    assert np.array_equal(opened(tmp_path / "f").splits["train"].images[0, ..., 0], gray)
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64), (200, 30, 30))).save(tmp_path / "f" / "b.heic", quality=90)
+    images = opened(tmp_path / "f").splits["train"].images
+    assert images.shape == (2, 16, 16, 3) and np.abs(images[1].astype(int) - [200, 30, 30]).max() < 8
+
+
+def test_formats_without_their_extra_are_counted_with_its_name(tmp_path, monkeypatch):
+    import tifffile
+
+    dicom(tmp_path / "f" / "a.dcm", np.zeros((4, 4), np.uint8))
+    (tmp_path / "f" / "b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    (tmp_path / "f" / "c.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    tifffile.imwrite(tmp_path / "f" / "d.tif", np.zeros((4, 4, 3), np.uint16), photometric="rgb")
+    monkeypatch.setattr("initpools_cli.datasets.raster._installed", lambda package: False)
+    with pytest.raises(UserError, match="holds no images") as caught:
+        opened(tmp_path / "f")
+    assert '2 files are HEIC files, which need an extra, and were skipped (pip install ".[heif]")' in caught.value.fact
+    assert '1 file is a DICOM file, which needs an extra, and was skipped (pip install ".[dicom]")' in caught.value.fact
+    assert all(f'`pip install ".[{extra}]"`' in caught.value.remedy for extra in ("heif", "dicom", "tiff"))
+    Image.new("L", (4, 4)).save(tmp_path / "f" / "e.png")
+    assert any("2 files are HEIC files" in note for note in opened(tmp_path / "f").notes)
+
+
+def test_images_too_large_to_decode_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    (tmp_path / "f").mkdir()
+    Image.new("L", (40, 40)).save(tmp_path / "f" / "huge.png")
+    Image.new("L", (4, 4)).save(tmp_path / "f" / "small.png")
+    assert "million pixels" in opened(tmp_path / "f").notes[0] and "huge.png" in opened(tmp_path / "f").notes[0]
+
+
+@pytest.mark.parametrize("what", ["folder", "npz", "resized"])
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(tmp_path, monkeypatch, what):
+    place = deep_folder(tmp_path / "f", 3)
+    if what != "folder":
+        place = tmp_path / "a.npz"
+        np.savez(place, train_images=np.zeros((9, 8, 8), np.uint16))
+    usage = shutil.disk_usage(tmp_path)._replace(free=1300)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+    with pytest.raises(UserError, match=r"take \d.* on the disk of .*, and 1.3 kB are free") as caught:
+        opened(place, size=64 if what == "resized" else 32)
+    assert "INITPOOLS_DATA" in caught.value.remedy and not list((tmp_path / "cache").glob("arrays/*"))
+
+
+def test_what_does_not_fit_into_memory_is_refused(initpools, tmp_path, monkeypatch):
+    monkeypatch.setattr("initpools_cli.core.room.free_memory", lambda: 1e5)
+    ended = initpools("embed", "pca", "--dataset", "digits", "--run", tmp_path / "run")
+    assert ended.code == 2 and "of 64 values take 368.1 kB of memory, and 100.0 kB are free" in ended.err
+    assert not (tmp_path / "run").exists()

@@ -59,7 +59,15 @@ class Preprocess:
     std: tuple[float, ...]
 
     def read(self, image: Image) -> Tensor:
-        """A PIL image of any mode, resized and cropped, as (channels, h', w') uint8; gray is repeated where need be."""
+        """A PIL image of at most 8 bits, resized and cropped, as (channels, h', w') uint8; gray is repeated if need be.
+
+        Raises
+        ------
+        ValueError
+            Deeper values, which Pillow would cut off at 255.
+        """
+        if image.mode == "F" or image.mode.startswith("I"):
+            raise ValueError(f"an image of mode {image.mode}, not of 8 bits")
         return self.cut(image.convert("L" if len(self.mean) == 1 else "RGB"))
 
     def scale(self, images: Tensor) -> Tensor:

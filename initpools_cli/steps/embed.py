@@ -12,6 +12,7 @@ import numpy as np
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_rows
+from initpools_cli.core.room import require_disk
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.quality import quality
@@ -195,8 +196,14 @@ def _untrained(context: Context, source: str) -> tuple[Done, bool]:
         return step.finished, False
     splits = context.data.splits
     if source == "pixels":
+        require_disk(
+            context.run.path,
+            sum(4 * split.images.size for split in splits.values()),
+            "The pixels of all images as float32 take",
+            "Free some space, name another place with --run DIR, or take `initpools embed pca`.",
+        )
         return _write(context, step, lambda split, rows, _: pixels(splits[split].images[rows], BATCH))
-    project = pca(splits["train"].images[context.data.kept], context.seed)
+    project = pca(splits["train"].images, np.flatnonzero(context.data.kept), context.seed)
     return _write(
         context,
         step,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.room import require_memory
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.training.infer import blocks
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Principal components kept at most.
 COMPONENTS = 64
+#: Images turned into floats at a time.
+FITTED = 1024
 #: Above this many pixel values an exact decomposition is too large, and a seeded randomised one is used.
 EXACT_UP_TO = 3_100
 #: Components that deviate less are rounding: one image of 100,000 that differs by one step of one pixel deviates more.
@@ -39,23 +42,43 @@ def pixels(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
         yield images[block].reshape(block.stop - block.start, -1).astype(np.float32) / 255
 
 
-def pca(images: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A projection of flat pixels (b, p) onto at most 64 principal components (b, d) float32, fitted on `images`.
+def pca(images: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A projection of flat pixels (b, p) onto at most 64 principal components (b, d) float32.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, h, w, c), uint8
+        Perhaps memory-mapped.
+    rows : ndarray of int64
+        The images that it is fitted on.
+    seed : int
+        Of the randomized decomposition, where the exact one is too large.
 
     Raises
     ------
     UserError
-        There is one image only.
+        There is one image only, or the pixels don't fit into memory.
     """
     from sklearn.decomposition import PCA
 
-    if len(images) < 2:
+    if len(rows) < 2:
         raise UserError(
             "One image has no principal components.", "Bring at least two images, or take `initpools embed pixels`."
         )
-    flat = np.concatenate(list(pixels(images, 4096)))
+    width = int(np.prod(images.shape[1:]))
+    exact = width <= EXACT_UP_TO
+    require_memory(
+        # The randomized decomposition centers a copy.
+        len(rows) * width * 4 * (1 if exact else 2),
+        f"Principal components of {len(rows)} images of {width} values take",
+        "Take `initpools embed` with a pretrain or a backbone, which read a few images at a time, or a smaller "
+        "dataset.size in a new run (--run DIR).",
+    )
+    flat = np.empty((len(rows), width), np.float32)
+    for block in blocks(len(rows), FITTED):
+        flat[block] = next(pixels(images[rows[block]], FITTED))
     kept = min(COMPONENTS, *flat.shape)
-    solver = "covariance_eigh" if flat.shape[1] <= EXACT_UP_TO else "randomized"
+    solver = "covariance_eigh" if exact else "randomized"
     fitted = PCA(kept, svd_solver=solver, random_state=seed % 2**32).fit(flat)
     fitted.components_[fitted.transform(flat).std(axis=0) < ROUNDING] = 0
     return lambda block: fitted.transform(block).astype(np.float32)
