@@ -53,21 +53,26 @@ def select(
     knobs : mapping, optional
         The strategy's own knobs, and those of the score it ranks by; ``initpools list strategies`` has them.
     **more
-        The same knobs as keywords; the settings ``normalize``, ``balance``, ``n_clusters`` and ``sample`` of every
-        strategy; and the other arrays it reads, by name: ``scores``, ``probs``, ``view_probs``, ``mc_probs``,
-        ``member_probs``, ``labels``, ``patches``, ``clusters``, ``order``. Some names are both a knob and a setting or
-        an array: ``balance`` of activeft, ``clusters`` of prototypicality. Then an array is the array, a text the
-        setting, and a number the knob; with `knobs` given, the keyword is never the knob.
+        The same knobs as keywords; the settings ``normalize``, ``balance``, ``n_clusters``, ``sample``, ``copies``
+        and ``min_distance`` of every strategy; and the other arrays it reads, by name: ``scores``, ``probs``,
+        ``view_probs``, ``mc_probs``, ``member_probs``, ``labels``, ``patches``, ``clusters``, ``order``. Some names are
+        both a knob and a setting or an array: ``balance`` of activeft, ``clusters`` of prototypicality. Then an array
+        is the array, a text the setting, and a number the knob; with `knobs` given, the keyword is never the knob.
 
     Returns
     -------
     (budget,) int64
-        Distinct unlabelled images in order of choice.
+        Distinct unlabelled images in order of choice; fewer with ``min_distance``, where too few are far enough.
 
     Raises
     ------
     initpools_cli.core.errors.UserError
         What is wrong with what was given, and what to do.
+
+    Warns
+    -----
+    UserWarning
+        Embeddings of length zero, with the rows; fewer images than asked for; probabilities that were rescaled.
 
     Examples
     --------
@@ -82,12 +87,15 @@ def select(
     >>> select(circle, "activeft", 2, knobs={"balance": 2.0}, balance="clusters", clusters=[0, 0, 1, 1])
     array([0, 2])
     """
+    import warnings
+
     from initpools_cli.core.config import SelectTable
     from initpools_cli.core.errors import UserError
     from initpools_cli.geometry.products import on_device
     from initpools_cli.steps.context import gpu
     from initpools_cli.steps.inputs import balanced, named, with_score
     from initpools_cli.steps.keywords import as_array, sort_keywords
+    from initpools_cli.steps.rows import facts_of, short_note, subject_of, zero_note
     from initpools_cli.strategies.choose import choose
     from initpools_cli.strategies.guards import refuse_indifferent
 
@@ -102,22 +110,27 @@ def select(
     of_score = wanted.score_knobs(given.knobs)
     own = {key: value for key, value in given.knobs.items() if key not in of_score}
     normalize = given.settings.get("normalize", True)
-    settings = given.settings
-    if wanted.balance.kind != "none":
-        said = {key: settings[key] for key in ("balance", "n_clusters") if key in settings}
-        spread = balanced(wanted, SelectTable(**said)).balance
-        settings = {**settings, "balance": spread.kind, "n_clusters": spread.n_clusters}
+    said = {key: given.settings[key] for key in ("balance", "n_clusters") if key in given.settings}
+    spread = balanced(wanted, SelectTable(**said))
+    settings = {**given.settings, "balance": spread.balance.kind, "n_clusters": spread.balance.n_clusters}
     with on_device(gpu(device)):
-        inputs = with_score(wanted, inputs, of_score, normalize=normalize, seed=seed)
+        own_scores = "scores" not in inputs
+        excluded = as_array("exclude", exclude)
+        inputs = with_score(wanted, inputs, of_score, normalize=normalize, seed=seed, exclude=excluded)
+        facts = facts_of(subject_of(spread, inputs, own_scores=own_scores))
         chosen = choose(
             wanted.method.name,
             inputs,
             budget,
             labeled=as_array("labeled", labeled),
-            exclude=as_array("exclude", exclude),
+            exclude=excluded,
             seed=seed,
             knobs=own,
+            facts=facts,
             **settings,
         )
     refuse_indifferent(wanted.method, chosen)
+    for note in (zero_note(facts, excluded), short_note(len(chosen.indices), budget, given.settings)):
+        if note:
+            warnings.warn(note, stacklevel=2)
     return chosen.indices

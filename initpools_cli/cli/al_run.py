@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Common, Export, ImageUrl, names_of
+from initpools_cli.cli.options import Common, Exclude, Export, ImageUrl, brought, names_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -94,6 +94,7 @@ def command(
             help="The only classes there can be; default: those of the data set, else any.",
         ),
     ] = None,
+    exclude: Exclude = None,
     export: Export = None,
     image_url: ImageUrl = "",
 ) -> None:
@@ -117,15 +118,17 @@ def command(
     }
     knobs = _knobs(_names(learner) or ["linear"])
     wanted = Wanted(labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url)
+    files = brought(next_batch, exclude=exclude)
     if labels is not None:
         if name != "main" or scheduler:
             raise UserError("--name and --scheduler are of sweeps, and --labels begins a round.", "Leave them out.")
-        return run_round(common, common.start("al", flags, knobs, classes=classes, of_labels=True), labels, wanted)
+        context = common.start("al", flags, knobs, classes=classes, of_labels=True)
+        return run_round(common, context, labels, wanted, files)
     wanted.refuse_without_labels()
     context = common.start("al", flags, knobs, classes=classes)
     if scheduler and context.settings.al.backend == "processes":
         raise UserError("--scheduler is the address of a cluster, and none is asked for.", "Add --backend dask or ray.")
-    done, fresh = al_run(context, name, scheduler)
+    done, fresh = al_run(context, name, scheduler, files)
     _tell(common, rounds_of(done))
     common.step_result(done, fresh, "rounds")
 

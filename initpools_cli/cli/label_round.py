@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.cli.options import Common
 
 if TYPE_CHECKING:
+    from initpools_cli.steps.bring import Brought
     from initpools_cli.steps.context import Context
     from initpools_cli.steps.labelling.loop import Round
 
@@ -45,7 +46,7 @@ class Wanted:
                 raise UserError(f"{flag} is of a round of labelling, which begins with labels.", "Add --labels FILE.")
 
 
-def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) -> None:
+def run_round(common: Common, context: Context, labels: Path, wanted: Wanted, files: Brought) -> None:
     """Do a round, write what was asked for, and tell what came of it."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
@@ -59,7 +60,7 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) ->
     ask = wanted.next_batch is not None or bool(exports)
     if ask and "al.query" not in context.given:
         raise UserError("What to label next is asked for, and not by which query.", "Add for example --query margin.")
-    found = label_round(context, labels, wanted.classes, ask=ask)
+    found = label_round(context, labels, wanted.classes, ask=ask, files=files)
     batch = read_next(found.done)
     written = []
     if batch is not None and wanted.next_batch is not None:
@@ -73,7 +74,7 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted) ->
         written.append(wanted.predictions)
     _tell(common, found, history(context))
     if ask and batch is None:
-        common.report.say("nothing is left to label: every image has a label, was skipped, or is gone.")
+        common.report.say("nothing is left to label: every image has a label, was skipped, is excluded, or is gone.")
     payload = {
         "step": found.done.id,
         "folder": found.done.folder,

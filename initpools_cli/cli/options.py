@@ -269,6 +269,15 @@ Labeled = Annotated[
         rich_help_panel=BRING,
     ),
 ]
+Exclude = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude",
+        metavar="FILE",
+        help="Images not to be seen at all: .npy of indices or bool, or .csv with index or path.",
+        rich_help_panel=BRING,
+    ),
+]
 Labels = Annotated[
     Path | None,
     typer.Option(

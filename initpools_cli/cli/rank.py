@@ -13,6 +13,7 @@ from initpools_cli.cli.options import (
     Clusters,
     Common,
     Embeddings,
+    Exclude,
     Labeled,
     Labels,
     Patches,
@@ -66,6 +67,7 @@ def command(
     labeled: Labeled = None,
     labels: Labels = None,
     classes: Classes = None,
+    exclude: Exclude = None,
 ) -> None:
     """Put all train images in the order a strategy would take them, best first."""
     from initpools_cli.cli.tables import show_ranking
@@ -85,6 +87,7 @@ def command(
         labeled=labeled,
         labels=labels,
         classes=classes,
+        exclude=exclude,
     )
     asked = named(strategy)
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}

@@ -13,6 +13,7 @@ from initpools_cli.cli.options import (
     Clusters,
     Common,
     Embeddings,
+    Exclude,
     Export,
     ImageUrl,
     Labeled,
@@ -79,6 +80,7 @@ def command(
     labeled: Labeled = None,
     labels: Labels = None,
     classes: Classes = None,
+    exclude: Exclude = None,
 ) -> None:
     """Choose the images to label first (or next, with --labeled), in order of choice."""
     from initpools_cli.cli.tables import show_card, show_compared
@@ -105,6 +107,7 @@ def command(
         labeled=labeled,
         labels=labels,
         classes=classes,
+        exclude=exclude,
     )
     asked = named(strategy)
     require_level(card)

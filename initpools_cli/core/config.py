@@ -167,6 +167,25 @@ class SelectTable(Table):
     sample: Annotated[
         int, Field(ge=0, description="choose among so many images, drawn at random, where all take too long; 0: all")
     ] = 0
+    copies: Annotated[
+        Literal["last", "any"],
+        Field(
+            description="of images with exactly equal embeddings, of which one may be labeled, take all but the first "
+            "after every other image (last), or like other images (any)",
+            json_schema_extra=ADDED,
+        ),
+    ] = "last"
+    min_distance: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1e30,
+            allow_inf_nan=False,
+            description="skip images closer than this to a pick or a labeled image, in the space that the strategy "
+            "sees; 0: none",
+            json_schema_extra=ADDED,
+        ),
+    ] = 0.0
     params: Params = {}
 
 
@@ -326,7 +345,7 @@ def load_settings(
 
 
 #: Settings of [select] that hold wherever a strategy runs.
-WITH_EVERY_STRATEGY = {"balance", "n_clusters", "order", "normalize", "sample"}
+WITH_EVERY_STRATEGY = {"balance", "n_clusters", "order", "normalize", "sample", "copies", "min_distance"}
 #: Which of them a table's own command goes by, too: a ranking and a query spread over clusters and normalise just as a
 #: first pool does, and scores are made of embeddings as strategies get them.
 SHARED: Mapping[str, set[str]] = {"rank": WITH_EVERY_STRATEGY, "al": WITH_EVERY_STRATEGY, "score": {"normalize"}}

@@ -56,11 +56,11 @@ class Report:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)  # noqa: T201 -- this is where the tool speaks
 
-    def once(self, text: str) -> None:
-        """One line that is not repeated in this command."""
+    def once(self, text: str, *, warn: bool = False) -> None:
+        """One line that is not repeated in this command; with `warn` as a warning."""
         if text not in self._said:
             self._said.add(text)
-            self.say(text)
+            (self.warn if warn else self.say)(text)
 
     def detail(self, text: str) -> None:
         """One line for --verbose."""

@@ -18,6 +18,7 @@ from initpools_cli.steps.card import Ground, class_balance, distance_facts, run_
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import Named, balanced, heeds_source, named, supply
 from initpools_cli.steps.pool import FilePool, indices_from_files, select_pool
+from initpools_cli.steps.rows import there, zero_count
 from initpools_cli.strategies.inputs import refuse_missing
 
 TABLE = "compare.csv"
@@ -59,8 +60,11 @@ def rivals(strategy: Named, text: str | None, randoms: int) -> list[Named]:
 
 def table_of(table: SelectTable, strategy: Named) -> SelectTable:
     """The settings of [select] for another strategy: its own knobs are their defaults, what holds for all stays."""
-    own = {"strategy": strategy.name, "params": {}, "order": "highest"}
-    return table.model_copy(update=own | ({"n_clusters": 0} if strategy.balance.n_clusters else {}))
+    own: dict[str, Any] = {"strategy": strategy.name, "params": {}, "order": "highest"}
+    own |= {"n_clusters": 0} if strategy.balance.n_clusters else {}
+    spread = balanced(strategy, table.model_copy(update=own))
+    about_embeddings = strategy.reads_embeddings or "embeddings" in spread.needed
+    return table.model_copy(update=own if about_embeddings else own | {"min_distance": 0.0})
 
 
 def compare_in_run(
@@ -95,7 +99,8 @@ def compare_in_run(
         "compare",
         pool.name,
         {"pools": [done.id for done in pools.values()], "random_pools": randoms, "seed": context.seed}
-        | {"normalize": normalize},
+        | {"normalize": normalize}
+        | zero_count(embeddings, there(context, brought)),
         {**context.items_checksum(), **dict(chosen), **brought.checksums(), **reads},
         force=context.force,
     )
@@ -150,9 +155,10 @@ def compare_pools(ground: Ground, pools: Mapping[str, np.ndarray], randoms: int,
     every = [*pools.values(), *drawn]
     cards: list[dict[str, Any]] = [class_balance(ground, picks) for picks in every]
     images = len(ground.rows)
-    if ground.points is not None:
-        places = [ground.places(picks) for picks in every]
-        images = min(images, PAIRS // len(np.unique(np.concatenate(places))), KEPT // len(every))
+    places = [ground.places(picks) for picks in every]
+    # A pool of nothing but rows of length zero is at no distance from anything.
+    if ground.points is not None and all(map(len, places)):
+        images = min(len(ground.points), PAIRS // len(np.unique(np.concatenate(places))), KEPT // len(every))
         rows = np.sort(generator(seed, "compared images").choice(len(ground.points), images, replace=False))
         measured = ground.points if images == len(ground.points) else ground.points[rows]
         distances = with_labeled(ground, nearest_of_pools(measured, ground.points, places), measured)
@@ -167,7 +173,7 @@ def _other_context(context: Context, strategy: Named, source: str, brought: Brou
     """The context in which another strategy's pool is made, as the command that it is recorded with would."""
     table = table_of(context.settings.select, strategy)
     words = ["select-pool", strategy.name, "--budget", str(table.budget)]
-    for key in ("balance", "n_clusters", "normalize", "sample"):
+    for key in ("balance", "n_clusters", "normalize", "sample", "copies", "min_distance"):
         value = getattr(table, key)
         if value != SelectTable.model_fields[key].default:
             words += ["--set", f"select.{key}={str(value).lower()}"]

@@ -15,8 +15,10 @@ from initpools_cli.core.files import atomic_file, write_frame, write_text
 from initpools_cli.core.report import Bar
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, labels_of, protocol_of
+from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import labeled_only
+from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 WAYS = {"backend", "strict"}
 
 
-def al_run(context: Context, name: str, scheduler: str = "") -> tuple[Done, bool]:
+def al_run(context: Context, name: str, scheduler: str = "", brought: Brought | None = None) -> tuple[Done, bool]:
     """Write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, or find it already done.
 
     Blocks finished before an interruption are kept under ``.partial`` and not computed again.
@@ -36,6 +38,8 @@ def al_run(context: Context, name: str, scheduler: str = "") -> tuple[Done, bool
     ----------
     scheduler : str
         The address of the cluster that ``al.backend`` names.
+    brought : Brought, optional
+        The images to exclude.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def al_run(context: Context, name: str, scheduler: str = "") -> tuple[Done, bool
     context.require_labels("al-run")
     cast = cast_of(context, table)
     _refuse_known_leaks(table, cast)
-    arenas, reads = _arenas(context, cast, table.encoders)
+    arenas, reads = _arenas(context, cast, table.encoders, brought)
     protocol = _protocol(context, table, cast, next(iter(arenas.values())))
     resolved = _resolved(context, table, cast, arenas, protocol)
     step = context.run.step("al", name, resolved, {**context.items_checksum(), **reads}, force=context.force)
@@ -158,14 +162,16 @@ def _leak(what: str) -> UserError:
     return UserError(f"--strict: {what} that were not bought.", "Leave it out, or run without --strict: it is counted.")
 
 
-def _arenas(context: Context, cast: Cast, sources: Sequence[str]) -> tuple[dict[str, Arena], dict[str, str]]:
+def _arenas(
+    context: Context, cast: Cast, sources: Sequence[str], brought: Brought | None
+) -> tuple[dict[str, Arena], dict[str, str]]:
     """One arena for each encoder."""
     arenas: dict[str, Arena] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
     kept = labeled_only(context, "the sweep")
     for source in sources or [""]:
-        arena, checksums = arena_of(context, cast, source, labels, len(context.data.classes), kept)
+        arena, checksums = arena_of(context, cast, source, labels, len(context.data.classes), kept, brought)
         if arena.encoder in arenas:
             raise UserError(f"al.encoders names {arena.encoder} more than once.", "Name each once.")
         arenas[arena.encoder] = arena
@@ -208,7 +214,7 @@ def _resolved(
         "init": [each.name for each in cast.inits],
         "query": [each.name for each in cast.queries],
         "learner": list(cast.learners),
-        **identity_of(cast, cast.strategies, arena),
+        **identity_of(cast, cast.strategies, arena, context.settings.select),
         "init_budget": protocol.init_budget,
         "rounds": protocol.rounds,
         # Older sweeps could spread all their strategies; of those that are not spread, the digest stays the same.
@@ -218,6 +224,7 @@ def _resolved(
         "sample": protocol.sample,
         "order": context.settings.select.order,
         "seed": context.seed,
+        **distance_identity(context.settings.select),
         "encoders": list(arenas),
         **({"oracle": oracles} if oracles else {}),
     }

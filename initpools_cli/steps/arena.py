@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initpools_cli.core.config import AlTable
+from initpools_cli.core.config import AlTable, SelectTable
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.rundir import Done
@@ -17,9 +17,11 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, pretrain_of
 from initpools_cli.steps.inputs import Named, named, supply
 from initpools_cli.steps.pretrained import pretrained
+from initpools_cli.steps.rows import identity, tell, there
 from initpools_cli.steps.score import can_score
 from initpools_cli.strategies.balance import Balance
 from initpools_cli.strategies.inputs import FROM_A_MODEL
+from initpools_cli.strategies.rows import Rows
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
@@ -87,13 +89,14 @@ def cast_of(context: Context, table: AlTable) -> Cast:
     )
 
 
-def identity_of(cast: Cast, strategies: Iterable[Named], arena: Arena) -> dict[str, Any]:
+def identity_of(cast: Cast, strategies: Iterable[Named], arena: Arena, select: SelectTable) -> dict[str, Any]:
     """What of the settings and versions of learners and strategies identifies a sweep or a round.
 
     Returns
     -------
     dict
-        ``params``: the knobs by the name of the learner or strategy; and ``revisions`` where a method has one.
+        ``params``: the knobs by the name of the learner or strategy; ``revisions`` where a method has one; and how many
+        rows are zero or copies, where there are any.
     """
     from initpools_cli.training.learners.registry import learners
 
@@ -106,11 +109,20 @@ def identity_of(cast: Cast, strategies: Iterable[Named], arena: Arena) -> dict[s
             methods.append((each.scoring, each.score_knobs(cast.knobs_of(each))))
         if knobs:
             params[each.name] = each.method.identity(knobs)
-    return {"params": params, **revisions_of(*methods)}
+    marks: dict[str, int] = {}
+    for each in strategies:
+        marks |= identity(arena.facts.get(each.name), arena.kept, None, select)
+    return {"params": params, **revisions_of(*methods), **marks}
 
 
 def arena_of(
-    context: Context, cast: Cast, source: str, labels: Mapping[str, np.ndarray], classes: int, kept: np.ndarray
+    context: Context,
+    cast: Cast,
+    source: str,
+    labels: Mapping[str, np.ndarray],
+    classes: int,
+    kept: np.ndarray,
+    brought: Brought | None = None,
 ) -> tuple[Arena, dict[str, str]]:
     """The arena of one encoder, and the checksums of what it reads.
 
@@ -123,6 +135,8 @@ def arena_of(
     classes : int
     kept : (n train,) bool
         The images that may be bought.
+    brought : Brought, optional
+        The images to exclude from them.
 
     Raises
     ------
@@ -137,15 +151,30 @@ def arena_of(
     asked = set().union(*(registry.get(name).inputs for name in cast.learners))
     on_images = "images" in asked or any("vaal_scores" in each.method.inputs for each in cast.queries)
     embedded = _embedded(context, cast, asked, source)
+    files = brought or Brought()
+    kept = kept & there(context, files)
+    images = np.flatnonzero(kept)
     reads: dict[str, str] = {}
     given: dict[str, dict[str, np.ndarray]] = {}
     strategy: dict[str, Called] = {}
     # Strategies that read the same embeddings get the same array, so that it is scaled and sent to processes once.
-    ready: dict[tuple[str, int], np.ndarray] = {}
+    ready: dict[tuple[str, str | int], np.ndarray] = {}
+    known: dict[str | int, Rows] = {}
+    facts: dict[str, Rows] = {}
+    # What is alive has an id of its own.
+    supplies = []
+
+    def prepared(name: str, array: np.ndarray) -> np.ndarray:
+        key = (name, _source_of(array))
+        if key not in ready:
+            ready[key] = prepare({name: array}, select.normalize)[name]
+        return ready[key]
+
     for each in cast.strategies:
         knobs = cast.knobs_of(each)
         about = embedded.name if embedded is not None and _is_about(context, each, embedded) else ""
-        supplied = supply(context, each, Brought(), about, knobs, with_model=True)
+        supplied = supply(context, each, files, about, knobs, with_model=True)
+        supplies.append(supplied)
         reads |= supplied.reads
         missing = sorted(each.needed - FROM_A_MODEL - supplied.arrays.keys())
         if missing:
@@ -153,15 +182,19 @@ def arena_of(
                 f"'{each.name}' needs {missing[0]}, which a sweep makes for no strategy.",
                 "Take another for --init and --query.",
             )
-        for name, array in supplied.arrays.items():
-            if (name, id(array)) not in ready:
-                ready[name, id(array)] = prepare({name: array}, select.normalize)[name]
-        given[each.name] = {name: ready[name, id(array)] for name, array in supplied.arrays.items()}
+        given[each.name] = {name: prepared(name, array) for name, array in supplied.arrays.items()}
+        subject = supplied.subject
+        if subject is not None:
+            key = _source_of(subject)
+            known[key] = known[key] if key in known else Rows.of(subject)
+            tell(context.report, known[key], images, None, select.copies)
+            apart = select.min_distance and subject.ndim == 2 and "embeddings" not in supplied.arrays
+            facts[each.name] = replace(known[key], array=prepared("embeddings", subject) if apart else None)
         order = select.order if "order" in each.method.knobs else "highest"
         strategy[each.name] = Called(each.method.name, each.knobs(knobs, order, where), each.balance)
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     if embedded is not None and "embeddings" in asked:
-        inputs["embeddings"] = _standardised(embedded, data)
+        inputs["embeddings"] = _standardised(embedded, data, there(context, files))
         reads |= embedded.reads(*(f"{split}.npy" for split in data.splits))
     if on_images:
         inputs["images"] = {name: _measured(data, name, split.images) for name, split in data.splits.items()}
@@ -181,8 +214,14 @@ def arena_of(
         classes=classes,
         oracles=frozenset(each.name for each in cast.strategies if each.oracle),
         pretrained=begun,
+        facts=facts,
     )
     return arena, reads
+
+
+def _source_of(array: np.ndarray) -> str | int:
+    """What tells an array from others: the file that it is mapped from, else itself."""
+    return str(array.filename) if isinstance(array, np.memmap) and array.filename is not None else id(array)
 
 
 def protocol_of(
@@ -209,6 +248,8 @@ def protocol_of(
         ways=Ways(table.views, table.passes, table.members),
         normalize=select.normalize,
         sample=select.sample,
+        copies=select.copies,
+        min_distance=select.min_distance,
         learners=cast.learners,
     )
 
@@ -246,9 +287,9 @@ def _is_about(context: Context, strategy: Named, embedded: Done) -> bool:
     return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
 
 
-def _standardised(embedded: Done, data: Dataset) -> dict[str, np.ndarray]:
+def _standardised(embedded: Done, data: Dataset, kept: np.ndarray) -> dict[str, np.ndarray]:
     """Every split's embeddings, shifted and scaled by the mean and deviation of the train images, float32."""
-    train = np.asarray(matrix(embedded))[data.kept]
+    train = np.asarray(matrix(embedded))[kept]
     mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
     scale = np.where(deviation > 1e-12, deviation, 1.0)
     return {

@@ -37,6 +37,7 @@ class Brought:
     labeled: Path | None = None
     labels: Path | None = None
     classes: tuple[str, ...] = ()
+    exclude: Path | None = None
     _begun: dict[Path, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -136,13 +137,15 @@ class Brought:
         return any(path is not None for path in files)
 
 
-def read_labeled(path: Path, items: pd.DataFrame | None) -> np.ndarray:
-    """Indices already labelled, or the mask of them.
+def read_rows(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
+    """Indices of images, or the mask of them, such as those that are labeled already.
 
     Parameters
     ----------
     path : Path
         .npy of indices or of booleans, or a .csv with a column ``index`` or ``path``.
+    flag : str
+        What the user gave it as, for messages.
     items : DataFrame, optional
         The train rows of items.csv. Without them paths mean nothing, and whoever knows the number of images checks.
 
@@ -159,8 +162,8 @@ def read_labeled(path: Path, items: pd.DataFrame | None) -> np.ndarray:
     from initpools_cli.strategies.choose import as_rows
 
     is_table = path.suffix.lower() in (".csv", ".tsv")
-    found = images_named(path, "--labeled", items) if is_table else read_array(path, "--labeled")
-    return found if items is None else as_rows("--labeled", found, len(items))
+    found = images_named(path, flag, items) if is_table else read_array(path, flag)
+    return found if items is None else as_rows(flag, found, len(items))
 
 
 def read_labels(

@@ -19,6 +19,7 @@ from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.inputs import bought, named, pick
+from initpools_cli.steps.rows import there, zero_count
 
 CARD = "card.toml"
 LEVELS = ("none", "short", "full")
@@ -36,10 +37,12 @@ class Ground:
 
     Attributes
     ----------
-    points : (m, d) float32 or None
-        The embeddings of the images there are, as strategies get them.
+    points : (p, d) float32 or None
+        The embeddings of the images in `measured`, as strategies get them.
     rows : (m,) int64
-        Which images they are, ascending.
+        The images there are, ascending.
+    measured : (p,) int64
+        Those of them whose embedding has a length: the others are at no distance from anything. Ascending.
     labeled : (l,) int64
         Images that are labelled already.
     labels : (n,) int64 or None
@@ -49,15 +52,16 @@ class Ground:
 
     points: np.ndarray | None
     rows: np.ndarray
+    measured: np.ndarray
     labeled: np.ndarray
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 
     def places(self, indices: np.ndarray) -> np.ndarray:
-        """Where images are in `points`; those that are left out of the data set are passed over."""
-        place = np.searchsorted(self.rows, indices)
-        place[place == len(self.rows)] = 0
-        found: np.ndarray = place[self.rows[place] == indices]
+        """Where images are in `points`; those that have no point are passed over."""
+        place = np.searchsorted(self.measured, indices)
+        place[place == len(self.measured)] = 0
+        found: np.ndarray = place[self.measured[place] == indices]
         return found
 
     def both(self, picks: np.ndarray) -> np.ndarray:
@@ -75,29 +79,35 @@ def ground_of(
 ) -> Ground:
     """The ground for pools of the images in `rows` (m,), of which those in `labeled` have labels already; ascending."""
     from initpools_cli.strategies.inputs import INPUTS, as_embeddings
+    from initpools_cli.strategies.rows import zero_rows
 
-    points = None
+    points, measured = None, rows
     if embeddings is not None:
         checked = INPUTS["embeddings"].check(embeddings)
-        points = as_embeddings(checked if len(rows) == len(checked) else checked[rows], normalize)
-    return Ground(points, rows, np.empty(0, np.int64) if labeled is None else labeled, labels, classes)
+        zero = zero_rows(checked if len(rows) == len(checked) else checked[rows])
+        if not zero.all():
+            measured = rows[~zero]
+            points = as_embeddings(checked if len(measured) == len(checked) else checked[measured], normalize)
+    return Ground(points, rows, measured, np.empty(0, np.int64) if labeled is None else labeled, labels, classes)
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """Of every image of a `Ground`: the pick it is nearest to, (m,) int64, and how far, (m,) float64."""
+    """Of every measured image of a `Ground`: the pick it is nearest to, (m,) int64, and how far, (m,) float64."""
 
     owner: np.ndarray
     distance: np.ndarray
 
 
 def nearness(ground: Ground, picks: np.ndarray) -> Nearness | None:
-    """Which pick each image is nearest to, the one chosen earlier among equals; None without embeddings."""
-    if ground.points is None:
+    """Which pick each image is nearest to, the one chosen earlier among equals; None where no pick is measured."""
+    with_point = np.flatnonzero(np.isin(picks, ground.measured))
+    if ground.points is None or not len(with_point):
         return None
     from initpools_cli.geometry.neighbors import nearest as nearest_points
 
-    return Nearness(*nearest_points(ground.points, ground.points[ground.places(picks)]))
+    owner, distance = nearest_points(ground.points, ground.points[ground.places(picks)])
+    return Nearness(with_point[owner], distance)
 
 
 def short_card(ground: Ground, picks: np.ndarray, near: Nearness | None, strategy: str) -> dict[str, Any]:
@@ -112,10 +122,17 @@ def short_card(ground: Ground, picks: np.ndarray, near: Nearness | None, strateg
         "images": len(ground.rows),
         "labeled": len(ground.labeled),
     }
-    if near is None:
+    zero = len(ground.rows) - len(ground.measured)
+    if zero:
+        facts["zero_rows"] = zero
+    if near is None and ground.points is not None:
+        facts["lacks"] = ["distances: the embeddings of all picks are zero"]
+    elif near is None:
         facts["lacks"] = [f"distances: '{strategy}' was given no embeddings"]
     else:
         assert ground.points is not None
+        if zero:
+            facts["lacks"] = [f"distances of {zero} images whose embeddings are zero"]
         facts |= distance_facts(ground, picks, with_labeled(ground, near.distance, ground.points))
     return facts | class_balance(ground, picks)
 
@@ -178,6 +195,7 @@ def full_card(context: Context, pool: Done, brought: Brought, source: str) -> Do
             "n_clusters": clusters,
             "seed": context.seed,
             "others": list(OTHERS),
+            **zero_count(embeddings, there(context, brought)),
         },
         {**context.items_checksum(), **pool.reads("indices.npy"), **brought.checksums(), **reads},
         force=context.force,
@@ -187,9 +205,8 @@ def full_card(context: Context, pool: Done, brought: Brought, source: str) -> Do
     with context.writing(step) as scratch:
         ground = run_ground(context, embeddings, table.normalize, brought)
         picks = pool.array("indices.npy")
-        near = nearness(ground, picks)
-        facts = short_card(ground, picks, near, read_card(pool)["strategy"])
-        write_card(scratch, facts | more(ground, picks, table, context.seed, clusters))
+        facts = full_facts(ground, picks, table, context.seed, clusters, read_card(pool)["strategy"])
+        write_card(scratch, facts)
         step.outcome = {"picked": len(picks)}
     return Done(context.run, step.folder)
 
@@ -208,13 +225,24 @@ def run_ground(context: Context, embeddings: np.ndarray | None, normalize: bool,
     """The ground for pools of a run."""
     data = context.data
     labeled, _ = bought(named(context.settings.select.strategy), brought, context)
-    rows = np.flatnonzero(data.kept)
+    seen = there(context, brought)
+    labeled = labeled if labeled is None else labeled[seen[labeled]]
+    rows = np.flatnonzero(seen)
     return ground_of(embeddings, normalize, rows, labeled, data.splits["train"].labels, data.classes)
 
 
-def more(ground: Ground, picks: np.ndarray, table: SelectTable, seed: int, clusters: int = 0) -> dict[str, Any]:
-    """What a full card adds to a short one: typicality, cluster coverage, agreement with other strategies."""
-    if ground.points is None:
+def full_facts(
+    ground: Ground, picks: np.ndarray, table: SelectTable, seed: int, clusters: int, strategy: str
+) -> dict[str, Any]:
+    """A short card, and what a full one adds: typicality, cluster coverage, agreement with other strategies."""
+    facts = short_card(ground, picks, nearness(ground, picks), strategy)
+    added = _more(ground, picks, table, seed, clusters)
+    lacks = [*facts.get("lacks", []), *added.get("lacks", [])]
+    return {**facts, **added, **({"lacks": lacks} if lacks else {})}
+
+
+def _more(ground: Ground, picks: np.ndarray, table: SelectTable, seed: int, clusters: int) -> dict[str, Any]:
+    if ground.points is None or not len(ground.places(picks)):
         return {}
     from initpools_cli.geometry.kmeans import kmeans
 
@@ -261,7 +289,11 @@ def _agreement(ground: Ground, picks: np.ndarray, table: SelectTable, seed: int)
         # The points are normalised already.
         plain = SelectTable(normalize=False)
         knobs = strategy.knobs({}, "highest")
-        found = pick(strategy, {"embeddings": points}, len(picks), plain, knobs, seed, labeled=known)
+        try:
+            found = pick(strategy, {"embeddings": points}, len(picks), plain, knobs, seed, labeled=known)
+        except UserError as error:
+            left_out.append(f"agreement with {other}: {error.fact}")
+            continue
         shares[other] = len(np.intersect1d(found.indices, ground.places(picks))) / len(picks)
     shares["random"] = len(picks) / (len(points) - len(known))
     return {"agreement": shares, **({"lacks": left_out} if left_out else {})}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +14,16 @@ from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.registry import Method, revisions_of, unknown_knob
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Done
-from initpools_cli.steps.bring import Brought, read_labeled, read_labels
+from initpools_cli.steps.bring import Brought, read_labels, read_rows
 from initpools_cli.steps.clusters import CLUSTERS, clusters_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.origin import is_oracle, warn_of_oracle
+from initpools_cli.steps.rows import facts_of, subject_of, tell, there
 from initpools_cli.steps.score import evaluate, score_names, scores_of
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
 from initpools_cli.strategies.inputs import FROM_A_MODEL, image_axis, inputs_of
+from initpools_cli.strategies.rows import Rows
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
@@ -143,11 +146,19 @@ class Supply:
         SHA-256 by path, for ``step.toml``.
     origin : str
         The step its embeddings or scores are from, or "".
+    subject : ndarray or None
+        The embeddings, or patches, that the strategy or its score is about.
     """
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     reads: dict[str, str] = field(default_factory=dict)
     origin: str = ""
+    subject: np.ndarray | None = None
+
+    @cached_property
+    def facts(self) -> Rows | None:
+        """What is known of the rows of what the strategy is about."""
+        return facts_of(self.subject)
 
     def add(self, name: str, array: np.ndarray, done: Done, *files: str) -> None:
         """An array read from a finished step."""
@@ -256,7 +267,7 @@ def bought(strategy: Named, brought: Brought, context: Context | None) -> tuple[
         Files that can't be read or don't fit, or a table of labels without a run.
     """
     items = None if context is None else train_items(context)
-    labeled = read_labeled(brought.labeled, items) if brought.labeled is not None else None
+    labeled = read_rows(brought.labeled, "--labeled", items) if brought.labeled is not None else None
     labels = None
     if brought.labels is not None and context is not None and items is not None:
         rows, found, _ = read_labels(
@@ -313,7 +324,8 @@ def labeled_only(context: Context, what: str) -> np.ndarray:
 def candidates_of(context: Context, strategy: Named, brought: Brought) -> np.ndarray:
     """The images that a strategy chooses among, (n,) bool: one that reads the data set's labels knows only those."""
     reads_labels = strategy.oracle and brought.labels is None and brought.scores is None
-    return labeled_only(context, f"'{strategy.name}'") if reads_labels else context.data.kept
+    seen = there(context, brought)
+    return labeled_only(context, f"'{strategy.name}'") & seen if reads_labels else seen
 
 
 def train_items(context: Context) -> pd.DataFrame:
@@ -332,6 +344,8 @@ def pick(
     *,
     labeled: np.ndarray | None = None,
     kept: np.ndarray | None = None,
+    exclude: np.ndarray | None = None,
+    facts: Rows | None = None,
     report: Report | None = None,
 ) -> Selection:
     """Let the strategy choose, with the settings of [select] that hold wherever a strategy runs.
@@ -342,10 +356,14 @@ def pick(
         Indices or mask of the images that are labelled already.
     kept : ndarray, optional
         (n,) bool, the images there are to choose from; None: all that the arrays tell of.
+    exclude : ndarray, optional
+        Instead of `kept`: indices or mask of the images that are not seen.
+    facts : Rows, optional
+        As for `choose`.
     report : Report, optional
-        Where it is said how long it will take, if that is long.
+        Where it is said how long it will take, if that is long; and which embeddings say nothing new.
     """
-    from initpools_cli.strategies.choose import choose
+    from initpools_cli.strategies.choose import as_rows, choose
     from initpools_cli.strategies.estimate import expectation
     from initpools_cli.strategies.guards import refuse_indifferent
 
@@ -355,20 +373,28 @@ def pick(
         told = expectation(strategy.name, strategy.method, n, d, budget, knobs, select.sample)
         if told is not None:
             report.say(told)
+    exclude = exclude if kept is None or kept.all() else ~kept
     selection = choose(
         strategy.method.name,
         arrays,
         budget,
         labeled=labeled,
-        exclude=None if kept is None or kept.all() else ~kept,
+        exclude=exclude,
         n=None if kept is None else len(kept),
         seed=seed,
         normalize=select.normalize,
         balance=strategy.balance.kind,
         n_clusters=strategy.balance.n_clusters,
         sample=select.sample,
+        copies=select.copies,
+        min_distance=select.min_distance,
         knobs=knobs,
+        facts=facts,
     )
+    if report is not None and facts is not None:
+        n = len(facts.original)
+        images = np.setdiff1d(np.arange(n), as_rows("exclude", exclude, n))
+        tell(report, facts, images, as_rows("labeled", labeled, n), select.copies)
     refuse_indifferent(strategy.method, selection)
     return selection
 
@@ -380,6 +406,7 @@ def with_score(
     *,
     normalize: bool,
     seed: int,
+    exclude: np.ndarray | None = None,
     report: Report | None = None,
 ) -> dict[str, Any]:
     """The arrays, and the score that the strategy ranks by where it is made of them alone.
@@ -388,12 +415,19 @@ def with_score(
     ----------
     params : mapping
         The knobs that were given, those of the score among them.
+    exclude : ndarray, optional
+        Indices or mask of the images that are not seen.
     """
+    from initpools_cli.strategies.choose import as_rows
+
     scoring = strategy.scoring
     if scoring is None or "scores" in arrays or not set(scoring.inputs) <= arrays.keys():
         return dict(arrays)
     knobs = scoring.validate(strategy.score_knobs(params))
-    return {**arrays, "scores": evaluate(scoring, arrays, knobs, normalize, seed, report)}
+    n = len(arrays[scoring.inputs[0]])
+    seen = np.ones(n, bool)
+    seen[as_rows("exclude", exclude, n)] = False
+    return {**arrays, "scores": evaluate(scoring, arrays, knobs, normalize, seed, report, seen)}
 
 
 def supply(
@@ -446,10 +480,30 @@ def supply(
     if "embeddings" in wants and "embeddings" not in given.arrays:
         done = newest(context, source)
         given.add("embeddings", matrix(done), done, "train.npy")
-    if "scores" in wants and strategy.score and "scores" not in given.arrays:
+    own_scores = "scores" in wants and bool(strategy.score) and "scores" not in given.arrays
+    scored = strategy.scoring
+    about_embeddings = own_scores and scored is not None and {*scored.inputs} == {"embeddings"}
+    points = given.arrays.get("embeddings")
+    if about_embeddings and scored is not None and brought.exclude is not None:
+        # The score of the run is among all of its images.
+        if points is None:
+            done = newest(context, source)
+            points = matrix(done)
+            given.reads |= done.reads("train.npy")
+            given.origin = done.id
+        knobs = scored.validate(strategy.score_knobs(params))
+        seen = there(context, brought)
+        arrays, report = {"embeddings": points}, context.report
+        given.arrays["scores"] = evaluate(
+            scored, arrays, knobs, context.settings.select.normalize, context.seed, report, seen
+        )
+    elif own_scores:
         about = source if strategy.reads_embeddings or "embeddings" not in wants else ""
         done = scores_of(context, strategy.score, about, brought, strategy.score_knobs(params))
         given.add("scores", done.array("scores.npy"), done, "scores.npy")
+        if about_embeddings and points is None:
+            made_of = context.run.done(str(done.table["source"]))
+            points = None if made_of is None else matrix(made_of)
     if "labels" in wants and "labels" not in given.arrays:
         context.require_labels(f"The strategy {strategy.name}")
         warn_of_oracle(context, strategy.name)
@@ -462,4 +516,6 @@ def supply(
     if "clusters" in wants and "clusters" not in given.arrays:
         done = clusters_of(context, "" if wants & {"embeddings", "scores"} else source)
         given.add("clusters", done.array(CLUSTERS), done, CLUSTERS)
+    about_them = given.arrays if points is None else {**given.arrays, "embeddings": points}
+    given.subject = subject_of(strategy, about_them, own_scores=own_scores)
     return given

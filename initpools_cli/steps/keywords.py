@@ -17,7 +17,7 @@ from initpools_cli.steps.inputs import Named
 from initpools_cli.strategies.inputs import INPUTS
 
 #: What `select` takes for every strategy, as the keys of [select].
-SETTINGS = ("normalize", "balance", "n_clusters", "sample")
+SETTINGS = ("normalize", "balance", "n_clusters", "sample", "copies", "min_distance")
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
-from initpools_cli.steps.card import Ground, Nearness, ground_of, more, nearness, short_card, write_card
+from initpools_cli.steps.card import Ground, Nearness, full_facts, ground_of, nearness, short_card, write_card
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import balanced, bought, candidates_of, named, pick, supply, train_items, with_score
+from initpools_cli.steps.rows import excluded, facts_of, identity, subject_of, tell_short, there, zero_count
 from initpools_cli.strategies.inputs import refuse_missing
 from initpools_cli.strategies.selection import Selection
 
@@ -43,7 +44,11 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
     given = supply(context, strategy, brought, source, table.params)
     data = context.data
     items = train_items(context)
+    seen = there(context, brought)
     labeled, _ = bought(strategy, brought, context)
+    labeled = labeled if labeled is None else labeled[seen[labeled]]
+    candidates = candidates_of(context, strategy, brought)
+    embeddings = given.arrays.get("embeddings")
     strategy = strategy.counted(context.clusters)
     resolved = {
         **table.identity(),
@@ -54,6 +59,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
         "n_clusters": strategy.balance.n_clusters,
         "seed": context.seed,
         "source": given.origin,
+        **(zero_count(embeddings, seen) | identity(given.facts, seen, labeled, table)),
         **({"oracle": True} if strategy.oracle else {}),
     }
     step = context.run.step(
@@ -75,18 +81,19 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
             knobs,
             context.seed,
             labeled=labeled,
-            kept=candidates_of(context, strategy, brought),
+            kept=candidates,
+            facts=given.facts,
             report=context.report,
         )
+        tell_short(context.report, len(selection.indices), table.budget, table)
         train = data.splits["train"]
-        embeddings = given.arrays.get("embeddings")
-        ground = ground_of(embeddings, table.normalize, np.flatnonzero(data.kept), labeled, train.labels, data.classes)
+        ground = ground_of(embeddings, table.normalize, np.flatnonzero(seen), labeled, train.labels, data.classes)
         near = nearness(ground, selection.indices)
         write_array(scratch / "indices.npy", selection.indices)
         write_frame(scratch / "items.csv", pool_rows(selection, near, items))
         if near is not None:
             represents = np.full(len(data.kept), -1, np.int64)
-            represents[data.kept] = near.owner
+            represents[ground.measured] = near.owner
             write_array(scratch / "represents.npy", represents)
         write_card(scratch, short_card(ground, selection.indices, near, strategy.name))
         step.outcome = {"picked": len(selection.indices)}
@@ -118,12 +125,15 @@ def select_from_files(
 
     arrays, labeled, selection = _choose_from_files(table, brought, seed, report)
     images = images_of(arrays)
-    known = as_rows("labeled", labeled, int(images[-1]) + 1)
+    total = int(images[-1]) + 1
+    images = np.setdiff1d(images, as_rows("--exclude", excluded(brought), total), assume_unique=True)
+    known = np.intersect1d(as_rows("labeled", labeled, total), images)
     ground = ground_of(arrays.get("embeddings"), table.normalize, images, known)
     near = nearness(ground, selection.indices)
-    card = short_card(ground, selection.indices, near, named(table.strategy).name)
     if full:
-        card |= more(ground, selection.indices, table, seed, table.n_clusters)
+        card = full_facts(ground, selection.indices, table, seed, table.n_clusters, named(table.strategy).name)
+    else:
+        card = short_card(ground, selection.indices, near, named(table.strategy).name)
     return FilePool(pool_rows(selection, near, None), ground, card)
 
 
@@ -137,13 +147,29 @@ def _choose_from_files(
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None, Selection]:
     _require_budget(table)
     strategy = balanced(named(table.strategy), table)
+    arrays, exclude = brought.arrays(report), excluded(brought)
+    own_scores = "scores" not in arrays
     arrays = with_score(
-        strategy, brought.arrays(report), table.params, normalize=table.normalize, seed=seed, report=report
+        strategy, arrays, table.params, normalize=table.normalize, seed=seed, exclude=exclude, report=report
     )
     labeled, _ = bought(strategy, brought, None)
     knobs = strategy.knobs(table.params, table.order)
     refuse_missing(strategy.name, sorted(strategy.needed), arrays)
-    picked = pick(strategy, arrays, table.budget, table, knobs, seed, labeled=labeled, report=report)
+    facts = facts_of(subject_of(strategy, arrays, own_scores=own_scores))
+    picked = pick(
+        strategy,
+        arrays,
+        table.budget,
+        table,
+        knobs,
+        seed,
+        labeled=labeled,
+        exclude=exclude,
+        facts=facts,
+        report=report,
+    )
+    if report is not None:
+        tell_short(report, len(picked.indices), table.budget, table)
     return arrays, labeled, picked
 
 

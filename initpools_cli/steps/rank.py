@@ -24,6 +24,7 @@ from initpools_cli.steps.inputs import (
     with_score,
 )
 from initpools_cli.steps.reference import answers, logits, reference
+from initpools_cli.steps.rows import distance_identity, excluded, facts_of, identity, subject_of, there
 from initpools_cli.strategies.inputs import FROM_A_MODEL, refuse_missing
 from initpools_cli.strategies.selection import Selection
 
@@ -51,11 +52,12 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     strategy = balanced(named(table.strategy), select)
     refuse_source(strategy, brought, source)
     knobs = strategy.knobs(table.params, select.order, context.where("rank"))
-    data = context.data
+    seen = there(context, brought)
     labeled, _ = bought(strategy, brought, context)
+    labeled = labeled if labeled is None else labeled[seen[labeled]]
     candidates = candidates_of(context, strategy, brought)
     available = _available(labeled, candidates)
-    refuse_none_left(available, int(data.kept.sum()))
+    refuse_none_left(available, int(candidates.sum()))
     given = _supply(context, strategy, brought, source)
     depth = _depth(strategy, table, select, available)
     asked = strategy.needed & FROM_A_MODEL - given.arrays.keys()
@@ -74,6 +76,8 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
         "sample": select.sample,
         "seed": context.seed,
         "source": given.origin,
+        **distance_identity(select),
+        **identity(given.facts, seen, labeled, select),
         **({"oracle": True} if strategy.oracle else {}),
     }
     step = context.run.step(
@@ -99,14 +103,16 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
             context.seed,
             labeled=labeled,
             kept=candidates,
+            facts=given.facts,
             report=context.report,
         )
-        free = data.kept.copy()
+        _tell_skipped(context.report, selection, depth, select)
+        free = seen.copy()
         free[[] if labeled is None else labeled] = False
         selection = with_the_rest(selection, np.flatnonzero(free))
         write_array(scratch / "sorted_idx.npy", selection.indices)
         if selection.scores is not None:
-            write_array(scratch / "scores.npy", by_image(selection, len(data.kept)))
+            write_array(scratch / "scores.npy", by_image(selection, len(seen)))
         step.outcome = {"ranked": len(selection.indices)}
     return Done(context.run, step.folder), True
 
@@ -115,23 +121,43 @@ def rank_from_files(
     rank: RankTable, select: SelectTable, brought: Brought, seed: int, report: Report | None = None
 ) -> Selection:
     """The ranking from brought arrays alone, without a run."""
-    from initpools_cli.strategies.choose import as_rows, images_of
+    from initpools_cli.strategies.choose import as_rows, images_of, refuse_none_left
 
     strategy = balanced(named(rank.strategy), select)
+    arrays, exclude = brought.arrays(report), excluded(brought)
+    own_scores = "scores" not in arrays
     arrays = with_score(
-        strategy, brought.arrays(report), rank.params, normalize=select.normalize, seed=seed, report=report
+        strategy, arrays, rank.params, normalize=select.normalize, seed=seed, exclude=exclude, report=report
     )
     labeled, _ = bought(strategy, brought, None)
     images = images_of(arrays)
-    free = np.setdiff1d(images, as_rows("--labeled", labeled, int(images[-1]) + 1))
+    total = int(images[-1]) + 1
+    images = np.setdiff1d(images, as_rows("--exclude", exclude, total), assume_unique=True)
+    free = np.setdiff1d(images, as_rows("--labeled", labeled, total), assume_unique=True)
+    refuse_none_left(len(free), len(images))
     knobs = strategy.knobs(rank.params, select.order)
     depth = _depth(strategy, rank, select, len(free))
-    selection = pick(strategy, arrays, depth, select, knobs, seed, labeled=labeled, report=report)
+    facts = facts_of(subject_of(strategy, arrays, own_scores=own_scores))
+    selection = pick(
+        strategy, arrays, depth, select, knobs, seed, labeled=labeled, exclude=exclude, facts=facts, report=report
+    )
+    if report is not None:
+        _tell_skipped(report, selection, depth, select)
     return with_the_rest(selection, free)
+
+
+def _tell_skipped(report: Report, selection: Selection, depth: int, select: SelectTable) -> None:
+    if len(selection.indices) < depth:
+        report.once(
+            f"{len(selection.indices):,} images are at least min_distance = {select.min_distance:g} from each other "
+            "and from labeled images; the others come after them."
+        )
 
 
 def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
     """What a strategy ordered, and then the images that it did not: by its score where it gave all one, then by index.
+
+    Copies and rows of length zero come after all of them.
 
     Parameters
     ----------
@@ -143,14 +169,17 @@ def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
     Selection
         Of all of them. Scores are NaN for those that the strategy gave none.
     """
-    rest = np.setdiff1d(free, selection.indices)
+    others = np.setdiff1d(free, selection.last, assume_unique=True)
+    rest = np.setdiff1d(others, selection.indices, assume_unique=True)
     scores = np.full(len(rest), np.nan)
     # Spread over clusters or drawn from a sample, the scores are not those of all images in their order.
-    if selection.among is not None and len(selection.among) == len(free) and selection.clusters is None:
-        scores = selection.among[np.searchsorted(free, rest)]
+    if selection.among is not None and len(selection.among) == len(others) and selection.clusters is None:
+        scores = selection.among[np.searchsorted(others, rest)]
         order = np.argsort(-scores, kind="stable")
         rest, scores = rest[order], scores[order]
-    indices = np.concatenate([selection.indices, rest])
+    last = selection.last[~np.isin(selection.last, selection.indices)]
+    scores = np.concatenate([scores, np.full(len(last), np.nan)])
+    indices = np.concatenate([selection.indices, rest, last])
     return Selection(indices, None if selection.scores is None else np.concatenate([selection.scores, scores]))
 
 
@@ -169,6 +198,7 @@ def _supply(context: Context, strategy: Named, brought: Brought, source: str) ->
         done = reference(context, context.settings.rank.reference, brought)
         given = Supply(brought.arrays(classes=context.data.classes), brought.checksums())
         given.add("embeddings", logits(done), done, "logits.npy")
+        given.subject = subject_of(strategy, given.arrays)
         return given
     given = supply(context, strategy, brought, source, context.settings.rank.params, with_model=True)
     asked = strategy.needed & FROM_A_MODEL - given.arrays.keys()

@@ -16,7 +16,7 @@ from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
-from initpools_cli.steps.bring import Brought, read_labeled, read_labels
+from initpools_cli.steps.bring import Brought, read_labels, read_rows
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import train_items
 
@@ -228,7 +228,7 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
         rows, labels, _ = read_labels(brought.labels, items, classes, report=context.report)
     elif brought.labeled is not None:
         context.require_labels("--labeled without --labels")
-        rows = read_labeled(brought.labeled, items)
+        rows = read_rows(brought.labeled, "--labeled", items)
         if len(rows) == 0:
             raise UserError(f"{brought.labeled} (--labeled) names no image.", "Name at least one labelled image.")
         assert split.labels is not None

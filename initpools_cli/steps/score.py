@@ -17,6 +17,7 @@ from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.origin import is_oracle, origin_of
+from initpools_cli.steps.rows import zero_count
 
 BATCH = 256
 #: Settings of [score] that a score may be made with, beside its knobs.
@@ -144,6 +145,7 @@ def _from_arrays(
     table |= revisions_of((method, knobs))
     if "embeddings" in method.inputs:
         table["normalize"] = normalize
+        table |= zero_count(origin.load()[0]["embeddings"], np.ones(int(context.data.kept.sum()), bool))
     if "rng" in inspect.signature(method.build).parameters:
         table["seed"] = context.seed
     if is_oracle(method):
@@ -155,6 +157,7 @@ def _from_arrays(
         return step.finished, False
     step.renew = context.command_for(*_words(context, method.name, *origin.flags, params=params))
     kept = context.data.kept
+    _tell_zero(context.report, table)
 
     def compute() -> np.ndarray:
         sets = origin.load()
@@ -208,6 +211,7 @@ def score_from_files(settings: Settings, brought: Brought, report: Report | None
         No such score, or one that is not made of embeddings.
     """
     from initpools_cli.scores.registry import scores
+    from initpools_cli.strategies.inputs import INPUTS
 
     name, arrays = settings.score.method, brought.arrays()
     if name not in score_names():
@@ -218,7 +222,15 @@ def score_from_files(settings: Settings, brought: Brought, report: Report | None
         )
     method = scores.get(name)
     knobs = method.validate(settings.score.params)
+    if report is not None and "embeddings" in method.inputs:
+        points = INPUTS["embeddings"].check(arrays["embeddings"])
+        _tell_zero(report, zero_count(points, np.ones(len(points), bool)))
     return evaluate(method, arrays, knobs, settings.select.normalize, settings.run.seed, report)
+
+
+def _tell_zero(report: Report, table: Mapping[str, Any]) -> None:
+    if "zero_rows" in table:
+        report.warn(f"{table['zero_rows']:,} embeddings are zero: their images get the median score.")
 
 
 def evaluate(
@@ -228,8 +240,11 @@ def evaluate(
     normalize: bool,
     seed: int,
     report: Report | None = None,
+    seen: np.ndarray | None = None,
 ) -> np.ndarray:
     """A registered score of arrays alone, (n,) float64.
+
+    Embeddings of length zero are left out, as they are near to all others by accident; their images get the median.
 
     Parameters
     ----------
@@ -241,14 +256,19 @@ def evaluate(
         Decides everything that is drawn.
     report : Report, optional
         Where it is said how long it will take, if that is long.
+    seen : (n,) bool, optional
+        The images that there are; the others get the median, too.
     """
     from initpools_cli.core.seeds import generator
     from initpools_cli.strategies.estimate import expectation
     from initpools_cli.strategies.inputs import INPUTS, as_embeddings
 
     given: dict[str, Any] = {name: arrays[name] for name in method.inputs}
+    rows = None
     if "embeddings" in given:
-        given["embeddings"] = as_embeddings(INPUTS["embeddings"].check(given["embeddings"]), normalize)
+        checked = INPUTS["embeddings"].check(given["embeddings"])
+        rows = _scored(checked, seen)
+        given["embeddings"] = as_embeddings(checked if len(rows) == len(checked) else checked[rows], normalize)
         n, d = given["embeddings"].shape
         # Every image is scored, so that there is no choosing among fewer.
         told = expectation(method.name, method, n, d, n, knobs, 0, samples=())
@@ -257,7 +277,20 @@ def evaluate(
     if "rng" in inspect.signature(method.build).parameters:
         given["rng"] = generator(seed, method.name)
     found: np.ndarray = method.build(**given, **knobs)
-    return found
+    if rows is None or len(rows) == len(arrays["embeddings"]):
+        return found
+    every = np.full(len(arrays["embeddings"]), np.median(found))
+    every[rows] = found
+    return every
+
+
+def _scored(embeddings: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    """The rows that are there and have a length, ascending; all that are there where none has one."""
+    from initpools_cli.strategies.rows import zero_rows
+
+    rows = np.arange(len(embeddings)) if seen is None else np.flatnonzero(seen)
+    lengthy = rows[~zero_rows(embeddings if len(rows) == len(embeddings) else embeddings[rows])]
+    return lengthy if len(lengthy) else rows
 
 
 def can_score(context: Context, name: str, source: str) -> bool:

@@ -42,8 +42,7 @@ class Rows:
     def of(cls, array: Array) -> Rows:
         """Look the rows of checked embeddings (n, d), or of patches (n, p, d), through; in one pass over them."""
         flat = array.reshape(len(array), -1)
-        largest = map_blocks(lambda span: np.abs(flat[span].astype(np.float64)).max(axis=1), len(flat), ROWS)
-        return cls(first_equal(flat), np.concatenate(largest), array)
+        return cls(first_equal(flat), largest_entries(flat), array)
 
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """What is known of some of the rows, ascending."""
@@ -52,9 +51,7 @@ class Rows:
     @property
     def zero(self) -> NDArray[np.bool_]:
         """Rows of length zero, or so short beside the others that rounding may have left them, (n,)."""
-        lengths = self.largest[self.largest > 0]
-        found: NDArray[np.bool_] = self.largest <= (ROUNDING * np.median(lengths) if len(lengths) else 0)
-        return found
+        return short_beside_others(self.largest)
 
     def copies(self, labeled: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
         """Rows that equal a labeled row, or a lower row that is not labeled; rows of length zero are none, (n,)."""
@@ -83,6 +80,23 @@ class Rows:
         if n > 1 and len(np.unique(self.original[~zero])) < 2:
             others = f", but for {zero.sum()} of length zero" if zero.any() and not zero.all() else ""
             raise equal_embeddings(n, others)
+
+
+def largest_entries(rows: Array) -> NDArray[np.float64]:
+    """The largest absolute entry of each row (n, d), (n,)."""
+    return np.concatenate(map_blocks(lambda span: np.abs(rows[span].astype(np.float64)).max(axis=1), len(rows), ROWS))
+
+
+def short_beside_others(largest: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Rows that are zero, or zero but for rounding, by their largest entries (n,)."""
+    lengths = largest[largest > 0]
+    found: NDArray[np.bool_] = largest <= (ROUNDING * np.median(lengths) if len(lengths) else 0)
+    return found
+
+
+def zero_rows(embeddings: Array) -> NDArray[np.bool_]:
+    """Which rows of embeddings (n, d) are of length zero, (n,)."""
+    return short_beside_others(largest_entries(embeddings))
 
 
 def last_of_all(

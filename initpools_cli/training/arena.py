@@ -10,6 +10,7 @@ import numpy as np
 
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.balance import UNBALANCED, Balance
+from initpools_cli.strategies.rows import Rows
 
 #: Seeds that are solved together, one block of them on one thread.
 BLOCK = 10
@@ -57,6 +58,8 @@ class Arena:
         The strategy names that go by the labels of all train images: each time one chooses is a leak.
     pretrained : object or None
         What the learner `finetune` starts from.
+    facts : mapping of str to Rows
+        For each strategy name that is about embeddings, what is known of their rows.
     """
 
     encoder: str
@@ -68,6 +71,7 @@ class Arena:
     classes: int
     oracles: frozenset[str] = frozenset()
     pretrained: object = None
+    facts: Mapping[str, Rows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Protocol:
     space : str
         Where queries on distances measure: "embeddings", or "learner" for its penultimate features.
     ways : Ways
-    normalize, sample
+    normalize, sample, copies, min_distance
         As in [select].
     learners : mapping of str to mapping
         The knobs of each learner.
@@ -116,6 +120,8 @@ class Protocol:
     ways: Ways = Ways()
     normalize: bool = True
     sample: int = 0
+    copies: str = "last"
+    min_distance: float = 0.0
     learners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

@@ -66,7 +66,8 @@ def first_pool(init: str, index: int, arena: Arena, protocol: Protocol) -> np.nd
     root = protocol.seed + index
     candidates = candidate_set(arena, protocol, root)
     nothing = np.empty(0, dtype=np.int64)
-    return _choose(init, protocol.init_budget, nothing, candidates, {}, root, arena, protocol).indices
+    chosen = _choose(init, protocol.init_budget, nothing, candidates, {}, root, arena, protocol).indices
+    return _all_of(protocol.init_budget, chosen, protocol)
 
 
 def start(pools: Mapping[int, np.ndarray], arena: Arena, protocol: Protocol) -> list[Cell]:
@@ -105,8 +106,18 @@ def run_block(
                 measured.append(_measure(block, cell, model, round_, arena, protocol))
             if round_ < protocol.rounds:
                 fresh = ask_query(block.query, block.learner, cell, model, round_, arena, protocol, device)
-                cell.labeled = np.concatenate([cell.labeled, fresh.indices])
+                cell.labeled = np.concatenate([cell.labeled, _all_of(protocol.budget, fresh.indices, protocol)])
         yield measured
+
+
+def _all_of(budget: int, picks: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """The picks, if there are as many as asked for: a sweep compares at equal numbers of labels."""
+    if len(picks) < budget:
+        raise UserError(
+            f"min_distance = {protocol.min_distance:g} leaves {len(picks)} of the {budget} images to buy.",
+            "Lower select.min_distance, or buy fewer.",
+        )
+    return picks
 
 
 def _choose(
@@ -122,6 +133,10 @@ def _choose(
     """Let a strategy choose among the candidates, which are all that it sees; `seen` is of them alone."""
     called = arena.strategy[name]
     given = {key: take(key, array, candidates) for key, array in arena.given[name].items() if key not in seen}
+    facts = arena.facts.get(name)
+    if facts is not None:
+        points = None if facts.array is None else take("embeddings", facts.array, candidates)
+        facts = replace(facts.take(candidates), array=points)
     chosen = choose(
         called.method,
         seen,
@@ -133,8 +148,12 @@ def _choose(
         balance=called.balance.kind,
         n_clusters=called.balance.n_clusters,
         sample=protocol.sample,
+        copies=protocol.copies,
+        # What is about no embeddings is a baseline or a given order.
+        min_distance=protocol.min_distance if facts is not None else 0.0,
         knobs=called.knobs,
         prepared=given,
+        facts=facts,
     )
     return replace(chosen, indices=candidates[chosen.indices])
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.rundir import Done
-from initpools_cli.steps.bring import read_labeled
+from initpools_cli.steps.bring import read_rows
 from initpools_cli.steps.gather.sources import Asked, Gathered, chosen
 from initpools_cli.steps.plane import projected, sampled
 
@@ -60,7 +60,7 @@ def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
     embeddings = INPUTS["embeddings"].check(given)
     picks, always = None, np.empty(0, np.int64)
     if asked.brought.labeled:
-        named = read_labeled(asked.brought.labeled, None)
+        named = read_rows(asked.brought.labeled, "--labeled", None)
         checked = as_rows("--labeled", named, len(embeddings))
         # Indices keep the order they came in: it is the order of choice.
         always = checked if named.dtype == bool else named

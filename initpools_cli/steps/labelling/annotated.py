@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,8 @@ class Labeled:
         How many of them had another one before it.
     named : tuple of str
         The classes that the user named: the only ones.
+    excluded : (e,) int64
+        Images that are not to be seen: their labels are in the table and count for nothing.
     """
 
     number: int
@@ -57,6 +59,7 @@ class Labeled:
     fresh: np.ndarray
     corrected: int
     named: tuple[str, ...] = ()
+    excluded: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def class_of(self, label: str) -> str:
         """The class that a label of an earlier round is now."""
@@ -73,13 +76,18 @@ class Labeled:
     @property
     def rows(self) -> np.ndarray:
         """Train rows with a label, (m,) int64, ascending."""
-        return self.table["index"].to_numpy()[self.table["label"].to_numpy() != ""]
+        return self.table["index"].to_numpy()[self._counts]
 
     @property
     def codes(self) -> np.ndarray:
         """Their classes, (m,) int64."""
         numbers = {name: code for code, name in enumerate(self.classes)}
-        return np.array([numbers[name] for name in self.table["label"] if name], dtype=np.int64)
+        return np.array([numbers[name] for name in self.table["label"][self._counts]], dtype=np.int64)
+
+    @property
+    def _counts(self) -> np.ndarray:
+        """Which rows of the table have a label of an image that is not excluded."""
+        return (self.table["label"].to_numpy() != "") & ~self.table["index"].isin(self.excluded).to_numpy()
 
     @property
     def skipped(self) -> np.ndarray:

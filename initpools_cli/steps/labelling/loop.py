@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
 from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, protocol_of
+from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.labelling.annotated import KIND, PREFIX, Labeled, labeled_so_far, outcome_of, rounds
 from initpools_cli.steps.labelling.judged import cell_of, foretold, judge, on_test
 from initpools_cli.steps.labelling.nextbatch import next_batch, predictions
+from initpools_cli.steps.rows import distance_identity, there
 from initpools_cli.strategies.inputs import FROM_A_MODEL
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ class Round:
     labeled: Labeled
 
 
-def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: bool) -> Round:
+def label_round(
+    context: Context, file: Path, classes: tuple[str, ...], *, ask: bool, files: Brought | None = None
+) -> Round:
     """Write ``loop/round-<n>/``, or find it already done.
 
     Parameters
@@ -63,6 +67,8 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
         The only classes there can be; empty: those of the data set, else any.
     ask : bool
         Whether a next batch is wanted.
+    files : Brought, optional
+        The images to exclude: they are neither chosen nor predicted, and their labels are remembered, not learned from.
 
     Raises
     ------
@@ -73,13 +79,22 @@ def label_round(context: Context, file: Path, classes: tuple[str, ...], *, ask: 
     newest = _newest(context)
     brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
     labeled = labeled_so_far(context, file, classes)
+    files = files or Brought()
+    if files.exclude is not None:
+        labeled = replace(labeled, excluded=np.flatnonzero(~there(context, files)))
     cast = cast_of(context, table)
     if ask:
         _refuse_unaskable(cast, labeled)
     codes = np.full(len(context.data.kept), -1, dtype=np.int64)
     codes[labeled.rows] = labeled.codes
     arena, reads = arena_of(
-        context, cast, _only(table.encoders, "--from"), {"train": codes}, len(labeled.classes), context.data.kept
+        context,
+        cast,
+        _only(table.encoders, "--from"),
+        {"train": codes},
+        len(labeled.classes),
+        context.data.kept,
+        files,
     )
     resolved = _resolved(context, table, cast, arena, labeled, ask)
     step = context.run.step(
@@ -135,8 +150,7 @@ def _work(
     device = context.machine.device
     judged, by_class = judge(context, arena, protocol, learner, labeled)
     model = fit(learner, cell_of(context, arena, labeled.rows), derive(context.seed, "loop"), arena, protocol, device)
-    kept = context.data.kept
-    rest = np.setdiff1d(np.flatnonzero(kept), labeled.rows)
+    rest = np.setdiff1d(np.flatnonzero(arena.kept), labeled.rows)
     probs = softmax(model.logits(inputs_of(learner, arena)["train"][rest])) if len(rest) else None
     outcome = {
         "labeled": len(labeled.rows),
@@ -219,7 +233,7 @@ def _resolved(
         asked |= {"query": [], "budget": 0}
     return {
         **asked,
-        **identity_of(cast, [query] if ask else [], arena),
+        **identity_of(cast, [query] if ask else [], arena, select),
         "encoders": [arena.encoder] if arena.encoder else [],
         "classes": list(labeled.classes),
         "labels": hashlib.sha256(labeled.table.to_csv(index=False).encode()).hexdigest(),
@@ -229,4 +243,5 @@ def _resolved(
         "sample": select.sample,
         "order": select.order,
         "seed": context.seed,
+        **distance_identity(select),
     }

@@ -13,6 +13,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import train_items
 from initpools_cli.steps.labelling.annotated import Labeled
 from initpools_cli.steps.labelling.judged import cell_of
+from initpools_cli.steps.rows import tell_short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ def next_batch(
         replace(protocol, budget=min(left, protocol.budget)),
         context.machine.device,
     )
+    tell_short(context.report, len(selection.indices), min(left, protocol.budget), context.settings.select)
     embeddings = arena.given[cast.queries[0].name].get("embeddings")
     near = None
     if embeddings is not None:
