@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
-
+# `typing` is not imported, nor in `cli.app`: until that module is loaded, Ctrl-C ends in a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-try:
-    __version__ = version("initpools")
-except PackageNotFoundError:  # imported from a source tree that is not installed
-    __version__ = "0+unknown"
-
 __all__ = ["__version__", "select"]
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    # Read when asked for: reading takes a tenth of the time that the command line takes to start.
+    if name == "__version__":
+        from initpools_cli.core.version import version
+
+        return version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def select(

@@ -10,7 +10,7 @@ import pytest
 import tomli
 from typer.main import get_group
 
-from initpools_cli.cli.app import app
+from initpools_cli.cli.commands import app
 from initpools_cli.core.config import Settings, load_settings
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.imbalance import tail_counts

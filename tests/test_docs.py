@@ -16,7 +16,7 @@ from conftest import Initpools
 from PIL import Image
 from typer.main import get_command
 
-from initpools_cli.cli.app import app
+from initpools_cli.cli.commands import app
 from initpools_cli.cli.lists import KINDS
 from initpools_cli.core.config import TABLES, load_settings
 

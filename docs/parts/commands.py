@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from typer.models import ArgumentInfo
 
-from initpools_cli.cli.app import app
+from initpools_cli.cli.commands import app
 from initpools_cli.cli.options import Common
 from parts.text import table
 

@@ -1,74 +1,32 @@
-"""The executable `initpools`: its commands, and how errors and interruptions end."""
+"""The executable `initpools`: how it begins, and how errors and interruptions end.
+
+The commands and what they import are loaded only once signals are handled.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-import traceback
-from types import FrameType
-from typing import Annotated, Any
 
-import typer
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, NoReturn
 
-from initpools_cli.cli import (
-    al_run,
-    compare,
-    embed,
-    label,
-    lists,
-    plot,
-    pretrain,
-    rank,
-    score,
-    select_pool,
-    status,
-    verify,
-)
-from initpools_cli.cli.options import with_common
-from initpools_cli.core.errors import UserError
+    from initpools_cli.core.errors import UserError
 
-app = typer.Typer(
-    name="initpools",
-    help="Choose which images to label first, and measure whether the choice beat a random one.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: initpools pretrain simclr --dataset digits",
-)
-
-for name, module in {
-    "pretrain": pretrain,
-    "embed": embed,
-    "score": score,
-    "select-pool": select_pool,
-    "label": label,
-    "al-run": al_run,
-    "rank": rank,
-    "plot": plot,
-    "list": lists,
-    "status": status,
-    "compare": compare,
-    "verify": verify,
-}.items():
-    app.command(name, epilog=module.EXAMPLE)(with_common(module.command))
+INTERRUPTED = "interrupted.\nWhat was finished in a run is kept, and there the same command goes on.\n"
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from initpools_cli.core.version import version
+class _Signals:
+    """What asked this process to stop, and whether there is work that has to hear of it."""
 
-        typer.echo(f"initpools {version()}")
-        raise typer.Exit
+    arrived = 0
+    working = False
 
 
-@app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Choose which images to label first, and measure whether the choice beat a random one."""
+_signals = _Signals()
 
 
 class Terminated(BaseException):
@@ -77,8 +35,15 @@ class Terminated(BaseException):
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:]))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # What the shell ignores for a command in the background stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    sys.unraisablehook = _unraisable
+    from initpools_cli.cli.streams import open_streams
+
+    open_streams()
+    sys.exit(_written(run(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
@@ -92,39 +57,63 @@ def run(arguments: list[str]) -> int:
     # Click is Typer's own dependency, and the classes of its errors are the ones raised.
     from typer.main import get_command
 
+    from initpools_cli.cli.commands import app
+    from initpools_cli.cli.streams import close_output
+    from initpools_cli.core.errors import UserError
+
     command = get_command(app)
     try:
-        outcome = command.main(arguments, prog_name="initpools", standalone_mode=False)
+        try:
+            _signals.working = True
+            _refuse_bytes(arguments)
+            outcome = command.main(arguments, prog_name="initpools", standalone_mode=False)
+        finally:
+            _signals.working = False
         # Newer versions of Typer turn Ctrl-C into this outcome, without a word.
         if outcome == 130:
-            return _interrupted(KeyboardInterrupt())
+            return _interrupted()
         return outcome if isinstance(outcome, int) else 0
     except UserError as error:
         return _fail(error)
     except BrokenPipeError:
         # Whoever read our output has closed it, as `| head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_output()
         return 0
-    except (KeyboardInterrupt, Terminated) as stop:
-        return _interrupted(stop)
+    except (KeyboardInterrupt, Terminated):
+        return _interrupted()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
         return _other(error)
 
 
+def _refuse_bytes(arguments: list[str]) -> None:
+    """Refuse an argument that is not UTF-8: it could not be stored with the results."""
+    from initpools_cli.core.errors import UserError
+
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"The argument {argument!a} is not valid UTF-8.", "Rename the file, or write the name in UTF-8."
+            ) from None
+
+
 def _other(error: Exception) -> int:
+    from initpools_cli.core.files import system_error
+
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
         _tell(f"error: {error.format_message()}", _usage(error))
         return 2
-    if type(error).__name__ == "Abort":
-        return _interrupted(KeyboardInterrupt())
-    if isinstance(error, OSError):
-        from initpools_cli.core.files import disk_error
+    # An import that a signal breaks off may end in any error.
+    if _signals.arrived or type(error).__name__ == "Abort":
+        return _interrupted()
+    known = system_error(error)
+    if known is not None:
+        return _fail(known)
+    import traceback
 
-        known = disk_error(error)
-        if known is not None:
-            return _fail(known)
     traceback.print_exception(error)
     _tell("error: this is a bug in initpools.", "Please report it with the lines above and the command.")
     return 1
@@ -135,22 +124,59 @@ def _usage(error: Any) -> str:
     return f"See `{context.command_path if context else 'initpools'} --help`."
 
 
+def _written(code: int) -> int:
+    """The exit code once the output has left the buffer."""
+    from initpools_cli.cli.streams import close_output
+    from initpools_cli.core.errors import UserError
+
+    try:
+        sys.stdout.flush()
+    except SystemExit:
+        return code
+    except UserError as error:
+        close_output()
+        # It may have been said already, when the buffer was full.
+        return code or _fail(error)
+    return code
+
+
 def _fail(error: UserError) -> int:
     _tell(f"error: {error.fact}", error.remedy)
     return 2
 
 
-def _interrupted(stop: BaseException) -> int:
-    _tell("interrupted.", "What was finished in a run is kept, and there the same command goes on.")
-    return 143 if isinstance(stop, Terminated) else 130
+def _interrupted() -> int:
+    _tell(INTERRUPTED.rstrip("\n"))
+    # A request that arrived while text was executed leaves a mark, by which Python would kill itself at the end.
+    exec("")
+    return 128 + (_signals.arrived or signal.SIGINT)
 
 
 def _tell(*lines: str) -> None:
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 -- the last word, whatever --quiet says
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Break off the command; while the program is loaded, and once the command is done, end at once."""
+    _signals.arrived = number
+    if _signals.working:
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+    try:
+        os.write(2, INTERRUPTED.encode())
+    finally:
+        os._exit(128 + number)
+
+
+def _unraisable(failed: sys.UnraisableHookArgs) -> None:
+    """Where Python could only drop a request to stop, as at the end of an object's life, ask again."""
+    if isinstance(failed.exc_value, KeyboardInterrupt | Terminated) and _signals.arrived:
+        import threading
+
+        again = threading.Timer(0.05, os.kill, (os.getpid(), _signals.arrived))
+        again.daemon = True
+        again.start()
+    elif not _signals.arrived:
+        sys.__unraisablehook__(failed)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.files import read_file
 from initpools_cli.core.registry import value_error
 from initpools_cli.core.schema import ADDED, is_added
+from initpools_cli.core.toml import parse_toml
 
 #: How many clusters are looked for where nobody says, and the number of classes is not known.
 DEFAULT_CLUSTERS = 20
 #: The largest side of the images that training sees, pixels: one in colour takes 50 MB.
 LARGEST_SIZE = 4096
+#: The largest configuration file that is read, bytes.
+LARGEST_CONFIG = 1 << 20
 
 Params = dict[str, Any]
 Names = list[str]
@@ -312,6 +315,8 @@ def load_settings(
     origin: dict[str, str] = {}
 
     def put(dotted: str, value: Any, where: str) -> None:
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"{dotted} (in {where}) holds a NUL character.", f"Set {dotted} to text without it.")
         head, _, key = dotted.partition(".")
         target = merged.setdefault(head, {})
         if key.startswith("params."):
@@ -357,8 +362,8 @@ def parse_set(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UserError(f"--set {text!r} has no key=value form.", "Write for example --set pretrain.epochs=20.")
     try:
-        value = tomli.loads(f"value = {raw.strip()}")["value"]
-    except tomli.TOMLDecodeError:
+        value = parse_toml(f"value = {raw.strip()}")["value"]
+    except ValueError:
         value = raw.strip()
     return key.strip(), value
 
@@ -383,14 +388,11 @@ def _home_of(key: str, table: str, knobs: Collection[str]) -> str:
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
+    content = read_file(file, "--config", most=LARGEST_CONFIG)
     try:
-        return tomli.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no configuration file {file}.", "Check the path given to --config.") from None
-    except IsADirectoryError:
-        raise UserError(f"{file} is a folder, not a configuration file.", "Give --config a .toml file.") from None
-    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not valid TOML: {error}.", "Mend that line and run again.") from None
+        return parse_toml(content.decode())
+    except ValueError as error:
+        raise UserError(f"{file} is not valid TOML: {error}.", "Correct that line and run again.") from None
 
 
 def _flatten(tables: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:

@@ -16,6 +16,8 @@ from initpools_cli.core.schema import is_added
 
 # What every strategy is handed by its caller and no user has to bring.
 SERVICES = frozenset({"n", "labeled", "budget", "rng"})
+#: Characters of a value that are shown in a message.
+LONGEST_VALUE = 100
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,16 @@ def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where
         guess = nearest(value, names)
         hint = f" Did you mean '{guess}'?" if guess else ""
     return UserError(
-        f"{prefix}{key} = {value!r}{place} is not valid: it {allowed}.", f"Set {key} to a valid value.{hint}"
+        f"{prefix}{key} = {_shown(value)}{place} is not valid: it {allowed}.", f"Set {key} to a valid value.{hint}"
     )
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return f"a number of {value.bit_length()} bits"
+    shown = repr(value)
+    return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
 
 
 class Registry:

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomli
 import tomli_w
 
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_text
+from initpools_cli.core.files import disk_errors, read_array, read_file, sha256_of, write_text
 from initpools_cli.core.locks import locked
 from initpools_cli.core.schema import SCHEMA, check_schema
+from initpools_cli.core.toml import parse_toml
 from initpools_cli.core.version import git_commit, version
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FACTS = {"command", "renew", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"}
 ITEMS = "data/items.csv"
 KEPT = "data/kept.npy"
+#: The longest path that ``runs/.last`` may hold, bytes.
+LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Run:
         """
         facts = read_toml(self.path / "run.toml")
         check_schema(facts, self.path / "run.toml")
+        if not isinstance(facts.get("dataset"), dict) or not isinstance(facts.get("run"), dict):
+            raise UserError(
+                f"{self.path / 'run.toml'} is damaged: it does not say which data set the run is about.",
+                "Put it back from a copy, or begin another run with --run DIR.",
+            )
         return facts
 
     def create(self, facts: Mapping[str, Any]) -> None:
@@ -92,8 +99,9 @@ class Run:
         shutil.rmtree(self.path / "data", ignore_errors=True)
         shutil.rmtree(self.path / ".partial", ignore_errors=True)
         (self.path / "run.toml").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            if Path(Path("runs/.last").read_text().strip()).resolve() == self.path.resolve():
+        with contextlib.suppress(OSError, UserError):
+            last = _last()
+            if last is not None and last.resolve() == self.path.resolve():
                 Path("runs/.last").unlink()
             self.path.rmdir()
             Path("runs").rmdir()
@@ -175,10 +183,11 @@ class Done:
         """
         facts = read_toml(self.folder / "step.toml")
         check_schema(facts, self.folder / "step.toml")
-        missing = FACTS - facts.keys()
-        if missing:
+        wrong = next((key for key in sorted(FACTS) if key not in facts or not _fits(key, facts[key])), None)
+        if wrong:
+            what = f"{wrong} = {facts[wrong]!r:.60}" if wrong in facts else f"it does not say {wrong}"
             raise UserError(
-                f"{self.folder / 'step.toml'} is damaged: it does not say {min(missing)}.",
+                f"{self.folder / 'step.toml'} is damaged: {what}.",
                 f"Remove the folder {self.folder} and make the step again.",
             )
         return facts
@@ -442,6 +451,35 @@ class Step:
         return self.scratch.with_name(self.scratch.name + ".old")
 
 
+def _fits(key: str, value: object) -> bool:
+    """Whether a value of step.toml is of the type that the key has."""
+    match key:
+        case "table" | "outcome":
+            return isinstance(value, dict)
+        case "reads" | "writes":
+            return isinstance(value, dict) and all(isinstance(checksum, str) for checksum in value.values())
+        case "renew":
+            return isinstance(value, list) and all(isinstance(word, str) for word in value)
+        case "started" | "finished":
+            try:
+                return isinstance(value, str) and bool(datetime.fromisoformat(value))
+            except ValueError:
+                return False
+    return isinstance(value, str)
+
+
+def _last() -> Path | None:
+    """The run that was used last."""
+    last = Path("runs/.last")
+    if not last.is_file():
+        return None
+    with last.open("rb") as stream:
+        content = stream.read(LONGEST_PATH + 1).strip()
+    if not content or len(content) > LONGEST_PATH or b"\0" in content or b"\n" in content:
+        raise UserError(f"{last} is damaged: it holds no path.", "Name the run with --run DIR.")
+    return Path(os.fsdecode(content))
+
+
 def locate(run: Path | None, dataset: str | None) -> Run:
     """The run a command means: ``--run``, ``$INITPOOLS_RUN``, ``runs/<dataset>``, or the last one used.
 
@@ -456,9 +494,9 @@ def locate(run: Path | None, dataset: str | None) -> Run:
         return Run(Path(os.environ["INITPOOLS_RUN"]))
     if dataset is not None:
         return Run(Path("runs") / run_name(dataset))
-    last = Path("runs/.last")
-    if last.exists():
-        return Run(Path(last.read_text(errors="replace").strip()))
+    last = _last()
+    if last is not None:
+        return Run(last)
     raise UserError(
         f"There is no run here: {Path('runs').resolve()} has none.",
         "Start one with `initpools pretrain simclr --dataset digits`, or name one with --run DIR.",
@@ -486,11 +524,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     UserError
         It was damaged.
     """
+    if not path.exists():
+        raise UserError(f"{path} is missing.", "Check --run; `initpools status` lists what a run has.")
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing.", "Check --run; `initpools status` lists what a run has.") from None
-    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(read_file(path, "of a run").decode())
+    except ValueError as error:
         raise UserError(
             f"{path} is damaged: {error}.", f"Remove the folder {path.parent} and make the step again."
         ) from None

@@ -10,7 +10,11 @@ from pathlib import Path
 @cache
 def version() -> str:
     """The installed version."""
-    return importlib.metadata.version("initpools")
+    try:
+        return importlib.metadata.version("initpools")
+    except importlib.metadata.PackageNotFoundError:
+        # Imported from a source tree that is not installed.
+        return "0+unknown"
 
 
 @cache

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import check_npy
 from initpools_cli.core.room import require_disk
 from initpools_cli.datasets.array_pixels import refuse_type, to_bytes
 from initpools_cli.datasets.cache import place_errors
@@ -100,13 +101,15 @@ def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
                 with archive.open(member) as packed, place_errors(scratch.parent), target.open("wb") as stream:
                     shutil.copyfileobj(packed, stream, 1 << 20)
                 # Copying checked the archive's checksum, so what fails from here on is what was saved.
-                found[key] = np.load(target, mmap_mode="r" if _rows(target) else None, allow_pickle=False)
-            except ValueError as error:
-                if "Object arrays" in str(error) or "pickle" in str(error) or "Python objects" in str(error):
+                shape, dtype = check_npy(target)
+                if dtype.hasobject:
                     raise UserError(
                         f"{path} holds pickled Python objects ({key}), which could run code and are never loaded.",
                         "Save it again with numeric arrays.",
-                    ) from None
+                    )
+                # What is empty can't be memory-mapped.
+                found[key] = np.load(target, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
+            except (ValueError, OverflowError):
                 raise broken from None
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError):
                 raise broken from None
@@ -121,14 +124,6 @@ def _require_room(archive: zipfile.ZipFile, wanted: set[str], path: Path, scratc
         f"The arrays of {path} take",
         "Free some space, or name another folder with INITPOOLS_DATA=DIR.",
     )
-
-
-def _rows(file: Path) -> int:
-    """How many entries a .npy file's header announces; an empty array can't be memory-mapped."""
-    with file.open("rb") as stream:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return int(np.prod(read(stream)[0]))
 
 
 def _checked_images(path: Path, key: str, images: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import atomic_file
+from initpools_cli.core.files import atomic_file, require_file
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
@@ -69,6 +68,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     UserError
         The file is missing, can't be read, or holds something else. What is pickled in it is not run.
     """
+    require_file(path, "weights")
     state = read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
     return {_plain(name): value for name, value in state.items()}
 
@@ -84,7 +84,8 @@ def _read_pickled(path: Path) -> dict[str, torch.Tensor]:
         # timm's checkpoints hold the arguments of the training; a Namespace runs nothing.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    # A damaged pickle ends in almost any error.
+    except Exception as error:
         # What is no pickle at all ends in a KeyError of a byte.
         told = "it is not what torch.save writes" if isinstance(error, KeyError) else str(error)
         reason = re.split(r"\n|\. ", told, maxsplit=1)[0].rstrip(".")
@@ -97,7 +98,9 @@ def _read_pickled(path: Path) -> dict[str, torch.Tensor]:
     for wrapper in ("state_dict_ema", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+    ):
         raise UserError(f"{path} holds no tensors by name.", "Save the network's state_dict and name that file.")
     return content
 

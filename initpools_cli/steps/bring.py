@@ -11,7 +11,7 @@ import numpy as np
 
 from initpools_cli.core.checksums import changed, checksum, signature
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import read_array
+from initpools_cli.core.files import read_array, require_file
 from initpools_cli.core.report import Report
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ class Brought:
         """
         found = {}
         for name, path in self.files.items():
-            if not path.is_file():
-                raise UserError(f"There is no file {path} (--{name}).", "Check the path.")
+            require_file(path, FLAGS.get(name, f"--{name}"))
             found[str(path.resolve())] = checksum(path)
             if self._begun.get(path) != signature(path):
                 raise changed(path)

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import tomli
-
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import ITEMS, Done, Run
+from initpools_cli.core.toml import parse_toml
 from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.steps.context import read_identity
@@ -123,10 +122,10 @@ def _has_labels(run: Run) -> bool:
 def _blocks(work: Path) -> list[int]:
     """How many blocks of an unfinished sweep are done, and how many there are; empty where it is none."""
     try:
-        total = tomli.loads((work / PLAN).read_text(encoding="utf-8"))["blocks"]
+        total = parse_toml((work / PLAN).read_text(encoding="utf-8"))["blocks"]
     except (OSError, KeyError, ValueError):
         return []
-    return [len(list(work.glob("block-*.npz"))), total]
+    return [len(list(work.glob("block-*.npz"))), total] if isinstance(total, int) else []
 
 
 def _seconds(started: str, finished: str) -> float:

@@ -79,8 +79,9 @@ def _seat(file: Path) -> Seat:
     with contextlib.suppress(UserError, OSError), _opened(place) as descriptor:
         known = _read(descriptor)
     port, token = known.get("port"), known.get("token")
-    fit = type(port) is int and 0 < port < 2**16 and isinstance(token, str) and len(token) == len(new_token())
-    return Seat(place, port, token) if fit else Seat(place)
+    if isinstance(port, int) and 0 < port < 2**16 and isinstance(token, str) and len(token) == len(new_token()):
+        return Seat(place, port, token)
+    return Seat(place)
 
 
 def _holder(lock: Path) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.files import require_file
 from initpools_cli.datasets.annotations import cvat, folders, label_studio, table
 from initpools_cli.datasets.annotations.match import find
 from initpools_cli.datasets.annotations.rows import Row
@@ -233,12 +234,11 @@ def _writable(text: str) -> str:
 def _read(path: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[str]]:
     if path.is_dir():
         return folders.read(path, what, by_pixels=by_pixels)
+    require_file(path, what)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(
             f"{path} ({what}) is of no kind that is known.",
             f"Give one that ends in {', '.join(READERS)}, or a folder with a folder for each class.",
         )
-    if not path.exists():
-        raise UserError(f"There is no file {path} ({what}).", "Check the path.")
     return reader(path, what)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import LARGEST
 from initpools_cli.datasets.annotations.rows import Row
 
 
@@ -24,6 +25,8 @@ def read(folder: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[s
     UserError
         No folder inside it has a file.
     """
+    if folder.resolve() == Path(folder.resolve().anchor):
+        raise UserError(f"{folder} ({what}) is the whole file system.", "Name the folder that has one for each class.")
     files = [file for file in sorted(folder.rglob("*")) if not file.is_dir() and not file.name.startswith(".")]
     rows, beside = [], 0
     for file in files:
@@ -32,7 +35,9 @@ def read(folder: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[s
             beside += 1
             continue
         name, label = Path(*place.parts[1:]).as_posix(), place.parts[0]
-        if file.is_file():
+        if file.is_file() and file.stat().st_size > LARGEST:
+            rows.append(Row(place.as_posix(), name, label=label, problem="is too large for an image"))
+        elif file.is_file():
             rows.append(Row(place.as_posix(), name, label=label, sha256=_checksum(file, by_pixels)))
         else:
             rows.append(Row(place.as_posix(), name, label=label, problem="leads to no file"))

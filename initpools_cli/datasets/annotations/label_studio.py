@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import read_file
 from initpools_cli.datasets.annotations.rows import INDEX_NAMES, LABEL_NAMES, PATH_NAMES, Row
 
 
@@ -23,7 +24,7 @@ def read(path: Path, what: str) -> tuple[list[Row], list[str]]:
         It is no list of tasks.
     """
     try:
-        tasks = json.loads(path.read_bytes())
+        tasks = json.loads(read_file(path, what))
     except (ValueError, UnicodeDecodeError, RecursionError) as error:
         raise _no_tasks(path, what, str(error)) from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import read_file
 from initpools_cli.datasets.annotations.rows import INDEX_NAMES, LABEL_NAMES, PATH_NAMES, SKIPPED_NAMES, Row
 
 SEPARATORS = ",;\t|"
@@ -59,13 +60,7 @@ def read_table(path: Path, what: str) -> Table:
     UserError
         No such file, nothing in it, or no table of text.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path} ({what}).", "Check the path.") from None
-    except OSError as error:
-        raise UserError(f"{path} ({what}) can't be read: {error.strerror}.", "Check the path.") from None
-    text, notes = _decoded(content, path, what)
+    text, notes = _decoded(read_file(path, what), path, what)
     first = next((line for line in re.split(r"[\r\n]+", text) if line.strip()), "")
     # Excel's way to say which separator follows.
     declared = re.fullmatch(r'sep=([^"\s]|\t)\s*', first, re.IGNORECASE)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError, nearest
-from initpools_cli.core.files import write_text
+from initpools_cli.core.files import read_file, write_text
 from initpools_cli.datasets.classes import LONGEST, KnownClasses, alike, plain, says_nothing
 
 
@@ -110,8 +110,7 @@ def _among(name: str, known: Sequence[str]) -> str:
 
 
 def _lines(file: Path) -> list[str]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except FileNotFoundError:
+    if not file.exists():
         return []
+    lines = read_file(file, "the classes of the run").decode("utf-8-sig", errors="replace").splitlines()
     return [line.strip() for line in lines if line.strip()]

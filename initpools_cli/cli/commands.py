@@ -1,0 +1,65 @@
+"""The commands of `initpools`, as one Typer application."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from initpools_cli.cli import (
+    al_run,
+    compare,
+    embed,
+    label,
+    lists,
+    plot,
+    pretrain,
+    rank,
+    score,
+    select_pool,
+    status,
+    verify,
+)
+from initpools_cli.cli.options import with_common
+
+app = typer.Typer(
+    name="initpools",
+    help="Choose which images to label first, and measure whether the choice beat a random one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: initpools pretrain simclr --dataset digits",
+)
+
+for name, module in {
+    "pretrain": pretrain,
+    "embed": embed,
+    "score": score,
+    "select-pool": select_pool,
+    "label": label,
+    "al-run": al_run,
+    "rank": rank,
+    "plot": plot,
+    "list": lists,
+    "status": status,
+    "compare": compare,
+    "verify": verify,
+}.items():
+    app.command(name, epilog=module.EXAMPLE)(with_common(module.command))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from initpools_cli.core.version import version
+
+        typer.echo(f"initpools {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Choose which images to label first, and measure whether the choice beat a random one."""
