@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import Initpools
+from pydantic import BaseModel, create_model
+from pydantic.fields import FieldInfo
 
-from initpools_cli.core.config import load_settings, parse_set
+from initpools_cli.core.config import TABLES, load_settings, parse_set
 from initpools_cli.core.errors import UserError
 
 
@@ -79,5 +86,62 @@ def test_a_slip_in_a_file_names_the_file(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=re.escape("a.toml")):
             load_settings("pretrain", file=write(tmp_path, text))
-    with pytest.raises(UserError, match="no configuration file"):
+    with pytest.raises(UserError, match="There is no file"):
         load_settings("pretrain", file=tmp_path / "absent.toml")
+
+
+# ---- bounds
+
+
+REGISTRIES = {
+    "strategies": "initpools_cli.strategies.registry",
+    "scores": "initpools_cli.scores.registry",
+    "pretexts": "initpools_cli.pretext.registry",
+    "learners": "initpools_cli.training.learners.registry",
+    "plots": "initpools_cli.analysis.registry",
+}
+
+
+def numbers(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """The fields of a model that are numbers."""
+    for key, field in model.model_fields.items():
+        if field.annotation in (int, float):
+            yield key, field
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_number_of_a_table_is_bounded(name: str) -> None:
+    for key, field in numbers(TABLES[name]):
+        assert math.isfinite(upper(field)), f"{name}.{key}"
+        for value in outside(field):
+            with pytest.raises(UserError, match=f"{name}.{key} = "):
+                load_settings(name, flags={f"{name}.{key}": value})
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_every_number_of_a_method_is_bounded(kind: str) -> None:
+    for method in getattr(importlib.import_module(REGISTRIES[kind]), kind):
+        for key, field in numbers(create_model(method.name, **dict(method.knobs))):
+            assert math.isfinite(upper(field)), f"{method.name}: {key}"
+            for value in outside(field):
+                with pytest.raises(UserError, match=f"{key} = "):
+                    method.validate({key: value})
+
+
+def upper(field: FieldInfo) -> float:
+    """The upper bound of a number, infinite where it has none."""
+    bounds = [getattr(each, side, None) for each in field.metadata for side in ("le", "lt")]
+    return min((bound for bound in bounds if bound is not None), default=math.inf)
+
+
+def outside(field: FieldInfo) -> list[float]:
+    """Values beyond the upper bound."""
+    return [math.nan, math.inf, -math.inf] if field.annotation is float else [int(upper(field)) + 1, 10**5000]
+
+
+def test_more_threads_than_the_machine_can_hold_are_refused(initpools: Initpools, tmp_path: Path) -> None:
+    np.save(tmp_path / "e.npy", np.eye(4))
+    for words in (["--embeddings", tmp_path / "e.npy"], ["--dataset", "digits", "--run", tmp_path / "run"]):
+        ended = initpools("select-pool", "random", "--budget", 2, *words, "--threads", 4000)
+        assert ended.code == 2 and "--threads 4000 is more than 8 for each of the" in ended.err
+    assert initpools("select-pool", "random", "--budget", 2, "--threads", 100_000).code == 2

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from initpools_cli.core.bounds import Count, OptionalPasses, Passes, PositiveCount, Several
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import read_file
 from initpools_cli.core.registry import value_error
@@ -66,7 +67,9 @@ class RunTable(Table):
         Literal["auto", "cpu", "cuda", "mps"],
         Field(description="auto: a GPU where there is one; distances take it only where it is named"),
     ] = "auto"
-    threads: Annotated[int, Field(ge=0, description="processor threads; 0: all cores")] = 0
+    threads: Annotated[
+        int, Field(ge=0, le=4096, description="processor threads, up to 8 for each core; 0: all cores")
+    ] = 0
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
         Field(
@@ -110,10 +113,10 @@ class PretrainTable(Table):
     """Self-supervised training."""
 
     method: Annotated[str, Field(description="`initpools list pretexts` names them")] = "simclr"
-    epochs: Annotated[int, Field(ge=0, description="passes over the images; 0: the method's own")] = 0
+    epochs: Annotated[OptionalPasses, Field(description="passes over the images; 0: the method's own")] = 0
     batch: Annotated[
-        int,
-        Field(ge=0, description="images per step, over all processes; 0: the method's own, or all if fewer"),
+        Count,
+        Field(description="images per step, over all processes; 0: the method's own, or all if fewer"),
     ] = 0
     network: Annotated[str, Field(description="`initpools list networks` names them; auto: the method's own")] = "auto"
     width: Annotated[float, Field(gt=0, le=16, description="factor on the channels of the network")] = 1.0
@@ -138,7 +141,9 @@ class EmbedTable(Table):
             "cls: the class token"
         ),
     ] = "auto"
-    size: Annotated[int, Field(ge=0, description="pixels that such a backbone is shown; 0: as it was published")] = 0
+    size: Annotated[
+        int, Field(ge=0, le=LARGEST_SIZE, description="pixels that such a backbone is shown; 0: as it was published")
+    ] = 0
     patches: Annotated[
         bool, Field(description="write such a backbone's features of every place in an image instead, for `freesel`")
     ] = False
@@ -148,10 +153,12 @@ class ScoreTable(Table):
     """One number per image."""
 
     method: Annotated[str, Field(description="`initpools list scores` names them")] = ""
-    views: Annotated[int, Field(ge=1, description="random views averaged")] = 10
-    reference: Annotated[int, Field(ge=2, description="images that contrastive scores compare with")] = 512
-    epochs: Annotated[int, Field(ge=1, description="of the labelled training that oracle scores are made of")] = 20
-    runs: Annotated[int, Field(ge=1, description="labelled trainings that oracle scores are averaged over")] = 1
+    views: Annotated[Passes, Field(description="random views averaged")] = 10
+    reference: Annotated[int, Field(ge=2, le=1_000_000, description="images that contrastive scores compare with")] = (
+        512
+    )
+    epochs: Annotated[Passes, Field(description="of the labelled training that oracle scores are made of")] = 20
+    runs: Annotated[Passes, Field(description="labelled trainings that oracle scores are averaged over")] = 1
     params: Params = {}
 
 
@@ -159,16 +166,16 @@ class SelectTable(Table):
     """The pool to label first."""
 
     strategy: Annotated[str, Field(description="`initpools list strategies` names them")] = ""
-    budget: Annotated[int, Field(ge=1, description="images to choose; must be given, 0 stands for none given")] = 0
+    budget: Annotated[PositiveCount, Field(description="images to choose; must be given, 0 stands for none given")] = 0
     balance: Annotated[
         Literal["none", "kmeans", "clusters"],
         Field(description="spread the picks over k-means clusters of the embeddings, or over given clusters"),
     ] = "none"
-    n_clusters: Annotated[int, Field(ge=0, description="of balance; 0: the number of classes if known, else 20")] = 0
+    n_clusters: Annotated[Count, Field(description="of balance; 0: the number of classes if known, else 20")] = 0
     order: Annotated[Literal["highest", "lowest"], Field(description="which end of a score comes first")] = "highest"
     normalize: Annotated[bool, Field(description="scale embeddings to length 1 before distances are taken")] = True
     sample: Annotated[
-        int, Field(ge=0, description="choose among so many images, drawn at random, where all take too long; 0: all")
+        Count, Field(description="choose among so many images, drawn at random, where all take too long; 0: all")
     ] = 0
     copies: Annotated[
         Literal["last", "any"],
@@ -198,10 +205,10 @@ class AlTable(Table):
     init: Annotated[Names, Field(min_length=1, description="strategies of the first pool")] = ["random"]
     query: Annotated[Names, Field(min_length=1, description="strategies of the later rounds")] = ["random"]
     learner: Annotated[Names, Field(min_length=1, description="`initpools list learners` names them")] = ["linear"]
-    budget: Annotated[int, Field(ge=1, description="labels bought in each round")] = 10
-    init_budget: Annotated[int, Field(ge=0, description="labels of the first pool; 0: the same as budget")] = 0
-    rounds: Annotated[int, Field(ge=0, description="query rounds after the first pool")] = 5
-    seeds: Annotated[int, Field(ge=1, description="how often everything is repeated")] = 10
+    budget: Annotated[PositiveCount, Field(description="labels bought in each round")] = 10
+    init_budget: Annotated[Count, Field(description="labels of the first pool; 0: the same as budget")] = 0
+    rounds: Annotated[OptionalPasses, Field(description="query rounds after the first pool")] = 5
+    seeds: Annotated[Passes, Field(description="how often everything is repeated")] = 10
     candidates: Annotated[
         float, Field(gt=0, le=1, description="share of the train images that may be labelled, drawn anew for each seed")
     ] = 0.9
@@ -216,9 +223,9 @@ class AlTable(Table):
         Literal["embeddings", "learner"],
         Field(description="where queries on distances measure: embeddings, or the learner's penultimate features"),
     ] = "embeddings"
-    views: Annotated[int, Field(ge=2, description="random views for queries that compare them")] = 10
-    passes: Annotated[int, Field(ge=2, description="passes with dropout for queries that compare them")] = 25
-    members: Annotated[int, Field(ge=2, description="models of an ensemble for queries that compare them")] = 3
+    views: Annotated[Several, Field(description="random views for queries that compare them")] = 10
+    passes: Annotated[Several, Field(description="passes with dropout for queries that compare them")] = 25
+    members: Annotated[Several, Field(description="models of an ensemble for queries that compare them")] = 3
     strict: Annotated[bool, Field(description="end the sweep where a label is read that was not bought")] = False
     backend: Annotated[
         Literal["processes", "dask", "ray"],
@@ -236,16 +243,15 @@ class RankTable(Table):
         Field(description="what the classifier is trained on: auto, val, test, labeled, or a CSV file of annotations"),
     ] = "auto"
     depth: Annotated[
-        int,
+        Count,
         Field(
-            ge=0,
             description="images that the strategy itself orders, the rest follow by its score, then index; 0: every "
             "one, or 1,000 where a larger choice does not begin with a smaller one",
         ),
     ] = 0
-    views: Annotated[int, Field(ge=2, description="random views for strategies that compare them")] = 20
-    passes: Annotated[int, Field(ge=2, description="passes with dropout for strategies that compare them")] = 25
-    members: Annotated[int, Field(ge=2, description="classifiers for strategies that compare them")] = 3
+    views: Annotated[Several, Field(description="random views for strategies that compare them")] = 20
+    passes: Annotated[Several, Field(description="passes with dropout for strategies that compare them")] = 25
+    members: Annotated[Several, Field(description="classifiers for strategies that compare them")] = 3
     params: Params = {}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.pairs import PairTask, mlp, refuse_lone_image, scaled_adamw
@@ -61,11 +61,11 @@ class BarlowTwins(PairTask):
         recipe: str,
         seed: int,
         *,
-        off_diagonal: Annotated[float, Field(ge=0)] = 5e-3,
-        hidden: Annotated[int, Field(ge=1)] = 512,
-        out: Annotated[int, Field(ge=1)] = 512,
-        lr: Annotated[float, Field(gt=0)] = 4e-3,
-        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+        off_diagonal: Factor = 5e-3,
+        hidden: Units = 512,
+        out: Units = 512,
+        lr: PositiveFactor = 4e-3,
+        weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         self.projector = mlp(encoder.features, hidden, hidden, out, seed=seed, label="projector")

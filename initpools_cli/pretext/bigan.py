@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment
+from initpools_cli.core.bounds import Factor, PositiveFactor
 from initpools_cli.networks.bigan import BiGAN as Network
 from initpools_cli.networks.build import Encoder
 from initpools_cli.pretext.base import NOISE, Pretext
@@ -64,8 +65,8 @@ class BiGAN(Pretext):
         seed: int,
         *,
         alpha: Annotated[float, Field(ge=0, le=1)] = 0.9,
-        cycle: Annotated[float, Field(ge=0)] = 10.0,
-        lr: Annotated[float, Field(gt=0)] = 1e-3,
+        cycle: Factor = 10.0,
+        lr: PositiveFactor = 1e-3,
     ) -> None:
         super().__init__(encoder, recipe)
         self.alpha = alpha

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder, projector
 from initpools_cli.pretext.pairs import PairTask, mlp, scaled_adamw
 from initpools_cli.pretext.registry import pretexts
@@ -53,10 +54,10 @@ class BYOL(PairTask):
         seed: int,
         *,
         momentum: Annotated[float, Field(ge=0, le=1)] = 0.99,
-        hidden: Annotated[int, Field(ge=1)] = 512,
-        out: Annotated[int, Field(ge=1)] = 128,
-        lr: Annotated[float, Field(gt=0)] = 4e-3,
-        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+        hidden: Units = 512,
+        out: Units = 128,
+        lr: PositiveFactor = 4e-3,
+        weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         self.projector = projector(encoder.features, hidden, out, seed)

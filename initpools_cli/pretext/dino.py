@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, to_float
+from initpools_cli.core.bounds import Factor, OptionalPasses, PositiveFactor, Units
 from initpools_cli.core.errors import UserError
 from initpools_cli.networks.build import SMALLEST_IMAGE, Encoder, seeded
 from initpools_cli.pretext.base import Pretext
@@ -74,16 +75,16 @@ class DINO(Pretext):
         recipe: str,
         seed: int,
         *,
-        local_views: Annotated[int, Field(ge=0)] = 0,
-        student_temperature: Annotated[float, Field(gt=0)] = 0.1,
-        teacher_temperature: Annotated[float, Field(gt=0)] = 0.04,
+        local_views: OptionalPasses = 0,
+        student_temperature: PositiveFactor = 0.1,
+        teacher_temperature: PositiveFactor = 0.04,
         momentum: Annotated[float, Field(ge=0, le=1)] = 0.99,
         centre_momentum: Annotated[float, Field(ge=0, le=1)] = 0.9,
-        hidden: Annotated[int, Field(ge=1)] = 512,
-        bottleneck: Annotated[int, Field(ge=1)] = 128,
-        prototypes: Annotated[int, Field(ge=2)] = 1024,
-        lr: Annotated[float, Field(gt=0)] = 4e-3,
-        weight_decay: Annotated[float, Field(ge=0)] = 0.04,
+        hidden: Units = 512,
+        bottleneck: Units = 128,
+        prototypes: Annotated[int, Field(ge=2, le=1 << 20)] = 1024,
+        lr: PositiveFactor = 4e-3,
+        weight_decay: Factor = 0.04,
     ) -> None:
         super().__init__(encoder, recipe)
         layers = mlp(encoder.features, hidden, hidden, bottleneck, seed=seed, label="projector")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment
+from initpools_cli.core.bounds import Factor, Passes, PositiveFactor
 from initpools_cli.networks.build import Encoder, seeded
 from initpools_cli.networks.vit import VisionTransformer, blocks, positions
 from initpools_cli.pretext.base import NOISE, Pretext
@@ -46,11 +47,11 @@ class MAE(Pretext):
         seed: int,
         *,
         mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75,
-        decoder_depth: Annotated[int, Field(ge=1)] = 2,
-        decoder_dim: Annotated[int, Field(ge=32, multiple_of=32)] = 96,
+        decoder_depth: Passes = 2,
+        decoder_dim: Annotated[int, Field(ge=32, le=1 << 16, multiple_of=32)] = 96,
         norm_pixels: bool = True,
-        lr: Annotated[float, Field(gt=0)] = 5e-4,
-        weight_decay: Annotated[float, Field(ge=0)] = 0.05,
+        lr: PositiveFactor = 5e-4,
+        weight_decay: Factor = 0.05,
     ) -> None:
         super().__init__(encoder, recipe)
         with seeded(seed, "mae decoder"):

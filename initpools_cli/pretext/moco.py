@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
+from initpools_cli.core.bounds import Factor, PositiveCount, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder, projector, seeded
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.pairs import PairTask, both_views, refuse_lone_image, scaled_sgd
@@ -49,13 +50,13 @@ class MoCo(PairTask):
         recipe: str,
         seed: int,
         *,
-        temperature: Annotated[float, Field(gt=0)] = 0.1,
+        temperature: PositiveFactor = 0.1,
         momentum: Annotated[float, Field(ge=0, le=1)] = 0.97,
-        queue: Annotated[int, Field(ge=1)] = 1024,
-        hidden: Annotated[int, Field(ge=1)] = 512,
-        out: Annotated[int, Field(ge=1)] = 128,
-        lr: Annotated[float, Field(gt=0)] = 0.1,
-        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+        queue: PositiveCount = 1024,
+        hidden: Units = 512,
+        out: Units = 128,
+        lr: PositiveFactor = 0.1,
+        weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         self.projector = projector(encoder.features, hidden, out, seed)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment
+from initpools_cli.core.bounds import Factor, PositiveFactor
 from initpools_cli.core.errors import UserError
 from initpools_cli.networks.build import Encoder, seeded
 from initpools_cli.pretext.base import Pretext
@@ -35,8 +35,8 @@ class Rotation(Pretext):
         recipe: str,
         seed: int,
         *,
-        lr: Annotated[float, Field(gt=0)] = 2e-3,
-        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+        lr: PositiveFactor = 2e-3,
+        weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         with seeded(seed, "rotation head"):

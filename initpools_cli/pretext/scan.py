@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, recipe_named, to_float
+from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
 from initpools_cli.core.config import DEFAULT_CLUSTERS
 from initpools_cli.networks.build import Encoder, seeded
 from initpools_cli.pretext.base import NOISE, Pretext, cosine
@@ -123,16 +124,16 @@ class SCAN(Pretext):
         seed: int,
         nearest: NDArray[np.int64],
         *,
-        clusters: Annotated[int, Field(ge=0)] = 0,
-        neighbors: Annotated[int, Field(ge=1)] = 20,
-        heads: Annotated[int, Field(ge=1)] = 5,
-        entropy_weight: Annotated[float, Field(ge=0)] = 5.0,
+        clusters: Count = 0,
+        neighbors: PositiveCount = 20,
+        heads: Passes = 5,
+        entropy_weight: Factor = 5.0,
         selflabel: Annotated[float, Field(ge=0, lt=1)] = 0.3,
         threshold: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         strong: str = "randaug",
-        lr: Annotated[float, Field(gt=0)] = 1e-2,
-        selflabel_lr: Annotated[float, Field(gt=0)] = 1e-4,
-        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+        lr: PositiveFactor = 1e-2,
+        selflabel_lr: PositiveFactor = 1e-4,
+        weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         # Not first where it is used, after the first phase.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
+from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder, projector
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.pairs import PairTask, scaled_sgd
@@ -75,11 +75,11 @@ class SimCLR(PairTask):
         recipe: str,
         seed: int,
         *,
-        temperature: Annotated[float, Field(gt=0)] = 0.1,
-        hidden: Annotated[int, Field(ge=1)] = 512,
-        out: Annotated[int, Field(ge=1)] = 128,
-        lr: Annotated[float, Field(gt=0)] = 0.1,
-        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+        temperature: PositiveFactor = 0.1,
+        hidden: Units = 512,
+        out: Units = 128,
+        lr: PositiveFactor = 0.1,
+        weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         self.projector = projector(encoder.features, hidden, out, seed)

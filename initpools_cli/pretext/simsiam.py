@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder
 from initpools_cli.pretext.byol import crossed_cosine
 from initpools_cli.pretext.pairs import PairTask, mlp, scaled_adamw
@@ -33,11 +33,11 @@ class SimSiam(PairTask):
         recipe: str,
         seed: int,
         *,
-        hidden: Annotated[int, Field(ge=1)] = 512,
-        out: Annotated[int, Field(ge=1)] = 512,
-        bottleneck: Annotated[int, Field(ge=1)] = 128,
-        lr: Annotated[float, Field(gt=0)] = 4e-3,
-        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+        hidden: Units = 512,
+        out: Units = 512,
+        bottleneck: Units = 128,
+        lr: PositiveFactor = 4e-3,
+        weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         layers = mlp(encoder.features, hidden, out, seed=seed, label="projector")

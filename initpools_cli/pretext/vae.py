@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, to_float
+from initpools_cli.core.bounds import Factor, PositiveFactor
 from initpools_cli.core.errors import UserError
 from initpools_cli.networks.vae import VAE as Autoencoder
 from initpools_cli.pretext.base import Pretext
@@ -61,9 +61,9 @@ class VAE(Pretext):
         seed: int,
         *,
         likelihood: Literal["mse", "gaussian"] = "mse",
-        kl_weight: Annotated[float, Field(ge=0)] = REFERENCE_WEIGHT,
-        lr: Annotated[float, Field(gt=0)] = 1e-3,
-        weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
+        kl_weight: Factor = REFERENCE_WEIGHT,
+        lr: PositiveFactor = 1e-3,
+        weight_decay: Factor = 5e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         if likelihood == "gaussian" and kl_weight != REFERENCE_WEIGHT:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.pairs import PairTask, mlp, refuse_lone_image, scaled_sgd
@@ -63,13 +63,13 @@ class VICReg(PairTask):
         recipe: str,
         seed: int,
         *,
-        invariance: Annotated[float, Field(ge=0)] = 25.0,
-        variance: Annotated[float, Field(ge=0)] = 25.0,
-        covariance: Annotated[float, Field(ge=0)] = 1.0,
-        hidden: Annotated[int, Field(ge=1)] = 512,
-        out: Annotated[int, Field(ge=1)] = 512,
-        lr: Annotated[float, Field(gt=0)] = 0.1,
-        weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+        invariance: Factor = 25.0,
+        variance: Factor = 25.0,
+        covariance: Factor = 1.0,
+        hidden: Units = 512,
+        out: Units = 512,
+        lr: PositiveFactor = 0.1,
+        weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
         self.projector = mlp(encoder.features, hidden, hidden, out, seed=seed, label="projector")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt
 
+from initpools_cli.core.bounds import Count
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.unit import unit_rows
 from initpools_cli.scores.registry import scores
 
 
 @scores.register(high="another image is nearly the same", cost="n² d", factor=1.5)
-def duplicate(embeddings: NDArray[np.float32], *, probes: NonNegativeInt = 0) -> NDArray[np.float64]:
+def duplicate(embeddings: NDArray[np.float32], *, probes: Count = 0) -> NDArray[np.float64]:
     """The cosine similarity to the nearest other image, from their distance: exactly 1 for a duplicate.
 
     Parameters

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
+from initpools_cli.core.bounds import Passes
 from initpools_cli.scores.registry import scores
 
 
@@ -14,7 +14,7 @@ from initpools_cli.scores.registry import scores
     high="the prediction was far from its label early in training",
     oracle=True,
 )
-def el2n(el2n: NDArray[np.float32], *, early: PositiveInt = 10) -> NDArray[np.float64]:
+def el2n(el2n: NDArray[np.float32], *, early: Passes = 10) -> NDArray[np.float64]:
     """The length of predicted probabilities − label, averaged over the first epochs.
 
     Deviation: the paper takes it once, after 10 to 20 of 200 epochs, and averages over ten networks; here it is

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
+from initpools_cli.core.bounds import Passes
 from initpools_cli.scores.registry import scores
 
 
@@ -14,7 +14,7 @@ from initpools_cli.scores.registry import scores
     high="it pulled strongly at the last layer early in training",
     oracle=True,
 )
-def grand(grand: NDArray[np.float32], *, early: PositiveInt = 10) -> NDArray[np.float64]:
+def grand(grand: NDArray[np.float32], *, early: Passes = 10) -> NDArray[np.float64]:
     """The norm of the gradient of an image's loss in the last layer, averaged over the first epochs.
 
     Deviations: the last layer's gradient, which the forward pass gives, and not the whole network's; and those of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveInt
 
+from initpools_cli.core.bounds import Count, PositiveCount
 from initpools_cli.geometry.knn import knn
 from initpools_cli.scores.registry import scores
 
@@ -13,9 +13,7 @@ from initpools_cli.scores.registry import scores
 @scores.register(
     paper="Ramaswamy, Rastogi & Shim 2000, SIGMOD", high="hardly any image is like it", cost="n² d", factor=1.5
 )
-def outlier(
-    embeddings: NDArray[np.float32], *, neighbors: PositiveInt = 5, probes: NonNegativeInt = 0
-) -> NDArray[np.float64]:
+def outlier(embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 5, probes: Count = 0) -> NDArray[np.float64]:
     """The distance to the k-th nearest image.
 
     Few neighbours, so that a handful of images that are alike and unlike all others stand out. A distance, unlike the

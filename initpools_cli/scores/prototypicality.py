@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
+from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.neighbors import nearest
 from initpools_cli.scores.registry import scores
@@ -18,7 +18,7 @@ from initpools_cli.scores.registry import scores
     factor=40.0,
 )
 def prototypicality(
-    embeddings: NDArray[np.float32], rng: np.random.Generator, *, clusters: PositiveInt = 20
+    embeddings: NDArray[np.float32], rng: np.random.Generator, *, clusters: PositiveCount = 20
 ) -> NDArray[np.float64]:
     """The distance to the nearest k-means centroid, negated: high is prototypical, which the paper calls easy.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveInt
 
+from initpools_cli.core.bounds import Count, PositiveCount
 from initpools_cli.geometry.density import typicality as density
 from initpools_cli.scores.registry import scores
 
@@ -14,7 +14,7 @@ from initpools_cli.scores.registry import scores
     paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", high="many images are like it", cost="n² d", factor=1.5
 )
 def typicality(
-    embeddings: NDArray[np.float32], *, neighbors: PositiveInt = 20, probes: NonNegativeInt = 0
+    embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 20, probes: Count = 0
 ) -> NDArray[np.float64]:
     """1 / (mean distance to the nearest images + 1e-5).
 

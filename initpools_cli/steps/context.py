@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, sha256_of, write_array, write_text
-from initpools_cli.core.processors import available_cores
+from initpools_cli.core.processors import threads_of
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import ITEMS, KEPT, Run, Step, command_line
 from initpools_cli.core.version import version
@@ -58,7 +58,7 @@ class Context:
             import numpy  # noqa: F401 -- only libraries that are loaded can be limited
             from threadpoolctl import threadpool_limits
 
-            threadpool_limits(self.settings.run.threads)
+            threadpool_limits(threads_of(self.settings.run.threads))
 
     @cached_property
     def seed(self) -> int:
@@ -157,7 +157,7 @@ class Context:
         """What ``step.toml`` says of the machine; torch is not loaded for a step that did without."""
         if "machine" in self.__dict__:
             return self.machine.facts
-        return {"device": "cpu", "threads": self.settings.run.threads or available_cores()}
+        return {"device": "cpu", "threads": threads_of(self.settings.run.threads)}
 
     def command_for(self, *words: str) -> str:
         """A command that the user could type to make a step of this run."""
@@ -223,7 +223,7 @@ def at_work(table: RunTable) -> Iterator[None]:
     import numpy  # noqa: F401 -- only libraries that are loaded can be limited
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(table.threads or None), on_device(gpu(table.device)):
+    with threadpool_limits(threads_of(table.threads) if table.threads else None), on_device(gpu(table.device)):
         yield
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat, PositiveInt
 
+from initpools_cli.core.bounds import Passes, PositiveFactor
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.neighbors import nearest_free
 from initpools_cli.geometry.sums import sums_by_label
@@ -27,10 +27,10 @@ def activeft(
     budget: int,
     rng: np.random.Generator,
     *,
-    temperature: PositiveFloat = 0.07,
-    balance: PositiveFloat = 1.0,
-    lr: PositiveFloat = 1e-3,
-    iterations: PositiveInt = 300,
+    temperature: PositiveFactor = 0.07,
+    balance: PositiveFactor = 1.0,
+    lr: PositiveFactor = 1e-3,
+    iterations: Passes = 300,
 ) -> Selection:
     """Move as many points as the budget towards the images they are nearest to and away from each other, then round.
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.geometry.fisher import Fisher, main_directions, one_thread, sandwiched
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows
@@ -23,8 +24,8 @@ def bait(
     labeled: NDArray[np.int64],
     budget: int,
     *,
-    components: PositiveInt = 16,
-    regularizer: Annotated[float, Field(ge=1e-6)] = 1.0,
+    components: PositiveCount = 16,
+    regularizer: Annotated[float, Field(ge=1e-6, le=1e9)] = 1.0,
 ) -> Selection:
     """Lower tr(M⁻¹ F) as far as it goes: greedily choose twice the budget, then give back what it misses least.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveInt
 
+from initpools_cli.core.bounds import Factor, PositiveCount
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.strategies.bald import information
 from initpools_cli.strategies.entropy import entropies
@@ -28,9 +28,9 @@ def batchbald(
     budget: int,
     rng: np.random.Generator,
     *,
-    samples: PositiveInt = 1000,
-    top: PositiveInt = 1000,
-    least: NonNegativeFloat = 1e-3,
+    samples: PositiveCount = 1000,
+    top: PositiveCount = 1000,
+    least: Factor = 1e-3,
 ) -> Selection:
     """Take the image that adds most to what all labels of the batch would tell about the model, given those before it.
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field
 
+from initpools_cli.core.bounds import Factor, PositiveCount
 from initpools_cli.geometry.balls import Balls
 from initpools_cli.geometry.distances import distances_to
 from initpools_cli.geometry.neighbors import nearest_squared
@@ -32,9 +33,9 @@ def dcom(
     probs: NDArray[np.float64] | None = None,
     labels: NDArray[np.int64] | None = None,
     *,
-    delta: NonNegativeFloat = 0.0,
-    n_clusters: PositiveInt = 20,
-    alpha: NonNegativeFloat = 0.95,
+    delta: Factor = 0.0,
+    n_clusters: PositiveCount = 20,
+    alpha: Factor = 0.95,
     max_delta: Length = 1.1,
     resolution: Length = 0.05,
     steepness: Annotated[float, Field(ge=0, le=1e6)] = 50.0,

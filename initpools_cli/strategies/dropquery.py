@@ -6,8 +6,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.logits import logits_of
@@ -31,7 +32,7 @@ def dropquery(
     budget: int,
     rng: np.random.Generator,
     *,
-    passes: PositiveInt = 3,
+    passes: PositiveCount = 3,
     rate: Annotated[float, Field(ge=0, lt=1)] = 0.75,
 ) -> Selection:
     """Split the images whose class changes in most passes into clusters and take the one nearest each centroid.

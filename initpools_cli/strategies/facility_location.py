@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveFloat
 
+from initpools_cli.core.bounds import Count, PositiveFactor
 from initpools_cli.geometry.similarity import represent, similarities
 from initpools_cli.geometry.sparse import nearby_similarities, represent_nearby
 from initpools_cli.strategies.registry import strategies
@@ -22,9 +22,9 @@ def facility_location(
     rng: np.random.Generator,
     *,
     similarity: Literal["cosine", "rbf"] = "cosine",
-    bandwidth: PositiveFloat = 1.0,
-    neighbors: NonNegativeInt = 0,
-    probes: NonNegativeInt = 0,
+    bandwidth: PositiveFactor = 1.0,
+    neighbors: Count = 0,
+    probes: Count = 0,
 ) -> Selection:
     """Take the image that raises most the sum over all images of the similarity to the most similar pick.
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
+from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.neighbors import nearest_squared
 from initpools_cli.strategies.inputs import as_embeddings
@@ -26,7 +26,7 @@ def freesel(
     budget: int,
     rng: np.random.Generator,
     *,
-    patterns: PositiveInt = 1,
+    patterns: PositiveCount = 1,
     distance: Literal["cosine", "l2"] = "cosine",
     sampling: Literal["distance", "farthest"] = "distance",
 ) -> Selection:

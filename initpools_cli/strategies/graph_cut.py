@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
+from initpools_cli.core.bounds import Count, Factor, PositiveFactor
 from initpools_cli.geometry.similarity import BATCH, TIE, excess, row_sums, similarities
 from initpools_cli.geometry.sparse import nearby_similarities
 from initpools_cli.strategies.registry import strategies
@@ -27,10 +27,10 @@ def graph_cut(
     rng: np.random.Generator,
     *,
     similarity: Literal["cosine", "rbf"] = "cosine",
-    bandwidth: PositiveFloat = 1.0,
-    lam: NonNegativeFloat = 1.0,
-    neighbors: NonNegativeInt = 0,
-    probes: NonNegativeInt = 0,
+    bandwidth: PositiveFactor = 1.0,
+    lam: Factor = 1.0,
+    neighbors: Count = 0,
+    probes: Count = 0,
 ) -> Selection:
     """Take the image with the largest lam Σ_y s(x, y) − 2 Σ_picked s(x, l) − s(x, x), s the similarity.
 

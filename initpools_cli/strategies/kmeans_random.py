@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
+from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, equal_draw
@@ -18,7 +18,7 @@ def kmeans_random(
     budget: int,
     rng: np.random.Generator,
     *,
-    n_clusters: PositiveInt = 20,
+    n_clusters: PositiveCount = 20,
 ) -> Selection:
     """Draw as many images from each k-means cluster, evenly within it.
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
+from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.schema import ADDED
 from initpools_cli.geometry.balls import greedy_cover
@@ -46,7 +47,7 @@ def maxherding(
     rng: np.random.Generator,
     *,
     kernel: Literal["rbf", "tophat", "student", "laplace"] = "rbf",
-    bandwidth: PositiveFloat = 1.0,
+    bandwidth: PositiveFactor = 1.0,
     beta: Annotated[float, Field(ge=0.01, le=1000, json_schema_extra=ADDED)] = BETA,
 ) -> Selection:
     """Take the image that raises most the mean over all images of the kernel with the most similar pick.

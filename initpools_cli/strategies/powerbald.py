@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat
 
+from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.strategies.bald import information
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows
@@ -18,7 +18,7 @@ def powerbald(
     budget: int,
     rng: np.random.Generator,
     *,
-    power: PositiveFloat = 1.0,
+    power: PositiveFactor = 1.0,
 ) -> Selection:
     """Draw images without replacement, each with a chance in proportion to a power of its BALD score.
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveInt
 
+from initpools_cli.core.bounds import Factor, PositiveCount
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.balls import Balls, greedy_cover
 from initpools_cli.geometry.distances import distances_to
@@ -57,9 +57,9 @@ def probcover(
     budget: int,
     rng: np.random.Generator,
     *,
-    delta: NonNegativeFloat = 0.0,
-    n_clusters: PositiveInt = 20,
-    alpha: NonNegativeFloat = 0.95,
+    delta: Factor = 0.0,
+    n_clusters: PositiveCount = 20,
+    alpha: Factor = 0.95,
 ) -> Selection:
     """Take the image with the most images nearer than delta that are near no pick yet, and so on.
 

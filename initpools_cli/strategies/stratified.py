@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
+from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, ranks_within, unlabeled_rows
@@ -18,7 +18,7 @@ def stratified(
     budget: int,
     rng: np.random.Generator,
     *,
-    n_clusters: PositiveInt = 20,
+    n_clusters: PositiveCount = 20,
 ) -> Selection:
     """Draw at random within k-means clusters, each getting labels in proportion to its size.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt
 
+from initpools_cli.core.bounds import Count
 from initpools_cli.strategies.margin import margin
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
@@ -20,7 +20,7 @@ def tcm(
     rng: np.random.Generator,
     probs: NDArray[np.float64] | None = None,
     *,
-    switch: NonNegativeInt = 0,
+    switch: Count = 0,
 ) -> Selection:
     """Take what TypiClust takes while few images are labelled, and from then on those with the smallest margin.
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
+from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.density import most_typical, typicality
 from initpools_cli.geometry.kmeans import kmeans
@@ -26,8 +26,8 @@ def typiclust(
     budget: int,
     rng: np.random.Generator,
     *,
-    neighbors: PositiveInt = 20,
-    max_clusters: PositiveInt = 500,
+    neighbors: PositiveCount = 20,
+    max_clusters: PositiveCount = 500,
     distance: Literal["l2", "l2sq"] = "l2",
 ) -> Selection:
     """Take the most typical image of the largest clusters without a label, one each, then go round again.

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat
 
+from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.similarity import represent, similarities
 from initpools_cli.strategies.entropy import entropies
@@ -28,8 +28,8 @@ def uherding(
     probs: NDArray[np.float64] | None = None,
     *,
     uncertainty: Literal["margin", "entropy", "confidence"] = "margin",
-    bandwidth: PositiveFloat = 1.0,
-    temperature: PositiveFloat = 1.0,
+    bandwidth: PositiveFactor = 1.0,
+    temperature: PositiveFactor = 1.0,
 ) -> Selection:
     """Take the image that raises most the mean over all images of uncertainty times kernel with the most similar pick.
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field
 
+from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.knn import each_neighborhood
@@ -26,13 +27,13 @@ def usl(
     budget: int,
     rng: np.random.Generator,
     *,
-    neighbors: PositiveInt = 400,
-    weight: NonNegativeFloat = 0.5,
-    alpha: PositiveFloat = 0.5,
+    neighbors: PositiveCount = 400,
+    weight: Factor = 0.5,
+    alpha: PositiveFactor = 0.5,
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.9,
-    iterations: PositiveInt = 10,
-    horizon: PositiveFloat = 4.0,
-    probes: NonNegativeInt = 0,
+    iterations: Passes = 10,
+    horizon: PositiveFactor = 4.0,
+    probes: Count = 0,
 ) -> Selection:
     """Take, in as many k-means clusters as the budget, the image with the largest density − weight × nearness.
 

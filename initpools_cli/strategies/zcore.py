@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat, PositiveInt
 
+from initpools_cli.core.bounds import PositiveCount, PositiveFactor
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
@@ -26,10 +26,10 @@ def zcore(
     budget: int,
     rng: np.random.Generator,
     *,
-    n_samples: PositiveInt = 1_000_000,
-    sample_dim: PositiveInt = 2,
-    neighbors: PositiveInt = 1000,
-    exponent: PositiveFloat = 4.0,
+    n_samples: PositiveCount = 1_000_000,
+    sample_dim: PositiveCount = 2,
+    neighbors: PositiveCount = 1000,
+    exponent: PositiveFactor = 4.0,
 ) -> Selection:
     """Take the images with the highest coverage less redundancy, both measured at random places of the embedding.
 

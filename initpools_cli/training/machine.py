@@ -16,7 +16,7 @@ import torch
 
 from initpools_cli.core.config import RunTable
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.processors import available_cores
+from initpools_cli.core.processors import threads_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -65,7 +65,7 @@ def start_machine(table: RunTable) -> Machine:
         A device that this machine or this build of torch does not have.
     """
     device = torch.device(device_of(table.device))
-    threads = table.threads or available_cores()
+    threads = threads_of(table.threads)
     torch.set_num_threads(threads)
     _keep_freed_memory()
     return Machine(device, threads)

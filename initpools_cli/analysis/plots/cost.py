@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, NamedTuple
-
-from pydantic import Field
+from typing import NamedTuple
 
 from initpools_cli.analysis.facets import axis_name, complete, faceted
 from initpools_cli.analysis.growth import exponent
@@ -13,6 +11,7 @@ from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import inert, shortened
 from initpools_cli.analysis.theme import headline, series
 from initpools_cli.analysis.types import DataFrame, Figure
+from initpools_cli.core.bounds import PositiveCount, PositiveFactor
 from initpools_cli.core.errors import UserError
 
 MEGABYTE = 1e6
@@ -39,8 +38,8 @@ def cost(
     measured: DataFrame,
     *,
     strategies: str = "random,kmeans,kcenter,typiclust,probcover,maxherding",
-    budget: Annotated[int, Field(ge=1)] = 50,
-    seconds: Annotated[float, Field(gt=0)] = 2.0,
+    budget: PositiveCount = 50,
+    seconds: PositiveFactor = 2.0,
 ) -> Figure:
     """Time and peak memory of strategies, measured here on more and more images; both axes logarithmic.
 

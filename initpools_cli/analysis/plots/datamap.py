@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from initpools_cli.analysis.classes import class_names
 from initpools_cli.analysis.facets import complete, faceted
@@ -15,6 +14,7 @@ from initpools_cli.analysis.text import percent
 from initpools_cli.analysis.theme import SCALE, headline
 from initpools_cli.analysis.thumbnails import with_thumbnails
 from initpools_cli.analysis.types import DataFrame, Figure
+from initpools_cli.core.bounds import Count
 
 HEIGHT = 440
 #: Where on the plane each region lies: name, x, y, and which side of that place the name goes.
@@ -32,7 +32,7 @@ def datamap(
     picks: DataFrame | None = None,
     pictures: dict[str, Any] | None = None,
     *,
-    thumbnails: Annotated[int, Field(ge=0)] = 2_000,
+    thumbnails: Count = 2_000,
 ) -> Figure:
     """Every image by how sure a classifier was of its label while it learnt, and how much that changed.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from initpools_cli.analysis.classes import class_names
 from initpools_cli.analysis.fragment import Fragment
@@ -17,6 +16,7 @@ from initpools_cli.analysis.text import shortened
 from initpools_cli.analysis.theme import PAGES
 from initpools_cli.analysis.thumbnails import LOSSLESS, data_uri, fitted, png
 from initpools_cli.analysis.types import DataFrame, Image
+from initpools_cli.core.bounds import Count, PositiveCount
 
 #: Of the PNG: columns, side of a picture and room for its caption, in pixels.
 COLUMNS, SIDE, CAPTION = 8, 144, 40
@@ -33,8 +33,8 @@ def gallery(
     lost: Sequence[str] = (),
     pool: str = "",
     *,
-    neighbors: Annotated[int, Field(ge=0)] = 5,
-    most: Annotated[int, Field(gt=0)] = 200,
+    neighbors: Count = 5,
+    most: PositiveCount = 200,
 ) -> Fragment:
     """The chosen images in order, each with the nearest of the images it stands for.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
 from initpools_cli.analysis.facets import complete, faceted
 from initpools_cli.analysis.registry import plots
 from initpools_cli.analysis.text import inert, percent, shortened
 from initpools_cli.analysis.theme import PALETTE, headline
 from initpools_cli.analysis.types import Figure
+from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.core.errors import UserError
 
 #: With more, numbers in the cells could not be read.
@@ -30,7 +30,7 @@ def overlap(
     n: int,
     *,
     measure: Literal["jaccard", "share"] = "jaccard",
-    top: Annotated[int, Field(ge=1)] = 100,
+    top: PositiveCount = 100,
 ) -> Figure:
     """How many images any two pools share, as a heat map in which similar ones stand together.
 

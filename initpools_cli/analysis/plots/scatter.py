@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from initpools_cli.analysis.classes import class_names, ordered_classes
 from initpools_cli.analysis.facets import complete, faceted
@@ -16,6 +15,7 @@ from initpools_cli.analysis.text import inert, shortened
 from initpools_cli.analysis.theme import NEUTRAL, PALETTE, SCALE, headline, style
 from initpools_cli.analysis.thumbnails import with_thumbnails
 from initpools_cli.analysis.types import DataFrame, Figure
+from initpools_cli.core.bounds import Count
 
 # More classes than this are not told apart by colour.
 MOST_CLASSES = 20
@@ -40,8 +40,8 @@ def scatter(
     *,
     projection: Literal["pca", "tsne", "umap"] = "pca",
     color: str = "class",
-    sample: Annotated[int, Field(ge=0)] = 10_000,
-    thumbnails: Annotated[int, Field(ge=0)] = 2_000,
+    sample: Count = 10_000,
+    thumbnails: Count = 2_000,
 ) -> Figure:
     """Every image as a faint point, the chosen ones large; hovering shows the image.
 

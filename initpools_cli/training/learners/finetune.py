@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
 from initpools_cli.core.checksums import changed, checksum
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import Encoder, build_encoder
@@ -86,13 +87,13 @@ def finetune(
     encoder: Pretrained,
     validation: Validation | None = None,
     *,
-    epochs: Annotated[int, Field(ge=1)] = 20,
-    steps: Annotated[int, Field(ge=0)] = 100,
-    batch: Annotated[int, Field(ge=1)] = 32,
+    epochs: Passes = 20,
+    steps: Count = 100,
+    batch: PositiveCount = 32,
     optimizer: Optimizer = "adamw",
-    lr: Annotated[float, Field(gt=0)] = 3e-3,
+    lr: PositiveFactor = 3e-3,
     schedule: Schedule = "cosine",
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+    weight_decay: Factor = 1e-4,
     encoder_rate: Annotated[float, Field(ge=0, le=1)] = 0.3,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: Recipe = "weak",

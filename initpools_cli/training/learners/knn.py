@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from initpools_cli.core.bounds import PositiveCount, PositiveFactor
 from initpools_cli.geometry.unit import unit_rows
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 
@@ -72,9 +71,9 @@ def knn(
     device: object,
     validation: Validation | None = None,
     *,
-    k: Annotated[int, Field(ge=1)] = 20,
-    temperature: Annotated[float, Field(gt=0)] = 0.07,
-    smoothing: Annotated[float, Field(gt=0)] = 0.3,
+    k: PositiveCount = 20,
+    temperature: PositiveFactor = 0.07,
+    smoothing: PositiveFactor = 0.3,
 ) -> Neighbors:
     """The k nearest labelled images by cosine vote for their class, each with weight exp(cosine / temperature).
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 from initpools_cli.training.solver import minimise
 
@@ -90,7 +91,7 @@ def linear(
     device: object,
     validation: Validation | None = None,
     *,
-    penalty: Annotated[float, Field(gt=0)] = 0.1,
+    penalty: PositiveFactor = 0.1,
     tolerance: Annotated[float, Field(gt=0, le=1e-2)] = 1e-5,
 ) -> Linear:
     """Logistic regression with an L2 penalty, solved to convergence: convex, so without randomness of its own.

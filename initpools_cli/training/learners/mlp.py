@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor, Units
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.networks.build import Encoder, seeded
 from initpools_cli.training.course import Course, Optimizer, Routine, Schedule
@@ -103,14 +104,14 @@ def mlp(
     device: torch.device,
     validation: Validation | None = None,
     *,
-    hidden: Annotated[int, Field(ge=1)] = 512,
-    epochs: Annotated[int, Field(ge=1)] = 10,
-    steps: Annotated[int, Field(ge=0)] = 60,
-    batch: Annotated[int, Field(ge=1)] = 128,
+    hidden: Units = 512,
+    epochs: Passes = 10,
+    steps: Count = 60,
+    batch: PositiveCount = 128,
     optimizer: Optimizer = "adamw",
-    lr: Annotated[float, Field(gt=0)] = 1e-3,
+    lr: PositiveFactor = 1e-3,
     schedule: Schedule = "cosine",
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2,
+    weight_decay: Factor = 1e-2,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
 ) -> Perceptron:
     """One hidden layer with batch norm and ReLU on frozen embeddings, with dropout before it and after it.

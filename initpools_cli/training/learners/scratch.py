@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import build_encoder
 from initpools_cli.training.course import Course, NetworkName, Optimizer, Recipe, Routine, Schedule, augmented
@@ -52,13 +53,13 @@ def scratch(
     *,
     network: NetworkName = "convnet",
     width: Annotated[float, Field(gt=0, le=16)] = 1.0,
-    epochs: Annotated[int, Field(ge=1)] = 20,
-    steps: Annotated[int, Field(ge=0)] = 300,
-    batch: Annotated[int, Field(ge=1)] = 32,
+    epochs: Passes = 20,
+    steps: Count = 300,
+    batch: PositiveCount = 32,
     optimizer: Optimizer = "adamw",
-    lr: Annotated[float, Field(gt=0)] = 3e-3,
+    lr: PositiveFactor = 3e-3,
     schedule: Schedule = "cosine",
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4,
+    weight_decay: Factor = 1e-4,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: Recipe = "weak",
 ) -> Trained:
