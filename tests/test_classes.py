@@ -349,3 +349,132 @@ def test_a_class_may_be_called_as_if_it_were_none_once_it_is_named(photos: Path,
     assert _known(photos, 2) == {0: "None", 1: "cat", 3: "None", 6: "None"}
     alone = initpools("al-run", "--labels", _file("c.csv", ["-1", "1", "-1"]), "--run", "runs/photos", "--force")
     assert alone.code == 0, "other classes are known, so that -1 is none"
+
+
+# ---- data sets of which only some images have a label
+
+
+@pytest.fixture
+def partly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> Path:
+    """A run of an .npz of four plain kinds of image, where every third train and every fifth test label is missing."""
+    monkeypatch.chdir(tmp_path)
+    kinds = np.arange(90) % 4
+    images = np.random.default_rng(0).integers(0, 60, (90, 6, 6)) + 60 * kinds[:, None, None]
+    train = np.where(np.arange(90) % 3 == 0, np.nan, kinds)
+    test = np.where(np.arange(40) % 5 == 0, -1, kinds[:40])
+    np.savez(
+        "partly.npz",
+        train_images=images.astype(np.uint8),
+        train_labels=train[:, None],
+        val_images=images[:9].astype(np.uint8),
+        val_labels=np.full(9, -1),
+        test_images=images[:40].astype(np.uint8),
+        test_labels=test,
+    )
+    made = initpools("embed", "pixels", "--dataset", "partly.npz", "--threads", 1)
+    assert made.code == 0 and "train_labels in" in made.err and "30 of 90 have no label (nan): rows 0, 3, 6" in made.err
+    assert "9 of 9 have no label (-1)" in made.err and "60 train, 32 test" in made.err
+    return tmp_path / "runs/partly"
+
+
+def test_an_image_without_a_label_has_none_in_the_table(partly: Path) -> None:
+    items = pd.read_csv(partly / "data/items.csv", dtype=str, keep_default_na=False)
+    train = items[items["split"] == "train"]
+    assert train["label"].tolist() == ["" if i % 3 == 0 else str(i % 4) for i in range(90)]
+    assert train["class"].tolist() == train["label"].tolist()
+    assert set(items.loc[items["split"] == "val", "label"]) == {""}
+
+
+def test_a_sweep_buys_only_images_that_have_a_label(partly: Path, initpools: Initpools) -> None:
+    words = ["--init", "random,class-balanced", "--query", "margin", "--budget", 8, "--rounds", 1, "--seeds", 2]
+    ended = initpools("al-run", *words, "--threads", 1)
+    assert ended.code == 0 and "leaves out the 30 of 90 images that have no label" in ended.err
+    assert "32 of the 40 test images have a label" in ended.err
+    with np.load(partly / "al/main/picks.npz") as picks:
+        assert len(picks.files) == 4
+        for name in picks.files:
+            assert len(picks[name]) == 16 and (picks[name] % 3 != 0).all(), name
+    rounds = pd.read_csv(partly / "al/main/rounds.csv")
+    # The kinds differ by their brightness alone: a share of the 32 images, and more than by chance.
+    assert np.allclose(rounds["accuracy"] * 32 % 1, 0) and rounds["accuracy"].max() > 0.5
+    none = initpools("al-run", *words, "--init-budget", 55, "--name", "most", "--threads", 1)
+    assert none.code == 2 and "54 candidates" in none.err
+
+
+def test_pools_and_rankings_know_the_labels_there_are(partly: Path, initpools: Initpools) -> None:
+    pool = initpools("select-pool", "kmeans", "--budget", 12, "--with-labels", "--json", "--threads", 1)
+    found = json.loads(pool.out)
+    unknown = [row["index"] for row in found["pool"] if not row["label"]]
+    assert unknown and all(index % 3 == 0 for index in unknown)
+    assert found["card"]["class_unknown"] == len(unknown)
+    assert set(found["card"]["class_counts"]) == {"0", "1", "2", "3"}
+    assert sum(found["card"]["class_counts"].values()) == 12 - len(unknown)
+    oracle = initpools("select-pool", "class-balanced", "--budget", 60, "--threads", 1)
+    assert oracle.code == 0 and sorted(map(int, oracle.out.split())) == [i for i in range(90) if i % 3]
+    ranked = initpools("rank", "class-balanced", "--threads", 1)
+    order = list(map(int, ranked.out.split()))
+    assert sorted(order) == list(range(90)) and order[60:] == list(range(0, 90, 3))
+
+
+def test_held_out_images_and_long_tails_are_drawn_from_labels_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels = np.where(np.arange(80) % 4 == 0, "None", np.array(["ant", "bee"])[np.arange(80) % 2])
+    images = np.random.default_rng(0).integers(0, 255, (80, 4, 4), dtype=np.uint8)
+    np.savez("s.npz", train_images=images, train_labels=labels)
+    tail = ["--set", "dataset.imbalance=step", "--set", "dataset.ratio=0.5"]
+    for more, name in (([], "plain"), (tail, "tail")):
+        assert initpools("embed", "pixels", "--dataset", "s.npz", "--run", name, *more, "--quiet").code == 0
+        items = pd.read_csv(f"{name}/data/items.csv", dtype=str, keep_default_na=False)
+        test, kept = items[items["split"] == "test"], np.load(f"{name}/data/kept.npy")
+        # 60 of 80 have a label, and a fifth of those is held out.
+        assert len(test) == 12 and set(test["class"]) == {"ant", "bee"}
+        assert kept.sum() == (68 if name == "plain" else kept[labels != "None"].sum())
+
+
+# ---- classes that are named
+
+
+def test_the_classes_of_a_run_are_part_of_what_it_is_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 255, (20, 4, 4), dtype=np.uint8)
+    np.savez("two.npz", train_images=images, train_labels=np.where(np.arange(20) % 2, 1, -1))
+    refused = initpools("embed", "pixels", "--dataset", "two.npz")
+    assert refused.code == 2 and "--classes=-1,1" in refused.err and not Path("runs/two").exists()
+    assert initpools("embed", "pixels", "--dataset", "two.npz", "--classes=-1,1", "--quiet").code == 0
+    items = pd.read_csv("runs/two/data/items.csv", dtype=str, keep_default_na=False)
+    assert items["class"].tolist()[:4] == ["-1", "1", "-1", "1"]
+    assert "classes = [" in Path("runs/two/run.toml").read_text()
+    other = initpools("embed", "pca", "--run", "runs/two", "--classes", "0,1")
+    assert other.code == 2 and "dataset.classes" in other.err
+    one = initpools("embed", "pixels", "--dataset", "two.npz", "--classes=1", "--run", "one", "--quiet")
+    items = pd.read_csv("one/data/items.csv", dtype=str, keep_default_na=False)
+    assert one.code == 0 and set(items.loc[items["split"] == "train", "class"]) == {"", "1"}
+    named = ["--dataset", "two.npz", "--run", "named", "--classes"]
+    assert initpools("embed", "pixels", *named, "cat,dog", "--quiet").code == 0
+    assert set(pd.read_csv("named/data/items.csv", keep_default_na=False)["class"]) == {"", "dog"}
+    digits = initpools("embed", "pixels", "--dataset", "digits", "--classes", "a,b")
+    assert digits.code == 2 and "names its own classes" in digits.err
+    # A run that names none is the same as before there was the setting.
+    np.savez("three.npz", train_images=images, train_labels=np.arange(20) % 3)
+    assert initpools("embed", "pixels", "--dataset", "three.npz", "--quiet").code == 0
+    assert "classes =" not in Path("runs/three/run.toml").read_text()
+
+
+def test_labels_of_a_file_alone_go_by_the_same_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("e.npy", np.random.default_rng(0).normal(size=(20, 3)))
+    np.save("l.npy", np.where(np.arange(20) < 6, np.arange(20) % 3, np.nan))
+    words = ["select-pool", "kcenter", "--embeddings", "e.npy", "--labels", "l.npy", "--budget", 14]
+    ended = initpools(*words)
+    assert ended.code == 0 and "14 of 20 have no label (nan)" in ended.err
+    assert sorted(map(int, ended.out.split())) == list(range(6, 20))
+    np.save("l.npy", np.where(np.arange(20) < 6, 1, -1))
+    refused = initpools(*words)
+    assert refused.code == 2 and "--classes=-1,1" in refused.err
+    assert initpools(*words, "--classes=0,1").code == 0

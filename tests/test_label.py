@@ -162,6 +162,13 @@ def test_classes_are_the_data_set_s_or_grow(tmp_path: Path) -> None:
         Vocabulary(("cat",), ["horse"], tmp_path / "classes.txt")
     grows = Vocabulary((), ["cat"], tmp_path / "classes.txt")
     assert grows.resolve("  Sea   lion ") == "Sea lion" and grows.resolve("CAT") == "cat"
+    grows.learn(["Cat", "cat ", "cafe\u0301"])
+    assert grows.names == ["cat", "cafe\u0301"] and grows.resolve("caf\u00c9") == "cafe\u0301"
+    with pytest.raises(Unfit, match="no label"):
+        grows.resolve("None")
+    assert Vocabulary((), ["None", "3"], tmp_path / "other.txt").resolve("none") == "None"
+    assert Vocabulary((), ["None", "3"], tmp_path / "other.txt").resolve("3.0") == "3"
+    grows = Vocabulary((), ["cat"], tmp_path / "classes.txt")
     grows.keep("Sea lion")
     assert Vocabulary((), [], tmp_path / "classes.txt").names == ["cat", "Sea lion"]
     for name in ("", "  ", "x" * 101, "zero\u200bwidth", "turn\u202eed"):

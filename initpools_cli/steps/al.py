@@ -17,7 +17,6 @@ from initpools_cli.core.rundir import Done
 from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, labels_of, protocol_of
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import labeled_only
 from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
@@ -169,7 +168,7 @@ def _arenas(
     arenas: dict[str, Arena] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
-    kept = labeled_only(context, "the sweep")
+    kept = context.labeled_only("the sweep")
     for source in sources or [""]:
         arena, checksums = arena_of(context, cast, source, labels, len(context.data.classes), kept, brought)
         if arena.encoder in arenas:

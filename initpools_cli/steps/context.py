@@ -181,6 +181,23 @@ class Context:
         """How many clusters to look for: as many as asked, else as the data set has classes, else the usual number."""
         return asked or len(self.data.classes) or DEFAULT_CLUSTERS
 
+    def labeled_only(self, what: str) -> np.ndarray:
+        """The images to choose from that have a label in the data set, (n,) bool; says how many others are left out.
+
+        Parameters
+        ----------
+        what : str
+            What leaves them out, as the subject of a sentence.
+        """
+        import numpy as np
+
+        kept, labeled = self.data.kept, np.zeros(len(self.data.kept), dtype=bool)
+        labeled[self.data.splits["train"].labeled] = True
+        out = int((kept & ~labeled).sum())
+        if out:
+            self.report.once(f"{what} leaves out the {out} of {int(kept.sum())} images that have no label.")
+        return kept & labeled
+
     def require_labels(self, what: str) -> None:
         """Refuse to go on without labels.
 

@@ -9,7 +9,6 @@ from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import labeled_only
 
 
 def label_dynamics(context: Context, number: int, what: str) -> Done:
@@ -59,7 +58,7 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
     from initpools_cli.training.dynamics import watch_learning
 
     split = context.data.splits["train"]
-    kept = np.flatnonzero(labeled_only(context, "training on labels"))
+    kept = np.flatnonzero(context.labeled_only("training on labels"))
     assert split.labels is not None
     door = LabelDoor({"train": split.labels})
     labels = door.read(kept)

@@ -302,30 +302,11 @@ def _there(labeled: np.ndarray, context: Context, brought: Brought) -> np.ndarra
     return labeled[kept[labeled]]
 
 
-def labeled_only(context: Context, what: str) -> np.ndarray:
-    """The images to choose from that have a label in the data set, (n,) bool; says how many others are left out.
-
-    Parameters
-    ----------
-    what : str
-        Who chooses among them, for the message.
-    """
-    data = context.data
-    labeled = np.zeros(len(data.kept), dtype=bool)
-    labeled[data.splits["train"].labeled] = True
-    out = int((data.kept & ~labeled).sum())
-    if out:
-        context.report.once(
-            f"{out} of the {int(data.kept.sum())} images to choose from have no label: {what} leaves them out."
-        )
-    return data.kept & labeled
-
-
 def candidates_of(context: Context, strategy: Named, brought: Brought) -> np.ndarray:
     """The images that a strategy chooses among, (n,) bool: one that reads the data set's labels knows only those."""
     reads_labels = strategy.oracle and brought.labels is None and brought.scores is None
     seen = there(context, brought)
-    return labeled_only(context, f"'{strategy.name}'") & seen if reads_labels else seen
+    return context.labeled_only(strategy.name) & seen if reads_labels else seen
 
 
 def train_items(context: Context) -> pd.DataFrame:

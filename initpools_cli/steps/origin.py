@@ -53,13 +53,14 @@ def origin_of(context: Context, method: Method, source: str, brought: Brought) -
             raise UserError(f"'{method.name}' is made of labels: --from {source} means nothing.", "Leave it out.")
         from initpools_cli.steps.dynamics import label_dynamics
 
+        known = context.labeled_only(method.name)
         watched = [label_dynamics(context, number, method.name) for number in range(context.settings.score.runs)]
         files = [f"{name}.npy" for name in method.inputs]
         reads = {path: checksum for done in watched for path, checksum in done.require_fresh().reads(*files).items()}
         return Origin(
             " ".join(done.id for done in watched),
             reads,
-            lambda: [{name: done.array(f"{name}.npy")[:, kept] for name in method.inputs} for done in watched],
+            lambda: [{name: done.array(f"{name}.npy")[:, known] for name in method.inputs} for done in watched],
         )
     if "dynamics" in method.inputs:
         done = _with_dynamics(context, source)
@@ -113,7 +114,9 @@ def _with_dynamics(context: Context, source: str) -> Done:
 
 def warn_of_oracle(context: Context, name: str) -> None:
     """Say that a score or a strategy looks at labels that are not bought."""
+    train = context.data.splits["train"]
+    count = int(context.data.kept[train.labeled].sum())
     context.report.warn(
-        f"{name} is an oracle: it looks at the labels of all {int(context.data.kept.sum())} train images, those "
-        "that are not bought among them."
+        f"{name} is an oracle: it looks at the labels of all {count} train images, those that are not bought among "
+        "them."
     )

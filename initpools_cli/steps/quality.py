@@ -140,5 +140,5 @@ def _labeled(context: Context) -> np.ndarray:
 
 def _measured_on(context: Context) -> tuple[str, Split | None]:
     splits = context.data.splits
-    name = "val" if "val" in splits else "test"
+    name = "val" if "val" in splits and splits["val"].labels is not None else "test"
     return name, splits.get(name)

@@ -195,7 +195,7 @@ def _examples(context: Context, wanted: str, brought: Brought) -> Examples:
         return _from_train(context, wanted, brought)
     context.require_labels("A reference classifier")
     if wanted == "auto":
-        wanted = "val" if "val" in data.splits else "test"
+        wanted = "val" if "val" in data.splits and data.splits["val"].labels is not None else "test"
     if wanted not in ("val", "test"):
         raise UserError(f"--reference {wanted} is not known.", "It is val, test, labeled, or a .csv of annotations.")
     split = data.splits.get(wanted)

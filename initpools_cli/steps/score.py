@@ -156,7 +156,7 @@ def _from_arrays(
     if step.finished:
         return step.finished, False
     step.renew = context.command_for(*_words(context, method.name, *origin.flags, params=params))
-    kept = context.data.kept
+    kept = context.labeled_only(method.name) if is_oracle(method) else context.data.kept
     _tell_zero(context.report, table)
 
     def compute() -> np.ndarray:
@@ -194,7 +194,7 @@ def _write(context: Context, step: Step, compute: Callable[[], np.ndarray]) -> t
             "highest": float(inside.max()),
         }
         if step.table.get("oracle"):
-            step.outcome |= {"oracle": True, "leaks": int(kept.sum())}
+            step.outcome |= {"oracle": True, "leaks": int(context.labeled_only(step.table["method"]).sum())}
     try:
         refuse_constant(inside)
     except UserError as error:

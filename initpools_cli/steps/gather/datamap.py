@@ -26,7 +26,7 @@ def gather(context: Context, asked: Asked) -> Gathered:
     context.require_labels("`plot datamap`")
     pools, picks = picks_of(context, asked.names)
     made = {name: scores_of(context, name) for name in SCORES}
-    rows = np.flatnonzero(context.data.kept)
+    rows = np.flatnonzero(context.labeled_only("`plot datamap`"))
     first = np.empty(0, np.int64) if picks is None else picks.sort_values("order")["index"].unique()
     data = {
         "dynamics": pd.DataFrame({name: done.array("scores.npy")[rows] for name, done in made.items()}),
