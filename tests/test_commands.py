@@ -32,7 +32,8 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.rounds import COLUMNS
 
 COMMANDS = [
-    "pretrain", "embed", "score", "select-pool", "al-run", "rank", "plot", "list", "status", "compare", "verify",
+    "pretrain", "embed", "score", "select-pool", "al-run", "rank", "plot", "list", "status", "compare",
+    "verify", "repair",
 ]  # fmt: skip
 
 

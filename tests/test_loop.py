@@ -128,8 +128,9 @@ def test_a_damaged_round_says_how_to_go_on(photos: pd.Series, initpools: Initpoo
     with Path("runs/photos/loop/round-1/labels.csv").open("a") as stream:
         stream.write("x")
     told = initpools("al-run", "--labels", "one.csv")
-    assert told.code == 2 and "Remove the folder runs/photos/loop/round-1" in told.err
-    shutil.rmtree("runs/photos/loop/round-1")
+    assert told.code == 2 and "`initpools repair --run runs/photos` moves the round aside" in told.err
+    assert initpools("repair", "--run", "runs/photos").code == 0
+    assert Path("runs/photos/damaged/loop/round-1/predictions.csv").is_file()
     assert _round(initpools, "one.csv")["new"] == 9
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tomli
 from conftest import Initpools
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -450,6 +451,7 @@ def test_results_edited_by_hand_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from initpools_cli.core.files import sha256_of
+    from initpools_cli.core.sealed import write_sealed
 
     shutil.copytree(swept / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
@@ -457,7 +459,8 @@ def test_results_edited_by_hand_are_refused(
     before = sha256_of(file)
     edit(pd.read_csv(file)).to_csv(file, index=False)
     if resealed:
-        step.write_text(step.read_text().replace(before, sha256_of(file)))
+        facts = tomli.loads(step.read_text().replace(before, sha256_of(file)))
+        write_sealed(step, {key: value for key, value in facts.items() if key != "checksum"})
     for words in (["compare", "main"], ["compare", "kcenter", "--accuracy", "main"]):
         ended = initpools(*words)
         assert ended.code == 2 and "Traceback" not in ended.err and "al-run" in ended.err

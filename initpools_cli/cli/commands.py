@@ -15,6 +15,7 @@ from initpools_cli.cli import (
     plot,
     pretrain,
     rank,
+    repair,
     score,
     select_pool,
     status,
@@ -44,6 +45,7 @@ for name, module in {
     "status": status,
     "compare": compare,
     "verify": verify,
+    "repair": repair,
 }.items():
     app.command(name, epilog=module.EXAMPLE)(with_common(module.command))
 

@@ -44,7 +44,7 @@ def command(common: Common) -> None:
 
 def _lines(found: Mapping[str, Any]) -> list[Line]:
     """A line for each step, file of labels and plot, in the order of the work."""
-    from initpools_cli.steps.status import KINDS
+    from initpools_cli.core.rundir import KINDS
 
     steps = [
         Line(

@@ -11,14 +11,18 @@ EXAMPLE = "Example: initpools verify --run runs/digits"
 
 def command(common: Common) -> None:
     """Check every file of the run against the checksum written when it was made; exit 2 where one differs."""
-    from initpools_cli.steps.status import verify
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.steps.verify import leftovers, verify
 
     run = common.locate()
-    run.facts()
+    count = len(run.folders())
+    if not count and not (run.path / "run.toml").exists():
+        raise UserError(f"There is no run in {run.path}.", "Check --run.")
     problems = verify(run)
-    common.result([f"{each['file']}\t{each['problem']}" for each in problems], problems)
-    common.report.say(
-        f"{len(problems)} problems" if problems else f"all files of {len(run.steps())} steps are as they were made"
-    )
+    common.result(["\t".join(each.values()) for each in problems], problems)
+    for name in leftovers(run):
+        common.report.say(f"left by an interrupted command, and no part of any result: {name}")
+    said = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    common.report.say(said if problems else f"all files of {count} steps are as they were made")
     if problems:
         raise typer.Exit(2)

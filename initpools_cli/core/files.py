@@ -47,8 +47,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically."""
     with atomic_file(path) as stream:
-        stream.write(text.encode())
+        stream.write(content)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:

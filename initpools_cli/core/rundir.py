@@ -15,14 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomli_w
-
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors, read_array, read_file, sha256_of, write_text
+from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_bytes, write_text
 from initpools_cli.core.locks import locked
-from initpools_cli.core.schema import SCHEMA, check_schema
-from initpools_cli.core.toml import parse_toml
+from initpools_cli.core.sealed import Damaged, read_sealed, write_sealed
 from initpools_cli.core.version import git_commit, version
 
 if TYPE_CHECKING:
@@ -31,6 +28,11 @@ if TYPE_CHECKING:
 
 #: What every step.toml says.
 FACTS = {"command", "renew", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"}
+#: The kinds of steps, each with a folder of its name, in the order of the work.
+KINDS = (
+    *("pretrain", "embed", "patches", "score", "dynamics", "reference"),
+    *("pool", "card", "compare", "loop", "al", "rank"),
+)
 ITEMS = "data/items.csv"
 KEPT = "data/kept.npy"
 #: The longest path that ``runs/.last`` may hold, bytes.
@@ -51,8 +53,18 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether a data set has been fixed here."""
-        return (self.path / "run.toml").exists()
+        """Whether a data set has been fixed here.
+
+        Raises
+        ------
+        Damaged
+            There are steps without ``run.toml``: another data set must not be fixed for them.
+        """
+        if (self.path / "run.toml").exists():
+            return True
+        if self.folders():
+            raise self.damaged("run.toml", "is missing")
+        return False
 
     def facts(self) -> dict[str, Any]:
         """What ``run.toml`` says.
@@ -62,18 +74,71 @@ class Run:
         UserError
             It is damaged, or a newer version wrote it.
         """
-        facts = read_toml(self.path / "run.toml")
-        check_schema(facts, self.path / "run.toml")
+        again = f"`{self.repair}` makes it again from the steps and deletes nothing."
+        facts = read_sealed(self.path / "run.toml", again)
         if not isinstance(facts.get("dataset"), dict) or not isinstance(facts.get("run"), dict):
-            raise UserError(
-                f"{self.path / 'run.toml'} is damaged: it does not say which data set the run is about.",
-                "Put it back from a copy, or begin another run with --run DIR.",
+            raise Damaged(
+                f"{self.path / 'run.toml'} is damaged: it does not say which data set the run is about.", again
             )
         return facts
 
-    def create(self, facts: Mapping[str, Any]) -> None:
-        """Fix the data set's identity and the root seed."""
-        write_text(self.path / "run.toml", tomli_w.dumps({"schema": SCHEMA, **facts}))
+    def create(self, facts: Mapping[str, Any], files: Mapping[str, bytes] | None = None) -> None:
+        """Fix the data set's identity, the root seed, and the files that hold for all steps.
+
+        Parameters
+        ----------
+        files : mapping of str to bytes, optional
+            The content of `ITEMS` and `KEPT`.
+        """
+        files = files or {}
+        for name, content in files.items():
+            write_bytes(self.path / name, content)
+        write_sealed(self.path / "run.toml", {**facts, **({"writes": _sums(files)} if files else {})})
+
+    def replace(self, files: Mapping[str, bytes]) -> None:
+        """Put other content in place of that of `ITEMS` and `KEPT`.
+
+        Killed between any two lines, the run has each file as it was or as it will be, and either is known.
+        """
+        facts, sums = self.facts(), _sums(files)
+        write_sealed(self.path / "run.toml", {**facts, "replacing": sums})
+        for name, content in files.items():
+            write_bytes(self.path / name, content)
+        write_sealed(self.path / "run.toml", {**_without(facts, "replacing"), "writes": sums})
+
+    def read(self, file: str) -> bytes:
+        """The content of `ITEMS` or `KEPT`, as it was written; runs of schema 1 don't know their checksums.
+
+        Raises
+        ------
+        UserError
+            It is missing or damaged.
+        """
+        try:
+            content = (self.path / file).read_bytes()
+        except FileNotFoundError:
+            raise self.damaged(file, "is missing") from None
+        known = self.sums(file)
+        if known and hashlib.sha256(content).hexdigest() not in known:
+            raise self.damaged(file)
+        return content
+
+    def sums(self, file: str) -> list[str]:
+        """The checksums that `ITEMS` or `KEPT` may have: one, or two where its replacement was interrupted."""
+        facts = self.facts()
+        return [facts[table][file] for table in ("writes", "replacing") if file in facts.get(table, {})]
+
+    def damaged(self, file: str, how: str = "is not as it was made") -> Damaged:
+        """The error for a file that no step makes."""
+        return Damaged(
+            f"{self.path / file} {how}.",
+            f"`{self.repair}` makes it again where it can and deletes nothing; else put it back from a copy.",
+        )
+
+    @property
+    def repair(self) -> str:
+        """The command that makes what no step makes again."""
+        return shlex.join(["initpools", "repair", "--run", str(self.path)])
 
     def steps(self, kind: str = "") -> list[Done]:
         """The finished steps (of one kind), oldest first.
@@ -86,13 +151,14 @@ class Run:
         return sorted(self.folders(kind), key=lambda step: (step.facts["finished"], step.id))
 
     def folders(self, kind: str = "") -> list[Done]:
-        """The finished steps (of one kind) by name, damaged ones among them."""
-        return [Done(self, file.parent) for file in sorted(self.path.glob(f"{kind or '*'}/*/step.toml"))]
+        """The finished steps (of one kind) by name, damaged ones and those that lost ``step.toml`` among them."""
+        found = [folder for each in ([kind] if kind else KINDS) for folder in sorted((self.path / each).glob("*"))]
+        return [Done(self, folder) for folder in found if _is_step(folder)]
 
     def done(self, step_id: str) -> Done | None:
         """The finished step of that id, such as ``embed/simclr``."""
         folder = self.path / step_id
-        return Done(self, folder) if (folder / "step.toml").exists() else None
+        return Done(self, folder) if _is_step(folder) else None
 
     def forget(self) -> None:
         """Take back a run that has come to nothing, and its name as the last one used."""
@@ -144,6 +210,7 @@ class Run:
         UserError
             A name that is no name of a folder.
         """
+        assert kind in KINDS, f"{kind} is no kind of step"
         if not name or name.startswith(".") or set(name) & set("/\\\0"):
             raise UserError(f"'{name}' can't name a folder of {kind}/.", "Use letters, digits, '-' and '_'.")
         digest = digest_of(table, reads)
@@ -181,14 +248,14 @@ class Done:
         UserError
             It is damaged, or a newer version wrote it.
         """
-        facts = read_toml(self.folder / "step.toml")
-        check_schema(facts, self.folder / "step.toml")
+        again = f"`{self.run.repair}` moves the step aside, so that it can be made again, and deletes nothing."
+        facts = read_sealed(self.folder / "step.toml", again)
         wrong = next((key for key in sorted(FACTS) if key not in facts or not _fits(key, facts[key])), None)
         if wrong:
             what = f"{wrong} = {facts[wrong]!r:.60}" if wrong in facts else f"it does not say {wrong}"
-            raise UserError(
+            raise Damaged(
                 f"{self.folder / 'step.toml'} is damaged: {what}.",
-                f"Remove the folder {self.folder} and make the step again.",
+                again,
             )
         return facts
 
@@ -220,8 +287,7 @@ class Done:
         for path, before in self.facts["reads"].items():
             if path == ITEMS:
                 # An encoder trained before images were appended still applies to them; rows of images do not.
-                items = self.run.path / ITEMS
-                if not self.id.startswith("pretrain/") and not (items.exists() and checksum(items) == before):
+                if not self.id.startswith("pretrain/") and before not in self._items():
                     return ITEMS
                 continue
             producer = self.run.done("/".join(path.split("/")[:2]))
@@ -232,6 +298,11 @@ class Done:
             if producer.stale_input():
                 return producer.stale_input()
         return None
+
+    def _items(self) -> list[str]:
+        """The checksums of items.csv; whether it is damaged is for those to say who read it."""
+        items = self.run.path / ITEMS
+        return self.run.sums(ITEMS) or ([checksum(items)] if items.exists() else [])
 
     def require_fresh(self) -> Done:
         """The step itself, if it is whole and nothing it was made from has changed.
@@ -288,9 +359,9 @@ class Done:
         """
         path, again = self.folder / file, f"Make it again with `{self.renewal()}`."
         if not path.is_file():
-            raise UserError(f"{path} is no longer there.", again)
+            raise Damaged(f"{path} is no longer there.", again)
         if checksum(path) != self.facts["writes"].get(file):
-            raise UserError(f"{path} is not as it was made.", again)
+            raise Damaged(f"{path} is not as it was made.", again)
         return path
 
     def whole(self) -> Done:
@@ -370,12 +441,13 @@ class Step:
             Device, threads and precision, for ``step.toml``.
         """
         started = _now()
+        identity = _without(self.run.facts(), "schema") if self.run.exists else {}
         with disk_errors(fallback=self.run.path), _locked(self.scratch):
             try:
                 self._prepare()
                 yield self.scratch
                 refuse_changed(self.run.path, {path: sum_ for path, sum_ in self.reads.items() if path != ITEMS})
-                self._seal(command, machine, started)
+                self._seal(command, machine, started, identity)
             except BaseException:
                 work = self.scratch / "work"
                 if not work.is_dir() or not any(work.iterdir()):
@@ -395,7 +467,7 @@ class Step:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
         mark.write_text(self.digest)
 
-    def _seal(self, command: str, machine: Mapping[str, Any], started: str) -> None:
+    def _seal(self, command: str, machine: Mapping[str, Any], started: str, identity: Mapping[str, Any]) -> None:
         """Write ``step.toml``; from here on the scratch folder is the result."""
         written = {
             file.relative_to(self.scratch).as_posix(): sha256_of(file)
@@ -404,7 +476,6 @@ class Step:
         }
         commit = git_commit()
         facts = {
-            "schema": SCHEMA,
             "command": command,
             "renew": renewal_words(self.renew or command),
             "version": version(),
@@ -418,8 +489,10 @@ class Step:
             "outcome": self.outcome,
             "reads": self.reads,
             "writes": written,
+            # From which `initpools repair` makes run.toml again.
+            **({"identity": identity} if identity else {}),
         }
-        write_text(self.scratch / "step.toml", tomli_w.dumps(facts))
+        write_sealed(self.scratch / "step.toml", facts)
 
     def _publish(self) -> None:
         """Give the sealed scratch folder its name; a kill between any two lines is made good by `_rescue`."""
@@ -516,22 +589,17 @@ def digest_of(table: Mapping[str, Any], reads: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file of the run.
+def _is_step(folder: Path) -> bool:
+    """Whether there is a step; a folder with files and without ``step.toml`` has lost it."""
+    return folder.is_dir() and not folder.name.startswith(".") and any(folder.iterdir())
 
-    Raises
-    ------
-    UserError
-        It was damaged.
-    """
-    if not path.exists():
-        raise UserError(f"{path} is missing.", "Check --run; `initpools status` lists what a run has.")
-    try:
-        return parse_toml(read_file(path, "of a run").decode())
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged: {error}.", f"Remove the folder {path.parent} and make the step again."
-        ) from None
+
+def _sums(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def _without(facts: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key not in keys}
 
 
 def command_line() -> str:

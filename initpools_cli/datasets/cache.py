@@ -88,7 +88,8 @@ def write_cache(
     written = read_cache(folder, counts)
     if written is None:
         raise UserError(
-            f"The arrays written to {folder} can't be read back.", "Check that disk, and remove that folder."
+            f"The arrays written to {folder} can't be read back.",
+            "Check that disk, or name another folder with INITPOOLS_DATA=DIR.",
         )
     return written
 

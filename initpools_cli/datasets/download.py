@@ -189,7 +189,8 @@ def _refuse_wrong_file(target: Path, remote: Remote) -> None:
     if found != remote.checksum:
         raise UserError(
             f"{target} has the {remote.algorithm.upper()} {found}, not {remote.checksum}.",
-            f"Remove it to have it fetched from {remote.urls[0]}, or put the right file there.",
+            f"Move it away (`mv {target} {target}.wrong`) to have it fetched from {remote.urls[0]}, or put the right "
+            "one there.",
         )
 
 

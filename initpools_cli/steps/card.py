@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tomli
 import tomli_w
 
 from initpools_cli.analysis import card as numbers
 from initpools_cli.core.config import DEFAULT_CLUSTERS, SelectTable
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import write_text
-from initpools_cli.core.rundir import Done, read_toml
+from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import generator
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
@@ -330,4 +331,4 @@ def read_card(done: Done) -> dict[str, Any]:
     UserError
         It is damaged; with the command that makes it again.
     """
-    return read_toml(done.checked(CARD))
+    return tomli.loads(done.checked(CARD).read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import read_array, sha256_of, write_array, write_text
 from initpools_cli.core.processors import threads_of
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import ITEMS, KEPT, Run, Step, command_line
@@ -21,7 +23,6 @@ from initpools_cli.core.version import version
 from initpools_cli.geometry.products import on_device
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from initpools_cli.datasets.spec import Dataset, DatasetSpec
@@ -83,20 +84,22 @@ class Context:
         if self.run.exists:
             self._refuse_other_dataset()
             identity = self.identity
-            known, kept = self._stored()
+            known, kept, self.items_sum = stored(self.run)
         else:
             path = path_of(self.settings.dataset.name)
             source = None if path is None else str(path.resolve())
-            identity = Identity(_absolute(self.settings.dataset), self.settings.run.seed, source)
+            identity = Identity(absolute(self.settings.dataset), self.settings.run.seed, source)
         dataset = open_dataset(
             identity.spec, seed=identity.seed, cache=data_home(), report=self.report, known=known, kept=kept
         )
         for note in dataset.notes:
             self.report.say(note)
         self.identity = identity
-        if known is not None and dataset.items is not known:
-            write_text(self.run.path / ITEMS, _items_text(dataset))
-            write_array(self.run.path / KEPT, dataset.kept)
+        if dataset.items is not known or "replacing" in self.run.facts():
+            files = files_of(dataset)
+            self.items_sum = hashlib.sha256(files[ITEMS]).hexdigest()
+            if known is not None:
+                self.run.replace(files)
         return dataset
 
     @contextmanager
@@ -107,9 +110,7 @@ class Context:
         if accelerator is not None:
             self.machine  # noqa: B018 -- step.toml says what the products were computed on
         if began:
-            write_text(self.run.path / ITEMS, _items_text(self.data))
-            write_array(self.run.path / KEPT, self.data.kept)
-            self.run.create(self.identity.facts | {"version": version()})
+            self.run.create(self.identity.facts | {"version": version()}, files_of(self.data))
         self.run.remember()
         try:
             with on_device(accelerator), step.writing(command or self.command, machine or self.facts()) as scratch:
@@ -124,17 +125,9 @@ class Context:
         """What ``run.toml`` fixes."""
         return read_identity(self.run)
 
-    def _stored(self) -> tuple[pd.DataFrame, np.ndarray]:
-        """The run's items and mask."""
-        items = read_items(self.run)
-        kept = read_array(self.run.path / KEPT, "the mask of the run")
-        if kept.dtype != bool or len(kept) != (items["split"] == "train").sum():
-            raise _damaged(self.run, KEPT)
-        return items, kept
-
     def _refuse_other_dataset(self) -> None:
         """A run is about one data set: another name, file or size asked for is a slip or belongs in another run."""
-        fixed, asked = self.identity, _absolute(self.settings.dataset)
+        fixed, asked = self.identity, absolute(self.settings.dataset)
         for key in DatasetTable.model_fields:
             wanted, has = getattr(asked, key), getattr(fixed.table, key)
             if f"dataset.{key}" not in self.given or wanted == has:
@@ -148,10 +141,13 @@ class Context:
 
     def items_checksum(self) -> dict[str, str]:
         """The checksum of ``data/items.csv``, for the steps that read the data set."""
-        if self.run.exists:
-            self.data  # noqa: B018 -- appends images that are new in the folder
-            return {ITEMS: sha256_of(self.run.path / ITEMS)}
-        return {ITEMS: hashlib.sha256(_items_text(self.data).encode()).hexdigest()}
+        return {ITEMS: self.items_sum}
+
+    @cached_property
+    def items_sum(self) -> str:
+        """SHA-256 of ``data/items.csv`` as it was read for `data`, or as it will be written."""
+        self.data  # noqa: B018 -- sets it, and appends images that are new in the folder
+        return str(self.__dict__["items_sum"])
 
     def facts(self) -> dict[str, Any]:
         """What ``step.toml`` says of the machine; torch is not loaded for a step that did without."""
@@ -168,10 +164,14 @@ class Context:
     def made_on_the_way(self, *words: str) -> Context:
         """The same context for a step that another step needs: it is named by its own command, and not forced."""
         other = Context(self.run, self.settings, self.given, self.report, False, self.command_for(*words))
-        for shared in ("data", "machine", "seed", "identity"):
-            if shared in self.__dict__:
-                other.__dict__[shared] = self.__dict__[shared]
+        self.share(other)
         return other
+
+    def share(self, other: Context) -> None:
+        """Give another context what this one has opened."""
+        for name in ("data", "items_sum", "machine", "seed", "identity"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
 
     def where(self, table: str) -> str:
         """Where the knobs of ``[table.params]`` were set, for errors."""
@@ -285,18 +285,62 @@ def read_identity(run: Run) -> Identity:
     UserError
         It is damaged.
     """
+    return identity_of(run.facts(), run)
+
+
+def identity_of(facts: Mapping[str, Any], run: Run) -> Identity:
+    """The same from the content of ``run.toml``."""
     from pydantic import ValidationError
 
     try:
-        facts = run.facts()
         fixed = dict(facts["dataset"])
         source = fixed.pop("source", None)
         seed = facts["run"]["seed"]
         if not isinstance(seed, int) or not isinstance(source, str | None):
-            raise _damaged(run, "run.toml")
+            raise run.damaged("run.toml")
         return Identity(DatasetTable(**fixed), seed, source)
     except (KeyError, TypeError, ValidationError):
-        raise _damaged(run, "run.toml") from None
+        raise run.damaged("run.toml") from None
+
+
+def stored(run: Run) -> tuple[pd.DataFrame, np.ndarray, str]:
+    """The run's items and mask, and the checksum of the items.
+
+    Raises
+    ------
+    UserError
+        One of them is missing or damaged.
+    """
+    content = run.read(ITEMS)
+    items = items_of(run, content)
+    kept = read_kept(run)
+    # Where the replacement of both was interrupted, images that are new are not in the mask yet.
+    missing = int((items["split"] == "train").sum()) - len(kept)
+    if missing < 0 or (missing and "replacing" not in run.facts()):
+        raise run.damaged(KEPT)
+    return items, np.pad(kept, (0, missing), constant_values=True), hashlib.sha256(content).hexdigest()
+
+
+def read_kept(run: Run) -> np.ndarray:
+    """The run's mask, (n train,) bool.
+
+    Raises
+    ------
+    UserError
+        It is missing or damaged.
+    """
+    return kept_of(run, run.read(KEPT))
+
+
+def kept_of(run: Run, content: bytes | None) -> np.ndarray:
+    """The same from the content of kept.npy, None where there is no such file."""
+    try:
+        kept: np.ndarray = np.load(io.BytesIO(content or b""), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise run.damaged(KEPT) from None
+    if not isinstance(kept, np.ndarray) or kept.dtype != bool or kept.ndim != 1:
+        raise run.damaged(KEPT)
+    return kept
 
 
 def read_items(run: Run) -> pd.DataFrame:
@@ -307,31 +351,34 @@ def read_items(run: Run) -> pd.DataFrame:
     UserError
         It is missing or damaged.
     """
+    return items_of(run, run.read(ITEMS))
+
+
+def items_of(run: Run, content: bytes) -> pd.DataFrame:
+    """The same from the content of items.csv."""
     import pandas as pd
 
     from initpools_cli.datasets.spec import COLUMNS, CONVERSION
 
     text = {"path": str, "class": str, "sha256": str, CONVERSION: str}
     try:
-        items = pd.read_csv(run.path / ITEMS, dtype=text, keep_default_na=False, na_values={"label": [""]})
+        items = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values={"label": [""]})
         items["label"] = items["label"].astype("Int64")
         if tuple(items.columns) not in (COLUMNS, (*COLUMNS, CONVERSION)) or items.empty or items["sha256"].isna().any():
-            raise _damaged(run, ITEMS)
+            raise run.damaged(ITEMS)
         return items
     except (OSError, ValueError, KeyError, pd.errors.ParserError):
-        raise _damaged(run, ITEMS) from None
+        raise run.damaged(ITEMS) from None
 
 
-def _items_text(dataset: Dataset) -> str:
-    """The content of items.csv."""
-    return dataset.items.to_csv(index=False)
+def files_of(dataset: Dataset) -> dict[str, bytes]:
+    """The content of items.csv and kept.npy."""
+    mask = io.BytesIO()
+    np.save(mask, dataset.kept)
+    return {ITEMS: dataset.items.to_csv(index=False).encode(), KEPT: mask.getvalue()}
 
 
-def _damaged(run: Run, file: str) -> UserError:
-    return UserError(f"{run.path / file} is missing or damaged.", "Put it back, or begin another run with --run DIR.")
-
-
-def _absolute(table: DatasetTable) -> DatasetTable:
+def absolute(table: DatasetTable) -> DatasetTable:
     """The same with the path of a labels file made absolute, so that the run can be used from anywhere."""
     if table.labels in ("auto", "none", "folders"):
         return table

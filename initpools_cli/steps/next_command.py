@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.rundir import Done, Run
 from initpools_cli.steps.labelling.annotated import KIND, number_of
@@ -15,6 +16,14 @@ from initpools_cli.steps.labelling.label import FOLDER, round_words
 
 #: Labels of a first batch.
 FIRST_BUDGET = "20"
+#: What a round knows.
+LABELS = "labels.csv"
+
+
+def tables_of(step: Done) -> list[str]:
+    """The files of a step that are read here."""
+    kind = step.id.partition("/")[0]
+    return [*([LISTS[kind]] if kind in LISTS else []), *([LABELS] if kind == KIND else [])]
 
 
 def next_command(run: Run, found: dict[str, Any], *, labeled: bool) -> tuple[str, str]:
@@ -78,7 +87,7 @@ def _newest_batch(run: Run, found: dict[str, Any]) -> tuple[str, set[str]] | Non
     for row in reversed(found["steps"]):
         kind, _, name = row["step"].partition("/")
         file = run.path / row["step"] / LISTS.get(kind, "")
-        if kind in LISTS and file.is_file():
+        if kind in LISTS and file.is_file() and not row["problem"].startswith("damaged"):
             return name, _indices(file)
     return None
 
@@ -90,7 +99,11 @@ def _last_round(run: Run) -> Done | None:
 def _known(run: Run) -> set[str]:
     """The images that the rounds have a label of, or that were skipped."""
     last = _last_round(run)
-    return _indices(last.folder / "labels.csv") if last else set()
+    try:
+        return _indices(last.checked(LABELS)) if last else set()
+    except UserError:
+        # `status` says so in the line of the round.
+        return set()
 
 
 def _last_file(run: Run) -> str:
@@ -100,7 +113,7 @@ def _last_file(run: Run) -> str:
 
 
 def _indices(file: Path) -> set[str]:
-    """The column `index`, also of a file that is damaged: `status` shows what there is."""
+    """The column `index`."""
     if not file.is_file():
         return set()
     with file.open(encoding="utf-8", errors="replace", newline="") as stream:

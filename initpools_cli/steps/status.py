@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,9 @@ from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.steps.context import read_identity
 from initpools_cli.steps.labelling.label import FOLDER
-from initpools_cli.steps.next_command import next_command
+from initpools_cli.steps.next_command import next_command, tables_of
 from initpools_cli.steps.revisions import revised_since
 from initpools_cli.steps.sweep import PLAN
-
-#: Kinds of steps in the order of the work; others follow.
-KINDS = ("pretrain", "embed", "score", "reference", "pool", "loop", "al", "rank")
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -63,8 +61,9 @@ def _row(step: Done) -> dict[str, Any]:
     try:
         facts, stale = step.facts, step.stale_input()
     except UserError as error:
-        return row | {"problem": f"damaged: {error.fact}", "renew": error.remedy}
+        return row | {"problem": f"damaged: {error.fact}", "renew": step.run.repair}
     problem = f"{step.lost} is lost" if step.lost else f"stale: made from an earlier {stale}" if stale else ""
+    problem = problem or _damaged(step)
     return row | {
         "finished": facts["finished"],
         "seconds": round(_seconds(facts["started"], facts["finished"]), 1),
@@ -73,6 +72,17 @@ def _row(step: Done) -> dict[str, Any]:
         "command": facts["command"],
         "note": "; ".join(_notes(step, facts["outcome"])),
     }
+
+
+def _damaged(step: Done) -> str:
+    """What is wrong with the tables that the next command is found from; the other files are for `verify` to read."""
+    try:
+        for name in tables_of(step):
+            if name in step.facts["writes"]:
+                step.checked(name)
+    except UserError as error:
+        return f"damaged: {error.fact}"
+    return ""
 
 
 def _notes(step: Done, outcome: dict[str, Any]) -> Iterator[str]:
@@ -111,12 +121,8 @@ def _labels(file: Path) -> dict[str, Any]:
 
 def _has_labels(run: Run) -> bool:
     """Whether the data set came with labels; its rows are read up to the first one."""
-    try:
-        with (run.path / ITEMS).open(encoding="utf-8", errors="replace", newline="") as stream:
-            return any(row.get("label") and row.get("split") == "train" for row in csv.DictReader(stream))
-    except OSError:
-        # Every step that was made of them says that they are gone.
-        return False
+    rows = csv.DictReader(io.StringIO(run.read(ITEMS).decode(errors="replace"), newline=""))
+    return any(row.get("label") and row.get("split") == "train" for row in rows)
 
 
 def _blocks(work: Path) -> list[int]:
@@ -130,32 +136,3 @@ def _blocks(work: Path) -> list[int]:
 
 def _seconds(started: str, finished: str) -> float:
     return (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
-
-
-def verify(run: Run) -> list[dict[str, str]]:
-    """Check every file of every finished step against the checksum written when it was made.
-
-    Returns
-    -------
-    list of dict
-        file and problem ("missing", "changed", "stale"); empty where all is as it was.
-    """
-    from initpools_cli.core.files import sha256_of
-
-    found = []
-    read_identity(run)
-    for step in run.folders():
-        try:
-            stale = step.stale_input()
-        except UserError as error:
-            found.append({"file": f"{step.id}/step.toml", "problem": error.fact})
-            continue
-        for name, checksum in step.facts["writes"].items():
-            file: Path = step.folder / name
-            if not file.exists():
-                found.append({"file": f"{step.id}/{name}", "problem": "missing"})
-            elif sha256_of(file) != checksum:
-                found.append({"file": f"{step.id}/{name}", "problem": "changed since it was made"})
-        if stale:
-            found.append({"file": step.id, "problem": f"made from an earlier {stale}"})
-    return found

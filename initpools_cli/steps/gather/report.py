@@ -48,9 +48,7 @@ class _Looking(Context):
 def _looking(context: Context) -> _Looking:
     other = _Looking(**{each.name: getattr(context, each.name) for each in fields(Context)})
     other.report = context.report if isinstance(context.report, _Held) else _Held()
-    for shared in ("data", "machine", "seed", "identity"):
-        if shared in context.__dict__:
-            other.__dict__[shared] = context.__dict__[shared]
+    context.share(other)
     return other
 
 

@@ -124,7 +124,9 @@ def read_known(done: Done) -> pd.DataFrame:
     except UserError as error:
         brought = done.facts["outcome"].get("annotations", "FILE")
         raise UserError(
-            error.fact, f"Remove the folder {done.folder} and give its labels again: --labels {brought}."
+            error.fact,
+            f"`{done.run.repair}` moves the round aside and deletes nothing; then give its labels again: "
+            f"--labels {brought}.",
         ) from None
 
 

@@ -1,0 +1,19 @@
+"""`initpools repair`."""
+
+from __future__ import annotations
+
+from initpools_cli.cli.options import Common
+
+EXAMPLE = "Example: initpools repair --run runs/digits"
+
+
+def command(common: Common) -> None:
+    """Mend a damaged run: run.toml from its steps, items.csv and kept.npy from the data set; nothing is deleted."""
+    from initpools_cli.steps.repair import repair
+
+    run = common.locate()
+    named = {"dataset.name": common.dataset, "run.seed": common.seed}
+    lines = repair(run, named, common.sets or (), common.config, common.report)
+    common.result(lines, {"done": [dict(zip(("what", "how"), line.split("\t", 1), strict=True)) for line in lines]})
+    if not lines:
+        common.report.say("nothing to repair: `initpools verify` checks every file")

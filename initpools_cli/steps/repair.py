@@ -1,0 +1,254 @@
+"""Make again what no step makes: run.toml from the steps, items.csv and kept.npy from the data set."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from initpools_cli.core.config import load_settings
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.report import Report
+from initpools_cli.core.rundir import ITEMS, KEPT, Done, Run
+from initpools_cli.core.sealed import Damaged
+from initpools_cli.core.version import version
+from initpools_cli.steps.context import Identity, absolute, files_of, identity_of, items_of, kept_of
+from initpools_cli.steps.labelling.annotated import KIND
+
+if TYPE_CHECKING:
+    from initpools_cli.datasets.spec import Dataset
+
+#: Where damaged steps go, inside the run.
+ASIDE = "damaged"
+#: What of run.toml is about the files beside it.
+OF_FILES = ("schema", "writes", "replacing")
+
+
+def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path | None, report: Report) -> list[str]:
+    """Mend a run as far as its steps and its data set tell; nothing is deleted, and what is damaged is kept aside.
+
+    Parameters
+    ----------
+    named : mapping of str to object
+        ``dataset.name`` and ``run.seed`` where the user gave them: for runs whose steps do not say them.
+    sets : sequence of str
+        Further settings of [dataset], as ``key=value``.
+    config : Path, optional
+        A file of settings.
+    report : Report
+        Where progress goes.
+
+    Returns
+    -------
+    list of str
+        A line for everything that was done.
+
+    Raises
+    ------
+    UserError
+        There is no run, or what is missing is not known for sure.
+    """
+    found = run.folders()
+    if not found and not (run.path / "run.toml").exists():
+        raise UserError(f"There is no run in {run.path}.", "Check --run.")
+    lines = [line for step in found for line in _set_aside(step)]
+    steps = run.steps()
+    facts = _stored_facts(run)
+    whole = facts is not None
+    if facts is None:
+        facts = _facts_of_steps(steps) or _facts_of_commands(run, steps, named, sets, config)
+    identity = identity_of(facts, run)
+    sums = {file: _sums(file, facts, () if whole and "writes" in facts else steps) for file in (ITEMS, KEPT)}
+    files = _files(run, identity, sums, report)
+    return lines + _write(run, facts, files, whole)
+
+
+# ---- steps
+
+
+def _set_aside(step: Done) -> Iterator[str]:
+    """Move a step out of the way whose step.toml, or what it knew of labels, is damaged; say how it is made again."""
+    try:
+        step.facts  # noqa: B018 -- what counts is whether it can be read
+        if step.id.startswith(f"{KIND}/"):
+            # The command of a round reads what the round before knew, and can't make this again.
+            step.checked("labels.csv")
+    except Damaged as error:
+        target = _free(step.run.path / ASIDE / step.id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        step.folder.rename(target)
+        again = _command(target)
+        how = f" `{again}` makes the step again." if again else ""
+        yield f"{step.id}\tmoved to {target}: {error.fact}{how}"
+
+
+def _command(folder: Path) -> str:
+    """The command line in a step.toml that may be damaged anywhere; empty where it can't be made out."""
+    try:
+        text = (folder / "step.toml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.search(r'^command = "(initpools [^"\\]*)"$', text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+# ---- run.toml
+
+
+def _stored_facts(run: Run) -> dict[str, Any] | None:
+    """What run.toml says; None where it is missing or damaged."""
+    try:
+        facts = run.facts()
+        identity_of(facts, run)
+    except Damaged:
+        return None
+    return facts
+
+
+def _facts_of_steps(steps: Sequence[Done]) -> dict[str, Any] | None:
+    """The copy of run.toml in the newest step that has one."""
+    copies = [step.facts["identity"] for step in steps if isinstance(step.facts.get("identity"), dict)]
+    return dict(copies[-1]) if copies else None
+
+
+def _facts_of_commands(
+    run: Run, steps: Sequence[Done], named: Mapping[str, Any], sets: Sequence[str], config: Path | None
+) -> dict[str, Any]:
+    """What the command lines of the steps say of the data set, in runs whose steps have no copy of run.toml."""
+    said: dict[str, Any] = {}
+    settings: list[str] = []
+    for step in reversed(steps):
+        words = _options(str(step.facts["command"]))
+        settings = [text for text in words.get("--set", []) if text.startswith("dataset.")] + settings
+        if "--dataset" in words:
+            said = {"dataset.name": words["--dataset"][-1]} | (
+                {"run.seed": int(words["--seed"][-1])} if words.get("--seed", ["x"])[-1].isdigit() else {}
+            )
+    said |= {key: value for key, value in named.items() if value is not None}
+    if "dataset.name" not in said:
+        raise Damaged(
+            f"{run.path / 'run.toml'} is damaged, and no step says which data set the run is about.",
+            f"Name it: `{run.repair} --dataset NAME|FILE.npz|FOLDER`, with --set dataset.KEY=VALUE and --seed if you "
+            "gave them when the run began.",
+        )
+    table, _ = load_settings("dataset", file=config, sets=[*dict.fromkeys(settings), *sets], flags=said)
+    source = _source(table.dataset.name, run)
+    return Identity(absolute(table.dataset), table.run.seed, source).facts | {"version": version()}
+
+
+def _options(command: str) -> dict[str, list[str]]:
+    """The values of the options of a command line, by name."""
+    found: dict[str, list[str]] = {}
+    words = shlex.split(command)
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        if option in ("--dataset", "--set", "--seed"):
+            found.setdefault(option, []).append(value if equals else following)
+    return found
+
+
+def _source(name: str, run: Run) -> str | None:
+    """The absolute path that a data set's name stood for, typed where the run's folder is ``runs/<name>``."""
+    from initpools_cli.datasets.open import path_of
+
+    there = run.path.resolve().parent.parent / name
+    path = path_of(str(there) if there.exists() and not Path(name).exists() else name)
+    return None if path is None else str(path.resolve())
+
+
+# ---- items.csv and kept.npy
+
+
+def _sums(file: str, facts: Mapping[str, Any], steps: Sequence[Done]) -> set[str]:
+    """The checksums that a file may have, as run.toml, its copies and the steps that read it say."""
+    told = [facts, *(step.facts.get("identity", {}) for step in steps)]
+    tables = [each.get(table, {}) for each in told for table in ("writes", "replacing")]
+    return {table[file] for table in [*tables, *(step.facts["reads"] for step in steps)] if file in table}
+
+
+def _files(run: Run, identity: Identity, sums: Mapping[str, set[str]], report: Report) -> dict[str, bytes]:
+    """The content of both files: as it is where its checksum is known, else made again from the data set.
+
+    Raises
+    ------
+    UserError
+        The data set is another, or the content can't be made again.
+    """
+    stored = {file: _content(run.path / file) for file in (ITEMS, KEPT)}
+    if all(_sum(stored[file]) in sums[file] for file in stored):
+        return {file: content for file, content in stored.items() if content is not None}
+    report.say(f"reading {identity.table.name} again")
+    fresh = _open(run, identity, report, stored[ITEMS])
+    found = files_of(fresh)
+    known = dict(sums)
+    if not known[ITEMS] and stored[ITEMS] is not None:
+        # Nothing says what they were; a data set that has other images is not the run's.
+        known[ITEMS] = {_sum(stored[ITEMS])}
+    for file, content in found.items():
+        if known[file] and _sum(content) not in known[file]:
+            raise Damaged(
+                f"{run.path / file} can't be made again: {identity.table.name} is not what it was when the run began.",
+                "Put the file back from a copy, or the images back as they were.",
+            )
+    return found
+
+
+def _open(run: Run, identity: Identity, report: Report, items: bytes | None) -> Dataset:
+    """The data set as if for the first time, or with images appended where the stored items have some."""
+    from initpools_cli.datasets.open import data_home, open_dataset
+
+    def opened(**known: Any) -> Dataset:
+        return open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, **known)
+
+    fresh = opened()
+    if items is None or fresh.root is None or items == files_of(fresh)[ITEMS]:
+        return fresh
+    try:
+        return opened(known=items_of(run, items), kept=kept_of(run, _content(run.path / KEPT)))
+    except Damaged:
+        return fresh
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _sum(content: bytes | None) -> str:
+    return "" if content is None else hashlib.sha256(content).hexdigest()
+
+
+# ---- writing
+
+
+def _write(run: Run, facts: Mapping[str, Any], files: Mapping[str, bytes], whole: bool) -> list[str]:
+    """Put in place what differs, and keep aside what was there."""
+    wrong = [file for file, content in files.items() if _content(run.path / file) != content]
+    if whole and not wrong and "writes" in facts:
+        return []
+    lines = [f"{file}\tmade again{_keep(run.path / file)}" for file in wrong]
+    if not whole:
+        lines.append(f"run.toml\tmade again{_keep(run.path / 'run.toml')}")
+    elif not wrong:
+        lines.append(f"run.toml\tknows the checksums of {ITEMS} and {KEPT} now")
+    run.create({key: value for key, value in facts.items() if key not in OF_FILES}, files)
+    return lines
+
+
+def _keep(path: Path) -> str:
+    """Move a damaged file aside; says where it is."""
+    if not path.exists():
+        return ""
+    target = _free(path.with_name(f"{path.name}.damaged"))
+    path.rename(target)
+    return f"; the damaged one is {target}"
+
+
+def _free(path: Path) -> Path:
+    """The path, or the same with a number where there is one already."""
+    number, free = 2, path
+    while free.exists():
+        number, free = number + 1, path.with_name(f"{path.name}-{number}")
+    return free

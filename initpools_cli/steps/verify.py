@@ -1,0 +1,93 @@
+"""Whether every file of a run is as it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import sha256_of
+from initpools_cli.core.rundir import ITEMS, KEPT, Done, Run, digest_of
+from initpools_cli.steps.context import read_identity, read_items, read_kept, stored
+
+Problem = dict[str, str]
+
+
+def verify(run: Run) -> list[Problem]:
+    """Read every file of the run again, and compare it with the checksum written when it was made.
+
+    Returns
+    -------
+    list of dict
+        file, problem, and renew: the command that mends it. Empty where all is as it was.
+    """
+    return [*_of_run(run), *(problem for step in run.folders() for problem in _of_step(step))]
+
+
+def leftovers(run: Run) -> list[str]:
+    """What interrupted commands left: nothing reads it but the same command."""
+    folders = [run.path / ".partial", run.path, run.path / "data"]
+    return sorted(
+        file.relative_to(run.path).as_posix()
+        for folder in folders
+        for file in (folder.glob("*/*") if folder.name == ".partial" else folder.glob(".*"))
+        if file.name != ".partial" and file.suffix != ".lock"
+    )
+
+
+def _problem(run: Run, file: Path | str, problem: str, renew: str = "") -> Problem:
+    return {"file": str(file), "problem": problem, "renew": renew or run.repair}
+
+
+def _of_run(run: Run) -> Iterator[Problem]:
+    """What is wrong with the files that hold for all steps."""
+    try:
+        read_identity(run)
+    except UserError as error:
+        yield _problem(run, "run.toml", error.fact)
+        return
+    whole = True
+    for file, read in ((ITEMS, read_items), (KEPT, read_kept)):
+        try:
+            read(run)
+        except UserError as error:
+            whole = False
+            yield _problem(run, file, error.fact)
+    if whole:
+        try:
+            stored(run)
+        except UserError as error:
+            yield _problem(run, KEPT, error.fact)
+
+
+def _of_step(step: Done) -> Iterator[Problem]:
+    run = step.run
+    try:
+        facts = step.facts
+    except UserError as error:
+        yield _problem(run, f"{step.id}/step.toml", error.fact)
+        return
+    if facts.get("schema", 1) < 2 and digest_of(facts["table"], facts["reads"]) != facts["digest"]:
+        yield _problem(run, f"{step.id}/step.toml", "its table or inputs are not those that its digest is of")
+    renew, there = step.renewal(), _files(step)
+    for name, checksum in facts["writes"].items():
+        file = step.folder / name
+        if not file.is_file():
+            yield _problem(run, f"{step.id}/{name}", "missing", renew)
+        elif sha256_of(file) != checksum:
+            yield _problem(run, f"{step.id}/{name}", "changed since it was made", renew)
+    for name in sorted(there - facts["writes"].keys()):
+        yield _problem(run, f"{step.id}/{name}", "is none of the files that the step wrote", renew)
+    try:
+        stale = step.stale_input()
+    except UserError:
+        # The damaged input has a line of its own.
+        return
+    if stale:
+        yield _problem(run, step.id, f"made from an earlier {stale}", renew)
+
+
+def _files(step: Done) -> set[str]:
+    """The files in its folder, without those that a kill may leave when the folder gets its name."""
+    names = {file.relative_to(step.folder).as_posix() for file in step.folder.rglob("*") if file.is_file()}
+    return {name for name in names if name not in ("step.toml", "digest") and not name.startswith("work/")}
