@@ -122,6 +122,53 @@ def test_a_round_that_is_done_again_says_the_same(photos: pd.Series, initpools: 
         assert twice["fresh"] and {name: twice[name] for name in told} == {name: once[name] for name in told}
 
 
+def test_the_same_labels_with_another_query_replace_the_batch(photos: pd.Series, initpools: Initpools) -> None:
+    assert initpools("select-pool", "kcenter", "-n", 12, "-o", "next.csv").code == 0
+    _annotate("next.csv", photos, "one.csv")
+    first = _round(initpools, "one.csv", "--query", "margin", "--budget", 8, "--next", "margin.csv")
+    # Somebody labels half of the batch on the page.
+    Path("runs/photos/labels").mkdir()
+    marks = pd.read_csv("margin.csv").assign(skipped=0, label=["amber"] * 4 + [""] * 4)
+    marks[["order", "index", "path", "label", "skipped"]].to_csv("runs/photos/labels/round-1.csv", index=False)
+    kept = Path("runs/photos/labels/round-1.csv").read_bytes()
+    # To look is no reason to lose a batch.
+    looked = _round(initpools, "one.csv", "--predictions", "rest.csv")
+    assert not looked["fresh"] and looked["picked"] == 8 and Path("rest.csv").exists()
+    second = _round(initpools, "one.csv", "--query", "kcenter", "--budget", 5, "--next", "kcenter.csv")
+    assert second["step"] == first["step"] == "loop/round-1" and second["picked"] == 5
+    assert "its batch of 8 images (margin) is replaced by 5 others" in second["said"]
+    assert "--query margin --budget 8 --next margin.csv" in second["said"]
+    assert "labels/round-1.csv keeps 4 labels that no round has learned from" in second["said"]
+    assert [path.name for path in Path("runs/photos/loop").iterdir()] == ["round-1"]
+    assert Path("runs/photos/labels/round-1.csv").read_bytes() == kept
+    assert "label --batch round-1" in initpools("status").out
+    # The repeated round is one line of the table, and what was labeled of the first batch counts.
+    third = _round(initpools, "runs/photos/labels/round-1.csv")
+    assert (third["step"], third["new"], third["labeled"]) == ("loop/round-2", 4, 16)
+    again = _round(initpools, "one.csv", "--query", "margin", "--budget", 8, "--next", "again.csv")
+    assert again["step"] == "loop/round-2" and "is replaced" not in again["said"]
+
+
+def test_repetitions_that_an_older_version_kept_are_one_round(photos: pd.Series, initpools: Initpools) -> None:
+    photos[:9].rename_axis("path").rename("label").to_csv("one.csv")
+    _round(initpools, "one.csv", "--query", "margin", "--budget", 4, "--next", "a.csv")
+    shutil.copytree("runs/photos/loop/round-1", "runs/photos/loop/round-1-abcdef")
+    _round(initpools, "one.csv", "--query", "kcenter", "--budget", 3, "--next", "b.csv")
+    photos[9:12].rename_axis("path").rename("label").to_csv("two.csv")
+    assert initpools("embed", "pca").code == 0
+    out = _round(initpools, "two.csv", "--from", "pca")
+    table = [line.split() for line in out["said"].splitlines()]
+    rows = [line for line in table if line and line[0] in ("1", "2")]
+    assert [row[:2] for row in rows] == [["1", "pixels"], ["2", "pca"]] and ["round", "encoder"] in [
+        t[:2] for t in table
+    ]
+    assert "different encoders (pixels, pca)" in out["said"]
+    shown = initpools("status").out
+    assert ", on pixels" in shown and ", on pca" in shown
+    assert initpools("plot", "report", "-o", "report.html").code == 0
+    assert "different encoders (pixels, pca)" in Path("report.html").read_text(encoding="utf-8")
+
+
 def test_a_damaged_round_says_how_to_go_on(photos: pd.Series, initpools: Initpools) -> None:
     photos[:9].rename_axis("path").rename("label").to_csv("one.csv")
     _round(initpools, "one.csv")

@@ -51,7 +51,8 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted, fi
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
     from initpools_cli.steps.export import FORMATS, read_exports, records, write_exports, write_pool
-    from initpools_cli.steps.labelling.loop import history, label_round, read_next
+    from initpools_cli.steps.labelling.loop import history, label_round
+    from initpools_cli.steps.labelling.repeated import read_next
 
     require_ending(wanted.next_batch, *FORMATS)
     require_ending(wanted.predictions, ".csv")
@@ -130,7 +131,7 @@ def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
     """What was wrong with the file, and every round so far."""
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.steps.labelling.annotated import doubts
-    from initpools_cli.steps.labelling.told import NOTE, table_of, tell_problems
+    from initpools_cli.steps.labelling.told import notes_of, table_of, tell_problems
 
     read, report = found.labeled.read, common.report
     for note in read.notes:
@@ -144,7 +145,8 @@ def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
     show_grid(report, *table_of(rounds))
     last = rounds[-1]
     if "accuracy" in last:
-        report.say(NOTE)
+        for note in notes_of(rounds):
+            report.say(note)
     else:
         report.say("no accuracy yet: it takes labels of two classes, and two images at least.")
     if last.get("alone"):

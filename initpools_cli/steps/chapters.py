@@ -13,8 +13,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.card import CARD, read_card
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.labelling.annotated import KIND, number_of, outcome_of
-from initpools_cli.steps.labelling.told import NOTE, table_of
+from initpools_cli.steps.labelling.annotated import KIND, one_a_number, outcome_of
+from initpools_cli.steps.labelling.told import notes_of, table_of
 from initpools_cli.steps.status import status
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _card(context: Context, step: Done) -> dict[str, Any]:
 
 def rounds_of(context: Context) -> list[Done]:
     """The labelling rounds, by their number."""
-    return sorted(whole(context, KIND), key=lambda step: number_of(step.name))
+    return one_a_number(whole(context, KIND))
 
 
 def labelling(context: Context) -> Fragment | None:
@@ -127,8 +127,10 @@ def labelling(context: Context) -> Fragment | None:
     rounds = rounds_of(context)
     if not rounds:
         return None
-    columns, lines = table_of([outcome_of(step) for step in rounds])
-    body = table("Labelling rounds", columns, lines, numbers=len(columns) - 1) + paragraph(NOTE, "note")
+    outcomes = [outcome_of(step) for step in rounds]
+    columns, lines = table_of(outcomes)
+    body = table("Labelling rounds", columns, lines, numbers=len(columns) - 1)
+    body += "".join(paragraph(note, "note") for note in notes_of(outcomes))
     return Fragment("Labelling rounds", "", body, [], anchor="rounds")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.rundir import Done, Run
+from initpools_cli.datasets.annotations.table import read
 from initpools_cli.steps.labelling.annotated import KIND, number_of
 from initpools_cli.steps.labelling.batches import LISTS
 from initpools_cli.steps.labelling.label import FOLDER, round_words
@@ -67,7 +68,7 @@ def _of_the_loop(run: Run, found: dict[str, Any]) -> tuple[list[str], str]:
         return ["select-pool", "typiclust", "--budget", FIRST_BUDGET], "choose the images to label first"
     name, images = batch
     marks = next((row for row in found["labels"] if row["file"] == f"{name}.csv"), None)
-    left = len(images - _known(run)) if marks is None else marks["left"]
+    left = len(images - _known(run)) if marks is None else _left(run.path / FOLDER / marks["file"], images)
     if marks is None and not left:
         # They were labelled elsewhere. A file of labels that is learnt already changes nothing.
         return _report(found) or (round_words(_last_file(run), len(images)), "choose the next batch")
@@ -90,6 +91,17 @@ def _newest_batch(run: Run, found: dict[str, Any]) -> tuple[str, set[str]] | Non
         if kind in LISTS and file.is_file() and not row["problem"].startswith("damaged"):
             return name, _indices(file)
     return None
+
+
+def _left(file: Path, images: set[str]) -> int:
+    """How many images of a batch the file says nothing of; a repeated round may have left rows of other images."""
+    try:
+        rows, _ = read(file, "labels")
+    except UserError:
+        return 0
+    named = any(row.index for row in rows)
+    said = [row for row in rows if row.label or row.skipped]
+    return len(images - {row.index for row in said}) if named else len(rows) - len(said)
 
 
 def _last_round(run: Run) -> Done | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from initpools_cli.core.toml import parse_toml
 from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.steps.context import read_identity
+from initpools_cli.steps.labelling.annotated import KIND
 from initpools_cli.steps.labelling.label import FOLDER
 from initpools_cli.steps.next_command import next_command, tables_of
 from initpools_cli.steps.revisions import revised_since
@@ -34,7 +36,8 @@ def status(run: Run) -> dict[str, Any]:
         and next_words: why that.
     """
     identity = read_identity(run)
-    steps = sorted((_row(step) for step in run.folders()), key=lambda row: (row["finished"], row["step"]))
+    differ = len(_encoders(run)) > 1
+    steps = sorted((_row(step, differ) for step in run.folders()), key=lambda row: (row["finished"], row["step"]))
     unfinished = sorted(
         {str(file.parent.parent.relative_to(run.path / ".partial")) for file in run.path.glob(".partial/*/*/work/*")}
     )
@@ -54,7 +57,16 @@ def status(run: Run) -> dict[str, Any]:
     return found | {"next": words, "next_words": why}
 
 
-def _row(step: Done) -> dict[str, Any]:
+def _encoders(run: Run) -> set[str]:
+    """Those of the labeling rounds."""
+    found = set()
+    for step in run.folders(KIND):
+        with suppress(UserError):
+            found.update(step.table.get("encoders", ()))
+    return found
+
+
+def _row(step: Done, differ: bool) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in step.folder.rglob("*") if file.is_file())
     row: dict[str, Any] = {"step": step.id, "bytes": size, "finished": "", "seconds": 0.0, "problem": "", "command": ""}
     row |= {"renew": "", "note": ""}
@@ -70,7 +82,7 @@ def _row(step: Done) -> dict[str, Any]:
         "problem": problem,
         "renew": step.renewal() if problem else "",
         "command": facts["command"],
-        "note": "; ".join(_notes(step, facts["outcome"])),
+        "note": "; ".join(_notes(step, facts["outcome"], differ)),
     }
 
 
@@ -85,12 +97,13 @@ def _damaged(step: Done) -> str:
     return ""
 
 
-def _notes(step: Done, outcome: dict[str, Any]) -> Iterator[str]:
-    """A round of labeling in a few words, and whether the step's methods have changed since."""
+def _notes(step: Done, outcome: dict[str, Any], differ: bool) -> Iterator[str]:
+    """A round of labeling in a few words, with its encoder where they differ, and methods that have changed since."""
     labeled, accuracy = outcome.get("labeled"), outcome.get("accuracy")
     if step.id.startswith("loop/") and labeled is not None:
         measured = f", accuracy {accuracy:.1%}" if isinstance(accuracy, float) else ""
-        yield f"{labeled:,} labeled{measured}"
+        encoder = ", ".join(step.table.get("encoders", ())) if differ else ""
+        yield f"{labeled:,} labeled{measured}{f', on {encoder}' if encoder else ''}"
     changed = revised_since(step)
     if changed:
         yield f"made by an older version of {', '.join(changed)}"

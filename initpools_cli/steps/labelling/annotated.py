@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The kind of a round's folder, and how it is named.
 KIND, PREFIX = "loop", "round-"
+#: Settings that are told where they differ between rounds, and their keys in the table of a round.
+SETTINGS = {"encoder": "encoders", "learner": "learner"}
 #: Columns of a round's labels.csv: what is known after it. An empty label is an image that was skipped.
 COLUMNS = ["index", "path", "label", "round"]
 #: A class of so few images that is almost called as another is likely a slip.
@@ -97,12 +99,26 @@ class Labeled:
 
 def rounds(run: Run) -> list[Done]:
     """The finished rounds of the labelling loop, oldest first."""
-    return sorted(run.steps(KIND), key=lambda step: number_of(step.name))
+    return one_a_number(run.steps(KIND))
+
+
+def one_a_number(steps: Iterable[Done]) -> list[Done]:
+    """The newest round of each number, in order; earlier versions kept every repetition of a round.
+
+    Parameters
+    ----------
+    steps : iterable of Done
+        Rounds, oldest first.
+    """
+    newest = {number_of(step.name): step for step in steps}
+    return [newest[number] for number in sorted(newest)]
 
 
 def outcome_of(done: Done) -> dict[str, Any]:
-    """What came of a round, with its name as ``round``."""
-    return {"round": done.name.removeprefix(PREFIX), **done.facts["outcome"]}
+    """What came of a round, with its number as ``round``, its encoder and its learner."""
+    facts = done.facts
+    table, number = facts["table"], str(number_of(done.name))
+    return {"round": number, **{key: ", ".join(table[of]) for key, of in SETTINGS.items()}, **facts["outcome"]}
 
 
 def number_of(name: str) -> int:

@@ -19,15 +19,22 @@ from initpools_cli.datasets.annotations.check import Problem
 from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, protocol_of
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.labelling.annotated import KIND, PREFIX, Labeled, labeled_so_far, outcome_of, rounds
+from initpools_cli.steps.labelling.annotated import (
+    KIND,
+    PREFIX,
+    Labeled,
+    labeled_so_far,
+    number_of,
+    outcome_of,
+    rounds,
+)
 from initpools_cli.steps.labelling.judged import cell_of, foretold, judge, on_test
 from initpools_cli.steps.labelling.nextbatch import next_batch, predictions
+from initpools_cli.steps.labelling.repeated import Replaced, read_next, same_but_batch
 from initpools_cli.steps.rows import distance_identity, there
 from initpools_cli.strategies.inputs import FROM_A_MODEL
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from initpools_cli.training.arena import Arena
 
 #: Settings of [al] that the loop goes by; the others are of sweeps.
@@ -100,8 +107,15 @@ def label_round(
     step = context.run.step(
         KIND, f"{PREFIX}{labeled.number}", resolved, {**context.items_checksum(), **reads}, force=context.force
     )
+    earlier = next((done for done in rounds(context.run) if number_of(done.name) == labeled.number), None)
+    if earlier is not None:
+        # The same labels again: with other settings the round is done anew in its place.
+        step = replace(step, id=earlier.id)
+        if not ask and not context.force and same_but_batch(earlier, step):
+            return Round(earlier, False, labeled)
     if step.finished:
         return Round(step.finished, False, labeled)
+    lost = None if earlier is None else Replaced.of(context, earlier, labeled)
     with context.writing(step) as scratch:
         # Rounds build on each other: labels that came since would be forgotten.
         if _newest(context) != newest:
@@ -115,7 +129,10 @@ def label_round(
             step.outcome["named"] = list(labeled.named)
         if labeled.spellings:
             step.outcome["spellings"] = labeled.spellings
-    return Round(Done(context.run, step.folder), True, labeled)
+    done = Done(context.run, step.folder)
+    if lost is not None:
+        lost.tell(context.report, read_next(done))
+    return Round(done, True, labeled)
 
 
 def _newest(context: Context) -> tuple[str, str]:
@@ -127,13 +144,6 @@ def _newest(context: Context) -> tuple[str, str]:
 def history(context: Context) -> list[dict[str, Any]]:
     """The outcome of every round, oldest first, with its name as ``round``."""
     return [outcome_of(step) for step in rounds(context.run)]
-
-
-def read_next(done: Done) -> pd.DataFrame | None:
-    """The batch that a round chose, as rows of a pool, or None where it chose none."""
-    from initpools_cli.steps.pool import read_rows
-
-    return read_rows(done, "next.csv") if "next.csv" in done.facts["writes"] else None
 
 
 def _work(

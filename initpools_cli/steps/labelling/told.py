@@ -7,6 +7,7 @@ from typing import Any
 
 from initpools_cli.analysis.text import percent
 from initpools_cli.core.report import Report
+from initpools_cli.steps.labelling.annotated import SETTINGS
 
 #: What the accuracy is, and what it is not.
 NOTE = (
@@ -35,6 +36,8 @@ def _foretold(outcome: Outcome) -> str:
 
 COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
     "round": lambda outcome: str(outcome["round"]),
+    "encoder": lambda outcome: str(outcome.get("encoder", "")),
+    "learner": lambda outcome: str(outcome.get("learner", "")),
     "labelled": lambda outcome: f"{outcome['labeled']:,}",
     "classes": lambda outcome: str(outcome["classes"]),
     "accuracy (95 % CI)": lambda outcome: _between(outcome, "accuracy", "low", "high"),
@@ -42,6 +45,18 @@ COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
     "on the test split": lambda outcome: _between(outcome, "test_accuracy", "test_low", "test_high"),
     "foretold": _foretold,
 }
+
+
+def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """What must be known to read the table of rounds."""
+    return [
+        NOTE,
+        *(
+            f"The rounds have different {name}s ({', '.join(values)}): their accuracies differ by that, too."
+            for name in SETTINGS
+            if len(values := list(dict.fromkeys(str(each[name]) for each in outcomes if each.get(name)))) > 1
+        ),
+    ]
 
 
 def tell_problems(report: Report, problems: Sequence[object], where: str) -> None:
@@ -61,12 +76,16 @@ def tell_problems(report: Report, problems: Sequence[object], where: str) -> Non
 
 
 def table_of(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
-    """Columns and a line a round; a column that is empty in all of them is left out.
+    """Columns and a line a round; a column that is empty in all of them is left out, and a setting that is the same.
 
     Parameters
     ----------
     outcomes : sequence of mapping
         Of `history`.
     """
-    columns = [name for name, cell in COLUMNS.items() if any(map(cell, outcomes))]
+    columns = [
+        name
+        for name, cell in COLUMNS.items()
+        if any(map(cell, outcomes)) and (name not in SETTINGS or len(set(map(cell, outcomes))) > 1)
+    ]
     return columns, [[COLUMNS[name](each) or "–" for name in columns] for each in outcomes]
