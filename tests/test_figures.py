@@ -264,6 +264,18 @@ def test_histogram_counts_and_expectations():
     assert list(chosen[0].y) == ["cat", "dog", "eel"]
 
 
+def test_histogram_marks_no_class_as_missed_where_an_image_has_no_label():
+    items = items_table(n=60)
+    items.loc[items.index[1::2], ["label", "class"]] = [np.nan, ""]
+    pools = pd.concat([items.iloc[[0, 1, 6]].assign(pool="partly"), items.iloc[[0, 6]].assign(pool="whole")])
+    figure = histogram(pools, items)
+    missed = [trace for trace in figure.data if trace.name == "class missed"]
+    whole = [trace for trace in figure.data if trace.name == "chosen"][1]
+    assert [trace.yaxis for trace in missed] == [whole.yaxis]
+    shown = figure.to_json()
+    assert "3 images, 1 without a label" in shown and "30 images have no label" in shown
+
+
 @pytest.mark.parametrize("classes", [1, 2, 31, 120, 200, 1000])
 def test_names_of_classes_never_stand_in_each_other(classes):
     items = pd.DataFrame({"label": range(classes), "class": [f"c{i}" for i in range(classes)], "split": "train"})

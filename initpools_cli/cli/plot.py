@@ -50,7 +50,9 @@ def command(
     if common.works_without_run(files):
         settings, _ = common.settings("plot", flags, knobs)
         table, target = settings.plot, output or Path(f"{kind}.html")
-        path = plot_from_files(kind, table.params, files, settings.run.seed, table.theme, target, command_line())
+        path = plot_from_files(
+            kind, table.params, name or [], files, settings.run.seed, table.theme, target, command_line()
+        )
     else:
         context = common.start("plot", flags, knobs, classes=classes, of_labels=labels is not None)
         path = plot(context, kind, name or [], files, source, output)

@@ -78,17 +78,26 @@ def origin_of(context: Context, method: Method, source: str, brought: Brought) -
         return Origin(
             str(file.resolve()),
             alone.checksums(),
-            lambda: [{"embeddings": _rows(alone.arrays()["embeddings"], context)}],
+            lambda: [{"embeddings": rows_of(alone.arrays()["embeddings"], context)}],
             ("--embeddings", str(file.resolve())),
         )
     done = newest(context, source)
     return Origin(
-        done.id, done.reads("train.npy"), lambda: [{"embeddings": _rows(matrix(done), context)}], ("--from", done.name)
+        done.id,
+        done.reads("train.npy"),
+        lambda: [{"embeddings": rows_of(matrix(done), context)}],
+        ("--from", done.name),
     )
 
 
-def _rows(embeddings: np.ndarray, context: Context) -> np.ndarray:
-    """The rows of the images that there are."""
+def rows_of(embeddings: np.ndarray, context: Context) -> np.ndarray:
+    """The rows of the images that there are.
+
+    Raises
+    ------
+    UserError
+        Embeddings of another number of images.
+    """
     kept = context.data.kept
     if len(embeddings) != len(kept):
         raise UserError(

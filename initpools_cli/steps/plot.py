@@ -12,7 +12,7 @@ from initpools_cli.core.rundir import Done, Run, run_name
 from initpools_cli.core.version import version
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.gather.sources import Asked, gatherer
+from initpools_cli.steps.gather.sources import Asked, gatherer, refuse_ignored
 
 #: Endings of what a figure is written as.
 FORMATS = (".html", ".png", ".svg")
@@ -39,7 +39,9 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
 
     method = plots.get(kind)
     knobs = method.validate(context.settings.plot.params)
-    gathered = gatherer(method.name).gather(context, Asked(names, brought, source, knobs))
+    module, asked = gatherer(method.name), Asked(names, brought, source, knobs)
+    refuse_ignored(method.name, asked, module.TAKES)
+    gathered = module.gather(context, asked)
     target = output or context.run.path / "plot" / f"{method.name}.html"
     _write_table(method, gathered.data, target)
     drawn = method.build(**gathered.data, **knobs)
@@ -62,7 +64,14 @@ def _place(step: Done, run: Run) -> str:
 
 
 def plot_from_files(
-    kind: str, params: Mapping[str, Any], brought: Brought, seed: int, theme: Any, output: Path, command: str
+    kind: str,
+    params: Mapping[str, Any],
+    names: list[str],
+    brought: Brought,
+    seed: int,
+    theme: Any,
+    output: Path,
+    command: str,
 ) -> Path:
     """The same from files alone, for kinds that can do without a run.
 
@@ -76,8 +85,11 @@ def plot_from_files(
     method = plots.get(kind)
     knobs = method.validate(params)
     module = gatherer(method.name)
-    asked = Asked([], brought, "", knobs)
-    gathered = module.gather_files(asked, seed) if hasattr(module, "gather_files") else None
+    asked = Asked(names, brought, "", knobs)
+    gathered = None
+    if hasattr(module, "gather_files"):
+        refuse_ignored(method.name, asked, module.TAKES_ALONE, " without a run")
+        gathered = module.gather_files(asked, seed)
     if gathered is None:
         raise UserError(
             f"`plot {kind}` can't be drawn from the given files alone.",

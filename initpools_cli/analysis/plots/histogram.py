@@ -24,6 +24,9 @@ EXPECTED = {"width": 0.86, "marker": {"color": "rgba(0,0,0,0)", "line": {"color"
 def histogram(pools: DataFrame, items: DataFrame) -> Figure:
     """Images of each class in each pool, against the counts expected of a random pool of that size.
 
+    A pool with images of unknown class may have images of every class: none is marked as missed in it. Expected counts
+    are of its images with a known class.
+
     Parameters
     ----------
     pools : DataFrame
@@ -46,11 +49,13 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
     total = everything.total()
     headings, lines = [], []
     for pool, counts in chosen.items():
-        missed = [name for name in classes if name in everything and not counts[name]]
-        size = counts.total()
-        note = f"{size} images, {_missing(len(missed), len(everything))}" if total else f"{size} images"
-        if counts[""]:
-            note += f", {counts['']} unknown"
+        missed = _missed(counts, classes, everything)
+        size, unknown = counts.total(), counts[""]
+        note = f"{size} images"
+        if unknown:
+            note += f", {unknown} without a label"
+        elif total:
+            note += f", {_missing(len(missed), len(everything))}"
         headings.append(f"<b>{inert(shortened(pool, 24))}</b><br>{note}")
         taken = ", ".join(f"{name} {counts[name]}" for name in classes if counts[name])
         lines.append(f"{pool}: {note}; {taken}." + (f" Missed: {', '.join(missed)}." if missed else ""))
@@ -79,7 +84,7 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
         figure.update_xaxes(
             range=[0, 1.05 * most or 1], dtick=1 if most <= 6 else None, selector={"anchor": axis_name("y", i)}
         )
-        missed = [name for name in classes if name in everything and not counts[name]]
+        missed = _missed(counts, classes, everything)
         _bars(figure, classes, [counts[name] for name in classes], "chosen", CHOSEN, {**place, "showlegend": i == 0})
         if total:
             _bars(figure, classes, expected, "expected of a random pool", EXPECTED, {**place, "showlegend": i == 0})
@@ -98,11 +103,11 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
                 **place,
             )
             missed_yet = True
-    basis = (
-        f"Outlines: expected counts of a random pool, from {total} labelled images."
-        if total
-        else "The data set's own classes are not known."
-    )
+    basis = "The data set's own classes are not known."
+    if total:
+        basis = f"Outlines: expected counts of a random pool, from {total} labeled images."
+    if total < len(train):
+        basis += f" {len(train) - total} images have no label, and the others may not be a random sample of all."
     headline(figure, "Classes in each pool", basis)
     return complete(figure, ["Bar chart: images of each class in each pool.", *lines])
 
@@ -126,6 +131,11 @@ def _bars(
         **look,
         **place,
     )
+
+
+def _missed(counts: Mapping[str, int], classes: Sequence[str], everything: Mapping[str, int]) -> list[str]:
+    """The classes that a pool has no image of; none where an image of it has no label and may be of any class."""
+    return [] if counts[""] else [name for name in classes if name in everything and not counts[name]]
 
 
 def _missing(missed: int, classes: int) -> str:

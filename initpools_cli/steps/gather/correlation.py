@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from initpools_cli.core.rundir import Done
     from initpools_cli.steps.context import Context
 
+#: Options that it goes by.
+TAKES = frozenset({"--name"})
+
 
 def gather(context: Context, asked: Asked) -> Gathered:
     """What every first pool of the sweeps is like, and what came of it."""

@@ -6,24 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initpools_cli.analysis.registry import plots
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.steps.cost import measure
-from initpools_cli.steps.gather.sources import Asked, Gathered
+from initpools_cli.steps.gather.sources import Asked, Gathered, points_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.steps.context import Context
 
+#: Options that it goes by.
+TAKES = frozenset({"--name", "--from", "--embeddings"})
+#: The same without a run.
+TAKES_ALONE = frozenset({"--embeddings", "--name"})
+
 
 def gather(context: Context, asked: Asked) -> Gathered:
     """What the strategies cost on the embeddings; a name is a strategy's."""
-    from initpools_cli.steps.embed import matrix, newest
-
-    embedded = newest(context, asked.source)
+    embeddings, steps = points_of(context, asked)
     context.machine  # noqa: B018 -- sets the threads that the strategies are to use
-    embeddings = np.asarray(matrix(embedded))[context.data.kept]
-    return Gathered({"measured": _measured(embeddings, asked, context.seed, context.report)}, [embedded])
+    return Gathered({"measured": _measured(embeddings, asked, context.seed, context.report)}, steps)
 
 
 def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
@@ -38,5 +42,7 @@ def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
 
 def _measured(embeddings: np.ndarray, asked: Asked, seed: int, report: Report) -> pd.DataFrame:
     knobs = asked.knobs
+    if asked.names and knobs["strategies"] != plots.get("cost").knobs["strategies"][1]:
+        raise UserError("--name and --set strategies= both say what is measured.", "Leave one of them out.")
     names = asked.names or [name.strip() for name in knobs["strategies"].split(",") if name.strip()]
     return measure(embeddings, list(dict.fromkeys(names)), knobs["budget"], knobs["seconds"], seed, report)

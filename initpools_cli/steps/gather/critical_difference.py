@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from initpools_cli.core.rundir import Done
     from initpools_cli.steps.context import Context
 
+#: Options that it goes by.
+TAKES = frozenset({"--name"})
+
 
 def gather(context: Context, asked: Asked) -> Gathered:
     """The rows of each sweep; a name may be the path of another run's."""

@@ -9,6 +9,9 @@ from initpools_cli.steps.gather.sources import Asked, Gathered, chosen
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
 
+#: Options that it goes by.
+TAKES = frozenset({"--name"})
+
 
 def gather(context: Context, asked: Asked) -> Gathered:
     """The rows of the sweeps."""

@@ -12,6 +12,8 @@ from initpools_cli.steps.gather.sources import Asked, Gathered
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
 
+#: Options that it goes by.
+TAKES = frozenset({"--name"})
 SCORES = ("confidence", "variability", "correctness")
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from initpools_cli.steps.context import Context
 
+#: Options that it goes by.
+TAKES = frozenset({"--name", "--from", "--embeddings"})
 #: The largest side of a chosen image and of one that it stands for, in pixels.
 SIDE, SMALL = 240, 80
 

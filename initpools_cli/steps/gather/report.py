@@ -18,6 +18,8 @@ from initpools_cli.steps.gather.sources import Asked, Gathered, gatherer
 if TYPE_CHECKING:
     from initpools_cli.analysis.types import Figure
 
+#: Options that it goes by.
+TAKES = frozenset({"--from", "--embeddings", "--labeled", "--labels"})
 #: The kinds of plot of each chapter, in order; kinds that are in none of them come in a chapter of their own.
 KINDS = {
     "pretraining": ("losses",),

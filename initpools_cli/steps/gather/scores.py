@@ -9,6 +9,11 @@ from initpools_cli.steps.gather.sources import Asked, Gathered, chosen
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
 
+#: Options that it goes by.
+TAKES = frozenset({"--name"})
+#: The same without a run.
+TAKES_ALONE = frozenset({"--scores"})
+
 
 def gather(context: Context, asked: Asked) -> Gathered:
     """The scores of every image there is to choose from."""

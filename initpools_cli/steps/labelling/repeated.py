@@ -102,11 +102,12 @@ class Replaced:
 def _unlearned(context: Context, file: Path, labeled: Labeled) -> int:
     """How many images have a label in the file and none in the rounds."""
     from initpools_cli.datasets.annotations.check import read_annotations
+    from initpools_cli.datasets.classes import KnownClasses
 
     if not file.is_file():
         return 0
     data = context.data
     with suppress(UserError):
-        read = read_annotations(file, data.items, data.classes, data.root, kept=data.kept)
+        read = read_annotations(file, data.items, KnownClasses(data.classes), data.root, kept=data.kept)
         return len(set(read.rows.tolist()) - set(labeled.rows.tolist()))
     return 0
