@@ -149,6 +149,16 @@ def test_the_same_labels_with_another_query_replace_the_batch(photos: pd.Series,
     assert again["step"] == "loop/round-2" and "is replaced" not in again["said"]
 
 
+def test_a_round_that_is_replaced_keeps_what_classes_are_called(photos: pd.Series, initpools: Initpools) -> None:
+    labels = photos.map({"amber": "None", "blue": "blue", "green": "green"}).rename_axis("path").rename("label")
+    labels[:9].to_csv("one.csv")
+    labels[9:15].to_csv("two.csv")
+    assert _round(initpools, "one.csv", "--classes", "None,blue,green")["labeled"] == 9
+    again = _round(initpools, "one.csv", "--query", "kcenter", "--budget", 3, "--next", "next.csv")
+    assert again["step"] == "loop/round-1" and again["labeled"] == 9
+    assert _round(initpools, "two.csv")["labeled"] == 15
+
+
 def test_repetitions_that_an_older_version_kept_are_one_round(photos: pd.Series, initpools: Initpools) -> None:
     photos[:9].rename_axis("path").rename("label").to_csv("one.csv")
     _round(initpools, "one.csv", "--query", "margin", "--budget", 4, "--next", "a.csv")

@@ -125,14 +125,19 @@ def label_round(
         step.outcome["annotations"] = str(file.resolve())
         if brought:
             step.outcome["annotations_sha256"] = brought[str(file.resolve())]
-        if labeled.named:
-            step.outcome["named"] = list(labeled.named)
-        if labeled.spellings:
-            step.outcome["spellings"] = labeled.spellings
+        step.outcome |= _names_of(labeled, earlier)
     done = Done(context.run, step.folder)
     if lost is not None:
         lost.tell(context.report, read_next(done))
     return Round(done, True, labeled)
+
+
+def _names_of(labeled: Labeled, earlier: Done | None) -> dict[str, list[str]]:
+    """How classes are called, as the user said: what a round that is replaced was told still holds."""
+    before = {} if earlier is None else earlier.facts["outcome"]
+    named = list(labeled.named) or before.get("named", [])
+    spellings = sorted({*labeled.spellings, *before.get("spellings", [])})
+    return {key: value for key, value in (("named", named), ("spellings", spellings)) if value}
 
 
 def _newest(context: Context) -> tuple[str, str]:
