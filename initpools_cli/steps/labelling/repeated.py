@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Settings of a round that its batch alone depends on.
 OF_THE_BATCH = {
     "query", "budget", "space", "views", "passes", "members", "balance", "normalize", "n_clusters", "sample", "order",
-    "params", "revisions",
+    "params", "revisions", "zero_rows", "copied_rows", "copies", "min_distance",
 }  # fmt: skip
 
 
@@ -42,6 +42,8 @@ def same_but_batch(done: Done, step: Step) -> bool:
         and asked["params"].items() <= made["params"].items()
         and asked.get("revisions", {}).items() <= made.get("revisions", {}).items()
         and step.reads.items() <= facts["reads"].items()
+        # What the batch alone was made from is of the run; files of the user, such as --exclude, change the round.
+        and not any(Path(path).is_absolute() for path in facts["reads"].keys() - step.reads.keys())
     )
 
 
@@ -109,5 +111,6 @@ def _unlearned(context: Context, file: Path, labeled: Labeled) -> int:
     data = context.data
     with suppress(UserError):
         read = read_annotations(file, data.items, KnownClasses(data.classes), data.root, kept=data.kept)
-        return len(set(read.rows.tolist()) - set(labeled.rows.tolist()))
+        known = labeled.table["index"][labeled.table["label"] != ""]
+        return len(set(read.rows.tolist()) - set(known.tolist()))
     return 0
