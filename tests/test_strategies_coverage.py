@@ -15,13 +15,19 @@ from initpools_cli.geometry.unit import unit_rows
 from initpools_cli.strategies.activeft import loss_and_slope
 from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.probcover import pure_radius
+from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.zcore import distinct, triangular, zcore
 
 quick = settings(max_examples=50, deadline=None)
 
 
 def pick(name, points, labeled, budget, **knobs):
-    return choose(name, {"embeddings": points}, budget, labeled=labeled, normalize=False, knobs=knobs)
+    """What the strategy itself chooses, without the rules for copies and rows of length zero."""
+    method = strategies.get(name)
+    values = method.validate(knobs)
+    points = np.ascontiguousarray(points, np.float32)
+    method.traits.get("check", lambda arrays, values: None)({"embeddings": points}, values)
+    return method.build(points, np.array(labeled, np.int64), budget, generator(0, name), **values)
 
 
 def plain_cover(points, labeled, budget, delta):
