@@ -104,6 +104,7 @@ def select(
     from initpools_cli.steps.rows import facts_of, short_note, subject_of, zero_note
     from initpools_cli.strategies.choose import choose
     from initpools_cli.strategies.guards import refuse_indifferent
+    from initpools_cli.strategies.inputs import rounding_note
 
     if device not in ("cpu", "cuda"):
         raise UserError(f"device = '{device}' is not valid.", "It is cpu or cuda.")
@@ -136,7 +137,8 @@ def select(
             **settings,
         )
     refuse_indifferent(wanted.method, chosen)
-    for note in (zero_note(facts, excluded), short_note(len(chosen.indices), budget, given.settings)):
+    short = short_note(len(chosen.indices), budget, given.settings)
+    for note in (zero_note(facts, excluded), short, rounding_note(wanted.method, inputs)):
         if note:
             warnings.warn(note, stacklevel=2)
     return chosen.indices

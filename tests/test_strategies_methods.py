@@ -277,7 +277,7 @@ def test_probabilities_of_several_views_are_averaged():
 
 
 def test_logits_are_not_probabilities():
-    with pytest.raises(UserError, match=r"row 1 sums to 3 .*softmax"):
+    with pytest.raises(UserError, match=r"row 1 sums to 3, .*softmax"):
         choose("margin", {"probs": np.array([[0.5, 0.5], [1.0, 2.0]])}, 1)
     with pytest.raises(UserError, match="negative entry"):
         choose("margin", {"probs": np.array([[1.5, -0.5]])}, 1)

@@ -22,7 +22,7 @@ from initpools_cli.steps.origin import is_oracle, warn_of_oracle
 from initpools_cli.steps.rows import facts_of, subject_of, tell, there
 from initpools_cli.steps.score import evaluate, score_names, scores_of
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
-from initpools_cli.strategies.inputs import FROM_A_MODEL, image_axis, inputs_of
+from initpools_cli.strategies.inputs import FROM_A_MODEL, image_axis, inputs_of, rounding_note
 from initpools_cli.strategies.rows import Rows
 from initpools_cli.strategies.selection import Selection
 
@@ -372,6 +372,9 @@ def pick(
         knobs=knobs,
         facts=facts,
     )
+    rounded = "" if report is None else rounding_note(strategy.method, arrays)
+    if report is not None and rounded:
+        report.once(rounded)
     if report is not None and facts is not None:
         n = len(facts.original)
         images = np.setdiff1d(np.arange(n), as_rows("exclude", exclude, n))

@@ -14,6 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.strategies.probabilities import distributions
 
 Array = NDArray[Any]
 ROWS = 4096
@@ -54,26 +55,14 @@ def numbers(name: str, values: ArrayLike) -> Array:
     return array
 
 
-def _distributions(name: str, array: Array) -> NDArray[np.float64]:
-    array = np.asarray(array, np.float64)
-    sums = array.sum(axis=-1)
-    wrong = (np.abs(sums - 1) > 1e-3) | (array < -1e-6).any(axis=-1)
-    if wrong.any():
-        at = int(np.argwhere(wrong)[0][-1])
-        total = float(sums[wrong][0])
-        fact = f"{name} must be probabilities, but row {at} sums to {total:.4g} or has a negative entry."
-        raise UserError(fact, "If these are logits, take their softmax over the classes first.")
-    return np.maximum(array, 0)
-
-
 def _probs(values: ArrayLike) -> NDArray[np.float64]:
-    array = _distributions("probs", numbers("probs", values))
+    array = distributions("probs", numbers("probs", values))[0]
     return array.mean(axis=0) if array.ndim == 3 else array
 
 
 def _several(name: str, one: str, values: ArrayLike) -> NDArray[np.float64]:
     """Predictions of the same images in several ways, (t, n, c); of one there is nothing to compare."""
-    array = _distributions(name, numbers(name, values))
+    array = distributions(name, numbers(name, values))[0]
     if len(array) < 2:
         raise UserError(f"{name} holds one {one}, and one {one} agrees with itself.", "Bring (t, n, c) with t ≥ 2.")
     return array
@@ -156,7 +145,7 @@ INPUTS: Mapping[str, Input] = {
     "probs": Input(
         f"Bring them with --probs FILE.npy, shaped (n, classes) or (views, n, classes), {TRAINED}.",
         _probs,
-        dimensions=(2, 3),
+        dimensions=(1, 2, 3),
     ),
     "view_probs": Input(
         f"Bring them with --probs FILE.npy, shaped (views, n, classes), {TRAINED}.",
@@ -194,8 +183,17 @@ INPUTS: Mapping[str, Input] = {
     "order": Input("Bring it with --ranking FILE.npy, indices, best first.", lambda a: integers("ranking", a), None),
 }
 
+#: Predictions of classes, of which one may be brought as several.
+PROBABILITIES = ("probs", "view_probs", "mc_probs", "member_probs")
 #: What only a trained classifier gives.
 FROM_A_MODEL = frozenset({"probs", "view_probs", "mc_probs", "member_probs", "features", "head", "vaal_scores"})
+
+
+def rounding_note(method: Method, given: Mapping[str, ArrayLike | None]) -> str:
+    """The sentence about probabilities that a strategy reads and that were changed to sum to 1; empty for none."""
+    reads = {*method.inputs, *method.optional}
+    name = next((each for each in PROBABILITIES if each in reads and given.get(each) is not None), None)
+    return "" if name is None else distributions(name, numbers(name, np.asanyarray(given[name])))[1]
 
 
 def image_axis(name: str, shape: tuple[int, ...]) -> int | None:
