@@ -19,9 +19,9 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.pools import gaps_between, nearest_of_pools
 from initpools_cli.steps import against
 from initpools_cli.steps.against import compare_pools
-from initpools_cli.steps.card import ground_of, more, nearness, short_card
+from initpools_cli.steps.card import full_facts, ground_of, nearness, short_card
 
-LINE = np.array([[0.0], [1.0], [2.0], [10.0], [10.0], [14.0]], np.float32)
+LINE = np.array([[1.0], [2.0], [3.0], [11.0], [11.0], [15.0]], np.float32)
 
 
 def line(labeled=None, kept=None, labels=None):
@@ -108,8 +108,8 @@ def test_typicality_of_all_is_the_average_and_of_the_dense_is_high():
     points = np.concatenate([rng.normal(0, 0.01, (50, 2)), rng.normal(0, 3, (50, 2))]).astype(np.float32)
     ground = ground_of(points, False, np.arange(100), None)
     table = SelectTable(strategy="random", budget=100)
-    assert more(ground, np.arange(100), table, 0)["typicality"] == pytest.approx(0.5)
-    dense, sparse = (more(ground, picks, table, 0) for picks in (np.arange(10), np.arange(50, 60)))
+    assert full_facts(ground, np.arange(100), table, 0, 20, "random")["typicality"] == pytest.approx(0.5)
+    dense, sparse = (full_facts(ground, picks, table, 0, 20, "random") for picks in (np.arange(10), np.arange(50, 60)))
     assert dense["typicality"] > 0.6 > 0.4 > sparse["typicality"]
     assert dense["cluster_coverage"] < sparse["cluster_coverage"] <= 1
     assert dense["agreement"]["random"] == 0.1

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from plain import QUICK, cloud
 
 from initpools_cli import select
 from initpools_cli.core.errors import UserError
@@ -23,10 +24,6 @@ from initpools_cli.strategies.rows import Rows, zero_rows
 
 DTYPES = [np.float16, np.float32, np.float64, np.longdouble, np.int64, np.uint8, bool]
 FEW = st.sampled_from([0.0, -0.0, 1.0, 2.0])
-
-
-def cloud(n=60, d=5, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
 
 
 @pytest.mark.parametrize("collide", [False, True])
@@ -81,6 +78,7 @@ def naive_order(order, points, labeled, distance):
 POINTS = arrays(np.float32, st.tuples(st.integers(3, 40), st.just(2)), elements=st.integers(1, 9).map(float))
 
 
+@settings(max_examples=30)
 @given(points=POINTS, distance=st.sampled_from([0.5, 1.0, 1.5, 2.0, 5.0]), data=st.data())
 def test_a_least_distance_skips_what_is_too_close_in_the_order_of_the_scores(points, distance, data):
     n = len(points)
@@ -103,6 +101,7 @@ def test_a_least_distance_skips_what_is_too_close_in_the_order_of_the_scores(poi
     assert choose("score", inputs, budget, **how).indices.tolist() == expected[:budget]
 
 
+@settings(max_examples=30)
 @given(points=POINTS, distance=st.sampled_from([1.0, 2.0, 5.0]), budget=st.integers(1, 9))
 def test_kcenter_with_a_least_distance_is_kcenter_image_by_image(points, distance, budget):
     points = np.unique(points, axis=0)[::-1].copy()
@@ -128,9 +127,14 @@ SPACED = [m for m in strategies if "embeddings" in {*m.inputs, *m.optional} and 
 @pytest.mark.parametrize("method", [pytest.param(m, id=m.name) for m in SPACED])
 def test_every_strategy_keeps_its_picks_apart_and_leaves_out_nothing_that_is_far(method, balance):
     points = cloud(60, 3)
-    knobs = {"iterations": 5} if method.name == "activeft" else {}
     inputs = {"embeddings": points, "labels": np.arange(60) % 3}
-    given = {"labeled": [4, 9], "normalize": False, "balance": balance, "n_clusters": 3, "knobs": knobs}
+    given = {
+        "labeled": [4, 9],
+        "normalize": False,
+        "balance": balance,
+        "n_clusters": 3,
+        "knobs": QUICK.get(method.name),
+    }
     for distance, budget in ((0.5, 10), (1.5, 40)):
         found = choose(method.name, inputs, budget, min_distance=distance, **given).indices
         chosen = points[[4, 9, *found]].astype(float)
@@ -147,14 +151,8 @@ def test_a_balanced_choice_with_a_least_distance_stays_even():
     clusters = np.repeat([0, 1, 2], 20)
     points = cloud(60, 3)
     points[:10] = points[0] + 1e-3 * cloud(10, 3)
-    found = choose(
-        "kcenter",
-        {"embeddings": points, "clusters": clusters},
-        9,
-        normalize=False,
-        balance="clusters",
-        min_distance=0.1,
-    )
+    inputs = {"embeddings": points, "clusters": clusters}
+    found = choose("kcenter", inputs, 9, normalize=False, balance="clusters", min_distance=0.1)
     assert found.clusters.tolist() == [0, 1, 2] * 3
     assert (clusters[found.indices] == found.clusters).all()
 
@@ -293,19 +291,12 @@ def run(initpools, tmp_path, monkeypatch) -> Path:
     """A run on 120 images of three kinds, of which one is there twice and two are black."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 99, (160, 8, 8), dtype=np.uint8) + 50 * (np.arange(160) % 3)[:, None, None].astype(
-        np.uint8
-    )
+    kinds = np.arange(160) % 3
+    images = rng.integers(0, 99, (160, 8, 8), dtype=np.uint8) + 50 * kinds[:, None, None].astype(np.uint8)
     images[7] = images[30]
     images[[11, 12]] = 0
-    kinds = np.arange(160) % 3
-    np.savez(
-        "toy.npz",
-        train_images=images[:120],
-        train_labels=kinds[:120],
-        test_images=images[120:],
-        test_labels=kinds[120:],
-    )
+    train = {"train_images": images[:120], "train_labels": kinds[:120]}
+    np.savez("toy.npz", **train, test_images=images[120:], test_labels=kinds[120:])
     np.save("excluded.npy", np.arange(40, 120))
     assert initpools("embed", "pixels", "--dataset", "toy.npz").code == 0
     return tmp_path / "runs" / "toy"
@@ -316,15 +307,15 @@ def table_of(folder):
 
 
 def test_a_run_keeps_what_there_is_of_zero_rows_copies_and_exclusions(initpools, run):
-    ended = initpools("select-pool", "kcenter", "--budget", "118", "--json")
-    stored = table_of(run / "pool" / "kcenter-b118-s0")
+    ended = initpools("select-pool", "kcenter", "--budget", "119", "--json")
+    stored = table_of(run / "pool" / "kcenter-b119-s0")
     assert (stored["table"]["zero_rows"], stored["table"]["copied_rows"]) == (2, 1)
     assert "copies" not in stored["table"]
     assert "min_distance" not in stored["table"]
-    picks = np.load(run / "pool" / "kcenter-b118-s0" / "indices.npy")
+    picks = np.load(run / "pool" / "kcenter-b119-s0" / "indices.npy")
     assert picks[-1] == 11
     assert picks[-2] == 30
-    represents = np.load(run / "pool" / "kcenter-b118-s0" / "represents.npy")
+    represents = np.load(run / "pool" / "kcenter-b119-s0" / "represents.npy")
     assert represents[[11, 12]].tolist() == [-1, -1]
     assert "distances of 2 images whose embeddings are zero" in ended.out
     out = initpools("select-pool", "typicality", "--budget", "5", "--exclude", "excluded.npy")

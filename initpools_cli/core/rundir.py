@@ -290,7 +290,8 @@ class Done:
                 if not self.id.startswith("pretrain/") and before not in self._items():
                     return ITEMS
                 continue
-            producer = self.run.done("/".join(path.split("/")[:2]))
+            # Files from elsewhere are stored by their absolute paths.
+            producer = None if Path(path).is_absolute() else self.run.done("/".join(path.split("/")[:2]))
             if producer is None:
                 continue
             if producer.facts["writes"].get(path.split("/", 2)[2]) != before:
