@@ -710,10 +710,15 @@ def test_a_backbone_reads_the_original_files(
         pixels = np.random.default_rng(size).integers(0, 256, (size, size, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(f"photos/{name}")
     Image.open("photos/c.png").convert("L").save("photos/d.png")
+    deep = 100 + 2 * np.asarray(Image.open("photos/d.png")).astype(np.uint16)
+    Image.fromarray(deep).save("photos/e.png")
     words = ["embed", "squeezenet1_1", "--weights", "weights.pth", "--dataset", "photos"]
+    words += ["--set", "dataset.scale=100,610"]
     assert initpools(*words).code == 0
     found = np.load("runs/photos/embed/squeezenet1_1/train.npy")
-    assert found.shape == (4, 512) and len(np.unique(found[:, 0])) == 4
+    assert found.shape == (5, 512) and len(np.unique(found[:, 0])) == 4
+    # By the range of the data set, the values of 16 bits are those of d.png.
+    assert np.array_equal(found[3], found[4])
     Path("photos/b.png").unlink()
     lost = initpools(*words, "--force")
     assert lost.code == 2 and "photos/b.png can't be read" in lost.err

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -106,6 +107,13 @@ def test_preprocessing_is_that_of_the_published_weights(weights: Path) -> None:
 def test_images_of_any_mode_have_three_channels(weights: Path, mode: str) -> None:
     _, preprocess = load_backbone(NAME, weights)
     assert preprocess(Image.new(mode, (40, 30))).shape == (3, 224, 224)
+
+
+def test_values_that_pillow_would_cut_off_are_refused(weights: Path) -> None:
+    _, preprocess = load_backbone(NAME, weights)
+    for values in (np.full((8, 8), 300, np.uint16), np.full((8, 8), 300.0, np.float32)):
+        with pytest.raises(ValueError, match="not of 8 bits"):
+            preprocess(Image.fromarray(values))
 
 
 def test_gray_images_are_repeated(weights: Path) -> None:

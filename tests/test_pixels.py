@@ -33,6 +33,10 @@ def opened(place: Path, known: pd.DataFrame | None = None, **facts: object) -> D
     return open_dataset(spec, seed=0, cache=place.parent / "cache", report=Report(quiet=True), known=known)
 
 
+#: GDAL's tag of TIFF for the value of pixels without data.
+NO_DATA = (42113, "s", 0, "-9999", True)
+
+
 def deep_folder(folder: Path, n: int = 12) -> Path:
     """Images of 16 bits whose values go from 100 to 600, as a microscope's do."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -391,3 +395,31 @@ def test_what_does_not_fit_into_memory_is_refused(initpools, tmp_path, monkeypat
     ended = initpools("embed", "pca", "--dataset", "digits", "--run", tmp_path / "run")
     assert ended.code == 2 and "of 64 values take 368.1 kB of memory, and 100.0 kB are free" in ended.err
     assert not (tmp_path / "run").exists()
+
+
+def test_deep_images_may_join_a_run_of_plain_ones(tmp_path):
+    (tmp_path / "f").mkdir()
+    Image.new("L", (16, 16), 90).save(tmp_path / "f" / "a.png")
+    plain = opened(tmp_path / "f").items
+    joined = opened(deep_folder(tmp_path / "f", 2), plain)
+    assert joined.items[CONVERSION].tolist() == ["", "uint16 100,600", "uint16 100,600"]
+    again = opened(tmp_path / "f", joined.items)
+    assert again.items is joined.items and again.notes == []
+    assert (again.splits["train"].images[0] == 90).all() and len(np.unique(again.splits["train"].images[1])) > 100
+
+
+def test_pixels_without_data_and_planes_beside_the_colors_are_left_out(tmp_path):
+    import tifffile
+
+    ramp = np.linspace(0, 300, 256, dtype=np.float32).reshape(16, 16)
+    ramp[0] = -9999
+    (tmp_path / "f").mkdir()
+    tifffile.imwrite(
+        tmp_path / "f" / "a.tif", ramp, photometric="minisblack", extratags=[(42113, "s", 0, "-9999", True)]
+    )
+    data = opened(tmp_path / "f")
+    assert len(np.unique(data.splits["train"].images)) > 200 and any("NaN" in note for note in data.notes)
+    (tmp_path / "g").mkdir()
+    values = np.linspace(100, 600, 16 * 16 * 4).reshape(16, 16, 4).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "g" / "a.tif", values, photometric="rgb", extrasamples=["unspecified"])
+    assert opened(tmp_path / "g").splits["train"].images[0, 0, 0].max() < 5

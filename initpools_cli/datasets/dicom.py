@@ -42,7 +42,7 @@ def is_dicom(name: str, head: bytes) -> bool:
 
 
 def read_header(content: Any) -> tuple[bool, int, bool]:
-    """Whether an image is gray, its frames, and whether the file states a window.
+    """Whether an image is gray, the pixels of a frame, and whether the file states a window.
 
     Raises
     ------
@@ -53,9 +53,7 @@ def read_header(content: Any) -> tuple[bool, int, bool]:
 
     dataset = pydicom.dcmread(content, stop_before_pixels=True, force=True)
     gray = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
-    if int(dataset.Rows) < 1 or int(dataset.Columns) < 1:
-        raise ValueError("no image")
-    return gray, int(dataset.get("NumberOfFrames", 1) or 1), _has_window(dataset)
+    return gray, int(dataset.Rows) * int(dataset.Columns), _has_window(dataset)
 
 
 def read_dicom(content: bytes) -> DicomImage:

@@ -340,8 +340,8 @@ def _decode_again(
         known = known.assign(**{CONVERSION: decoded.conversions})
         notes = [
             *decoded.notes,
-            f"This run was begun by a version that read {counted(differing, 'image')} otherwise: steps made from them "
-            "are out of date",
+            f"This run was begun by a version that read {counted(differing, 'image')} otherwise: steps made from "
+            "them are out of date, and encoders were trained on other pixels",
         ]
     blocks = {split: in_blocks(decoded.pixels, np.flatnonzero(known["split"] == split)) for split in _counts(known)}
     arrays = write_cache(cache_folder(work.cache, known, size), blocks, _counts(known))

@@ -31,8 +31,8 @@ SHOWN = {
     "WEBP": "image/webp",
     "BMP": "image/bmp",
 }
-#: Tags of TIFF, and the sample format of signed integers.
-BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED = 258, 262, 339, 2
+#: Tags of TIFF, GDAL's for the value of pixels without data, and the sample format of signed integers.
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, NO_DATA, SIGNED = 258, 262, 339, 42113, 2
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
@@ -122,7 +122,9 @@ def header_of(file: Path) -> Header | Reason:
                 if reason := _missing(file.name, head):
                     return reason
                 if is_dicom(file.name, head):
-                    gray, _, windowed = read_header(stream)
+                    gray, pixels, windowed = read_header(stream)
+                    if Image.MAX_IMAGE_PIXELS and pixels > 2 * Image.MAX_IMAGE_PIXELS:
+                        return TOO_LARGE
                     return Header(gray, deep="integer" if gray and not windowed else "")
                 with Image.open(stream) as image:
                     return _header(image)
@@ -191,13 +193,18 @@ def _header(image: ImageFile) -> Header | Reason:
     color = _deep_color(image)
     if color and image.format not in DEEP_DECODERS:
         return DEEP_COLOR
-    if color and image.format == "TIFF" and not _installed("tifffile"):
+    if color and image.format == "TIFF" and not _has_tiff_decoder(image):
         return NEEDS_TIFF
     deep = "float" if image.mode == "F" else "integer" if color or _deep_gray(image) else ""
     exact = not deep and image.mode not in TRANSPARENT and "transparency" not in image.info
     gray = _gray_mode(image.mode) or (color and str(_packing(image)).startswith("LA"))
     shown = SHOWN.get(image.format or "", "") if exact and not _has_pages(image) else ""
     return Header(gray, deep, exact, shown)
+
+
+def _has_tiff_decoder(image: ImageFile) -> bool:
+    plain = image.info.get("compression") in ("raw", "tiff_adobe_deflate", "tiff_deflate")
+    return _installed("tifffile") and (plain or _installed("imagecodecs"))
 
 
 def _gray_mode(mode: str) -> bool:
@@ -215,7 +222,7 @@ def _deep_color(image: ImageFile) -> bool:
     if image.format == "PPM" and image.mode == "RGB" and image.tile:
         codec, _, _, arguments = image.tile[0]
         return codec == "ppm" and isinstance(arguments, tuple) and arguments[1] > 255
-    return len(image.getbands()) > 1 and ";16" in str(_packing(image))
+    return image.mode in ("RGB", "RGBA") and ";16" in str(_packing(image))
 
 
 def _deep_gray(image: ImageFile) -> bool:
@@ -234,6 +241,8 @@ def _tag(image: ImageFile, number: int) -> Any:
 def _gray_values(image: ImageFile) -> np.ndarray:
     """As the file has them: Pillow has one mode for all integers of more than 16 bits, and for signed ones."""
     values = np.asarray(image)
+    if image.mode == "F" and (missing := _tag(image, NO_DATA)) is not None:
+        return np.where(values == np.float32(missing.strip("\0 ")), np.float32(np.nan), values)
     if _signed_bytes(image):
         return values.view(np.int8)
     if image.mode == "I" and image.format in ("PNG", "PPM"):
@@ -254,14 +263,15 @@ def _png_values(_: ImageFile, content: bytes) -> np.ndarray:
     return np.ascontiguousarray(decoded.numpy().transpose(1, 2, 0))
 
 
-def _tiff_values(_: ImageFile, content: bytes) -> np.ndarray:
+def _tiff_values(image: ImageFile, content: bytes) -> np.ndarray:
     from tifffile import TiffFile
 
     with TiffFile(io.BytesIO(content)) as tiff:
         page = tiff.pages[0]
         values = page.asarray()
-    # Samples may lie in planes.
-    return np.ascontiguousarray(np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values)
+    # Samples may lie in planes, and there may be some beside the colors that are no opacity.
+    values = np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values
+    return np.ascontiguousarray(values[..., : len(image.getbands())])
 
 
 def _ppm_values(image: ImageFile, content: bytes) -> np.ndarray:
