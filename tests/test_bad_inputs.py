@@ -17,11 +17,17 @@ import pytest
 import torch
 from conftest import Initpools, Outcome
 
+from initpools_cli.core import room
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, read_file, system_error
 from initpools_cli.core.report import Report
 from initpools_cli.datasets.annotations import cvat, folders, label_studio
+from initpools_cli.geometry.knn import knn
+from initpools_cli.geometry.sparse import nearby_similarities
 from initpools_cli.networks.weights import read_weights
+from initpools_cli.strategies.bait import bait
+from initpools_cli.training.answers import ask
+from initpools_cli.training.arena import Ways
 
 
 def refused(ended: Outcome, *words: str) -> None:
@@ -325,6 +331,34 @@ def test_too_little_memory_is_said(here: Path, initpools: Initpools, monkeypatch
 
     monkeypatch.setattr(Report, "say", fails)
     refused(initpools("select-pool", "kmeans", "--budget", 2, "--embeddings", "e.npy"), "14.9 GiB")
+
+
+class Sure:
+    """A classifier of two classes, as far as it is asked."""
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        return np.zeros((len(inputs), 2))
+
+
+def ask_often(points: np.ndarray) -> None:
+    ask(Sure(), points, {"mc_probs"}, Ways(passes=9_000), 0, lambda count: [])  # type: ignore[arg-type]
+
+
+LARGE = {
+    "nearest": lambda points: knn(points, 20),
+    "similarities": lambda points: nearby_similarities(points, "cosine", 1.0, 20),
+    "bait": lambda points: bait(points, np.full((40, 9), 1 / 9), np.arange(3), 2, components=4),
+    "answers": ask_often,
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_memory_is_estimated_before_it_is_taken(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    monkeypatch.setattr(room, "free_memory", lambda: 5000.0)
+    with pytest.raises(UserError, match=r"kB of memory|MB of memory") as caught:
+        LARGE[kind](points)
+    assert "5.0 kB are free" in caught.value.fact and caught.value.remedy
 
 
 # ---- the process: streams, the working folder, signals

@@ -28,6 +28,10 @@ def require_disk(place: Path, nbytes: int, what: str, remedy: str) -> None:
         raise UserError(f"{what} {_size(nbytes)} on the disk of {place}, and {_size(free)} are free.", remedy)
 
 
+#: What makes most strategies and scores take less memory.
+FEWER = "Give a smaller number, or choose among fewer images: --set select.sample=N."
+
+
 def require_memory(nbytes: int, what: str, remedy: str) -> None:
     """Refuse what does not fit into memory.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from initpools_cli.core.room import FEWER, require_memory
 from initpools_cli.geometry.blocks import map_blocks
 from initpools_cli.geometry.distances import Floats, Indices, close_up, mean_row, product_error
 from initpools_cli.geometry.lists import make_lists, nearest_lists
@@ -39,6 +40,7 @@ def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) 
     distances : (n, k) float64
         Euclidean.
     """
+    require_memory(len(points) * k * 16, f"The {k:,} nearest of each of {len(points):,} images take", FEWER)
     index, squared = np.empty((len(points), k), np.int64), np.empty((len(points), k))
 
     def take(rows: Indices | slice, near: Indices, gaps: NDArray[np.float64]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from initpools_cli.core.room import FEWER, require_memory
 from initpools_cli.geometry.distances import Indices
 from initpools_cli.geometry.knn import each_neighborhood
 from initpools_cli.geometry.similarity import TIE
@@ -42,6 +43,7 @@ def nearby_similarities(
     rows = unit_rows(points) if name == "cosine" else points
     directed = np.asarray(rows.any(axis=1)) if name == "cosine" else np.ones(n, bool)
     # Each row first, and then its nearest.
+    require_memory(n * (k + 1) * 24, f"The {k:,} nearest of each of {n:,} images take", FEWER)
     index, values = np.empty((n, k + 1), np.int32), np.empty((n, k + 1))
     index[:, 0], values[:, 0] = np.arange(n), np.where(directed, 1.0, 0.5)
 

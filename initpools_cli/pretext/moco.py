@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from initpools_cli.augment.draws import Draws
-from initpools_cli.core.bounds import Factor, PositiveCount, PositiveFactor, Units
+from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder, projector, seeded
 from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.pairs import PairTask, both_views, refuse_lone_image, scaled_sgd
@@ -52,7 +52,7 @@ class MoCo(PairTask):
         *,
         temperature: PositiveFactor = 0.1,
         momentum: Annotated[float, Field(ge=0, le=1)] = 0.97,
-        queue: PositiveCount = 1024,
+        queue: Annotated[int, Field(ge=1, le=1 << 20)] = 1024,
         hidden: Units = 512,
         out: Units = 128,
         lr: PositiveFactor = 0.1,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from initpools_cli.core.bounds import PositiveCount
+from initpools_cli.core.room import require_memory
 from initpools_cli.geometry.fisher import Fisher, main_directions, one_thread, sandwiched
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows
@@ -54,6 +55,14 @@ def bait(
     Selection
         In the order in which they were chosen. Scores: by how much each then lowered the trace.
     """
+    directions, classes = min(components, features.shape[1]), probs.shape[1]
+    side = directions * classes
+    require_memory(
+        # The information, its inverse, the target and one product of them.
+        4 * side * side * 8,
+        f"Matrices of {side:,} rows, for {directions:,} components of {classes:,} classes, take",
+        "Lower the knob components.",
+    )
     fisher = Fisher(main_directions(features, components), probs)
     rows = unlabeled_rows(len(features), labeled)
     target = fisher.total(np.arange(len(features))) / len(features)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from initpools_cli.core.bounds import Factor, PositiveCount
 from initpools_cli.geometry.blocks import map_blocks
@@ -28,7 +30,7 @@ def batchbald(
     budget: int,
     rng: np.random.Generator,
     *,
-    samples: PositiveCount = 1000,
+    samples: Annotated[int, Field(ge=1, le=1_000_000)] = 1000,
     top: PositiveCount = 1000,
     least: Factor = 1e-3,
 ) -> Selection:

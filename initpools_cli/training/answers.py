@@ -8,6 +8,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
+from initpools_cli.core.room import require_memory
 from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.inputs import FROM_A_MODEL
 from initpools_cli.training.arena import Protocol, Ways
@@ -96,6 +97,7 @@ def ask(
     members : callable
         So many further models, trained from other seeds.
     """
+    _require_room(model, inputs, asked, ways)
     found: dict[str, np.ndarray] = {}
     if "probs" in asked:
         found["probs"] = softmax(model.logits(inputs))
@@ -111,3 +113,16 @@ def ask(
         others = (softmax(member.logits(inputs)) for member in members(ways.members - 1))
         found["member_probs"] = np.stack([softmax(model.logits(inputs)), *others])
     return found
+
+
+def _require_room(model: Classifier, inputs: np.ndarray, asked: Set[str], ways: Ways) -> None:
+    """Refuse more answers for each image than fit into memory, as logits and as probabilities."""
+    times = {"mc_probs": ways.passes, "view_probs": ways.views, "member_probs": ways.members}
+    most = max((times[name] for name in asked & times.keys()), default=0)
+    if most and len(inputs):
+        classes = model.logits(inputs[:1]).shape[1]
+        require_memory(
+            2 * most * len(inputs) * classes * 8,
+            f"{most:,} answers for each of {len(inputs):,} images and {classes} classes take",
+            "Lower passes, views or members, or choose among fewer images: --set select.sample=N.",
+        )
