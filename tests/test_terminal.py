@@ -165,7 +165,7 @@ def test_completion_knows_every_name() -> None:
         "random,typicality",
         "random,typiclust",
     ]
-    assert completion.several_of(lambda: ["random", "kmeans"])("random,") == ["random,kmeans"]
+    assert completion.several_of(completion.one_of(lambda: ["random", "kmeans"]))("random,") == ["random,kmeans"]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +175,7 @@ def test_completion_knows_every_name() -> None:
         ("initpools pretrain sim", ["simclr", "simsiam"]),
         ("initpools select-pool maxh", ["maxherding"]),
         ("initpools al-run --init random,typic", ["random,typicality", "random,typiclust"]),
+        ("initpools al-run --init random,kcenter@", ["random,kcenter@clusters", "random,kcenter@kmeans"]),
         ("initpools al-run --learner scr", ["scratch"]),
         ("initpools plot his", ["histogram"]),
         ("initpools pretrain simclr --dataset digi", ["digits"]),

@@ -14,7 +14,7 @@ from initpools_cli.cli.options import Common, Exclude, Export, ImageUrl, brought
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-STRATEGIES = completion.several_of(completion.strategies)
+STRATEGIES = completion.several_of(completion.strategy)
 LABELLING = "Labelling, instead of a sweep"
 
 EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 10"
@@ -24,7 +24,12 @@ def command(
     common: Common,
     init: Annotated[
         str | None,
-        typer.Option("--init", metavar="A,B", help="Strategies of the first pool.", autocompletion=STRATEGIES),
+        typer.Option(
+            "--init",
+            metavar="A,B",
+            help="Strategies of the first pool, e.g. random,typiclust@kmeans30.",
+            autocompletion=STRATEGIES,
+        ),
     ] = None,
     query: Annotated[
         str | None,
@@ -42,7 +47,7 @@ def command(
             "--learner",
             metavar="L,…",
             help="`initpools list learners` names them.",
-            autocompletion=completion.several_of(completion.learners),
+            autocompletion=completion.several_of(completion.one_of(completion.learners)),
         ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="The sweep's folder under al/.")] = "main",

@@ -18,15 +18,24 @@ def one_of(names: Callable[[], Iterable[str]]) -> Complete:
     return complete
 
 
-def several_of(names: Callable[[], Iterable[str]]) -> Complete:
+def several_of(one: Complete) -> Complete:
     """Complete the last of the names between commas, none twice."""
 
     def complete(incomplete: str) -> list[str]:
         *before, last = incomplete.split(",")
         start = "".join(f"{name}," for name in before)
-        return [start + name for name in one_of(names)(last) if name not in before]
+        return [start + name for name in one(last) if name not in before]
 
     return complete
+
+
+def strategy(incomplete: str) -> list[str]:
+    """Complete the name of a strategy, and after an @ how its picks are spread over clusters."""
+    from initpools_cli.strategies.balance import BALANCES
+
+    base, at, _ = incomplete.partition("@")
+    spread = [f"{base}@{kind}" for kind in BALANCES[1:]] if at and base in strategies() else []
+    return one_of(lambda: spread if at else strategies())(incomplete)
 
 
 def strategies() -> list[str]:

@@ -32,8 +32,8 @@ def command(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help="`initpools list strategies` names them.",
-            autocompletion=completion.one_of(completion.strategies),
+            help="`initpools list strategies` names them; with @kmeans30 or @clusters, spread over clusters.",
+            autocompletion=completion.strategy,
         ),
     ],
     reference: Annotated[

@@ -35,8 +35,8 @@ def command(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help="`initpools list strategies` names them.",
-            autocompletion=completion.one_of(completion.strategies),
+            help="`initpools list strategies` names them; with @kmeans30 or @clusters, spread over clusters.",
+            autocompletion=completion.strategy,
         ),
     ],
     budget: Annotated[int | None, typer.Option("--budget", "-n", help="How many images to label.")] = None,
@@ -45,7 +45,8 @@ def command(
     ] = None,
     source: Source = "",
     balance: Annotated[
-        str | None, typer.Option("--balance", help="Spread over clusters: none, kmeans or clusters.")
+        str | None,
+        typer.Option("--balance", help="Spread over clusters: none, kmeans or clusters; as STRATEGY@kmeans."),
     ] = None,
     export: Export = None,
     image_url: ImageUrl = "",
@@ -64,7 +65,7 @@ def command(
             "--compare",
             metavar="A,B,C",
             help="Set other strategies and random pools beside this one.",
-            autocompletion=completion.several_of(completion.strategies),
+            autocompletion=completion.several_of(completion.strategy),
         ),
     ] = None,
     random_pools: Annotated[

@@ -169,9 +169,14 @@ class SelectTable(Table):
     budget: Annotated[PositiveCount, Field(description="images to choose; must be given, 0 stands for none given")] = 0
     balance: Annotated[
         Literal["none", "kmeans", "clusters"],
-        Field(description="spread the picks over k-means clusters of the embeddings, or over given clusters"),
+        Field(
+            description="spread the picks of names without a suffix such as `@kmeans` over k-means clusters of the "
+            "embeddings, or over given clusters; not in `al-run`"
+        ),
     ] = "none"
-    n_clusters: Annotated[Count, Field(description="of balance; 0: the number of classes if known, else 20")] = 0
+    n_clusters: Annotated[
+        Count, Field(description="of `@kmeans` and balance; 0: the number of classes if known, else 20")
+    ] = 0
     order: Annotated[Literal["highest", "lowest"], Field(description="which end of a score comes first")] = "highest"
     normalize: Annotated[bool, Field(description="scale embeddings to length 1 before distances are taken")] = True
     sample: Annotated[
@@ -357,8 +362,8 @@ def load_settings(
 
 #: Settings of [select] that hold wherever a strategy runs.
 WITH_EVERY_STRATEGY = {"balance", "n_clusters", "order", "normalize", "sample", "copies", "min_distance"}
-#: Which of them a table's own command goes by, too: a ranking and a query spread over clusters and normalise just as a
-#: first pool does, and scores are made of embeddings as strategies get them.
+#: Which of them a table's own command goes by, too: a ranking and a query normalise just as a first pool does, and
+#: scores are made of embeddings as strategies get them. [al] takes balance in order to refuse it with what to type.
 SHARED: Mapping[str, set[str]] = {"rank": WITH_EVERY_STRATEGY, "al": WITH_EVERY_STRATEGY, "score": {"normalize"}}
 
 
