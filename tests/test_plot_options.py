@@ -21,7 +21,7 @@ def test_an_option_that_a_kind_makes_no_use_of_is_refused(copied_run: Path, init
             ended = initpools("plot", kind, flag, given[flag], "--run", "runs/digits")
             assert ended.code == 2 and f"`plot {kind}` makes no use of {flag}." in ended.err, (kind, flag)
         for flag in given.keys() - getattr(module, "TAKES_ALONE", given.keys()) - {"--from"}:
-            file = next(iter(module.TAKES_ALONE & given.keys() - {"--name"}))
+            file = "--embeddings" if "--embeddings" in module.TAKES_ALONE else "--scores"
             ended = initpools("plot", kind, flag, given[flag], file, "numbers.npy", "-o", "x.html")
             assert ended.code == 2 and f"`plot {kind}` makes no use of {flag}" in ended.err, (kind, flag)
     assert not Path("runs/digits/plot").exists() and not Path("x.html").exists()
