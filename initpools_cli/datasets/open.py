@@ -14,6 +14,7 @@ from initpools_cli.core.report import Report
 from initpools_cli.datasets.arrays import cache_arrays, held_out_rows, items_of_arrays
 from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folder, stamp, stamped
 from initpools_cli.datasets.catalog import entries
+from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, classes_of, open_files, reopen_files
 from initpools_cli.datasets.imbalance import long_tail
 from initpools_cli.datasets.labels import assigner
@@ -112,7 +113,7 @@ def open_dataset(
         and (path is None or path.suffix == ".npz")
         and (found := _from_cache(spec, path, cache, known))
     ):
-        return _dataset(spec, known, classes_of(known), found, None, [], kept)
+        return _dataset(spec, known, classes_of(known), found, None, _phantoms(spec, known), kept)
     stored = known[CONVERSION] if known is not None and CONVERSION in known else ()
     scale = scale_of(spec.scale, stored)
     with scratch_folder(cache) as scratch:
@@ -125,7 +126,8 @@ def open_dataset(
                 opened = reopen_files(source, size, scale, seed, known, spec.imbalance != "none", work)
             if kept is None:
                 kept = _mask(spec, seed, opened.items, opened.classes, np.empty(0, dtype=np.int64))
-            data = _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, opened.notes, kept)
+            notes = [*opened.notes, *_phantoms(spec, opened.items), *_left_out(spec, opened.items)]
+            data = _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, notes, kept)
             return replace(data, scale=opened.scale)
         items, origin = items_of_arrays(source, spec.test, seed, report)
         if known is not None:
@@ -136,7 +138,7 @@ def open_dataset(
             stamp(cache_folder(cache, items, spec.size), path)
         if kept is None:
             kept = _mask(spec, seed, items, source.classes, held_out_rows(origin))
-        return _dataset(spec, items, source.classes, arrays, None, source.notes, kept)
+        return _dataset(spec, items, source.classes, arrays, None, [*source.notes, *_left_out(spec, items)], kept)
 
 
 def _source(
@@ -208,10 +210,32 @@ def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
         )
 
 
+def _phantoms(spec: DatasetSpec, known: pd.DataFrame) -> list[str]:
+    """That a run of an older version has classes that are none; empty where it has no such class."""
+    named = [] if spec.classes or spec.name in entries() else [name for name in classes_of(known) if says_nothing(name)]
+    counts = known["class"].value_counts()
+    return [
+        f"This run was begun by an older version, which took {name!r} for a class of {counts[name]} images: in a new "
+        "run they have no label."
+        for name in named
+        if name in counts
+    ]
+
+
+def _left_out(spec: DatasetSpec, items: pd.DataFrame) -> list[str]:
+    """That a long tail leaves out the images whose class is not known."""
+    unknown = int(items.loc[items["split"] == "train", "label"].isna().sum())
+    if spec.imbalance == "none" or not unknown:
+        return []
+    return [f"The long tail leaves out {unknown} train images without a label."]
+
+
 def _refuse_other(name: str, known: pd.DataFrame, items: pd.DataFrame) -> None:
     same = len(known) == len(items) and all(
         (known[column].to_numpy() == items[column].to_numpy()).all() for column in ("split", "sha256")
     )
+    if same and (older := _phantoms(DatasetSpec(name), known)):
+        raise UserError(older[0], "Begin another run with --run DIR.")
     if not same or not known["label"].equals(items["label"]):
         raise UserError(
             f"{name} is not what it was when this run began: other images or labels.",

@@ -227,7 +227,7 @@ def label_numbers(
     found = coded({"the array": labels}, what, classes)
     _say(report, found.notes)
     codes = found.codes["the array"]
-    if classes or labels.dtype.kind in "US":
+    if classes or not all(name.removeprefix("-").isdigit() for name in found.classes):
         return codes, found.classes
     values = np.array([int(name) for name in found.classes] or [-1], dtype=object)
     if len(found.classes) and not 0 <= min(values) <= max(values) < MOST_CLASSES:

@@ -58,6 +58,9 @@ def data(context: Context) -> Fragment:
     rows["size"] = f"{size[0]} × {size[1]} pixels, {size[2]} channel{'s' if size[2] > 1 else ''}"
     classes = len(context.data.classes)
     rows["classes"] = str(classes) if classes else "not known: the data set has no labels of its own"
+    without = {name: int(part["label"].isna().sum()) for name, part in splits.items()}
+    if items["label"].notna().any() and any(without.values()):
+        rows["no label"] = ", ".join(f"{count:,} {name}" for name, count in without.items() if count)
     body = facts(rows)
     if context.data.classes:
         counts = {name: part["label"].value_counts() for name, part in splits.items()}
