@@ -12,7 +12,7 @@ DATA ?= data
 STUDY = pathmnist-mini cifar10-12k mnist
 FIRST_POOLS = 10 20 50 100
 
-.PHONY: demo gallery picture test test-browser lint clean laptop-study $(STUDY:%=study-%)
+.PHONY: demo gallery picture test test-all test-browser lint clean laptop-study $(STUDY:%=study-%)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +57,10 @@ $(STUDY:%=study-%): study-%: $(VENV)/.installed
 # Two processes at a time; a file stays with one, for what its tests share.
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# With the tests that are marked slow.
+test-all: $(VENV)/.installed lint
+	$(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
 
 $(VENV)/.browser: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[browser]"
