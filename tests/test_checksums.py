@@ -91,3 +91,22 @@ def test_what_is_recorded_is_what_was_read(copied_run: Path, initpools: Initpool
     with pytest.raises(UserError, match=r"train\.npy changed while"), step.writing("initpools test", {}):
         flip(done.folder / "train.npy")
     assert run.done("pool/x") is None
+
+
+def test_damaged_pixels_in_the_cache_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INITPOOLS_DATA", str(tmp_path / "data"))
+    np.savez("x.npz", train_images=np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8))
+    words = ["embed", "pixels", "--dataset", "x.npz", "--force"]
+    assert initpools(*words).code == 0
+    before = Path("runs/x/embed/pixels/train.npy").read_bytes()
+    (pixels,) = Path("data").glob("arrays/*/train.npy")
+    for damage in (lambda: flip(pixels), lambda: flip(pixels.with_name("checksums.json"))):
+        damage()
+        ended = initpools(*words, "--quiet")
+        assert ended.code == 0 and "warning: cached pixels are not as they were made" in ended.err
+        assert Path("runs/x/embed/pixels/train.npy").read_bytes() == before
+        assert initpools(*words, "--quiet").err == ""
+    assert len(list(Path("data").glob("arrays/*.damaged*"))) == 2

@@ -9,16 +9,18 @@ import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_error, stream_rows, umask, write_text
 from initpools_cli.core.locks import locked_folder
+from initpools_cli.core.report import Report
 from initpools_cli.datasets.spec import CONVERSION
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ BLOCK_BYTES = 32 << 20
 SCRATCH = ".scratch-"
 #: Marks arrays that are known to be what this version makes of the files.
 CURRENT = "current"
+#: The checksums of the arrays.
+SUMS = "checksums.json"
 #: Part of every key: a change of how pixels are made raises it.
 RECIPE = "1"
 
@@ -38,14 +42,26 @@ def cache_folder(cache: Path, items: pd.DataFrame, size: int) -> Path:
     """Where the arrays of these images at this size belong."""
     digest = hashlib.sha256(f"{RECIPE} {size}".encode())
     conversions = items[CONVERSION] if CONVERSION in items else itertools.repeat("", len(items))
-    for split, checksum, conversion in zip(items["split"], items["sha256"], conversions, strict=True):
-        digest.update(f"\n{split} {checksum}{conversion and ' '}{conversion}".encode())
+    for split, sha256, conversion in zip(items["split"], items["sha256"], conversions, strict=True):
+        digest.update(f"\n{split} {sha256}{conversion and ' '}{conversion}".encode())
     return cache / "arrays" / digest.hexdigest()[:32]
 
 
 def read_cache(folder: Path, counts: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-    """The memory-mapped arrays, or None where they are not there or not whole."""
+    """The memory-mapped arrays, or None where they are not there or not whole.
+
+    Arrays whose bytes are not those that were written are moved aside, with a warning; each is hashed once a process.
+
+    Raises
+    ------
+    UserError
+        They are damaged and can't be moved.
+    """
     if not folder.is_dir():
+        return None
+    wrong = _damaged(folder, counts)
+    if wrong:
+        _set_aside(folder, wrong)
         return None
     try:
         found = {split: np.load(folder / f"{split}.npy", mmap_mode="r", allow_pickle=False) for split in counts}
@@ -79,6 +95,7 @@ def write_cache(
             with (scratch / f"{split}.npy").open("wb") as stream:
                 stream_rows(stream, images, counts[split])
         (scratch / CURRENT).touch()
+        _remember(scratch, counts)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if read_cache(folder, counts) is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -92,6 +109,40 @@ def write_cache(
             "Check that disk, or name another folder with INITPOOLS_DATA=DIR.",
         )
     return written
+
+
+def _damaged(folder: Path, splits: Iterable[str]) -> str:
+    """The first of the arrays that is not as it was written; empty where all are, or where one is missing."""
+    files = {split: folder / f"{split}.npy" for split in splits}
+    if not all(file.is_file() for file in files.values()):
+        return ""
+    if not (folder / SUMS).exists():
+        # Older versions kept no checksums: from now on the arrays are held to what they are.
+        with contextlib.suppress(OSError, UserError):
+            _remember(folder, splits)
+        return ""
+    try:
+        known = json.loads((folder / SUMS).read_text(encoding="utf-8"))
+    except ValueError:
+        return SUMS
+    if not isinstance(known, dict):
+        return SUMS
+    return next((file.name for split, file in files.items() if checksum(file) != known.get(split)), "")
+
+
+def _remember(folder: Path, splits: Iterable[str]) -> None:
+    """Write the checksums of the arrays beside them."""
+    write_text(folder / SUMS, json.dumps({split: checksum(folder / f"{split}.npy") for split in splits}))
+
+
+def _set_aside(folder: Path, wrong: str) -> None:
+    number = itertools.count(2)
+    target = folder.with_name(f"{folder.name}.damaged")
+    while target.exists():
+        target = folder.with_name(f"{folder.name}.damaged-{next(number)}")
+    Report().warn(f"cached pixels are not as they were made ({folder / wrong}): they are moved to {target}.")
+    with place_errors(folder.parent.parent), contextlib.suppress(FileNotFoundError):
+        folder.rename(target)
 
 
 def is_current(folder: Path) -> bool:
