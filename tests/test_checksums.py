@@ -110,3 +110,46 @@ def test_damaged_pixels_in_the_cache_are_made_again(
         assert Path("runs/x/embed/pixels/train.npy").read_bytes() == before
         assert initpools(*words, "--quiet").err == ""
     assert len(list(Path("data").glob("arrays/*.damaged*"))) == 2
+
+
+def test_a_damaged_checkpoint_is_refused_and_one_of_an_older_version_is_read(tmp_path: Path) -> None:
+    import io
+
+    import torch
+
+    from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
+
+    file, state = tmp_path / "checkpoint.pt", {"weights": torch.arange(99.0), "rows": [{"loss": 1.5}]}
+    save_checkpoint(file, state)
+    whole = file.read_bytes()
+    assert load_checkpoint(file, torch.device("cpu"))["rows"] == state["rows"]
+    for place in [*range(0, 80, 7), *range(80, len(whole), 97)]:
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UserError, match="is not as it was made"):
+            load_checkpoint(file, torch.device("cpu"))
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    file.write_bytes(buffer.getvalue())
+    assert load_checkpoint(file, torch.device("cpu"))["rows"] == state["rows"]
+
+
+def test_a_damaged_block_of_a_sweep_is_computed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from initpools_cli.steps.sweep import Solved, run_jobs
+    from initpools_cli.steps.workers import Workers
+
+    made = Solved([{"seed": 0}], [np.arange(3)])
+    jobs = [(0, "first", {}), (1, "second", {})]
+
+    def compute(job: str) -> Solved:
+        done.append(job)
+        return made
+
+    done: list[str] = []
+    workers = Workers("processes", 1)
+    for again in (["first", "second"], [], ["second"]):
+        done.clear()
+        found = run_jobs(compute, jobs, tmp_path, "block", workers, lambda number, solved: None)
+        assert done == again and [each.rows for each in found] == [made.rows] * 2
+        if not again:
+            flip(tmp_path / "block-00001.npz", 70)
+    assert "block-00001.npz is not as it was made" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,6 +15,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file
+from initpools_cli.core.report import Report
 from initpools_cli.steps.workers import Jobs, Workers
 
 if TYPE_CHECKING:
@@ -54,10 +57,19 @@ class Solved:
 
     @classmethod
     def load(cls, file: Path) -> Solved:
-        """What `save` wrote."""
-        with np.load(file, allow_pickle=False) as stored:
-            picks = [stored[name] for name in sorted(stored.files) if name.startswith("picks-")]
-            return cls(json.loads(str(stored["rows"])), picks, list(stored["recalls"]))
+        """What `save` wrote; a zip file has a checksum of each of its parts.
+
+        Raises
+        ------
+        ValueError
+            It is damaged.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                picks = [stored[name] for name in sorted(stored.files) if name.startswith("picks-")]
+                return cls(json.loads(str(stored["rows"])), picks, list(stored["recalls"]))
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
+            raise ValueError(str(error)) from None
 
 
 def draw(job: Draw, arena: Arena, protocol: Protocol, device: str) -> Solved:
@@ -221,7 +233,11 @@ def run_jobs(
     found: dict[int, Solved] = {}
     for number, file in files.items():
         if file.exists():
-            found[number] = Solved.load(file)
+            try:
+                found[number] = Solved.load(file)
+            except ValueError:
+                Report().warn(f"{file} is not as it was made: what it held is computed again.")
+                continue
             advance(number, found[number])
     waiting = [(number, job, given) for number, job, given in jobs if number not in found]
     for number, solved in workers.map(function, waiting):
