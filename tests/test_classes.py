@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Initpools
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -107,6 +107,7 @@ def test_classes_that_are_named_are_each_named_once() -> None:
     assert alike("DOG", ["Dog", "dog"]) is None and alike("03", ["3", "x"]) is None
 
 
+@settings(max_examples=50)
 @given(st.lists(st.text(alphabet="aA1.0 -é\u0301", max_size=4), min_size=1, max_size=6))
 def test_what_has_a_meaning_keeps_it(labels: list[str]) -> None:
     """A class is its own name, whatever else is in the file; and no two classes look alike."""
@@ -316,7 +317,9 @@ def test_what_an_older_version_stored_is_read_by_the_rules_of_now(photos: Path, 
     for old, new in (("x0", "0.0"), ("x1", "0"), ("x2", "nan"), ("x3", "-1")):
         stored = stored.replace(old, new)
     table.write_text(stored)
-    step.write_text(step.read_text().replace(before, hashlib.sha256(table.read_bytes()).hexdigest()))
+    # As an older version wrote it: without a seal and a schema.
+    lines = step.read_text().replace(before, hashlib.sha256(table.read_bytes()).hexdigest()).splitlines(keepends=True)
+    step.write_text("".join(line for line in lines if not line.startswith(("checksum = ", "schema = "))))
     ended = initpools("al-run", "--labels", _file("b.csv", ["0.00", "cat"], 5), "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["class_names"] == ["0", "cat"]
