@@ -151,7 +151,7 @@ def command(
     if card != "none":
         show_card(common.report, facts)
     if compared:
-        show_compared(common.report, compared, facts["images"])
+        show_compared(common.report, compared, facts["images"] - facts.get("zero_rows", 0))
     if output is not None:
         write_pool(rows, output)
     payload = {
