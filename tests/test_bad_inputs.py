@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli
 import torch
 from conftest import Initpools, Outcome
 
@@ -21,6 +22,7 @@ from initpools_cli.core import room
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, read_file, system_error
 from initpools_cli.core.report import Report
+from initpools_cli.core.sealed import read_sealed, write_sealed
 from initpools_cli.datasets.annotations import cvat, folders, label_studio
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.sparse import nearby_similarities
@@ -249,12 +251,8 @@ STEPS = {
 def test_a_step_of_wrong_types_is_named(key: str, here: Path, initpools: Initpools) -> None:
     assert initpools("select-pool", "random", "--budget", 2, "--dataset", "digits", "-q").code == 0
     file = next(here.glob("runs/digits/pool/*/step.toml"))
-    import tomli
-    import tomli_w
-
-    facts = tomli.loads(file.read_text())
-    facts[key] = tomli.loads(f"x = {STEPS[key]}")["x"]
-    file.write_text(tomli_w.dumps(facts))
+    facts = read_sealed(file, "") | {key: tomli.loads(f"x = {STEPS[key]}")["x"]}
+    write_sealed(file, facts)
     for words in (
         ["compare", "random-b2-s0", "random-b2-s0"],
         ["select-pool", "random", "--budget", 2],
@@ -270,8 +268,10 @@ def test_a_step_of_wrong_types_is_named(key: str, here: Path, initpools: Initpoo
 def test_a_run_of_wrong_types_is_named(content: str, here: Path, initpools: Initpools) -> None:
     (here / "runs/x").mkdir(parents=True)
     (here / "runs/x/run.toml").write_text(content)
-    for words in (["status"], ["select-pool", "random", "--budget", 2], ["rank", "random"], ["verify"]):
+    for words in (["status"], ["select-pool", "random", "--budget", 2], ["rank", "random"]):
         refused(initpools(*words, "--run", "runs/x"), "run.toml")
+    found = initpools("verify", "--run", "runs/x")
+    assert found.code == 2 and "run.toml" in found.out and "Traceback" not in found.err
 
 
 def test_what_the_last_run_was_is_a_path(here: Path, initpools: Initpools) -> None:
