@@ -68,8 +68,7 @@ def pca(images: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[np.ndarray
     width = int(np.prod(images.shape[1:]))
     exact = width <= EXACT_UP_TO
     require_memory(
-        # The randomized decomposition centers a copy.
-        len(rows) * width * 4 * (1 if exact else 2),
+        len(rows) * width * 4,
         f"Principal components of {len(rows)} images of {width} values take",
         "Take `initpools embed` with a pretrain or a backbone, which read a few images at a time, or a smaller "
         "dataset.size in a new run (--run DIR).",
@@ -79,7 +78,8 @@ def pca(images: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[np.ndarray
         flat[block] = next(pixels(images[rows[block]], FITTED))
     kept = min(COMPONENTS, *flat.shape)
     solver = "covariance_eigh" if exact else "randomized"
-    fitted = PCA(kept, svd_solver=solver, random_state=seed % 2**32).fit(flat)
+    # The randomized decomposition centers the pixels, in place here: deviations do not change with that.
+    fitted = PCA(kept, copy=exact, svd_solver=solver, random_state=seed % 2**32).fit(flat)
     fitted.components_[fitted.transform(flat).std(axis=0) < ROUNDING] = 0
     return lambda block: fitted.transform(block).astype(np.float32)
 
