@@ -228,6 +228,14 @@ class AlTable(Table):
         Literal["embeddings", "learner"],
         Field(description="where queries on distances measure: embeddings, or the learner's penultimate features"),
     ] = "embeddings"
+    scale: Annotated[
+        Literal["auto", "common", "each"],
+        Field(
+            description="how embeddings are scaled for learners: all dimensions by one common number, or each by its "
+            "own deviation; auto: common for pixels and pca, else each",
+            json_schema_extra=ADDED,
+        ),
+    ] = "auto"
     views: Annotated[Several, Field(description="random views for queries that compare them")] = 10
     passes: Annotated[Several, Field(description="passes with dropout for queries that compare them")] = 25
     members: Annotated[Several, Field(description="models of an ensemble for queries that compare them")] = 3

@@ -18,14 +18,15 @@ from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, labe
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.rows import distance_identity
+from initpools_cli.steps.scale import scale_entry
 from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
 
 if TYPE_CHECKING:
     from initpools_cli.training.arena import Arena, Block, Protocol
 
-#: What of [al] does not change the result.
-WAYS = {"backend", "strict"}
+#: What of [al] does not change the result, or enters the table as what it resolves to.
+WAYS = {"backend", "strict", "scale"}
 
 
 def al_run(context: Context, name: str, scheduler: str = "", brought: Brought | None = None) -> tuple[Done, bool]:
@@ -225,6 +226,7 @@ def _resolved(
         "seed": context.seed,
         **distance_identity(context.settings.select),
         "encoders": list(arenas),
+        **scale_entry(arenas.values()),
         **({"oracle": oracles} if oracles else {}),
     }
 

@@ -18,6 +18,7 @@ from initpools_cli.steps.embed import matrix, newest, pretrain_of
 from initpools_cli.steps.inputs import Named, named, supply
 from initpools_cli.steps.pretrained import pretrained
 from initpools_cli.steps.rows import identity, tell, there
+from initpools_cli.steps.scale import learner_scaling, refuse_without_embeddings
 from initpools_cli.steps.score import can_score
 from initpools_cli.strategies.balance import Balance
 from initpools_cli.strategies.inputs import FROM_A_MODEL
@@ -150,6 +151,8 @@ def arena_of(
     data, select, where = context.data, context.settings.select, context.where("al")
     asked = set().union(*(registry.get(name).inputs for name in cast.learners))
     on_images = "images" in asked or any("vaal_scores" in each.method.inputs for each in cast.queries)
+    if "embeddings" not in asked:
+        refuse_without_embeddings(context, cast.learners)
     embedded = _embedded(context, cast, asked, source)
     files = brought or Brought()
     kept = kept & there(context, files)
@@ -193,8 +196,10 @@ def arena_of(
         order = select.order if "order" in each.method.knobs else "highest"
         strategy[each.name] = Called(each.method.name, each.knobs(knobs, order, where), each.balance)
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
+    noted: dict[str, str] = {}
     if embedded is not None and "embeddings" in asked:
-        inputs["embeddings"] = _standardised(embedded, data, there(context, files))
+        apply, noted = learner_scaling(context, embedded, there(context, files))
+        inputs["embeddings"] = {name: apply(_measured(data, name, matrix(embedded, name))) for name in data.splits}
         reads |= embedded.reads(*(f"{split}.npy" for split in data.splits))
     if on_images:
         inputs["images"] = {name: _measured(data, name, split.images) for name, split in data.splits.items()}
@@ -215,6 +220,7 @@ def arena_of(
         oracles=frozenset(each.name for each in cast.strategies if each.oracle),
         pretrained=begun,
         facts=facts,
+        scale=noted,
     )
     return arena, reads
 
@@ -285,17 +291,6 @@ def _is_about(context: Context, strategy: Named, embedded: Done) -> bool:
     if strategy.reads_embeddings or "embeddings" in strategy.needed:
         return True
     return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
-
-
-def _standardised(embedded: Done, data: Dataset, kept: np.ndarray) -> dict[str, np.ndarray]:
-    """Every split's embeddings, shifted and scaled by the mean and deviation of the train images, float32."""
-    train = np.asarray(matrix(embedded))[kept]
-    mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
-    scale = np.where(deviation > 1e-12, deviation, 1.0)
-    return {
-        split: ((_measured(data, split, matrix(embedded, split)) - mean) / scale).astype(np.float32)
-        for split in data.splits
-    }
 
 
 def _measured(data: Dataset, name: str, array: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import Done
+from initpools_cli.steps.scale import rescaled_since
 
 
 def revised_since(done: Done) -> list[str]:
@@ -18,20 +19,20 @@ def revised_since(done: Done) -> list[str]:
     """
     table = done.table
     stored = table.get("revisions", {})
-    return sorted(
-        {
-            method.name
-            for method, knobs in _methods_of(done.id.partition("/")[0], table)
-            if method.revision(knobs) > stored.get(method.name, 1)
-        }
-    )
+    changed = {
+        method.name
+        for method, knobs in [*_methods_of(done.id.partition("/")[0], table), *_learners_of(table)]
+        if method.revision(knobs) > stored.get(method.name, 1)
+    }
+    if rescaled_since(done):
+        changed |= {method.name for method, _ in _learners_of(table) if "embeddings" in method.inputs}
+    return sorted(changed)
 
 
 def _methods_of(kind: str, table: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str, Any]]]:
-    """The methods that a step's table names, each with its knobs; names that are no longer registered are left out."""
+    """The methods but learners that a step's table names, each with its knobs, as far as they are still registered."""
     from initpools_cli.pretext.registry import pretexts
     from initpools_cli.scores.registry import scores
-    from initpools_cli.training.learners.registry import learners
 
     params = table.get("params", {})
     if kind == "pretrain":
@@ -43,9 +44,14 @@ def _methods_of(kind: str, table: Mapping[str, Any]) -> Iterator[tuple[Method, M
     elif kind in ("al", "loop"):
         for name in [*table.get("init", []), *table["query"]]:
             yield from _of_strategy(name, params.get(name, {}))
-    if "learner" in table:
-        names = [table["learner"]] if isinstance(table["learner"], str) else table["learner"]
-        yield from ((learners.get(name), params.get(name, params)) for name in names if name in learners)
+
+
+def _learners_of(table: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str, Any]]]:
+    from initpools_cli.training.learners.registry import learners
+
+    params, named_here = table.get("params", {}), table.get("learner", [])
+    names = [named_here] if isinstance(named_here, str) else named_here
+    yield from ((learners.get(name), params.get(name, params)) for name in names if name in learners)
 
 
 def _of_strategy(name: str, params: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str, Any]]]:

@@ -44,7 +44,7 @@ class Arena:
         Whose embeddings they are, or "".
     inputs : mapping of str to mapping
         What learners are trained on and measured on, by the names in their signatures and by split: "embeddings"
-        standardised (n, d) float32, "images" (n, h, w, c) uint8.
+        centered and scaled (n, d) float32, "images" (n, h, w, c) uint8.
     given : mapping of str to mapping
         For each strategy name, the inputs that need no model, from `strategies.choose.prepare`.
     strategy : mapping of str to Called
@@ -60,6 +60,8 @@ class Arena:
         What the learner `finetune` starts from.
     facts : mapping of str to Rows
         For each strategy name that is about embeddings, what is known of their rows.
+    scale : mapping of str to str
+        What a step's table says of the scaling of the embeddings; see `steps.scale`.
     """
 
     encoder: str
@@ -72,6 +74,7 @@ class Arena:
     oracles: frozenset[str] = frozenset()
     pretrained: object = None
     facts: Mapping[str, Rows] = field(default_factory=dict)
+    scale: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.neighbors import nearest_k
+from initpools_cli.geometry.scaling import scaling
 from initpools_cli.geometry.spectrum import rankme
 from initpools_cli.geometry.unit import unit_rows
 
@@ -122,9 +123,8 @@ def linear_accuracy(train: Floats, train_labels: Labels, test: Floats, test_labe
     classes = np.unique(train_labels)
     if len(classes) < 2:
         return float(np.mean(test_labels == classes[0])), True
-    mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
-    scale = np.where(deviation > 1e-12, deviation, 1.0)
-    inputs, outside = (((rows - mean) / scale).astype(np.float32) for rows in (train, test))
+    scaled = scaling(train, "each")
+    inputs, outside = scaled(train), scaled(test)
     probe = LogisticRegression(C=1 / (PENALTY * len(inputs)), tol=TOLERANCE, max_iter=STEPS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -32,6 +32,7 @@ from initpools_cli.steps.labelling.judged import cell_of, foretold, judge, on_te
 from initpools_cli.steps.labelling.nextbatch import next_batch, predictions
 from initpools_cli.steps.labelling.repeated import Replaced, read_next, same_but_batch
 from initpools_cli.steps.rows import distance_identity, there
+from initpools_cli.steps.scale import scale_entry
 from initpools_cli.strategies.inputs import FROM_A_MODEL
 
 if TYPE_CHECKING:
@@ -250,6 +251,7 @@ def _resolved(
         **asked,
         **identity_of(cast, [query] if ask else [], arena, select),
         "encoders": [arena.encoder] if arena.encoder else [],
+        **scale_entry([arena]),
         "classes": list(labeled.classes),
         "labels": hashlib.sha256(labeled.table.to_csv(index=False).encode()).hexdigest(),
         "balance": select.balance,

@@ -122,7 +122,7 @@ def mlp(
     Parameters
     ----------
     embeddings : ndarray
-        (m, d) float, standardised by the caller.
+        (m, d) float, centered and scaled by the caller.
     labels : ndarray
         (m,) int64.
     classes : int

@@ -1,0 +1,78 @@
+"""How embeddings are scaled for learners: what `al.scale` resolves to, and what a step's table says of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import Done
+from initpools_cli.geometry.scaling import Scale, scaling
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed import UNTRAINED, matrix
+
+if TYPE_CHECKING:
+    from initpools_cli.training.arena import Arena
+
+
+def learner_scaling(
+    context: Context, embedded: Done, kept: np.ndarray
+) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
+    """How learners read a source's embeddings, and what a step's table says of it.
+
+    Parameters
+    ----------
+    kept : (n,) bool
+        The train images whose mean and deviations count.
+
+    Returns
+    -------
+    apply : callable
+        Of rows (m, d), gives them centered and scaled, float32.
+    noted : dict of str to str
+        ``{source: scale}``; nothing where it is "each", as in all steps of schema 1. Where "auto" is not "each", the
+        entry is there whatever the scale is, so that the table of an older step is never the same.
+    """
+    wanted, usual = context.settings.al.scale, _usual(embedded)
+    scale = usual if wanted == "auto" else wanted
+    if scale == "common":
+        context.report.once(f"learners read {embedded.id} with one scale for all dimensions (al.scale)")
+    noted: dict[str, str] = {embedded.name: scale} if "common" in (scale, usual) else {}
+    return scaling(np.asarray(matrix(embedded))[kept], scale), noted
+
+
+def refuse_without_embeddings(context: Context, learners: Iterable[str]) -> None:
+    """Refuse a scaling that no learner goes by."""
+    if "al.scale" in context.given:
+        raise UserError(
+            f"al.scale ({context.given['al.scale']}) is for learners on embeddings, and {', '.join(learners)} reads "
+            "images.",
+            "Leave it out, or name linear, mlp or knn with --learner.",
+        )
+
+
+def _usual(embedded: Done) -> Scale:
+    """What "auto" stands for.
+
+    Directions in which pixels hardly vary are mostly noise, and their principal components are sorted by that. How much
+    a feature of a network varies says little of what it is worth (benchmarks/scale.py).
+    """
+    return "common" if embedded.table.get("source") in UNTRAINED else "each"
+
+
+def scale_entry(arenas: Iterable[Arena]) -> dict[str, dict[str, str]]:
+    """``{"scale": …}`` of the arenas of a step for its table, or nothing."""
+    noted = {encoder: scale for arena in arenas for encoder, scale in arena.scale.items()}
+    return {"scale": noted} if noted else {}
+
+
+def rescaled_since(done: Done) -> bool:
+    """Whether a sweep or round of schema 1 scaled embeddings otherwise than "auto" does now."""
+    noted = done.table.get("scale", {})
+    sources = [done.run.done(f"embed/{name}") for name in done.table.get("encoders", []) if name not in noted]
+    with contextlib.suppress(UserError):  # Embeddings that are damaged are reported for themselves.
+        return any(each is not None and _usual(each) != "each" for each in sources)
+    return False
