@@ -12,11 +12,14 @@ from typer.main import get_group
 
 from initpools_cli.cli.commands import app
 from initpools_cli.core.config import Settings, load_settings
+from initpools_cli.core.report import Report
+from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.imbalance import tail_counts
 from initpools_cli.networks.registry import networks
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.steps.arena import cast_of
+from initpools_cli.steps.arena import Cast, cast_of
+from initpools_cli.steps.context import Context
 from initpools_cli.training.course import Routine
 from initpools_cli.training.learners.registry import learners
 
@@ -47,6 +50,13 @@ def load(file: Path) -> Settings:
     return load_settings("al", file=file)[0]
 
 
+def sweep_of(file: Path | None, **changed: object) -> Cast:
+    """The strategies, queries and learners of a file or of the defaults, where some of its [al] is changed."""
+    settings, given = load_settings("al", file=file)
+    context = Context(Run(Path("no run")), settings, given, Report(quiet=True))
+    return cast_of(context, settings.al.model_copy(update=changed))
+
+
 @pytest.mark.parametrize("file", CONFIGS, ids=name_of)
 def test_a_header_says_cost_and_command_and_where_it_is_from(file: Path) -> None:
     said = header(file)
@@ -67,7 +77,7 @@ def test_every_name_and_knob_is_one_that_there_is(file: Path) -> None:
     if "dataset.name" in given:
         assert settings.dataset.name in entries()
     if file in SWEEPS:
-        cast = cast_of(settings.al, str(file))
+        cast = sweep_of(file)
         for strategy in cast.strategies:
             strategy.knobs(cast.knobs.get(strategy.name, {}), settings.select.order)
 
@@ -91,7 +101,7 @@ def test_the_commands_parse_and_load_what_they_name(file: Path) -> None:
         if words[1] == "pretrain":
             pretexts.get(options["method"]).validate(loaded.pretrain.params)
         else:
-            cast_of(loaded.al.model_copy(update={"query": (options.get("query") or "random").split(",")}), str(file))
+            sweep_of(settings, query=(options.get("query") or "random").split(","))
     assert not named or file in named
 
 
@@ -107,7 +117,7 @@ def test_a_cost_counts_the_trainings(file: Path) -> None:
     further = len(table.init) * table.seeds * (table.members - 1) * ("var-ratio" in table.query)
     assert int(counted[1].replace(",", "")) == cells * (table.rounds + 1) + further * table.rounds
     if counted[2]:
-        (knobs,) = cast_of(table, str(file)).learners.values()
+        (knobs,) = sweep_of(file).learners.values()
         sizes = [table.init_budget + table.budget * number for number in range(table.rounds + 1)]
         steps = [knobs["epochs"] * -(-size // knobs["batch"]) for size in sizes]
         assert int(counted[2].replace(",", "")) == cells * sum(steps) + further * sum(steps[:-1])
@@ -134,7 +144,7 @@ REFERENCE = {
 def test_budgets_and_schedules_are_the_references(name: str) -> None:
     budgets, schedule = REFERENCE[name]
     table = load(ROOT / f"configs/{name}.toml").al
-    ((learner, knobs),) = cast_of(table, name).learners.items()
+    ((learner, knobs),) = sweep_of(ROOT / f"configs/{name}.toml").learners.items()
     assert (table.init_budget, table.budget, table.rounds) == budgets
     keys = ("epochs", "batch", "optimizer", "lr", "schedule", "weight_decay", "recipe")
     assert tuple(knobs[key] for key in keys) == schedule

@@ -367,7 +367,7 @@ def test_a_csv_in_another_encoding_is_read_and_said_and_a_missing_one_is_refused
     assert data.classes == ("ä",) and "was read as Windows-1252" in data.notes[0]
     with pytest.raises(UserError, match=r"There is no file nothing.csv"):
         opened(tmp_path / "f", cache, labels="nothing.csv")
-    with pytest.raises(UserError, match="can't be read: Is a directory"):
+    with pytest.raises(UserError, match=r"is a folder\. Name a file\."):
         opened(tmp_path / "f", cache, labels=str(tmp_path))
 
 

@@ -28,6 +28,7 @@ from initpools_cli.datasets.catalog import catalog, entries
 from initpools_cli.datasets.download import Remote
 from initpools_cli.datasets.files import Storage, open_files
 from initpools_cli.datasets.open import open_dataset
+from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Arrays, Files
 from initpools_cli.datasets.spec import DatasetSpec
 
@@ -303,7 +304,7 @@ def test_tiny_imagenet_is_unpacked_with_its_validation_images_as_test(tmp_path):
     scratch.mkdir(parents=True)
     source = tiny_imagenet.load(remote, home, 0, scratch, QUIET)
     assert isinstance(source, Files)
-    found = open_files(source, 64, 0.2, 0, Storage(home, scratch, QUIET))
+    found = open_files(source, 64, Scale(), 0.2, 0, Storage(home, scratch, QUIET))
     assert found.classes == ("crane (n1)", "crane (n2)", "goldfish")
     assert found.items["split"].tolist() == ["train"] * 3 + ["test"] * 2
     assert found.items["label"].tolist() == [0, 1, 2, 2, 0]

@@ -30,6 +30,7 @@ from initpools_cli.cli.labeler.server import Server
 from initpools_cli.cli.options import Common
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
+from initpools_cli.core.sealed import read_sealed, write_sealed
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
 from initpools_cli.steps.labelling.label import Labelling, open_labelling
 from initpools_cli.steps.labelling.marks import COLUMNS
@@ -59,8 +60,10 @@ def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, in the current folder; its photos are copied, too."""
     shutil.copytree(made / "runs", tmp_path / "runs")
     shutil.copytree(made / "photos", tmp_path / "photos")
-    text = (tmp_path / "runs/photos/run.toml").read_text()
-    (tmp_path / "runs/photos/run.toml").write_text(text.replace(str(made), str(tmp_path)))
+    fixed = tmp_path / "runs/photos/run.toml"
+    facts = read_sealed(fixed, "")
+    facts["dataset"]["source"] = facts["dataset"]["source"].replace(str(made), str(tmp_path))
+    write_sealed(fixed, facts)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "runs/photos"
 

@@ -84,7 +84,7 @@ def test_the_next_command_leads_through_the_labelling_loop(photos: Path, initpoo
     assert initpools(*words).code == 0
     now = state(initpools)
     assert now["next"].startswith("initpools label --batch round-1 ")
-    assert "8 labelled" in next(row["note"] for row in now["steps"] if row["step"] == "loop/round-1")
+    assert "8 labeled" in next(row["note"] for row in now["steps"] if row["step"] == "loop/round-1")
 
     fill(run / "loop/round-1/next.csv", run / "labels/round-1.csv", 8)
     assert state(initpools)["next"].startswith(f"initpools al-run --labels {run / 'labels/round-1.csv'} ")
@@ -161,7 +161,8 @@ def test_completion_knows_every_name() -> None:
     for kind in ("pretexts", "scores", "strategies", "learners", "networks", "plots", "datasets"):
         assert sorted(getattr(completion, kind)()) == sorted(row["name"] for row in KINDS[kind]()), kind
     assert completion.one_of(lambda: ["b", "ab", "aa"])("a") == ["aa", "ab"]
-    assert completion.several_of(lambda: ["random", "typiclust", "typicality"])("random,typ") == [
+    some = completion.one_of(lambda: ["random", "typiclust", "typicality"])
+    assert completion.several_of(some)("random,typ") == [
         "random,typicality",
         "random,typiclust",
     ]

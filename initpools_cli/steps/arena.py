@@ -73,7 +73,10 @@ def cast_of(context: Context, table: AlTable) -> Cast:
     _refuse_balance(context, table)
 
     def taking_part(name: str) -> Named:
-        return named(name).counted(lambda own: own or context.clusters(select.n_clusters))
+        strategy = named(name)
+        if strategy.balance.kind != "kmeans":
+            return strategy
+        return strategy.counted(lambda own: own or context.clusters(select.n_clusters))
 
     inits, queries = [taking_part(each) for each in table.init], [taking_part(each) for each in table.query]
     methods = [learners.get(each) for each in table.learner]
