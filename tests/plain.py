@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from initpools_cli.strategies.call import Call
+from initpools_cli.strategies.choose import prepare
+from initpools_cli.strategies.registry import strategies
+
 
 def pairwise(points):
     return ((points[:, None].astype(np.float64) - points[None]) ** 2).sum(axis=-1)
@@ -34,6 +38,16 @@ def go_on(points, labeled, picks, budget):
         gaps[known] = -np.inf
         picks.append(int(gaps.argmax()))
     return picks
+
+
+def pick(name, inputs, labeled, budget, seed=0, **knobs):
+    """What the strategy itself chooses of inputs as they are, without the rules for copies and rows of length zero."""
+    method = strategies.get(name)
+    values, arrays = method.validate(knobs), prepare(inputs, normalize=False)
+    if "check" in method.traits:
+        method.traits["check"](arrays, values)
+    everything = np.arange(len(next(iter(arrays.values()))))
+    return Call(method, arrays, values, seed).on(everything, np.array(labeled, np.int64), budget)
 
 
 def cloud(n=60, d=5, seed=0):

@@ -13,7 +13,7 @@ import torch
 from conftest import Initpools
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import crowds
+from plain import crowds, pick
 from scipy.stats import entropy as scipy_entropy
 
 from initpools_cli import training
@@ -109,15 +109,15 @@ def test_batchbald_is_the_greedy_choice_by_joint_entropies(probs):
     n, budget = probs.shape[1], min(4, probs.shape[1])
     selection = choose("batchbald", {"mc_probs": probs}, budget, knobs={"least": 1e-6, "samples": 3**4})
     told, picks = 0.0, []
-    for pick, gain in zip(selection.indices.tolist(), selection.scores, strict=True):
+    for row, gain in zip(selection.indices.tolist(), selection.scores, strict=True):
         all_gains = np.array(
-            [-1.0 if row in picks else joint_information(probs[:, [*picks, row]]) - told for row in range(n)]
+            [-1.0 if i in picks else joint_information(probs[:, [*picks, i]]) - told for i in range(n)]
         )
         if gain == 0:
             assert all_gains.max() <= 1e-6 + 1e-9
             break
-        assert gain == pytest.approx(all_gains.max(), abs=1e-9) and all_gains[pick] >= all_gains.max() - 1e-8
-        picks.append(pick)
+        assert gain == pytest.approx(all_gains.max(), abs=1e-9) and all_gains[row] >= all_gains.max() - 1e-8
+        picks.append(row)
         told += gain
 
 
@@ -166,7 +166,7 @@ def test_cog_and_vaal_cosine_equal_their_plain_definitions(case):
     cosines = units @ units[labeled if labeled else slice(None)].T
     far = np.linalg.norm(wide - wide.mean(axis=0), axis=1)
     for name, plain in (("cog", far), ("vaal-cosine", (1 - cosines).sum(axis=1))):
-        selection = choose(name, {"embeddings": points}, budget, labeled=labeled, normalize=False)
+        selection = pick(name, {"embeddings": points}, labeled, budget)
         np.testing.assert_allclose(selection.scores, plain[selection.indices], atol=1e-5)
         free = np.setdiff1d(np.arange(len(points)), labeled)
         np.testing.assert_allclose(selection.scores, np.sort(plain[free])[::-1][:budget], atol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import cloud, crowds, go_on, pairwise
+from plain import cloud, crowds, go_on, pairwise, pick
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
@@ -15,19 +15,9 @@ from initpools_cli.geometry.unit import unit_rows
 from initpools_cli.strategies.activeft import loss_and_slope
 from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.probcover import pure_radius
-from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.zcore import distinct, triangular, zcore
 
 quick = settings(max_examples=50, deadline=None)
-
-
-def pick(name, points, labeled, budget, **knobs):
-    """What the strategy itself chooses, without the rules for copies and rows of length zero."""
-    method = strategies.get(name)
-    values = method.validate(knobs)
-    points = np.ascontiguousarray(points, np.float32)
-    method.traits.get("check", lambda arrays, values: None)({"embeddings": points}, values)
-    return method.build(points, np.array(labeled, np.int64), budget, generator(0, name), **values)
 
 
 def plain_cover(points, labeled, budget, delta):
@@ -48,9 +38,9 @@ def test_probcover_equals_its_plain_definition(case, delta):
     middle = squared[((points - points.mean(axis=0)) ** 2).sum(axis=1).argmin()]
     if (squared < delta * delta).sum() == len(points) or (middle < delta * delta).all():
         with pytest.raises(UserError, match=f"delta={delta:g} covers (no|every)thing"):
-            pick("probcover", points, labeled, budget, delta=delta)
+            pick("probcover", {"embeddings": points}, labeled, budget, delta=delta)
         return
-    selection = pick("probcover", points, labeled, budget, delta=delta)
+    selection = pick("probcover", {"embeddings": points}, labeled, budget, delta=delta)
     assert selection.indices.tolist() == plain_cover(points, labeled, budget, delta)
 
 
@@ -61,7 +51,7 @@ def test_probcover_says_which_delta_makes_sense():
         (100.0, "the image nearest the mean has all 4 within 4"),
     ):
         with pytest.raises(UserError, match=f"delta={delta:g} covers .*{fact}") as error:
-            pick("probcover", points, [], 2, delta=delta)
+            pick("probcover", {"embeddings": points}, [], 2, delta=delta)
         assert "1 to 4 apart, half of them up to 1.5: set delta above that and below 4" in error.value.remedy
 
 
@@ -76,7 +66,7 @@ def test_a_delta_is_judged_by_all_images_not_by_a_cluster(name):
 @pytest.mark.parametrize("name", ["maxherding", "uherding"])
 def test_a_bandwidth_that_leaves_no_numbers_is_refused(name):
     with pytest.raises(UserError, match="bandwidth=1e-30 is too small"):
-        pick(name, np.eye(4, dtype=np.float32), [], 2, bandwidth=1e-30)
+        pick(name, {"embeddings": np.eye(4, dtype=np.float32)}, [], 2, bandwidth=1e-30)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.95, 1.0])
@@ -118,7 +108,7 @@ def plain_represent(points, similar, labeled, budget):
 @given(crowds(), st.sampled_from(sorted(KERNELS)), st.sampled_from([0.6, 1.0, 2.0]))
 def test_maxherding_equals_its_plain_definition(case, kernel, bandwidth):
     points, labeled, budget = case
-    selection = pick("maxherding", points, labeled, budget, kernel=kernel, bandwidth=bandwidth)
+    selection = pick("maxherding", {"embeddings": points}, labeled, budget, kernel=kernel, bandwidth=bandwidth)
     similar = KERNELS[kernel](np.sqrt(pairwise(points)) / bandwidth)
     assert selection.indices.tolist() == plain_represent(points, similar, labeled, budget)
 
@@ -127,7 +117,7 @@ def test_maxherding_equals_its_plain_definition(case, kernel, bandwidth):
 @given(crowds(), st.sampled_from([0.01, 1.0, 2.0, 30.0, 1000.0]))
 def test_beta_is_the_degrees_of_freedom_of_student(case, beta):
     points, labeled, budget = case
-    selection = pick("maxherding", points, labeled, budget, kernel="student", beta=beta)
+    selection = pick("maxherding", {"embeddings": points}, labeled, budget, kernel="student", beta=beta)
     similar = (1 + pairwise(points) / beta) ** (-(beta + 1) / 2)
     assert selection.indices.tolist() == plain_represent(points, similar, labeled, budget)
 
@@ -135,15 +125,15 @@ def test_beta_is_the_degrees_of_freedom_of_student(case, beta):
 @pytest.mark.parametrize("kernel", ["rbf", "tophat", "laplace"])
 def test_beta_is_refused_where_the_kernel_has_none(kernel):
     with pytest.raises(UserError, match=f"beta=1 has no effect with kernel={kernel}"):
-        pick("maxherding", np.eye(3), [], 1, kernel=kernel, beta=1.0)
+        pick("maxherding", {"embeddings": np.eye(3)}, [], 1, kernel=kernel, beta=1.0)
 
 
 @pytest.mark.parametrize("delta", [0.3, 1.0, 2.5, 3.5])
 def test_maxherding_with_a_top_hat_is_probcover(delta):
     points = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
     points[100:200] = np.round(points[100:200])
-    cover = pick("probcover", points, [3, 50], 200, delta=delta)
-    herding = pick("maxherding", points, [3, 50], 200, kernel="tophat", bandwidth=delta)
+    cover = pick("probcover", {"embeddings": points}, [3, 50], 200, delta=delta)
+    herding = pick("maxherding", {"embeddings": points}, [3, 50], 200, kernel="tophat", bandwidth=delta)
     np.testing.assert_array_equal(cover.indices, herding.indices)
     np.testing.assert_allclose(cover.scores, 400 * herding.scores)
 
@@ -162,7 +152,7 @@ def plain_similarity(points, name, bandwidth):
 @given(crowds(), st.sampled_from(["cosine", "rbf"]))
 def test_facility_location_equals_its_plain_definition(case, name):
     points, labeled, budget = case
-    selection = pick("facility-location", points, labeled, budget, similarity=name, bandwidth=1.3)
+    selection = pick("facility-location", {"embeddings": points}, labeled, budget, similarity=name, bandwidth=1.3)
     similar = plain_similarity(points, name, 1.3)
     assert selection.indices.tolist() == plain_represent(points, similar, labeled, budget)
 
@@ -171,7 +161,7 @@ def test_facility_location_equals_its_plain_definition(case, name):
 @given(crowds(), st.sampled_from(["cosine", "rbf"]), st.sampled_from([0.0, 0.2, 1.0, 2.0]))
 def test_graph_cut_equals_its_plain_definition(case, name, lam):
     points, labeled, budget = case
-    selection = pick("graph-cut", points, labeled, budget, similarity=name, bandwidth=1.3, lam=lam)
+    selection = pick("graph-cut", {"embeddings": points}, labeled, budget, similarity=name, bandwidth=1.3, lam=lam)
     assert selection.indices.tolist() == plain_cut(plain_similarity(points, name, 1.3), labeled, budget, lam)
 
 
@@ -198,7 +188,7 @@ def plain_nearby(points, name, bandwidth, neighbors):
 def test_facility_location_among_neighbours_equals_its_plain_definition(case, name, neighbors):
     points, labeled, budget = case
     knobs = {"similarity": name, "bandwidth": 1.3, "neighbors": neighbors}
-    selection = pick("facility-location", points, labeled, budget, **knobs)
+    selection = pick("facility-location", {"embeddings": points}, labeled, budget, **knobs)
     similar = plain_nearby(points, name, 1.3, neighbors)
     assert selection.indices.tolist() == plain_represent(points, similar, labeled, budget)
 
@@ -208,7 +198,7 @@ def test_facility_location_among_neighbours_equals_its_plain_definition(case, na
 def test_graph_cut_among_neighbours_equals_its_plain_definition(case, name, lam, neighbors):
     points, labeled, budget = case
     knobs = {"similarity": name, "bandwidth": 1.3, "neighbors": neighbors, "lam": lam}
-    selection = pick("graph-cut", points, labeled, budget, **knobs)
+    selection = pick("graph-cut", {"embeddings": points}, labeled, budget, **knobs)
     assert selection.indices.tolist() == plain_cut(plain_nearby(points, name, 1.3, neighbors), labeled, budget, lam)
 
 

@@ -12,7 +12,7 @@ import tomli
 from conftest import Initpools
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from plain import crowds, go_on, pairwise
+from plain import crowds, go_on, pairwise, pick
 
 from initpools_cli import select
 from initpools_cli.core.errors import UserError
@@ -67,7 +67,7 @@ def test_uherding_equals_its_plain_definition(case, uncertainty, temperature):
         held = np.maximum(held, similar[picks[-1]])
     knobs = {"uncertainty": uncertainty, "temperature": temperature, "bandwidth": 0.8}
     inputs = {"embeddings": points, "probs": probs}
-    selection = choose("uherding", inputs, budget, labeled=labeled, normalize=False, knobs=knobs)
+    selection = pick("uherding", inputs, labeled, budget, **knobs)
     np.testing.assert_allclose(selection.scores[: len(gained)], gained, atol=1e-9)
     assert selection.indices.tolist() == go_on(points, labeled, picks, budget)
 
@@ -76,9 +76,10 @@ def test_uherding_equals_its_plain_definition(case, uncertainty, temperature):
 @given(crowds_with_predictions(), st.sampled_from([0.6, 2.0]))
 def test_uherding_without_a_model_is_maxherding(case, bandwidth):
     points, _, labeled, budget = case
-    given_ = {"labeled": labeled, "normalize": False, "bandwidth": bandwidth}
-    herding, ours = (select(points, name, budget, **given_) for name in ("maxherding", "uherding"))
-    np.testing.assert_array_equal(ours, herding)
+    herding, ours = (
+        pick(name, {"embeddings": points}, labeled, budget, bandwidth=bandwidth) for name in ("maxherding", "uherding")
+    )
+    np.testing.assert_array_equal(ours.indices, herding.indices)
 
 
 def test_uherding_passes_over_what_the_model_is_sure_of():
@@ -149,7 +150,7 @@ def test_dcom_with_a_model_equals_its_plain_definition(case, delta, largest, has
     labels = np.where(np.isin(np.arange(len(points)), labeled[::2]), np.arange(len(points)) % 3, -1)
     inputs = {"embeddings": points, "probs": probs} | ({"labels": labels} if has_labels else {})
     knobs = {"delta": delta, "max_delta": largest}
-    selection = choose("dcom", inputs, budget, labeled=labeled, normalize=False, knobs=knobs)
+    selection = pick("dcom", inputs, labeled, budget, **knobs)
     known = labels if has_labels else np.full(len(points), -1)
     plain = plain_dcom(points, probs, labeled, known, budget, delta, largest)
     assert selection.indices.tolist() == plain
@@ -240,7 +241,7 @@ def test_freesel_equals_its_plain_definition(seed, count, distance, sampling, ha
         picks.append(at // count)
         chosen.append(at // count)
     knobs = {"patterns": count, "distance": distance, "sampling": sampling}
-    selection = choose("freesel", {"patches": patches}, budget, labeled=labeled, seed=3, knobs=knobs)
+    selection = pick("freesel", {"patches": patches}, labeled, budget, seed=3, **knobs)
     assert selection.indices.tolist() == picks
 
 
@@ -264,13 +265,15 @@ def test_class_balanced_draws_as_many_of_each_class():
 
 def test_bad_inputs_are_told():
     points, probs = cloud(20), np.full((20, 2), 0.5)
+    patches = np.linspace(0.1, 1, 20)[:, None, None] * np.ones((3, 2))
     for strategy, given_, message in (
         ("class-balanced", {"labels": np.where(np.arange(20) > 4, 0, -1)}, "5 of 20 are not known, the first .* 0"),
         ("class-balanced", {"labels": np.arange(20) - 3}, "labels holds -3 for image 0"),
         ("class-balanced", {"labels": np.full(20, 0.5)}, "labels is 1-D float64; it must be 1-D integers"),
         ("class-balanced", {}, "'class-balanced' needs labels"),
         ("freesel", {"patches": np.ones((20, 3))}, r"patches has shape \(20, 3\); it must be 3-D"),
-        ("freesel", {"patches": np.full((20, 3, 2), 1e20), "distance": "l2"}, "patches reach 1e.20, too large"),
+        ("freesel", {"patches": 1e20 * patches, "distance": "l2"}, "patches reach 1e.20, too large"),
+        ("freesel", {"patches": 0 * patches + 1e20}, "of all 20 images are equal"),
         ("freesel", {}, "'freesel' needs patches"),
         ("dcom", {"embeddings": points, "probs": probs[:9]}, "numbers of images differ: embeddings 20, probs 9"),
         ("dcom", {"embeddings": points, "probs": probs * 3}, "row 0 sums to 3"),
