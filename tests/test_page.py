@@ -152,4 +152,4 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
 
 def test_a_report_is_of_the_whole_run(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools("plot", "report", "--name", "simclr")
-    assert ended.code == 2 and "whole run" in ended.err
+    assert ended.code == 2 and "`plot report` makes no use of --name." in ended.err and "Leave it out" in ended.err

@@ -69,17 +69,9 @@ class _Held(Report):
 
 
 def gather(context: Context, asked: Asked) -> Gathered:
-    """The chapters that the run has something for.
-
-    Raises
-    ------
-    UserError
-        Names were given.
-    """
+    """The chapters that the run has something for."""
     from initpools_cli.analysis.registry import plots
 
-    if asked.names:
-        raise UserError("A report is of the whole run, so it takes no --name.", "Leave it out, or plot another kind.")
     context.data  # noqa: B018 -- images that are new in the folder are told and appended once
     looking = _looking(context)
     missing: list[str] = []
