@@ -294,3 +294,21 @@ def test_a_run_that_was_killed_while_its_images_grew_opens_and_goes_on(
         assert {file: Path("runs/photos", file).read_bytes() for file in want} == want
         assert "replacing" not in Run(Path("runs/photos")).facts()
         assert initpools("verify", "--run", "runs/photos").code == 0
+
+
+def test_a_data_set_that_was_moved_is_found_again(run: Path, initpools: Initpools) -> None:
+    assert initpools("repair", "--run", run, "--dataset", "images.npz").code == 0
+    source = Path("images.npz").resolve()
+    content = np.load(source)
+    moved = source.rename(source.with_name("moved.npz"))
+    lost = initpools("select-pool", "random", "--budget", 3)
+    assert lost.code == 2 and f"no longer at {source}" in lost.err and "repair" in lost.err
+    np.savez("other.npz", **{name: content[name][::-1] for name in content.files})
+    before = (run / "run.toml").read_bytes()
+    assert initpools("repair", "--run", run, "--dataset", "other.npz").code == 2
+    assert (run / "run.toml").read_bytes() == before
+    mended = initpools("repair", "--run", run, "--dataset", moved)
+    assert mended.code == 0 and mended.out == f"run.toml\tfinds the data set at {moved.resolve()}\n"
+    assert "already done" in initpools("select-pool", "random", "--budget", 4).err
+    assert initpools("embed", "pca").code == 0
+    assert initpools("verify").code == 0

@@ -84,6 +84,7 @@ class Context:
         if self.run.exists:
             self._refuse_other_dataset()
             identity = self.identity
+            self._require_source(identity)
             known, kept, self.items_sum = stored(self.run)
         else:
             path = path_of(self.settings.dataset.name)
@@ -137,6 +138,13 @@ class Context:
             raise UserError(
                 f"The run {self.run.path} is about dataset.{key} = {has!r}, not {wanted!r}.",
                 "Name another run with --run DIR.",
+            )
+
+    def _require_source(self, identity: Identity) -> None:
+        if identity.source and not Path(identity.source).exists():
+            raise UserError(
+                f"The data set of the run {self.run.path} is no longer at {identity.source}.",
+                f"Put it back, or name where it is now: `{self.run.repair} --dataset PATH`.",
             )
 
     def items_checksum(self) -> dict[str, str]:

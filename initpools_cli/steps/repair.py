@@ -33,7 +33,8 @@ def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path
     Parameters
     ----------
     named : mapping of str to object
-        ``dataset.name`` and ``run.seed`` where the user gave them: for runs whose steps do not say them.
+        ``dataset.name`` and ``run.seed`` where the user gave them: for runs whose steps do not say them, and for a data
+        set that lies elsewhere now.
     sets : sequence of str
         Further settings of [dataset], as ``key=value``.
     config : Path, optional
@@ -56,14 +57,16 @@ def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path
         raise UserError(f"There is no run in {run.path}.", "Check --run.")
     lines = [line for step in found for line in _set_aside(step)]
     steps = run.steps()
-    facts = _stored_facts(run)
-    whole = facts is not None
-    if facts is None:
-        facts = _facts_of_steps(steps) or _facts_of_commands(run, steps, named, sets, config)
+    stored = _stored_facts(run)
+    facts = stored or _facts_of_steps(steps) or _facts_of_commands(run, steps, named, sets, config)
+    if named.get("dataset.name"):
+        facts = _facts_of_moved(run, facts, str(named["dataset.name"]))
     identity = identity_of(facts, run)
-    sums = {file: _sums(file, facts, () if whole and "writes" in facts else steps) for file in (ITEMS, KEPT)}
+    sums = {file: _sums(file, facts, () if stored and "writes" in facts else steps) for file in (ITEMS, KEPT)}
     files = _files(run, identity, sums, report)
-    return lines + _write(run, facts, files, whole)
+    if stored and facts != stored:
+        _refuse_other(run, identity, files, report)
+    return lines + _write(run, facts, files, stored)
 
 
 # ---- steps
@@ -137,6 +140,37 @@ def _facts_of_commands(
     table, _ = load_settings("dataset", file=config, sets=[*dict.fromkeys(settings), *sets], flags=said)
     source = _source(table.dataset.name, run)
     return Identity(absolute(table.dataset), table.run.seed, source).facts | {"version": version()}
+
+
+def _facts_of_moved(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The same facts with the path at which a data set of files lies now.
+
+    Raises
+    ------
+    UserError
+        A folder that lacks images of the run.
+    """
+    source = _source(name, run)
+    if source is None or source == facts["dataset"].get("source", source):
+        return dict(facts)
+    content = _content(run.path / ITEMS)
+    if Path(source).is_dir() and content is not None:
+        paths = items_of(run, content)["path"]
+        gone = [path for path in paths if not (Path(source) / path).exists()]
+        if gone:
+            raise UserError(
+                f"{source} lacks {len(gone)} of the {len(paths)} images of the run, the first {gone[0]}.",
+                "Name the folder that has them.",
+            )
+    return {**facts, "dataset": {**facts["dataset"], "name": name, "source": source}}
+
+
+def _refuse_other(run: Run, identity: Identity, files: Mapping[str, bytes], report: Report) -> None:
+    """Refuse a data set whose images or labels are not those of the run."""
+    from initpools_cli.datasets.open import data_home, open_dataset
+
+    known, kept = items_of(run, files[ITEMS]), kept_of(run, files[KEPT])
+    open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, known=known, kept=kept)
 
 
 def _options(command: str) -> dict[str, list[str]]:
@@ -223,14 +257,18 @@ def _sum(content: bytes | None) -> str:
 # ---- writing
 
 
-def _write(run: Run, facts: Mapping[str, Any], files: Mapping[str, bytes], whole: bool) -> list[str]:
+def _write(
+    run: Run, facts: Mapping[str, Any], files: Mapping[str, bytes], stored: Mapping[str, Any] | None
+) -> list[str]:
     """Put in place what differs, and keep aside what was there."""
     wrong = [file for file, content in files.items() if _content(run.path / file) != content]
-    if whole and not wrong and "writes" in facts:
+    if facts == stored and not wrong and "writes" in facts:
         return []
     lines = [f"{file}\tmade again{_keep(run.path / file)}" for file in wrong]
-    if not whole:
+    if stored is None:
         lines.append(f"run.toml\tmade again{_keep(run.path / 'run.toml')}")
+    elif facts != stored:
+        lines.append(f"run.toml\tfinds the data set at {facts['dataset']['source']}")
     elif not wrong:
         lines.append(f"run.toml\tknows the checksums of {ITEMS} and {KEPT} now")
     run.create({key: value for key, value in facts.items() if key not in OF_FILES}, files)
