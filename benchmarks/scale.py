@@ -98,7 +98,7 @@ def without_training(data):
     """Pixels, their principal components, and the features of a network with random weights."""
     images = {name: data.splits[name].images for name in ("train", "test")}
     flat = {name: np.concatenate(list(pixels(split, 4096))) for name, split in images.items()}
-    project = pca(images["train"][data.kept], 0)
+    project = pca(images["train"], np.flatnonzero(data.kept), 0)
     task = untrained_simclr("convnet", images["train"].shape[3], images["train"].shape[1])
     device = torch.device("cpu")
     return {

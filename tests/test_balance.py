@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import tomli
 from conftest import Initpools
-from test_strategies import METHODS, cloud, inputs_for
+from plain import QUICK, cloud, inputs_for
+from test_strategies import METHODS
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
@@ -23,7 +24,7 @@ SWEEP = ["al-run", "--budget", 5, "--rounds", 1, "--seeds", 2, "--threads", 1, "
 def test_a_suffix_does_what_the_setting_does(method: Method) -> None:
     inputs = inputs_for(cloud(40))
     arrays = {key: inputs[key] for key in {*method.inputs, "embeddings", "clusters"}}
-    knobs = {"iterations": 3} if "iterations" in method.knobs else {}
+    knobs = QUICK.get(method.name, {})
     for suffix, setting in (
         ("kmeans5", {"balance": "kmeans", "n_clusters": 5}),
         ("clusters", {"balance": "clusters"}),

@@ -59,6 +59,22 @@ def test_no_step_of_a_stored_run_looks_different(initpools, stored_run, command)
     assert before == {file: file.read_bytes() for file in stored_run.rglob("step.toml")}
 
 
+def test_steps_of_methods_that_have_changed_are_shown_and_never_taken_for_current(initpools, stored_run):
+    shown = {line.split("\t")[0]: line for line in initpools("status", "--run", stored_run).out.splitlines()}
+    for step, method in (
+        ("pool/zcore-b6-s0", "zcore"),
+        ("pool/maxherding-b6-s0", "maxherding"),
+        ("al/on-pca", "linear"),
+    ):
+        assert f"made by an older version of {method}" in shown[step]
+    assert not any("older version" in shown[step] for step in MADE.values())
+    words = ["select-pool", "maxherding", "--budget", "6", "--from", "simclr", "--set", "kernel=student"]
+    again = initpools(*words, "--threads", "1", "--run", stored_run)
+    assert again.code == 0 and "already done" not in again.err
+    (beside,) = stored_run.glob("pool/maxherding-b6-s0-*")
+    assert tomli.loads((beside / "step.toml").read_text())["table"]["revisions"] == {"maxherding": 2}
+
+
 def test_what_is_written_now_has_a_schema(initpools, stored_run):
     assert initpools("select-pool", "kmeans", "--budget", "4", "--from", "pca", "--run", stored_run).code == 0
     facts = tomli.loads((stored_run / "pool" / "kmeans-b4-s0" / "step.toml").read_text())

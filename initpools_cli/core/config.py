@@ -18,7 +18,7 @@ from initpools_cli.core.toml import parse_toml
 
 #: How many clusters are looked for where nobody says, and the number of classes is not known.
 DEFAULT_CLUSTERS = 20
-#: The largest side of the images that training sees, pixels: one in colour takes 50 MB.
+#: The largest side of the images that training sees, pixels: one in color takes 50 MB.
 LARGEST_SIZE = 4096
 #: The largest configuration file that is read, bytes.
 LARGEST_CONFIG = 1 << 20

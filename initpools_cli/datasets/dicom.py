@@ -19,7 +19,7 @@ class DicomImage:
     Attributes
     ----------
     values : ndarray of shape (h, w) or (h, w, 3)
-        Gray values after the rescale slope and intercept, or colours.
+        Gray values after the rescale slope and intercept, or colors.
     inverted : bool
         The lowest value is white (MONOCHROME1).
     frames : int

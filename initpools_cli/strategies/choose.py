@@ -98,7 +98,7 @@ def choose(
     Returns
     -------
     Selection
-        Exactly `budget` distinct images, neither labelled nor excluded; or fewer, at least one, with `min_distance`.
+        Exactly `budget` distinct images, neither labeled nor excluded; or fewer, at least one, with `min_distance`.
 
     Raises
     ------

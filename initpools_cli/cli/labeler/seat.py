@@ -63,7 +63,7 @@ def seated(file: Path) -> Iterator[Seat]:
     """
     lock = file.with_name(f".{file.name}.lock")
     taken = UserError(
-        f"{file} is being labelled by another process{_holder(lock)}.",
+        f"{file} is being labeled by another process{_holder(lock)}.",
         "End it with Ctrl-C, or write to a file of your own: --output FILE.csv.",
     )
     with locked(lock, taken) as descriptor:
