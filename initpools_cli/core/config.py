@@ -157,8 +157,8 @@ class ScoreTable(Table):
     reference: Annotated[int, Field(ge=2, le=1_000_000, description="images that contrastive scores compare with")] = (
         512
     )
-    epochs: Annotated[Passes, Field(description="of the labelled training that oracle scores are made of")] = 20
-    runs: Annotated[Passes, Field(description="labelled trainings that oracle scores are averaged over")] = 1
+    epochs: Annotated[Passes, Field(description="of the labeled training that oracle scores are made of")] = 20
+    runs: Annotated[Passes, Field(description="labeled trainings that oracle scores are averaged over")] = 1
     params: Params = {}
 
 
