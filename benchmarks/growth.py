@@ -87,8 +87,8 @@ def draw(source, target):
     import pandas as pd
     from plotly.subplots import make_subplots
 
-    from initpools_cli.analysis.image import write_image
-    from initpools_cli.analysis.theme import headline
+    from initpools_cli.figures.image import write_image
+    from initpools_cli.figures.theme import headline
 
     rows = pd.read_csv(source).drop_duplicates(["strategy", "n"], keep="last").sort_values("n")
     rows = rows[rows["seconds"].notna()]
@@ -114,8 +114,8 @@ def panel(figure, rows, quantity, title, bound, column):
     """The lines of one quantity, and right of them the name of each, joined to its end."""
     import plotly.graph_objects as go
 
-    from initpools_cli.analysis.linechart import spread
-    from initpools_cli.analysis.theme import NEUTRAL, style
+    from initpools_cli.figures.linechart import spread
+    from initpools_cli.figures.theme import NEUTRAL, style
 
     names = sorted(rows["strategy"].unique())
     ends = {}

@@ -11,11 +11,11 @@ from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-from initpools_cli.analysis.fragment import Fragment
-from initpools_cli.analysis.markup import safe
-from initpools_cli.analysis.page import page_html
-from initpools_cli.analysis.registry import plots
 from initpools_cli.cli.app import run as initpools
+from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.markup import safe
+from initpools_cli.figures.page import page_html
+from initpools_cli.figures.registry import plots
 
 STEPS = [
     "pretrain simclr --dataset digits --set dataset.imbalance=exp --set dataset.ratio=0.1",

@@ -13,10 +13,10 @@ from conftest import Initpools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from initpools_cli.analysis import card
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.pools import gaps_between, nearest_of_pools
+from initpools_cli.stats import card
 from initpools_cli.steps import against
 from initpools_cli.steps.against import compare_pools
 from initpools_cli.steps.card import full_facts, ground_of, nearness, short_card

@@ -21,8 +21,8 @@ import tomli
 from conftest import FAST, Initpools, process
 from plain import QUICK
 
-from initpools_cli.analysis.registry import plots
 from initpools_cli.cli.lists import KINDS
+from initpools_cli.figures.registry import plots
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.gather.sources import gatherer

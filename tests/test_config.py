@@ -98,7 +98,7 @@ REGISTRIES = {
     "scores": "initpools_cli.scores.registry",
     "pretexts": "initpools_cli.pretext.registry",
     "learners": "initpools_cli.training.learners.registry",
-    "plots": "initpools_cli.analysis.registry",
+    "plots": "initpools_cli.figures.registry",
 }
 
 

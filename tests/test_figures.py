@@ -16,20 +16,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initpools_cli.analysis import image
-from initpools_cli.analysis.classes import class_names, ordered_classes
-from initpools_cli.analysis.learning_curves import summarise
-from initpools_cli.analysis.page import POLICY, page_html
-from initpools_cli.analysis.plots.curves import curves
-from initpools_cli.analysis.plots.histogram import histogram
-from initpools_cli.analysis.plots.losses import losses
-from initpools_cli.analysis.plots.scatter import MOST_CLASSES, scatter
-from initpools_cli.analysis.plots.scores import score_histograms
-from initpools_cli.analysis.registry import plots
-from initpools_cli.analysis.text import inert, percent, plain, shortened
-from initpools_cli.analysis.theme import DASHES, NEUTRAL, PAGES, PALETTE, SCALE, SYMBOLS, dressed, style, translucent
-from initpools_cli.analysis.ties import ties
 from initpools_cli.core.errors import UserError
+from initpools_cli.figures import image
+from initpools_cli.figures.escape import inert, percent, plain, shortened
+from initpools_cli.figures.page import POLICY, page_html
+from initpools_cli.figures.plots.curves import curves
+from initpools_cli.figures.plots.histogram import histogram
+from initpools_cli.figures.plots.losses import losses
+from initpools_cli.figures.plots.scatter import MOST_CLASSES, scatter
+from initpools_cli.figures.plots.scores import score_histograms
+from initpools_cli.figures.registry import plots
+from initpools_cli.figures.theme import DASHES, NEUTRAL, PAGES, PALETTE, SCALE, SYMBOLS, dressed, style, translucent
+from initpools_cli.stats.classes import class_names, ordered_classes
+from initpools_cli.stats.learning_curves import summarise
+from initpools_cli.stats.ties import ties
 from initpools_cli.steps.gather.sources import gatherer
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & %{meta} <b>bold</b>"

@@ -18,19 +18,19 @@ from hypothesis import strategies as st
 from plotly.graph_objects import Figure
 from scipy import stats
 
-from initpools_cli.analysis.correlation import start_and_later
-from initpools_cli.analysis.friedman import nemenyi
-from initpools_cli.analysis.growth import exponent
-from initpools_cli.analysis.plots.correlation import correlations
-from initpools_cli.analysis.plots.cost import cost
-from initpools_cli.analysis.plots.critical_difference import cliques, critical_difference
-from initpools_cli.analysis.plots.overlap import by_similarity, overlap
-from initpools_cli.analysis.plots.strategies import strategies
-from initpools_cli.analysis.text import percent
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.memory import taken
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Run
+from initpools_cli.figures.escape import percent
+from initpools_cli.figures.plots.correlation import correlations
+from initpools_cli.figures.plots.cost import cost
+from initpools_cli.figures.plots.critical_difference import cliques, critical_difference
+from initpools_cli.figures.plots.overlap import by_similarity, overlap
+from initpools_cli.figures.plots.strategies import strategies
+from initpools_cli.stats.correlation import start_and_later
+from initpools_cli.stats.friedman import nemenyi
+from initpools_cli.stats.scaling import exponent
 from initpools_cli.steps.cost import COLUMNS, doublings, measure
 from initpools_cli.steps.gather.correlation import scored_and_later
 from initpools_cli.steps.rounds import rounds_of

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
-from initpools_cli.analysis.metrics import calibration_error, classification_metrics
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.seeds import generator
 from initpools_cli.networks.build import Encoder, build_encoder
 from initpools_cli.networks.weights import save_weights
 from initpools_cli.pretext.simclr import SimCLR
+from initpools_cli.stats.metrics import calibration_error, classification_metrics
 from initpools_cli.strategies.bald import information
 from initpools_cli.training.course import Course, Routine
 from initpools_cli.training.learners.finetune import Pretrained, finetune

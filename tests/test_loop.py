@@ -18,8 +18,8 @@ from PIL import Image
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from initpools_cli.analysis.shares import share_interval
-from initpools_cli.analysis.text import percent
+from initpools_cli.figures.escape import percent
+from initpools_cli.stats.proportions import share_interval
 from initpools_cli.steps import arena
 from initpools_cli.steps.labelling import loop
 from initpools_cli.training.crossvalidation import FOLDS, folds_of, out_of_fold

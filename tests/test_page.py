@@ -12,15 +12,15 @@ import pytest
 from conftest import Initpools
 from test_figures import HOSTILE, Page
 
-from initpools_cli.analysis.facets import complete, faceted
-from initpools_cli.analysis.fragment import Fragment
-from initpools_cli.analysis.image import image_bytes
-from initpools_cli.analysis.markup import facts, paragraph, sentence, table
-from initpools_cli.analysis.page import page_html
-from initpools_cli.analysis.plots.report import report
-from initpools_cli.analysis.theme import PAGES, dressed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Run
+from initpools_cli.figures.facets import complete, faceted
+from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.image import image_bytes
+from initpools_cli.figures.markup import facts, paragraph, sentence, table
+from initpools_cli.figures.page import page_html
+from initpools_cli.figures.plots.report import report
+from initpools_cli.figures.theme import PAGES, dressed
 
 
 def drawn(name: str = "a", **meta: object) -> go.Figure:

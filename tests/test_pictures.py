@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from initpools_cli.analysis.plots.datamap import datamap, regions
-from initpools_cli.analysis.plots.gallery import COLUMNS as GALLERY_COLUMNS
-from initpools_cli.analysis.plots.gallery import SIDE, gallery
-from initpools_cli.analysis.plots.scatter import scatter
-from initpools_cli.analysis.points import FEW
-from initpools_cli.analysis.projection import seconds_of, tsne_2d, umap_2d
-from initpools_cli.analysis.thumbnails import COLUMNS, ROWS, TILE, sheets
 from initpools_cli.core.errors import UserError
+from initpools_cli.figures.plots.datamap import datamap, regions
+from initpools_cli.figures.plots.gallery import COLUMNS as GALLERY_COLUMNS
+from initpools_cli.figures.plots.gallery import SIDE, gallery
+from initpools_cli.figures.plots.scatter import scatter
+from initpools_cli.figures.points import FEW
+from initpools_cli.figures.thumbnails import COLUMNS, ROWS, TILE, sheets
+from initpools_cli.stats.projection import seconds_of, tsne_2d, umap_2d
 from initpools_cli.steps.plane import sampled
 
 HOSTILE = "</style><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & %{meta} \u202etxt.exe"
@@ -273,7 +273,7 @@ def test_figures_of_images_from_a_run(tmp_path: Path, initpools: Initpools, monk
     for strategy in ("kcenter", "random"):
         assert initpools("select-pool", strategy, "--budget", 6).code == 0
 
-    from initpools_cli.analysis.plots import gallery as module
+    from initpools_cli.figures.plots import gallery as module
 
     seen = {}
     monkeypatch.setattr(module, "_cell", lambda row, pictures, near, small: seen.update(near) or "")

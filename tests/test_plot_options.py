@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from conftest import Initpools
 
-from initpools_cli.analysis.registry import plots
+from initpools_cli.figures.registry import plots
 from initpools_cli.steps.gather.sources import gatherer
 
 

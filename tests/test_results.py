@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from test_statistics import sweep
 
-from initpools_cli.analysis.linechart import Line, line_chart, spread
 from initpools_cli.core.rundir import Run
+from initpools_cli.figures.linechart import Line, line_chart, spread
 
 DOCS = Path(__file__).parent.parent / "docs"
 INITS = ("random", "typiclust", "simclr", "kmeans")

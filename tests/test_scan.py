@@ -20,12 +20,12 @@ from lightning_fabric import Fabric
 from torch.nn import functional as F
 
 from initpools_cli import select
-from initpools_cli.analysis.clustering import agreement, matched_accuracy
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.config import RunTable
 from initpools_cli.core.sealed import read_sealed, write_sealed
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.scan import SCAN, disagreement, self_labelling, spread
+from initpools_cli.stats.clustering import agreement, matched_accuracy
 from initpools_cli.steps.pretrain import build
 from initpools_cli.strategies.call import round_robin
 from initpools_cli.training.fit import Plan, fit

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import recall_score, roc_auc_score
 
-from initpools_cli.analysis.across import across
-from initpools_cli.analysis.correlation import correlation, first_and_later
-from initpools_cli.analysis.friedman import friedman, nemenyi
-from initpools_cli.analysis.metrics import classification_metrics, one_vs_rest_areas, recalls
-from initpools_cli.analysis.paired import holm, paired, rank_biserial, sign_flip
-from initpools_cli.analysis.power import seeds_to_reject, seeds_to_see, smallest_p
-from initpools_cli.analysis.savings import labels_to_reach, savings
-from initpools_cli.analysis.verdicts import MEASURES, decide, notes, verdicts
+from initpools_cli.stats.correlation import correlation, first_and_later
+from initpools_cli.stats.friedman import friedman, nemenyi
+from initpools_cli.stats.label_savings import labels_to_reach, savings
+from initpools_cli.stats.metrics import classification_metrics, one_vs_rest_areas, recalls
+from initpools_cli.stats.multi_dataset import across
+from initpools_cli.stats.paired import holm, paired, rank_biserial, sign_flip
+from initpools_cli.stats.power import seeds_to_reject, seeds_to_see, smallest_p
+from initpools_cli.stats.verdicts import MEASURES, decide, notes, verdicts
 
 steps = st.integers(-8, 8).map(lambda value: value / 10)
 

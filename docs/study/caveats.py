@@ -8,9 +8,9 @@ from importlib import metadata
 
 import pandas as pd
 
-from initpools_cli.analysis.verdicts import ALPHA
 from initpools_cli.core.processors import machine
 from initpools_cli.core.rundir import Run
+from initpools_cli.stats.verdicts import ALPHA
 from initpools_cli.steps.context import read_items
 from study.sweeps import Study
 from study.text import conjoined, seconds, table

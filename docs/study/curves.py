@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from initpools_cli.analysis.learning_curves import CurvePoint, points_of, summarise
-from initpools_cli.analysis.linechart import Line, line_chart, look
-from initpools_cli.analysis.theme import NEUTRAL, PAGES
+from initpools_cli.figures.linechart import Line, line_chart, look
+from initpools_cli.figures.theme import NEUTRAL, PAGES
+from initpools_cli.stats.learning_curves import CurvePoint, points_of, summarise
 from study.sweeps import AGAINST, Study, Sweep
 
 #: Two points are no curve, and three hardly.

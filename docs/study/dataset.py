@@ -6,10 +6,10 @@ import math
 
 import pandas as pd
 
-from initpools_cli.analysis.intervals import mean_interval
-from initpools_cli.analysis.learning_curves import failures
-from initpools_cli.analysis.verdicts import values_of
 from initpools_cli.core.rundir import Run
+from initpools_cli.stats.intervals import mean_interval
+from initpools_cli.stats.learning_curves import failures
+from initpools_cli.stats.verdicts import values_of
 from initpools_cli.steps.context import read_items
 from study.curves import figure_name, has_curves
 from study.sweeps import AGAINST, Study, Sweep

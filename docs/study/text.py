@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 from parts.text import table
 
-from initpools_cli.analysis.verdicts import ALPHA
+from initpools_cli.stats.verdicts import ALPHA
 from study.sweeps import AGAINST
 
 __all__ = ["LEGEND", "conjoined", "counted", "points", "seconds", "sign", "table"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from initpools_cli.analysis.verdicts import ALPHA
+from initpools_cli.stats.verdicts import ALPHA
 from study.sweeps import Study
 from study.text import conjoined, table
 

@@ -151,9 +151,9 @@ def _names(text: str | None) -> list[str] | None:
 
 def _tell(common: Common, rounds: DataFrame) -> None:
     """Accuracy after the first pool and after the last round, and the verdicts on both, on standard error."""
-    from initpools_cli.analysis.learning_curves import CURVE, summarise
-    from initpools_cli.analysis.verdicts import notes, verdicts
     from initpools_cli.cli.tables import show_grid
+    from initpools_cli.stats.learning_curves import CURVE, summarise
+    from initpools_cli.stats.verdicts import notes, verdicts
 
     if common.quiet:
         return

@@ -135,7 +135,7 @@ def _say(common: Common, judged: Judged, against: str) -> None:
 
 
 def _saved(row: dict[str, Any], against: str) -> str:
-    from initpools_cli.analysis.text import percent
+    from initpools_cli.figures.escape import percent
 
     setting = ", ".join(str(row[key]) for key in ("query", "learner", "encoder") if row[key])
     goal = f"the {percent(row['target'])} of {against} at {row['of']} labels"

@@ -70,7 +70,7 @@ def networks() -> list[str]:
 
 def plots() -> list[str]:
     """Every kind of plot."""
-    from initpools_cli.analysis.registry import plots
+    from initpools_cli.figures.registry import plots
 
     return plots.names()
 

@@ -164,7 +164,7 @@ def _backbones() -> list[dict[str, Any]]:
 
 
 def _plots() -> list[dict[str, Any]]:
-    from initpools_cli.analysis.registry import plots
+    from initpools_cli.figures.registry import plots
 
     return _methods(plots)
 

@@ -39,9 +39,9 @@ def command(
     classes: Classes = None,
 ) -> None:
     """Draw what the run has, as one page that works offline."""
-    from initpools_cli.analysis.registry import plots
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import command_line
+    from initpools_cli.figures.registry import plots
     from initpools_cli.steps.plot import FORMATS, plot, plot_from_files
 
     require_ending(output, *FORMATS)

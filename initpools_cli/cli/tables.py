@@ -68,7 +68,7 @@ def show_ranking(
     names : mapping of str to sequence of str
         Further columns, by heading: of each image in that order. Those that are empty throughout are left out.
     """
-    from initpools_cli.analysis.ties import ties
+    from initpools_cli.stats.ties import ties
 
     shown = list(range(len(order)))
     if len(order) > FIRST + LAST + 1:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from initpools_cli.analysis import card as numbers
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_frame
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import generator
+from initpools_cli.stats import card as numbers
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.card import Ground, class_balance, distance_facts, run_embeddings, run_ground, with_labeled
 from initpools_cli.steps.context import Context

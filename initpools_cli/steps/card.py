@@ -10,12 +10,12 @@ import numpy as np
 import tomli
 import tomli_w
 
-from initpools_cli.analysis import card as numbers
 from initpools_cli.core.config import DEFAULT_CLUSTERS, SelectTable
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import write_text
 from initpools_cli.core.rundir import Done
 from initpools_cli.core.seeds import generator
+from initpools_cli.stats import card as numbers
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from initpools_cli.analysis.fragment import Fragment
-from initpools_cli.analysis.markup import facts, folded, paragraph, table
-from initpools_cli.analysis.text import percent
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done
+from initpools_cli.figures.escape import percent
+from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.markup import facts, folded, paragraph, table
 from initpools_cli.steps.card import CARD, read_card
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.labelling.annotated import KIND, one_a_number, outcome_of
@@ -18,7 +18,7 @@ from initpools_cli.steps.labelling.told import notes_of, table_of
 from initpools_cli.steps.status import status
 
 if TYPE_CHECKING:
-    from initpools_cli.analysis.types import Figure
+    from initpools_cli.core.types import Figure
 
 Drawn = Sequence["Figure | Fragment"]
 #: With more classes than these a table of them is folded away.

@@ -32,7 +32,7 @@ def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str
         For the step's outcome: the images in the smallest and the largest cluster, and accuracy, NMI and ARI of train
         and test images. Labels are looked at only here, when training has ended.
     """
-    from initpools_cli.analysis.clustering import agreement
+    from initpools_cli.stats.clustering import agreement
     from initpools_cli.training.infer import assigned
 
     def sorted_(split: str) -> np.ndarray:

@@ -32,7 +32,7 @@ def compare(run: Run | None, names: list[str]) -> list[dict[str, Any]]:
     list of dict
         first, second, shared, jaccard; and, where both order the same images, spearman, kendall, top_overlap.
     """
-    from initpools_cli.analysis.compare import pool_overlap, rank_agreement
+    from initpools_cli.stats.agreement import pool_overlap, rank_agreement
 
     orders = {name: order_of(run, name) for name in names}
     found = []
@@ -76,7 +76,7 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
     """
     import pandas as pd
 
-    from initpools_cli.analysis.correlation import correlation
+    from initpools_cli.stats.correlation import correlation
     from initpools_cli.steps.rounds import rounds_of
     from initpools_cli.steps.verdicts import sweep_of
 

@@ -210,7 +210,7 @@ def copies(pool: Pool) -> dict[str, Entry]:
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    from initpools_cli.analysis.thumbnails import picture, png
+    from initpools_cli.figures.thumbnails import picture, png
 
     return png(picture(pixels))
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from initpools_cli.analysis.fragment import Fragment
-from initpools_cli.analysis.markup import bullets, folded, paragraph, table
 from initpools_cli.core.errors import UserError
+from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.markup import bullets, folded, paragraph, table
 from initpools_cli.steps.chapters import Drawn, rounds_of, share, whole
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.verdicts import Judged, judge
 
 if TYPE_CHECKING:
-    from initpools_cli.analysis.types import DataFrame, Figure
+    from initpools_cli.core.types import DataFrame, Figure
 
 
 def judged(context: Context) -> dict[str, Judged | str]:

@@ -24,9 +24,9 @@ def original(data: Dataset, index: int) -> Picture:
     UserError
         The file is no longer there, or is no image any more.
     """
-    from initpools_cli.analysis.thumbnails import picture, png
     from initpools_cli.datasets.decode import read_image
     from initpools_cli.datasets.raster import Header, header_of
+    from initpools_cli.figures.thumbnails import picture, png
 
     train = data.splits["train"]
     if data.root is None:
@@ -44,7 +44,7 @@ def original(data: Dataset, index: int) -> Picture:
 
 def small(data: Dataset, index: int, side: int) -> Picture:
     """The copy of it that training sees, within a square of `side` pixels; there is one of a lost file, too."""
-    from initpools_cli.analysis.thumbnails import fitted, picture, png
+    from initpools_cli.figures.thumbnails import fitted, picture, png
 
     return Picture(png(fitted(picture(data.splits["train"].images[index]), side)), "image/png")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def hover_tiles(context: Context, rows: np.ndarray, first: np.ndarray, most: int) -> dict[str, Any] | None:
     """The tiles of at most so many train images: those of `first` in their order, then a seeded sample of `rows`."""
-    from initpools_cli.analysis.thumbnails import sheets
+    from initpools_cli.figures.thumbnails import sheets
 
     if not most:
         return None
@@ -37,8 +37,8 @@ def originals(context: Context, indices: Sequence[int], side: int) -> tuple[dict
     lost : list of str
         Paths of the files that can't be read any more; the small copy that training sees stands in for them.
     """
-    from initpools_cli.analysis.thumbnails import fitted, picture
     from initpools_cli.datasets.decode import read_image
+    from initpools_cli.figures.thumbnails import fitted, picture
 
     train, root = context.data.splits["train"], context.data.root
     found, lost = {}, []

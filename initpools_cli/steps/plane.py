@@ -33,7 +33,7 @@ def sampled(n: int, projection: str, sample: int, always: np.ndarray, seed: int)
 
 def projected(embeddings: np.ndarray, projection: str, seed: int, report: Report | None = None) -> np.ndarray:
     """The embeddings (n, d) on a plane (n, 2); what takes long is announced."""
-    from initpools_cli.analysis.projection import pca_2d, seconds_of, tsne_2d, umap_2d
+    from initpools_cli.stats.projection import pca_2d, seconds_of, tsne_2d, umap_2d
     from initpools_cli.strategies.estimate import span
 
     seconds = seconds_of(projection, len(embeddings))

@@ -1,4 +1,4 @@
-"""Draw what the run has: a file of ``gather/`` collects a kind's data, a file of ``analysis/plots/`` draws it."""
+"""Draw what the run has: a file of ``gather/`` collects a kind's data, a file of ``figures/plots/`` draws it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
     UserError
         An unknown kind, or nothing to draw yet, with the command that makes it.
     """
-    from initpools_cli.analysis.registry import plots
+    from initpools_cli.figures.registry import plots
 
     method = plots.get(kind)
     knobs = method.validate(context.settings.plot.params)
@@ -80,7 +80,7 @@ def plot_from_files(
     UserError
         A kind that can't, or other files than it needs.
     """
-    from initpools_cli.analysis.registry import plots
+    from initpools_cli.figures.registry import plots
 
     method = plots.get(kind)
     knobs = method.validate(params)
@@ -111,9 +111,9 @@ def _write_table(method: Method, data: Mapping[str, Any], target: Path) -> None:
 
 def write_drawn(drawn: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:
     """A figure or fragment as one of `FORMATS`, by the file's ending."""
-    from initpools_cli.analysis.image import image_bytes
-    from initpools_cli.analysis.page import page_html
     from initpools_cli.core.files import atomic_file, write_text
+    from initpools_cli.figures.image import image_bytes
+    from initpools_cli.figures.page import page_html
 
     if target.suffix.lower() == ".html":
         write_text(target, page_html(drawn, title, provenance, theme))

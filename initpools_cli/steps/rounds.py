@@ -25,7 +25,7 @@ def rounds_of(done: Done) -> pd.DataFrame:
     UserError
         It is not as it was written, lacks a column, or holds what is no number or no fraction.
     """
-    from initpools_cli.analysis.verdicts import METRICS
+    from initpools_cli.stats.verdicts import METRICS
 
     blank = {column: [""] for column in NUMBERS}
     rounds: pd.DataFrame = done.require_fresh().frame("rounds.csv", keep_default_na=False, na_values=blank)

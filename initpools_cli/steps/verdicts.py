@@ -15,7 +15,7 @@ from initpools_cli.steps.rounds import rounds_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.analysis.across import Across
+    from initpools_cli.stats.multi_dataset import Across
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ def judge(
     """
     import pandas as pd
 
-    from initpools_cli.analysis.across import across
-    from initpools_cli.analysis.correlation import first_and_later
-    from initpools_cli.analysis.savings import savings
-    from initpools_cli.analysis.verdicts import MEASURES, METRICS, notes, verdicts
+    from initpools_cli.stats.correlation import first_and_later
+    from initpools_cli.stats.label_savings import savings
+    from initpools_cli.stats.multi_dataset import across
+    from initpools_cli.stats.verdicts import MEASURES, METRICS, notes, verdicts
 
     against = named(against).name
     _require(metric, METRICS, "metric", "--metric")

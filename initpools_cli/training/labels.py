@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from initpools_cli.analysis.metrics import classification_metrics, recalls
+from initpools_cli.stats.metrics import classification_metrics, recalls
 
 
 class LabelDoor:

@@ -12,7 +12,7 @@ from conftest import process
 from PIL import Image
 from visits import NARROW, WIDE, Visiting
 
-from initpools_cli.analysis.registry import plots
+from initpools_cli.figures.registry import plots
 
 pytestmark = pytest.mark.browser
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery.py"

@@ -22,7 +22,7 @@ def gather(context: Context, asked: Asked) -> Gathered:
     """What every first pool of the sweeps is like, and what came of it."""
     import pandas as pd
 
-    from initpools_cli.analysis.correlation import start_and_later
+    from initpools_cli.stats.correlation import start_and_later
     from initpools_cli.steps.rounds import rounds_of
     from initpools_cli.steps.score import scores_of
 

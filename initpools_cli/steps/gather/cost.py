@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initpools_cli.analysis.registry import plots
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
+from initpools_cli.figures.registry import plots
 from initpools_cli.steps.cost import measure
 from initpools_cli.steps.gather.sources import Asked, Gathered, points_of
 

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from initpools_cli.analysis.fragment import Fragment
-from initpools_cli.analysis.markup import bullets
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.report import Report
 from initpools_cli.core.rundir import Step
+from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.markup import bullets
 from initpools_cli.steps import chapters, found
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.gather.sources import Asked, Gathered, gatherer
 
 if TYPE_CHECKING:
-    from initpools_cli.analysis.types import Figure
+    from initpools_cli.core.types import Figure
 
 #: Options that it goes by.
 TAKES = frozenset({"--from", "--embeddings", "--labeled", "--labels"})
@@ -70,7 +70,7 @@ class _Held(Report):
 
 def gather(context: Context, asked: Asked) -> Gathered:
     """The chapters that the run has something for."""
-    from initpools_cli.analysis.registry import plots
+    from initpools_cli.figures.registry import plots
 
     context.data  # noqa: B018 -- images that are new in the folder are told and appended once
     looking = _looking(context)
@@ -105,7 +105,7 @@ def gather(context: Context, asked: Asked) -> Gathered:
 
 def _drawn(context: _Looking, kinds: Iterable[str], asked: Asked, missing: list[str]) -> Iterator[Figure | Fragment]:
     """Every kind that there is something to draw for; the others are told in `missing`."""
-    from initpools_cli.analysis.registry import plots
+    from initpools_cli.figures.registry import plots
 
     for kind in kinds:
         if kind in plots:
@@ -119,7 +119,7 @@ def _drawn(context: _Looking, kinds: Iterable[str], asked: Asked, missing: list[
 
 
 def _one(context: Context, kind: str, names: list[str], asked: Asked) -> Figure | Fragment:
-    from initpools_cli.analysis.registry import plots
+    from initpools_cli.figures.registry import plots
 
     method = plots.get(kind)
     knobs = method.validate(KNOBS.get(kind, {}))

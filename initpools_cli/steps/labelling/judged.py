@@ -37,8 +37,8 @@ def judge(
     """Cross-validated quality as a whole and by class; nothing where there is too little to hold any out."""
     import pandas as pd
 
-    from initpools_cli.analysis.metrics import classification_metrics, recalls
-    from initpools_cli.analysis.shares import share_interval
+    from initpools_cli.stats.metrics import classification_metrics, recalls
+    from initpools_cli.stats.proportions import share_interval
     from initpools_cli.training.crossvalidation import folds_of, out_of_fold
     from initpools_cli.training.learners.registry import softmax
     from initpools_cli.training.rounds import fit, inputs_of
@@ -79,7 +79,7 @@ def judge(
 
 def on_test(context: Context, model: Classifier, learner: Method, arena: Arena, labeled: Labeled) -> dict[str, Any]:
     """Accuracy on the test split, where the data set has one with labels."""
-    from initpools_cli.analysis.shares import share_interval
+    from initpools_cli.stats.proportions import share_interval
     from initpools_cli.training.rounds import inputs_of
 
     test = context.data.splits.get("test")

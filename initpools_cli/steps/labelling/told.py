@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from initpools_cli.analysis.text import percent
 from initpools_cli.core.report import Report
+from initpools_cli.figures.escape import percent
 from initpools_cli.steps.labelling.annotated import SETTINGS
 
 #: What the accuracy is, and what it is not.

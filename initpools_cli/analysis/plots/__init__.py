@@ -1,1 +1,0 @@
-"""One plot a file; each registers itself in ``analysis.registry.plots``."""

@@ -1,0 +1,83 @@
+"""A figure as PNG or SVG, drawn by a Chrome on this machine."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.types import Figure
+from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.theme import PageTheme, Theme, dressed
+
+FORMATS = ("png", "svg")
+WIDTH = 1000
+# Pixels of the image per pixel of the layout: 300 dpi at a 17 cm wide print.
+SCALE = 2
+
+
+def image_bytes(drawn: Figure | Fragment, suffix: str, theme: PageTheme = "auto") -> bytes:
+    """The drawn figure, or the picture of a fragment that has one.
+
+    Parameters
+    ----------
+    drawn : plotly.graph_objects.Figure or Fragment
+    suffix : str
+        "png" or "svg", with or without a dot.
+    theme : str
+        "light", "dark" or "auto", which is light.
+
+    Raises
+    ------
+    UserError
+        Another format, or one that a fragment does not have; kaleido is not installed; no Chrome or Chromium is found,
+        or it does not start.
+    """
+    kind = suffix.lower().lstrip(".")
+    if kind not in FORMATS:
+        raise UserError(f"A figure cannot be written as '.{kind}'.", "Name the file .html, .png or .svg.")
+    if isinstance(drawn, Fragment):
+        if kind != "png" or drawn.image is None:
+            offered = ".html" if drawn.image is None else ".html or .png"
+            raise UserError(f"This kind of plot cannot be written as '.{kind}'.", f"Name the file {offered}.")
+        return drawn.image()
+    return _drawn_by_chrome(drawn, kind, "dark" if theme == "dark" else "light")
+
+
+def _drawn_by_chrome(figure: Figure, kind: str, theme: Theme) -> bytes:
+    try:
+        kaleido, browsers = import_module("kaleido"), import_module("choreographer.browsers")
+    except ModuleNotFoundError:
+        raise UserError(
+            f"A .{kind} needs kaleido, which is not installed.",
+            'Run `pip install "initpools[image]"`, or name the file .html.',
+        ) from None
+    shown = dressed(figure, theme)
+    lines = (shown.layout.title.subtitle.text or "").count("<br>") + 1
+    room = 38 + 17 * lines if shown.layout.title.text else 0
+    shown.layout.margin.t = (shown.layout.margin.t or 0) + room
+    height = (shown.layout.height or 500) + room
+    shown.layout.height = None
+    try:
+        drawn = kaleido.calc_fig_sync(
+            shown,
+            opts={"format": kind, "width": WIDTH, "height": height, "scale": SCALE},
+            # Its default would be fetched from the network, for formulas that no figure here has.
+            kopts={"mathjax": False},
+        )
+    except browsers.ChromeNotFoundError:
+        raise UserError(
+            f"A .{kind} is drawn by Chrome, and no Chrome or Chromium is found.",
+            "Install one (or run `kaleido_get_chrome`), or name the file .html.",
+        ) from None
+    except (browsers.BrowserFailedError, browsers.BrowserClosedError) as error:
+        raise UserError(
+            f"A .{kind} is drawn by Chrome, which did not start here ({str(error).splitlines()[0]}).",
+            "Start it once by hand to see why, or name the file .html.",
+        ) from None
+    return bytes(drawn)
+
+
+def write_image(figure: Figure, path: Path, theme: PageTheme = "auto") -> None:
+    """Write the figure to a .png or .svg; see `image_bytes` for what can go wrong."""
+    path.write_bytes(image_bytes(figure, path.suffix, theme))

@@ -1,0 +1,1 @@
+"""One plot a file; each registers itself in ``figures.registry.plots``."""

@@ -1,0 +1,219 @@
+"""Whether what a first pool is like tells what comes of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, NamedTuple, cast
+
+import numpy as np
+from pydantic import Field
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.types import DataFrame, Figure
+from initpools_cli.figures.escape import inert, shortened
+from initpools_cli.figures.facets import axis_name, complete, faceted
+from initpools_cli.figures.registry import plots
+from initpools_cli.figures.theme import NEUTRAL, PAGES, Style, headline, series
+from initpools_cli.stats.correlation import FEWEST, Correlation, correlation
+
+PANEL = ["sweep", "query", "learner", "encoder", "labeled"]
+
+
+class Panel(NamedTuple):
+    """What the pairs of one panel have in common."""
+
+    sweep: str
+    query: str
+    learner: str
+    encoder: str
+    labeled: int
+
+
+@plots.register("correlation")
+def correlations(
+    pairs: DataFrame,
+    *,
+    of: Annotated[str, Field(min_length=1)] = "first",
+    metric: Literal["accuracy", "balanced_accuracy", "auc"] = "accuracy",
+    at: Literal["last", "every"] = "last",
+) -> Figure:
+    """First-round accuracy, or a score's mean over the first pool, against later accuracy; a panel per query.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        Columns sweep, init, query, learner, encoder, seed, labeled, start and later: what the first pool is like, and
+        the metric at that number of labels.
+    of : str
+        What first pools are measured by: "first", the metric that they give, or the name of a score.
+    metric : str
+        What they lead to.
+    at : str
+        Labels at which to look: the "last" of each query, or "every" one.
+
+    Raises
+    ------
+    UserError
+        There is no pair.
+    """
+    pairs = pairs.dropna(subset=["start", "later"])
+    if pairs.empty:
+        raise UserError(
+            "No cell of the sweep has both a first pool and a later round.", "Run it with --rounds 1 or more."
+        )
+    groups = {Panel(*cast("Any", name)): group for name, group in pairs.groupby(PANEL, sort=False)}
+    last = pairs.groupby(PANEL[:-1], sort=False)["labeled"].transform("max")
+    drawn = set(pairs.loc[(pairs["labeled"] == last) | (at == "every"), PANEL].itertuples(index=False, name=None))
+    panels = [panel for panel in groups if tuple(panel) in drawn]
+    facts = {panel: Facts.of(group) for panel, group in groups.items()}
+    titles = _titles(list(groups))
+    x_title = f"{metric.replace('_', ' ')} of the first pool" if of == "first" else f"mean {of} of the first pool"
+    figure = faceted(
+        [f"<b>{inert(shortened(titles[panel], 44))}</b><br>{facts[panel].heading}" for panel in panels],
+        x_title=inert(x_title),
+        y_title=f"{metric.replace('_', ' ')} later",
+        height=300 if len(panels) > 1 else 420,
+        same_x=len({panel.sweep for panel in panels}) == 1,
+    )
+    figure.update_yaxes(tickformat="~%")
+    if of == "first":
+        figure.update_xaxes(tickformat="~%")
+    looks = series(list(dict.fromkeys(map(str, pairs["init"]))))
+    shown: set[str] = set()
+    for i, panel in enumerate(panels):
+        _draw(figure, groups[panel], looks, {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)}, shown)
+    headline(
+        figure,
+        f"What first pools are like ({'first-round ' + metric if of == 'first' else of}) and what comes of them",
+        "Small dots: a first pool at one seed. Large marks: its mean over seeds. Seeds of one strategy are no evidence "
+        "about strategies, so r is given of the means, and of the random pools alone; 95 % intervals, p uncorrected.",
+    )
+    words = [f"{titles[panel]}: {facts[panel].words}." for panel in groups]
+    return complete(figure, [f"Scatter plots: {x_title} against {metric.replace('_', ' ')} later.", *words])
+
+
+class Facts(NamedTuple):
+    """How the two go together: between the strategies' means, and over the random pools."""
+
+    between: Correlation
+    random: Correlation | None
+
+    @classmethod
+    def of(cls, group: DataFrame) -> Facts:
+        """Those of the pairs of one panel."""
+        means, random = _means(group), group[group["init"] == "random"]
+        between = correlation(means["start"], means["later"])
+        return cls(between, correlation(random["start"], random["later"]) if len(random) else None)
+
+    @property
+    def heading(self) -> str:
+        """Two short lines."""
+        lines = [f"means: {_brief(self.between)}"]
+        lines += [f"random pools: {_brief(self.random)}"] if self.random else []
+        return "<br>".join(lines)
+
+    @property
+    def words(self) -> str:
+        """The same in full."""
+        said = f"means of {self.between.pairs} first pools, {_full(self.between)}"
+        return said + (f"; {self.random.pairs} random pools, {_full(self.random)}" if self.random else "")
+
+
+def _means(group: DataFrame) -> DataFrame:
+    return group.groupby("init", sort=False)[["start", "later"]].mean()
+
+
+def _brief(of: Correlation) -> str:
+    if math.isnan(of.pearson):
+        return _why(of)
+    return f"r {of.pearson:.2f} ({of.pearson_low:.2f} to {of.pearson_high:.2f}), p {_p(of.pearson_p)}"
+
+
+def _full(of: Correlation) -> str:
+    if math.isnan(of.pearson):
+        return _why(of)
+    return (
+        f"Pearson r = {of.pearson:.2f} ({of.pearson_low:.2f} to {of.pearson_high:.2f}, p = {_p(of.pearson_p)}), "
+        f"Spearman {of.spearman:.2f} ({of.spearman_low:.2f} to {of.spearman_high:.2f}, p = {_p(of.spearman_p)})"
+    )
+
+
+def _why(of: Correlation) -> str:
+    return f"no r: {of.pairs} of them are too few" if of.pairs < FEWEST else "no r: they don't vary"
+
+
+def _p(p: float) -> str:
+    return f"{p:.2g}" if p >= 0.001 else "<0.001"
+
+
+def _titles(panels: list[Panel]) -> dict[Panel, str]:
+    """Of every panel what tells it from the others."""
+    many = {field for field in ("sweep", "learner", "encoder") if len({getattr(each, field) for each in panels}) > 1}
+    titles = {}
+    for panel in panels:
+        parts = [panel.sweep] if "sweep" in many else []
+        parts += [f"query {panel.query}" if panel.query else "first pools"]
+        parts += [getattr(panel, field) or f"no {field}" for field in ("learner", "encoder") if field in many]
+        titles[panel] = " · ".join([*parts, f"{panel.labeled} labels"])
+    return titles
+
+
+def _draw(figure: Figure, group: DataFrame, looks: dict[str, Style], place: dict[str, str], shown: set[str]) -> None:
+    """The dots of one panel, the line of its random pools and that of the means, and the means over all of it."""
+    means = _means(group)
+    for init, part in group.groupby("init", sort=False):
+        look = looks[str(init)]
+        figure.add_scatter(
+            x=part["start"].to_numpy(),
+            y=part["later"].to_numpy(),
+            mode="markers",
+            marker={"color": look.color, "symbol": look.symbol, "size": 5, "opacity": 0.4},
+            name=inert(init),
+            legendgroup=inert(init),
+            showlegend=False,
+            customdata=part["seed"].to_numpy(),
+            hovertemplate="<b>%{fullData.name}</b>, seed %{customdata}<br>%{x:.4~g} → %{y:.1%}<extra></extra>",
+            **place,
+        )
+    _line(figure, group[group["init"] == "random"], "line of the random pools", "solid", place, shown)
+    _line(figure, means, "line of the means", "dash", place, shown)
+    for init, x, y in zip(map(str, means.index), means["start"], means["later"], strict=True):
+        look = looks[init]
+        figure.add_scatter(
+            x=[x],
+            y=[y],
+            mode="markers",
+            marker={
+                "color": look.color,
+                "symbol": look.symbol,
+                "size": 12,
+                "line": {"color": PAGES["light"].ink, "width": 1.5},
+            },
+            name=inert(init),
+            legendgroup=inert(init),
+            showlegend=init not in shown,
+            hovertemplate="<b>%{fullData.name}</b>, mean over seeds<br>%{x:.4~g} → %{y:.1%}<extra></extra>",
+            **place,
+        )
+        shown.add(init)
+
+
+def _line(figure: Figure, points: DataFrame, name: str, dash: str, place: dict[str, str], shown: set[str]) -> None:
+    """The least-squares line of points that have a coefficient."""
+    x, y = points["start"].to_numpy(), points["later"].to_numpy()
+    if math.isnan(correlation(x, y).pearson):
+        return
+    slope, height = np.polyfit(x, y, 1)
+    ends = np.array([x.min(), x.max()])
+    figure.add_scatter(
+        x=ends,
+        y=height + slope * ends,
+        mode="lines",
+        line={"color": NEUTRAL, "dash": dash, "width": 2},
+        name=name,
+        legendgroup=name,
+        showlegend=name not in shown,
+        hoverinfo="skip",
+        **place,
+    )
+    shown.add(name)

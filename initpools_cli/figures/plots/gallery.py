@@ -1,0 +1,158 @@
+"""The chosen images themselves, and what each stands for."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from initpools_cli.core.bounds import Count, PositiveCount
+from initpools_cli.core.types import DataFrame, Image
+from initpools_cli.figures.escape import shortened
+from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.registry import plots
+from initpools_cli.figures.theme import PAGES
+from initpools_cli.figures.thumbnails import LOSSLESS, data_uri, fitted, png
+from initpools_cli.stats.classes import class_names
+
+#: Of the PNG: columns, side of a picture and room for its caption, in pixels.
+COLUMNS, SIDE, CAPTION = 8, 144, 40
+#: Pages of this many sentences are read by nobody.
+TOLD = 20
+
+
+@plots.register()
+def gallery(
+    picks: DataFrame,
+    pictures: Mapping[int, Image],
+    near: Mapping[int, Sequence[int]] | None = None,
+    small: Mapping[int, Image] | None = None,
+    lost: Sequence[str] = (),
+    pool: str = "",
+    *,
+    neighbors: Count = 5,
+    most: PositiveCount = 200,
+) -> Fragment:
+    """The chosen images in order, each with the nearest of the images it stands for.
+
+    Parameters
+    ----------
+    picks : DataFrame
+        One row a chosen image, in order of choice; columns order and index and, where known, path, class, label, score
+        and represents (how many images have it as their nearest pick).
+    pictures : mapping of int to PIL.Image.Image
+        The chosen images by index.
+    near : mapping of int to sequence of int, optional
+        For a chosen image the images to show with it, nearest first; None where it is not known.
+    small : mapping of int to PIL.Image.Image, optional
+        Pictures of those.
+    lost : sequence of str
+        Paths of originals that are gone, for which a small copy is shown.
+    pool : str
+        The name of the pool.
+    neighbors : int
+        So many of the images that a pick stands for are shown with it.
+    most : int
+        So many picks are shown, the first chosen ones.
+    """
+    first = picks.iloc[:most]
+    columns: dict[str, list[Any]] = {str(name): first[name].tolist() for name in first}
+    columns["name"] = class_names(first)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    cells = "".join(_cell(row, pictures, near or {}, small or {}) for row in rows)
+    style = files("initpools_cli.figures").joinpath("assets/gallery.css").read_text(encoding="utf-8")
+    count = f"{len(picks):,} image{'s' * (len(picks) != 1)}"
+    parts = [f"{count} in the order of choice" + (f" of {pool}." if pool else ".")]
+    if len(picks) > most:
+        parts.append(f"The first {most} are shown (--set most=N).")
+    if near is None:
+        parts.append("What each stands for is not known: the pool was chosen without embeddings.")
+    if lost:
+        names = ", ".join(shortened(path, 60) for path in lost[:3]) + (" …" if len(lost) > 3 else "")
+        what = "original is" if len(lost) == 1 else "originals are"
+        parts.append(f"{len(lost)} {what} gone, and the small copy that training sees is shown: {names}.")
+    words = [_alt(row) + "." for row in rows[:TOLD]]
+    if len(picks) > TOLD:
+        words.append(f"And {len(picks) - TOLD} more.")
+    body = f'<style>{style}</style><ol class="gallery">{cells}</ol>'
+    return Fragment("The chosen images", " ".join(parts), body, words, lambda: _sheet(rows, pictures))
+
+
+def _cell(
+    row: Mapping[str, Any],
+    pictures: Mapping[int, Image],
+    near: Mapping[int, Sequence[int]],
+    small: Mapping[int, Image],
+) -> str:
+    index, path = int(row["index"]), _text(row, "path")
+    facts = [f'<span class="order">choice {row["order"]}</span>']
+    if row["name"]:
+        facts.append(_safe(row["name"]))
+    facts.append(f'<span class="lesser">{_safe(path) if path else f"image {index}"}</span>')
+    # A first pick may be infinitely far from those before it.
+    if np.isfinite(row.get("score", np.nan)):
+        facts.append(f'<span class="lesser">score {row["score"]:.4g}</span>')
+    below = ""
+    others = near.get(index, ())
+    if others:
+        summary = f"the nearest of the {int(row['represents']):,} it stands for"
+        images = "".join(_img(small[other], f"image {other}, near choice {row['order']}") for other in others)
+        below = f"<details><summary>{summary}</summary><div>{images}</div></details>"
+    elif _text(row, "represents"):
+        below = f'<br><span class="lesser">stands for {int(row["represents"]):,}</span>'
+    return f"<li>{_img(pictures[index], _alt(row))}{'<br>'.join(facts)}{below}</li>"
+
+
+def _alt(row: Mapping[str, Any]) -> str:
+    """The picture in words."""
+    known = [row["name"], _text(row, "path") or f"image {row['index']}"]
+    stands = f", stands for {int(row['represents'])} images" if _text(row, "represents") else ""
+    return f"Choice {row['order']}: {', '.join(str(part) for part in known if part)}{stands}"
+
+
+def _img(image: Image, alt: str) -> str:
+    looks = ' class="small"' if max(image.size) <= LOSSLESS else ""
+    return f'<img{looks} src="{data_uri(image)}" alt="{_safe(alt)}" title="{_safe(alt)}">'
+
+
+def _text(row: Mapping[str, Any], column: str) -> str:
+    """A cell as text; "" where the table has none."""
+    import pandas as pd
+
+    value = row.get(column, "")
+    return "" if pd.isna(value) else str(value)
+
+
+def _safe(text: object) -> str:
+    """As HTML; what can't be printed (changes of writing direction among it) shows as U+FFFD."""
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in str(text))
+    return html.escape(printable, quote=True)
+
+
+def _sheet(rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, Image]) -> bytes:
+    """All chosen images on one PNG, with order and class below each."""
+    from PIL import Image as pil
+    from PIL import ImageDraw, ImageFont
+
+    columns = min(COLUMNS, len(rows))
+    down = -(-len(rows) // columns)
+    page = PAGES["light"]
+    gap = 8
+    size = (columns * (SIDE + gap) + gap, down * (SIDE + CAPTION + gap) + gap)
+    sheet = pil.new("RGB", size, page.background)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for i, row in enumerate(rows):
+        image = pictures[int(row["index"])]
+        if max(image.size) <= LOSSLESS:
+            times = SIDE // max(image.size)
+            image = image.resize((image.width * times, image.height * times), pil.Resampling.NEAREST)
+        image = fitted(image, SIDE)
+        left, top = gap + i % columns * (SIDE + gap), gap + i // columns * (SIDE + CAPTION + gap)
+        sheet.paste(image, (left + (SIDE - image.width) // 2, top + (SIDE - image.height) // 2))
+        label = row["name"] or _text(row, "path").rsplit("/", 1)[-1] or f"image {row['index']}"
+        pen.text((left, top + SIDE + 2), f"choice {row['order']}", page.ink, font)
+        pen.text((left, top + SIDE + 20), shortened(label, 18), page.muted, font)
+    return png(sheet)

@@ -1,0 +1,180 @@
+"""What pools, and the tops of rankings, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from initpools_cli.core.bounds import PositiveCount
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.types import Figure
+from initpools_cli.figures.escape import inert, percent, shortened
+from initpools_cli.figures.facets import complete, faceted
+from initpools_cli.figures.registry import plots
+from initpools_cli.figures.theme import PALETTE, headline
+
+#: With more, numbers in the cells could not be read.
+MOST_NUMBERS = 20
+#: With more, numbers are small, and names are cut where the page is narrow.
+FEW = 8
+#: Colours of cells and of the numbers in them, the same on a light and on a dark page.
+EMPTY, INK, LIGHT = "#eef3f8", "#12161a", "#ffffff"
+
+
+@plots.register()
+def overlap(
+    pools: Mapping[str, ArrayLike],
+    n: int,
+    *,
+    measure: Literal["jaccard", "share"] = "jaccard",
+    top: PositiveCount = 100,
+) -> Figure:
+    """How many images any two pools share, as a heat map in which similar ones stand together.
+
+    Parameters
+    ----------
+    pools : mapping of str to (m,) int
+        Indices by name.
+    n : int
+        Images there were to choose from.
+    measure : str
+        "jaccard": images in both over images in either; "share": over the smaller of the two.
+    top : int
+        So many of a ranking's first images are compared; heeded where the rankings are read.
+
+    Raises
+    ------
+    UserError
+        Fewer than two pools.
+    """
+    if len(pools) < 2:
+        raise UserError(
+            f"There is nothing to compare {', '.join(pools) or 'no pool'} with.",
+            "Choose another with `initpools select-pool random --budget 20`.",
+        )
+    given = {name: np.unique(np.asarray(indices)) for name, indices in pools.items()}
+    names, sets = list(given), list(given.values())
+    sizes = np.array([len(each) for each in sets], dtype=np.float64)
+    shared = np.array([[np.intersect1d(a, b, assume_unique=True).size for b in sets] for a in sets], dtype=np.float64)
+    by_chance = np.outer(sizes, sizes) / n
+    found, chance = (_measure(each, sizes, measure) for each in (shared, by_chance))
+    order = by_similarity(found)
+    names, sizes = [names[i] for i in order], sizes[order]
+    shared, found, chance = (each[np.ix_(order, order)] for each in (shared, found, chance))
+    k = len(names)
+    figure = faceted([""], x_title="", y_title="", height=max(220, min(900, 40 * k)))
+    places = list(range(k))
+    figure.update_xaxes(tickvals=places, ticktext=[f"<b>{i + 1}</b>" for i in places], tickangle=0)
+    figure.update_yaxes(tickvals=places, range=[k - 0.5, -0.5])
+    # Where many columns share a phone's width, long names would leave no room for the numbers.
+    cuts = {"wide": 24, "narrow": 24 if k <= FEW else 16}
+    figure.layout.meta = {
+        name: {
+            **figure.layout.meta[name],
+            "yaxis.ticktext": [f"{inert(shortened(each, width))} <b>{i + 1}</b>" for i, each in enumerate(names)],
+        }
+        for name, width in cuts.items()
+    }
+    figure.update_layout({axis: {"showgrid": False, "ticks": "", "showline": False} for axis in ("xaxis", "yaxis")})
+    others = ~np.eye(k, dtype=bool)
+    highest = max(0.1, float(np.ceil(10 * found[others].max()) / 10))
+    numbers = np.where(others, np.round(100 * found).astype(int).astype(str), "")
+    figure.add_heatmap(
+        x=places,
+        y=places,
+        z=np.where(others, found, np.nan),
+        zmin=0,
+        zmax=highest,
+        colorscale=[[0, EMPTY], [1, PALETTE[0]]],
+        # Numbers say it better, and a phone has no room for both.
+        showscale=k > MOST_NUMBERS,
+        colorbar={"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
+        xgap=2,
+        ygap=2,
+        hoverongaps=False,
+        customdata=_hover(names, shared, sizes, found, chance),
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    if k <= MOST_NUMBERS:
+        for dark in (False, True):
+            rows, columns = np.nonzero(others & ((found > 0.6 * highest) == dark))
+            figure.add_scatter(
+                x=columns,
+                y=rows,
+                mode="text",
+                text=numbers[rows, columns],
+                textfont={"color": LIGHT if dark else INK, "size": 11 if k <= FEW else 9},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+    what = {"jaccard": "in both over in either (Jaccard)", "share": "in both over the smaller pool"}[measure]
+    ends = list(dict.fromkeys(percent(end) for end in (chance[others].min(), chance[others].max())))
+    expected = " to ".join(ends)
+    headline(
+        figure,
+        "What pools have in common",
+        f"Per cent: images {what}. Two random pools of these sizes among {n:,} images share about {expected}.",
+    )
+    pairs = sorted(((found[i, j], i, j) for i in range(k) for j in range(i)), reverse=True)
+    words = [f"Heat map of {k} pools: images {what}; by chance about {expected}."]
+    words += [_pair(names, shared, found, chance, i, j) for _, i, j in pairs[:30]]
+    if len(pairs) > 30:
+        words.append(f"The other {len(pairs) - 30} pairs share at most {percent(pairs[30][0])}.")
+    return complete(figure, words)
+
+
+def by_similarity(found: NDArray[np.float64]) -> list[int]:
+    """An order of rows in which similar ones are near each other: the leaves of average linkage, ordered optimally.
+
+    Parameters
+    ----------
+    found : ndarray, shape (k, k)
+        Similarities in [0, 1], symmetric.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    apart = 1 - found
+    np.fill_diagonal(apart, 0)
+    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
+    return [int(i) for i in leaves_list(tree)]
+
+
+def _measure(shared: NDArray[np.float64], sizes: NDArray[np.float64], measure: str) -> NDArray[np.float64]:
+    a, b = sizes[:, None], sizes[None, :]
+    whole = a + b - shared if measure == "jaccard" else np.minimum(a, b)
+    return np.asarray(shared / np.maximum(whole, 1))
+
+
+def _hover(
+    names: Sequence[str],
+    shared: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    found: NDArray[np.float64],
+    chance: NDArray[np.float64],
+) -> list[list[str]]:
+    return [
+        [
+            f"<b>{inert(a)}</b> and <b>{inert(b)}</b><br>{shared[i, j]:.0f} in common, of "
+            f"{sizes[i]:.0f} and {sizes[j]:.0f} images<br>{percent(found[i, j])}; by chance {percent(chance[i, j])}"
+            for j, b in enumerate(names)
+        ]
+        for i, a in enumerate(names)
+    ]
+
+
+def _pair(
+    names: Sequence[str],
+    shared: NDArray[np.float64],
+    found: NDArray[np.float64],
+    chance: NDArray[np.float64],
+    i: int,
+    j: int,
+) -> str:
+    return (
+        f"{names[i]} and {names[j]}: {shared[i, j]:.0f} images in common, {percent(found[i, j])} "
+        f"(by chance {percent(chance[i, j])})."
+    )

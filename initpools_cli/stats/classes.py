@@ -1,0 +1,41 @@
+"""The class of each image as a name to show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from initpools_cli.core.types import DataFrame
+
+
+def class_names(items: DataFrame) -> list[str]:
+    """Of every row its class: the name, where there is none the label, and "" where neither is known.
+
+    Parameters
+    ----------
+    items : DataFrame
+        With the columns `class` and `label`, either or both.
+    """
+    unknown: list[object] = [None] * len(items)
+    names, labels = items.get("class", unknown), items.get("label", unknown)
+    return [_shown(name) or _shown(label) for name, label in zip(names, labels, strict=True)]
+
+
+def ordered_classes(items: DataFrame) -> list[str]:
+    """Every known class once, by label where there are labels, else as they come."""
+    names = class_names(items)
+    labels = list(items["label"]) if "label" in items else names
+    first: dict[str, object] = {}
+    for name, label in zip(names, labels, strict=True):
+        if name:
+            first.setdefault(name, label)
+    numeric = all(_shown(label).lstrip("-").isdigit() for label in first.values())
+    return sorted(first, key=lambda name: int(_shown(first[name]))) if numeric else list(first)
+
+
+def _shown(value: Any) -> str:
+    import pandas as pd
+
+    # A column of integers with gaps is read as floats with NaN in the gaps, or as Int64 with NA.
+    if pd.isna(value) or value == "":
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
