@@ -20,7 +20,7 @@ import tomli
 import torch
 from record import initpools, record, show
 
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
 
 CLAIM = 0.80
 

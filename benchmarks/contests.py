@@ -20,7 +20,7 @@ from points import write_clustered, write_logits, write_sample
 from process import answer, in_process, measured, task
 from record import record, show
 
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
 
 ROUNDS = 3
 # Seconds; who takes longer runs once.

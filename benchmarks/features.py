@@ -25,10 +25,10 @@ import tomli
 import torch
 from record import initpools, record, untrained_simclr
 
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
 from initpools_cli.pretext.registry import pretexts
+from initpools_cli.training.feature_quality import knn_accuracy, linear_accuracy, probed
 from initpools_cli.training.infer import features
-from initpools_cli.training.quality import knn_accuracy, linear_accuracy, probed
 
 TASKS = [method.name for method in pretexts if method.name != "scan"]
 

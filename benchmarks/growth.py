@@ -28,7 +28,7 @@ from points import write_clustered
 from process import answer, in_process, measured, task
 from record import RESULTS, record, show
 
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
 
 SIZES = (10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_281_167)
 LIMIT = 600

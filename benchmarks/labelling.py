@@ -27,7 +27,7 @@ import pandas as pd
 from record import initpools, record, show
 
 from initpools_cli.cli.app import run as run_command_line
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
 from initpools_cli.stats.paired import paired
 
 ARMS = [

@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 from record import record, show
 
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
 from initpools_cli.geometry.knn import knn
 
 CLAIM = 1.5

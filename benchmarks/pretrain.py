@@ -38,9 +38,9 @@ from lightning_fabric.utilities.seed import seed_everything
 from record import record, show, untrained_simclr
 
 from initpools_cli.core.config import RunTable
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
+from initpools_cli.training.device import precision_of, start_fabric
 from initpools_cli.training.fit import Plan, fit
-from initpools_cli.training.machine import precision_of, start_fabric
 
 ROUNDS = 3
 #: Network: batch, steps that count, and how many times lightly's speed is claimed.

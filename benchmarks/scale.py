@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from record import initpools, record, untrained_simclr
 
-from initpools_cli.core.processors import machine
-from initpools_cli.core.report import Report
+from initpools_cli.core.cpu import machine
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.open import data_home, open_dataset
 from initpools_cli.datasets.spec import DatasetSpec
-from initpools_cli.geometry.scaling import scaling
-from initpools_cli.training.baselines import pca, pixels
+from initpools_cli.geometry.standardize import scaling
 from initpools_cli.training.crossvalidation import folds_of
+from initpools_cli.training.frozen_features import pca, pixels
 from initpools_cli.training.infer import features
 from initpools_cli.training.learners.knn import knn
 from initpools_cli.training.learners.linear import fit_together

@@ -29,7 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
 
 INITS = ["random", "kmeans", "kmeans++", "kcenter", "typiclust", "stratified", "prototypicality", "outlier"]
 QUERIES = ["random", "least-confidence", "margin", "entropy", "kcenter", "badge"]

@@ -18,8 +18,8 @@ from initpools_cli.cli.lists import KINDS
 from initpools_cli.core.seeds import generator
 from initpools_cli.figures.theme import FONT, PAGES, PALETTE
 from initpools_cli.scores.registry import scores
-from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.select import choose
 
 FIGURES = Path(__file__).parent / "figures"
 BUDGET, SIDE, GAP, HEAD = 8, 200, 14, 22

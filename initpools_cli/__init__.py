@@ -97,14 +97,14 @@ def select(
 
     from initpools_cli.core.config import SelectTable
     from initpools_cli.core.errors import UserError
-    from initpools_cli.geometry.products import on_device
+    from initpools_cli.geometry.matmul import on_device
     from initpools_cli.steps.context import gpu
     from initpools_cli.steps.inputs import balanced, named, with_score
     from initpools_cli.steps.keywords import as_array, sort_keywords
     from initpools_cli.steps.rows import facts_of, short_note, subject_of, zero_note
-    from initpools_cli.strategies.choose import choose
-    from initpools_cli.strategies.guards import refuse_indifferent
-    from initpools_cli.strategies.inputs import rounding_note
+    from initpools_cli.strategies.arrays import rounding_note
+    from initpools_cli.strategies.checks import refuse_indifferent
+    from initpools_cli.strategies.select import choose
 
     if device not in ("cpu", "cuda"):
         raise UserError(f"device = '{device}' is not valid.", "It is cpu or cuda.")

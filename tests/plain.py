@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from initpools_cli.strategies.call import Call
-from initpools_cli.strategies.choose import prepare
 from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.select import prepare
 
 
 def pairwise(points):

@@ -18,18 +18,18 @@ import tomli
 import torch
 from conftest import Initpools, Outcome
 
-from initpools_cli.core import room
+from initpools_cli.core import capacity as room
+from initpools_cli.core.checked_toml import read_sealed, write_sealed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, read_file, system_error
-from initpools_cli.core.report import Report
-from initpools_cli.core.sealed import read_sealed, write_sealed
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.annotations import cvat, folders, label_studio
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.sparse import nearby_similarities
 from initpools_cli.networks.weights import read_weights
 from initpools_cli.strategies.bait import bait
-from initpools_cli.training.answers import ask
-from initpools_cli.training.arena import Ways
+from initpools_cli.training.experiment import Ways
+from initpools_cli.training.model_outputs import ask
 
 
 def refused(ended: Outcome, *words: str) -> None:

@@ -15,7 +15,7 @@ from test_strategies import METHODS
 import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
-from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.select import choose
 
 SWEEP = ["al-run", "--budget", 5, "--rounds", 1, "--seeds", 2, "--threads", 1, "--from", "simclr"]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.seeds import generator
-from initpools_cli.geometry.pools import gaps_between, nearest_of_pools
+from initpools_cli.geometry.pool_distances import gaps_between, nearest_of_pools
 from initpools_cli.stats import card
 from initpools_cli.steps import against
 from initpools_cli.steps.against import compare_pools

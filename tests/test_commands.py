@@ -27,9 +27,9 @@ from initpools_cli.pretext.registry import pretexts
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.gather.sources import gatherer
 from initpools_cli.steps.score import pretext_score, score_names
-from initpools_cli.strategies.inputs import FROM_A_MODEL
+from initpools_cli.strategies.arrays import FROM_A_MODEL
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.training.rounds import COLUMNS
+from initpools_cli.training.active_learning import COLUMNS
 
 COMMANDS = [
     "pretrain", "embed", "score", "select-pool", "al-run", "rank", "plot", "list", "status", "compare",
@@ -564,7 +564,7 @@ def test_a_damaged_run_is_said_by_every_command(file: str, text: str, copied_run
 def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
     copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from initpools_cli.training import rounds as loop
+    from initpools_cli.training import active_learning as loop
 
     whole = loop._measure
 

@@ -12,7 +12,7 @@ from typer.main import get_group
 
 from initpools_cli.cli.commands import app
 from initpools_cli.core.config import Settings, load_settings
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.imbalance import tail_counts
@@ -20,8 +20,8 @@ from initpools_cli.networks.registry import networks
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.steps.arena import Cast, cast_of
 from initpools_cli.steps.context import Context
-from initpools_cli.training.course import Routine
 from initpools_cli.training.learners.registry import learners
+from initpools_cli.training.trainer import Routine
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.toml"))

@@ -17,9 +17,9 @@ from conftest import Initpools
 from PIL import Image
 from test_checksums import flip
 
+from initpools_cli.core.checked_toml import Damaged, read_sealed, write_sealed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import ITEMS, KEPT, Run
-from initpools_cli.core.sealed import Damaged, read_sealed, write_sealed
 
 RUN = Path("runs/images")
 SOURCE = Path(__file__).parent.parent / "initpools_cli"

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.cache import scratch_folder
 from initpools_cli.datasets.open import data_home, open_dataset, path_of
 from initpools_cli.datasets.spec import COLUMNS, Dataset, DatasetSpec

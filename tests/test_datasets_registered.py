@@ -22,7 +22,7 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets import medmnist_sets, tiny_imagenet, vision
 from initpools_cli.datasets.catalog import catalog, entries
 from initpools_cli.datasets.download import Remote

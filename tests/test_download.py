@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.download import Remote, fetch
 
 QUIET = Report(quiet=True)

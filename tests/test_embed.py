@@ -22,8 +22,8 @@ from initpools_cli.core.files import sha256_of
 from initpools_cli.datasets.spec import Split
 from initpools_cli.networks.backbones import load_backbone
 from initpools_cli.steps.embed import share
-from initpools_cli.training.baselines import backbone_features
-from initpools_cli.training.machine import Machine
+from initpools_cli.training.device import Machine
+from initpools_cli.training.frozen_features import backbone_features
 
 NAME = "squeezenet1_1"
 

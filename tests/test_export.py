@@ -15,8 +15,8 @@ from conftest import Initpools
 from PIL import Image
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.folders import copy_of, file_of, link_to, refuse_used, write_folder
-from initpools_cli.core.report import Report
+from initpools_cli.core.output_folders import copy_of, file_of, link_to, refuse_used, write_folder
+from initpools_cli.core.reporter import Report
 from initpools_cli.steps.export import FOLDERS, KINDS, file_names, read_exports, write_pool
 
 NAMES = [

@@ -19,8 +19,8 @@ from plotly.graph_objects import Figure
 from scipy import stats
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.memory import taken
-from initpools_cli.core.report import Report
+from initpools_cli.core.profiling import taken
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Run
 from initpools_cli.figures.escape import percent
 from initpools_cli.figures.plots.correlation import correlations

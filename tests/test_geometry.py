@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from initpools_cli.geometry import knn as knn_module
 from initpools_cli.geometry import neighbors
-from initpools_cli.geometry.blocks import available_threads, map_blocks
-from initpools_cli.geometry.farthest import farthest_first, nearest_to_mean
+from initpools_cli.geometry.chunked import available_threads, map_blocks
+from initpools_cli.geometry.farthest_first import farthest_first, nearest_to_mean
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.neighbors import nearest, nearest_free, nearest_squared

@@ -28,9 +28,9 @@ from initpools_cli.cli.labeler.desk import Desk
 from initpools_cli.cli.labeler.seat import Seat, new_token, seated
 from initpools_cli.cli.labeler.server import Server
 from initpools_cli.cli.options import Common
+from initpools_cli.core.checked_toml import read_sealed, write_sealed
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
-from initpools_cli.core.sealed import read_sealed, write_sealed
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
 from initpools_cli.steps.labelling.label import Labelling, open_labelling
 from initpools_cli.steps.labelling.marks import COLUMNS

@@ -21,7 +21,6 @@ from initpools_cli.networks.weights import save_weights
 from initpools_cli.pretext.simclr import SimCLR
 from initpools_cli.stats.metrics import calibration_error, classification_metrics
 from initpools_cli.strategies.bald import information
-from initpools_cli.training.course import Course, Routine
 from initpools_cli.training.learners.finetune import Pretrained, finetune
 from initpools_cli.training.learners.knn import knn
 from initpools_cli.training.learners.linear import linear
@@ -29,6 +28,7 @@ from initpools_cli.training.learners.mlp import mlp
 from initpools_cli.training.learners.registry import Classifier, learners, softmax
 from initpools_cli.training.learners.scratch import scratch
 from initpools_cli.training.network import Network, mc_logits
+from initpools_cli.training.trainer import Course, Routine
 
 CPU = torch.device("cpu")
 #: So that a network learns little, quickly.

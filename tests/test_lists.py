@@ -10,9 +10,9 @@ from sklearn.datasets import load_digits
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
-from initpools_cli.geometry import lists as lists_module
+from initpools_cli.geometry import inverted_file as lists_module
+from initpools_cli.geometry.inverted_file import LONGEST, make_lists, nearest_lists
 from initpools_cli.geometry.knn import knn
-from initpools_cli.geometry.lists import LONGEST, make_lists, nearest_lists
 from initpools_cli.scores.duplicate import duplicate
 from initpools_cli.scores.outlier import outlier
 from initpools_cli.scores.typicality import typicality

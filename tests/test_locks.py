@@ -14,7 +14,7 @@ import pytest
 
 from initpools_cli.cli.labeler.seat import seated
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.download import Remote, fetch
 

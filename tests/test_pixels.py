@@ -19,7 +19,7 @@ from PIL import Image
 
 from initpools_cli.core.config import DatasetTable, scale_range
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.cache import CURRENT
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.datasets.open import open_dataset
@@ -391,7 +391,7 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(tmp_path,
 
 
 def test_what_does_not_fit_into_memory_is_refused(initpools, tmp_path, monkeypatch):
-    monkeypatch.setattr("initpools_cli.core.room.free_memory", lambda: 1e5)
+    monkeypatch.setattr("initpools_cli.core.capacity.free_memory", lambda: 1e5)
     ended = initpools("embed", "pca", "--dataset", "digits", "--run", tmp_path / "run")
     assert ended.code == 2 and "of 64 values take 368.1 kB of memory, and 100.0 kB are free" in ended.err
     assert not (tmp_path / "run").exists()

@@ -22,11 +22,11 @@ from initpools_cli.core.interrupts import deferred_stop
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import nt_xent
+from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.infer import features, scores
-from initpools_cli.training.machine import start_fabric
-from initpools_cli.training.moments import Moments
 from initpools_cli.training.monitor import measure
+from initpools_cli.training.running_stats import Moments
 
 CPU = torch.device("cpu")
 SCORED = [method.name for method in pretexts if method.build.high_score]

@@ -22,8 +22,8 @@ from initpools_cli.networks.vit import VisionTransformer, positions
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.bigan import EPSILON, critic_loss, players_loss
 from initpools_cli.pretext.mae import EPSILON as MAE_EPSILON
+from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit
-from initpools_cli.training.machine import start_fabric
 
 
 def images(n: int = 8, height: int = 8, width: int = 8, channels: int = 1) -> np.ndarray:

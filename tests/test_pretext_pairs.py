@@ -23,13 +23,13 @@ from initpools_cli.pretext.barlow import redundancy
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.byol import crossed_cosine
 from initpools_cli.pretext.dino import window
+from initpools_cli.pretext.ema import Teacher, momentum_at
 from initpools_cli.pretext.moco import NOBODY
-from initpools_cli.pretext.pairs import mlp
-from initpools_cli.pretext.teacher import Teacher, momentum_at
+from initpools_cli.pretext.two_views import mlp
 from initpools_cli.pretext.vicreg import EPSILON as VICREG_EPSILON
 from initpools_cli.pretext.vicreg import vicreg_terms
+from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit
-from initpools_cli.training.machine import start_fabric
 
 TAUGHT = ("byol", "dino", "moco")
 

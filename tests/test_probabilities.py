@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from initpools_cli import select
 from initpools_cli.core.errors import UserError
-from initpools_cli.strategies.choose import choose
-from initpools_cli.strategies.inputs import INPUTS
+from initpools_cli.strategies.arrays import INPUTS
 from initpools_cli.strategies.probabilities import allowed, distributions
+from initpools_cli.strategies.select import choose
 
 
 def softmax(logits):

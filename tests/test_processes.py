@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from initpools_cli.core.config import RunTable
 from initpools_cli.networks.batchnorm import share_batch_norm
-from initpools_cli.pretext.gather import gather
+from initpools_cli.pretext.all_gather import gather
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import nt_xent
+from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit
-from initpools_cli.training.machine import start_fabric
-from initpools_cli.training.moments import Moments
+from initpools_cli.training.running_stats import Moments
 
 ROWS = 6
 

@@ -13,15 +13,15 @@ from plain import QUICK
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
-from initpools_cli.geometry import products
-from initpools_cli.geometry.blocks import available_threads, map_blocks
-from initpools_cli.geometry.farthest import farthest_first
-from initpools_cli.geometry.products import on_device, product
+from initpools_cli.geometry import matmul as products
+from initpools_cli.geometry.chunked import available_threads, map_blocks
+from initpools_cli.geometry.farthest_first import farthest_first
+from initpools_cli.geometry.matmul import on_device, product
 from initpools_cli.steps import context
 from initpools_cli.strategies import kcenter
-from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.training import machine
+from initpools_cli.strategies.select import choose
+from initpools_cli.training import device as machine
 
 GEOMETRIC = [pytest.param(method, id=method.name) for method in strategies if "embeddings" in method.inputs]
 

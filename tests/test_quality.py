@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from initpools_cli.geometry.effective_rank import rankme
 from initpools_cli.geometry.neighbors import nearest_k
-from initpools_cli.geometry.spectrum import rankme
-from initpools_cli.training.quality import (
+from initpools_cli.training.feature_quality import (
     PENALTY,
     PROBED,
     RANKED,

@@ -20,7 +20,7 @@ from initpools_cli import training
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.bald import information
-from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.typiclust import typiclust
 from initpools_cli.training.vaal import vaal_scores
 

@@ -12,14 +12,14 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.logits import logits_of
 from initpools_cli.geometry.neighbors import nearest_free
+from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.geometry.sampling import draw
-from initpools_cli.geometry.unit import unit_rows
 from initpools_cli.strategies.alfamix import alfamix, class_means, smallest_epsilon
 from initpools_cli.strategies.badge import badge
 from initpools_cli.strategies.bait import bait
 from initpools_cli.strategies.cdal import cdal
-from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.dropquery import disagreements, dropquery
+from initpools_cli.strategies.select import choose
 
 quick = settings(max_examples=100, deadline=None)
 

@@ -14,14 +14,14 @@ from scipy.optimize import minimize
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import derive
-from initpools_cli.strategies.choose import choose, prepare
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.training.answers import answers, refuse_unanswerable
-from initpools_cli.training.arena import Arena, Block, Called, Protocol, blocks_of, candidate_set
-from initpools_cli.training.labels import LabelDoor
+from initpools_cli.strategies.select import choose, prepare
+from initpools_cli.training.active_learning import COLUMNS, Cell, Measured, first_pool, run_block, start
+from initpools_cli.training.batched_lbfgs import minimise
+from initpools_cli.training.experiment import Arena, Block, Called, Protocol, blocks_of, candidate_set
+from initpools_cli.training.label_access import LabelDoor
 from initpools_cli.training.learners.registry import learners, softmax
-from initpools_cli.training.rounds import COLUMNS, Cell, Measured, first_pool, run_block, start
-from initpools_cli.training.solver import minimise
+from initpools_cli.training.model_outputs import answers, refuse_unanswerable
 
 CPU = torch.device("cpu")
 KNOBS = {"linear": {"penalty": 0.1, "tolerance": 1e-6}}

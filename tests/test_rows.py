@@ -14,13 +14,13 @@ from plain import QUICK, cloud
 
 from initpools_cli import select
 from initpools_cli.core.errors import UserError
-from initpools_cli.geometry import copies
-from initpools_cli.geometry.copies import first_equal
+from initpools_cli.geometry import duplicates as copies
+from initpools_cli.geometry.duplicates import first_equal
 from initpools_cli.steps.inputs import named
 from initpools_cli.steps.score import evaluate
-from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.duplicates import Rows, zero_rows
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.rows import Rows, zero_rows
+from initpools_cli.strategies.select import choose
 
 DTYPES = [np.float16, np.float32, np.float64, np.longdouble, np.int64, np.uint8, bool]
 FEW = st.sampled_from([0.0, -0.0, 1.0, 2.0])

@@ -12,7 +12,7 @@ import tomli_w
 from conftest import Initpools
 
 from initpools_cli.core.rundir import digest_of
-from initpools_cli.geometry.scaling import scaling
+from initpools_cli.geometry.standardize import scaling
 
 SWEEP = ["al-run", "--budget", 10, "--rounds", 0, "--seeds", 8, "--threads", 1]
 

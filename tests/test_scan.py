@@ -21,16 +21,16 @@ from torch.nn import functional as F
 
 from initpools_cli import select
 from initpools_cli.augment.draws import Draws
+from initpools_cli.core.checked_toml import read_sealed, write_sealed
 from initpools_cli.core.config import RunTable
-from initpools_cli.core.sealed import read_sealed, write_sealed
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.scan import SCAN, disagreement, self_labelling, spread
 from initpools_cli.stats.clustering import agreement, matched_accuracy
 from initpools_cli.steps.pretrain import build
 from initpools_cli.strategies.call import round_robin
+from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.infer import scores
-from initpools_cli.training.machine import start_fabric
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 1), dtype=np.uint8)
 

@@ -39,12 +39,12 @@ from initpools_cli.scores.registry import scores
 from initpools_cli.scores.typicality import typicality
 from initpools_cli.scores.variability import variability
 from initpools_cli.steps.score import evaluate, score_names
-from initpools_cli.strategies.guards import refuse_constant
+from initpools_cli.strategies.checks import refuse_constant
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.dynamics import per_image, watch_learning
 from initpools_cli.training.learners.registry import learners
-from initpools_cli.training.moments import Moments
 from initpools_cli.training.network import Network
+from initpools_cli.training.running_stats import Moments
 
 quick = settings(max_examples=40, deadline=None)
 METHODS = [pytest.param(method, id=method.name) for method in scores]

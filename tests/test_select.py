@@ -13,8 +13,8 @@ import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.inputs import named
-from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.select import choose
 
 NAMED = [*(method.name for method in strategies), *(method.name for method in scores)]
 ARGUMENTS = inspect.signature(initpools_cli.select).parameters

@@ -12,7 +12,7 @@ from conftest import Initpools
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
-from initpools_cli.strategies.choose import choose
+from initpools_cli.strategies.select import choose
 
 N = 40
 

@@ -450,8 +450,8 @@ def test_results_edited_by_hand_are_refused(
     initpools: Initpools,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from initpools_cli.core.checked_toml import write_sealed
     from initpools_cli.core.files import sha256_of
-    from initpools_cli.core.sealed import write_sealed
 
     shutil.copytree(swept / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)

@@ -10,9 +10,9 @@ from plain import QUICK, cloud, inputs_for
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
-from initpools_cli.strategies import choose as door
-from initpools_cli.strategies import estimate
-from initpools_cli.strategies.inputs import FROM_A_MODEL, INPUTS, take
+from initpools_cli.strategies import runtime as estimate
+from initpools_cli.strategies import select as door
+from initpools_cli.strategies.arrays import FROM_A_MODEL, INPUTS, take
 from initpools_cli.strategies.registry import strategies
 
 

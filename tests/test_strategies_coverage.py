@@ -11,10 +11,10 @@ from plain import cloud, crowds, go_on, pairwise, pick
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
-from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.strategies.activeft import loss_and_slope
-from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.probcover import pure_radius
+from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.zcore import distinct, triangular, zcore
 
 quick = settings(max_examples=50, deadline=None)

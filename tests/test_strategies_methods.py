@@ -17,12 +17,12 @@ import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.density import most_typical, typicality
 from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.strategies.arrays import as_embeddings
 from initpools_cli.strategies.call import round_robin
-from initpools_cli.strategies.choose import as_rows, choose
+from initpools_cli.strategies.checks import refuse_constant
 from initpools_cli.strategies.entropy import entropies
-from initpools_cli.strategies.guards import refuse_constant
-from initpools_cli.strategies.inputs import as_embeddings
 from initpools_cli.strategies.margin import margins
+from initpools_cli.strategies.select import as_rows, choose
 
 quick = settings(max_examples=60, deadline=None)
 

@@ -17,9 +17,9 @@ from plain import crowds, go_on, pairwise, pick
 from initpools_cli import select
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
-from initpools_cli.strategies.choose import choose
 from initpools_cli.strategies.dcom import competence, pure_ball
 from initpools_cli.strategies.freesel import centres
+from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.uherding import smallest_gap, tempered, uncertainties
 
 quick = settings(max_examples=200, deadline=None)

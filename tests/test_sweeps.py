@@ -97,7 +97,7 @@ def test_a_failing_block_costs_no_other_cell(
     copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sweep in which one seed always fails has, for the others, the rows of one in which none does."""
-    from initpools_cli.training import rounds as loop
+    from initpools_cli.training import active_learning as loop
 
     assert initpools(*SMALL, "--threads", 1, "--name", "whole").code == 0
     asked = loop.ask_query
@@ -121,7 +121,7 @@ def test_a_failing_block_costs_no_other_cell(
 def test_a_first_pool_that_fails_costs_only_its_own_cells(
     copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from initpools_cli.training import rounds as loop
+    from initpools_cli.training import active_learning as loop
 
     assert initpools(*SMALL, "--threads", 1, "--name", "whole").code == 0
     chosen = loop.first_pool

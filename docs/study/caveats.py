@@ -8,7 +8,7 @@ from importlib import metadata
 
 import pandas as pd
 
-from initpools_cli.core.processors import machine
+from initpools_cli.core.cpu import machine
 from initpools_cli.core.rundir import Run
 from initpools_cli.stats.verdicts import ALPHA
 from initpools_cli.steps.context import read_items

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import Run

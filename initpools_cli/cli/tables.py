@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 
 if TYPE_CHECKING:
     import numpy as np

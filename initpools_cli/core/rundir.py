@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from initpools_cli.core.checked_toml import Damaged, read_sealed, write_sealed
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_bytes, write_text
 from initpools_cli.core.locks import locked
-from initpools_cli.core.sealed import Damaged, read_sealed, write_sealed
 from initpools_cli.core.version import git_commit, version
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initpools_cli.core.report import Report
-from initpools_cli.core.room import require_disk
+from initpools_cli.core.capacity import require_disk
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.cache import cache_folder, in_blocks, read_cache, write_cache
 from initpools_cli.datasets.decode import square
 from initpools_cli.datasets.sources import Arrays

@@ -20,7 +20,7 @@ from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_error, stream_rows, umask, write_text
 from initpools_cli.core.locks import locked_folder
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.spec import CONVERSION
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.core.capacity import require_disk
+from initpools_cli.core.cpu import available_cores
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.processors import available_cores
-from initpools_cli.core.report import Report
-from initpools_cli.core.room import require_disk
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.cache import place_errors
-from initpools_cli.datasets.eight_bits import Facts, eight_bits, notes_of
 from initpools_cli.datasets.raster import read_raster
 from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, sample_of
+from initpools_cli.datasets.to_uint8 import Facts, eight_bits, notes_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

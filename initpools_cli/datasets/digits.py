@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 
 

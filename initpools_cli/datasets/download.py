@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_error, umask
 from initpools_cli.core.locks import locked
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.version import version
 from initpools_cli.datasets.cache import place_errors
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.labels import from_csv
 from initpools_cli.datasets.sources import DatasetFacts, Entry, Files
 

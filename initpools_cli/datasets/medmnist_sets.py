@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.npz import read_npz
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry

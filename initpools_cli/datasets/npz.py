@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import check_npy
-from initpools_cli.core.room import require_disk
 from initpools_cli.datasets.array_pixels import refuse_type, to_bytes
 from initpools_cli.datasets.cache import place_errors
 from initpools_cli.datasets.label_arrays import coded

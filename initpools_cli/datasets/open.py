@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.arrays import cache_arrays, held_out_rows, items_of_arrays
 from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folder, stamp, stamped
 from initpools_cli.datasets.catalog import entries

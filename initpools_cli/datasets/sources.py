@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.cache import place_errors
 from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.sources import Assignment, DatasetFacts, Entry, Files

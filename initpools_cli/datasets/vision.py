@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.files import atomic_file
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.cache import place_errors, scratch_folder
 from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Indices, close_up, distances_to, mean_row, squared_distances
+from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import nearest_squared
-from initpools_cli.geometry.products import product
 from initpools_cli.geometry.sampling import distance_weighted
-from initpools_cli.geometry.sums import sums_by_label
+from initpools_cli.geometry.segment_sum import sums_by_label
 
 ROWS = 512
 SEEDING_ROWS_PER_CLUSTER = 20

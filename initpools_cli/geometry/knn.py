@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.core.room import FEWER, require_memory
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.core.capacity import FEWER, require_memory
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Floats, Indices, close_up, mean_row, product_error
-from initpools_cli.geometry.lists import make_lists, nearest_lists
+from initpools_cli.geometry.inverted_file import make_lists, nearest_lists
+from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import measured, search
-from initpools_cli.geometry.products import product
 
 # A block of products fits the cache.
 ROWS, COLUMNS = 512, 1024

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import (
     Floats,
     Indices,
@@ -16,7 +16,7 @@ from initpools_cli.geometry.distances import (
     product_error,
     squared_distances,
 )
-from initpools_cli.geometry.products import product
+from initpools_cli.geometry.matmul import product
 
 ROWS = 1024
 COLUMNS = 2048

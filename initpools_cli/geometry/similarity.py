@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.geometry.blocks import map_blocks, over_pairs
+from initpools_cli.geometry.chunked import map_blocks, over_pairs
 from initpools_cli.geometry.distances import Indices, close_up, distances_to
-from initpools_cli.geometry.products import product
+from initpools_cli.geometry.matmul import product
 
 Rows = Indices | slice
 Name = Literal["rbf", "student", "laplace", "cosine"]

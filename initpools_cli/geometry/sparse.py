@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.core.room import FEWER, require_memory
+from initpools_cli.core.capacity import FEWER, require_memory
 from initpools_cli.geometry.distances import Indices
 from initpools_cli.geometry.knn import each_neighborhood
+from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.geometry.similarity import TIE
-from initpools_cli.geometry.unit import unit_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -16,8 +16,8 @@ from initpools_cli.core.bounds import Factor, PositiveFactor
 from initpools_cli.networks.bigan import BiGAN as Network
 from initpools_cli.networks.build import Encoder
 from initpools_cli.pretext.base import NOISE, Pretext
-from initpools_cli.pretext.pairs import refuse_lone_image
 from initpools_cli.pretext.registry import pretexts
+from initpools_cli.pretext.two_views import refuse_lone_image
 
 #: Keeps the critic's features from being divided by 0.
 EPSILON = 1e-6

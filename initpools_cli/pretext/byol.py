@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder, projector
-from initpools_cli.pretext.pairs import PairTask, mlp, scaled_adamw
+from initpools_cli.pretext.ema import Teacher, momentum_at
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.pretext.teacher import Teacher, momentum_at
+from initpools_cli.pretext.two_views import PairTask, mlp, scaled_adamw
 
 
 def crossed_cosine(predicted: Tensor, target: Tensor) -> Tensor:

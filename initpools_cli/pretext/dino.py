@@ -15,11 +15,11 @@ from initpools_cli.augment.pipelines import augment, to_float
 from initpools_cli.core.bounds import Factor, OptionalPasses, PositiveFactor, Units
 from initpools_cli.core.errors import UserError
 from initpools_cli.networks.build import SMALLEST_IMAGE, Encoder, seeded
+from initpools_cli.pretext.all_gather import gather
 from initpools_cli.pretext.base import Pretext
-from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import mlp, refuse_lone_image, scaled_adamw
+from initpools_cli.pretext.ema import Teacher, momentum_at
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.pretext.teacher import Teacher, momentum_at
+from initpools_cli.pretext.two_views import mlp, refuse_lone_image, scaled_adamw
 
 
 def window(view: Tensor, draws: Draws) -> Tensor:

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder, projector, seeded
-from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import PairTask, both_views, refuse_lone_image, scaled_sgd
+from initpools_cli.pretext.all_gather import gather
+from initpools_cli.pretext.ema import Teacher
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import DYNAMICS_TEMPERATURE, nt_xent
-from initpools_cli.pretext.teacher import Teacher
+from initpools_cli.pretext.two_views import PairTask, both_views, refuse_lone_image, scaled_sgd
 
 #: The owner of what fills the queue before training: no image.
 NOBODY = -1

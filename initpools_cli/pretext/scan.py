@@ -18,8 +18,8 @@ from initpools_cli.augment.pipelines import augment, recipe_named, to_float
 from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
 from initpools_cli.core.config import DEFAULT_CLUSTERS
 from initpools_cli.networks.build import Encoder, seeded
+from initpools_cli.pretext.all_gather import gather
 from initpools_cli.pretext.base import NOISE, Pretext, cosine
-from initpools_cli.pretext.gather import gather
 from initpools_cli.pretext.registry import pretexts
 
 #: The share of the first phase, at its end, over which heads are compared.

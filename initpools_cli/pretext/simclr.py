@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder, projector
-from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import PairTask, scaled_sgd
+from initpools_cli.pretext.all_gather import gather
 from initpools_cli.pretext.registry import pretexts
+from initpools_cli.pretext.two_views import PairTask, scaled_sgd
 
 
 def nt_xent(anchors: Tensor, positives: Tensor, bank: Tensor, same: Tensor, temperature: float) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder
 from initpools_cli.pretext.byol import crossed_cosine
-from initpools_cli.pretext.pairs import PairTask, mlp, scaled_adamw
 from initpools_cli.pretext.registry import pretexts
+from initpools_cli.pretext.two_views import PairTask, mlp, scaled_adamw
 
 
 @pretexts.register("simsiam", paper="Chen & He 2021, arXiv:2011.10566")

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from initpools_cli.core.bounds import Factor, PositiveFactor, Units
 from initpools_cli.networks.build import Encoder
-from initpools_cli.pretext.gather import gather
-from initpools_cli.pretext.pairs import PairTask, mlp, refuse_lone_image, scaled_sgd
+from initpools_cli.pretext.all_gather import gather
 from initpools_cli.pretext.registry import pretexts
+from initpools_cli.pretext.two_views import PairTask, mlp, refuse_lone_image, scaled_sgd
 
 #: Added to variances before the root.
 EPSILON = 1e-4

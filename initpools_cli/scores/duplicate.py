@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count
 from initpools_cli.geometry.knn import knn
-from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.scores.registry import scores
 
 

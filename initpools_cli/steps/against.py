@@ -19,7 +19,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import Named, balanced, heeds_source, named, supply
 from initpools_cli.steps.pool import FilePool, indices_from_files, select_pool
 from initpools_cli.steps.rows import there, zero_count
-from initpools_cli.strategies.inputs import refuse_missing
+from initpools_cli.strategies.arrays import refuse_missing
 
 TABLE = "compare.csv"
 #: Random pools where nobody says how many.
@@ -147,7 +147,7 @@ def compare_pools(ground: Ground, pools: Mapping[str, np.ndarray], randoms: int,
     list of dict
         quantity, strategy, value, percentile, random_mean, random_5, random_95, random_pools, images.
     """
-    from initpools_cli.geometry.pools import nearest_of_pools
+    from initpools_cli.geometry.pool_distances import nearest_of_pools
 
     budget = len(next(iter(pools.values())))
     free = np.setdiff1d(ground.rows, ground.labeled)

@@ -12,7 +12,7 @@ import numpy as np
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, write_frame, write_text
-from initpools_cli.core.report import Bar
+from initpools_cli.core.reporter import Bar
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.arena import Cast, arena_of, cast_of, identity_of, labels_of, protocol_of
 from initpools_cli.steps.bring import Brought
@@ -23,7 +23,7 @@ from initpools_cli.steps.sweep import PLAN, Solved, draw, run_jobs, solve
 from initpools_cli.steps.workers import Jobs, Workers
 
 if TYPE_CHECKING:
-    from initpools_cli.training.arena import Arena, Block, Protocol
+    from initpools_cli.training.experiment import Arena, Block, Protocol
 
 #: What of [al] does not change the result, or enters the table as what it resolves to.
 WAYS = {"backend", "strict", "scale"}
@@ -83,7 +83,7 @@ def _sweep(
     scratch: Path,
 ) -> list[tuple[Block, Solved]]:
     """The first pools, once for all queries and learners, and then every block that begins with them."""
-    from initpools_cli.training.arena import blocks_of, draws_of
+    from initpools_cli.training.experiment import blocks_of, draws_of
 
     inits, queries = [each.name for each in cast.inits], [each.name for each in cast.queries]
     draws = list(draws_of(list(arenas), inits, table.seeds))
@@ -243,7 +243,7 @@ def _picks(solved: Sequence[tuple[Block, Solved]]) -> dict[str, np.ndarray]:
 def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
-    from initpools_cli.training.rounds import COLUMNS
+    from initpools_cli.training.active_learning import COLUMNS
 
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     write_frame(path, frame)

@@ -20,13 +20,13 @@ from initpools_cli.steps.pretrained import pretrained
 from initpools_cli.steps.rows import identity, tell, there
 from initpools_cli.steps.scale import learner_scaling, refuse_without_embeddings
 from initpools_cli.steps.score import can_score
+from initpools_cli.strategies.arrays import FROM_A_MODEL
 from initpools_cli.strategies.balance import Balance
-from initpools_cli.strategies.inputs import FROM_A_MODEL
-from initpools_cli.strategies.rows import Rows
+from initpools_cli.strategies.duplicates import Rows
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
-    from initpools_cli.training.arena import Arena, Protocol
+    from initpools_cli.training.experiment import Arena, Protocol
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def cast_of(context: Context, table: AlTable) -> Cast:
         Unknown or repeated names, knobs that nothing has, a first pool that asks a model, a query that asks what a
         learner can't give, or a balance for all of them.
     """
-    from initpools_cli.training.answers import refuse_unanswerable
     from initpools_cli.training.learners.registry import learners
+    from initpools_cli.training.model_outputs import refuse_unanswerable
 
     select, where = context.settings.select, context.where("al")
     _refuse_balance(context, table)
@@ -147,8 +147,8 @@ def arena_of(
     UserError
         Nothing that `source` could be of.
     """
-    from initpools_cli.strategies.choose import prepare
-    from initpools_cli.training.arena import Arena, Called
+    from initpools_cli.strategies.select import prepare
+    from initpools_cli.training.experiment import Arena, Called
     from initpools_cli.training.learners.registry import learners as registry
 
     data, select, where = context.data, context.settings.select, context.where("al")
@@ -243,7 +243,7 @@ def protocol_of(
     init_budget, rounds, candidates
         As in `training.arena.Protocol`: a round of labelling has other ones than [al] says.
     """
-    from initpools_cli.training.arena import Protocol, Ways
+    from initpools_cli.training.experiment import Protocol, Ways
 
     select = context.settings.select
     return Protocol(

@@ -12,7 +12,7 @@ import numpy as np
 from initpools_cli.core.checksums import changed, checksum, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, require_file
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ class Brought:
         UserError
             A file that can't be read as an array, or one of a shape that the input can't have.
         """
-        from initpools_cli.strategies.inputs import image_axis
+        from initpools_cli.strategies.arrays import image_axis
 
         files = {
             "embeddings": self.embeddings,
@@ -158,7 +158,7 @@ def read_rows(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
     UserError
         Unreadable, neither column, paths that the data set does not have, indices out of range or repeated.
     """
-    from initpools_cli.strategies.choose import as_rows
+    from initpools_cli.strategies.select import as_rows
 
     is_table = path.suffix.lower() in (".csv", ".tsv")
     found = images_named(path, flag, items) if is_table else read_array(path, flag)

@@ -79,8 +79,8 @@ def ground_of(
     classes: tuple[str, ...] = (),
 ) -> Ground:
     """The ground for pools of the images in `rows` (m,), of which those in `labeled` have labels already; ascending."""
-    from initpools_cli.strategies.inputs import INPUTS, as_embeddings
-    from initpools_cli.strategies.rows import zero_rows
+    from initpools_cli.strategies.arrays import INPUTS, as_embeddings
+    from initpools_cli.strategies.duplicates import zero_rows
 
     points, measured = None, rows
     if embeddings is not None:
@@ -151,7 +151,7 @@ def with_labeled(ground: Ground, distances: np.ndarray, images: np.ndarray) -> n
 
 def distance_facts(ground: Ground, picks: np.ndarray, distances: np.ndarray) -> dict[str, Any]:
     """Coverage and redundancy of a pool, from the distances (m,) of images to what will be labelled."""
-    from initpools_cli.geometry.pools import gaps_between
+    from initpools_cli.geometry.pool_distances import gaps_between
 
     assert ground.points is not None
     covered = numbers.coverage(distances)

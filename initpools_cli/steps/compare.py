@@ -12,7 +12,7 @@ from initpools_cli.core.files import read_array
 from initpools_cli.core.rundir import Done, Run
 from initpools_cli.steps.bring import images_named
 from initpools_cli.steps.context import read_items
-from initpools_cli.strategies.inputs import integers
+from initpools_cli.strategies.arrays import integers
 
 #: Head of two rankings whose overlap is told.
 TOP = 100

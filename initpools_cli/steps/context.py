@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings
+from initpools_cli.core.cpu import threads_of
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.processors import threads_of
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import ITEMS, KEPT, Run, Step, command_line
 from initpools_cli.core.version import version
-from initpools_cli.geometry.products import on_device
+from initpools_cli.geometry.matmul import on_device
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.datasets.spec import Dataset, DatasetSpec
-    from initpools_cli.training.machine import Machine
+    from initpools_cli.training.device import Machine
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Context:
     @cached_property
     def machine(self) -> Machine:
         """Device, threads and precision of this process."""
-        from initpools_cli.training.machine import start_machine
+        from initpools_cli.training.device import start_machine
 
         return start_machine(self.settings.run)
 
@@ -236,7 +236,7 @@ def gpu(wanted: str) -> str | None:
     """
     if wanted in ("auto", "cpu"):
         return None
-    from initpools_cli.training.machine import device_of
+    from initpools_cli.training.device import device_of
 
     # What Metal rounds to is not documented, and the bounds on rounding have to hold.
     return "cuda" if device_of(wanted) == "cuda" else None

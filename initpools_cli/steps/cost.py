@@ -10,12 +10,12 @@ import numpy as np
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.memory import taken
-from initpools_cli.core.report import Report
+from initpools_cli.core.profiling import taken
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.seeds import generator
-from initpools_cli.geometry.blocks import available_threads
+from initpools_cli.geometry.chunked import available_threads
 from initpools_cli.steps.inputs import Named, named, pick, with_score
-from initpools_cli.strategies.inputs import inputs_of
+from initpools_cli.strategies.arrays import inputs_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,7 +29,7 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
     UserError
         The data set has no labels.
     """
-    from initpools_cli.training.labels import LabelDoor
+    from initpools_cli.training.label_access import LabelDoor
     from initpools_cli.training.learners.registry import learners
 
     context.require_labels(f"The score {what}")

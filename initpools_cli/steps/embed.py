@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_rows
-from initpools_cli.core.room import require_disk
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.quality import quality
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Split
-    from initpools_cli.training.machine import Machine
+    from initpools_cli.training.device import Machine
 
     #: Features of some rows of a split, in blocks.
     Compute = Callable[[str, slice, Machine], Iterator[np.ndarray]]
@@ -188,7 +188,7 @@ def pretrain_of(context: Context, source: str = "") -> Done:
 
 
 def _untrained(context: Context, source: str) -> tuple[Done, bool]:
-    from initpools_cli.training.baselines import pca, pixels
+    from initpools_cli.training.frozen_features import pca, pixels
 
     seed = {"seed": context.seed} if source == "pca" else {}
     step = context.run.step("embed", source, {"source": source, **seed}, context.items_checksum(), force=context.force)
@@ -240,7 +240,7 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Done, bo
     )
     if step.finished:
         return step.finished, False
-    from initpools_cli.training.baselines import backbone_batch, backbone_features
+    from initpools_cli.training.frozen_features import backbone_batch, backbone_features
 
     context.report.say(f"weights: {weights}")
     if remark(name):
@@ -293,7 +293,7 @@ def _splits(context: Context, step: Step) -> dict[str, Split]:
 
 
 def _write_shares(context: Context, step: Step, compute: Compute, batch: int) -> tuple[Done, bool]:
-    from initpools_cli.training.machine import Machine, start_fabric
+    from initpools_cli.training.device import Machine, start_fabric
 
     fabric = start_fabric(context.settings.run)
     machine = Machine(fabric.device, context.machine.threads)

@@ -15,7 +15,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_array, write_frame, write_text
-from initpools_cli.core.folders import Entry, copy_of, file_of, link_to, refuse_used, write_folder
+from initpools_cli.core.output_folders import Entry, copy_of, file_of, link_to, refuse_used, write_folder
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:

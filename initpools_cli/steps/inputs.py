@@ -12,7 +12,7 @@ import numpy as np
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.registry import Method, revisions_of, unknown_knob
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labels, read_rows
 from initpools_cli.steps.clusters import CLUSTERS, clusters_of
@@ -21,9 +21,9 @@ from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.origin import is_oracle, warn_of_oracle
 from initpools_cli.steps.rows import facts_of, subject_of, tell, there
 from initpools_cli.steps.score import evaluate, score_names, scores_of
+from initpools_cli.strategies.arrays import FROM_A_MODEL, image_axis, inputs_of, rounding_note
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
-from initpools_cli.strategies.inputs import FROM_A_MODEL, image_axis, inputs_of, rounding_note
-from initpools_cli.strategies.rows import Rows
+from initpools_cli.strategies.duplicates import Rows
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
@@ -344,9 +344,9 @@ def pick(
     report : Report, optional
         Where it is said how long it will take, if that is long; and which embeddings say nothing new.
     """
-    from initpools_cli.strategies.choose import as_rows, choose
-    from initpools_cli.strategies.estimate import expectation
-    from initpools_cli.strategies.guards import refuse_indifferent
+    from initpools_cli.strategies.checks import refuse_indifferent
+    from initpools_cli.strategies.runtime import expectation
+    from initpools_cli.strategies.select import as_rows, choose
 
     embeddings = arrays.get("embeddings")
     if report is not None and embeddings is not None and np.ndim(embeddings) == 2 and strategy.balance.kind == "none":
@@ -402,7 +402,7 @@ def with_score(
     exclude : ndarray, optional
         Indices or mask of the images that are not seen.
     """
-    from initpools_cli.strategies.choose import as_rows
+    from initpools_cli.strategies.select import as_rows
 
     scoring = strategy.scoring
     if scoring is None or "scores" in arrays or not set(scoring.inputs) <= arrays.keys():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.seeds import generator
 
 #: Projections whose time makes a sample worthwhile.
@@ -34,7 +34,7 @@ def sampled(n: int, projection: str, sample: int, always: np.ndarray, seed: int)
 def projected(embeddings: np.ndarray, projection: str, seed: int, report: Report | None = None) -> np.ndarray:
     """The embeddings (n, d) on a plane (n, 2); what takes long is announced."""
     from initpools_cli.stats.projection import pca_2d, seconds_of, tsne_2d, umap_2d
-    from initpools_cli.strategies.estimate import span
+    from initpools_cli.strategies.runtime import span
 
     seconds = seconds_of(projection, len(embeddings))
     if report is not None and seconds >= LONG:

@@ -10,14 +10,14 @@ import numpy as np
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.card import Ground, Nearness, full_facts, ground_of, nearness, short_card, write_card
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.inputs import balanced, bought, candidates_of, named, pick, supply, train_items, with_score
 from initpools_cli.steps.rows import excluded, facts_of, identity, subject_of, tell_short, there, zero_count
-from initpools_cli.strategies.inputs import refuse_missing
+from initpools_cli.strategies.arrays import refuse_missing
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def select_from_files(
     table: SelectTable, brought: Brought, seed: int, *, full: bool = False, report: Report | None = None
 ) -> FilePool:
     """The pool from brought arrays alone, without a run; `full` asks for the full card."""
-    from initpools_cli.strategies.choose import as_rows, images_of
+    from initpools_cli.strategies.select import as_rows, images_of
 
     arrays, labeled, selection = _choose_from_files(table, brought, seed, report)
     images = images_of(arrays)

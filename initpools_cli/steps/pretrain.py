@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from initpools_cli.core.registry import Method
     from initpools_cli.pretext.base import Pretext
-    from initpools_cli.training.moments import Moments
+    from initpools_cli.training.running_stats import Moments
 
 #: The file that holds each train image's nearest others.
 NEIGHBORS = "neighbors.npy"
@@ -31,7 +31,7 @@ NEIGHBORS = "neighbors.npy"
 def resolved_table(context: Context) -> dict[str, Any]:
     """The [pretrain] table with "auto" replaced and every knob's value in it."""
     from initpools_cli.pretext.registry import pretexts
-    from initpools_cli.training.machine import precision_of
+    from initpools_cli.training.device import precision_of
 
     table = context.settings.pretrain
     method = pretexts.get(table.method)
@@ -95,7 +95,7 @@ def pretrain(context: Context) -> tuple[Done, bool]:
     fresh : bool
         False where there was nothing to do.
     """
-    from initpools_cli.training.machine import start_fabric
+    from initpools_cli.training.device import start_fabric
 
     table = resolved_table(context)
     ground = Ground.of(context, table["source"]) if table["source"] else None
@@ -117,7 +117,7 @@ def pretrain(context: Context) -> tuple[Done, bool]:
     with context.writing(step, machine=machine) as scratch:
         fabric.barrier()
         from initpools_cli.networks.weights import save_weights
-        from initpools_cli.training.moments import Moments
+        from initpools_cli.training.running_stats import Moments
 
         rows: list[dict[str, Any]] = []
         dynamics = Moments(len(context.data.kept))

@@ -28,7 +28,13 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
     dict
         rank; with labels of train and of val or test, also knn_accuracy, linear_accuracy and measured_on.
     """
-    from initpools_cli.training.quality import collapse_below, feature_rank, knn_accuracy, linear_accuracy, probed
+    from initpools_cli.training.feature_quality import (
+        collapse_below,
+        feature_rank,
+        knn_accuracy,
+        linear_accuracy,
+        probed,
+    )
 
     report = context.report
     train = np.load(folder / "train.npy", mmap_mode="r")
@@ -64,8 +70,8 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
 
 def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
     """What `fit` calls now and then: the rank of some train images' features, and their k-NN accuracy with labels."""
+    from initpools_cli.training.feature_quality import sampled
     from initpools_cli.training.monitor import measure
-    from initpools_cli.training.quality import sampled
 
     train = context.data.splits["train"]
     inside = sampled(np.flatnonzero(context.data.kept), MONITORED[0])
@@ -100,7 +106,7 @@ def warn_of_collapse(context: Context, rows: list[dict[str, Any]], epochs: int, 
     width : int
         Of the features.
     """
-    from initpools_cli.training.quality import collapse_below
+    from initpools_cli.training.feature_quality import collapse_below
 
     most = min(MONITORED[0], int(context.data.kept.sum()), width)
     late = [row for row in rows if "rank" in row and 2 * row["epoch"] > epochs]
@@ -122,7 +128,7 @@ def say_where_loss_stayed(context: Context, rows: list[dict[str, Any]]) -> None:
 
 
 def _collapsed(what: str, rank: float, most: int) -> str:
-    from initpools_cli.training.quality import collapse_below
+    from initpools_cli.training.feature_quality import collapse_below
 
     return (
         f"{what} have collapsed to hardly more than one direction: RankMe {rank:.2f} of at most {most}, collapse being "

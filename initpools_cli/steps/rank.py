@@ -7,7 +7,7 @@ import numpy as np
 from initpools_cli.core.config import RankTable, SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
@@ -25,7 +25,7 @@ from initpools_cli.steps.inputs import (
 )
 from initpools_cli.steps.reference import answers, logits, reference
 from initpools_cli.steps.rows import distance_identity, excluded, facts_of, identity, subject_of, there
-from initpools_cli.strategies.inputs import FROM_A_MODEL, refuse_missing
+from initpools_cli.strategies.arrays import FROM_A_MODEL, refuse_missing
 from initpools_cli.strategies.selection import Selection
 
 #: How many images a strategy orders itself by default, where a larger choice of it does not begin with a smaller one.
@@ -46,7 +46,7 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
     UserError
         Anything wrong with strategy, depth or inputs.
     """
-    from initpools_cli.strategies.choose import refuse_none_left
+    from initpools_cli.strategies.select import refuse_none_left
 
     table, select = context.settings.rank, context.settings.select
     strategy = balanced(named(table.strategy), select)
@@ -121,7 +121,7 @@ def rank_from_files(
     rank: RankTable, select: SelectTable, brought: Brought, seed: int, report: Report | None = None
 ) -> Selection:
     """The ranking from brought arrays alone, without a run."""
-    from initpools_cli.strategies.choose import as_rows, images_of, refuse_none_left
+    from initpools_cli.strategies.select import as_rows, images_of, refuse_none_left
 
     strategy = balanced(named(rank.strategy), select)
     arrays, exclude = brought.arrays(report), excluded(brought)

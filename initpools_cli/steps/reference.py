@@ -94,9 +94,9 @@ def answers(
     labeled : (m,) int64, optional
         What counts as labelled for VAAL's discriminator; where nothing does, what the classifier was trained on.
     """
-    from initpools_cli.training.answers import ask
-    from initpools_cli.training.arena import Ways
+    from initpools_cli.training.experiment import Ways
     from initpools_cli.training.learners.registry import softmax
+    from initpools_cli.training.model_outputs import ask
 
     table = context.settings.rank
     found: dict[str, np.ndarray] = {}

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from initpools_cli.core.checked_toml import Damaged
 from initpools_cli.core.config import load_settings
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import ITEMS, KEPT, Done, Run
-from initpools_cli.core.sealed import Damaged
 from initpools_cli.core.version import version
 from initpools_cli.steps.context import Identity, absolute, files_of, identity_of, items_of, kept_of
 from initpools_cli.steps.labelling.annotated import KIND

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from initpools_cli.core.config import SelectTable
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.steps.bring import Brought, read_rows
-from initpools_cli.strategies.choose import as_rows
-from initpools_cli.strategies.inputs import INPUTS
-from initpools_cli.strategies.rows import NAMED, Rows, zero_rows
+from initpools_cli.strategies.arrays import INPUTS
+from initpools_cli.strategies.duplicates import NAMED, Rows, zero_rows
+from initpools_cli.strategies.select import as_rows
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context

@@ -10,12 +10,12 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done
-from initpools_cli.geometry.scaling import Scale, scaling
+from initpools_cli.geometry.standardize import Scale, scaling
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import UNTRAINED, matrix
 
 if TYPE_CHECKING:
-    from initpools_cli.training.arena import Arena
+    from initpools_cli.training.experiment import Arena
 
 
 def learner_scaling(

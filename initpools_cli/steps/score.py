@@ -12,7 +12,7 @@ from initpools_cli.core.config import Settings
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import Method, revisions_of
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
@@ -181,7 +181,7 @@ def _from_arrays(
 
 def _write(context: Context, step: Step, compute: Callable[[], np.ndarray]) -> tuple[Done, bool]:
     """Seal the scores, and say so where no order can be made of them."""
-    from initpools_cli.strategies.guards import refuse_constant
+    from initpools_cli.strategies.checks import refuse_constant
 
     kept = context.data.kept
     with context.writing(step) as scratch:
@@ -211,7 +211,7 @@ def score_from_files(settings: Settings, brought: Brought, report: Report | None
         No such score, or one that is not made of embeddings.
     """
     from initpools_cli.scores.registry import scores
-    from initpools_cli.strategies.inputs import INPUTS
+    from initpools_cli.strategies.arrays import INPUTS
 
     name, arrays = settings.score.method, brought.arrays()
     if name not in score_names():
@@ -260,8 +260,8 @@ def evaluate(
         The images that there are; the others get the median, too.
     """
     from initpools_cli.core.seeds import generator
-    from initpools_cli.strategies.estimate import expectation
-    from initpools_cli.strategies.inputs import INPUTS, as_embeddings
+    from initpools_cli.strategies.arrays import INPUTS, as_embeddings
+    from initpools_cli.strategies.runtime import expectation
 
     given: dict[str, Any] = {name: arrays[name] for name in method.inputs}
     rows = None
@@ -286,7 +286,7 @@ def evaluate(
 
 def _scored(embeddings: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     """The rows that are there and have a length, ascending; all that are there where none has one."""
-    from initpools_cli.strategies.rows import zero_rows
+    from initpools_cli.strategies.duplicates import zero_rows
 
     rows = np.arange(len(embeddings)) if seen is None else np.flatnonzero(seen)
     lengthy = rows[~zero_rows(embeddings if len(rows) == len(embeddings) else embeddings[rows])]

@@ -85,7 +85,7 @@ class Ground:
             Not that many images.
         """
         from initpools_cli.geometry.knn import knn
-        from initpools_cli.geometry.unit import unit_rows
+        from initpools_cli.geometry.normalize import unit_rows
 
         kept = np.flatnonzero(context.data.kept)
         if k >= len(kept):

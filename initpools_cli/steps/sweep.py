@@ -15,11 +15,11 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.steps.workers import Jobs, Workers
 
 if TYPE_CHECKING:
-    from initpools_cli.training.arena import Arena, Block, Draw, Protocol
+    from initpools_cli.training.experiment import Arena, Block, Draw, Protocol
 
 #: In the work folder of a sweep: how many blocks there are.
 PLAN = "plan.toml"
@@ -80,8 +80,8 @@ def draw(job: Draw, arena: Arena, protocol: Protocol, device: str) -> Solved:
     UserError
         Every one of them did: then it is not the seed that is to blame.
     """
-    from initpools_cli.training.machine import one_thread
-    from initpools_cli.training.rounds import first_pool
+    from initpools_cli.training.active_learning import first_pool
+    from initpools_cli.training.device import one_thread
 
     found, errors = Solved(), []
     with one_thread():
@@ -114,7 +114,7 @@ def solve(
     UserError
         Every cell did: then it is not the seed that is to blame.
     """
-    from initpools_cli.training.machine import one_thread
+    from initpools_cli.training.device import one_thread
 
     begun = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in lost}
     with one_thread():
@@ -140,7 +140,7 @@ def _together(
     """What every cell came to, all of them in step."""
     import torch
 
-    from initpools_cli.training.rounds import run_block, start
+    from initpools_cli.training.active_learning import run_block, start
 
     found = {index: Solved() for index in pools}
     cells = start(pools, arena, protocol)
@@ -159,7 +159,7 @@ def _apart(
     """What every cell came to, one after the other; one that failed ends with a row that says why."""
     import torch
 
-    from initpools_cli.training.rounds import run_block, start
+    from initpools_cli.training.active_learning import run_block, start
 
     found: dict[int, Solved] = {}
     errors: list[Exception] = []

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.logits import logits_of
-from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.strategies.kmeans import kmeans
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from initpools_cli.core.bounds import PositiveCount
-from initpools_cli.core.room import require_memory
+from initpools_cli.core.capacity import require_memory
 from initpools_cli.geometry.fisher import Fisher, main_directions, one_thread, sandwiched
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows

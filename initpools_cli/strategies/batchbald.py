@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from initpools_cli.core.bounds import Factor, PositiveCount
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.strategies.bald import information
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.registry import strategies

@@ -14,7 +14,7 @@ from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.distances import squared_distances
 from initpools_cli.geometry.neighbors import nearest
-from initpools_cli.strategies.inputs import INPUTS, Array, take
+from initpools_cli.strategies.arrays import INPUTS, Array, take
 from initpools_cli.strategies.selection import Selection, take_turns
 
 Indices = NDArray[np.int64]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from initpools_cli.core.bounds import Factor, PositiveCount
-from initpools_cli.geometry.balls import Balls
 from initpools_cli.geometry.distances import distances_to
+from initpools_cli.geometry.max_coverage import Balls
 from initpools_cli.geometry.neighbors import nearest_squared
 from initpools_cli.strategies.margin import margins
 from initpools_cli.strategies.probcover import probcover, pure_radius, refuse_radius

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.core.seeds import generator
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.logits import logits_of
-from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.strategies.kmeans import kmeans
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows

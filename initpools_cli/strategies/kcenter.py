@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.farthest import farthest_first
-from initpools_cli.strategies.inputs import as_embeddings
+from initpools_cli.geometry.farthest_first import farthest_first
+from initpools_cli.strategies.arrays import as_embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.schema import ADDED
-from initpools_cli.geometry.balls import greedy_cover
+from initpools_cli.geometry.max_coverage import greedy_cover
 from initpools_cli.geometry.similarity import BETA, represent, similarities
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, go_on_by_distance

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Factor, PositiveCount
 from initpools_cli.core.errors import UserError
-from initpools_cli.geometry.balls import Balls, greedy_cover
 from initpools_cli.geometry.distances import distances_to
-from initpools_cli.geometry.farthest import nearest_to_mean
+from initpools_cli.geometry.farthest_first import nearest_to_mean
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.knn import knn
-from initpools_cli.geometry.strangers import stranger_quantile
+from initpools_cli.geometry.max_coverage import Balls, greedy_cover
+from initpools_cli.geometry.nearest_enemy import stranger_quantile
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, go_on_by_distance
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.farthest import farthest_first
+from initpools_cli.geometry.farthest_first import farthest_first
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import PositiveCount
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.density import most_typical, typicality
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.registry import strategies

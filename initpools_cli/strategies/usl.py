@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.knn import each_neighborhood
 from initpools_cli.strategies.registry import strategies

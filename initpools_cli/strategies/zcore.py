@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import PositiveCount, PositiveFactor
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
 

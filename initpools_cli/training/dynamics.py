@@ -12,8 +12,8 @@ import torch
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import build_encoder
 from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from initpools_cli.training.course import Course, Routine, augmented
 from initpools_cli.training.network import Network
+from initpools_cli.training.trainer import Course, Routine, augmented
 
 #: What is kept of every image and epoch, and as what.
 KEPT = {"true_probs": torch.float32, "correct": torch.bool, "el2n": torch.float32, "grand": torch.float32}

@@ -17,11 +17,11 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.interrupts import deferred_stop
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.networks.batchnorm import share_batch_norm
+from initpools_cli.pretext.all_gather import gather
 from initpools_cli.pretext.base import Pretext
-from initpools_cli.pretext.gather import gather
 from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from initpools_cli.training.machine import as_tensor
-from initpools_cli.training.moments import Moments
+from initpools_cli.training.device import as_tensor
+from initpools_cli.training.running_stats import Moments
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

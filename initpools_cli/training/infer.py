@@ -11,7 +11,7 @@ import torch
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.pretext.base import Pretext
-from initpools_cli.training.machine import as_tensor
+from initpools_cli.training.device import as_tensor
 
 #: Epoch number of the draws used for scoring; training epochs start at 1.
 SCORING = 0

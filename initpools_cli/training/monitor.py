@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from initpools_cli.pretext.base import Pretext
+from initpools_cli.training.feature_quality import feature_rank, knn_accuracy
 from initpools_cli.training.infer import features
-from initpools_cli.training.quality import feature_rank, knn_accuracy
 
 
 def measure(

@@ -13,7 +13,7 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, to_float
 from initpools_cli.core.seeds import generator
 from initpools_cli.networks.build import Encoder, seeded
-from initpools_cli.training.machine import as_tensor
+from initpools_cli.training.device import as_tensor
 
 INFERENCE_BATCH = 512
 

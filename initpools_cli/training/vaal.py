@@ -15,8 +15,8 @@ from initpools_cli.core.seeds import derive, generator
 from initpools_cli.networks.build import seeded
 from initpools_cli.networks.vae import VAE as Autoencoder
 from initpools_cli.pretext.vae import VAE
+from initpools_cli.training.device import as_tensor
 from initpools_cli.training.infer import blocks
-from initpools_cli.training.machine import as_tensor
 
 INFERENCE_BATCH = 512
 HIDDEN = 512

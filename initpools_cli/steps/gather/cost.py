@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.figures.registry import plots
 from initpools_cli.steps.cost import measure
 from initpools_cli.steps.gather.sources import Asked, Gathered, points_of
@@ -32,7 +32,7 @@ def gather(context: Context, asked: Asked) -> Gathered:
 
 def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
     """What they cost on brought embeddings."""
-    from initpools_cli.strategies.inputs import INPUTS
+    from initpools_cli.strategies.arrays import INPUTS
 
     given = asked.brought.arrays().get("embeddings")
     if given is None:

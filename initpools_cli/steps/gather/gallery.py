@@ -60,7 +60,7 @@ def _stood_for(context: Context, pool: Done, rows: pd.DataFrame, asked: Asked) -
     if "represents.npy" not in pool.facts["writes"] or not asked.knobs["neighbors"]:
         return None if asked.knobs["neighbors"] else {}
     from initpools_cli.steps.card import run_embeddings
-    from initpools_cli.strategies.inputs import as_embeddings
+    from initpools_cli.strategies.arrays import as_embeddings
 
     owner = pool.array("represents.npy")
     embeddings, _ = run_embeddings(context, pool, asked.brought, asked.source)

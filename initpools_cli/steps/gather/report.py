@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Step
 from initpools_cli.figures.fragment import Fragment
 from initpools_cli.figures.markup import bullets

@@ -55,7 +55,7 @@ def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
     """Brought embeddings on a plane, in the colors of brought labels, and the brought indices as picks."""
     import pandas as pd
 
-    from initpools_cli.strategies.inputs import INPUTS
+    from initpools_cli.strategies.arrays import INPUTS
 
     brought = asked.brought
     if brought.embeddings is None:
@@ -90,7 +90,7 @@ def _marked(file: Path, items: pd.DataFrame | None, n: int) -> pd.DataFrame:
     """The images that ``--labeled`` names, of n, as picks in the order of the file."""
     import pandas as pd
 
-    from initpools_cli.strategies.choose import as_rows
+    from initpools_cli.strategies.select import as_rows
 
     named = images_named(file, "--labeled", items) if file.suffix.lower() in TABLES else read_array(file, "--labeled")
     checked = as_rows("--labeled", named, n)

@@ -28,7 +28,7 @@ def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
     """The scores of a file."""
     import pandas as pd
 
-    from initpools_cli.strategies.inputs import INPUTS
+    from initpools_cli.strategies.arrays import INPUTS
 
     given = asked.brought.arrays().get("scores")
     if given is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.bring import Brought, read_labels
 
@@ -93,7 +93,7 @@ def points_of(context: Context, asked: Asked) -> tuple[np.ndarray, list[Done]]:
     """
     from initpools_cli.steps.embed import matrix, newest
     from initpools_cli.steps.origin import rows_of
-    from initpools_cli.strategies.inputs import INPUTS
+    from initpools_cli.strategies.arrays import INPUTS
 
     file = asked.brought.embeddings
     if file is None:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.core.registry import Method
-    from initpools_cli.training.arena import Arena, Protocol
+    from initpools_cli.training.active_learning import Cell
+    from initpools_cli.training.experiment import Arena, Protocol
     from initpools_cli.training.learners.registry import Classifier
-    from initpools_cli.training.rounds import Cell
 
 
 def cell_of(context: Context, arena: Arena, labeled: np.ndarray, candidates: np.ndarray | None = None) -> Cell:
     """What the loop of sweeps moves on, with these labels paid for."""
-    from initpools_cli.training.labels import LabelDoor
-    from initpools_cli.training.rounds import Cell
+    from initpools_cli.training.active_learning import Cell
+    from initpools_cli.training.label_access import LabelDoor
 
     door = LabelDoor(arena.labels)
     door.buy(labeled)
@@ -39,9 +39,9 @@ def judge(
 
     from initpools_cli.stats.metrics import classification_metrics, recalls
     from initpools_cli.stats.proportions import share_interval
+    from initpools_cli.training.active_learning import fit, inputs_of
     from initpools_cli.training.crossvalidation import folds_of, out_of_fold
     from initpools_cli.training.learners.registry import softmax
-    from initpools_cli.training.rounds import fit, inputs_of
 
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
     counts = np.bincount(codes, minlength=len(classes))
@@ -80,7 +80,7 @@ def judge(
 def on_test(context: Context, model: Classifier, learner: Method, arena: Arena, labeled: Labeled) -> dict[str, Any]:
     """Accuracy on the test split, where the data set has one with labels."""
     from initpools_cli.stats.proportions import share_interval
-    from initpools_cli.training.rounds import inputs_of
+    from initpools_cli.training.active_learning import inputs_of
 
     test = context.data.splits.get("test")
     if test is None or test.labels is None or labeled.classes != context.data.classes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.classes import KnownClasses, meanings, plain, says_nothing
 from initpools_cli.datasets.spec import Dataset
 from initpools_cli.steps.context import Context

@@ -33,10 +33,10 @@ from initpools_cli.steps.labelling.nextbatch import next_batch, predictions
 from initpools_cli.steps.labelling.repeated import Replaced, read_next, same_but_batch
 from initpools_cli.steps.rows import distance_identity, there
 from initpools_cli.steps.scale import scale_entry
-from initpools_cli.strategies.inputs import FROM_A_MODEL
+from initpools_cli.strategies.arrays import FROM_A_MODEL
 
 if TYPE_CHECKING:
-    from initpools_cli.training.arena import Arena
+    from initpools_cli.training.experiment import Arena
 
 #: Settings of [al] that the loop goes by; the others are of sweeps.
 USED = ("query", "learner", "budget", "encoders", "space", "views", "passes", "members", "validation", "params")
@@ -158,8 +158,8 @@ def _work(
     """Write what a round consists of, and give its outcome."""
     import pandas as pd
 
+    from initpools_cli.training.active_learning import fit, inputs_of
     from initpools_cli.training.learners.registry import learners, softmax
-    from initpools_cli.training.rounds import fit, inputs_of
 
     learner = learners.get(next(iter(cast.learners)))
     protocol = protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0)

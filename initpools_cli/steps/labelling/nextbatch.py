@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.strategies.selection import Selection
-    from initpools_cli.training.arena import Arena, Protocol
+    from initpools_cli.training.experiment import Arena, Protocol
     from initpools_cli.training.learners.registry import Classifier
 
 
@@ -49,7 +49,7 @@ def next_batch(
     """The next batch, of images that are there and were not skipped, as rows of a pool; None where none is left."""
     from initpools_cli.steps.card import ground_of, nearness
     from initpools_cli.steps.pool import pool_rows
-    from initpools_cli.training.rounds import ask_query
+    from initpools_cli.training.active_learning import ask_query
 
     candidates = _there(context, np.setdiff1d(np.flatnonzero(arena.kept), labeled.skipped), labeled)
     left = len(candidates) - len(labeled.rows)

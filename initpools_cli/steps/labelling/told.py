@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 from initpools_cli.figures.escape import percent
 from initpools_cli.steps.labelling.annotated import SETTINGS
 

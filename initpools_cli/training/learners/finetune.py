@@ -15,9 +15,9 @@ from initpools_cli.core.checksums import changed, checksum
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import Encoder, build_encoder
 from initpools_cli.networks.weights import fit, read_safetensors
-from initpools_cli.training.course import Course, Optimizer, Recipe, Routine, Schedule, augmented
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 from initpools_cli.training.network import Network, Trained
+from initpools_cli.training.trainer import Course, Optimizer, Recipe, Routine, Schedule, augmented
 
 PREFIX = "encoder."
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import PositiveCount, PositiveFactor
-from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 
 #: Numbers of neighbours tried where a validation policy pays for the choice.

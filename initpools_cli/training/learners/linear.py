@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from initpools_cli.core.bounds import PositiveFactor
+from initpools_cli.training.batched_lbfgs import minimise
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
-from initpools_cli.training.solver import minimise
 
 #: Penalties tried where a validation policy pays for the choice.
 GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

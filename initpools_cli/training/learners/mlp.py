@@ -13,10 +13,10 @@ from torch import nn
 from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor, Units
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.networks.build import Encoder, seeded
-from initpools_cli.training.course import Course, Optimizer, Routine, Schedule
+from initpools_cli.training.device import as_tensor
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
-from initpools_cli.training.machine import as_tensor
 from initpools_cli.training.network import Network, drop
+from initpools_cli.training.trainer import Course, Optimizer, Routine, Schedule
 
 ROWS = 4096
 

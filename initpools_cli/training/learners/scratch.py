@@ -11,9 +11,9 @@ from pydantic import Field
 from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import build_encoder
-from initpools_cli.training.course import Course, NetworkName, Optimizer, Recipe, Routine, Schedule, augmented
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 from initpools_cli.training.network import Network, Trained
+from initpools_cli.training.trainer import Course, NetworkName, Optimizer, Recipe, Routine, Schedule, augmented
 
 
 @learners.register(

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from initpools_cli.core.config import RunTable
+from initpools_cli.core.cpu import threads_of
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.processors import threads_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
-from initpools_cli.geometry.blocks import map_blocks
-from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.geometry.chunked import map_blocks
+from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.strategies.probabilities import distributions
 
 Array = NDArray[Any]

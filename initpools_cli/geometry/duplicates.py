@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 
 #: Bytes of rows in one step, so that a memory-mapped array passes through in parts that fit the cache.
 BLOCK = 2**21

@@ -14,10 +14,7 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
-from initpools_cli.strategies.balance import BALANCES
-from initpools_cli.strategies.call import NONE, Call, apart, part
-from initpools_cli.strategies.guards import refuse_constant, refuse_one_point
-from initpools_cli.strategies.inputs import (
+from initpools_cli.strategies.arrays import (
     INPUTS,
     Array,
     as_embeddings,
@@ -27,8 +24,11 @@ from initpools_cli.strategies.inputs import (
     refuse_missing,
     take,
 )
+from initpools_cli.strategies.balance import BALANCES
+from initpools_cli.strategies.call import NONE, Call, apart, part
+from initpools_cli.strategies.checks import refuse_constant, refuse_one_point
+from initpools_cli.strategies.duplicates import Rows, last_of_all
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.rows import Rows, last_of_all
 from initpools_cli.strategies.selection import Selection
 
 COPIES = ("last", "any")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_errors, umask
-from initpools_cli.core.report import Report
+from initpools_cli.core.reporter import Report
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Set
 
 import numpy as np
 
+from initpools_cli.core.capacity import require_memory
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
-from initpools_cli.core.room import require_memory
 from initpools_cli.core.seeds import derive
-from initpools_cli.strategies.inputs import FROM_A_MODEL
-from initpools_cli.training.arena import Protocol, Ways
+from initpools_cli.strategies.arrays import FROM_A_MODEL
+from initpools_cli.training.experiment import Protocol, Ways
 from initpools_cli.training.learners.registry import Classifier, learners, softmax
 
 #: What no learner gives: another model is trained for it, on images.

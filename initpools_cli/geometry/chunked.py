@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.core.processors import available_cores
+from initpools_cli.core.cpu import available_cores
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.balance import UNBALANCED, Balance
-from initpools_cli.strategies.rows import Rows
+from initpools_cli.strategies.duplicates import Rows
 
 #: Seeds that are solved together, one block of them on one thread.
 BLOCK = 10
@@ -46,7 +46,7 @@ class Arena:
         What learners are trained on and measured on, by the names in their signatures and by split: "embeddings"
         centered and scaled (n, d) float32, "images" (n, h, w, c) uint8.
     given : mapping of str to mapping
-        For each strategy name, the inputs that need no model, from `strategies.choose.prepare`.
+        For each strategy name, the inputs that need no model, from `strategies.select.prepare`.
     strategy : mapping of str to Called
         How to call each strategy name.
     labels : mapping of str to ndarray

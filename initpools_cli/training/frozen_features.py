@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from initpools_cli.core.capacity import require_memory
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.room import require_memory
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.training.infer import blocks
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from initpools_cli.datasets.spec import Split
     from initpools_cli.networks.frozen import Backbone, Preprocess
-    from initpools_cli.training.machine import Machine
+    from initpools_cli.training.device import Machine
 
 #: Principal components kept at most.
 COMPONENTS = 64

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.registry import Method
-from initpools_cli.geometry.blocks import available_threads, map_blocks
+from initpools_cli.geometry.chunked import available_threads, map_blocks
 
 # Seconds from which it is worth saying.
 LONG = 60.0

@@ -12,14 +12,14 @@ import torch
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive, generator
-from initpools_cli.strategies.choose import choose
-from initpools_cli.strategies.inputs import take
+from initpools_cli.strategies.arrays import take
 from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.selection import Selection
-from initpools_cli.training.answers import answers, asks_model
-from initpools_cli.training.arena import Arena, Block, Protocol, candidate_set
-from initpools_cli.training.labels import LabelDoor
+from initpools_cli.training.experiment import Arena, Block, Protocol, candidate_set
+from initpools_cli.training.label_access import LabelDoor
 from initpools_cli.training.learners.registry import Classifier, Validation, learners, softmax
+from initpools_cli.training.model_outputs import answers, asks_model
 from initpools_cli.training.vaal import vaal_scores
 
 #: Columns of rounds.csv, in order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.blocks import map_blocks
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import (
     Indices,
     close_up,
@@ -14,8 +14,8 @@ from initpools_cli.geometry.distances import (
     product_error,
     squared_distances,
 )
+from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import nearest_squared
-from initpools_cli.geometry.products import product
 
 # A block of products fits the cache.
 ROWS, COLUMNS = 1024, 512

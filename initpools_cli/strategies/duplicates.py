@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.blocks import map_blocks
-from initpools_cli.geometry.copies import first_equal
-from initpools_cli.strategies.guards import equal_embeddings
-from initpools_cli.strategies.inputs import ROWS, Array
+from initpools_cli.geometry.chunked import map_blocks
+from initpools_cli.geometry.duplicates import first_equal
+from initpools_cli.strategies.arrays import ROWS, Array
+from initpools_cli.strategies.checks import equal_embeddings
 from initpools_cli.strategies.selection import Selection, ranks_within
 
 #: A row whose entries are all below this share of the median row's largest is zero but for rounding: float32, in which

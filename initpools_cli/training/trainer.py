@@ -17,7 +17,7 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, recipe_named
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.networks.registry import networks
-from initpools_cli.training.machine import as_tensor
+from initpools_cli.training.device import as_tensor
 from initpools_cli.training.network import Network, drop
 
 

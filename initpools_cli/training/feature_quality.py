@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.seeds import generator
+from initpools_cli.geometry.effective_rank import rankme
 from initpools_cli.geometry.neighbors import nearest_k
-from initpools_cli.geometry.scaling import scaling
-from initpools_cli.geometry.spectrum import rankme
-from initpools_cli.geometry.unit import unit_rows
+from initpools_cli.geometry.normalize import unit_rows
+from initpools_cli.geometry.standardize import scaling
 
 #: Rows the rank is taken of, at most, and numbers in them: a square of the shorter side is decomposed.
 RANKED, RANKED_NUMBERS = 4_096, 2**22

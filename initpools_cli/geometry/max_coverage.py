@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.blocks import map_blocks, over_pairs
+from initpools_cli.geometry.chunked import map_blocks, over_pairs
 from initpools_cli.geometry.distances import Indices, close_up, product_error, squared_distances
-from initpools_cli.geometry.products import product
+from initpools_cli.geometry.matmul import product
 
 # A block of pairs fits the cache.
 ROWS, COLUMNS = 512, 1024
