@@ -99,9 +99,9 @@ def select(
     from initpools_cli.core.errors import UserError
     from initpools_cli.geometry.matmul import on_device
     from initpools_cli.steps.context import gpu
-    from initpools_cli.steps.inputs import balanced, named, with_score
     from initpools_cli.steps.keywords import as_array, sort_keywords
     from initpools_cli.steps.rows import facts_of, short_note, subject_of, zero_note
+    from initpools_cli.steps.strategy_inputs import balanced, named, with_score
     from initpools_cli.strategies.arrays import rounding_note
     from initpools_cli.strategies.checks import refuse_indifferent
     from initpools_cli.strategies.select import choose

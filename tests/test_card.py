@@ -17,9 +17,9 @@ from initpools_cli.core.config import SelectTable
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.pool_distances import gaps_between, nearest_of_pools
 from initpools_cli.stats import card
-from initpools_cli.steps import against
-from initpools_cli.steps.against import compare_pools
-from initpools_cli.steps.card import full_facts, ground_of, nearness, short_card
+from initpools_cli.steps import compare_pools as against
+from initpools_cli.steps.compare_pools import compare_pools
+from initpools_cli.steps.report_card import full_facts, ground_of, nearness, short_card
 
 LINE = np.array([[1.0], [2.0], [3.0], [11.0], [11.0], [15.0]], np.float32)
 

@@ -13,7 +13,7 @@ from initpools_cli.core import checksums
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
-from initpools_cli.steps.bring import Brought
+from initpools_cli.steps.user_files import Brought
 
 
 def flip(path: Path, place: int = -1) -> None:
@@ -134,8 +134,8 @@ def test_a_damaged_checkpoint_is_refused_and_one_of_an_older_version_is_read(tmp
 
 
 def test_a_damaged_block_of_a_sweep_is_computed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from initpools_cli.steps.sweep import Solved, run_jobs
-    from initpools_cli.steps.workers import Workers
+    from initpools_cli.sweeps.executors import Workers
+    from initpools_cli.sweeps.jobs import Solved, run_jobs
 
     made = Solved([{"seed": 0}], [np.arange(3)])
     jobs = [(0, "first", {}), (1, "second", {})]

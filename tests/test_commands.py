@@ -21,11 +21,11 @@ import tomli
 from conftest import FAST, Initpools, process
 from plain import QUICK
 
-from initpools_cli.cli.lists import KINDS
+from initpools_cli.cli.list import KINDS
 from initpools_cli.figures.registry import plots
 from initpools_cli.pretext.registry import pretexts
+from initpools_cli.reporting.plot_data.sources import gatherer
 from initpools_cli.scores.registry import scores
-from initpools_cli.steps.gather.sources import gatherer
 from initpools_cli.steps.score import pretext_score, score_names
 from initpools_cli.strategies.arrays import FROM_A_MODEL
 from initpools_cli.strategies.registry import strategies

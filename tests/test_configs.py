@@ -18,8 +18,8 @@ from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.imbalance import tail_counts
 from initpools_cli.networks.registry import networks
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.steps.arena import Cast, cast_of
 from initpools_cli.steps.context import Context
+from initpools_cli.sweeps.setup import Cast, cast_of
 from initpools_cli.training.learners.registry import learners
 from initpools_cli.training.trainer import Routine
 

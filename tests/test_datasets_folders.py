@@ -23,7 +23,7 @@ from initpools_cli.datasets.labels import named
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.datasets.to_uint8 import UPRIGHT
-from initpools_cli.steps.bring import images_named
+from initpools_cli.steps.user_files import images_named
 
 QUIET = Report(quiet=True)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.output_folders import copy_of, file_of, link_to, refuse_used, write_folder
 from initpools_cli.core.reporter import Report
-from initpools_cli.steps.export import FOLDERS, KINDS, file_names, read_exports, write_pool
+from initpools_cli.reporting.export import FOLDERS, KINDS, file_names, read_exports, write_pool
 
 NAMES = [
     "a/same.png", "b/same.png", "b/deep/same.png", "with space & 'quotes' \".png", "<script>alert(1)</script>.png",

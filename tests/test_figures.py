@@ -27,10 +27,10 @@ from initpools_cli.figures.plots.scatter import MOST_CLASSES, scatter
 from initpools_cli.figures.plots.scores import score_histograms
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import DASHES, NEUTRAL, PAGES, PALETTE, SCALE, SYMBOLS, dressed, style, translucent
+from initpools_cli.reporting.plot_data.sources import gatherer
 from initpools_cli.stats.classes import class_names, ordered_classes
 from initpools_cli.stats.learning_curves import summarise
 from initpools_cli.stats.ties import ties
-from initpools_cli.steps.gather.sources import gatherer
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & %{meta} <b>bold</b>"
 

@@ -28,12 +28,12 @@ from initpools_cli.figures.plots.cost import cost
 from initpools_cli.figures.plots.critical_difference import cliques, critical_difference
 from initpools_cli.figures.plots.overlap import by_similarity, overlap
 from initpools_cli.figures.plots.strategies import strategies
+from initpools_cli.reporting.plot_data.correlation import scored_and_later
 from initpools_cli.stats.correlation import start_and_later
 from initpools_cli.stats.friedman import nemenyi
 from initpools_cli.stats.scaling import exponent
-from initpools_cli.steps.cost import COLUMNS, doublings, measure
-from initpools_cli.steps.gather.correlation import scored_and_later
-from initpools_cli.steps.rounds import rounds_of
+from initpools_cli.steps.runtime_benchmark import COLUMNS, doublings, measure
+from initpools_cli.sweeps.results import rounds_of
 
 HOSTILE = "</script><script>alert('x')</script><img src=x> & %{meta} <b>bold</b>"
 

@@ -24,17 +24,17 @@ from conftest import Initpools, process
 from PIL import Image
 
 from initpools_cli.cli.label import _bound
-from initpools_cli.cli.labeler.desk import Desk
-from initpools_cli.cli.labeler.seat import Seat, new_token, seated
+from initpools_cli.cli.labeler.label_lock import Seat, new_token, seated
 from initpools_cli.cli.labeler.server import Server
+from initpools_cli.cli.labeler.state import Desk
 from initpools_cli.cli.options import Common
 from initpools_cli.core.checked_toml import read_sealed, write_sealed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Report
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
-from initpools_cli.steps.labelling.label import Labelling, open_labelling
-from initpools_cli.steps.labelling.marks import COLUMNS
-from initpools_cli.steps.labelling.vocabulary import Unfit, Vocabulary, tidy
+from initpools_cli.labeling.classes import Unfit, Vocabulary, tidy
+from initpools_cli.labeling.label_file import COLUMNS
+from initpools_cli.labeling.page import Labelling, open_labelling
 
 BUDGET = 6
 BITES = ["<script>alert(1)</script>.png", "with 'quotes' & \".png", "ünï/日本語.png", "=1+1,;.png"]

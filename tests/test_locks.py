@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from initpools_cli.cli.labeler.seat import seated
+from initpools_cli.cli.labeler.label_lock import seated
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Run
@@ -134,7 +134,7 @@ time.sleep(30)
 def test_the_workers_of_a_sweep_end_with_it(tmp_path: Path) -> None:
     program = """
 import time
-from initpools_cli.steps import workers
+from initpools_cli.sweeps import executors as workers
 
 def job(number):
     if number == 1:

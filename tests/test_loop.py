@@ -19,9 +19,9 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from initpools_cli.figures.escape import percent
+from initpools_cli.labeling import round as loop
 from initpools_cli.stats.proportions import share_interval
-from initpools_cli.steps import arena
-from initpools_cli.steps.labelling import loop
+from initpools_cli.sweeps import setup as arena
 from initpools_cli.training.crossvalidation import FOLDS, folds_of, out_of_fold
 from initpools_cli.training.learners.linear import linear
 from initpools_cli.training.learners.registry import softmax

@@ -23,8 +23,8 @@ from initpools_cli.figures.plots.gallery import SIDE, gallery
 from initpools_cli.figures.plots.scatter import scatter
 from initpools_cli.figures.points import FEW
 from initpools_cli.figures.thumbnails import COLUMNS, ROWS, TILE, sheets
+from initpools_cli.reporting.projection import sampled
 from initpools_cli.stats.projection import seconds_of, tsne_2d, umap_2d
-from initpools_cli.steps.plane import sampled
 
 HOSTILE = "</style><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & %{meta} \u202etxt.exe"
 

@@ -25,7 +25,7 @@ from initpools_cli.datasets.decode import read_image
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.scale import Scale, Tally, kind_of
 from initpools_cli.datasets.spec import CONVERSION, Dataset, DatasetSpec
-from initpools_cli.steps.originals import original
+from initpools_cli.reporting.image_bytes import original
 
 
 def opened(place: Path, known: pd.DataFrame | None = None, **facts: object) -> Dataset:

@@ -8,7 +8,7 @@ import numpy as np
 from conftest import Initpools
 
 from initpools_cli.figures.registry import plots
-from initpools_cli.steps.gather.sources import gatherer
+from initpools_cli.reporting.plot_data.sources import gatherer
 
 
 def test_an_option_that_a_kind_makes_no_use_of_is_refused(copied_run: Path, initpools: Initpools) -> None:

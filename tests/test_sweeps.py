@@ -13,7 +13,7 @@ import tomli
 from conftest import Initpools
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.steps.rounds import NUMBERS
+from initpools_cli.sweeps.results import NUMBERS
 
 SMALL = ["al-run", "--init", "random,kcenter", "--query", "random,margin", "--budget", 5, "--rounds", 2, "--seeds", 3]
 
@@ -45,7 +45,7 @@ def test_an_engine_that_is_not_there_is_said(copied_run: Path, initpools: Initpo
 def test_processes_write_what_one_thread_writes(
     copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from initpools_cli.steps import workers
+    from initpools_cli.sweeps import executors as workers
 
     # After the first block, however little is left.
     monkeypatch.setattr(workers, "WORTH", 0.0)
@@ -149,7 +149,7 @@ def test_what_every_seed_runs_into_ends_the_sweep(copied_run: Path, initpools: I
 def test_status_tells_how_far_a_sweep_is(
     copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from initpools_cli.steps import sweep
+    from initpools_cli.sweeps import jobs as sweep
 
     whole = sweep._together
 

@@ -17,7 +17,7 @@ from conftest import Initpools
 from PIL import Image
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.lists import KINDS
+from initpools_cli.cli.list import KINDS
 from initpools_cli.cli.status import _show
 
 ROOT = Path(__file__).parent.parent

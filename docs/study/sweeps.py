@@ -12,8 +12,8 @@ import pandas as pd
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Done, Run
-from initpools_cli.steps.rounds import rounds_of
-from initpools_cli.steps.verdicts import Judged, judge
+from initpools_cli.sweeps.results import rounds_of
+from initpools_cli.sweeps.verdicts import Judged, judge
 
 #: What first pools are compared with.
 AGAINST = "random"

@@ -104,10 +104,10 @@ def command(
     image_url: ImageUrl = "",
 ) -> None:
     """Buy labels round by round over seeds and measure; or, with --labels, train on real labels and say which next."""
-    from initpools_cli.cli.label_round import Wanted, run_round
+    from initpools_cli.cli.al_run_labels import Wanted, run_round
     from initpools_cli.core.errors import UserError
-    from initpools_cli.steps.al import al_run
-    from initpools_cli.steps.rounds import rounds_of
+    from initpools_cli.sweeps.results import rounds_of
+    from initpools_cli.sweeps.sweep import al_run
 
     flags = {
         "al.init": _names(init),

@@ -11,7 +11,6 @@ from initpools_cli.cli import (
     compare,
     embed,
     label,
-    lists,
     plot,
     pretrain,
     rank,
@@ -21,6 +20,7 @@ from initpools_cli.cli import (
     status,
     verify,
 )
+from initpools_cli.cli import list as lists
 from initpools_cli.cli.options import with_common
 
 app = typer.Typer(

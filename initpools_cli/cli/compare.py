@@ -13,7 +13,7 @@ from initpools_cli.cli.options import Common
 
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import Done, Run
-    from initpools_cli.steps.verdicts import Judged
+    from initpools_cli.sweeps.verdicts import Judged
 
 EXAMPLE = "Example: initpools compare typiclust-b20-s0 random-b20-s0"
 
@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Judge the first pools of sweeps against random, or set pools or rankings beside each other or accuracies."""
     from initpools_cli.core.errors import UserError
-    from initpools_cli.steps.compare import compare, order_of, with_accuracy
+    from initpools_cli.reporting.compare import compare, order_of, with_accuracy
 
     run = _run(common, [*names, *([accuracy] if accuracy else [])])
     sweeps = {} if accuracy else _sweeps(run, names)
@@ -84,7 +84,7 @@ def command(
 
 def _run(common: Common, names: Sequence[str]) -> Run | None:
     """The run that the names are of; None where all of them are paths."""
-    from initpools_cli.steps.verdicts import sweep_of
+    from initpools_cli.sweeps.verdicts import sweep_of
 
     paths = all(name.endswith((".npy", ".csv")) or sweep_of(None, name) for name in names)
     return None if paths and common.run is None and common.dataset is None else common.locate()
@@ -93,8 +93,8 @@ def _run(common: Common, names: Sequence[str]) -> Run | None:
 def _sweeps(run: Run | None, names: Sequence[str]) -> dict[str, Done]:
     """The sweeps of those names; empty where none is one."""
     from initpools_cli.core.errors import UserError
-    from initpools_cli.steps.compare import is_order
-    from initpools_cli.steps.verdicts import sweep_of
+    from initpools_cli.reporting.compare import is_order
+    from initpools_cli.sweeps.verdicts import sweep_of
 
     found = {name: None if is_order(run, name) else sweep_of(run, name) for name in names}
     sweeps = {name: done for name, done in found.items() if done is not None}
@@ -108,7 +108,7 @@ def _sweeps(run: Run | None, names: Sequence[str]) -> dict[str, Done]:
 
 def _judged(common: Common, sweeps: dict[str, Done], against: str, metric: str, measures: Sequence[str]) -> None:
     """The verdicts on standard output, and on standard error what they mean in words."""
-    from initpools_cli.steps.verdicts import judge
+    from initpools_cli.sweeps.verdicts import judge
 
     judged = judge(sweeps, against, metric, measures)
     _say(common, judged, against)

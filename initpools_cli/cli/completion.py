@@ -84,7 +84,7 @@ def datasets() -> list[str]:
 
 def kinds() -> list[str]:
     """What `initpools list` lists."""
-    from initpools_cli.cli.lists import KINDS
+    from initpools_cli.cli.list import KINDS
 
     return list(KINDS)
 

@@ -12,9 +12,9 @@ import typer
 from initpools_cli.cli.options import Common, names_of
 
 if TYPE_CHECKING:
-    from initpools_cli.cli.labeler.desk import Desk
-    from initpools_cli.cli.labeler.seat import Seat
+    from initpools_cli.cli.labeler.label_lock import Seat
     from initpools_cli.cli.labeler.server import Server
+    from initpools_cli.cli.labeler.state import Desk
 
 EXAMPLE = "Example: initpools label --classes cat,dog,horse"
 
@@ -41,11 +41,11 @@ def command(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address of the page.")] = False,
 ) -> None:
     """Label a batch on a page of your own browser: a key an image, saved after every click, until Ctrl-C."""
-    from initpools_cli.cli.labeler.desk import Desk
-    from initpools_cli.cli.labeler.seat import seated
+    from initpools_cli.cli.labeler.label_lock import seated
+    from initpools_cli.cli.labeler.state import Desk
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import run_name
-    from initpools_cli.steps.labelling.label import open_labelling, round_words
+    from initpools_cli.labeling.page import open_labelling, round_words
 
     require_ending(output, ".csv")
     context = common.start("dataset")
@@ -82,7 +82,7 @@ def command(
 
 def _bound(desk: Desk, seat: Seat, port: int) -> Server:
     """At the port that is asked for, else at the last one if it is free, else at any."""
-    from initpools_cli.cli.labeler.seat import new_token
+    from initpools_cli.cli.labeler.label_lock import new_token
     from initpools_cli.cli.labeler.server import Server
     from initpools_cli.core.errors import UserError
 

@@ -19,8 +19,8 @@ from initpools_cli.core.reporter import Report
 
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import Run
-    from initpools_cli.steps.bring import Brought
     from initpools_cli.steps.context import Context
+    from initpools_cli.steps.user_files import Brought
 
 #: What brings all its images only where a method asks for nothing else.
 ALONE = ("clusters", "labels")
@@ -361,7 +361,7 @@ def brought(output: Path | None = None, classes: str | None = None, **files: Pat
     """
     from initpools_cli.core.errors import UserError
     from initpools_cli.datasets.classes import class_list
-    from initpools_cli.steps.bring import Brought
+    from initpools_cli.steps.user_files import Brought
 
     for name, path in files.items():
         if output is not None and path is not None and output.resolve() == path.resolve():

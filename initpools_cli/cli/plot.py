@@ -42,7 +42,7 @@ def command(
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import command_line
     from initpools_cli.figures.registry import plots
-    from initpools_cli.steps.plot import FORMATS, plot, plot_from_files
+    from initpools_cli.reporting.plot import FORMATS, plot, plot_from_files
 
     require_ending(output, *FORMATS)
     files = brought(output, embeddings=embeddings, scores=scores, labeled=labeled, labels=labels, classes=classes)

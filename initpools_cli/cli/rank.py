@@ -73,8 +73,8 @@ def command(
     from initpools_cli.cli.tables import show_ranking
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.context import at_work
-    from initpools_cli.steps.inputs import named, train_items
     from initpools_cli.steps.rank import rank, rank_from_files
+    from initpools_cli.steps.strategy_inputs import named, train_items
 
     files = brought(
         output,

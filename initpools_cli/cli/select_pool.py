@@ -87,13 +87,13 @@ def command(
     from initpools_cli.cli.tables import show_card, show_compared
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
-    from initpools_cli.steps.against import DRAWS, compare_from_files, compare_in_run, read_compared, rivals
-    from initpools_cli.steps.card import full_card, read_card, require_level
+    from initpools_cli.reporting.export import FORMATS, read_exports, records, write_exports, write_pool
+    from initpools_cli.steps.compare_pools import DRAWS, compare_from_files, compare_in_run, read_compared, rivals
     from initpools_cli.steps.context import at_work
-    from initpools_cli.steps.export import FORMATS, read_exports, records, write_exports, write_pool
-    from initpools_cli.steps.inputs import balanced, named, refuse_source
-    from initpools_cli.steps.pool import read_pool, select_from_files, select_pool
-    from initpools_cli.steps.pool import with_labels as fill
+    from initpools_cli.steps.report_card import full_card, read_card, require_level
+    from initpools_cli.steps.select_pool import read_pool, select_from_files, select_pool
+    from initpools_cli.steps.select_pool import with_labels as fill
+    from initpools_cli.steps.strategy_inputs import balanced, named, refuse_source
 
     require_ending(output, *FORMATS)
     exports = read_exports(export or [], output, image_url)

@@ -28,7 +28,7 @@ class Line(NamedTuple):
 def command(common: Common) -> None:
     """Show what a run has: its steps with size and time, what is stale or unfinished, and the next command."""
     from initpools_cli.core.errors import UserError
-    from initpools_cli.steps.status import status
+    from initpools_cli.reporting.status import status
 
     run = common.locate()
     if not run.exists:

@@ -33,6 +33,8 @@ KINDS = (
     *("pretrain", "embed", "patches", "score", "dynamics", "reference"),
     *("pool", "card", "compare", "loop", "al", "rank"),
 )
+#: The kind of the rounds of the labeling loop.
+LOOP = "loop"
 ITEMS = "data/items.csv"
 KEPT = "data/kept.npy"
 #: The longest path that ``runs/.last`` may hold, bytes.

@@ -15,7 +15,7 @@ from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_rows
 from initpools_cli.core.rundir import Done, Step
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.quality import quality
+from initpools_cli.steps.feature_quality import quality
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Split

@@ -12,8 +12,8 @@ from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import Done
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.quality import measured_words, monitor, say_where_loss_stayed, warn_of_collapse
-from initpools_cli.steps.source import ASKED, Ground, source_of
+from initpools_cli.steps.feature_quality import measured_words, monitor, say_where_loss_stayed, warn_of_collapse
+from initpools_cli.steps.neighbors import ASKED, Ground, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,10 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
 from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Done
-from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.inputs import (
+from initpools_cli.steps.reference_classifier import answers, logits, reference
+from initpools_cli.steps.rows import distance_identity, excluded, facts_of, identity, subject_of, there
+from initpools_cli.steps.strategy_inputs import (
     Named,
     Supply,
     balanced,
@@ -23,8 +24,7 @@ from initpools_cli.steps.inputs import (
     supply,
     with_score,
 )
-from initpools_cli.steps.reference import answers, logits, reference
-from initpools_cli.steps.rows import distance_identity, excluded, facts_of, identity, subject_of, there
+from initpools_cli.steps.user_files import Brought
 from initpools_cli.strategies.arrays import FROM_A_MODEL, refuse_missing
 from initpools_cli.strategies.selection import Selection
 

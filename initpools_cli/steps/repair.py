@@ -13,10 +13,9 @@ from initpools_cli.core.checked_toml import Damaged
 from initpools_cli.core.config import load_settings
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import ITEMS, KEPT, Done, Run
+from initpools_cli.core.rundir import ITEMS, KEPT, LOOP, Done, Run
 from initpools_cli.core.version import version
 from initpools_cli.steps.context import Identity, absolute, files_of, identity_of, items_of, kept_of
-from initpools_cli.steps.labelling.annotated import KIND
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
@@ -76,7 +75,7 @@ def _set_aside(step: Done) -> Iterator[str]:
     """Move a step out of the way whose step.toml, or what it knew of labels, is damaged; say how it is made again."""
     try:
         step.facts  # noqa: B018 -- what counts is whether it can be read
-        if step.id.startswith(f"{KIND}/"):
+        if step.id.startswith(f"{LOOP}/"):
             # The command of a round reads what the round before knew, and can't make this again.
             step.checked("labels.csv")
     except Damaged as error:

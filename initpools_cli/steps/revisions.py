@@ -8,7 +8,7 @@ from typing import Any
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import Done
-from initpools_cli.steps.scale import rescaled_since
+from initpools_cli.steps.embedding_scale import rescaled_since
 
 
 def revised_since(done: Done) -> list[str]:
@@ -55,7 +55,7 @@ def _learners_of(table: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str
 
 
 def _of_strategy(name: str, params: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str, Any]]]:
-    from initpools_cli.steps.inputs import named
+    from initpools_cli.steps.strategy_inputs import named
 
     try:
         strategy = named(name)

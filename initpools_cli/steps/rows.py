@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.reporter import Report
-from initpools_cli.steps.bring import Brought, read_rows
+from initpools_cli.steps.user_files import Brought, read_rows
 from initpools_cli.strategies.arrays import INPUTS
 from initpools_cli.strategies.duplicates import NAMED, Rows, zero_rows
 from initpools_cli.strategies.select import as_rows
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
-    from initpools_cli.steps.inputs import Named
+    from initpools_cli.steps.strategy_inputs import Named
 
 
 def there(context: Context, brought: Brought) -> np.ndarray:
@@ -25,7 +25,7 @@ def there(context: Context, brought: Brought) -> np.ndarray:
     kept: np.ndarray = context.data.kept
     if brought.exclude is None:
         return kept
-    from initpools_cli.steps.inputs import train_items
+    from initpools_cli.steps.strategy_inputs import train_items
 
     excluded = read_rows(brought.exclude, "--exclude", train_items(context))
     found = kept.copy()

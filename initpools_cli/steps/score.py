@@ -14,10 +14,10 @@ from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.reporter import Report
 from initpools_cli.core.rundir import Done, Step
-from initpools_cli.steps.bring import Brought
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.origin import is_oracle, origin_of
 from initpools_cli.steps.rows import zero_count
+from initpools_cli.steps.score_inputs import is_oracle, origin_of
+from initpools_cli.steps.user_files import Brought
 
 BATCH = 256
 #: Settings of [score] that a score may be made with, beside its knobs.

@@ -1,6 +1,6 @@
 import { keysOf, meaning } from "./keys.js";
 import { Saving, send } from "./saving.js";
-import { drawStrip } from "./strip.js";
+import { drawStrip } from "./filmstrip.js";
 
 const MANY = 9;
 const $ = (id) => document.getElementById(id);

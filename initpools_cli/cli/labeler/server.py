@@ -14,10 +14,10 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from initpools_cli.cli.labeler.desk import Desk, Malformed, Taken
+from initpools_cli.cli.labeler.state import Desk, Malformed, Taken
 from initpools_cli.core.errors import UserError
-from initpools_cli.steps.labelling.vocabulary import Unfit
-from initpools_cli.steps.originals import original, small
+from initpools_cli.labeling.classes import Unfit
+from initpools_cli.reporting.image_bytes import original, small
 
 LOOPBACK = "127.0.0.1"
 #: What a browser on this machine calls it; another name that leads here is an attempt to reach in from outside.
@@ -28,7 +28,7 @@ PAGE = {
     "page.css": ("page.css", "text/css"),
     "page.js": ("page.js", "text/javascript"),
     "saving.js": ("saving.js", "text/javascript"),
-    "strip.js": ("strip.js", "text/javascript"),
+    "filmstrip.js": ("filmstrip.js", "text/javascript"),
     "keys.js": ("keys.js", "text/javascript"),
 }
 #: Side of the pictures in the strip, pixels.

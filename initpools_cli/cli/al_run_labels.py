@@ -1,0 +1,171 @@
+"""`initpools al-run --labels`: a round of labelling, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from initpools_cli.cli.options import Common
+
+if TYPE_CHECKING:
+    from initpools_cli.labeling.round import Round
+    from initpools_cli.steps.context import Context
+    from initpools_cli.steps.user_files import Brought
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a round is asked for, as typed."""
+
+    labels: Path | None
+    next_batch: Path | None
+    predictions: Path | None
+    classes: tuple[str, ...]
+    exports: list[str]
+    image_url: str
+
+    def refuse_without_labels(self) -> None:
+        """Refuse what only a round of labelling has.
+
+        Raises
+        ------
+        UserError
+            One of them is given.
+        """
+        from initpools_cli.core.errors import UserError
+
+        given = {
+            "--next": self.next_batch,
+            "--predictions": self.predictions,
+            "--export": self.exports,
+            "--image-url": self.image_url,
+        }
+        for flag, value in given.items():
+            if value:
+                raise UserError(f"{flag} is of a round of labelling, which begins with labels.", "Add --labels FILE.")
+
+
+def run_round(common: Common, context: Context, labels: Path, wanted: Wanted, files: Brought) -> None:
+    """Do a round, write what was asked for, and tell what came of it."""
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.core.files import require_ending
+    from initpools_cli.labeling.replace_round import read_next
+    from initpools_cli.labeling.round import history, label_round
+    from initpools_cli.reporting.export import FORMATS, read_exports, records, write_exports, write_pool
+
+    require_ending(wanted.next_batch, *FORMATS)
+    require_ending(wanted.predictions, ".csv")
+    exports = read_exports(wanted.exports, wanted.next_batch, wanted.image_url)
+    _refuse_targets(wanted, labels)
+    ask = wanted.next_batch is not None or bool(exports)
+    if ask and "al.query" not in context.given:
+        raise UserError("What to label next is asked for, and not by which query.", "Add for example --query margin.")
+    found = label_round(context, labels, wanted.classes, ask=ask, files=files)
+    batch = read_next(found.done)
+    written = []
+    if batch is not None and wanted.next_batch is not None:
+        write_pool(batch, wanted.next_batch)
+        written.append(wanted.next_batch)
+    if batch is not None and exports:
+        write_exports(context, found.done.name, batch, exports, wanted.image_url)
+        written += [each.path for each in exports]
+    if wanted.predictions is not None:
+        _copy(found.done.checked("predictions.csv"), wanted.predictions)
+        written.append(wanted.predictions)
+    _tell(common, found, history(context))
+    if ask and batch is None:
+        common.report.say("nothing is left to label: every image has a label, was skipped, is excluded, or is gone.")
+    payload = {
+        "step": found.done.id,
+        "folder": found.done.folder,
+        "fresh": found.fresh,
+        **found.done.facts["outcome"],
+        "written": written,
+        "problem_rows": [problem._asdict() for problem in found.labeled.read.problems],
+        "next": [] if batch is None else records(batch),
+    }
+    for path in written:
+        common.report.say(f"wrote {path}")
+    common.result(written or [found.done.folder], payload)
+
+
+def _refuse_targets(wanted: Wanted, labels: Path) -> None:
+    """Refuse to write over the labels that are read, over other people's, or one file twice."""
+    from initpools_cli.core.errors import UserError
+
+    targets = [path for path in (wanted.next_batch, wanted.predictions) if path is not None]
+    for path in targets:
+        if path.resolve() == labels.resolve():
+            raise UserError(f"{path} is the file of --labels, and would be lost.", "Give the new file another name.")
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise UserError(f"{targets[0]} is to be written twice.", "Give each file a name of its own.")
+    if wanted.predictions is not None:
+        _refuse_annotated(wanted.predictions)
+
+
+def _refuse_annotated(path: Path) -> None:
+    """Leave alone what people have labelled; predictions of an earlier round may be written over."""
+    import pandas as pd
+
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.datasets.annotations.table import read_table
+    from initpools_cli.reporting.export import refuse_losing_labels
+
+    try:
+        predicted = "confidence" in read_table(path, "--predictions").columns
+    except UserError:
+        return
+    if not predicted:
+        refuse_losing_labels(path, pd.DataFrame({"index": [], "label": []}))
+
+
+def _copy(source: Path, target: Path) -> None:
+    from initpools_cli.core.files import atomic_file
+
+    with atomic_file(target) as stream:
+        stream.write(source.read_bytes())
+
+
+def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
+    """What was wrong with the file, and every round so far."""
+    from initpools_cli.cli.tables import show_grid
+    from initpools_cli.labeling.label_history import doubts
+    from initpools_cli.labeling.summary import notes_of, table_of, tell_problems
+
+    read, report = found.labeled.read, common.report
+    for note in read.notes:
+        report.say(note)
+    left_out = [f"{problem}; the row is left out." for problem in read.problems]
+    tell_problems(report, left_out, str(found.done.folder / "problems.csv"))
+    for doubt in doubts(found.labeled):
+        report.warn(doubt)
+    common.say_done(found.done.folder, found.fresh, "round")
+    report.say(_summary(found))
+    show_grid(report, *table_of(rounds))
+    last = rounds[-1]
+    if "accuracy" in last:
+        for note in notes_of(rounds):
+            report.say(note)
+    else:
+        report.say("no accuracy yet: it takes labels of two classes, and two images at least.")
+    if last.get("alone"):
+        classes = _counted(last["alone"], "class has", "classes have")
+        report.say(f"{classes} one labelled image: held out, it counts as wrong, as no model can know its class.")
+
+
+def _summary(found: Round) -> str:
+    read, outcome = found.labeled.read, found.done.facts["outcome"]
+    parts = [
+        _counted(outcome["new"], "new label", "new labels"),
+        _counted(outcome["corrected"], "of them a correction", "of them corrections"),
+        _counted(read.empty, "row still empty", "rows still empty"),
+        _counted(len(read.skipped), "skipped", "skipped"),
+        _counted(outcome["problems"], "row left out", "rows left out"),
+    ]
+    told = ", ".join([parts[0], *(part for part in parts[1:] if not part.startswith("0 "))])
+    return f"{told}; {_counted(outcome['unlabeled'], 'image has', 'images have')} no label."
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"

@@ -1,0 +1,106 @@
+"""How good the labelling loop's model is by what is labelled: cross-validated, and foretold by the round before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.core.seeds import derive
+from initpools_cli.labeling.label_history import Labeled, number_of, rounds
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.strategy_inputs import train_items
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from initpools_cli.core.registry import Method
+    from initpools_cli.training.active_learning import Cell
+    from initpools_cli.training.experiment import Arena, Protocol
+    from initpools_cli.training.learners.registry import Classifier
+
+
+def cell_of(context: Context, arena: Arena, labeled: np.ndarray, candidates: np.ndarray | None = None) -> Cell:
+    """What the loop of sweeps moves on, with these labels paid for."""
+    from initpools_cli.training.active_learning import Cell
+    from initpools_cli.training.label_access import LabelDoor
+
+    door = LabelDoor(arena.labels)
+    door.buy(labeled)
+    return Cell(0, context.seed, np.flatnonzero(arena.kept) if candidates is None else candidates, labeled, door)
+
+
+def judge(
+    context: Context, arena: Arena, protocol: Protocol, learner: Method, labeled: Labeled
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Cross-validated quality as a whole and by class; nothing where there is too little to hold any out."""
+    import pandas as pd
+
+    from initpools_cli.stats.metrics import classification_metrics, recalls
+    from initpools_cli.stats.proportions import share_interval
+    from initpools_cli.training.active_learning import fit, inputs_of
+    from initpools_cli.training.crossvalidation import folds_of, out_of_fold
+    from initpools_cli.training.learners.registry import softmax
+
+    rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
+    counts = np.bincount(codes, minlength=len(classes))
+    by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
+    copies = pd.factorize(train_items(context)["sha256"].to_numpy()[rows])[0]
+    parts = folds_of(codes, copies, derive(context.seed, "loop folds"))
+    if (counts > 0).sum() < 2 or parts.max() < 1:
+        return {}, by_class
+    shown = inputs_of(learner, arena)["train"]
+
+    count = int(parts.max()) + 1
+    with context.report.progress("cross-validation", count) as bar:
+
+        def trained(known: np.ndarray, part: int) -> Callable[[np.ndarray], np.ndarray]:
+            cell = cell_of(context, arena, known)
+            model = fit(learner, cell, derive(context.seed, "loop part", part), arena, protocol, context.machine.device)
+            bar.advance()
+            return lambda asked: softmax(model.logits(shown[asked]))
+
+        probs = out_of_fold(trained, rows, parts, len(classes))
+    metrics = classification_metrics(probs, codes)
+    right = int((probs.argmax(1) == codes).sum())
+    low, high = share_interval(right, len(codes))
+    by_class["recall"] = recalls(probs, codes, len(classes))
+    judged = {
+        **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
+        "low": low,
+        "high": high,
+        "folds": count,
+        "majority": float(counts.max() / counts.sum()),
+        "alone": int((counts == 1).sum()),
+    }
+    return judged, by_class
+
+
+def on_test(context: Context, model: Classifier, learner: Method, arena: Arena, labeled: Labeled) -> dict[str, Any]:
+    """Accuracy on the test split, where the data set has one with labels."""
+    from initpools_cli.stats.proportions import share_interval
+    from initpools_cli.training.active_learning import inputs_of
+
+    test = context.data.splits.get("test")
+    if test is None or test.labels is None or labeled.classes != context.data.classes:
+        return {}
+    labels = test.labels[test.labeled]
+    right = int((model.logits(inputs_of(learner, arena)["test"]).argmax(1) == labels).sum())
+    low, high = share_interval(right, len(labels))
+    return {"test_accuracy": right / len(labels), "test_low": low, "test_high": high}
+
+
+def foretold(context: Context, labeled: Labeled) -> dict[str, Any]:
+    """How the model of the round before fared on images whose labels came after it."""
+    earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
+    if not earlier or not len(labeled.fresh):
+        return {}
+    guessed = earlier[-1].frame("predictions.csv", dtype={"label": str}, keep_default_na=False)
+    guess = dict(zip(guessed["index"].tolist(), map(labeled.class_of, guessed["label"]), strict=True))
+    truth = dict(zip(labeled.table["index"].tolist(), labeled.table["label"], strict=True))
+    both = [image for image in labeled.fresh.tolist() if image in guess]
+    if not both:
+        return {}
+    right = sum(guess[image] == truth[image] for image in both)
+    return {"foretold": right / len(both), "foretold_of": len(both)}

@@ -1,0 +1,48 @@
+"""The cost is measured here and now, on embeddings of the run or from a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.reporter import Report
+from initpools_cli.figures.registry import plots
+from initpools_cli.reporting.plot_data.sources import Asked, Gathered, points_of
+from initpools_cli.steps.runtime_benchmark import measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from initpools_cli.steps.context import Context
+
+#: Options that it goes by.
+TAKES = frozenset({"--name", "--from", "--embeddings"})
+#: The same without a run.
+TAKES_ALONE = frozenset({"--embeddings", "--name"})
+
+
+def gather(context: Context, asked: Asked) -> Gathered:
+    """What the strategies cost on the embeddings; a name is a strategy's."""
+    embeddings, steps = points_of(context, asked)
+    context.machine  # noqa: B018 -- sets the threads that the strategies are to use
+    return Gathered({"measured": _measured(embeddings, asked, context.seed, context.report)}, steps)
+
+
+def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
+    """What they cost on brought embeddings."""
+    from initpools_cli.strategies.arrays import INPUTS
+
+    given = asked.brought.arrays().get("embeddings")
+    if given is None:
+        return None
+    return {"measured": _measured(INPUTS["embeddings"].check(given), asked, seed, Report(quiet=True))}
+
+
+def _measured(embeddings: np.ndarray, asked: Asked, seed: int, report: Report) -> pd.DataFrame:
+    knobs = asked.knobs
+    if asked.names and knobs["strategies"] != plots.get("cost").knobs["strategies"][1]:
+        raise UserError("--name and --set strategies= both say what is measured.", "Leave one of them out.")
+    names = asked.names or [name.strip() for name in knobs["strategies"].split(",") if name.strip()]
+    return measure(embeddings, list(dict.fromkeys(names)), knobs["budget"], knobs["seconds"], seed, report)

@@ -1,0 +1,24 @@
+"""Learning curves are drawn from sweeps: the newest, or those named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+
+if TYPE_CHECKING:
+    from initpools_cli.steps.context import Context
+
+#: Options that it goes by.
+TAKES = frozenset({"--name"})
+
+
+def gather(context: Context, asked: Asked) -> Gathered:
+    """The rows of the sweeps."""
+    import pandas as pd
+
+    from initpools_cli.sweeps.results import rounds_of
+
+    sweeps = chosen(context, "al", asked.names, "initpools al-run --init random,typiclust --query random,margin")
+    latest = sweeps if asked.names else sweeps[-1:]
+    return Gathered({"rounds": pd.concat([rounds_of(step) for step in latest], ignore_index=True)}, latest)

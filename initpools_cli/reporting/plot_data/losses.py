@@ -1,0 +1,22 @@
+"""Losses are drawn from the logs of all pretrains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+
+if TYPE_CHECKING:
+    from initpools_cli.steps.context import Context
+
+#: Options that it goes by.
+TAKES = frozenset({"--name"})
+
+
+def gather(context: Context, asked: Asked) -> Gathered:
+    """Every epoch of every pretrain."""
+    import pandas as pd
+
+    steps = chosen(context, "pretrain", asked.names, "initpools pretrain simclr")
+    logs = [step.frame("log.csv").assign(pretrain=step.name, task=step.table["method"]) for step in steps]
+    return Gathered({"logs": pd.concat(logs, ignore_index=True)}, steps)

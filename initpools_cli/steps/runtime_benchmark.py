@@ -1,0 +1,104 @@
+"""Measure what strategies cost on this machine, on more and more images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.config import SelectTable
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.profiling import taken
+from initpools_cli.core.reporter import Report
+from initpools_cli.core.seeds import generator
+from initpools_cli.geometry.chunked import available_threads
+from initpools_cli.steps.strategy_inputs import Named, named, pick, with_score
+from initpools_cli.strategies.arrays import inputs_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Fewer images say nothing on growth.
+FEWEST = 100
+#: What takes less time than this, in seconds, is timed three times.
+QUICK = 0.2
+COLUMNS = ["strategy", "n", "d", "budget", "threads", "seconds", "bytes"]
+
+
+def measure(
+    embeddings: np.ndarray, names: Sequence[str], budget: int, seconds: float, seed: int, report: Report
+) -> pd.DataFrame:
+    """Let each strategy choose among twice as many images again and again, while it takes less than `seconds`.
+
+    Parameters
+    ----------
+    embeddings : ndarray, shape (n, d)
+        The images; smaller sets are random, and each is part of the next.
+    names : sequence of str
+        Strategies with their default knobs; none: all that embeddings alone are enough for.
+    budget : int
+        Images to choose.
+
+    Returns
+    -------
+    DataFrame
+        strategy, n, d, budget, threads, seconds (the least of three where it is quick) and the bytes at the peak beyond
+        those there before, such as the embeddings themselves; NaN where the system doesn't tell.
+
+    Raises
+    ------
+    UserError
+        A strategy that needs more than embeddings, or fewer images than the budget.
+    """
+    import pandas as pd
+
+    strategies = [named(name) for name in names] or _all()
+    order = generator(seed, "cost").permutation(len(embeddings))
+    sizes = doublings(len(embeddings), max(FEWEST, 2 * budget))
+    rows: list[tuple[str, int, int, int, int, float, float]] = []
+    with report.progress("cost", len(strategies) * len(sizes)) as bar:
+        for strategy in strategies:
+            # What is loaded at the first call is no cost of the strategy; and it is seen early that one can't run.
+            _choose(strategy, embeddings[order[: sizes[0]]], budget, seed)
+        for strategy in strategies:
+            for place, n in enumerate(sizes):
+                some = np.ascontiguousarray(embeddings[np.sort(order[:n])])
+                call = partial(_choose, strategy, some, budget, seed)
+                runs = [taken(call)]
+                while runs[0][0] < QUICK and len(runs) < 3:
+                    runs.append(taken(call))
+                spent, peak = min(run[0] for run in runs), max(run[1] for run in runs)
+                rows.append((strategy.name, n, embeddings.shape[1], budget, available_threads(), spent, peak))
+                bar.advance(
+                    1 if spent <= seconds else len(sizes) - place, f"{strategy.name}, {n:,} images: {spent:.2g} s"
+                )
+                if spent > seconds:
+                    break
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def doublings(n: int, fewest: int) -> list[int]:
+    """Ascending sizes that end in `n`, each half of the next rounded up, none below `fewest` (≥ 2) but `n` itself."""
+    sizes = [n]
+    while -(-sizes[0] // 2) >= fewest:
+        sizes.insert(0, -(-sizes[0] // 2))
+    return sizes
+
+
+def _all() -> list[Named]:
+    from initpools_cli.strategies.registry import strategies
+
+    return [named(method.name) for method in strategies if set(inputs_of(method, "none")) <= {"embeddings"}]
+
+
+def _choose(strategy: Named, embeddings: np.ndarray, budget: int, seed: int) -> None:
+    arrays = with_score(strategy, {"embeddings": embeddings}, {}, normalize=True, seed=seed)
+    missing = [name for name in sorted(strategy.needed) if arrays.get(name) is None]
+    if missing:
+        raise UserError(
+            f"'{strategy.name}' needs {', '.join(missing)}, and cost is measured on embeddings alone.",
+            "Name others, for example --name kcenter; --set strategies= measures all that embeddings are enough for.",
+        )
+    pick(strategy, arrays, budget, SelectTable(), strategy.knobs({}, "highest"), seed)

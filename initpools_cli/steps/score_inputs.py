@@ -1,0 +1,131 @@
+"""What a registered score is computed from: embeddings, training dynamics, or a training that looks at labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.registry import Method
+from initpools_cli.core.rundir import Done
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed import matrix, newest
+from initpools_cli.steps.user_files import Brought
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a score is computed from.
+
+    Attributes
+    ----------
+    name : str
+        The step or steps, or the file.
+    reads : dict of str to str
+        SHA-256 by path, for ``step.toml``.
+    load : callable
+        The arrays of the images that there are; several sets of them where a score is averaged over trainings.
+    flags : tuple of str
+        What names it on a command line.
+    """
+
+    name: str
+    reads: dict[str, str]
+    load: Callable[[], list[Arrays]]
+    flags: tuple[str, ...] = ()
+
+
+def is_oracle(method: Method) -> bool:
+    """Whether a registered score or strategy looks at labels of the images it is to choose from."""
+    return bool(method.traits.get("oracle", False))
+
+
+def origin_of(context: Context, method: Method, source: str, brought: Brought) -> Origin:
+    """What a registered score is computed from: made here where it is missing, but for a pretrain."""
+    kept = context.data.kept
+    if is_oracle(method):
+        warn_of_oracle(context, method.name)
+        if source:
+            raise UserError(f"'{method.name}' is made of labels: --from {source} means nothing.", "Leave it out.")
+        from initpools_cli.steps.training_dynamics import label_dynamics
+
+        known = context.labeled_only(method.name)
+        watched = [label_dynamics(context, number, method.name) for number in range(context.settings.score.runs)]
+        files = [f"{name}.npy" for name in method.inputs]
+        reads = {path: checksum for done in watched for path, checksum in done.require_fresh().reads(*files).items()}
+        return Origin(
+            " ".join(done.id for done in watched),
+            reads,
+            lambda: [{name: done.array(f"{name}.npy")[:, known] for name in method.inputs} for done in watched],
+        )
+    if "dynamics" in method.inputs:
+        done = _with_dynamics(context, source)
+        return Origin(
+            done.id,
+            done.require_fresh().reads("dynamics.npy"),
+            lambda: [{"dynamics": done.array("dynamics.npy")[kept]}],
+            ("--from", done.name),
+        )
+    file = brought.embeddings
+    if file is not None and source:
+        raise UserError(f"{file} (--embeddings) is what is scored: --from {source} means nothing.", "Leave it out.")
+    if file is not None:
+        alone = Brought(embeddings=file)
+        return Origin(
+            str(file.resolve()),
+            alone.checksums(),
+            lambda: [{"embeddings": rows_of(alone.arrays()["embeddings"], context)}],
+            ("--embeddings", str(file.resolve())),
+        )
+    done = newest(context, source)
+    return Origin(
+        done.id,
+        done.reads("train.npy"),
+        lambda: [{"embeddings": rows_of(matrix(done), context)}],
+        ("--from", done.name),
+    )
+
+
+def rows_of(embeddings: np.ndarray, context: Context) -> np.ndarray:
+    """The rows of the images that there are.
+
+    Raises
+    ------
+    UserError
+        Embeddings of another number of images.
+    """
+    kept = context.data.kept
+    if len(embeddings) != len(kept):
+        raise UserError(
+            f"embeddings has {len(embeddings)} rows, but {context.data.spec.name} has {len(kept)} train images.",
+            "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
+        )
+    return embeddings if kept.all() else embeddings[kept]
+
+
+def _with_dynamics(context: Context, source: str) -> Done:
+    """The newest pretrain that kept its training dynamics, or the named one."""
+    trained = [step for step in context.run.steps("pretrain") if source in ("", step.name)]
+    kept = [step for step in trained if "dynamics.npy" in step.facts["writes"]]
+    if not kept:
+        wanted = f"no pretrain '{source}'" if source else "no pretrain"
+        raise UserError(
+            f"The run {context.run.path} has {wanted} with training dynamics.",
+            f"simclr and moco keep them: `{context.command_for('pretrain', 'simclr')}`.",
+        )
+    context.report.once(f"training dynamics: {kept[-1].id}")
+    return kept[-1]
+
+
+def warn_of_oracle(context: Context, name: str) -> None:
+    """Say that a score or a strategy looks at labels that are not bought."""
+    train = context.data.splits["train"]
+    count = int(context.data.kept[train.labeled].sum())
+    context.report.warn(
+        f"{name} is an oracle: it looks at the labels of all {count} train images, those that are not bought among "
+        "them."
+    )

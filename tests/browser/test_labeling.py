@@ -1,0 +1,208 @@
+"""The labelling page in a real browser: keys, touch, trouble, two windows, a phone."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from initpools_cli.cli.app import run as run_command_line
+from initpools_cli.cli.labeler.server import Server
+from initpools_cli.cli.labeler.state import Desk
+from initpools_cli.cli.options import Common
+from initpools_cli.labeling.page import Labelling, open_labelling
+
+pytestmark = pytest.mark.browser
+
+NAMES = ["<script>document.title='run'</script>.png", "with 'quotes' & \".png", "%{x} \u202egnp.png", "日本語.png"]
+CLASSES = ["cat", "dog", "<b>bold</b>"]
+
+
+@dataclass
+class Served:
+    """A batch, and where it is labelled."""
+
+    labelling: Labelling
+    address: str
+
+    @property
+    def saved(self) -> list[str]:
+        with self.labelling.file.open(newline="") as stream:
+            return ["skipped" if row["skipped"] == "1" else row["label"] for row in csv.DictReader(stream)]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        file = Path("photos") / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(file)
+    command = ["select-pool", "random", "-n", "4", "--dataset", "photos", "--threads", "1", "--quiet"]
+    assert run_command_line(command) == 0
+    context = Common(run=Path("runs/photos"), quiet=True).start("dataset")
+    labelling = open_labelling(context, None, CLASSES, None)
+    facts = {"dataset": "photos", "next": "initpools al-run", "again": "initpools label"}
+    server = Server(Desk(labelling, facts), "secret", 0)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield Served(labelling, server.address)
+    server.shutdown()
+    server.server_close()
+
+
+Opens = Callable[..., Any]
+
+
+@pytest.fixture
+def opens(browser: Any, served: Served) -> Iterator[Opens]:
+    """Open the page in a window of its own; what it asks for and complains of is checked at the end."""
+    contexts: list[Any] = []
+    asked: list[str] = []
+    complaints: list[str] = []
+
+    def open_page(width: int = 1280, theme: str = "light", **how: Any) -> Any:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, **how))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(5000)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        # A refused or unanswered request is a message of the browser's own.
+        page.on("console", lambda said: complaints.append(said.text) if "Failed to load" not in said.text else None)
+        page.goto(served.address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints
+    outside = [url for url in asked if not url.startswith((served.address, "data:"))]
+    assert not outside
+
+
+def at(page: Any, place: int) -> None:
+    """Wait until that image is to be seen."""
+    page.locator("#place", has_text=f"{place} of 4").wait_for()
+    page.locator("body[data-shown]").wait_for()
+
+
+def settled(page: Any) -> None:
+    page.locator("#saved", has_text="saved").and_(page.locator(":not(.waiting)")).wait_for()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (400, "dark")])
+def test_a_batch_is_labelled_by_keys(served: Served, opens: Opens, width: int, theme: str) -> None:
+    page = opens(width, theme)
+    at(page, 1)
+    assert page.evaluate("document.querySelector('#image').naturalWidth") == 60
+    assert page.inner_text("#path") == served.labelling.paths[0]
+    page.keyboard.press("2")
+    at(page, 2)
+    page.keyboard.press("Space")
+    at(page, 3)
+    page.keyboard.press("n")
+    page.keyboard.type("  a   new one ")
+    page.keyboard.press("Enter")
+    at(page, 4)
+    settled(page)
+    assert served.saved == ["dog", "skipped", "a new one", ""]
+    page.keyboard.press("u")
+    at(page, 3)
+    page.keyboard.press("3")
+    at(page, 4)
+    page.keyboard.press("1")
+    page.locator("#done").wait_for()
+    settled(page)
+    assert served.saved == ["dog", "skipped", "<b>bold</b>", "cat"]
+    assert page.inner_text("#left") == "3 labelled, 1 skipped, 0 left"
+    assert page.inner_text("#next-command") == "initpools al-run"
+    assert page.title() == "random-b4-s0 · labelling"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.click("#look-again")
+    at(page, 2)
+    assert page.inner_text("#mark") == "skipped"
+
+
+def test_by_touch_and_by_tab(served: Served, opens: Opens) -> None:
+    page = opens(400, has_touch=True, is_mobile=True)
+    at(page, 1)
+    page.locator("#classes button").nth(1).tap()
+    at(page, 2)
+    page.locator("#strip button").first.tap()
+    at(page, 1)
+    assert page.inner_text("#mark") == "dog"
+    page.locator("#classes button").first.focus()
+    page.keyboard.press("Enter")
+    at(page, 2)
+    # Enter and space are the button's own while it has the focus.
+    page.keyboard.press("Space")
+    at(page, 3)
+    settled(page)
+    assert served.saved == ["cat", "cat", "", ""]
+    page.reload()
+    at(page, 3)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip-link"
+    page.locator("#single").uncheck()
+    page.keyboard.press("1")
+    page.locator("#single").check()
+    page.keyboard.press("ArrowRight")
+    at(page, 4)
+    assert served.saved == ["cat", "cat", "", ""]
+
+
+def test_what_is_clicked_while_the_program_is_away_is_saved_later(served: Served, opens: Opens) -> None:
+    page = opens()
+    at(page, 1)
+    page.context.set_offline(True)
+    page.keyboard.press("1")
+    page.locator("#trouble", has_text="1 not saved").wait_for()
+    assert "not saved yet" in page.inner_text("#saved") and "initpools label" in page.inner_text("#trouble")
+    assert not served.labelling.file.exists()
+    page.context.set_offline(False)
+    settled(page)
+    assert served.saved[0] == "cat" and not page.locator("#trouble").is_visible()
+
+
+def test_one_window_at_a_time(served: Served, opens: Opens) -> None:
+    first, second = opens(), None
+    at(first, 1)
+    second = opens()
+    second.locator("#taken[open]").wait_for()
+    second.click("#take")
+    at(second, 1)
+    first.keyboard.press("1")
+    first.locator("#taken-text", has_text="Your last click is not saved").wait_for()
+    assert not served.labelling.file.exists()
+    first.click("#take")
+    until(lambda: served.labelling.file.exists())
+    assert served.saved[0] == "cat"
+    first.close()
+    second.reload()
+    at(second, 2)
+
+
+def test_a_lost_image_can_only_be_skipped(served: Served, opens: Opens) -> None:
+    (Path("photos") / served.labelling.paths[0]).unlink()
+    page = opens()
+    page.locator("#gone", has_text="no longer in").wait_for()
+    page.keyboard.press("1")
+    page.keyboard.press("s")
+    at(page, 2)
+    settled(page)
+    assert served.saved == ["skipped", "", "", ""]
