@@ -24,7 +24,7 @@ import torch
 from record import initpools, record, untrained_simclr
 
 from initpools_cli.core.cpu import machine
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.open import data_home, open_dataset
 from initpools_cli.datasets.spec import DatasetSpec
@@ -201,7 +201,7 @@ def main():
     for name in sys.argv[3:]:
         there = folder / Path(name).stem
         file = sampled(name, there)
-        data = open_dataset(DatasetSpec(str(file)), seed=0, cache=data_home(), report=Report(quiet=True))
+        data = open_dataset(DatasetSpec(str(file)), seed=0, cache=data_home(), report=Reporter(quiet=True))
         labels, truth = data.splits["train"].labels[data.kept], data.splits["test"].labels
         for source, arrays in sources(data, file, there):
             # Images of train that a split has set aside for test stay in its arrays.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from initpools_cli.strategies.call import Call
+from initpools_cli.strategies.call import StrategyCall
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import prepare
 
@@ -47,7 +47,7 @@ def pick(name, inputs, labeled, budget, seed=0, **knobs):
     if "check" in method.traits:
         method.traits["check"](arrays, values)
     everything = np.arange(len(next(iter(arrays.values()))))
-    return Call(method, arrays, values, seed).on(everything, np.array(labeled, np.int64), budget)
+    return StrategyCall(method, arrays, values, seed).on(everything, np.array(labeled, np.int64), budget)
 
 
 def cloud(n=60, d=5, seed=0):

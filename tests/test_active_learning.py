@@ -16,10 +16,17 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose, prepare
-from initpools_cli.training.active_learning import COLUMNS, Cell, Measured, first_pool, run_block, start
+from initpools_cli.training.active_learning import COLUMNS, Cell, RoundMetrics, first_pool, run_block, start
 from initpools_cli.training.batched_lbfgs import minimise
-from initpools_cli.training.experiment import Arena, Block, Called, Protocol, blocks_of, candidate_set
-from initpools_cli.training.label_access import LabelDoor
+from initpools_cli.training.experiment import (
+    BlockJob,
+    ExperimentData,
+    ExperimentSettings,
+    MethodCall,
+    blocks_of,
+    candidate_set,
+)
+from initpools_cli.training.label_access import LabelAccess
 from initpools_cli.training.learners.registry import learners, softmax
 from initpools_cli.training.model_outputs import answers, refuse_unanswerable
 
@@ -33,17 +40,17 @@ def blobs(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return (3 * np.eye(classes, 4)[labels] + rng.normal(size=(n, 4))).astype(np.float32), labels
 
 
-def arena(labels: np.ndarray | None = None) -> Arena:
+def arena(labels: np.ndarray | None = None) -> ExperimentData:
     train, truth = blobs(80)
     test, test_labels = blobs(40, seed=1)
     names = ("random", "kcenter", "margin", "entropy", "class-balanced")
     given = {name: prepare({"embeddings": train}, True) for name in names}
     given["class-balanced"] = prepare({"labels": truth}, True)
-    return Arena(
+    return ExperimentData(
         encoder="e",
         inputs={"embeddings": {"train": train, "test": test, "val": test[:10]}},
         given=given,
-        strategy={name: Called(name) for name in names},
+        strategy={name: MethodCall(name) for name in names},
         labels={"train": truth if labels is None else labels, "test": test_labels, "val": test_labels[:10]},
         kept=np.ones(80, dtype=bool),
         classes=3,
@@ -51,20 +58,24 @@ def arena(labels: np.ndarray | None = None) -> Arena:
     )
 
 
-PROTOCOL = Protocol(init_budget=5, budget=4, rounds=3, candidates=0.5, learners=KNOBS)
+PROTOCOL = ExperimentSettings(init_budget=5, budget=4, rounds=3, candidates=0.5, learners=KNOBS)
 
 
 def run(
-    init: str, query: str, seeds: Sequence[int], ground: Arena | None = None, protocol: Protocol = PROTOCOL
-) -> tuple[list[list[Measured]], list[Cell]]:
+    init: str,
+    query: str,
+    seeds: Sequence[int],
+    ground: ExperimentData | None = None,
+    protocol: ExperimentSettings = PROTOCOL,
+) -> tuple[list[list[RoundMetrics]], list[Cell]]:
     ground = ground or arena()
-    block = Block("e", init, query, "linear", seeds, True)
+    block = BlockJob("e", init, query, "linear", seeds, True)
     cells = start({index: first_pool(init, index, ground, protocol) for index in seeds}, ground, protocol)
     return list(run_block(block, cells, ground, protocol, CPU)), cells
 
 
 def test_the_door_counts_what_was_not_paid_for() -> None:
-    door = LabelDoor({"train": np.arange(10), "test": np.array([0, 1]), "val": np.arange(4)})
+    door = LabelAccess({"train": np.arange(10), "test": np.array([0, 1]), "val": np.arange(4)})
     door.buy(np.array([1, 2]))
     assert door.read(np.array([1, 2])).tolist() == [1, 2] and door.leaks == 0
     assert door.known().tolist() == [-1, 1, 2, *[-1] * 7] and door.leaks == 0
@@ -144,7 +155,7 @@ def test_an_oracle_leaks_every_label_that_is_not_bought() -> None:
 
 def test_a_first_pool_of_one_class_is_scored_and_the_others_are_not_dropped() -> None:
     ground = arena()
-    block = Block("e", "random", "margin", "linear", [0], True)
+    block = BlockJob("e", "random", "margin", "linear", [0], True)
     one = np.flatnonzero(ground.labels["train"] == 2)
     pool = np.intersect1d(one, candidate_set(ground, PROTOCOL, 0))[:5]
     cells = start({0: pool}, ground, PROTOCOL)

@@ -19,16 +19,16 @@ import torch
 from conftest import Initpools, Outcome
 
 from initpools_cli.core import capacity as room
-from initpools_cli.core.checked_toml import read_sealed, write_sealed
+from initpools_cli.core.checked_toml import read_checked_toml, write_checked_toml
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, read_file, system_error
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.annotations import cvat, folders, label_studio
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.sparse import nearby_similarities
 from initpools_cli.networks.weights import read_weights
 from initpools_cli.strategies.bait import bait
-from initpools_cli.training.experiment import Ways
+from initpools_cli.training.experiment import OutputCounts
 from initpools_cli.training.model_outputs import ask
 
 
@@ -251,8 +251,8 @@ STEPS = {
 def test_a_step_of_wrong_types_is_named(key: str, here: Path, initpools: Initpools) -> None:
     assert initpools("select-pool", "random", "--budget", 2, "--dataset", "digits", "-q").code == 0
     file = next(here.glob("runs/digits/pool/*/step.toml"))
-    facts = read_sealed(file, "") | {key: tomli.loads(f"x = {STEPS[key]}")["x"]}
-    write_sealed(file, facts)
+    facts = read_checked_toml(file, "") | {key: tomli.loads(f"x = {STEPS[key]}")["x"]}
+    write_checked_toml(file, facts)
     for words in (
         ["compare", "random-b2-s0", "random-b2-s0"],
         ["select-pool", "random", "--budget", 2],
@@ -326,10 +326,10 @@ def test_an_error_of_any_file_call_names_the_file(
 
 
 def test_too_little_memory_is_said(here: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(self: Report, text: str) -> None:
+    def fails(self: Reporter, text: str) -> None:
         raise MemoryError("Unable to allocate 14.9 GiB")
 
-    monkeypatch.setattr(Report, "say", fails)
+    monkeypatch.setattr(Reporter, "say", fails)
     refused(initpools("select-pool", "kmeans", "--budget", 2, "--embeddings", "e.npy"), "14.9 GiB")
 
 
@@ -341,7 +341,7 @@ class Sure:
 
 
 def ask_often(points: np.ndarray) -> None:
-    ask(Sure(), points, {"mc_probs"}, Ways(passes=9_000), 0, lambda count: [])  # type: ignore[arg-type]
+    ask(Sure(), points, {"mc_probs"}, OutputCounts(passes=9_000), 0, lambda count: [])  # type: ignore[arg-type]
 
 
 LARGE = {

@@ -13,7 +13,7 @@ from initpools_cli.core import checksums
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.user_files import UserFiles
 
 
 def flip(path: Path, place: int = -1) -> None:
@@ -52,7 +52,7 @@ def test_a_file_is_hashed_once_and_again_when_it_changes(tmp_path: Path, monkeyp
 def test_a_file_that_is_replaced_before_it_is_hashed_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.npy"
     np.save(file, np.ones((4, 2)))
-    brought = Brought(embeddings=file)
+    brought = UserFiles(embeddings=file)
     assert brought.checksums() == {str(file): sha256_of(file)}
     brought.arrays()
     np.save(tmp_path / "new.npy", np.zeros((4, 2)))
@@ -134,18 +134,18 @@ def test_a_damaged_checkpoint_is_refused_and_one_of_an_older_version_is_read(tmp
 
 
 def test_a_damaged_block_of_a_sweep_is_computed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from initpools_cli.sweeps.executors import Workers
-    from initpools_cli.sweeps.jobs import Solved, run_jobs
+    from initpools_cli.sweeps.executors import Executor
+    from initpools_cli.sweeps.jobs import JobResult, run_jobs
 
-    made = Solved([{"seed": 0}], [np.arange(3)])
+    made = JobResult([{"seed": 0}], [np.arange(3)])
     jobs = [(0, "first", {}), (1, "second", {})]
 
-    def compute(job: str) -> Solved:
+    def compute(job: str) -> JobResult:
         done.append(job)
         return made
 
     done: list[str] = []
-    workers = Workers("processes", 1)
+    workers = Executor("processes", 1)
     for again in (["first", "second"], [], ["second"]):
         done.clear()
         found = run_jobs(compute, jobs, tmp_path, "block", workers, lambda number, solved: None)

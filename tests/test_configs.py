@@ -12,16 +12,16 @@ from typer.main import get_group
 
 from initpools_cli.cli.commands import app
 from initpools_cli.core.config import Settings, load_settings
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.imbalance import tail_counts
 from initpools_cli.networks.registry import networks
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.steps.context import Context
-from initpools_cli.sweeps.setup import Cast, cast_of
+from initpools_cli.sweeps.setup import ExperimentSpec, cast_of
 from initpools_cli.training.learners.registry import learners
-from initpools_cli.training.trainer import Routine
+from initpools_cli.training.trainer import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.toml"))
@@ -50,10 +50,10 @@ def load(file: Path) -> Settings:
     return load_settings("al", file=file)[0]
 
 
-def sweep_of(file: Path | None, **changed: object) -> Cast:
+def sweep_of(file: Path | None, **changed: object) -> ExperimentSpec:
     """The strategies, queries and learners of a file or of the defaults, where some of its [al] is changed."""
     settings, given = load_settings("al", file=file)
-    context = Context(Run(Path("no run")), settings, given, Report(quiet=True))
+    context = Context(Run(Path("no run")), settings, given, Reporter(quiet=True))
     return cast_of(context, settings.al.model_copy(update=changed))
 
 
@@ -148,7 +148,7 @@ def test_budgets_and_schedules_are_the_references(name: str) -> None:
     assert (table.init_budget, table.budget, table.rounds) == budgets
     keys = ("epochs", "batch", "optimizer", "lr", "schedule", "weight_decay", "recipe")
     assert tuple(knobs[key] for key in keys) == schedule
-    assert knobs["steps"] == 0 and set(keys) - {"recipe"} <= Routine.__annotations__.keys()
+    assert knobs["steps"] == 0 and set(keys) - {"recipe"} <= TrainConfig.__annotations__.keys()
     assert learner == ("scratch" if name.startswith("paper") else "finetune")
     assert learner != "scratch" or knobs["network"] == "resnet18"
     assert table.validation == "none" and learners.get(learner)

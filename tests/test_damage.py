@@ -17,7 +17,7 @@ from conftest import Initpools
 from PIL import Image
 from test_checksums import flip
 
-from initpools_cli.core.checked_toml import Damaged, read_sealed, write_sealed
+from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml, write_checked_toml
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import ITEMS, KEPT, Run
 
@@ -147,17 +147,17 @@ def test_every_command_names_what_is_damaged_or_does_not_read_it(how: str, run: 
 
 def test_a_changed_byte_anywhere_in_a_sealed_file_is_found(tmp_path: Path) -> None:
     file = tmp_path / "step.toml"
-    write_sealed(file, {"a": 1, "table": {"b": [1.5, "x"]}})
+    write_checked_toml(file, {"a": 1, "table": {"b": [1.5, "x"]}})
     content = file.read_bytes()
-    assert read_sealed(file, "")["table"] == {"b": [1.5, "x"]}
+    assert read_checked_toml(file, "")["table"] == {"b": [1.5, "x"]}
     for place in range(len(content)):
         file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with pytest.raises(UserError):
-            read_sealed(file, "")
+            read_checked_toml(file, "")
         file.write_bytes(content[:place])
         if place:
-            with pytest.raises(Damaged):
-                read_sealed(file, "")
+            with pytest.raises(DamagedFile):
+                read_checked_toml(file, "")
 
 
 # ---- what commands advise

@@ -16,12 +16,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.cache import scratch_folder
 from initpools_cli.datasets.open import data_home, open_dataset, path_of
 from initpools_cli.datasets.spec import COLUMNS, Dataset, DatasetSpec
 
-QUIET = Report(quiet=True)
+QUIET = Reporter(quiet=True)
 
 
 def opened(name: object, cache: Path, known: pd.DataFrame | None = None, seed: int = 0, **facts: object) -> Dataset:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.classes import in_order
 from initpools_cli.datasets.decode import square
 from initpools_cli.datasets.files import list_files
@@ -25,7 +25,7 @@ from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.datasets.to_uint8 import UPRIGHT
 from initpools_cli.steps.user_files import images_named
 
-QUIET = Report(quiet=True)
+QUIET = Reporter(quiet=True)
 
 
 def opened(folder: Path, cache: Path, known: pd.DataFrame | None = None, **facts: object) -> Dataset:

@@ -22,7 +22,7 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets import medmnist_sets, tiny_imagenet, vision
 from initpools_cli.datasets.catalog import catalog, entries
 from initpools_cli.datasets.download import Remote
@@ -32,7 +32,7 @@ from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Arrays, Files
 from initpools_cli.datasets.spec import DatasetSpec
 
-QUIET = Report(quiet=True)
+QUIET = Reporter(quiet=True)
 RNG = np.random.default_rng(0)
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.download import Remote, fetch
 
-QUIET = Report(quiet=True)
+QUIET = Reporter(quiet=True)
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
@@ -225,5 +225,5 @@ def test_a_second_process_is_told_to_wait(tmp_path):
 def test_a_download_says_how_large_it_is_and_from_where_it_goes_on(tmp_path, capsys):
     (tmp_path / "data.npz.part").write_bytes(CONTENT[:150_000])
     with serving(Server()) as server:
-        fetch(remote(server.url), tmp_path, Report(), wait=0)
+        fetch(remote(server.url), tmp_path, Reporter(), wait=0)
     assert capsys.readouterr().err == "downloading data.npz, 0.3 MiB, from 0.1 on\n"

@@ -22,7 +22,7 @@ from initpools_cli.core.files import sha256_of
 from initpools_cli.datasets.spec import Split
 from initpools_cli.networks.backbones import load_backbone
 from initpools_cli.steps.embed import share
-from initpools_cli.training.device import Machine
+from initpools_cli.training.device import DeviceConfig
 from initpools_cli.training.frozen_features import backbone_features
 
 NAME = "squeezenet1_1"
@@ -46,7 +46,7 @@ def test_images_are_prepared_in_threads_and_stay_in_order(weights: Path, channel
     with torch.inference_mode():
         naive = np.concatenate([model(preprocess(image)[None]).numpy() for image in shown])
     for threads, batch in ((1, 4), (3, 4), (2, 11), (2, 1)):
-        machine = Machine(torch.device("cpu"), threads)
+        machine = DeviceConfig(torch.device("cpu"), threads)
         for rows in (slice(0, 11), slice(4, 11), slice(8, 8)):
             blocks = list(backbone_features(model, preprocess, split, rows, None, batch, machine))
             assert all(len(block) == batch for block in blocks[:-1])

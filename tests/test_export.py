@@ -16,7 +16,7 @@ from PIL import Image
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.output_folders import copy_of, file_of, link_to, refuse_used, write_folder
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.reporting.export import FOLDERS, KINDS, file_names, read_exports, write_pool
 
 NAMES = [
@@ -290,20 +290,20 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_folder(tmp_path / "f", {"a": file_of(lambda: b"a"), "b": file_of(fails)}, Report(quiet=True))
+        write_folder(tmp_path / "f", {"a": file_of(lambda: b"a"), "b": file_of(fails)}, Reporter(quiet=True))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_where_links_are_not_to_be_had_copies_are_the_remedy(tmp_path: Path) -> None:
     """A name that a link can't take stands for a file system or a Windows that gives none."""
     with pytest.raises(UserError, match="copies=DIR"):
-        write_folder(tmp_path / "f", {"x" * 300: link_to(tmp_path)}, Report(quiet=True))
+        write_folder(tmp_path / "f", {"x" * 300: link_to(tmp_path)}, Reporter(quiet=True))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_the_very_same_files_are_taken_for_done(tmp_path: Path) -> None:
     content = {"a": file_of(lambda: b"a"), "b": file_of(lambda: b"b")}
-    write_folder(tmp_path / "f", content, Report(quiet=True))
+    write_folder(tmp_path / "f", content, Reporter(quiet=True))
     refuse_used(tmp_path / "f", content)
     with pytest.raises(UserError, match="holds 'b'"):
         refuse_used(tmp_path / "f", {"a": content["a"]})
@@ -318,7 +318,7 @@ def test_a_link_is_no_copy_and_a_copy_is_no_link(tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(b"i")
     link, copy = link_to(tmp_path / "image"), copy_of(tmp_path / "image")
     for name, one, other in (("l", link, copy), ("c", copy, link)):
-        write_folder(tmp_path / name, {"image": one}, Report(quiet=True))
+        write_folder(tmp_path / name, {"image": one}, Reporter(quiet=True))
         refuse_used(tmp_path / name, {"image": one})
         with pytest.raises(UserError, match="holds 'image'"):
             refuse_used(tmp_path / name, {"image": other})
@@ -332,7 +332,7 @@ def test_ten_thousand_links_take_seconds(tmp_path: Path) -> None:
     began = time.process_time()
     names = file_names(rows, count)
     content = {name: link_to(tmp_path / "x.jpg") for name in names}
-    write_folder(tmp_path / "links", content, Report(quiet=True))
+    write_folder(tmp_path / "links", content, Reporter(quiet=True))
     refuse_used(tmp_path / "links", content)
     assert time.process_time() - began < 5
     assert sorted(names) == names and len(tree(tmp_path / "links")) == count

@@ -20,7 +20,7 @@ from scipy import stats
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.profiling import taken
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
 from initpools_cli.figures.escape import percent
 from initpools_cli.figures.plots.correlation import correlations
@@ -331,7 +331,7 @@ def test_costs_are_drawn_as_measured() -> None:
 
 def test_sizes_grow_until_a_strategy_takes_too_long() -> None:
     embeddings = np.random.default_rng(0).normal(size=(420, 4)).astype(np.float32)
-    quiet = Report(quiet=True)
+    quiet = Reporter(quiet=True)
     all_sizes = measure(embeddings, ["random", "kcenter"], 5, 60, 0, quiet)
     assert all_sizes[["strategy", "n"]].to_numpy().tolist() == [
         [name, n] for name in ("random", "kcenter") for n in (105, 210, 420)

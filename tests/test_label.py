@@ -24,17 +24,17 @@ from conftest import Initpools, process
 from PIL import Image
 
 from initpools_cli.cli.label import _bound
-from initpools_cli.cli.labeler.label_lock import Seat, new_token, seated
+from initpools_cli.cli.labeler.label_lock import LabelLock, new_token, seated
 from initpools_cli.cli.labeler.server import Server
-from initpools_cli.cli.labeler.state import Desk
+from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
-from initpools_cli.core.checked_toml import read_sealed, write_sealed
+from initpools_cli.core.checked_toml import read_checked_toml, write_checked_toml
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
-from initpools_cli.labeling.classes import Unfit, Vocabulary, tidy
+from initpools_cli.labeling.classes import ClassList, Unfit, tidy
 from initpools_cli.labeling.label_file import COLUMNS
-from initpools_cli.labeling.page import Labelling, open_labelling
+from initpools_cli.labeling.page import LabelingSession, open_labelling
 
 BUDGET = 6
 BITES = ["<script>alert(1)</script>.png", "with 'quotes' & \".png", "ünï/日本語.png", "=1+1,;.png"]
@@ -61,14 +61,16 @@ def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(made / "runs", tmp_path / "runs")
     shutil.copytree(made / "photos", tmp_path / "photos")
     fixed = tmp_path / "runs/photos/run.toml"
-    facts = read_sealed(fixed, "")
+    facts = read_checked_toml(fixed, "")
     facts["dataset"]["source"] = facts["dataset"]["source"].replace(str(made), str(tmp_path))
-    write_sealed(fixed, facts)
+    write_checked_toml(fixed, facts)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "runs/photos"
 
 
-def opened(run: Path, batch: str | None = None, classes: str = "cat,dog", output: Path | None = None) -> Labelling:
+def opened(
+    run: Path, batch: str | None = None, classes: str = "cat,dog", output: Path | None = None
+) -> LabelingSession:
     context = Common(run=run, quiet=True).start("dataset")
     return open_labelling(context, batch, [name for name in classes.split(",") if name], output)
 
@@ -157,23 +159,23 @@ def test_batches_by_name_file_and_age(run: Path, initpools: Initpools) -> None:
 
 
 def test_classes_are_the_data_set_s_or_grow(tmp_path: Path) -> None:
-    fixed = Vocabulary(("cat", "dog"), ["Dog"], tmp_path / "classes.txt")
+    fixed = ClassList(("cat", "dog"), ["Dog"], tmp_path / "classes.txt")
     assert fixed.names == ["dog", "cat"] and fixed.resolve("CAT") == "cat"
     with pytest.raises(Unfit, match="Did you mean 'cat'"):
         fixed.resolve("cta")
     with pytest.raises(Unfit):
-        Vocabulary(("cat",), ["horse"], tmp_path / "classes.txt")
-    grows = Vocabulary((), ["cat"], tmp_path / "classes.txt")
+        ClassList(("cat",), ["horse"], tmp_path / "classes.txt")
+    grows = ClassList((), ["cat"], tmp_path / "classes.txt")
     assert grows.resolve("  Sea   lion ") == "Sea lion" and grows.resolve("CAT") == "cat"
     grows.learn(["Cat", "cat ", "cafe\u0301"])
     assert grows.names == ["cat", "cafe\u0301"] and grows.resolve("caf\u00c9") == "cafe\u0301"
     with pytest.raises(Unfit, match="no label"):
         grows.resolve("None")
-    assert Vocabulary((), ["None", "3"], tmp_path / "other.txt").resolve("none") == "None"
-    assert Vocabulary((), ["None", "3"], tmp_path / "other.txt").resolve("3.0") == "3"
-    grows = Vocabulary((), ["cat"], tmp_path / "classes.txt")
+    assert ClassList((), ["None", "3"], tmp_path / "other.txt").resolve("none") == "None"
+    assert ClassList((), ["None", "3"], tmp_path / "other.txt").resolve("3.0") == "3"
+    grows = ClassList((), ["cat"], tmp_path / "classes.txt")
     grows.keep("Sea lion")
-    assert Vocabulary((), [], tmp_path / "classes.txt").names == ["cat", "Sea lion"]
+    assert ClassList((), [], tmp_path / "classes.txt").names == ["cat", "Sea lion"]
     for name in ("", "  ", "x" * 101, "zero\u200bwidth", "turn\u202eed"):
         with pytest.raises(Unfit):
             tidy(name)
@@ -187,7 +189,7 @@ class Served:
     """A server in this process, and what a browser would send to it."""
 
     server: Server
-    labelling: Labelling
+    labelling: LabelingSession
 
     def ask(self, method: str, path: str, message: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
         host = f"127.0.0.1:{self.server.server_port}"
@@ -210,7 +212,7 @@ class Served:
         return self.ask("POST", f"/{self.server.token}/{path}", message, **headers)[:2]
 
 
-Serve = Callable[[Labelling], Served]
+Serve = Callable[[LabelingSession], Served]
 
 
 @pytest.fixture
@@ -218,8 +220,8 @@ def serve() -> Iterator[Serve]:
     """Serve a batch in this process."""
     running = []
 
-    def start(labelling: Labelling) -> Served:
-        server = Server(Desk(labelling, {"dataset": "photos", "next": "then", "again": "again"}), "secret", 0)
+    def start(labelling: LabelingSession) -> Served:
+        server = Server(LabelingState(labelling, {"dataset": "photos", "next": "then", "again": "again"}), "secret", 0)
         running.append(server)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return Served(server, labelling)
@@ -348,7 +350,7 @@ def test_what_can_not_be_saved_is_told_and_not_pretended(run: Path, serve: Serve
 
 
 def test_a_seat_is_for_one_and_keeps_its_address(tmp_path: Path, run: Path) -> None:
-    file, desk = tmp_path / "labels/x.csv", Desk(opened(run), {})
+    file, desk = tmp_path / "labels/x.csv", LabelingState(opened(run), {})
     with seated(file) as seat:
         with _bound(desk, seat, 0) as server:
             seat.settle(server.server_port, server.token)
@@ -368,7 +370,7 @@ def test_a_seat_is_for_one_and_keeps_its_address(tmp_path: Path, run: Path) -> N
         with pytest.raises(UserError, match="taken"):
             _bound(desk, seat, seat.port)
     with seated(tmp_path / "labels/y.csv") as seat:
-        assert isinstance(seat, Seat) and (seat.port, seat.token) == (0, "")
+        assert isinstance(seat, LabelLock) and (seat.port, seat.token) == (0, "")
 
 
 def test_a_lock_of_others_says_no_address(tmp_path: Path) -> None:
@@ -431,9 +433,9 @@ def test_ten_thousand_images_are_quick(tmp_path: Path) -> None:
     items = pd.DataFrame({"index": range(n), "path": "", "split": "train", "sha256": "x"})
     split = Split(np.zeros((n, 2, 2, 1), np.uint8), None, [""] * n)
     data = Dataset(DatasetSpec("many"), (), {"train": split}, items, np.ones(n, bool), None)
-    vocabulary = Vocabulary((), ["cat"], tmp_path / "classes.txt")
-    labelling = Labelling("many", data, list(range(n)), vocabulary, tmp_path / "many.csv", Report(), {})
-    desk = Desk(labelling, {})
+    vocabulary = ClassList((), ["cat"], tmp_path / "classes.txt")
+    labelling = LabelingSession("many", data, list(range(n)), vocabulary, tmp_path / "many.csv", Reporter(), {})
+    desk = LabelingState(labelling, {})
     began = time.process_time()
     for order in range(5):
         desk.act({"window": "a", "number": order + 1, "do": "label", "index": order, "label": "cat"})

@@ -28,7 +28,7 @@ from initpools_cli.training.learners.mlp import mlp
 from initpools_cli.training.learners.registry import Classifier, learners, softmax
 from initpools_cli.training.learners.scratch import scratch
 from initpools_cli.training.network import Network, mc_logits
-from initpools_cli.training.trainer import Course, Routine
+from initpools_cli.training.trainer import TrainConfig, Trainer
 
 CPU = torch.device("cpu")
 #: So that a network learns little, quickly.
@@ -222,8 +222,8 @@ def test_sgd_with_a_cosine_is_nesterovs_by_hand() -> None:
     network = Network(Whole(4), 3, seed=0)
     weight = network.last
     shown = torch.from_numpy(inputs)
-    routine = Routine(6, 0, 100, "sgd", 0.1, 0.01, "cosine")
-    course = Course(network, lambda chosen, epoch: shown[chosen], labels, routine, 0, CPU)
+    routine = TrainConfig(6, 0, 100, "sgd", 0.1, 0.01, "cosine")
+    course = Trainer(network, lambda chosen, epoch: shown[chosen], labels, routine, 0, CPU)
     with_one, momentum = np.c_[inputs, np.ones(12)], 0.0
     for step in range(6):
         course.epoch()
@@ -242,8 +242,8 @@ def test_a_course_takes_its_epochs_or_as_many_as_its_steps(epochs: int, steps: i
         order.append((epoch, *chosen))
         return shown[chosen]
 
-    course = Course(
-        Network(Whole(4), 3, 0), show, labels, Routine(epochs, steps, 4, "adam", 0.1, 0.0, "constant"), 0, CPU
+    course = Trainer(
+        Network(Whole(4), 3, 0), show, labels, TrainConfig(epochs, steps, 4, "adam", 0.1, 0.0, "constant"), 0, CPU
     )
     course.run()
     assert len(order) == 3 * expected and course.optimizer.param_groups[0]["lr"] == 0.1

@@ -14,7 +14,7 @@ import pytest
 
 from initpools_cli.cli.labeler.label_lock import seated
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.download import Remote, fetch
 
@@ -33,7 +33,7 @@ def label(folder: Path) -> None:
 
 def download(folder: Path) -> None:
     (folder / "source").write_text("x")
-    fetch(Remote(((folder / "source").as_uri(),), "x", "0" * 32), folder, Report(quiet=True), wait=0)
+    fetch(Remote(((folder / "source").as_uri(),), "x", "0" * 32), folder, Reporter(quiet=True), wait=0)
 
 
 HOLDERS = {".partial/pool/x.lock": step, ".labels.csv.lock": label, "x.part": download}

@@ -19,7 +19,7 @@ from PIL import Image
 
 from initpools_cli.core.config import DatasetTable, scale_range
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.cache import CURRENT
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.datasets.open import open_dataset
@@ -30,7 +30,7 @@ from initpools_cli.reporting.image_bytes import original
 
 def opened(place: Path, known: pd.DataFrame | None = None, **facts: object) -> Dataset:
     spec = DatasetSpec(str(place), **{"size": 16, **facts})
-    return open_dataset(spec, seed=0, cache=place.parent / "cache", report=Report(quiet=True), known=known)
+    return open_dataset(spec, seed=0, cache=place.parent / "cache", report=Reporter(quiet=True), known=known)
 
 
 #: GDAL's tag of TIFF for the value of pixels without data.

@@ -26,7 +26,7 @@ from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit
 from initpools_cli.training.infer import features, scores
 from initpools_cli.training.monitor import measure
-from initpools_cli.training.running_stats import Moments
+from initpools_cli.training.running_stats import RunningStats
 
 CPU = torch.device("cpu")
 SCORED = [method.name for method in pretexts if method.build.high_score]
@@ -137,7 +137,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_bytes(
     """Stopped after the first step of the third of four epochs, or after the last of the second."""
 
     def run(checkpoint: Path, stop: float = math.inf) -> tuple[Pretext, np.ndarray, list[dict], list[int]]:
-        pretext, dynamics, reached = task(name), Moments(24), []
+        pretext, dynamics, reached = task(name), RunningStats(24), []
         follow = pretext.after_step
 
         def stopped(outputs: object, progress: float) -> None:
@@ -185,7 +185,7 @@ def test_a_second_request_to_stop_is_granted_at_once() -> None:
 def test_moments_equal_those_of_all_values_together(epochs: list[list[float]], seen: int) -> None:
     """The images of the bits of `seen` are shown in every epoch, the others never."""
     ids = np.flatnonzero([seen >> bit & 1 for bit in range(3)])
-    moments, values = Moments(3), np.array(epochs)
+    moments, values = RunningStats(3), np.array(epochs)
     for row in values:
         moments.add(torch.from_numpy(ids), torch.from_numpy(row[ids]))
     expected = np.zeros((3, 3))

@@ -19,7 +19,7 @@ from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.simclr import nt_xent
 from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit
-from initpools_cli.training.running_stats import Moments
+from initpools_cli.training.running_stats import RunningStats
 
 ROWS = 6
 
@@ -69,7 +69,7 @@ def train(folder: str) -> dict[str, dict[str, torch.Tensor]]:
     images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
     found = {}
     for method in pretexts:
-        pretext, dynamics = untrained(method.name, images=16), Moments(16)
+        pretext, dynamics = untrained(method.name, images=16), RunningStats(16)
         path = Path(folder) / f"{method.name}-{fabric.world_size}.pt"
         rows = list(fit(pretext, images, np.arange(12), Plan(3, 12, 0), fabric, checkpoint=path, dynamics=dynamics))
         losses = torch.tensor([row["loss"] for row in rows])

@@ -18,7 +18,7 @@ from initpools_cli.geometry import duplicates as copies
 from initpools_cli.geometry.duplicates import first_equal
 from initpools_cli.steps.score import evaluate
 from initpools_cli.steps.strategy_inputs import named
-from initpools_cli.strategies.duplicates import Rows, zero_rows
+from initpools_cli.strategies.duplicates import RowFacts, zero_rows
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 
@@ -92,7 +92,7 @@ def test_a_least_distance_skips_what_is_too_close_in_the_order_of_the_scores(poi
     order = [i for i, lowest in zip(order, first, strict=True) if i == lowest]
     expected = naive_order(order, points, labeled, distance)
     budget = data.draw(st.integers(1, n - len(labeled)))
-    how = {"labeled": labeled, "normalize": False, "min_distance": distance, "facts": Rows.of(points)}
+    how = {"labeled": labeled, "normalize": False, "min_distance": distance, "facts": RowFacts.of(points)}
     inputs = {"scores": np.array(scores, float)}
     if not expected:
         with pytest.raises(UserError, match="Every image is closer than min_distance"):

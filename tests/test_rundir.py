@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import Run, Step, locate, run_name
+from initpools_cli.core.rundir import PendingStep, Run, locate, run_name
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return made
 
 
-def make(step: Step, **files: str) -> None:
+def make(step: PendingStep, **files: str) -> None:
     with step.writing("initpools test", {"device": "cpu"}) as scratch:
         for name, text in files.items():
             (scratch / name).write_text(text)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from initpools_cli import select
 from initpools_cli.augment.draws import Draws
-from initpools_cli.core.checked_toml import read_sealed, write_sealed
+from initpools_cli.core.checked_toml import read_checked_toml, write_checked_toml
 from initpools_cli.core.config import RunTable
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.scan import SCAN, disagreement, self_labelling, spread
@@ -289,9 +289,9 @@ def test_scan_goes_from_a_pretrain_to_a_pool(copied_run: Path, initpools: Initpo
 
     # As if the source had been trained anew since.
     source = Path("runs/digits/pretrain/simclr/step.toml")
-    trained = read_sealed(source, "")
+    trained = read_checked_toml(source, "")
     trained["writes"]["encoder.safetensors"] = trained["writes"]["encoder.safetensors"][::-1]
-    write_sealed(source, trained)
+    write_checked_toml(source, trained)
     stale = initpools("select-pool", "scan", "--budget", 5, "--from", "scan")
     assert stale.code == 2 and "made from an earlier" in stale.err
     assert "pretrain scan --epochs 3 --set threshold=0.2 --threads 1 --from simclr" in stale.err

@@ -44,7 +44,7 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.dynamics import per_image, watch_learning
 from initpools_cli.training.learners.registry import learners
 from initpools_cli.training.network import Network
-from initpools_cli.training.running_stats import Moments
+from initpools_cli.training.running_stats import RunningStats
 
 quick = settings(max_examples=40, deadline=None)
 METHODS = [pytest.param(method, id=method.name) for method in scores]
@@ -152,7 +152,7 @@ def test_cartography_and_early_scores_are_means_over_epochs() -> None:
 @given(st.integers(1, 8), st.integers(0, 2**32))
 def test_running_moments_equal_numpys(epochs: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    moments, seen = Moments(12), np.full((epochs, 12), np.nan)
+    moments, seen = RunningStats(12), np.full((epochs, 12), np.nan)
     for epoch in range(epochs):
         ids = rng.permutation(12)[: rng.integers(1, 12)]
         seen[epoch, ids] = 1e6 + rng.random(len(ids))

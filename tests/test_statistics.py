@@ -450,7 +450,7 @@ def test_results_edited_by_hand_are_refused(
     initpools: Initpools,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from initpools_cli.core.checked_toml import write_sealed
+    from initpools_cli.core.checked_toml import write_checked_toml
     from initpools_cli.core.files import sha256_of
 
     shutil.copytree(swept / "runs", tmp_path / "runs")
@@ -460,7 +460,7 @@ def test_results_edited_by_hand_are_refused(
     edit(pd.read_csv(file)).to_csv(file, index=False)
     if resealed:
         facts = tomli.loads(step.read_text().replace(before, sha256_of(file)))
-        write_sealed(step, {key: value for key, value in facts.items() if key != "checksum"})
+        write_checked_toml(step, {key: value for key, value in facts.items() if key != "checksum"})
     for words in (["compare", "main"], ["compare", "kcenter", "--accuracy", "main"]):
         ended = initpools(*words)
         assert ended.code == 2 and "Traceback" not in ended.err and "al-run" in ended.err

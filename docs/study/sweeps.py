@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import Done, Run
+from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.sweeps.results import rounds_of
-from initpools_cli.sweeps.verdicts import Judged, judge
+from initpools_cli.sweeps.verdicts import SweepVerdicts, judge
 
 #: What first pools are compared with.
 AGAINST = "random"
@@ -28,14 +28,14 @@ class Sweep:
     data : str
         The run's name, which stands for the data set.
     name : str
-    done : Done
+    done : FinishedStep
     rounds : DataFrame
         Rows of ``rounds.csv``.
     """
 
     data: str
     name: str
-    done: Done
+    done: FinishedStep
     rounds: pd.DataFrame
 
     @property
@@ -78,7 +78,7 @@ class Study:
     runs: list[Run]
     sweeps: list[Sweep]
     missing: list[str]
-    judged: dict[str, Judged]
+    judged: dict[str, SweepVerdicts]
 
     @property
     def learners(self) -> list[str]:
@@ -93,7 +93,7 @@ class Study:
         return [sweep for sweep in self.sweeps if sweep.learner == learner and data in ("", sweep.data)]
 
     def rows(self, which: str, learner: str, data: str = "") -> pd.DataFrame:
-        """A table of `Judged` (verdicts, savings, first_and_later) of all sweeps with a learner (on one data set).
+        """The table `SweepVerdicts` of all sweeps with a learner, on one data set.
 
         In place of its column sweep it has data, name, size (labels in the first pool) and last (labels at the end).
         """
@@ -147,7 +147,7 @@ def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:
     return Study([run for run in runs if run.exists], sweeps, missing, judged)
 
 
-def _sweep(run: Run, name: str, done: Done) -> Sweep:
+def _sweep(run: Run, name: str, done: FinishedStep) -> Sweep:
     table = done.facts["table"]
     for what, several in (("learners", table["learner"]), ("encoders", table["encoders"])):
         if len(several) > 1:

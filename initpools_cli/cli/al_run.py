@@ -104,7 +104,7 @@ def command(
     image_url: ImageUrl = "",
 ) -> None:
     """Buy labels round by round over seeds and measure; or, with --labels, train on real labels and say which next."""
-    from initpools_cli.cli.al_run_labels import Wanted, run_round
+    from initpools_cli.cli.al_run_labels import RoundRequest, run_round
     from initpools_cli.core.errors import UserError
     from initpools_cli.sweeps.results import rounds_of
     from initpools_cli.sweeps.sweep import al_run
@@ -122,7 +122,7 @@ def command(
         "al.backend": backend,
     }
     knobs = _knobs(_names(learner) or ["linear"])
-    wanted = Wanted(labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url)
+    wanted = RoundRequest(labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url)
     files = brought(next_batch, exclude=exclude)
     if labels is not None:
         if name != "main" or scheduler:

@@ -11,11 +11,11 @@ from initpools_cli.cli.options import Common
 if TYPE_CHECKING:
     from initpools_cli.labeling.round import Round
     from initpools_cli.steps.context import Context
-    from initpools_cli.steps.user_files import Brought
+    from initpools_cli.steps.user_files import UserFiles
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RoundRequest:
     """What a round is asked for, as typed."""
 
     labels: Path | None
@@ -46,7 +46,7 @@ class Wanted:
                 raise UserError(f"{flag} is of a round of labelling, which begins with labels.", "Add --labels FILE.")
 
 
-def run_round(common: Common, context: Context, labels: Path, wanted: Wanted, files: Brought) -> None:
+def run_round(common: Common, context: Context, labels: Path, wanted: RoundRequest, files: UserFiles) -> None:
     """Do a round, write what was asked for, and tell what came of it."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
@@ -90,7 +90,7 @@ def run_round(common: Common, context: Context, labels: Path, wanted: Wanted, fi
     common.result(written or [found.done.folder], payload)
 
 
-def _refuse_targets(wanted: Wanted, labels: Path) -> None:
+def _refuse_targets(wanted: RoundRequest, labels: Path) -> None:
     """Refuse to write over the labels that are read, over other people's, or one file twice."""
     from initpools_cli.core.errors import UserError
 

@@ -12,8 +12,8 @@ import typer
 from initpools_cli.cli.options import Common
 
 if TYPE_CHECKING:
-    from initpools_cli.core.rundir import Done, Run
-    from initpools_cli.sweeps.verdicts import Judged
+    from initpools_cli.core.rundir import FinishedStep, Run
+    from initpools_cli.sweeps.verdicts import SweepVerdicts
 
 EXAMPLE = "Example: initpools compare typiclust-b20-s0 random-b20-s0"
 
@@ -90,7 +90,7 @@ def _run(common: Common, names: Sequence[str]) -> Run | None:
     return None if paths and common.run is None and common.dataset is None else common.locate()
 
 
-def _sweeps(run: Run | None, names: Sequence[str]) -> dict[str, Done]:
+def _sweeps(run: Run | None, names: Sequence[str]) -> dict[str, FinishedStep]:
     """The sweeps of those names; empty where none is one."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.reporting.compare import is_order
@@ -106,7 +106,9 @@ def _sweeps(run: Run | None, names: Sequence[str]) -> dict[str, Done]:
     return sweeps
 
 
-def _judged(common: Common, sweeps: dict[str, Done], against: str, metric: str, measures: Sequence[str]) -> None:
+def _judged(
+    common: Common, sweeps: dict[str, FinishedStep], against: str, metric: str, measures: Sequence[str]
+) -> None:
     """The verdicts on standard output, and on standard error what they mean in words."""
     from initpools_cli.sweeps.verdicts import judge
 
@@ -118,7 +120,7 @@ def _judged(common: Common, sweeps: dict[str, Done], against: str, metric: str, 
     )
 
 
-def _say(common: Common, judged: Judged, against: str) -> None:
+def _say(common: Common, judged: SweepVerdicts, against: str) -> None:
     report, table = common.report, judged.verdicts
     several = table["sweep"].nunique() > 1
     for note in judged.notes:

@@ -12,9 +12,9 @@ import typer
 from initpools_cli.cli.options import Common, names_of
 
 if TYPE_CHECKING:
-    from initpools_cli.cli.labeler.label_lock import Seat
+    from initpools_cli.cli.labeler.label_lock import LabelLock
     from initpools_cli.cli.labeler.server import Server
-    from initpools_cli.cli.labeler.state import Desk
+    from initpools_cli.cli.labeler.state import LabelingState
 
 EXAMPLE = "Example: initpools label --classes cat,dog,horse"
 
@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Label a batch on a page of your own browser: a key an image, saved after every click, until Ctrl-C."""
     from initpools_cli.cli.labeler.label_lock import seated
-    from initpools_cli.cli.labeler.state import Desk
+    from initpools_cli.cli.labeler.state import LabelingState
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import run_name
     from initpools_cli.labeling.page import open_labelling, round_words
@@ -56,7 +56,7 @@ def command(
         # What another process wrote before it let go.
         if labelling.changed_elsewhere():
             labelling.read_again()
-        desk = Desk(labelling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
+        desk = LabelingState(labelling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
         with _bound(desk, seat, port) as server:
             seat.settle(server.server_port, server.token)
             typer.echo(f"label {labelling.name} at {server.address}", err=True)
@@ -80,7 +80,7 @@ def command(
     common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
 
 
-def _bound(desk: Desk, seat: Seat, port: int) -> Server:
+def _bound(desk: LabelingState, seat: LabelLock, port: int) -> Server:
     """At the port that is asked for, else at the last one if it is free, else at any."""
     from initpools_cli.cli.labeler.label_lock import new_token
     from initpools_cli.cli.labeler.server import Server

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import Run
     from initpools_cli.steps.context import Context
-    from initpools_cli.steps.user_files import Brought
+    from initpools_cli.steps.user_files import UserFiles
 
 #: What brings all its images only where a method asks for nothing else.
 ALONE = ("clusters", "labels")
@@ -75,10 +75,10 @@ class Common:
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Details too.", rich_help_panel=TALK)] = False
 
     @property
-    def report(self) -> Report:
+    def report(self) -> Reporter:
         """Where the command speaks."""
         # Of the processes that torchrun starts, one speaks.
-        return Report(self.quiet or os.environ.get("RANK", "0") != "0", self.verbose)
+        return Reporter(self.quiet or os.environ.get("RANK", "0") != "0", self.verbose)
 
     def locate(self) -> Run:
         """The run that is meant; says which."""
@@ -173,7 +173,7 @@ class Common:
             self.report.say(f"wrote {path}")
         self.result(written or [path or index for path, index in zip(paths, indices, strict=True)], payload)
 
-    def works_without_run(self, files: Brought, inputs: Collection[str] = (), source: str = "") -> bool:
+    def works_without_run(self, files: UserFiles, inputs: Collection[str] = (), source: str = "") -> bool:
         """Whether the files brought are enough for a method of those inputs, and no run is named.
 
         Raises
@@ -344,7 +344,7 @@ def with_common(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def brought(output: Path | None = None, classes: str | None = None, **files: Path | None) -> Brought:
+def brought(output: Path | None = None, classes: str | None = None, **files: Path | None) -> UserFiles:
     """The files given on the command line.
 
     Parameters
@@ -361,9 +361,9 @@ def brought(output: Path | None = None, classes: str | None = None, **files: Pat
     """
     from initpools_cli.core.errors import UserError
     from initpools_cli.datasets.classes import class_list
-    from initpools_cli.steps.user_files import Brought
+    from initpools_cli.steps.user_files import UserFiles
 
     for name, path in files.items():
         if output is not None and path is not None and output.resolve() == path.resolve():
             raise UserError(f"-o {output} is the file of --{name}, and would be lost.", "Give -o another name.")
-    return Brought(**files, classes=class_list(names_of(classes), "--classes"))
+    return UserFiles(**files, classes=class_list(names_of(classes), "--classes"))

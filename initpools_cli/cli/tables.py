@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 SHARES = {"redundancy"}
 
 
-def show_card(report: Report, card: Mapping[str, Any]) -> None:
+def show_card(report: Reporter, card: Mapping[str, Any]) -> None:
     """Print a card on standard error, unless quiet."""
     labeled = f", with {card['labeled']:,} labelled already" if card["labeled"] else ""
     title = f"card: {card['budget']:,} of {card['images']:,} images{labeled}"
     _show(report, title, [[name, value, note] for name, value, note in _lines(card)])
 
 
-def show_compared(report: Report, rows: Sequence[Mapping[str, Any]], total: int) -> None:
+def show_compared(report: Reporter, rows: Sequence[Mapping[str, Any]], total: int) -> None:
     """Print the comparison on standard error, unless quiet: a line a quantity, a column a strategy.
 
     Parameters
@@ -52,7 +52,7 @@ FIRST, LAST = 5, 2
 
 
 def show_ranking(
-    report: Report,
+    report: Reporter,
     order: NDArray[np.int64],
     scores: NDArray[np.float64] | None,
     names: Mapping[str, Sequence[str]],
@@ -127,12 +127,12 @@ def _number(quantity: str, value: float) -> str:
     return f"{value:.0%}" if quantity in SHARES else f"{value:.3g}"
 
 
-def _show(report: Report, title: str, lines: Sequence[Sequence[str]]) -> None:
+def _show(report: Reporter, title: str, lines: Sequence[Sequence[str]]) -> None:
     report.say(title)
     show_grid(report, [], lines)
 
 
-def show_grid(report: Report, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+def show_grid(report: Reporter, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     """Print cells on standard error, unless quiet: a table on a terminal, tabs elsewhere."""
     if report.quiet:
         return

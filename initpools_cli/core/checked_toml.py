@@ -18,17 +18,17 @@ from initpools_cli.core.toml import parse_toml
 _FIRST_LINE = re.compile(rb'checksum = "([0-9a-f]{64})"\n')
 
 
-class Damaged(UserError):
+class DamagedFile(UserError):
     """A file of a run is missing or not as it was written."""
 
 
-def write_sealed(path: Path, facts: Mapping[str, Any]) -> None:
+def write_checked_toml(path: Path, facts: Mapping[str, Any]) -> None:
     """Write a ``run.toml`` or ``step.toml`` of the current schema, atomically."""
     text = tomli_w.dumps({"schema": SCHEMA, **{key: value for key, value in facts.items() if key != "schema"}})
     write_text(path, f'checksum = "{hashlib.sha256(text.encode()).hexdigest()}"\n{text}')
 
 
-def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
+def read_checked_toml(path: Path, remedy: str) -> dict[str, Any]:
     """What a ``run.toml`` or ``step.toml`` says, without the checksum; files of schema 1 have none.
 
     Parameters
@@ -38,23 +38,23 @@ def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
 
     Raises
     ------
-    Damaged
+    DamagedFile
         It is missing or not as it was written.
     UserError
         A newer version wrote it.
     """
     if not path.exists():
-        raise Damaged(f"{path} is missing.", remedy)
+        raise DamagedFile(f"{path} is missing.", remedy)
     content = read_file(path, "of a run")
     first = _FIRST_LINE.match(content)
     if first and hashlib.sha256(content[first.end() :]).hexdigest().encode() != first[1]:
-        raise Damaged(f"{path} is damaged: its bytes are not those that were written.", remedy)
+        raise DamagedFile(f"{path} is damaged: its bytes are not those that were written.", remedy)
     try:
         facts = parse_toml(content.decode())
     except ValueError as error:
-        raise Damaged(f"{path} is damaged: {error}.", remedy) from None
+        raise DamagedFile(f"{path} is damaged: {error}.", remedy) from None
     check_schema(facts, path)
     if not first and (facts.get("schema", 1) > 1 or "checksum" in facts):
-        raise Damaged(f"{path} is damaged: it does not begin with its checksum.", remedy)
+        raise DamagedFile(f"{path} is damaged: it does not begin with its checksum.", remedy)
     facts.pop("checksum", None)
     return facts

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_errors, umask
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def refuse_used(path: Path, content: Mapping[str, Entry]) -> None:
         )
 
 
-def write_folder(path: Path, content: Mapping[str, Entry], report: Report) -> None:
+def write_folder(path: Path, content: Mapping[str, Entry], report: Reporter) -> None:
     """Write a folder whole or not at all; one that is there already, and was not refused, stays as it is."""
     if path.is_dir() and any(path.iterdir()):
         report.say(f"already there: {path}")

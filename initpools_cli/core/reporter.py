@@ -11,14 +11,14 @@ from typing import Any
 
 
 @dataclass
-class Bar:
+class ProgressBar:
     """One progress bar; without a terminal, a plain line every few seconds."""
 
     label: str
     total: int
     _task: Any = None
     _rich: Any = None
-    _report: Report | None = None
+    _report: Reporter | None = None
     _done: int = 0
     _spoke: float = field(default_factory=time.monotonic)
 
@@ -33,7 +33,7 @@ class Bar:
 
 
 @dataclass
-class Report:
+class Reporter:
     """Where a command speaks.
 
     Parameters
@@ -72,10 +72,10 @@ class Report:
         print(f"warning: {text}", file=sys.stderr, flush=True)  # noqa: T201 -- this is where the tool speaks
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[Bar]:
+    def progress(self, label: str, total: int) -> Iterator[ProgressBar]:
         """A bar over `total` steps; use as ``with report.progress("embedding", n) as bar: bar.advance()``."""
         if self.quiet:
-            yield Bar(label, total)
+            yield ProgressBar(label, total)
         elif sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -88,6 +88,6 @@ class Report:
                 TextColumn("{task.fields[note]}"),
             )
             with Progress(*columns, console=Console(stderr=True), transient=True) as rich:
-                yield Bar(label, total, rich.add_task(label, total=total, note=""), rich)
+                yield ProgressBar(label, total, rich.add_task(label, total=total, note=""), rich)
         else:
-            yield Bar(label, total, _report=self)
+            yield ProgressBar(label, total, _report=self)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initpools_cli.core.checked_toml import Damaged, read_sealed, write_sealed
+from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml, write_checked_toml
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_bytes, write_text
@@ -59,7 +59,7 @@ class Run:
 
         Raises
         ------
-        Damaged
+        DamagedFile
             There are steps without ``run.toml``: another data set must not be fixed for them.
         """
         if (self.path / "run.toml").exists():
@@ -77,9 +77,9 @@ class Run:
             It is damaged, or a newer version wrote it.
         """
         again = f"`{self.repair}` makes it again from the steps and deletes nothing."
-        facts = read_sealed(self.path / "run.toml", again)
+        facts = read_checked_toml(self.path / "run.toml", again)
         if not isinstance(facts.get("dataset"), dict) or not isinstance(facts.get("run"), dict):
-            raise Damaged(
+            raise DamagedFile(
                 f"{self.path / 'run.toml'} is damaged: it does not say which data set the run is about.", again
             )
         return facts
@@ -95,7 +95,7 @@ class Run:
         files = files or {}
         for name, content in files.items():
             write_bytes(self.path / name, content)
-        write_sealed(self.path / "run.toml", {**facts, **({"writes": _sums(files)} if files else {})})
+        write_checked_toml(self.path / "run.toml", {**facts, **({"writes": _sums(files)} if files else {})})
 
     def replace(self, files: Mapping[str, bytes]) -> None:
         """Put other content in place of that of `ITEMS` and `KEPT`.
@@ -103,10 +103,10 @@ class Run:
         Killed between any two lines, the run has each file as it was or as it will be, and either is known.
         """
         facts, sums = self.facts(), _sums(files)
-        write_sealed(self.path / "run.toml", {**facts, "replacing": sums})
+        write_checked_toml(self.path / "run.toml", {**facts, "replacing": sums})
         for name, content in files.items():
             write_bytes(self.path / name, content)
-        write_sealed(self.path / "run.toml", {**_without(facts, "replacing"), "writes": sums})
+        write_checked_toml(self.path / "run.toml", {**_without(facts, "replacing"), "writes": sums})
 
     def read(self, file: str) -> bytes:
         """The content of `ITEMS` or `KEPT`, as it was written; runs of schema 1 don't know their checksums.
@@ -130,9 +130,9 @@ class Run:
         facts = self.facts()
         return [facts[table][file] for table in ("writes", "replacing") if file in facts.get(table, {})]
 
-    def damaged(self, file: str, how: str = "is not as it was made") -> Damaged:
+    def damaged(self, file: str, how: str = "is not as it was made") -> DamagedFile:
         """The error for a file that no step makes."""
-        return Damaged(
+        return DamagedFile(
             f"{self.path / file} {how}.",
             f"`{self.repair}` makes it again where it can and deletes nothing; else put it back from a copy.",
         )
@@ -142,7 +142,7 @@ class Run:
         """The command that makes what no step makes again."""
         return shlex.join(["initpools", "repair", "--run", str(self.path)])
 
-    def steps(self, kind: str = "") -> list[Done]:
+    def steps(self, kind: str = "") -> list[FinishedStep]:
         """The finished steps (of one kind), oldest first.
 
         Raises
@@ -152,15 +152,15 @@ class Run:
         """
         return sorted(self.folders(kind), key=lambda step: (step.facts["finished"], step.id))
 
-    def folders(self, kind: str = "") -> list[Done]:
+    def folders(self, kind: str = "") -> list[FinishedStep]:
         """The finished steps (of one kind) by name, damaged ones and those that lost ``step.toml`` among them."""
         found = [folder for each in ([kind] if kind else KINDS) for folder in sorted((self.path / each).glob("*"))]
-        return [Done(self, folder) for folder in found if _is_step(folder)]
+        return [FinishedStep(self, folder) for folder in found if _is_step(folder)]
 
-    def done(self, step_id: str) -> Done | None:
+    def done(self, step_id: str) -> FinishedStep | None:
         """The finished step of that id, such as ``embed/simclr``."""
         folder = self.path / step_id
-        return Done(self, folder) if _is_step(folder) else None
+        return FinishedStep(self, folder) if _is_step(folder) else None
 
     def forget(self) -> None:
         """Take back a run that has come to nothing, and its name as the last one used."""
@@ -188,7 +188,7 @@ class Run:
         *,
         force: bool = False,
         also: Sequence[str] = (),
-    ) -> Step:
+    ) -> PendingStep:
         """Where a step with this table and these inputs belongs.
 
         Its folder is ``kind/name``; where that holds another configuration or other inputs, the name takes six hex
@@ -216,7 +216,7 @@ class Run:
         if not name or name.startswith(".") or set(name) & set("/\\\0"):
             raise UserError(f"'{name}' can't name a folder of {kind}/.", "Use letters, digits, '-' and '_'.")
         digest = digest_of(table, reads)
-        plain = Step(self, f"{kind}/{name}", dict(table), dict(reads), digest, force)
+        plain = PendingStep(self, f"{kind}/{name}", dict(table), dict(reads), digest, force)
         for each in (f"{kind}/{other}{end}" for other in also for end in ("", f"-{digest[:6]}")):
             done = self.done(each)
             if done is not None and done.facts["digest"] == digest:
@@ -225,7 +225,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Done:
+class FinishedStep:
     """A finished step."""
 
     run: Run
@@ -251,11 +251,11 @@ class Done:
             It is damaged, or a newer version wrote it.
         """
         again = f"`{self.run.repair}` moves the step aside, so that it can be made again, and deletes nothing."
-        facts = read_sealed(self.folder / "step.toml", again)
+        facts = read_checked_toml(self.folder / "step.toml", again)
         wrong = next((key for key in sorted(FACTS) if key not in facts or not _fits(key, facts[key])), None)
         if wrong:
             what = f"{wrong} = {facts[wrong]!r:.60}" if wrong in facts else f"it does not say {wrong}"
-            raise Damaged(
+            raise DamagedFile(
                 f"{self.folder / 'step.toml'} is damaged: {what}.",
                 again,
             )
@@ -307,7 +307,7 @@ class Done:
         items = self.run.path / ITEMS
         return self.run.sums(ITEMS) or ([checksum(items)] if items.exists() else [])
 
-    def require_fresh(self) -> Done:
+    def require_fresh(self) -> FinishedStep:
         """The step itself, if it is whole and nothing it was made from has changed.
 
         Raises
@@ -362,12 +362,12 @@ class Done:
         """
         path, again = self.folder / file, f"Make it again with `{self.renewal()}`."
         if not path.is_file():
-            raise Damaged(f"{path} is no longer there.", again)
+            raise DamagedFile(f"{path} is no longer there.", again)
         if checksum(path) != self.facts["writes"].get(file):
-            raise Damaged(f"{path} is not as it was made.", again)
+            raise DamagedFile(f"{path} is not as it was made.", again)
         return path
 
-    def whole(self) -> Done:
+    def whole(self) -> FinishedStep:
         """The step itself, if all its files are there and as they were written.
 
         Raises
@@ -380,7 +380,7 @@ class Done:
 
 
 @dataclass
-class Step:
+class PendingStep:
     """A step about to be done."""
 
     run: Run
@@ -415,7 +415,7 @@ class Step:
         return under_way and mark.read_text() != self.digest
 
     @property
-    def finished(self) -> Done | None:
+    def finished(self) -> FinishedStep | None:
         """The same step if it is done already, no file of it is lost, and it is not forced.
 
         Raises
@@ -495,7 +495,7 @@ class Step:
             # From which `initpools repair` makes run.toml again.
             **({"identity": identity} if identity else {}),
         }
-        write_sealed(self.scratch / "step.toml", facts)
+        write_checked_toml(self.scratch / "step.toml", facts)
 
     def _publish(self) -> None:
         """Give the sealed scratch folder its name; a kill between any two lines is made good by `_rescue`."""

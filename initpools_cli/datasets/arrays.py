@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.capacity import require_disk
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.cache import cache_folder, in_blocks, read_cache, write_cache
 from initpools_cli.datasets.decode import square
 from initpools_cli.datasets.sources import Arrays
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def items_of_arrays(
-    source: Arrays, test: float, seed: int, report: Report
+    source: Arrays, test: float, seed: int, report: Reporter
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, np.ndarray]]]:
     """One row an image, and from which rows of which array each split is made.
 

@@ -20,7 +20,7 @@ from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_error, stream_rows, umask, write_text
 from initpools_cli.core.locks import locked_folder
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.spec import CONVERSION
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _set_aside(folder: Path, wrong: str) -> None:
     target = folder.with_name(f"{folder.name}.damaged")
     while target.exists():
         target = folder.with_name(f"{folder.name}.damaged-{next(number)}")
-    Report().warn(f"cached pixels are not as they were made ({folder / wrong}): they are moved to {target}.")
+    Reporter().warn(f"cached pixels are not as they were made ({folder / wrong}): they are moved to {target}.")
     with place_errors(folder.parent.parent), contextlib.suppress(FileNotFoundError):
         folder.rename(target)
 

@@ -16,7 +16,7 @@ import numpy as np
 from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.cpu import available_cores
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.cache import place_errors
 from initpools_cli.datasets.raster import read_raster
@@ -58,7 +58,7 @@ class Decoded:
 
 
 def decode_files(
-    root: Path, paths: Sequence[str], size: int, channels: int, scale: Scale, scratch: Path, report: Report
+    root: Path, paths: Sequence[str], size: int, channels: int, scale: Scale, scratch: Path, report: Reporter
 ) -> Decoded:
     """Decode files in threads.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 
 
@@ -24,7 +24,7 @@ def entries() -> list[Entry]:
     return [Entry(facts, _load)]
 
 
-def _load(home: Path, size: int, scratch: Path, report: Report) -> Arrays:
+def _load(home: Path, size: int, scratch: Path, report: Reporter) -> Arrays:
     from sklearn.datasets import load_digits
 
     digits = load_digits()

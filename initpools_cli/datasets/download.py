@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_error, umask
 from initpools_cli.core.locks import locked
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.version import version
 from initpools_cli.datasets.cache import place_errors
 
@@ -53,7 +53,7 @@ class Remote:
         return "md5" if len(self.checksum) == 32 else "sha256"
 
 
-def fetch(remote: Remote, folder: Path, report: Report, *, timeout: float = TIMEOUT, wait: float = 1.0) -> Path:
+def fetch(remote: Remote, folder: Path, report: Reporter, *, timeout: float = TIMEOUT, wait: float = 1.0) -> Path:
     """The file in `folder`: the one that is there if its checksum is right, else fetched.
 
     What has arrived of an interrupted transfer stays as ``NAME.part`` and is taken up again.
@@ -64,7 +64,7 @@ def fetch(remote: Remote, folder: Path, report: Report, *, timeout: float = TIME
         What to fetch.
     folder : Path
         Where to; made if need be.
-    report : Report
+    report : Reporter
         Where progress goes.
     timeout : float
         Seconds a server may be silent.
@@ -99,7 +99,7 @@ def fetch(remote: Remote, folder: Path, report: Report, *, timeout: float = TIME
 
 
 def _fetch_from(
-    url: str, remote: Remote, part: Path, stream: BinaryIO, report: Report, timeout: float, wait: float
+    url: str, remote: Remote, part: Path, stream: BinaryIO, report: Reporter, timeout: float, wait: float
 ) -> str | None:
     """Bring `part` to the whole file; the reason if that can't be done."""
     reason = ""
@@ -142,7 +142,7 @@ def _fetch_from(
     return reason
 
 
-def _transfer(url: str, stream: BinaryIO, name: str, report: Report, timeout: float) -> bool:
+def _transfer(url: str, stream: BinaryIO, name: str, report: Reporter, timeout: float) -> bool:
     """Append what is missing; whether all of it came."""
     if urlsplit(url).scheme not in ("http", "https", "file"):
         raise urllib.error.URLError("only http, https and file addresses are fetched")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.arrays import table_of
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
 from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
@@ -39,7 +39,7 @@ class Storage:
 
     cache: Path
     scratch: Path
-    report: Report
+    report: Reporter
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.labels import from_csv
 from initpools_cli.datasets.sources import DatasetFacts, Entry, Files
 
@@ -28,7 +28,7 @@ def entries() -> list[Entry]:
     return [Entry(facts, _load)]
 
 
-def _load(home: Path, size: int, scratch: Path, report: Report) -> Files:
+def _load(home: Path, size: int, scratch: Path, report: Reporter) -> Files:
     root = home / "ham10000"
     folders = tuple(sorted(folder.name for folder in root.glob(f"{IMAGES}*") if folder.is_dir()))
     if not (root / METADATA).is_file() or not folders:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.npz import read_npz
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
@@ -54,7 +54,7 @@ def _refusal(name: str, info: Mapping[str, Any]) -> str:
     return ""
 
 
-def _load(info: Mapping[str, Any], home: Path, size: int, scratch: Path, report: Report) -> Arrays:
+def _load(info: Mapping[str, Any], home: Path, size: int, scratch: Path, report: Reporter) -> Arrays:
     file = fetch(remote_of(info, size), home / "medmnist", report)
     return read_npz(file, scratch, tuple(info["label"][key] for key in sorted(info["label"], key=int)))
 

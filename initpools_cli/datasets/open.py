@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.arrays import cache_arrays, held_out_rows, items_of_arrays
 from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folder, stamp, stamped
 from initpools_cli.datasets.catalog import entries
@@ -76,7 +76,7 @@ def open_dataset(
     *,
     seed: int,
     cache: Path,
-    report: Report,
+    report: Reporter,
     known: pd.DataFrame | None = None,
     kept: np.ndarray | None = None,
 ) -> Dataset:
@@ -90,7 +90,7 @@ def open_dataset(
         The root seed: it draws the test split and the long tail.
     cache : Path
         Where downloads and arrays are kept; see `data_home`.
-    report : Report
+    report : Reporter
         Where progress goes.
     known : DataFrame, optional
         The items as a run has stored them. They come back as they are, new images of a folder after them.
@@ -142,7 +142,7 @@ def open_dataset(
 
 
 def _source(
-    spec: DatasetSpec, path: Path | None, home: Path, scratch: Path, report: Report, scale: Scale, seed: int
+    spec: DatasetSpec, path: Path | None, home: Path, scratch: Path, report: Reporter, scale: Scale, seed: int
 ) -> Arrays | Files:
     if path is None:
         entry = entries()[spec.name]

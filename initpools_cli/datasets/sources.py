@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class DatasetFacts:
 
 
 #: Bring the data set: ``$INITPOOLS_DATA``, the size asked for (pixels, 0 is native), a folder for unfinished work.
-Load = Callable[[Path, int, Path, Report], Arrays | Files]
+Load = Callable[[Path, int, Path, Reporter], Arrays | Files]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.cache import place_errors
 from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.sources import Assignment, DatasetFacts, Entry, Files
@@ -33,7 +33,7 @@ def entries() -> list[Entry]:
     return [Entry(facts, partial(load, ARCHIVE))]
 
 
-def load(archive: Remote, home: Path, size: int, scratch: Path, report: Report) -> Files:
+def load(archive: Remote, home: Path, size: int, scratch: Path, report: Reporter) -> Files:
     """Fetch and unpack the archive where that has not been done."""
     root = home / "tinyimagenet" / FOLDER
     if not root.is_dir():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.files import atomic_file
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.cache import place_errors, scratch_folder
 from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
@@ -140,7 +140,7 @@ def entries() -> list[Entry]:
     return [Entry(facts, partial(_load_named, name)) for name, facts in FACTS.items()]
 
 
-def load(dataset: Any, family: Family, root: Path, report: Report) -> Arrays:
+def load(dataset: Any, family: Family, root: Path, report: Reporter) -> Arrays:
     """Fetch what is missing and let torchvision read it.
 
     Parameters
@@ -151,7 +151,7 @@ def load(dataset: Any, family: Family, root: Path, report: Report) -> Arrays:
         How it states its files.
     root : Path
         Its own folder.
-    report : Report
+    report : Reporter
         Where progress goes.
     """
     try:
@@ -163,7 +163,7 @@ def load(dataset: Any, family: Family, root: Path, report: Report) -> Arrays:
         return _read(dataset, family, root)
 
 
-def _load_named(name: str, home: Path, size: int, scratch: Path, report: Report) -> Arrays:
+def _load_named(name: str, home: Path, size: int, scratch: Path, report: Reporter) -> Arrays:
     import torchvision
 
     return load(getattr(torchvision.datasets, name), FAMILIES[name], home / FACTS[name].name, report)

@@ -29,7 +29,7 @@ TIE = 1e-6
 
 
 @dataclass(frozen=True)
-class Seen:
+class PreparedRows:
     """Rows in the form in which products with them give similarities.
 
     Attributes
@@ -74,17 +74,17 @@ class Similarity:
         """The similarities of some rows to others, computed in `kind`."""
         return self.to(rows, self.seen_by(others, kind))
 
-    def seen_by(self, others: Rows, kind: type[np.floating]) -> Seen:
+    def seen_by(self, others: Rows, kind: type[np.floating]) -> PreparedRows:
         """What similarities to `others` are computed from."""
         seen = self.points[others].astype(kind)
         if self.name == "cosine":
             seen *= (self._inverse(others) / 2).astype(kind)[:, None]
-            return Seen(seen, np.full(len(seen), 0.5, kind))
+            return PreparedRows(seen, np.full(len(seen), 0.5, kind))
         scale = 1 / self.bandwidth**2
         seen *= kind(2 * scale)
-        return Seen(seen, (-scale * self.squares[others]).astype(kind))
+        return PreparedRows(seen, (-scale * self.squares[others]).astype(kind))
 
-    def to(self, rows: Rows, others: Seen) -> Any:
+    def to(self, rows: Rows, others: PreparedRows) -> Any:
         """The similarities (m, k) of some rows to those that were seen."""
         kind = others.directions.dtype
         values = product(self.points[rows].astype(kind, copy=False), others.directions.T)
@@ -175,7 +175,7 @@ def row_sums(
         return rough_excess(similarity, np.zeros(n), weights, threads), similarity.error * float(each.sum())
     # The sum of products is the product with the sum.
     toward = map_blocks(lambda span: each[span] @ similarity.seen_by(span, np.float64).directions, n, ROWS, threads)
-    together = Seen(np.sum(toward, axis=0)[None], np.array([each.sum() / 2]))
+    together = PreparedRows(np.sum(toward, axis=0)[None], np.array([each.sum() / 2]))
     return np.concatenate(map_blocks(lambda span: similarity.to(span, together)[:, 0], n, ROWS, threads)), 0.0
 
 

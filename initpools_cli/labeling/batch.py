@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.rundir import LOOP, Done
+from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.steps.context import Context
 
 #: The file of each kind of step that lists images to label, in order.
@@ -66,11 +66,11 @@ def find_batch(context: Context, named: str | None) -> Batch:
     raise unknown_name("batch", named, [step.name for step in steps], "initpools status")
 
 
-def _list_of(step: Done) -> str:
+def _list_of(step: FinishedStep) -> str:
     return LISTS[step.id.partition("/")[0]]
 
 
-def _of_step(step: Done) -> Batch:
+def _of_step(step: FinishedStep) -> Batch:
     rows = step.frame(_list_of(step), dtype={"path": str, "label": str}, keep_default_na=False)
     return _batch(step.name, rows["index"].tolist(), [""] * len(rows))
 

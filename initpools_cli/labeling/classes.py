@@ -14,7 +14,7 @@ class Unfit(UserError):
     """What was said of an image can't be: saying it again won't help."""
 
 
-class Vocabulary:
+class ClassList:
     """Classes in the order of their keys.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.seeds import derive
-from initpools_cli.labeling.label_history import Labeled, number_of, rounds
+from initpools_cli.labeling.label_history import LabelHistory, number_of, rounds
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.strategy_inputs import train_items
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     from initpools_cli.core.registry import Method
     from initpools_cli.training.active_learning import Cell
-    from initpools_cli.training.experiment import Arena, Protocol
+    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
     from initpools_cli.training.learners.registry import Classifier
 
 
-def cell_of(context: Context, arena: Arena, labeled: np.ndarray, candidates: np.ndarray | None = None) -> Cell:
+def cell_of(context: Context, arena: ExperimentData, labeled: np.ndarray, candidates: np.ndarray | None = None) -> Cell:
     """What the loop of sweeps moves on, with these labels paid for."""
     from initpools_cli.training.active_learning import Cell
-    from initpools_cli.training.label_access import LabelDoor
+    from initpools_cli.training.label_access import LabelAccess
 
-    door = LabelDoor(arena.labels)
+    door = LabelAccess(arena.labels)
     door.buy(labeled)
     return Cell(0, context.seed, np.flatnonzero(arena.kept) if candidates is None else candidates, labeled, door)
 
 
 def judge(
-    context: Context, arena: Arena, protocol: Protocol, learner: Method, labeled: Labeled
+    context: Context, arena: ExperimentData, protocol: ExperimentSettings, learner: Method, labeled: LabelHistory
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Cross-validated quality as a whole and by class; nothing where there is too little to hold any out."""
     import pandas as pd
@@ -77,7 +77,9 @@ def judge(
     return judged, by_class
 
 
-def on_test(context: Context, model: Classifier, learner: Method, arena: Arena, labeled: Labeled) -> dict[str, Any]:
+def on_test(
+    context: Context, model: Classifier, learner: Method, arena: ExperimentData, labeled: LabelHistory
+) -> dict[str, Any]:
     """Accuracy on the test split, where the data set has one with labels."""
     from initpools_cli.stats.proportions import share_interval
     from initpools_cli.training.active_learning import inputs_of
@@ -91,7 +93,7 @@ def on_test(context: Context, model: Classifier, learner: Method, arena: Arena, 
     return {"test_accuracy": right / len(labels), "test_low": low, "test_high": high}
 
 
-def foretold(context: Context, labeled: Labeled) -> dict[str, Any]:
+def foretold(context: Context, labeled: LabelHistory) -> dict[str, Any]:
     """How the model of the round before fared on images whose labels came after it."""
     earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
     if not earlier or not len(labeled.fresh):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import LOOP, Done, Run
+from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, in_order, plain, says_nothing, value_of
 from initpools_cli.steps.context import Context
@@ -31,7 +31,7 @@ ALIKE = 0.8
 
 
 @dataclass(frozen=True)
-class Labeled:
+class LabelHistory:
     """What is known after a file of annotations was read.
 
     Attributes
@@ -97,24 +97,24 @@ class Labeled:
         return self.table["index"].to_numpy()[self.table["label"].to_numpy() == ""]
 
 
-def rounds(run: Run) -> list[Done]:
+def rounds(run: Run) -> list[FinishedStep]:
     """The finished rounds of the labelling loop, oldest first."""
     return one_a_number(run.steps(LOOP))
 
 
-def one_a_number(steps: Iterable[Done]) -> list[Done]:
+def one_a_number(steps: Iterable[FinishedStep]) -> list[FinishedStep]:
     """The newest round of each number, in order; earlier versions kept every repetition of a round.
 
     Parameters
     ----------
-    steps : iterable of Done
+    steps : iterable of FinishedStep
         Rounds, oldest first.
     """
     newest = {number_of(step.name): step for step in steps}
     return [newest[number] for number in sorted(newest)]
 
 
-def outcome_of(done: Done) -> dict[str, Any]:
+def outcome_of(done: FinishedStep) -> dict[str, Any]:
     """What came of a round, with its number as ``round``, its encoder and its learner."""
     facts = done.facts
     table, number = facts["table"], str(number_of(done.name))
@@ -127,7 +127,7 @@ def number_of(name: str) -> int:
     return int(digits) if name.startswith(PREFIX) and digits.isdigit() else 0
 
 
-def read_known(done: Done) -> pd.DataFrame:
+def read_known(done: FinishedStep) -> pd.DataFrame:
     """What a round knew: its labels.csv.
 
     Raises
@@ -146,7 +146,7 @@ def read_known(done: Done) -> pd.DataFrame:
         ) from None
 
 
-def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> Labeled:
+def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> LabelHistory:
     """Read new annotations on top of what the run remembers.
 
     A label that differs from a remembered one takes its place. A file that adds nothing belongs to the last round.
@@ -187,7 +187,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     before, _ = _remembered([step for step in earlier if number_of(step.name) < number])
     before = _as_read(before, read)
     fresh = [image for image, label in known.items() if label and label != before.get(image)]
-    return Labeled(
+    return LabelHistory(
         number=number,
         table=_table(known, came, context),
         classes=fixed or in_order(label for label in known.values() if label),
@@ -198,7 +198,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     )
 
 
-def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequence[Done]) -> KnownClasses:
+def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequence[FinishedStep]) -> KnownClasses:
     """The classes there can be: those that the user named, those of the data set, or any."""
     outcomes = [step.facts["outcome"] for step in earlier]
     accepted = frozenset(each for outcome in outcomes for each in outcome.get("spellings", []))
@@ -209,7 +209,7 @@ def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequen
     return KnownClasses(_named_before(earlier), fixed=False, origin="a class of earlier rounds", accepted=accepted)
 
 
-def _named_before(earlier: Sequence[Done]) -> tuple[str, ...]:
+def _named_before(earlier: Sequence[FinishedStep]) -> tuple[str, ...]:
     """Classes whose names would else mean that there is no label, as the user last named them: "None", "-1"."""
     named = (step.facts["outcome"].get("named", []) for step in reversed(earlier))
     return tuple(filter(says_nothing, next(filter(None, named), [])))
@@ -242,7 +242,7 @@ def classes_of_rounds(run: Run) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _remembered(earlier: Sequence[Done]) -> tuple[dict[int, str], dict[int, int]]:
+def _remembered(earlier: Sequence[FinishedStep]) -> tuple[dict[int, str], dict[int, int]]:
     """The labels after the last of these rounds, and in which round each came."""
     if not earlier:
         return {}, {}
@@ -251,7 +251,7 @@ def _remembered(earlier: Sequence[Done]) -> tuple[dict[int, str], dict[int, int]
     return dict(zip(images, table["label"], strict=True)), dict(zip(images, table["round"].tolist(), strict=True))
 
 
-def doubts(labeled: Labeled) -> list[str]:
+def doubts(labeled: LabelHistory) -> list[str]:
     """What looks like a slip: classes of very few images that are almost called as another."""
     names, counts = np.unique([label for label in labeled.table["label"] if label], return_counts=True)
     size = dict(zip(names.tolist(), counts.tolist(), strict=True))

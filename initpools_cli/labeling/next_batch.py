@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.labeling.evaluation import cell_of
-from initpools_cli.labeling.label_history import Labeled
+from initpools_cli.labeling.label_history import LabelHistory
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.rows import tell_short
 from initpools_cli.steps.strategy_inputs import train_items
-from initpools_cli.sweeps.setup import Cast
+from initpools_cli.sweeps.setup import ExperimentSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.strategies.selection import Selection
-    from initpools_cli.training.experiment import Arena, Protocol
+    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
     from initpools_cli.training.learners.registry import Classifier
 
 
-def predictions(context: Context, rest: np.ndarray, probs: np.ndarray | None, labeled: Labeled) -> pd.DataFrame:
+def predictions(context: Context, rest: np.ndarray, probs: np.ndarray | None, labeled: LabelHistory) -> pd.DataFrame:
     """What the model takes every image without a label for, by index."""
     import pandas as pd
 
@@ -44,7 +44,12 @@ def predictions(context: Context, rest: np.ndarray, probs: np.ndarray | None, la
 
 
 def next_batch(
-    context: Context, cast: Cast, arena: Arena, protocol: Protocol, model: Classifier, labeled: Labeled
+    context: Context,
+    cast: ExperimentSpec,
+    arena: ExperimentData,
+    protocol: ExperimentSettings,
+    model: Classifier,
+    labeled: LabelHistory,
 ) -> pd.DataFrame | None:
     """The next batch, of images that are there and were not skipped, as rows of a pool; None where none is left."""
     from initpools_cli.steps.report_card import ground_of, nearness
@@ -77,7 +82,7 @@ def next_batch(
     return pool_rows(selection, near, train_items(context))
 
 
-def _there(context: Context, candidates: np.ndarray, labeled: Labeled) -> np.ndarray:
+def _there(context: Context, candidates: np.ndarray, labeled: LabelHistory) -> np.ndarray:
     """Those whose files can still be shown to an annotator, and those labelled already."""
     root = context.data.root
     if root is None:

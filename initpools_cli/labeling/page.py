@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.classes import KnownClasses, meanings, plain, says_nothing
 from initpools_cli.datasets.spec import Dataset
 from initpools_cli.labeling.batch import Batch, find_batch
-from initpools_cli.labeling.classes import Vocabulary
+from initpools_cli.labeling.classes import ClassList
 from initpools_cli.labeling.label_file import Mark, read_marks, stamp, write_marks
 from initpools_cli.labeling.summary import tell_problems
 from initpools_cli.steps.context import Context
@@ -20,7 +20,7 @@ from initpools_cli.steps.context import Context
 FOLDER, CLASSES = "labels", "classes.txt"
 
 
-class Labelling:
+class LabelingSession:
     """A batch with its labels, saved at every change.
 
     Parameters
@@ -30,10 +30,10 @@ class Labelling:
     data : Dataset
     indices : list of int
         Train rows in the order in which they are to be labelled.
-    vocabulary : Vocabulary
+    vocabulary : ClassList
     file : Path
         Where labels are written; what it holds already is honoured, rows of other images are kept as they are.
-    report : Report
+    report : Reporter
         Where problems of that file are told.
     before : dict of int to Mark
         What was known of images before the file was there.
@@ -44,9 +44,9 @@ class Labelling:
         name: str,
         data: Dataset,
         indices: list[int],
-        vocabulary: Vocabulary,
+        vocabulary: ClassList,
         file: Path,
-        report: Report,
+        report: Reporter,
         before: dict[int, Mark],
     ) -> None:
         self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
@@ -144,7 +144,7 @@ class Labelling:
         self.marks, self._stamp = marks, stamp(self.file)
 
 
-def open_labelling(context: Context, named: str | None, classes: Sequence[str], output: Path | None) -> Labelling:
+def open_labelling(context: Context, named: str | None, classes: Sequence[str], output: Path | None) -> LabelingSession:
     """A batch of the run, with the labels that it has.
 
     Parameters
@@ -152,7 +152,7 @@ def open_labelling(context: Context, named: str | None, classes: Sequence[str], 
     named : str, optional
         See `find_batch`.
     classes : sequence of str
-        See `Vocabulary`.
+        See `ClassList`.
     output : Path, optional
         Where labels are written; default: ``labels/<batch>.csv`` in the run.
 
@@ -166,12 +166,12 @@ def open_labelling(context: Context, named: str | None, classes: Sequence[str], 
     file = output or folder / f"{batch.name}.csv"
     if batch.file is not None and batch.file.resolve() == file.resolve():
         raise UserError(f"{file} is the batch itself, and its other columns would be lost.", "Name another --output.")
-    vocabulary = Vocabulary(context.data.classes, classes, folder / CLASSES)
+    vocabulary = ClassList(context.data.classes, classes, folder / CLASSES)
     vocabulary.learn(_classes_of_rounds(context))
     labels = _as_classes(batch, vocabulary.known)
     before = {index: Mark(label) for index, label in zip(batch.indices, labels, strict=True) if label}
     vocabulary.learn(labels)
-    return Labelling(batch.name, context.data, batch.indices, vocabulary, file, context.report, before)
+    return LabelingSession(batch.name, context.data, batch.indices, vocabulary, file, context.report, before)
 
 
 def _as_classes(batch: Batch, known: KnownClasses) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import Done, Step
-from initpools_cli.labeling.label_history import Labeled
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep, PendingStep
+from initpools_cli.labeling.label_history import LabelHistory
 from initpools_cli.labeling.page import FOLDER
 from initpools_cli.steps.context import Context
 
@@ -24,14 +24,14 @@ OF_THE_BATCH = {
 }  # fmt: skip
 
 
-def read_next(done: Done) -> pd.DataFrame | None:
+def read_next(done: FinishedStep) -> pd.DataFrame | None:
     """The batch that a round chose, as rows of a pool, or None where it chose none."""
     from initpools_cli.steps.select_pool import read_rows
 
     return read_rows(done, "next.csv") if "next.csv" in done.facts["writes"] else None
 
 
-def same_but_batch(done: Done, step: Step) -> bool:
+def same_but_batch(done: FinishedStep, step: PendingStep) -> bool:
     """Whether a finished round holds all that `step` would make, which asks for no batch."""
     facts = done.facts
     made, asked = facts["table"], step.table
@@ -74,7 +74,7 @@ class Replaced:
     unlearned: int
 
     @classmethod
-    def of(cls, context: Context, done: Done, labeled: Labeled) -> Replaced | None:
+    def of(cls, context: Context, done: FinishedStep, labeled: LabelHistory) -> Replaced | None:
         """The batch of a round that is about to be done again; None where it has none that can be read."""
         batch = None
         with suppress(UserError):
@@ -85,7 +85,7 @@ class Replaced:
         query, images = ", ".join(done.table["query"]), frozenset(batch["index"].tolist())
         return cls(done.id, query, images, done.renewal(), file, _unlearned(context, file, labeled))
 
-    def tell(self, report: Report, batch: pd.DataFrame | None) -> None:
+    def tell(self, report: Reporter, batch: pd.DataFrame | None) -> None:
         """Say what is replaced, where the new batch is another, and which labels wait."""
         if batch is not None and self.images == set(batch["index"].tolist()):
             return
@@ -101,7 +101,7 @@ class Replaced:
             )
 
 
-def _unlearned(context: Context, file: Path, labeled: Labeled) -> int:
+def _unlearned(context: Context, file: Path, labeled: LabelHistory) -> int:
     """How many images have a label in the file and none in the rounds."""
     from initpools_cli.datasets.annotations.check import read_annotations
     from initpools_cli.datasets.classes import KnownClasses

@@ -13,13 +13,13 @@ from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
-from initpools_cli.core.rundir import LOOP, Done
+from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
 from initpools_cli.labeling.evaluation import cell_of, foretold, judge, on_test
 from initpools_cli.labeling.label_history import (
     PREFIX,
-    Labeled,
+    LabelHistory,
     labeled_so_far,
     number_of,
     outcome_of,
@@ -30,12 +30,12 @@ from initpools_cli.labeling.replace_round import Replaced, read_next, same_but_b
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity, there
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import FROM_A_MODEL
-from initpools_cli.sweeps.setup import Cast, arena_of, cast_of, identity_of, protocol_of
+from initpools_cli.sweeps.setup import ExperimentSpec, arena_of, cast_of, identity_of, protocol_of
 
 if TYPE_CHECKING:
-    from initpools_cli.training.experiment import Arena
+    from initpools_cli.training.experiment import ExperimentData
 
 #: Settings of [al] that the loop goes by; the others are of sweeps.
 USED = ("query", "learner", "budget", "encoders", "space", "views", "passes", "members", "validation", "params")
@@ -49,20 +49,20 @@ class Round:
 
     Attributes
     ----------
-    done : Done
+    done : FinishedStep
         Its folder: labels.csv, problems.csv, classes.csv, predictions.csv, and next.csv where there is a next batch.
     fresh : bool
         Whether it was done just now.
-    labeled : Labeled
+    labeled : LabelHistory
     """
 
-    done: Done
+    done: FinishedStep
     fresh: bool
-    labeled: Labeled
+    labeled: LabelHistory
 
 
 def label_round(
-    context: Context, file: Path, classes: tuple[str, ...], *, ask: bool, files: Brought | None = None
+    context: Context, file: Path, classes: tuple[str, ...], *, ask: bool, files: UserFiles | None = None
 ) -> Round:
     """Write ``loop/round-<n>/``, or find it already done.
 
@@ -74,7 +74,7 @@ def label_round(
         The only classes there can be; empty: those of the data set, else any.
     ask : bool
         Whether a next batch is wanted.
-    files : Brought, optional
+    files : UserFiles, optional
         The images to exclude: they are neither chosen nor predicted, and their labels are remembered, not learned from.
 
     Raises
@@ -86,7 +86,7 @@ def label_round(
     newest = _newest(context)
     brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
     labeled = labeled_so_far(context, file, classes)
-    files = files or Brought()
+    files = files or UserFiles()
     if files.exclude is not None:
         labeled = replace(labeled, excluded=np.flatnonzero(~there(context, files)))
     cast = cast_of(context, table)
@@ -126,13 +126,13 @@ def label_round(
         if brought:
             step.outcome["annotations_sha256"] = brought[str(file.resolve())]
         step.outcome |= _names_of(labeled, earlier)
-    done = Done(context.run, step.folder)
+    done = FinishedStep(context.run, step.folder)
     if lost is not None:
         lost.tell(context.report, read_next(done))
     return Round(done, True, labeled)
 
 
-def _names_of(labeled: Labeled, earlier: Done | None) -> dict[str, list[str]]:
+def _names_of(labeled: LabelHistory, earlier: FinishedStep | None) -> dict[str, list[str]]:
     """How classes are called, as the user said: what a round that is replaced was told still holds."""
     before = {} if earlier is None else earlier.facts["outcome"]
     named = list(labeled.named) or before.get("named", [])
@@ -152,7 +152,13 @@ def history(context: Context) -> list[dict[str, Any]]:
 
 
 def _work(
-    context: Context, table: AlTable, cast: Cast, arena: Arena, labeled: Labeled, ask: bool, scratch: Path
+    context: Context,
+    table: AlTable,
+    cast: ExperimentSpec,
+    arena: ExperimentData,
+    labeled: LabelHistory,
+    ask: bool,
+    scratch: Path,
 ) -> dict[str, Any]:
     """Write what a round consists of, and give its outcome."""
     import pandas as pd
@@ -227,7 +233,7 @@ def _only(names: list[str], flag: str) -> str:
     return names[0] if names else ""
 
 
-def _refuse_unaskable(cast: Cast, labeled: Labeled) -> None:
+def _refuse_unaskable(cast: ExperimentSpec, labeled: LabelHistory) -> None:
     query = cast.queries[0]
     if len(labeled.classes) < 2 and {*query.method.inputs} & FROM_A_MODEL:
         raise UserError(
@@ -238,7 +244,7 @@ def _refuse_unaskable(cast: Cast, labeled: Labeled) -> None:
 
 
 def _resolved(
-    context: Context, table: AlTable, cast: Cast, arena: Arena, labeled: Labeled, ask: bool
+    context: Context, table: AlTable, cast: ExperimentSpec, arena: ExperimentData, labeled: LabelHistory, ask: bool
 ) -> dict[str, Any]:
     """Everything that the result depends on, for ``step.toml``."""
     select = context.settings.select

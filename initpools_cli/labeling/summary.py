@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.figures.escape import percent
 from initpools_cli.labeling.label_history import SETTINGS
 
@@ -59,7 +59,7 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def tell_problems(report: Report, problems: Sequence[object], where: str) -> None:
+def tell_problems(report: Reporter, problems: Sequence[object], where: str) -> None:
     """Warn of rows that can't be used: of the first ones each, of the rest how many.
 
     Parameters

@@ -7,7 +7,7 @@ from pathlib import Path
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.networks import from_timm, from_torchvision
 from initpools_cli.networks.build import seeded
-from initpools_cli.networks.frozen import Backbone, Preprocess, Published
+from initpools_cli.networks.frozen import Backbone, Preprocess, PretrainedWeights
 from initpools_cli.networks.weights import read_weights
 
 PREFIX = "timm/"
@@ -128,6 +128,6 @@ def require_backbone(name: str) -> None:
     raise unknown_name("backbone", name, names, "initpools list backbones")
 
 
-def _published(name: str) -> Published:
+def _published(name: str) -> PretrainedWeights:
     require_backbone(name)
     return from_timm.published(name.removeprefix(PREFIX)) if _is_timm(name) else from_torchvision.published(name)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.networks.frozen import SIZE_ERRORS, Backbone, Preprocess, Published, cannot_take
+from initpools_cli.networks.frozen import SIZE_ERRORS, Backbone, Preprocess, PretrainedWeights, cannot_take
 from initpools_cli.networks.weights import fit
 
 # What its modules call the function that renames what other projects' files hold.
@@ -93,7 +93,7 @@ def remark(name: str) -> str:
     return "; ".join(_config(name).notes or ())
 
 
-def published(name: str) -> Published:
+def published(name: str) -> PretrainedWeights:
     """The weights of the name's tag, or its default ones: in the cache of the Hugging Face hub, or in torch's.
 
     Raises
@@ -110,7 +110,7 @@ def published(name: str) -> Published:
     return next((place for place in places if place.cached), places[0])
 
 
-def _on_hub(config: Any) -> list[Published]:
+def _on_hub(config: Any) -> list[PretrainedWeights]:
     from huggingface_hub import constants, try_to_load_from_cache
 
     if not config.hf_hub_id:
@@ -119,7 +119,7 @@ def _on_hub(config: Any) -> list[Published]:
     files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
     cached = [try_to_load_from_cache(model, file, revision=revision or None) for file in files]
     return [
-        Published(
+        PretrainedWeights(
             next((Path(file) for file in cached if isinstance(file, str)), None),
             Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}",
             f"https://huggingface.co/{model}/resolve/{revision or 'main'}/{files[0]}",
@@ -128,12 +128,12 @@ def _on_hub(config: Any) -> list[Published]:
     ]
 
 
-def _by_address(config: Any) -> list[Published]:
+def _by_address(config: Any) -> list[PretrainedWeights]:
     # Arrays of JAX, as Google published its ViTs, are on the hub as torch's tensors.
     if not isinstance(config.url, str) or not config.url or config.url.endswith(".npz"):
         return []
     file = Path(torch.hub.get_dir()) / "checkpoints" / config.url.rsplit("/", 1)[-1]
-    return [Published(file if file.is_file() else None, file, config.url)]
+    return [PretrainedWeights(file if file.is_file() else None, file, config.url)]
 
 
 def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooling: str) -> tuple[Backbone, Preprocess]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from initpools_cli.networks.frozen import Backbone, Preprocess, Published
+from initpools_cli.networks.frozen import Backbone, Preprocess, PretrainedWeights
 from initpools_cli.networks.weights import fit
 
 if TYPE_CHECKING:
@@ -95,13 +95,13 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(models.list_models(module=models)))
 
 
-def published(name: str) -> Published:
+def published(name: str) -> PretrainedWeights:
     """The network's default weights."""
     from torchvision import models
 
     url = models.get_model_weights(name).DEFAULT.url
     file = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(url)
-    return Published(file if file.is_file() else None, file, url)
+    return PretrainedWeights(file if file.is_file() else None, file, url)
 
 
 def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooling: str) -> tuple[Backbone, Preprocess]:

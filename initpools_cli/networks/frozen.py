@@ -21,7 +21,7 @@ SIZE_ERRORS = (AssertionError, RuntimeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
-class Published:
+class PretrainedWeights:
     """Weights that a library has published for a network.
 
     Attributes

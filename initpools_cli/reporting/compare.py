@@ -9,7 +9,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
-from initpools_cli.core.rundir import Done, Run
+from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.steps.context import read_items
 from initpools_cli.steps.user_files import images_named
 from initpools_cli.strategies.arrays import integers
@@ -108,7 +108,7 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
     return found
 
 
-def bought(done: Done) -> dict[tuple[str, ...], np.ndarray]:
+def bought(done: FinishedStep) -> dict[tuple[str, ...], np.ndarray]:
     """What each cell bought, in order, by init, query, learner, encoder, seed; a first pool also without its query."""
     with np.load(done.checked("picks.npz"), allow_pickle=False) as file:
         cells = {tuple(key.split("|")): file[key] for key in file.files}
@@ -135,7 +135,7 @@ def is_order(run: Run | None, name: str) -> bool:
     return run is not None and _step_of(run, name) is not None
 
 
-def _step_of(run: Run, name: str) -> tuple[Done, str] | None:
+def _step_of(run: Run, name: str) -> tuple[FinishedStep, str] | None:
     """The finished pool or ranking of that name, and its file of indices."""
     for kind, file in (("pool", "indices.npy"), ("rank", "sorted_idx.npy")):
         done = run.done(name) if name.startswith(f"{kind}/") else run.done(f"{kind}/{name}")

@@ -10,15 +10,15 @@ from initpools_cli.figures.fragment import Fragment
 from initpools_cli.figures.markup import bullets, folded, paragraph, table
 from initpools_cli.reporting.sections import Drawn, rounds_of, share, whole
 from initpools_cli.steps.context import Context
-from initpools_cli.sweeps.verdicts import Judged, judge
+from initpools_cli.sweeps.verdicts import SweepVerdicts, judge
 
 if TYPE_CHECKING:
     from initpools_cli.core.types import DataFrame, Figure
 
 
-def judged(context: Context) -> dict[str, Judged | str]:
+def judged(context: Context) -> dict[str, SweepVerdicts | str]:
     """What every sweep says of its first pools, or the sentence that says why nothing can be said."""
-    found: dict[str, Judged | str] = {}
+    found: dict[str, SweepVerdicts | str] = {}
     for step in whole(context, "al"):
         try:
             found[step.name] = judge({step.name: step})
@@ -27,7 +27,9 @@ def judged(context: Context) -> dict[str, Judged | str]:
     return found
 
 
-def sweeps(found: Mapping[str, Judged | str], curves: Mapping[str, Figure | Fragment], drawn: Drawn) -> Fragment | None:
+def sweeps(
+    found: Mapping[str, SweepVerdicts | str], curves: Mapping[str, Figure | Fragment], drawn: Drawn
+) -> Fragment | None:
     """Of every sweep the learning curves and the verdicts; then what is drawn of all of them."""
     if not found and not drawn:
         return None
@@ -37,7 +39,7 @@ def sweeps(found: Mapping[str, Judged | str], curves: Mapping[str, Figure | Frag
     return Fragment("Sweeps", "", "", [], parts=[*each, *drawn], anchor="sweeps")
 
 
-def _verdicts(name: str, found: Judged | str) -> str:
+def _verdicts(name: str, found: SweepVerdicts | str) -> str:
     """How often which verdict, all of them folded, and what must be known to read them; or why there is none."""
     if isinstance(found, str):
         return paragraph(found)
@@ -66,7 +68,7 @@ def _verdicts(name: str, found: Judged | str) -> str:
     )
 
 
-def summary(context: Context, found: Mapping[str, Judged | str]) -> list[str]:
+def summary(context: Context, found: Mapping[str, SweepVerdicts | str]) -> list[str]:
     """What was found, in two sentences; where nothing was, what would have to be done to know."""
     about = f"{int(context.data.kept.sum()):,} images to choose from"
     said = [*_found(context, found)]
@@ -80,10 +82,10 @@ def summary(context: Context, found: Mapping[str, Judged | str]) -> list[str]:
     return [f"{about}. {said[0]}", *said[1:]]
 
 
-def _found(context: Context, found: Mapping[str, Judged | str]) -> list[str]:
+def _found(context: Context, found: Mapping[str, SweepVerdicts | str]) -> list[str]:
     import pandas as pd
 
-    tables = [each.verdicts for each in found.values() if isinstance(each, Judged)]
+    tables = [each.verdicts for each in found.values() if isinstance(each, SweepVerdicts)]
     if not tables and not context.data.classes:
         return ["The data set has no labels of its own, so chosen first pools can't be compared with random ones."]
     if not tables:

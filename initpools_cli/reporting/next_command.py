@@ -9,7 +9,7 @@ from typing import Any
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
-from initpools_cli.core.rundir import LOOP, Done, Run
+from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.datasets.annotations.table import read
 from initpools_cli.labeling.batch import LISTS
 from initpools_cli.labeling.label_history import number_of
@@ -21,7 +21,7 @@ FIRST_BUDGET = "20"
 LABELS = "labels.csv"
 
 
-def tables_of(step: Done) -> list[str]:
+def tables_of(step: FinishedStep) -> list[str]:
     """The files of a step that are read here."""
     kind = step.id.partition("/")[0]
     return [*([LISTS[kind]] if kind in LISTS else []), *([LABELS] if kind == LOOP else [])]
@@ -104,7 +104,7 @@ def _left(file: Path, images: set[str]) -> int:
     return len(images - {row.index for row in said}) if named else len(rows) - len(said)
 
 
-def _last_round(run: Run) -> Done | None:
+def _last_round(run: Run) -> FinishedStep | None:
     return max(run.folders(LOOP), key=lambda step: number_of(step.name), default=None)
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
-from initpools_cli.core.rundir import Done, Run, run_name
+from initpools_cli.core.rundir import FinishedStep, Run, run_name
 from initpools_cli.core.version import version
-from initpools_cli.reporting.plot_data.sources import Asked, gatherer, refuse_ignored
+from initpools_cli.reporting.plot_data.sources import PlotRequest, gatherer, refuse_ignored
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.user_files import UserFiles
 
 #: Endings of what a figure is written as.
 FORMATS = (".html", ".png", ".svg")
 
 
-def plot(context: Context, kind: str, names: list[str], brought: Brought, source: str, output: Path | None) -> Path:
+def plot(context: Context, kind: str, names: list[str], brought: UserFiles, source: str, output: Path | None) -> Path:
     """Write the figure and return where.
 
     Parameters
@@ -39,7 +39,7 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
 
     method = plots.get(kind)
     knobs = method.validate(context.settings.plot.params)
-    module, asked = gatherer(method.name), Asked(names, brought, source, knobs)
+    module, asked = gatherer(method.name), PlotRequest(names, brought, source, knobs)
     refuse_ignored(method.name, asked, module.TAKES)
     gathered = module.gather(context, asked)
     target = output or context.run.path / "plot" / f"{method.name}.html"
@@ -58,7 +58,7 @@ def plot(context: Context, kind: str, names: list[str], brought: Brought, source
     return write_drawn(drawn, target, title, provenance, context.settings.plot.theme)
 
 
-def _place(step: Done, run: Run) -> str:
+def _place(step: FinishedStep, run: Run) -> str:
     """Where a step is, for somebody who has the run before them."""
     return step.id if step.run == run else str(step.folder)
 
@@ -67,7 +67,7 @@ def plot_from_files(
     kind: str,
     params: Mapping[str, Any],
     names: list[str],
-    brought: Brought,
+    brought: UserFiles,
     seed: int,
     theme: Any,
     output: Path,
@@ -85,7 +85,7 @@ def plot_from_files(
     method = plots.get(kind)
     knobs = method.validate(params)
     module = gatherer(method.name)
-    asked = Asked(names, brought, "", knobs)
+    asked = PlotRequest(names, brought, "", knobs)
     gathered = None
     if hasattr(module, "gather_files"):
         refuse_ignored(method.name, asked, module.TAKES_ALONE, " without a run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 
 #: Projections whose time makes a sample worthwhile.
@@ -31,7 +31,7 @@ def sampled(n: int, projection: str, sample: int, always: np.ndarray, seed: int)
     return np.sort(np.concatenate([kept, more]))
 
 
-def projected(embeddings: np.ndarray, projection: str, seed: int, report: Report | None = None) -> np.ndarray:
+def projected(embeddings: np.ndarray, projection: str, seed: int, report: Reporter | None = None) -> np.ndarray:
     """The embeddings (n, d) on a plane (n, 2); what takes long is announced."""
     from initpools_cli.stats.projection import pca_2d, seconds_of, tsne_2d, umap_2d
     from initpools_cli.strategies.runtime import span

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import LOOP, Done
+from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.figures.escape import percent
 from initpools_cli.figures.fragment import Fragment
 from initpools_cli.figures.markup import facts, folded, paragraph, table
@@ -36,7 +36,7 @@ CARD_COLUMNS = {
 }
 
 
-def whole(context: Context, kind: str) -> list[Done]:
+def whole(context: Context, kind: str) -> list[FinishedStep]:
     """The finished steps of a kind that are neither damaged nor stale, oldest first."""
     found = []
     for step in context.run.folders(kind):
@@ -111,7 +111,7 @@ def pools(context: Context, drawn: Drawn) -> Fragment | None:
     return Fragment("Pools", "", body, [], parts=drawn, anchor="pools")
 
 
-def _card(context: Context, step: Done) -> dict[str, Any]:
+def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
     """The full card of a pool, or the short one; empty where it has none."""
     full = context.run.done(f"card/{step.name}")
     if full is not None:
@@ -120,7 +120,7 @@ def _card(context: Context, step: Done) -> dict[str, Any]:
     return read_card(step) if CARD in step.facts["writes"] else {}
 
 
-def rounds_of(context: Context) -> list[Done]:
+def rounds_of(context: Context) -> list[FinishedStep]:
     """The labelling rounds, by their number."""
     return one_a_number(whole(context, LOOP))
 
@@ -156,7 +156,7 @@ def _made(context: Context, row: Mapping[str, Any]) -> list[str]:
     """How a step was made, from its row of `status` and what its step.toml says."""
     made: dict[str, Any] = {}
     with suppress(UserError):
-        made = Done(context.run, context.run.path / row["step"]).facts
+        made = FinishedStep(context.run, context.run.path / row["step"]).facts
     machine = f"{made['device']}, {made['threads']} threads" if {"device", "threads"} <= made.keys() else ""
     when = str(row["finished"])[:16].replace("T", " ")
     return [row["step"], row["command"], when, machine, made.get("version", ""), f"{row['seconds']:,.1f}"]

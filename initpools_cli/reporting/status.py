@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import ITEMS, LOOP, Done, Run
+from initpools_cli.core.rundir import ITEMS, LOOP, FinishedStep, Run
 from initpools_cli.core.toml import parse_toml
 from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.classes import says_nothing
@@ -65,7 +65,7 @@ def _encoders(run: Run) -> set[str]:
     return found
 
 
-def _row(step: Done, differ: bool) -> dict[str, Any]:
+def _row(step: FinishedStep, differ: bool) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in step.folder.rglob("*") if file.is_file())
     row: dict[str, Any] = {"step": step.id, "bytes": size, "finished": "", "seconds": 0.0, "problem": "", "command": ""}
     row |= {"renew": "", "note": ""}
@@ -85,7 +85,7 @@ def _row(step: Done, differ: bool) -> dict[str, Any]:
     }
 
 
-def _damaged(step: Done) -> str:
+def _damaged(step: FinishedStep) -> str:
     """What is wrong with the tables that the next command is found from; the other files are for `verify` to read."""
     try:
         for name in tables_of(step):
@@ -96,7 +96,7 @@ def _damaged(step: Done) -> str:
     return ""
 
 
-def _notes(step: Done, outcome: dict[str, Any], differ: bool) -> Iterator[str]:
+def _notes(step: FinishedStep, outcome: dict[str, Any], differ: bool) -> Iterator[str]:
     """A round of labeling in a few words, with its encoder where they differ, and methods that have changed since."""
     labeled, accuracy = outcome.get("labeled"), outcome.get("accuracy")
     if step.id.startswith("loop/") and labeled is not None:

@@ -14,7 +14,7 @@ DRAWS = 19_999
 
 
 @dataclass(frozen=True)
-class Ranked:
+class FriedmanResult:
     """What `friedman` finds.
 
     Attributes
@@ -35,7 +35,7 @@ class Ranked:
     critical_difference: float
 
 
-def friedman(values: ArrayLike, alpha: float = 0.05, rng: np.random.Generator | None = None) -> Ranked:
+def friedman(values: ArrayLike, alpha: float = 0.05, rng: np.random.Generator | None = None) -> FriedmanResult:
     """Whether methods differ over blocks, such as data sets (Friedman 1937; Demšar 2006).
 
     The p-value is of 19,999 random permutations within the blocks and not of the chi-square distribution, which is far
@@ -64,13 +64,13 @@ def friedman(values: ArrayLike, alpha: float = 0.05, rng: np.random.Generator | 
     ranks = rankdata(-table, axis=1)
     spread = float(((ranks - (methods + 1) / 2) ** 2).sum())
     if spread == 0:
-        return Ranked(ranks.mean(0), 0.0, 1.0, nemenyi(methods, blocks, alpha))
+        return FriedmanResult(ranks.mean(0), 0.0, 1.0, nemenyi(methods, blocks, alpha))
     seen = float((ranks.sum(0) ** 2).sum())
     draw = generator(0, "friedman") if rng is None else rng
     shuffled = draw.permuted(np.broadcast_to(ranks, (DRAWS, blocks, methods)), axis=2).sum(1)
     hits = int(((shuffled**2).sum(1) >= seen - 1e-9).sum())
     from_even = seen - blocks**2 * methods * (methods + 1) ** 2 / 4
-    return Ranked(
+    return FriedmanResult(
         ranks=ranks.mean(0),
         statistic=(methods - 1) * from_even / spread,
         p=(hits + 1) / (DRAWS + 1),

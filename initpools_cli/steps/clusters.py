@@ -9,7 +9,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str
     return outcome
 
 
-def clusters_of(context: Context, source: str = "") -> Done:
+def clusters_of(context: Context, source: str = "") -> FinishedStep:
     """The finished pretrain whose clusters a strategy reads.
 
     Parameters

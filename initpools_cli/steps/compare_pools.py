@@ -10,12 +10,12 @@ import numpy as np
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_frame
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import generator
 from initpools_cli.stats import card as numbers
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.report_card import (
-    Ground,
+    CardData,
     class_balance,
     distance_facts,
     run_embeddings,
@@ -24,8 +24,8 @@ from initpools_cli.steps.report_card import (
 )
 from initpools_cli.steps.rows import there, zero_count
 from initpools_cli.steps.select_pool import FilePool, indices_from_files, select_pool
-from initpools_cli.steps.strategy_inputs import Named, balanced, heeds_source, named, supply
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.strategy_inputs import StrategySpec, balanced, heeds_source, named, supply
+from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import refuse_missing
 
 TABLE = "compare.csv"
@@ -37,7 +37,7 @@ FEWEST = 20
 PAIRS, KEPT = 2 * 10**9, 2**26
 
 
-def rivals(strategy: Named, text: str | None, randoms: int) -> list[Named]:
+def rivals(strategy: StrategySpec, text: str | None, randoms: int) -> list[StrategySpec]:
     """The strategies of ``--compare A,B,C``; none where it is not given.
 
     Raises
@@ -65,7 +65,7 @@ def rivals(strategy: Named, text: str | None, randoms: int) -> list[Named]:
     return others
 
 
-def table_of(table: SelectTable, strategy: Named) -> SelectTable:
+def table_of(table: SelectTable, strategy: StrategySpec) -> SelectTable:
     """The settings of [select] for another strategy: its own knobs are their defaults, what holds for all stays."""
     own: dict[str, Any] = {"strategy": strategy.name, "params": {}, "order": "highest"}
     own |= {"n_clusters": 0} if strategy.balance.n_clusters else {}
@@ -75,13 +75,19 @@ def table_of(table: SelectTable, strategy: Named) -> SelectTable:
 
 
 def compare_in_run(
-    context: Context, strategy: Named, pool: Done, others: list[Named], brought: Brought, source: str, randoms: int
-) -> Done:
+    context: Context,
+    strategy: StrategySpec,
+    pool: FinishedStep,
+    others: list[StrategySpec],
+    brought: UserFiles,
+    source: str,
+    randoms: int,
+) -> FinishedStep:
     """Write ``compare/<pool>/compare.csv``, or find it done; the pools of the others are made as by `select-pool`.
 
     Parameters
     ----------
-    strategy : Named
+    strategy : StrategySpec
         What chose the pool.
 
     Raises
@@ -121,16 +127,16 @@ def compare_in_run(
 
         write_frame(scratch / TABLE, pd.DataFrame(rows))
         step.outcome = {"random_pools": randoms, "images": rows[0]["images"]}
-    return Done(context.run, step.folder)
+    return FinishedStep(context.run, step.folder)
 
 
-def read_compared(done: Done) -> list[dict[str, Any]]:
+def read_compared(done: FinishedStep) -> list[dict[str, Any]]:
     """The rows of a finished ``compare.csv``."""
     return [{str(key): value for key, value in row.items()} for row in done.frame(TABLE).to_dict("records")]
 
 
 def compare_from_files(
-    pool: FilePool, table: SelectTable, others: list[Named], brought: Brought, seed: int, randoms: int
+    pool: FilePool, table: SelectTable, others: list[StrategySpec], brought: UserFiles, seed: int, randoms: int
 ) -> list[dict[str, Any]]:
     """The same from brought arrays alone; nothing is written."""
     if pool.ground.points is None:
@@ -144,7 +150,7 @@ def compare_from_files(
     return compare_pools(pool.ground, picks, randoms, seed)
 
 
-def compare_pools(ground: Ground, pools: Mapping[str, np.ndarray], randoms: int, seed: int) -> list[dict[str, Any]]:
+def compare_pools(ground: CardData, pools: Mapping[str, np.ndarray], randoms: int, seed: int) -> list[dict[str, Any]]:
     """Every pool against random ones of the same size, drawn as the strategy random would.
 
     All distances are of the same images: all, or a random sample where there are too many.
@@ -176,7 +182,7 @@ def compare_pools(ground: Ground, pools: Mapping[str, np.ndarray], randoms: int,
     return [row | {"random_pools": randoms, "images": images} for row in found]
 
 
-def _other_context(context: Context, strategy: Named, source: str, brought: Brought) -> Context:
+def _other_context(context: Context, strategy: StrategySpec, source: str, brought: UserFiles) -> Context:
     """The context in which another strategy's pool is made, as the command that it is recorded with would."""
     table = table_of(context.settings.select, strategy)
     words = ["select-pool", strategy.name, "--budget", str(table.budget)]

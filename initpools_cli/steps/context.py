@@ -17,8 +17,8 @@ import numpy as np
 from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings
 from initpools_cli.core.cpu import threads_of
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import ITEMS, KEPT, Run, Step, command_line
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import ITEMS, KEPT, PendingStep, Run, command_line
 from initpools_cli.core.version import version
 from initpools_cli.geometry.matmul import on_device
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.datasets.spec import Dataset, DatasetSpec
-    from initpools_cli.training.device import Machine
+    from initpools_cli.training.device import DeviceConfig
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Context:
         All tables, resolved.
     given : mapping of str to str
         The dotted keys that the user set, and where.
-    report : Report
+    report : Reporter
         Where lines and progress go.
     force : bool
         Do the named step again even where it is done.
@@ -49,7 +49,7 @@ class Context:
     run: Run
     settings: Settings
     given: Mapping[str, str]
-    report: Report
+    report: Reporter
     force: bool = False
     command: str = field(default_factory=command_line)
 
@@ -69,7 +69,7 @@ class Context:
         return self.identity.seed
 
     @cached_property
-    def machine(self) -> Machine:
+    def machine(self) -> DeviceConfig:
         """Device, threads and precision of this process."""
         from initpools_cli.training.device import start_machine
 
@@ -104,8 +104,10 @@ class Context:
         return dataset
 
     @contextmanager
-    def writing(self, step: Step, *, command: str = "", machine: Mapping[str, Any] | None = None) -> Iterator[Path]:
-        """`Step.writing`, in a run that is fixed before; a refused first step leaves no run behind."""
+    def writing(
+        self, step: PendingStep, *, command: str = "", machine: Mapping[str, Any] | None = None
+    ) -> Iterator[Path]:
+        """`PendingStep.writing`, in a run that is fixed before; a refused first step leaves no run behind."""
         began = not self.run.exists
         accelerator = gpu(self.settings.run.device)
         if accelerator is not None:

@@ -13,16 +13,16 @@ from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_rows
-from initpools_cli.core.rundir import Done, Step
+from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.feature_quality import quality
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Split
-    from initpools_cli.training.device import Machine
+    from initpools_cli.training.device import DeviceConfig
 
     #: Features of some rows of a split, in blocks.
-    Compute = Callable[[str, slice, Machine], Iterator[np.ndarray]]
+    Compute = Callable[[str, slice, DeviceConfig], Iterator[np.ndarray]]
 
 #: Images per forward pass.
 BATCH = 256
@@ -32,7 +32,7 @@ PATCHES = "patches"
 UNTRAINED = ("pixels", "pca")
 
 
-def embed(context: Context, source: str = "", weights: Path | None = None) -> tuple[Done, bool]:
+def embed(context: Context, source: str = "", weights: Path | None = None) -> tuple[FinishedStep, bool]:
     """Write ``embed/<source>/{train,test,val}.npy``, or find them already done.
 
     With ``embed.patches``, ``patches/<backbone>/train.npy``: (n, places, d) float32.
@@ -86,7 +86,7 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
     )
 
 
-def newest(context: Context, source: str = "") -> Done:
+def newest(context: Context, source: str = "") -> FinishedStep:
     """The embeddings a strategy reads: `source`'s, else the newest; made here where they are missing.
 
     Raises
@@ -113,7 +113,7 @@ def newest(context: Context, source: str = "") -> Done:
     return found.require_fresh()
 
 
-def newest_patches(context: Context, source: str = "") -> Done:
+def newest_patches(context: Context, source: str = "") -> FinishedStep:
     """The features of the places in each image: of `source`, a backbone, else the newest; they are never made here.
 
     Raises
@@ -135,7 +135,7 @@ def newest_patches(context: Context, source: str = "") -> Done:
     return made[-1].require_fresh()
 
 
-def matrix(done: Done, split: str = "train") -> np.ndarray:
+def matrix(done: FinishedStep, split: str = "train") -> np.ndarray:
     """(n, d) float32, or (n, places, d) of patches, memory-mapped."""
     return done.array(f"{split}.npy", mapped=True)
 
@@ -153,7 +153,7 @@ def _is_backbone(context: Context, source: str) -> bool:
     return is_backbone(source)
 
 
-def pretrain_of(context: Context, source: str = "") -> Done:
+def pretrain_of(context: Context, source: str = "") -> FinishedStep:
     """The pretrain of that name, else the newest.
 
     Raises
@@ -187,7 +187,7 @@ def pretrain_of(context: Context, source: str = "") -> Done:
     raise unknown_name("source of embeddings", source, names, "initpools status")
 
 
-def _untrained(context: Context, source: str) -> tuple[Done, bool]:
+def _untrained(context: Context, source: str) -> tuple[FinishedStep, bool]:
     from initpools_cli.training.frozen_features import pca, pixels
 
     seed = {"seed": context.seed} if source == "pca" else {}
@@ -211,7 +211,7 @@ def _untrained(context: Context, source: str) -> tuple[Done, bool]:
     )
 
 
-def _backbone(context: Context, name: str, given: Path | None) -> tuple[Done, bool]:
+def _backbone(context: Context, name: str, given: Path | None) -> tuple[FinishedStep, bool]:
     from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark
 
     if not name:
@@ -259,7 +259,7 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Done, bo
     )
 
 
-def _write(context: Context, step: Step, compute: Compute, batch: int = BATCH) -> tuple[Done, bool]:
+def _write(context: Context, step: PendingStep, compute: Compute, batch: int = BATCH) -> tuple[FinishedStep, bool]:
     """Compute the features of every split in blocks of `batch` images and publish them.
 
     Of several processes (torchrun), each computes a share of whole blocks, so that the numbers are those of one
@@ -279,24 +279,24 @@ def _write(context: Context, step: Step, compute: Compute, batch: int = BATCH) -
             step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, rows.stop))
         if not _is_patches(step):
             step.outcome |= quality(context, step.id, scratch)
-    return Done(context.run, step.folder), True
+    return FinishedStep(context.run, step.folder), True
 
 
-def _is_patches(step: Step) -> bool:
+def _is_patches(step: PendingStep) -> bool:
     return step.id.startswith(f"{PATCHES}/")
 
 
-def _splits(context: Context, step: Step) -> dict[str, Split]:
+def _splits(context: Context, step: PendingStep) -> dict[str, Split]:
     """The splits to write: of patches, which take much room, only the one there is to choose from."""
     splits = context.data.splits
     return {"train": splits["train"]} if _is_patches(step) else dict(splits)
 
 
-def _write_shares(context: Context, step: Step, compute: Compute, batch: int) -> tuple[Done, bool]:
-    from initpools_cli.training.device import Machine, start_fabric
+def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: int) -> tuple[FinishedStep, bool]:
+    from initpools_cli.training.device import DeviceConfig, start_fabric
 
     fabric = start_fabric(context.settings.run)
-    machine = Machine(fabric.device, context.machine.threads)
+    machine = DeviceConfig(fabric.device, context.machine.threads)
     splits = _splits(context, step)
 
     def work(bar: Any) -> None:
@@ -324,7 +324,7 @@ def _write_shares(context: Context, step: Step, compute: Compute, batch: int) ->
                 step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, len(split.images)))
             if not _is_patches(step):
                 step.outcome |= quality(context, step.id, scratch)
-    return Done(context.run, step.folder), True
+    return FinishedStep(context.run, step.folder), True
 
 
 def share(n: int, batch: int, rank: int, processes: int) -> slice:
@@ -333,7 +333,7 @@ def share(n: int, batch: int, rank: int, processes: int) -> slice:
     return slice(*(min(n, number * count // processes * batch) for number in (rank, rank + 1)))
 
 
-def _shard(step: Step, split: str, rank: int, processes: int) -> Path:
+def _shard(step: PendingStep, split: str, rank: int, processes: int) -> Path:
     return step.scratch / "work" / f"{split}-{rank + 1}-of-{processes}.npy"
 
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.geometry.standardize import Scale, scaling
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import UNTRAINED, matrix
 
 if TYPE_CHECKING:
-    from initpools_cli.training.experiment import Arena
+    from initpools_cli.training.experiment import ExperimentData
 
 
 def learner_scaling(
-    context: Context, embedded: Done, kept: np.ndarray
+    context: Context, embedded: FinishedStep, kept: np.ndarray
 ) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
     """How learners read a source's embeddings, and what a step's table says of it.
 
@@ -54,7 +54,7 @@ def refuse_without_embeddings(context: Context, learners: Iterable[str]) -> None
         )
 
 
-def _usual(embedded: Done) -> Scale:
+def _usual(embedded: FinishedStep) -> Scale:
     """What "auto" stands for.
 
     Directions in which pixels hardly vary are mostly noise, and their principal components are sorted by that. How much
@@ -63,13 +63,13 @@ def _usual(embedded: Done) -> Scale:
     return "common" if embedded.table.get("source") in UNTRAINED else "each"
 
 
-def scale_entry(arenas: Iterable[Arena]) -> dict[str, dict[str, str]]:
+def scale_entry(arenas: Iterable[ExperimentData]) -> dict[str, dict[str, str]]:
     """``{"scale": …}`` of the arenas of a step for its table, or nothing."""
     noted = {encoder: scale for arena in arenas for encoder, scale in arena.scale.items()}
     return {"scale": noted} if noted else {}
 
 
-def rescaled_since(done: Done) -> bool:
+def rescaled_since(done: FinishedStep) -> bool:
     """Whether a sweep or round of schema 1 scaled embeddings otherwise than "auto" does now."""
     noted = done.table.get("scale", {})
     sources = [done.run.done(f"embed/{name}") for name in done.table.get("encoders", []) if name not in noted]

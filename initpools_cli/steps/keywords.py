@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import value_error
-from initpools_cli.steps.strategy_inputs import Named
+from initpools_cli.steps.strategy_inputs import StrategySpec
 from initpools_cli.strategies.arrays import INPUTS
 
 #: What `select` takes for every strategy, as the keys of [select].
@@ -39,7 +39,7 @@ class Keywords:
     settings: dict[str, Any]
 
 
-def sort_keywords(strategy: Named, knobs: Mapping[str, Any] | None, more: Mapping[str, Any]) -> Keywords:
+def sort_keywords(strategy: StrategySpec, knobs: Mapping[str, Any] | None, more: Mapping[str, Any]) -> Keywords:
     """Tell knobs, inputs and settings apart.
 
     Parameters
@@ -101,7 +101,7 @@ def scalar(value: Any) -> Any:
 
 
 def _means_knob(
-    strategy: Named, name: str, value: Any, own: Mapping[str, tuple[Any, Any]], more: Mapping[str, Any]
+    strategy: StrategySpec, name: str, value: Any, own: Mapping[str, tuple[Any, Any]], more: Mapping[str, Any]
 ) -> bool:
     """Whether a name that is both a knob and something else is the knob here."""
     of_knob = _kind(own[name][1])

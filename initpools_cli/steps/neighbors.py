@@ -8,7 +8,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.registry import Method
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 
@@ -16,7 +16,7 @@ from initpools_cli.steps.embed import matrix, newest
 ASKED = "nearest"
 
 
-def source_of(context: Context, method: Method) -> Done | None:
+def source_of(context: Context, method: Method) -> FinishedStep | None:
     """The finished pretrain that the task starts from: ``pretrain.source``, else the newest; None for other tasks.
 
     Raises
@@ -58,14 +58,14 @@ def source_of(context: Context, method: Method) -> Done | None:
 
 
 @dataclass(frozen=True)
-class Ground:
+class NeighborSource:
     """A finished pretrain and its embeddings, made here where they are missing."""
 
-    trained: Done
-    embedded: Done
+    trained: FinishedStep
+    embedded: FinishedStep
 
     @classmethod
-    def of(cls, context: Context, source: str) -> Ground:
+    def of(cls, context: Context, source: str) -> NeighborSource:
         """That of the step ``pretrain/<name>``."""
         trained = context.run.done(source)
         assert trained is not None, f"{source} was found a moment ago"

@@ -9,11 +9,11 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.registry import revisions_of
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.feature_quality import measured_words, monitor, say_where_loss_stayed, warn_of_collapse
-from initpools_cli.steps.neighbors import ASKED, Ground, source_of
+from initpools_cli.steps.neighbors import ASKED, NeighborSource, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from initpools_cli.core.registry import Method
     from initpools_cli.pretext.base import Pretext
-    from initpools_cli.training.running_stats import Moments
+    from initpools_cli.training.running_stats import RunningStats
 
 #: The file that holds each train image's nearest others.
 NEIGHBORS = "neighbors.npy"
@@ -75,7 +75,7 @@ def build(table: dict[str, Any], channels: int, size: int, **given: np.ndarray) 
     return task
 
 
-def load(context: Context, done: Done) -> Pretext:
+def load(context: Context, done: FinishedStep) -> Pretext:
     """The trained pretext task of a finished pretrain."""
     from initpools_cli.networks.weights import load_weights
 
@@ -86,19 +86,19 @@ def load(context: Context, done: Done) -> Pretext:
     return pretext
 
 
-def pretrain(context: Context) -> tuple[Done, bool]:
+def pretrain(context: Context) -> tuple[FinishedStep, bool]:
     """Train the encoder of ``[pretrain]``, or find it already done.
 
     Returns
     -------
-    done : Done
+    done : FinishedStep
     fresh : bool
         False where there was nothing to do.
     """
     from initpools_cli.training.device import start_fabric
 
     table = resolved_table(context)
-    ground = Ground.of(context, table["source"]) if table["source"] else None
+    ground = NeighborSource.of(context, table["source"]) if table["source"] else None
     reads = context.items_checksum() | ({} if ground is None else ground.reads)
     step = context.run.step("pretrain", table["method"], table, reads, force=context.force)
     if step.finished:
@@ -117,10 +117,10 @@ def pretrain(context: Context) -> tuple[Done, bool]:
     with context.writing(step, machine=machine) as scratch:
         fabric.barrier()
         from initpools_cli.networks.weights import save_weights
-        from initpools_cli.training.running_stats import Moments
+        from initpools_cli.training.running_stats import RunningStats
 
         rows: list[dict[str, Any]] = []
-        dynamics = Moments(len(context.data.kept))
+        dynamics = RunningStats(len(context.data.kept))
         pretext, given = _untrained(context, table, ground)
         _train(context, table, pretext, fabric, scratch / "work" / "checkpoint.pt", dynamics, rows)
         _write_log(scratch / "log.csv", rows)
@@ -137,10 +137,12 @@ def pretrain(context: Context) -> tuple[Done, bool]:
         if pretext.caution():
             context.report.warn(f"{table['method']}: {pretext.caution()}")
         (scratch / "work" / "checkpoint.pt").unlink()
-    return Done(context.run, step.folder), True
+    return FinishedStep(context.run, step.folder), True
 
 
-def _untrained(context: Context, table: dict[str, Any], ground: Ground | None) -> tuple[Pretext, dict[str, np.ndarray]]:
+def _untrained(
+    context: Context, table: dict[str, Any], ground: NeighborSource | None
+) -> tuple[Pretext, dict[str, np.ndarray]]:
     """The task before training, and the arrays that it was given."""
     given = {} if ground is None else {ASKED: ground.nearest(context, table["params"]["neighbors"])}
     images = context.data.splits["train"].images
@@ -156,7 +158,7 @@ def _train(
     pretext: Pretext,
     fabric: Fabric,
     checkpoint: Path,
-    dynamics: Moments | None = None,
+    dynamics: RunningStats | None = None,
     rows: list[dict[str, Any]] | None = None,
 ) -> None:
     from initpools_cli.training.fit import Plan, fit
@@ -210,7 +212,7 @@ def _batch(asked: int, default: int, images: int) -> int:
     return batch
 
 
-def _encoder_of(source: Done, context: Context) -> tuple[str, float]:
+def _encoder_of(source: FinishedStep, context: Context) -> tuple[str, float]:
     """Network and width of a finished pretrain, which a task on top of it can't change."""
     for key in ("network", "width"):
         asked, has = getattr(context.settings.pretrain, key), source.table[key]

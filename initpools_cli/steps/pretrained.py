@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from initpools_cli.core.checksums import checksum
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WEIGHTS = "encoder.safetensors"
 
 
-def pretrained(context: Context, done: Done) -> tuple[Pretrained, dict[str, str]]:
+def pretrained(context: Context, done: FinishedStep) -> tuple[Pretrained, dict[str, str]]:
     """The encoder of a finished pretrain, and the checksum of what is read.
 
     Raises

@@ -7,13 +7,13 @@ import numpy as np
 from initpools_cli.core.config import RankTable, SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.reference_classifier import answers, logits, reference
 from initpools_cli.steps.rows import distance_identity, excluded, facts_of, identity, subject_of, there
 from initpools_cli.steps.strategy_inputs import (
-    Named,
+    StrategySpec,
     Supply,
     balanced,
     bought,
@@ -24,7 +24,7 @@ from initpools_cli.steps.strategy_inputs import (
     supply,
     with_score,
 )
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import FROM_A_MODEL, refuse_missing
 from initpools_cli.strategies.selection import Selection
 
@@ -32,7 +32,7 @@ from initpools_cli.strategies.selection import Selection
 DEPTH = 1000
 
 
-def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bool]:
+def rank(context: Context, brought: UserFiles, source: str = "") -> tuple[FinishedStep, bool]:
     """Write ``rank/<strategy>/{sorted_idx.npy,scores.npy}``, or find it already done.
 
     Parameters
@@ -114,11 +114,11 @@ def rank(context: Context, brought: Brought, source: str = "") -> tuple[Done, bo
         if selection.scores is not None:
             write_array(scratch / "scores.npy", by_image(selection, len(seen)))
         step.outcome = {"ranked": len(selection.indices)}
-    return Done(context.run, step.folder), True
+    return FinishedStep(context.run, step.folder), True
 
 
 def rank_from_files(
-    rank: RankTable, select: SelectTable, brought: Brought, seed: int, report: Report | None = None
+    rank: RankTable, select: SelectTable, brought: UserFiles, seed: int, report: Reporter | None = None
 ) -> Selection:
     """The ranking from brought arrays alone, without a run."""
     from initpools_cli.strategies.select import as_rows, images_of, refuse_none_left
@@ -146,7 +146,7 @@ def rank_from_files(
     return with_the_rest(selection, free)
 
 
-def _tell_skipped(report: Report, selection: Selection, depth: int, select: SelectTable) -> None:
+def _tell_skipped(report: Reporter, selection: Selection, depth: int, select: SelectTable) -> None:
     if len(selection.indices) < depth:
         report.once(
             f"{len(selection.indices):,} images are at least min_distance = {select.min_distance:g} from each other "
@@ -190,7 +190,7 @@ def by_image(selection: Selection, count: int) -> np.ndarray:
     return scores
 
 
-def _supply(context: Context, strategy: Named, brought: Brought, source: str) -> Supply:
+def _supply(context: Context, strategy: StrategySpec, brought: UserFiles, source: str) -> Supply:
     """The strategy's inputs, those of the reference classifier among them."""
     in_logits = strategy.method.traits.get("ranks_logits", False) and brought.embeddings is None
     labeled_data = context.data.splits["train"].labels is not None
@@ -212,7 +212,7 @@ def _supply(context: Context, strategy: Named, brought: Brought, source: str) ->
     return given
 
 
-def _depth(strategy: Named, table: RankTable, select: SelectTable, available: int) -> int:
+def _depth(strategy: StrategySpec, table: RankTable, select: SelectTable, available: int) -> int:
     """How many images the strategy orders itself."""
     if table.depth > available:
         raise UserError(
@@ -223,7 +223,7 @@ def _depth(strategy: Named, table: RankTable, select: SelectTable, available: in
     return table.depth or min(own, select.sample or available, available)
 
 
-def _done(context: Context, step_id: str) -> Done:
+def _done(context: Context, step_id: str) -> FinishedStep:
     done = context.run.done(step_id)
     assert done is not None, "the reference classifier was made a moment ago"
     return done

@@ -14,18 +14,18 @@ from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import revisions_of
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.strategy_inputs import train_items
-from initpools_cli.steps.user_files import Brought, read_labels, read_rows
+from initpools_cli.steps.user_files import UserFiles, read_labels, read_rows
 
 if TYPE_CHECKING:
     from initpools_cli.training.learners.registry import Classifier
-    from initpools_cli.training.network import Trained
+    from initpools_cli.training.network import TrainedNetwork
 
 
-def reference(context: Context, wanted: str, brought: Brought) -> Done:
+def reference(context: Context, wanted: str, brought: UserFiles) -> FinishedStep:
     """The classifier that rankings ask, trained here where it is missing.
 
     Parameters
@@ -72,16 +72,21 @@ def reference(context: Context, wanted: str, brought: Brought) -> Done:
         write_array(scratch / "logits.npy", model.logits(data.splits["train"].images).astype(np.float32))
         save_weights(model.network, scratch / "classifier.safetensors")
         step.outcome = {"labels": len(labels), "classes": classes, "leaking": name == "test"}
-    return Done(context.run, step.folder)
+    return FinishedStep(context.run, step.folder)
 
 
-def logits(done: Done) -> np.ndarray:
+def logits(done: FinishedStep) -> np.ndarray:
     """(n, c) float32 of the unaugmented train images."""
     return done.array("logits.npy")
 
 
 def answers(
-    context: Context, done: Done, asked: AbstractSet[str], wanted: str, brought: Brought, labeled: np.ndarray | None
+    context: Context,
+    done: FinishedStep,
+    asked: AbstractSet[str],
+    wanted: str,
+    brought: UserFiles,
+    labeled: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """What the classifier says of all train images, by the names of strategies' inputs.
 
@@ -94,7 +99,7 @@ def answers(
     labeled : (m,) int64, optional
         What counts as labelled for VAAL's discriminator; where nothing does, what the classifier was trained on.
     """
-    from initpools_cli.training.experiment import Ways
+    from initpools_cli.training.experiment import OutputCounts
     from initpools_cli.training.learners.registry import softmax
     from initpools_cli.training.model_outputs import ask
 
@@ -107,7 +112,7 @@ def answers(
             _classifier(context, done),
             context.data.splits["train"].images,
             asked - {"probs"},
-            Ways(table.views, table.passes, table.members),
+            OutputCounts(table.views, table.passes, table.members),
             derive(context.seed, "reference answers"),
             lambda count: _members(context, done, count, wanted, brought),
         )
@@ -116,10 +121,10 @@ def answers(
     return found
 
 
-def _classifier(context: Context, done: Done) -> Trained:
+def _classifier(context: Context, done: FinishedStep) -> TrainedNetwork:
     from initpools_cli.networks.build import build_encoder
     from initpools_cli.networks.weights import load_weights
-    from initpools_cli.training.network import Network, Trained
+    from initpools_cli.training.network import Network, TrainedNetwork
 
     images = context.data.splits["train"].images
     knobs, facts = done.table["params"], done.facts["outcome"]
@@ -127,10 +132,10 @@ def _classifier(context: Context, done: Done) -> Trained:
     encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=0)
     network = Network(encoder, facts["classes"], 0, knobs["dropout"])
     load_weights(network, done.checked("classifier.safetensors"))
-    return Trained(network.to(context.machine.device), context.machine.device)
+    return TrainedNetwork(network.to(context.machine.device), context.machine.device)
 
 
-def _members(context: Context, done: Done, count: int, wanted: str, brought: Brought) -> Iterator[Classifier]:
+def _members(context: Context, done: FinishedStep, count: int, wanted: str, brought: UserFiles) -> Iterator[Classifier]:
     """Further classifiers, trained as that one from other seeds."""
     from initpools_cli.training.learners.registry import learners
 
@@ -142,7 +147,7 @@ def _members(context: Context, done: Done, count: int, wanted: str, brought: Bro
         yield learner.build(examples.images, examples.labels, classes, seed, device, None, **done.table["params"])
 
 
-def _discriminated(context: Context, wanted: str, brought: Brought, labeled: np.ndarray | None) -> np.ndarray:
+def _discriminated(context: Context, wanted: str, brought: UserFiles, labeled: np.ndarray | None) -> np.ndarray:
     """VAAL's scores of all train images, (n,) float64; 0 for those that a long tail leaves out."""
     from initpools_cli.training.vaal import vaal_scores
 
@@ -167,7 +172,7 @@ def _discriminated(context: Context, wanted: str, brought: Brought, labeled: np.
 
 
 @dataclass(frozen=True)
-class Examples:
+class TrainingExamples:
     """What a classifier is trained on.
 
     Attributes
@@ -189,7 +194,7 @@ class Examples:
     rows: np.ndarray | None = None
 
 
-def _examples(context: Context, wanted: str, brought: Brought) -> Examples:
+def _examples(context: Context, wanted: str, brought: UserFiles) -> TrainingExamples:
     data = context.data
     if wanted == "labeled" or wanted.endswith(".csv"):
         return _from_train(context, wanted, brought)
@@ -206,12 +211,12 @@ def _examples(context: Context, wanted: str, brought: Brought) -> Examples:
         )
     rows = split.labeled
     if len(rows) == len(split.labels):
-        return Examples(wanted, split.images, split.labels, {})
+        return TrainingExamples(wanted, split.images, split.labels, {})
     context.report.once(f"reference classifier: {len(rows)} of the {len(split.labels)} {wanted} images have a label.")
-    return Examples(wanted, split.images[rows], split.labels[rows], {})
+    return TrainingExamples(wanted, split.images[rows], split.labels[rows], {})
 
 
-def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
+def _from_train(context: Context, wanted: str, brought: UserFiles) -> TrainingExamples:
     split = context.data.splits["train"]
     items = train_items(context)
     if wanted != "labeled":
@@ -222,7 +227,7 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
         classes = brought.classes_in(context.data.classes)
         rows, labels, _ = read_labels(path, items, classes, "--reference", context.report)
         reads = {str(path.resolve()): before}
-        return Examples(f"file-{path.stem}", split.images[rows], labels, reads, rows)
+        return TrainingExamples(f"file-{path.stem}", split.images[rows], labels, reads, rows)
     if brought.labels is not None:
         classes = brought.classes_in(context.data.classes)
         rows, labels, _ = read_labels(brought.labels, items, classes, report=context.report)
@@ -244,4 +249,4 @@ def _from_train(context: Context, wanted: str, brought: Brought) -> Examples:
         raise UserError(
             "--reference labeled needs to know which images are labelled.", "Add --labeled FILE or --labels FILE."
         )
-    return Examples("labeled", split.images[rows], labels, brought.checksums(), rows)
+    return TrainingExamples("labeled", split.images[rows], labels, brought.checksums(), rows)

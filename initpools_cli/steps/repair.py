@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initpools_cli.core.checked_toml import Damaged
+from initpools_cli.core.checked_toml import DamagedFile
 from initpools_cli.core.config import load_settings
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import ITEMS, KEPT, LOOP, Done, Run
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import ITEMS, KEPT, LOOP, FinishedStep, Run
 from initpools_cli.core.version import version
 from initpools_cli.steps.context import Identity, absolute, files_of, identity_of, items_of, kept_of
 
@@ -26,7 +26,7 @@ ASIDE = "damaged"
 OF_FILES = ("schema", "writes", "replacing")
 
 
-def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path | None, report: Report) -> list[str]:
+def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path | None, report: Reporter) -> list[str]:
     """Mend a run as far as its steps and its data set tell; nothing is deleted, and what is damaged is kept aside.
 
     Parameters
@@ -38,7 +38,7 @@ def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path
         Further settings of [dataset], as ``key=value``.
     config : Path, optional
         A file of settings.
-    report : Report
+    report : Reporter
         Where progress goes.
 
     Returns
@@ -71,14 +71,14 @@ def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path
 # ---- steps
 
 
-def _set_aside(step: Done) -> Iterator[str]:
+def _set_aside(step: FinishedStep) -> Iterator[str]:
     """Move a step out of the way whose step.toml, or what it knew of labels, is damaged; say how it is made again."""
     try:
         step.facts  # noqa: B018 -- what counts is whether it can be read
         if step.id.startswith(f"{LOOP}/"):
             # The command of a round reads what the round before knew, and can't make this again.
             step.checked("labels.csv")
-    except Damaged as error:
+    except DamagedFile as error:
         target = _free(step.run.path / ASIDE / step.id)
         target.parent.mkdir(parents=True, exist_ok=True)
         step.folder.rename(target)
@@ -105,19 +105,19 @@ def _stored_facts(run: Run) -> dict[str, Any] | None:
     try:
         facts = run.facts()
         identity_of(facts, run)
-    except Damaged:
+    except DamagedFile:
         return None
     return facts
 
 
-def _facts_of_steps(steps: Sequence[Done]) -> dict[str, Any] | None:
+def _facts_of_steps(steps: Sequence[FinishedStep]) -> dict[str, Any] | None:
     """The copy of run.toml in the newest step that has one."""
     copies = [step.facts["identity"] for step in steps if isinstance(step.facts.get("identity"), dict)]
     return dict(copies[-1]) if copies else None
 
 
 def _facts_of_commands(
-    run: Run, steps: Sequence[Done], named: Mapping[str, Any], sets: Sequence[str], config: Path | None
+    run: Run, steps: Sequence[FinishedStep], named: Mapping[str, Any], sets: Sequence[str], config: Path | None
 ) -> dict[str, Any]:
     """What the command lines of the steps say of the data set, in runs whose steps have no copy of run.toml."""
     said: dict[str, Any] = {}
@@ -131,7 +131,7 @@ def _facts_of_commands(
             )
     said |= {key: value for key, value in named.items() if value is not None}
     if "dataset.name" not in said:
-        raise Damaged(
+        raise DamagedFile(
             f"{run.path / 'run.toml'} is damaged, and no step says which data set the run is about.",
             f"Name it: `{run.repair} --dataset NAME|FILE.npz|FOLDER`, with --set dataset.KEY=VALUE and --seed if you "
             "gave them when the run began.",
@@ -164,7 +164,7 @@ def _facts_of_moved(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, 
     return {**facts, "dataset": {**facts["dataset"], "name": name, "source": source}}
 
 
-def _refuse_other(run: Run, identity: Identity, files: Mapping[str, bytes], report: Report) -> None:
+def _refuse_other(run: Run, identity: Identity, files: Mapping[str, bytes], report: Reporter) -> None:
     """Refuse a data set whose images or labels are not those of the run."""
     from initpools_cli.datasets.open import data_home, open_dataset
 
@@ -195,14 +195,14 @@ def _source(name: str, run: Run) -> str | None:
 # ---- items.csv and kept.npy
 
 
-def _sums(file: str, facts: Mapping[str, Any], steps: Sequence[Done]) -> set[str]:
+def _sums(file: str, facts: Mapping[str, Any], steps: Sequence[FinishedStep]) -> set[str]:
     """The checksums that a file may have, as run.toml, its copies and the steps that read it say."""
     told = [facts, *(step.facts.get("identity", {}) for step in steps)]
     tables = [each.get(table, {}) for each in told for table in ("writes", "replacing")]
     return {table[file] for table in [*tables, *(step.facts["reads"] for step in steps)] if file in table}
 
 
-def _files(run: Run, identity: Identity, sums: Mapping[str, set[str]], report: Report) -> dict[str, bytes]:
+def _files(run: Run, identity: Identity, sums: Mapping[str, set[str]], report: Reporter) -> dict[str, bytes]:
     """The content of both files: as it is where its checksum is known, else made again from the data set.
 
     Raises
@@ -222,14 +222,14 @@ def _files(run: Run, identity: Identity, sums: Mapping[str, set[str]], report: R
         known[ITEMS] = {_sum(stored[ITEMS])}
     for file, content in found.items():
         if known[file] and _sum(content) not in known[file]:
-            raise Damaged(
+            raise DamagedFile(
                 f"{run.path / file} can't be made again: {identity.table.name} is not what it was when the run began.",
                 "Put the file back from a copy, or the images back as they were.",
             )
     return found
 
 
-def _open(run: Run, identity: Identity, report: Report, items: bytes | None) -> Dataset:
+def _open(run: Run, identity: Identity, report: Reporter, items: bytes | None) -> Dataset:
     """The data set as if for the first time, or with images appended where the stored items have some."""
     from initpools_cli.datasets.open import data_home, open_dataset
 
@@ -241,7 +241,7 @@ def _open(run: Run, identity: Identity, report: Report, items: bytes | None) -> 
         return fresh
     try:
         return opened(known=items_of(run, items), kept=kept_of(run, _content(run.path / KEPT)))
-    except Damaged:
+    except DamagedFile:
         return fresh
 
 

@@ -13,14 +13,14 @@ import tomli_w
 from initpools_cli.core.config import DEFAULT_CLUSTERS, SelectTable
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import write_text
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import generator
 from initpools_cli.stats import card as numbers
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.rows import there, zero_count
 from initpools_cli.steps.strategy_inputs import bought, named, pick
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.user_files import UserFiles
 
 CARD = "card.toml"
 LEVELS = ("none", "short", "full")
@@ -33,7 +33,7 @@ SAMPLE, NEIGHBORS = 2000, 20
 
 
 @dataclass(frozen=True)
-class Ground:
+class CardData:
     """What pools are measured on.
 
     Attributes
@@ -77,7 +77,7 @@ def ground_of(
     labeled: np.ndarray | None,
     labels: np.ndarray | None = None,
     classes: tuple[str, ...] = (),
-) -> Ground:
+) -> CardData:
     """The ground for pools of the images in `rows` (m,), of which those in `labeled` have labels already; ascending."""
     from initpools_cli.strategies.arrays import INPUTS, as_embeddings
     from initpools_cli.strategies.duplicates import zero_rows
@@ -89,18 +89,18 @@ def ground_of(
         if not zero.all():
             measured = rows[~zero]
             points = as_embeddings(checked if len(measured) == len(checked) else checked[measured], normalize)
-    return Ground(points, rows, measured, np.empty(0, np.int64) if labeled is None else labeled, labels, classes)
+    return CardData(points, rows, measured, np.empty(0, np.int64) if labeled is None else labeled, labels, classes)
 
 
 @dataclass(frozen=True)
-class Nearness:
-    """Of every measured image of a `Ground`: the pick it is nearest to, (m,) int64, and how far, (m,) float64."""
+class NearestPicks:
+    """Of every measured image of a `CardData`: the pick it is nearest to, (m,) int64, and how far, (m,) float64."""
 
     owner: np.ndarray
     distance: np.ndarray
 
 
-def nearness(ground: Ground, picks: np.ndarray) -> Nearness | None:
+def nearness(ground: CardData, picks: np.ndarray) -> NearestPicks | None:
     """Which pick each image is nearest to, the one chosen earlier among equals; None where no pick is measured."""
     with_point = np.flatnonzero(np.isin(picks, ground.measured))
     if ground.points is None or not len(with_point):
@@ -108,10 +108,10 @@ def nearness(ground: Ground, picks: np.ndarray) -> Nearness | None:
     from initpools_cli.geometry.neighbors import nearest as nearest_points
 
     owner, distance = nearest_points(ground.points, ground.points[ground.places(picks)])
-    return Nearness(with_point[owner], distance)
+    return NearestPicks(with_point[owner], distance)
 
 
-def short_card(ground: Ground, picks: np.ndarray, near: Nearness | None, strategy: str) -> dict[str, Any]:
+def short_card(ground: CardData, picks: np.ndarray, near: NearestPicks | None, strategy: str) -> dict[str, Any]:
     """What follows from the distances of `nearness`, and the classes of the picks where there are labels.
 
     Images that are labelled already count as picks do: an image is covered by the nearest of either, and classes are
@@ -138,7 +138,7 @@ def short_card(ground: Ground, picks: np.ndarray, near: Nearness | None, strateg
     return facts | class_balance(ground, picks)
 
 
-def with_labeled(ground: Ground, distances: np.ndarray, images: np.ndarray) -> np.ndarray:
+def with_labeled(ground: CardData, distances: np.ndarray, images: np.ndarray) -> np.ndarray:
     """The distances (…, m) of `images` (m, d) to the nearest pick or labelled image, from those to the nearest pick."""
     from initpools_cli.geometry.neighbors import nearest as nearest_points
 
@@ -149,7 +149,7 @@ def with_labeled(ground: Ground, distances: np.ndarray, images: np.ndarray) -> n
     return np.minimum(distances, nearest_points(images, ground.points[known])[1])
 
 
-def distance_facts(ground: Ground, picks: np.ndarray, distances: np.ndarray) -> dict[str, Any]:
+def distance_facts(ground: CardData, picks: np.ndarray, distances: np.ndarray) -> dict[str, Any]:
     """Coverage and redundancy of a pool, from the distances (m,) of images to what will be labelled."""
     from initpools_cli.geometry.pool_distances import gaps_between
 
@@ -159,7 +159,7 @@ def distance_facts(ground: Ground, picks: np.ndarray, distances: np.ndarray) -> 
     return covered | numbers.repetition(*gaps, covered["mean_distance"])
 
 
-def class_balance(ground: Ground, picks: np.ndarray) -> dict[str, Any]:
+def class_balance(ground: CardData, picks: np.ndarray) -> dict[str, Any]:
     """The classes of what will be labelled, by name, of the images whose class is known; nothing without labels."""
     if ground.labels is None:
         return {}
@@ -178,7 +178,7 @@ def class_balance(ground: Ground, picks: np.ndarray) -> dict[str, Any]:
 # ---- the full card
 
 
-def full_card(context: Context, pool: Done, brought: Brought, source: str) -> Done:
+def full_card(context: Context, pool: FinishedStep, brought: UserFiles, source: str) -> FinishedStep:
     """Write ``card/<pool>/card.toml`` for a pool of the run, or find it done.
 
     Embeddings that the pool did without are taken from the run.
@@ -209,10 +209,12 @@ def full_card(context: Context, pool: Done, brought: Brought, source: str) -> Do
         facts = full_facts(ground, picks, table, context.seed, clusters, read_card(pool)["strategy"])
         write_card(scratch, facts)
         step.outcome = {"picked": len(picks)}
-    return Done(context.run, step.folder)
+    return FinishedStep(context.run, step.folder)
 
 
-def run_embeddings(context: Context, pool: Done, brought: Brought, source: str) -> tuple[np.ndarray, Mapping[str, str]]:
+def run_embeddings(
+    context: Context, pool: FinishedStep, brought: UserFiles, source: str
+) -> tuple[np.ndarray, Mapping[str, str]]:
     """The embeddings to measure a pool of the run on: those brought, those it was chosen from, else the newest."""
     arrays = brought.arrays(classes=context.data.classes)
     if "embeddings" in arrays:
@@ -222,7 +224,7 @@ def run_embeddings(context: Context, pool: Done, brought: Brought, source: str) 
     return matrix(done), done.reads("train.npy")
 
 
-def run_ground(context: Context, embeddings: np.ndarray | None, normalize: bool, brought: Brought) -> Ground:
+def run_ground(context: Context, embeddings: np.ndarray | None, normalize: bool, brought: UserFiles) -> CardData:
     """The ground for pools of a run."""
     data = context.data
     labeled, _ = bought(named(context.settings.select.strategy), brought, context)
@@ -233,7 +235,7 @@ def run_ground(context: Context, embeddings: np.ndarray | None, normalize: bool,
 
 
 def full_facts(
-    ground: Ground, picks: np.ndarray, table: SelectTable, seed: int, clusters: int, strategy: str
+    ground: CardData, picks: np.ndarray, table: SelectTable, seed: int, clusters: int, strategy: str
 ) -> dict[str, Any]:
     """A short card, and what a full one adds: typicality, cluster coverage, agreement with other strategies."""
     facts = short_card(ground, picks, nearness(ground, picks), strategy)
@@ -242,7 +244,7 @@ def full_facts(
     return {**facts, **added, **({"lacks": lacks} if lacks else {})}
 
 
-def _more(ground: Ground, picks: np.ndarray, table: SelectTable, seed: int, clusters: int) -> dict[str, Any]:
+def _more(ground: CardData, picks: np.ndarray, table: SelectTable, seed: int, clusters: int) -> dict[str, Any]:
     if ground.points is None or not len(ground.places(picks)):
         return {}
     from initpools_cli.geometry.kmeans import kmeans
@@ -274,7 +276,7 @@ def _typicality(points: np.ndarray, places: np.ndarray, seed: int) -> float:
     return numbers.mean_percentile(density[place[: len(places)]], density[place[len(places) :]])
 
 
-def _agreement(ground: Ground, picks: np.ndarray, table: SelectTable, seed: int) -> dict[str, Any]:
+def _agreement(ground: CardData, picks: np.ndarray, table: SelectTable, seed: int) -> dict[str, Any]:
     """The share of the picks that other strategies take too, and that random picks are expected to share."""
     points = ground.points
     assert points is not None
@@ -323,7 +325,7 @@ def write_card(folder: Any, facts: Mapping[str, Any]) -> None:
     write_text(folder / CARD, tomli_w.dumps({**plain, **facts}))
 
 
-def read_card(done: Done) -> dict[str, Any]:
+def read_card(done: FinishedStep) -> dict[str, Any]:
     """A finished step's card.
 
     Raises

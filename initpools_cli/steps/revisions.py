@@ -7,11 +7,11 @@ from typing import Any
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.embedding_scale import rescaled_since
 
 
-def revised_since(done: Done) -> list[str]:
+def revised_since(done: FinishedStep) -> list[str]:
     """Names of the step's methods whose results have changed since it was made, sorted.
 
     Such a step stays readable. It is never taken for the same step made now, because the revisions are part of the

@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from initpools_cli.core.config import SelectTable
-from initpools_cli.core.reporter import Report
-from initpools_cli.steps.user_files import Brought, read_rows
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.steps.user_files import UserFiles, read_rows
 from initpools_cli.strategies.arrays import INPUTS
-from initpools_cli.strategies.duplicates import NAMED, Rows, zero_rows
+from initpools_cli.strategies.duplicates import NAMED, RowFacts, zero_rows
 from initpools_cli.strategies.select import as_rows
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
-    from initpools_cli.steps.strategy_inputs import Named
+    from initpools_cli.steps.strategy_inputs import StrategySpec
 
 
-def there(context: Context, brought: Brought) -> np.ndarray:
+def there(context: Context, brought: UserFiles) -> np.ndarray:
     """The train images that a command sees, (n,) bool: those of the data set but for those of ``--exclude``."""
     kept: np.ndarray = context.data.kept
     if brought.exclude is None:
@@ -34,12 +34,12 @@ def there(context: Context, brought: Brought) -> np.ndarray:
     return found
 
 
-def excluded(brought: Brought) -> np.ndarray | None:
+def excluded(brought: UserFiles) -> np.ndarray | None:
     """The images of ``--exclude`` without a run: indices or a mask, as they came."""
     return None if brought.exclude is None else read_rows(brought.exclude, "--exclude", None)
 
 
-def subject_of(strategy: Named, arrays: Mapping[str, Any], *, own_scores: bool = True) -> np.ndarray | None:
+def subject_of(strategy: StrategySpec, arrays: Mapping[str, Any], *, own_scores: bool = True) -> np.ndarray | None:
     """The embeddings, or patches, that a strategy or its score is about, checked; None where it is about none.
 
     Parameters
@@ -55,12 +55,14 @@ def subject_of(strategy: Named, arrays: Mapping[str, Any], *, own_scores: bool =
     return None if name is None else INPUTS[name].check(arrays[name])
 
 
-def facts_of(subject: np.ndarray | None) -> Rows | None:
+def facts_of(subject: np.ndarray | None) -> RowFacts | None:
     """What is known of the rows of embeddings; None where there are none."""
-    return None if subject is None else Rows.of(subject)
+    return None if subject is None else RowFacts.of(subject)
 
 
-def identity(facts: Rows | None, seen: np.ndarray, labeled: np.ndarray | None, select: SelectTable) -> dict[str, int]:
+def identity(
+    facts: RowFacts | None, seen: np.ndarray, labeled: np.ndarray | None, select: SelectTable
+) -> dict[str, int]:
     """How many rows are zero and how many are copies, for a step's table: older versions chose others of them.
 
     Nothing where there are none, so that steps of other data keep their digests.
@@ -89,7 +91,7 @@ def zero_count(embeddings: np.ndarray | None, seen: np.ndarray) -> dict[str, int
     return {"zero_rows": count} if count else {}
 
 
-def tell(report: Report, facts: Rows, images: np.ndarray, labeled: np.ndarray | None, copies: str) -> None:
+def tell(report: Reporter, facts: RowFacts, images: np.ndarray, labeled: np.ndarray | None, copies: str) -> None:
     """Say which rows are zero, and how many are copies; each once in a command.
 
     Parameters
@@ -111,14 +113,14 @@ def tell(report: Report, facts: Rows, images: np.ndarray, labeled: np.ndarray | 
         )
 
 
-def tell_short(report: Report, picked: int, budget: int, select: SelectTable) -> None:
+def tell_short(report: Reporter, picked: int, budget: int, select: SelectTable) -> None:
     """Say where fewer images are chosen than were asked for."""
     note = short_note(picked, budget, select.model_dump())
     if note:
         report.once(note, warn=True)
 
 
-def zero_note(facts: Rows | None, exclude: ArrayLike | None) -> str:
+def zero_note(facts: RowFacts | None, exclude: ArrayLike | None) -> str:
     """The sentence about rows of length zero; empty where there are none.
 
     Parameters

@@ -11,10 +11,10 @@ import numpy as np
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.profiling import taken
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.chunked import available_threads
-from initpools_cli.steps.strategy_inputs import Named, named, pick, with_score
+from initpools_cli.steps.strategy_inputs import StrategySpec, named, pick, with_score
 from initpools_cli.strategies.arrays import inputs_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ COLUMNS = ["strategy", "n", "d", "budget", "threads", "seconds", "bytes"]
 
 
 def measure(
-    embeddings: np.ndarray, names: Sequence[str], budget: int, seconds: float, seed: int, report: Report
+    embeddings: np.ndarray, names: Sequence[str], budget: int, seconds: float, seed: int, report: Reporter
 ) -> pd.DataFrame:
     """Let each strategy choose among twice as many images again and again, while it takes less than `seconds`.
 
@@ -87,13 +87,13 @@ def doublings(n: int, fewest: int) -> list[int]:
     return sizes
 
 
-def _all() -> list[Named]:
+def _all() -> list[StrategySpec]:
     from initpools_cli.strategies.registry import strategies
 
     return [named(method.name) for method in strategies if set(inputs_of(method, "none")) <= {"embeddings"}]
 
 
-def _choose(strategy: Named, embeddings: np.ndarray, budget: int, seed: int) -> None:
+def _choose(strategy: StrategySpec, embeddings: np.ndarray, budget: int, seed: int) -> None:
     arrays = with_score(strategy, {"embeddings": embeddings}, {}, normalize=True, seed=seed)
     missing = [name for name in sorted(strategy.needed) if arrays.get(name) is None]
     if missing:

@@ -12,12 +12,12 @@ from initpools_cli.core.config import Settings
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import Method, revisions_of
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import Done, Step
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.score_inputs import is_oracle, origin_of
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.user_files import UserFiles
 
 BATCH = 256
 #: Settings of [score] that a score may be made with, beside its knobs.
@@ -49,9 +49,9 @@ def score(
     context: Context,
     name: str,
     source: str = "",
-    brought: Brought | None = None,
+    brought: UserFiles | None = None,
     params: Mapping[str, Any] | None = None,
-) -> tuple[Done, bool]:
+) -> tuple[FinishedStep, bool]:
     """Write ``score/<name>/scores.npy``, (n,) float64, or find it already done.
 
     The score of a pretext task goes into the folder of its pretrain's name.
@@ -62,7 +62,7 @@ def score(
         The score's name.
     source : str
         The pretrain or the embeddings to score with; default: the newest there are.
-    brought : Brought, optional
+    brought : UserFiles, optional
         Embeddings from a file.
     params : mapping, optional
         Its knobs; default: those of ``[score.params]``.
@@ -76,11 +76,11 @@ def score(
 
     given = context.settings.score.params if params is None else params
     if name in scores:
-        return _from_arrays(context, scores.get(name), source, brought or Brought(), given)
+        return _from_arrays(context, scores.get(name), source, brought or UserFiles(), given)
     return _from_pretext(context, name, source, given)
 
 
-def _from_pretext(context: Context, name: str, source: str, params: Mapping[str, Any]) -> tuple[Done, bool]:
+def _from_pretext(context: Context, name: str, source: str, params: Mapping[str, Any]) -> tuple[FinishedStep, bool]:
     """The pretext task's loss of every train image, averaged over views."""
     from initpools_cli.pretext.registry import pretexts
 
@@ -135,8 +135,8 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
 
 
 def _from_arrays(
-    context: Context, method: Method, source: str, brought: Brought, params: Mapping[str, Any]
-) -> tuple[Done, bool]:
+    context: Context, method: Method, source: str, brought: UserFiles, params: Mapping[str, Any]
+) -> tuple[FinishedStep, bool]:
     """A registered score, over the images that there are; the others get the median, which puts them at neither end."""
     knobs = method.validate(params, context.where("score"))
     origin = origin_of(context, method, source, brought)
@@ -179,7 +179,7 @@ def _from_arrays(
     return _write(context, step, compute)
 
 
-def _write(context: Context, step: Step, compute: Callable[[], np.ndarray]) -> tuple[Done, bool]:
+def _write(context: Context, step: PendingStep, compute: Callable[[], np.ndarray]) -> tuple[FinishedStep, bool]:
     """Seal the scores, and say so where no order can be made of them."""
     from initpools_cli.strategies.checks import refuse_constant
 
@@ -199,10 +199,10 @@ def _write(context: Context, step: Step, compute: Callable[[], np.ndarray]) -> t
         refuse_constant(inside)
     except UserError as error:
         context.report.warn(f"{error.fact} Strategies will refuse to rank by it.")
-    return Done(context.run, step.folder), True
+    return FinishedStep(context.run, step.folder), True
 
 
-def score_from_files(settings: Settings, brought: Brought, report: Report | None = None) -> np.ndarray:
+def score_from_files(settings: Settings, brought: UserFiles, report: Reporter | None = None) -> np.ndarray:
     """A score of brought embeddings, (n,) float64, without a run.
 
     Raises
@@ -228,7 +228,7 @@ def score_from_files(settings: Settings, brought: Brought, report: Report | None
     return evaluate(method, arrays, knobs, settings.select.normalize, settings.run.seed, report)
 
 
-def _tell_zero(report: Report, table: Mapping[str, Any]) -> None:
+def _tell_zero(report: Reporter, table: Mapping[str, Any]) -> None:
     if "zero_rows" in table:
         report.warn(f"{table['zero_rows']:,} embeddings are zero: their images get the median score.")
 
@@ -239,7 +239,7 @@ def evaluate(
     knobs: Mapping[str, Any],
     normalize: bool,
     seed: int,
-    report: Report | None = None,
+    report: Reporter | None = None,
     seen: np.ndarray | None = None,
 ) -> np.ndarray:
     """A registered score of arrays alone, (n,) float64.
@@ -254,7 +254,7 @@ def evaluate(
         Scale embeddings to length 1, as strategies get them.
     seed : int
         Decides everything that is drawn.
-    report : Report, optional
+    report : Reporter, optional
         Where it is said how long it will take, if that is long.
     seen : (n,) bool, optional
         The images that there are; the others get the median, too.
@@ -310,9 +310,9 @@ def scores_of(
     context: Context,
     name: str,
     source: str = "",
-    brought: Brought | None = None,
+    brought: UserFiles | None = None,
     params: Mapping[str, Any] | None = None,
-) -> Done:
+) -> FinishedStep:
     """The score that a strategy of that name ranks by; made here where it is missing.
 
     Parameters
@@ -320,7 +320,7 @@ def scores_of(
     source : str
         The pretrain or the embeddings to score with. Default: for a pretext task the newest score there is, else its
         newest pretrain; for a score of embeddings the newest embeddings; for one of dynamics the newest that there are.
-    brought : Brought, optional
+    brought : UserFiles, optional
         Embeddings from a file.
     params : mapping, optional
         Its knobs, over those of ``[score.params]``, where that table is about this score or about none.
@@ -357,7 +357,7 @@ def _is_asked_for(context: Context, table: Mapping[str, Any], name: str) -> bool
     return table["method"] == name and all(table.get(key, value) == value for key, value in said.items())
 
 
-def _say_newer(context: Context, name: str, made: list[Done]) -> None:
+def _say_newer(context: Context, name: str, made: list[FinishedStep]) -> None:
     """Say where a pretrain is newer than the scores that are taken."""
     from initpools_cli.pretext.registry import pretexts
 
@@ -368,7 +368,7 @@ def _say_newer(context: Context, name: str, made: list[Done]) -> None:
         context.report.once(f"{newer[0].id} is newer and has no scores yet: `{command}`")
 
 
-def _flags(source: str, brought: Brought | None = None) -> tuple[str, ...]:
+def _flags(source: str, brought: UserFiles | None = None) -> tuple[str, ...]:
     if brought is not None and brought.embeddings is not None:
         return ("--embeddings", str(brought.embeddings.resolve()))
     return ("--from", source) if source else ()

@@ -9,16 +9,16 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.user_files import UserFiles
 
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Origin:
+class ScoreInputs:
     """What a score is computed from.
 
     Attributes
@@ -44,7 +44,7 @@ def is_oracle(method: Method) -> bool:
     return bool(method.traits.get("oracle", False))
 
 
-def origin_of(context: Context, method: Method, source: str, brought: Brought) -> Origin:
+def origin_of(context: Context, method: Method, source: str, brought: UserFiles) -> ScoreInputs:
     """What a registered score is computed from: made here where it is missing, but for a pretrain."""
     kept = context.data.kept
     if is_oracle(method):
@@ -57,14 +57,14 @@ def origin_of(context: Context, method: Method, source: str, brought: Brought) -
         watched = [label_dynamics(context, number, method.name) for number in range(context.settings.score.runs)]
         files = [f"{name}.npy" for name in method.inputs]
         reads = {path: checksum for done in watched for path, checksum in done.require_fresh().reads(*files).items()}
-        return Origin(
+        return ScoreInputs(
             " ".join(done.id for done in watched),
             reads,
             lambda: [{name: done.array(f"{name}.npy")[:, known] for name in method.inputs} for done in watched],
         )
     if "dynamics" in method.inputs:
         done = _with_dynamics(context, source)
-        return Origin(
+        return ScoreInputs(
             done.id,
             done.require_fresh().reads("dynamics.npy"),
             lambda: [{"dynamics": done.array("dynamics.npy")[kept]}],
@@ -74,15 +74,15 @@ def origin_of(context: Context, method: Method, source: str, brought: Brought) -
     if file is not None and source:
         raise UserError(f"{file} (--embeddings) is what is scored: --from {source} means nothing.", "Leave it out.")
     if file is not None:
-        alone = Brought(embeddings=file)
-        return Origin(
+        alone = UserFiles(embeddings=file)
+        return ScoreInputs(
             str(file.resolve()),
             alone.checksums(),
             lambda: [{"embeddings": rows_of(alone.arrays()["embeddings"], context)}],
             ("--embeddings", str(file.resolve())),
         )
     done = newest(context, source)
-    return Origin(
+    return ScoreInputs(
         done.id,
         done.reads("train.npy"),
         lambda: [{"embeddings": rows_of(matrix(done), context)}],
@@ -107,7 +107,7 @@ def rows_of(embeddings: np.ndarray, context: Context) -> np.ndarray:
     return embeddings if kept.all() else embeddings[kept]
 
 
-def _with_dynamics(context: Context, source: str) -> Done:
+def _with_dynamics(context: Context, source: str) -> FinishedStep:
     """The newest pretrain that kept its training dynamics, or the named one."""
     trained = [step for step in context.run.steps("pretrain") if source in ("", step.name)]
     kept = [step for step in trained if "dynamics.npy" in step.facts["writes"]]

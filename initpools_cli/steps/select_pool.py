@@ -10,10 +10,18 @@ import numpy as np
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.report_card import Ground, Nearness, full_facts, ground_of, nearness, short_card, write_card
+from initpools_cli.steps.report_card import (
+    CardData,
+    NearestPicks,
+    full_facts,
+    ground_of,
+    nearness,
+    short_card,
+    write_card,
+)
 from initpools_cli.steps.rows import excluded, facts_of, identity, subject_of, tell_short, there, zero_count
 from initpools_cli.steps.strategy_inputs import (
     balanced,
@@ -25,7 +33,7 @@ from initpools_cli.steps.strategy_inputs import (
     train_items,
     with_score,
 )
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import refuse_missing
 from initpools_cli.strategies.selection import Selection
 
@@ -36,7 +44,7 @@ if TYPE_CHECKING:
 COLUMNS = ["order", "index", "path", "label", "score", "cluster", "represents"]
 
 
-def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[Done, bool]:
+def select_pool(context: Context, brought: UserFiles, source: str = "") -> tuple[FinishedStep, bool]:
     """Write ``pool/<strategy>-b<budget>-s<seed>/{indices.npy,items.csv,card.toml}``, or find it already done.
 
     Where the strategy reads embeddings, ``represents.npy`` too: the pick that each image is nearest to.
@@ -106,7 +114,7 @@ def select_pool(context: Context, brought: Brought, source: str = "") -> tuple[D
             write_array(scratch / "represents.npy", represents)
         write_card(scratch, short_card(ground, selection.indices, near, strategy.name))
         step.outcome = {"picked": len(selection.indices)}
-    return Done(context.run, step.folder), True
+    return FinishedStep(context.run, step.folder), True
 
 
 @dataclass(frozen=True)
@@ -117,17 +125,17 @@ class FilePool:
     ----------
     rows : DataFrame
         As in items.csv; paths are empty.
-    ground : Ground
+    ground : CardData
     card : dict
     """
 
     rows: pd.DataFrame
-    ground: Ground
+    ground: CardData
     card: dict[str, Any]
 
 
 def select_from_files(
-    table: SelectTable, brought: Brought, seed: int, *, full: bool = False, report: Report | None = None
+    table: SelectTable, brought: UserFiles, seed: int, *, full: bool = False, report: Reporter | None = None
 ) -> FilePool:
     """The pool from brought arrays alone, without a run; `full` asks for the full card."""
     from initpools_cli.strategies.select import as_rows, images_of
@@ -146,13 +154,13 @@ def select_from_files(
     return FilePool(pool_rows(selection, near, None), ground, card)
 
 
-def indices_from_files(table: SelectTable, brought: Brought, seed: int) -> np.ndarray:
+def indices_from_files(table: SelectTable, brought: UserFiles, seed: int) -> np.ndarray:
     """The images of that pool alone, (budget,) int64."""
     return _choose_from_files(table, brought, seed)[2].indices
 
 
 def _choose_from_files(
-    table: SelectTable, brought: Brought, seed: int, report: Report | None = None
+    table: SelectTable, brought: UserFiles, seed: int, report: Reporter | None = None
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None, Selection]:
     _require_budget(table)
     strategy = balanced(named(table.strategy), table)
@@ -187,7 +195,7 @@ def _require_budget(table: SelectTable) -> None:
         raise UserError("How many images to label is not said.", "Add --budget, for example --budget 20.")
 
 
-def pool_rows(selection: Selection, near: Nearness | None, items: pd.DataFrame | None) -> pd.DataFrame:
+def pool_rows(selection: Selection, near: NearestPicks | None, items: pd.DataFrame | None) -> pd.DataFrame:
     """One row a pick, in order of choice; the label is for the annotator and stays empty."""
     import pandas as pd
 
@@ -210,12 +218,12 @@ def pool_rows(selection: Selection, near: Nearness | None, items: pd.DataFrame |
     )
 
 
-def read_pool(done: Done) -> pd.DataFrame:
+def read_pool(done: FinishedStep) -> pd.DataFrame:
     """A finished pool's items.csv."""
     return read_rows(done, "items.csv")
 
 
-def read_rows(done: Done, file: str) -> pd.DataFrame:
+def read_rows(done: FinishedStep, file: str) -> pd.DataFrame:
     """A table of picks that a step has written."""
     return done.frame(
         file,

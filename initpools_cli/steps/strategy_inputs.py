@@ -12,18 +12,18 @@ import numpy as np
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.registry import Method, revisions_of, unknown_knob
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.clusters import CLUSTERS, clusters_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.rows import facts_of, subject_of, tell, there
 from initpools_cli.steps.score import evaluate, score_names, scores_of
 from initpools_cli.steps.score_inputs import is_oracle, warn_of_oracle
-from initpools_cli.steps.user_files import Brought, read_labels, read_rows
+from initpools_cli.steps.user_files import UserFiles, read_labels, read_rows
 from initpools_cli.strategies.arrays import FROM_A_MODEL, image_axis, inputs_of, rounding_note
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
-from initpools_cli.strategies.duplicates import Rows
+from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Named:
+class StrategySpec:
     """A strategy as the user names it.
 
     Attributes
@@ -75,7 +75,7 @@ class Named:
         """The inputs that it and the spreading over clusters ask for."""
         return set(inputs_of(self.method, self.balance.kind))
 
-    def counted(self, count: Callable[[int], int]) -> Named:
+    def counted(self, count: Callable[[int], int]) -> StrategySpec:
         """The same with the number of clusters that `count` makes of the one that its name asks for, 0 for none."""
         return replace(self, balance=replace(self.balance, n_clusters=count(self.balance.n_clusters)))
 
@@ -156,18 +156,18 @@ class Supply:
     subject: np.ndarray | None = None
 
     @cached_property
-    def facts(self) -> Rows | None:
+    def facts(self) -> RowFacts | None:
         """What is known of the rows of what the strategy is about."""
         return facts_of(self.subject)
 
-    def add(self, name: str, array: np.ndarray, done: Done, *files: str) -> None:
+    def add(self, name: str, array: np.ndarray, done: FinishedStep, *files: str) -> None:
         """An array read from a finished step."""
         self.arrays[name] = array
         self.reads |= done.reads(*files)
         self.origin = self.origin or done.id
 
 
-def named(name: str) -> Named:
+def named(name: str) -> StrategySpec:
     """The strategy of that name, alias, or score, with or without a suffix such as ``@kmeans30``.
 
     Raises
@@ -181,18 +181,18 @@ def named(name: str) -> Named:
     base, balance = split_name(name)
     if base in strategies:
         method = strategies.get(base)
-        return Named(method.name + balance.suffix, method, balance=balance)
+        return StrategySpec(method.name + balance.suffix, method, balance=balance)
     if base in scores:
-        return Named(base + balance.suffix, strategies.get("score"), base, scores.get(base), balance)
+        return StrategySpec(base + balance.suffix, strategies.get("score"), base, scores.get(base), balance)
     names = score_names()
     if base in names:
-        return Named(base + balance.suffix, strategies.get("score"), base, None, balance)
+        return StrategySpec(base + balance.suffix, strategies.get("score"), base, None, balance)
     aliases = [alias for method in strategies for alias in method.aliases]
     valid = [f"{each}{balance.suffix}" for each in (*strategies.names(), *aliases, *names)]
     raise unknown_name("strategy", name, valid, strategies.listing)
 
 
-def balanced(strategy: Named, select: SelectTable) -> Named:
+def balanced(strategy: StrategySpec, select: SelectTable) -> StrategySpec:
     """The strategy, spread over clusters as [select] says where its own name does not.
 
     Raises
@@ -216,7 +216,7 @@ def balanced(strategy: Named, select: SelectTable) -> Named:
     return replace(strategy, balance=Balance(own.kind, own.n_clusters or select.n_clusters))
 
 
-def heeds_source(strategy: Named, brought: Brought) -> bool:
+def heeds_source(strategy: StrategySpec, brought: UserFiles) -> bool:
     """Whether ``--from`` can say where something is from that `supply` gives the strategy."""
     given, wants = brought.arrays().keys(), strategy.needed
     missing = wants - given
@@ -229,7 +229,7 @@ def heeds_source(strategy: Named, brought: Brought) -> bool:
     return of_score or of_clusters or bool(missing & {"embeddings", "patches"})
 
 
-def refuse_source(strategy: Named, brought: Brought, source: str) -> None:
+def refuse_source(strategy: StrategySpec, brought: UserFiles, source: str) -> None:
     """Refuse a ``--from`` that means nothing.
 
     Raises
@@ -243,7 +243,9 @@ def refuse_source(strategy: Named, brought: Brought, source: str) -> None:
         )
 
 
-def bought(strategy: Named, brought: Brought, context: Context | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+def bought(
+    strategy: StrategySpec, brought: UserFiles, context: Context | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Which images are labelled already, and the labels that were brought.
 
     Those of ``--labeled``, or else of ``--labels``, unless the strategy is an oracle that asks for the labels of images
@@ -289,7 +291,7 @@ def bought(strategy: Named, brought: Brought, context: Context | None) -> tuple[
     return labeled, labels
 
 
-def _there(labeled: np.ndarray, context: Context, brought: Brought) -> np.ndarray:
+def _there(labeled: np.ndarray, context: Context, brought: UserFiles) -> np.ndarray:
     """Those that a long tail does not leave out; says how many it does."""
     kept = context.data.kept
     outside = labeled[~kept[labeled]]
@@ -302,7 +304,7 @@ def _there(labeled: np.ndarray, context: Context, brought: Brought) -> np.ndarra
     return labeled[kept[labeled]]
 
 
-def candidates_of(context: Context, strategy: Named, brought: Brought) -> np.ndarray:
+def candidates_of(context: Context, strategy: StrategySpec, brought: UserFiles) -> np.ndarray:
     """The images that a strategy chooses among, (n,) bool: one that reads the data set's labels knows only those."""
     reads_labels = strategy.oracle and brought.labels is None and brought.scores is None
     seen = there(context, brought)
@@ -316,7 +318,7 @@ def train_items(context: Context) -> pd.DataFrame:
 
 
 def pick(
-    strategy: Named,
+    strategy: StrategySpec,
     arrays: Mapping[str, np.ndarray],
     budget: int,
     select: SelectTable,
@@ -326,8 +328,8 @@ def pick(
     labeled: np.ndarray | None = None,
     kept: np.ndarray | None = None,
     exclude: np.ndarray | None = None,
-    facts: Rows | None = None,
-    report: Report | None = None,
+    facts: RowFacts | None = None,
+    report: Reporter | None = None,
 ) -> Selection:
     """Let the strategy choose, with the settings of [select] that hold wherever a strategy runs.
 
@@ -341,7 +343,7 @@ def pick(
         Instead of `kept`: indices or mask of the images that are not seen.
     facts : Rows, optional
         As for `choose`.
-    report : Report, optional
+    report : Reporter, optional
         Where it is said how long it will take, if that is long; and which embeddings say nothing new.
     """
     from initpools_cli.strategies.checks import refuse_indifferent
@@ -384,14 +386,14 @@ def pick(
 
 
 def with_score(
-    strategy: Named,
+    strategy: StrategySpec,
     arrays: Mapping[str, Any],
     params: Mapping[str, Any],
     *,
     normalize: bool,
     seed: int,
     exclude: np.ndarray | None = None,
-    report: Report | None = None,
+    report: Reporter | None = None,
 ) -> dict[str, Any]:
     """The arrays, and the score that the strategy ranks by where it is made of them alone.
 
@@ -416,8 +418,8 @@ def with_score(
 
 def supply(
     context: Context,
-    strategy: Named,
-    brought: Brought,
+    strategy: StrategySpec,
+    brought: UserFiles,
     source: str,
     params: Mapping[str, Any],
     *,

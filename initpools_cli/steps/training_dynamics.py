@@ -6,12 +6,12 @@ import numpy as np
 
 from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import revisions_of
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.context import Context
 
 
-def label_dynamics(context: Context, number: int, what: str) -> Done:
+def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
     """The labelled training ``dynamics/labels-s<seed>``, made here where it is missing.
 
     Its arrays are (epochs, n): true_probs, correct, el2n and grand of `training.dynamics.watch_learning`; NaN and False
@@ -29,7 +29,7 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
     UserError
         The data set has no labels.
     """
-    from initpools_cli.training.label_access import LabelDoor
+    from initpools_cli.training.label_access import LabelAccess
     from initpools_cli.training.learners.registry import learners
 
     context.require_labels(f"The score {what}")
@@ -60,7 +60,7 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
     split = context.data.splits["train"]
     kept = np.flatnonzero(context.labeled_only("training on labels"))
     assert split.labels is not None
-    door = LabelDoor({"train": split.labels})
+    door = LabelAccess({"train": split.labels})
     labels = door.read(kept)
     context.report.say(f"training on the labels of {len(kept)} images for {epochs} epochs: {step.id}")
     with (
@@ -88,4 +88,4 @@ def label_dynamics(context: Context, number: int, what: str) -> Done:
             write_array(scratch / f"{name}.npy", whole)
         checkpoint.unlink()
         step.outcome = {"labels": len(kept), "leaks": door.leaks, "accuracy": float(found["correct"][-1].mean())}
-    return Done(context.run, step.folder)
+    return FinishedStep(context.run, step.folder)

@@ -12,7 +12,7 @@ import numpy as np
 from initpools_cli.core.checksums import changed, checksum, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, require_file
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ FLAGS = {"order": "--ranking"}
 
 
 @dataclass(frozen=True)
-class Brought:
+class UserFiles:
     """Files named on the command line; None where there is none. `classes` are those that `labels` can have."""
 
     embeddings: Path | None = None
@@ -50,12 +50,12 @@ class Brought:
         named = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         return {name: path for name, path in named.items() if isinstance(path, Path)}
 
-    def arrays(self, report: Report | None = None, classes: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    def arrays(self, report: Reporter | None = None, classes: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
         """The inputs of strategies among them, by the strategies' own names; large ones memory-mapped.
 
         Parameters
         ----------
-        report : Report, optional
+        report : Reporter, optional
             Where it is said which images have no label.
         classes : tuple of str
             Those of the data set, which labels go by.
@@ -170,7 +170,7 @@ def read_labels(
     items: pd.DataFrame,
     classes: tuple[str, ...],
     flag: str = "--labels",
-    report: Report | None = None,
+    report: Reporter | None = None,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Annotations: rows, labels and classes.
 
@@ -184,7 +184,7 @@ def read_labels(
         The train rows of items.csv.
     classes : tuple of str
         The only classes there can be; empty: the annotations' own in sorted order.
-    report : Report, optional
+    report : Reporter, optional
         Where it is said which rows have no label.
 
     Returns
@@ -216,7 +216,7 @@ def read_labels(
 
 
 def label_numbers(
-    labels: np.ndarray, what: str, classes: tuple[str, ...], report: Report | None = None
+    labels: np.ndarray, what: str, classes: tuple[str, ...], report: Reporter | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The class number of every image, (n,) int64, -1 for none; and the classes.
 
@@ -238,7 +238,7 @@ def label_numbers(
 
 
 def _labels_of_all(
-    path: Path, count: int, classes: tuple[str, ...], flag: str, report: Report | None
+    path: Path, count: int, classes: tuple[str, ...], flag: str, report: Reporter | None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     array = _one_axis(read_array(path, flag))
     if array.ndim != 1:
@@ -259,7 +259,7 @@ def _one_axis(labels: np.ndarray) -> np.ndarray:
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-def _say(report: Report | None, notes: Sequence[str]) -> None:
+def _say(report: Reporter | None, notes: Sequence[str]) -> None:
     for note in notes:
         if report is not None:
             report.once(note)

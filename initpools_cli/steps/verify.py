@@ -7,7 +7,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
-from initpools_cli.core.rundir import ITEMS, KEPT, Done, Run, digest_of
+from initpools_cli.core.rundir import ITEMS, KEPT, FinishedStep, Run, digest_of
 from initpools_cli.steps.context import read_identity, read_items, read_kept, stored
 
 Problem = dict[str, str]
@@ -60,7 +60,7 @@ def _of_run(run: Run) -> Iterator[Problem]:
             yield _problem(run, KEPT, error.fact)
 
 
-def _of_step(step: Done) -> Iterator[Problem]:
+def _of_step(step: FinishedStep) -> Iterator[Problem]:
     run = step.run
     try:
         facts = step.facts
@@ -87,7 +87,7 @@ def _of_step(step: Done) -> Iterator[Problem]:
         yield _problem(run, step.id, f"made from an earlier {stale}", renew)
 
 
-def _files(step: Done) -> set[str]:
+def _files(step: FinishedStep) -> set[str]:
     """The files in its folder, without those that a kill may leave when the folder gets its name."""
     names = {file.relative_to(step.folder).as_posix() for file in step.folder.rglob("*") if file.is_file()}
     return {name for name in names if name not in ("step.toml", "digest") and not name.startswith("work/")}

@@ -24,7 +24,7 @@ BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Call:
+class StrategyCall:
     """A strategy with everything but the images to choose from.
 
     Attributes
@@ -111,7 +111,7 @@ def dealt(selection: Selection, clusters: Indices) -> Selection:
 
 
 def apart(
-    call: Call, points: NDArray[np.float32], rows: Indices, labeled: Indices, budget: int, distance: float
+    call: StrategyCall, points: NDArray[np.float32], rows: Indices, labeled: Indices, budget: int, distance: float
 ) -> Selection:
     """Let a strategy choose images that are at least `distance` from each other and from those that are labeled.
 
@@ -120,7 +120,7 @@ def apart(
 
     Parameters
     ----------
-    call : Call
+    call : StrategyCall
     points : (n, d) float32
         What distances are measured on.
     rows, labeled : (m,), (l,) int64

@@ -21,7 +21,7 @@ NAMED = 10
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowFacts:
     """What is known of the rows of embeddings as they were brought, before they are scaled.
 
     Attributes
@@ -39,12 +39,12 @@ class Rows:
     array: Array | None = None
 
     @classmethod
-    def of(cls, array: Array) -> Rows:
+    def of(cls, array: Array) -> RowFacts:
         """Look the rows of checked embeddings (n, d), or of patches (n, p, d), through; in one pass over them."""
         flat = array.reshape(len(array), -1)
         return cls(first_equal(flat), largest_entries(flat), array)
 
-    def take(self, rows: NDArray[np.int64]) -> Rows:
+    def take(self, rows: NDArray[np.int64]) -> RowFacts:
         """What is known of some of the rows, ascending."""
         return replace(self, original=self.original[rows], largest=self.largest[rows])
 
@@ -100,7 +100,7 @@ def zero_rows(embeddings: Array) -> NDArray[np.bool_]:
 
 
 def last_of_all(
-    selection: Selection, rows: Rows, copies: NDArray[np.bool_], labeled: NDArray[np.int64]
+    selection: Selection, rows: RowFacts, copies: NDArray[np.bool_], labeled: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The images that a strategy has not seen, in the order in which they are taken after all others.
 

@@ -25,9 +25,9 @@ from initpools_cli.strategies.arrays import (
     take,
 )
 from initpools_cli.strategies.balance import BALANCES
-from initpools_cli.strategies.call import NONE, Call, apart, part
+from initpools_cli.strategies.call import NONE, StrategyCall, apart, part
 from initpools_cli.strategies.checks import refuse_constant, refuse_one_point
-from initpools_cli.strategies.duplicates import Rows, last_of_all
+from initpools_cli.strategies.duplicates import RowFacts, last_of_all
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
@@ -51,7 +51,7 @@ def choose(
     min_distance: float = 0.0,
     knobs: Mapping[str, Any] | None = None,
     prepared: Mapping[str, Array] | None = None,
-    facts: Rows | None = None,
+    facts: RowFacts | None = None,
 ) -> Selection:
     """Choose `budget` of n images to label.
 
@@ -154,7 +154,7 @@ def choose(
         k = min(n_clusters or DEFAULT_CLUSTERS, len(seen))
         clusters = np.full(len(rows), -1)
         clusters[seen] = kmeans(part("embeddings", arrays["embeddings"], seen), k, generator(seed, "balance", k)).labels
-    call = Call(method, arrays, values, seed, clusters)
+    call = StrategyCall(method, arrays, values, seed, clusters)
     labeled_seen = np.intersect1d(known, seen, assume_unique=True)
     wanted = min(int(budget), len(seen) - len(labeled_seen))
     if not wanted:
@@ -298,16 +298,23 @@ def _sampled(free: NDArray[np.int64], sample: int, budget: int, seed: int) -> ND
     return np.sort(generator(seed, "sample").choice(free, sample, replace=False))
 
 
-def _facts(method: Method, arrays: Mapping[str, Array], rows: NDArray[np.int64], given: Rows | None) -> Rows | None:
+def _facts(
+    method: Method, arrays: Mapping[str, Array], rows: NDArray[np.int64], given: RowFacts | None
+) -> RowFacts | None:
     """What is known of the embeddings of the images in `rows`; None for a strategy that is not about embeddings."""
     if given is not None:
         return given if len(rows) == len(given.original) else given.take(rows)
     read = next((name for name in ("embeddings", "patches") if name in arrays), None)
-    return None if read is None else Rows.of(arrays[read])
+    return None if read is None else RowFacts.of(arrays[read])
 
 
 def _with_last(
-    selection: Selection, call: Call, facts: Rows, copies: NDArray[np.bool_], labeled: NDArray[np.int64], missing: int
+    selection: Selection,
+    call: StrategyCall,
+    facts: RowFacts,
+    copies: NDArray[np.bool_],
+    labeled: NDArray[np.int64],
+    missing: int,
 ) -> Selection:
     """The selection, filled up by what comes after all other images, in order; scores are NaN there."""
     last = last_of_all(selection, facts, copies, labeled)
@@ -328,7 +335,7 @@ def _with_last(
     )
 
 
-def _points(method: Method, facts: Rows | None, rows: NDArray[np.int64], normalize: bool) -> NDArray[np.float32]:
+def _points(method: Method, facts: RowFacts | None, rows: NDArray[np.int64], normalize: bool) -> NDArray[np.float32]:
     """The embeddings that a strategy's scores are made of, as it would see them."""
     if facts is None or facts.array is None or facts.array.ndim != 2:
         raise UserError(f"'{method.name}' reads no embeddings here, so min_distance means nothing.", "Leave it out.")

@@ -24,7 +24,7 @@ Jobs = Sequence[tuple[int, Any, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Workers:
+class Executor:
     """Whoever does the jobs.
 
     Attributes

@@ -15,18 +15,18 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file
-from initpools_cli.core.reporter import Report
-from initpools_cli.sweeps.executors import Jobs, Workers
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.sweeps.executors import Executor, Jobs
 
 if TYPE_CHECKING:
-    from initpools_cli.training.experiment import Arena, Block, Draw, Protocol
+    from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, FirstPoolJob
 
 #: In the work folder of a sweep: how many blocks there are.
 PLAN = "plan.toml"
 
 
 @dataclass
-class Solved:
+class JobResult:
     """What a job came to.
 
     Attributes
@@ -56,7 +56,7 @@ class Solved:
             np.savez(stream, allow_pickle=False, rows=np.array(json.dumps(self.rows)), recalls=recalls, **picks)
 
     @classmethod
-    def load(cls, file: Path) -> Solved:
+    def load(cls, file: Path) -> JobResult:
         """What `save` wrote; a zip file has a checksum of each of its parts.
 
         Raises
@@ -72,7 +72,7 @@ class Solved:
             raise ValueError(str(error)) from None
 
 
-def draw(job: Draw, arena: Arena, protocol: Protocol, device: str) -> Solved:
+def draw(job: FirstPoolJob, arena: ExperimentData, protocol: ExperimentSettings, device: str) -> JobResult:
     """The first pools of a job, on one thread; one that fails is empty, with a row that says why.
 
     Raises
@@ -83,7 +83,7 @@ def draw(job: Draw, arena: Arena, protocol: Protocol, device: str) -> Solved:
     from initpools_cli.training.active_learning import first_pool
     from initpools_cli.training.device import one_thread
 
-    found, errors = Solved(), []
+    found, errors = JobResult(), []
     with one_thread():
         for index in job.seeds:
             try:
@@ -98,8 +98,13 @@ def draw(job: Draw, arena: Arena, protocol: Protocol, device: str) -> Solved:
 
 
 def solve(
-    job: Block, arena: Arena, protocol: Protocol, device: str, pools: Sequence[np.ndarray], lost: Mapping[int, str]
-) -> Solved:
+    job: BlockJob,
+    arena: ExperimentData,
+    protocol: ExperimentSettings,
+    device: str,
+    pools: Sequence[np.ndarray],
+    lost: Mapping[int, str],
+) -> JobResult:
     """A block, on one thread; where it fails, cell by cell, so that one bad cell costs no other.
 
     Parameters
@@ -125,24 +130,24 @@ def solve(
     for index, why in lost.items():
         nothing = np.empty(0, dtype=np.int64)
         row = _failed(job.init, job.query, job.learner, job.encoder, index, nothing, protocol, why)
-        found[index] = Solved([row], [nothing])
+        found[index] = JobResult([row], [nothing])
     cells = [found[index] for index in job.seeds]
-    return Solved(*(list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)))
+    return JobResult(*(list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)))
 
 
-def _parts(cell: Solved) -> tuple[list[dict[str, Any]], list[np.ndarray], list[np.ndarray]]:
+def _parts(cell: JobResult) -> tuple[list[dict[str, Any]], list[np.ndarray], list[np.ndarray]]:
     return cell.rows, cell.picks, cell.recalls
 
 
 def _together(
-    job: Block, pools: Mapping[int, np.ndarray], arena: Arena, protocol: Protocol, device: str
-) -> dict[int, Solved]:
+    job: BlockJob, pools: Mapping[int, np.ndarray], arena: ExperimentData, protocol: ExperimentSettings, device: str
+) -> dict[int, JobResult]:
     """What every cell came to, all of them in step."""
     import torch
 
     from initpools_cli.training.active_learning import run_block, start
 
-    found = {index: Solved() for index in pools}
+    found = {index: JobResult() for index in pools}
     cells = start(pools, arena, protocol)
     for measured in run_block(job, cells, arena, protocol, torch.device(device)):
         for each in measured:
@@ -154,17 +159,17 @@ def _together(
 
 
 def _apart(
-    job: Block, pools: Mapping[int, np.ndarray], arena: Arena, protocol: Protocol, device: str
-) -> dict[int, Solved]:
+    job: BlockJob, pools: Mapping[int, np.ndarray], arena: ExperimentData, protocol: ExperimentSettings, device: str
+) -> dict[int, JobResult]:
     """What every cell came to, one after the other; one that failed ends with a row that says why."""
     import torch
 
     from initpools_cli.training.active_learning import run_block, start
 
-    found: dict[int, Solved] = {}
+    found: dict[int, JobResult] = {}
     errors: list[Exception] = []
     for index, pool in pools.items():
-        (cell,), own = start({index: pool}, arena, protocol), Solved()
+        (cell,), own = start({index: pool}, arena, protocol), JobResult()
         try:
             for (measured,) in filter(None, run_block(job, [cell], arena, protocol, torch.device(device))):
                 own.rows.append(measured.row)
@@ -191,7 +196,14 @@ def _words(error: Exception) -> str:
 
 
 def _failed(
-    init: str, query: str, learner: str, encoder: str, index: int, labeled: np.ndarray, protocol: Protocol, error: str
+    init: str,
+    query: str,
+    learner: str,
+    encoder: str,
+    index: int,
+    labeled: np.ndarray,
+    protocol: ExperimentSettings,
+    error: str,
 ) -> dict[str, Any]:
     """The row of a cell that did not come to its end: the round it failed in and the error, and no metrics."""
     return {
@@ -209,13 +221,13 @@ def _failed(
 
 
 def run_jobs(
-    function: Callable[..., Solved],
+    function: Callable[..., JobResult],
     jobs: Jobs,
     folder: Path,
     kind: str,
-    workers: Workers,
-    advance: Callable[[int, Solved], None],
-) -> list[Solved]:
+    workers: Executor,
+    advance: Callable[[int, JobResult], None],
+) -> list[JobResult]:
     """Run the jobs that have no file yet, and give the results of all.
 
     Parameters
@@ -230,13 +242,13 @@ def run_jobs(
         Told the number and the result of each job, those found done among them.
     """
     files = {number: folder / f"{kind}-{number:05d}.npz" for number, _, _ in jobs}
-    found: dict[int, Solved] = {}
+    found: dict[int, JobResult] = {}
     for number, file in files.items():
         if file.exists():
             try:
-                found[number] = Solved.load(file)
+                found[number] = JobResult.load(file)
             except ValueError:
-                Report().warn(f"{file} is not as it was made: what it held is computed again.")
+                Reporter().warn(f"{file} is not as it was made: what it held is computed again.")
                 continue
             advance(number, found[number])
     waiting = [(number, job, given) for number, job, given in jobs if number not in found]

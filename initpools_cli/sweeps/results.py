@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ NAMES = ("init", "query", "learner", "encoder", "status")
 COUNTS = ("seed", "round", "labeled", "leaks")
 
 
-def rounds_of(done: Done) -> pd.DataFrame:
+def rounds_of(done: FinishedStep) -> pd.DataFrame:
     """A finished sweep's rounds.csv, of which statistics can be made.
 
     Raises

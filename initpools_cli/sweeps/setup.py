@@ -11,53 +11,53 @@ import numpy as np
 from initpools_cli.core.config import AlTable, SelectTable
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method, revisions_of
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, pretrain_of
 from initpools_cli.steps.embedding_scale import learner_scaling, refuse_without_embeddings
 from initpools_cli.steps.pretrained import pretrained
 from initpools_cli.steps.rows import identity, tell, there
 from initpools_cli.steps.score import can_score
-from initpools_cli.steps.strategy_inputs import Named, named, supply
-from initpools_cli.steps.user_files import Brought
+from initpools_cli.steps.strategy_inputs import StrategySpec, named, supply
+from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import FROM_A_MODEL
 from initpools_cli.strategies.balance import Balance
-from initpools_cli.strategies.duplicates import Rows
+from initpools_cli.strategies.duplicates import RowFacts
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
-    from initpools_cli.training.experiment import Arena, Protocol
+    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
 
 
 @dataclass(frozen=True)
-class Cast:
+class ExperimentSpec:
     """Who takes part in a sweep.
 
     Attributes
     ----------
-    inits, queries : list of Named
+    inits, queries : list of StrategySpec
     learners : dict of str to dict
         Each learner with the values of all its knobs.
     knobs : dict of str to dict
         What was given for each of them in [al.params], strategies by their names with and without a suffix.
     """
 
-    inits: list[Named]
-    queries: list[Named]
+    inits: list[StrategySpec]
+    queries: list[StrategySpec]
     learners: dict[str, dict[str, Any]]
     knobs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
-    def strategies(self) -> list[Named]:
+    def strategies(self) -> list[StrategySpec]:
         """First pools and queries, each once."""
         return list({each.name: each for each in [*self.inits, *self.queries]}.values())
 
-    def knobs_of(self, strategy: Named) -> dict[str, Any]:
+    def knobs_of(self, strategy: StrategySpec) -> dict[str, Any]:
         """What was given for a strategy: under its name without a suffix, and over that under its full name."""
         return self.knobs.get(strategy.base, {}) | self.knobs.get(strategy.name, {})
 
 
-def cast_of(context: Context, table: AlTable) -> Cast:
+def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
     """The strategies, queries and learners that [al] names.
 
     Raises
@@ -72,7 +72,7 @@ def cast_of(context: Context, table: AlTable) -> Cast:
     select, where = context.settings.select, context.where("al")
     _refuse_balance(context, table)
 
-    def taking_part(name: str) -> Named:
+    def taking_part(name: str) -> StrategySpec:
         strategy = named(name)
         if strategy.balance.kind != "kmeans":
             return strategy
@@ -88,12 +88,14 @@ def cast_of(context: Context, table: AlTable) -> Cast:
         for method in methods:
             refuse_unanswerable(query.name, query.method, method, table.space)
     given = _knobs(table, [each.name for each in methods], [*inits, *queries])
-    return Cast(
+    return ExperimentSpec(
         inits, queries, {each.name: _preset(each, dict(given.get(each.name, {})), where) for each in methods}, given
     )
 
 
-def identity_of(cast: Cast, strategies: Iterable[Named], arena: Arena, select: SelectTable) -> dict[str, Any]:
+def identity_of(
+    cast: ExperimentSpec, strategies: Iterable[StrategySpec], arena: ExperimentData, select: SelectTable
+) -> dict[str, Any]:
     """What of the settings and versions of learners and strategies identifies a sweep or a round.
 
     Returns
@@ -121,13 +123,13 @@ def identity_of(cast: Cast, strategies: Iterable[Named], arena: Arena, select: S
 
 def arena_of(
     context: Context,
-    cast: Cast,
+    cast: ExperimentSpec,
     source: str,
     labels: Mapping[str, np.ndarray],
     classes: int,
     kept: np.ndarray,
-    brought: Brought | None = None,
-) -> tuple[Arena, dict[str, str]]:
+    brought: UserFiles | None = None,
+) -> tuple[ExperimentData, dict[str, str]]:
     """The arena of one encoder, and the checksums of what it reads.
 
     Parameters
@@ -139,7 +141,7 @@ def arena_of(
     classes : int
     kept : (n train,) bool
         The images that may be bought.
-    brought : Brought, optional
+    brought : UserFiles, optional
         The images to exclude from them.
 
     Raises
@@ -148,7 +150,7 @@ def arena_of(
         Nothing that `source` could be of.
     """
     from initpools_cli.strategies.select import prepare
-    from initpools_cli.training.experiment import Arena, Called
+    from initpools_cli.training.experiment import ExperimentData, MethodCall
     from initpools_cli.training.learners.registry import learners as registry
 
     data, select, where = context.data, context.settings.select, context.where("al")
@@ -157,16 +159,16 @@ def arena_of(
     if "embeddings" not in asked:
         refuse_without_embeddings(context, cast.learners)
     embedded = _embedded(context, cast, asked, source)
-    files = brought or Brought()
+    files = brought or UserFiles()
     kept = kept & there(context, files)
     images = np.flatnonzero(kept)
     reads: dict[str, str] = {}
     given: dict[str, dict[str, np.ndarray]] = {}
-    strategy: dict[str, Called] = {}
+    strategy: dict[str, MethodCall] = {}
     # Strategies that read the same embeddings get the same array, so that it is scaled and sent to processes once.
     ready: dict[tuple[str, str | int], np.ndarray] = {}
-    known: dict[str | int, Rows] = {}
-    facts: dict[str, Rows] = {}
+    known: dict[str | int, RowFacts] = {}
+    facts: dict[str, RowFacts] = {}
     # What is alive has an id of its own.
     supplies = []
 
@@ -192,12 +194,12 @@ def arena_of(
         subject = supplied.subject
         if subject is not None:
             key = _source_of(subject)
-            known[key] = known[key] if key in known else Rows.of(subject)
+            known[key] = known[key] if key in known else RowFacts.of(subject)
             tell(context.report, known[key], images, None, select.copies)
             apart = select.min_distance and subject.ndim == 2 and "embeddings" not in supplied.arrays
             facts[each.name] = replace(known[key], array=prepared("embeddings", subject) if apart else None)
         order = select.order if "order" in each.method.knobs else "highest"
-        strategy[each.name] = Called(each.method.name, each.knobs(knobs, order, where), each.balance)
+        strategy[each.name] = MethodCall(each.method.name, each.knobs(knobs, order, where), each.balance)
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     noted: dict[str, str] = {}
     if embedded is not None and "embeddings" in asked:
@@ -212,7 +214,7 @@ def arena_of(
         encoder = encoder or done.name
         begun, checksums = pretrained(context, done)
         reads |= checksums
-    arena = Arena(
+    arena = ExperimentData(
         encoder=encoder,
         inputs=inputs,
         given=given,
@@ -234,8 +236,8 @@ def _source_of(array: np.ndarray) -> str | int:
 
 
 def protocol_of(
-    context: Context, table: AlTable, cast: Cast, *, init_budget: int, rounds: int, candidates: float
-) -> Protocol:
+    context: Context, table: AlTable, cast: ExperimentSpec, *, init_budget: int, rounds: int, candidates: float
+) -> ExperimentSettings:
     """The rules of a comparison, or of a round of labelling.
 
     Parameters
@@ -243,10 +245,10 @@ def protocol_of(
     init_budget, rounds, candidates
         As in `training.arena.Protocol`: a round of labelling has other ones than [al] says.
     """
-    from initpools_cli.training.experiment import Protocol, Ways
+    from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 
     select = context.settings.select
-    return Protocol(
+    return ExperimentSettings(
         init_budget=init_budget,
         budget=table.budget,
         rounds=rounds,
@@ -254,7 +256,7 @@ def protocol_of(
         validation=table.validation,
         seed=context.seed,
         space=table.space,
-        ways=Ways(table.views, table.passes, table.members),
+        ways=OutputCounts(table.views, table.passes, table.members),
         normalize=select.normalize,
         sample=select.sample,
         copies=select.copies,
@@ -263,7 +265,7 @@ def protocol_of(
     )
 
 
-def _behind(context: Context, embedded: Done | None, source: str) -> Done:
+def _behind(context: Context, embedded: FinishedStep | None, source: str) -> FinishedStep:
     """The pretrain whose weights `finetune` begins from: the one that the embeddings are of."""
     if embedded is None and not source:
         return pretrain_of(context)
@@ -279,7 +281,7 @@ def _behind(context: Context, embedded: Done | None, source: str) -> Done:
     return done
 
 
-def _embedded(context: Context, cast: Cast, asked: set[str], source: str) -> Done | None:
+def _embedded(context: Context, cast: ExperimentSpec, asked: set[str], source: str) -> FinishedStep | None:
     """The embeddings that the sweep reads, if anything in it does."""
     wanted = asked.union(*(each.needed for each in cast.strategies))
     if "embeddings" in wanted or any(each.reads_embeddings for each in cast.strategies):
@@ -289,7 +291,7 @@ def _embedded(context: Context, cast: Cast, asked: set[str], source: str) -> Don
     return None
 
 
-def _is_about(context: Context, strategy: Named, embedded: Done) -> bool:
+def _is_about(context: Context, strategy: StrategySpec, embedded: FinishedStep) -> bool:
     """Whether what the strategy reads can come from the same source as the embeddings: scores may be of another."""
     if strategy.reads_embeddings or "embeddings" in strategy.needed:
         return True
@@ -337,7 +339,7 @@ def _refuse_twice(flag: str, names: list[str]) -> None:
             raise UserError(f"{flag} names {name} more than once.", "Name each once; aliases are the same strategy.")
 
 
-def _refuse_same(flag: str, strategies: list[Named]) -> None:
+def _refuse_same(flag: str, strategies: list[StrategySpec]) -> None:
     _refuse_twice(flag, [each.name for each in strategies])
     seen: dict[tuple[str, Balance], str] = {}
     for each in strategies:
@@ -369,7 +371,7 @@ def _refuse_balance(context: Context, table: AlTable) -> None:
     )
 
 
-def _refuse_models_first(inits: list[Named]) -> None:
+def _refuse_models_first(inits: list[StrategySpec]) -> None:
     for init in inits:
         asked = FROM_A_MODEL & set(init.method.inputs)
         if asked:
@@ -379,7 +381,7 @@ def _refuse_models_first(inits: list[Named]) -> None:
             )
 
 
-def _knobs(table: AlTable, names: list[str], strategies: list[Named]) -> dict[str, dict[str, Any]]:
+def _knobs(table: AlTable, names: list[str], strategies: list[StrategySpec]) -> dict[str, dict[str, Any]]:
     """[al.params] as one table a learner or strategy; flat knobs are those of the only learner."""
     flat = {key: value for key, value in table.params.items() if not isinstance(value, dict)}
     given = {key: value for key, value in table.params.items() if isinstance(value, dict)}

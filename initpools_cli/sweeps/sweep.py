@@ -12,24 +12,26 @@ import numpy as np
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, write_frame, write_text
-from initpools_cli.core.reporter import Bar
-from initpools_cli.core.rundir import Done
+from initpools_cli.core.reporter import ProgressBar
+from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity
-from initpools_cli.steps.user_files import Brought
-from initpools_cli.sweeps.executors import Jobs, Workers
-from initpools_cli.sweeps.jobs import PLAN, Solved, draw, run_jobs, solve
-from initpools_cli.sweeps.setup import Cast, arena_of, cast_of, identity_of, labels_of, protocol_of
+from initpools_cli.steps.user_files import UserFiles
+from initpools_cli.sweeps.executors import Executor, Jobs
+from initpools_cli.sweeps.jobs import PLAN, JobResult, draw, run_jobs, solve
+from initpools_cli.sweeps.setup import ExperimentSpec, arena_of, cast_of, identity_of, labels_of, protocol_of
 
 if TYPE_CHECKING:
-    from initpools_cli.training.experiment import Arena, Block, Protocol
+    from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings
 
 #: What of [al] does not change the result, or enters the table as what it resolves to.
 WAYS = {"backend", "strict", "scale"}
 
 
-def al_run(context: Context, name: str, scheduler: str = "", brought: Brought | None = None) -> tuple[Done, bool]:
+def al_run(
+    context: Context, name: str, scheduler: str = "", brought: UserFiles | None = None
+) -> tuple[FinishedStep, bool]:
     """Write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, or find it already done.
 
     Blocks finished before an interruption are kept under ``.partial`` and not computed again.
@@ -38,7 +40,7 @@ def al_run(context: Context, name: str, scheduler: str = "", brought: Brought | 
     ----------
     scheduler : str
         The address of the cluster that ``al.backend`` names.
-    brought : Brought, optional
+    brought : UserFiles, optional
         The images to exclude.
 
     Raises
@@ -59,7 +61,7 @@ def al_run(context: Context, name: str, scheduler: str = "", brought: Brought | 
         return step.finished, False
     device = str(context.machine.device)
     count = 1 if device != "cpu" else context.machine.threads
-    workers = Workers(table.backend, count, scheduler, list(arenas.values()))
+    workers = Executor(table.backend, count, scheduler, list(arenas.values()))
     with context.writing(step) as scratch:
         solved = _sweep(context, table, cast, arenas, protocol, device, workers, scratch)
         rows = [row for _, found in solved for row in found.rows]
@@ -69,19 +71,19 @@ def al_run(context: Context, name: str, scheduler: str = "", brought: Brought | 
             np.savez(stream, allow_pickle=False, **_picks(solved))
         failed = sum(row["status"] != "ok" for row in rows)
         step.outcome = {"cells": sum(len(job.seeds) for job, _ in solved), "failed": failed}
-    return Done(context.run, step.folder), True
+    return FinishedStep(context.run, step.folder), True
 
 
 def _sweep(
     context: Context,
     table: AlTable,
-    cast: Cast,
-    arenas: dict[str, Arena],
-    protocol: Protocol,
+    cast: ExperimentSpec,
+    arenas: dict[str, ExperimentData],
+    protocol: ExperimentSettings,
     device: str,
-    workers: Workers,
+    workers: Executor,
     scratch: Path,
-) -> list[tuple[Block, Solved]]:
+) -> list[tuple[BlockJob, JobResult]]:
     """The first pools, once for all queries and learners, and then every block that begins with them."""
     from initpools_cli.training.experiment import blocks_of, draws_of
 
@@ -109,7 +111,7 @@ def _sweep(
         drawn = run_jobs(draw, jobs(draws), work, "pools", workers, _told(context, table, draws, bar))
     begun = {(job.encoder, job.init, tuple(job.seeds)): found for job, found in zip(draws, drawn, strict=True)}
 
-    def first(job: Block) -> Solved:
+    def first(job: BlockJob) -> JobResult:
         return begun[job.encoder, job.init, tuple(job.seeds)]
 
     with context.report.progress("al-run", sum(len(job.seeds) for job in blocks)) as bar:
@@ -128,10 +130,10 @@ def _sweep(
     return list(zip(blocks, found, strict=True))
 
 
-def _told(context: Context, table: AlTable, jobs: Sequence[Any], bar: Bar) -> Callable[[int, Solved], None]:
+def _told(context: Context, table: AlTable, jobs: Sequence[Any], bar: ProgressBar) -> Callable[[int, JobResult], None]:
     """Say what came of a job: progress, cells that failed, and under ``al.strict`` a leak, which ends the sweep."""
 
-    def advance(number: int, found: Solved) -> None:
+    def advance(number: int, found: JobResult) -> None:
         job = jobs[number]
         bar.advance(len(job.seeds))
         for row in found.failures:
@@ -149,7 +151,7 @@ def _told(context: Context, table: AlTable, jobs: Sequence[Any], bar: Bar) -> Ca
     return advance
 
 
-def _refuse_known_leaks(table: AlTable, cast: Cast) -> None:
+def _refuse_known_leaks(table: AlTable, cast: ExperimentSpec) -> None:
     """Under ``al.strict``, refuse at once what will leak."""
     oracles = [each.name for each in cast.strategies if each.oracle]
     if table.strict and oracles:
@@ -163,10 +165,10 @@ def _leak(what: str) -> UserError:
 
 
 def _arenas(
-    context: Context, cast: Cast, sources: Sequence[str], brought: Brought | None
-) -> tuple[dict[str, Arena], dict[str, str]]:
+    context: Context, cast: ExperimentSpec, sources: Sequence[str], brought: UserFiles | None
+) -> tuple[dict[str, ExperimentData], dict[str, str]]:
     """One arena for each encoder."""
-    arenas: dict[str, Arena] = {}
+    arenas: dict[str, ExperimentData] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
     kept = context.labeled_only("the sweep")
@@ -179,13 +181,13 @@ def _arenas(
     return arenas, reads
 
 
-def _protocol(context: Context, table: AlTable, cast: Cast, arena: Arena) -> Protocol:
+def _protocol(context: Context, table: AlTable, cast: ExperimentSpec, arena: ExperimentData) -> ExperimentSettings:
     init_budget = table.init_budget or table.budget
     rounds = _affordable(context, table, init_budget, arena)
     return protocol_of(context, table, cast, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
 
 
-def _affordable(context: Context, table: AlTable, init_budget: int, arena: Arena) -> int:
+def _affordable(context: Context, table: AlTable, init_budget: int, arena: ExperimentData) -> int:
     """How many of the rounds there are images for; says so where it is not all of them."""
     there = max(1, round(table.candidates * int(arena.kept.sum())))
     if init_budget > there:
@@ -204,7 +206,11 @@ def _affordable(context: Context, table: AlTable, init_budget: int, arena: Arena
 
 
 def _resolved(
-    context: Context, table: AlTable, cast: Cast, arenas: dict[str, Arena], protocol: Protocol
+    context: Context,
+    table: AlTable,
+    cast: ExperimentSpec,
+    arenas: dict[str, ExperimentData],
+    protocol: ExperimentSettings,
 ) -> dict[str, Any]:
     """Everything that the result depends on, for ``step.toml``."""
     oracles = sorted(set().union(*(arena.oracles for arena in arenas.values())))
@@ -231,7 +237,7 @@ def _resolved(
     }
 
 
-def _picks(solved: Sequence[tuple[Block, Solved]]) -> dict[str, np.ndarray]:
+def _picks(solved: Sequence[tuple[BlockJob, JobResult]]) -> dict[str, np.ndarray]:
     """What each cell bought, by ``init|query|learner|encoder|seed``."""
     return {
         f"{job.init}|{job.query}|{job.learner}|{job.encoder}|{index}": picks
@@ -249,7 +255,7 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     write_frame(path, frame)
 
 
-def _write_recalls(path: Path, solved: Sequence[tuple[Block, Solved]], classes: Sequence[str]) -> None:
+def _write_recalls(path: Path, solved: Sequence[tuple[BlockJob, JobResult]], classes: Sequence[str]) -> None:
     """The recall of each class, a column each, for every row of rounds.csv that has metrics."""
     import io
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.errors import UserError, nearest
-from initpools_cli.core.rundir import Done, Run
+from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.steps.strategy_inputs import named
 from initpools_cli.sweeps.results import rounds_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class SweepVerdicts:
     """What `judge` finds.
 
     Attributes
@@ -48,7 +48,7 @@ class Judged:
         }
 
 
-def sweep_of(run: Run | None, name: str) -> Done | None:
+def sweep_of(run: Run | None, name: str) -> FinishedStep | None:
     """The finished sweep of that name: ``main`` or ``al/main`` of the run, or a path ``RUN/al/main``; None if none."""
     own = None if run is None else run.done(name if name.startswith("al/") else f"al/{name}")
     if own is not None:
@@ -58,8 +58,8 @@ def sweep_of(run: Run | None, name: str) -> Done | None:
 
 
 def judge(
-    sweeps: dict[str, Done], against: str = "random", metric: str = "accuracy", measures: Sequence[str] = ()
-) -> Judged:
+    sweeps: dict[str, FinishedStep], against: str = "random", metric: str = "accuracy", measures: Sequence[str] = ()
+) -> SweepVerdicts:
     """Judge the first pools of finished sweeps.
 
     Parameters
@@ -107,7 +107,7 @@ def judge(
     if len(set(sets)) < len(sets):
         said.append("Some sweeps are of one data set: there is no ranking over data sets.")
     judged, saved, later = (pd.concat(each, ignore_index=True) for each in zip(*found, strict=True))
-    return Judged(judged, saved, later, ranked, said)
+    return SweepVerdicts(judged, saved, later, ranked, said)
 
 
 def _leaking(rounds: pd.DataFrame) -> list[str]:

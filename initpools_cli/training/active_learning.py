@@ -16,8 +16,8 @@ from initpools_cli.strategies.arrays import take
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.selection import Selection
-from initpools_cli.training.experiment import Arena, Block, Protocol, candidate_set
-from initpools_cli.training.label_access import LabelDoor
+from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, candidate_set
+from initpools_cli.training.label_access import LabelAccess
 from initpools_cli.training.learners.registry import Classifier, Validation, learners, softmax
 from initpools_cli.training.model_outputs import answers, asks_model
 from initpools_cli.training.vaal import vaal_scores
@@ -43,25 +43,25 @@ class Cell:
     candidates : (m,) int64
     labeled : ndarray
         What has been bought, int64, in order of purchase.
-    door : LabelDoor
+    door : LabelAccess
     """
 
     index: int
     root: int
     candidates: np.ndarray
     labeled: np.ndarray
-    door: LabelDoor
+    door: LabelAccess
 
 
 @dataclass(frozen=True)
-class Measured:
+class RoundMetrics:
     """A row of rounds.csv, and the recall (c,) of each class, NaN for one without test images."""
 
     row: dict[str, Any]
     recalls: np.ndarray
 
 
-def first_pool(init: str, index: int, arena: Arena, protocol: Protocol) -> np.ndarray:
+def first_pool(init: str, index: int, arena: ExperimentData, protocol: ExperimentSettings) -> np.ndarray:
     """The first pool of a strategy at seed number `index`: (init_budget,) int64, in order of choice."""
     root = protocol.seed + index
     candidates = candidate_set(arena, protocol, root)
@@ -70,18 +70,18 @@ def first_pool(init: str, index: int, arena: Arena, protocol: Protocol) -> np.nd
     return _all_of(protocol.init_budget, chosen, protocol)
 
 
-def start(pools: Mapping[int, np.ndarray], arena: Arena, protocol: Protocol) -> list[Cell]:
+def start(pools: Mapping[int, np.ndarray], arena: ExperimentData, protocol: ExperimentSettings) -> list[Cell]:
     """Cells with their first pools, by number of the seed, not yet paid for."""
     cells = []
     for index, pool in pools.items():
         root = protocol.seed + index
-        cells.append(Cell(index, root, candidate_set(arena, protocol, root), pool, LabelDoor(arena.labels)))
+        cells.append(Cell(index, root, candidate_set(arena, protocol, root), pool, LabelAccess(arena.labels)))
     return cells
 
 
 def run_block(
-    block: Block, cells: Sequence[Cell], arena: Arena, protocol: Protocol, device: torch.device
-) -> Iterator[list[Measured]]:
+    block: BlockJob, cells: Sequence[Cell], arena: ExperimentData, protocol: ExperimentSettings, device: torch.device
+) -> Iterator[list[RoundMetrics]]:
     """Run a block round by round; the cells are moved on in place.
 
     Parameters
@@ -91,7 +91,7 @@ def run_block(
 
     Yields
     ------
-    list of Measured
+    list of RoundMetrics
         One for each cell; none of round 0 where the block does not keep it.
     """
     if block.init in arena.oracles:
@@ -110,7 +110,7 @@ def run_block(
         yield measured
 
 
-def _all_of(budget: int, picks: np.ndarray, protocol: Protocol) -> np.ndarray:
+def _all_of(budget: int, picks: np.ndarray, protocol: ExperimentSettings) -> np.ndarray:
     """The picks, if there are as many as asked for: a sweep compares at equal numbers of labels."""
     if len(picks) < budget:
         raise UserError(
@@ -127,8 +127,8 @@ def _choose(
     candidates: np.ndarray,
     seen: Mapping[str, np.ndarray],
     seed: int,
-    arena: Arena,
-    protocol: Protocol,
+    arena: ExperimentData,
+    protocol: ExperimentSettings,
 ) -> Selection:
     """Let a strategy choose among the candidates, which are all that it sees; `seen` is of them alone."""
     called = arena.strategy[name]
@@ -164,8 +164,8 @@ def ask_query(
     cell: Cell,
     model: Classifier,
     round_: int,
-    arena: Arena,
-    protocol: Protocol,
+    arena: ExperimentData,
+    protocol: ExperimentSettings,
     device: torch.device,
 ) -> Selection:
     """What the query buys next, of the candidates that are not labelled.
@@ -204,7 +204,12 @@ def ask_query(
 
 
 def _models(
-    name: str, cells: Sequence[Cell], round_: int, arena: Arena, protocol: Protocol, device: torch.device
+    name: str,
+    cells: Sequence[Cell],
+    round_: int,
+    arena: ExperimentData,
+    protocol: ExperimentSettings,
+    device: torch.device,
 ) -> Iterable[Classifier]:
     """A fresh model for each cell: at once where the learner can, else one after the other."""
     learner = learners.get(name)
@@ -224,7 +229,9 @@ def _models(
     return fitted
 
 
-def fit(learner: Method, cell: Cell, seed: int, arena: Arena, protocol: Protocol, device: torch.device) -> Classifier:
+def fit(
+    learner: Method, cell: Cell, seed: int, arena: ExperimentData, protocol: ExperimentSettings, device: torch.device
+) -> Classifier:
     """The learner fitted on what a cell has labelled."""
     inputs, labels, validation = _shown(learner, cell, seed, arena, protocol)
     begun = {"encoder": arena.pretrained} if "encoder" in learner.inputs else {}
@@ -235,7 +242,7 @@ def fit(learner: Method, cell: Cell, seed: int, arena: Arena, protocol: Protocol
 
 
 def _shown(
-    learner: Method, cell: Cell, seed: int, arena: Arena, protocol: Protocol
+    learner: Method, cell: Cell, seed: int, arena: ExperimentData, protocol: ExperimentSettings
 ) -> tuple[np.ndarray, np.ndarray, Validation | None]:
     """What the learner is trained on, and what it is validated on, by the policy."""
     inputs, chosen, validation = inputs_of(learner, arena), cell.labeled, None
@@ -259,7 +266,9 @@ def _split_budget(labeled: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarra
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def _measure(block: Block, cell: Cell, model: Classifier, round_: int, arena: Arena, protocol: Protocol) -> Measured:
+def _measure(
+    block: BlockJob, cell: Cell, model: Classifier, round_: int, arena: ExperimentData, protocol: ExperimentSettings
+) -> RoundMetrics:
     learner = learners.get(block.learner)
     logits = model.logits(inputs_of(learner, arena)["test"])
     require_finite("logits", logits)
@@ -278,7 +287,7 @@ def _measure(block: Block, cell: Cell, model: Classifier, round_: int, arena: Ar
         "status": "ok",
         "error": "",
     }
-    return Measured(row, recalls)
+    return RoundMetrics(row, recalls)
 
 
 def require_finite(name: str, answers: np.ndarray) -> None:
@@ -287,6 +296,6 @@ def require_finite(name: str, answers: np.ndarray) -> None:
         raise FloatingPointError(f"the learner's {name} are not finite: its training has diverged")
 
 
-def inputs_of(learner: Method, arena: Arena) -> Mapping[str, np.ndarray]:
+def inputs_of(learner: Method, arena: ExperimentData) -> Mapping[str, np.ndarray]:
     """What the learner reads of the images of each split."""
     return arena.inputs[learner.inputs[0]]

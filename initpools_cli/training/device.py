@@ -32,7 +32,7 @@ def as_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Machine:
+class DeviceConfig:
     """What one command computes on.
 
     Attributes
@@ -51,7 +51,7 @@ class Machine:
         return {"device": str(self.device), "threads": self.threads, "torch": torch.__version__}
 
 
-def start_machine(table: RunTable) -> Machine:
+def start_machine(table: RunTable) -> DeviceConfig:
     """Choose the device and set the number of threads.
 
     Parameters
@@ -68,7 +68,7 @@ def start_machine(table: RunTable) -> Machine:
     threads = threads_of(table.threads)
     torch.set_num_threads(threads)
     _keep_freed_memory()
-    return Machine(device, threads)
+    return DeviceConfig(device, threads)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import build_encoder
 from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from initpools_cli.training.network import Network
-from initpools_cli.training.trainer import Course, Routine, augmented
+from initpools_cli.training.trainer import TrainConfig, Trainer, augmented
 
 #: What is kept of every image and epoch, and as what.
 KEPT = {"true_probs": torch.float32, "correct": torch.bool, "el2n": torch.float32, "grand": torch.float32}
@@ -68,11 +68,11 @@ def watch_learning(
     shape = {"channels": images.shape[3], "size": min(images.shape[1:3])}
     encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=root)
     kept = ("batch", "optimizer", "lr", "weight_decay", "schedule")
-    course = Course(
+    course = Trainer(
         Network(encoder, classes, root, knobs["dropout"]),
         augmented(images, knobs["recipe"], seed, device),
         labels,
-        Routine(epochs, 0, **{key: knobs[key] for key in kept}),
+        TrainConfig(epochs, 0, **{key: knobs[key] for key in kept}),
         seed,
         device,
     )

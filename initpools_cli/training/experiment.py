@@ -10,14 +10,14 @@ import numpy as np
 
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.balance import UNBALANCED, Balance
-from initpools_cli.strategies.duplicates import Rows
+from initpools_cli.strategies.duplicates import RowFacts
 
 #: Seeds that are solved together, one block of them on one thread.
 BLOCK = 10
 
 
 @dataclass(frozen=True)
-class Called:
+class MethodCall:
     """How to call what a sweep names.
 
     Attributes
@@ -35,7 +35,7 @@ class Called:
 
 
 @dataclass(frozen=True)
-class Arena:
+class ExperimentData:
     """Everything a comparison is fought on; sent to every process that fights a part of it.
 
     Attributes
@@ -67,18 +67,18 @@ class Arena:
     encoder: str
     inputs: Mapping[str, Mapping[str, np.ndarray]]
     given: Mapping[str, Mapping[str, np.ndarray]]
-    strategy: Mapping[str, Called]
+    strategy: Mapping[str, MethodCall]
     labels: Mapping[str, np.ndarray]
     kept: np.ndarray
     classes: int
     oracles: frozenset[str] = frozenset()
     pretrained: object = None
-    facts: Mapping[str, Rows] = field(default_factory=dict)
+    facts: Mapping[str, RowFacts] = field(default_factory=dict)
     scale: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Ways:
+class OutputCounts:
     """In how many ways a model is asked about an image, for queries that compare the answers.
 
     Attributes
@@ -93,7 +93,7 @@ class Ways:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ExperimentSettings:
     """How the comparison is run.
 
     Attributes
@@ -106,7 +106,7 @@ class Protocol:
         "none", "from-budget" or "free-val".
     space : str
         Where queries on distances measure: "embeddings", or "learner" for its penultimate features.
-    ways : Ways
+    ways : OutputCounts
     normalize, sample, copies, min_distance
         As in [select].
     learners : mapping of str to mapping
@@ -120,7 +120,7 @@ class Protocol:
     validation: str = "none"
     seed: int = 0
     space: str = "embeddings"
-    ways: Ways = Ways()
+    ways: OutputCounts = OutputCounts()
     normalize: bool = True
     sample: int = 0
     copies: str = "last"
@@ -129,7 +129,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Draw:
+class FirstPoolJob:
     """A job: the first pools of one strategy at some seeds."""
 
     encoder: str
@@ -138,7 +138,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockJob:
     """A job: one (init, query, learner) at some seeds; with round 0 where it is the one that keeps it."""
 
     encoder: str
@@ -149,17 +149,17 @@ class Block:
     with_first: bool
 
 
-def draws_of(encoders: Sequence[str], inits: Sequence[str], seeds: int) -> Iterator[Draw]:
+def draws_of(encoders: Sequence[str], inits: Sequence[str], seeds: int) -> Iterator[FirstPoolJob]:
     """The first pools of a sweep, in a fixed order."""
     for encoder in encoders:
         for init in inits:
             for block in _tens(seeds):
-                yield Draw(encoder, init, block)
+                yield FirstPoolJob(encoder, init, block)
 
 
 def blocks_of(
     encoders: Sequence[str], inits: Sequence[str], queries: Sequence[str], learners: Sequence[str], seeds: int
-) -> Iterator[Block]:
+) -> Iterator[BlockJob]:
     """The jobs of a sweep after its first pools, in a fixed order.
 
     The first query's blocks also hold round 0, which does not depend on the query.
@@ -169,10 +169,10 @@ def blocks_of(
             for init in inits:
                 for position, query in enumerate(queries):
                     for block in _tens(seeds):
-                        yield Block(encoder, init, query, learner, block, position == 0)
+                        yield BlockJob(encoder, init, query, learner, block, position == 0)
 
 
-def candidate_set(arena: Arena, protocol: Protocol, root: int) -> np.ndarray:
+def candidate_set(arena: ExperimentData, protocol: ExperimentSettings, root: int) -> np.ndarray:
     """The images that may be labelled at this seed, sorted: the same for every init and query."""
     there = np.flatnonzero(arena.kept)
     count = max(1, round(protocol.candidates * len(there)))

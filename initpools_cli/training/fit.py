@@ -21,7 +21,7 @@ from initpools_cli.pretext.all_gather import gather
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from initpools_cli.training.device import as_tensor
-from initpools_cli.training.running_stats import Moments
+from initpools_cli.training.running_stats import RunningStats
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -79,7 +79,7 @@ def fit(
     fabric: Fabric,
     *,
     checkpoint: Path,
-    dynamics: Moments | None = None,
+    dynamics: RunningStats | None = None,
     monitor: Callable[[Pretext], Row] | None = None,
     on_resume: Callable[[int], None] = lambda epoch: None,
 ) -> Iterator[Row]:
@@ -139,7 +139,7 @@ def fit(
     own = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     measured = {epoch for epoch in range(1, plan.epochs + 1) if epoch % max(1, plan.epochs // 10) == 0} | {plan.epochs}
 
-    dynamics = dynamics or Moments(len(images))
+    dynamics = dynamics or RunningStats(len(images))
     done = _resume(checkpoint, pretext, optimizer, dynamics)
 
     def save() -> None:
@@ -217,7 +217,7 @@ def _refuse_divergence(what: str, value: float, epoch: int) -> None:
         )
 
 
-def _save(path: Path, pretext: Pretext, optimizer: Any, dynamics: Moments, done: Progress) -> None:
+def _save(path: Path, pretext: Pretext, optimizer: Any, dynamics: RunningStats, done: Progress) -> None:
     state = {
         "model": pretext.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -227,7 +227,7 @@ def _save(path: Path, pretext: Pretext, optimizer: Any, dynamics: Moments, done:
     save_checkpoint(path, state)
 
 
-def _resume(path: Path, pretext: Pretext, optimizer: Any, dynamics: Moments) -> Progress:
+def _resume(path: Path, pretext: Pretext, optimizer: Any, dynamics: RunningStats) -> Progress:
     if not path.exists():
         return Progress()
     state = load_checkpoint(path, next(pretext.parameters()).device)

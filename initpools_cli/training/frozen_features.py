@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from initpools_cli.datasets.spec import Split
     from initpools_cli.networks.frozen import Backbone, Preprocess
-    from initpools_cli.training.device import Machine
+    from initpools_cli.training.device import DeviceConfig
 
 #: Principal components kept at most.
 COMPONENTS = 64
@@ -99,7 +99,7 @@ def backbone_features(
     rows: slice,
     root: Path | None,
     batch: int,
-    machine: Machine,
+    machine: DeviceConfig,
     *,
     bf16: bool = False,
     scale: Scale | None = None,

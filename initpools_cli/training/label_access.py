@@ -9,7 +9,7 @@ import numpy as np
 from initpools_cli.stats.metrics import classification_metrics, recalls
 
 
-class LabelDoor:
+class LabelAccess:
     """The labels of a data set, those of train behind a price.
 
     Parameters

@@ -11,7 +11,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.arrays import FROM_A_MODEL
-from initpools_cli.training.experiment import Protocol, Ways
+from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 from initpools_cli.training.learners.registry import Classifier, learners, softmax
 
 #: What no learner gives: another model is trained for it, on images.
@@ -56,7 +56,7 @@ def answers(
     learner: Method,
     model: Classifier,
     inputs: np.ndarray,
-    protocol: Protocol,
+    protocol: ExperimentSettings,
     seed: int,
     members: Callable[[int], Iterable[Classifier]],
 ) -> dict[str, np.ndarray]:
@@ -80,7 +80,7 @@ def ask(
     model: Classifier,
     inputs: np.ndarray,
     asked: Set[str],
-    ways: Ways,
+    ways: OutputCounts,
     seed: int,
     members: Callable[[int], Iterable[Classifier]],
 ) -> dict[str, np.ndarray]:
@@ -115,7 +115,7 @@ def ask(
     return found
 
 
-def _require_room(model: Classifier, inputs: np.ndarray, asked: Set[str], ways: Ways) -> None:
+def _require_room(model: Classifier, inputs: np.ndarray, asked: Set[str], ways: OutputCounts) -> None:
     """Refuse more answers for each image than fit into memory, as logits and as probabilities."""
     times = {"mc_probs": ways.passes, "view_probs": ways.views, "member_probs": ways.members}
     most = max((times[name] for name in asked & times.keys()), default=0)

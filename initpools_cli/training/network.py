@@ -51,7 +51,7 @@ class Network(nn.Module):
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A network that has been trained on images."""
 
     network: Network

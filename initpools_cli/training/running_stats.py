@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 
-class Moments:
+class RunningStats:
     """Running count, mean and sum of squared deviations of one number per image (Welford 1962).
 
     Parameters

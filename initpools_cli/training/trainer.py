@@ -42,7 +42,7 @@ MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
-class Routine:
+class TrainConfig:
     """How long and by what steps a network is trained.
 
     Attributes
@@ -70,7 +70,7 @@ class Routine:
     encoder_rate: float = 1.0
 
 
-class Course:
+class Trainer:
     """A network in training.
 
     Parameters
@@ -81,7 +81,7 @@ class Course:
         For example `augmented(images, …)`.
     labels : ndarray
         (m,) int64.
-    routine : Routine
+    routine : TrainConfig
     seed : int
         Decides order and dropout.
 
@@ -92,7 +92,7 @@ class Course:
     """
 
     def __init__(
-        self, network: Network, show: Show, labels: np.ndarray, routine: Routine, seed: int, device: torch.device
+        self, network: Network, show: Show, labels: np.ndarray, routine: TrainConfig, seed: int, device: torch.device
     ) -> None:
         self.network, self.show = network.to(device), show
         self.targets, self.seed = as_tensor(labels, device), seed
@@ -158,7 +158,7 @@ def augmented(images: np.ndarray, recipe: str, seed: int, device: torch.device) 
     return show
 
 
-def _optimizer(network: Network, routine: Routine) -> torch.optim.Optimizer:
+def _optimizer(network: Network, routine: TrainConfig) -> torch.optim.Optimizer:
     groups = [
         {"params": network.encoder.parameters(), "lr": routine.lr * routine.encoder_rate},
         {"params": network.head.parameters(), "lr": routine.lr},

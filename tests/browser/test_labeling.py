@@ -16,9 +16,9 @@ from PIL import Image
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.labeler.server import Server
-from initpools_cli.cli.labeler.state import Desk
+from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
-from initpools_cli.labeling.page import Labelling, open_labelling
+from initpools_cli.labeling.page import LabelingSession, open_labelling
 
 pytestmark = pytest.mark.browser
 
@@ -30,7 +30,7 @@ CLASSES = ["cat", "dog", "<b>bold</b>"]
 class Served:
     """A batch, and where it is labelled."""
 
-    labelling: Labelling
+    labelling: LabelingSession
     address: str
 
     @property
@@ -52,7 +52,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     context = Common(run=Path("runs/photos"), quiet=True).start("dataset")
     labelling = open_labelling(context, None, CLASSES, None)
     facts = {"dataset": "photos", "next": "initpools al-run", "again": "initpools label"}
-    server = Server(Desk(labelling, facts), "secret", 0)
+    server = Server(LabelingState(labelling, facts), "secret", 0)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield Served(labelling, server.address)
     server.shutdown()

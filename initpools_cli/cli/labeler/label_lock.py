@@ -20,7 +20,7 @@ LONGEST = 1 << 12
 
 
 @dataclass
-class Seat:
+class LabelLock:
     """The right to write a file of labels.
 
     The address of the page is kept in this user's own folder and not beside the labels, where whoever hands over a
@@ -53,7 +53,7 @@ def new_token() -> str:
 
 
 @contextlib.contextmanager
-def seated(file: Path) -> Iterator[Seat]:
+def seated(file: Path) -> Iterator[LabelLock]:
     """Keep other processes from writing to a file of labels; the lock falls with the process, however it ends.
 
     Raises
@@ -71,7 +71,7 @@ def seated(file: Path) -> Iterator[Seat]:
         yield _seat(file)
 
 
-def _seat(file: Path) -> Seat:
+def _seat(file: Path) -> LabelLock:
     from initpools_cli.datasets.open import data_home
 
     place = data_home() / "labeling" / f"{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:32]}.json"
@@ -80,8 +80,8 @@ def _seat(file: Path) -> Seat:
         known = _read(descriptor)
     port, token = known.get("port"), known.get("token")
     if isinstance(port, int) and 0 < port < 2**16 and isinstance(token, str) and len(token) == len(new_token()):
-        return Seat(place, port, token)
-    return Seat(place)
+        return LabelLock(place, port, token)
+    return LabelLock(place)
 
 
 def _holder(lock: Path) -> str:

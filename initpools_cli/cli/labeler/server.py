@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from initpools_cli.cli.labeler.state import Desk, Malformed, Taken
+from initpools_cli.cli.labeler.state import LabelingState, MalformedMessage, WindowInUse
 from initpools_cli.core.errors import UserError
 from initpools_cli.labeling.classes import Unfit
 from initpools_cli.reporting.image_bytes import original, small
@@ -55,7 +55,7 @@ class Server(ThreadingHTTPServer):
 
     Parameters
     ----------
-    desk : Desk
+    desk : LabelingState
     token : str
         What the address holds, and nobody else knows.
     port : int
@@ -70,7 +70,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, desk: Desk, token: str, port: int) -> None:
+    def __init__(self, desk: LabelingState, token: str, port: int) -> None:
         self.desk, self.token = desk, token
         try:
             super().__init__((LOOPBACK, port), _Handler)
@@ -116,9 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
         except Refused as error:
             self.close_connection = True
             self._send_json({"error": str(error)}, HTTPStatus.FORBIDDEN)
-        except Taken:
+        except WindowInUse:
             self._send_json({"error": "Another window is labelling this batch."}, HTTPStatus.CONFLICT)
-        except Malformed as error:
+        except MalformedMessage as error:
             self.close_connection = True
             self._send_json({"error": f"This is no message of the page ({error})."}, HTTPStatus.BAD_REQUEST)
         except ConnectionError:
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         desk = self.server.desk
         doers = {"claim": desk.claim, "act": desk.act, "release": desk.release}
         if self._asked not in doers:
-            raise Malformed(self._asked)
+            raise MalformedMessage(self._asked)
         try:
             self._send_json(doers[self._asked](message))
         except Unfit as error:
@@ -190,15 +190,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _message(self) -> Mapping[str, Any]:
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit() and int(length) <= LONGEST):
-            raise Malformed("its length")
+            raise MalformedMessage("its length")
         if self.headers.get_content_type() != "application/json":
-            raise Malformed("its type")
+            raise MalformedMessage("its type")
         try:
             message = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
-            raise Malformed("its content") from None
+            raise MalformedMessage("its content") from None
         if not isinstance(message, dict):
-            raise Malformed("its content")
+            raise MalformedMessage("its content")
         return message
 
     def _send_json(self, payload: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:

@@ -9,28 +9,28 @@ from typing import Any
 from initpools_cli.core.errors import UserError
 from initpools_cli.labeling.classes import Unfit
 from initpools_cli.labeling.label_file import Mark
-from initpools_cli.labeling.page import Labelling
+from initpools_cli.labeling.page import LabelingSession
 
 
-class Taken(Exception):
+class WindowInUse(Exception):
     """Another window is labelling."""
 
 
-class Malformed(Exception):
+class MalformedMessage(Exception):
     """No message of the page."""
 
 
-class Desk:
+class LabelingState:
     """A batch on which one window works.
 
     Parameters
     ----------
-    labelling : Labelling
+    labelling : LabelingSession
     facts : mapping
         What else the page shows: the data set, the commands to type next and to start again.
     """
 
-    def __init__(self, labelling: Labelling, facts: Mapping[str, Any]) -> None:
+    def __init__(self, labelling: LabelingSession, facts: Mapping[str, Any]) -> None:
         self.labelling = labelling
         self._facts = facts
         self._lock = threading.Lock()
@@ -44,13 +44,13 @@ class Desk:
 
         Raises
         ------
-        Taken
+        WindowInUse
             Another one does, and the message does not say to take over.
         """
         window, take = _text(message, "window"), message.get("take") is True
         with self._lock:
             if self._owner not in (None, window) and not take:
-                raise Taken
+                raise WindowInUse
             self._sit(window)
             if self.labelling.changed_elsewhere():
                 self.labelling.read_again()
@@ -73,7 +73,7 @@ class Desk:
 
         Raises
         ------
-        Taken
+        WindowInUse
             Another window has taken over.
         Unfit
             Not a class, or no such image.
@@ -86,7 +86,7 @@ class Desk:
                 raise UserError("The program has been ended.", "Start it again.")
             # After a restart the window that was open goes on.
             if self._owner not in (None, window):
-                raise Taken
+                raise WindowInUse
             self._sit(window)
             # The answer to a click was lost on its way, and the click was sent again.
             if number != self._number:
@@ -113,7 +113,7 @@ class Desk:
             elif what == "clear":
                 labelling.clear(order)
             else:
-                raise Malformed(what)
+                raise MalformedMessage(what)
         item = None if order is None else [labelling.indices[order], *_shown(labelling.marks[order])]
         return {"item": item, "reread": reread, **self._counts()}
 
@@ -150,12 +150,12 @@ def _shown(mark: Mark) -> list[Any]:
 def _text(message: Mapping[str, Any], key: str) -> str:
     value = message.get(key)
     if not isinstance(value, str) or not value or len(value) > 1000:
-        raise Malformed(key)
+        raise MalformedMessage(key)
     return value
 
 
 def _whole(message: Mapping[str, Any], key: str) -> int:
     value = message.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Malformed(key)
+        raise MalformedMessage(key)
     return value

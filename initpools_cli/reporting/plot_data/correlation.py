@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from initpools_cli.core.rundir import Done
+    from initpools_cli.core.rundir import FinishedStep
     from initpools_cli.steps.context import Context
 
 #: Options that it goes by.
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """What every first pool of the sweeps is like, and what came of it."""
     import pandas as pd
 
@@ -37,15 +37,15 @@ def gather(context: Context, asked: Asked) -> Gathered:
         scores = scored[0].array("scores.npy")
         found = {step: scored_and_later(step, rounds_of(step), scores, metric) for step in latest}
     pairs = pd.concat([frame.assign(sweep=step.name) for step, frame in found.items()], ignore_index=True)
-    return Gathered({"pairs": pairs}, [*latest, *scored])
+    return PlotData({"pairs": pairs}, [*latest, *scored])
 
 
-def scored_and_later(step: Done, rounds: pd.DataFrame, scores: np.ndarray, metric: str) -> pd.DataFrame:
+def scored_and_later(step: FinishedStep, rounds: pd.DataFrame, scores: np.ndarray, metric: str) -> pd.DataFrame:
     """The mean score of every first pool, and the metric in every round, as `start_and_later` has them.
 
     Parameters
     ----------
-    step : Done
+    step : FinishedStep
         The sweep.
     rounds : DataFrame
         Its rows.

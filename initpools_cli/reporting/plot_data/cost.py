@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.figures.registry import plots
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, points_of
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, points_of
 from initpools_cli.steps.runtime_benchmark import measure
 
 if TYPE_CHECKING:
@@ -23,24 +23,24 @@ TAKES = frozenset({"--name", "--from", "--embeddings"})
 TAKES_ALONE = frozenset({"--embeddings", "--name"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """What the strategies cost on the embeddings; a name is a strategy's."""
     embeddings, steps = points_of(context, asked)
     context.machine  # noqa: B018 -- sets the threads that the strategies are to use
-    return Gathered({"measured": _measured(embeddings, asked, context.seed, context.report)}, steps)
+    return PlotData({"measured": _measured(embeddings, asked, context.seed, context.report)}, steps)
 
 
-def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
+def gather_files(asked: PlotRequest, seed: int) -> dict[str, Any] | None:
     """What they cost on brought embeddings."""
     from initpools_cli.strategies.arrays import INPUTS
 
     given = asked.brought.arrays().get("embeddings")
     if given is None:
         return None
-    return {"measured": _measured(INPUTS["embeddings"].check(given), asked, seed, Report(quiet=True))}
+    return {"measured": _measured(INPUTS["embeddings"].check(given), asked, seed, Reporter(quiet=True))}
 
 
-def _measured(embeddings: np.ndarray, asked: Asked, seed: int, report: Report) -> pd.DataFrame:
+def _measured(embeddings: np.ndarray, asked: PlotRequest, seed: int, report: Reporter) -> pd.DataFrame:
     knobs = asked.knobs
     if asked.names and knobs["strategies"] != plots.get("cost").knobs["strategies"][1]:
         raise UserError("--name and --set strategies= both say what is measured.", "Leave one of them out.")

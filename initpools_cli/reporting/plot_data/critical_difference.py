@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
-    from initpools_cli.core.rundir import Done
+    from initpools_cli.core.rundir import FinishedStep
     from initpools_cli.steps.context import Context
 
 #: Options that it goes by.
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The rows of each sweep; a name may be the path of another run's."""
     from initpools_cli.sweeps.results import rounds_of
 
@@ -32,10 +32,10 @@ def gather(context: Context, asked: Asked) -> Gathered:
                 f"The sweeps {same} and {name} are of one data set, and data sets are the blocks.",
                 "Name one sweep alone, whose seeds are the blocks, or sweeps of other data sets by path: RUN/al/NAME.",
             )
-    return Gathered({"sweeps": {name: rounds_of(step) for name, step in sweeps.items()}}, list(sweeps.values()))
+    return PlotData({"sweeps": {name: rounds_of(step) for name, step in sweeps.items()}}, list(sweeps.values()))
 
 
-def _named(context: Context, name: str) -> Done:
+def _named(context: Context, name: str) -> FinishedStep:
     from initpools_cli.sweeps.verdicts import sweep_of
 
     found = sweep_of(context.run, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The rows of the sweeps."""
     import pandas as pd
 
@@ -21,4 +21,4 @@ def gather(context: Context, asked: Asked) -> Gathered:
 
     sweeps = chosen(context, "al", asked.names, "initpools al-run --init random,typiclust --query random,margin")
     latest = sweeps if asked.names else sweeps[-1:]
-    return Gathered({"rounds": pd.concat([rounds_of(step) for step in latest], ignore_index=True)}, latest)
+    return PlotData({"rounds": pd.concat([rounds_of(step) for step in latest], ignore_index=True)}, latest)

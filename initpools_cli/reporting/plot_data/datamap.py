@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.reporting.plot_data.scatter import picks_of
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
@@ -17,7 +17,7 @@ TAKES = frozenset({"--name"})
 SCORES = ("confidence", "variability", "correctness")
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The three scores of every image, and the picks of the newest pool, or of those named."""
     import pandas as pd
 
@@ -36,4 +36,4 @@ def gather(context: Context, asked: Asked) -> Gathered:
         "picks": picks,
         "pictures": hover_tiles(context, rows, first[np.isin(first, rows)], asked.knobs["thumbnails"]),
     }
-    return Gathered(data, [*made.values(), *pools])
+    return PlotData(data, [*made.values(), *pools])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import Done
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ TAKES = frozenset({"--name", "--from", "--embeddings"})
 SIDE, SMALL = 240, 80
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The picks of the newest pool, or of the one named."""
     from initpools_cli.reporting.image_tiles import originals
     from initpools_cli.steps.select_pool import read_pool
@@ -52,10 +52,12 @@ def gather(context: Context, asked: Asked) -> Gathered:
         "lost": lost + more,
         "pool": pool.name,
     }
-    return Gathered(data, [pool])
+    return PlotData(data, [pool])
 
 
-def _stood_for(context: Context, pool: Done, rows: pd.DataFrame, asked: Asked) -> dict[int, list[int]] | None:
+def _stood_for(
+    context: Context, pool: FinishedStep, rows: pd.DataFrame, asked: PlotRequest
+) -> dict[int, list[int]] | None:
     """Of each pick the nearest of the images that it is nearest to; None where that was not measured."""
     if "represents.npy" not in pool.facts["writes"] or not asked.knobs["neighbors"]:
         return None if asked.knobs["neighbors"] else {}

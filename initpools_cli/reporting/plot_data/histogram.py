@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen, labeled_items
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen, labeled_items
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TAKES = frozenset({"--name", "--labels"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The classes of the images of every pool, and of all images there are to choose from."""
     import pandas as pd
 
@@ -27,4 +27,4 @@ def gather(context: Context, asked: Asked) -> Gathered:
     for step in pools:
         picked = read_pool(step)["index"]
         found.append(items.loc[items["index"].isin(picked), ["index", "label", "class"]].assign(pool=step.name))
-    return Gathered({"pools": pd.concat(found, ignore_index=True), "items": items}, pools)
+    return PlotData({"pools": pd.concat(found, ignore_index=True), "items": items}, pools)

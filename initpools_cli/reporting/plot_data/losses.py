@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """Every epoch of every pretrain."""
     import pandas as pd
 
     steps = chosen(context, "pretrain", asked.names, "initpools pretrain simclr")
     logs = [step.frame("log.csv").assign(pretrain=step.name, task=step.table["method"]) for step in steps]
-    return Gathered({"logs": pd.concat(logs, ignore_index=True)}, steps)
+    return PlotData({"logs": pd.concat(logs, ignore_index=True)}, steps)

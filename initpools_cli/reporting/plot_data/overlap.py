@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest
 
 if TYPE_CHECKING:
-    from initpools_cli.core.rundir import Done
+    from initpools_cli.core.rundir import FinishedStep
     from initpools_cli.steps.context import Context
 
 #: Options that it goes by.
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The indices of all pools, or of those named, and the first of every ranking."""
     made = {step.id: step for kind in ("pool", "rank") for step in context.run.steps(kind)}
     steps = [_named(made, name) for name in asked.names] or [step for step in made.values() if _fresh(context, step)]
@@ -32,17 +32,17 @@ def gather(context: Context, asked: Asked) -> Gathered:
         else step.array("sorted_idx.npy")[:top]
         for step in steps
     }
-    return Gathered({"pools": pools, "n": int(context.data.kept.sum())}, steps)
+    return PlotData({"pools": pools, "n": int(context.data.kept.sum())}, steps)
 
 
-def _named(made: dict[str, Done], name: str) -> Done:
+def _named(made: dict[str, FinishedStep], name: str) -> FinishedStep:
     found = made.get(name) or made.get(f"pool/{name}") or made.get(f"rank/{name}")
     if found is None:
         raise UserError(f"There is no pool or ranking '{name}' in the run.", f"It has: {', '.join(made) or 'none'}.")
     return found.require_fresh()
 
 
-def _fresh(context: Context, step: Done) -> bool:
+def _fresh(context: Context, step: FinishedStep) -> bool:
     fresh = not step.lost and not step.stale_input()
     if not fresh:
         context.report.warn(f"{step.id} is not drawn: renew it with `{step.renewal()}`")

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import Step
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import PendingStep
 from initpools_cli.figures.fragment import Fragment
 from initpools_cli.figures.markup import bullets
 from initpools_cli.reporting import findings as found
 from initpools_cli.reporting import sections as chapters
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, gatherer
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, gatherer
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Looking(Context):
 
     report: _Held
 
-    def writing(self, step: Step, **_: Any) -> NoReturn:
+    def writing(self, step: PendingStep, **_: Any) -> NoReturn:
         """Say what would have to be made, and with which command."""
         raise UserError(f"It needs {step.id}, which is not made yet.", f"Make it with `{self.command}`.")
 
@@ -56,7 +56,7 @@ def _looking(context: Context) -> _Looking:
 
 
 @dataclass
-class _Held(Report):
+class _Held(Reporter):
     """A report that keeps its warnings, and says nothing of each figure."""
 
     held: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Held(Report):
         self.held.append(text)
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The chapters that the run has something for."""
     from initpools_cli.figures.registry import plots
 
@@ -99,12 +99,14 @@ def gather(context: Context, asked: Asked) -> Gathered:
     ]
     for text in dict.fromkeys(looking.report.held):
         context.report.warn(text)
-    return Gathered(
+    return PlotData(
         {"summary": found.summary(looking, judged), "chapters": [part for part in parts if part is not None]}
     )
 
 
-def _drawn(context: _Looking, kinds: Iterable[str], asked: Asked, missing: list[str]) -> Iterator[Figure | Fragment]:
+def _drawn(
+    context: _Looking, kinds: Iterable[str], asked: PlotRequest, missing: list[str]
+) -> Iterator[Figure | Fragment]:
     """Every kind that there is something to draw for; the others are told in `missing`."""
     from initpools_cli.figures.registry import plots
 
@@ -119,16 +121,16 @@ def _drawn(context: _Looking, kinds: Iterable[str], asked: Asked, missing: list[
                 missing.append(f"{kind}: {error.fact} {error.remedy}")
 
 
-def _one(context: Context, kind: str, names: list[str], asked: Asked) -> Figure | Fragment:
+def _one(context: Context, kind: str, names: list[str], asked: PlotRequest) -> Figure | Fragment:
     from initpools_cli.figures.registry import plots
 
     method = plots.get(kind)
     knobs = method.validate(KNOBS.get(kind, {}))
-    gathered = gatherer(kind).gather(context, Asked(names, asked.brought, asked.source, knobs))
+    gathered = gatherer(kind).gather(context, PlotRequest(names, asked.brought, asked.source, knobs))
     return method.build(**gathered.data, **knobs)
 
 
-def _curves(context: _Looking, asked: Asked, missing: list[str]) -> dict[str, Figure | Fragment]:
+def _curves(context: _Looking, asked: PlotRequest, missing: list[str]) -> dict[str, Figure | Fragment]:
     """The learning curves of every sweep, by its name."""
     sweeps = chapters.whole(context, "al")
     if not sweeps:

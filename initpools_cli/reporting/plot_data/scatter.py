@@ -9,10 +9,17 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.files import read_array
-from initpools_cli.core.rundir import Done
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen, labeled_items, points_of, with_classes
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.reporting.plot_data.sources import (
+    PlotData,
+    PlotRequest,
+    chosen,
+    labeled_items,
+    points_of,
+    with_classes,
+)
 from initpools_cli.reporting.projection import projected, sampled
-from initpools_cli.steps.user_files import Brought, images_named
+from initpools_cli.steps.user_files import UserFiles, images_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +34,7 @@ TAKES_ALONE = frozenset({"--embeddings", "--labeled", "--labels"})
 TABLES = (".csv", ".tsv")
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The images on a plane, and the picks of the newest pool, or of those named."""
     from initpools_cli.reporting.image_tiles import hover_tiles
 
@@ -48,10 +55,10 @@ def gather(context: Context, asked: Asked) -> Gathered:
         "pictures": hover_tiles(context, rows, first[np.isin(first, rows)], knobs["thumbnails"]),
         "whole": len(kept),
     }
-    return Gathered(data, [*embedded, *pools, *colored_by])
+    return PlotData(data, [*embedded, *pools, *colored_by])
 
 
-def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
+def gather_files(asked: PlotRequest, seed: int) -> dict[str, Any] | None:
     """Brought embeddings on a plane, in the colors of brought labels, and the brought indices as picks."""
     import pandas as pd
 
@@ -60,7 +67,7 @@ def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
     brought = asked.brought
     if brought.embeddings is None:
         return None
-    given = Brought(embeddings=brought.embeddings).arrays()["embeddings"]
+    given = UserFiles(embeddings=brought.embeddings).arrays()["embeddings"]
     knobs = asked.knobs
     if knobs["color"] != "class":
         raise UserError(f"color = '{knobs['color']}' is of a run, and there is none here.", "Name it with --run DIR.")
@@ -99,7 +106,9 @@ def _marked(file: Path, items: pd.DataFrame | None, n: int) -> pd.DataFrame:
     return pd.DataFrame({"index": indices, "order": np.arange(len(indices)), "pool": file.stem})
 
 
-def _picked(context: Context, asked: Asked, items: pd.DataFrame) -> tuple[list[Done], pd.DataFrame | None]:
+def _picked(
+    context: Context, asked: PlotRequest, items: pd.DataFrame
+) -> tuple[list[FinishedStep], pd.DataFrame | None]:
     """The images of ``--labeled`` and of the pools named; where neither is given, of the newest pool."""
     import pandas as pd
 
@@ -113,7 +122,7 @@ def _picked(context: Context, asked: Asked, items: pd.DataFrame) -> tuple[list[D
     return pools, pd.concat([marked, picks])
 
 
-def picks_of(context: Context, names: list[str]) -> tuple[list[Done], pd.DataFrame | None]:
+def picks_of(context: Context, names: list[str]) -> tuple[list[FinishedStep], pd.DataFrame | None]:
     """The picks of the pools named, or of the newest there is; columns pool, order, index; None without a pool."""
     import pandas as pd
 
@@ -126,7 +135,9 @@ def picks_of(context: Context, names: list[str]) -> tuple[list[Done], pd.DataFra
     return pools, pd.concat([read_pool(pool)[["order", "index"]].assign(pool=pool.name) for pool in pools])
 
 
-def _tinted(context: Context, items: pd.DataFrame, color: str) -> tuple[pd.DataFrame, np.ndarray | None, list[Done]]:
+def _tinted(
+    context: Context, items: pd.DataFrame, color: str
+) -> tuple[pd.DataFrame, np.ndarray | None, list[FinishedStep]]:
     """The items with what colours them, the score of every image where it is one, and the step it is from."""
     from initpools_cli.steps.clusters import CLUSTERS, clusters_of
     from initpools_cli.steps.score import score_names, scores_of

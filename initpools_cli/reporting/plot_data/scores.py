@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
@@ -15,16 +15,16 @@ TAKES = frozenset({"--name"})
 TAKES_ALONE = frozenset({"--scores"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The scores of every image there is to choose from."""
     import pandas as pd
 
     steps = chosen(context, "score", asked.names, "initpools score typicality")
     frames = [pd.DataFrame({"name": step.name, "score": step.array("scores.npy")[context.data.kept]}) for step in steps]
-    return Gathered({"scores": pd.concat(frames, ignore_index=True)}, steps)
+    return PlotData({"scores": pd.concat(frames, ignore_index=True)}, steps)
 
 
-def gather_files(asked: Asked, seed: int) -> dict[str, Any] | None:
+def gather_files(asked: PlotRequest, seed: int) -> dict[str, Any] | None:
     """The scores of a file."""
     import pandas as pd
 

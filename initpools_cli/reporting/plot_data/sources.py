@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Report
-from initpools_cli.core.rundir import Done
-from initpools_cli.steps.user_files import Brought, read_labels
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.steps.user_files import UserFiles, read_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlotRequest:
     """What the user wants drawn.
 
     Attributes
     ----------
     names : list of str
         The sweep, pools, scores or pretrains to draw; empty: the kind's own choice, mostly all.
-    brought : Brought
+    brought : UserFiles
     source : str
         ``--from``: the embeddings, for kinds that need them.
     knobs : mapping
@@ -37,17 +37,17 @@ class Asked:
     """
 
     names: list[str]
-    brought: Brought
+    brought: UserFiles
     source: str
     knobs: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Gathered:
+class PlotData:
     """The arguments of a plot's function (all but its knobs), and the steps that they are from."""
 
     data: dict[str, Any]
-    steps: list[Done] = field(default_factory=list)
+    steps: list[FinishedStep] = field(default_factory=list)
 
 
 def gatherer(kind: str) -> ModuleType:
@@ -59,7 +59,7 @@ def gatherer(kind: str) -> ModuleType:
     return import_module(f"initpools_cli.reporting.plot_data.{kind.replace('-', '_')}")
 
 
-def refuse_ignored(kind: str, asked: Asked, takes: Collection[str], where: str = "") -> None:
+def refuse_ignored(kind: str, asked: PlotRequest, takes: Collection[str], where: str = "") -> None:
     """Refuse an option that changes nothing in this kind of plot.
 
     Parameters
@@ -83,7 +83,7 @@ def refuse_ignored(kind: str, asked: Asked, takes: Collection[str], where: str =
             )
 
 
-def points_of(context: Context, asked: Asked) -> tuple[np.ndarray, list[Done]]:
+def points_of(context: Context, asked: PlotRequest) -> tuple[np.ndarray, list[FinishedStep]]:
     """The embeddings that are drawn, (m, d) of the images there are, and the step they are from, if any.
 
     Raises
@@ -103,10 +103,12 @@ def points_of(context: Context, asked: Asked) -> tuple[np.ndarray, list[Done]]:
         raise UserError(
             f"{file} (--embeddings) is what is drawn: --from {asked.source} means nothing.", "Leave it out."
         )
-    return np.asarray(INPUTS["embeddings"].check(rows_of(Brought(embeddings=file).arrays()["embeddings"], context))), []
+    return np.asarray(
+        INPUTS["embeddings"].check(rows_of(UserFiles(embeddings=file).arrays()["embeddings"], context))
+    ), []
 
 
-def labeled_items(context: Context, asked: Asked) -> pd.DataFrame:
+def labeled_items(context: Context, asked: PlotRequest) -> pd.DataFrame:
     """The train rows of items.csv, with the classes of ``--labels`` in place of the data set's where they are given."""
     from initpools_cli.steps.strategy_inputs import train_items
 
@@ -117,7 +119,7 @@ def labeled_items(context: Context, asked: Asked) -> pd.DataFrame:
 
 
 def with_classes(
-    items: pd.DataFrame, brought: Brought, classes: tuple[str, ...], report: Report | None = None
+    items: pd.DataFrame, brought: UserFiles, classes: tuple[str, ...], report: Reporter | None = None
 ) -> pd.DataFrame:
     """The rows with the columns label and class of ``--labels``; empty where it has no label."""
     import pandas as pd
@@ -130,7 +132,7 @@ def with_classes(
     return items
 
 
-def chosen(context: Context, kind: str, names: list[str], command: str) -> list[Done]:
+def chosen(context: Context, kind: str, names: list[str], command: str) -> list[FinishedStep]:
     """The named finished steps of a kind such as "al", or all of them that are fresh.
 
     Parameters

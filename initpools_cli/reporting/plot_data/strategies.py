@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from initpools_cli.reporting.plot_data.sources import Asked, Gathered, chosen
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: Asked) -> Gathered:
+def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The rows of the sweeps, with the sweep's name."""
     import pandas as pd
 
@@ -24,4 +24,4 @@ def gather(context: Context, asked: Asked) -> Gathered:
         newest = set(sweeps[-1].table["learner"])
         sweeps = [step for step in sweeps if set(step.table["learner"]) == newest]
     rounds = [rounds_of(step).assign(sweep=step.name) for step in sweeps]
-    return Gathered({"rounds": pd.concat(rounds, ignore_index=True)}, sweeps)
+    return PlotData({"rounds": pd.concat(rounds, ignore_index=True)}, sweeps)

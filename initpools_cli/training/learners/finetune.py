@@ -16,8 +16,8 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import Encoder, build_encoder
 from initpools_cli.networks.weights import fit, read_safetensors
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
-from initpools_cli.training.network import Network, Trained
-from initpools_cli.training.trainer import Course, Optimizer, Recipe, Routine, Schedule, augmented
+from initpools_cli.training.network import Network, TrainedNetwork
+from initpools_cli.training.trainer import Optimizer, Recipe, Schedule, TrainConfig, Trainer, augmented
 
 PREFIX = "encoder."
 
@@ -97,7 +97,7 @@ def finetune(
     encoder_rate: Annotated[float, Field(ge=0, le=1)] = 0.3,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: Recipe = "weak",
-) -> Trained:
+) -> TrainedNetwork:
     """A pretrained encoder trained on, with a new last layer, from the same weights each time.
 
     For `epochs`, or for as many as it takes to reach `steps`. The last weights are kept, or, where a validation policy
@@ -120,14 +120,14 @@ def finetune(
     validation : (images, labels), optional
         Held out; read after every epoch.
     optimizer, schedule : str
-        See `Routine`.
+        See `TrainConfig`.
     encoder_rate : float
         Factor on the encoder's learning rate.
     dropout : float
         Share of the features dropped before the last layer, in training and in Monte-Carlo passes, never in `logits`.
     """
-    model = Trained(Network(encoder.encoder(), classes, derive(seed, "finetune"), dropout), device)
-    routine = Routine(epochs, steps, batch, optimizer, lr, weight_decay, schedule, encoder_rate)
-    course = Course(model.network, augmented(images, recipe, seed, device), labels, routine, seed, device)
+    model = TrainedNetwork(Network(encoder.encoder(), classes, derive(seed, "finetune"), dropout), device)
+    routine = TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule, encoder_rate)
+    course = Trainer(model.network, augmented(images, recipe, seed, device), labels, routine, seed, device)
     course.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
     return model

@@ -16,7 +16,7 @@ from initpools_cli.networks.build import Encoder, seeded
 from initpools_cli.training.device import as_tensor
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 from initpools_cli.training.network import Network, drop
-from initpools_cli.training.trainer import Course, Optimizer, Routine, Schedule
+from initpools_cli.training.trainer import Optimizer, Schedule, TrainConfig, Trainer
 
 ROWS = 4096
 
@@ -136,18 +136,18 @@ def mlp(
     hidden : int
         Width of the hidden layer.
     optimizer, schedule : str
-        See `Routine`.
+        See `TrainConfig`.
     dropout : float
         Share dropped in training and in Monte-Carlo passes, never in `logits`.
     """
     root = derive(seed, "mlp")
     model = Perceptron(Network(Hidden(embeddings.shape[1], hidden, root), classes, root, dropout), device)
     inputs, rng = as_tensor(embeddings, device), generator(seed, "inputs")
-    course = Course(
+    course = Trainer(
         model.network,
         lambda chosen, epoch: drop(inputs[as_tensor(chosen, device)], dropout, rng),
         labels,
-        Routine(epochs, steps, batch, optimizer, lr, weight_decay, schedule),
+        TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule),
         seed,
         device,
     )

@@ -12,8 +12,8 @@ from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, Posi
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import build_encoder
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
-from initpools_cli.training.network import Network, Trained
-from initpools_cli.training.trainer import Course, NetworkName, Optimizer, Recipe, Routine, Schedule, augmented
+from initpools_cli.training.network import Network, TrainedNetwork
+from initpools_cli.training.trainer import NetworkName, Optimizer, Recipe, Schedule, TrainConfig, Trainer, augmented
 
 
 @learners.register(
@@ -62,7 +62,7 @@ def scratch(
     weight_decay: Factor = 1e-4,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: Recipe = "weak",
-) -> Trained:
+) -> TrainedNetwork:
     """A convolutional network trained on the labelled images alone, re-initialised each time.
 
     For `epochs`, or for as many as it takes to reach `steps`, so that ten labels train too. The last weights are kept,
@@ -83,15 +83,15 @@ def scratch(
     validation : (images, labels), optional
         Held out; read after every epoch.
     optimizer, schedule : str
-        See `Routine`.
+        See `TrainConfig`.
     dropout : float
         Share of the features dropped before the last layer, in training and in Monte-Carlo passes (Gal & Ghahramani
         2016, arXiv:1506.02142), never in `logits`.
     """
     root = derive(seed, "scratch")
     encoder = build_encoder(network, channels=images.shape[3], size=min(images.shape[1:3]), width=width, seed=root)
-    model = Trained(Network(encoder, classes, root, dropout), device)
-    routine = Routine(epochs, steps, batch, optimizer, lr, weight_decay, schedule)
-    course = Course(model.network, augmented(images, recipe, seed, device), labels, routine, seed, device)
+    model = TrainedNetwork(Network(encoder, classes, root, dropout), device)
+    routine = TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule)
+    course = Trainer(model.network, augmented(images, recipe, seed, device), labels, routine, seed, device)
     course.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
     return model
