@@ -107,7 +107,7 @@ def mundig_kcenter(points, budget):
 
 
 def mundig_typicality(points, budget):
-    """lightly-mundig's typicality over 20 neighbours, another decreasing function of their mean distance than ours."""
+    """lightly-mundig's typicality over 20 neighbors, another decreasing function of their mean distance than ours."""
     from lightly_mundig import Typicality
 
     rows = points.tolist()
@@ -115,7 +115,7 @@ def mundig_typicality(points, budget):
 
 
 def activeml(points, budget, name, **options):
-    """A strategy of scikit-activeml with nothing labelled."""
+    """A strategy of scikit-activeml with nothing labeled."""
     from skactiveml import pool
 
     unlabeled = np.full(len(points), np.nan)
@@ -151,14 +151,14 @@ def apricot_graph_cut(points, budget):
 
 
 def sklearn_kmeans(points, budget):
-    """Its k-means, once, and the unused image nearest each centre."""
+    """Its k-means, once, and the unused image nearest each center."""
     from sklearn.cluster import KMeans
 
     def run():
         import torch
 
-        centres = KMeans(budget, n_init=1, random_state=0).fit(points).cluster_centers_
-        near = points @ centres.T - (centres**2).sum(axis=1) / 2
+        centers = KMeans(budget, n_init=1, random_state=0).fit(points).cluster_centers_
+        near = points @ centers.T - (centers**2).sum(axis=1) / 2
         return nearest_unused(torch.from_numpy(near)).numpy()
 
     return run

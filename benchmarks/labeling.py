@@ -1,8 +1,8 @@
-"""Claim: three rounds of the labelling loop reach a better accuracy than three random ones at the same cost.
+"""Claim: three rounds of the labeling loop reach a better accuracy than three random ones at the same cost.
 
 The commands that a person types, with a table of labels as the annotator: `initpools pretrain simclr` on all images of
 a folder, 20 images by `select-pool`, then three rounds of 20 by `al-run --labels … --next …`. What counts is the
-accuracy on a fifth of the images, which is never offered for labelling. Each arm is a first pool and a query; over root
+accuracy on a fifth of the images, which is never offered for labeling. Each arm is a first pool and a query; over root
 seeds, paired by seed with the arm that is random throughout. Where nothing in an arm is drawn, its seeds are one run,
 and there is no p: what counts is the share of the random runs that it beats.
 
@@ -64,10 +64,10 @@ def accuracies(base, init, query, seed, truth, desk):
     command("select-pool", init, "--budget", BATCH, "-o", batch, *shared)
     found = []
     for _ in range(ROUNDS + 1):
-        annotate(batch, truth, desk / "labelled.csv")
+        annotate(batch, truth, desk / "labeled.csv")
         batch.unlink()
         asked = ["--query", query, "--budget", BATCH, "--next", batch]
-        found.append(command("al-run", "--labels", desk / "labelled.csv", *asked, *shared)["test_accuracy"])
+        found.append(command("al-run", "--labels", desk / "labeled.csv", *asked, *shared)["test_accuracy"])
     shutil.rmtree(run)
     return found
 
@@ -104,7 +104,7 @@ def main():
                 "random_runs_beaten": round(float(beaten), 2),
                 **machine(),
             }
-            record("labelling", row)
+            record("labeling", row)
             show(row)
 
 

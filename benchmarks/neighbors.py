@@ -1,8 +1,8 @@
 """Claim: exact k-NN (float64 distances, ties to the lower index) costs less than 1.5 times faiss's own float32 search.
 
 Both run on the same array in the same process with the same number of threads, by turns, and the best of three counts.
-The array is a mixture of 50 Gaussians on the unit sphere, the shape of normalised embeddings. faiss orders by float32
-distances and lets ties fall as they come; `differing_rows` is the share of rows whose set of neighbours is not the
+The array is a mixture of 50 Gaussians on the unit sphere, the shape of normalized embeddings. faiss orders by float32
+distances and lets ties fall as they come; `differing_rows` is the share of rows whose set of neighbors is not the
 exact one for that.
 
     python benchmarks/neighbors.py [n d k threads]         (defaults: 20000 512 20 1; half a minute)

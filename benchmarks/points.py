@@ -12,15 +12,15 @@ def write_clustered(file, n, d):
     """Write unit vectors (n, d), float32, of a mixture of 50 Gaussians, block by block.
 
     Variances fall as 1 / dimension, as those of trained features do: the effective rank at 512 dimensions is about 120,
-    where equal ones would make all neighbours of an image equally far. The rows of fewer images are the first of more.
+    where equal ones would make all neighbors of an image equally far. The rows of fewer images are the first of more.
     """
     spread = np.arange(1, d + 1, dtype=np.float32) ** -0.5
-    centres = np.random.default_rng([0, 0]).standard_normal((CLUSTERS, d), dtype=np.float32)
+    centers = np.random.default_rng([0, 0]).standard_normal((CLUSTERS, d), dtype=np.float32)
     partial = file.with_name(file.name + ".partial")
     rows = np.lib.format.open_memmap(partial, "w+", np.float32, (n, d))
     for number, start in enumerate(range(0, n, BLOCK)):
         rng = np.random.default_rng([1, number])
-        block = centres[rng.integers(0, CLUSTERS, BLOCK)] + rng.standard_normal((BLOCK, d), dtype=np.float32)
+        block = centers[rng.integers(0, CLUSTERS, BLOCK)] + rng.standard_normal((BLOCK, d), dtype=np.float32)
         block *= spread
         block /= np.linalg.norm(block, axis=1, keepdims=True)
         rows[start : start + BLOCK] = block[: n - start]

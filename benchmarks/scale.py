@@ -154,7 +154,7 @@ def accuracies(learner, space, labels, truth, budget):
     bought = [generator(seed, "scale", "labels").permutation(len(labels))[:budget] for seed in range(how["seeds"])]
     rows, known, tests = [train[each] for each in bought], [labels[each] for each in bought], [test] * len(bought)
     if learner == "linear":
-        # Weights that minimise the penalised loss are combinations of the rows: the rows' own span will do.
+        # Weights that minimize the penalized loss are combinations of the rows: the rows' own span will do.
         bases, corners = zip(*(np.linalg.qr(each.T.astype(np.float64)) for each in rows), strict=True)
         rows, tests = [each.T for each in corners], [test @ each for each in bases]
     parts = [folds_of(each, np.arange(budget), seed, how["folds"]) for seed, each in enumerate(known)]

@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
 REPORT, PICTURE = ROOT / "runs" / "report.html", ROOT / "docs" / "figures" / "report.png"
-SHOWN = ["The chosen images", "Images in the embedding", "Accuracy against labelled images"]
+SHOWN = ["The chosen images", "Images in the embedding", "Accuracy against labeled images"]
 #: What leaves of the report its summary and the sections named.
 ARRANGE = """(shown) => {
   document.querySelectorAll("section").forEach((part) => {

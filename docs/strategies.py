@@ -1,7 +1,7 @@
 """Draw docs/figures/strategies-*.svg, what strategies take of a made-up crowd of points: `python docs/strategies.py`.
 
 The strategies are the real ones, the crowd has two dimensions, and a model that is asked knows the five points that
-are labelled already.
+are labeled already.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ KNOBS: Mapping[str, Mapping[str, float | str]] = {
 }
 #: Pages whose strategies ask a model, which needs labels.
 ASKS = ("uncertainty", "bayesian", "gradients", "mixed")
-CENTRES = np.array([[0.25, 0.72], [0.68, 0.78], [0.76, 0.36], [0.36, 0.24], [0.88, 0.10]])
+CENTERS = np.array([[0.25, 0.72], [0.68, 0.78], [0.76, 0.36], [0.36, 0.24], [0.88, 0.10]])
 SIZES, SPREADS = (70, 40, 28, 18, 6), (0.075, 0.05, 0.07, 0.045, 0.02)
 
 
@@ -60,23 +60,23 @@ def crowd() -> tuple[np.ndarray, np.ndarray]:
     """Five groups of different size and density, and six strays: points (168, 2) in [0, 1], and their classes."""
     rng = np.random.default_rng(3)
     groups = [
-        rng.normal(centre, spread, (size, 2)) for centre, size, spread in zip(CENTRES, SIZES, SPREADS, strict=True)
+        rng.normal(center, spread, (size, 2)) for center, size, spread in zip(CENTERS, SIZES, SPREADS, strict=True)
     ]
     points = np.vstack([*groups, rng.uniform(0.04, 0.96, (6, 2))]).clip(0.03, 0.97)
-    return points, ((points[:, None] - CENTRES) ** 2).sum(axis=2).argmin(axis=1)
+    return points, ((points[:, None] - CENTERS) ** 2).sum(axis=2).argmin(axis=1)
 
 
 def answers(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Five labelled points, one a class, and what a classifier says that goes by the nearest of them."""
+    """Five labeled points, one a class, and what a classifier says that goes by the nearest of them."""
     rng = np.random.default_rng(4)
-    labeled = np.array([rng.choice(np.flatnonzero(classes == label)) for label in range(len(CENTRES))])
+    labeled = np.array([rng.choice(np.flatnonzero(classes == label)) for label in range(len(CENTERS))])
     known = points[labeled]
 
-    def head(centres: np.ndarray) -> np.ndarray:
-        return 30 * np.vstack([2 * centres.T, -(centres**2).sum(axis=1)])
+    def head(centers: np.ndarray) -> np.ndarray:
+        return 30 * np.vstack([2 * centers.T, -(centers**2).sum(axis=1)])
 
-    def probs(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-        logits = np.column_stack([points, np.ones(len(points))]) @ head(centres)
+    def probs(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+        logits = np.column_stack([points, np.ones(len(points))]) @ head(centers)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
@@ -94,7 +94,7 @@ def answers(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[s
 
 
 def picks(name: str, asks: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What a strategy takes of the crowd, in order, and what was labelled before."""
+    """What a strategy takes of the crowd, in order, and what was labeled before."""
     points, classes = crowd()
     labeled, told = answers(points, classes) if asks else (np.array([], dtype=np.int64), {})
     inputs = {"embeddings": points.astype(np.float32), "clusters": classes, "labels": classes, **told}

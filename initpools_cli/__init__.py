@@ -68,7 +68,7 @@ def select(
     Returns
     -------
     (budget,) int64
-        Distinct unlabelled images in order of choice; fewer with ``min_distance``, where too few are far enough.
+        Distinct unlabeled images in order of choice; fewer with ``min_distance``, where too few are far enough.
 
     Raises
     ------

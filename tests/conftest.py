@@ -75,7 +75,7 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def asked_by(method: Method, n: int) -> dict[str, np.ndarray]:
-    """Arrays that a pretext task's signature asks for, made up: the next two of n images as an image's neighbours."""
+    """Arrays that a pretext task's signature asks for, made up: the next two of n images as an image's neighbors."""
     there = {"nearest": (np.arange(n)[:, None] + [1, 2]) % n}
     return {name: array for name, array in there.items() if name in method.inputs}
 

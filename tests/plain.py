@@ -20,7 +20,7 @@ QUICK = {"zcore": {"n_samples": 5000}, "activeft": {"iterations": 30}}
 
 @st.composite
 def crowds(draw):
-    """Points on a grid (ties and duplicates) or not, some labelled, and a budget up to all the others."""
+    """Points on a grid (ties and duplicates) or not, some labeled, and a budget up to all the others."""
     n, d = draw(st.integers(2, 40)), draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     on_a_grid = rng.integers(0, 4, (n, d)).astype(np.float32)
@@ -30,7 +30,7 @@ def crowds(draw):
 
 
 def go_on(points, labeled, picks, budget):
-    """The picks filled up by the largest distance to all labelled and picked; the first by the nearest to the mean."""
+    """The picks filled up by the largest distance to all labeled and picked; the first by the nearest to the mean."""
     squared = pairwise(points)
     while len(picks) < budget:
         known = labeled + picks

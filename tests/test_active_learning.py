@@ -17,7 +17,7 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose, prepare
 from initpools_cli.training.active_learning import COLUMNS, Cell, RoundMetrics, first_pool, run_block, start
-from initpools_cli.training.batched_lbfgs import minimise
+from initpools_cli.training.batched_lbfgs import minimize as minimize_batched
 from initpools_cli.training.experiment import (
     BlockJob,
     ExperimentData,
@@ -198,14 +198,14 @@ def test_the_solver_finds_what_scipy_finds(count: int, size: int, seed: int) -> 
     rng = np.random.default_rng(seed)
     shape = rng.normal(size=(count, size, size))
     bowl = shape @ shape.transpose(0, 2, 1) + 0.1 * np.eye(size)
-    centre = 3 * rng.normal(size=(count, size, 1))
+    center = 3 * rng.normal(size=(count, size, 1))
 
     def objective(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        off = point - centre
+        off = point - center
         value = 0.5 * (off * (bowl @ off)).sum((1, 2)) + np.logaddexp(0, point).sum((1, 2))
         return value, bowl @ off + 1 / (1 + np.exp(-point))
 
-    found = minimise(objective, np.zeros((count, size, 1)), 1e-9)
+    found = minimize_batched(objective, np.zeros((count, size, 1)), 1e-9)
     for number in range(count):
 
         def one(flat: np.ndarray, number: int = number) -> tuple[float, np.ndarray]:

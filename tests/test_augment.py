@@ -86,7 +86,7 @@ def test_recipes_give_floats_between_0_and_1(recipe: str, size: int, channels: i
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_recipes_cope_with_images_of_one_colour(recipe: str, level: int) -> None:
+def test_recipes_cope_with_images_of_one_color(recipe: str, level: int) -> None:
     images = torch.full((40, 16, 16, 3), level, dtype=torch.uint8)
     assert torch.isfinite(augment(images, Draws(0, 0, torch.arange(40)), recipe)).all()
 
@@ -173,7 +173,7 @@ def test_shifts_and_flips_take_every_value() -> None:
     assert not draw_flips(draws, 0.0).any()
 
 
-# --- colour ----------------------------------------------------------------------------------------------------------
+# --- color ----------------------------------------------------------------------------------------------------------
 
 
 def test_jitter_is_torchvisions_where_nothing_is_clamped() -> None:
@@ -208,7 +208,7 @@ def test_a_third_of_a_turn_makes_red_greenish() -> None:
     red = torch.tensor([0.6, 0.4, 0.4]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
     one = each(1.0, 1)
     changed = [jitter(red, Jitter(one, one, one, each(t, 1)))[0, :, 0, 0] for t in (1 / 3, -1 / 3)]
-    assert {int(colour.argmax()) for colour in changed} == {1, 2}
+    assert {int(color.argmax()) for color in changed} == {1, 2}
 
 
 def test_gray_has_equal_channels_and_the_luma_of_the_image() -> None:

@@ -70,7 +70,7 @@ def test_labeled_images_cover_as_picks_do_and_own_nothing():
     facts = short_card(ground, np.array([4, 1]), near, "kcenter")
     assert near.owner.tolist() == [1, 1, 1, 0, 0, 0]
     assert facts["coverage_radius"] == 1 and facts["labeled"] == 2
-    assert facts["duplicates"] == 1, "image 4 is labelled image 3 again"
+    assert facts["duplicates"] == 1, "image 4 is labeled image 3 again"
 
 
 def test_images_left_out_of_a_long_tail_are_not_measured():

@@ -362,7 +362,7 @@ def test_given_scores_are_ordered_as_defined(bare: Path, initpools: Initpools) -
     assert np.load("spread.npy").tolist() == turns
 
 
-def test_a_table_of_labelled_images_may_have_no_rows(bare: Path, initpools: Initpools) -> None:
+def test_a_table_of_labeled_images_may_have_no_rows(bare: Path, initpools: Initpools) -> None:
     Path("none.csv").write_text("index,label\n")
     words = ["select-pool", "kcenter", "--embeddings", "emb.npy", "--budget", 5]
     assert initpools(*words, "--labeled", "none.csv").out == initpools(*words).out != ""

@@ -163,7 +163,7 @@ def test_arrays_are_resized_only_where_asked_for(tmp_path):
     assert small.items["sha256"].equals(opened(file, tmp_path).items["sha256"])
 
 
-def test_resizing_keeps_the_centre(tmp_path):
+def test_resizing_keeps_the_center(tmp_path):
     image = np.zeros((1, 20, 60), np.uint8)
     image[:, :, 20:40] = 200
     data = opened(npz(tmp_path / "a.npz", train_images=image), tmp_path, size=10)

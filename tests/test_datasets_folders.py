@@ -88,7 +88,7 @@ def test_native_size_of_folders_is_64_and_small_images_are_enlarged(tmp_path, ca
     assert opened(tmp_path / "f", cache, size=0).splits["train"].images.shape == (3, 64, 64, 3)
 
 
-def test_resizing_is_shorter_side_then_centre_crop(tmp_path, cache):
+def test_resizing_is_shorter_side_then_center_crop(tmp_path, cache):
     big = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 160, 3), dtype=np.uint8))
     (tmp_path / "f").mkdir()
     big.save(tmp_path / "f" / "a.png")
@@ -121,7 +121,7 @@ DEEP = ("I", "I;16", "F")
 
 
 @pytest.mark.parametrize(("mode", "ending"), MODES)
-def test_every_mode_is_read_alone_and_beside_colour(tmp_path, cache, mode, ending):
+def test_every_mode_is_read_alone_and_beside_color(tmp_path, cache, mode, ending):
     if mode == "I;16":
         (tmp_path / "f").mkdir()
         values = np.random.default_rng(0).integers(0, 65_536, (20, 20), dtype=np.uint16)
@@ -212,7 +212,7 @@ def test_a_name_may_hold_a_backslash_and_so_may_a_table_from_windows(tmp_path, c
     assert items["path"].iloc[found].tolist() == ["c/d.png", "a\\b.png"]
 
 
-def test_a_broken_colour_image_does_not_make_gray_ones_colour(tmp_path, cache):
+def test_a_broken_color_image_does_not_make_gray_ones_color(tmp_path, cache):
     photo(tmp_path / "f" / "a.png", mode="L")
     whole = photo(tmp_path / "f" / "b.jpg", size=(200, 200)).read_bytes()
     (tmp_path / "f" / "b.jpg").write_bytes(whole[: len(whole) // 2])
@@ -395,7 +395,7 @@ def test_new_images_go_to_the_end_and_nothing_is_renumbered(tmp_path, cache):
     assert np.array_equal(again.splits["train"].images, grown.splits["train"].images)
 
 
-def test_new_images_of_a_labelled_folder_join_train_with_their_class(classes, cache):
+def test_new_images_of_a_labeled_folder_join_train_with_their_class(classes, cache):
     first = opened(classes, cache, labels="folders")
     known = through_csv(first.items)
     photo(classes / "a" / "new.png", 50)
@@ -454,15 +454,15 @@ def test_a_long_tail_is_not_joined_by_new_images(classes, cache):
         opened(classes, cache, imbalance="exp")
 
 
-def test_a_colour_image_does_not_join_gray_ones(tmp_path, cache):
+def test_a_color_image_does_not_join_gray_ones(tmp_path, cache):
     photo(tmp_path / "f" / "a.png", mode="L")
     known = through_csv(opened(tmp_path / "f", cache).items)
     photo(tmp_path / "f" / "b.png")
-    with pytest.raises(UserError, match=r"1 new image is in colour, but all images of this run are gray: b.png"):
+    with pytest.raises(UserError, match=r"1 new image is in color, but all images of this run are gray: b.png"):
         opened(tmp_path / "f", cache, known)
 
 
-def test_a_gray_image_joins_colour_ones_as_colour(tmp_path, cache):
+def test_a_gray_image_joins_color_ones_as_color(tmp_path, cache):
     photo(tmp_path / "f" / "a.png")
     known = through_csv(opened(tmp_path / "f", cache).items)
     photo(tmp_path / "f" / "b.png", mode="L")

@@ -60,7 +60,7 @@ def tarred(file: Path, members: dict[str, bytes]) -> str:
     return md5(file.read_bytes())
 
 
-def test_the_catalogue_holds_what_is_promised():
+def test_the_catalog_holds_what_is_promised():
     facts = {one.name: one for one in catalog()}
     medmnist = [
         "path",
@@ -80,7 +80,7 @@ def test_the_catalogue_holds_what_is_promised():
     assert sorted(facts) == sorted(promised)
     assert (facts["pathmnist"].classes, facts["pathmnist"].channels) == (9, 3)
     assert (facts["organamnist"].classes, facts["organamnist"].channels) == (11, 1)
-    assert all(one.title and one.source and one.licence for one in facts.values())
+    assert all(one.title and one.source and one.license for one in facts.values())
     json.dumps([asdict(one) for one in facts.values()])
 
 
@@ -95,7 +95,7 @@ def test_what_is_no_single_label_image_set_is_refused_with_a_sentence(tmp_path, 
         open_dataset(DatasetSpec(name), seed=0, cache=tmp_path, report=QUIET)
 
 
-def test_every_refusal_is_kept_out_of_the_catalogue():
+def test_every_refusal_is_kept_out_of_the_catalog():
     refused = {name for name, entry in entries().items() if entry.refusal}
     assert refused == {
         "chestmnist",
@@ -231,7 +231,7 @@ def test_svhn_has_its_zeros_as_class_zero(tmp_path):
     assert source.labels["train"].tolist() == [0, 1, 9, 2] and source.classes == tuple("0123456789")
 
 
-def test_stl_is_read_without_its_unlabelled_images(tmp_path):
+def test_stl_is_read_without_its_unlabeled_images(tmp_path):
     images = bytes_of(3, 3, 96, 96)
     files = {
         "train_X.bin": images.tobytes(),
@@ -257,7 +257,7 @@ def test_stl_is_read_without_its_unlabelled_images(tmp_path):
     # Stored column by column.
     assert np.array_equal(source.images["train"], images.transpose(0, 3, 2, 1))
     assert source.labels["train"].tolist() == [0, 1, 0] and source.classes == ("airplane", "bird")
-    assert source.notes == ["The 100000 unlabelled images of STL-10 are not used."]
+    assert source.notes == ["The 100000 unlabeled images of STL-10 are not used."]
 
 
 def test_torchvision_states_the_facts_that_are_read_from_it():

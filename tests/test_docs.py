@@ -78,7 +78,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     names = sorted(path.relative_to("photos").as_posix() for path in Path("photos").rglob("*.jpg"))
     rows = [f"{name},{('cat', 'dog')[i % 2]}" for i, name in enumerate(names)]
     Path("labels.csv").write_text("\n".join(["path,label", *rows]))
-    Path("labelled.csv").write_text("\n".join(["path,label", *rows[:40]]))
+    Path("labeled.csv").write_text("\n".join(["path,label", *rows[:40]]))
     probs = rng.dirichlet(np.ones(4), size=(3, 400))
     np.save("emb.npy", rng.normal(size=(400, 16)).astype(np.float32))
     np.save("probs.npy", probs[0])

@@ -125,7 +125,7 @@ def test_what_is_left_of_a_killed_transfer_is_used(tmp_path):
         assert server.asked == ["bytes=250000-"]
 
 
-def test_a_whole_file_that_was_never_named_is_recognised(tmp_path):
+def test_a_whole_file_that_was_never_named_is_recognized(tmp_path):
     (tmp_path / "data.npz.part").write_bytes(CONTENT)
     with serving(Server()) as server:
         assert got(server, tmp_path) == CONTENT

@@ -29,7 +29,7 @@ from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import DASHES, NEUTRAL, PAGES, PALETTE, SCALE, SYMBOLS, dressed, style, translucent
 from initpools_cli.reporting.plot_data.sources import gatherer
 from initpools_cli.stats.classes import class_names, ordered_classes
-from initpools_cli.stats.learning_curves import summarise
+from initpools_cli.stats.learning_curves import summarize
 from initpools_cli.stats.ties import ties
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & %{meta} <b>bold</b>"
@@ -125,7 +125,7 @@ def test_knobs_of_plots_have_defaults_and_are_checked():
 
 def test_curves_are_the_summary():
     table = rounds_table()
-    summary = summarise(table)
+    summary = summarize(table)
     drawn = lines_of(curves(table))
     expected = [
         (init, part["labeled"].tolist(), part["mean"].to_numpy())
@@ -140,7 +140,7 @@ def test_curves_are_the_summary():
 
 def test_bands_are_the_intervals():
     table = rounds_table(inits=("random",), queries=("margin",))
-    summary = summarise(table)
+    summary = summarize(table)
     band = next(trace for trace in curves(table).data if trace.fill == "toself")
     assert np.allclose(band.y, [*summary["high"], *summary["low"][::-1]])
     assert band.fillcolor == translucent(NEUTRAL, 0.16)
@@ -182,10 +182,10 @@ def test_a_gap_in_the_intervals_splits_the_band():
     assert list(band.x) == [10, 20, 20, 10, None, 40, 50, 60, 60, 50, 40]
 
 
-def test_an_interval_without_neighbours_is_a_whisker():
+def test_an_interval_without_neighbors_is_a_whisker():
     table = rounds_table(inits=("random",), queries=("margin",), rounds=2)
     table.loc[table["round"] != 1, "accuracy"] = 0.6
-    point = summarise(table).iloc[1]
+    point = summarize(table).iloc[1]
     (line,) = curves(table).data
     assert np.allclose(line.error_y.array, [0, point["high"] - point["mean"], 0])
 
@@ -214,7 +214,7 @@ def test_first_pools_alone_stand_side_by_side():
 def test_every_metric_is_drawn_with_its_unit(metric):
     table = rounds_table(inits=("random",), queries=("margin",))
     (line,) = lines_of(curves(table, metric=metric))
-    assert np.allclose(line.y, summarise(table, metric)["mean"])
+    assert np.allclose(line.y, summarize(table, metric)["mean"])
     assert re.search(r"\((%|nats|fraction)\)|fraction", curves(table, metric=metric).layout.yaxis.title.text)
 
 
@@ -232,7 +232,7 @@ def test_series_stay_apart():
     assert len({style(i).dash for i in range(len(DASHES))}) == len(DASHES)
 
 
-def test_a_first_pool_has_one_colour_in_all_figures_of_sweeps():
+def test_a_first_pool_has_one_color_in_all_figures_of_sweeps():
     (random, other) = lines_of(curves(rounds_table(queries=("margin",))))
     assert (random.line.color, other.line.color) == (NEUTRAL, PALETTE[0])
 
@@ -329,7 +329,7 @@ def test_scatter_without_classes_or_picks():
     assert "chosen" not in figure.layout.title.subtitle.text
 
 
-def test_scatter_does_not_colour_what_cannot_be_told_apart():
+def test_scatter_does_not_color_what_cannot_be_told_apart():
     names = [f"class {i}" for i in range(MOST_CLASSES + 1)]
     figure = scatter(np.zeros((60, 2)), items_table(names=names))
     assert len(figure.data) == 2
@@ -391,7 +391,7 @@ def test_losses_stand_apart_by_task_and_share_what_is_measured():
     assert any("k-NN accuracy 50.0 % last" in line for line in figure.layout.meta["description"])
 
 
-def test_losses_of_one_unlabelled_pretrain_and_of_none():
+def test_losses_of_one_unlabeled_pretrain_and_of_none():
     figure = losses(logs_table(pretrains=("vae",), epochs=1).drop(columns="rank"))
     assert len(figure.data) == 1 and figure.data[0].mode == "lines+markers"
     with pytest.raises(UserError, match="finished epoch"):

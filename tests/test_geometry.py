@@ -59,8 +59,8 @@ def clouds(draw, most=120):
     n, d = draw(st.integers(2, most)), draw(st.integers(1, 20))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     far, near = draw(st.sampled_from([0.0, 1.0, 100.0])), draw(st.sampled_from([1.0, 1e-3]))
-    centres = rng.normal(scale=far, size=(3, d)) if far else np.zeros((3, d))
-    return (centres[rng.integers(0, 3, n)] + rng.normal(scale=near, size=(n, d))).astype(np.float32)
+    centers = rng.normal(scale=far, size=(3, d)) if far else np.zeros((3, d))
+    return (centers[rng.integers(0, 3, n)] + rng.normal(scale=near, size=(n, d))).astype(np.float32)
 
 
 @pytest.fixture
@@ -139,12 +139,12 @@ def test_knn_equals_naive_where_float32_distances_say_nothing(k):
 
 
 @pytest.mark.parametrize("k", [1, 5, 20])
-def test_the_neighbours_that_float32_finds_are_right_wherever_that_is_claimed(monkeypatch, k):
+def test_the_neighbors_that_float32_finds_are_right_wherever_that_is_claimed(monkeypatch, k):
     # With little to spare the claim has to do the work.
     monkeypatch.setattr(knn_module, "MARGIN", 1)
     points = drowned()
-    centred = points - points.mean(axis=0)
-    index, _, sure = knn_module.proposed(points, centred, (centred.astype(float) ** 2).sum(axis=1), slice(10, 500), k)
+    centered = points - points.mean(axis=0)
+    index, _, sure = knn_module.proposed(points, centered, (centered.astype(float) ** 2).sum(axis=1), slice(10, 500), k)
     np.testing.assert_array_equal(index[sure], naive_knn(points, k)[0][10:500][sure])
     assert sure.any()
     assert not sure.all()

@@ -1,4 +1,4 @@
-"""Approximate nearest neighbours: exact where all lists are looked through, and close where few are."""
+"""Approximate nearest neighbors: exact where all lists are looked through, and close where few are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def recall(found: np.ndarray, exact: np.ndarray) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 90), st.integers(1, 4), st.integers(1, 25), st.booleans(), st.integers(0, 2**32))
-def test_with_all_lists_neighbours_are_exact(n, d, k, grid, seed):
+def test_with_all_lists_neighbors_are_exact(n, d, k, grid, seed):
     rng = np.random.default_rng(seed)
     # Whole numbers are full of ties and duplicates.
     points = (rng.integers(-2, 3, (n, d)) if grid else 100 + rng.normal(size=(n, d))).astype(np.float32)
@@ -48,12 +48,12 @@ def test_with_all_lists_neighbours_are_exact(n, d, k, grid, seed):
 
 
 @pytest.mark.parametrize("points", [clustered(), duplicates(), np.ones((600, 3), np.float32)], ids=len)
-def test_with_all_lists_neighbours_are_exact_over_many_blocks(points):
+def test_with_all_lists_neighbors_are_exact_over_many_blocks(points):
     for expected, found in zip(knn(points, 7), knn(points, 7, probes=ALL), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_few_lists_find_most_neighbours():
+def test_few_lists_find_most_neighbors():
     points = clustered()
     exact = knn(points, 10)[0]
     recalls = [recall(knn(points, 10, probes=probes)[0], exact) for probes in (1, 8, 32)]

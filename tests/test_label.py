@@ -1,4 +1,4 @@
-"""Labelling by hand: what is saved after every click, by whom, and what the server refuses."""
+"""Labeling by hand: what is saved after every click, by whom, and what the server refuses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
 from initpools_cli.labeling.classes import ClassList, Unfit, tidy
 from initpools_cli.labeling.label_file import COLUMNS
-from initpools_cli.labeling.page import LabelingSession, open_labelling
+from initpools_cli.labeling.page import LabelingSession, open_labeling
 
 BUDGET = 6
 BITES = ["<script>alert(1)</script>.png", "with 'quotes' & \".png", "ünï/日本語.png", "=1+1,;.png"]
@@ -72,7 +72,7 @@ def opened(
     run: Path, batch: str | None = None, classes: str = "cat,dog", output: Path | None = None
 ) -> LabelingSession:
     context = Common(run=run, quiet=True).start("dataset")
-    return open_labelling(context, batch, [name for name in classes.split(",") if name], output)
+    return open_labeling(context, batch, [name for name in classes.split(",") if name], output)
 
 
 def table(file: Path) -> pd.DataFrame:
@@ -83,22 +83,22 @@ def table(file: Path) -> pd.DataFrame:
 
 
 def test_every_change_is_in_the_file_and_undone_in_reverse(run: Path) -> None:
-    labelling = opened(run)
+    labeling = opened(run)
     picks = table(next(run.glob("pool/*/items.csv")))
-    labelling.label(0, "cat")
-    labelling.skip(1)
-    labelling.label(1, "dog")
-    labelling.label(0, "dog")
+    labeling.label(0, "cat")
+    labeling.skip(1)
+    labeling.label(1, "dog")
+    labeling.label(0, "dog")
     found = table(run / "labels/random-b6-s0.csv")
     assert tuple(found) == COLUMNS and found["order"].tolist() == list(range(BUDGET))
     assert found["index"].tolist() == picks["index"].tolist() and found["path"].tolist() == picks["path"].tolist()
     assert found["label"].tolist() == ["dog", "dog", "", "", "", ""] and found["skipped"].tolist() == [0] * BUDGET
     states = []
-    while labelling.undo() is not None:
-        found = table(labelling.file)
+    while labeling.undo() is not None:
+        found = table(labeling.file)
         states.append((found["label"][0], found["label"][1], found["skipped"][1]))
     assert states == [("cat", "dog", 0), ("cat", "", 1), ("cat", "", 0), ("", "", 0)]
-    assert not labelling.can_undo and labelling.labeled == labelling.skipped == 0
+    assert not labeling.can_undo and labeling.labeled == labeling.skipped == 0
 
 
 def test_a_file_by_hand_is_read_whatever_wrote_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,18 +125,18 @@ def quoted(path: str) -> str:
 
 
 def test_what_others_write_meanwhile_is_not_lost(run: Path) -> None:
-    labelling = opened(run)
-    labelling.label(0, "cat")
-    labelling.file.write_text(labelling.file.read_text().replace(",cat,0", ",dog,0"))
-    labelling.label(1, "cat")
-    assert table(labelling.file)["label"].tolist()[:2] == ["dog", "cat"]
-    labelling.file.write_bytes(b"\0\1")
+    labeling = opened(run)
+    labeling.label(0, "cat")
+    labeling.file.write_text(labeling.file.read_text().replace(",cat,0", ",dog,0"))
+    labeling.label(1, "cat")
+    assert table(labeling.file)["label"].tolist()[:2] == ["dog", "cat"]
+    labeling.file.write_bytes(b"\0\1")
     with pytest.raises(UserError):
-        labelling.label(2, "cat")
-    assert labelling.file.read_bytes() == b"\0\1" and labelling.marks[2].label == ""
-    labelling.file.unlink()
-    labelling.label(2, "cat")
-    assert table(labelling.file)["label"].tolist()[:3] == ["dog", "cat", "cat"]
+        labeling.label(2, "cat")
+    assert labeling.file.read_bytes() == b"\0\1" and labeling.marks[2].label == ""
+    labeling.file.unlink()
+    labeling.label(2, "cat")
+    assert table(labeling.file)["label"].tolist()[:3] == ["dog", "cat", "cat"]
 
 
 def test_batches_by_name_file_and_age(run: Path, initpools: Initpools) -> None:
@@ -189,7 +189,7 @@ class Served:
     """A server in this process, and what a browser would send to it."""
 
     server: Server
-    labelling: LabelingSession
+    labeling: LabelingSession
 
     def ask(self, method: str, path: str, message: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
         host = f"127.0.0.1:{self.server.server_port}"
@@ -220,11 +220,11 @@ def serve() -> Iterator[Serve]:
     """Serve a batch in this process."""
     running = []
 
-    def start(labelling: LabelingSession) -> Served:
-        server = Server(LabelingState(labelling, {"dataset": "photos", "next": "then", "again": "again"}), "secret", 0)
+    def start(labeling: LabelingSession) -> Served:
+        server = Server(LabelingState(labeling, {"dataset": "photos", "next": "then", "again": "again"}), "secret", 0)
         running.append(server)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        return Served(server, labelling)
+        return Served(server, labeling)
 
     yield start
     for server in running:
@@ -245,7 +245,7 @@ def test_the_page_and_its_images(run: Path, serve: Serve) -> None:
     assert len(set(asked)) == 5
     assert served.ask("GET", "/secret")[2]["Location"] == "/secret/"
     state = served.post("claim", {"window": "a"})[1]
-    assert [item[1] for item in state["items"]] == served.labelling.paths and not state["fixed"]
+    assert [item[1] for item in state["items"]] == served.labeling.paths and not state["fixed"]
     for index, path, _, _ in state["items"]:
         status, content, headers = served.get(f"image/{index}")
         assert content == (Path("photos") / path).read_bytes() and headers["X-Content-Type-Options"] == "nosniff"
@@ -261,8 +261,8 @@ def test_the_page_and_its_images(run: Path, serve: Serve) -> None:
 def test_formats_that_browsers_do_not_show_come_as_png(run: Path, serve: Serve) -> None:
     served = serve(opened(run))
     pixels = np.arange(72, dtype=np.uint8).reshape(9, 8)
-    Image.fromarray(pixels).save(Path("photos") / served.labelling.paths[0], "TIFF")
-    status, content, headers = served.get(f"image/{served.labelling.indices[0]}")
+    Image.fromarray(pixels).save(Path("photos") / served.labeling.paths[0], "TIFF")
+    status, content, headers = served.get(f"image/{served.labeling.indices[0]}")
     assert status == 200 and headers["Content-Type"] == "image/png"
     assert (np.asarray(Image.open(io.BytesIO(content)).convert("L")) == pixels).all()
 
@@ -290,7 +290,7 @@ def test_others_are_refused(made: Path, run: Path, serve: Serve, headers: dict[s
 
 def test_messages_that_are_none_change_nothing(run: Path, serve: Serve) -> None:
     served = serve(opened(run))
-    index = served.labelling.indices[0]
+    index = served.labeling.indices[0]
     good = {"window": "a", "number": 1, "do": "label", "index": index, "label": "cat"}
     assert served.post("act", good, Origin="")[0] == 403
     assert served.post("act", good, Content_Type="text/plain")[0] == 400
@@ -298,19 +298,19 @@ def test_messages_that_are_none_change_nothing(run: Path, serve: Serve) -> None:
         assert served.post("act", bad)[0] == 400
     for change in ({"do": "erase"}, {"window": 1}, {"number": True}, {"label": "x" * 2000}, {"do": None}):
         assert served.post("act", good | change)[0] == 400
-    outside = next(row for row in range(9) if row not in served.labelling.indices)
+    outside = next(row for row in range(9) if row not in served.labeling.indices)
     assert served.post("act", good | {"index": outside})[0] == 422
     assert served.post("act", good | {"label": " "})[0] == 422
     paths = ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "page.html", "image/../page.css", "desk.py", "x", "state"]
     for path in [*paths, *(f"image/{name}" for name in (outside, "-1", "1e3", "9" * 30, "%C2%B2", ""))]:
         assert served.get(path)[0] == 404, path
     assert served.post("elsewhere", good)[0] == 400
-    assert not served.labelling.file.exists() and served.labelling.labeled == 0
+    assert not served.labeling.file.exists() and served.labeling.labeled == 0
 
 
 def test_a_click_that_comes_twice_counts_once(run: Path, serve: Serve) -> None:
     served = serve(opened(run))
-    first, second = served.labelling.indices[:2]
+    first, second = served.labeling.indices[:2]
     message = {"window": "a", "number": 1, "do": "label", "index": first, "label": "cat"}
     assert served.post("act", message) == served.post("act", message)
     served.post("act", message | {"number": 2, "index": second, "label": "Bird"})
@@ -318,19 +318,19 @@ def test_a_click_that_comes_twice_counts_once(run: Path, serve: Serve) -> None:
     answers = [served.post("act", undo), served.post("act", undo)]
     assert answers[0] == answers[1] and answers[0][1]["item"] == [second, "", False]
     assert answers[0][1]["classes"] == ["cat", "dog", "Bird"]
-    assert [mark.label for mark in served.labelling.marks[:2]] == ["cat", ""]
+    assert [mark.label for mark in served.labeling.marks[:2]] == ["cat", ""]
     assert served.post("act", undo | {"number": 4})[1] == answers[0][1] | {"item": [first, "", False], "canUndo": False}
     assert served.post("act", undo | {"number": 5})[1]["item"] is None
 
 
 def test_one_window_labels_at_a_time(run: Path, serve: Serve) -> None:
     served = serve(opened(run))
-    click = {"number": 1, "do": "skip", "index": served.labelling.indices[0]}
+    click = {"number": 1, "do": "skip", "index": served.labeling.indices[0]}
     assert served.post("claim", {"window": "a"})[0] == 200
     assert served.post("claim", {"window": "b"})[0] == 409 and served.post("act", click | {"window": "b"})[0] == 409
     assert served.post("claim", {"window": "b", "take": True})[0] == 200
-    assert served.post("act", click | {"window": "a"})[0] == 409 and served.labelling.skipped == 0
-    assert served.post("act", click | {"window": "b"})[0] == 200 and served.labelling.skipped == 1
+    assert served.post("act", click | {"window": "a"})[0] == 409 and served.labeling.skipped == 0
+    assert served.post("act", click | {"window": "b"})[0] == 200 and served.labeling.skipped == 1
     served.post("release", {"window": "a"})
     assert served.post("claim", {"window": "c"})[0] == 409
     served.post("release", {"window": "b"})
@@ -339,14 +339,14 @@ def test_one_window_labels_at_a_time(run: Path, serve: Serve) -> None:
 
 def test_what_can_not_be_saved_is_told_and_not_pretended(run: Path, serve: Serve) -> None:
     served = serve(opened(run))
-    index = served.labelling.indices[0]
+    index = served.labeling.indices[0]
     message = {"window": "a", "number": 1, "do": "label", "index": index, "label": "cat"}
     (run / "labels").write_text("a file is in the way")
     status, answer = served.post("act", message)
-    assert status == 507 and "labels" in answer["error"] and served.labelling.labeled == 0
+    assert status == 507 and "labels" in answer["error"] and served.labeling.labeled == 0
     (run / "labels").unlink()
     assert served.post("act", message)[0] == 200
-    assert table(served.labelling.file)["label"][0] == "cat"
+    assert table(served.labeling.file)["label"][0] == "cat"
 
 
 def test_a_seat_is_for_one_and_keeps_its_address(tmp_path: Path, run: Path) -> None:
@@ -425,7 +425,7 @@ def test_killed_it_goes_on_and_ends_with_a_summary(run: Path, initpools: Initpoo
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=20)
     assert running.returncode == 0 and out.strip().endswith("labels/random-b6-s0.csv")
-    assert "1 labelled, 1 skipped, 4 left" in err and "initpools label --batch random-b6-s0" in err
+    assert "1 labeled, 1 skipped, 4 left" in err and "initpools label --batch random-b6-s0" in err
 
 
 def test_ten_thousand_images_are_quick(tmp_path: Path) -> None:
@@ -434,10 +434,10 @@ def test_ten_thousand_images_are_quick(tmp_path: Path) -> None:
     split = Split(np.zeros((n, 2, 2, 1), np.uint8), None, [""] * n)
     data = Dataset(DatasetSpec("many"), (), {"train": split}, items, np.ones(n, bool), None)
     vocabulary = ClassList((), ["cat"], tmp_path / "classes.txt")
-    labelling = LabelingSession("many", data, list(range(n)), vocabulary, tmp_path / "many.csv", Reporter(), {})
-    desk = LabelingState(labelling, {})
+    labeling = LabelingSession("many", data, list(range(n)), vocabulary, tmp_path / "many.csv", Reporter(), {})
+    desk = LabelingState(labeling, {})
     began = time.process_time()
     for order in range(5):
         desk.act({"window": "a", "number": order + 1, "do": "label", "index": order, "label": "cat"})
     assert (time.process_time() - began) / 5 < 0.25
-    assert table(labelling.file)["label"].tolist()[:6] == ["cat"] * 5 + [""]
+    assert table(labeling.file)["label"].tolist()[:6] == ["cat"] * 5 + [""]

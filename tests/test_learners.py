@@ -111,7 +111,7 @@ def test_the_best_epoch_is_really_its_weights() -> None:
     assert log_loss(wrong[1], softmax(kept.logits(shown))) < log_loss(wrong[1], softmax(last.logits(shown)))
 
 
-def test_one_labelled_image_is_enough_to_run() -> None:
+def test_one_labeled_image_is_enough_to_run() -> None:
     shown, labels = toy_images(5)
     assert np.isfinite(scratch(shown[:1], labels[:1], 2, 0, CPU, epochs=1, steps=1, width=0.25).logits(shown)).all()
 
@@ -282,7 +282,7 @@ def test_mlp_learns_what_is_not_linear() -> None:
     assert right[0] > 0.85 > 0.65 > right[1]
 
 
-def test_validation_chooses_epochs_and_neighbours() -> None:
+def test_validation_chooses_epochs_and_neighbors() -> None:
     inputs, labels = blobs(40)
     wrong = (inputs, (labels + 1) % 3)
     for build in (mlp, knn):

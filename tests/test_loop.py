@@ -1,4 +1,4 @@
-"""The labelling loop as people go through it: labels come back, a model is judged, the next batch is chosen."""
+"""The labeling loop as people go through it: labels come back, a model is judged, the next batch is chosen."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLASSES = ("amber", "blue", "green")
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> pd.Series:
-    """A run of 60 unlabelled images that are easily told apart; gives the class of each path."""
+    """A run of 60 unlabeled images that are easily told apart; gives the class of each path."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     truth = {}
@@ -80,7 +80,7 @@ def test_rounds_go_on_until_nothing_is_left(photos: pd.Series, initpools: Initpo
     assert out["foretold_of"] == 8
     assert initpools("plot", "report", "-o", "report.html").code == 0
     page = Path("report.html").read_text(encoding="utf-8")
-    assert "After 4 labelling rounds 60 images are labelled" in page and "Labelling rounds" in page
+    assert "After 4 labeling rounds 60 images are labeled" in page and "Labeling rounds" in page
     assert f"{percent(out['accuracy'])} ({percent(out['low'])} to {percent(out['high'])})" in page
     labels = pd.read_csv("runs/photos/loop/round-4/labels.csv")
     assert labels["round"].value_counts().to_dict() == {1: 12, 2: 20, 3: 20, 4: 8}
@@ -286,7 +286,7 @@ REFUSED = [
     ("several", "--query names margin, entropy", "al-run --labels a.csv --query margin,entropy --next n.csv"),
     ("sweeps", "al.seeds (--seeds) is of sweeps", "al-run --labels a.csv --seeds 3"),
     ("sweep's name", "--name and --scheduler are of sweeps", "al-run --labels a.csv --name x"),
-    ("no labels", "--next is of a round of labelling", "al-run --next n.csv"),
+    ("no labels", "--next is of a round of labeling", "al-run --next n.csv"),
     ("nothing", "no label that can be used, or only empty ones", "al-run --labels empty.csv"),
     ("all wrong", "no label that can be used: line 2: zz.png is no image", "al-run --labels wrong.csv"),
     ("learner", "the learner linear can't give", "al-run --labels a.csv --query bald --next n.csv"),
@@ -311,9 +311,7 @@ def test_what_can_be_mended_gets_a_sentence_and_leaves_nothing(photos: pd.Series
     assert len(out["next"]) == 4 and "accuracy" not in out and "no accuracy yet" in out["said"]
 
 
-def test_a_labelled_test_split_is_measured_on_and_the_bytes_are_the_same(
-    copied_run: Path, initpools: Initpools
-) -> None:
+def test_a_labeled_test_split_is_measured_on_and_the_bytes_are_the_same(copied_run: Path, initpools: Initpools) -> None:
     initpools("select-pool", "typiclust", "-n", 30, "--with-labels", "-o", "a.csv", "--threads", 1)
     words = ["--query", "badge", "--budget", 10, "--next", "n.csv", "--threads", 1]
     first = _round(initpools, "a.csv", *words)
@@ -326,7 +324,7 @@ def test_a_labelled_test_split_is_measured_on_and_the_bytes_are_the_same(
     assert len(pd.read_csv("n.csv")) == 10
 
 
-def test_images_that_are_held_out_are_not_learnt_from(
+def test_images_that_are_held_out_are_not_learned_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -361,9 +359,7 @@ def test_rounds_are_a_record_that_new_images_do_not_outdate(photos: pd.Series, i
     assert (out["class_names"], out["unlabeled"]) == (["amber", "blue", "green"], 52)
 
 
-def test_a_batch_that_was_labelled_elsewhere_is_not_to_be_labelled_again(
-    photos: pd.Series, initpools: Initpools
-) -> None:
+def test_a_batch_that_was_labeled_elsewhere_is_not_to_be_labeled_again(photos: pd.Series, initpools: Initpools) -> None:
     assert initpools("select-pool", "kcenter", "-n", 12, "-o", "next.csv").code == 0
     _annotate("next.csv", photos, "one.csv", r0="")
     _round(initpools, "one.csv")

@@ -77,7 +77,7 @@ def test_pictures_stay_out_of_what_plotly_copies() -> None:
     assert "window.showThumbnails = " not in page_html(drawn(), "t", {})
 
 
-def test_furniture_takes_the_colours_of_the_theme() -> None:
+def test_furniture_takes_the_colors_of_the_theme() -> None:
     figure = drawn()
     many = np.arange(2000)
     figure.add_scattergl(x=many, y=many, customdata=many, marker_color=PAGES["light"].grid)

@@ -36,7 +36,7 @@ def decoded(uri):
 
 
 def flat_images(n, height=12, width=12, channels=3, seed=0):
-    """Images of one colour each, which a lossy codec keeps."""
+    """Images of one color each, which a lossy codec keeps."""
     colors = np.random.default_rng(seed).integers(0, 256, (n, 1, 1, channels), dtype=np.uint8)
     return np.broadcast_to(colors, (n, height, width, channels)).copy()
 
@@ -108,7 +108,7 @@ def test_several_pools_have_a_mark_each_and_share_what_both_chose():
     )
 
 
-def test_a_score_colours_and_so_do_clusters():
+def test_a_score_colors_and_so_do_clusters():
     values = np.linspace(-1, 1, 30)
     picks = pd.DataFrame({"index": [29], "order": [0]})
     figure = scatter(np.zeros((30, 2)), items_table(30), picks, values, color="simclr")
@@ -321,5 +321,5 @@ def test_a_folder_that_lost_an_image(tmp_path: Path, initpools: Initpools, monke
     assert lost.code == 0 and "1 original image" in lost.err
     assert "1 original is gone" in Path("lost.html").read_text()
     assert initpools("plot", "scatter", "-o", "scatter.html").code == 0
-    unlabelled = initpools("plot", "datamap")
-    assert unlabelled.code == 2 and "labels" in unlabelled.err
+    unlabeled = initpools("plot", "datamap")
+    assert unlabeled.code == 2 and "labels" in unlabeled.err

@@ -153,7 +153,7 @@ def test_masks_belong_to_images_and_their_share_is_the_knobs() -> None:
         assert task("mae", mask_ratio=ratio).seen(16) == seen  # type: ignore[operator]
 
 
-def test_guessing_the_mean_of_normalised_patches_costs_what_it_says() -> None:
+def test_guessing_the_mean_of_normalized_patches_costs_what_it_says() -> None:
     mae = task("mae")
     inputs = shown(mae, images(channels=1))
     nothing = torch.zeros(8, 12, 4)

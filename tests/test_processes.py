@@ -99,7 +99,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
             )
 
 
-def normalised(inputs: torch.Tensor, *, shared: bool) -> list[torch.Tensor]:
+def normalized(inputs: torch.Tensor, *, shared: bool) -> list[torch.Tensor]:
     """The output of a batch norm and the gradients of a loss of it, and its running statistics."""
     layer = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
     if shared:
@@ -113,7 +113,7 @@ def normalised(inputs: torch.Tensor, *, shared: bool) -> list[torch.Tensor]:
 
 def half_a_batch_norm(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    out, inputs, *rest = normalised(batch().chunk(2)[rank], shared=True)
+    out, inputs, *rest = normalized(batch().chunk(2)[rank], shared=True)
     for gradient in rest[:2]:
         distributed.all_reduce(gradient)
     torch.save([gather(out), gather(inputs), *rest], f"{folder}/{rank}.pt")
@@ -128,5 +128,5 @@ def test_batch_norm_is_that_of_the_whole_batch(tmp_path: Path) -> None:
     mp.spawn(half_a_batch_norm, (str(tmp_path),), nprocs=2)
     for rank in (0, 1):
         two = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        for found, expected in zip(two, normalised(batch(), shared=False), strict=True):
+        for found, expected in zip(two, normalized(batch(), shared=False), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Queries that ask passes with dropout, ensembles, a discriminator, or where the labelled images lie."""
+"""Queries that ask passes with dropout, ensembles, a discriminator, or where the labeled images lie."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_drawn_outcomes_come_close_to_all_of_them():
     assert exact.scores.sum() == pytest.approx(joint_information(probs[:, exact.indices]))
 
 
-# ---- members, centres, cosines, typical images
+# ---- members, centers, cosines, typical images
 
 
 @quick
@@ -204,7 +204,7 @@ def squares(n=240):
     return images.astype(np.uint8), bright
 
 
-def test_vaal_takes_what_looks_unlabelled():
+def test_vaal_takes_what_looks_unlabeled():
     images, bright = squares()
     labeled = np.flatnonzero(~bright)[:40]
     few = {"steps": 60, "batch": 32, "width": 0.25, "latent": 8}
@@ -219,7 +219,7 @@ def test_vaal_of_large_and_oblong_images_and_of_one_label():
     images = np.random.default_rng(0).integers(0, 256, (12, 40, 34, 3)).astype(np.uint8)
     assert np.isfinite(vaal_scores(images, np.array([3]), 0, CPU, steps=2, batch=4, width=0.25)).all()
     for labeled in (np.arange(0), np.arange(12)):
-        with pytest.raises(UserError, match=f"{len(labeled)} of 12 are labelled"):
+        with pytest.raises(UserError, match=f"{len(labeled)} of 12 are labeled"):
             vaal_scores(images, labeled, 0, CPU)
 
 
@@ -248,7 +248,7 @@ def test_rank_has_every_answer_from_the_reference_classifier(
     assert "training classifier 2 of 2" in votes.err
     np.save("labeled.npy", kept[:40])
     beside = initpools("rank", "vaal", *few, "--labeled", "labeled.npy")
-    assert "40 labelled images" in beside.err and len(beside.out.split()) == len(kept) - 40
+    assert "40 labeled images" in beside.err and len(beside.out.split()) == len(kept) - 40
 
 
 def test_what_a_strategy_does_not_order_itself_follows(tmp_path: Path, monkeypatch, initpools: Initpools) -> None:
@@ -264,7 +264,7 @@ def test_what_a_strategy_does_not_order_itself_follows(tmp_path: Path, monkeypat
         assert sorted(order) == list(range(1100)) and (np.diff(order[own:]) > 0).all()
         picked = choose(strategy, {"embeddings": np.load("emb.npy")}, own)
         np.testing.assert_array_equal(order[:own], picked.indices)
-    # One that scores them all goes on by that, and what is labelled is not ranked.
+    # One that scores them all goes on by that, and what is labeled is not ranked.
     more = ["--probs", "probs.npy", "--labeled", "labeled.npy", "--depth", 2]
     assert initpools("rank", "tcm", *files, *more).code == 0
     by_margin = choose("margin", {"probs": np.load("probs.npy")}, 1094, labeled=np.arange(6))

@@ -31,7 +31,7 @@ def softmax(logits):
 
 @st.composite
 def models(draw_, smooth=False, n=30):
-    """Features, a head and its predictions, some labelled, a budget; with duplicates unless `smooth`."""
+    """Features, a head and its predictions, some labeled, a budget; with duplicates unless `smooth`."""
     n, h, c = draw_(st.integers(4, n)), draw_(st.integers(1, 5)), draw_(st.integers(2, 4))
     rng = np.random.default_rng(draw_(st.integers(0, 2**32)))
     features = rng.normal(size=(n, h)).astype(np.float32)
@@ -206,7 +206,7 @@ def test_alfamix_changes_classes_where_the_mixtures_written_out_do(case):
 
 
 def boundary(gaps):
-    """Two classes that part at x = 0, and images at these distances from there, the last labelled at −1 and 1."""
+    """Two classes that part at x = 0, and images at these distances from there, the last labeled at −1 and 1."""
     x = np.append(np.asarray(gaps, np.float64), [-1.0, 1.0])
     features = np.column_stack([x, np.zeros_like(x)]).astype(np.float32)
     return features, np.array([[-3.0, 3.0], [0.0, 0.0], [0.0, 0.0]]), np.array([len(gaps), len(gaps) + 1])
@@ -216,7 +216,7 @@ def test_alfamix_by_hand():
     features, head, labeled = boundary([0.1, -0.1, 0.4, 3.0, 2.0, -4.0])
     anchors = class_means(features[labeled], np.array([0, 1]))
     needed = smallest_epsilon(features, logits_of(features, head), head, anchors)
-    # x reaches the boundary in a step of ε/√2 times the distance to the farther labelled image.
+    # x reaches the boundary in a step of ε/√2 times the distance to the farther labeled image.
     np.testing.assert_allclose(needed[:4], np.sqrt(2) * np.array([0.1 / 1.1, 0.1 / 1.1, 0.4 / 1.4, 0.75]), rtol=1e-6)
     given_ = (features, head, labeled)
     assert set(alfamix(*given_, 2, np.random.default_rng(0)).indices) == {0, 1}

@@ -105,7 +105,7 @@ def test_the_page_says_what_the_sweeps_say(study: Path, tmp_path: Path, monkeypa
     assert "worse never, as first pools: typiclust (2 of 2)." in short
     assert cells(short, "`typiclust`") == ["2 ▲ 0 ▼ of 2", "4 ▲ 0 ▼ of 4", "4 ▲ 0 ▼ of 4"]
     assert cells(section(page, "## Over the data sets"), "`typiclust`") == ["1.0"]
-    assert "With 50 labels most of these are labelled" in part and "150 train and 50 test images" in page
+    assert "With 50 labels most of these are labeled" in part and "150 train and 50 test images" in page
 
 
 def test_few_seeds_are_said_to_be_too_few(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.core.checked_toml import read_checked_toml, write_checked_toml
 from initpools_cli.core.config import RunTable
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.pretext.scan import SCAN, disagreement, self_labelling, spread
+from initpools_cli.pretext.scan import SCAN, disagreement, self_labeling, spread
 from initpools_cli.stats.clustering import agreement, matched_accuracy
 from initpools_cli.steps.pretrain import build
 from initpools_cli.strategies.call import round_robin
@@ -85,7 +85,7 @@ def test_the_first_loss_at_its_ends() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 8), st.floats(0, 0.95), st.integers(0, 10**6))
-def test_self_labelling_equals_its_naive_twin(b: int, threshold: float, seed: int) -> None:
+def test_self_labeling_equals_its_naive_twin(b: int, threshold: float, seed: int) -> None:
     weak, strong = logits(b, 3, seed=seed), logits(b, 3, seed=seed + 1)
     by_cluster: dict[int, list[float]] = {}
     for i in range(b):
@@ -94,7 +94,7 @@ def test_self_labelling_equals_its_naive_twin(b: int, threshold: float, seed: in
         if float(probs[cluster]) > threshold:
             said = F.softmax(strong[i], dim=0)
             by_cluster.setdefault(cluster, []).append(-math.log(said[cluster]))
-    loss, sure = self_labelling(weak, strong, threshold)
+    loss, sure = self_labeling(weak, strong, threshold)
     assert int(sure.sum()) == sum(map(len, by_cluster.values())) and len(sure) == b
     means = [sum(each) / len(each) for each in by_cluster.values()]
     assert float(loss) == pytest.approx(sum(means) / max(1, len(means)), rel=1e-9)
@@ -102,7 +102,7 @@ def test_self_labelling_equals_its_naive_twin(b: int, threshold: float, seed: in
 
 def test_without_a_sure_image_nothing_is_learned_and_that_is_said() -> None:
     strong = logits(6, 3).requires_grad_()
-    loss, sure = self_labelling(torch.zeros(6, 3), strong, 0.99)
+    loss, sure = self_labeling(torch.zeros(6, 3), strong, 0.99)
     loss.backward()
     assert loss.item() == 0 and not sure.any() and strong.grad.abs().max() == 0
     unsure = task()
@@ -116,7 +116,7 @@ def test_without_a_sure_image_nothing_is_learned_and_that_is_said() -> None:
 # ---- training
 
 
-def test_an_image_is_shown_with_one_of_its_neighbours_and_then_alone() -> None:
+def test_an_image_is_shown_with_one_of_its_neighbors_and_then_alone() -> None:
     scan = task()
     scan.begins(10)
     draws = Draws(0, 7, torch.tensor([3, 5, 23]))
@@ -201,7 +201,7 @@ def test_an_interrupted_training_ends_in_the_same_bytes_in_both_phases(
 
 
 def test_clusters_that_are_there_are_found(fabric: Fabric, tmp_path: Path) -> None:
-    """Three kinds of images, and neighbours of the same kind."""
+    """Three kinds of images, and neighbors of the same kind."""
     kinds = np.arange(60) % 3
     images = np.random.default_rng(1).integers(0, 60, (60, 16, 16, 1), dtype=np.uint8)
     for kind, rows in enumerate((slice(0, 5), slice(5, 10), slice(10, 16))):

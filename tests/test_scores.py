@@ -71,7 +71,7 @@ def gaps(points: np.ndarray) -> np.ndarray:
 
 @quick
 @given(st.integers(2, 60), st.integers(1, 25), st.integers(0, 2**32))
-def test_scores_of_neighbours_equal_plain_ones(n: int, k: int, seed: int) -> None:
+def test_scores_of_neighbors_equal_plain_ones(n: int, k: int, seed: int) -> None:
     points = cloud(n, 3, seed)
     sorted_gaps = gaps(points)
     used = min(k, max(1, n // 2))
@@ -131,11 +131,11 @@ def test_forgetting_events_of_a_written_matrix() -> None:
 
 @quick
 @given(st.integers(1, 9), st.integers(0, 2**32))
-def test_a_learnt_image_is_never_as_forgotten_as_one_never_learnt(epochs: int, seed: int) -> None:
+def test_a_learned_image_is_never_as_forgotten_as_one_never_learned(epochs: int, seed: int) -> None:
     correct = np.random.default_rng(seed).random((epochs, 30)) < 0.5
-    learnt = correct.any(axis=0)
+    learned = correct.any(axis=0)
     found = forgetting(correct)
-    assert (found[~learnt] == epochs).all() and (found[learnt] <= epochs // 2).all()
+    assert (found[~learned] == epochs).all() and (found[learned] <= epochs // 2).all()
 
 
 def test_cartography_and_early_scores_are_means_over_epochs() -> None:
@@ -172,7 +172,7 @@ def test_scores_of_contrast_read_mean_and_deviation_and_put_unseen_images_in_the
     assert hard_to_contrast(np.zeros((3, 3))).tolist() == [0, 0, 0]
 
 
-# ---- labelled training
+# ---- labeled training
 
 
 def toy_images(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +200,7 @@ def test_gradient_of_the_last_layer_is_that_of_autograd() -> None:
     assert torch.equal(found["correct"], probs.argmax(1) == targets)
 
 
-def test_watching_sees_every_image_learnt_and_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_watching_sees_every_image_learned_and_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     images, labels = toy_images()
     labels[3] = 1 - labels[3]
     knobs = learners.get("scratch").validate({"width": 0.25, "batch": 8})
@@ -296,8 +296,8 @@ def test_what_is_registered_is_described_and_hides_no_strategy() -> None:
     assert not taken & set(score_names())
     for method in scores:
         assert method.traits["high"] and method.summary.endswith(".")
-        labelled = bool({"true_probs", "correct", "el2n", "grand"} & set(method.inputs))
-        assert method.traits.get("oracle", False) is labelled
+        labeled = bool({"true_probs", "correct", "el2n", "grand"} & set(method.inputs))
+        assert method.traits.get("oracle", False) is labeled
         assert "order" not in method.knobs
 
 

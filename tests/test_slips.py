@@ -47,7 +47,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("file --ranking nothing.npy -n 1", "The ranking names no image. Bring one"),
         ("kcenter --embeddings emb.npy", "Add --budget"),
         ("kcenter --embeddings emb.npy --budget -3", "greater than or equal to 1"),
-        ("kcenter --embeddings emb.npy -n 1 --labeled all.npy", "All 40 images are labelled: none is left. Name fewer"),
+        ("kcenter --embeddings emb.npy -n 1 --labeled all.npy", "All 40 images are labeled: none is left. Name fewer"),
         ("entropy --probs even.npy -n 1", "constant within rounding"),
         ("margin --probs even.npy -n 3", "constant within rounding"),
         ("consistency --probs views.npy -n 3", "constant within rounding"),
@@ -94,7 +94,7 @@ def test_a_seed_is_a_whole_number_from_python_too(seed: object) -> None:
         initpools_cli.select(np.eye(3), "random", 1, seed=seed)  # type: ignore[arg-type]  # refused here
 
 
-def test_what_a_long_tail_leaves_out_does_not_count_as_labelled(copied_run: Path, initpools: Initpools) -> None:
+def test_what_a_long_tail_leaves_out_does_not_count_as_labeled(copied_run: Path, initpools: Initpools) -> None:
     kept = np.load("runs/digits/data/kept.npy")
     np.save("known.npy", np.r_[np.flatnonzero(~kept)[:3], np.flatnonzero(kept)[:2]])
     picked = initpools("select-pool", "random", "-n", 5, "--labeled", "known.npy", "--json")

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from initpools_cli.core.errors import UserError
 from initpools_cli.stats.agreement import pool_overlap, rank_agreement
 from initpools_cli.stats.intervals import mean_interval
-from initpools_cli.stats.learning_curves import area_under_curve, areas, failures, summarise
+from initpools_cli.stats.learning_curves import area_under_curve, areas, failures, summarize
 from initpools_cli.stats.projection import pca_2d, tsne_2d
 
 
@@ -83,7 +83,7 @@ def test_round_zero_starts_every_query():
         [row("random", None, s, 0, 0.5 + s / 10) for s in range(2)]
         + [row("random", query, s, 1, 0.7 + s / 10) for s in range(2) for query in ("margin", "entropy")]
     )
-    table = summarise(rounds)
+    table = summarize(rounds)
     assert list(table["query"]) == ["margin", "margin", "entropy", "entropy"]
     assert list(table["round"]) == [0, 1, 0, 1]
     assert list(table["labeled"]) == [10, 20, 10, 20]
@@ -93,7 +93,7 @@ def test_round_zero_starts_every_query():
 
 
 def test_first_pools_alone_are_curves_of_one_point():
-    table = summarise(pd.DataFrame([row("random", np.nan, s, 0, 0.5 + s / 10) for s in range(3)]))
+    table = summarize(pd.DataFrame([row("random", np.nan, s, 0, 0.5 + s / 10) for s in range(3)]))
     assert table[["query", "round", "n_seeds"]].to_numpy().tolist() == [["", 0, 3]]
 
 
@@ -103,10 +103,10 @@ def test_a_failed_cell_is_counted_and_never_a_zero():
         + [row("random", "margin", 0, 1, 0.6), row("random", "margin", 1, 1, 0.8)]
         + [row("random", "margin", 2, 1, 0.0, status="failed")]
     )
-    last = summarise(rounds).iloc[-1]
+    last = summarize(rounds).iloc[-1]
     assert last["mean"] == pytest.approx(0.7)
     assert (last["n_seeds"], last["n_failed"]) == (2, 1)
-    assert summarise(rounds).iloc[0]["n_failed"] == 0
+    assert summarize(rounds).iloc[0]["n_failed"] == 0
     assert failures(rounds)["seed"].tolist() == [2]
     assert areas(rounds)["area"].isna().tolist() == [False, False, True]
 
@@ -114,17 +114,17 @@ def test_a_failed_cell_is_counted_and_never_a_zero():
 def test_a_failure_without_a_round_counts_from_the_start():
     broken = {**row("random", "margin", 1, 1, np.nan, status="failed"), "round": np.nan, "labeled": np.nan}
     rounds = pd.DataFrame([row("random", "", 0, 0, 0.5), row("random", "margin", 0, 1, 0.6), broken])
-    assert summarise(rounds)["n_failed"].tolist() == [1, 1]
+    assert summarize(rounds)["n_failed"].tolist() == [1, 1]
 
 
 def test_a_metric_that_is_missing_is_left_out():
     rounds = pd.DataFrame([row("random", "", 0, 0, np.nan), row("random", "", 1, 0, 0.4)])
-    assert summarise(rounds)[["n_seeds", "mean"]].to_numpy().tolist() == [[1, 0.4]]
+    assert summarize(rounds)[["n_seeds", "mean"]].to_numpy().tolist() == [[1, 0.4]]
 
 
 def test_zero_variance_and_one_seed_have_no_interval():
-    same = summarise(pd.DataFrame([row("kcenter", "", s, 0, 0.5) for s in range(5)]))
-    one = summarise(pd.DataFrame([row("kcenter", "", 0, 0, 0.5)]))
+    same = summarize(pd.DataFrame([row("kcenter", "", s, 0, 0.5) for s in range(5)]))
+    one = summarize(pd.DataFrame([row("kcenter", "", 0, 0, 0.5)]))
     assert same["mean"].item() == 0.5
     assert same[["low", "high"]].isna().all(axis=None)
     assert one[["low", "high"]].isna().all(axis=None)
@@ -132,12 +132,12 @@ def test_zero_variance_and_one_seed_have_no_interval():
 
 def test_summary_of_nothing_has_the_columns():
     empty = pd.DataFrame([row("random", "margin", 0, 1, np.nan, status="failed")])
-    assert summarise(empty).empty
-    assert "mean" in summarise(empty)
+    assert summarize(empty).empty
+    assert "mean" in summarize(empty)
 
 
 def test_missing_encoders_are_one_curve():
-    table = summarise(pd.DataFrame([row("random", "", s, 0, 0.5 + s / 10, encoder=np.nan) for s in range(2)]))
+    table = summarize(pd.DataFrame([row("random", "", s, 0, 0.5 + s / 10, encoder=np.nan) for s in range(2)]))
     assert table["n_seeds"].tolist() == [2]
 
 
@@ -195,12 +195,12 @@ def test_rankings_of_other_images_are_refused(first, second, fact):
 
 def test_pca_is_the_svd_with_fixed_signs():
     x = load_digits().data
-    centred = x - x.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    centered = x - x.mean(axis=0)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
     plane = pca_2d(x, 0)
     for i in range(2):
         axis = axes[i] * np.sign(axes[i][np.abs(axes[i]).argmax()])
-        assert plane[:, i] == pytest.approx(centred @ axis, abs=1e-6)
+        assert plane[:, i] == pytest.approx(centered @ axis, abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (2, 3), (6, 2)])
@@ -217,7 +217,7 @@ def test_constant_embeddings_are_one_point():
     assert np.isfinite(tsne_2d(np.ones((10, 4)))).all()
 
 
-def test_tsne_repeats_and_keeps_neighbours():
+def test_tsne_repeats_and_keeps_neighbors():
     digits = load_digits()
     x, y = digits.data[:300], digits.target[:300]
     plane = tsne_2d(x, 1)

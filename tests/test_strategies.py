@@ -41,10 +41,10 @@ HARD_CASES = {
     "copies of one but for a few": (np.vstack([np.ones((26, 5), np.float32), cloud(4)]), [3], 20, True),
     "one constant feature": (np.hstack([cloud(30, 2), np.full((30, 1), 5.0)]), [], 9, False),
     "whole budget": (cloud(50), [], 50, True),
-    "all labelled but the budget": (cloud(50), list(range(44)), 6, True),
+    "all labeled but the budget": (cloud(50), list(range(44)), 6, True),
     "two tight clusters": (two_tight_clusters(), [1], 7, True),
     "one dimension": (cloud(50, 1), [], 12, False),
-    "one dimension, normalised to signs": (cloud(50, 1), [2], 12, True),
+    "one dimension, normalized to signs": (cloud(50, 1), [2], 12, True),
     "many duplicates": (np.repeat(cloud(6), 10, axis=0), [0], 30, True),
     "large offset": (cloud(40) + 1000, [], 10, False),
     "float64": (cloud(40).astype(np.float64), [], 10, True),
@@ -72,7 +72,7 @@ def check(selection, n, labeled, budget):
 @pytest.mark.parametrize("balance", ["none", "kmeans", "clusters"])
 @pytest.mark.parametrize("case", HARD_CASES)
 @pytest.mark.parametrize("method", METHODS)
-def test_exactly_budget_distinct_unlabelled_images(method, case, balance):
+def test_exactly_budget_distinct_unlabeled_images(method, case, balance):
     embeddings, labeled, budget, normalize = HARD_CASES[case]
     given = {"labeled": labeled, "normalize": normalize, "balance": balance, "n_clusters": 3, "seed": 1}
     inputs = inputs_for(embeddings)
@@ -262,7 +262,7 @@ def test_inputs_are_left_as_they_were(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_sample_is_all_that_there_is_but_for_what_is_labelled(method):
+def test_a_sample_is_all_that_there_is_but_for_what_is_labeled(method):
     inputs, labeled = inputs_for(cloud(80)), [0, 40]
     sampled = choose(method.name, inputs, 12, labeled=labeled, sample=30, seed=3)
     check(sampled, 80, labeled, 12)
@@ -292,7 +292,7 @@ def test_a_long_choice_offers_the_approximate_one_that_there_is(monkeypatch):
     monkeypatch.setattr(estimate, "speed", lambda: 1e11)
     usl = strategies.get("usl")
     said = estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({}), 0)
-    # 20 · 10³ in place of 10⁶ for the neighbours; ten times 1,000 picks are measured in any case.
+    # 20 · 10³ in place of 10⁶ for the neighbors; ten times 1,000 picks are measured in any case.
     assert "usl will take about 4 h for 1,000,000 images" in said
     assert "With --set probes=16 it goes by near images, misses some, and takes about 8 min." in said
     assert "probes" not in str(estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({"probes": 16}), 0))

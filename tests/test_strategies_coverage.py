@@ -185,7 +185,7 @@ def plain_nearby(points, name, bandwidth, neighbors):
 
 @quick
 @given(crowds(), st.sampled_from(["cosine", "rbf"]), st.integers(1, 6))
-def test_facility_location_among_neighbours_equals_its_plain_definition(case, name, neighbors):
+def test_facility_location_among_neighbors_equals_its_plain_definition(case, name, neighbors):
     points, labeled, budget = case
     knobs = {"similarity": name, "bandwidth": 1.3, "neighbors": neighbors}
     selection = pick("facility-location", {"embeddings": points}, labeled, budget, **knobs)
@@ -195,7 +195,7 @@ def test_facility_location_among_neighbours_equals_its_plain_definition(case, na
 
 @quick
 @given(crowds(), st.sampled_from(["cosine", "rbf"]), st.sampled_from([0.2, 1.0]), st.integers(1, 6))
-def test_graph_cut_among_neighbours_equals_its_plain_definition(case, name, lam, neighbors):
+def test_graph_cut_among_neighbors_equals_its_plain_definition(case, name, lam, neighbors):
     points, labeled, budget = case
     knobs = {"similarity": name, "bandwidth": 1.3, "neighbors": neighbors, "lam": lam}
     selection = pick("graph-cut", {"embeddings": points}, labeled, budget, **knobs)
@@ -213,13 +213,13 @@ def test_activeft_equals_its_loss_under_torch_and_adam():
     moving = z[torch.from_numpy(generator(3, "activeft").permutation(200)[:9])].clone().requires_grad_()
     adam = torch.optim.Adam([moving], lr=0.01)
     for _ in range(80):
-        centres = functional.normalize(moving, dim=1)
-        similar, own = (z @ centres.T / 0.07).max(dim=1)
-        apart = (centres.detach() @ centres.T / 0.07).exp().sum(dim=0)
+        centers = functional.normalize(moving, dim=1)
+        similar, own = (z @ centers.T / 0.07).max(dim=1)
+        apart = (centers.detach() @ centers.T / 0.07).exp().sum(dim=0)
         loss = -(similar - (similar.exp() + apart[own]).log()).mean()
-        ours, slope = loss_and_slope(points, centres.detach().numpy(), 0.07, 1.0)
+        ours, slope = loss_and_slope(points, centers.detach().numpy(), 0.07, 1.0)
         assert ours == pytest.approx(loss.item(), rel=1e-9)
-        (expected,) = torch.autograd.grad(loss, centres, retain_graph=True)
+        (expected,) = torch.autograd.grad(loss, centers, retain_graph=True)
         np.testing.assert_allclose(slope, expected.numpy(), atol=1e-9)
         adam.zero_grad()
         loss.backward()
@@ -234,7 +234,7 @@ def test_activeft_equals_its_loss_under_torch_and_adam():
     assert selection.indices.tolist() == picks
 
 
-def test_activeft_leaves_what_is_labelled_more_often_than_chance():
+def test_activeft_leaves_what_is_labeled_more_often_than_chance():
     points = np.repeat(np.eye(3), 20, axis=0) + 0.05 * np.random.default_rng(0).normal(size=(60, 3))
 
     def picked_there(labeled):
@@ -353,7 +353,7 @@ def test_usl_equals_its_plain_definition(case, neighbors, weight, alpha):
     np.testing.assert_allclose(selection.scores, value[picks[:budget]], rtol=1e-6, atol=1e-6)
 
 
-def test_usl_keeps_picks_of_neighbouring_clusters_apart():
+def test_usl_keeps_picks_of_neighboring_clusters_apart():
     points = np.random.default_rng(0).normal(size=(300, 2))
     inputs = {"embeddings": points}
 

@@ -227,7 +227,7 @@ def test_typiclust_goes_round_when_the_budget_exceeds_the_clusters():
         assert (np.diff(selection.scores[selection.clusters == cluster]) <= 0).all()
 
 
-def test_file_keeps_the_order_and_skips_what_is_labelled():
+def test_file_keeps_the_order_and_skips_what_is_labeled():
     order = [4, 2, 9, 0, 7]
     assert choose("file", {"order": order}, 3, labeled=[2], n=10).indices.tolist() == [4, 9, 0]
     assert choose("file", {"order": order}, 2, exclude=[4]).indices.tolist() == [2, 9]
@@ -354,7 +354,7 @@ def test_embeddings_that_cannot_be_used_are_refused(embeddings, message):
         choose("kcenter", {"embeddings": embeddings}, 1)
 
 
-def test_numbers_too_large_to_square_are_refused_but_can_be_normalised():
+def test_numbers_too_large_to_square_are_refused_but_can_be_normalized():
     points = cloud() * np.float64(1e200)
     with pytest.raises(UserError, match="too large to square"):
         choose("kcenter", {"embeddings": points}, 3, normalize=False)
@@ -369,7 +369,7 @@ def test_row_counts_must_agree():
         choose("kcenter", {"embeddings": cloud()}, 1, n=61)
 
 
-def test_normalised_rows_have_length_one_and_zero_rows_stay():
+def test_normalized_rows_have_length_one_and_zero_rows_stay():
     points = cloud()
     points[7] = 0
     unit = as_embeddings(points, normalize=True)

@@ -18,7 +18,7 @@ from initpools_cli import select
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.dcom import competence, pure_ball
-from initpools_cli.strategies.freesel import centres
+from initpools_cli.strategies.freesel import centers
 from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.uherding import smallest_gap, tempered, uncertainties
 
@@ -188,8 +188,8 @@ def test_dcom_turns_from_density_to_uncertainty_as_more_is_covered():
 # ---- freesel
 
 
-def plain_centres(patches, count):
-    """The centres of one image: k-means from patches far apart."""
+def plain_centers(patches, count):
+    """The centers of one image: k-means from patches far apart."""
     patches = patches.astype(np.float64)
     if count == 1:
         return patches.mean(axis=0, keepdims=True)
@@ -217,7 +217,7 @@ def test_freesel_equals_its_plain_definition(seed, count, distance, sampling, ha
     patches[-1] = patches[0]
     labeled = [1] if has_labeled else []
     n, budget = len(patches), int(rng.integers(1, len(patches) - len(labeled) + 1))
-    found = np.array([plain_centres(image, count) for image in patches])
+    found = np.array([plain_centers(image, count) for image in patches])
     flat = found / np.linalg.norm(found, axis=2, keepdims=True) if distance == "cosine" else found
     draws, chosen, picks = generator(3, "freesel"), list(labeled), []
     while len(picks) < budget:
@@ -246,11 +246,11 @@ def test_freesel_equals_its_plain_definition(seed, count, distance, sampling, ha
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_the_centres_of_many_images_are_those_of_each(count):
+def test_the_centers_of_many_images_are_those_of_each(count):
     patches = np.random.default_rng(1).normal(size=(30, 4, 3)) + 100
     patches[3, 1] = patches[3, 2]
-    for image, found in zip(patches, centres(patches, count), strict=True):
-        np.testing.assert_allclose(found, plain_centres(image, count))
+    for image, found in zip(patches, centers(patches, count), strict=True):
+        np.testing.assert_allclose(found, plain_centers(image, count))
 
 
 # ---- class-balanced, and what is refused

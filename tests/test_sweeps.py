@@ -128,12 +128,12 @@ def test_a_first_pool_that_fails_costs_only_its_own_cells(
 
     def breaks(init: str, index: int, *rest: Any) -> Any:
         if (init, index) == ("kcenter", 2):
-            raise UserError("There is no centre here.", "Look elsewhere.")
+            raise UserError("There is no center here.", "Look elsewhere.")
         return chosen(init, index, *rest)
 
     monkeypatch.setattr(loop, "first_pool", breaks)
     ended = initpools(*SMALL, "--threads", 1, "--name", "broken")
-    assert ended.code == 0 and ended.err.count("kcenter, seed 2 failed in round 0: There is no centre here.") == 1
+    assert ended.code == 0 and ended.err.count("kcenter, seed 2 failed in round 0: There is no center here.") == 1
     broken, whole = rounds_of(copied_run, "broken"), rounds_of(copied_run, "whole")
     lost = (whole["init"] == "kcenter") & (whole["seed"] == 2)
     good = broken[broken["status"] == "ok"].reset_index(drop=True)

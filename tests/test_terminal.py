@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of 40 unlabelled images in the current folder, light ones and dark ones."""
+    """A folder of 40 unlabeled images in the current folder, light ones and dark ones."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     Path("photos").mkdir()
@@ -61,7 +61,7 @@ def test_no_sweep_is_recommended_where_there_are_no_labels_to_measure_with(photo
     assert refused.code == 2 and "needs labels" in refused.err and "al-run" not in refused.err
 
 
-def test_the_next_command_leads_through_the_labelling_loop(photos: Path, initpools: Initpools) -> None:
+def test_the_next_command_leads_through_the_labeling_loop(photos: Path, initpools: Initpools) -> None:
     assert initpools("embed", "pca", "--dataset", "photos", "--threads", 1).code == 0
     words = typed(state(initpools)["next"])
     assert words[:4] == ["select-pool", "typiclust", "--budget", "20"]
@@ -90,10 +90,10 @@ def test_the_next_command_leads_through_the_labelling_loop(photos: Path, initpoo
     assert state(initpools)["next"].startswith(f"initpools al-run --labels {run / 'labels/round-1.csv'} ")
     (run / "labels/round-1.csv").write_bytes(b"\0\1\2")
     damaged = initpools("status")
-    assert damaged.code == 0 and "labels/round-1.csv\t0 of 0 labelled\t" in damaged.out
+    assert damaged.code == 0 and "labels/round-1.csv\t0 of 0 labeled\t" in damaged.out
 
 
-def test_the_next_command_of_labelled_images_is_a_sweep(copied_run: Path, initpools: Initpools) -> None:
+def test_the_next_command_of_labeled_images_is_a_sweep(copied_run: Path, initpools: Initpools) -> None:
     now = state(initpools)
     assert now["next"] == "initpools al-run --init random,typiclust --query random,margin --run runs/digits"
     small = ["--budget", 5, "--rounds", 1, "--seeds", 2, "--threads", 1, "--quiet"]

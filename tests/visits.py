@@ -46,7 +46,7 @@ class Visit:
         self.page.wait_for_selector(f"#{name}[data-drawn]", timeout=30_000)
 
     def colors(self, figure: Any) -> int:
-        """How many different colours a figure's picture has."""
+        """How many different colors a figure's picture has."""
         from PIL import Image
 
         shown = Image.open(io.BytesIO(figure.screenshot())).convert("RGB")

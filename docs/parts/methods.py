@@ -80,7 +80,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         what=lambda row: row["title"],
         classes=lambda row: row["classes"],
         channels=lambda row: row["channels"],
-        licence=lambda row: row["licence"],
+        license=lambda row: row["license"],
         source=lambda row: f"<{row['source']}>",
     ),
     "pretexts": listed(

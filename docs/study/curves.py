@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from initpools_cli.figures.linechart import Line, line_chart, look
 from initpools_cli.figures.theme import NEUTRAL, PAGES
-from initpools_cli.stats.learning_curves import CurvePoint, points_of, summarise
+from initpools_cli.stats.learning_curves import CurvePoint, points_of, summarize
 from study.sweeps import AGAINST, Study, Sweep
 
 #: Two points are no curve, and three hardly.
@@ -22,12 +22,12 @@ def figure_name(sweep: Sweep) -> str:
 
 
 def figure(study: Study, sweep: Sweep) -> str:
-    """Accuracy against labels, a panel a query; what is told from random by its area stands out, the rest is grey."""
+    """Accuracy against labels, a panel a query; what is told from random by its area stands out, the rest is gray."""
     rows = study.verdicts(sweep.learner, sweep.data)
     told = rows[(rows["name"] == sweep.name) & (rows["measure"] == "area") & rows["verdict"].isin(["better", "worse"])]
     differ = set(zip(told["query"], told["init"], strict=True))
     curves: dict[tuple[str, str], list[CurvePoint]] = {}
-    for point in points_of(summarise(sweep.rounds)):
+    for point in points_of(summarize(sweep.rounds)):
         curves.setdefault((point.query, point.init), []).append(point)
     inits = [init for init in dict.fromkeys(sweep.rounds["init"]) if init != AGAINST]
     panels: dict[str, list[Line]] = {f"query: {query}": [] for query in dict.fromkeys(query for query, _ in curves)}
@@ -37,9 +37,9 @@ def figure(study: Study, sweep: Sweep) -> str:
         panels[f"query: {query}"].append(line)
     return line_chart(
         panels,
-        x_title="labelled images",
+        x_title="labeled images",
         y_title="accuracy (%)",
-        description=f"Accuracy against labelled images on {sweep.data}, {sweep.learner}; the page has the numbers.",
+        description=f"Accuracy against labeled images on {sweep.data}, {sweep.learner}; the page has the numbers.",
     )
 
 

@@ -51,7 +51,7 @@ def _setting(sweeps: list[Sweep], train: int) -> str:
     failed = sum(len(failures(sweep.rounds)) for sweep in sweeps)
     lost = f" Cells that failed, left out with the pairs that they belong to: {failed}." if failed else ""
     most = [sweep.last for sweep in sweeps if sweep.last > sweep.table["candidates"] * train / 2]
-    alike = f" With {conjoined(most)} labels most of these are labelled, whatever was chosen first." if most else ""
+    alike = f" With {conjoined(most)} labels most of these are labeled, whatever was chosen first." if most else ""
     return f"Encoder: {encoders}. Each seed may choose among its own random {shares} of the train images.{alike}{lost}"
 
 
@@ -112,8 +112,8 @@ def _pictures(sweeps: list[Sweep]) -> str:
         for sweep in sweeps
     ]
     reading = (
-        f"Learning curves, a figure for each size of first pool. Black: {AGAINST}, with its 95 % band; in colour: told "
-        f"from {AGAINST} by the mean over the curve; thin and grey: not distinguishable."
+        f"Learning curves, a figure for each size of first pool. Black: {AGAINST}, with its 95 % band; in color: told "
+        f"from {AGAINST} by the mean over the curve; thin and gray: not distinguishable."
     )
     return "\n\n".join([reading, *images])
 

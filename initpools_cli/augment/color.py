@@ -1,4 +1,4 @@
-"""Brightness, contrast, saturation, hue and grayscale as one linear map of the colours per image."""
+"""Brightness, contrast, saturation, hue and grayscale as one linear map of the colors per image."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TO_TURNED_CHROMA = torch.linalg.solve(_YIQ, _QUARTER_TURN @ _YIQ).to(torch.floa
 
 @dataclass(frozen=True, eq=False)
 class Jitter:
-    """Colour changes of a batch, each (b,) float32.
+    """Color changes of a batch, each (b,) float32.
 
     Attributes
     ----------
     brightness, contrast, saturation : torch.Tensor
         Factors, 1 for no change; a saturation of 0 is grayscale.
     hue : torch.Tensor
-        Turns of the colour circle, 0 for no change.
+        Turns of the color circle, 0 for no change.
     """
 
     brightness: torch.Tensor
@@ -74,7 +74,7 @@ def _maps(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 
 def mix_channels(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Each pixel's colour times its image's matrix: (b, 3, h, w) by (b, 3, 3) to (b, 3, h, w).
+    """Each pixel's color times its image's matrix: (b, 3, h, w) by (b, 3, 3) to (b, 3, h, w).
 
     Written out because BLAS picks its order of summation by the shape of the batch.
     """

@@ -25,7 +25,7 @@ _PIECE = 2**19
 
 
 def _simclr(images: torch.Tensor, draws: Draws, *, strength: float) -> torch.Tensor:
-    """Chen et al. 2020, arXiv:2002.05709, appendix A; colour strengths are (.8, .8, .8, .2) * strength."""
+    """Chen et al. 2020, arXiv:2002.05709, appendix A; color strengths are (.8, .8, .8, .2) * strength."""
     images = crop_resize(images, draw_boxes(draws), draw_flips(draws))
     s = 0.8 * strength
     by = draw_jitter(draws, brightness=s, contrast=s, saturation=s, hue=s / 4.0, probability=0.8, gray=0.2)

@@ -2,7 +2,7 @@
 
 The fifteen operations and their magnitudes are those of the experiments of arXiv:2011.14696. Deviations from them:
 rotation goes either way instead of counter-clockwise only; geometry is bilinear with black outside; autocontrast,
-colour and sharpness are not rounded to 256 levels.
+color and sharpness are not rounded to 256 levels.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def randaugment(
     signs : torch.Tensor
         (b,) float, -1 or 1: the direction of those that have one.
     spots : torch.Tensor
-        (b, 2) float in [0, 1): row and column of the centre of the cut-out square, as fractions of the image.
+        (b, 2) float in [0, 1): row and column of the center of the cut-out square, as fractions of the image.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def _enhance(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor, *, 
 
 
 def _sharpness(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor) -> torch.Tensor:
-    """Away from or towards the image smoothed by PIL's 3 x 3 kernel, whose middle weighs 5; the border stays."""
+    """Away from or toward the image smoothed by PIL's 3 x 3 kernel, whose middle weighs 5; the border stays."""
     height, width = images.shape[-2:]
     inner = images[:, :, 1:-1, 1:-1]
     smooth = inner * 4.0

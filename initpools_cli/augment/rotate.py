@@ -17,7 +17,7 @@ def quarter_turns(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
 
 
 def rotate(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
-    """Turn square images (b, c, s, s) counter-clockwise about their centre by `degrees` (b,); outside it is black."""
+    """Turn square images (b, c, s, s) counter-clockwise about their center by `degrees` (b,); outside it is black."""
     angle = torch.deg2rad(degrees)
     cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
     return warp(images, torch.stack((cos, -sin, zero, sin, cos, zero), dim=1).view(-1, 2, 3))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 STRATEGIES = completion.several_of(completion.strategy)
-LABELLING = "Labelling, instead of a sweep"
+LABELING = "Labeling, instead of a sweep"
 
 EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 10"
 
@@ -70,7 +70,7 @@ def command(
             "--labels",
             metavar="FILE",
             help="What annotators bring: a .csv, an export of Label Studio or CVAT, or a folder per class.",
-            rich_help_panel=LABELLING,
+            rich_help_panel=LABELING,
         ),
     ] = None,
     next_batch: Annotated[
@@ -79,7 +79,7 @@ def command(
             "--next",
             metavar="FILE",
             help="Write what to label next here: --budget images that --query asks for (.csv, .json or .npy).",
-            rich_help_panel=LABELLING,
+            rich_help_panel=LABELING,
         ),
     ] = None,
     predictions: Annotated[
@@ -88,7 +88,7 @@ def command(
             "--predictions",
             metavar="FILE.csv",
             help="Write what the model takes all other images for, with its confidence.",
-            rich_help_panel=LABELLING,
+            rich_help_panel=LABELING,
         ),
     ] = None,
     classes: Annotated[
@@ -152,12 +152,12 @@ def _names(text: str | None) -> list[str] | None:
 def _tell(common: Common, rounds: DataFrame) -> None:
     """Accuracy after the first pool and after the last round, and the verdicts on both, on standard error."""
     from initpools_cli.cli.tables import show_grid
-    from initpools_cli.stats.learning_curves import CURVE, summarise
+    from initpools_cli.stats.learning_curves import CURVE, summarize
     from initpools_cli.stats.verdicts import notes, verdicts
 
     if common.quiet:
         return
-    judged, curves = verdicts(rounds), summarise(rounds)
+    judged, curves = verdicts(rounds), summarize(rounds)
     if not len(curves):
         return common.report.warn("every cell of the sweep failed: there is nothing to compare.")
     queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves

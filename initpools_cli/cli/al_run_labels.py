@@ -1,4 +1,4 @@
-"""`initpools al-run --labels`: a round of labelling, and what is told of it."""
+"""`initpools al-run --labels`: a round of labeling, and what is told of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RoundRequest:
     image_url: str
 
     def refuse_without_labels(self) -> None:
-        """Refuse what only a round of labelling has.
+        """Refuse what only a round of labeling has.
 
         Raises
         ------
@@ -43,7 +43,7 @@ class RoundRequest:
         }
         for flag, value in given.items():
             if value:
-                raise UserError(f"{flag} is of a round of labelling, which begins with labels.", "Add --labels FILE.")
+                raise UserError(f"{flag} is of a round of labeling, which begins with labels.", "Add --labels FILE.")
 
 
 def run_round(common: Common, context: Context, labels: Path, wanted: RoundRequest, files: UserFiles) -> None:
@@ -105,7 +105,7 @@ def _refuse_targets(wanted: RoundRequest, labels: Path) -> None:
 
 
 def _refuse_annotated(path: Path) -> None:
-    """Leave alone what people have labelled; predictions of an earlier round may be written over."""
+    """Leave alone what people have labeled; predictions of an earlier round may be written over."""
     import pandas as pd
 
     from initpools_cli.core.errors import UserError
@@ -151,7 +151,7 @@ def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
         report.say("no accuracy yet: it takes labels of two classes, and two images at least.")
     if last.get("alone"):
         classes = _counted(last["alone"], "class has", "classes have")
-        report.say(f"{classes} one labelled image: held out, it counts as wrong, as no model can know its class.")
+        report.say(f"{classes} one labeled image: held out, it counts as wrong, as no model can know its class.")
 
 
 def _summary(found: Round) -> str:

@@ -30,7 +30,7 @@ def command(
     ] = None,
     classes: Classes = None,
 ) -> None:
-    """Write features of every image: backbone features, not normalised."""
+    """Write features of every image: backbone features, not normalized."""
     from initpools_cli.steps.embed import UNTRAINED, embed
 
     flags = {"embed.source": source or None}

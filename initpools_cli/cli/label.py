@@ -45,21 +45,21 @@ def command(
     from initpools_cli.cli.labeler.state import LabelingState
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import run_name
-    from initpools_cli.labeling.page import open_labelling, round_words
+    from initpools_cli.labeling.page import open_labeling, round_words
 
     require_ending(output, ".csv")
     context = common.start("dataset")
-    labelling = open_labelling(context, batch, names_of(classes), output)
-    then = context.command_for(*round_words(labelling.file, len(labelling.indices), labelling.vocabulary.names))
-    again = context.command_for("label", "--batch", batch or labelling.name, *(["-o", str(output)] if output else []))
-    with seated(labelling.file) as seat:
+    labeling = open_labeling(context, batch, names_of(classes), output)
+    then = context.command_for(*round_words(labeling.file, len(labeling.indices), labeling.vocabulary.names))
+    again = context.command_for("label", "--batch", batch or labeling.name, *(["-o", str(output)] if output else []))
+    with seated(labeling.file) as seat:
         # What another process wrote before it let go.
-        if labelling.changed_elsewhere():
-            labelling.read_again()
-        desk = LabelingState(labelling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
+        if labeling.changed_elsewhere():
+            labeling.read_again()
+        desk = LabelingState(labeling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
         with _bound(desk, seat, port) as server:
             seat.settle(server.server_port, server.token)
-            typer.echo(f"label {labelling.name} at {server.address}", err=True)
+            typer.echo(f"label {labeling.name} at {server.address}", err=True)
             common.report.say("Every click is saved; end with Ctrl-C.")
             if not no_browser:
                 _open(server.address)
@@ -69,14 +69,14 @@ def command(
                 pass
             finally:
                 desk.close()
-                left = len(labelling.marks) - labelling.labeled - labelling.skipped
+                left = len(labeling.marks) - labeling.labeled - labeling.skipped
                 common.report.say(
-                    f"{labelling.labeled} labelled, {labelling.skipped} skipped, {left} left: {labelling.file}"
+                    f"{labeling.labeled} labeled, {labeling.skipped} skipped, {left} left: {labeling.file}"
                 )
                 common.report.say(f"next: {again if left else then}")
-    found = {"labeled": labelling.labeled, "skipped": labelling.skipped, "left": left}
-    names = labelling.vocabulary.names
-    written = labelling.file if labelling.file.exists() else None
+    found = {"labeled": labeling.labeled, "skipped": labeling.skipped, "left": left}
+    names = labeling.vocabulary.names
+    written = labeling.file if labeling.file.exists() else None
     common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
 
 

@@ -265,7 +265,7 @@ Labeled = Annotated[
     typer.Option(
         "--labeled",
         metavar="FILE",
-        help="Already labelled: .npy of indices or bool, or .csv with index or path.",
+        help="Already labeled: .npy of indices or bool, or .csv with index or path.",
         rich_help_panel=BRING,
     ),
 ]

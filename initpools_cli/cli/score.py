@@ -32,7 +32,7 @@ def command(
     embeddings: Embeddings = None,
     classes: Classes = None,
 ) -> None:
-    """Give every train image a number: its loss in a pretext task, how its embedding lies, or how it was learnt."""
+    """Give every train image a number: its loss in a pretext task, how its embedding lies, or how it was learned."""
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.context import at_work
     from initpools_cli.steps.score import knobs_of, score, score_from_files

@@ -71,7 +71,7 @@ def _lines(found: Mapping[str, Any]) -> list[Line]:
 
 def _far(row: Mapping[str, Any]) -> str:
     skipped = f", {row['skipped']} skipped" if row["skipped"] else ""
-    return f"{row['labeled']} of {row['images']} labelled{skipped}"
+    return f"{row['labeled']} of {row['images']} labeled{skipped}"
 
 
 def _kind(line: Line) -> str:

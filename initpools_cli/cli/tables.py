@@ -18,7 +18,7 @@ SHARES = {"redundancy"}
 
 def show_card(report: Reporter, card: Mapping[str, Any]) -> None:
     """Print a card on standard error, unless quiet."""
-    labeled = f", with {card['labeled']:,} labelled already" if card["labeled"] else ""
+    labeled = f", with {card['labeled']:,} labeled already" if card["labeled"] else ""
     title = f"card: {card['budget']:,} of {card['images']:,} images{labeled}"
     _show(report, title, [[name, value, note] for name, value, note in _lines(card)])
 
@@ -89,7 +89,7 @@ def show_ranking(
 def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     lines = []
     if "coverage_radius" in card:
-        covered = "pick or labelled image" if card["labeled"] else "pick"
+        covered = "pick or labeled image" if card["labeled"] else "pick"
         redundant = f"no farther from another {covered} than the average image from its own; "
         lines += [
             ("coverage radius", f"{card['coverage_radius']:.4g}", f"the farthest image from its nearest {covered}"),

@@ -215,7 +215,7 @@ class AlTable(Table):
     rounds: Annotated[OptionalPasses, Field(description="query rounds after the first pool")] = 5
     seeds: Annotated[Passes, Field(description="how often everything is repeated")] = 10
     candidates: Annotated[
-        float, Field(gt=0, le=1, description="share of the train images that may be labelled, drawn anew for each seed")
+        float, Field(gt=0, le=1, description="share of the train images that may be labeled, drawn anew for each seed")
     ] = 0.9
     validation: Annotated[
         Literal["none", "from-budget", "free-val"],
@@ -273,7 +273,7 @@ class PlotTable(Table):
 
     kind: Annotated[str, Field(description="`initpools list plots` names them")] = ""
     theme: Annotated[
-        Literal["auto", "light", "dark"], Field(description="colours the page opens in; auto: the system's")
+        Literal["auto", "light", "dark"], Field(description="colors the page opens in; auto: the system's")
     ] = "auto"
     params: Params = {}
 
@@ -370,7 +370,7 @@ def load_settings(
 
 #: Settings of [select] that hold wherever a strategy runs.
 WITH_EVERY_STRATEGY = {"balance", "n_clusters", "order", "normalize", "sample", "copies", "min_distance"}
-#: Which of them a table's own command goes by, too: a ranking and a query normalise just as a first pool does, and
+#: Which of them a table's own command goes by, too: a ranking and a query normalize just as a first pool does, and
 #: scores are made of embeddings as strategies get them. [al] takes balance in order to refuse it with what to type.
 SHARED: Mapping[str, set[str]] = {"rank": WITH_EVERY_STRATEGY, "al": WITH_EVERY_STRATEGY, "score": {"normalize"}}
 

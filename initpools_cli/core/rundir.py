@@ -283,7 +283,7 @@ class FinishedStep:
 
     def stale_input(self) -> str | None:
         """The first file it was made from that has been made anew since, or None."""
-        # A round of labelling is a record of what was known then, which later rounds build on.
+        # A round of labeling is a record of what was known then, which later rounds build on.
         if self.id.startswith("loop/"):
             return None
         for path, before in self.facts["reads"].items():

@@ -158,7 +158,7 @@ def sampled(root: Path, kinds: Mapping[str, str], scale: Scale, seed: int) -> Sc
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """One image (h, w, c) as (size, size, c): the shorter side resized, the centre kept."""
+    """One image (h, w, c) as (size, size, c): the shorter side resized, the center kept."""
     from PIL import Image
 
     gray = image.shape[-1] == 1

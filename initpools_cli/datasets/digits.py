@@ -18,7 +18,7 @@ def entries() -> list[Entry]:
         classes=10,
         channels=1,
         source="https://doi.org/10.24432/C50P49",
-        licence="CC BY 4.0",
+        license="CC BY 4.0",
         download=False,
     )
     return [Entry(facts, _load)]

@@ -102,7 +102,7 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
         splits[labeled[held_out(labels[labeled], test, seed)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
     items = _items(members, paths, names, labels, decoded)
-    # A broken file in colour must not make colour images of all the gray ones that could be read.
+    # A broken file in color must not make color images of all the gray ones that could be read.
     still_gray = all(headers.images[path].gray for path in paths)
     pixels = decoded.pixels if still_gray is (channels == 1) else decoded.pixels[..., :1]
     counts = {split: len(chosen) for split, chosen in members.items()}
@@ -205,8 +205,8 @@ def _leads_to(kind: Callable[[], bool]) -> bool:
 
 def classes_of(items: pd.DataFrame) -> tuple[str, ...]:
     """Class names by class number, as the items tell them."""
-    labelled = items[items["label"].notna()].drop_duplicates("label")
-    names = {int(label): str(name) for label, name in zip(labelled["label"], labelled["class"], strict=True)}
+    labeled = items[items["label"].notna()].drop_duplicates("label")
+    names = {int(label): str(name) for label, name in zip(labeled["label"], labeled["class"], strict=True)}
     return tuple(names.get(c, str(c)) for c in range(max(names, default=-1) + 1))
 
 
@@ -254,7 +254,7 @@ def _join(
     colored = [path for path in paths if not headers.images[path].gray]
     if channels == 1 and colored:
         raise UserError(
-            f"{_number(colored, 'new image')} in colour, but all images of this run are gray: {named(colored)}.",
+            f"{_number(colored, 'new image')} in color, but all images of this run are gray: {named(colored)}.",
             "Move the new images away, or begin another run with --run DIR.",
         )
     # A split that did not exist when the run began can't appear in the middle of it.
@@ -262,12 +262,12 @@ def _join(
     labels_of = {split: known.loc[known["split"] == split, "label"].notna() for split in arrays}
     labeled = {split for split, there in labels_of.items() if there.any()}
     names = [facts[path][1] if split in labeled else "" for path, split in zip(paths, splits, strict=True)]
-    unlabelled = [
+    unlabeled = [
         path for path, split, name in zip(paths, splits, names, strict=True) if labels_of[split].all() and not name
     ]
-    if unlabelled:
+    if unlabeled:
         raise UserError(
-            f"{_number(unlabelled, 'new image')} without a label: {named(unlabelled)}.",
+            f"{_number(unlabeled, 'new image')} without a label: {named(unlabeled)}.",
             "Label them, or move them away.",
         )
     classes = assigned.classes or classes_of(known)

@@ -22,7 +22,7 @@ def entries() -> list[Entry]:
         classes=7,
         channels=3,
         source="https://doi.org/10.7910/DVN/DBW86T",
-        licence="CC BY-NC 4.0",
+        license="CC BY-NC 4.0",
         download=False,
     )
     return [Entry(facts, _load)]

@@ -171,9 +171,9 @@ def _split_folders(paths: Sequence[str]) -> Assignment:
     parts = [path.split("/") for path in paths]
     splits = [SPLIT_FOLDERS.get(part[0], "") if len(part) > 1 else "" for part in parts]
     labels = [part[1] if split and len(part) > 2 else "" for part, split in zip(parts, splits, strict=True)]
-    labelled = {split for split, label in zip(splits, labels, strict=True) if label}
+    labeled = {split for split, label in zip(splits, labels, strict=True) if label}
     for row, split in enumerate(splits):
-        if split in labelled and not labels[row]:
+        if split in labeled and not labels[row]:
             splits[row] = ""
     outside = [path for path, split in zip(paths, splits, strict=True) if not split]
     notes = (
@@ -183,7 +183,7 @@ def _split_folders(paths: Sequence[str]) -> Assignment:
     )
     notes += [
         f"The images of {split} are in no class folders and have no labels."
-        for split in sorted({*splits} - {"", *labelled})
+        for split in sorted({*splits} - {"", *labeled})
     ]
     return Assignment(splits, labels, notes=notes)
 

@@ -40,7 +40,7 @@ def _entry(name: str, info: Mapping[str, Any]) -> Entry:
         classes=len(info["label"]),
         channels=info["n_channels"],
         source=info["url"],
-        licence=info["license"],
+        license=info["license"],
         download=True,
     )
     return Entry(facts, partial(_load, info), _refusal(name, info))

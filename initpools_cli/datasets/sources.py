@@ -89,7 +89,7 @@ class DatasetFacts:
         How many.
     source : str
         Where it comes from.
-    licence : str
+    license : str
         As its makers state it.
     download : bool
         Whether the first use fetches it.
@@ -100,7 +100,7 @@ class DatasetFacts:
     classes: int
     channels: int
     source: str
-    licence: str
+    license: str
     download: bool
 
 

@@ -32,9 +32,9 @@ class DatasetSpec:
         A registered name, an .npz file or a folder; a registered name wins, ``./digits`` forces the path.
     size : int
         Side of the images in pixels; 0 is native for arrays and 64 for folders. The shorter side is resized to it, then
-        the centre cropped.
+        the center cropped.
     test : float
-        Share held out, seeded and stratified, where a labelled set has no test split.
+        Share held out, seeded and stratified, where a labeled set has no test split.
     imbalance : {"none", "exp", "step"}
         The kind of long tail.
     ratio : float

@@ -1,4 +1,4 @@
-"""A test split where a labelled data set has none."""
+"""A test split where a labeled data set has none."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def entries() -> list[Entry]:
         classes=200,
         channels=3,
         source=ARCHIVE.urls[0],
-        licence="ImageNet's terms: non-commercial research and education",
+        license="ImageNet's terms: non-commercial research and education",
         download=True,
     )
     return [Entry(facts, partial(load, ARCHIVE))]

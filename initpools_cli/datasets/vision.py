@@ -74,7 +74,7 @@ BY_SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}
 CIFAR = Family(_of_archive, _untar, BY_TRAIN)
 MNIST = Family(_of_resources, _gunzip, BY_TRAIN)
 SVHN = Family(_of_split_list, _leave, BY_SPLIT)
-STL = Family(_of_archive, _untar, BY_SPLIT, ("The 100000 unlabelled images of STL-10 are not used.",))
+STL = Family(_of_archive, _untar, BY_SPLIT, ("The 100000 unlabeled images of STL-10 are not used.",))
 
 FAMILIES = {"CIFAR10": CIFAR, "CIFAR100": CIFAR, "MNIST": MNIST, "FashionMNIST": MNIST, "SVHN": SVHN, "STL10": STL}
 FACTS = {
@@ -125,7 +125,7 @@ FACTS = {
     ),
     "STL10": DatasetFacts(
         "stl10",
-        "STL-10, 13000 labelled photos, 96×96",
+        "STL-10, 13000 labeled photos, 96×96",
         10,
         3,
         "https://cs.stanford.edu/~acoates/stl10/",

@@ -46,7 +46,7 @@ class Line(NamedTuple):
 
 
 def look(i: int) -> tuple[str, str]:
-    """Colour and dash of the i-th line on white: solid ones first, and no yellow, which white swallows."""
+    """Color and dash of the i-th line on white: solid ones first, and no yellow, which white swallows."""
     colors = PALETTE[:-1]
     return colors[i % len(colors)], DASHES[i // len(colors) % len(DASHES)]
 
@@ -86,7 +86,7 @@ def line_chart(panels: Mapping[str, Sequence[Line]], *, x_title: str, y_title: s
 
 
 def spread(heights: Mapping[str, float], room: float) -> dict[str, float]:
-    """Heights moved apart to about `room`, in their order, each by as little as its neighbours let it."""
+    """Heights moved apart to about `room`, in their order, each by as little as its neighbors let it."""
     order = sorted(heights, key=lambda name: heights[name])
     placed = dict(heights)
     for _ in range(500):

@@ -60,7 +60,7 @@ def page_html(drawn: Figure | Fragment, title: str, provenance: Mapping[str, str
 <body>
 <a class=skip href="#content">Skip to the content</a>
 <main id=content tabindex=-1{" class=chapters" if isinstance(drawn, Fragment) and drawn.parts else ""}>
-<label class=theme><span>Colours</span> <select id=theme autocomplete=off>{choices}</select></label>
+<label class=theme><span>Colors</span> <select id=theme autocomplete=off>{choices}</select></label>
 <h1>{safe(title)}</h1>
 {_section(drawn, title, 2, count(1))}
 {folded("Provenance of this page", facts(provenance)) if provenance else ""}
@@ -78,7 +78,7 @@ def asset(name: str) -> str:
 
 
 def _colors() -> str:
-    """The colours of the themes as variables of the style sheet."""
+    """The colors of the themes as variables of the style sheet."""
     light, dark = (
         "".join(f"--{name}: {color}; " for name, color in vars(PAGES[theme]).items()) for theme in ("light", "dark")
     )

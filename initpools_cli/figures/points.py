@@ -12,7 +12,7 @@ from initpools_cli.core.types import DataFrame, Figure
 from initpools_cli.figures.escape import inert
 from initpools_cli.figures.theme import PAGES
 
-#: Marks of several pools, which colour does not tell apart.
+#: Marks of several pools, which color does not tell apart.
 POOL_SYMBOLS = ("circle", "square", "triangle-up", "star", "cross", "x", "diamond", "hexagram")
 #: Of all pools together, so many picks have their number beside them.
 NUMBERED = 12
@@ -99,8 +99,8 @@ def add_chosen(
             "hovertemplate": "%{hovertext}<br>index %{customdata[1]}<extra></extra>",
         }
         if len(chosen) <= FEW:
-            # WebGL, which draws the picks above the points, hovers over the nearest centre, mostly that of a point.
-            # To Plotly a mark of 6 pixels is as near as its centre, and nearer than any beside it.
+            # WebGL, which draws the picks above the points, hovers over the nearest center, mostly that of a point.
+            # To Plotly a mark of 6 pixels is as near as its center, and nearer than any beside it.
             figure.add_scatter(mode="markers", marker={"size": 6, "opacity": 0}, showlegend=False, **shared)
         figure.add_scattergl(
             mode="markers+text",
@@ -118,6 +118,6 @@ def add_chosen(
             **shared,
         )
         if len(pools) > 1:
-            # The legend would take the colour of the first pick for that of the pool.
+            # The legend would take the color of the first pick for that of the pool.
             mark = {"size": 12, "symbol": symbol, "line": line, "color": "rgba(0,0,0,0)"}
             figure.add_scattergl(x=[None], y=[None], mode="markers", marker=mark, name=name, legendgroup=name)

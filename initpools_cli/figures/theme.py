@@ -1,4 +1,4 @@
-"""Colours, dashes and page colours of every figure; light and dark."""
+"""Colors, dashes and page colors of every figure; light and dark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Theme = Literal["light", "dark"]
 #: What a page opens in; auto: what the reader's system says.
 PageTheme = Literal["auto", "light", "dark"]
 
-# Okabe & Ito 2008, distinct for every common colour vision; black left out (no dark page shows it), yellow last.
+# Okabe & Ito 2008, distinct for every common color vision; black left out (no dark page shows it), yellow last.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 MISSED = "#D55E00"
 #: From low to high; both ends stand out from a light and from a dark page, which Cividis and Viridis do not.
@@ -39,7 +39,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-ser
 
 @dataclass(frozen=True)
 class Page:
-    """The colours of a page and of a figure's furniture."""
+    """The colors of a page and of a figure's furniture."""
 
     background: str
     ink: str
@@ -55,7 +55,7 @@ PAGES: dict[Theme, Page] = {
 
 
 class Style(NamedTuple):
-    """How one series looks; no two of the first 77 are alike in both colour and symbol."""
+    """How one series looks; no two of the first 77 are alike in both color and symbol."""
 
     color: str
     dash: str
@@ -68,7 +68,7 @@ def style(i: int) -> Style:
 
 
 def series(names: Sequence[str]) -> dict[str, Style]:
-    """The look of every first pool of a figure by name; random is no rival, and grey.
+    """The look of every first pool of a figure by name; random is no rival, and gray.
 
     Without yellow, which a white page swallows where a mark has no outline; no two of the first 66 are alike.
     """
@@ -90,7 +90,7 @@ def headline(figure: Figure, title: str, subtitle: str) -> None:
 
 
 def furniture(theme: Theme) -> dict[str, str]:
-    """What the light page's ink and lines become in a theme, by colour; a figure names those of the light page."""
+    """What the light page's ink and lines become in a theme, by color; a figure names those of the light page."""
     light, page = PAGES["light"], PAGES[theme]
     return {light.ink: page.ink, light.muted: page.muted, light.grid: page.grid}
 
@@ -140,7 +140,7 @@ def template(theme: Theme) -> dict[str, Any]:
 
 
 def dressed(figure: Figure, theme: Theme) -> Figure:
-    """A copy of the figure in the theme's colours, those of `furniture` among them."""
+    """A copy of the figure in the theme's colors, those of `furniture` among them."""
     import plotly.graph_objects as go
 
     copy = go.Figure(_recolored(go.Figure(figure).to_plotly_json(), furniture(theme)))
@@ -153,7 +153,7 @@ def _recolored(value: Any, colors: dict[str, str]) -> Any:
         return colors.get(value, value)
     if isinstance(value, dict):
         return {key: _recolored(part, colors) for key, part in value.items()}
-    # Data of many points are no colours.
+    # Data of many points are no colors.
     if isinstance(value, list | tuple) and len(value) <= 1000:
         return [_recolored(part, colors) for part in value]
     return value

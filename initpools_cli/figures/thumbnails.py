@@ -62,7 +62,7 @@ def with_thumbnails(figure: Figure, made: dict[str, Any] | None) -> Figure:
 
 
 def picture(pixels: NDArray[np.uint8]) -> Image:
-    """An array (h, w, c) as a picture of gray values or colours."""
+    """An array (h, w, c) as a picture of gray values or colors."""
     from PIL import Image as pil
 
     return pil.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))

@@ -44,9 +44,9 @@ def mean_row(points: Floats, threads: int | None = None) -> NDArray[np.float64]:
     return mean
 
 
-def distances_to(points: Floats, centre: Floats, threads: int | None = None) -> NDArray[np.float64]:
-    """Squared Euclidean distances (n,) of the rows of `points` (n, d) from `centre` (d,)."""
-    return np.concatenate(map_blocks(lambda span: squared_distances(points[span], centre), len(points), ROWS, threads))
+def distances_to(points: Floats, center: Floats, threads: int | None = None) -> NDArray[np.float64]:
+    """Squared Euclidean distances (n,) of the rows of `points` (n, d) from `center` (d,)."""
+    return np.concatenate(map_blocks(lambda span: squared_distances(points[span], center), len(points), ROWS, threads))
 
 
 def close_up(

@@ -10,9 +10,9 @@ EPSILON = 1e-7
 
 
 def rankme(features: NDArray[np.floating]) -> float:
-    """RankMe: the exponential of the entropy of the normalised singular values (Garrido et al. 2023, arXiv:2210.02885).
+    """RankMe: the exponential of the entropy of the normalized singular values (Garrido et al. 2023, arXiv:2210.02885).
 
-    ``exp(-sum p_k ln p_k)`` with ``p_k = s_k / (s_1 + s_2 + …) + 1e-7``. The features are not centred: rows that all
+    ``exp(-sum p_k ln p_k)`` with ``p_k = s_k / (s_1 + s_2 + …) + 1e-7``. The features are not centered: rows that all
     lie along one direction have rank 1, wherever the origin is.
 
     Parameters

@@ -143,7 +143,7 @@ def seen_through(probs: Floats, matrices: Floats) -> Floats:
     """Aᵀ K A with the columns √p (e − p) of A, for each row of `probs` (m, c) and its matrix (m, c, c)."""
     rows = np.einsum("mab,mb->ma", matrices, probs)
     both = np.einsum("ma,ma->m", rows, probs)
-    centred = matrices - rows[:, :, None] - rows[:, None, :] + both[:, None, None]
+    centered = matrices - rows[:, :, None] - rows[:, None, :] + both[:, None, None]
     roots = np.sqrt(probs)
-    result: Floats = roots[:, :, None] * centred * roots[:, None, :]
+    result: Floats = roots[:, :, None] * centered * roots[:, None, :]
     return result

@@ -31,7 +31,7 @@ def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) 
     threads : int, optional
     probes : int
         0: exact. Else only so many lists of rows that lie together are looked through for each row (`make_lists`), its
-        own and the nearest ones, or more where these hold too few rows; some neighbours are then missed.
+        own and the nearest ones, or more where these hold too few rows; some neighbors are then missed.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def proposed(
     close, squares
         As from `close_up`.
     span : slice or (m,) int64
-        The rows whose neighbours are wanted, m of them; ascending.
+        The rows whose neighbors are wanted, m of them; ascending.
     k : int
 
     Returns

@@ -33,7 +33,7 @@ class Balls:
         self.lengths = np.sqrt(self.squares)
 
     def sizes(self) -> Indices:
-        """How many rows lie in each ball, its centre included, (n,) int64."""
+        """How many rows lie in each ball, its center included, (n,) int64."""
 
         def both(rows: slice, others: slice) -> tuple[Indices, Indices]:
             inside = self._inside(rows, others)
@@ -42,7 +42,7 @@ class Balls:
         return over_pairs(both, len(self.points), ROWS, threads=self.threads).astype(np.int64)
 
     def hold_others(self) -> bool:
-        """Whether any ball holds more than its centre."""
+        """Whether any ball holds more than its center."""
         n = len(self.points)
         for start in range(0, n, ROWS):
             rows = np.arange(start, min(start + ROWS, n))

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours: float32 products find who may be near, float64 differences decide."""
+"""Exact nearest neighbors: float32 products find who may be near, float64 differences decide."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from initpools_cli.geometry.matmul import product
 ROWS = 1024
 COLUMNS = 2048
 FIRST_COLUMNS = 128
-# More hits a neighbour wanted than this, and it pays to look again from close by before measuring them.
+# More hits a neighbor wanted than this, and it pays to look again from close by before measuring them.
 CROWD = 4
 
 
@@ -115,8 +115,8 @@ def search(
     equals the k-th best has the higher index: hence strictly nearer from the second chunk on.
     """
     m, dimensions = queries.shape
-    centred = np.subtract(queries, shift, dtype=np.float32)
-    own = np.einsum("ij,ij->i", centred, centred)
+    centered = np.subtract(queries, shift, dtype=np.float32)
+    own = np.einsum("ij,ij->i", centered, centered)
     index = np.full((m, k), -1, np.int64)
     squared = np.repeat(limit[:, None], k, axis=1)
     # The first chunk is small: among duplicates it settles everything, and no pair of the others has to be measured.
@@ -125,7 +125,7 @@ def search(
         norms = np.einsum("ij,ij->i", chunk, chunk)
         reach = np.sqrt(own) + np.sqrt(norms.max())
         slack = product_error(dimensions, reach)
-        products = product(centred, -2 * chunk.T)
+        products = product(centered, -2 * chunk.T)
         products += norms
         if themselves is not None:
             inside = np.flatnonzero((themselves >= start) & (themselves < stop))

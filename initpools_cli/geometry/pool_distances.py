@@ -17,7 +17,7 @@ ROUNDING = 1e-11
 
 
 def gaps_between(picks: Floats, labeled: Floats) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The distance of each pick to the nearest other pick or labelled image.
+    """The distance of each pick to the nearest other pick or labeled image.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def gaps_between(picks: Floats, labeled: Floats) -> tuple[NDArray[np.float64], N
     gap : (b,) float64
         inf where there is no other.
     repeated : (b,) bool
-        Whether a labelled image or an earlier pick is exactly the same.
+        Whether a labeled image or an earlier pick is exactly the same.
     """
     gap, other = np.full(len(picks), np.inf), np.zeros(len(picks), np.int64)
     if len(picks) > 1:
@@ -69,15 +69,15 @@ def nearest_of_pools(
     union = np.unique(np.concatenate(pools))
     columns = [np.searchsorted(union, pool) for pool in pools]
     shift = mean_row(points[union], threads)
-    centred = np.subtract(points[union], shift, dtype=np.float64)
-    norms = np.einsum("ij,ij->i", centred, centred)
+    centered = np.subtract(points[union], shift, dtype=np.float64)
+    norms = np.einsum("ij,ij->i", centered, centered)
     found = np.empty((len(pools), len(queries)))
 
     def measure(span: slice) -> None:
         block = queries[span]
         rows = np.subtract(block, shift, dtype=np.float64)
         own = np.einsum("ij,ij->i", rows, rows)
-        products = rows @ (-2 * centred.T)
+        products = rows @ (-2 * centered.T)
         products += norms
         unsure = ROUNDING * (np.sqrt(own) + np.sqrt(norms.max())) ** 2
         for place, column in enumerate(columns):

@@ -1,1 +1,1 @@
-"""The labelling loop: batches that people label, what is known of their labels, and what comes of a round."""
+"""The labeling loop: batches that people label, what is known of their labels, and what comes of a round."""

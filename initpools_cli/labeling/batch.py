@@ -1,4 +1,4 @@
-"""Which images are to be labelled now: a pool, a round of the loop, or a table of one's own."""
+"""Which images are to be labeled now: a pool, a round of the loop, or a table of one's own."""
 
 from __future__ import annotations
 

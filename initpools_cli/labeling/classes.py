@@ -76,7 +76,7 @@ class ClassList:
         return found or tidy(name)
 
     def keep(self, name: str) -> None:
-        """Add a class for good; the list of another batch that is labelled meanwhile is not lost."""
+        """Add a class for good; the list of another batch that is labeled meanwhile is not lost."""
         if name in self.names or self.fixed:
             return
         names = [*dict.fromkeys([*_lines(self.file), *self.names, name])]

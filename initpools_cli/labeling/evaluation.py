@@ -1,4 +1,4 @@
-"""How good the labelling loop's model is by what is labelled: cross-validated, and foretold by the round before."""
+"""How good the labeling loop's model is by what is labeled: cross-validated, and foretold by the round before."""
 
 from __future__ import annotations
 

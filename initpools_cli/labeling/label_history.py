@@ -1,4 +1,4 @@
-"""What is labelled so far: what earlier rounds of the loop remember, and a new file of annotations on top."""
+"""What is labeled so far: what earlier rounds of the loop remember, and a new file of annotations on top."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class LabelHistory:
 
 
 def rounds(run: Run) -> list[FinishedStep]:
-    """The finished rounds of the labelling loop, oldest first."""
+    """The finished rounds of the labeling loop, oldest first."""
     return one_a_number(run.steps(LOOP))
 
 

@@ -1,4 +1,4 @@
-"""What the model of the labelling loop says of the images without a label, and which of them a query asks for next."""
+"""What the model of the labeling loop says of the images without a label, and which of them a query asks for next."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def next_batch(
 
 
 def _there(context: Context, candidates: np.ndarray, labeled: LabelHistory) -> np.ndarray:
-    """Those whose files can still be shown to an annotator, and those labelled already."""
+    """Those whose files can still be shown to an annotator, and those labeled already."""
     root = context.data.root
     if root is None:
         return candidates

@@ -1,4 +1,4 @@
-"""Label a batch by hand: what is labelled stands in a file that is whole after every click."""
+"""Label a batch by hand: what is labeled stands in a file that is whole after every click."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class LabelingSession:
         Of the batch.
     data : Dataset
     indices : list of int
-        Train rows in the order in which they are to be labelled.
+        Train rows in the order in which they are to be labeled.
     vocabulary : ClassList
     file : Path
-        Where labels are written; what it holds already is honoured, rows of other images are kept as they are.
+        Where labels are written; what it holds already is honored, rows of other images are kept as they are.
     report : Reporter
         Where problems of that file are told.
     before : dict of int to Mark
@@ -144,7 +144,7 @@ class LabelingSession:
         self.marks, self._stamp = marks, stamp(self.file)
 
 
-def open_labelling(context: Context, named: str | None, classes: Sequence[str], output: Path | None) -> LabelingSession:
+def open_labeling(context: Context, named: str | None, classes: Sequence[str], output: Path | None) -> LabelingSession:
     """A batch of the run, with the labels that it has.
 
     Parameters
@@ -183,7 +183,7 @@ def _as_classes(batch: Batch, known: KnownClasses) -> list[str]:
 
 
 def _classes_of_rounds(context: Context) -> tuple[str, ...]:
-    """Those that the labelling loop knows: they may come from another tool."""
+    """Those that the labeling loop knows: they may come from another tool."""
     from initpools_cli.labeling.label_history import classes_of_rounds
 
     return classes_of_rounds(context.run)

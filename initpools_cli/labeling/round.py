@@ -1,4 +1,4 @@
-"""One round of the labelling loop: train on what is labelled, say how good that is, and choose what to label next."""
+"""One round of the labeling loop: train on what is labeled, say how good that is, and choose what to label next."""
 
 from __future__ import annotations
 
@@ -214,14 +214,14 @@ def _table(context: Context) -> AlTable:
     for key in OF_SWEEPS:
         if f"al.{key}" in context.given:
             raise UserError(
-                f"al.{key} ({context.given[f'al.{key}']}) is of sweeps, and --labels begins a round of labelling.",
+                f"al.{key} ({context.given[f'al.{key}']}) is of sweeps, and --labels begins a round of labeling.",
                 "Leave it out.",
             )
     _only(table.query, "--query")
     _only(table.learner, "--learner")
     if table.validation == "free-val":
         raise UserError(
-            "validation = free-val reads a labelled validation split, which labelling does not go by.",
+            "validation = free-val reads a labeled validation split, which labeling does not go by.",
             "Use none or from-budget.",
         )
     return table
@@ -229,7 +229,7 @@ def _table(context: Context) -> AlTable:
 
 def _only(names: list[str], flag: str) -> str:
     if len(names) > 1:
-        raise UserError(f"{flag} names {', '.join(names)}, and a round of labelling has one.", "Name one.")
+        raise UserError(f"{flag} names {', '.join(names)}, and a round of labeling has one.", "Name one.")
     return names[0] if names else ""
 
 

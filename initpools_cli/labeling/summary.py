@@ -1,4 +1,4 @@
-"""What is told of labelling rounds, in the terminal and in the report."""
+"""What is told of labeling rounds, in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from initpools_cli.labeling.label_history import SETTINGS
 
 #: What the accuracy is, and what it is not.
 NOTE = (
-    "Accuracy is cross-validated on the images labelled by then, which were chosen and not drawn at random: on all "
+    "Accuracy is cross-validated on the images labeled by then, which were chosen and not drawn at random: on all "
     "images it may differ. Largest class: what guessing it would reach. Foretold: of the labels that came in a round, "
     "those that the model of the round before was right about."
 )
@@ -38,7 +38,7 @@ COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
     "round": lambda outcome: str(outcome["round"]),
     "encoder": lambda outcome: str(outcome.get("encoder", "")),
     "learner": lambda outcome: str(outcome.get("learner", "")),
-    "labelled": lambda outcome: f"{outcome['labeled']:,}",
+    "labeled": lambda outcome: f"{outcome['labeled']:,}",
     "classes": lambda outcome: str(outcome["classes"]),
     "accuracy (95 % CI)": lambda outcome: _between(outcome, "accuracy", "low", "high"),
     "largest class": lambda outcome: _share(outcome, "majority"),

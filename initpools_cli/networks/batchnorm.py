@@ -45,14 +45,14 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             shape = [1, -1] + [1] * (wide.dim() - 2)
             count = wide.numel() // wide.shape[1] * distributed.get_world_size()
             mean = _Sum.apply(wide.sum(axes)) / count
-            centred = wide - mean.view(shape)
-            variance = _Sum.apply(centred.square().sum(axes)) / count
+            centered = wide - mean.view(shape)
+            variance = _Sum.apply(centered.square().sum(axes)) / count
             if self.track_running_stats:
                 self._follow(mean.detach(), variance.detach() * count / max(1, count - 1))
             scale = torch.rsqrt(variance + self.eps)
             if self.weight is not None:
                 scale = scale * self.weight
-            shifted = centred * scale.view(shape)
+            shifted = centered * scale.view(shape)
             if self.bias is not None:
                 shifted = shifted + self.bias.view(shape)
             return shifted.to(input.dtype)

@@ -19,8 +19,8 @@ class BiGAN(Encoder):
 
     Features are the maps before the code, flat: a linear probe reads more from them than from the code.
 
-    Deviation from the paper: codes are normalised per dimension over the batch, without scale or shift. Otherwise they
-    shrank towards one point within an epoch, which alone tells the critic which pairs are real.
+    Deviation from the paper: codes are normalized per dimension over the batch, without scale or shift. Otherwise they
+    shrank toward one point within an epoch, which alone tells the critic which pairs are real.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class Encoder(nn.Module):
 
 
 def build_encoder(name: str, *, channels: int, size: int, width: float = 1.0, seed: int) -> Encoder:
-    """The registered network of that name, freshly initialised.
+    """The registered network of that name, freshly initialized.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def scaled(channels: int, width: float) -> int:
     return max(8, round(channels * width / 8.0) * 8)
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Kaiming's normal weights by fan-out for convolutions (He et al. 2015, arXiv:1502.01852), as in torchvision."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from initpools_cli.networks.build import Encoder, initialise, scaled
+from initpools_cli.networks.build import Encoder, initialize, scaled
 from initpools_cli.networks.registry import networks
 
 
@@ -37,7 +37,7 @@ class ConvNet(Encoder):
             if 0 < stage < len(widths) - 1:
                 layers.append(nn.MaxPool2d(2))
         self.stages = nn.Sequential(*layers)
-        initialise(self)
+        initialize(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, c, h, w) to (b, features)."""

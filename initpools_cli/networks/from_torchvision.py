@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What torchvision calls the part that turns features into classes.
 _HEADS = ("fc", "classifier", "head", "heads")
-# Published files of these were trained on inputs normalised another way, and building them without this draws weights
+# Published files of these were trained on inputs normalized another way, and building them without this draws weights
 # from a slow sampler only to throw them away.
 _BUILD: dict[str, dict[str, Any]] = {
     "googlenet": {"transform_input": True, "init_weights": False},

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from initpools_cli.networks.build import Encoder, initialise, scaled
+from initpools_cli.networks.build import Encoder, initialize, scaled
 from initpools_cli.networks.registry import networks
 
 _PAPER = "He et al. 2016, arXiv:1512.03385"
@@ -51,7 +51,7 @@ class ResNet(Encoder):
             groups.append(_group(block, before, planes, depth, stride=1 if number == 0 else 2))
             before = planes * block.expansion
         self.groups = nn.Sequential(*groups)
-        initialise(self)
+        initialize(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, c, h, w) to (b, features)."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from initpools_cli.networks.build import Encoder, initialise, scaled
+from initpools_cli.networks.build import Encoder, initialize, scaled
 from initpools_cli.networks.registry import networks
 
 _PAPER = "Simonyan & Zisserman 2015, arXiv:1409.1556"
@@ -39,7 +39,7 @@ class VGG(Encoder):
         self.layers = make_layers(plan, batch_norm=True)
         first = self.layers[0]
         self.layers[0] = nn.Conv2d(channels, first.out_channels, kernel_size=3, padding=1)
-        initialise(self)
+        initialize(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(b, c, h, w) to (b, features)."""

@@ -95,7 +95,7 @@ class VisionTransformer(Encoder):
 
 
 def blocks(width: int, depth: int, heads: int) -> nn.TransformerEncoder:
-    """Transformer blocks that normalise before, not after, attention and the two layers with GELU."""
+    """Transformer blocks that normalize before, not after, attention and the two layers with GELU."""
     block = nn.TransformerEncoderLayer(
         width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     )

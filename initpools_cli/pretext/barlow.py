@@ -34,14 +34,14 @@ def redundancy(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
     Tensor
         () float64; 1 where all embeddings of a view are the same.
     """
-    first, second = (_standardised(view.double()) for view in (first, second))
+    first, second = (_standardized(view.double()) for view in (first, second))
     correlation = first.T @ second / len(first)
     diagonal = correlation.diagonal()
     others = correlation.square().sum() - diagonal.square().sum()
     return ((1 - diagonal).square().sum() + off_diagonal * others) / len(diagonal)
 
 
-def _standardised(view: Tensor) -> Tensor:
+def _standardized(view: Tensor) -> Tensor:
     return (view - view.mean(0)) / (view.var(0, correction=0) + EPSILON).sqrt()
 
 

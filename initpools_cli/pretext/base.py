@@ -25,7 +25,7 @@ def cosine(progress: float, floor: float = 1e-3) -> float:
 class Pretext(nn.Module):
     """A self-supervised task around an encoder.
 
-    Training minimises the mean of `losses`; scoring averages the same `losses` over views. The network runs inside
+    Training minimizes the mean of `losses`; scoring averages the same `losses` over views. The network runs inside
     `forward`, which may be under autocast; `losses` is called outside it and works in float64, because NT-Xent
     in bfloat16 collapses to a couple of values.
 
@@ -87,7 +87,7 @@ class Pretext(nn.Module):
         raise NotImplementedError
 
     def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
-        """What training minimises: the mean of `losses`, for tasks whose loss is per image."""
+        """What training minimizes: the mean of `losses`, for tasks whose loss is per image."""
         return self.losses(inputs, outputs, ids).mean()
 
     def confidence(self, outputs: Any, ids: Tensor) -> Tensor | None:

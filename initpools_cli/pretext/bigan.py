@@ -24,12 +24,12 @@ EPSILON = 1e-6
 
 
 def critic_loss(real: Tensor, made: Tensor) -> Tensor:
-    """What the critic minimises: cross-entropy of its logits for real and for made pairs, (b,) float64, nats."""
+    """What the critic minimizes: cross-entropy of its logits for real and for made pairs, (b,) float64, nats."""
     return F.softplus(-real.double()) + F.softplus(made.double())
 
 
 def players_loss(real: Tensor, made: Tensor) -> Tensor:
-    """What encoder and generator minimise: the same with the answers exchanged, (b,) float64, nats."""
+    """What encoder and generator minimize: the same with the answers exchanged, (b,) float64, nats."""
     return critic_loss(made, real)
 
 
@@ -41,14 +41,14 @@ class BiGAN(Pretext):
     pixels in [0, 1] and channels, + (1 - `alpha`) times the absolute difference of the critic's last hidden layer
     between the image and what was rebuilt, as a share of that layer's size. No unit; averaged over views.
 
-    Training minimises, in one step of one optimizer, the critic's loss, the loss of encoder and generator, and `cycle`
+    Training minimizes, in one step of one optimizer, the critic's loss, the loss of encoder and generator, and `cycle`
     times the mean score. Each player's gradient is that of the textbook's two optimizers, since what belongs to the
     other is held still. The logged loss is the sum and need not fall: while neither side wins, the two losses stay
     near 2.8 together.
 
     Deviations from the papers: the critic and the others are updated at once, not in turn; the cycle term, in the
     spirit of ALICE (Li et al. 2017, arXiv:1709.01215): with a weight of 1, images of short runs were rebuilt worse than
-    by their mean; spectral norm in the critic; normalised codes without noise; the score's second term is a share, and
+    by their mean; spectral norm in the critic; normalized codes without noise; the score's second term is a share, and
     both are means; the learning rate suits runs of tens of epochs.
     """
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Teacher(nn.Module):
     """The exponential moving average of a chain of networks; no gradient reaches it.
 
-    In training it normalises with the statistics of its own batch, as the student does, and keeps their running mean
+    In training it normalizes with the statistics of its own batch, as the student does, and keeps their running mean
     for scoring. Averaging the student's statistics in place of that (Cai et al. 2021, arXiv:2101.08482) lags so far
     behind in the first hundreds of steps that all targets fall together.
 

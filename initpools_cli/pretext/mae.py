@@ -30,7 +30,7 @@ class MAE(Pretext):
     units of pixels in [0, 1].
 
     The augmentation is the paper's crop of fixed size with a flip (84.7 % in its table 1; crops of random size 84.9,
-    colour changes less). Deviations from the paper: no class token; a shallower and narrower decoder, for a smaller
+    color changes less). Deviations from the paper: no class token; a shallower and narrower decoder, for a smaller
     encoder; the learning rate, which does not follow the batch, suits runs of tens of epochs and is not warmed up.
     """
 

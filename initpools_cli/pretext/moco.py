@@ -31,7 +31,7 @@ class MoCo(PairTask):
     that batch.
 
     Deviations from the papers: batches are not shuffled between devices before keys are made, so that query and key are
-    normalised with the statistics of the same images; keys of the query's own image, which small data sets bring back
+    normalized with the statistics of the same images; keys of the query's own image, which small data sets bring back
     while they are still in the queue, are no negatives; the head has a batch norm; the queue, the momentum, the
     temperature and the rate suit small data sets and short runs (65,536, 0.999, 0.2 and 0.06 in the paper, its rate
     restated for a batch of 512).

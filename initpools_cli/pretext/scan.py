@@ -1,4 +1,4 @@
-"""SCAN: an image and its nearest neighbours belong to one cluster (Van Gansbeke et al. 2020)."""
+"""SCAN: an image and its nearest neighbors belong to one cluster (Van Gansbeke et al. 2020)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def spread(log_probs: Tensor) -> Tensor:
     return -(mean.exp() * mean).sum(-1)
 
 
-def self_labelling(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def self_labeling(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """Cross-entropy of strong views against the clusters that weak views are sure of, clusters weighing equally.
 
     The mean over the clusters with a sure image of the mean over those images, which is the cross-entropy weighted by
@@ -91,15 +91,15 @@ def self_labelling(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tens
 
 @pretexts.register("scan", paper="Van Gansbeke et al. 2020, arXiv:2005.12320")
 class SCAN(Pretext):
-    """An encoder that is trained already learns to put images and their nearest neighbours into one cluster.
+    """An encoder that is trained already learns to put images and their nearest neighbors into one cluster.
 
-    First, every image and one of its neighbours, drawn anew each time, shall fall into the same cluster, and the
+    First, every image and one of its neighbors, drawn anew each time, shall fall into the same cluster, and the
     clusters be equally large; several heads try it, and the one with the lowest loss over the last quarter of that
     phase is kept. Then images label themselves: where a weakly augmented view is sure of its cluster, a strongly
     augmented one shall agree. The second phase takes the share `selflabel` of the epochs.
 
-    Score: the negative logarithm of the probability that an image and one of its neighbours are put into the same
-    cluster (nats), averaged over views and, with them, neighbours.
+    Score: the negative logarithm of the probability that an image and one of its neighbors are put into the same
+    cluster (nats), averaged over views and, with them, neighbors.
 
     Deviations from the paper: heads are compared on training batches, not on a validation set; weight decay is apart
     from the gradient (AdamW), so that a batch with no sure image does not shrink the weights; the first rate is a
@@ -108,7 +108,7 @@ class SCAN(Pretext):
     """
 
     recipe_default = "shift"
-    high_score = "its nearest neighbours are put into other clusters"
+    high_score = "its nearest neighbors are put into other clusters"
     score_name = "scan-loss"
     clusters_images = True
     one_loss = False
@@ -166,14 +166,14 @@ class SCAN(Pretext):
         self.epochs, self.first_phase = epochs, max(1, round((1 - self.selflabel) * epochs))
 
     def rows(self, draws: Draws) -> Tensor:
-        """The images of the batch, and after them a neighbour of each; in the second phase the images alone."""
+        """The images of the batch, and after them a neighbor of each; in the second phase the images alone."""
         if draws.epoch > self.first_phase:
             return draws.ids
         which = draws.integers("neighbor", self.nearest.shape[1]).cpu()
         return torch.cat([draws.ids, self.nearest[draws.ids.cpu(), which].to(draws.ids.device)])
 
     def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Images and neighbours, stacked: ((2b, c, h, w),); in the second phase weak and strong views, (b, …) each."""
+        """Images and neighbors, stacked: ((2b, c, h, w),); in the second phase weak and strong views, (b, …) each."""
         first, second = (replace(draws, view=2 * draws.view + k) for k in (0, 1))
         if draws.epoch > self.first_phase:
             return augment(images, first, self.recipe), augment(images, second, self.strong)
@@ -185,17 +185,17 @@ class SCAN(Pretext):
         return self.heads(self.encoder(torch.cat(views))).unflatten(1, (self.count, self.clusters))
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor, reference: Any = None) -> Tensor:
-        """How little the kept head puts image and neighbour together: (b,) float64, nats."""
+        """How little the kept head puts image and neighbor together: (b,) float64, nats."""
         shown, neighbors = F.log_softmax(outputs[:, self.best].double(), dim=1).chunk(2)
         return disagreement(shown, neighbors)
 
     def loss(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor) -> Tensor:
-        """Disagreement less weighted spread, averaged over heads; in the second phase the kept one's self-labelling."""
-        return self._self_labelling(outputs)[0] if len(inputs) == 2 else self._head_losses(outputs).mean()
+        """Disagreement less weighted spread, averaged over heads; in the second phase the kept one's self-labeling."""
+        return self._self_labeling(outputs)[0] if len(inputs) == 2 else self._head_losses(outputs).mean()
 
-    def _self_labelling(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    def _self_labeling(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         weak, strong = outputs[:, self.best].chunk(2)
-        return self_labelling(weak, strong, self.threshold)
+        return self_labeling(weak, strong, self.threshold)
 
     def _head_losses(self, outputs: Tensor) -> Tensor:
         """(heads,) float64."""
@@ -208,7 +208,7 @@ class SCAN(Pretext):
         epochs = progress * self.epochs
         # The last step of an epoch ends on a whole number, up to rounding.
         if epochs > self.first_phase + 1e-6:
-            _, sure = self._self_labelling(outputs)
+            _, sure = self._self_labeling(outputs)
             self.seen += torch.stack([sure.sum(), torch.ones_like(sure).sum()])
         elif epochs > (1 - COMPARED) * self.first_phase:
             self.head_losses += gather(self._head_losses(outputs)[None]).mean(0)
@@ -247,6 +247,6 @@ class SCAN(Pretext):
         if not shown or sure:
             return ""
         return (
-            f"no image was surer of its cluster than {self.threshold}, so none labelled itself and the clusters are "
+            f"no image was surer of its cluster than {self.threshold}, so none labeled itself and the clusters are "
             "those of the first phase: train for more epochs, or lower it (--set threshold=0.9)."
         )

@@ -17,7 +17,7 @@ from initpools_cli.pretext.two_views import PairTask, scaled_sgd
 
 
 def nt_xent(anchors: Tensor, positives: Tensor, bank: Tensor, same: Tensor, temperature: float) -> Tensor:
-    """The normalised-temperature cross-entropy of each anchor, in nats.
+    """The normalized-temperature cross-entropy of each anchor, in nats.
 
     ``-log( exp(a.p / T) / (exp(a.p / T) + sum over other images' bank rows of exp(a.b / T)) )``
 
@@ -63,7 +63,7 @@ class SimCLR(PairTask):
     averaged over pairs of views.
 
     Deviations from the paper: SGD with momentum and cosine decay in place of LARS (batches here are small); the order
-    of colour operations is fixed; the learning rate is stated for a batch of 512 and scaled linearly. Its default suits
+    of color operations is fixed; the learning rate is stated for a batch of 512 and scaled linearly. Its default suits
     runs of tens of epochs; the reference's 0.4 goes with its 500.
     """
 

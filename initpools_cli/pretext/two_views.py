@@ -70,6 +70,6 @@ def refuse_lone_image(images: int) -> None:
     """A UserError where a batch that is compared with itself has one image only."""
     if images < 2:
         raise UserError(
-            "A training batch of 1 image has no spread to normalise by or to learn from.",
+            "A training batch of 1 image has no spread to normalize by or to learn from.",
             "Use at least 2 images a process, for example --set pretrain.batch=32.",
         )

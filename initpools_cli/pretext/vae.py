@@ -40,7 +40,7 @@ class VAE(Pretext):
       20 times `lr`, so that short runs find it.
 
     Deviation: images stay in [0, 1] and the decoder ends in a sigmoid (the reference's tanh could not reach its
-    normalised inputs, so its loss ranked by contrast).
+    normalized inputs, so its loss ranked by contrast).
 
     Raises
     ------

@@ -41,8 +41,8 @@ def vicreg_terms(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def _covariance(view: Tensor) -> Tensor:
-    centred = view - view.mean(0)
-    covariance = centred.T @ centred / (len(view) - 1)
+    centered = view - view.mean(0)
+    covariance = centered.T @ centered / (len(view) - 1)
     return (covariance.square().sum() - covariance.diagonal().square().sum()) / len(covariance)
 
 

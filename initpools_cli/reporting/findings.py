@@ -74,9 +74,9 @@ def summary(context: Context, found: Mapping[str, SweepVerdicts | str]) -> list[
     said = [*_found(context, found)]
     rounds = rounds_of(context)
     if rounds and "accuracy" in (last := rounds[-1].facts["outcome"]):
-        times = "1 labelling round" if len(rounds) == 1 else f"{len(rounds)} labelling rounds"
+        times = "1 labeling round" if len(rounds) == 1 else f"{len(rounds)} labeling rounds"
         said.append(
-            f"After {times} {last['labeled']} images are labelled, and the cross-validated accuracy is "
+            f"After {times} {last['labeled']} images are labeled, and the cross-validated accuracy is "
             f"{share(last['accuracy'])}."
         )
     return [f"{about}. {said[0]}", *said[1:]]

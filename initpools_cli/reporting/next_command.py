@@ -28,7 +28,7 @@ def tables_of(step: FinishedStep) -> list[str]:
 
 
 def next_command(run: Run, found: dict[str, Any], *, labeled: bool) -> tuple[str, str]:
-    """What comes next: for images without labels the labelling loop, else a sweep and its report.
+    """What comes next: for images without labels the labeling loop, else a sweep and its report.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def _of_the_loop(run: Run, found: dict[str, Any]) -> tuple[list[str], str]:
     marks = next((row for row in found["labels"] if row["file"] == f"{name}.csv"), None)
     left = len(images - _known(run)) if marks is None else _left(run.path / FOLDER / marks["file"], images)
     if marks is None and not left:
-        # They were labelled elsewhere. A file of labels that is learnt already changes nothing.
+        # They were labeled elsewhere. A file of labels that is learned already changes nothing.
         return _report(found) or (round_words(_last_file(run), len(images)), "choose the next batch")
     if marks is None or left:
         return ["label", "--batch", name], f"label the {left} images of {name} that have no label"
     file = run.path / FOLDER / marks["file"]
-    if marks["labeled"] and sha256_of(file) not in _learnt(run):
+    if marks["labeled"] and sha256_of(file) not in _learned(run):
         return round_words(file, len(images)), "learn from the labels and choose the next batch"
     return _report(found) or (
         ["select-pool", "typiclust", "--budget", FIRST_BUDGET, "--labeled", str(file)],
@@ -132,7 +132,7 @@ def _indices(file: Path) -> set[str]:
         return {row["index"] for row in csv.DictReader(stream) if row.get("index")}
 
 
-def _learnt(run: Run) -> set[str]:
+def _learned(run: Run) -> set[str]:
     """The checksums of the files of labels that rounds have read."""
     return {str(step.facts["outcome"].get("annotations_sha256", "")) for step in run.folders(LOOP)}
 

@@ -121,20 +121,20 @@ def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
 
 
 def rounds_of(context: Context) -> list[FinishedStep]:
-    """The labelling rounds, by their number."""
+    """The labeling rounds, by their number."""
     return one_a_number(whole(context, LOOP))
 
 
-def labelling(context: Context) -> Fragment | None:
-    """What every round of labelling came to."""
+def labeling(context: Context) -> Fragment | None:
+    """What every round of labeling came to."""
     rounds = rounds_of(context)
     if not rounds:
         return None
     outcomes = [outcome_of(step) for step in rounds]
     columns, lines = table_of(outcomes)
-    body = table("Labelling rounds", columns, lines, numbers=len(columns) - 1)
+    body = table("Labeling rounds", columns, lines, numbers=len(columns) - 1)
     body += "".join(paragraph(note, "note") for note in notes_of(outcomes))
-    return Fragment("Labelling rounds", "", body, [], anchor="rounds")
+    return Fragment("Labeling rounds", "", body, [], anchor="rounds")
 
 
 def provenance(context: Context) -> Fragment:

@@ -10,7 +10,7 @@ from initpools_cli.scores.registry import scores
 
 @scores.register(
     paper="Toneva et al. 2019, arXiv:1812.05159",
-    high="the network forgot it again and again, or never learnt it",
+    high="the network forgot it again and again, or never learned it",
     oracle=True,
 )
 def forgetting(correct: NDArray[np.bool_]) -> NDArray[np.float64]:

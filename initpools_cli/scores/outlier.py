@@ -16,7 +16,7 @@ from initpools_cli.scores.registry import scores
 def outlier(embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 5, probes: Count = 0) -> NDArray[np.float64]:
     """The distance to the k-th nearest image.
 
-    Few neighbours, so that a handful of images that are alike and unlike all others stand out. A distance, unlike the
+    Few neighbors, so that a handful of images that are alike and unlike all others stand out. A distance, unlike the
     local outlier factor, divides by no density and so stays in proportion among duplicates.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Prototypicality: how near an image is to the centre of its cluster."""
+"""Prototypicality: how near an image is to the center of its cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from initpools_cli.scores.registry import scores
 
 @scores.register(
     paper="Sorscher et al. 2022, arXiv:2206.14486",
-    high="it is near the centre of its cluster",
+    high="it is near the center of its cluster",
     cost="n d k",
     factor=40.0,
 )

@@ -22,12 +22,12 @@ QUANTITIES: Mapping[str, bool] = {
 
 
 def coverage(distances: NDArray[np.float64]) -> dict[str, float]:
-    """How near the images are to what is labelled.
+    """How near the images are to what is labeled.
 
     Parameters
     ----------
     distances : (n,) float64
-        From every image to the nearest pick, or the nearest image that is labelled already.
+        From every image to the nearest pick, or the nearest image that is labeled already.
 
     Returns
     -------
@@ -47,9 +47,9 @@ def repetition(gaps: NDArray[np.float64], repeated: NDArray[np.bool_], mean_dist
     Parameters
     ----------
     gaps : (b,) float64
-        From each pick to the nearest other pick or labelled image; inf where there is none.
+        From each pick to the nearest other pick or labeled image; inf where there is none.
     repeated : (b,) bool
-        Picks that are exactly an earlier pick or a labelled image.
+        Picks that are exactly an earlier pick or a labeled image.
     mean_distance : float
         Of all images to the nearest pick.
 
@@ -71,7 +71,7 @@ def balance(labels: NDArray[np.int64], available: NDArray[np.int64]) -> dict[str
     Parameters
     ----------
     labels : (m,) int64
-        Of the images that will be labelled; at least one.
+        Of the images that will be labeled; at least one.
     available : (k,) int64
         The classes there are to find, ascending.
 
@@ -94,13 +94,13 @@ def balance(labels: NDArray[np.int64], available: NDArray[np.int64]) -> dict[str
 
 
 def clusters_hit(clusters: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Any]:
-    """In how many clusters something will be labelled.
+    """In how many clusters something will be labeled.
 
     Parameters
     ----------
     clusters : (n,) int64
     rows : (m,) int64
-        The images that will be labelled.
+        The images that will be labeled.
 
     Returns
     -------

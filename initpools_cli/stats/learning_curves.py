@@ -14,7 +14,7 @@ CURVE = ["init", "query", "learner", "encoder"]
 
 
 class CurvePoint(NamedTuple):
-    """A row of `summarise`: labeled in images; mean, low and high in the metric's unit."""
+    """A row of `summarize`: labeled in images; mean, low and high in the metric's unit."""
 
     init: str
     query: str
@@ -57,7 +57,7 @@ def with_shared_start(rounds: DataFrame) -> DataFrame:
     return pd.concat([first[named.columns], named[~start]], ignore_index=True)
 
 
-def summarise(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) -> DataFrame:
+def summarize(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) -> DataFrame:
     """Mean and confidence interval over seeds of every point of every learning curve.
 
     Parameters

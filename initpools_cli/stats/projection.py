@@ -13,7 +13,7 @@ from initpools_cli.core.seeds import derive
 
 # t-SNE spends its time on distances; more dimensions change the picture little (van der Maaten 2008, sec. 4).
 TSNE_DIMENSIONS = 50
-# Fewer points than this have no neighbourhoods to keep.
+# Fewer points than this have no neighborhoods to keep.
 FEWEST = 8
 # Seconds on one core of a laptop, measured with 1,000 to 20,000 points.
 TSNE_SECONDS, UMAP_SECONDS, UMAP_START = 3.5e-4, 4e-4, 15.0
@@ -33,7 +33,7 @@ def pca_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float6
     Returns
     -------
     ndarray of float64, shape (n, 2)
-        Centred; an axis that does not exist (d = 1 or n = 1) is 0.
+        Centered; an axis that does not exist (d = 1 or n = 1) is 0.
     """
     return _pca(embeddings, 2, seed)
 
@@ -71,7 +71,7 @@ def tsne_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float
 
 
 def umap_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
-    """UMAP (McInnes et al. 2018, arXiv:1802.03426), with 15 neighbours.
+    """UMAP (McInnes et al. 2018, arXiv:1802.03426), with 15 neighbors.
 
     Distances between clusters mean little. Fewer than eight points are shown by PCA.
 

@@ -76,14 +76,14 @@ def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
     train = context.data.splits["train"]
     inside = sampled(np.flatnonzero(context.data.kept), MONITORED[0])
     _, against = _measured_on(context)
-    labelled = None
+    labeled = None
     known = _labeled(context)
     if against is not None and train.labels is not None and against.labels is not None and len(known):
         # Where few images have a label, hardly one of them would be in the sample.
         inside = np.union1d(inside, sampled(known, MONITORED[0]))
         outside = sampled(against.labeled, MONITORED[1])
-        labelled = (train.labels[inside], against.images[outside], against.labels[outside])
-    return partial(measure, images=train.images[inside], labelled=labelled, device=context.machine.device)
+        labeled = (train.labels[inside], against.images[outside], against.labels[outside])
+    return partial(measure, images=train.images[inside], labeled=labeled, device=context.machine.device)
 
 
 def measured_words(row: dict[str, Any]) -> str:

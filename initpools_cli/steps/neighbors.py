@@ -1,4 +1,4 @@
-"""What a pretext task on top of another starts from: that one's encoder, and the neighbours in its embeddings."""
+"""What a pretext task on top of another starts from: that one's encoder, and the neighbors in its embeddings."""
 
 from __future__ import annotations
 

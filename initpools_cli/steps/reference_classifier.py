@@ -97,7 +97,7 @@ def answers(
     wanted, brought
         What the classifier was trained on; see `reference`.
     labeled : (m,) int64, optional
-        What counts as labelled for VAAL's discriminator; where nothing does, what the classifier was trained on.
+        What counts as labeled for VAAL's discriminator; where nothing does, what the classifier was trained on.
     """
     from initpools_cli.training.experiment import OutputCounts
     from initpools_cli.training.learners.registry import softmax
@@ -162,9 +162,7 @@ def _discriminated(context: Context, wanted: str, brought: UserFiles, labeled: n
     if not len(known):
         pool = np.concatenate([pool, examples.images])
         places = np.arange(len(kept), len(pool))
-    context.report.say(
-        f"training VAAL's discriminator: {len(places)} labelled images, {len(pool) - len(places)} others"
-    )
+    context.report.say(f"training VAAL's discriminator: {len(places)} labeled images, {len(pool) - len(places)} others")
     scores = np.zeros(len(context.data.kept))
     found = vaal_scores(pool, places, derive(context.seed, "reference vaal"), context.machine.device)
     scores[kept] = found[: len(kept)]
@@ -206,7 +204,7 @@ def _examples(context: Context, wanted: str, brought: UserFiles) -> TrainingExam
     split = data.splits.get(wanted)
     if split is None or split.labels is None:
         raise UserError(
-            f"{data.spec.name} has no labelled {wanted} split.",
+            f"{data.spec.name} has no labeled {wanted} split.",
             f"Its splits are {', '.join(data.splits)}; or use --reference FILE.csv with annotations.",
         )
     rows = split.labeled
@@ -235,7 +233,7 @@ def _from_train(context: Context, wanted: str, brought: UserFiles) -> TrainingEx
         context.require_labels("--labeled without --labels")
         rows = read_rows(brought.labeled, "--labeled", items)
         if len(rows) == 0:
-            raise UserError(f"{brought.labeled} (--labeled) names no image.", "Name at least one labelled image.")
+            raise UserError(f"{brought.labeled} (--labeled) names no image.", "Name at least one labeled image.")
         assert split.labels is not None
         labels = split.labels[rows]
         if (labels < 0).any():
@@ -247,6 +245,6 @@ def _from_train(context: Context, wanted: str, brought: UserFiles) -> TrainingEx
             )
     else:
         raise UserError(
-            "--reference labeled needs to know which images are labelled.", "Add --labeled FILE or --labels FILE."
+            "--reference labeled needs to know which images are labeled.", "Add --labeled FILE or --labels FILE."
         )
     return TrainingExamples("labeled", split.images[rows], labels, brought.checksums(), rows)

@@ -28,7 +28,7 @@ LEVELS = ("none", "short", "full")
 OTHERS = ("kcenter", "typiclust", "maxherding")
 #: With more images than these, a full card leaves out strategies that look at all pairs of images.
 PAIRS_OF = 20_000
-#: How many images stand for all where a full card asks how typical picks are, and how many neighbours tell it.
+#: How many images stand for all where a full card asks how typical picks are, and how many neighbors tell it.
 SAMPLE, NEIGHBORS = 2000, 20
 
 
@@ -45,7 +45,7 @@ class CardData:
     measured : (p,) int64
         Those of them whose embedding has a length: the others are at no distance from anything. Ascending.
     labeled : (l,) int64
-        Images that are labelled already.
+        Images that are labeled already.
     labels : (n,) int64 or None
         Of all images, -1 for none; looked at when a pool is chosen, never before.
     classes : tuple of str
@@ -66,7 +66,7 @@ class CardData:
         return found
 
     def both(self, picks: np.ndarray) -> np.ndarray:
-        """The images that will be labelled: those that are, then the picks."""
+        """The images that will be labeled: those that are, then the picks."""
         return np.concatenate([self.labeled, picks])
 
 
@@ -114,8 +114,8 @@ def nearness(ground: CardData, picks: np.ndarray) -> NearestPicks | None:
 def short_card(ground: CardData, picks: np.ndarray, near: NearestPicks | None, strategy: str) -> dict[str, Any]:
     """What follows from the distances of `nearness`, and the classes of the picks where there are labels.
 
-    Images that are labelled already count as picks do: an image is covered by the nearest of either, and classes are
-    those of both. Redundancy is of the picks, against each other and against what is labelled.
+    Images that are labeled already count as picks do: an image is covered by the nearest of either, and classes are
+    those of both. Redundancy is of the picks, against each other and against what is labeled.
     """
     facts: dict[str, Any] = {
         "strategy": strategy,
@@ -139,7 +139,7 @@ def short_card(ground: CardData, picks: np.ndarray, near: NearestPicks | None, s
 
 
 def with_labeled(ground: CardData, distances: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """The distances (…, m) of `images` (m, d) to the nearest pick or labelled image, from those to the nearest pick."""
+    """The distances (…, m) of `images` (m, d) to the nearest pick or labeled image, from those to the nearest pick."""
     from initpools_cli.geometry.neighbors import nearest as nearest_points
 
     assert ground.points is not None
@@ -150,7 +150,7 @@ def with_labeled(ground: CardData, distances: np.ndarray, images: np.ndarray) ->
 
 
 def distance_facts(ground: CardData, picks: np.ndarray, distances: np.ndarray) -> dict[str, Any]:
-    """Coverage and redundancy of a pool, from the distances (m,) of images to what will be labelled."""
+    """Coverage and redundancy of a pool, from the distances (m,) of images to what will be labeled."""
     from initpools_cli.geometry.pool_distances import gaps_between
 
     assert ground.points is not None
@@ -160,7 +160,7 @@ def distance_facts(ground: CardData, picks: np.ndarray, distances: np.ndarray) -
 
 
 def class_balance(ground: CardData, picks: np.ndarray) -> dict[str, Any]:
-    """The classes of what will be labelled, by name, of the images whose class is known; nothing without labels."""
+    """The classes of what will be labeled, by name, of the images whose class is known; nothing without labels."""
     if ground.labels is None:
         return {}
     available = np.unique(ground.labels[ground.rows])
@@ -289,7 +289,7 @@ def _agreement(ground: CardData, picks: np.ndarray, table: SelectTable, seed: in
         if "n²" in strategy.method.traits["cost"] and len(points) > PAIRS_OF:
             left_out.append(f"agreement with {other}: it looks at all pairs of more than {PAIRS_OF:,} images")
             continue
-        # The points are normalised already.
+        # The points are normalized already.
         plain = SelectTable(normalize=False)
         knobs = strategy.knobs({}, "highest")
         try:

@@ -246,7 +246,7 @@ def refuse_source(strategy: StrategySpec, brought: UserFiles, source: str) -> No
 def bought(
     strategy: StrategySpec, brought: UserFiles, context: Context | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Which images are labelled already, and the labels that were brought.
+    """Which images are labeled already, and the labels that were brought.
 
     Those of ``--labeled``, or else of ``--labels``, unless the strategy is an oracle that asks for the labels of images
     it has yet to choose.
@@ -336,7 +336,7 @@ def pick(
     Parameters
     ----------
     labeled : ndarray, optional
-        Indices or mask of the images that are labelled already.
+        Indices or mask of the images that are labeled already.
     kept : ndarray, optional
         (n,) bool, the images there are to choose from; None: all that the arrays tell of.
     exclude : ndarray, optional

@@ -12,7 +12,7 @@ from initpools_cli.steps.context import Context
 
 
 def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
-    """The labelled training ``dynamics/labels-s<seed>``, made here where it is missing.
+    """The labeled training ``dynamics/labels-s<seed>``, made here where it is missing.
 
     Its arrays are (epochs, n): true_probs, correct, el2n and grand of `training.dynamics.watch_learning`; NaN and False
     for images that a long tail leaves out, and for those without a label.
@@ -51,7 +51,7 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
         context.items_checksum(),
         force=context.force,
     )
-    context.report.once(f"labelled training: {step.id}")
+    context.report.once(f"labeled training: {step.id}")
     if step.finished:
         return step.finished
 

@@ -1,4 +1,4 @@
-"""What users bring: their own embeddings, probabilities, scores, clusters, labelled indices, annotations."""
+"""What users bring: their own embeddings, probabilities, scores, clusters, labeled indices, annotations."""
 
 from __future__ import annotations
 

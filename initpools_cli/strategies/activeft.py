@@ -32,10 +32,10 @@ def activeft(
     lr: PositiveFactor = 1e-3,
     iterations: Passes = 300,
 ) -> Selection:
-    """Move as many points as the budget towards the images they are nearest to and away from each other, then round.
+    """Move as many points as the budget toward the images they are nearest to and away from each other, then round.
 
-    The loss is minimised by Adam (t iterations) from randomly drawn images, and each point takes the image with the
-    nearest direction, in turn. Deviations: points start at images without a label and take only those; labelled images
+    The loss is minimized by Adam (t iterations) from randomly drawn images, and each point takes the image with the
+    nearest direction, in turn. Deviations: points start at images without a label and take only those; labeled images
     take part as points that don't move.
 
     Parameters
@@ -80,18 +80,18 @@ def activeft(
 
 
 def loss_and_slope(
-    points: NDArray[np.float32], centres: NDArray[np.float64], temperature: float, balance: float
+    points: NDArray[np.float32], centers: NDArray[np.float64], temperature: float, balance: float
 ) -> tuple[float, NDArray[np.float64]]:
-    """ActiveFT's loss and its slope with respect to the centres.
+    """ActiveFT's loss and its slope with respect to the centers.
 
-    The mean over the points z of log(e^(z·c/τ) + balance Σ_k e^(k·c/τ)) − z·c/τ, c the centre most like z and k over
-    all centres, which count as constants in the sum, as in the paper's code.
+    The mean over the points z of log(e^(z·c/τ) + balance Σ_k e^(k·c/τ)) − z·c/τ, c the center most like z and k over
+    all centers, which count as constants in the sum, as in the paper's code.
 
     Parameters
     ----------
     points : (n, d) float32
         Of length 1.
-    centres : (k, d) float64
+    centers : (k, d) float64
         Of length 1.
     temperature, balance : float
 
@@ -100,26 +100,26 @@ def loss_and_slope(
     loss : float
     slope : (k, d) float64
     """
-    n, k = len(points), len(centres)
+    n, k = len(points), len(centers)
 
     # Everything is seen relative to e^(1/τ), the largest there is.
     def push(span: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        apart = np.exp((centres[span] @ centres.T - 1) / temperature)
+        apart = np.exp((centers[span] @ centers.T - 1) / temperature)
         crowding = np.maximum(apart.sum(axis=1), TINY)
-        return crowding, apart @ centres / crowding[:, None]
+        return crowding, apart @ centers / crowding[:, None]
 
     pushed = map_blocks(push, k, ROWS)
     crowding = np.concatenate([part[0] for part in pushed])
 
-    directions = np.ascontiguousarray(centres.T, np.float32)
+    directions = np.ascontiguousarray(centers.T, np.float32)
 
     own, losses, shares = np.empty(n, np.int64), np.empty(n), np.empty(n)
 
     def pull(span: slice) -> None:
-        # Which centre is the most like a point is decided in float32, how much in float64.
+        # Which center is the most like a point is decided in float32, how much in float64.
         own[span] = (points[span] @ directions).argmax(axis=1)
         block = points[span].astype(np.float64)
-        likeness = (np.einsum("ij,ij->i", block, centres[own[span]]) - 1) / temperature
+        likeness = (np.einsum("ij,ij->i", block, centers[own[span]]) - 1) / temperature
         against = balance * crowding[own[span]]
         total = np.exp(likeness) + against
         losses[span], shares[span] = np.log(total) - likeness, against / total

@@ -31,13 +31,13 @@ def alfamix(
     *,
     epsilon: Annotated[float, Field(ge=0.01, le=1)] = 0.2,
 ) -> Selection:
-    """Split the images that change class when mixed with labelled ones into clusters; take that nearest each centroid.
+    """Split the images that change class when mixed with labeled ones into clusters; take that nearest each centroid.
 
     Features z are mixed with the mean z* of every class that has labels, one by one, in the shares
     α = ε/√h · ‖z* − z‖ ∇/(‖∇‖ (z* − z)) of the paper's closed form, where ∇ is the gradient by z of the loss of the
     predicted class. So the mixture is z + ε/√h ‖z* − z‖ ∇/‖∇‖: the farthest class alone decides, and no mixture is
     written out. As in the paper's code, ε grows in steps of its own, to 1 at most, until enough images change; those
-    that are still missing are drawn at random. Clusters are of directions. Deviation: with nothing labelled there is
+    that are still missing are drawn at random. Clusters are of directions. Deviation: with nothing labeled there is
     nothing to mix with, and all images count.
 
     Parameters

@@ -136,7 +136,7 @@ class Input:
 
 
 RUN = "or work in a run, where they are made when needed"
-LEARNT = "work in a run with `rank` or `al-run`"
+LEARNED = "work in a run with `rank` or `al-run`"
 TRAINED = "or work in a run with `rank` or `al-run`, which train a classifier for them"
 INPUTS: Mapping[str, Input] = {
     "embeddings": Input(
@@ -165,9 +165,9 @@ INPUTS: Mapping[str, Input] = {
         1,
         (3,),
     ),
-    "features": Input(f"A trained classifier has them: {LEARNT}.", _features, dimensions=(2,)),
-    "head": Input(f"A trained classifier has it: {LEARNT}.", _head, None, (2,), of_images=False),
-    "vaal_scores": Input(f"A discriminator is trained for them: {LEARNT}.", partial(numbers, "vaal_scores")),
+    "features": Input(f"A trained classifier has them: {LEARNED}.", _features, dimensions=(2,)),
+    "head": Input(f"A trained classifier has it: {LEARNED}.", _head, None, (2,), of_images=False),
+    "vaal_scores": Input(f"A discriminator is trained for them: {LEARNED}.", partial(numbers, "vaal_scores")),
     "labels": Input(
         "Bring them with --labels FILE.npy, one class number per image, -1 where it is not known, or work in a run.",
         _labels,

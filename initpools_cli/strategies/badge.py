@@ -27,7 +27,7 @@ def badge(
 
     The gradient is that of the cross-entropy with the likeliest class by the weights of the last layer, (p − e) hᵀ. No
     gradient is ever written out. The first image is the one with the longest gradient, as in the paper's code, where
-    k-means++ would draw any; gradients of labelled images are about 0 and, as there, play no part.
+    k-means++ would draw any; gradients of labeled images are about 0 and, as there, play no part.
 
     Parameters
     ----------

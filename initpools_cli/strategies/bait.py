@@ -31,8 +31,8 @@ def bait(
     """Lower tr(M⁻¹ F) as far as it goes: greedily choose twice the budget, then give back what it misses least.
 
     F is the Fisher information of the last layer's weights, (diag p − p pᵀ) ⊗ h hᵀ, averaged over all images, as in the
-    paper's code, and M its sum over the labelled and the chosen plus `regularizer` times the identity. The traces are
-    exact, by the Woodbury identity. Deviations: features are first projected on their main directions, not centred,
+    paper's code, and M its sum over the labeled and the chosen plus `regularizer` times the identity. The traces are
+    exact, by the Woodbury identity. Deviations: features are first projected on their main directions, not centered,
     since M is (c h)²; labeled and chosen images weigh the same in M, where the authors' code, with m labeled images and
     a budget of b, divides the sum over the labeled by m + b and multiplies that over the chosen by b / (m + b): there a
     chosen image weighs b times as much as a labeled one. On digits, of 20 picks after 50 labels 15 are others for it.

@@ -1,4 +1,4 @@
-"""CDAL: predictions that no labelled image has yet had the like of."""
+"""CDAL: predictions that no labeled image has yet had the like of."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cdal(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) ->
     """Cover the predictions with balls of the smallest radius, greedily, where the distance is contextual diversity.
 
     That is the mean of both Kullback-Leibler divergences: the paper's core-set variant, for images of one class each.
-    Deviations: the first pick, too, is the farthest from all labelled, where the code draws it; with nothing labelled
+    Deviations: the first pick, too, is the farthest from all labeled, where the code draws it; with nothing labeled
     it is the one nearest the mean prediction; probabilities count as at least 1e-12.
 
     Parameters
@@ -34,7 +34,7 @@ def cdal(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) ->
     Returns
     -------
     Selection
-        Scores: distance in nats to the nearest image chosen or labelled before, inf for the very first.
+        Scores: distance in nats to the nearest image chosen or labeled before, inf for the very first.
     """
     probs = np.maximum(probs, LEAST)
     logs = np.log(probs)
@@ -72,7 +72,7 @@ def diversity(
 
 
 def _nearest(probs: NDArray[np.float64], logs: NDArray[np.float64], labeled: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The diversity of each row from the labelled row nearest to it, inf where there is none."""
+    """The diversity of each row from the labeled row nearest to it, inf where there is none."""
     if not len(labeled):
         return np.full(len(probs), np.inf)
 

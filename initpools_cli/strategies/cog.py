@@ -1,4 +1,4 @@
-"""Centre of gravity: far from the mean of all images."""
+"""Center of gravity: far from the mean of all images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
 
 
-@strategies.register(nested=True, cost="n d", factor=5.0, aliases=("centre-of-gravity",))
+@strategies.register(nested=True, cost="n d", factor=5.0, aliases=("center-of-gravity",))
 def cog(embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the images that are farthest from the mean of all, labelled or not.
+    """Take the images that are farthest from the mean of all, labeled or not.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from initpools_cli.strategies.probcover import probcover, pure_radius, refuse_ra
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
-# A ball must hold this share of images of its centre's class, and so much more where everything is covered.
+# A ball must hold this share of images of its center's class, and so much more where everything is covered.
 PURITY, PURITY_COVERED = 0.4, 0.2
 Length = Annotated[float, Field(ge=1e-9, le=1e30)]
 
@@ -39,11 +39,11 @@ def dcom(
     max_delta: Length = 1.1,
     resolution: Length = 0.05,
     steepness: Annotated[float, Field(ge=0, le=1e6)] = 50.0,
-    centre: Annotated[float, Field(ge=0, le=1)] = 0.8,
+    center: Annotated[float, Field(ge=0, le=1)] = 0.8,
 ) -> Selection:
     """Take the image with the highest c · uncertainty + (1 − c) · images newly covered, where c grows with coverage.
 
-    Without a model it is ProbCover. With one, every labelled image gets the largest ball in which enough images seem to
+    Without a model it is ProbCover. With one, every labeled image gets the largest ball in which enough images seem to
     be of its class; picks of the same batch cover with the mean radius. Uncertainty is 1 − margin; both terms are
     brought to [0, 1] before each pick, as in the paper's code. Deviations: all radii are found anew with the present
     model, where the paper keeps those of earlier rounds, so that the coverage that sets their purity is taken with
@@ -59,14 +59,14 @@ def dcom(
     rng : numpy.random.Generator
         For the clusters, where delta is 0.
     probs : (n, c) float64, optional
-        Of a model trained on the labelled images; rows sum to 1.
+        Of a model trained on the labeled images; rows sum to 1.
     labels : (n,) int64, optional
         Those that were bought, -1 where there is none; without, the model's answers stand for them.
     delta : float
         The first radius, in the embeddings' unit; 0 means as `probcover` finds it, with `n_clusters` and `alpha`.
     max_delta, resolution : float
         Radii are looked for up to the one, by halving steps until they are as short as the other.
-    steepness, centre : float
+    steepness, center : float
         c = (1 + e^(−k (1 − a))) / (1 + e^(−k (coverage − a))) with k and a.
 
     Returns
@@ -91,19 +91,19 @@ def dcom(
             radii[place] = pure_ball(squared, classes == classes[row], purity, max_delta, resolution)
             covered |= squared < radii[place] ** 2
         radius = float(radii.mean())
-    weight = competence(float(covered.mean()), steepness, centre)
+    weight = competence(float(covered.mean()), steepness, center)
     return mixed(embeddings, labeled, budget, covered, radius, 1 - margins(probs), weight)
 
 
 def pure_ball(
     squared: NDArray[np.float64], alike: NDArray[np.bool_], purity: float, largest: float, resolution: float
 ) -> float:
-    """The radius, by bisection, up to which at least a share `purity` of the images in the ball is alike its centre.
+    """The radius, by bisection, up to which at least a share `purity` of the images in the ball is alike its center.
 
     Parameters
     ----------
     squared : (n,) float64
-        Squared distances from the centre, itself among them.
+        Squared distances from the center, itself among them.
     alike : (n,) bool
     purity, largest, resolution : float
 
@@ -122,11 +122,11 @@ def pure_ball(
     return (low + high) / 2
 
 
-def competence(coverage: float, steepness: float, centre: float) -> float:
+def competence(coverage: float, steepness: float, center: float) -> float:
     """How far to trust the model, 0 to 1: a logistic curve of the coverage that ends at 1."""
     from scipy.special import expit
 
-    return float(expit(steepness * (coverage - centre)) / expit(steepness * (1 - centre)))
+    return float(expit(steepness * (coverage - center)) / expit(steepness * (1 - center)))
 
 
 def mixed(

@@ -28,7 +28,7 @@ def file(order: NDArray[np.int64], labeled: NDArray[np.int64], budget: int) -> S
     Raises
     ------
     UserError
-        The ranking names fewer than `budget` unlabelled images.
+        The ranking names fewer than `budget` unlabeled images.
     """
     free = order[~np.isin(order, labeled)]
     if len(free) < budget:

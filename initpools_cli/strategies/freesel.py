@@ -30,7 +30,7 @@ def freesel(
     distance: Literal["cosine", "l2"] = "cosine",
     sampling: Literal["distance", "farthest"] = "distance",
 ) -> Selection:
-    """Draw semantic patterns, centres of an image's patches, far from all patterns of the images chosen before.
+    """Draw semantic patterns, centers of an image's patches, far from all patterns of the images chosen before.
 
     Each pattern comes with probability proportional to the square of its distance from the nearest one chosen, and
     brings its image with all its patterns; the first comes at random. One pattern an image is the paper's setting for
@@ -59,7 +59,7 @@ def freesel(
     """
     n = len(patches)
     count = min(patterns, patches.shape[1])
-    found = np.concatenate(map_blocks(lambda span: centres(patches[span], count), n, ROWS))
+    found = np.concatenate(map_blocks(lambda span: centers(patches[span], count), n, ROWS))
     flat = as_embeddings(found.reshape(n * count, -1), distance == "cosine", "patches")
     groups = flat.reshape(n, count, -1)
     squared = np.full(n * count, np.inf)
@@ -94,8 +94,8 @@ def draw(gaps: NDArray[np.float64], free: NDArray[np.bool_], sampling: str, rng:
     return min(at, int(np.flatnonzero(gaps)[-1]))
 
 
-def centres(patches: NDArray[Any], count: int) -> NDArray[np.float64]:
-    """The k-means centres of each image's own patches.
+def centers(patches: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """The k-means centers of each image's own patches.
 
     The first is that of the patch farthest from their mean, every next that of the patch farthest from those before.
 
@@ -127,6 +127,6 @@ def centres(patches: NDArray[Any], count: int) -> NDArray[np.float64]:
         member = (own[:, :, None] == np.arange(count)).astype(np.float64)
         sizes = member.sum(axis=1)[:, :, None]
         sums = member.transpose(0, 2, 1) @ points
-        # A centre that nothing is nearest to stays where it is.
+        # A center that nothing is nearest to stays where it is.
         found = np.divide(sums, sizes, out=found.copy(), where=sizes > 0)
     return found + mean

@@ -1,4 +1,4 @@
-"""k-center: no image far from a labelled one."""
+"""k-center: no image far from a labeled one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kcenter(
 ) -> Selection:
     """Cover the images with balls of the smallest radius, greedily: each pick is the farthest from all before it.
 
-    The greedy solution of the paper, without its mixed-integer refinement. With nothing labelled it starts at the image
+    The greedy solution of the paper, without its mixed-integer refinement. With nothing labeled it starts at the image
     nearest the mean, which makes it deterministic.
 
     Parameters
@@ -47,7 +47,7 @@ def kcenter(
     Returns
     -------
     Selection
-        Scores: distance to the nearest image chosen or labelled before, inf for the very first.
+        Scores: distance to the nearest image chosen or labeled before, inf for the very first.
     """
     if metric == "cosine":
         directions = as_embeddings(embeddings, normalize=True)

@@ -1,4 +1,4 @@
-"""k-means: the image nearest the centre of each of `budget` clusters."""
+"""k-means: the image nearest the center of each of `budget` clusters."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def kmeans(
 ) -> Selection:
     """Split the images into as many clusters as the budget and take the one nearest each centroid.
 
-    Larger clusters choose first. Where the nearest image is labelled or taken, the next nearest is; all images are
-    clustered, the labelled ones with the others.
+    Larger clusters choose first. Where the nearest image is labeled or taken, the next nearest is; all images are
+    clustered, the labeled ones with the others.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Least confidence: where the favourite class is least likely."""
+"""Least confidence: where the favorite class is least likely."""
 
 from __future__ import annotations
 

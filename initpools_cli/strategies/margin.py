@@ -1,4 +1,4 @@
-"""Margin: where the two favourite classes are closest."""
+"""Margin: where the two favorite classes are closest."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def refuse_radius(arrays: Mapping[str, NDArray[Any]], knobs: Mapping[str, Any]) 
     gaps = knn(embeddings, 1)[1]
     raise UserError(
         fact,
-        f"Nearest neighbours are {gaps.min():.3g} to {gaps.max():.3g} apart, half of them up to {np.median(gaps):.3g}: "
+        f"Nearest neighbors are {gaps.min():.3g} to {gaps.max():.3g} apart, half of them up to {np.median(gaps):.3g}: "
         f"set delta above that and below {middle:.3g}, or 0 to have it chosen.",
     )
 

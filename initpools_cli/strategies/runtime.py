@@ -16,7 +16,7 @@ LONG = 60.0
 # Fewer multiplications than this take no such time anywhere.
 SHORT = 1e12
 SIDE = 1024
-# Lists for who looks for near images in few of them: where embeddings lie in clusters, most neighbours are there.
+# Lists for who looks for near images in few of them: where embeddings lie in clusters, most neighbors are there.
 PROBES, NEIGHBORS = 16, 50
 SAMPLES = (200_000, 100_000, 50_000, 20_000, 10_000)
 

@@ -65,7 +65,7 @@ def choose(
     budget : int
         How many, ≥ 1.
     labeled, exclude : (m,) int or (n,) bool, optional
-        Images already labelled; images not to be seen at all.
+        Images already labeled; images not to be seen at all.
     n : int, optional
         The number of images, where no input tells.
     seed : int
@@ -78,7 +78,7 @@ def choose(
     n_clusters : int
         For "kmeans"; 0 means 20.
     sample : int
-        Choose among so many of the unlabelled images, drawn at random, and see none but them and the labelled ones; 0
+        Choose among so many of the unlabeled images, drawn at random, and see none but them and the labeled ones; 0
         means all.
     copies : {"last", "any"}
         Of images with equal embeddings, of which one may be labeled, the lowest is the original. "last": the others are
@@ -231,7 +231,7 @@ def images_of(inputs: Mapping[str, ArrayLike], n: int | None = None) -> NDArray[
 
 
 def refuse_none_left(available: int, images: int) -> None:
-    """Refuse to choose where every one of the images is labelled.
+    """Refuse to choose where every one of the images is labeled.
 
     Raises
     ------
@@ -241,7 +241,7 @@ def refuse_none_left(available: int, images: int) -> None:
     if not images:
         raise UserError("Every image is excluded: none is left.", "Exclude fewer.")
     if not available:
-        raise UserError(f"All {images} images are labelled: none is left.", "Name fewer as labelled.")
+        raise UserError(f"All {images} images are labeled: none is left.", "Name fewer as labeled.")
 
 
 def as_rows(name: str, given: ArrayLike | None, n: int) -> NDArray[np.int64]:
@@ -347,4 +347,4 @@ def _check_contract(strategy: str, selection: Selection, free: NDArray[np.int64]
     count = len(indices)
     enough = count == budget if exact else count <= budget
     if not enough or len(np.unique(indices)) != count or not np.isin(indices, free).all():
-        raise RuntimeError(f"strategy '{strategy}' broke its contract: not {budget} distinct unlabelled images")
+        raise RuntimeError(f"strategy '{strategy}' broke its contract: not {budget} distinct unlabeled images")

@@ -62,7 +62,7 @@ def take_turns(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
 def equal_draw(
     clusters: NDArray[np.int64], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
 ) -> Selection:
-    """Random unlabelled images, cluster by cluster in turn.
+    """Random unlabeled images, cluster by cluster in turn.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def ranks_within(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def best_first(scores: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """The `budget` unlabelled rows with the highest scores; of equal ones the lower row first."""
+    """The `budget` unlabeled rows with the highest scores; of equal ones the lower row first."""
     rows = unlabeled_rows(len(scores), labeled)
     among = scores[rows]
     order = rows[np.argsort(-among, kind="stable")[:budget]]
@@ -105,7 +105,7 @@ def go_on_by_distance(
     scores: NDArray[np.float64],
     budget: int,
 ) -> Selection:
-    """Fill the picks up to the budget by the largest distance to all labelled and picked; the scores with zeros."""
+    """Fill the picks up to the budget by the largest distance to all labeled and picked; the scores with zeros."""
     missing = budget - len(picks)
     if missing:
         rest = farthest_first(points, missing, np.concatenate([labeled, picks]))[0]

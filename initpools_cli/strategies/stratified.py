@@ -22,7 +22,7 @@ def stratified(
 ) -> Selection:
     """Draw at random within k-means clusters, each getting labels in proportion to its size.
 
-    The seats are given by Sainte-Laguë's quotients size / (2 held + 1), where labelled images count as held: the
+    The seats are given by Sainte-Laguë's quotients size / (2 held + 1), where labeled images count as held: the
     shares stay proportional at every budget, and a larger pool begins with the smaller one.
 
     Parameters

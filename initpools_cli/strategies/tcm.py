@@ -22,7 +22,7 @@ def tcm(
     *,
     switch: Count = 0,
 ) -> Selection:
-    """Take what TypiClust takes while few images are labelled, and from then on those with the smallest margin.
+    """Take what TypiClust takes while few images are labeled, and from then on those with the smallest margin.
 
     Without a model it stays with TypiClust.
 
@@ -33,9 +33,9 @@ def tcm(
     budget : int
     rng : numpy.random.Generator
     probs : (n, c) float64, optional
-        Of a model trained on the labelled images; rows sum to 1.
+        Of a model trained on the labeled images; rows sum to 1.
     switch : int
-        From how many labelled images on it goes by margins; 0: three times the budget.
+        From how many labeled images on it goes by margins; 0: three times the budget.
 
     Returns
     -------

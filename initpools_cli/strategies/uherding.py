@@ -34,8 +34,8 @@ def uherding(
     """Take the image that raises most the mean over all images of uncertainty times kernel with the most similar pick.
 
     Without a model every uncertainty is 1, and it is MaxHerding with the RBF kernel. With one the bandwidth is the
-    smallest distance of two different labelled images. Deviations: the temperature is given, where the paper looks for
-    the best calibrated one with models trained on a part of the labels; labelled images weigh as much as their
+    smallest distance of two different labeled images. Deviations: the temperature is given, where the paper looks for
+    the best calibrated one with models trained on a part of the labels; labeled images weigh as much as their
     predictions say, as in the paper, but all others are candidates, where its code draws some; once no image adds more
     than a millionth of an image of mean uncertainty it goes on by the largest distance.
 
@@ -47,11 +47,11 @@ def uherding(
     rng : numpy.random.Generator
         Not used.
     probs : (n, c) float64, optional
-        Of a model trained on the labelled images; rows sum to 1.
+        Of a model trained on the labeled images; rows sum to 1.
     uncertainty : {"margin", "entropy", "confidence"}
         1 − the difference of the two largest probabilities; Σ −p ln p; 1 − the largest probability.
     bandwidth : float
-        Where there is no model, or fewer than two different labelled images; in the embeddings' unit.
+        Where there is no model, or fewer than two different labeled images; in the embeddings' unit.
     temperature : float
         The probabilities are made p^(1/temperature), and sum to 1 again.
 

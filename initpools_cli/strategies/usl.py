@@ -40,9 +40,9 @@ def usl(
     Density is 1 / mean squared distance to the nearest images, itself among them. Nearness is a moving average, over
     the iterations and from 0, of Σ 1 / squared distance^alpha to the picks of the other clusters that are nearer than
     the horizon; picks and nearness are renewed in turn. Defaults are those of the paper's code for CIFAR-10; for
-    ImageNet it takes 20 neighbors. Deviations: labelled images repel from everywhere, their own cluster included;
-    where clusters are empty or labelled throughout, the second best of the others fill up; at most half of the other
-    images are neighbours.
+    ImageNet it takes 20 neighbors. Deviations: labeled images repel from everywhere, their own cluster included;
+    where clusters are empty or labeled throughout, the second best of the others fill up; at most half of the other
+    images are neighbors.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def usl(
     horizon : float
         A squared distance.
     probes : int
-        0: exact. Else neighbours are sought in so many of about 2 √n lists of images that lie together, which
+        0: exact. Else neighbors are sought in so many of about 2 √n lists of images that lie together, which
         is faster and misses some.
 
     Returns

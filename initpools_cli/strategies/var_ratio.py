@@ -25,7 +25,7 @@ def var_ratio(member_probs: NDArray[np.float64], labeled: NDArray[np.int64], bud
     Returns
     -------
     Selection
-        Scores: 1 − the share of the votes that the favourite class has.
+        Scores: 1 − the share of the votes that the favorite class has.
     """
     members, n, classes = member_probs.shape
     votes = np.zeros((n, classes))

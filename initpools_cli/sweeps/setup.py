@@ -238,12 +238,12 @@ def _source_of(array: np.ndarray) -> str | int:
 def protocol_of(
     context: Context, table: AlTable, cast: ExperimentSpec, *, init_budget: int, rounds: int, candidates: float
 ) -> ExperimentSettings:
-    """The rules of a comparison, or of a round of labelling.
+    """The rules of a comparison, or of a round of labeling.
 
     Parameters
     ----------
     init_budget, rounds, candidates
-        As in `training.arena.Protocol`: a round of labelling has other ones than [al] says.
+        As in `training.arena.Protocol`: a round of labeling has other ones than [al] says.
     """
     from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 
@@ -312,7 +312,7 @@ def labels_of(context: Context) -> dict[str, np.ndarray]:
     Raises
     ------
     UserError
-        No labelled test split, or no validation split where the policy wants one.
+        No labeled test split, or no validation split where the policy wants one.
     """
     splits = context.data.splits
     found = {name: split.labels for name, split in splits.items() if split.labels is not None}
@@ -323,7 +323,7 @@ def labels_of(context: Context) -> dict[str, np.ndarray]:
             )
             found[name] = found[name][split.labeled]
     if not {"train", "test"} <= found.keys():
-        raise UserError(f"{context.data.spec.name} has no labelled test split to measure on.", "Bring one with labels.")
+        raise UserError(f"{context.data.spec.name} has no labeled test split to measure on.", "Bring one with labels.")
     if context.settings.al.validation == "free-val" and "val" not in found:
         raise UserError(
             "validation = free-val reads a validation split, and this data set has none.",

@@ -168,14 +168,14 @@ def ask_query(
     protocol: ExperimentSettings,
     device: torch.device,
 ) -> Selection:
-    """What the query buys next, of the candidates that are not labelled.
+    """What the query buys next, of the candidates that are not labeled.
 
     Parameters
     ----------
     name, learner_name : str
         The query, as the arena calls it, and the learner.
     model : Classifier
-        Fitted on what the cell has labelled.
+        Fitted on what the cell has labeled.
     round_ : int
         The round that has just been measured.
     """
@@ -232,7 +232,7 @@ def _models(
 def fit(
     learner: Method, cell: Cell, seed: int, arena: ExperimentData, protocol: ExperimentSettings, device: torch.device
 ) -> Classifier:
-    """The learner fitted on what a cell has labelled."""
+    """The learner fitted on what a cell has labeled."""
     inputs, labels, validation = _shown(learner, cell, seed, arena, protocol)
     begun = {"encoder": arena.pretrained} if "encoder" in learner.inputs else {}
     model: Classifier = learner.build(

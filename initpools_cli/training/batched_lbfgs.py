@@ -1,4 +1,4 @@
-"""Minimise many smooth functions of the same shape at once: L-BFGS, in step, each as if it were alone."""
+"""Minimize many smooth functions of the same shape at once: L-BFGS, in step, each as if it were alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHARE = 1e-4
 SHORTEST = 1e-10
 
 
-def minimise(objective: Objective, start: Array, tolerance: float) -> Array:
+def minimize(objective: Objective, start: Array, tolerance: float) -> Array:
     """L-BFGS (Liu & Nocedal 1989) with backtracking, of s functions that do not know of each other.
 
     What comes out for one function does not depend on the others: it stands still once it has converged, and products

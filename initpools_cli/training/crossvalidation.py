@@ -1,4 +1,4 @@
-"""Cross-validation of what is labelled: every image is judged by a model that has not seen it."""
+"""Cross-validation of what is labeled: every image is judged by a model that has not seen it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def out_of_fold(
     parts: np.ndarray,
     classes: int,
 ) -> np.ndarray:
-    """Probabilities of every labelled image by the model that was fitted without its part.
+    """Probabilities of every labeled image by the model that was fitted without its part.
 
     Parameters
     ----------

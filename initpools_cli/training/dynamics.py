@@ -31,7 +31,7 @@ def watch_learning(
     knobs: Mapping[str, Any],
     on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
 ) -> dict[str, np.ndarray]:
-    """Train a network on labelled images, and write down what it made of each when it was trained on.
+    """Train a network on labeled images, and write down what it made of each when it was trained on.
 
     That is as the batches come: augmented, with batch norm over the batch, and before the step that the batch makes.
 
@@ -46,7 +46,7 @@ def watch_learning(
     epochs : int
         How often every image is trained on.
     seed : int
-        Decides initialisation, order and augmentation.
+        Decides initialization, order and augmentation.
     device : torch.device
         Where the network lives.
     checkpoint : Path

@@ -173,7 +173,7 @@ def blocks_of(
 
 
 def candidate_set(arena: ExperimentData, protocol: ExperimentSettings, root: int) -> np.ndarray:
-    """The images that may be labelled at this seed, sorted: the same for every init and query."""
+    """The images that may be labeled at this seed, sorted: the same for every init and query."""
     there = np.flatnonzero(arena.kept)
     count = max(1, round(protocol.candidates * len(there)))
     return np.sort(generator(root, "candidates").choice(there, count, replace=False))

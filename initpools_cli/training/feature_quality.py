@@ -87,7 +87,7 @@ def knn_accuracy(train: Floats, train_labels: Labels, test: Floats, test_labels:
     Parameters
     ----------
     train, test : (n, d) and (m, d) float
-        Not normalised.
+        Not normalized.
     train_labels, test_labels : (n,) and (m,) int64
         A class that train does not have is never right.
     """
@@ -102,7 +102,7 @@ def knn_accuracy(train: Floats, train_labels: Labels, test: Floats, test_labels:
 def linear_accuracy(train: Floats, train_labels: Labels, test: Floats, test_labels: Labels) -> tuple[float, bool]:
     """Accuracy on test of a logistic regression on the frozen features of train, solved to convergence.
 
-    It minimises ``mean cross-entropy + 0.005 ||weights||²`` of features standardised by the mean and deviation of
+    It minimizes ``mean cross-entropy + 0.005 ||weights||²`` of features standardized by the mean and deviation of
     train; the penalty is fixed, so no labels are spent on choosing it.
 
     Parameters

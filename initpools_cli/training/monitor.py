@@ -15,7 +15,7 @@ from initpools_cli.training.infer import features
 def measure(
     pretext: Pretext,
     images: np.ndarray,
-    labelled: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+    labeled: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
     *,
     device: torch.device,
 ) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def measure(
     ----------
     images : ndarray
         (n, h, w, c) uint8, of train.
-    labelled : (train labels, test images, test labels), optional
+    labeled : (train labels, test images, test labels), optional
         (n,) int64, -1 for none, (m, h, w, c) uint8 and (m,) int64.
 
     Returns
@@ -41,8 +41,8 @@ def measure(
     if not np.isfinite(inside).all():
         return {"rank": np.nan}
     found: dict[str, Any] = {}
-    if labelled is not None:
-        labels, test_images, test_labels = labelled
+    if labeled is not None:
+        labels, test_images, test_labels = labeled
         known = labels >= 0
         found["knn_accuracy"] = knn_accuracy(inside[known], labels[known], embedded(test_images), test_labels)
     return found | {"rank": feature_rank(inside, np.arange(len(inside)))[0]}

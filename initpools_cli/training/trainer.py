@@ -1,4 +1,4 @@
-"""A network in training on labelled inputs, epoch by epoch."""
+"""A network in training on labeled inputs, epoch by epoch."""
 
 from __future__ import annotations
 

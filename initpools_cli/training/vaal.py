@@ -1,4 +1,4 @@
-"""VAAL's discriminator: which images look labelled to it, by codes of an autoencoder that tries to hide it."""
+"""VAAL's discriminator: which images look labeled to it, by codes of an autoencoder that tries to hide it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def vaal_scores(
     critic_lr: float = 2e-3,
     adversary: float = 0.003,
 ) -> np.ndarray:
-    """How likely a discriminator thinks it that each image is labelled (Sinha et al. 2019, arXiv:1904.00370).
+    """How likely a discriminator thinks it that each image is labeled (Sinha et al. 2019, arXiv:1904.00370).
 
-    An autoencoder learns to rebuild labelled and unlabelled images, and to make their codes look labelled; a
+    An autoencoder learns to rebuild labeled and unlabeled images, and to make their codes look labeled; a
     discriminator learns from the codes which of them are. Deviations: a step shows both kinds in one batch, so that
     batch norm does not tell them apart; the divergence of the codes is weighed as in the pretext `vae`; and the
     autoencoder's wish to hide counts little beside a mean error of pixels, since at the paper's weight of 1 the
-    discriminator learns next to nothing within so few steps. On the digits, with 100 labelled images of five classes,
+    discriminator learns next to nothing within so few steps. On the digits, with 100 labeled images of five classes,
     the area under the curve for those classes was 0.53 to 0.57 at 1 and 0.85, 0.77 and 0.47 here, over three seeds: it
     stays a game that either side may win.
 
@@ -77,13 +77,13 @@ def vaal_scores(
     Raises
     ------
     UserError
-        No image is labelled, or all are.
+        No image is labeled, or all are.
     """
     is_labeled = np.zeros(len(images), bool)
     is_labeled[labeled] = True
     if is_labeled.all() or not is_labeled.any():
         raise UserError(
-            f"VAAL tells labelled images from others, and {is_labeled.sum()} of {len(images)} are labelled.",
+            f"VAAL tells labeled images from others, and {is_labeled.sum()} of {len(images)} are labeled.",
             "Label some images, not all.",
         )
     side = min(size, *images.shape[1:3])

@@ -1,4 +1,4 @@
-"""The labelling page in a real browser: keys, touch, trouble, two windows, a phone."""
+"""The labeling page in a real browser: keys, touch, trouble, two windows, a phone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.labeler.server import Server
 from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
-from initpools_cli.labeling.page import LabelingSession, open_labelling
+from initpools_cli.labeling.page import LabelingSession, open_labeling
 
 pytestmark = pytest.mark.browser
 
@@ -28,14 +28,14 @@ CLASSES = ["cat", "dog", "<b>bold</b>"]
 
 @dataclass
 class Served:
-    """A batch, and where it is labelled."""
+    """A batch, and where it is labeled."""
 
-    labelling: LabelingSession
+    labeling: LabelingSession
     address: str
 
     @property
     def saved(self) -> list[str]:
-        with self.labelling.file.open(newline="") as stream:
+        with self.labeling.file.open(newline="") as stream:
             return ["skipped" if row["skipped"] == "1" else row["label"] for row in csv.DictReader(stream)]
 
 
@@ -50,11 +50,11 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     command = ["select-pool", "random", "-n", "4", "--dataset", "photos", "--threads", "1", "--quiet"]
     assert run_command_line(command) == 0
     context = Common(run=Path("runs/photos"), quiet=True).start("dataset")
-    labelling = open_labelling(context, None, CLASSES, None)
+    labeling = open_labeling(context, None, CLASSES, None)
     facts = {"dataset": "photos", "next": "initpools al-run", "again": "initpools label"}
-    server = Server(LabelingState(labelling, facts), "secret", 0)
+    server = Server(LabelingState(labeling, facts), "secret", 0)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield Served(labelling, server.address)
+    yield Served(labeling, server.address)
     server.shutdown()
     server.server_close()
 
@@ -106,11 +106,11 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (400, "dark")])
-def test_a_batch_is_labelled_by_keys(served: Served, opens: Opens, width: int, theme: str) -> None:
+def test_a_batch_is_labeled_by_keys(served: Served, opens: Opens, width: int, theme: str) -> None:
     page = opens(width, theme)
     at(page, 1)
     assert page.evaluate("document.querySelector('#image').naturalWidth") == 60
-    assert page.inner_text("#path") == served.labelling.paths[0]
+    assert page.inner_text("#path") == served.labeling.paths[0]
     page.keyboard.press("2")
     at(page, 2)
     page.keyboard.press("Space")
@@ -129,9 +129,9 @@ def test_a_batch_is_labelled_by_keys(served: Served, opens: Opens, width: int, t
     page.locator("#done").wait_for()
     settled(page)
     assert served.saved == ["dog", "skipped", "<b>bold</b>", "cat"]
-    assert page.inner_text("#left") == "3 labelled, 1 skipped, 0 left"
+    assert page.inner_text("#left") == "3 labeled, 1 skipped, 0 left"
     assert page.inner_text("#next-command") == "initpools al-run"
-    assert page.title() == "random-b4-s0 · labelling"
+    assert page.title() == "random-b4-s0 · labeling"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.click("#look-again")
     at(page, 2)
@@ -173,7 +173,7 @@ def test_what_is_clicked_while_the_program_is_away_is_saved_later(served: Served
     page.keyboard.press("1")
     page.locator("#trouble", has_text="1 not saved").wait_for()
     assert "not saved yet" in page.inner_text("#saved") and "initpools label" in page.inner_text("#trouble")
-    assert not served.labelling.file.exists()
+    assert not served.labeling.file.exists()
     page.context.set_offline(False)
     settled(page)
     assert served.saved[0] == "cat" and not page.locator("#trouble").is_visible()
@@ -188,9 +188,9 @@ def test_one_window_at_a_time(served: Served, opens: Opens) -> None:
     at(second, 1)
     first.keyboard.press("1")
     first.locator("#taken-text", has_text="Your last click is not saved").wait_for()
-    assert not served.labelling.file.exists()
+    assert not served.labeling.file.exists()
     first.click("#take")
-    until(lambda: served.labelling.file.exists())
+    until(lambda: served.labeling.file.exists())
     assert served.saved[0] == "cat"
     first.close()
     second.reload()
@@ -198,7 +198,7 @@ def test_one_window_at_a_time(served: Served, opens: Opens) -> None:
 
 
 def test_a_lost_image_can_only_be_skipped(served: Served, opens: Opens) -> None:
-    (Path("photos") / served.labelling.paths[0]).unlink()
+    (Path("photos") / served.labeling.paths[0]).unlink()
     page = opens()
     page.locator("#gone", has_text="no longer in").wait_for()
     page.keyboard.press("1")

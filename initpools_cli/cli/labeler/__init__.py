@@ -1,1 +1,1 @@
-"""The page on which a batch is labelled, and its server."""
+"""The page on which a batch is labeled, and its server."""

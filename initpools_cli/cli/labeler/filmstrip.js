@@ -1,4 +1,4 @@
-// The neighbours of the image that is shown, small, to go back to.
+// The neighbors of the image that is shown, small, to go back to.
 
 // Pixels that one takes, with what is between two.
 const WIDTH = 73;
@@ -15,7 +15,7 @@ export function drawStrip(target, items, at, { pixels, said, go }) {
     const made = tileOf(item, pixels, go);
     const known = said(item);
     made.lastChild.textContent = known || "–";
-    made.setAttribute("aria-label", `Image ${first + i + 1}, ${known || "not labelled"}`);
+    made.setAttribute("aria-label", `Image ${first + i + 1}, ${known || "not labeled"}`);
     if (first + i === at) made.setAttribute("aria-current", "true");
     else made.removeAttribute("aria-current");
     return made;

@@ -22,7 +22,7 @@ function load(state) {
   items = state.items.map(([index, path, label, skipped]) => ({ index, path, label, skipped }));
   places.clear();
   items.forEach((item, place) => places.set(item.index, place));
-  document.title = `${state.name} · labelling`;
+  document.title = `${state.name} · labeling`;
   $("name").textContent = state.name;
   $("file").textContent = `Labels of ${state.dataset} are saved in ${state.file}`;
   $("new").hidden = state.fixed;
@@ -85,7 +85,7 @@ function show(place) {
   $("forward").disabled = at === items.length - 1;
   counts();
   strip();
-  $("heard").textContent = `Image ${at + 1} of ${items.length}, ${item.path}, ${said(item) || "not labelled"}`;
+  $("heard").textContent = `Image ${at + 1} of ${items.length}, ${item.path}, ${said(item) || "not labeled"}`;
   for (const near of [items[at + 1], items[at + 2]]) if (near) new Image().src = `image/${near.index}`;
 }
 
@@ -135,11 +135,11 @@ function counts() {
   $("progress").max = items.length;
   $("progress").value = labeled + skipped;
   const passed = skipped ? `, ${skipped} skipped` : "";
-  $("left").textContent = `${labeled} labelled${passed}, ${left} left`;
+  $("left").textContent = `${labeled} labeled${passed}, ${left} left`;
   $("done").hidden = left > 0;
   $("look-again").hidden = skipped === 0;
-  $("done-title").textContent = skipped ? "All seen" : "All labelled";
-  $("done-text").textContent = `${labeled} labelled${passed}.`;
+  $("done-title").textContent = skipped ? "All seen" : "All labeled";
+  $("done-text").textContent = `${labeled} labeled${passed}.`;
   $("next-command").textContent = batch.next;
   pressed();
 }
@@ -227,8 +227,8 @@ function rejected(error) {
 function taken() {
   const lost = saving.waiting.length;
   $("taken-text").textContent = lost
-    ? `${lost === 1 ? "Your last click is" : `Your last ${lost} clicks are`} not saved. Labelling here saves ${lost === 1 ? "it" : "them"}, and ends it there.`
-    : "Only one can at a time. Labelling here ends it there; what is saved stays.";
+    ? `${lost === 1 ? "Your last click is" : `Your last ${lost} clicks are`} not saved. Labeling here saves ${lost === 1 ? "it" : "them"}, and ends it there.`
+    : "Only one can at a time. Labeling here ends it there; what is saved stays.";
   if (!$("taken").open) $("taken").showModal();
 }
 

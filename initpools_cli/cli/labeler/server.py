@@ -1,4 +1,4 @@
-"""The server of the labelling page: for this machine alone, and for those who know the token in its address."""
+"""The server of the labeling page: for this machine alone, and for those who know the token in its address."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send_json({"error": str(error)}, HTTPStatus.FORBIDDEN)
         except WindowInUse:
-            self._send_json({"error": "Another window is labelling this batch."}, HTTPStatus.CONFLICT)
+            self._send_json({"error": "Another window is labeling this batch."}, HTTPStatus.CONFLICT)
         except MalformedMessage as error:
             self.close_connection = True
             self._send_json({"error": f"This is no message of the page ({error})."}, HTTPStatus.BAD_REQUEST)
@@ -161,13 +161,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json({"error": "There is no such page."}, HTTPStatus.NOT_FOUND)
 
     def _send_picture(self, kind: str, number: str) -> None:
-        labelling = self.server.desk.labelling
+        labeling = self.server.desk.labeling
         index = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1
-        if index not in labelling.orders:
+        if index not in labeling.orders:
             self._send_json({"error": "The batch has no such image."}, HTTPStatus.NOT_FOUND)
             return
         try:
-            picture = original(labelling.data, index) if kind == "image" else small(labelling.data, index, SMALL)
+            picture = original(labeling.data, index) if kind == "image" else small(labeling.data, index, SMALL)
         except UserError as error:
             self._send_json({"error": str(error)}, HTTPStatus.NOT_FOUND)
             return

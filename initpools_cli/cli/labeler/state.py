@@ -13,7 +13,7 @@ from initpools_cli.labeling.page import LabelingSession
 
 
 class WindowInUse(Exception):
-    """Another window is labelling."""
+    """Another window is labeling."""
 
 
 class MalformedMessage(Exception):
@@ -25,13 +25,13 @@ class LabelingState:
 
     Parameters
     ----------
-    labelling : LabelingSession
+    labeling : LabelingSession
     facts : mapping
         What else the page shows: the data set, the commands to type next and to start again.
     """
 
-    def __init__(self, labelling: LabelingSession, facts: Mapping[str, Any]) -> None:
-        self.labelling = labelling
+    def __init__(self, labeling: LabelingSession, facts: Mapping[str, Any]) -> None:
+        self.labeling = labeling
         self._facts = facts
         self._lock = threading.Lock()
         self._owner: str | None = None
@@ -52,8 +52,8 @@ class LabelingState:
             if self._owner not in (None, window) and not take:
                 raise WindowInUse
             self._sit(window)
-            if self.labelling.changed_elsewhere():
-                self.labelling.read_again()
+            if self.labeling.changed_elsewhere():
+                self.labeling.read_again()
             return self._state()
 
     def close(self) -> None:
@@ -99,48 +99,48 @@ class LabelingState:
             self._owner, self._number = window, 0
 
     def _do(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        labelling, what = self.labelling, _text(message, "do")
-        reread = labelling.changed_elsewhere()
+        labeling, what = self.labeling, _text(message, "do")
+        reread = labeling.changed_elsewhere()
         order: int | None
         if what == "undo":
-            order = labelling.undo()
+            order = labeling.undo()
         else:
             order = self._order(message)
             if what == "label":
-                labelling.label(order, _text(message, "label"))
+                labeling.label(order, _text(message, "label"))
             elif what == "skip":
-                labelling.skip(order)
+                labeling.skip(order)
             elif what == "clear":
-                labelling.clear(order)
+                labeling.clear(order)
             else:
                 raise MalformedMessage(what)
-        item = None if order is None else [labelling.indices[order], *_shown(labelling.marks[order])]
+        item = None if order is None else [labeling.indices[order], *_shown(labeling.marks[order])]
         return {"item": item, "reread": reread, **self._counts()}
 
     def _order(self, message: Mapping[str, Any]) -> int:
         """Where the image stands; by its index, which is the same in a batch that was changed meanwhile."""
         index = _whole(message, "index")
-        if index not in self.labelling.orders:
+        if index not in self.labeling.orders:
             raise Unfit(f"Image {index} is not in this batch any more.", "Load the page again.")
-        return self.labelling.orders[index]
+        return self.labeling.orders[index]
 
     def _state(self) -> dict[str, Any]:
-        labelling = self.labelling
-        rows = zip(labelling.indices, labelling.paths, labelling.marks, strict=True)
+        labeling = self.labeling
+        rows = zip(labeling.indices, labeling.paths, labeling.marks, strict=True)
         items = [[index, path or f"image {index}", *_shown(mark)] for index, path, mark in rows]
         return {
-            "name": labelling.name,
-            "file": str(labelling.file),
-            "fixed": labelling.vocabulary.fixed,
-            "pixels": labelling.data.root is None,
+            "name": labeling.name,
+            "file": str(labeling.file),
+            "fixed": labeling.vocabulary.fixed,
+            "pixels": labeling.data.root is None,
             "items": items,
             **self._facts,
             **self._counts(),
         }
 
     def _counts(self) -> dict[str, Any]:
-        labelling = self.labelling
-        return {"classes": labelling.vocabulary.names, "canUndo": labelling.can_undo}
+        labeling = self.labeling
+        return {"classes": labeling.vocabulary.names, "canUndo": labeling.can_undo}
 
 
 def _shown(mark: Mark) -> list[Any]:

@@ -124,7 +124,7 @@ def read_annotations(
     what : str
         The flag that names the file, for messages.
     kept : (n train,) bool, optional
-        The train images that may be learnt from.
+        The train images that may be learned from.
     before : mapping of int to str, optional
         Labels that train images have already: those that the file does not replace are held against its classes.
 

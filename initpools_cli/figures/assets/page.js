@@ -21,7 +21,7 @@
     return dark.matches ? "dark" : "light";
   };
 
-  // Colours of the light page's ink and lines become those of the theme; data of many points have none of them.
+  // Colors of the light page's ink and lines become those of the theme; data of many points have none of them.
   const recolored = (value, colors) => {
     if (typeof value === "string") return value.length === 7 && colors[value] || value;
     if (Array.isArray(value)) return value.length > 1000 ? value : value.map((part) => recolored(part, colors));

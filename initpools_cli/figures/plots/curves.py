@@ -14,7 +14,7 @@ from initpools_cli.figures.escape import inert, percent
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import Style, headline, series, translucent
-from initpools_cli.stats.learning_curves import CurvePoint, failures, points_of, summarise
+from initpools_cli.stats.learning_curves import CurvePoint, failures, points_of, summarize
 
 
 class Quantity(NamedTuple):
@@ -42,7 +42,7 @@ def curves(
     metric: Literal["accuracy", "balanced_accuracy", "auc", "nll", "ece"] = "accuracy",
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95,
 ) -> Figure:
-    """Mean over seeds with its confidence band against labelled images; a panel per query, a colour per first pool.
+    """Mean over seeds with its confidence band against labeled images; a panel per query, a color per first pool.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def curves(
         No cell has a value of that metric.
     """
     quantity = QUANTITIES[metric]
-    points = [point for point in points_of(summarise(rounds, metric, level)) if point.n_seeds]
+    points = [point for point in points_of(summarize(rounds, metric, level)) if point.n_seeds]
     if not points:
         raise UserError(
             f"None of the {len(rounds)} results has a value of '{metric}'.",
@@ -74,7 +74,7 @@ def curves(
     single = all(len(line) == 1 for line in lines.values())
     figure = faceted(
         [f"<b>{inert(heading)}</b>" for heading in headings.values()],
-        x_title="first pool" if single else "labelled images",
+        x_title="first pool" if single else "labeled images",
         y_title=quantity.axis,
         height=300 if len(headings) > 1 else 400,
         same_x=True,
@@ -91,14 +91,14 @@ def curves(
         place["showlegend"] = init not in shown and not single
         _draw(figure, x, line, looks[init], bands, level, quantity, place)
         shown.add(init)
-    headline(figure, f"{quantity.title} against labelled images", _subtitle(points, rounds, level))
+    headline(figure, f"{quantity.title} against labeled images", _subtitle(points, rounds, level))
     words = [
         f"{headings[panel]}; first pool {init}: {_value(line[-1].mean, quantity)} at {line[-1].labeled} labels "
         f"({_interval(line[-1], level, quantity)}; {_seeds(line[-1].n_seeds, line[-1].n_failed)})."
         for (init, panel), line in lines.items()
     ]
     count = f"{len(headings)} panel{'s' * (len(headings) != 1)}"
-    lead = f"Line chart, {count}: {quantity.axis} against labelled images. Where each line ends:"
+    lead = f"Line chart, {count}: {quantity.axis} against labeled images. Where each line ends:"
     return complete(figure, [lead, *words])
 
 
@@ -147,7 +147,7 @@ def _draw(
             name=f"{inert(line[0].init)} ({100 * level:g} % CI)",
             **{**place, "showlegend": False},
         )
-    # An interval without a neighbour makes no band: it is a whisker.
+    # An interval without a neighbor makes no band: it is a whisker.
     alone = {run[0].labeled for run in _runs(line) if len(run) == 1}
     figure.add_scatter(
         x=x,
@@ -162,7 +162,7 @@ def _draw(
         },
         name=inert(line[0].init),
         customdata=[[p.labeled, _interval(p, level, quantity), _seeds(p.n_seeds, p.n_failed)] for p in line],
-        hovertemplate="<b>%{fullData.name}</b><br>%{customdata[0]} labelled images<br>mean %{y:"
+        hovertemplate="<b>%{fullData.name}</b><br>%{customdata[0]} labeled images<br>mean %{y:"
         + (".1%" if quantity.share else ".4f")
         + "}<br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>",
         **place,

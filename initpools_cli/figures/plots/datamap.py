@@ -34,7 +34,7 @@ def datamap(
     *,
     thumbnails: Count = 2_000,
 ) -> Figure:
-    """Every image by how sure a classifier was of its label while it learnt, and how much that changed.
+    """Every image by how sure a classifier was of its label while it learned, and how much that changed.
 
     Deviation: the regions are named where they lie and counted by thirds, which the paper does not draw.
 

@@ -32,7 +32,7 @@ MEASURED = (
 
 @plots.register()
 def losses(logs: DataFrame) -> Figure:
-    """Loss, k-NN accuracy and RankMe of every pretrain over its epochs; a panel per quantity, a colour per pretrain.
+    """Loss, k-NN accuracy and RankMe of every pretrain over its epochs; a panel per quantity, a color per pretrain.
 
     Losses of different tasks are of different kinds, so each task has a panel of its own.
 

@@ -20,7 +20,7 @@ from initpools_cli.figures.theme import PALETTE, headline
 MOST_NUMBERS = 20
 #: With more, numbers are small, and names are cut where the page is narrow.
 FEW = 8
-#: Colours of cells and of the numbers in them, the same on a light and on a dark page.
+#: Colors of cells and of the numbers in them, the same on a light and on a dark page.
 EMPTY, INK, LIGHT = "#eef3f8", "#12161a", "#ffffff"
 
 

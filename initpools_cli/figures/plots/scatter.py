@@ -17,7 +17,7 @@ from initpools_cli.figures.theme import NEUTRAL, PALETTE, SCALE, headline, style
 from initpools_cli.figures.thumbnails import with_thumbnails
 from initpools_cli.stats.classes import class_names, ordered_classes
 
-# More classes than this are not told apart by colour.
+# More classes than this are not told apart by color.
 MOST_CLASSES = 20
 HEIGHT = 420
 AXES = {
@@ -54,7 +54,7 @@ def scatter(
     picks : DataFrame, optional
         Columns index and order of the chosen images, and pool where there are several.
     values : ndarray, shape (n,), optional
-        The score of each image, which colours it.
+        The score of each image, which colors it.
     pictures : dict, optional
         From `figures.thumbnails.sheets`.
     whole : int
@@ -102,16 +102,16 @@ def scatter(
         parts.append(f"A sample of {whole:,}: all chosen ones, and others at random.")
     if len(groups) > MOST_CLASSES:
         plural = "classes" if color == "class" else "clusters"
-        parts.append(f"{len(groups)} {plural} are too many for colours; hover names them.")
+        parts.append(f"{len(groups)} {plural} are too many for colors; hover names them.")
     if projection != "pca":
         title = {"tsne": "t-SNE", "umap": "UMAP"}[projection]
-        parts.append(f"{title} keeps neighbours; distances between groups mean little.")
+        parts.append(f"{title} keeps neighbors; distances between groups mean little.")
     if pictures is not None and len(pictures["known"]) < n:
         parts.append(f"Hovering shows the picture of {len(pictures['known']):,} of them.")
     headline(figure, "Images in the embedding", " ".join(parts))
     words = [f"Scatter plot of {n} images by {x_title} and {y_title}; {chosen['row'].nunique()} are chosen."]
     if values is not None:
-        words.append(f"Colour is the score {color}, from {values.min():.4g} to {values.max():.4g}.")
+        words.append(f"Color is the score {color}, from {values.min():.4g} to {values.max():.4g}.")
     for pool, part in chosen.groupby("pool", sort=False):
         spread = sorted({str(name) for name in names[part["row"].to_numpy()]} - {""})
         who = f"The images chosen by {pool}" if several else "The chosen images"
@@ -131,7 +131,7 @@ def _by_group(
     groups: list[str],
     what: str,
 ) -> dict[str, Any]:
-    """Draw the points a colour a class or cluster; returns the colours and marks of all images."""
+    """Draw the points a color a class or cluster; returns the colors and marks of all images."""
     n = len(xy)
     colored = 0 < len(groups) <= MOST_CLASSES
     members = [(name, np.flatnonzero(of_image == name)) for name in groups] if colored else []
@@ -185,9 +185,9 @@ def _by_score(
     values: NDArray[np.floating],
     what: str,
 ) -> dict[str, Any]:
-    """Draw the points in the colours of a scale; returns what picks need to be coloured alike."""
+    """Draw the points in the colors of a scale; returns what picks need to be colored alike."""
     faint = np.setdiff1d(np.arange(len(xy)), chosen["row"].to_numpy())
-    # A few extreme scores would leave one colour to all others.
+    # A few extreme scores would leave one color to all others.
     low, high = np.quantile(values, [0.01, 0.99])
     scale = {"colorscale": SCALE, "cmin": float(low), "cmax": float(high)}
     shown = np.asarray(values, dtype=np.float32)
@@ -213,7 +213,7 @@ def _by_score(
 
 
 def _symbol(i: int) -> str:
-    """Plain circles while the colours last."""
+    """Plain circles while the colors last."""
     return ("circle", "diamond", "square")[i // len(PALETTE)]
 
 

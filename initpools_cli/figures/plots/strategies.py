@@ -41,7 +41,7 @@ def strategies(
     metric: Literal["accuracy", "balanced_accuracy", "auc"] = "accuracy",
     query: str = "",
 ) -> Figure:
-    """Every random pool as a grey dot, each strategy's mean and deviation beside them; a panel per learner and encoder.
+    """Every random pool as a gray dot, each strategy's mean and deviation beside them; a panel per learner and encoder.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def strategies(
     several = len(panels) > 1
     figure = faceted(
         [f"<b>{inert(heading)}</b>" if several else "" for heading in panels],
-        x_title="labelled images (logarithmic)",
+        x_title="labeled images (logarithmic)",
         y_title=f"{metric.replace('_', ' ')} (%)",
         columns=2,
         height=340 if several else 460,
@@ -91,11 +91,11 @@ def strategies(
     counts = sorted({mark.seeds for group in panels.values() for mark in _marks(group)})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] != 1)}"
     after = f"first pools and what '{query}' adds to them" if query else "first pools"
-    grey = f"Grey: each random pool{' with random queries' if query else ''}, and their mean (line). "
+    gray = f"Gray: each random pool{' with random queries' if query else ''}, and their mean (line). "
     headline(
         figure,
         f"{metric.replace('_', ' ').capitalize()} of {after}",
-        (grey if (cells["init"] == "random").any() else "No sweep has random pools. ")
+        (gray if (cells["init"] == "random").any() else "No sweep has random pools. ")
         + f"Marks: mean over {seeds}; bars: one standard deviation. Whether a difference is more than noise, "
         "`initpools compare` tells.",
     )

@@ -92,7 +92,7 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
         chapters.scores(drawn["scores"]),
         chapters.pools(looking, drawn["pools"]),
         found.sweeps(judged, curves, drawn["sweeps"]),
-        chapters.labelling(looking),
+        chapters.labeling(looking),
         Fragment("More", "", "", [], parts=others, anchor="more") if others else None,
         Fragment("Not in this report", "", bullets(missing), [], anchor="missing") if missing else None,
         chapters.provenance(looking),

@@ -138,7 +138,7 @@ def picks_of(context: Context, names: list[str]) -> tuple[list[FinishedStep], pd
 def _tinted(
     context: Context, items: pd.DataFrame, color: str
 ) -> tuple[pd.DataFrame, np.ndarray | None, list[FinishedStep]]:
-    """The items with what colours them, the score of every image where it is one, and the step it is from."""
+    """The items with what colors them, the score of every image where it is one, and the step it is from."""
     from initpools_cli.steps.clusters import CLUSTERS, clusters_of
     from initpools_cli.steps.score import score_names, scores_of
 
@@ -148,6 +148,6 @@ def _tinted(
         done = clusters_of(context)
         return items.assign(cluster=[f"cluster {c}" for c in done.array(CLUSTERS)]), None, [done]
     if color not in score_names():
-        raise unknown_name("colour", color, ["class", "cluster", *score_names()], "initpools list scores")
+        raise unknown_name("color", color, ["class", "cluster", *score_names()], "initpools list scores")
     done = scores_of(context, color)
     return items, done.array("scores.npy"), [done]

@@ -1,1 +1,1 @@
-"""Classifiers that are trained on what has been labelled: one file each."""
+"""Classifiers that are trained on what has been labeled: one file each."""

@@ -1,4 +1,4 @@
-"""The vote of the nearest labelled images."""
+"""The vote of the nearest labeled images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from initpools_cli.core.bounds import PositiveCount, PositiveFactor
 from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 
-#: Numbers of neighbours tried where a validation policy pays for the choice.
+#: Numbers of neighbors tried where a validation policy pays for the choice.
 GRID = (1, 3, 5, 10, 20, 50)
 ROWS = 4096
 #: Cosines that differ by less are equal, but for the rounding of float32 products.
@@ -20,7 +20,7 @@ SAME = 1e-5
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Labelled images that vote.
+    """Labeled images that vote.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def knn(
     temperature: PositiveFactor = 0.07,
     smoothing: PositiveFactor = 0.3,
 ) -> Neighbors:
-    """The k nearest labelled images by cosine vote for their class, each with weight exp(cosine / temperature).
+    """The k nearest labeled images by cosine vote for their class, each with weight exp(cosine / temperature).
 
     Deviation from the paper: the shares of the vote are smoothed as if every class had `smoothing` more votes of k, so
     that no class has probability zero, and the log-likelihood is finite.
@@ -93,7 +93,7 @@ def knn(
     validation : (embeddings, labels), optional
         Where given, k is the one of a fixed grid with the lowest log-loss on it.
     k : int
-        All labelled images where they are fewer; where several are as near as the k-th, all of these vote.
+        All labeled images where they are fewer; where several are as near as the k-th, all of these vote.
     """
     unit = unit_rows(embeddings)
     if validation is None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from initpools_cli.core.bounds import PositiveFactor
-from initpools_cli.training.batched_lbfgs import minimise
+from initpools_cli.training.batched_lbfgs import minimize
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 
 #: Penalties tried where a validation policy pays for the choice.
@@ -96,8 +96,8 @@ def linear(
 ) -> Linear:
     """Logistic regression with an L2 penalty, solved to convergence: convex, so without randomness of its own.
 
-    Minimises ``mean cross-entropy + penalty / 2 * (||weight||² + ||bias||²)`` over all classes, seen or not. The bias
-    is penalised too: left free, it would drive the probability of a class without labels to zero, and the
+    Minimizes ``mean cross-entropy + penalty / 2 * (||weight||² + ||bias||²)`` over all classes, seen or not. The bias
+    is penalized too: left free, it would drive the probability of a class without labels to zero, and the
     log-likelihood with it.
 
     Parameters
@@ -141,4 +141,4 @@ def _solve(
         return value, across @ error + penalty * head
 
     start = np.zeros((count, inputs.shape[2], classes))
-    return [Linear(head) for head in minimise(objective, start, tolerance)]
+    return [Linear(head) for head in minimize(objective, start, tolerance)]

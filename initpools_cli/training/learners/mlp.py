@@ -128,7 +128,7 @@ def mlp(
     classes : int
         c.
     seed : int
-        Decides initialisation, order and dropout.
+        Decides initialization, order and dropout.
     device : torch.device
         Where the network lives.
     validation : (embeddings, labels), optional

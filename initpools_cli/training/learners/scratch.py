@@ -1,4 +1,4 @@
-"""A network trained from a fresh initialisation every time it is asked."""
+"""A network trained from a fresh initialization every time it is asked."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def scratch(
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: Recipe = "weak",
 ) -> TrainedNetwork:
-    """A convolutional network trained on the labelled images alone, re-initialised each time.
+    """A convolutional network trained on the labeled images alone, re-initialized each time.
 
     For `epochs`, or for as many as it takes to reach `steps`, so that ten labels train too. The last weights are kept,
     or, where a validation policy pays for it, those of the epoch with the lowest validation log-loss.
@@ -77,7 +77,7 @@ def scratch(
     classes : int
         c.
     seed : int
-        Decides initialisation, order, augmentation and dropout.
+        Decides initialization, order, augmentation and dropout.
     device : torch.device
         Where the network lives.
     validation : (images, labels), optional
