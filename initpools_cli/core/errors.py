@@ -1,4 +1,4 @@
-"""The one error a user can mend, and the search for the name they meant."""
+"""Errors that a user can correct, and the search for the name they meant."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """What is wrong, with the values in it, and what to do; shown without a traceback, exit code 2.
+    """An error that the user can correct; shown in two lines without a traceback, exit code 2.
 
     Parameters
     ----------
     fact : str
-        One sentence of what is wrong.
+        One sentence: what is wrong, with the value in it.
     remedy : str
-        One sentence of what to do, with the command where there is one.
+        One sentence: what to type or to do.
+    value : object, optional
+        The offending value as `fact` shows it, or the missing option.
     """
 
-    def __init__(self, fact: str, remedy: str) -> None:
+    def __init__(self, fact: str, remedy: str, value: object = None) -> None:
         super().__init__(f"{fact} {remedy}")
         self.fact = fact
         self.remedy = remedy
+        self.value = value
 
-    def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
-        """Both sentences, where it comes from another process."""
-        return type(self), (self.fact, self.remedy)
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
+        """Both sentences and the value as text, where it comes from another process."""
+        return type(self), (self.fact, self.remedy, str(self.value))
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -38,4 +41,4 @@ def unknown_name(kind: str, name: str, names: Iterable[str], listing: str) -> Us
     """The error for a name that is not registered; `listing` is the command that lists the valid ones."""
     guess = nearest(name, names)
     remedy = f"Did you mean '{guess}'? `{listing}` names them all." if guess else f"`{listing}` names them all."
-    return UserError(f"There is no {kind} '{name}'.", remedy)
+    return UserError(f"There is no {kind} '{name}'.", remedy, name)
