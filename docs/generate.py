@@ -1,18 +1,24 @@
 """Fill the generated parts of README.md and docs/ from the code: `python docs/generate.py`.
 
+It also writes the names that the shell completes, `initpools_cli/cli/names.json`.
+
 A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``, with what it is about after
 its name (``<!-- generated: command rank -->``); the rest of a page is written by hand. Every command has a page.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from parts import commands, configuration, methods, strategies
 
+from initpools_cli.cli.catalog import KINDS, names
+
 ROOT = Path(__file__).parent.parent
+NAMES = ROOT / "initpools_cli/cli/names.json"
 PART = re.compile(
     r"(?P<start><!-- generated: (?P<name>[a-z-]+)(?P<of>(?: [^ >]+)*) -->\n).*?(?P<end><!-- end of (?P=name) -->)",
     re.DOTALL,
@@ -45,8 +51,14 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def names_file() -> str:
+    """The names of every kind for `completion.py`, but for backbones, which depend on the installed libraries."""
+    return json.dumps({kind: names(kind) for kind in KINDS if kind != "backbones"}, indent=1) + "\n"
+
+
 def main() -> None:
-    """Write every page anew, and one for every command that has none."""
+    """Write every page and the file of names, and a page for every command that has none."""
+    NAMES.write_text(names_file(), encoding="utf-8")
     for name in commands.names():
         page = ROOT / "docs/commands" / f"{name}.md"
         if not page.exists():

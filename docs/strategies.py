@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from parts.strategies import page_of
 
-from initpools_cli.cli.list import KINDS
+from initpools_cli.cli.catalog import KINDS
 from initpools_cli.core.seeds import generator
 from initpools_cli.figures.theme import FONT, PAGES, PALETTE
 from initpools_cli.scores.registry import scores

@@ -21,7 +21,7 @@ import tomli
 from conftest import FAST, Initpools, process
 from plain import QUICK
 
-from initpools_cli.cli.list import KINDS
+from initpools_cli.cli.catalog import KINDS
 from initpools_cli.figures.registry import plots
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.reporting.plot_data.sources import gatherer

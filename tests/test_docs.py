@@ -16,8 +16,8 @@ from conftest import Initpools
 from PIL import Image
 from typer.main import get_command
 
+from initpools_cli.cli.catalog import KINDS
 from initpools_cli.cli.commands import app
-from initpools_cli.cli.list import KINDS
 from initpools_cli.core.config import TABLES, load_settings
 
 ROOT = Path(__file__).parent.parent

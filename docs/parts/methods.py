@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from initpools_cli.cli.list import KINDS
+from initpools_cli.cli.catalog import KINDS
 from initpools_cli.pretext.registry import pretexts
 from parts.strategies import page_of
 from parts.text import table, toml

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from initpools_cli.cli.list import KINDS
+from initpools_cli.cli.catalog import KINDS
 from initpools_cli.core.registry import Method
 from initpools_cli.strategies.registry import strategies
 from parts.text import table, toml

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from initpools_cli.cli.list import KINDS
+from initpools_cli.cli.catalog import KINDS
 from initpools_cli.stats.verdicts import MEASURES
 from study.sweeps import AGAINST, Study
 from study.text import LEGEND, conjoined, counted, points, sign, table

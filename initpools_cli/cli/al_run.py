@@ -47,7 +47,7 @@ def command(
             "--learner",
             metavar="L,…",
             help="`initpools list learners` names them.",
-            autocompletion=completion.several_of(completion.one_of(completion.learners)),
+            autocompletion=completion.several_of(completion.learners),
         ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="The sweep's folder under al/.")] = "main",

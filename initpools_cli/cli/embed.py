@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from initpools_cli.cli import completion
 from initpools_cli.cli.options import Classes, Common
 
 EXAMPLE = "Example: initpools embed simclr"
@@ -17,7 +18,9 @@ def command(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="[SOURCE]", help="A pretrain of this run (default: the newest), pixels, pca, or a backbone's name."
+            metavar="[SOURCE]",
+            help="A pretrain of this run (default: the newest), pixels, pca, or a backbone's name.",
+            autocompletion=completion.source,
         ),
     ] = "",
     weights: Annotated[

@@ -41,7 +41,7 @@ class Common:
             metavar="NAME|FILE.npz|FOLDER",
             help="Names or starts runs/<dataset>.",
             rich_help_panel=RUN,
-            autocompletion=completion.one_of(completion.datasets),
+            autocompletion=completion.datasets,
         ),
     ] = None
     config: Annotated[

@@ -20,7 +20,7 @@ def command(
         typer.Argument(
             metavar="KIND",
             help="`initpools list plots` names them.",
-            autocompletion=completion.one_of(completion.plots),
+            autocompletion=completion.plots,
         ),
     ],
     output: Annotated[

@@ -19,7 +19,7 @@ def command(
         typer.Argument(
             metavar="METHOD",
             help="`initpools list pretexts` names them.",
-            autocompletion=completion.one_of(completion.pretexts),
+            autocompletion=completion.pretexts,
         ),
     ],
     epochs: Annotated[
@@ -31,7 +31,7 @@ def command(
         typer.Option(
             "--network",
             help="`initpools list networks` names them.",
-            autocompletion=completion.one_of(completion.networks),
+            autocompletion=completion.networks,
         ),
     ] = None,
     source: Annotated[

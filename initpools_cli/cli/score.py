@@ -20,7 +20,7 @@ def command(
         typer.Argument(
             metavar="METHOD",
             help="`initpools list scores` names them.",
-            autocompletion=completion.one_of(completion.scores),
+            autocompletion=completion.scores,
         ),
     ],
     output: Annotated[
