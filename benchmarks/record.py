@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.steps.pretrain import build
+from initpools_cli.steps.encoder import build
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -101,7 +101,8 @@ def select(
     from initpools_cli.steps.context import gpu
     from initpools_cli.steps.keywords import as_array, sort_keywords
     from initpools_cli.steps.rows import facts_of, short_note, subject_of, zero_note
-    from initpools_cli.steps.strategy_inputs import balanced, named, with_score
+    from initpools_cli.steps.strategy_inputs import with_score
+    from initpools_cli.steps.strategy_name import balanced, named
     from initpools_cli.strategies.arrays import rounding_note
     from initpools_cli.strategies.checks import refuse_indifferent
     from initpools_cli.strategies.select import choose

@@ -85,7 +85,7 @@ def untrained(
 ) -> Pretext:
     """A pretext task with its defaults but for the knobs given, on a network of a quarter of the width."""
     from initpools_cli.pretext.registry import pretexts
-    from initpools_cli.steps.pretrain import build
+    from initpools_cli.steps.encoder import build
 
     method = pretexts.get(name)
     table = {

@@ -26,7 +26,7 @@ from initpools_cli.figures.registry import plots
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.reporting.plot_data.sources import gatherer
 from initpools_cli.scores.registry import scores
-from initpools_cli.steps.score import pretext_score, score_names
+from initpools_cli.steps.score_name import pretext_score, score_names
 from initpools_cli.strategies.arrays import FROM_A_MODEL
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.active_learning import COLUMNS

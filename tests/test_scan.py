@@ -26,7 +26,7 @@ from initpools_cli.core.config import RunTable
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.scan import SCAN, disagreement, self_labeling, spread
 from initpools_cli.stats.clustering import agreement, matched_accuracy
-from initpools_cli.steps.pretrain import build
+from initpools_cli.steps.encoder import build
 from initpools_cli.strategies.call import round_robin
 from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit

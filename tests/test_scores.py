@@ -38,7 +38,8 @@ from initpools_cli.scores.prototypicality import prototypicality
 from initpools_cli.scores.registry import scores
 from initpools_cli.scores.typicality import typicality
 from initpools_cli.scores.variability import variability
-from initpools_cli.steps.score import evaluate, score_names
+from initpools_cli.steps.score import evaluate
+from initpools_cli.steps.score_name import score_names
 from initpools_cli.strategies.checks import refuse_constant
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.dynamics import per_image, watch_learning

@@ -12,7 +12,7 @@ from plain import QUICK, cloud, inputs_for
 import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.scores.registry import scores
-from initpools_cli.steps.strategy_inputs import named
+from initpools_cli.steps.strategy_name import named
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 

@@ -78,7 +78,7 @@ def _marked(summary: str, oracle: bool) -> str:
 def _scores() -> list[dict[str, Any]]:
     from initpools_cli.pretext.registry import pretexts
     from initpools_cli.scores.registry import scores
-    from initpools_cli.steps.score import pretext_score
+    from initpools_cli.steps.score_name import pretext_score
 
     losses = [
         {**row, "name": pretext_score(pretexts.get(row["name"])), "high": row["high_score"], "knobs": {}, "inputs": []}

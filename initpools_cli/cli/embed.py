@@ -34,7 +34,8 @@ def command(
     classes: Classes = None,
 ) -> None:
     """Write features of every image: backbone features, not normalized."""
-    from initpools_cli.steps.embed import UNTRAINED, embed
+    from initpools_cli.steps.embed import embed
+    from initpools_cli.steps.encoder import UNTRAINED
 
     flags = {"embed.source": source or None}
     context = common.start(

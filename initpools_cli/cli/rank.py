@@ -74,7 +74,7 @@ def command(
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.context import at_work
     from initpools_cli.steps.rank import rank, rank_from_files
-    from initpools_cli.steps.strategy_inputs import named, train_items
+    from initpools_cli.steps.strategy_name import named
 
     files = brought(
         output,
@@ -109,7 +109,7 @@ def command(
         folder = done.folder
         common.say_done(folder, fresh, f"{done.facts['outcome']['ranked']} images ranked")
         order = done.array("sorted_idx.npy")
-        images = train_items(context).iloc[order]
+        images = context.data.train_items.iloc[order]
         paths, of_class = images["path"].tolist(), images["class"].tolist()
         scores_of = done.array("scores.npy")[order] if "scores.npy" in done.facts["writes"] else None
     show_ranking(common.report, order, scores_of, {"path": paths, "class": of_class})

@@ -35,7 +35,8 @@ def command(
     """Give every train image a number: its loss in a pretext task, how its embedding lies, or how it was learned."""
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.context import at_work
-    from initpools_cli.steps.score import knobs_of, score, score_from_files
+    from initpools_cli.steps.score import score, score_from_files
+    from initpools_cli.steps.score_name import knobs_of
 
     require_ending(output, ".npy")
     files = brought(output, embeddings=embeddings)

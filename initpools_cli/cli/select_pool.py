@@ -93,7 +93,7 @@ def command(
     from initpools_cli.steps.report_card import full_card, read_card, require_level
     from initpools_cli.steps.select_pool import read_pool, select_from_files, select_pool
     from initpools_cli.steps.select_pool import with_labels as fill
-    from initpools_cli.steps.strategy_inputs import balanced, named, refuse_source
+    from initpools_cli.steps.strategy_name import balanced, named, refuse_source
 
     require_ending(output, *FORMATS)
     exports = read_exports(export or [], output, image_url)

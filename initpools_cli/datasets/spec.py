@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,3 +114,8 @@ class Dataset:
     root: Path | None
     notes: list[str] = field(default_factory=list)
     scale: Scale = field(default_factory=Scale)
+
+    @cached_property
+    def train_items(self) -> pd.DataFrame:
+        """The train rows of `items`; row i is train image i."""
+        return self.items[self.items["split"] == "train"].reset_index(drop=True)

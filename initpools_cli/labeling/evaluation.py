@@ -10,7 +10,6 @@ import numpy as np
 from initpools_cli.core.seeds import derive
 from initpools_cli.labeling.label_history import LabelHistory, number_of, rounds
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.strategy_inputs import train_items
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +45,7 @@ def judge(
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
     counts = np.bincount(codes, minlength=len(classes))
     by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
-    copies = pd.factorize(train_items(context)["sha256"].to_numpy()[rows])[0]
+    copies = pd.factorize(context.data.train_items["sha256"].to_numpy()[rows])[0]
     parts = folds_of(codes, copies, derive(context.seed, "loop folds"))
     if (counts > 0).sum() < 2 or parts.max() < 1:
         return {}, by_class

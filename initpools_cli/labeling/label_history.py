@@ -271,9 +271,7 @@ def _likeness(one: str, other: str) -> float:
 def _table(known: dict[int, str], came: dict[int, int], context: Context) -> pd.DataFrame:
     import pandas as pd
 
-    from initpools_cli.steps.strategy_inputs import train_items
-
-    paths = train_items(context)["path"].to_numpy()
+    paths = context.data.train_items["path"].to_numpy()
     images = sorted(known)
     return pd.DataFrame(
         {

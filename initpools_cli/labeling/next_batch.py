@@ -12,7 +12,6 @@ from initpools_cli.labeling.evaluation import cell_of
 from initpools_cli.labeling.label_history import LabelHistory
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.rows import tell_short
-from initpools_cli.steps.strategy_inputs import train_items
 from initpools_cli.sweeps.setup import ExperimentSpec
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def predictions(context: Context, rest: np.ndarray, probs: np.ndarray | None, la
     """What the model takes every image without a label for, by index."""
     import pandas as pd
 
-    paths, names = train_items(context)["path"].to_numpy(), np.array(labeled.classes, dtype=object)
+    paths, names = context.data.train_items["path"].to_numpy(), np.array(labeled.classes, dtype=object)
     if probs is None:
         probs = np.empty((0, len(names)))
     order = np.argsort(-probs, axis=1, kind="stable")
@@ -79,7 +78,7 @@ def next_batch(
     if embeddings is not None:
         ground = ground_of(embeddings, False, candidates, labeled.rows)
         near = nearness(ground, selection.indices)
-    return pool_rows(selection, near, train_items(context))
+    return pool_rows(selection, near, context.data.train_items)
 
 
 def _there(context: Context, candidates: np.ndarray, labeled: LabelHistory) -> np.ndarray:
@@ -87,7 +86,7 @@ def _there(context: Context, candidates: np.ndarray, labeled: LabelHistory) -> n
     root = context.data.root
     if root is None:
         return candidates
-    paths = train_items(context)["path"].to_numpy()
+    paths = context.data.train_items["path"].to_numpy()
     known = np.isin(candidates, labeled.rows)
     there = known | np.array([os.access(root / path, os.R_OK) for path in paths[candidates]], dtype=bool)
     if not there.all():

@@ -24,7 +24,8 @@ from initpools_cli.steps.report_card import (
 )
 from initpools_cli.steps.rows import there, zero_count
 from initpools_cli.steps.select_pool import FilePool, indices_from_files, select_pool
-from initpools_cli.steps.strategy_inputs import StrategySpec, balanced, heeds_source, named, supply
+from initpools_cli.steps.strategy_inputs import supply
+from initpools_cli.steps.strategy_name import StrategySpec, balanced, heeds_source, named
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import refuse_missing
 

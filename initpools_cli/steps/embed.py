@@ -11,10 +11,11 @@ import numpy as np
 
 from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.checksums import checksum
-from initpools_cli.core.errors import UserError, unknown_name
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_rows
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.encoder import UNTRAINED, load, pretrain_of
 from initpools_cli.steps.feature_quality import quality
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 BATCH = 256
 #: The kind of step that holds features of every place in an image.
 PATCHES = "patches"
-#: Sources that need no training and no weights.
-UNTRAINED = ("pixels", "pca")
 
 
 def embed(context: Context, source: str = "", weights: Path | None = None) -> tuple[FinishedStep, bool]:
@@ -73,7 +72,6 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
         return step.finished, False
     step.renew = context.command_for("embed", done.name)
 
-    from initpools_cli.steps.pretrain import load
     from initpools_cli.training.infer import features
 
     pretext = load(context, done)
@@ -151,40 +149,6 @@ def _is_backbone(context: Context, source: str) -> bool:
     from initpools_cli.networks.backbones import is_backbone
 
     return is_backbone(source)
-
-
-def pretrain_of(context: Context, source: str = "") -> FinishedStep:
-    """The pretrain of that name, else the newest.
-
-    Raises
-    ------
-    UserError
-        There is none.
-    """
-    trained = context.run.steps("pretrain")
-    if not source:
-        if trained:
-            return trained[-1]
-        raise UserError(
-            f"The run {context.run.path} has no pretrained encoder to embed with.",
-            f"Train one with `{context.command_for('pretrain', 'simclr')}`, or do without: "
-            f"`{context.command_for('embed', 'pca')}`.",
-        )
-    done = context.run.done(f"pretrain/{source}")
-    if done is not None:
-        return done
-    from initpools_cli.networks.backbones import backbone_names, require_backbone
-    from initpools_cli.pretext.registry import pretexts
-
-    if source in pretexts:
-        raise UserError(
-            f"The run {context.run.path} has no pretrain '{source}'.",
-            f"Make it with `{context.command_for('pretrain', source)}`.",
-        )
-    if "/" in source or "." in source:
-        require_backbone(source)
-    names = [*(step.name for step in trained), *UNTRAINED, *backbone_names()]
-    raise unknown_name("source of embeddings", source, names, "initpools status")
 
 
 def _untrained(context: Context, source: str) -> tuple[FinishedStep, bool]:

@@ -12,7 +12,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.geometry.standardize import Scale, scaling
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.embed import UNTRAINED, matrix
+from initpools_cli.steps.embed import matrix
+from initpools_cli.steps.encoder import UNTRAINED
 
 if TYPE_CHECKING:
     from initpools_cli.training.experiment import ExperimentData

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import value_error
-from initpools_cli.steps.strategy_inputs import StrategySpec
+from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.strategies.arrays import INPUTS
 
 #: What `select` takes for every strategy, as the keys of [select].

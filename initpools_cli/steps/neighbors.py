@@ -11,9 +11,7 @@ from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
-
-#: What such a task asks for by its signature: each image's nearest others, (n, k).
-ASKED = "nearest"
+from initpools_cli.steps.encoder import ASKED
 
 
 def source_of(context: Context, method: Method) -> FinishedStep | None:

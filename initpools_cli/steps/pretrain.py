@@ -12,8 +12,9 @@ from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.encoder import ASKED, NEIGHBORS, build, load
 from initpools_cli.steps.feature_quality import measured_words, monitor, say_where_loss_stayed, warn_of_collapse
-from initpools_cli.steps.neighbors import ASKED, NeighborSource, source_of
+from initpools_cli.steps.neighbors import NeighborSource, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from initpools_cli.core.registry import Method
     from initpools_cli.pretext.base import Pretext
     from initpools_cli.training.running_stats import RunningStats
-
-#: The file that holds each train image's nearest others.
-NEIGHBORS = "neighbors.npy"
 
 
 def resolved_table(context: Context) -> dict[str, Any]:
@@ -61,29 +59,6 @@ def resolved_table(context: Context) -> dict[str, Any]:
         "seed": context.seed,
         "precision": precision_of(context.settings.run),
     }
-
-
-def build(table: dict[str, Any], channels: int, size: int, **given: np.ndarray) -> Pretext:
-    """The untrained pretext task of a resolved table, from the arrays that its signature asks for."""
-    from initpools_cli.networks.build import build_encoder
-    from initpools_cli.pretext.registry import pretexts
-
-    encoder = build_encoder(table["network"], channels=channels, size=size, width=table["width"], seed=table["seed"])
-    task: Pretext = pretexts.get(table["method"]).build(
-        encoder, table["augment"], table["seed"], **given, **table["params"]
-    )
-    return task
-
-
-def load(context: Context, done: FinishedStep) -> Pretext:
-    """The trained pretext task of a finished pretrain."""
-    from initpools_cli.networks.weights import load_weights
-
-    images = context.data.splits["train"].images
-    given = {ASKED: done.array(NEIGHBORS)} if done.table.get("source") else {}
-    pretext = build(done.table, images.shape[3], min(images.shape[1:3]), **given)
-    load_weights(pretext, done.checked("encoder.safetensors"))
-    return pretext
 
 
 def pretrain(context: Context) -> tuple[FinishedStep, bool]:

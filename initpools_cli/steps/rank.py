@@ -12,18 +12,8 @@ from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.reference_classifier import answers, logits, reference
 from initpools_cli.steps.rows import distance_identity, excluded, facts_of, identity, subject_of, there
-from initpools_cli.steps.strategy_inputs import (
-    StrategySpec,
-    Supply,
-    balanced,
-    bought,
-    candidates_of,
-    named,
-    pick,
-    refuse_source,
-    supply,
-    with_score,
-)
+from initpools_cli.steps.strategy_inputs import Supply, bought, candidates_of, pick, supply, with_score
+from initpools_cli.steps.strategy_name import StrategySpec, balanced, named, refuse_source
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import FROM_A_MODEL, refuse_missing
 from initpools_cli.strategies.selection import Selection

@@ -17,7 +17,6 @@ from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.strategy_inputs import train_items
 from initpools_cli.steps.user_files import UserFiles, read_labels, read_rows
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ def _examples(context: Context, wanted: str, brought: UserFiles) -> TrainingExam
 
 def _from_train(context: Context, wanted: str, brought: UserFiles) -> TrainingExamples:
     split = context.data.splits["train"]
-    items = train_items(context)
+    items = context.data.train_items
     if wanted != "labeled":
         path = Path(wanted)
         if not path.is_file():

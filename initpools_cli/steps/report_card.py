@@ -19,7 +19,8 @@ from initpools_cli.stats import card as numbers
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.rows import there, zero_count
-from initpools_cli.steps.strategy_inputs import bought, named, pick
+from initpools_cli.steps.strategy_inputs import bought, pick
+from initpools_cli.steps.strategy_name import named
 from initpools_cli.steps.user_files import UserFiles
 
 CARD = "card.toml"

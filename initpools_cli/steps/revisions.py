@@ -55,7 +55,7 @@ def _learners_of(table: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str
 
 
 def _of_strategy(name: str, params: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str, Any]]]:
-    from initpools_cli.steps.strategy_inputs import named
+    from initpools_cli.steps.strategy_name import named
 
     try:
         strategy = named(name)

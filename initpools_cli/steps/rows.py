@@ -17,7 +17,7 @@ from initpools_cli.strategies.select import as_rows
 
 if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
-    from initpools_cli.steps.strategy_inputs import StrategySpec
+    from initpools_cli.steps.strategy_name import StrategySpec
 
 
 def there(context: Context, brought: UserFiles) -> np.ndarray:
@@ -25,9 +25,8 @@ def there(context: Context, brought: UserFiles) -> np.ndarray:
     kept: np.ndarray = context.data.kept
     if brought.exclude is None:
         return kept
-    from initpools_cli.steps.strategy_inputs import train_items
 
-    excluded = read_rows(brought.exclude, "--exclude", train_items(context))
+    excluded = read_rows(brought.exclude, "--exclude", context.data.train_items)
     found = kept.copy()
     found[excluded] = False
     context.report.once(f"{brought.exclude} (--exclude): {int(kept.sum() - found.sum())} images are left out.")

@@ -14,7 +14,8 @@ from initpools_cli.core.profiling import taken
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.chunked import available_threads
-from initpools_cli.steps.strategy_inputs import StrategySpec, named, pick, with_score
+from initpools_cli.steps.strategy_inputs import pick, with_score
+from initpools_cli.steps.strategy_name import StrategySpec, named
 from initpools_cli.strategies.arrays import inputs_of
 
 if TYPE_CHECKING:

@@ -15,34 +15,15 @@ from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.encoder import load
 from initpools_cli.steps.rows import zero_count
-from initpools_cli.steps.score_inputs import is_oracle, origin_of
+from initpools_cli.steps.score_inputs import origin_of
+from initpools_cli.steps.score_name import is_oracle, pretext_score, score_names
 from initpools_cli.steps.user_files import UserFiles
 
 BATCH = 256
 #: Settings of [score] that a score may be made with, beside its knobs.
 SETTINGS = ("views", "reference", "epochs", "runs")
-
-
-def score_names() -> dict[str, str]:
-    """The scores there are, by name, with what a high one means."""
-    from initpools_cli.pretext.registry import pretexts
-    from initpools_cli.scores.registry import scores
-
-    losses = {pretext_score(method): method.build.high_score for method in pretexts if method.build.high_score}
-    return losses | {method.name: method.traits["high"] for method in scores}
-
-
-def knobs_of(name: str) -> list[str]:
-    """What may be set for a score by the name of the knob alone."""
-    from initpools_cli.scores.registry import scores
-
-    return list(scores.get(name).knobs) if name in scores else []
-
-
-def pretext_score(method: Method) -> str:
-    """The public name of a pretext task's score."""
-    return str(method.build.score_name or method.name)
 
 
 def score(
@@ -112,7 +93,6 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
         return step.finished, False
     step.renew = context.command_for(*_words(context, name, "--from", done.name))
 
-    from initpools_cli.steps.pretrain import load
     from initpools_cli.training.infer import scores
 
     images = context.data.splits["train"].images

@@ -12,6 +12,7 @@ from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
+from initpools_cli.steps.score_name import is_oracle
 from initpools_cli.steps.user_files import UserFiles
 
 Arrays = dict[str, np.ndarray]
@@ -37,11 +38,6 @@ class ScoreInputs:
     reads: dict[str, str]
     load: Callable[[], list[Arrays]]
     flags: tuple[str, ...] = ()
-
-
-def is_oracle(method: Method) -> bool:
-    """Whether a registered score or strategy looks at labels of the images it is to choose from."""
-    return bool(method.traits.get("oracle", False))
 
 
 def origin_of(context: Context, method: Method, source: str, brought: UserFiles) -> ScoreInputs:

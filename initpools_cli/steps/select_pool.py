@@ -23,16 +23,8 @@ from initpools_cli.steps.report_card import (
     write_card,
 )
 from initpools_cli.steps.rows import excluded, facts_of, identity, subject_of, tell_short, there, zero_count
-from initpools_cli.steps.strategy_inputs import (
-    balanced,
-    bought,
-    candidates_of,
-    named,
-    pick,
-    supply,
-    train_items,
-    with_score,
-)
+from initpools_cli.steps.strategy_inputs import bought, candidates_of, pick, supply, with_score
+from initpools_cli.steps.strategy_name import balanced, named
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import refuse_missing
 from initpools_cli.strategies.selection import Selection
@@ -60,7 +52,7 @@ def select_pool(context: Context, brought: UserFiles, source: str = "") -> tuple
     knobs = strategy.knobs(table.params, table.order, context.where("select"))
     given = supply(context, strategy, brought, source, table.params)
     data = context.data
-    items = train_items(context)
+    items = context.data.train_items
     seen = there(context, brought)
     labeled, _ = bought(strategy, brought, context)
     labeled = labeled if labeled is None else labeled[seen[labeled]]
@@ -236,5 +228,5 @@ def read_rows(done: FinishedStep, file: str) -> pd.DataFrame:
 def with_labels(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     """The same rows with the data set's own labels filled in."""
     context.require_labels("--with-labels")
-    classes = train_items(context)["class"].to_numpy()
+    classes = context.data.train_items["class"].to_numpy()
     return rows.assign(label=classes[rows["index"].to_numpy()])

@@ -2,137 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from initpools_cli.core.config import SelectTable
-from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.registry import Method, revisions_of, unknown_knob
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.clusters import CLUSTERS, clusters_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.rows import facts_of, subject_of, tell, there
-from initpools_cli.steps.score import evaluate, score_names, scores_of
-from initpools_cli.steps.score_inputs import is_oracle, warn_of_oracle
+from initpools_cli.steps.score import evaluate, scores_of
+from initpools_cli.steps.score_inputs import warn_of_oracle
+from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserFiles, read_labels, read_rows
-from initpools_cli.strategies.arrays import FROM_A_MODEL, image_axis, inputs_of, rounding_note
-from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
+from initpools_cli.strategies.arrays import FROM_A_MODEL, image_axis, rounding_note
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class StrategySpec:
-    """A strategy as the user names it.
-
-    Attributes
-    ----------
-    name : str
-        The public name: a registered strategy's, or a score's, with the suffix that spreads its picks over clusters.
-    method : Method
-        What runs: for a score's name, the strategy "score".
-    score : str
-        The score it ranks by, or "".
-    scoring : Method or None
-        That score, where it is a registered one and not a pretext task's loss.
-    balance : Balance
-        How its picks are spread over clusters.
-    """
-
-    name: str
-    method: Method
-    score: str = ""
-    scoring: Method | None = None
-    balance: Balance = UNBALANCED
-
-    @property
-    def base(self) -> str:
-        """The name without the suffix."""
-        return self.name.partition("@")[0]
-
-    @property
-    def oracle(self) -> bool:
-        """Whether it, or the score it ranks by, looks at labels of images that are not bought."""
-        return is_oracle(self.method) or (self.scoring is not None and is_oracle(self.scoring))
-
-    @property
-    def spellings(self) -> list[str]:
-        """All names that a balanced strategy has: a step of a run may have been made under any of them."""
-        kind, suffix = self.balance.kind, self.balance.suffix
-        return [] if kind == "none" else [self.base, f"{self.base}@{kind}", f"{self.base}{suffix}"]
-
-    @property
-    def needed(self) -> set[str]:
-        """The inputs that it and the spreading over clusters ask for."""
-        return set(inputs_of(self.method, self.balance.kind))
-
-    def counted(self, count: Callable[[int], int]) -> StrategySpec:
-        """The same with the number of clusters that `count` makes of the one that its name asks for, 0 for none."""
-        return replace(self, balance=replace(self.balance, n_clusters=count(self.balance.n_clusters)))
-
-    @property
-    def reads_embeddings(self) -> bool:
-        """Whether it, or the score it ranks by, is about embeddings."""
-        return "embeddings" in {*self.method.inputs, *(self.scoring.inputs if self.scoring else ())}
-
-    @property
-    def settable(self) -> set[str]:
-        """What may be set for it by the name of the knob alone: its own knobs, and those of its score."""
-        return {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())} - {"order"}
-
-    def score_knobs(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the given knobs that are its score's."""
-        return {key: value for key, value in given.items() if self.scoring is not None and key in self.scoring.knobs}
-
-    def identity(self, knobs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """What of its settings and versions identifies a step that it chooses in.
-
-        Parameters
-        ----------
-        knobs : mapping
-            The values of all its own knobs.
-        given : mapping
-            The knobs that were given, those of its score among them.
-
-        Returns
-        -------
-        dict
-            ``params``, and ``revisions`` where a method of its has one.
-        """
-        methods, params = [(self.method, knobs)], self.method.identity(knobs)
-        if self.scoring is not None:
-            of_score = self.score_knobs(given)
-            methods.append((self.scoring, of_score))
-            params |= self.scoring.identity(of_score)
-        return {"params": params, **revisions_of(*methods)}
-
-    def refuse_unknown(self, given: Iterable[str], where: str = "") -> None:
-        """Refuse a knob that neither the strategy nor its score has."""
-        there = {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())}
-        for key in given:
-            if key not in there:
-                raise unknown_knob(self.name, key, there, where)
-
-    def knobs(self, given: Mapping[str, Any], order: str, where: str = "") -> dict[str, Any]:
-        """The values of all its own knobs; ``select.order`` is one where the strategy has it."""
-        ordered = {"order": order} if "order" in self.method.knobs else {}
-        if order != "highest" and not ordered:
-            raise UserError(
-                f"'{self.name}' does not rank by a score, so order = '{order}' means nothing.", "Leave it out."
-            )
-        self.refuse_unknown(given, where)
-        of_score = self.score_knobs(given)
-        own = {key: value for key, value in given.items() if key not in of_score}
-        return self.method.validate({**ordered, **own}, where)
+    pass
 
 
 @dataclass
@@ -167,82 +61,6 @@ class Supply:
         self.origin = self.origin or done.id
 
 
-def named(name: str) -> StrategySpec:
-    """The strategy of that name, alias, or score, with or without a suffix such as ``@kmeans30``.
-
-    Raises
-    ------
-    UserError
-        No such strategy or suffix; the nearest name is in the message.
-    """
-    from initpools_cli.scores.registry import scores
-    from initpools_cli.strategies.registry import strategies
-
-    base, balance = split_name(name)
-    if base in strategies:
-        method = strategies.get(base)
-        return StrategySpec(method.name + balance.suffix, method, balance=balance)
-    if base in scores:
-        return StrategySpec(base + balance.suffix, strategies.get("score"), base, scores.get(base), balance)
-    names = score_names()
-    if base in names:
-        return StrategySpec(base + balance.suffix, strategies.get("score"), base, None, balance)
-    aliases = [alias for method in strategies for alias in method.aliases]
-    valid = [f"{each}{balance.suffix}" for each in (*strategies.names(), *aliases, *names)]
-    raise unknown_name("strategy", name, valid, strategies.listing)
-
-
-def balanced(strategy: StrategySpec, select: SelectTable) -> StrategySpec:
-    """The strategy, spread over clusters as [select] says where its own name does not.
-
-    Raises
-    ------
-    UserError
-        Its name and [select] say different things.
-    """
-    own = strategy.balance
-    if own.kind == "none":
-        return replace(strategy, balance=Balance(select.balance, select.n_clusters))
-    if select.balance not in ("none", own.kind):
-        raise UserError(
-            f"'{strategy.name}' and select.balance = '{select.balance}' ask for different clusters.",
-            f"Leave the balance (--balance, --clusters) out, or write '{strategy.base}@{select.balance}'.",
-        )
-    if own.n_clusters and select.n_clusters not in (0, own.n_clusters):
-        raise UserError(
-            f"'{strategy.name}' and select.n_clusters = {select.n_clusters} ask for different numbers of clusters.",
-            f"Leave select.n_clusters out, or write '{strategy.base}@kmeans{select.n_clusters}'.",
-        )
-    return replace(strategy, balance=Balance(own.kind, own.n_clusters or select.n_clusters))
-
-
-def heeds_source(strategy: StrategySpec, brought: UserFiles) -> bool:
-    """Whether ``--from`` can say where something is from that `supply` gives the strategy."""
-    given, wants = brought.arrays().keys(), strategy.needed
-    missing = wants - given
-    of_score = bool(strategy.score) and "scores" in missing and not strategy.oracle
-    if strategy.reads_embeddings:
-        of_score = of_score and "embeddings" not in given
-    else:
-        of_score = of_score and "embeddings" not in wants
-    of_clusters = "clusters" in missing and not wants & {"embeddings", "scores"}
-    return of_score or of_clusters or bool(missing & {"embeddings", "patches"})
-
-
-def refuse_source(strategy: StrategySpec, brought: UserFiles, source: str) -> None:
-    """Refuse a ``--from`` that means nothing.
-
-    Raises
-    ------
-    UserError
-        The strategy takes nothing from the run that could be of several sources.
-    """
-    if source and not heeds_source(strategy, brought):
-        raise UserError(
-            f"Nothing that '{strategy.name}' reads here is of a source: --from {source} means nothing.", "Leave it out."
-        )
-
-
 def bought(
     strategy: StrategySpec, brought: UserFiles, context: Context | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -268,7 +86,7 @@ def bought(
     UserError
         Files that can't be read or don't fit, or a table of labels without a run.
     """
-    items = None if context is None else train_items(context)
+    items = None if context is None else context.data.train_items
     labeled = read_rows(brought.labeled, "--labeled", items) if brought.labeled is not None else None
     labels = None
     if brought.labels is not None and context is not None and items is not None:
@@ -309,12 +127,6 @@ def candidates_of(context: Context, strategy: StrategySpec, brought: UserFiles) 
     reads_labels = strategy.oracle and brought.labels is None and brought.scores is None
     seen = there(context, brought)
     return context.labeled_only(strategy.name) & seen if reads_labels else seen
-
-
-def train_items(context: Context) -> pd.DataFrame:
-    """The train rows of items.csv; row i is image i."""
-    items = context.data.items
-    return items[items["split"] == "train"].reset_index(drop=True)
 
 
 def pick(

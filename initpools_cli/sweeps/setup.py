@@ -13,12 +13,14 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.embed import matrix, newest, pretrain_of
+from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.embedding_scale import learner_scaling, refuse_without_embeddings
+from initpools_cli.steps.encoder import pretrain_of
 from initpools_cli.steps.pretrained import pretrained
 from initpools_cli.steps.rows import identity, tell, there
 from initpools_cli.steps.score import can_score
-from initpools_cli.steps.strategy_inputs import StrategySpec, named, supply
+from initpools_cli.steps.strategy_inputs import supply
+from initpools_cli.steps.strategy_name import StrategySpec, named
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import FROM_A_MODEL
 from initpools_cli.strategies.balance import Balance

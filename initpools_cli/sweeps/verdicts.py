@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.rundir import FinishedStep, Run
-from initpools_cli.steps.strategy_inputs import named
+from initpools_cli.steps.strategy_name import named
 from initpools_cli.sweeps.results import rounds_of
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
 
     from initpools_cli.reporting.image_tiles import hover_tiles
     from initpools_cli.steps.score import scores_of
-    from initpools_cli.steps.strategy_inputs import train_items
 
     context.require_labels("`plot datamap`")
     pools, picks = picks_of(context, asked.names)
@@ -32,7 +31,7 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
     first = np.empty(0, np.int64) if picks is None else picks.sort_values("order")["index"].unique()
     data = {
         "dynamics": pd.DataFrame({name: done.array("scores.npy")[rows] for name, done in made.items()}),
-        "items": train_items(context).iloc[rows],
+        "items": context.data.train_items.iloc[rows],
         "picks": picks,
         "pictures": hover_tiles(context, rows, first[np.isin(first, rows)], asked.knobs["thumbnails"]),
     }

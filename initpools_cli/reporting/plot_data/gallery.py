@@ -25,7 +25,6 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
     """The picks of the newest pool, or of the one named."""
     from initpools_cli.reporting.image_tiles import originals
     from initpools_cli.steps.select_pool import read_pool
-    from initpools_cli.steps.strategy_inputs import train_items
 
     if len(asked.names) > 1:
         raise UserError(
@@ -34,7 +33,7 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
         )
     pool = chosen(context, "pool", asked.names, "initpools select-pool typiclust --budget 20")[-1]
     rows = read_pool(pool)
-    items = train_items(context).iloc[rows["index"].to_numpy()]
+    items = context.data.train_items.iloc[rows["index"].to_numpy()]
     rows = rows.assign(**{"class": items["class"].to_numpy(), "path": items["path"].to_numpy()}).drop(columns="label")
     first = rows.iloc[: asked.knobs["most"]]
     near = _stood_for(context, pool, first, asked)

@@ -140,7 +140,8 @@ def _tinted(
 ) -> tuple[pd.DataFrame, np.ndarray | None, list[FinishedStep]]:
     """The items with what colors them, the score of every image where it is one, and the step it is from."""
     from initpools_cli.steps.clusters import CLUSTERS, clusters_of
-    from initpools_cli.steps.score import score_names, scores_of
+    from initpools_cli.steps.score import scores_of
+    from initpools_cli.steps.score_name import score_names
 
     if color == "class":
         return items, None, []

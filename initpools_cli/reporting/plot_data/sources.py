@@ -110,9 +110,7 @@ def points_of(context: Context, asked: PlotRequest) -> tuple[np.ndarray, list[Fi
 
 def labeled_items(context: Context, asked: PlotRequest) -> pd.DataFrame:
     """The train rows of items.csv, with the classes of ``--labels`` in place of the data set's where they are given."""
-    from initpools_cli.steps.strategy_inputs import train_items
-
-    items = train_items(context)
+    items = context.data.train_items
     if asked.brought.labels is None:
         return items
     return with_classes(items, asked.brought, asked.brought.classes_in(context.data.classes), context.report)

@@ -1,0 +1,78 @@
+"""Trained encoders of a run: find a pretrain by name, build its network, load its weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError, unknown_name
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    from initpools_cli.pretext.base import Pretext
+
+#: The file that holds each train image's nearest others.
+NEIGHBORS = "neighbors.npy"
+#: What such a task asks for by its signature: each image's nearest others, (n, k).
+ASKED = "nearest"
+#: Sources that need no training and no weights.
+UNTRAINED = ("pixels", "pca")
+
+
+def build(table: dict[str, Any], channels: int, size: int, **given: np.ndarray) -> Pretext:
+    """The untrained pretext task of a resolved table, from the arrays that its signature asks for."""
+    from initpools_cli.networks.build import build_encoder
+    from initpools_cli.pretext.registry import pretexts
+
+    encoder = build_encoder(table["network"], channels=channels, size=size, width=table["width"], seed=table["seed"])
+    task: Pretext = pretexts.get(table["method"]).build(
+        encoder, table["augment"], table["seed"], **given, **table["params"]
+    )
+    return task
+
+
+def load(context: Context, done: FinishedStep) -> Pretext:
+    """The trained pretext task of a finished pretrain."""
+    from initpools_cli.networks.weights import load_weights
+
+    images = context.data.splits["train"].images
+    given = {ASKED: done.array(NEIGHBORS)} if done.table.get("source") else {}
+    pretext = build(done.table, images.shape[3], min(images.shape[1:3]), **given)
+    load_weights(pretext, done.checked("encoder.safetensors"))
+    return pretext
+
+
+def pretrain_of(context: Context, source: str = "") -> FinishedStep:
+    """The pretrain of that name, else the newest.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    trained = context.run.steps("pretrain")
+    if not source:
+        if trained:
+            return trained[-1]
+        raise UserError(
+            f"The run {context.run.path} has no pretrained encoder to embed with.",
+            f"Train one with `{context.command_for('pretrain', 'simclr')}`, or do without: "
+            f"`{context.command_for('embed', 'pca')}`.",
+        )
+    done = context.run.done(f"pretrain/{source}")
+    if done is not None:
+        return done
+    from initpools_cli.networks.backbones import backbone_names, require_backbone
+    from initpools_cli.pretext.registry import pretexts
+
+    if source in pretexts:
+        raise UserError(
+            f"The run {context.run.path} has no pretrain '{source}'.",
+            f"Make it with `{context.command_for('pretrain', source)}`.",
+        )
+    if "/" in source or "." in source:
+        require_backbone(source)
+    names = [*(step.name for step in trained), *UNTRAINED, *backbone_names()]
+    raise unknown_name("source of embeddings", source, names, "initpools status")
