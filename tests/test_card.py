@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.seeds import generator
-from initpools_cli.geometry.pool_distances import gaps_between, nearest_of_pools
+from initpools_cli.geometry.pool_distances import distances_to_pools, pick_distances
 from initpools_cli.stats import card
 from initpools_cli.steps import compare_pools as against
 from initpools_cli.steps.compare_pools import compare_pools
@@ -126,7 +126,7 @@ def test_the_pass_over_all_pools_equals_pool_by_pool(seed, n, d, coarse):
     if coarse:
         points = np.round(points) + np.float32(100)
     pools = [rng.choice(n, rng.integers(1, n + 1), replace=False) for _ in range(7)]
-    found = nearest_of_pools(points, points, pools)
+    found = distances_to_pools(points, points, pools)
     exact = points.astype(np.float64)
     for row, pool in zip(found, pools, strict=True):
         naive = np.linalg.norm(exact[:, None] - exact[None, pool], axis=2).min(axis=1)
@@ -139,7 +139,7 @@ def test_the_pass_over_all_pools_equals_pool_by_pool(seed, n, d, coarse):
 def test_gaps_equal_a_double_loop(seed, b, known):
     rng = np.random.default_rng(seed)
     picks, labeled = (rng.integers(0, 4, (m, 2)).astype(np.float32) for m in (b, known))
-    gap, repeated = gaps_between(picks, labeled)
+    gap, repeated = pick_distances(picks, labeled)
     for i in range(b):
         others = [np.linalg.norm(picks[i] - other) for j, other in enumerate(picks) if j != i]
         others += [np.linalg.norm(picks[i] - other) for other in labeled]

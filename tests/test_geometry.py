@@ -144,7 +144,9 @@ def test_the_neighbors_that_float32_finds_are_right_wherever_that_is_claimed(mon
     monkeypatch.setattr(knn_module, "MARGIN", 1)
     points = drowned()
     centered = points - points.mean(axis=0)
-    index, _, sure = knn_module.proposed(points, centered, (centered.astype(float) ** 2).sum(axis=1), slice(10, 500), k)
+    index, _, sure = knn_module.candidate_neighbors(
+        points, centered, (centered.astype(float) ** 2).sum(axis=1), slice(10, 500), k
+    )
     np.testing.assert_array_equal(index[sure], naive_knn(points, k)[0][10:500][sure])
     assert sure.any()
     assert not sure.all()
@@ -154,7 +156,7 @@ def test_an_outlier_leaves_the_other_rows_sure():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(500, 32)).astype(np.float32)
     points[-1] = 1e4
-    sure = knn_module.proposed(points, points, (points.astype(float) ** 2).sum(axis=1), slice(0, 500), 5)[2]
+    sure = knn_module.candidate_neighbors(points, points, (points.astype(float) ** 2).sum(axis=1), slice(0, 500), 5)[2]
     assert sure[:-1].mean() > 0.99
 
 

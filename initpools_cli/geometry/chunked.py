@@ -1,4 +1,4 @@
-"""Work on fixed blocks of rows, spread over threads, with the same numbers however many threads there are."""
+"""Run functions on blocks of rows in threads; results are the same for any number of threads."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 @functools.cache
 def _libraries() -> Any:
-    # Looking through the loaded libraries takes milliseconds, so it is done once: NumPy's BLAS is the one that counts.
+    # Inspecting the loaded libraries takes milliseconds, so it is done once.
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
 def available_threads() -> int:
-    """How many threads to use where nobody says: the cores of this process, or fewer where BLAS is held to fewer."""
+    """Return the default number of threads: the cores of this process, at most the thread limit of BLAS."""
     blas: list[int] = [library.num_threads for library in _libraries().lib_controllers if library.user_api == "blas"]
     return max(1, min([available_cores(), *blas]))
 
@@ -33,22 +33,22 @@ def available_threads() -> int:
 def map_blocks(function: Callable[[slice], T], n: int, block: int, threads: int | None = None) -> list[T]:
     """Call `function` on the row ranges [0, block), [block, 2 block), … of n rows.
 
-    Where a block begins depends on `n` and `block` alone and each one is computed by a single thread, BLAS included,
-    so that sums and products round alike for any number of threads. The caller reduces the list in its order.
+    The blocks depend on `n` and `block` alone, and a single thread computes each, BLAS included: sums and products
+    round alike for any number of threads. The caller reduces the list in order.
 
     Parameters
     ----------
     function : callable
         Takes a slice of rows; must not write where another block reads.
     n, block : int
-        Rows in all, and in one block.
+        Number of rows, and of rows per block.
     threads : int, optional
-        Default: as many as there are (`available_threads`).
+        Default: `available_threads`.
 
     Returns
     -------
     list
-        What `function` gave, in the order of the blocks.
+        Return values of `function`, in the order of the blocks.
     """
     spans = [slice(start, min(start + block, n)) for start in range(0, n, block)]
     workers = min(threads or available_threads(), len(spans))
@@ -56,27 +56,27 @@ def map_blocks(function: Callable[[slice], T], n: int, block: int, threads: int 
         if workers <= 1:
             return [function(span) for span in spans]
         with ThreadPoolExecutor(workers) as pool:
-            # A thread of its own would not know what is set for the caller, such as the device.
+            # Context variables of the caller, such as the device, are not inherited by threads.
             contexts = [copy_context() for _ in spans]
             return list(pool.map(lambda context, span: context.run(function, span), contexts, spans))
 
 
-def over_pairs(
+def reduce_pairs(
     function: Callable[[slice, slice], tuple[NDArray[Any], NDArray[Any]]],
     n: int,
     block: int,
     combine: np.ufunc = np.add,
     threads: int | None = None,
 ) -> NDArray[np.float64]:
-    """Sums, or minima, over all pairs of n rows, of which each block is looked at once and counts for both its sides.
+    """Reduce a symmetric function over all pairs of n rows; each block of pairs is computed once.
 
     Parameters
     ----------
     function : callable
-        Takes two ranges of rows, of which the second is the first or comes after it, and gives what the pairs make for
-        the rows of each; for one and the same range only the first counts.
+        Takes two ranges of rows, the second equal to the first or after it, and returns the values for the rows of
+        each; for two equal ranges only the first value is used.
     n, block : int
-        Rows in all, and in one range.
+        Number of rows, and of rows per range.
     combine : numpy.ufunc
         ``np.add`` or ``np.minimum``.
     threads : int, optional

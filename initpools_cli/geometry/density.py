@@ -1,4 +1,4 @@
-"""How densely images lie where an image lies."""
+"""Typicality: local density of points by their nearest neighbors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.distances import Indices, close_up, product_error
+from initpools_cli.geometry.distances import Indices, center_if_distant, product_error
 from initpools_cli.geometry.knn import each_neighborhood
 from initpools_cli.geometry.neighbors import search
 
-#: Keeps the density of duplicates finite.
+# Keeps the density of duplicates finite.
 EPSILON = 1e-5
-#: Rows of which all pairs may be held at once.
+# Up to this many rows, all pairs are held in memory at once.
 SMALL = 2048
 
 
@@ -24,15 +24,15 @@ def typicality(
     probes: int = 0,
     threads: int | None = None,
 ) -> NDArray[np.float64]:
-    """1 / (mean distance to the nearest points + 1e-5); Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794.
+    """Compute 1 / (mean distance to the nearest points + 1e-5); Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794.
 
     Parameters
     ----------
     points : (m, d) float32
     neighbors : int
-        How many are averaged; at most m // 2, at least 1.
+        Number of neighbors averaged; capped at m // 2, at least 1.
     distance : {"l2", "l2sq"}
-        As the paper has it, or squared, as its code does.
+        Euclidean as in the paper, or squared as in its code.
     probes : int
         As for `knn.knn`.
     threads : int, optional
@@ -40,7 +40,7 @@ def typicality(
     Returns
     -------
     (m,) float64
-        0 for a single point, which is typical of nothing.
+        0 for a single point.
     """
     m = len(points)
     if m == 1:
@@ -58,9 +58,9 @@ def typicality(
 def most_typical(
     points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"] = "l2"
 ) -> tuple[int, float]:
-    """The row with the largest typicality, of equal ones the lowest, and that, as by `typicality`; on one thread.
+    """Find the row with the largest `typicality` and its value, on one thread; ties go to the lowest row.
 
-    In float32 all rows get bounds, and only those which could be the most typical are measured.
+    Bounds of all rows are computed in float32; only rows that may be the most typical are computed in float64.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def most_typical(
         values = typicality(points, neighbors, distance, threads=1)
         return int(values.argmax()), float(values.max())
     k = min(neighbors, max(1, m // 2))
-    close, squares, origin = close_up(points, 1)
+    close, squares, origin = center_if_distant(points, 1)
     rough = close @ (-2 * close.T)
     rough += squares.astype(np.float32)
     rough += squares.astype(np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""Distances between rows, and what rounding does to them."""
+"""Distances between rows, and bounds on their rounding errors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Floats = NDArray[np.floating]
 Indices = NDArray[np.int64]
 
 ROWS = 1024
-# A product of rows loses about as much as their squared lengths are rounded by, so up to here two bits are lost.
-FAR = 4.0
+# The rounding error of a product is about that of the squared lengths: up to this ratio two bits are lost.
+MAX_LENGTH_RATIO = 4.0
 
 
 def squared_distances(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """Squared Euclidean distances row by row, from differences in float64: 0 for equal rows, and only for them.
+    """Compute squared Euclidean distances row by row, from differences in float64: 0 only for equal rows.
 
     Parameters
     ----------
@@ -32,29 +32,29 @@ def squared_distances(a: Floats, b: Floats) -> NDArray[np.float64]:
 
 
 def product_error(dimensions: int, reach: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far a squared distance from float32 products can be off, for vectors whose lengths add up to `reach`."""
+    """Bound the error of a squared distance from float32 products, for vectors whose lengths add up to `reach`."""
     bound: NDArray[np.float32] = (dimensions + 8) * np.float32(2.0**-23) * reach**2 + np.float32(1e-30)
     return bound
 
 
 def mean_row(points: Floats, threads: int | None = None) -> NDArray[np.float64]:
-    """The mean of the rows, (d,), summed in float64."""
+    """Compute the mean of the rows, (d,), in float64."""
     sums = map_blocks(lambda span: points[span].sum(axis=0, dtype=np.float64), len(points), ROWS, threads)
     mean: NDArray[np.float64] = np.sum(sums, axis=0) / len(points)
     return mean
 
 
 def distances_to(points: Floats, center: Floats, threads: int | None = None) -> NDArray[np.float64]:
-    """Squared Euclidean distances (n,) of the rows of `points` (n, d) from `center` (d,)."""
+    """Compute squared Euclidean distances (n,) of the rows of `points` (n, d) from `center` (d,)."""
     return np.concatenate(map_blocks(lambda span: squared_distances(points[span], center), len(points), ROWS, threads))
 
 
-def close_up(
+def center_if_distant(
     points: NDArray[np.float32], threads: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-    """The rows, or, where they lie far from the origin, a copy of them moved so that it is their mean.
+    """Subtract the mean from the rows if most of them lie far from the origin; else return them as they are.
 
-    Distances between rows stay as they are, but for rounding.
+    Distances between rows change by rounding only.
 
     Parameters
     ----------
@@ -64,17 +64,17 @@ def close_up(
     Returns
     -------
     rows : (n, d) float32
-        `points` itself unless rows are more than twice as long as seen from the mean, most of them.
+        `points` itself, unless the median row is more than twice as long as its distance from the mean.
     squares : (n,) float64
         Their squared lengths.
     origin : (d,) float32
-        What was subtracted.
+        The subtracted vector.
     """
-    nowhere = np.zeros(points.shape[1], np.float32)
-    lengths = distances_to(points, nowhere, threads)
+    zero = np.zeros(points.shape[1], np.float32)
+    squares = distances_to(points, zero, threads)
     mean = mean_row(points, threads).astype(np.float32)
-    # The median, so that a row far from all others does not decide for them.
-    if np.median(lengths) <= FAR * np.median(distances_to(points, mean, threads)):
-        return points, lengths, nowhere
-    moved = np.subtract(points, mean, dtype=np.float32)
-    return moved, distances_to(moved, nowhere, threads), mean
+    # The median is robust to a single row far from all others.
+    if np.median(squares) <= MAX_LENGTH_RATIO * np.median(distances_to(points, mean, threads)):
+        return points, squares, zero
+    centered = np.subtract(points, mean, dtype=np.float32)
+    return centered, distances_to(centered, zero, threads), mean

@@ -1,4 +1,4 @@
-"""Rows that are exactly the same."""
+"""Detection of exactly equal rows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
 
-#: Bytes of rows in one step, so that a memory-mapped array passes through in parts that fit the cache.
+# Bytes of rows per block, so that blocks of a memory-mapped array fit the cache.
 BLOCK = 2**21
 WORD = np.uint32
 
 
 def first_equal(rows: NDArray[Any]) -> NDArray[np.int64]:
-    """The lowest row that equals each row.
+    """Find the lowest row that equals each row.
 
     Parameters
     ----------
@@ -25,26 +25,25 @@ def first_equal(rows: NDArray[Any]) -> NDArray[np.int64]:
     Returns
     -------
     (n,) int64
-        Its own index for a row that no earlier one equals.
+        A row's own index where no earlier row equals it.
     """
     if rows.dtype.itemsize > np.dtype(np.float64).itemsize:
-        # Numbers of 80 bits are stored in 128, of which the rest may be anything.
+        # 80-bit numbers are stored in 128 bits; the padding bits are undefined.
         rows = rows.astype(np.float64)
     first = np.arange(len(rows))
-    open_ = _repeated(_hashes(rows))
-    # Rows that differ may have one hash, and what differs from the first row of its hash is looked at again.
-    while len(open_[0]):
-        members, hashes = open_
+    members, hashes = _repeated(_hashes(rows))
+    # Different rows may share a hash; rows that differ from the first row of their hash are compared again.
+    while len(members):
         _, starts, place = np.unique(hashes, return_index=True, return_inverse=True)
         candidates = members[starts][place]
         same = _equal(rows, members, candidates)
         first[members[same]] = candidates[same]
-        open_ = members[~same], hashes[~same]
+        members, hashes = members[~same], hashes[~same]
     return first
 
 
 def _repeated(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """The rows whose hash another row has, ascending, and their hashes."""
+    """Return the rows whose hash occurs more than once, ascending, and their hashes."""
     _, place, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     members = np.flatnonzero(counts[place] > 1)
     return members, hashes[members]
@@ -55,19 +54,19 @@ def _step(rows: NDArray[Any]) -> int:
 
 
 def _hashes(rows: NDArray[Any]) -> NDArray[np.uint64]:
-    """One number for each row, the same for equal ones: its 32-bit words times random odd numbers, modulo 2**64."""
+    """Hash each row, equal rows alike: its 32-bit words times random odd numbers, modulo 2**64."""
     width = -(-rows.shape[1] * rows.dtype.itemsize // WORD().itemsize)
     odd = np.random.default_rng(0).integers(0, 2**63, width, dtype=np.uint64) * 2 + 1
 
     def part(span: slice) -> NDArray[np.uint64]:
-        found: NDArray[np.uint64] = np.einsum("ij,j->i", _words(rows[span], width), odd, dtype=np.uint64)
-        return found
+        hashes: NDArray[np.uint64] = np.einsum("ij,j->i", _words(rows[span], width), odd, dtype=np.uint64)
+        return hashes
 
     return np.concatenate([np.empty(0, np.uint64), *map_blocks(part, len(rows), _step(rows))])
 
 
 def _words(block: NDArray[Any], width: int) -> NDArray[np.uint32]:
-    """The bytes of a block of rows as 32-bit words; those of -0.0 are those of 0.0."""
+    """Return the bytes of a block of rows as 32-bit words, with -0.0 replaced by 0.0."""
     plain = np.ascontiguousarray(block + 0 if block.dtype.kind == "f" else block)
     octets = plain.view(np.uint8).reshape(len(block), -1)
     missing = width * WORD().itemsize - octets.shape[1]

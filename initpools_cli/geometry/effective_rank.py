@@ -1,19 +1,20 @@
-"""How many directions a set of vectors really spans."""
+"""Effective rank of a set of vectors (RankMe)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# The paper's, for numbers that were computed in float32.
+# The paper's value for float32 features.
 EPSILON = 1e-7
 
 
 def rankme(features: NDArray[np.floating]) -> float:
-    """RankMe: the exponential of the entropy of the normalized singular values (Garrido et al. 2023, arXiv:2210.02885).
+    """Compute RankMe, the exponential of the entropy of the normalized singular values.
 
-    ``exp(-sum p_k ln p_k)`` with ``p_k = s_k / (s_1 + s_2 + …) + 1e-7``. The features are not centered: rows that all
-    lie along one direction have rank 1, wherever the origin is.
+    Garrido et al. 2023, arXiv:2210.02885.
+
+    ``exp(-sum p_k ln p_k)`` with ``p_k = s_k / (s_1 + s_2 + …) + 1e-7``. The features are not centered.
 
     Parameters
     ----------
@@ -23,14 +24,14 @@ def rankme(features: NDArray[np.floating]) -> float:
     Returns
     -------
     float
-        From 1 to min(n, d), but for the epsilon; 0 where every number is 0.
+        From 1 to min(n, d), up to the epsilon; 0 where all features are 0.
     """
-    # The largest number first, so that no square overflows or vanishes.
+    # Divided by the largest number, so that no square overflows or underflows.
     largest = float(np.abs(features).max(initial=0.0))
     if largest == 0:
         return 0.0
     scaled = np.divide(features, largest, dtype=np.float64)
-    # The products of the shorter side have the squares of the singular values; what squaring loses is below epsilon.
+    # The eigenvalues of the smaller Gram matrix are the squared singular values; the precision lost is below epsilon.
     products = scaled.T @ scaled if scaled.shape[0] > scaled.shape[1] else scaled @ scaled.T
     values = np.sqrt(np.maximum(np.linalg.eigvalsh(products), 0.0))
     shares = values / values.sum() + EPSILON

@@ -1,4 +1,4 @@
-"""Farthest-first traversal, exact and far from n × budget passes over the data."""
+"""Exact farthest-first traversal with few passes over the data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import (
     Indices,
-    close_up,
+    center_if_distant,
     distances_to,
     mean_row,
     product_error,
@@ -22,7 +22,7 @@ ROWS, COLUMNS = 1024, 512
 
 
 def nearest_to_mean(points: NDArray[np.float32], threads: int | None = None) -> int:
-    """The row nearest the mean of all rows; of equally near ones the lowest."""
+    """Find the row nearest the mean of all rows; ties go to the lowest row."""
     return int(distances_to(points, mean_row(points, threads), threads).argmin())
 
 
@@ -31,10 +31,10 @@ def farthest_first(
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Choose `count` rows, each the farthest from all chosen before it (Gonzalez 1985).
 
-    Distances only shrink, so an old one bounds the new one from above, and so does one in float32 with what rounding
-    may add. A candidate set holds the rows with the largest bounds; within it distances are measured in float64 and
-    kept up to date, and a pick is certain as long as it beats every bound outside. When it no longer does, the bounds
-    of all rows are lowered against the whole batch of picks at once.
+    Distances to the nearest pick only shrink, so an old distance is an upper bound, and so is one in float32 plus its
+    rounding error. A candidate set holds the rows with the largest bounds; their distances are kept exact in float64,
+    and a pick is certain while it beats every bound outside the set. After that the bounds of all rows are lowered
+    with the whole batch of picks at once.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def farthest_first(
     count : int
         1 ≤ count ≤ n − len(chosen).
     chosen : (m,) int64
-        Rows chosen before. Where there are none, the first pick is the row nearest the mean.
+        Rows chosen before. If empty, the first pick is the row nearest the mean.
     threads : int, optional
 
     Returns
@@ -50,7 +50,7 @@ def farthest_first(
     indices : (count,) int64
         Distinct, none of them in `chosen`; ties go to the lower index.
     gaps : (count,) float64
-        Squared distance to the nearest row chosen before; inf for the first of all.
+        Squared distance to the nearest row chosen before; inf for the very first.
     """
     picks: list[int] = []
     gaps: list[float] = []
@@ -83,36 +83,36 @@ def farthest_first(
             bounds.lower(np.array(batch))
             bounds.exact[candidates] = True
         elif not batch:
-            # Rounding hides which is the farthest, and more have to be measured.
+            # The bounds do not separate the farthest row: more rows need exact distances.
             size *= 2
     return np.array(picks, np.int64), np.array(gaps)
 
 
 class _Bounds:
-    """From above, the squared distance of each row to the nearest one chosen; below zero for a row that is chosen.
+    """Upper bounds on the squared distance of each row to the nearest chosen row; negative for chosen rows.
 
     Attributes
     ----------
     squared : (n,) float64
     exact : (n,) bool
-        Where it is the distance itself.
+        Whether the bound is the distance itself.
     """
 
     def __init__(self, points: NDArray[np.float32], threads: int | None) -> None:
         self.points, self.threads = points, threads
-        self.rows, self.norms, _ = close_up(points, threads)
+        self.rows, self.norms, _ = center_if_distant(points, threads)
         self.lengths = np.sqrt(self.norms).astype(np.float32)
         self.squared = np.full(len(points), np.inf)
         self.exact = np.zeros(len(points), bool)
 
     def lower(self, chosen: Indices) -> None:
-        """Count these as chosen, too."""
+        """Lower the bounds by newly chosen rows."""
         for start in range(0, len(chosen), COLUMNS):
             self._lower(chosen[start : start + COLUMNS])
         self.squared[chosen] = -1.0
 
     def measure(self, rows: Indices, chosen: Indices) -> None:
-        """Make the bounds of these rows exact; `chosen` are all that are."""
+        """Make the bounds of `rows` exact; `chosen` holds all rows chosen so far."""
         stale = rows[~self.exact[rows] & (self.squared[rows] >= 0)]
         self.squared[stale] = nearest_squared(self.points[stale], self.points[chosen], None, self.threads)[1]
         self.exact[stale] = True
@@ -135,15 +135,15 @@ class _Bounds:
 
 
 def _top(bounds: NDArray[np.float64], size: int) -> tuple[Indices, float, int]:
-    """The rows with the `size` largest bounds, lower ones first among equals, and the best bound left out.
+    """Return the rows with the `size` largest bounds, ties to the lower row, and the largest bound left out.
 
     Returns
     -------
     candidates : (size,) int64, ascending
     outside : float
-        -1 where nothing is left out.
+        -1 if no row is left out.
     rival : int
-        The lowest row left out that has the bound `outside`.
+        The lowest row left out with the bound `outside`.
     """
     if size >= len(bounds):
         return np.arange(len(bounds)), -1.0, len(bounds)

@@ -1,4 +1,4 @@
-"""Fisher information of the last layer of a classifier, image by image, without writing it out."""
+"""Fisher information of a classifier's last layer per image, without building the full matrices."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from initpools_cli.geometry.chunked import map_blocks
 
 ROWS = 512
-# By how much a bound can be off, as a share.
+# Relative rounding error of a bound.
 ROUNDING = 1e-9
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
 
 
-def main_directions(features: NDArray[np.float32], components: int) -> Floats:
-    """The features in the `components` orthogonal directions that hold most of their squares, (n, ≤ components)."""
+def project_principal(features: NDArray[np.float32], components: int) -> Floats:
+    """Project features on their `components` leading principal directions, uncentered, (n, ≤ components)."""
     wide = np.asarray(features, np.float64)
     if wide.shape[1] <= components:
         return wide
@@ -28,21 +28,21 @@ def main_directions(features: NDArray[np.float32], components: int) -> Floats:
     return np.concatenate(map_blocks(lambda span: wide[span] @ directions, len(wide), 8 * ROWS))
 
 
-def sandwiched(outside: Floats, inside: Floats) -> Floats:
-    """``outside @ inside @ outside``, of symmetric matrices."""
+def sandwich_product(outside: Floats, inside: Floats) -> Floats:
+    """Compute ``outside @ inside @ outside`` of symmetric matrices."""
     return one_thread(lambda: outside @ inside @ outside)
 
 
 def one_thread(function: Callable[[], T]) -> T:
-    """Call `function` with a BLAS that rounds alike however many threads there are."""
+    """Call `function` with single-threaded BLAS, so that it rounds alike for any number of threads."""
     return map_blocks(lambda span: function(), 1, 1)[0]
 
 
 class Fisher:
-    """The Fisher information of each image, V Vᵀ with V = √p (e − p) ⊗ h for each class e, of which nothing is written.
+    """Fisher information of each image, V Vᵀ with V = √p (e − p) ⊗ h for each class e, kept in factored form.
 
-    Weights are in the order of (class, feature). Products of two features are symmetric, and so is what they are summed
-    to for two classes: only half of both is worked with.
+    Weights are in the order (class, feature). Products of two features and of two classes are symmetric, so only the
+    upper triangles are computed.
     """
 
     def __init__(self, features: Floats, probs: Floats) -> None:
@@ -54,7 +54,7 @@ class Fisher:
         self.place[self.upper] = self.place.T[self.upper] = np.arange(len(self.upper[0]))
 
     def total(self, rows: NDArray[np.int64]) -> Floats:
-        """The sum over these images, (c d, c d)."""
+        """Sum the Fisher information of `rows`, (c d, c d)."""
 
         def add(span: slice) -> Floats:
             products: Floats = self._covariances(rows[span]).T @ self._pairs(rows[span])
@@ -67,9 +67,9 @@ class Fisher:
         return whole.transpose(0, 2, 1, 3).reshape(size, size)
 
     def best(self, rows: NDArray[np.int64], inverse: Floats, sandwich: Floats) -> tuple[int, float]:
-        """Which of these images lowers tr(M⁻¹ F) most by joining M, the lowest of equal ones, and by how much.
+        """Find the image whose addition to M lowers tr(M⁻¹ F) most, and by how much; ties go to the lowest row.
 
-        The trace of Vᵀ M⁻¹ F M⁻¹ V bounds it from above, so that few have to be computed.
+        The trace of Vᵀ M⁻¹ F M⁻¹ V is an upper bound, so few changes have to be computed.
 
         Parameters
         ----------
@@ -96,20 +96,20 @@ class Fisher:
         return int(rows[changes.argmax()]), float(changes.max())
 
     def changes(self, rows: NDArray[np.int64], inverse: Floats, sandwich: Floats, sign: float) -> Floats:
-        """By how much tr(M⁻¹ F) falls if each image alone joins M (sign 1), or rises if it leaves M (−1), as `best`."""
+        """Compute how much tr(M⁻¹ F) falls if each image alone joins M (sign 1), or rises if it leaves M (−1)."""
         inner, outer = self._summary(inverse), self._summary(sandwich)
 
         def change(span: slice) -> Floats:
             pairs = self._pairs(rows[span])
             probs = self.probs[rows[span]]
-            core = np.eye(self.c) + sign * seen_through(probs, (pairs @ inner)[:, self.place])
-            moved = seen_through(probs, (pairs @ outer)[:, self.place])
+            core = np.eye(self.c) + sign * class_sandwich(probs, (pairs @ inner)[:, self.place])
+            moved = class_sandwich(probs, (pairs @ outer)[:, self.place])
             return np.trace(np.linalg.solve(core, moved), axis1=1, axis2=2)
 
         return np.concatenate(map_blocks(change, len(rows), ROWS))
 
     def updated(self, inverse: Floats, row: int, sign: float) -> Floats:
-        """M⁻¹ once an image has joined M (sign 1) or left it (−1)."""
+        """Compute M⁻¹ after an image joined M (sign 1) or left it (−1)."""
         p = self.probs[row]
         vectors = np.kron((np.eye(self.c) - p[:, None]) * np.sqrt(p), self.features[row][:, None])
 
@@ -122,25 +122,25 @@ class Fisher:
         return one_thread(update)
 
     def _covariances(self, rows: NDArray[np.int64]) -> Floats:
-        """Of the classes of each image, the upper half, (m, c (c + 1) / 2)."""
+        """Compute the upper triangle of the class covariances of each image, (m, c (c + 1) / 2)."""
         probs, (a, b) = self.probs[rows], self.upper
         covariances: Floats = (a == b) * probs[:, a] - probs[:, a] * probs[:, b]
         return covariances
 
     def _pairs(self, rows: NDArray[np.int64]) -> Floats:
-        """Products of all pairs of features, (m, d (d + 1) / 2)."""
+        """Compute the products of all pairs of features, (m, d (d + 1) / 2)."""
         features = self.features[rows]
         return features[:, self.left] * features[:, self.right]
 
     def _summary(self, matrix: Floats) -> Floats:
-        """What a symmetric matrix is to pairs of features and of classes, (d (d + 1) / 2, c (c + 1) / 2)."""
+        """Arrange a symmetric matrix by pairs of features and pairs of classes, (d (d + 1) / 2, c (c + 1) / 2)."""
         blocks = matrix.reshape(self.c, self.d, self.c, self.d)[self.upper[0], :, self.upper[1], :]
         twice = blocks[:, self.left, self.right] + blocks[:, self.right, self.left]
         return (twice * np.where(self.left == self.right, 0.5, 1.0)).T
 
 
-def seen_through(probs: Floats, matrices: Floats) -> Floats:
-    """Aᵀ K A with the columns √p (e − p) of A, for each row of `probs` (m, c) and its matrix (m, c, c)."""
+def class_sandwich(probs: Floats, matrices: Floats) -> Floats:
+    """Compute Aᵀ K A with columns √p (e − p) of A, for each row of `probs` (m, c) and its matrix K (m, c, c)."""
     rows = np.einsum("mab,mb->ma", matrices, probs)
     both = np.einsum("ma,ma->m", rows, probs)
     centered = matrices - rows[:, :, None] - rows[:, None, :] + both[:, None, None]

@@ -1,4 +1,4 @@
-"""Lists of rows that lie together, so that near rows can be sought in a few of them."""
+"""Inverted file: lists of nearby rows, so that neighbors are searched in a few lists only."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from initpools_cli.geometry.distances import Indices, squared_distances
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.neighbors import nearest, nearest_k
 
-# Lists for each √n rows, and rows in one at the least, on average.
+# Lists per √n rows, and the least mean number of rows in a list.
 LISTS, ROWS = 2, 8
-# Rows for each list that its centroid is found on, and how often all of them are gone through.
+# Sample rows per list for k-means, and its iterations.
 SAMPLE, ITERATIONS = 16, 5
-# Times the mean length; a longer list is cut.
+# Lists longer than this many times the mean are split.
 LONGEST = 8
 
 
 @dataclass(frozen=True)
 class Lists:
-    """A partition of n rows into l lists.
+    """Partition of n rows into l lists.
 
     Attributes
     ----------
     order : (n,) int64
-        The rows, list by list, ascending within one.
+        The rows, list by list, ascending within a list.
     starts : (l + 1,) int64
-        Where in `order` each list begins, and the end of the last.
+        Start of each list in `order`, and the end of the last.
     centroids : (l, d) float32
     """
 
@@ -42,23 +42,25 @@ class Lists:
         return len(self.centroids)
 
     def rows(self, at: int) -> Indices:
-        """The rows of one list, ascending."""
+        """Return the rows of one list, ascending."""
         return self.order[self.starts[at] : self.starts[at + 1]]
 
     def around(self, at: int, probes: Indices, least: int) -> Indices:
-        """The rows of one list and of others, ascending: more lists, the nearest first, where there are not enough.
+        """Return the rows of list `at` and of the lists `probes`, ascending.
+
+        Further lists, the nearest first, are added until there are `least` rows.
 
         Parameters
         ----------
+        at : int
         probes : (p,) int64
-            The others.
         least : int
-            How many rows are needed, ≤ n.
+            Number of rows needed, ≤ n.
         """
         chosen = np.union1d(probes, [at])
         if self.sizes[chosen].sum() < least:
             gaps = squared_distances(self.centroids, self.centroids[at])
-            # What was chosen comes first.
+            # Lists chosen above come first.
             gaps[chosen] = -1
             chosen = np.argsort(gaps, kind="stable")
             chosen = chosen[: 1 + int(np.searchsorted(np.cumsum(self.sizes[chosen]), least))]
@@ -66,15 +68,15 @@ class Lists:
 
     @cached_property
     def sizes(self) -> Indices:
-        """How long each list is, (l,)."""
+        """Number of rows in each list, (l,)."""
         return np.diff(self.starts)
 
 
 def make_lists(points: NDArray[np.float32], threads: int | None = None) -> Lists:
-    """About 2 √n lists of rows by nearest centroid; the centroids are those of k-means on a sample.
+    """Partition rows into about 2 √n lists by the nearest centroid of k-means on a sample.
 
-    Nothing is left to chance: the same rows give the same lists. Lists more than eight times as long as the mean, of
-    which duplicates make some, are cut, so that a few of them never are all rows.
+    Deterministic: the same rows give the same lists. Lists more than eight times as long as the mean, which duplicates
+    can cause, are split, so that a few lists never hold all rows.
 
     Parameters
     ----------
@@ -97,5 +99,5 @@ def make_lists(points: NDArray[np.float32], threads: int | None = None) -> Lists
 
 
 def nearest_lists(lists: Lists, count: int, threads: int | None = None) -> Indices:
-    """For each list the `count` whose centroids are nearest to its own, (l, ≤ count) int64, mostly itself first."""
+    """Find for each list the `count` lists with the nearest centroids, (l, ≤ count) int64, itself usually first."""
     return nearest_k(lists.centroids, lists.centroids, min(count, len(lists)), threads)[0]

@@ -1,4 +1,4 @@
-"""k-means that gives the same clusters for the same seed, whatever the number of threads."""
+"""k-means with the same clusters for the same seed and any number of threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
-from initpools_cli.geometry.distances import Indices, close_up, distances_to, mean_row, squared_distances
+from initpools_cli.geometry.distances import Indices, center_if_distant, distances_to, mean_row, squared_distances
 from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import nearest_squared
 from initpools_cli.geometry.sampling import distance_weighted
@@ -20,15 +20,15 @@ SEEDING_ROWS_PER_CLUSTER = 20
 
 @dataclass(frozen=True)
 class Clusters:
-    """A partition of n points.
+    """Partition of n points into k clusters.
 
     Attributes
     ----------
     centroids : (k, d) float32
     labels : (n,) int64
-        The nearest centroid; of equally near ones the lower. Fewer than k different points leave clusters empty.
+        The nearest centroid; ties go to the lower. With fewer than k distinct points some clusters are empty.
     inertia : float
-        Sum of the squared distances to the own centroid.
+        Sum of the squared distances of points to their centroids.
     """
 
     centroids: NDArray[np.float32]
@@ -45,10 +45,10 @@ def kmeans(
     tolerance: float = 1e-4,
     threads: int | None = None,
 ) -> Clusters:
-    """Lloyd's algorithm from a k-means++ start.
+    """Cluster points by Lloyd's algorithm with k-means++ initialization (Arthur & Vassilvitskii 2007).
 
-    Arthur & Vassilvitskii 2007. The start is drawn on a sample of 20 rows per cluster; an empty cluster moves to the
-    point that is farthest from its centroid.
+    The initial centroids are drawn from a sample of 20 rows per cluster; the centroid of an empty cluster moves to the
+    point farthest from its own centroid.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ def kmeans(
         1 ≤ k ≤ n.
     rng : numpy.random.Generator
     iterations : int
-        At most so many.
+        Maximum.
     tolerance : float
-        Done when the centroids move by less, squared, as a share of the mean variance of a dimension.
+        Stop when the squared shift of the centroids is below this share of the mean variance of a dimension.
     threads : int, optional
 
     Returns
@@ -95,15 +95,15 @@ class _Lloyd:
     def __init__(self, points: NDArray[np.float32], centroids: NDArray[np.float64], threads: int | None) -> None:
         self.points, self.centroids, self.threads = points, centroids, threads
         # Seen from nearby the products are small, and float32 is enough for them.
-        self.rows, self.squares, self.origin = close_up(points, threads)
+        self.rows, self.squares, self.origin = center_if_distant(points, threads)
         self.labels = np.zeros(len(points), np.int64)
-        # By how much the second nearest centroid is farther than the nearest, at least.
+        # Lower bound on how much farther the second nearest centroid is than the nearest.
         self.lead = np.full(len(points), -1.0)
         self.sums = np.zeros(centroids.shape)
         self.counts = np.zeros(len(centroids), np.int64)
 
     def step(self) -> float:
-        """Move the centroids to the means of the points that are nearest to them; how far they moved, squared."""
+        """Move the centroids to the means of their nearest points; return the squared shift."""
         stale = np.flatnonzero(self.lead <= 0)
         new = self._assign(stale)
         first = not self.counts.any()
@@ -123,13 +123,13 @@ class _Lloyd:
         return float((shifts**2).sum())
 
     def _assign(self, stale: Indices) -> Indices:
-        """The nearest centroid of these rows, and their leads."""
+        """Return the nearest centroids of `stale` rows and update their leads."""
         targets = (self.centroids - self.origin).astype(np.float32)
         norms = np.einsum("ij,ij->i", targets, targets)
         products_with = np.ascontiguousarray(-2 * targets.T)
 
         def assign(span: slice) -> Indices:
-            # A range of all rows is not copied.
+            # A slice of all rows avoids a copy.
             inside = span if len(stale) == len(self.rows) else stale[span]
             products = product(self.rows[inside], products_with)
             products += norms
@@ -144,13 +144,13 @@ class _Lloyd:
         return np.concatenate([np.empty(0, np.int64), *map_blocks(assign, len(stale), ROWS, self.threads)])
 
     def _add(self, rows: Indices, labels: Indices, sign: float) -> None:
-        """Add these rows to the sums of their clusters, or take them away."""
+        """Add rows to the sums of their clusters (sign 1), or subtract them (−1)."""
         k, weights = len(self.centroids), np.full(len(rows), sign)
         self.sums += sums_by_label(self.points, rows, labels, weights, k, self.threads)
         self.counts += np.bincount(labels, minlength=k) * int(sign)
 
     def _farthest(self, count: int) -> Indices:
-        """The rows that are farthest from the centroids that they are with."""
+        """Return the `count` rows farthest from their own centroids."""
         gaps = map_blocks(
             lambda span: squared_distances(self.points[span], self.centroids[self.labels[span]]),
             len(self.points),

@@ -1,4 +1,4 @@
-"""The nearest other rows of every row: float32 products propose them, float64 differences decide."""
+"""k nearest neighbors within one array: candidates by float32 products, exact distances in float64."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.capacity import FEWER, require_memory
 from initpools_cli.geometry.chunked import map_blocks
-from initpools_cli.geometry.distances import Floats, Indices, close_up, mean_row, product_error
+from initpools_cli.geometry.distances import Floats, Indices, center_if_distant, mean_row, product_error
 from initpools_cli.geometry.inverted_file import make_lists, nearest_lists
 from initpools_cli.geometry.matmul import product
-from initpools_cli.geometry.neighbors import measured, search
+from initpools_cli.geometry.neighbors import pair_distances, search
 
-# A block of products fits the cache.
+# Block sizes: a block of products fits the cache.
 ROWS, COLUMNS = 512, 1024
-# Candidates beyond k, so that the rounding of float32 products seldom leaves a row unsure.
+# Candidates beyond k, so that the rounding of float32 products seldom leaves a row uncertain.
 MARGIN = 16
 
 
 def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) -> tuple[Indices, NDArray[np.float64]]:
-    """The k nearest other rows of every row, nearest first; equally near ones by ascending index.
+    """Find the k nearest other rows of every row, nearest first; ties by ascending index.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) 
         1 ≤ k < n.
     threads : int, optional
     probes : int
-        0: exact. Else only so many lists of rows that lie together are looked through for each row (`make_lists`), its
-        own and the nearest ones, or more where these hold too few rows; some neighbors are then missed.
+        0: exact. Else approximate: only this many lists of an inverted file (`make_lists`) are searched for each row,
+        its own and the nearest ones, or more if they hold too few rows.
 
     Returns
     -------
     indices : (n, k) int64
-        Never the row itself, though its duplicates.
+        Never the row itself, but possibly its duplicates.
     distances : (n, k) float64
         Euclidean.
     """
@@ -58,7 +58,7 @@ def each_neighborhood(
     *,
     probes: int = 0,
 ) -> None:
-    """As `knn`, a block of rows at a time, for who needs little of what is found.
+    """Like `knn`, but pass the neighbors to `take` block by block instead of storing them all.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def each_neighborhood(
     k : int
         1 ≤ k < n.
     take : callable
-        Is given rows, (m, k) indices and (m, k) squared distances; of a row that comes twice the later ones hold.
+        Called with rows, (m, k) indices and (m, k) squared distances; a later call for a row replaces an earlier one.
     threads : int, optional
     probes : int
         As for `knn`.
@@ -77,22 +77,22 @@ def each_neighborhood(
     if probes:
         _each_by_lists(points, k, take, probes, threads)
         return
-    close, squares, _ = close_up(points, threads)
-    sure = np.empty(n, bool)
+    close, squares, _ = center_if_distant(points, threads)
+    certain = np.empty(n, bool)
 
     def propose(span: slice) -> None:
-        index, squared, sure[span] = proposed(points, close, squares, span, k)
+        index, squared, certain[span] = candidate_neighbors(points, close, squares, span, k)
         take(span, index, squared)
 
     map_blocks(propose, n, ROWS, threads)
-    unsure = np.flatnonzero(~sure)
+    uncertain = np.flatnonzero(~certain)
     shift = mean_row(points, threads).astype(np.float32)
 
-    def look_again(span: slice) -> None:
-        rows = unsure[span]
+    def search_uncertain(span: slice) -> None:
+        rows = uncertain[span]
         take(rows, *search(points[rows], points, k, shift, np.full(len(rows), np.inf), rows))
 
-    map_blocks(look_again, len(unsure), min(ROWS, 256), threads)
+    map_blocks(search_uncertain, len(uncertain), min(ROWS, 256), threads)
 
 
 def _each_by_lists(
@@ -102,57 +102,57 @@ def _each_by_lists(
     probes: int,
     threads: int | None,
 ) -> None:
-    """The same from few lists: for the rows of a list all candidates are gathered, and moved to where they lie."""
+    """Search neighbors in a few lists: gather all candidates of a list's rows, centered on its centroid."""
     lists = make_lists(points, threads)
     near = nearest_lists(lists, probes, threads)
 
-    def look(span: slice) -> None:
+    def search_block(span: slice) -> None:
         at = span.start
-        rows, among = lists.rows(at), lists.around(at, near[at], k + 1)
-        # Once as they are and once from nearby; nothing else here is as large.
-        there = points[among]
-        close = there - lists.centroids[at]
+        rows, members = lists.rows(at), lists.around(at, near[at], k + 1)
+        # The original and the centered candidates are the largest arrays here.
+        candidates = points[members]
+        close = candidates - lists.centroids[at]
         squares = np.einsum("ij,ij->i", close, close).astype(np.float64)
-        places = np.searchsorted(among, rows)
+        places = np.searchsorted(members, rows)
         for start in range(0, len(rows), ROWS):
             part = places[start : start + ROWS]
-            index, squared, sure = proposed(there, close, squares, part, k)
-            take(among[part], among[index], squared)
-            if not sure.all():
-                unsure = part[~sure]
-                shift, limit = lists.centroids[at], np.full(len(unsure), np.inf)
-                index, squared = search(there[unsure], there, k, shift, limit, unsure)
-                take(among[unsure], among[index], squared)
+            index, squared, certain = candidate_neighbors(candidates, close, squares, part, k)
+            take(members[part], members[index], squared)
+            if not certain.all():
+                uncertain = part[~certain]
+                shift, limit = lists.centroids[at], np.full(len(uncertain), np.inf)
+                index, squared = search(candidates[uncertain], candidates, k, shift, limit, uncertain)
+                take(members[uncertain], members[index], squared)
 
-    map_blocks(look, len(lists), 1, threads)
+    map_blocks(search_block, len(lists), 1, threads)
 
 
-def proposed(
+def candidate_neighbors(
     points: Floats, close: NDArray[np.float32], squares: NDArray[np.float64], span: Indices | slice, k: int
 ) -> tuple[Indices, NDArray[np.float64], NDArray[np.bool_]]:
-    """The k nearest other rows among those that float32 finds near, and whether a row it left out could be one too.
+    """Find the k nearest other rows among float32 candidates, and whether the result is certain.
 
-    Of two rows at most √r apart the farther is at most √r longer: so `product_error` of twice the query's length plus
-    √r bounds how far float32 can be off about any row within √r, wherever the rest lies.
+    A row within √r of the query is at most √r longer than it, so `product_error` of twice the query's length plus √r
+    bounds the float32 error for every row within √r, wherever the other rows lie.
 
     Parameters
     ----------
     points : (n, d) float32
     close, squares
-        As from `close_up`.
+        As from `center_if_distant`.
     span : slice or (m,) int64
-        The rows whose neighbors are wanted, m of them; ascending.
+        The m query rows, ascending.
     k : int
 
     Returns
     -------
     index : (m, k) int64
     squared : (m, k) float64
-    sure : (m,) bool
-        Where False, `index` and `squared` may be wrong.
+    certain : (m,) bool
+        If False, `index` and `squared` may be wrong.
     """
-    queries, asked = points[span], min(len(points) - 1, k + MARGIN)
-    index, rough = _candidates(close, squares.astype(np.float32), span, asked)
+    queries, n_candidates = points[span], min(len(points) - 1, k + MARGIN)
+    index, rough = _candidates(close, squares.astype(np.float32), span, n_candidates)
     order = np.argsort(rough, axis=1)
     index, rough = np.take_along_axis(index, order, axis=1), np.take_along_axis(rough, order, axis=1)
     rough += squares[span].astype(np.float32)[:, None]
@@ -160,41 +160,41 @@ def proposed(
 
     def measure(pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
         row, place = np.nonzero(pairs)
-        squared[row, place] = measured(queries, points, row, index[row, place])
+        squared[row, place] = pair_distances(queries, points, row, index[row, place])
         kth: NDArray[np.float64] = np.partition(squared, k - 1, axis=1)[:, k - 1]
         return kth
 
-    # What is farther than the first k is not needed.
+    # Candidates certainly farther than the first k need no exact distance.
     first = np.zeros(index.shape, bool)
     first[:, :k] = True
     kth = measure(first)
     slack = product_error(points.shape[1], 2 * np.sqrt(squares[span]).astype(np.float32) + np.sqrt(kth))
     kth = measure(~first & (rough <= (kth + slack)[:, None]))
     best = np.lexsort((index, squared), axis=1)[:, :k]
-    # The negated comparison would take what is not a number for sure.
-    sure = (kth + slack < rough[:, -1]) | (asked == len(points) - 1)
-    return np.take_along_axis(index, best, axis=1), np.take_along_axis(squared, best, axis=1), sure
+    # Written so that NaN counts as uncertain.
+    certain = (kth + slack < rough[:, -1]) | (n_candidates == len(points) - 1)
+    return np.take_along_axis(index, best, axis=1), np.take_along_axis(squared, best, axis=1), certain
 
 
 def _candidates(
-    close: NDArray[np.float32], squares: NDArray[np.float32], span: Indices | slice, asked: int
+    close: NDArray[np.float32], squares: NDArray[np.float32], span: Indices | slice, n_candidates: int
 ) -> tuple[Indices, NDArray[np.float32]]:
-    """The `asked` other rows with the least |y|² − 2 x·y for each x of the span, in no order, and these numbers."""
+    """Return the `n_candidates` other rows with the least |y|² − 2 x·y for each x of the span, and these values."""
     queries = close[span]
     rows = np.arange(span.start, span.stop) if isinstance(span, slice) else span
-    index = np.full((len(queries), asked), -1, np.int64)
-    values = np.full((len(queries), asked), np.inf, np.float32)
+    index = np.full((len(queries), n_candidates), -1, np.int64)
+    values = np.full((len(queries), n_candidates), np.inf, np.float32)
     for start in range(0, len(close), COLUMNS):
         products = product(queries, -2 * close[start : start + COLUMNS].T)
         products += squares[start : start + COLUMNS]
         own = np.flatnonzero((rows >= start) & (rows < start + COLUMNS))
         products[own, rows[own] - start] = np.inf
         ceiling = values.max(axis=1)
-        if products.shape[1] > asked:
-            # Of this block alone no more than so many can be wanted.
-            crowded = np.isinf(ceiling)
-            ceiling[crowded] = np.nextafter(
-                np.partition(products[crowded], asked - 1, axis=1)[:, asked - 1], np.float32(np.inf)
+        if products.shape[1] > n_candidates:
+            # No more than `n_candidates` rows of a block can be candidates.
+            unfilled = np.isinf(ceiling)
+            ceiling[unfilled] = np.nextafter(
+                np.partition(products[unfilled], n_candidates - 1, axis=1)[:, n_candidates - 1], np.float32(np.inf)
             )
         row, column = np.divmod(np.flatnonzero(products < ceiling[:, None]), products.shape[1])
         _keep(index, values, row, column + start, products[row, column])
@@ -202,16 +202,16 @@ def _candidates(
 
 
 def _keep(index: Indices, values: NDArray[np.float32], row: Indices, new: Indices, gaps: NDArray[np.float32]) -> None:
-    """Put what is smaller into the lists of its row, in place; `row` ascends."""
+    """Insert smaller values into the candidate lists of their rows, in place; `row` ascends."""
     count = np.bincount(row, minlength=len(values))
     width = int(count.max(initial=0))
     if not width:
         return
-    asked = values.shape[1]
-    place = asked + np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    all_values = np.full((len(values), asked + width), np.inf, np.float32)
+    n_candidates = values.shape[1]
+    place = n_candidates + np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    all_values = np.full((len(values), n_candidates + width), np.inf, np.float32)
     all_index = np.full(all_values.shape, -1, np.int64)
-    all_values[:, :asked], all_index[:, :asked] = values, index
+    all_values[:, :n_candidates], all_index[:, :n_candidates] = values, index
     all_values[row, place], all_index[row, place] = gaps, new
-    best = np.argpartition(all_values, asked - 1, axis=1)[:, :asked]
+    best = np.argpartition(all_values, n_candidates - 1, axis=1)[:, :n_candidates]
     index[:], values[:] = np.take_along_axis(all_index, best, axis=1), np.take_along_axis(all_values, best, axis=1)

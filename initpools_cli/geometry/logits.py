@@ -1,4 +1,4 @@
-"""What the last layer of a classifier makes of features."""
+"""Logits of a linear classifier."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ROWS = 4096
 def logits_of(
     features: NDArray[np.float32], head: NDArray[np.float64], threads: int | None = None
 ) -> NDArray[np.float64]:
-    """``[features, 1] @ head``.
+    """Compute ``[features, 1] @ head``.
 
     Parameters
     ----------
     features : (n, h) float32
     head : (h + 1, c) float64
-        Weights, and the bias as the last row.
+        Weights, with the bias as the last row.
     threads : int, optional
 
     Returns

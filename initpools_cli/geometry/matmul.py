@@ -1,4 +1,4 @@
-"""Products of blocks of rows: NumPy's, or those of an accelerator for as long as one is set."""
+"""Matrix products in NumPy, or on an accelerator while one is set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# With fewer rows or columns than these, moving the numbers takes longer than multiplying them here.
+# With fewer rows or columns the transfer takes longer than the product in NumPy.
 FEWEST = 64
 
 _device: ContextVar[str | None] = ContextVar("device", default=None)
@@ -18,15 +18,15 @@ _device: ContextVar[str | None] = ContextVar("device", default=None)
 
 @contextmanager
 def on_device(device: str | None) -> Iterator[None]:
-    """Multiply blocks on a device, in float32 proper.
+    """Context manager that runs `product` on a device, in full float32.
 
-    What is chosen stays the same: products only bound what is then measured in float64. Where they decide themselves,
-    as in the iterations of k-means, values that float32 hardly tells apart may fall the other way.
+    Picks stay the same where products only bound distances that are then computed in float64. Where products decide,
+    as in the iterations of k-means, near ties in float32 may be resolved differently.
 
     Parameters
     ----------
     device : str or None
-        As torch names it; None for NumPy.
+        A torch device name; None for NumPy.
     """
     if device is None:
         yield
@@ -34,7 +34,7 @@ def on_device(device: str | None) -> Iterator[None]:
     import torch
 
     precision, before = torch.get_float32_matmul_precision(), _device.set(device)
-    # TensorFloat-32 keeps 10 bits of each factor, and the bounds on rounding would not hold.
+    # TensorFloat-32 keeps 10 bits of each factor, so the rounding bounds would not hold.
     torch.set_float32_matmul_precision("highest")
     try:
         yield
@@ -44,7 +44,7 @@ def on_device(device: str | None) -> Iterator[None]:
 
 
 def product(a: NDArray[Any], b: NDArray[Any]) -> Any:
-    """``a @ b``, where both are float32 on the device that is set.
+    """Compute ``a @ b``, float32 on the device set by `on_device`.
 
     Parameters
     ----------
@@ -61,6 +61,6 @@ def product(a: NDArray[Any], b: NDArray[Any]) -> Any:
         return a @ b
     import torch
 
-    # Copies, also of arrays that are memory-mapped read-only.
+    # Copies, because memory-mapped arrays may be read-only.
     left, right = torch.tensor(a, device=device), torch.tensor(b, device=device)
     return (left @ right).numpy(force=True)

@@ -1,22 +1,22 @@
-"""Balls of one radius around every point: who lies in them, and covering as much as possible with few of them."""
+"""Greedy maximum coverage by balls of one radius around points."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.chunked import map_blocks, over_pairs
-from initpools_cli.geometry.distances import Indices, close_up, product_error, squared_distances
+from initpools_cli.geometry.chunked import map_blocks, reduce_pairs
+from initpools_cli.geometry.distances import Indices, center_if_distant, product_error, squared_distances
 from initpools_cli.geometry.matmul import product
 
-# A block of pairs fits the cache.
+# Block sizes: a block of pairs fits the cache.
 ROWS, COLUMNS = 512, 1024
-# Pairs measured at once are gathered, so that few numbers are held.
+# Numbers gathered at once for exact distances.
 GATHERED = 2**20
 
 
 class Balls:
-    """Balls of one radius (distance < radius) around every row of `points`; no pair is stored.
+    """Balls of one radius (distance < radius) around every row of `points`; pairs are not stored.
 
     Parameters
     ----------
@@ -28,21 +28,21 @@ class Balls:
 
     def __init__(self, points: NDArray[np.float32], radius: float, threads: int | None = None) -> None:
         self.points, self.limit, self.threads = points, radius * radius, threads
-        self.rows, squares, _ = close_up(points, threads)
+        self.rows, squares, _ = center_if_distant(points, threads)
         self.squares = squares.astype(np.float32)
         self.lengths = np.sqrt(self.squares)
 
     def sizes(self) -> Indices:
-        """How many rows lie in each ball, its center included, (n,) int64."""
+        """Count the rows in each ball, its center included, (n,) int64."""
 
         def both(rows: slice, others: slice) -> tuple[Indices, Indices]:
             inside = self._inside(rows, others)
             return np.count_nonzero(inside, axis=1), np.count_nonzero(inside, axis=0)
 
-        return over_pairs(both, len(self.points), ROWS, threads=self.threads).astype(np.int64)
+        return reduce_pairs(both, len(self.points), ROWS, threads=self.threads).astype(np.int64)
 
-    def hold_others(self) -> bool:
-        """Whether any ball holds more than its center."""
+    def any_contains_other(self) -> bool:
+        """Return whether any ball contains a row besides its center."""
         n = len(self.points)
         for start in range(0, n, ROWS):
             rows = np.arange(start, min(start + ROWS, n))
@@ -51,32 +51,35 @@ class Balls:
         return False
 
     def count(self, rows: Indices) -> Indices:
-        """How many of `rows` lie in the ball around each point, (n,) int64."""
-        held = np.zeros(len(self.points), np.int64)
+        """Count how many of `rows` lie in the ball around each point, (n,) int64."""
+        counts = np.zeros(len(self.points), np.int64)
 
         def tally(span: slice) -> None:
             for start in range(0, len(rows), COLUMNS):
-                held[span] += np.count_nonzero(self._inside(span, rows[start : start + COLUMNS]), axis=1)
+                counts[span] += np.count_nonzero(self._inside(span, rows[start : start + COLUMNS]), axis=1)
 
-        map_blocks(tally, len(held), ROWS, self.threads)
-        return held
+        map_blocks(tally, len(counts), ROWS, self.threads)
+        return counts
 
     def around(self, row: int) -> Indices:
-        """The rows in the ball around one, ascending."""
+        """Return the rows in the ball around `row`, ascending."""
         one = np.array([row])
         parts = map_blocks(lambda span: self._inside(span, one)[:, 0], len(self.points), ROWS, self.threads)
         return np.flatnonzero(np.concatenate(parts))
 
     def _inside(self, rows: slice, others: Indices | slice) -> NDArray[np.bool_]:
-        """For each of `rows` and each of `others`; pairs that float32 leaves open are measured in float64."""
+        """Return whether each of `rows` is within the radius of each of `others`.
+
+        Pairs that float32 cannot decide are computed in float64.
+        """
         rough = product(self.rows[rows], -2 * self.rows[others].T)
         rough += self.squares[others]
         border = np.float32(self.limit) - self.squares[rows, None]
         slack = product_error(self.points.shape[1], self.lengths[rows].max() + self.lengths[others].max())
         inside = rough < border
-        open_ = rough <= border + slack
-        open_ &= rough >= border - slack
-        row, column = np.divmod(np.flatnonzero(open_), open_.shape[1])
+        undecided = rough <= border + slack
+        undecided &= rough >= border - slack
+        row, column = np.divmod(np.flatnonzero(undecided), undecided.shape[1])
         step = max(1, GATHERED // self.points.shape[1])
         near = self.points[others]
         for start in range(0, len(row), step):
@@ -89,10 +92,10 @@ class Balls:
 def greedy_cover(
     points: NDArray[np.float32], radius: float, count: int, chosen: Indices, threads: int | None = None
 ) -> tuple[Indices, Indices]:
-    """Choose rows whose balls (distance < radius) hold the most rows that no ball before holds, until all are held.
+    """Choose rows greedily so that each ball (distance < radius) covers the most uncovered rows, until all are covered.
 
-    The numbers of rows in all balls are counted once; when a row is covered, the balls that hold it lose one. Each row
-    is covered once, so that all of it costs at most one and a half passes over the pairs.
+    The rows in all balls are counted once; when a row is covered, the counts of the balls that contain it decrease by
+    one. Each row is covered once, so the whole costs at most one and a half passes over the pairs.
 
     Parameters
     ----------
@@ -100,17 +103,17 @@ def greedy_cover(
     radius : float
         > 0.
     count : int
-        At most so many picks.
+        Maximum number of picks.
     chosen : (m,) int64
-        Rows whose balls are there from the start.
+        Rows whose balls cover from the start.
     threads : int, optional
 
     Returns
     -------
     indices : (≤ count,) int64
-        Fewer where everything is covered before; ties go to the lower index.
+        Fewer if all rows are covered earlier; ties go to the lower index.
     gains : (≤ count,) int64
-        How many rows each covers first.
+        Number of rows newly covered by each pick.
     """
     balls = Balls(points, radius, threads)
     left = balls.sizes()
@@ -127,7 +130,7 @@ def greedy_cover(
         cover(int(row))
     picks: list[int] = []
     gains: list[int] = []
-    # An uncovered row covers itself at least, so a gain of 0 means that nothing is left.
+    # An uncovered row covers at least itself, so every gain is above 0.
     while len(picks) < count and uncovered.any():
         picks.append(int(left.argmax()))
         gains.append(cover(picks[-1]))

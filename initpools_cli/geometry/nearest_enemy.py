@@ -1,22 +1,22 @@
-"""How far rows are from the nearest row that is not of their kind."""
+"""Nearest-enemy distances: from each row to the nearest row with another label."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.chunked import map_blocks, over_pairs
-from initpools_cli.geometry.distances import Indices, close_up, product_error, squared_distances
+from initpools_cli.geometry.chunked import map_blocks, reduce_pairs
+from initpools_cli.geometry.distances import Indices, center_if_distant, product_error, squared_distances
 from initpools_cli.geometry.matmul import product
 
-# A block of products fits the cache.
+# Block sizes: a block of products fits the cache.
 ROWS, FEW = 512, 64
 
 
-def stranger_quantile(points: NDArray[np.float32], labels: Indices, rank: int, threads: int | None = None) -> float:
-    """Of the distances from each row to the nearest row with another label, the one with `rank` smaller ones; exact.
+def enemy_distance(points: NDArray[np.float32], labels: Indices, rank: int, threads: int | None = None) -> float:
+    """Compute the order statistic `rank` of the nearest-enemy distances, exactly.
 
-    In float32 each pair is looked at once; the few rows which could be the one that is asked for are measured again.
+    Each pair is computed once in float32; the few rows that could have this rank are recomputed in float64.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def stranger_quantile(points: NDArray[np.float32], labels: Indices, rank: int, t
     Returns
     -------
     float
-        Euclidean; inf where all labels are the same.
+        Euclidean; inf if all labels are equal.
     """
-    close, squares, _ = close_up(points, threads)
+    close, squares, _ = center_if_distant(points, threads)
     norms = squares.astype(np.float32)
 
     def both(rows: slice, others: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -41,21 +41,23 @@ def stranger_quantile(points: NDArray[np.float32], labels: Indices, rank: int, t
         np.copyto(rough, np.inf, where=labels[rows, None] == labels[others])
         return rough.min(axis=1), rough.min(axis=0)
 
-    rough = over_pairs(both, len(points), ROWS, np.minimum, threads)
+    rough = reduce_pairs(both, len(points), ROWS, np.minimum, threads)
     if np.isinf(rough).all():
         return np.inf
-    # Of two rows at most √r apart the farther is at most √r longer.
+    # A row within √r of another is at most √r longer than it.
     slack = product_error(points.shape[1], (2 * np.sqrt(squares) + np.sqrt(np.maximum(rough, 0))).astype(np.float32))
     low, high = rough - 2 * slack, rough + 2 * slack
     least, most = np.partition(low, rank)[rank], np.partition(high, rank)[rank]
-    open_ = np.flatnonzero((high >= least) & (low <= most))
-    exact = np.concatenate(map_blocks(lambda span: _measured(points, labels, open_[span]), len(open_), FEW, threads))
+    undecided = np.flatnonzero((high >= least) & (low <= most))
+    exact = np.concatenate(
+        map_blocks(lambda span: _enemy_distances(points, labels, undecided[span]), len(undecided), FEW, threads)
+    )
     squared = np.sort(exact)[rank - np.count_nonzero(high < least)]
     return float(np.sqrt(squared))
 
 
-def _measured(points: NDArray[np.float32], labels: Indices, rows: Indices) -> NDArray[np.float64]:
-    """The squared distances of these rows to the nearest with another label."""
+def _enemy_distances(points: NDArray[np.float32], labels: Indices, rows: Indices) -> NDArray[np.float64]:
+    """Compute the squared distances of `rows` to the nearest row with another label."""
     queries = points[rows].astype(np.float64)
     best, at = np.full(len(rows), np.inf), np.zeros(len(rows), np.int64)
     for start in range(0, len(points), ROWS):

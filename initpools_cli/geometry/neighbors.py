@@ -1,4 +1,4 @@
-"""Exact nearest neighbors: float32 products find who may be near, float64 differences decide."""
+"""Exact nearest neighbors: candidates by float32 products, exact distances in float64."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from initpools_cli.geometry.matmul import product
 ROWS = 1024
 COLUMNS = 2048
 FIRST_COLUMNS = 128
-# More hits a neighbor wanted than this, and it pays to look again from close by before measuring them.
-CROWD = 4
+# With more hits than this per neighbor, filtering them around a nearby origin is cheaper than exact distances.
+MANY_HITS = 4
 
 
 def nearest(queries: Floats, points: Floats, threads: int | None = None) -> tuple[Indices, NDArray[np.float64]]:
-    """The nearest of `points` for each query; of equally near ones the one with the lower index.
+    """Find the nearest of `points` for each query; ties go to the lower index.
 
     Parameters
     ----------
@@ -47,32 +47,32 @@ def nearest(queries: Floats, points: Floats, threads: int | None = None) -> tupl
 def nearest_squared(
     queries: Floats, points: Floats, bound: NDArray[np.float64] | None = None, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
-    """As `nearest`, with squared distances; points not nearer than `bound` (m,) are passed over.
+    """Like `nearest`, with squared distances; points not nearer than `bound` (m,) are ignored.
 
     Returns
     -------
     index : (m,) int64
         -1 where no point is nearer than the bound.
     squared : (m,) float64
-        The bound there.
+        The bound where `index` is -1.
     """
     shift = mean_row(points, threads).astype(np.float32)
 
-    def look(span: slice) -> tuple[Indices, NDArray[np.float64]]:
+    def search_block(span: slice) -> tuple[Indices, NDArray[np.float64]]:
         limit = np.full(span.stop - span.start, np.inf) if bound is None else bound[span]
         index, squared = search(queries[span], points, 1, shift, limit)
         return index[:, 0], squared[:, 0]
 
-    found = map_blocks(look, len(queries), ROWS, threads)
-    if not found:
+    parts = map_blocks(search_block, len(queries), ROWS, threads)
+    if not parts:
         return np.empty(0, np.int64), np.empty(0)
-    return np.concatenate([index for index, _ in found]), np.concatenate([squared for _, squared in found])
+    return np.concatenate([index for index, _ in parts]), np.concatenate([squared for _, squared in parts])
 
 
 def nearest_k(
     queries: Floats, points: Floats, k: int, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
-    """The k nearest of `points` for each query, nearest first; equally near ones by ascending index.
+    """Find the k nearest of `points` for each query, nearest first; ties by ascending index.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def nearest_k(
         raise ValueError(f"k={k} must be ≥ 1 and ≤ n={len(points)}")
     shift = mean_row(points, threads).astype(np.float32)
 
-    def look(span: slice) -> tuple[Indices, NDArray[np.float64]]:
+    def search_block(span: slice) -> tuple[Indices, NDArray[np.float64]]:
         return search(queries[span], points, k, shift, np.full(span.stop - span.start, np.inf))
 
-    found = map_blocks(look, len(queries), ROWS, threads)
-    index = np.concatenate([np.empty((0, k), np.int64), *(part[0] for part in found)])
-    return index, np.sqrt(np.concatenate([np.empty((0, k)), *(part[1] for part in found)]))
+    parts = map_blocks(search_block, len(queries), ROWS, threads)
+    index = np.concatenate([np.empty((0, k), np.int64), *(part[0] for part in parts)])
+    return index, np.sqrt(np.concatenate([np.empty((0, k)), *(part[1] for part in parts)]))
 
 
 def search(
@@ -106,20 +106,21 @@ def search(
     k: int,
     shift: NDArray[np.float32],
     limit: NDArray[np.float64],
-    themselves: Indices | None = None,
+    own_indices: Indices | None = None,
 ) -> tuple[Indices, NDArray[np.float64]]:
-    """The k nearest points of a block of queries; `themselves` says which points the queries are, in ascending order.
+    """Find the k nearest points of a block of queries.
 
-    Products in float32 err by less than `slack`, so whatever could be among the k nearest lies within it of the k-th
-    best; those few are measured again by differences. Columns come in ascending order, and a later one that only
-    equals the k-th best has the higher index: hence strictly nearer from the second chunk on.
+    `own_indices` holds the indices of the queries among the points, ascending; a query is not its own neighbor.
+    Products in float32 err by less than `slack`, so every possible neighbor lies within it of the k-th best; those few
+    are recomputed by differences. Columns come in ascending order, and a later one that only equals the k-th best has
+    the higher index: hence strictly nearer from the second chunk on.
     """
     m, dimensions = queries.shape
     centered = np.subtract(queries, shift, dtype=np.float32)
     own = np.einsum("ij,ij->i", centered, centered)
     index = np.full((m, k), -1, np.int64)
     squared = np.repeat(limit[:, None], k, axis=1)
-    # The first chunk is small: among duplicates it settles everything, and no pair of the others has to be measured.
+    # The first chunk is small: with many duplicates it decides everything, without exact distances to other chunks.
     for start, stop in pairwise([0, *range(max(FIRST_COLUMNS, 2 * k), len(points), COLUMNS), len(points)]):
         chunk = np.subtract(points[start:stop], shift, dtype=np.float32)
         norms = np.einsum("ij,ij->i", chunk, chunk)
@@ -127,41 +128,41 @@ def search(
         slack = product_error(dimensions, reach)
         products = product(centered, -2 * chunk.T)
         products += norms
-        if themselves is not None:
-            inside = np.flatnonzero((themselves >= start) & (themselves < stop))
-            products[inside, themselves[inside] - start] = np.inf
+        if own_indices is not None:
+            inside = np.flatnonzero((own_indices >= start) & (own_indices < stop))
+            products[inside, own_indices[inside] - start] = np.inf
         kth = squared[:, -1]
         if len(chunk) > k:
-            # As a squared distance at least k of this chunk lie below this, so nothing beyond it can be among the best.
+            # At least k points of this chunk have a smaller squared distance, so none above it is among the best.
             best = products.min(axis=1) if k == 1 else np.partition(products, k - 1, axis=1)[:, k - 1]
             kth = np.minimum(kth, best.astype(np.float64) + own + slack)
         ceiling = np.nextafter((kth - own + slack).astype(np.float32), np.float32(np.inf))
-        open_rows = np.flatnonzero((squared[:, -1] > 0) & (products.min(axis=1) <= ceiling))
-        hits = products[open_rows] <= ceiling[open_rows, None]
-        if themselves is not None:
-            inside = np.flatnonzero((themselves[open_rows] >= start) & (themselves[open_rows] < stop))
-            hits[inside, themselves[open_rows[inside]] - start] = False
-        if np.count_nonzero(hits) > CROWD * k * len(open_rows):
-            hits = _thin_out(queries[open_rows], points[start:stop], hits, k, squared[open_rows, -1])
+        undecided = np.flatnonzero((squared[:, -1] > 0) & (products.min(axis=1) <= ceiling))
+        hits = products[undecided] <= ceiling[undecided, None]
+        if own_indices is not None:
+            inside = np.flatnonzero((own_indices[undecided] >= start) & (own_indices[undecided] < stop))
+            hits[inside, own_indices[undecided[inside]] - start] = False
+        if np.count_nonzero(hits) > MANY_HITS * k * len(undecided):
+            hits = _filter_hits(queries[undecided], points[start:stop], hits, k, squared[undecided, -1])
         row, column = np.nonzero(hits)
         if len(row):
-            _merge(queries, points, index, squared, open_rows[row], column + start)
+            _merge(queries, points, index, squared, undecided[row], column + start)
     return index, squared
 
 
-def _thin_out(
+def _filter_hits(
     queries: Floats, points: Floats, hits: NDArray[np.bool_], k: int, kth: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Those of the `hits` (m, c) that can still be among the k nearest when seen from close by.
+    """Keep those of the `hits` (m, c) that can be among the k nearest, by products around a nearby origin.
 
-    In a tight cluster far from the mean all distances drown in the rounding of the products. From one of its own
-    points they do not. The rows of such a cluster are near to the same points, and so to the same first one.
+    In a tight cluster far from the mean, the rounding of products exceeds the distances; with one of its own points as
+    the origin it does not. Rows of such a cluster have the same hits, and so the same first hit.
     """
-    thinned = np.zeros_like(hits)
-    crowded = np.flatnonzero(hits.any(axis=1))
-    firsts = hits[crowded].argmax(axis=1)
+    kept = np.zeros_like(hits)
+    rows_with_hits = np.flatnonzero(hits.any(axis=1))
+    firsts = hits[rows_with_hits].argmax(axis=1)
     for first in np.unique(firsts):
-        rows = crowded[firsts == first]
+        rows = rows_with_hits[firsts == first]
         columns = np.flatnonzero(hits[rows].any(axis=0))
         a = np.subtract(queries[rows], points[first], dtype=np.float32)
         b = np.subtract(points[columns], points[first], dtype=np.float32)
@@ -171,14 +172,14 @@ def _thin_out(
         ceiling = kth[rows]
         if len(columns) >= k:
             ceiling = np.minimum(ceiling, np.partition(rough + slack, k - 1, axis=1)[:, k - 1])
-        thinned[np.ix_(rows, columns)] = np.isfinite(rough) & (rough - slack <= ceiling[:, None])
-    return thinned
+        kept[np.ix_(rows, columns)] = np.isfinite(rough) & (rough - slack <= ceiling[:, None])
+    return kept
 
 
-def measured(queries: Floats, points: Floats, row: Indices, column: Indices) -> NDArray[np.float64]:
-    """Squared distances of the pairs (row of `queries`, row of `points`)."""
+def pair_distances(queries: Floats, points: Floats, row: Indices, column: Indices) -> NDArray[np.float64]:
+    """Compute squared distances of the pairs (row of `queries`, row of `points`)."""
     gaps = np.empty(len(row))
-    # What is gathered for one step fits the cache.
+    # The rows gathered for one step fit the cache.
     step = max(1, 2**18 // queries.shape[1])
     for start in range(0, len(row), step):
         pairs = slice(start, start + step)
@@ -189,16 +190,16 @@ def measured(queries: Floats, points: Floats, row: Indices, column: Indices) -> 
 def _merge(
     queries: Floats, points: Floats, index: Indices, squared: NDArray[np.float64], row: Indices, column: Indices
 ) -> None:
-    """Measure the pairs (row, column) and put those that are nearer into the sorted lists of their rows, in place."""
+    """Compute the distances of the pairs (row, column) and merge nearer ones into the sorted lists, in place."""
     k = index.shape[1]
-    gaps = measured(queries, points, row, column)
+    gaps = pair_distances(queries, points, row, column)
     nearer = gaps < squared[row, -1]
     row, column, gaps = row[nearer], column[nearer], gaps[nearer]
     touched = np.unique(row)
     rows = np.concatenate([np.repeat(touched, k), row])
     columns = np.concatenate([index[touched].ravel(), column])
     values = np.concatenate([squared[touched].ravel(), gaps])
-    # An empty place (-1) is worth its row's limit and must stay behind a point that is as near.
+    # An empty entry (-1) has its row's limit as distance and must sort after a point at that distance.
     order = np.lexsort((np.where(columns < 0, np.iinfo(np.int64).max, columns), values, rows))
     rows = rows[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
@@ -210,14 +211,14 @@ def _merge(
 def nearest_free(
     queries: Floats, points: Floats, taken: Indices, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
-    """For each query in turn the nearest point that is not taken, which then is; ties go to the lower index.
+    """Assign to each query in turn the nearest point not taken yet; ties go to the lower index.
 
     Parameters
     ----------
     queries : (m, d) float32
     points : (n, d) float32
     taken : (t,) int64
-        Points that are taken from the start; m ≤ n − t.
+        Points taken from the start; m ≤ n − t.
     threads : int, optional
 
     Returns

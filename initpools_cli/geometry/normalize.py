@@ -1,4 +1,4 @@
-"""Vectors scaled to length 1."""
+"""L2 normalization of rows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from initpools_cli.geometry.chunked import map_blocks
 
 ROWS = 4096
-# What rounding to float32 leaves of a squared length of 1.
+# Rounding error of a squared length of 1 in float32.
 CLOSE = 1e-6
 
 
 def unit_rows(array: NDArray[Any]) -> NDArray[np.float32]:
-    """The rows of `array` (n, d) at length 1, float32 and C-contiguous; rows of zeros stay zeros.
+    """Scale the rows of `array` (n, d) to length 1, float32 and C-contiguous; zero rows stay zero.
 
-    An array that is so already, but for rounding, is returned itself.
+    An array that has this form already, up to rounding, is returned itself.
     """
     if (
         array.dtype == np.float32
@@ -30,7 +30,7 @@ def unit_rows(array: NDArray[Any]) -> NDArray[np.float32]:
 
     def unit(span: slice) -> None:
         block = np.asarray(array[span], np.float64)
-        # First by the largest entry, so that no square overflows or vanishes.
+        # First divided by the largest entry, so that no square overflows or underflows.
         largest = np.abs(block).max(axis=1, keepdims=True)
         block = np.divide(block, largest, out=np.zeros_like(block), where=largest > 0)
         length = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]

@@ -1,4 +1,4 @@
-"""How far images are from a pool, and the picks of a pool from each other."""
+"""Distances of images from pools, and between the picks of a pool."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from initpools_cli.geometry.distances import Floats, Indices, mean_row, squared_
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.neighbors import nearest
 
-#: Products of a block of images with all picks, numbers.
+# Number of products per block of images.
 BLOCK = 2**21
-# Squared distances below this share of the largest there can be are what rounding may leave of 0.
+# Squared distances below this share of their upper bound may be 0 up to rounding.
 ROUNDING = 1e-11
 
 
-def gaps_between(picks: Floats, labeled: Floats) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The distance of each pick to the nearest other pick or labeled image.
+def pick_distances(picks: Floats, labeled: Floats) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Compute the distance of each pick to the nearest other pick or labeled image.
 
     Parameters
     ----------
@@ -28,29 +28,29 @@ def gaps_between(picks: Floats, labeled: Floats) -> tuple[NDArray[np.float64], N
     Returns
     -------
     gap : (b,) float64
-        inf where there is no other.
+        inf if there is no other.
     repeated : (b,) bool
-        Whether a labeled image or an earlier pick is exactly the same.
+        Whether a labeled image or an earlier pick has exactly the same embedding.
     """
     gap, other = np.full(len(picks), np.inf), np.zeros(len(picks), np.int64)
     if len(picks) > 1:
-        # Of equally near ones the lowest comes first, so among copies each but the first finds an earlier one.
+        # Ties go to the lowest index, so every copy but the first has an earlier copy as its neighbor.
         index, distance = knn(picks, 1)
         other, gap = index[:, 0], distance[:, 0]
     repeated = (gap == 0) & (other < np.arange(len(picks)))
     if len(labeled):
-        known = nearest(picks, labeled)[1]
-        repeated |= known == 0
-        gap = np.minimum(gap, known)
+        to_labeled = nearest(picks, labeled)[1]
+        repeated |= to_labeled == 0
+        gap = np.minimum(gap, to_labeled)
     return gap, repeated
 
 
-def nearest_of_pools(
+def distances_to_pools(
     queries: Floats, points: Floats, pools: list[Indices], threads: int | None = None
 ) -> NDArray[np.float64]:
-    """The distance of every query to the nearest pick of each of many pools, in one pass over the queries.
+    """Compute the distance of every query to the nearest pick of each pool, in one pass over the queries.
 
-    Each point that is in any pool is multiplied with the queries once, in float64; what may be 0 is measured by
+    Each point of any pool is multiplied with the queries once, in float64; distances near 0 are recomputed by
     differences.
 
     Parameters
@@ -71,7 +71,7 @@ def nearest_of_pools(
     shift = mean_row(points[union], threads)
     centered = np.subtract(points[union], shift, dtype=np.float64)
     norms = np.einsum("ij,ij->i", centered, centered)
-    found = np.empty((len(pools), len(queries)))
+    distances = np.empty((len(pools), len(queries)))
 
     def measure(span: slice) -> None:
         block = queries[span]
@@ -79,14 +79,14 @@ def nearest_of_pools(
         own = np.einsum("ij,ij->i", rows, rows)
         products = rows @ (-2 * centered.T)
         products += norms
-        unsure = ROUNDING * (np.sqrt(own) + np.sqrt(norms.max())) ** 2
+        uncertain = ROUNDING * (np.sqrt(own) + np.sqrt(norms.max())) ** 2
         for place, column in enumerate(columns):
             inside = products[:, column]
             winner = inside.argmin(axis=1)
             squared = inside[np.arange(len(block)), winner] + own
-            near = np.flatnonzero(squared <= unsure)
+            near = np.flatnonzero(squared <= uncertain)
             squared[near] = squared_distances(block[near], points[pools[place][winner[near]]])
-            found[place, span] = np.sqrt(squared)
+            distances[place, span] = np.sqrt(squared)
 
     map_blocks(measure, len(queries), int(np.clip(BLOCK // len(union), 16, 4096)), threads)
-    return found
+    return distances

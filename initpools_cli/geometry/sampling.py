@@ -1,4 +1,4 @@
-"""Drawing points that are far from those already drawn."""
+"""k-means++ sampling: draws weighted by squared distance to the points drawn before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
-from initpools_cli.geometry.distances import Indices, close_up, product_error, squared_distances
+from initpools_cli.geometry.distances import Indices, center_if_distant, product_error, squared_distances
 from initpools_cli.geometry.neighbors import nearest_squared
 
 ROWS = 4096
@@ -15,10 +15,10 @@ ROWS = 4096
 def distance_weighted(
     points: NDArray[np.float32], count: int, rng: np.random.Generator, chosen: Indices, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
-    """Draw `count` rows one by one, each with probability proportional to its squared distance from the nearest chosen.
+    """Draw `count` rows, each with probability proportional to its squared distance from the nearest chosen row.
 
-    Duplicates of chosen rows have probability 0 until nothing else is left; then the rest is drawn evenly. One random
-    number is used for each draw, so a longer draw begins with the shorter one.
+    Duplicates of chosen rows have probability 0 until only duplicates are left; then the draw is uniform. Each draw
+    uses one random number, so the first picks do not depend on `count`.
 
     Parameters
     ----------
@@ -27,21 +27,21 @@ def distance_weighted(
         ≤ n − len(chosen).
     rng : numpy.random.Generator
     chosen : (m,) int64
-        Rows drawn before, never drawn again; where there are none the first draw is even.
+        Rows drawn before, never drawn again; if empty, the first draw is uniform.
     threads : int, optional
 
     Returns
     -------
     indices : (count,) int64
     gaps : (count,) float64
-        Squared distance to the nearest row chosen before it; inf where there was none.
+        Squared distance to the nearest row chosen before it; inf if there was none.
     """
     free = np.ones(len(points), bool)
     free[chosen] = False
     squared = np.full(len(points), np.inf)
     if len(chosen):
         squared = nearest_squared(points, points[chosen], None, threads)[1]
-    seen, lengths, _ = close_up(points, threads)
+    seen, lengths, _ = center_if_distant(points, threads)
     norms = lengths.astype(np.float32)
     drawn = np.empty(count, np.int64)
     gaps = np.empty(count)
@@ -54,16 +54,16 @@ def distance_weighted(
 
 
 def draw(weights: NDArray[np.float64], free: NDArray[np.bool_], rng: np.random.Generator) -> int:
-    """One of the free rows, by one random number, with probability proportional to its weight.
+    """Draw one of the free rows with probability proportional to its weight, using one random number.
 
-    Where a weight is infinite, or none is above 0, all free rows are equally probable.
+    If a weight is infinite or none is above 0, all free rows are equally probable.
 
     Parameters
     ----------
     weights : (n,) float64
         ≥ 0.
     free : (n,) bool
-        True somewhere.
+        At least one is True.
     rng : numpy.random.Generator
     """
     weights = np.where(free, weights, 0.0)
@@ -71,7 +71,7 @@ def draw(weights: NDArray[np.float64], free: NDArray[np.bool_], rng: np.random.G
         weights = free.astype(np.float64)
     total = np.cumsum(weights)
     at = int(np.searchsorted(total, rng.random() * total[-1], side="right"))
-    # Rounding can put the mark on the very end, behind the last row that may be drawn.
+    # Rounding can place the draw behind the last row with a positive weight.
     return min(at, int(np.flatnonzero(weights)[-1]))
 
 
@@ -83,7 +83,7 @@ def _lower(
     squared: NDArray[np.float64],
     threads: int | None,
 ) -> None:
-    """Lower `squared` (n,), in place, to the squared distance from row `at` where that is less; exact where it is."""
+    """Lower `squared` (n,), in place, to the exact squared distance from row `at` where that is less."""
     target = -2 * seen[at]
 
     def lower(span: slice) -> None:

@@ -1,4 +1,4 @@
-"""Sums of rows that belong together."""
+"""Weighted sums of rows by label."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Floats, Indices
 
-# Numbers in float64 that are summed at once.
-HELD = 2**21
+# Float64 numbers converted at once.
+BLOCK = 2**21
 
 
 def sums_by_label(
@@ -20,13 +20,13 @@ def sums_by_label(
     k: int,
     threads: int | None = None,
 ) -> NDArray[np.float64]:
-    """For each label the sum of the rows that have it, times their weights.
+    """Sum the rows of each label, multiplied by their weights.
 
     Parameters
     ----------
     points : (n, d) float32
     rows : (m,) int64 or slice
-        Those that are summed.
+        The rows to sum.
     labels : (m,) int64
         From 0 to k − 1.
     weights : (m,) float64
@@ -46,6 +46,6 @@ def sums_by_label(
     def add(columns: slice) -> None:
         sums[:, columns] = members @ points[rows, columns].astype(np.float64)
 
-    # By columns, so that no block's sums have to be added to another's.
-    map_blocks(add, d, max(16, HELD // max(1, m)), threads)
+    # Blocks are columns, so that each sum is computed within one block.
+    map_blocks(add, d, max(16, BLOCK // max(1, m)), threads)
     return sums

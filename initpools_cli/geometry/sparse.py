@@ -1,4 +1,4 @@
-"""Similarities to the nearest rows only, and choosing by them what all pairs would take too long for."""
+"""Sparse similarities to the nearest rows, and greedy facility location with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def nearby_similarities(
     points: NDArray[np.float32], name: Literal["cosine", "rbf"], bandwidth: float, neighbors: int, probes: int = 0
 ) -> csr_array:
-    """The similarities of `similarity.Similarity` of each row to itself and to its nearest rows; all others are 0.
+    """Compute the similarities of each row to itself and to its nearest rows; all others are 0.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def nearby_similarities(
     name : {"cosine", "rbf"}
     bandwidth : float
     neighbors : int
-        How many rows; at most all others. A row counts as near where either is among the nearest of the other.
+        Number of nearest rows, capped at n − 1. Two rows are neighbors if either is among the nearest of the other.
     probes : int
         As for `knn.knn`.
 
@@ -42,13 +42,13 @@ def nearby_similarities(
     n, k = len(points), min(neighbors, len(points) - 1)
     rows = unit_rows(points) if name == "cosine" else points
     directed = np.asarray(rows.any(axis=1)) if name == "cosine" else np.ones(n, bool)
-    # Each row first, and then its nearest.
+    # Column 0 is the row itself.
     require_memory(n * (k + 1) * 24, f"The {k:,} nearest of each of {n:,} images take", FEWER)
     index, values = np.empty((n, k + 1), np.int32), np.empty((n, k + 1))
     index[:, 0], values[:, 0] = np.arange(n), np.where(directed, 1.0, 0.5)
 
     def take(own: Indices | slice, near: Indices, squared: NDArray[np.float64]) -> None:
-        # Of vectors of length 1: |a − b|² = 2 − 2 cos; a row of zeros has no direction, and counts as at right angles.
+        # For unit vectors |a − b|² = 2 − 2 cos; a zero row has no direction, and its cosine counts as 0.
         similar = 1 - squared / 4 if name == "cosine" else np.exp(-squared / bandwidth**2)
         similar[~(directed[own][:, None] & directed[near])] = 0.5
         index[own, 1:], values[own, 1:] = near, similar
@@ -59,33 +59,33 @@ def nearby_similarities(
     return near.maximum(near.T).tocsr()
 
 
-def represent_nearby(similar: csr_array, count: int, chosen: Indices) -> tuple[Indices, NDArray[np.float64]]:
-    """As `similarity.represent`, with similarities that are mostly 0: after each pick all gains are brought up to date.
+def sparse_facility_location(similar: csr_array, count: int, chosen: Indices) -> tuple[Indices, NDArray[np.float64]]:
+    """Like `similarity.greedy_facility_location`, for sparse similarities: all gains are updated after each pick.
 
     Parameters
     ----------
     similar : (n, n) csr_array
         Symmetric.
     count : int
-        At most so many picks.
+        Maximum number of picks.
     chosen : (m,) int64
         Rows chosen before.
 
     Returns
     -------
     indices : (≤ count,) int64
-        Gains within 1e-6 are ties and go to the lower index; where no gain is larger than that, there are fewer.
+        Gains within 1e-6 are ties and go to the lower index; fewer picks if no gain is larger than that.
     gains : (≤ count,) float64
     """
-    held = np.zeros(similar.shape[0])
+    coverage = np.zeros(similar.shape[0])
     bounds, columns, values = similar.indptr, similar.indices, similar.data
     gains = np.asarray(similar.sum(axis=1), np.float64)
 
     def hold(row: int) -> None:
         own = slice(bounds[row], bounds[row + 1])
-        raised = columns[own][values[own] > held[columns[own]]]
-        before, after = held[raised], values[own][values[own] > held[columns[own]]]
-        held[raised] = after
+        raised = columns[own][values[own] > coverage[columns[own]]]
+        before, after = coverage[raised], values[own][values[own] > coverage[columns[own]]]
+        coverage[raised] = after
         sizes = bounds[raised + 1] - bounds[raised]
         at = np.arange(sizes.sum()) + np.repeat(bounds[raised] - np.cumsum(sizes) + sizes, sizes)
         lost = np.clip(values[at] - np.repeat(before, sizes), 0, np.repeat(after - before, sizes))

@@ -1,4 +1,4 @@
-"""Embeddings centered and scaled for what is trained on them."""
+"""Centering and scaling of embeddings before training."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-#: "common" divides all dimensions by one number, "each" every dimension by its own standard deviation.
+#: "common": divide all dimensions by one number. "each": divide each dimension by its own standard deviation.
 Scale = Literal["common", "each"]
-#: Dimensions that deviate less are constant.
+# Dimensions with a smaller standard deviation are constant.
 CONSTANT = 1e-12
 
 
 def scaling(train: NDArray[Any], scale: Scale) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-    """The function that centers and scales rows by the mean and the standard deviations of `train`.
+    """Make a function that centers and scales rows by the mean and standard deviations of `train`.
 
-    Constant dimensions are centered only. With either scale, the mean squared length of the rows of `train` becomes
-    the number of dimensions that vary, so that a penalty on weights means about the same.
+    Constant dimensions are only centered. With either scale, the mean squared length of the rows of `train` becomes
+    the number of dimensions that vary, so that weight decay has about the same strength.
 
     Parameters
     ----------
     train : ndarray
         (n, d) float.
     scale : {"common", "each"}
-        "common" divides by the root mean square of the standard deviations: ratios of distances stay as they are.
-        "each" divides each dimension by its own.
+        "common" divides by the root mean square of the standard deviations, which preserves ratios of distances.
+        "each" divides each dimension by its own standard deviation.
 
     Returns
     -------
     callable
-        Of (m, d) float, gives (m, d) float32.
+        Maps (m, d) float to (m, d) float32.
     """
     mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
     varies = deviation > CONSTANT

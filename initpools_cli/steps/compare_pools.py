@@ -161,7 +161,7 @@ def compare_pools(ground: CardData, pools: Mapping[str, np.ndarray], randoms: in
     list of dict
         quantity, strategy, value, percentile, random_mean, random_5, random_95, random_pools, images.
     """
-    from initpools_cli.geometry.pool_distances import nearest_of_pools
+    from initpools_cli.geometry.pool_distances import distances_to_pools
 
     budget = len(next(iter(pools.values())))
     free = np.setdiff1d(ground.rows, ground.labeled)
@@ -175,7 +175,7 @@ def compare_pools(ground: CardData, pools: Mapping[str, np.ndarray], randoms: in
         images = min(len(ground.points), PAIRS // len(np.unique(np.concatenate(places))), KEPT // len(every))
         rows = np.sort(generator(seed, "compared images").choice(len(ground.points), images, replace=False))
         measured = ground.points if images == len(ground.points) else ground.points[rows]
-        distances = with_labeled(ground, nearest_of_pools(measured, ground.points, places), measured)
+        distances = with_labeled(ground, distances_to_pools(measured, ground.points, places), measured)
         cards = [
             one | distance_facts(ground, picks, row) for one, picks, row in zip(cards, every, distances, strict=True)
         ]

@@ -152,11 +152,11 @@ def with_labeled(ground: CardData, distances: np.ndarray, images: np.ndarray) ->
 
 def distance_facts(ground: CardData, picks: np.ndarray, distances: np.ndarray) -> dict[str, Any]:
     """Coverage and redundancy of a pool, from the distances (m,) of images to what will be labeled."""
-    from initpools_cli.geometry.pool_distances import gaps_between
+    from initpools_cli.geometry.pool_distances import pick_distances
 
     assert ground.points is not None
     covered = numbers.coverage(distances)
-    gaps = gaps_between(ground.points[ground.places(picks)], ground.points[ground.places(ground.labeled)])
+    gaps = pick_distances(ground.points[ground.places(picks)], ground.points[ground.places(ground.labeled)])
     return covered | numbers.repetition(*gaps, covered["mean_distance"])
 
 

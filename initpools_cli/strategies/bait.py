@@ -10,7 +10,7 @@ from pydantic import Field
 
 from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.core.capacity import require_memory
-from initpools_cli.geometry.fisher import Fisher, main_directions, one_thread, sandwiched
+from initpools_cli.geometry.fisher import Fisher, one_thread, project_principal, sandwich_product
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows
 
@@ -63,7 +63,7 @@ def bait(
         f"Matrices of {side:,} rows, for {directions:,} components of {classes:,} classes, take",
         "Lower the knob components.",
     )
-    fisher = Fisher(main_directions(features, components), probs)
+    fisher = Fisher(project_principal(features, components), probs)
     rows = unlabeled_rows(len(features), labeled)
     target = fisher.total(np.arange(len(features))) / len(features)
     design = fisher.total(labeled) + regularizer * np.eye(len(target))
@@ -71,13 +71,13 @@ def bait(
     picks: list[int] = []
     gains: list[float] = []
     for _ in range(min(OVERSAMPLING * budget, len(rows))):
-        best, gain = fisher.best(rows, inverse, sandwiched(inverse, target))
+        best, gain = fisher.best(rows, inverse, sandwich_product(inverse, target))
         picks.append(best)
         gains.append(gain)
         rows = rows[rows != best]
         inverse = fisher.updated(inverse, best, 1.0)
     while len(picks) > budget:
-        losses = fisher.changes(np.array(picks), inverse, sandwiched(inverse, target), -1.0)
+        losses = fisher.changes(np.array(picks), inverse, sandwich_product(inverse, target), -1.0)
         least = int(losses.argmin())
         inverse = fisher.updated(inverse, picks.pop(least), -1.0)
         gains.pop(least)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, PositiveFactor
-from initpools_cli.geometry.similarity import represent, similarities
-from initpools_cli.geometry.sparse import nearby_similarities, represent_nearby
+from initpools_cli.geometry.similarity import greedy_facility_location, similarities
+from initpools_cli.geometry.sparse import nearby_similarities, sparse_facility_location
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, go_on_by_distance
 
@@ -56,7 +56,7 @@ def facility_location(
     """
     if neighbors:
         near = nearby_similarities(embeddings, similarity, bandwidth, neighbors, probes)
-        picks, gains = represent_nearby(near, budget, labeled)
+        picks, gains = sparse_facility_location(near, budget, labeled)
     else:
-        picks, gains = represent(similarities(embeddings, similarity, bandwidth), budget, labeled)
+        picks, gains = greedy_facility_location(similarities(embeddings, similarity, bandwidth), budget, labeled)
     return go_on_by_distance(embeddings, labeled, picks, gains, budget)

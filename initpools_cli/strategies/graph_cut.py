@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, Factor, PositiveFactor
-from initpools_cli.geometry.similarity import BATCH, TIE, excess, row_sums, similarities
+from initpools_cli.geometry.similarity import BATCH, TIE, marginal_gains, row_sums, similarities
 from initpools_cli.geometry.sparse import nearby_similarities
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
@@ -67,7 +67,7 @@ def graph_cut(
     own = 1.0 if similarity == "rbf" else (1 + embeddings.any(axis=1)) / 2
 
     def measure(gains: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
-        gains[rows] += lam * (excess(similar, rows, nothing) - sums[rows] - error)
+        gains[rows] += lam * (marginal_gains(similar, rows, nothing) - sums[rows] - error)
 
     def take(gains: NDArray[np.float64], row: int) -> None:
         gains -= 2 * similar.to_all(row)

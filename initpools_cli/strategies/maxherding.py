@@ -13,7 +13,7 @@ from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.schema import ADDED
 from initpools_cli.geometry.max_coverage import greedy_cover
-from initpools_cli.geometry.similarity import BETA, represent, similarities
+from initpools_cli.geometry.similarity import BETA, greedy_facility_location, similarities
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, go_on_by_distance
 
@@ -79,5 +79,5 @@ def maxherding(
     if kernel == "tophat":
         picks, covered = greedy_cover(embeddings, bandwidth, budget, labeled)
         return go_on_by_distance(embeddings, labeled, picks, covered / n, budget)
-    picks, gains = represent(similarities(embeddings, kernel, bandwidth, beta=beta), budget, labeled)
+    picks, gains = greedy_facility_location(similarities(embeddings, kernel, bandwidth, beta=beta), budget, labeled)
     return go_on_by_distance(embeddings, labeled, picks, gains / n, budget)

@@ -15,7 +15,7 @@ from initpools_cli.geometry.farthest_first import nearest_to_mean
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.max_coverage import Balls, greedy_cover
-from initpools_cli.geometry.nearest_enemy import stranger_quantile
+from initpools_cli.geometry.nearest_enemy import enemy_distance
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, go_on_by_distance
 
@@ -36,7 +36,7 @@ def refuse_radius(arrays: Mapping[str, NDArray[Any]], knobs: Mapping[str, Any]) 
     middle = np.sqrt(distances_to(embeddings, embeddings[nearest_to_mean(embeddings)])).max()
     if middle < delta:
         fact = f"delta={delta:g} covers everything: the image nearest the mean has all {n} within {middle:.3g}."
-    elif not Balls(embeddings, delta).hold_others():
+    elif not Balls(embeddings, delta).any_contains_other():
         fact = f"delta={delta:g} covers nothing: no two of {n} images are nearer than that."
     else:
         return
@@ -111,4 +111,4 @@ def pure_radius(points: NDArray[np.float32], n_clusters: int, alpha: float, rng:
     n = len(points)
     labels = kmeans(points, min(n_clusters, n), rng).labels
     impure = min(int((1 - min(alpha, 1.0)) * n + 1e-9), n - 1)
-    return stranger_quantile(points, labels, impure)
+    return enemy_distance(points, labels, impure)

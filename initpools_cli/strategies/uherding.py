@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.geometry.knn import knn
-from initpools_cli.geometry.similarity import represent, similarities
+from initpools_cli.geometry.similarity import greedy_facility_location, similarities
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.margin import margins
 from initpools_cli.strategies.registry import strategies
@@ -69,7 +69,9 @@ def uherding(
     if not typical:
         return go_on_by_distance(embeddings, labeled, np.empty(0, np.int64), np.empty(0), budget)
     # What counts as a gain must not depend on how unsure the model is on the whole.
-    picks, gains = represent(similarities(embeddings, "rbf", bandwidth), budget, labeled, weights=weights / typical)
+    picks, gains = greedy_facility_location(
+        similarities(embeddings, "rbf", bandwidth), budget, labeled, weights=weights / typical
+    )
     return go_on_by_distance(embeddings, labeled, picks, gains * typical / n, budget)
 
 
