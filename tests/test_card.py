@@ -97,9 +97,9 @@ def test_one_class_is_even():
 
 def test_a_percentile_counts_ties_half():
     random = np.array([1.0, 2.0, 2.0, 3.0])
-    assert card.standing(2, random, higher_is_better=True)["percentile"] == 0.5
-    assert card.standing(0, random, higher_is_better=False)["percentile"] == 1
-    assert card.standing(3, random, higher_is_better=False)["percentile"] == 1 / 8
+    assert card.compare_with_random(2, random, higher_is_better=True)["percentile"] == 0.5
+    assert card.compare_with_random(0, random, higher_is_better=False)["percentile"] == 1
+    assert card.compare_with_random(3, random, higher_is_better=False)["percentile"] == 1 / 8
     assert card.mean_percentile(random, random) == 0.5
 
 

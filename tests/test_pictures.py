@@ -24,7 +24,7 @@ from initpools_cli.figures.plots.scatter import scatter
 from initpools_cli.figures.points import FEW
 from initpools_cli.figures.thumbnails import COLUMNS, ROWS, TILE, sheets
 from initpools_cli.reporting.projection import sampled
-from initpools_cli.stats.projection import seconds_of, tsne_2d, umap_2d
+from initpools_cli.stats.projection import estimate_seconds, tsne_2d, umap_2d
 
 HOSTILE = "</style><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & %{meta} \u202etxt.exe"
 
@@ -140,8 +140,8 @@ def test_a_sample_keeps_the_chosen_and_is_no_larger_than_asked(n, sample, data):
 
 
 def test_the_time_is_told_for_slow_projections_alone():
-    assert seconds_of("pca", 10**6) == 0
-    assert seconds_of("tsne", 1_000) < seconds_of("tsne", 100_000)
+    assert estimate_seconds("pca", 10**6) == 0
+    assert estimate_seconds("tsne", 1_000) < estimate_seconds("tsne", 100_000)
     assert tsne_2d(np.eye(9)).shape == (9, 2)
 
 

@@ -27,7 +27,7 @@ from initpools_cli.stats.label_savings import labels_to_reach, savings
 from initpools_cli.stats.metrics import classification_metrics, one_vs_rest_areas, recalls
 from initpools_cli.stats.multi_dataset import across
 from initpools_cli.stats.paired import holm, paired, rank_biserial, sign_flip
-from initpools_cli.stats.power import seeds_to_reject, seeds_to_see, smallest_p
+from initpools_cli.stats.power import seeds_to_detect, seeds_to_reject, smallest_p
 from initpools_cli.stats.verdicts import MEASURES, decide, notes, verdicts
 
 steps = st.integers(-8, 8).map(lambda value: value / 10)
@@ -129,7 +129,7 @@ def test_a_missing_p_stays_in_the_family() -> None:
 
 def test_effects_in_closed_form() -> None:
     found = paired([3.0, 4.0, 5.0, math.nan], [2.0, 2.0, 2.0, 1.0])
-    assert (found.pairs, found.still) == (3, "second")
+    assert (found.pairs, found.constant) == (3, "second")
     found = paired([3.0, 4.0, 5.0, math.nan], [2.0, 2.0, 1.0, 1.0])
     assert (found.pairs, found.p) == (3, 0.25) and found.difference == pytest.approx(7 / 3)
     assert found.effect == pytest.approx((7 / 3) / np.std([1, 2, 4], ddof=1))
@@ -140,9 +140,9 @@ def test_effects_in_closed_form() -> None:
 
 
 def test_power_is_that_of_the_tables_and_of_trials() -> None:
-    assert seeds_to_see(2.0, 1.0) == 34  # Cohen's d = 0.5, two-sided, 80 %
+    assert seeds_to_detect(2.0, 1.0) == 34  # Cohen's d = 0.5, two-sided, 80 %
     assert [seeds_to_reject(family) for family in (1, 10, 60)] == [6, 9, 12]
-    needed = seeds_to_see(0.012, 0.01, family=5)
+    needed = seeds_to_detect(0.012, 0.01, family=5)
     drawn = np.random.default_rng(0).normal(0.01, 0.012, (400, needed))
     assert 0.72 < np.mean([sign_flip(d) * 5 <= 0.05 for d in drawn]) < 0.88
 

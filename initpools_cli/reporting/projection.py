@@ -33,10 +33,10 @@ def sampled(n: int, projection: str, sample: int, always: np.ndarray, seed: int)
 
 def projected(embeddings: np.ndarray, projection: str, seed: int, report: Reporter | None = None) -> np.ndarray:
     """The embeddings (n, d) on a plane (n, 2); what takes long is announced."""
-    from initpools_cli.stats.projection import pca_2d, seconds_of, tsne_2d, umap_2d
+    from initpools_cli.stats.projection import estimate_seconds, pca_2d, tsne_2d, umap_2d
     from initpools_cli.strategies.runtime import span
 
-    seconds = seconds_of(projection, len(embeddings))
+    seconds = estimate_seconds(projection, len(embeddings))
     if report is not None and seconds >= LONG:
         report.say(
             f"{projection} of {len(embeddings):,} images takes about {span(seconds)} (fewer with --set sample=N)"

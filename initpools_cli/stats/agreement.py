@@ -1,4 +1,4 @@
-"""How alike two pools, or two rankings, are."""
+"""Agreement of two pools or two rankings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from initpools_cli.core.errors import UserError
 
 
 class PoolOverlap(NamedTuple):
-    """Images in both pools, and their share of all images in either (Jaccard; NaN where both are empty)."""
+    """Number of images in both pools, and Jaccard index (NaN if both are empty)."""
 
     shared: int
     jaccard: float
 
 
 class RankAgreement(NamedTuple):
-    """Correlations in [-1, 1], NaN for fewer than two images, and the share of the top `top` that both have."""
+    """Rank correlations in [-1, 1], NaN for fewer than two images, and the overlap of the first `top` images."""
 
     spearman: float
     kendall: float
@@ -28,7 +28,7 @@ class RankAgreement(NamedTuple):
 
 
 def pool_overlap(first: ArrayLike, second: ArrayLike) -> PoolOverlap:
-    """What two pools have in common.
+    """Count the images that two pools share.
 
     Parameters
     ----------
@@ -42,19 +42,19 @@ def pool_overlap(first: ArrayLike, second: ArrayLike) -> PoolOverlap:
 
 
 def rank_agreement(first: ArrayLike, second: ArrayLike, top: int = 100) -> RankAgreement:
-    """How far two rankings put the same images first.
+    """Compare two rankings by Spearman's rho, Kendall's tau and the overlap of their first images.
 
     Parameters
     ----------
     first, second : array_like of int, shape (n,)
         The same images, best first.
     top : int
-        Length of the head to compare; at most n is used.
+        Number of first images to compare; at most n.
 
     Raises
     ------
     UserError
-        The rankings do not hold the same images, each once.
+        If the rankings do not hold the same images, each once.
     """
     from scipy.stats import kendalltau
 
@@ -70,15 +70,23 @@ def rank_agreement(first: ArrayLike, second: ArrayLike, top: int = 100) -> RankA
 
 
 def _positions(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each image, in ascending order of index, its place in either ranking."""
+    """Return the position of each image, by ascending index, in both rankings."""
     a, b = np.asarray(first), np.asarray(second)
     for name, ranking in (("first", a), ("second", b)):
-        if np.unique(ranking).size != ranking.size:
-            raise UserError(f"The {name} ranking names an image more than once.", "Give every image one place.")
+        images, counts = np.unique(ranking, return_counts=True)
+        if images.size != ranking.size:
+            twice = images[counts > 1][0]
+            raise UserError(
+                f"The {name} ranking has image {twice} more than once.", "Remove repeated images from the file.", twice
+            )
     if a.size != b.size:
-        raise UserError(f"The rankings have {a.size} and {b.size} images.", "Compare rankings of the same images.")
+        raise UserError(
+            f"The rankings have {a.size} and {b.size} images.", "Compare rankings of the same images.", b.size
+        )
     order_a, order_b = np.argsort(a), np.argsort(b)
     if not np.array_equal(a[order_a], b[order_b]):
         lost = np.setdiff1d(a, b).size
-        raise UserError(f"{lost} images of the first ranking are not in the second.", "Compare the same images.")
+        raise UserError(
+            f"{lost} images of the first ranking are not in the second.", "Compare rankings of the same images.", lost
+        )
     return order_a.astype(np.int64), order_b.astype(np.int64)

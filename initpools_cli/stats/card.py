@@ -1,4 +1,4 @@
-"""The report card of a pool: what it covers, what it repeats, which classes it has, and how random pools do."""
+"""Report card of a pool: coverage, redundancy, class balance, and comparison with random pools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: What a pool is compared by, and whether more of it is better.
+#: Quantities that pools are compared by, and whether higher is better.
 QUANTITIES: Mapping[str, bool] = {
     "coverage_radius": False,
     "coverage_radius_95": False,
@@ -22,12 +22,12 @@ QUANTITIES: Mapping[str, bool] = {
 
 
 def coverage(distances: NDArray[np.float64]) -> dict[str, float]:
-    """How near the images are to what is labeled.
+    """Summarize the distances of images to the nearest labeled image.
 
     Parameters
     ----------
     distances : (n,) float64
-        From every image to the nearest pick, or the nearest image that is labeled already.
+        From every image to the nearest pick or labeled image.
 
     Returns
     -------
@@ -42,22 +42,22 @@ def coverage(distances: NDArray[np.float64]) -> dict[str, float]:
 
 
 def repetition(gaps: NDArray[np.float64], repeated: NDArray[np.bool_], mean_distance: float) -> dict[str, Any]:
-    """How much of a pool says the same twice.
+    """Measure the redundancy of a pool.
 
     Parameters
     ----------
     gaps : (b,) float64
-        From each pick to the nearest other pick or labeled image; inf where there is none.
+        Distance from each pick to the nearest other pick or labeled image; inf if there is none.
     repeated : (b,) bool
-        Picks that are exactly an earlier pick or a labeled image.
+        Whether an earlier pick or a labeled image has exactly the same embedding.
     mean_distance : float
-        Of all images to the nearest pick.
+        Mean distance of all images to the nearest pick.
 
     Returns
     -------
     dict
-        redundancy (share of picks at most as far from another as the average image is from its pick), duplicates (how
-        many are `repeated`), and, where there are others, spacing (the mean gap).
+        redundancy (share of picks whose gap is at most `mean_distance`), duplicates (number of `repeated` picks) and,
+        if all gaps are finite, spacing (the mean gap).
     """
     facts: dict[str, Any] = {"redundancy": float((gaps <= mean_distance).mean()), "duplicates": int(repeated.sum())}
     if np.isfinite(gaps).all():
@@ -66,23 +66,23 @@ def repetition(gaps: NDArray[np.float64], repeated: NDArray[np.bool_], mean_dist
 
 
 def balance(labels: NDArray[np.int64], available: NDArray[np.int64]) -> dict[str, Any]:
-    """How evenly images fall into classes.
+    """Measure the class balance of a pool.
 
     Parameters
     ----------
     labels : (m,) int64
-        Of the images that will be labeled; at least one.
+        Classes of the images in the pool; at least one.
     available : (k,) int64
-        The classes there are to find, ascending.
+        All classes of the data set, ascending.
 
     Returns
     -------
     dict
-        counts (k of them), classes_missed, entropy (of the class frequencies, over that of k even ones: 1 is even),
-        imbalance (largest class over smallest, of those that were found).
+        counts (k of them), classes_missed, entropy (of the class frequencies, divided by ln k: 1 is uniform),
+        imbalance (size of the largest class over that of the smallest, of the classes in the pool).
     """
     counts = np.bincount(np.searchsorted(available, labels), minlength=len(available))
-    # Sorted, so that pools whose classes are alike but for their names tie to the last bit.
+    # Sorted, so that the entropy is bitwise invariant to the order of the classes.
     shares = np.sort(counts[counts > 0]) / counts.sum()
     entropy = float(-(shares * np.log(shares)).sum() / np.log(len(counts))) if len(counts) > 1 else 1.0
     return {
@@ -94,39 +94,40 @@ def balance(labels: NDArray[np.int64], available: NDArray[np.int64]) -> dict[str
 
 
 def clusters_hit(clusters: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Any]:
-    """In how many clusters something will be labeled.
+    """Count the clusters that contain an image of the pool.
 
     Parameters
     ----------
     clusters : (n,) int64
+        Cluster of every image.
     rows : (m,) int64
-        The images that will be labeled.
+        The images in the pool.
 
     Returns
     -------
     dict
-        clusters (those with an image), clusters_hit, cluster_coverage (their share).
+        clusters (nonempty ones), clusters_hit, cluster_coverage (share of clusters hit).
     """
     there, hit = len(np.unique(clusters)), len(np.unique(clusters[rows]))
     return {"clusters": there, "clusters_hit": hit, "cluster_coverage": hit / there}
 
 
 def mean_percentile(values: NDArray[np.float64], among: NDArray[np.float64]) -> float:
-    """The mean over `values` of the share of `among` that is lower, ties counted half; 0.5 for `among` itself."""
+    """Compute the mean over `values` of the share of `among` that is lower, ties counted half."""
     ordered = np.sort(among)
     below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
     return float(below.mean() / (2 * len(among)))
 
 
-def standing(value: float, random: NDArray[np.float64], higher_is_better: bool) -> dict[str, float]:
-    """Where a pool stands among random ones.
+def compare_with_random(value: float, random: NDArray[np.float64], higher_is_better: bool) -> dict[str, float]:
+    """Compare a quantity of a pool with that of random pools.
 
     Parameters
     ----------
     value : float
-        Of the pool.
+        Quantity of the pool.
     random : (r,) float64
-        The same quantity of random pools.
+        Quantity of each random pool.
     higher_is_better : bool
 
     Returns
@@ -145,20 +146,22 @@ def standing(value: float, random: NDArray[np.float64], higher_is_better: bool) 
     }
 
 
-def side_by_side(cards: Mapping[str, Mapping[str, Any]], random: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every strategy against the random pools, quantity by quantity; a quantity that a card lacks is left out.
+def compare_strategies(
+    cards: Mapping[str, Mapping[str, Any]], random: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Compare the pool of every strategy with random pools, by each quantity that all cards have.
 
     Parameters
     ----------
     cards : mapping of str to mapping
-        The numbers of each strategy's pool.
+        Report card of each strategy's pool.
     random : sequence of mapping
-        Those of the random pools.
+        Report cards of the random pools.
 
     Returns
     -------
     list of dict
-        quantity, strategy, and what `standing` gives.
+        quantity, strategy, and the results of `compare_with_random`.
     """
     rows = []
     for quantity, higher in QUANTITIES.items():
@@ -166,7 +169,7 @@ def side_by_side(cards: Mapping[str, Mapping[str, Any]], random: Sequence[Mappin
             continue
         values = np.array([float(card[quantity]) for card in random])
         rows += [
-            {"quantity": quantity, "strategy": name, **standing(float(card[quantity]), values, higher)}
+            {"quantity": quantity, "strategy": name, **compare_with_random(float(card[quantity]), values, higher)}
             for name, card in cards.items()
         ]
     return rows

@@ -1,4 +1,4 @@
-"""The class of each image as a name to show."""
+"""Display names of classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from initpools_cli.core.types import DataFrame
 
 
 def class_names(items: DataFrame) -> list[str]:
-    """Of every row its class: the name, where there is none the label, and "" where neither is known.
+    """Return the class of every row: its name, else its label, else "".
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def class_names(items: DataFrame) -> list[str]:
 
 
 def ordered_classes(items: DataFrame) -> list[str]:
-    """Every known class once, by label where there are labels, else as they come."""
+    """Return the distinct known classes, sorted by label if labels are numbers, else in order of appearance."""
     names = class_names(items)
     labels = list(items["label"]) if "label" in items else names
     first: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""How well clusters agree with classes: accuracy under the best matching, mutual information, and pairs."""
+"""Agreement of clusters with classes: matched accuracy, NMI and ARI."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 
 def matched_accuracy(labels: NDArray[np.int64], clusters: NDArray[np.int64]) -> float:
-    """The share of images in the cluster of their class, under the best one-to-one matching (Kuhn 1955).
+    """Compute the accuracy under the best one-to-one matching of clusters to classes (Kuhn 1955).
 
-    Where there are more clusters than classes, or fewer, those left without a partner count as wrong.
+    Images of unmatched clusters or classes count as wrong.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def matched_accuracy(labels: NDArray[np.int64], clusters: NDArray[np.int64]) -> 
 
 
 def agreement(labels: NDArray[np.int64], clusters: NDArray[np.int64]) -> dict[str, float]:
-    """ACC (`matched_accuracy`), NMI (arithmetic mean) and ARI of a clustering.
+    """Compute ACC (`matched_accuracy`), NMI (arithmetic mean) and ARI of a clustering.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How two numbers go together, with intervals."""
+"""Pearson and Spearman correlations with confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from initpools_cli.core.types import DataFrame
 from initpools_cli.stats.intervals import ROUNDING
 from initpools_cli.stats.learning_curves import CURVE, with_shared_start
 
-#: Fewer pairs have no interval.
+# Fewer pairs have no confidence interval.
 FEWEST = 4
 
 
 class Correlation(NamedTuple):
-    """Pearson's and Spearman's coefficients over `pairs`, each with its 95 % interval and two-sided p-value."""
+    """Pearson and Spearman coefficients of `pairs` pairs, each with confidence interval and two-sided p-value."""
 
     pairs: int
     pearson: float
@@ -31,21 +31,21 @@ class Correlation(NamedTuple):
 
 
 def correlation(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Correlation:
-    """Pearson and Spearman, with intervals by Fisher's transformation.
+    """Compute Pearson and Spearman correlations, with intervals by Fisher's transformation.
 
-    Spearman's takes the variance (1 + r²/2) / (n - 3) (Bonett & Wright 2000), and its p-value the t-distribution.
+    The variance of Spearman's is (1 + r²/2) / (n - 3) (Bonett & Wright 2000); its p-value is from the t-distribution.
 
     Parameters
     ----------
     first, second : array_like of float, shape (n,)
-        Independent pairs; one with a NaN is left out.
+        Independent pairs; pairs with NaN are left out.
     level : float
-        Coverage of the intervals.
+        Confidence level.
 
     Returns
     -------
     Correlation
-        All NaN for fewer than four pairs, or where either does not vary.
+        All NaN for fewer than four pairs, or if either variable is constant.
     """
     from scipy.stats import rankdata
 
@@ -78,7 +78,7 @@ def _with_interval(r: float, inflation: float, n: int, level: float) -> tuple[fl
 
 
 def start_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
-    """What every cell reached with its first pool, and in each round after it.
+    """Pair the metric of each cell's first pool with the metric of each of its later rounds.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def start_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
     Returns
     -------
     DataFrame
-        init, query, learner, encoder, seed, labeled (images), `start` (the metric at round 0, NaN where that failed)
-        and `later`; a row a round that did not fail.
+        init, query, learner, encoder, seed, labeled (images), `start` (the metric at round 0, NaN if that failed) and
+        `later`; one row per round that did not fail.
     """
     rows = with_shared_start(rounds)
     rows = rows[rows["status"] == "ok"]
@@ -99,11 +99,11 @@ def start_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
 
 
 def first_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
-    """Whether a better first pool leads to a better model later.
+    """Correlate the metric of first pools with the metric of later rounds.
 
-    Within each first-pool strategy the pairs are its seeds; between strategies (`init` = "") they are the
-    strategies, each by its mean over the seeds. The two are kept apart, since seeds of one strategy are no independent
-    evidence about strategies.
+    Within a first-pool strategy the pairs are its seeds; between strategies (`init` = "") they are the means of the
+    strategies over seeds. The two are separate because seeds of one strategy are not independent evidence about
+    strategies.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def first_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
     Returns
     -------
     DataFrame
-        init, query, learner, encoder, labeled (images), and the fields of `Correlation`: of the metric at round 0 and
-        at that number of labels. Rounds where either does not vary, or with fewer than four pairs, have no row.
+        init, query, learner, encoder, labeled (images), and the fields of `Correlation`, between the metric at round 0
+        and at that number of labels. Rounds with fewer than four pairs or a constant variable have no row.
     """
     import pandas as pd
 

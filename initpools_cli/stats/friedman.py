@@ -1,4 +1,4 @@
-"""Methods ranked over data sets: Friedman's test and Nemenyi's critical difference."""
+"""Friedman's test and Nemenyi's critical difference of methods over data sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DRAWS = 19_999
 
 @dataclass(frozen=True)
 class FriedmanResult:
-    """What `friedman` finds.
+    """Result of `friedman`.
 
     Attributes
     ----------
@@ -24,9 +24,9 @@ class FriedmanResult:
     statistic : float
         Friedman's chi-square, corrected for ties.
     p : float
-        Its permutation p-value.
+        Permutation p-value.
     critical_difference : float
-        Mean ranks farther apart than this differ at the level (Nemenyi).
+        Mean ranks that differ by more are significantly different (Nemenyi).
     """
 
     ranks: NDArray[np.float64]
@@ -36,24 +36,24 @@ class FriedmanResult:
 
 
 def friedman(values: ArrayLike, alpha: float = 0.05, rng: np.random.Generator | None = None) -> FriedmanResult:
-    """Whether methods differ over blocks, such as data sets (Friedman 1937; Demšar 2006).
+    """Test whether methods differ over blocks, such as data sets (Friedman 1937; Demšar 2006).
 
-    The p-value is of 19,999 random permutations within the blocks and not of the chi-square distribution, which is far
-    off for a handful of data sets.
+    The p-value is from 19,999 random permutations within the blocks, because the chi-square approximation is poor for
+    few data sets.
 
     Parameters
     ----------
     values : array_like of float, shape (blocks, k)
         Higher is better; at least two blocks and two methods; no NaN.
     alpha : float
-        Level of the critical difference.
+        Significance level of the critical difference.
     rng : Generator, optional
-        Of the permutations; default: the same for every call.
+        Draws the permutations; default: the same for every call.
 
     Raises
     ------
     ValueError
-        Fewer than two blocks or methods.
+        If there are fewer than two blocks or methods.
     """
     from scipy.stats import rankdata
 
@@ -79,7 +79,7 @@ def friedman(values: ArrayLike, alpha: float = 0.05, rng: np.random.Generator | 
 
 
 def nemenyi(methods: int, blocks: int, alpha: float = 0.05) -> float:
-    """The difference of mean ranks that any two of `methods` must exceed over `blocks` (Nemenyi 1963)."""
+    """Compute the critical difference of mean ranks between two of `methods` over `blocks` (Nemenyi 1963)."""
     from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - alpha, methods, np.inf))

@@ -1,4 +1,4 @@
-"""Confidence intervals of a mean over seeds."""
+"""Confidence interval of a mean over seeds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Below this share of their size, differences between values are rounding, not variation.
+# Relative differences below this are rounding, not variation.
 ROUNDING = 1e-12
 
 
 class MeanInterval(NamedTuple):
-    """A mean and the ends of its confidence interval, in the values' unit; NaN where there is none."""
+    """Mean and confidence interval, in the values' unit; NaN where undefined."""
 
     mean: float
     low: float
@@ -21,26 +21,26 @@ class MeanInterval(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> MeanInterval:
-    """Student's t-interval of the mean of independent values.
+    """Compute Student's t-interval of the mean of independent values.
 
-    Fewer than two values, or values that do not vary, say nothing about how sure the mean is: they get no interval.
+    Fewer than two values, or constant values, have no interval.
 
     Parameters
     ----------
     values : array_like of float, shape (n,)
-        One value per seed; NaN is missing and left out.
+        One value per seed; NaN is left out.
     level : float
-        Coverage, between 0 and 1.
+        Confidence level, between 0 and 1.
 
     Returns
     -------
     MeanInterval
-        ``(mean, low, high)``; low and high NaN where there is no interval, all three NaN where there is no value.
+        ``(mean, low, high)``; low and high are NaN without an interval, all three without values.
 
     Raises
     ------
     ValueError
-        `level` is not between 0 and 1.
+        If `level` is not between 0 and 1.
     """
     from scipy.stats import t
 

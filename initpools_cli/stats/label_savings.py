@@ -1,4 +1,4 @@
-"""How many labels it takes to be as good as random is at its end."""
+"""Label savings: labels needed to reach the final result of random first pools."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from initpools_cli.core.seeds import generator
 from initpools_cli.core.types import DataFrame
-from initpools_cli.stats.learning_curves import CURVE, whole_cells
+from initpools_cli.stats.learning_curves import CURVE, complete_cells
 
-#: Draws of seeds, with replacement, for an interval.
+# Bootstrap samples of seeds for an interval.
 DRAWS = 2_000
 
 
 def labels_to_reach(labeled: ArrayLike, values: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
-    """The number of labels at which learning curves first reach a target, between rounds by a straight line.
+    """Compute the number of labels at which learning curves first reach a target, by linear interpolation.
 
     Parameters
     ----------
     labeled : array_like, shape (r,)
-        Labels bought, strictly ascending.
+        Number of labels, strictly ascending.
     values : array_like, shape (b, r)
-        The metric at each, a curve a row.
+        The metric at each, one curve per row.
     target : array_like, shape (b,)
         In the metric's unit.
 
     Returns
     -------
     ndarray
-        (b,) float64, in labels; infinite where a curve never gets there.
+        (b,) float64, in labels; infinite where a curve never reaches its target.
     """
     x, y = np.asarray(labeled, dtype=np.float64), np.asarray(values, dtype=np.float64)
     goal = np.asarray(target, dtype=np.float64)
-    # A curve that is its own target is not below it for rounding.
+    # Tolerance, so that rounding does not put a curve below its own value.
     above = y >= goal[:, None] - 1e-12
     at, rows = above.argmax(1), np.arange(len(y))
     before = np.maximum(at - 1, 0)
@@ -48,35 +48,36 @@ def labels_to_reach(labeled: ArrayLike, values: ArrayLike, target: ArrayLike) ->
 def savings(
     rounds: DataFrame, against: str = "random", metric: str = "accuracy", rng: np.random.Generator | None = None
 ) -> DataFrame:
-    """Labels at which each mean curve reaches what `against` reaches at its last round.
+    """Compute the labels at which each mean curve reaches the last round's value of `against`.
 
     Parameters
     ----------
     rounds : DataFrame
-        Rows of ``rounds.csv``; only seeds at which neither cell failed.
+        Rows of ``rounds.csv``; seeds at which either cell failed are left out.
     against : str
         The first pool that sets the target, with the same query, learner and encoder.
     rng : Generator, optional
-        Of the intervals; default: the same for every call.
+        Draws bootstrap samples; default: the same for every call.
 
     Returns
     -------
     DataFrame
-        init, query, learner, encoder; seeds; target (the metric's unit); labels, low and high: where the mean curve
-        gets there, and a 95 % percentile interval over 2,000 draws of the seeds, which leave the target no more fixed
-        than the curve; infinite where it never does. `of` is what `against` needs, and `never` the share of the
-        draws that do not get there. One seed gives no interval, and few give one that is too narrow.
+        init, query, learner, encoder; seeds; target (in the metric's unit); labels, low and high: where the mean curve
+        reaches the target, with a 95 % percentile interval over 2,000 bootstrap samples of the seeds, which vary
+        target and curve together; infinite if it never does. `of` is the labels of `against` at its last round, and
+        `never` the share of samples that do not reach the target. One seed gives no interval; with few seeds the
+        interval is too narrow.
     """
     import pandas as pd
 
-    rows = whole_cells(rounds)
+    rows = complete_cells(rounds)
     rows = rows[rows["query"] != ""]
     draw = generator(0, "savings") if rng is None else rng
     curves = {
         cast("tuple[str, ...]", name): cells.pivot(index="seed", columns="labeled", values=metric)
         for name, cells in rows.groupby(CURVE, sort=False)
     }
-    found = []
+    results = []
     for name, curve in curves.items():
         other = curves.get((against, *name[1:]))
         if other is None or name[0] == against:
@@ -93,5 +94,5 @@ def savings(
             reached = labels_to_reach(labeled, own[drawn].mean(1), goal[drawn].mean(1))
             low, high = (float(end) for end in np.quantile(reached, [0.025, 0.975], method="inverted_cdf"))
             never = float(np.isinf(reached).mean())
-        found.append((*name, len(seeds), float(goal.mean()), labels, low, high, int(labeled[-1]), never))
-    return pd.DataFrame(found, columns=[*CURVE, "seeds", "target", "labels", "low", "high", "of", "never"])
+        results.append((*name, len(seeds), float(goal.mean()), labels, low, high, int(labeled[-1]), never))
+    return pd.DataFrame(results, columns=[*CURVE, "seeds", "target", "labels", "low", "high", "of", "never"])

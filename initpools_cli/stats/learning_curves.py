@@ -1,4 +1,4 @@
-"""Learning curves out of the rows of ``rounds.csv``: means over seeds, and areas."""
+"""Learning curves from the rows of ``rounds.csv``: means over seeds, and areas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CURVE = ["init", "query", "learner", "encoder"]
 
 
 class CurvePoint(NamedTuple):
-    """A row of `summarize`: labeled in images; mean, low and high in the metric's unit."""
+    """Row of `summarize`: labeled in images; mean, low and high in the metric's unit."""
 
     init: str
     query: str
@@ -30,10 +30,10 @@ class CurvePoint(NamedTuple):
 
 
 def with_shared_start(rounds: DataFrame) -> DataFrame:
-    """Every curve complete from round 0.
+    """Repeat the rows of round 0 under every query, so that every curve starts at round 0.
 
-    Round 0 scores the first pool before any query, so its rows have no query; here each is repeated under every
-    query that its (init, learner, encoder) went on with. Where none did, the query stays empty.
+    Round 0 evaluates the first pool before any query, so its rows have no query; here each is repeated for every query
+    of its (init, learner, encoder). Without any, the query stays empty.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def with_shared_start(rounds: DataFrame) -> DataFrame:
     Returns
     -------
     DataFrame
-        The same columns, no missing names: an empty query or encoder is ``""``.
+        The same columns; an empty query or encoder is ``""``, not missing.
     """
     import pandas as pd
 
@@ -58,24 +58,23 @@ def with_shared_start(rounds: DataFrame) -> DataFrame:
 
 
 def summarize(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) -> DataFrame:
-    """Mean and confidence interval over seeds of every point of every learning curve.
+    """Compute mean and confidence interval over seeds at every point of every learning curve.
 
     Parameters
     ----------
     rounds : DataFrame
-        Rows of ``rounds.csv``; a row whose status is not "ok" counts as failed and is in no mean.
+        Rows of ``rounds.csv``; a row whose status is not "ok" counts as failed and is left out of means.
     metric : str
         The column to average.
     level : float
-        Coverage of the interval.
+        Confidence level.
 
     Returns
     -------
     DataFrame
-        One row per init, query, learner, encoder, round and labeled (images), in the order in which the curves first
-        come in `rounds`: `n_seeds` behind the mean, `n_failed` seeds that had failed by that round, `mean`, `low` and
-        `high` in the metric's unit. A point at which every seed failed has no row; a curve that failed from
-        the first has none at all, see `failures`.
+        One row per init, query, learner, encoder, round and labeled (images), in the order of the curves in `rounds`:
+        `n_seeds` (seeds in the mean), `n_failed` (seeds failed by that round), `mean`, `low` and `high` in the
+        metric's unit. A point at which every seed failed has no row, see `failures`.
     """
     import pandas as pd
 
@@ -98,20 +97,20 @@ def summarize(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) 
 
 
 def points_of(summary: DataFrame) -> list[CurvePoint]:
-    """The rows of a summary, one by one."""
+    """Return the rows of a summary as a list."""
     return [CurvePoint(*row) for row in summary[list(CurvePoint._fields)].itertuples(index=False, name=None)]
 
 
 def failures(rounds: DataFrame) -> DataFrame:
-    """The cells (init, query, learner, encoder, seed) with at least one row that is not "ok", each once."""
+    """Return the distinct cells (init, query, learner, encoder, seed) with at least one row that is not "ok"."""
     rows = with_shared_start(rounds)
     return rows.loc[rows["status"] != "ok", [*CURVE, "seed"]].drop_duplicates(ignore_index=True)
 
 
-def whole_cells(rounds: DataFrame) -> DataFrame:
-    """The rows of `with_shared_start` that belong to cells with every round of the sweep, all of them "ok".
+def complete_cells(rounds: DataFrame) -> DataFrame:
+    """Return the rows of `with_shared_start` of cells with every round of the sweep, all of them "ok".
 
-    A cell that lost a round is no shorter curve: its area, or where it crosses a line, would be of other labels.
+    Areas and crossings of cells with missing rounds would refer to other numbers of labels.
     """
     rows = with_shared_start(rounds)
     cells = rows.assign(good=rows["status"] == "ok").groupby([*CURVE, "seed"], sort=False)
@@ -120,12 +119,12 @@ def whole_cells(rounds: DataFrame) -> DataFrame:
 
 
 def area_under_curve(labeled: ArrayLike, values: ArrayLike) -> float:
-    """Mean height of a learning curve over its span of labels, by trapezoids.
+    """Compute the mean height of a learning curve over its range of labels, by the trapezoidal rule.
 
     Parameters
     ----------
     labeled : array_like, shape (r,)
-        Labels bought, strictly ascending.
+        Number of labels, strictly ascending.
     values : array_like, shape (r,)
         The metric at each.
 
@@ -141,19 +140,19 @@ def area_under_curve(labeled: ArrayLike, values: ArrayLike) -> float:
 
 
 def areas(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
-    """Area under the learning curve of every cell.
+    """Compute the area under the learning curve of every cell.
 
     Parameters
     ----------
     rounds : DataFrame
         Rows of ``rounds.csv``.
     metric : str
-        The column that is the curve's height.
+        The column to integrate.
 
     Returns
     -------
     DataFrame
-        init, query, learner, encoder, seed, area: one row a cell; NaN where the cell failed or has a single round.
+        init, query, learner, encoder, seed, area: one row per cell; NaN if the cell failed or has a single round.
     """
     import pandas as pd
 

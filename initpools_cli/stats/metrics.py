@@ -1,4 +1,4 @@
-"""How good predicted probabilities are; a class without test images is left out and counted, never scored 0."""
+"""Classification metrics of predicted probabilities; classes without test images are left out and counted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def classification_metrics(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Metrics of probabilities against the truth.
+    """Compute metrics of predicted probabilities.
 
     Parameters
     ----------
@@ -18,8 +18,9 @@ def classification_metrics(probs: np.ndarray, labels: np.ndarray) -> dict[str, f
     Returns
     -------
     dict
-        accuracy, balanced_accuracy (mean recall of the classes present), auc (mean one-vs-rest area of the classes that
-        have both sides), nll (nats), ece (15 bins of equal width), absent_classes (classes with no image here).
+        accuracy, balanced_accuracy (mean recall of the classes present), auc (mean one-vs-rest area of the classes with
+        positive and negative images), nll (nats), ece (15 bins of equal width), absent_classes (number of classes
+        without images).
     """
     n, classes = probs.shape
     found = recalls(probs, labels, classes)
@@ -30,7 +31,7 @@ def classification_metrics(probs: np.ndarray, labels: np.ndarray) -> dict[str, f
         "accuracy": float((probs.argmax(1) == labels).mean()),
         "balanced_accuracy": float(found[present].mean()),
         "auc": float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan"),
-        # Adding 0 makes −0, of one class, 0.
+        # With one class the result is -0.0; adding 0 makes it 0.0.
         "nll": float(-np.log(chosen).mean()) + 0.0,
         "ece": calibration_error(probs, labels),
         "absent_classes": int(classes - present.sum()),
@@ -38,7 +39,7 @@ def classification_metrics(probs: np.ndarray, labels: np.ndarray) -> dict[str, f
 
 
 def recalls(probs: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The share of each class's images that is given to it.
+    """Compute the recall of each class.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def recalls(probs: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     Returns
     -------
     ndarray
-        (c,) float64 in [0, 1]; NaN for a class without images here.
+        (c,) float64 in [0, 1]; NaN for classes without images.
     """
     right = labels[probs.argmax(1) == labels]
     counts = np.bincount(labels, minlength=classes)
@@ -61,7 +62,7 @@ def recalls(probs: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def one_vs_rest_areas(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Each class's area under the ROC curve: the probability that its image is given more of it than another's.
+    """Compute the one-vs-rest area under the ROC curve of each class.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def one_vs_rest_areas(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        (c,) float64, ties counted half (Mann-Whitney); NaN for a class without images here, or without others.
+        (c,) float64, ties counted half (Mann-Whitney); NaN for classes without positive or negative images.
     """
     n, classes = probs.shape
     areas = np.full(classes, np.nan)
@@ -83,7 +84,7 @@ def one_vs_rest_areas(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         hits = len(positive)
         if 0 < hits < n:
             everything = np.sort(scores)
-            # Twice the mean rank of equal scores is a whole number, so that the sum is exact.
+            # Twice the mean rank of ties is an integer, so the sum is exact.
             below = everything.searchsorted(positive, "left").sum()
             at_most = everything.searchsorted(positive, "right").sum()
             areas[k] = ((below + at_most) / 2 - hits * hits / 2) / (hits * (n - hits))
@@ -91,7 +92,7 @@ def one_vs_rest_areas(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error: the mean gap of confidence and accuracy over equal bins (Guo et al. 2017)."""
+    """Compute the expected calibration error over bins of equal width (Guo et al. 2017)."""
     confidence = probs.max(1)
     correct = probs.argmax(1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)

@@ -1,4 +1,4 @@
-"""Two methods over the same seeds: how far apart, and whether by more than chance."""
+"""Paired comparison of two methods over the same seeds."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from numpy.typing import ArrayLike, NDArray
 from initpools_cli.core.seeds import generator
 from initpools_cli.stats.intervals import ROUNDING, mean_interval
 
-#: Up to so many pairs every assignment of signs is counted, in two halves of at most 2**15.
+# Up to this many pairs all sign assignments are counted, in two halves of at most 2**15.
 EXACT = 30
-#: Random assignments of signs beyond that.
+# Number of random sign assignments for more pairs.
 DRAWS = 99_999
 
 
 class Paired(NamedTuple):
-    """A paired comparison.
+    """Result of `paired`.
 
     Attributes
     ----------
     pairs : int
-        Seeds at which both have a value.
+        Number of seeds at which both methods have a value.
     mean, against : float
-        Means of the first and of the second over those seeds.
+        Means of the first and of the second method over those seeds.
     difference, low, high : float
-        Mean difference, first minus second, and its 95 % t-interval; NaN where there is none.
+        Mean difference, first minus second, and its 95 % t-interval; NaN if undefined.
     p : float
-        Two-sided, of the sign-flip permutation test; NaN without variation.
+        Two-sided p-value of the sign-flip permutation test; NaN without variation.
     effect : float
         Mean difference over the standard deviation of the differences (Cohen's d_z); NaN without variation.
     rank_biserial : float
-        Matched-pairs rank-biserial correlation in [-1, 1]: 1 where the first wins at every seed.
+        Matched-pairs rank-biserial correlation in [-1, 1]: 1 if the first method wins at every seed.
     deviation : float
         Standard deviation of the differences.
-    still : str
-        What did not vary over the seeds, so that they say nothing: "", "first", "second" or "difference".
+    constant : str
+        The series that does not vary over the seeds: "", "first", "second" or "difference".
     """
 
     pairs: int
@@ -50,7 +50,7 @@ class Paired(NamedTuple):
     effect: float = math.nan
     rank_biserial: float = math.nan
     deviation: float = math.nan
-    still: str = ""
+    constant: str = ""
 
 
 def paired(first: ArrayLike, second: ArrayLike) -> Paired:
@@ -59,7 +59,7 @@ def paired(first: ArrayLike, second: ArrayLike) -> Paired:
     Parameters
     ----------
     first, second : array_like of float, shape (s,)
-        One value a seed, in the same order; a seed at which either is NaN is left out.
+        One value per seed, in the same order; seeds at which either is NaN are left out.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     both = ~(np.isnan(a) | np.isnan(b))
@@ -68,16 +68,16 @@ def paired(first: ArrayLike, second: ArrayLike) -> Paired:
         return Paired(0)
     differences = a - b
     difference, low, high = mean_interval(differences)
-    found = Paired(len(a), float(a.mean()), float(b.mean()), difference)
+    result = Paired(len(a), float(a.mean()), float(b.mean()), difference)
     if len(a) == 1:
-        return found
+        return result
     scale = max(np.abs(a).max(), np.abs(b).max())
     series = {"first": a, "second": b, "difference": differences}
-    still = next((name for name, values in series.items() if np.ptp(values) <= ROUNDING * scale), "")
-    if still:
-        return found._replace(still=still)
+    constant = next((name for name, values in series.items() if np.ptp(values) <= ROUNDING * scale), "")
+    if constant:
+        return result._replace(constant=constant)
     deviation = float(differences.std(ddof=1))
-    return found._replace(
+    return result._replace(
         low=low,
         high=high,
         p=sign_flip(differences),
@@ -88,22 +88,22 @@ def paired(first: ArrayLike, second: ArrayLike) -> Paired:
 
 
 def sign_flip(differences: ArrayLike, rng: np.random.Generator | None = None) -> float:
-    """Two-sided p-value of the permutation test that flips the signs of paired differences (Fisher 1935).
+    """Compute the two-sided p-value of the sign-flip permutation test of paired differences (Fisher 1935).
 
     Parameters
     ----------
     differences : array_like of float, shape (s,)
         No NaN.
     rng : Generator, optional
-        For more than 30 differences, of whose signs 99,999 random assignments are drawn; at or below 30 all 2**s count.
+        For more than 30 differences, with 99,999 random sign assignments; up to 30 the test is exact.
 
     Returns
     -------
     float
-        The share of assignments whose sum is at least as far from 0 as the one seen, itself among them.
+        Share of sign assignments whose sum is at least as far from 0 as the observed one, which is included.
     """
     d = np.asarray(differences, dtype=np.float64)
-    # Sums that are equal but for the order of their terms count as equal.
+    # Tolerance, so that sums that differ by the order of their terms count as equal.
     reach = abs(d.sum()) - 1e-9 * np.abs(d).sum()
     if len(d) <= EXACT:
         half, rest = _signed_sums(d[: len(d) // 2]), np.sort(_signed_sums(d[len(d) // 2 :]))
@@ -126,12 +126,17 @@ def _signed_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def rank_biserial(differences: ArrayLike) -> float:
-    """Matched-pairs rank-biserial correlation (Kerby 2014): the share of the ranks won minus the share lost.
+    """Compute the matched-pairs rank-biserial correlation: share of ranks won minus share lost (Kerby 2014).
 
     Parameters
     ----------
     differences : array_like of float, shape (s,)
-        Zeros are left out; NaN where nothing else is there.
+        Zeros are left out.
+
+    Returns
+    -------
+    float
+        In [-1, 1]; NaN if all differences are 0.
     """
     from scipy.stats import rankdata
 
@@ -144,12 +149,12 @@ def rank_biserial(differences: ArrayLike) -> float:
 
 
 def holm(p: ArrayLike, family: int | None = None) -> NDArray[np.float64]:
-    """p-values corrected for the family they belong to (Holm 1979): any false alarm has at most the nominal level.
+    """Correct p-values for multiple comparisons, controlling the family-wise error rate (Holm 1979).
 
     Parameters
     ----------
     p : array_like of float, shape (m,)
-        NaN counts as a member of the family that is not rejected, and stays NaN.
+        NaN stays NaN and counts as a member of the family that is not rejected.
     family : int, optional
         Size of the family; default: m.
     """

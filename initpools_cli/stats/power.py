@@ -1,4 +1,4 @@
-"""How many seeds a question takes."""
+"""Number of seeds needed by the sign-flip test."""
 
 from __future__ import annotations
 
@@ -6,42 +6,46 @@ import math
 
 import numpy as np
 
-#: More seeds than anybody runs.
+# Upper limit of the search.
 MOST = 1_000_000
 
 
 def smallest_p(pairs: int) -> float:
-    """The smallest p-value that the two-sided sign-flip test of so many pairs can give."""
+    """Compute the smallest p-value that the two-sided sign-flip test can give for `pairs` pairs."""
     return 2.0 ** (1 - pairs) if pairs else 1.0
 
 
 def seeds_to_reject(family: int, alpha: float = 0.05) -> int:
-    """The smallest number of seeds with which the sign-flip test could reject at all.
+    """Compute the smallest number of seeds with which the sign-flip test can reject after Holm's correction.
 
     Parameters
     ----------
     family : int
-        Comparisons that the correction is over; the first step of Holm's multiplies by it.
+        Number of comparisons in the correction.
+    alpha : float
+        Family-wise error rate.
     """
     return next(pairs for pairs in range(1, 2000) if smallest_p(pairs) * family <= alpha)
 
 
-def seeds_to_see(deviation: float, gain: float = 0.01, family: int = 1, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Seeds needed to see a mean difference.
+def seeds_to_detect(
+    deviation: float, gain: float = 0.01, family: int = 1, alpha: float = 0.05, power: float = 0.8
+) -> int:
+    """Compute the number of seeds needed to detect a mean difference.
 
-    The power of the paired t-test at level alpha / family, which the sign-flip test's is near to where the differences
-    are not wild, and never fewer than the sign-flip test needs to reject at all.
+    Uses the power of the paired t-test at level alpha / family, which is close to that of the sign-flip test unless
+    the differences have heavy tails; at least the number of seeds that the sign-flip test needs to reject at all.
 
     Parameters
     ----------
     deviation : float
         Standard deviation of the paired differences, in the unit of `gain`.
     gain : float
-        The true mean difference; 0.01 is a point of accuracy.
+        The true mean difference; 0.01 is one point of accuracy.
     family : int
-        Comparisons that the correction is over.
+        Number of comparisons in the correction.
     alpha, power : float
-        Chance of a false alarm in the family, and of seeing the gain.
+        Family-wise error rate, and probability of detecting the gain.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def seeds_to_see(deviation: float, gain: float = 0.01, family: int = 1, alpha: f
     """
     from scipy.special import ncfdtr, stdtrit
 
-    def seen(pairs: int) -> float:
+    def power_of(pairs: int) -> float:
         # The square of a noncentral t is a noncentral F with one degree of freedom.
         threshold = float(stdtrit(pairs - 1, 1 - alpha / family / 2)) ** 2
         return 1 - float(ncfdtr(1, pairs - 1, pairs * (gain / deviation) ** 2, threshold))
@@ -58,11 +62,11 @@ def seeds_to_see(deviation: float, gain: float = 0.01, family: int = 1, alpha: f
     least = max(2, seeds_to_reject(family, alpha))
     if deviation <= 0 or not math.isfinite(deviation):
         return least
-    # Brackets the answer: the normal approximation is never off by as much as a factor of two beyond a few seeds.
+    # Doubling brackets the answer; bisection finds it.
     low, high = least, least
-    while high < MOST and seen(high) < power:
+    while high < MOST and power_of(high) < power:
         low, high = high, min(2 * high, MOST)
     while low + 1 < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if seen(middle) >= power else (middle, high)
+        low, high = (low, middle) if power_of(middle) >= power else (middle, high)
     return int(np.clip(high, least, MOST))

@@ -1,4 +1,4 @@
-"""Embeddings on a plane, the same on every call."""
+"""Deterministic projections of embeddings to two dimensions: PCA, t-SNE and UMAP."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from numpy.typing import NDArray
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import derive
 
-# t-SNE spends its time on distances; more dimensions change the picture little (van der Maaten 2008, sec. 4).
+# t-SNE and UMAP run on this many principal components (van der Maaten 2008, sec. 4).
 TSNE_DIMENSIONS = 50
-# Fewer points than this have no neighborhoods to keep.
+# Fewer points than this are projected by PCA.
 FEWEST = 8
-# Seconds on one core of a laptop, measured with 1,000 to 20,000 points.
+# Seconds on one laptop core, fitted to runs with 1,000 to 20,000 points.
 TSNE_SECONDS, UMAP_SECONDS, UMAP_START = 3.5e-4, 4e-4, 15.0
 
 
 def pca_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
-    """The two directions of largest variance.
+    """Project embeddings on their first two principal components.
 
-    The sign of an axis is arbitrary; here the largest loading of each is positive.
+    The sign of each axis makes its largest loading positive.
 
     Parameters
     ----------
     embeddings : ndarray, shape (n, d)
     seed : int
-        For the randomised solver that large inputs get.
+        For the randomized solver, used for large inputs.
 
     Returns
     -------
     ndarray of float64, shape (n, 2)
-        Centered; an axis that does not exist (d = 1 or n = 1) is 0.
+        Centered; a missing axis (d = 1 or n = 1) is 0.
     """
     return _pca(embeddings, 2, seed)
 
 
 def tsne_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
-    """t-SNE started from PCA (van der Maaten & Hinton 2008; Barnes-Hut, perplexity 30 or a third of the points).
+    """Project embeddings by t-SNE initialized with PCA (van der Maaten & Hinton 2008).
 
-    Distances between clusters mean little. Fewer than eight points are shown by PCA.
+    Barnes-Hut, perplexity 30 or a third of the points. Distances between clusters are not meaningful. Fewer than eight
+    points are projected by PCA.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def tsne_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float
     start = reduced[:, :2] if d > 1 else _pca(embeddings, 2, seed)
     spread = start[:, 0].std()
     start = start / spread * 1e-4 if spread > 0 else start
-    # One thread: the sums of the gradient depend on how many share the work.
+    # One thread, because the rounding of the gradient depends on the number of threads.
     with threadpool_limits(1):
         plane = TSNE(
             perplexity=min(30.0, (n - 1) / 3), init=start, learning_rate="auto", random_state=_seed32(seed, "tsne")
@@ -71,9 +72,9 @@ def tsne_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float
 
 
 def umap_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
-    """UMAP (McInnes et al. 2018, arXiv:1802.03426), with 15 neighbors.
+    """Project embeddings by UMAP with 15 neighbors (McInnes et al. 2018, arXiv:1802.03426).
 
-    Distances between clusters mean little. Fewer than eight points are shown by PCA.
+    Distances between clusters are not meaningful. Fewer than eight points are projected by PCA.
 
     Parameters
     ----------
@@ -87,18 +88,19 @@ def umap_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float
     Raises
     ------
     UserError
-        umap-learn is not installed.
+        If umap-learn is not installed.
     """
     n, d = embeddings.shape
     with warnings.catch_warnings():
-        # The compiler it loads and clusters that lie apart are nothing that a user could mend.
+        # Warnings of numba and about disconnected clusters do not help the user.
         warnings.simplefilter("ignore")
         try:
             umap = import_module("umap")
         except ModuleNotFoundError:
             raise UserError(
-                "projection = 'umap' needs umap-learn, which is not installed.",
+                "projection 'umap' needs umap-learn, which is not installed.",
                 'Run `pip install "initpools[umap]"`, or set projection=tsne.',
+                "umap",
             ) from None
         if n < FEWEST:
             return pca_2d(embeddings, seed)
@@ -109,8 +111,8 @@ def umap_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float
     return np.asarray(plane, dtype=np.float64)
 
 
-def seconds_of(projection: str, n: int) -> float:
-    """About how long a projection of n points takes; 0 for one that takes no time worth telling."""
+def estimate_seconds(projection: str, n: int) -> float:
+    """Estimate the seconds that a projection of n points takes; 0 for PCA."""
     if projection == "tsne":
         return float(TSNE_SECONDS * n * np.log2(max(n, 2)))
     return UMAP_START + UMAP_SECONDS * n if projection == "umap" else 0.0
@@ -135,5 +137,5 @@ def _pca(embeddings: NDArray[np.floating], dimensions: int, seed: int) -> NDArra
 
 
 def _seed32(seed: int, label: str) -> int:
-    """scikit-learn takes 32 bits."""
+    """Derive a seed of 32 bits, the most that scikit-learn accepts."""
     return derive(seed, label) % 2**32

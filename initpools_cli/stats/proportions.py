@@ -1,22 +1,22 @@
-"""Confidence intervals of a share of independent images."""
+"""Confidence interval of a proportion."""
 
 from __future__ import annotations
 
 
 def share_interval(right: int, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share: it holds its level for few images and for shares near 0 and 1.
+    """Compute Wilson's score interval of a proportion (1927), accurate for few images and near 0 and 1.
 
     Parameters
     ----------
     right, count : int
-        So many of so many.
+        Number of successes, and of trials.
     level : float
-        Coverage, between 0 and 1.
+        Confidence level, between 0 and 1.
 
     Returns
     -------
     low, high : float
-        In [0, 1]; all of it where `count` is 0.
+        In [0, 1]; 0 and 1 if `count` is 0.
     """
     from scipy.stats import binomtest
 

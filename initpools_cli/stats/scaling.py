@@ -1,4 +1,4 @@
-"""How a cost grows with the number of images."""
+"""Growth of runtime or memory with the number of images."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-#: The largest sizes that an exponent is fitted to, and the fewest: small ones are mostly overhead.
+# The exponent is fitted to this many of the largest sizes (small ones are mostly overhead), and to no fewer than this.
 LAST, FEWEST = 4, 3
 
 
 def exponent(n: ArrayLike, cost: ArrayLike, floor: float) -> float:
-    """The power of n that the cost grows with: the slope of a line through its largest sizes, both in logarithms.
+    """Estimate the exponent b of cost ~ n**b by a log-log fit to the largest sizes.
 
     Parameters
     ----------
     n, cost : array_like, shape (m,)
-        Ascending sizes and what each cost.
+        Ascending sizes, and the cost of each.
     floor : float
         Costs below it are noise and left out.
 
     Returns
     -------
     float
-        NaN where fewer than three are left.
+        NaN if fewer than three sizes are left.
     """
     sizes, costs = np.asarray(n, dtype=np.float64), np.asarray(cost, dtype=np.float64)
     clear = np.flatnonzero(costs >= floor)[-LAST:]

@@ -1,4 +1,4 @@
-"""How far a score tells images apart."""
+"""Ties among scores."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from numpy.typing import ArrayLike
 
 
 class Ties(NamedTuple):
-    """What decides whether a score can order images.
+    """Counts of repeated and missing scores.
 
     Attributes
     ----------
     n : int
-        Images with a score.
+        Number of images with a score.
     missing : int
-        Images without (NaN).
+        Number of images without a score (NaN).
     tied : float
-        Share of the scored images whose value another image has too.
+        Share of scored images whose value occurs more than once.
     commonest : float
-        Share of the scored images that have the most frequent value.
+        Share of scored images with the most frequent value.
     spread : float
-        (largest - smallest) / largest magnitude; 0 for a constant.
+        (largest - smallest) / largest magnitude; 0 if constant.
     """
 
     n: int
@@ -33,7 +33,7 @@ class Ties(NamedTuple):
 
 
 def ties(scores: ArrayLike) -> Ties:
-    """Count repeated values; shares are NaN where no image has a score.
+    """Count repeated values; shares are NaN if no image has a score.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Better, worse, or not to be told apart: every first pool of a sweep against the random one, in plain words."""
+"""Verdicts of a sweep: each first pool better, worse or not distinguishable from a baseline."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from initpools_cli.core.types import DataFrame
-from initpools_cli.stats.learning_curves import CURVE, areas, whole_cells, with_shared_start
+from initpools_cli.stats.learning_curves import CURVE, areas, complete_cells, with_shared_start
 from initpools_cli.stats.paired import Paired, holm, paired
-from initpools_cli.stats.power import seeds_to_reject, seeds_to_see, smallest_p
+from initpools_cli.stats.power import seeds_to_detect, seeds_to_reject, smallest_p
 
-#: What two first pools are compared by.
+#: Measures by which two first pools are compared.
 MEASURES = ("first pool", "area", "last round")
-#: Metrics of rounds.csv of which more is better.
+#: Metrics of rounds.csv for which higher is better.
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 ALPHA = 0.05
 
 
 class Verdict(NamedTuple):
-    """A row of `verdicts`.
+    """Row of `verdicts`.
 
     Attributes
     ----------
     init, query, learner, encoder : str
-        What is judged; the first pool comes before any query, so that its query is "".
+        The curve that is compared; the first pool precedes any query, so its query is "".
     measure : str
-        "first pool" and "last round" are the metric there, "area" its mean height over the labels bought.
+        "first pool" and "last round": the metric in that round; "area": its mean over the learning curve.
     labeled : int
-        Labels at which it is measured; for the area the last of them.
+        Number of labels at which it is measured; for the area that of the last round.
     against : str
-        The first pool that it is compared with, under the same query, learner, encoder and seeds.
+        The first pool that it is compared with, at the same query, learner, encoder and seeds.
     seeds, lost : int
-        Pairs compared, and seeds left out since a cell of theirs failed.
+        Number of pairs compared, and of seeds left out because a cell failed.
     mean, against_mean, difference, low, high : float
-        In the metric's unit; the interval is of the mean difference, 95 %, for this row alone.
+        In the metric's unit; low and high are the 95 % interval of the mean difference, not corrected.
     p, p_holm : float
-        Of the sign-flip test, alone and over the family.
+        p-value of the sign-flip test, and corrected over the family.
     family : int
-        Comparisons in the family.
+        Number of comparisons in the family.
     effect, rank_biserial : float
-        Mean difference over the deviation of the differences; share of ranks won minus share lost.
+        Mean difference over the standard deviation of the differences; share of ranks won minus share lost.
     seeds_for_a_point : float
-        Seeds needed to see a difference of 0.01 in this family with 80 % power; NaN without variation.
+        Seeds needed to detect a difference of 0.01 in this family with 80 % power; NaN without variation.
     verdict, sentence : str
     """
 
@@ -73,7 +73,7 @@ class Verdict(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """A comparison to be made: its name, and one value a seed of either side, NaN where a cell failed."""
+    """Comparison to make: its curve, and one value per seed of both sides, NaN where a cell failed."""
 
     name: tuple[str, str, str, str]
     measure: str
@@ -89,10 +89,10 @@ def verdicts(
     measures: Sequence[str] = MEASURES,
     alpha: float = ALPHA,
 ) -> DataFrame:
-    """Judge every first pool of a sweep against another one, paired by seed.
+    """Compare every first pool of a sweep with a baseline, paired by seed.
 
-    The p-values are corrected by Holm over all rows of the table: the chance that any of its "better" or "worse" is a
-    false alarm is at most `alpha`. Naming fewer measures, before looking, makes the family smaller.
+    The p-values are corrected by Holm over all rows of the table: the probability that any "better" or "worse" is a
+    false alarm is at most `alpha`. Fewer measures, chosen before seeing results, make the family smaller.
 
     Parameters
     ----------
@@ -101,16 +101,18 @@ def verdicts(
     against : str
         The first pool to compare with.
     metric : str
-        A column of which more is better.
+        One of `METRICS`.
     measures : sequence of str
-        Of `MEASURES`.
+        A subset of `MEASURES`.
+    alpha : float
+        Family-wise error rate.
 
     Returns
     -------
     DataFrame
-        A row a (init, query, learner, encoder, measure), see `Verdict`; empty where nothing can be compared. `verdict`
+        One row per (init, query, learner, encoder, measure), see `Verdict`; empty if nothing can be compared. `verdict`
         is "better", "worse", "not distinguishable", "cannot be told apart with S seeds (N could)", or "no verdict:"
-        and why.
+        and the reason.
     """
     import pandas as pd
 
@@ -124,69 +126,76 @@ def verdicts(
     return pd.DataFrame(rows, columns=list(Verdict._fields))
 
 
-def decide(found: Paired, p_holm: float, family: int, alpha: float = ALPHA) -> str:
-    """The verdict on a comparison, in a few words."""
-    if found.pairs == 0:
+def decide(comparison: Paired, p_holm: float, family: int, alpha: float = ALPHA) -> str:
+    """Return the verdict on a comparison, as stored in the column `verdict`."""
+    if comparison.pairs == 0:
         return "no verdict: no seed has a value on both sides"
-    if found.still:
+    if comparison.constant:
         return "no verdict: nothing varies over the seeds"
     if p_holm <= alpha:
-        return "better" if found.difference > 0 else "worse"
-    if smallest_p(found.pairs) * family > alpha:
-        seeds = "1 seed" if found.pairs == 1 else f"{found.pairs} seeds"
+        return "better" if comparison.difference > 0 else "worse"
+    if smallest_p(comparison.pairs) * family > alpha:
+        seeds = "1 seed" if comparison.pairs == 1 else f"{comparison.pairs} seeds"
         return f"cannot be told apart with {seeds} ({seeds_to_reject(family, alpha)} could)"
     return "not distinguishable"
 
 
 def notes(table: DataFrame) -> list[str]:
-    """What must be known to read a table of verdicts: the family, the encoders, the seeds lost."""
+    """Return notes on a table of verdicts: the family, the encoder, pairs left out."""
     if not len(table):
         return []
     first = table.iloc[0]
     measures = ", ".join(table["measure"].unique())
-    said = [
+    lines = [
         f"Paired by seed against {first['against']}; p by sign flips, corrected by Holm over a family of "
         f"{first['family']}: all comparisons of the sweep by {measures}."
     ]
     encoders = [name for name in table["encoder"].unique() if name]
     if len(encoders) == 1:
-        said.append(f"All on one encoder, {encoders[0]}: what is found holds for it, and another may say otherwise.")
+        lines.append(f"All results are for one encoder, {encoders[0]}; they may differ for others.")
     lost = int(table["lost"].sum())
     if lost:
-        said.append(f"{lost} pairs are left out: a cell of theirs failed, or the metric has no value there.")
-    return said
+        lines.append(f"{lost} pairs are left out because a cell failed or the metric has no value.")
+    return lines
 
 
-def _row(pair: _Pair, found: Paired, p_holm: float, family: int, against: str, alpha: float) -> Verdict:
+def _row(pair: _Pair, comparison: Paired, p_holm: float, family: int, against: str, alpha: float) -> Verdict:
     for_a_point = math.nan
-    if not math.isnan(found.deviation):
-        for_a_point = float(seeds_to_see(found.deviation, 0.01, family, alpha))
-    verdict = decide(found, p_holm, family, alpha)
+    if not math.isnan(comparison.deviation):
+        for_a_point = float(seeds_to_detect(comparison.deviation, 0.01, family, alpha))
+    verdict = decide(comparison, p_holm, family, alpha)
     return Verdict(
         *pair.name,
         measure=pair.measure,
         labeled=pair.labeled,
         against=against,
-        seeds=found.pairs,
-        lost=len(pair.first) - found.pairs,
-        mean=found.mean,
-        against_mean=found.against,
-        difference=found.difference,
-        low=found.low,
-        high=found.high,
-        p=found.p,
+        seeds=comparison.pairs,
+        lost=len(pair.first) - comparison.pairs,
+        mean=comparison.mean,
+        against_mean=comparison.against,
+        difference=comparison.difference,
+        low=comparison.low,
+        high=comparison.high,
+        p=comparison.p,
         p_holm=p_holm,
         family=family,
-        effect=found.effect,
-        rank_biserial=found.rank_biserial,
+        effect=comparison.effect,
+        rank_biserial=comparison.rank_biserial,
         seeds_for_a_point=for_a_point,
         verdict=verdict,
-        sentence=_sentence(pair, found, p_holm, family, against, verdict, for_a_point),
+        sentence=_sentence(pair, comparison, p_holm, family, against, alpha, verdict, for_a_point),
     )
 
 
 def _sentence(
-    pair: _Pair, found: Paired, p_holm: float, family: int, against: str, verdict: str, for_a_point: float
+    pair: _Pair,
+    comparison: Paired,
+    p_holm: float,
+    family: int,
+    against: str,
+    alpha: float,
+    verdict: str,
+    for_a_point: float,
 ) -> str:
     init, query, learner, encoder = pair.name
     setting = ", ".join(part for part in (query, learner, encoder) if part)
@@ -197,23 +206,28 @@ def _sentence(
     }[pair.measure]
     about = f"{init} and {against} {where} ({setting})"
     if verdict.startswith("no verdict"):
-        still = {"first": init, "second": against, "difference": "their difference"}.get(found.still)
-        why = f"{still} is the same at every seed" if still else "no seed has a value on both sides"
+        constant = {"first": init, "second": against, "difference": "their difference"}.get(comparison.constant)
+        why = f"{constant} is the same at every seed" if constant else "no seed has a value on both sides"
         return f"No verdict on {about}: {why}."
-    seen = (
-        f"{100 * found.difference:+.1f} points, 95 % CI {100 * found.low:+.1f} to {100 * found.high:+.1f}, "
-        f"p = {p_holm:.2g} in a family of {family}, {found.pairs} seeds"
+    difference, low, high = (100 * x for x in (comparison.difference, comparison.low, comparison.high))
+    result = (
+        f"{difference:+.1f} points, 95 % CI {low:+.1f} to {high:+.1f}, "
+        f"p = {p_holm:.2g} in a family of {family}, {comparison.pairs} seeds"
     )
     if verdict in ("better", "worse"):
-        return f"{init} is {verdict} than {against} {where} ({setting}): {seen}."
+        return f"{init} is {verdict} than {against} {where} ({setting}): {result}."
     if verdict == "not distinguishable":
-        needed = f"a true difference of one point would take about {for_a_point:,.0f} seeds to see"
-        return f"Not distinguishable: {about}: {seen}; {needed}."
-    return f"{about} {verdict}: no difference, however large, could be significant in a family of {family}."
+        needed = f"detecting a true difference of one point would take about {for_a_point:,.0f} seeds"
+        return f"Not distinguishable: {about}: {result}; {needed}."
+    seeds = f"{comparison.pairs} seed is" if comparison.pairs == 1 else f"{comparison.pairs} seeds are"
+    return (
+        f"{seeds} too few for any verdict on {about}: in a family of {family} no difference, however large, could be "
+        f"significant; {seeds_to_reject(family, alpha)} seeds would be enough."
+    )
 
 
 def _pairs(rounds: DataFrame, against: str, metric: str, measure: str) -> Iterator[_Pair]:
-    """The comparisons by one measure, in the order in which the curves come."""
+    """Yield the comparisons by one measure, in the order of the curves."""
     values = values_of(rounds, metric, measure)
     curves = {cast("tuple[str, str, str, str]", name): cells for name, cells in values.groupby(CURVE, sort=False)}
     for name, cells in curves.items():
@@ -229,7 +243,7 @@ def _pairs(rounds: DataFrame, against: str, metric: str, measure: str) -> Iterat
 
 
 def values_of(rounds: DataFrame, metric: str, measure: str) -> DataFrame:
-    """One number a cell.
+    """Return one value per cell by one measure.
 
     Parameters
     ----------
@@ -243,21 +257,21 @@ def values_of(rounds: DataFrame, metric: str, measure: str) -> DataFrame:
     Returns
     -------
     DataFrame
-        init, query, learner, encoder, seed, labeled and value, NaN where the cell failed. A cell that failed later
-        still has its first pool, which has no query.
+        init, query, learner, encoder, seed, labeled and value (NaN if the cell failed). The measure "first pool" has
+        an empty query, and a value also for cells that failed in a later round.
     """
     rows = with_shared_start(rounds)
     if measure == "first pool":
         start = rows[rows["round"] == 0].assign(query="")
-        found = start.sort_values("status", key=lambda status: status != "ok", kind="stable")
-        found = found.drop_duplicates([*CURVE, "seed"]).sort_index()
-        return found.assign(value=found[metric].where(found["status"] == "ok"))
+        values = start.sort_values("status", key=lambda status: status != "ok", kind="stable")
+        values = values.drop_duplicates([*CURVE, "seed"]).sort_index()
+        return values.assign(value=values[metric].where(values["status"] == "ok"))
     rows = rows[rows["query"] != ""]
     cells = rows[[*CURVE, "seed"]].drop_duplicates()
     if measure == "area":
-        found = areas(whole_cells(rounds), metric).rename(columns={"area": "value"})
+        values = areas(complete_cells(rounds), metric).rename(columns={"area": "value"})
     else:
-        found = rows[(rows["round"] == rows["round"].max()) & (rows["status"] == "ok")].assign(
+        values = rows[(rows["round"] == rows["round"].max()) & (rows["status"] == "ok")].assign(
             value=lambda at: at[metric]
         )
-    return cells.merge(found, on=[*CURVE, "seed"], how="left").assign(labeled=rows["labeled"].max())
+    return cells.merge(values, on=[*CURVE, "seed"], how="left").assign(labeled=rows["labeled"].max())

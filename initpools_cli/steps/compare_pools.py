@@ -179,7 +179,7 @@ def compare_pools(ground: CardData, pools: Mapping[str, np.ndarray], randoms: in
         cards = [
             one | distance_facts(ground, picks, row) for one, picks, row in zip(cards, every, distances, strict=True)
         ]
-    found = numbers.side_by_side(dict(zip(pools, cards, strict=False)), cards[len(pools) :])
+    found = numbers.compare_strategies(dict(zip(pools, cards, strict=False)), cards[len(pools) :])
     return [row | {"random_pools": randoms, "images": images} for row in found]
 
 

@@ -15,7 +15,7 @@ from initpools_cli.sweeps.results import rounds_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.stats.multi_dataset import Across
+    from initpools_cli.stats.multi_dataset import FriedmanRow
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SweepVerdicts:
     ----------
     verdicts, savings, first_and_later : DataFrame
         Of the sweeps one after the other, with `sweep` as the first column.
-    across : list of Across
+    across : list of FriedmanRow
         First pools ranked over the data sets; empty for one.
     notes : list of str
         What must be known to read them.
@@ -35,7 +35,7 @@ class SweepVerdicts:
     verdicts: pd.DataFrame
     savings: pd.DataFrame
     first_and_later: pd.DataFrame
-    across: list[Across]
+    across: list[FriedmanRow]
     notes: list[str]
 
     def payload(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from initpools_cli.figures.escape import inert, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, PALETTE, Style, headline, series
-from initpools_cli.stats.multi_dataset import Across, across, over_seeds
+from initpools_cli.stats.multi_dataset import FriedmanRow, across, over_seeds
 
 #: Heights above and below the axis of ranks, in rows of which one is PIXELS high.
 NUMBER, RULER, TOP, CLIQUE, PIXELS = 0.55, 1.5, 2.6, 0.5, 22
@@ -121,25 +121,25 @@ def _height(place: int, bars: int) -> float:
     return -1 - bars * CLIQUE - place
 
 
-def _setting(row: Across) -> str:
+def _setting(row: FriedmanRow) -> str:
     return f"{f'query {row.query}' if row.query else 'first pools'} · {row.learner}"
 
 
-def _verdict(row: Across) -> str:
+def _verdict(row: FriedmanRow) -> str:
     p = f"p {row.p_holm:.2g}"
     if row.differ:
         return f"they differ, {p}"
     return f"not distinguishable, {p}" if row.decidable else f"{row.blocks} {row.unit} are too few to tell"
 
 
-def _joined(row: Across, bars: Sequence[tuple[str, ...]]) -> str:
+def _joined(row: FriedmanRow, bars: Sequence[tuple[str, ...]]) -> str:
     named = "; ".join(", ".join(names) for names in bars) or "none"
     return f"{_setting(row)}: not farther apart than {row.critical_difference:.2f}: {named}."
 
 
 def _draw(
     figure: Figure,
-    row: Across,
+    row: FriedmanRow,
     bars: Sequence[tuple[str, ...]],
     looks: Mapping[str, Style],
     most: int,
