@@ -352,8 +352,9 @@ def test_a_cache_without_permission_is_named(tmp_path):
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_holds_is_not(tmp_path):
     (tmp_path / ".scratch-left").mkdir()
     (tmp_path / ".scratch-left" / "pixels").write_text("x")
+    (tmp_path / ".scratch-old.lock").write_text("")
     with scratch_folder(tmp_path) as held:
-        assert [folder.name for folder in tmp_path.iterdir()] == [held.name]
+        assert {path.name for path in tmp_path.iterdir()} == {held.name, f"{held.name}.lock"}
         with scratch_folder(tmp_path) as second:
             assert held.is_dir() and second.is_dir()
     assert list(tmp_path.iterdir()) == []

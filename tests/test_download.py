@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
@@ -213,12 +214,9 @@ def test_a_full_disk_names_the_folder_and_the_setting_that_moves_it(tmp_path):
 
 
 def test_a_second_process_is_told_to_wait(tmp_path):
-    import fcntl
-
-    with (tmp_path / "data.npz.part").open("ab") as held, serving(Server()) as server:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="Another initpools process"):
-            got(server, tmp_path)
+    held, refused = FileLock(tmp_path / "data.npz.part.lock"), pytest.raises(UserError, match="Another initpools")
+    with held, serving(Server()) as server, refused:
+        got(server, tmp_path)
     assert server.asked == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -24,7 +25,7 @@ from conftest import Initpools, process
 from PIL import Image
 
 from initpools_cli.cli.label import _bound
-from initpools_cli.cli.labeler.label_lock import LabelLock, new_token, seated
+from initpools_cli.cli.labeler.label_lock import LabelLock, label_lock, new_token
 from initpools_cli.cli.labeler.server import Server
 from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
@@ -349,43 +350,43 @@ def test_what_can_not_be_saved_is_told_and_not_pretended(run: Path, serve: Serve
     assert table(served.labeling.file)["label"][0] == "cat"
 
 
-def test_a_seat_is_for_one_and_keeps_its_address(tmp_path: Path, run: Path) -> None:
+def test_a_label_file_is_for_one_process_and_keeps_its_address(tmp_path: Path, run: Path) -> None:
     file, desk = tmp_path / "labels/x.csv", LabelingState(opened(run), {})
-    with seated(file) as seat:
-        with _bound(desk, seat, 0) as server:
-            seat.settle(server.server_port, server.token)
+    with label_lock(file) as lock:
+        with _bound(desk, lock, 0) as server:
+            lock.remember(server.server_port, server.token)
             port, token = server.server_port, server.token
             with pytest.raises(UserError, match=f"Port {port} is taken"):
                 Server(desk, "t", port)
-        with pytest.raises(UserError, match="another process"), seated(file):
+        with pytest.raises(UserError, match=rf"another process \({os.getpid()} on "), label_lock(file):
             pass
-    assert (tmp_path / "labels/.x.csv.lock").stat().st_mode & 0o077 == 0
-    with seated(file) as seat, _bound(desk, seat, 0) as server:
+        assert (tmp_path / "labels/.x.csv.lock").stat().st_mode & 0o077 == 0
+    with label_lock(file) as lock, _bound(desk, lock, 0) as server:
         assert (server.server_port, server.token) == (port, token)
-    with socket.create_server(("127.0.0.1", 0)) as other, seated(file) as seat:
-        seat.port = other.getsockname()[1]
-        with _bound(desk, seat, 0) as server:
+    with socket.create_server(("127.0.0.1", 0)) as other, label_lock(file) as lock:
+        lock.port = other.getsockname()[1]
+        with _bound(desk, lock, 0) as server:
             # The token of a port that somebody else has now is given up.
-            assert server.server_port != seat.port and server.token != token
+            assert server.server_port != lock.port and server.token != token
         with pytest.raises(UserError, match="taken"):
-            _bound(desk, seat, seat.port)
-    with seated(tmp_path / "labels/y.csv") as seat:
-        assert isinstance(seat, LabelLock) and (seat.port, seat.token) == (0, "")
+            _bound(desk, lock, lock.port)
+    with label_lock(tmp_path / "labels/y.csv") as lock:
+        assert isinstance(lock, LabelLock) and (lock.port, lock.token) == (0, "")
 
 
 def test_a_lock_of_others_says_no_address(tmp_path: Path) -> None:
     """A folder that somebody hands over may hold a lock with a token that they know."""
-    file, lock = tmp_path / "labels/x.csv", tmp_path / "labels/.x.csv.lock"
-    lock.parent.mkdir()
-    lock.write_text(json.dumps({"process": 1, "port": 4711, "token": "a" * 32}))
-    lock.chmod(0o644)
-    with seated(file) as seat:
-        assert (seat.port, seat.token) == (0, "")
+    file, planted = tmp_path / "labels/x.csv", tmp_path / "labels/.x.csv.lock"
+    planted.parent.mkdir()
+    planted.write_text(json.dumps({"process": 1, "port": 4711, "token": "a" * 32}))
+    planted.chmod(0o644)
+    with label_lock(file) as lock:
+        assert (lock.port, lock.token) == (0, "")
         token = new_token()
-        seat.settle(4712, token)
-        assert token not in lock.read_text() and "token" not in lock.read_text()
-        assert lock.stat().st_mode & 0o077 == 0 and seat.place.stat().st_mode & 0o077 == 0
-        assert not seat.place.is_relative_to(tmp_path / "labels")
+        lock.remember(4712, token)
+        assert token not in planted.read_text() and "token" not in planted.read_text()
+        assert planted.stat().st_mode & 0o077 == 0 and lock.place.stat().st_mode & 0o077 == 0
+        assert not lock.place.is_relative_to(tmp_path / "labels")
 
 
 # ---- the process

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from initpools_cli.cli.labeler.label_lock import seated
+from initpools_cli.cli.labeler.label_lock import label_lock
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.locks import locked
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
+from initpools_cli.datasets.cache import scratch_folder
 from initpools_cli.datasets.download import Remote, fetch
 
 CONTENT = "what somebody keeps"
@@ -27,7 +36,7 @@ def step(folder: Path) -> None:
 
 
 def label(folder: Path) -> None:
-    with seated(folder / "labels.csv"):
+    with label_lock(folder / "labels.csv"):
         pass
 
 
@@ -36,7 +45,12 @@ def download(folder: Path) -> None:
     fetch(Remote(((folder / "source").as_uri(),), "x", "0" * 32), folder, Reporter(quiet=True), wait=0)
 
 
-HOLDERS = {".partial/pool/x.lock": step, ".labels.csv.lock": label, "x.part": download}
+def scratch(folder: Path) -> None:
+    with scratch_folder(folder):
+        pass
+
+
+HOLDERS = {".partial/pool/x.lock": step, ".labels.csv.lock": label, "x.part": download, "x.part.lock": download}
 
 
 def symbolic_link(path: Path, target: Path) -> None:
@@ -92,11 +106,108 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
         return Run(tmp_path).step("pool", "x", {}, {}).writing("initpools", {})
 
     with held():
-        with pytest.raises(UserError, match="Another initpools process"), held():
+        with pytest.raises(UserError, match=rf"Another initpools process \({os.getpid()} on "), held():
             pass
         lock = tmp_path / ".partial/pool/x.lock"
         assert lock.stat().st_mode & 0o777 == 0o600
-        lock.write_text("")
+
+
+@pytest.mark.parametrize("content", ["", "x" * 9999, "[" * 4000, '{"process": "x\\n", "host": 1}', "\0\xff"])
+def test_a_holder_that_can_not_be_read_is_not_named(tmp_path: Path, content: str) -> None:
+    with label_lock(tmp_path / "labels.csv"):
+        (tmp_path / ".labels.csv.lock").write_text(content)
+        with pytest.raises(UserError, match=r"by another process\. "):
+            label(tmp_path)
+
+
+HOLDING = """
+import sys, time
+from pathlib import Path
+from initpools_cli.core.locks import locked
+with locked(Path(sys.argv[1]), lambda holder: sys.exit("taken")):
+    print("held", flush=True)
+    time.sleep(30)
+"""
+
+
+def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
+    lock = tmp_path / ".labels.csv.lock"
+    with subprocess.Popen([sys.executable, "-c", HOLDING, str(lock)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"another process \({holder.pid} on "):
+            label(tmp_path)
+        holder.kill()
+        holder.wait()
+    assert lock.exists()
+    label(tmp_path)
+    assert not lock.exists()
+
+
+def test_a_removed_lock_does_not_let_two_in(tmp_path: Path) -> None:
+    """Holders remove the file, so that others may wait for one that is no longer there."""
+    turns: list[int] = []
+    inside = threading.Lock()
+
+    def work() -> None:
+        for _ in range(20):
+            try:
+                with locked(tmp_path / "x.lock", lambda holder: UserError("taken", "wait")):
+                    assert inside.acquire(blocking=False)
+                    turns.append(1)
+                    inside.release()
+            except UserError:
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for _ in range(4)]:
+            done.result()
+    assert len(turns) > 4 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", HOLDERS)
+def test_a_file_system_without_locks_is_named(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with pytest.raises(UserError, match="does not support locks"):
+        HOLDERS[place](tmp_path)
+    (tmp_path / ".scratch-left").mkdir()
+    # Unfinished pixels need none; nobody removes what others may be using.
+    scratch(tmp_path)
+    assert (tmp_path / ".scratch-left").exists()
+
+
+# ---- systems other than POSIX
+
+POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "posix", "syslog", "readline", "curses"}
+
+
+def test_every_module_can_be_imported_without_posix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries choose between systems themselves; the project's own modules are imported anew."""
+    real_import = builtins.__import__
+
+    def hiding(name: str, names: dict[str, Any] | None = None, *rest: Any) -> Any:
+        if name.partition(".")[0] in POSIX_ONLY and str((names or {}).get("__name__")).startswith("initpools_cli"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real_import(name, names, *rest)
+
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "initpools_cli"}
+    for name in before:
+        del sys.modules[name]
+    monkeypatch.setattr(builtins, "__import__", hiding)
+    try:
+        package = importlib.import_module("initpools_cli")
+        names = [each.name for each in pkgutil.walk_packages(package.__path__, "initpools_cli.")]
+        for name in names:
+            importlib.import_module(name)
+        with pytest.raises(ModuleNotFoundError):
+            exec("import fcntl", {"__name__": "initpools_cli.x"})
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "initpools_cli"]:
+            del sys.modules[name]
+        sys.modules.update(before)
+    assert len(names) > 200
 
 
 # ---- workers end with their parent

@@ -41,7 +41,7 @@ def command(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address of the page.")] = False,
 ) -> None:
     """Label a batch on a page of your own browser: a key an image, saved after every click, until Ctrl-C."""
-    from initpools_cli.cli.labeler.label_lock import seated
+    from initpools_cli.cli.labeler.label_lock import label_lock
     from initpools_cli.cli.labeler.state import LabelingState
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.rundir import run_name
@@ -52,13 +52,13 @@ def command(
     labeling = open_labeling(context, batch, names_of(classes), output)
     then = context.command_for(*round_words(labeling.file, len(labeling.indices), labeling.vocabulary.names))
     again = context.command_for("label", "--batch", batch or labeling.name, *(["-o", str(output)] if output else []))
-    with seated(labeling.file) as seat:
+    with label_lock(labeling.file) as lock:
         # What another process wrote before it let go.
         if labeling.changed_elsewhere():
             labeling.read_again()
         desk = LabelingState(labeling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
-        with _bound(desk, seat, port) as server:
-            seat.settle(server.server_port, server.token)
+        with _bound(desk, lock, port) as server:
+            lock.remember(server.server_port, server.token)
             typer.echo(f"label {labeling.name} at {server.address}", err=True)
             common.report.say("Every click is saved; end with Ctrl-C.")
             if not no_browser:
@@ -80,16 +80,16 @@ def command(
     common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
 
 
-def _bound(desk: LabelingState, seat: LabelLock, port: int) -> Server:
+def _bound(desk: LabelingState, lock: LabelLock, port: int) -> Server:
     """At the port that is asked for, else at the last one if it is free, else at any."""
     from initpools_cli.cli.labeler.label_lock import new_token
     from initpools_cli.cli.labeler.server import Server
     from initpools_cli.core.errors import UserError
 
     # The old token only at the old port: elsewhere, somebody else may have been told it.
-    if seat.port and port in (0, seat.port):
+    if lock.port and port in (0, lock.port):
         try:
-            return Server(desk, seat.token or new_token(), seat.port)
+            return Server(desk, lock.token or new_token(), lock.port)
         except UserError:
             if port:
                 raise

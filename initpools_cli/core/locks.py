@@ -1,28 +1,107 @@
-"""Locks between processes: files that belong to this user alone, and that fall with the process that holds them."""
+"""Locks between processes: one file beside what is locked, free again when its holder ends, however that happens."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import json
 import os
+import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors
+
+#: Seconds before a lock counts as taken: a holder that has just removed the file costs a second attempt.
+PATIENCE = 0.1
+#: The longest private file that is read, bytes.
+LONGEST = 1 << 12
+#: What file systems without locks answer, some network file systems among them.
+UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
-def open_own(path: Path, mode: int = 0o600) -> int:
-    """Open a file of our own for reading and writing, made if need be and never truncated.
+class LocksUnsupported(UserError):
+    """The file system has no locks."""
+
+
+@contextlib.contextmanager
+def locked(path: Path, taken: Callable[[str], UserError]) -> Iterator[None]:
+    """Hold a lock file, which is removed at the end.
+
+    The lock itself is filelock's: the operating system's own, so that it is released even if the holder is killed.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file; its folder is made, too.
+    taken : callable
+        Makes the error for a lock that another process holds, from that process as text: ``" (4711 on node7)"``, or
+        ``""`` where it is not known.
+
+    Raises
+    ------
+    UserError
+        Another process holds it, or what is in its place was not made by this user.
+    LocksUnsupported
+        The file system has no locks.
+    OSError
+        It can't be made there.
+    """
+    from filelock import FileLock, Timeout
+
+    # A soft lock would outlive a killed holder.
+    lock = FileLock(path, timeout=PATIENCE, poll_interval=0.01, mode=0o600, fallback_to_soft=False, on_acquired=_sign)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # filelock refuses links as well, but says less about why.
+    with contextlib.suppress(FileNotFoundError):
+        _refuse_foreign(path, path.lstat())
+    try:
+        lock.acquire()
+    except Timeout:
+        raise taken(_holder(path)) from None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        raise LocksUnsupported(
+            f"The file system of {path.parent} does not support locks.",
+            "Choose a folder on another disk with --run, --output or INITPOOLS_DATA.",
+            str(path.parent),
+        ) from None
+    try:
+        yield
+    finally:
+        # Whoever waits for the removed file notices. Windows removes it with the release.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+def _sign(descriptor: int) -> None:
+    """Write who holds the lock, for the message to others."""
+    _make_private(descriptor)
+    _write(descriptor, {"process": os.getpid(), "host": socket.gethostname()})
+
+
+def _holder(path: Path) -> str:
+    """The process that a lock file names, for a message."""
+    known = read_private(path)
+    process, host = known.get("process"), known.get("host")
+    if type(process) is not int:
+        return ""
+    return f" ({process} on {host})" if isinstance(host, str) and host.isprintable() else f" ({process})"
+
+
+def open_private(path: Path, mode: int = 0o600) -> int:
+    """Open a file that only this user has made for reading and writing; a missing one is created.
 
     Parameters
     ----------
     path : Path
         Its folder is made, too.
     mode : int
-        Permissions of a new file. A file that is there loses those beyond it.
+        Permissions of a new file. An existing file loses those beyond it.
 
     Returns
     -------
@@ -32,86 +111,85 @@ def open_own(path: Path, mode: int = 0o600) -> int:
     Raises
     ------
     UserError
-        A link, another user's file, or no regular file is in its place; or it can't be made there.
+        A link, another user's file, or no regular file is in its place.
+    OSError
+        It can't be made there.
     """
-    # Without O_NONBLOCK a pipe put in its place would be waited for.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _opened(path, os.O_RDWR | os.O_CREAT, mode)
+
+
+def read_private(path: Path) -> dict[str, Any]:
+    """The content of a private JSON file; empty where there is none, or another user's."""
+    with contextlib.suppress(UserError, OSError, ValueError, RecursionError):
+        descriptor = _opened(path, os.O_RDONLY, 0o600)
         try:
-            descriptor = os.open(path, flags, mode)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):
-                raise _not_own(path, "is a link, a folder or a device") from None
-            raise
+            known = json.loads(os.read(descriptor, LONGEST))
+        finally:
+            os.close(descriptor)
+        return known if isinstance(known, dict) else {}
+    return {}
+
+
+def write_private(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file that only this user can read.
+
+    Raises
+    ------
+    UserError, OSError
+        See `open_private`; or the disk is full.
+    """
+    descriptor = open_private(path)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _not_own(path, "is not a regular file")
-        if status.st_uid != os.geteuid():
-            raise _not_own(path, "belongs to another user")
-        if status.st_nlink > 1:
-            raise _not_own(path, "has a second name (a hard link)")
-        if stat.S_IMODE(status.st_mode) & ~mode:
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & mode)
+        _write(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path, flags: int, mode: int) -> int:
+    # Without O_NONBLOCK a pipe put in its place would be waited for. Windows has neither of these two flags.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):
+            raise _foreign(path, "is a link, a folder or a device") from None
+        raise
+    try:
+        _refuse_foreign(path, os.fstat(descriptor))
+        _make_private(descriptor, mode)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def _not_own(path: Path, why: str) -> UserError:
+def _refuse_foreign(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _foreign(path, "is a link, a folder or a device")
+    # Windows has no such number.
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        raise _foreign(path, "belongs to another user")
+    if status.st_nlink > 1:
+        raise _foreign(path, "has a second name (a hard link)")
+
+
+def _foreign(path: Path, why: str) -> UserError:
     return UserError(
-        f"{path} {why}, and initpools makes that file itself.", "Move it away and run the same command again."
+        f"{path} {why}, but initpools creates that file itself.",
+        "Move it away and run the same command again.",
+        str(path),
     )
 
 
-@contextlib.contextmanager
-def locked(path: Path, taken: UserError, mode: int = 0o600) -> Iterator[int]:
-    """Hold the lock of a file of our own; see `open_own`.
-
-    Parameters
-    ----------
-    taken : UserError
-        Raised where another process holds it.
-
-    Yields
-    ------
-    int
-        The file's descriptor. The holder may remove or rename the file.
-    """
-    while True:
-        descriptor = open_own(path, mode)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise taken from None
-            # The holder before may have removed the file: then the lock is of a file that no other process finds.
-            if _is_at(descriptor, path):
-                yield descriptor
-                return
-        finally:
-            os.close(descriptor)
+def _make_private(descriptor: int, mode: int = 0o600) -> None:
+    """Take away the permissions beyond `mode`."""
+    found = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if hasattr(os, "fchmod") and found & ~mode:
+        os.fchmod(descriptor, found & mode)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def locked_folder(folder: Path, how: int) -> Iterator[bool]:
-    """Hold a lock on a folder; False where another process holds it, or the file system has no locks."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, how)
-            alone = True
-        except OSError:
-            alone = False
-        yield alone
-    finally:
-        os.close(descriptor)
+def _write(descriptor: int, content: dict[str, Any]) -> None:
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, json.dumps(content).encode())

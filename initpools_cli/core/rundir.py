@@ -512,7 +512,7 @@ class PendingStep:
         """Finish what a kill interrupted while the step was given its name; whoever is at it now is left alone."""
         if not (self.scratch.exists() or self._old.exists()):
             return
-        with contextlib.suppress(UserError), _locked(self.scratch):
+        with contextlib.suppress(UserError), disk_errors(), _locked(self.scratch):
             self._finish_publishing()
 
     def _finish_publishing(self) -> None:
@@ -636,19 +636,15 @@ def _absolute(word: str) -> str:
     return str(path.resolve()) if path.suffix and path.is_file() else word
 
 
-@contextlib.contextmanager
-def _locked(scratch: Path) -> Iterator[None]:
-    """One process per step; the lock falls with the process, and its file goes with the work."""
-    lock = scratch.with_name(scratch.name + ".lock")
-    taken = UserError(
-        f"Another initpools process is working on {scratch.parent.name}/{scratch.name}.",
-        "Wait for it, or stop it first.",
+def _locked(scratch: Path) -> contextlib.AbstractContextManager[None]:
+    """The lock of a step: one process at a time works on it."""
+    step = f"{scratch.parent.name}/{scratch.name}"
+    return locked(
+        scratch.with_name(scratch.name + ".lock"),
+        lambda holder: UserError(
+            f"Another initpools process{holder} is working on {step}.", "Wait for it, or stop it first.", step
+        ),
     )
-    with locked(lock, taken):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _now() -> str:

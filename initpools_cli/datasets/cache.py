@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,8 @@ import numpy as np
 
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_error, stream_rows, umask, write_text
-from initpools_cli.core.locks import locked_folder
+from initpools_cli.core.files import disk_error, stream_rows, write_text
+from initpools_cli.core.locks import LocksUnsupported, locked
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.spec import CONVERSION
 
@@ -166,17 +165,16 @@ def in_blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
 
 @contextmanager
 def scratch_folder(cache: Path) -> Iterator[Path]:
-    """A folder under the cache for unfinished work, gone at the end; what killed processes left goes, too."""
-    with place_errors(cache):
-        cache.mkdir(parents=True, exist_ok=True)
-        with locked_folder(cache, fcntl.LOCK_EX) as alone:
-            if alone:
-                _sweep(cache)
-            scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=cache))
-            scratch.chmod(0o777 & ~umask())
-            holding = contextlib.ExitStack()
-            holding.enter_context(locked_folder(scratch, fcntl.LOCK_EX))
-    with holding:
+    """A folder under the cache for unfinished work, removed at the end, and so are those of killed processes."""
+    scratch = cache / f"{SCRATCH}{secrets.token_hex(8)}"
+    with contextlib.ExitStack() as held:
+        with place_errors(cache):
+            cache.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(cache)
+            # Where there are no locks, others can't take this one either, and so leave the folder alone.
+            with contextlib.suppress(LocksUnsupported):
+                held.enter_context(_locked(scratch))
+            scratch.mkdir()
         try:
             yield scratch
         finally:
@@ -218,11 +216,18 @@ def _stamp(file: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _sweep(cache: Path) -> None:
-    """Remove the scratch folders that no living process holds."""
-    for left in cache.glob(f"{SCRATCH}*"):
-        if left.is_symlink() or not left.is_dir():
-            continue
-        with locked_folder(left, fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
-            if free:
+def _remove_abandoned(cache: Path) -> None:
+    """Remove the scratch folders that no living process holds, and their locks."""
+    for left in {path.with_suffix("") for path in cache.glob(f"{SCRATCH}*")}:
+        with contextlib.suppress(UserError), _locked(left):
+            if not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _locked(scratch: Path) -> contextlib.AbstractContextManager[None]:
+    return locked(
+        scratch.with_suffix(".lock"),
+        lambda holder: UserError(
+            f"{scratch} is in use by another process{holder}.", "Wait for it, or stop it first.", str(scratch)
+        ),
+    )

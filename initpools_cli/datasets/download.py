@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import disk_error, umask
-from initpools_cli.core.locks import locked
+from initpools_cli.core.locks import locked, open_private
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.version import version
 from initpools_cli.datasets.cache import place_errors
@@ -82,17 +81,25 @@ def fetch(remote: Remote, folder: Path, report: Reporter, *, timeout: float = TI
         return target
     part = folder / f"{remote.name}.part"
     reasons = []
-    with place_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with _exclusively(part) as stream:
-            for url in remote.urls:
+
+    def taken(holder: str) -> UserError:
+        return UserError(
+            f"Another initpools process{holder} is downloading {target}.",
+            "Wait for it, or stop it first.",
+            str(target),
+        )
+
+    with place_errors(folder), locked(part.with_name(f"{part.name}.lock"), taken):
+        for url in remote.urls:
+            # It becomes the file itself, which others may read.
+            with os.fdopen(open_private(part, 0o666 & ~umask()), "r+b") as stream:
                 reason = _fetch_from(url, remote, part, stream, report, timeout, wait)
-                if reason is None:
-                    part.rename(target)
-                    return target
-                reasons.append(f"{url} ({reason})")
-            if part.stat().st_size == 0:
-                part.unlink()
+            if reason is None:
+                part.rename(target)
+                return target
+            reasons.append(f"{url} ({reason})")
+        if part.stat().st_size == 0:
+            part.unlink()
     raise UserError(
         f"{remote.name} could not be fetched from {' or '.join(reasons)}.", f"Try again, or {_by_hand(remote, target)}."
     )
@@ -173,15 +180,6 @@ def _continues(response: Any, start: int) -> bool:
     """Whether the answer is the rest of the file from `start` on, and not the whole of it."""
     where = response.headers.get("Content-Range") or ""
     return response.status == 206 and where.replace("bytes", "").strip().startswith(f"{start}-")
-
-
-@contextmanager
-def _exclusively(part: Path) -> Iterator[BinaryIO]:
-    """The unfinished file, for this process alone."""
-    taken = UserError(f"Another initpools process is downloading {part}.", "Wait for it, or stop it first.")
-    # It becomes the file itself, which others may read.
-    with locked(part, taken, 0o666 & ~umask()) as descriptor, open(descriptor, "r+b", closefd=False) as stream:
-        yield stream
 
 
 def _refuse_wrong_file(target: Path, remote: Remote) -> None:
