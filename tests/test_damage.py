@@ -286,7 +286,7 @@ def test_a_run_that_was_killed_while_its_images_grew_opens_and_goes_on(
         shutil.copytree("before", "runs")
         left = iter(range(killed_at))
         with monkeypatch.context() as patch:
-            for name in ("write_bytes", "write_sealed"):
+            for name in ("write_bytes", "write_checked_toml"):
                 patch.setattr(rundir, name, dying(getattr(rundir, name), left))
             assert initpools("select-pool", "random", "--budget", 2).code == 130
         assert initpools("verify", "--run", "runs/photos").code == 0
