@@ -44,8 +44,8 @@ def pick(name, inputs, labeled, budget, seed=0, **knobs):
     """What the strategy itself chooses of inputs as they are, without the rules for copies and rows of length zero."""
     method = strategies.get(name)
     values, arrays = method.validate(knobs), prepare(inputs, normalize=False)
-    if "check" in method.traits:
-        method.traits["check"](arrays, values)
+    if method.traits.check is not None:
+        method.traits.check(arrays, values)
     everything = np.arange(len(next(iter(arrays.values()))))
     return StrategyCall(method, arrays, values, seed).on(everything, np.array(labeled, np.int64), budget)
 

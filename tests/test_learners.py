@@ -144,7 +144,7 @@ def fitted(
 
 @pytest.mark.parametrize("name", learners.names())
 def test_a_learner_gives_what_it_says(name: str, pretrained: Pretrained) -> None:
-    gives = {*learners.get(name).traits["gives"]}
+    gives = {*learners.get(name).traits.gives}
     before = torch.random.get_rng_state()
     model, inputs = fitted(name, pretrained)
     logits = model.logits(inputs)
@@ -181,7 +181,7 @@ def test_one_label_is_enough(name: str, pretrained: Pretrained) -> None:
 
 @pytest.mark.parametrize("name", learners.names())
 def test_presets_are_knobs_that_the_learner_has(name: str) -> None:
-    presets = learners.get(name).traits["presets"]
+    presets = learners.get(name).traits.presets
     assert {"quick", "reference"} <= {*presets}
     for knobs in presets.values():
         learners.get(name).validate(knobs)
@@ -209,7 +209,7 @@ class Whole(Encoder):
         return inputs
 
 
-@pytest.mark.parametrize("name", [method.name for method in learners if "mc_probs" in method.traits["gives"]])
+@pytest.mark.parametrize("name", [method.name for method in learners if "mc_probs" in method.traits.gives])
 def test_bald_of_a_learner_is_0_without_dropout_and_positive_with_it(name: str, pretrained: Pretrained) -> None:
     for dropout in (0.0, 0.5):
         model, shown = fitted(name, pretrained, dropout=dropout)

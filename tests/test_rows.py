@@ -120,7 +120,7 @@ def test_kcenter_with_a_least_distance_is_kcenter_image_by_image(points, distanc
     assert picks == found
 
 
-SPACED = [m for m in strategies if "embeddings" in {*m.inputs, *m.optional} and not m.traits.get("needs_model")]
+SPACED = [m for m in strategies if "embeddings" in {*m.inputs, *m.optional} and not m.traits.needs_model]
 
 
 @pytest.mark.parametrize("balance", ["none", "kmeans"])

@@ -296,9 +296,9 @@ def test_what_is_registered_is_described_and_hides_no_strategy() -> None:
     taken = {name for method in strategies for name in (method.name, *method.aliases)}
     assert not taken & set(score_names())
     for method in scores:
-        assert method.traits["high"] and method.summary.endswith(".")
+        assert method.traits.high and method.summary.endswith(".")
         labeled = bool({"true_probs", "correct", "el2n", "grand"} & set(method.inputs))
-        assert method.traits.get("oracle", False) is labeled
+        assert method.traits.oracle is labeled
         assert "order" not in method.knobs
 
 

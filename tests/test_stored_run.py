@@ -13,6 +13,7 @@ from pydantic import Field
 
 from initpools_cli.core.registry import Registry
 from initpools_cli.core.schema import ADDED, SCHEMA
+from initpools_cli.core.traits import Traits
 
 STORED = Path(__file__).parent / "data" / "run-schema-1.tar.xz"
 #: The commands that made it, and what each printed.
@@ -92,7 +93,7 @@ def test_a_newer_schema_is_refused(initpools, stored_run, file):
 
 
 def test_added_knobs_and_revisions():
-    registry = Registry("method", "initpools_cli.core", "")
+    registry = Registry("method", "initpools_cli.core", "", Traits)
 
     @registry.register(revision=lambda knobs: 2 if knobs["kernel"] == "student" else 1)
     def method(

@@ -162,7 +162,7 @@ def test_one_and_two_threads_choose_the_same(method):
 
 
 @pytest.mark.parametrize("balance", ["none", "kmeans", "clusters"])
-@pytest.mark.parametrize("method", [m for m in METHODS if m.values[0].traits["nested"]])
+@pytest.mark.parametrize("method", [m for m in METHODS if m.values[0].traits.nested])
 def test_a_nested_pool_begins_with_the_smaller_one(method, balance):
     for embeddings in (cloud(90), np.repeat(cloud(30), 3, axis=0)):
         inputs = inputs_for(embeddings)
@@ -245,11 +245,10 @@ def test_what_is_optional_may_be_left_out(method, case):
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_strategy_is_said_to_be(method):
     assert method.summary.endswith(".")
-    assert isinstance(method.traits["nested"], bool)
-    assert method.traits["cost"]
-    assert method.traits.get("needs_model", False) == bool(FROM_A_MODEL & set(method.inputs))
+    assert method.traits.cost
+    assert method.traits.needs_model == bool(FROM_A_MODEL & set(method.inputs))
     assert {*method.inputs, *method.optional} <= set(INPUTS)
-    assert method.traits.get("oracle", False) == ("labels" in method.inputs)
+    assert method.traits.oracle == ("labels" in method.inputs)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -55,8 +55,8 @@ def _section(method: Method) -> str:
     needs = [f"`{name}`" for name in method.inputs] + [f"`{name}` where it is there" for name in method.optional]
     facts = [
         f"Needs: {', '.join(needs) or 'nothing'}.",
-        f"Cost: {method.traits['cost']}.",
-        "A larger pool begins with a smaller one." if method.traits["nested"] else "Chosen anew for every budget.",
+        f"Cost: {method.traits.cost}.",
+        "A larger pool begins with a smaller one." if method.traits.nested else "Chosen anew for every budget.",
         *([f"Paper: {method.paper}."] if method.paper else []),
         *([f"Also called {', '.join(f'`{alias}`' for alias in method.aliases)}."] if method.aliases else []),
     ]

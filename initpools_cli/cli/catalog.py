@@ -22,7 +22,7 @@ def _methods(registry: Any) -> list[dict[str, Any]]:
             "inputs": [name for name in method.inputs if name not in INTERNAL],
             "optional": [name for name in method.optional if name not in INTERNAL],
             "knobs": {key: default for key, (_, default) in method.knobs.items()},
-            **{name: trait for name, trait in method.traits.items() if not callable(trait)},
+            **method.traits.shown(),
         }
         for method in registry
     ]

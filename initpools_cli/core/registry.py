@@ -7,12 +7,16 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, Generic, ParamSpec, TypeVar, get_args, get_type_hints
 
 from pydantic.fields import FieldInfo
 
 from initpools_cli.core.errors import UserError, nearest, unknown_name
 from initpools_cli.core.schema import is_added
+from initpools_cli.core.traits import T, traits_of
+
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
 
 # What every strategy is handed by its caller and no user has to bring.
 SERVICES = frozenset({"n", "labeled", "budget", "rng"})
@@ -21,7 +25,7 @@ LONGEST_VALUE = 100
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Generic[T]):
     """A registered function or class.
 
     Attributes
@@ -38,9 +42,8 @@ class Method:
         What configuration may set.
     summary : str
         The first line of its docstring.
-    traits : mapping
-        Whatever else its registration states, e.g. ``nested=True``. ``revision`` is the version of its results, 1 where
-        none is stated: a number, or a function of the knobs where the results of some settings alone have changed.
+    traits : Traits
+        What its registration states, e.g. ``nested=True``.
     """
 
     name: str
@@ -49,9 +52,17 @@ class Method:
     optional: tuple[str, ...]
     knobs: Mapping[str, tuple[Any, Any]]
     summary: str
-    paper: str
-    aliases: tuple[str, ...]
-    traits: Mapping[str, Any]
+    traits: T
+
+    @property
+    def paper(self) -> str:
+        """Where it is from."""
+        return self.traits.paper
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Its further names."""
+        return self.traits.aliases
 
     def validate(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
         """All knobs with their values: `given` over the defaults.
@@ -91,10 +102,23 @@ class Method:
 
     def revision(self, knobs: Mapping[str, Any]) -> int:
         """The version of what the method gives with these knobs; those that are missing are at their defaults."""
-        stated = self.traits.get("revision", 1)
+        stated = self.traits.revision
         if not callable(stated):
-            return int(stated)
+            return stated
         return int(stated({key: default for key, (_, default) in self.knobs.items()} | dict(knobs)))
+
+
+def method_of(name: str, build: Callable[..., Any], traits: T) -> Method[T]:
+    """A function or class as a method: its signature says what it reads and what may be set."""
+    target = build.__init__ if inspect.isclass(build) else build
+    hints = get_type_hints(target, include_extras=True)
+    parameters = [each for each in inspect.signature(target).parameters.values() if each.name != "self"]
+    arrays = [each for each in parameters if each.kind is not each.KEYWORD_ONLY and each.name not in SERVICES]
+    inputs = tuple(each.name for each in arrays if each.default is each.empty)
+    optional = tuple(each.name for each in arrays if each.default is not each.empty)
+    knobs = {each.name: (hints[each.name], each.default) for each in parameters if each.kind is each.KEYWORD_ONLY}
+    summary = (inspect.getdoc(build) or "").split("\n", 1)[0]
+    return Method(name, build, inputs, optional, knobs, summary, traits)
 
 
 def unknown_knob(name: str, key: str, knobs: Collection[str], where: str = "") -> UserError:
@@ -161,7 +185,7 @@ def _shown(value: object) -> str:
     return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
 
 
-class Registry:
+class Registry(Generic[P, T]):
     """The methods of one kind; the modules of `package` register themselves when it is first asked.
 
     Parameters
@@ -172,34 +196,51 @@ class Registry:
         Dotted name of the package whose modules hold the methods, one file each.
     listing : str
         The command that lists them.
+    traits : type of Traits
+        What a registration may state, and must where there is no default.
     """
 
-    def __init__(self, kind: str, package: str, listing: str) -> None:
+    def __init__(self, kind: str, package: str, listing: str, traits: Callable[P, T]) -> None:
         self.kind = kind
         self.package = package
         self.listing = listing
-        self._methods: dict[str, Method] = {}
+        self.traits = traits
+        self._methods: dict[str, Method[T]] = {}
         self._discovered = False
 
-    def register(
-        self, name: str = "", *, paper: str = "", aliases: tuple[str, ...] = (), **traits: Any
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register the decorated function or class under `name` (default: its own, underscores as hyphens)."""
+    def register(self, name: str = "", /, *args: P.args, **traits: P.kwargs) -> Callable[[F], F]:
+        """Register the decorated function or class.
 
-        def decorate(build: Callable[..., Any]) -> Callable[..., Any]:
+        Parameters
+        ----------
+        name : str
+            Default: the function's own, underscores as hyphens.
+        **traits
+            The fields of the registry's `Traits`.
+
+        Raises
+        ------
+        TypeError
+            A trait that is unknown, missing, or of another type.
+        ValueError
+            The name, or an alias, is taken.
+        """
+
+        def decorate(build: F) -> F:
             public = name or build.__name__.replace("_", "-")
-            target = build.__init__ if inspect.isclass(build) else build
-            hints = get_type_hints(target, include_extras=True)
-            parameters = [p for p in inspect.signature(target).parameters.values() if p.name != "self"]
-            arrays = [p for p in parameters if p.kind is not p.KEYWORD_ONLY and p.name not in SERVICES]
-            inputs = tuple(p.name for p in arrays if p.default is p.empty)
-            optional = tuple(p.name for p in arrays if p.default is not p.empty)
-            knobs = {p.name: (hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
-            summary = (inspect.getdoc(build) or "").split("\n", 1)[0]
-            self._methods[public] = Method(public, build, inputs, optional, knobs, summary, paper, aliases, traits)
+            if args:
+                raise TypeError(f"'{public}' is registered with {args[0]!r}: traits are keywords.")
+            self._add(method_of(public, build, traits_of(self.traits, public, traits)))
             return build
 
         return decorate
+
+    def _add(self, method: Method[T]) -> None:
+        taken = {other: each.name for each in self._methods.values() for other in (each.name, *each.aliases)}
+        for each in (method.name, *method.aliases):
+            if each in taken:
+                raise ValueError(f"The {self.kind} '{method.name}' can't be called '{each}': '{taken[each]}' is.")
+        self._methods[method.name] = method
 
     def _discover(self) -> None:
         if not self._discovered:
@@ -208,14 +249,14 @@ class Registry:
             for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
                 importlib.import_module(f"{self.package}.{module}")
 
-    def __iter__(self) -> Iterator[Method]:
+    def __iter__(self) -> Iterator[Method[T]]:
         self._discover()
         return iter([self._methods[name] for name in sorted(self._methods)])
 
     def __contains__(self, name: str) -> bool:
         return self._find(name) is not None
 
-    def _find(self, name: str) -> Method | None:
+    def _find(self, name: str) -> Method[T] | None:
         self._discover()
         if name in self._methods:
             return self._methods[name]
@@ -225,7 +266,7 @@ class Registry:
         """The public names, sorted; aliases are not among them."""
         return [method.name for method in self]
 
-    def get(self, name: str) -> Method:
+    def get(self, name: str) -> Method[T]:
         """The method of that name or alias.
 
         Raises

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
-from initpools_cli.core.registry import Registry
+from dataclasses import dataclass
 
-plots = Registry("plot", "initpools_cli.figures.plots", "initpools list plots")
+from initpools_cli.core.registry import Registry
+from initpools_cli.core.traits import Traits
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotTraits(Traits):
+    """What a plot may state.
+
+    Attributes
+    ----------
+    table : str
+        Its parameter that holds measurements, to be written beside the page as .csv; empty for none.
+    """
+
+    table: str = ""
+
+
+plots = Registry("plot", "initpools_cli.figures.plots", "initpools list plots", PlotTraits)

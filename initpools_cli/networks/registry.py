@@ -1,10 +1,24 @@
-"""The registry of encoders: ``(channels, size, *, width, ...) -> Encoder``.
-
-A network registered with ``general=False`` has parts that only certain pretext tasks train, and serves those alone.
-"""
+"""The registry of encoders: ``(channels, size, *, width, ...) -> Encoder``."""
 
 from __future__ import annotations
 
-from initpools_cli.core.registry import Registry
+from dataclasses import dataclass
 
-networks = Registry("network", "initpools_cli.networks", "initpools list networks")
+from initpools_cli.core.registry import Registry
+from initpools_cli.core.traits import Traits
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkTraits(Traits):
+    """What a network may state.
+
+    Attributes
+    ----------
+    general : bool
+        Whether any pretext task can train it; False for one with parts that only certain tasks train.
+    """
+
+    general: bool = True
+
+
+networks = Registry("network", "initpools_cli.networks", "initpools list networks", NetworkTraits)

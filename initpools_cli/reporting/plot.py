@@ -10,6 +10,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import FinishedStep, Run, run_name
 from initpools_cli.core.version import version
+from initpools_cli.figures.registry import PlotTraits
 from initpools_cli.reporting.plot_data.sources import PlotRequest, gatherer, refuse_ignored
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.user_files import UserFiles
@@ -101,12 +102,12 @@ def plot_from_files(
     )
 
 
-def _write_table(method: Method, data: Mapping[str, Any], target: Path) -> None:
+def _write_table(method: Method[PlotTraits], data: Mapping[str, Any], target: Path) -> None:
     """Beside the page, as .csv, what a kind measured for it: its registration names that argument as ``table``."""
     from initpools_cli.core.files import write_text
 
-    if "table" in method.traits:
-        write_text(target.with_suffix(".csv"), data[method.traits["table"]].to_csv(index=False))
+    if method.traits.table:
+        write_text(target.with_suffix(".csv"), data[method.traits.table].to_csv(index=False))
 
 
 def write_drawn(drawn: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:

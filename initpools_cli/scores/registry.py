@@ -1,12 +1,32 @@
-"""The registry of scores.
-
-Each is registered with ``high`` (what a high score says of an image) and, where it looks at the labels of the images it
-scores, ``oracle=True``: such a score is for studying a data set, not for choosing what to label. The losses of pretext
-tasks are scores too, and are registered with their tasks.
-"""
+"""The registry of scores; the losses of pretext tasks are scores too, and are registered with their tasks."""
 
 from __future__ import annotations
 
-from initpools_cli.core.registry import Registry
+from dataclasses import dataclass
 
-scores = Registry("score", "initpools_cli.scores", "initpools list scores")
+from initpools_cli.core.registry import Registry
+from initpools_cli.core.traits import Traits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTraits(Traits):
+    """What a score states.
+
+    Attributes
+    ----------
+    high : str
+        What a high score says of an image.
+    oracle : bool
+        Whether it reads the labels of the images it scores: such a score is for studying a data set, not for choosing
+        what to label.
+    cost, factor : str, float
+        As a strategy's (`strategies.registry`).
+    """
+
+    high: str
+    cost: str = ""
+    factor: float = 0.0
+    oracle: bool = False
+
+
+scores = Registry("score", "initpools_cli.scores", "initpools list scores", ScoreTraits)

@@ -212,7 +212,7 @@ def _check_network(network: str, method: Method) -> None:
     from initpools_cli.networks.registry import networks
 
     chosen = networks.get(network)
-    possible = method.build.networks or [each.name for each in networks if each.traits.get("general", True)]
+    possible = method.build.networks or [each.name for each in networks if each.traits.general]
     if chosen.name not in possible:
         raise UserError(
             f"The pretext task {method.name} can't be trained on the network {chosen.name}.",

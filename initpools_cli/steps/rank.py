@@ -182,7 +182,7 @@ def by_image(selection: Selection, count: int) -> np.ndarray:
 
 def _supply(context: Context, strategy: StrategySpec, brought: UserFiles, source: str) -> Supply:
     """The strategy's inputs, those of the reference classifier among them."""
-    in_logits = strategy.method.traits.get("ranks_logits", False) and brought.embeddings is None
+    in_logits = strategy.method.traits.ranks_logits and brought.embeddings is None
     labeled_data = context.data.splits["train"].labels is not None
     if (in_logits and not source and labeled_data) or source == "logits":
         done = reference(context, context.settings.rank.reference, brought)
@@ -209,7 +209,7 @@ def _depth(strategy: StrategySpec, table: RankTable, select: SelectTable, availa
             f"The strategy is to order {table.depth} images itself, and there are only {available} to rank.",
             "Lower --depth, or leave it out.",
         )
-    own = available if strategy.method.traits["nested"] else DEPTH
+    own = available if strategy.method.traits.nested else DEPTH
     return table.depth or min(own, select.sample or available, available)
 
 

@@ -287,7 +287,7 @@ def _agreement(ground: CardData, picks: np.ndarray, table: SelectTable, seed: in
         strategy = named(other)
         if other == table.strategy:
             continue
-        if "n²" in strategy.method.traits["cost"] and len(points) > PAIRS_OF:
+        if "n²" in strategy.method.traits.cost and len(points) > PAIRS_OF:
             left_out.append(f"agreement with {other}: it looks at all pairs of more than {PAIRS_OF:,} images")
             continue
         # The points are normalized already.

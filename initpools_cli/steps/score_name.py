@@ -11,7 +11,7 @@ def score_names() -> dict[str, str]:
     from initpools_cli.scores.registry import scores
 
     losses = {pretext_score(method): method.build.high_score for method in pretexts if method.build.high_score}
-    return losses | {method.name: method.traits["high"] for method in scores}
+    return losses | {method.name: method.traits.high for method in scores}
 
 
 def knobs_of(name: str) -> list[str]:
@@ -28,4 +28,4 @@ def pretext_score(method: Method) -> str:
 
 def is_oracle(method: Method) -> bool:
     """Whether a registered score or strategy looks at labels of the images it is to choose from."""
-    return bool(method.traits.get("oracle", False))
+    return bool(method.traits.oracle)

@@ -9,10 +9,12 @@ from typing import Any
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.registry import Method, revisions_of, unknown_knob
+from initpools_cli.scores.registry import ScoreTraits
 from initpools_cli.steps.score_name import is_oracle, score_names
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import inputs_of
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
+from initpools_cli.strategies.registry import StrategyTraits
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class StrategySpec:
     """
 
     name: str
-    method: Method
+    method: Method[StrategyTraits]
     score: str = ""
-    scoring: Method | None = None
+    scoring: Method[ScoreTraits] | None = None
     balance: Balance = UNBALANCED
 
     @property
@@ -93,7 +95,8 @@ class StrategySpec:
         dict
             ``params``, and ``revisions`` where a method of its has one.
         """
-        methods, params = [(self.method, knobs)], self.method.identity(knobs)
+        methods: list[tuple[Method, Mapping[str, Any]]] = [(self.method, knobs)]
+        params = self.method.identity(knobs)
         if self.scoring is not None:
             of_score = self.score_knobs(given)
             methods.append((self.scoring, of_score))

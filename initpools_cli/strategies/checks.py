@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
+from initpools_cli.strategies.registry import StrategyTraits
 from initpools_cli.strategies.selection import Selection
 
 COMMON_SHARE = 0.95
@@ -84,7 +85,7 @@ def equal_embeddings(n: int, others: str = "") -> UserError:
     )
 
 
-def refuse_indifferent(method: Method, selection: Selection) -> None:
+def refuse_indifferent(method: Method[StrategyTraits], selection: Selection) -> None:
     """Refuse a choice by a model to which all images are the same.
 
     For who brought the model's answers or asks for a ranking. Active learning goes on: its next model may know better.
@@ -94,5 +95,5 @@ def refuse_indifferent(method: Method, selection: Selection) -> None:
     UserError
         As `refuse_constant`, of the scores of all images that could be chosen.
     """
-    if method.traits.get("needs_model") and selection.among is not None:
+    if method.traits.needs_model and selection.among is not None:
         refuse_constant(selection.among)

@@ -1,19 +1,49 @@
-"""The registry of strategies.
-
-Each is registered with
-
-- ``nested``: whether the picks for a larger budget begin with those for a smaller one;
-- ``cost`` in big-O: n images, d dimensions, b budget, k clusters, c classes, t views or iterations, p patches,
-  h features that a classifier's last layer sees;
-- ``factor``, where it can take more than a minute: how many multiply-adds of a matrix product take as long as one of
-  the cost, as measured;
-- ``needs_model``, where it asks what a trained model thinks of the images;
-- ``check``, where knobs may not fit the embeddings: it is given the arrays and the knobs and refuses what can't be
-  meant, once, whether or not the images are then spread over clusters.
-"""
+"""The registry of strategies."""
 
 from __future__ import annotations
 
-from initpools_cli.core.registry import Registry
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-strategies = Registry("strategy", "initpools_cli.strategies", "initpools list strategies")
+from numpy.typing import NDArray
+
+from initpools_cli.core.registry import Registry
+from initpools_cli.core.traits import Traits
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyTraits(Traits):
+    """What a strategy states.
+
+    Attributes
+    ----------
+    nested : bool
+        Whether the picks for a larger budget begin with those for a smaller one.
+    cost : str
+        In big-O: n images, d dimensions, b budget, k clusters, c classes, t views or iterations, p patches, h features
+        that a classifier's last layer reads; empty where it is not known.
+    factor : float
+        How many multiply-adds of a matrix product take as long as one of the cost, as measured; 0 for a strategy that
+        never takes more than a minute.
+    needs_model : bool
+        Whether it reads the outputs of a trained model.
+    oracle : bool
+        Whether it reads the labels of images that it has yet to choose.
+    ranks_logits : bool
+        Whether `rank` measures its distances on the logits of the reference classifier where there are labels.
+    check : callable or None
+        Given the arrays and the knobs, refuses knobs that do not fit the embeddings; called once, also where picks are
+        spread over clusters.
+    """
+
+    nested: bool
+    cost: str
+    factor: float = 0.0
+    needs_model: bool = False
+    oracle: bool = False
+    ranks_logits: bool = False
+    check: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] | None = None
+
+
+strategies = Registry("strategy", "initpools_cli.strategies", "initpools list strategies", StrategyTraits)

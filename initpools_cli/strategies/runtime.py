@@ -42,9 +42,9 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
         "t": knobs.get("iterations") or knobs.get("n_samples", 1),
     }
     terms = [
-        np.prod([float(sizes.get(symbol, 1)) for symbol in term.split()]) for term in method.traits["cost"].split(" + ")
+        np.prod([float(sizes.get(symbol, 1)) for symbol in term.split()]) for term in method.traits.cost.split(" + ")
     ]
-    return float(method.traits.get("factor", 0.0) * sum(terms))
+    return float(method.traits.factor * sum(terms))
 
 
 def _probed(n: int, probes: int) -> float:

@@ -139,8 +139,8 @@ def choose(
     facts = _facts(method, arrays, rows, facts)
     if "embeddings" in arrays and "embeddings" not in ready:
         arrays["embeddings"] = as_embeddings(arrays["embeddings"], normalize)
-    if "check" in method.traits:
-        method.traits["check"](arrays, values)
+    if method.traits.check is not None:
+        method.traits.check(arrays, values)
     known = np.flatnonzero(np.isin(rows, bought))
     seen, repeated = np.arange(len(rows)), np.zeros(len(rows), bool)
     if facts is not None:

@@ -29,6 +29,7 @@ from initpools_cli.strategies.duplicates import RowFacts
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
     from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
+    from initpools_cli.training.learners.registry import LearnerTraits
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def identity_of(
     """
     from initpools_cli.training.learners.registry import learners
 
-    methods = [(learners.get(name), knobs) for name, knobs in cast.learners.items()]
+    methods: list[tuple[Method, Mapping[str, Any]]] = [
+        (learners.get(name), knobs) for name, knobs in cast.learners.items()
+    ]
     params = {method.name: method.identity(knobs) for method, knobs in methods}
     for each in strategies:
         knobs = dict(arena.strategy[each.name].knobs)
@@ -399,9 +402,9 @@ def _knobs(table: AlTable, names: list[str], strategies: list[StrategySpec]) -> 
     return given | ({names[0]: flat | given.get(names[0], {})} if flat else {})
 
 
-def _preset(learner: Method, given: dict[str, Any], where: str) -> dict[str, Any]:
+def _preset(learner: Method[LearnerTraits], given: dict[str, Any], where: str) -> dict[str, Any]:
     """All knobs of a learner: those given, over those of the preset that is named, over its defaults."""
-    presets = learner.traits["presets"]
+    presets = learner.traits.presets
     name = given.pop("preset", "quick")
     if name not in presets:
         guess = nearest(str(name), presets)

@@ -214,10 +214,10 @@ def _models(
     """A fresh model for each cell: at once where the learner can, else one after the other."""
     learner = learners.get(name)
     seeds = [derive(cell.root, "learner", round_) for cell in cells]
-    if "together" not in learner.traits:
+    if learner.traits.together is None:
         return (fit(learner, cell, seed, arena, protocol, device) for cell, seed in zip(cells, seeds, strict=True))
     shown = [_shown(learner, cell, seed, arena, protocol) for cell, seed in zip(cells, seeds, strict=True)]
-    fitted: Sequence[Classifier] = learner.traits["together"](
+    return learner.traits.together(
         np.stack([inputs for inputs, _, _ in shown]),
         np.stack([labels for _, labels, _ in shown]),
         arena.classes,
@@ -226,7 +226,6 @@ def _models(
         None if protocol.validation == "none" else [validation for _, _, validation in shown],
         **protocol.learners[name],
     )
-    return fitted
 
 
 def fit(

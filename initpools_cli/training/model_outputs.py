@@ -12,13 +12,13 @@ from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.arrays import FROM_A_MODEL
 from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
-from initpools_cli.training.learners.registry import Classifier, learners, softmax
+from initpools_cli.training.learners.registry import Classifier, LearnerTraits, learners, softmax
 
 #: What no learner gives: another model is trained for it, on images.
 BESIDE_THE_LEARNER = frozenset({"vaal_scores"})
 
 
-def refuse_unanswerable(name: str, query: Method, learner: Method, space: str) -> None:
+def refuse_unanswerable(name: str, query: Method, learner: Method[LearnerTraits], space: str) -> None:
     """Refuse a query that asks what a learner can't give.
 
     Parameters
@@ -36,9 +36,9 @@ def refuse_unanswerable(name: str, query: Method, learner: Method, space: str) -
     asks = {*query.inputs} & FROM_A_MODEL - BESIDE_THE_LEARNER
     if space == "learner" and "embeddings" in query.inputs:
         asks.add("features")
-    missing = sorted(asks - {*learner.traits["gives"]})
+    missing = sorted(asks - {*learner.traits.gives})
     if missing:
-        able = [other.name for other in learners if asks <= {*other.traits["gives"]}]
+        able = [other.name for other in learners if asks <= {*other.traits.gives}]
         raise UserError(
             f"The query {name} asks a model for {', '.join(missing)}, which the learner {learner.name} can't give.",
             f"Take another --learner: {', '.join(able)}.",
@@ -53,7 +53,7 @@ def asks_model(query: Method, space: str) -> bool:
 
 def answers(
     query: Method,
-    learner: Method,
+    learner: Method[LearnerTraits],
     model: Classifier,
     inputs: np.ndarray,
     protocol: ExperimentSettings,
@@ -69,7 +69,7 @@ def answers(
     seed, members
         As in `ask`.
     """
-    asked = {*query.inputs, *query.optional} & {*learner.traits["gives"]}
+    asked = {*query.inputs, *query.optional} & {*learner.traits.gives}
     found = ask(model, inputs, asked, protocol.ways, seed, members)
     if protocol.space == "learner" and "embeddings" in query.inputs:
         found["embeddings"] = model.features(inputs)

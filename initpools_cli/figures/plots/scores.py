@@ -15,7 +15,7 @@ from initpools_cli.stats.ties import Ties, ties
 MOST_BINS = 60
 
 
-@plots.register(name="scores")
+@plots.register("scores")
 def score_histograms(scores: DataFrame) -> Figure:
     """Histogram of each score, with its ties, its commonest value and its spread.
 

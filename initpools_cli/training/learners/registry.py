@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from initpools_cli.core.registry import Registry
-
-learners = Registry("learner", "initpools_cli.training.learners", "initpools list learners")
+from initpools_cli.core.traits import Traits
 
 #: Inputs and labels held out to choose the penalty or the epoch by.
 Validation = tuple[np.ndarray, np.ndarray]
@@ -37,6 +38,28 @@ class Classifier(Protocol):
     def view_logits(self, inputs: np.ndarray, *, views: int, seed: int) -> np.ndarray:
         """(views, n, c) float64 of random views of every image."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerTraits(Traits):
+    """What a learner states.
+
+    Attributes
+    ----------
+    gives : tuple of str
+        What a strategy may ask of it, by the names of strategies' inputs.
+    presets : mapping of str to mapping
+        Sets of knobs, by name; "quick" is the default.
+    together : callable or None
+        Fits the models (`Classifier`) of several seeds at once.
+    """
+
+    gives: tuple[str, ...]
+    presets: Mapping[str, Mapping[str, Any]]
+    together: Callable[..., Sequence[Any]] | None = None
+
+
+learners = Registry("learner", "initpools_cli.training.learners", "initpools list learners", LearnerTraits)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
