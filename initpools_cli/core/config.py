@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -366,6 +366,27 @@ def load_settings(
     except ValidationError as error:
         loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
         raise value_error(error, merged, where=origin.get(loc, "")) from None
+
+
+def knob_origins(given: Mapping[str, str], knobs: Iterable[str], *tables: str) -> dict[str, str]:
+    """Where each knob was set: a flag, ``--set`` or a file.
+
+    Parameters
+    ----------
+    given : mapping of str to str
+        As `load_settings` returns it.
+    knobs : iterable of str
+        Their names.
+    *tables : str
+        The dotted tables that may hold them, the most specific first, e.g. "al.params.typiclust".
+
+    Returns
+    -------
+    dict of str to str
+        Without the knobs that nobody set.
+    """
+    places = {knob: [given.get(key) for table in tables for key in (f"{table}.{knob}", table)] for knob in knobs}
+    return {knob: found for knob, each in places.items() if (found := next(filter(None, each), None))}
 
 
 #: Settings of [select] that hold wherever a strategy runs.

@@ -64,15 +64,15 @@ class Method(Generic[T]):
         """Its further names."""
         return self.traits.aliases
 
-    def validate(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    def validate(self, given: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> dict[str, Any]:
         """All knobs with their values: `given` over the defaults.
 
         Parameters
         ----------
         given : mapping
             What the user set.
-        where : str
-            Where they set it (a file, ``--set``), for the error.
+        origins : mapping of str to str, optional
+            Where each knob was set (a file, ``--set``), for the error.
 
         Raises
         ------
@@ -83,12 +83,13 @@ class Method(Generic[T]):
 
         for key in given:
             if key not in self.knobs:
-                raise unknown_knob(self.name, key, self.knobs, where)
+                raise unknown_knob(self.name, key, self.knobs, (origins or {}).get(key, ""))
         fields: dict[str, Any] = dict(self.knobs)
         model = create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
         try:
             return {key: getattr(model(**given), key) for key in self.knobs}
         except ValidationError as error:
+            where = (origins or {}).get(str(error.errors()[0]["loc"][0]), "")
             raise value_error(error, given, prefix=f"{self.name}: ", where=where) from None
 
     def identity(self, knobs: Mapping[str, Any]) -> dict[str, Any]:

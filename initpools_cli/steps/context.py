@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings
+from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings, knob_origins
 from initpools_cli.core.cpu import threads_of
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
@@ -183,9 +183,9 @@ class Context:
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
 
-    def where(self, table: str) -> str:
-        """Where the knobs of ``[table.params]`` were set, for errors."""
-        return next((place for key, place in self.given.items() if key.startswith(f"{table}.params.")), "")
+    def origins(self, knobs: Iterable[str], *tables: str) -> dict[str, str]:
+        """Where each knob was set, for errors; see `core.config.knob_origins`."""
+        return knob_origins(self.given, knobs, *tables)
 
     def clusters(self, asked: int) -> int:
         """How many clusters to look for: as many as asked, else as the data set has classes, else the usual number."""

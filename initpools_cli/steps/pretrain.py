@@ -33,7 +33,7 @@ def resolved_table(context: Context) -> dict[str, Any]:
 
     table = context.settings.pretrain
     method = pretexts.get(table.method)
-    knobs = method.validate(table.params, context.where("pretrain"))
+    knobs = method.validate(table.params, context.origins(table.params, "pretrain.params"))
     recipe = method.build.recipe_default if table.augment == "auto" else table.augment
     source = source_of(context, method)
     if source is None:

@@ -41,7 +41,7 @@ def rank(context: Context, brought: UserFiles, source: str = "") -> tuple[Finish
     table, select = context.settings.rank, context.settings.select
     strategy = balanced(named(table.strategy), select)
     refuse_source(strategy, brought, source)
-    knobs = strategy.knobs(table.params, select.order, context.where("rank"))
+    knobs = strategy.knobs(table.params, select.order, context.origins(table.params, "rank.params"))
     seen = there(context, brought)
     labeled, _ = bought(strategy, brought, context)
     labeled = labeled if labeled is None else labeled[seen[labeled]]

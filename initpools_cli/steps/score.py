@@ -118,7 +118,7 @@ def _from_arrays(
     context: Context, method: Method, source: str, brought: UserFiles, params: Mapping[str, Any]
 ) -> tuple[FinishedStep, bool]:
     """A registered score, over the images that there are; the others get the median, which puts them at neither end."""
-    knobs = method.validate(params, context.where("score"))
+    knobs = method.validate(params, context.origins(params, "score.params"))
     origin = origin_of(context, method, source, brought)
     settings, normalize = context.settings.score, context.settings.select.normalize
     table: dict[str, Any] = {"method": method.name, "params": method.identity(knobs), "source": origin.name}

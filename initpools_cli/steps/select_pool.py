@@ -49,7 +49,7 @@ def select_pool(context: Context, brought: UserFiles, source: str = "") -> tuple
     table = context.settings.select
     _require_budget(table)
     strategy = balanced(named(table.strategy), table)
-    knobs = strategy.knobs(table.params, table.order, context.where("select"))
+    knobs = strategy.knobs(table.params, table.order, context.origins(table.params, "select.params"))
     given = supply(context, strategy, brought, source, table.params)
     data = context.data
     items = context.data.train_items

@@ -103,24 +103,24 @@ class StrategySpec:
             params |= self.scoring.identity(of_score)
         return {"params": params, **revisions_of(*methods)}
 
-    def refuse_unknown(self, given: Iterable[str], where: str = "") -> None:
+    def refuse_unknown(self, given: Iterable[str], origins: Mapping[str, str] | None = None) -> None:
         """Refuse a knob that neither the strategy nor its score has."""
         there = {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())}
         for key in given:
             if key not in there:
-                raise unknown_knob(self.name, key, there, where)
+                raise unknown_knob(self.name, key, there, (origins or {}).get(key, ""))
 
-    def knobs(self, given: Mapping[str, Any], order: str, where: str = "") -> dict[str, Any]:
+    def knobs(self, given: Mapping[str, Any], order: str, origins: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The values of all its own knobs; ``select.order`` is one where the strategy has it."""
         ordered = {"order": order} if "order" in self.method.knobs else {}
         if order != "highest" and not ordered:
             raise UserError(
                 f"'{self.name}' does not rank by a score, so order = '{order}' means nothing.", "Leave it out."
             )
-        self.refuse_unknown(given, where)
+        self.refuse_unknown(given, origins)
         of_score = self.score_knobs(given)
         own = {key: value for key, value in given.items() if key not in of_score}
-        return self.method.validate({**ordered, **own}, where)
+        return self.method.validate({**ordered, **own}, origins)
 
 
 def named(name: str) -> StrategySpec:

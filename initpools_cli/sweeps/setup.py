@@ -72,7 +72,7 @@ def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
     from initpools_cli.training.learners.registry import learners
     from initpools_cli.training.model_outputs import refuse_unanswerable
 
-    select, where = context.settings.select, context.where("al")
+    select = context.settings.select
     _refuse_balance(context, table)
 
     def taking_part(name: str) -> StrategySpec:
@@ -92,7 +92,7 @@ def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
             refuse_unanswerable(query.name, query.method, method, table.space)
     given = _knobs(table, [each.name for each in methods], [*inits, *queries])
     return ExperimentSpec(
-        inits, queries, {each.name: _preset(each, dict(given.get(each.name, {})), where) for each in methods}, given
+        inits, queries, {each.name: _preset(each, dict(given.get(each.name, {})), context) for each in methods}, given
     )
 
 
@@ -158,7 +158,7 @@ def arena_of(
     from initpools_cli.training.experiment import ExperimentData, MethodCall
     from initpools_cli.training.learners.registry import learners as registry
 
-    data, select, where = context.data, context.settings.select, context.where("al")
+    data, select = context.data, context.settings.select
     asked = set().union(*(registry.get(name).inputs for name in cast.learners))
     on_images = "images" in asked or any("vaal_scores" in each.method.inputs for each in cast.queries)
     if "embeddings" not in asked:
@@ -204,7 +204,9 @@ def arena_of(
             apart = select.min_distance and subject.ndim == 2 and "embeddings" not in supplied.arrays
             facts[each.name] = replace(known[key], array=prepared("embeddings", subject) if apart else None)
         order = select.order if "order" in each.method.knobs else "highest"
-        strategy[each.name] = MethodCall(each.method.name, each.knobs(knobs, order, where), each.balance)
+        strategy[each.name] = MethodCall(
+            each.method.name, each.knobs(knobs, order, _origins(context, each.name, each.base, knobs)), each.balance
+        )
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     noted: dict[str, str] = {}
     if embedded is not None and "embeddings" in asked:
@@ -402,7 +404,7 @@ def _knobs(table: AlTable, names: list[str], strategies: list[StrategySpec]) -> 
     return given | ({names[0]: flat | given.get(names[0], {})} if flat else {})
 
 
-def _preset(learner: Method[LearnerTraits], given: dict[str, Any], where: str) -> dict[str, Any]:
+def _preset(learner: Method[LearnerTraits], given: dict[str, Any], context: Context) -> dict[str, Any]:
     """All knobs of a learner: those given, over those of the preset that is named, over its defaults."""
     presets = learner.traits.presets
     name = given.pop("preset", "quick")
@@ -412,4 +414,10 @@ def _preset(learner: Method[LearnerTraits], given: dict[str, Any], where: str) -
         raise UserError(
             f"The learner {learner.name} has no preset {name!r}.", f"{hint}It has: {', '.join(sorted(presets))}."
         )
-    return learner.validate({**presets[name], **given}, where)
+    return learner.validate({**presets[name], **given}, _origins(context, learner.name, "", given))
+
+
+def _origins(context: Context, name: str, base: str, knobs: Iterable[str]) -> dict[str, str]:
+    """Where the knobs of a learner or strategy were set: under its own name, else under another or under none."""
+    tables = [f"al.params.{each}" for each in dict.fromkeys((name, base)) if each]
+    return context.origins(knobs, *tables, "al.params")
