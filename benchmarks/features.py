@@ -27,7 +27,7 @@ from record import initpools, record, untrained_simclr
 
 from initpools_cli.core.cpu import machine
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.training.feature_quality import knn_accuracy, linear_accuracy, probed
+from initpools_cli.training.feature_quality import knn_accuracy, linear_accuracy, probe_rows
 from initpools_cli.training.infer import features
 
 TASKS = [method.name for method in pretexts if method.name != "scan"]
@@ -52,7 +52,7 @@ def trained(task, file, budget, threads, folder):
 
 
 def untrained(file):
-    """The small network with the weights that SimCLR would begin from, probed as `initpools embed` probes."""
+    """The small network with the weights that SimCLR would begin from, probe_rows as `initpools embed` probes."""
     data = np.load(file)
     images, test = data["train_images"], data["test_images"]
     task = untrained_simclr("convnet", images.shape[3], images.shape[1])
@@ -61,7 +61,7 @@ def untrained(file):
         for split in (images, test)
     )
     labels, truth = (data[f"{split}_labels"].ravel().astype(np.int64) for split in ("train", "test"))
-    rows = probed(np.arange(len(inside)), inside.shape[1])
+    rows = probe_rows(np.arange(len(inside)), inside.shape[1])
     return {
         "linear_accuracy": linear_accuracy(inside[rows], labels[rows], outside, truth)[0],
         "knn_accuracy": knn_accuracy(inside[rows], labels[rows], outside, truth),

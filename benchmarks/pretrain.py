@@ -39,7 +39,7 @@ from record import record, show, untrained_simclr
 
 from initpools_cli.core.config import RunTable
 from initpools_cli.core.cpu import machine
-from initpools_cli.training.device import precision_of, start_fabric
+from initpools_cli.training.device import resolve_precision, start_fabric
 from initpools_cli.training.fit import Plan, fit
 
 ROUNDS = 3
@@ -178,7 +178,7 @@ def compare(network, file):
         "lightly": peer,
         "network": network,
         "batch": batch,
-        "precision": precision_of(RunTable(device="cpu")),
+        "precision": resolve_precision(RunTable(device="cpu")),
         "ours_images_per_second": f"{speed['ours']:.1f}",
         "bare_images_per_second": f"{speed['bare']:.1f}",
         "lightly_images_per_second": f"{speed['lightly']:.1f}" if peer else "",

@@ -1,4 +1,4 @@
-"""What the benchmarks share: on what they ran, where results go, and the task that is timed and probed."""
+"""What the benchmarks share: on what they ran, where results go, and the task that is timed and probe_rows."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.open import data_home, open_dataset
 from initpools_cli.datasets.spec import DatasetSpec
 from initpools_cli.geometry.standardize import scaling
-from initpools_cli.training.crossvalidation import folds_of
+from initpools_cli.training.crossvalidation import assign_folds
 from initpools_cli.training.frozen_features import pca, pixels
 from initpools_cli.training.infer import features
 from initpools_cli.training.learners.knn import knn
@@ -57,7 +57,7 @@ HOW = {
 }
 
 
-def sampled(name, folder):
+def sample_rows(name, folder):
     """The file of a data set, of a large one some images drawn at random."""
     if not name.endswith(".npz"):
         return name
@@ -157,7 +157,7 @@ def accuracies(learner, space, labels, truth, budget):
         # Weights that minimize the penalized loss are combinations of the rows: the rows' own span will do.
         bases, corners = zip(*(np.linalg.qr(each.T.astype(np.float64)) for each in rows), strict=True)
         rows, tests = [each.T for each in corners], [test @ each for each in bases]
-    parts = [folds_of(each, np.arange(budget), seed, how["folds"]) for seed, each in enumerate(known)]
+    parts = [assign_folds(each, np.arange(budget), seed, how["folds"]) for seed, each in enumerate(known)]
     losses, right = answers(learner, rows, known, tests, truth, int(labels.max()) + 1, parts)
     best = losses.argmin(1)
     chosen = right[np.arange(len(best)), best]
@@ -200,7 +200,7 @@ def main():
     torch.set_num_threads(1)
     for name in sys.argv[3:]:
         there = folder / Path(name).stem
-        file = sampled(name, there)
+        file = sample_rows(name, there)
         data = open_dataset(DatasetSpec(str(file)), seed=0, cache=data_home(), report=Reporter(quiet=True))
         labels, truth = data.splits["train"].labels[data.kept], data.splits["test"].labels
         for source, arrays in sources(data, file, there):

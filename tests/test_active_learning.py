@@ -16,19 +16,19 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose, prepare
-from initpools_cli.training.active_learning import COLUMNS, Cell, RoundMetrics, first_pool, run_block, start
+from initpools_cli.training.active_learning import COLUMNS, Cell, RoundMetrics, first_pool, run_block, start_cells
 from initpools_cli.training.batched_lbfgs import minimize as minimize_batched
 from initpools_cli.training.experiment import (
     BlockJob,
     ExperimentData,
     ExperimentSettings,
     MethodCall,
-    blocks_of,
+    block_jobs,
     candidate_set,
 )
 from initpools_cli.training.label_access import LabelAccess
 from initpools_cli.training.learners.registry import learners, softmax
-from initpools_cli.training.model_outputs import answers, refuse_unanswerable
+from initpools_cli.training.model_outputs import query_outputs, require_outputs
 
 CPU = torch.device("cpu")
 KNOBS = {"linear": {"penalty": 0.1, "tolerance": 1e-6}}
@@ -40,17 +40,17 @@ def blobs(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return (3 * np.eye(classes, 4)[labels] + rng.normal(size=(n, 4))).astype(np.float32), labels
 
 
-def arena(labels: np.ndarray | None = None) -> ExperimentData:
+def experiment(labels: np.ndarray | None = None) -> ExperimentData:
     train, truth = blobs(80)
     test, test_labels = blobs(40, seed=1)
     names = ("random", "kcenter", "margin", "entropy", "class-balanced")
-    given = {name: prepare({"embeddings": train}, True) for name in names}
-    given["class-balanced"] = prepare({"labels": truth}, True)
+    arrays = {name: prepare({"embeddings": train}, True) for name in names}
+    arrays["class-balanced"] = prepare({"labels": truth}, True)
     return ExperimentData(
         encoder="e",
         inputs={"embeddings": {"train": train, "test": test, "val": test[:10]}},
-        given=given,
-        strategy={name: MethodCall(name) for name in names},
+        arrays=arrays,
+        calls={name: MethodCall(name) for name in names},
         labels={"train": truth if labels is None else labels, "test": test_labels, "val": test_labels[:10]},
         kept=np.ones(80, dtype=bool),
         classes=3,
@@ -65,25 +65,25 @@ def run(
     init: str,
     query: str,
     seeds: Sequence[int],
-    ground: ExperimentData | None = None,
-    protocol: ExperimentSettings = PROTOCOL,
+    data: ExperimentData | None = None,
+    settings: ExperimentSettings = PROTOCOL,
 ) -> tuple[list[list[RoundMetrics]], list[Cell]]:
-    ground = ground or arena()
+    data = data or experiment()
     block = BlockJob("e", init, query, "linear", seeds, True)
-    cells = start({index: first_pool(init, index, ground, protocol) for index in seeds}, ground, protocol)
-    return list(run_block(block, cells, ground, protocol, CPU)), cells
+    cells = start_cells({index: first_pool(init, index, data, settings) for index in seeds}, data, settings)
+    return list(run_block(block, cells, data, settings, CPU)), cells
 
 
-def test_the_door_counts_what_was_not_paid_for() -> None:
-    door = LabelAccess({"train": np.arange(10), "test": np.array([0, 1]), "val": np.arange(4)})
-    door.buy(np.array([1, 2]))
-    assert door.read(np.array([1, 2])).tolist() == [1, 2] and door.leaks == 0
-    assert door.known().tolist() == [-1, 1, 2, *[-1] * 7] and door.leaks == 0
-    door.measure(np.eye(2))
-    assert door.leaks == 0
-    door.read(np.array([2, 3]))
-    door.leak("val")
-    assert door.leaks == 5
+def test_labels_not_bought_are_counted_as_leaks() -> None:
+    access = LabelAccess({"train": np.arange(10), "test": np.array([0, 1]), "val": np.arange(4)})
+    access.buy(np.array([1, 2]))
+    assert access.read(np.array([1, 2])).tolist() == [1, 2] and access.leaks == 0
+    assert access.known().tolist() == [-1, 1, 2, *[-1] * 7] and access.leaks == 0
+    access.measure(np.eye(2))
+    assert access.leaks == 0
+    access.read(np.array([2, 3]))
+    access.leak("val")
+    assert access.leaks == 5
 
 
 @pytest.mark.parametrize("query", ["random", "kcenter", "margin", "entropy"])
@@ -93,13 +93,13 @@ def test_a_cell_buys_exactly_its_budget_from_its_candidates(query: str) -> None:
     assert [row["labeled"] for row in rows] == [5, 9, 13, 17]
     assert [row["query"] for row in rows] == ["", query, query, query]
     assert len(set(cell.labeled.tolist())) == 17
-    assert set(cell.labeled.tolist()) <= set(candidate_set(arena(), PROTOCOL, 2).tolist())
+    assert set(cell.labeled.tolist()) <= set(candidate_set(experiment(), PROTOCOL, 2).tolist())
     assert set(rows[0]) == set(COLUMNS)
     assert all(row["leaks"] == 0 for row in rows)
 
 
 def test_inits_and_queries_share_candidates_and_seeds_vary_them() -> None:
-    sets = [candidate_set(arena(), PROTOCOL, root) for root in (0, 0, 1)]
+    sets = [candidate_set(experiment(), PROTOCOL, root) for root in (0, 0, 1)]
     assert np.array_equal(sets[0], sets[1]) and not np.array_equal(sets[0], sets[2])
     assert len(sets[0]) == 40
     rounds, _ = run("kcenter", "margin", range(3))
@@ -115,32 +115,32 @@ def test_a_block_of_seeds_is_each_seed_alone() -> None:
 
 
 def test_the_model_of_every_round_is_trained_anew_on_what_is_bought_by_then() -> None:
-    ground = arena()
-    rounds, (cell,) = run("random", "margin", [1], ground)
-    inputs = ground.inputs["embeddings"]
+    data = experiment()
+    rounds, (cell,) = run("random", "margin", [1], data)
+    inputs = data.inputs["embeddings"]
     for round_, (measured,) in enumerate(rounds):
         bought = cell.labeled[: 5 + 4 * round_]
         seed = derive(1, "learner", round_)
         fresh = learners.get("linear").build(
-            inputs["train"][bought], ground.labels["train"][bought], 3, seed, CPU, **KNOBS["linear"]
+            inputs["train"][bought], data.labels["train"][bought], 3, seed, CPU, **KNOBS["linear"]
         )
-        found = (fresh.logits(inputs["test"]).argmax(1) == ground.labels["test"]).mean()
+        found = (fresh.logits(inputs["test"]).argmax(1) == data.labels["test"]).mean()
         assert measured.row["accuracy"] == pytest.approx(found)
 
 
 def test_labels_that_are_not_bought_change_nothing() -> None:
     rounds, (cell,) = run("kcenter", "margin", [0])
-    truth = arena().labels["train"]
+    truth = experiment().labels["train"]
     scrambled = (truth + 1) % 3
     scrambled[cell.labeled] = truth[cell.labeled]
-    again, (other,) = run("kcenter", "margin", [0], arena(scrambled))
+    again, (other,) = run("kcenter", "margin", [0], experiment(scrambled))
     assert [found[0].row for found in rounds] == [found[0].row for found in again]
     assert cell.labeled.tobytes() == other.labeled.tobytes()
 
 
 def test_validation_is_paid_for_or_flagged() -> None:
-    paid, _ = run("random", "margin", [0], protocol=replace(PROTOCOL, validation="from-budget"))
-    free, _ = run("random", "margin", [0], protocol=replace(PROTOCOL, validation="free-val"))
+    paid, _ = run("random", "margin", [0], settings=replace(PROTOCOL, validation="from-budget"))
+    free, _ = run("random", "margin", [0], settings=replace(PROTOCOL, validation="free-val"))
     assert [measured.row["leaks"] for (measured,) in paid] == [0, 0, 0, 0]
     assert [measured.row["leaks"] for (measured,) in free] == [10, 20, 30, 40]
     assert {measured.row["validation"] for (measured,) in free} == {"free-val"}
@@ -154,31 +154,31 @@ def test_an_oracle_leaks_every_label_that_is_not_bought() -> None:
 
 
 def test_a_first_pool_of_one_class_is_scored_and_the_others_are_not_dropped() -> None:
-    ground = arena()
+    data = experiment()
     block = BlockJob("e", "random", "margin", "linear", [0], True)
-    one = np.flatnonzero(ground.labels["train"] == 2)
-    pool = np.intersect1d(one, candidate_set(ground, PROTOCOL, 0))[:5]
-    cells = start({0: pool}, ground, PROTOCOL)
-    measured = next(iter(run_block(block, cells, ground, PROTOCOL, CPU)))[0]
+    one = np.flatnonzero(data.labels["train"] == 2)
+    pool = np.intersect1d(one, candidate_set(data, PROTOCOL, 0))[:5]
+    cells = start_cells({0: pool}, data, PROTOCOL)
+    measured = next(iter(run_block(block, cells, data, PROTOCOL, CPU)))[0]
     assert measured.row["status"] == "ok" and measured.row["absent_classes"] == 0
     assert measured.recalls[2] > 0.9 and np.isfinite([measured.row[key] for key in ("accuracy", "auc", "nll")]).all()
 
 
-def test_a_query_that_asks_too_much_names_the_learners_that_can() -> None:
+def test_missing_model_outputs_name_the_learners_that_provide_them() -> None:
     asking = [method for method in strategies if "view_probs" in method.inputs]
     assert asking
     for query in asking:
-        with pytest.raises(UserError, match=f"query {query.name} asks a model for view_probs") as refused:
-            refuse_unanswerable(query.name, query, learners.get("linear"), "embeddings")
+        with pytest.raises(UserError, match=f"query {query.name} needs view_probs") as refused:
+            require_outputs(query.name, query, learners.get("linear"), "embeddings")
         assert "scratch" in refused.value.remedy and "linear" not in refused.value.remedy
 
 
 @pytest.mark.parametrize("query", [m for m in strategies if "probs" in m.inputs], ids=lambda method: method.name)
-def test_a_learner_gives_what_it_says_it_gives(query) -> None:
+def test_a_learner_provides_its_declared_outputs(query) -> None:
     shown, labels = blobs(30)
     linear = learners.get("linear")
     model = linear.build(shown[:9], labels[:9], 3, 0, CPU, **KNOBS["linear"])
-    found = answers(query, linear, model, shown, replace(PROTOCOL, space="learner"), 0, lambda count: [])
+    found = query_outputs(query, linear, model, shown, replace(PROTOCOL, space="learner"), 0, lambda count: [])
     assert {*query.inputs} & {"probs", "features", "head"} <= found.keys()
     if {"features", "head"} <= found.keys():
         logits = np.c_[found["features"], np.ones(30)] @ found["head"]
@@ -186,7 +186,7 @@ def test_a_learner_gives_what_it_says_it_gives(query) -> None:
 
 
 def test_jobs_are_blocks_of_ten_consecutive_seeds() -> None:
-    jobs = list(blocks_of(["e"], ["a", "b"], ["x", "y"], ["linear"], 23))
+    jobs = list(block_jobs(["e"], ["a", "b"], ["x", "y"], ["linear"], 23))
     assert len(jobs) == 2 * 2 * 3
     assert [len(job.seeds) for job in jobs[:3]] == [10, 10, 3] and list(jobs[1].seeds) == list(range(10, 20))
     assert [job.with_first for job in jobs[:6]] == [True] * 3 + [False] * 3

@@ -222,11 +222,11 @@ def test_sgd_with_a_cosine_is_nesterovs_by_hand() -> None:
     network = Network(Whole(4), 3, seed=0)
     weight = network.last
     shown = torch.from_numpy(inputs)
-    routine = TrainConfig(6, 0, 100, "sgd", 0.1, 0.01, "cosine")
-    course = Trainer(network, lambda chosen, epoch: shown[chosen], labels, routine, 0, CPU)
+    config = TrainConfig(6, 0, 100, "sgd", 0.1, 0.01, "cosine")
+    trainer = Trainer(network, lambda chosen, epoch: shown[chosen], labels, config, 0, CPU)
     with_one, momentum = np.c_[inputs, np.ones(12)], 0.0
     for step in range(6):
-        course.epoch()
+        trainer.epoch()
         slope = with_one.T @ (softmax(with_one @ weight) - np.eye(3)[labels]) / 12 + 0.01 * weight
         momentum = 0.9 * momentum + slope
         weight = weight - 0.1 * (1 + np.cos(np.pi * step / 6)) / 2 * (slope + 0.9 * momentum)
@@ -242,11 +242,11 @@ def test_a_course_takes_its_epochs_or_as_many_as_its_steps(epochs: int, steps: i
         order.append((epoch, *chosen))
         return shown[chosen]
 
-    course = Trainer(
+    trainer = Trainer(
         Network(Whole(4), 3, 0), show, labels, TrainConfig(epochs, steps, 4, "adam", 0.1, 0.0, "constant"), 0, CPU
     )
-    course.run()
-    assert len(order) == 3 * expected and course.optimizer.param_groups[0]["lr"] == 0.1
+    trainer.run()
+    assert len(order) == 3 * expected and trainer.optimizer.param_groups[0]["lr"] == 0.1
     for epoch in range(expected):
         assert sorted(row for each in order for row in each[1:] if each[0] == epoch) == list(range(12))
     assert np.array_equal(np.concatenate([each[1:] for each in order[:3]]), generator(0, "order", 0).permutation(12))

@@ -22,7 +22,7 @@ from initpools_cli.figures.escape import percent
 from initpools_cli.labeling import round as loop
 from initpools_cli.stats.proportions import share_interval
 from initpools_cli.sweeps import setup as arena
-from initpools_cli.training.crossvalidation import FOLDS, folds_of, out_of_fold
+from initpools_cli.training.crossvalidation import FOLDS, assign_folds, out_of_fold
 from initpools_cli.training.learners.linear import linear
 from initpools_cli.training.learners.registry import softmax
 
@@ -389,9 +389,9 @@ def test_parts_are_even_and_copies_stay_together(labels: np.ndarray, seed: int) 
     groups = np.arange(len(labels))
     groups[-1] = groups[0]
     labels[-1] = labels[0]
-    parts = folds_of(labels, groups, seed)
+    parts = assign_folds(labels, groups, seed)
     assert parts[-1] == parts[0]
-    alone = folds_of(labels[:-1], groups[:-1], seed)
+    alone = assign_folds(labels[:-1], groups[:-1], seed)
     count = min(FOLDS, len(alone))
     assert np.ptp(np.bincount(alone, minlength=count)) <= 1 and len(np.bincount(alone)) == count
     for label in np.unique(labels[:-1]):

@@ -151,7 +151,7 @@ def test_threads_hold_without_a_run(initpools: Initpools, tmp_path, monkeypatch)
 def test_commands_hand_their_products_to_the_gpu(initpools: Initpools, calls, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(context, "gpu", lambda wanted: "cpu" if wanted == "cuda" else None)
-    monkeypatch.setattr(machine, "device_of", lambda wanted: "cpu")
+    monkeypatch.setattr(machine, "resolve_device", lambda wanted: "cpu")
     np.save("emb.npy", clouds(1797))
     for where in ([], ["--dataset", "digits"]):
         here = initpools(*command.split(), *where, "--embeddings", "emb.npy", "--json")

@@ -25,8 +25,8 @@ from initpools_cli.training.feature_quality import (
     feature_rank,
     knn_accuracy,
     linear_accuracy,
-    probed,
-    sampled,
+    probe_rows,
+    sample_rows,
 )
 
 # ---- rank
@@ -89,11 +89,11 @@ def test_collapsed_features_are_told_from_healthy_ones() -> None:
 
 def test_samples_repeat_stay_in_bounds_and_in_order() -> None:
     rows = np.arange(3, 50_000, 2)
-    assert sampled(rows, len(rows)) is rows
-    some = sampled(rows, 100)
+    assert sample_rows(rows, len(rows)) is rows
+    some = sample_rows(rows, 100)
     assert len(some) == 100 and (np.diff(some) > 0).all() and np.isin(some, rows).all()
-    assert np.array_equal(some, sampled(rows, 100))
-    assert [len(probed(rows, d)) for d in (256, 2**13, 2**26)] == [PROBED, 2**12, 1]
+    assert np.array_equal(some, sample_rows(rows, 100))
+    assert [len(probe_rows(rows, d)) for d in (256, 2**13, 2**26)] == [PROBED, 2**12, 1]
     features = np.broadcast_to(np.float32(1), (25_000, 256))
     assert feature_rank(features, rows[:12_000])[1] == 256 and RANKED < 12_000
 

@@ -42,7 +42,7 @@ from initpools_cli.steps.score import evaluate
 from initpools_cli.steps.score_name import score_names
 from initpools_cli.strategies.checks import refuse_constant
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.training.dynamics import per_image, watch_learning
+from initpools_cli.training.dynamics import per_image, record_dynamics
 from initpools_cli.training.learners.registry import learners
 from initpools_cli.training.network import Network
 from initpools_cli.training.running_stats import RunningStats
@@ -211,7 +211,7 @@ def test_watching_sees_every_image_learned_and_goes_on_to_the_same_bytes(tmp_pat
             if epoch == stop_after:
                 raise KeyboardInterrupt
 
-        return watch_learning(
+        return record_dynamics(
             images, labels, 2, epochs=8, seed=0, device=CPU, checkpoint=tmp_path / name, knobs=knobs, on_epoch=stop
         )
 

@@ -100,14 +100,14 @@ def test_a_failing_block_costs_no_other_cell(
     from initpools_cli.training import active_learning as loop
 
     assert initpools(*SMALL, "--threads", 1, "--name", "whole").code == 0
-    asked = loop.ask_query
+    asked = loop.run_query
 
     def breaks(query: str, learner: str, cell: Any, *rest: Any) -> Any:
         if cell.index == 1:
             raise MemoryError("none left")
         return asked(query, learner, cell, *rest)
 
-    monkeypatch.setattr(loop, "ask_query", breaks)
+    monkeypatch.setattr(loop, "run_query", breaks)
     ended = initpools(*SMALL, "--threads", 1, "--name", "broken")
     assert ended.code == 0 and ended.err.count("failed in round 0: MemoryError: none left") == 4
     broken, whole = rounds_of(copied_run, "broken"), rounds_of(copied_run, "whole")

@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from initpools_cli.training.learners.registry import Classifier
 
 
-def cell_of(context: Context, arena: ExperimentData, labeled: np.ndarray, candidates: np.ndarray | None = None) -> Cell:
+def cell_of(
+    context: Context, experiment: ExperimentData, labeled: np.ndarray, candidates: np.ndarray | None = None
+) -> Cell:
     """What the loop of sweeps moves on, with these labels paid for."""
     from initpools_cli.training.active_learning import Cell
     from initpools_cli.training.label_access import LabelAccess
 
-    door = LabelAccess(arena.labels)
-    door.buy(labeled)
-    return Cell(0, context.seed, np.flatnonzero(arena.kept) if candidates is None else candidates, labeled, door)
+    access = LabelAccess(experiment.labels)
+    access.buy(labeled)
+    return Cell(0, context.seed, np.flatnonzero(experiment.kept) if candidates is None else candidates, labeled, access)
 
 
 def judge(
-    context: Context, arena: ExperimentData, protocol: ExperimentSettings, learner: Method, labeled: LabelHistory
+    context: Context, experiment: ExperimentData, settings: ExperimentSettings, learner: Method, labeled: LabelHistory
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Cross-validated quality as a whole and by class; nothing where there is too little to hold any out."""
     import pandas as pd
@@ -39,24 +41,26 @@ def judge(
     from initpools_cli.stats.metrics import classification_metrics, recalls
     from initpools_cli.stats.proportions import share_interval
     from initpools_cli.training.active_learning import fit, inputs_of
-    from initpools_cli.training.crossvalidation import folds_of, out_of_fold
+    from initpools_cli.training.crossvalidation import assign_folds, out_of_fold
     from initpools_cli.training.learners.registry import softmax
 
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
     counts = np.bincount(codes, minlength=len(classes))
     by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
     copies = pd.factorize(context.data.train_items["sha256"].to_numpy()[rows])[0]
-    parts = folds_of(codes, copies, derive(context.seed, "loop folds"))
+    parts = assign_folds(codes, copies, derive(context.seed, "loop folds"))
     if (counts > 0).sum() < 2 or parts.max() < 1:
         return {}, by_class
-    shown = inputs_of(learner, arena)["train"]
+    shown = inputs_of(learner, experiment)["train"]
 
     count = int(parts.max()) + 1
     with context.report.progress("cross-validation", count) as bar:
 
         def trained(known: np.ndarray, part: int) -> Callable[[np.ndarray], np.ndarray]:
-            cell = cell_of(context, arena, known)
-            model = fit(learner, cell, derive(context.seed, "loop part", part), arena, protocol, context.machine.device)
+            cell = cell_of(context, experiment, known)
+            model = fit(
+                learner, cell, derive(context.seed, "loop part", part), experiment, settings, context.machine.device
+            )
             bar.advance()
             return lambda asked: softmax(model.logits(shown[asked]))
 
@@ -77,7 +81,7 @@ def judge(
 
 
 def on_test(
-    context: Context, model: Classifier, learner: Method, arena: ExperimentData, labeled: LabelHistory
+    context: Context, model: Classifier, learner: Method, experiment: ExperimentData, labeled: LabelHistory
 ) -> dict[str, Any]:
     """Accuracy on the test split, where the data set has one with labels."""
     from initpools_cli.stats.proportions import share_interval
@@ -87,7 +91,7 @@ def on_test(
     if test is None or test.labels is None or labeled.classes != context.data.classes:
         return {}
     labels = test.labels[test.labeled]
-    right = int((model.logits(inputs_of(learner, arena)["test"]).argmax(1) == labels).sum())
+    right = int((model.logits(inputs_of(learner, experiment)["test"]).argmax(1) == labels).sum())
     low, high = share_interval(right, len(labels))
     return {"test_accuracy": right / len(labels), "test_low": low, "test_high": high}
 

@@ -45,35 +45,35 @@ def predictions(context: Context, rest: np.ndarray, probs: np.ndarray | None, la
 def next_batch(
     context: Context,
     cast: ExperimentSpec,
-    arena: ExperimentData,
-    protocol: ExperimentSettings,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
     model: Classifier,
     labeled: LabelHistory,
 ) -> pd.DataFrame | None:
     """The next batch, of images that are there and were not skipped, as rows of a pool; None where none is left."""
     from initpools_cli.steps.report_card import ground_of, nearness
     from initpools_cli.steps.select_pool import pool_rows
-    from initpools_cli.training.active_learning import ask_query
+    from initpools_cli.training.active_learning import run_query
 
-    candidates = _there(context, np.setdiff1d(np.flatnonzero(arena.kept), labeled.skipped), labeled)
+    candidates = _there(context, np.setdiff1d(np.flatnonzero(experiment.kept), labeled.skipped), labeled)
     left = len(candidates) - len(labeled.rows)
     if not left:
         return None
-    if left < protocol.budget:
-        context.report.warn(f"{left} images are left to label, of {protocol.budget} asked for: they are the last.")
+    if left < settings.budget:
+        context.report.warn(f"{left} images are left to label, of {settings.budget} asked for: they are the last.")
     learner = next(iter(cast.learners))
-    selection: Selection = ask_query(
+    selection: Selection = run_query(
         cast.queries[0].name,
         learner,
-        cell_of(context, arena, labeled.rows, candidates),
+        cell_of(context, experiment, labeled.rows, candidates),
         model,
         labeled.number,
-        arena,
-        replace(protocol, budget=min(left, protocol.budget)),
+        experiment,
+        replace(settings, budget=min(left, settings.budget)),
         context.machine.device,
     )
-    tell_short(context.report, len(selection.indices), min(left, protocol.budget), context.settings.select)
-    embeddings = arena.given[cast.queries[0].name].get("embeddings")
+    tell_short(context.report, len(selection.indices), min(left, settings.budget), context.settings.select)
+    embeddings = experiment.arrays[cast.queries[0].name].get("embeddings")
     near = None
     if embeddings is not None:
         ground = ground_of(embeddings, False, candidates, labeled.rows)

@@ -94,7 +94,7 @@ def label_round(
         _refuse_unaskable(cast, labeled)
     codes = np.full(len(context.data.kept), -1, dtype=np.int64)
     codes[labeled.rows] = labeled.codes
-    arena, reads = arena_of(
+    experiment, reads = arena_of(
         context,
         cast,
         _only(table.encoders, "--from"),
@@ -103,7 +103,7 @@ def label_round(
         context.data.kept,
         files,
     )
-    resolved = _resolved(context, table, cast, arena, labeled, ask)
+    resolved = _resolved(context, table, cast, experiment, labeled, ask)
     step = context.run.step(
         LOOP, f"{PREFIX}{labeled.number}", resolved, {**context.items_checksum(), **reads}, force=context.force
     )
@@ -120,7 +120,7 @@ def label_round(
         # Rounds build on each other: labels that came since would be forgotten.
         if _newest(context) != newest:
             raise UserError("Another process has finished a round meanwhile.", "Give the command again.")
-        step.outcome = _work(context, table, cast, arena, labeled, ask, scratch)
+        step.outcome = _work(context, table, cast, experiment, labeled, ask, scratch)
         refuse_changed(Path(), brought)
         step.outcome["annotations"] = str(file.resolve())
         if brought:
@@ -155,7 +155,7 @@ def _work(
     context: Context,
     table: AlTable,
     cast: ExperimentSpec,
-    arena: ExperimentData,
+    experiment: ExperimentData,
     labeled: LabelHistory,
     ask: bool,
     scratch: Path,
@@ -167,12 +167,14 @@ def _work(
     from initpools_cli.training.learners.registry import learners, softmax
 
     learner = learners.get(next(iter(cast.learners)))
-    protocol = protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0)
+    settings = protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
-    judged, by_class = judge(context, arena, protocol, learner, labeled)
-    model = fit(learner, cell_of(context, arena, labeled.rows), derive(context.seed, "loop"), arena, protocol, device)
-    rest = np.setdiff1d(np.flatnonzero(arena.kept), labeled.rows)
-    probs = softmax(model.logits(inputs_of(learner, arena)["train"][rest])) if len(rest) else None
+    judged, by_class = judge(context, experiment, settings, learner, labeled)
+    model = fit(
+        learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
+    )
+    rest = np.setdiff1d(np.flatnonzero(experiment.kept), labeled.rows)
+    probs = softmax(model.logits(inputs_of(learner, experiment)["train"][rest])) if len(rest) else None
     outcome = {
         "labeled": len(labeled.rows),
         "skipped": len(labeled.skipped),
@@ -183,7 +185,7 @@ def _work(
         "classes": len(labeled.classes),
         "class_names": list(labeled.classes),
         **judged,
-        **on_test(context, model, learner, arena, labeled),
+        **on_test(context, model, learner, experiment, labeled),
         **foretold(context, labeled),
     }
     problems = pd.DataFrame(labeled.read.problems, columns=list(Problem._fields))
@@ -191,7 +193,7 @@ def _work(
     write_frame(scratch / "problems.csv", problems)
     write_frame(scratch / "classes.csv", by_class)
     write_frame(scratch / "predictions.csv", predictions(context, rest, probs, labeled))
-    batch = next_batch(context, cast, arena, protocol, model, labeled) if ask else None
+    batch = next_batch(context, cast, experiment, settings, model, labeled) if ask else None
     if batch is not None:
         write_frame(scratch / "next.csv", batch)
         write_array(scratch / "indices.npy", batch["index"].to_numpy(np.int64))
@@ -244,7 +246,7 @@ def _refuse_unaskable(cast: ExperimentSpec, labeled: LabelHistory) -> None:
 
 
 def _resolved(
-    context: Context, table: AlTable, cast: ExperimentSpec, arena: ExperimentData, labeled: LabelHistory, ask: bool
+    context: Context, table: AlTable, cast: ExperimentSpec, experiment: ExperimentData, labeled: LabelHistory, ask: bool
 ) -> dict[str, Any]:
     """Everything that the result depends on, for ``step.toml``."""
     select = context.settings.select
@@ -254,9 +256,9 @@ def _resolved(
         asked |= {"query": [], "budget": 0}
     return {
         **asked,
-        **identity_of(cast, [query] if ask else [], arena, select),
-        "encoders": [arena.encoder] if arena.encoder else [],
-        **scale_entry([arena]),
+        **identity_of(cast, [query] if ask else [], experiment, select),
+        "encoders": [experiment.encoder] if experiment.encoder else [],
+        **scale_entry([experiment]),
         "classes": list(labeled.classes),
         "labels": hashlib.sha256(labeled.table.to_csv(index=False).encode()).hexdigest(),
         "balance": select.balance,

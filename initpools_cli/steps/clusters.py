@@ -33,11 +33,11 @@ def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str
         and test images. Labels are looked at only here, when training has ended.
     """
     from initpools_cli.stats.clustering import agreement
-    from initpools_cli.training.infer import assigned
+    from initpools_cli.training.infer import cluster_probs
 
     def sorted_(split: str) -> np.ndarray:
         images = context.data.splits[split].images
-        return np.concatenate(list(assigned(pretext, images, batch=BATCH, device=context.machine.device)))
+        return np.concatenate(list(cluster_probs(pretext, images, batch=BATCH, device=context.machine.device)))
 
     kept = context.data.kept
     found = sorted_("train")

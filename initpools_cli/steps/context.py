@@ -71,9 +71,9 @@ class Context:
     @cached_property
     def machine(self) -> DeviceConfig:
         """Device, threads and precision of this process."""
-        from initpools_cli.training.device import start_machine
+        from initpools_cli.training.device import setup_device
 
-        return start_machine(self.settings.run)
+        return setup_device(self.settings.run)
 
     @cached_property
     def data(self) -> Dataset:
@@ -238,10 +238,10 @@ def gpu(wanted: str) -> str | None:
     """
     if wanted in ("auto", "cpu"):
         return None
-    from initpools_cli.training.device import device_of
+    from initpools_cli.training.device import resolve_device
 
     # What Metal rounds to is not documented, and the bounds on rounding have to hold.
-    return "cuda" if device_of(wanted) == "cuda" else None
+    return "cuda" if resolve_device(wanted) == "cuda" else None
 
 
 @contextmanager

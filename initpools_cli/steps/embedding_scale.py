@@ -64,9 +64,9 @@ def _usual(embedded: FinishedStep) -> Scale:
     return "common" if embedded.table.get("source") in UNTRAINED else "each"
 
 
-def scale_entry(arenas: Iterable[ExperimentData]) -> dict[str, dict[str, str]]:
-    """``{"scale": …}`` of the arenas of a step for its table, or nothing."""
-    noted = {encoder: scale for arena in arenas for encoder, scale in arena.scale.items()}
+def scale_entry(experiments: Iterable[ExperimentData]) -> dict[str, dict[str, str]]:
+    """``{"scale": …}`` of the experiments of a step for its table, or nothing."""
+    noted = {encoder: scale for experiment in experiments for encoder, scale in experiment.scale.items()}
     return {"scale": noted} if noted else {}
 
 

@@ -33,7 +33,7 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
         feature_rank,
         knn_accuracy,
         linear_accuracy,
-        probed,
+        probe_rows,
     )
 
     report = context.report
@@ -46,7 +46,7 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
     labels = context.data.splits["train"].labels
     known = _labeled(context)
     if against is not None and labels is not None and against.labels is not None and len(known):
-        inside, outside = (probed(rows, train.shape[1]) for rows in (known, against.labeled))
+        inside, outside = (probe_rows(rows, train.shape[1]) for rows in (known, against.labeled))
         report.detail(f"measuring {step}: {len(inside)} train and {len(outside)} {name} images")
         measured = (
             np.asarray(train[inside]),
@@ -70,18 +70,18 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
 
 def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
     """What `fit` calls now and then: the rank of some train images' features, and their k-NN accuracy with labels."""
-    from initpools_cli.training.feature_quality import sampled
+    from initpools_cli.training.feature_quality import sample_rows
     from initpools_cli.training.monitor import measure
 
     train = context.data.splits["train"]
-    inside = sampled(np.flatnonzero(context.data.kept), MONITORED[0])
+    inside = sample_rows(np.flatnonzero(context.data.kept), MONITORED[0])
     _, against = _measured_on(context)
     labeled = None
     known = _labeled(context)
     if against is not None and train.labels is not None and against.labels is not None and len(known):
         # Where few images have a label, hardly one of them would be in the sample.
-        inside = np.union1d(inside, sampled(known, MONITORED[0]))
-        outside = sampled(against.labeled, MONITORED[1])
+        inside = np.union1d(inside, sample_rows(known, MONITORED[0]))
+        outside = sample_rows(against.labeled, MONITORED[1])
         labeled = (train.labels[inside], against.images[outside], against.labels[outside])
     return partial(measure, images=train.images[inside], labeled=labeled, device=context.machine.device)
 

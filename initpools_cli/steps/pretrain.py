@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def resolved_table(context: Context) -> dict[str, Any]:
     """The [pretrain] table with "auto" replaced and every knob's value in it."""
     from initpools_cli.pretext.registry import pretexts
-    from initpools_cli.training.device import precision_of
+    from initpools_cli.training.device import resolve_precision
 
     table = context.settings.pretrain
     method = pretexts.get(table.method)
@@ -57,7 +57,7 @@ def resolved_table(context: Context) -> dict[str, Any]:
         "params": method.identity(knobs),
         **revisions_of((method, knobs)),
         "seed": context.seed,
-        "precision": precision_of(context.settings.run),
+        "precision": resolve_precision(context.settings.run),
     }
 
 
@@ -101,7 +101,7 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
         _write_log(scratch / "log.csv", rows)
         if pretext.one_loss:
             say_where_loss_stayed(context, rows)
-        if dynamics.seen:
+        if dynamics.nonempty:
             write_array(scratch / "dynamics.npy", dynamics.table())
         save_weights(pretext, scratch / "encoder.safetensors")
         step.outcome = {"images": int(context.data.kept.sum()), "loss": rows[-1]["loss"], **pretext.outcome()}

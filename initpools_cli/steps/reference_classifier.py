@@ -100,14 +100,14 @@ def answers(
     """
     from initpools_cli.training.experiment import OutputCounts
     from initpools_cli.training.learners.registry import softmax
-    from initpools_cli.training.model_outputs import ask
+    from initpools_cli.training.model_outputs import compute_outputs
 
     table = context.settings.rank
     found: dict[str, np.ndarray] = {}
     if "probs" in asked:
         found["probs"] = softmax(logits(done).astype(np.float64))
     if asked - {"probs", "vaal_scores"}:
-        found |= ask(
+        found |= compute_outputs(
             _classifier(context, done),
             context.data.splits["train"].images,
             asked - {"probs"},

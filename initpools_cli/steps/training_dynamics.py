@@ -14,8 +14,8 @@ from initpools_cli.steps.context import Context
 def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
     """The labeled training ``dynamics/labels-s<seed>``, made here where it is missing.
 
-    Its arrays are (epochs, n): true_probs, correct, el2n and grand of `training.dynamics.watch_learning`; NaN and False
-    for images that a long tail leaves out, and for those without a label.
+    Its arrays are (epochs, n): true_probs, correct, el2n and grand of `training.dynamics.record_dynamics`; NaN and
+    False for images that a long tail leaves out, and for those without a label.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
     if step.finished:
         return step.finished
 
-    from initpools_cli.training.dynamics import watch_learning
+    from initpools_cli.training.dynamics import record_dynamics
 
     split = context.data.splits["train"]
     kept = np.flatnonzero(context.labeled_only("training on labels"))
@@ -70,7 +70,7 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
         checkpoint = scratch / "work" / "checkpoint.pt"
         if checkpoint.exists():
             context.report.say(f"resuming {step.id}")
-        found = watch_learning(
+        found = record_dynamics(
             split.images if len(kept) == len(split.images) else split.images[kept],
             labels,
             len(context.data.classes),

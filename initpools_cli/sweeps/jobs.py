@@ -72,7 +72,7 @@ class JobResult:
             raise ValueError(str(error)) from None
 
 
-def draw(job: FirstPoolJob, arena: ExperimentData, protocol: ExperimentSettings, device: str) -> JobResult:
+def draw(job: FirstPoolJob, experiment: ExperimentData, settings: ExperimentSettings, device: str) -> JobResult:
     """The first pools of a job, on one thread; one that fails is empty, with a row that says why.
 
     Raises
@@ -87,11 +87,11 @@ def draw(job: FirstPoolJob, arena: ExperimentData, protocol: ExperimentSettings,
     with one_thread():
         for index in job.seeds:
             try:
-                pool = first_pool(job.init, index, arena, protocol)
+                pool = first_pool(job.init, index, experiment, settings)
             except Exception as error:
                 errors.append(error)
                 pool = np.empty(0, dtype=np.int64)
-                found.rows.append(_failed(job.init, "", "", job.encoder, index, pool, protocol, _words(error)))
+                found.rows.append(_failed(job.init, "", "", job.encoder, index, pool, settings, _words(error)))
             found.picks.append(pool)
     _refuse_shared(errors, job.seeds)
     return found
@@ -99,8 +99,8 @@ def draw(job: FirstPoolJob, arena: ExperimentData, protocol: ExperimentSettings,
 
 def solve(
     job: BlockJob,
-    arena: ExperimentData,
-    protocol: ExperimentSettings,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
     device: str,
     pools: Sequence[np.ndarray],
     lost: Mapping[int, str],
@@ -124,12 +124,12 @@ def solve(
     begun = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in lost}
     with one_thread():
         try:
-            found = _together(job, begun, arena, protocol, device)
+            found = _together(job, begun, experiment, settings, device)
         except Exception:
-            found = _apart(job, begun, arena, protocol, device)
+            found = _apart(job, begun, experiment, settings, device)
     for index, why in lost.items():
         nothing = np.empty(0, dtype=np.int64)
-        row = _failed(job.init, job.query, job.learner, job.encoder, index, nothing, protocol, why)
+        row = _failed(job.init, job.query, job.learner, job.encoder, index, nothing, settings, why)
         found[index] = JobResult([row], [nothing])
     cells = [found[index] for index in job.seeds]
     return JobResult(*(list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)))
@@ -140,16 +140,20 @@ def _parts(cell: JobResult) -> tuple[list[dict[str, Any]], list[np.ndarray], lis
 
 
 def _together(
-    job: BlockJob, pools: Mapping[int, np.ndarray], arena: ExperimentData, protocol: ExperimentSettings, device: str
+    job: BlockJob,
+    pools: Mapping[int, np.ndarray],
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
+    device: str,
 ) -> dict[int, JobResult]:
     """What every cell came to, all of them in step."""
     import torch
 
-    from initpools_cli.training.active_learning import run_block, start
+    from initpools_cli.training.active_learning import run_block, start_cells
 
     found = {index: JobResult() for index in pools}
-    cells = start(pools, arena, protocol)
-    for measured in run_block(job, cells, arena, protocol, torch.device(device)):
+    cells = start_cells(pools, experiment, settings)
+    for measured in run_block(job, cells, experiment, settings, torch.device(device)):
         for each in measured:
             found[each.row["seed"]].rows.append(each.row)
             found[each.row["seed"]].recalls.append(each.recalls)
@@ -159,25 +163,29 @@ def _together(
 
 
 def _apart(
-    job: BlockJob, pools: Mapping[int, np.ndarray], arena: ExperimentData, protocol: ExperimentSettings, device: str
+    job: BlockJob,
+    pools: Mapping[int, np.ndarray],
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
+    device: str,
 ) -> dict[int, JobResult]:
     """What every cell came to, one after the other; one that failed ends with a row that says why."""
     import torch
 
-    from initpools_cli.training.active_learning import run_block, start
+    from initpools_cli.training.active_learning import run_block, start_cells
 
     found: dict[int, JobResult] = {}
     errors: list[Exception] = []
     for index, pool in pools.items():
-        (cell,), own = start({index: pool}, arena, protocol), JobResult()
+        (cell,), own = start_cells({index: pool}, experiment, settings), JobResult()
         try:
-            for (measured,) in filter(None, run_block(job, [cell], arena, protocol, torch.device(device))):
+            for (measured,) in filter(None, run_block(job, [cell], experiment, settings, torch.device(device))):
                 own.rows.append(measured.row)
                 own.recalls.append(measured.recalls)
         except Exception as error:
             errors.append(error)
             names = (job.init, job.query, job.learner, job.encoder)
-            own.rows.append(_failed(*names, index, cell.labeled, protocol, _words(error)))
+            own.rows.append(_failed(*names, index, cell.labeled, settings, _words(error)))
         own.picks.append(cell.labeled)
         found[index] = own
     _refuse_shared(errors, job.seeds)
@@ -202,7 +210,7 @@ def _failed(
     encoder: str,
     index: int,
     labeled: np.ndarray,
-    protocol: ExperimentSettings,
+    settings: ExperimentSettings,
     error: str,
 ) -> dict[str, Any]:
     """The row of a cell that did not come to its end: the round it failed in and the error, and no metrics."""
@@ -212,9 +220,9 @@ def _failed(
         "learner": learner,
         "encoder": encoder,
         "seed": index,
-        "round": max(0, (len(labeled) - protocol.init_budget) // protocol.budget),
+        "round": max(0, (len(labeled) - settings.init_budget) // settings.budget),
         "labeled": len(labeled),
-        "validation": protocol.validation,
+        "validation": settings.validation,
         "status": "failed",
         "error": error,
     }

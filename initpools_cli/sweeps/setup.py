@@ -70,7 +70,7 @@ def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
         learner can't give, or a balance for all of them.
     """
     from initpools_cli.training.learners.registry import learners
-    from initpools_cli.training.model_outputs import refuse_unanswerable
+    from initpools_cli.training.model_outputs import require_outputs
 
     select = context.settings.select
     _refuse_balance(context, table)
@@ -89,7 +89,7 @@ def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
     _refuse_models_first(inits)
     for query in queries:
         for method in methods:
-            refuse_unanswerable(query.name, query.method, method, table.space)
+            require_outputs(query.name, query.method, method, table.space)
     given = _knobs(table, [each.name for each in methods], [*inits, *queries])
     return ExperimentSpec(
         inits, queries, {each.name: _preset(each, dict(given.get(each.name, {})), context) for each in methods}, given
@@ -97,7 +97,7 @@ def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
 
 
 def identity_of(
-    cast: ExperimentSpec, strategies: Iterable[StrategySpec], arena: ExperimentData, select: SelectTable
+    cast: ExperimentSpec, strategies: Iterable[StrategySpec], experiment: ExperimentData, select: SelectTable
 ) -> dict[str, Any]:
     """What of the settings and versions of learners and strategies identifies a sweep or a round.
 
@@ -114,7 +114,7 @@ def identity_of(
     ]
     params = {method.name: method.identity(knobs) for method, knobs in methods}
     for each in strategies:
-        knobs = dict(arena.strategy[each.name].knobs)
+        knobs = dict(experiment.calls[each.name].knobs)
         methods.append((each.method, knobs))
         if each.scoring is not None:
             methods.append((each.scoring, each.score_knobs(cast.knobs_of(each))))
@@ -122,7 +122,7 @@ def identity_of(
             params[each.name] = each.method.identity(knobs)
     marks: dict[str, int] = {}
     for each in strategies:
-        marks |= identity(arena.facts.get(each.name), arena.kept, None, select)
+        marks |= identity(experiment.row_facts.get(each.name), experiment.kept, None, select)
     return {"params": params, **revisions_of(*methods), **marks}
 
 
@@ -135,7 +135,7 @@ def arena_of(
     kept: np.ndarray,
     brought: UserFiles | None = None,
 ) -> tuple[ExperimentData, dict[str, str]]:
-    """The arena of one encoder, and the checksums of what it reads.
+    """The experiment of one encoder, and the checksums of what it reads.
 
     Parameters
     ----------
@@ -221,20 +221,20 @@ def arena_of(
         encoder = encoder or done.name
         begun, checksums = pretrained(context, done)
         reads |= checksums
-    arena = ExperimentData(
+    experiment = ExperimentData(
         encoder=encoder,
         inputs=inputs,
-        given=given,
-        strategy=strategy,
+        arrays=given,
+        calls=strategy,
         labels=labels,
         kept=kept,
         classes=classes,
         oracles=frozenset(each.name for each in cast.strategies if each.oracle),
         pretrained=begun,
-        facts=facts,
+        row_facts=facts,
         scale=noted,
     )
-    return arena, reads
+    return experiment, reads
 
 
 def _source_of(array: np.ndarray) -> str | int:
@@ -250,7 +250,7 @@ def protocol_of(
     Parameters
     ----------
     init_budget, rounds, candidates
-        As in `training.arena.Protocol`: a round of labeling has other ones than [al] says.
+        As in `training.experiment.Protocol`: a round of labeling has other ones than [al] says.
     """
     from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 
@@ -263,7 +263,7 @@ def protocol_of(
         validation=table.validation,
         seed=context.seed,
         space=table.space,
-        ways=OutputCounts(table.views, table.passes, table.members),
+        outputs=OutputCounts(table.views, table.passes, table.members),
         normalize=select.normalize,
         sample=select.sample,
         copies=select.copies,

@@ -53,17 +53,17 @@ def al_run(
     context.require_labels("al-run")
     cast = cast_of(context, table)
     _refuse_known_leaks(table, cast)
-    arenas, reads = _arenas(context, cast, table.encoders, brought)
-    protocol = _protocol(context, table, cast, next(iter(arenas.values())))
-    resolved = _resolved(context, table, cast, arenas, protocol)
+    experiments, reads = _arenas(context, cast, table.encoders, brought)
+    settings = _protocol(context, table, cast, next(iter(experiments.values())))
+    resolved = _resolved(context, table, cast, experiments, settings)
     step = context.run.step("al", name, resolved, {**context.items_checksum(), **reads}, force=context.force)
     if step.finished:
         return step.finished, False
     device = str(context.machine.device)
     count = 1 if device != "cpu" else context.machine.threads
-    workers = Executor(table.backend, count, scheduler, list(arenas.values()))
+    workers = Executor(table.backend, count, scheduler, list(experiments.values()))
     with context.writing(step) as scratch:
-        solved = _sweep(context, table, cast, arenas, protocol, device, workers, scratch)
+        solved = _sweep(context, table, cast, experiments, settings, device, workers, scratch)
         rows = [row for _, found in solved for row in found.rows]
         _write_rows(scratch / "rounds.csv", rows)
         _write_recalls(scratch / "recalls.csv", solved, context.data.classes)
@@ -78,18 +78,18 @@ def _sweep(
     context: Context,
     table: AlTable,
     cast: ExperimentSpec,
-    arenas: dict[str, ExperimentData],
-    protocol: ExperimentSettings,
+    experiments: dict[str, ExperimentData],
+    settings: ExperimentSettings,
     device: str,
     workers: Executor,
     scratch: Path,
 ) -> list[tuple[BlockJob, JobResult]]:
     """The first pools, once for all queries and learners, and then every block that begins with them."""
-    from initpools_cli.training.experiment import blocks_of, draws_of
+    from initpools_cli.training.experiment import block_jobs, first_pool_jobs
 
     inits, queries = [each.name for each in cast.inits], [each.name for each in cast.queries]
-    draws = list(draws_of(list(arenas), inits, table.seeds))
-    blocks = list(blocks_of(list(arenas), inits, queries, list(cast.learners), table.seeds))
+    draws = list(first_pool_jobs(list(experiments), inits, table.seeds))
+    blocks = list(block_jobs(list(experiments), inits, queries, list(cast.learners), table.seeds))
     work = scratch / "work"
     kept = len(list(work.glob("block-*.npz")))
     if kept:
@@ -101,7 +101,7 @@ def _sweep(
             (
                 number,
                 job,
-                {"arena": arenas[job.encoder], "protocol": protocol, "device": device}
+                {"experiment": experiments[job.encoder], "settings": settings, "device": device}
                 | {key: value(job) for key, value in more.items()},
             )
             for number, job in enumerate(of)
@@ -167,29 +167,29 @@ def _leak(what: str) -> UserError:
 def _arenas(
     context: Context, cast: ExperimentSpec, sources: Sequence[str], brought: UserFiles | None
 ) -> tuple[dict[str, ExperimentData], dict[str, str]]:
-    """One arena for each encoder."""
-    arenas: dict[str, ExperimentData] = {}
+    """One experiment for each encoder."""
+    experiments: dict[str, ExperimentData] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
     kept = context.labeled_only("the sweep")
     for source in sources or [""]:
-        arena, checksums = arena_of(context, cast, source, labels, len(context.data.classes), kept, brought)
-        if arena.encoder in arenas:
-            raise UserError(f"al.encoders names {arena.encoder} more than once.", "Name each once.")
-        arenas[arena.encoder] = arena
+        experiment, checksums = arena_of(context, cast, source, labels, len(context.data.classes), kept, brought)
+        if experiment.encoder in experiments:
+            raise UserError(f"al.encoders names {experiment.encoder} more than once.", "Name each once.")
+        experiments[experiment.encoder] = experiment
         reads |= checksums
-    return arenas, reads
+    return experiments, reads
 
 
-def _protocol(context: Context, table: AlTable, cast: ExperimentSpec, arena: ExperimentData) -> ExperimentSettings:
+def _protocol(context: Context, table: AlTable, cast: ExperimentSpec, experiment: ExperimentData) -> ExperimentSettings:
     init_budget = table.init_budget or table.budget
-    rounds = _affordable(context, table, init_budget, arena)
+    rounds = _affordable(context, table, init_budget, experiment)
     return protocol_of(context, table, cast, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
 
 
-def _affordable(context: Context, table: AlTable, init_budget: int, arena: ExperimentData) -> int:
+def _affordable(context: Context, table: AlTable, init_budget: int, experiment: ExperimentData) -> int:
     """How many of the rounds there are images for; says so where it is not all of them."""
-    there = max(1, round(table.candidates * int(arena.kept.sum())))
+    there = max(1, round(table.candidates * int(experiment.kept.sum())))
     if init_budget > there:
         raise UserError(
             f"The first pool is to have {init_budget} labels, and there are only {there} candidates.",
@@ -209,30 +209,30 @@ def _resolved(
     context: Context,
     table: AlTable,
     cast: ExperimentSpec,
-    arenas: dict[str, ExperimentData],
-    protocol: ExperimentSettings,
+    experiments: dict[str, ExperimentData],
+    settings: ExperimentSettings,
 ) -> dict[str, Any]:
     """Everything that the result depends on, for ``step.toml``."""
-    oracles = sorted(set().union(*(arena.oracles for arena in arenas.values())))
-    arena = next(iter(arenas.values()))
+    oracles = sorted(set().union(*(experiment.oracles for experiment in experiments.values())))
+    experiment = next(iter(experiments.values()))
     return {
         **{key: value for key, value in table.identity().items() if key not in WAYS},
         "init": [each.name for each in cast.inits],
         "query": [each.name for each in cast.queries],
         "learner": list(cast.learners),
-        **identity_of(cast, cast.strategies, arena, context.settings.select),
-        "init_budget": protocol.init_budget,
-        "rounds": protocol.rounds,
+        **identity_of(cast, cast.strategies, experiment, context.settings.select),
+        "init_budget": settings.init_budget,
+        "rounds": settings.rounds,
         # Older sweeps could spread all their strategies; of those that are not spread, the digest stays the same.
         "balance": "none",
-        "normalize": protocol.normalize,
+        "normalize": settings.normalize,
         "n_clusters": context.clusters(context.settings.select.n_clusters),
-        "sample": protocol.sample,
+        "sample": settings.sample,
         "order": context.settings.select.order,
         "seed": context.seed,
         **distance_identity(context.settings.select),
-        "encoders": list(arenas),
-        **scale_entry(arenas.values()),
+        "encoders": list(experiments),
+        **scale_entry(experiments.values()),
         **({"oracle": oracles} if oracles else {}),
     }
 

@@ -1,1 +1,1 @@
-"""Loops that yield rows: fitting a pretext, inferring features and scores, classifiers, active-learning rounds."""
+"""Training and inference: pretext tasks, features, scores, learners and active-learning rounds."""

@@ -1,4 +1,4 @@
-"""The active-learning loop: buy a first pool, train, measure, query, buy; many seeds in step."""
+"""Active-learning rounds: buy labels, train, evaluate and query, for several seeds at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from initpools_cli.strategies.selection import Selection
 from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, candidate_set
 from initpools_cli.training.label_access import LabelAccess
 from initpools_cli.training.learners.registry import Classifier, Validation, learners, softmax
-from initpools_cli.training.model_outputs import answers, asks_model
+from initpools_cli.training.model_outputs import query_outputs, reads_model
 from initpools_cli.training.vaal import vaal_scores
 
 #: Columns of rounds.csv, in order.
@@ -28,94 +28,106 @@ COLUMNS = (
     "auc", "nll", "ece", "absent_classes", "leaks", "status", "error",
 )  # fmt: skip
 
-#: Share of the bought labels held out under the policy "from-budget".
+#: Share of the labels held out by the validation policy "from-budget".
 HELD_OUT = 0.2
 
 
 @dataclass
 class Cell:
-    """One seed of a block on its way.
+    """State of one seed of a block.
 
     Attributes
     ----------
     index, root : int
-        The number of the seed, and the root seed that it stands for.
+        The number of the seed, and its root seed.
     candidates : (m,) int64
-    labeled : ndarray
-        What has been bought, int64, in order of purchase.
-    door : LabelAccess
+        Images that may be labeled.
+    labeled : (l,) int64
+        Labeled images, in order of purchase.
+    access : LabelAccess
     """
 
     index: int
     root: int
     candidates: np.ndarray
     labeled: np.ndarray
-    door: LabelAccess
+    access: LabelAccess
 
 
 @dataclass(frozen=True)
 class RoundMetrics:
-    """A row of rounds.csv, and the recall (c,) of each class, NaN for one without test images."""
+    """Row of rounds.csv, and the recall (c,) of each class (NaN for classes without test images)."""
 
     row: dict[str, Any]
     recalls: np.ndarray
 
 
-def first_pool(init: str, index: int, arena: ExperimentData, protocol: ExperimentSettings) -> np.ndarray:
-    """The first pool of a strategy at seed number `index`: (init_budget,) int64, in order of choice."""
-    root = protocol.seed + index
-    candidates = candidate_set(arena, protocol, root)
+def first_pool(init: str, index: int, experiment: ExperimentData, settings: ExperimentSettings) -> np.ndarray:
+    """Select the first pool of a strategy at seed number `index`: (init_budget,) int64, in order of choice."""
+    root = settings.seed + index
+    candidates = candidate_set(experiment, settings, root)
     nothing = np.empty(0, dtype=np.int64)
-    chosen = _choose(init, protocol.init_budget, nothing, candidates, {}, root, arena, protocol).indices
-    return _all_of(protocol.init_budget, chosen, protocol)
+    chosen = _choose(init, settings.init_budget, nothing, candidates, {}, root, experiment, settings).indices
+    return _all_of(settings.init_budget, chosen, settings)
 
 
-def start(pools: Mapping[int, np.ndarray], arena: ExperimentData, protocol: ExperimentSettings) -> list[Cell]:
-    """Cells with their first pools, by number of the seed, not yet paid for."""
+def start_cells(
+    pools: Mapping[int, np.ndarray], experiment: ExperimentData, settings: ExperimentSettings
+) -> list[Cell]:
+    """Make cells with their first pools, by number of the seed; no labels are bought yet."""
     cells = []
     for index, pool in pools.items():
-        root = protocol.seed + index
-        cells.append(Cell(index, root, candidate_set(arena, protocol, root), pool, LabelAccess(arena.labels)))
+        root = settings.seed + index
+        cells.append(Cell(index, root, candidate_set(experiment, settings, root), pool, LabelAccess(experiment.labels)))
     return cells
 
 
 def run_block(
-    block: BlockJob, cells: Sequence[Cell], arena: ExperimentData, protocol: ExperimentSettings, device: torch.device
+    block: BlockJob,
+    cells: Sequence[Cell],
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
+    device: torch.device,
 ) -> Iterator[list[RoundMetrics]]:
-    """Run a block round by round; the cells are moved on in place.
+    """Run a block round by round, changing its cells in place.
 
     Parameters
     ----------
+    block : BlockJob
     cells : sequence of Cell
-        From `start`.
+        From `start_cells`.
+    experiment : ExperimentData
+    settings : ExperimentSettings
+    device : torch.device
 
     Yields
     ------
     list of RoundMetrics
-        One for each cell; none of round 0 where the block does not keep it.
+        One per cell; empty in round 0 unless the block records it.
     """
-    if block.init in arena.oracles:
+    if block.init in experiment.oracles:
         for cell in cells:
-            cell.door.read(np.flatnonzero(arena.kept))
-    for round_ in range(protocol.rounds + 1):
+            cell.access.read(np.flatnonzero(experiment.kept))
+    for round_ in range(settings.rounds + 1):
         for cell in cells:
-            cell.door.buy(cell.labeled)
-        measured = []
-        for cell, model in zip(cells, _models(block.learner, cells, round_, arena, protocol, device), strict=True):
+            cell.access.buy(cell.labeled)
+        metrics = []
+        for cell, model in zip(cells, _models(block.learner, cells, round_, experiment, settings, device), strict=True):
             if round_ or block.with_first:
-                measured.append(_measure(block, cell, model, round_, arena, protocol))
-            if round_ < protocol.rounds:
-                fresh = ask_query(block.query, block.learner, cell, model, round_, arena, protocol, device)
-                cell.labeled = np.concatenate([cell.labeled, _all_of(protocol.budget, fresh.indices, protocol)])
-        yield measured
+                metrics.append(_evaluate(block, cell, model, round_, experiment, settings))
+            if round_ < settings.rounds:
+                selection = run_query(block.query, block.learner, cell, model, round_, experiment, settings, device)
+                cell.labeled = np.concatenate([cell.labeled, _all_of(settings.budget, selection.indices, settings)])
+        yield metrics
 
 
-def _all_of(budget: int, picks: np.ndarray, protocol: ExperimentSettings) -> np.ndarray:
-    """The picks, if there are as many as asked for: a sweep compares at equal numbers of labels."""
+def _all_of(budget: int, picks: np.ndarray, settings: ExperimentSettings) -> np.ndarray:
+    """Return the picks, or refuse too few: a sweep compares at equal numbers of labels."""
     if len(picks) < budget:
         raise UserError(
-            f"min_distance = {protocol.min_distance:g} leaves {len(picks)} of the {budget} images to buy.",
-            "Lower select.min_distance, or buy fewer.",
+            f"min_distance = {settings.min_distance:g} leaves {len(picks)} images, fewer than the budget of {budget}.",
+            "Use a smaller --set select.min_distance, or a smaller budget.",
+            f"{settings.min_distance:g}",
         )
     return picks
 
@@ -125,153 +137,173 @@ def _choose(
     budget: int,
     labeled: np.ndarray,
     candidates: np.ndarray,
-    seen: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
     seed: int,
-    arena: ExperimentData,
-    protocol: ExperimentSettings,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
 ) -> Selection:
-    """Let a strategy choose among the candidates, which are all that it sees; `seen` is of them alone."""
-    called = arena.strategy[name]
-    given = {key: take(key, array, candidates) for key, array in arena.given[name].items() if key not in seen}
-    facts = arena.facts.get(name)
+    """Run a strategy on the candidates alone; `outputs` are the model outputs for them."""
+    call = experiment.calls[name]
+    arrays = {key: take(key, array, candidates) for key, array in experiment.arrays[name].items() if key not in outputs}
+    facts = experiment.row_facts.get(name)
     if facts is not None:
         points = None if facts.array is None else take("embeddings", facts.array, candidates)
         facts = replace(facts.take(candidates), array=points)
     chosen = choose(
-        called.method,
-        seen,
+        call.method,
+        outputs,
         budget,
         labeled=np.searchsorted(candidates, labeled),
         n=len(candidates),
         seed=seed,
-        normalize=protocol.normalize,
-        balance=called.balance.kind,
-        n_clusters=called.balance.n_clusters,
-        sample=protocol.sample,
-        copies=protocol.copies,
-        # What is about no embeddings is a baseline or a given order.
-        min_distance=protocol.min_distance if facts is not None else 0.0,
-        knobs=called.knobs,
-        prepared=given,
+        normalize=settings.normalize,
+        balance=call.balance.kind,
+        n_clusters=call.balance.n_clusters,
+        sample=settings.sample,
+        copies=settings.copies,
+        # Strategies without embeddings are baselines or a fixed order.
+        min_distance=settings.min_distance if facts is not None else 0.0,
+        knobs=call.knobs,
+        prepared=arrays,
         facts=facts,
     )
     return replace(chosen, indices=candidates[chosen.indices])
 
 
-def ask_query(
+def run_query(
     name: str,
     learner_name: str,
     cell: Cell,
     model: Classifier,
     round_: int,
-    arena: ExperimentData,
-    protocol: ExperimentSettings,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
     device: torch.device,
 ) -> Selection:
-    """What the query buys next, of the candidates that are not labeled.
+    """Select the images to label next among the unlabeled candidates.
 
     Parameters
     ----------
     name, learner_name : str
-        The query, as the arena calls it, and the learner.
+        The query, by its name in the experiment, and the learner.
+    cell : Cell
     model : Classifier
-        Fitted on what the cell has labeled.
+        Fitted on the labeled images of the cell.
     round_ : int
-        The round that has just been measured.
+        The round that was just evaluated.
     """
-    query, learner = strategies.get(arena.strategy[name].method), learners.get(learner_name)
+    query, learner = strategies.get(experiment.calls[name].method), learners.get(learner_name)
     seed = derive(cell.root, "ask", round_)
 
     def members(count: int) -> Iterator[Classifier]:
         for number in range(count):
-            yield fit(learner, cell, derive(cell.root, "member", round_, number), arena, protocol, device)
+            yield fit(learner, cell, derive(cell.root, "member", round_, number), experiment, settings, device)
 
-    seen = {}
-    if asks_model(query, protocol.space):
-        shown = inputs_of(learner, arena)["train"][cell.candidates]
-        seen = answers(query, learner, model, shown, protocol, seed, members)
-        for answer, array in seen.items():
-            require_finite(answer, array)
+    outputs = {}
+    if reads_model(query, settings.space):
+        inputs = inputs_of(learner, experiment)["train"][cell.candidates]
+        outputs = query_outputs(query, learner, model, inputs, settings, seed, members)
+        for output, array in outputs.items():
+            require_finite(output, array)
     if "vaal_scores" in query.inputs:
-        images = arena.inputs["images"]["train"][cell.candidates]
-        seen["vaal_scores"] = vaal_scores(images, np.searchsorted(cell.candidates, cell.labeled), seed, device)
-    if name in arena.oracles:
-        cell.door.read(np.flatnonzero(arena.kept))
+        images = experiment.inputs["images"]["train"][cell.candidates]
+        outputs["vaal_scores"] = vaal_scores(images, np.searchsorted(cell.candidates, cell.labeled), seed, device)
+    if name in experiment.oracles:
+        cell.access.read(np.flatnonzero(experiment.kept))
     elif "labels" in query.optional:
-        seen["labels"] = cell.door.known()[cell.candidates]
+        outputs["labels"] = cell.access.known()[cell.candidates]
     root = derive(cell.root, "round", round_ + 1)
-    return _choose(name, protocol.budget, cell.labeled, cell.candidates, seen, root, arena, protocol)
+    return _choose(name, settings.budget, cell.labeled, cell.candidates, outputs, root, experiment, settings)
 
 
 def _models(
     name: str,
     cells: Sequence[Cell],
     round_: int,
-    arena: ExperimentData,
-    protocol: ExperimentSettings,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
     device: torch.device,
 ) -> Iterable[Classifier]:
-    """A fresh model for each cell: at once where the learner can, else one after the other."""
+    """Fit a model for each cell, all at once if the learner supports it, else one after the other."""
     learner = learners.get(name)
     seeds = [derive(cell.root, "learner", round_) for cell in cells]
     if learner.traits.together is None:
-        return (fit(learner, cell, seed, arena, protocol, device) for cell, seed in zip(cells, seeds, strict=True))
-    shown = [_shown(learner, cell, seed, arena, protocol) for cell, seed in zip(cells, seeds, strict=True)]
+        return (fit(learner, cell, seed, experiment, settings, device) for cell, seed in zip(cells, seeds, strict=True))
+    sets = [_training_set(learner, cell, seed, experiment, settings) for cell, seed in zip(cells, seeds, strict=True)]
     return learner.traits.together(
-        np.stack([inputs for inputs, _, _ in shown]),
-        np.stack([labels for _, labels, _ in shown]),
-        arena.classes,
+        np.stack([inputs for inputs, _, _ in sets]),
+        np.stack([labels for _, labels, _ in sets]),
+        experiment.classes,
         seeds,
         device,
-        None if protocol.validation == "none" else [validation for _, _, validation in shown],
-        **protocol.learners[name],
+        None if settings.validation == "none" else [validation for _, _, validation in sets],
+        **settings.learners[name],
     )
 
 
 def fit(
-    learner: Method, cell: Cell, seed: int, arena: ExperimentData, protocol: ExperimentSettings, device: torch.device
+    learner: Method,
+    cell: Cell,
+    seed: int,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
+    device: torch.device,
 ) -> Classifier:
-    """The learner fitted on what a cell has labeled."""
-    inputs, labels, validation = _shown(learner, cell, seed, arena, protocol)
-    begun = {"encoder": arena.pretrained} if "encoder" in learner.inputs else {}
+    """Fit the learner on the labeled images of a cell."""
+    inputs, labels, validation = _training_set(learner, cell, seed, experiment, settings)
+    encoder = {"encoder": experiment.pretrained} if "encoder" in learner.inputs else {}
     model: Classifier = learner.build(
-        inputs, labels, arena.classes, seed, device, validation=validation, **begun, **protocol.learners[learner.name]
+        inputs,
+        labels,
+        experiment.classes,
+        seed,
+        device,
+        validation=validation,
+        **encoder,
+        **settings.learners[learner.name],
     )
     return model
 
 
-def _shown(
-    learner: Method, cell: Cell, seed: int, arena: ExperimentData, protocol: ExperimentSettings
+def _training_set(
+    learner: Method, cell: Cell, seed: int, experiment: ExperimentData, settings: ExperimentSettings
 ) -> tuple[np.ndarray, np.ndarray, Validation | None]:
-    """What the learner is trained on, and what it is validated on, by the policy."""
-    inputs, chosen, validation = inputs_of(learner, arena), cell.labeled, None
-    if protocol.validation == "from-budget":
+    """Return training inputs, labels and, by the validation policy, the validation set."""
+    inputs, chosen, validation = inputs_of(learner, experiment), cell.labeled, None
+    if settings.validation == "from-budget":
         chosen, held_out = _split_budget(cell.labeled, seed)
-        validation = (inputs["train"][held_out], cell.door.read(held_out))
-    elif protocol.validation == "free-val":
-        validation = (inputs["val"], cell.door.leak("val"))
-    return inputs["train"][chosen], cell.door.read(chosen), validation
+        validation = (inputs["train"][held_out], cell.access.read(held_out))
+    elif settings.validation == "free-val":
+        validation = (inputs["val"], cell.access.leak("val"))
+    return inputs["train"][chosen], cell.access.read(chosen), validation
 
 
 def _split_budget(labeled: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A random fifth of what was bought, at least one image, for validation."""
+    """Split the labeled images into a training set and a random validation set of a fifth, at least one image."""
     order = generator(seed, "validation").permutation(labeled)
     held_out = max(1, round(HELD_OUT * len(labeled)))
     if held_out == len(labeled):
         raise UserError(
-            f"validation = from-budget leaves nothing to train on with {len(labeled)} label.",
-            "Buy at least 2 labels, or use --set al.validation=none.",
+            f"validation = from-budget needs at least 2 labels, got {len(labeled)}.",
+            "Use a larger budget, or --set al.validation=none.",
+            len(labeled),
         )
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def _measure(
-    block: BlockJob, cell: Cell, model: Classifier, round_: int, arena: ExperimentData, protocol: ExperimentSettings
+def _evaluate(
+    block: BlockJob,
+    cell: Cell,
+    model: Classifier,
+    round_: int,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
 ) -> RoundMetrics:
+    """Evaluate a model on the test split and build its row of rounds.csv."""
     learner = learners.get(block.learner)
-    logits = model.logits(inputs_of(learner, arena)["test"])
+    logits = model.logits(inputs_of(learner, experiment)["test"])
     require_finite("logits", logits)
-    metrics, recalls = cell.door.measure(softmax(logits))
+    metrics, recalls = cell.access.measure(softmax(logits))
     row = {
         "init": block.init,
         "query": block.query if round_ else "",
@@ -280,21 +312,21 @@ def _measure(
         "seed": cell.index,
         "round": round_,
         "labeled": len(cell.labeled),
-        "validation": protocol.validation,
+        "validation": settings.validation,
         **metrics,
-        "leaks": cell.door.leaks,
+        "leaks": cell.access.leaks,
         "status": "ok",
         "error": "",
     }
     return RoundMetrics(row, recalls)
 
 
-def require_finite(name: str, answers: np.ndarray) -> None:
-    """Fail a model that has diverged: a strategy would blame its input, and end the sweep."""
-    if not np.isfinite(answers).all():
+def require_finite(name: str, outputs: np.ndarray) -> None:
+    """Raise FloatingPointError if a model diverged; a strategy would report its input as invalid and end the sweep."""
+    if not np.isfinite(outputs).all():
         raise FloatingPointError(f"the learner's {name} are not finite: its training has diverged")
 
 
-def inputs_of(learner: Method, arena: ExperimentData) -> Mapping[str, np.ndarray]:
-    """What the learner reads of the images of each split."""
-    return arena.inputs[learner.inputs[0]]
+def inputs_of(learner: Method, experiment: ExperimentData) -> Mapping[str, np.ndarray]:
+    """Return the inputs of the learner, embeddings or images, by split."""
+    return experiment.inputs[learner.inputs[0]]

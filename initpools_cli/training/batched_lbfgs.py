@@ -1,4 +1,4 @@
-"""Minimize many smooth functions of the same shape at once: L-BFGS, in step, each as if it were alone."""
+"""Batched L-BFGS: minimize many smooth functions of the same shape at once."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-#: Of points (s, p, q), the s values and their gradients (s, p, q).
+#: Maps points (s, p, q) to s values and their gradients (s, p, q).
 Objective = Callable[[Array], tuple[Array, Array]]
 
 MEMORY = 8
 LONGEST = 500
-#: A step must gain this share of what the slope promises (Armijo).
+#: Share of the decrease predicted by the slope that a step must reach (Armijo).
 SHARE = 1e-4
 SHORTEST = 1e-10
 
 
 def minimize(objective: Objective, start: Array, tolerance: float) -> Array:
-    """L-BFGS (Liu & Nocedal 1989) with backtracking, of s functions that do not know of each other.
+    """Minimize s independent functions by L-BFGS (Liu & Nocedal 1989) with backtracking.
 
-    What comes out for one function does not depend on the others: it stands still once it has converged, and products
-    are taken one by one.
+    The result for one function does not depend on the others: it is no longer changed once it has converged, and
+    products are computed one by one.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def minimize(objective: Objective, start: Array, tolerance: float) -> Array:
         Values and gradients of all s functions, each smooth and convex.
     start : (s, p, q) float64
     tolerance : float
-        A function has converged where no entry of its gradient is larger.
+        A function has converged when no entry of its gradient is larger.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def minimize(objective: Objective, start: Array, tolerance: float) -> Array:
     Raises
     ------
     FloatingPointError
-        A value is not finite.
+        If a value is not finite.
     """
     point, (value, gradient) = start, objective(start)
     past: deque[tuple[Array, Array, Array]] = deque(maxlen=MEMORY)
@@ -54,36 +54,36 @@ def minimize(objective: Objective, start: Array, tolerance: float) -> Array:
         slope = _dot(direction, gradient)
         length = np.ones(len(start))
         while True:
-            there = point + length[:, None, None] * direction
-            new_value, new_gradient = objective(there)
+            trial = point + length[:, None, None] * direction
+            new_value, new_gradient = objective(trial)
             enough = value + SHARE * length * slope + 1e-15 * np.abs(value)
-            # Not "new_value > enough": where that is NaN, the step was too long.
+            # Not "new_value > enough": NaN means that the step was too long.
             short = moving & ~(new_value <= enough) & (length > SHORTEST)
             if not short.any():
                 break
             length[short] *= 0.5
-        step, turn = there - point, new_gradient - gradient
+        step, turn = trial - point, new_gradient - gradient
         along = _dot(step, turn)
         past.append((step, turn, np.divide(1.0, along, out=np.zeros_like(along), where=along > 0)))
-        point, value, gradient = there, new_value, new_gradient
+        point, value, gradient = trial, new_value, new_gradient
     return point
 
 
 def _direction(gradient: Array, past: deque[tuple[Array, Array, Array]]) -> Array:
-    """Minus the inverse Hessian, as the past steps tell of it, times the gradient."""
-    found, shares = gradient.copy(), []
+    """Compute minus the inverse Hessian, approximated from past steps, times the gradient."""
+    product, shares = gradient.copy(), []
     for step, turn, inverse in reversed(past):
-        share = inverse * _dot(step, found)
+        share = inverse * _dot(step, product)
         shares.append(share)
-        found -= share[:, None, None] * turn
+        product -= share[:, None, None] * turn
     if past:
         step, turn, inverse = past[-1]
         size = _dot(turn, turn)
         scale = np.divide(_dot(step, turn), size, out=np.ones_like(size), where=(size > 0) & (inverse > 0))
-        found *= scale[:, None, None]
+        product *= scale[:, None, None]
     for (step, turn, inverse), share in zip(past, reversed(shares), strict=True):
-        found += (share - inverse * _dot(turn, found))[:, None, None] * step
-    return -found
+        product += (share - inverse * _dot(turn, product))[:, None, None] * step
+    return -product
 
 
 def _dot(a: Array, b: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Unfinished training on disk: whole or not there."""
+"""Checkpoints of unfinished training, written atomically and verified by checksum."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from initpools_cli.core.files import atomic_file
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values."""
-    # Torch reports a full disk as an error of its own; the stream reports it as what it is.
+    """Write tensors and plain values to a file."""
+    # Torch reports a full disk as its own error; the stream raises OSError.
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getbuffer()
@@ -25,21 +25,22 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, its tensors on the device.
+    """Load a file of `save_checkpoint`, with its tensors on the device.
 
     Raises
     ------
     UserError
-        Its bytes are not those that were written. Torch itself does not look.
+        If the checksum does not match; torch itself does not check.
     """
     content = path.read_bytes()
     first, newline, rest = content.partition(b"\n")
     whole = first + newline == _first_line(rest)
-    # Version 0.1.0 wrote none of that line.
+    # Version 0.1.0 wrote no such line.
     if not whole and not content.startswith(b"PK"):
         raise UserError(
             f"{path} is not as it was made.",
-            f"Move it away (`mv {path} {path}.damaged`); the same command then begins the training again.",
+            f"Move it away (`mv {path} {path}.damaged`); the same command then starts the training again.",
+            path,
         )
     state: dict[str, Any] = torch.load(io.BytesIO(rest if whole else content), map_location=device, weights_only=True)
     return state

@@ -1,4 +1,4 @@
-"""Cross-validation of what is labeled: every image is judged by a model that has not seen it."""
+"""Cross-validation on labeled images."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ import numpy as np
 
 from initpools_cli.core.seeds import generator
 
-#: Parts that are held out in turn.
+#: Number of folds.
 FOLDS = 5
 
 
-def folds_of(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
-    """Which part each image is held out with: every class is spread over the parts as evenly as can be.
+def assign_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
+    """Assign images to stratified folds.
 
     Parameters
     ----------
     labels : (m,) int64
     groups : (m,) int64
-        Images of one group stay together: copies of an image would give each other away.
+        Images of one group, such as copies of an image, are in the same fold.
     seed : int
     folds : int
-        At most so many parts; as many as there are groups where those are fewer.
+        Maximum; at most the number of groups.
 
     Returns
     -------
     (m,) int64
-        From 0.
+        Fold of each image, from 0.
     """
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     count = len(first)
     shuffled = generator(seed, "folds").permutation(count)
-    # Dealt out class by class without a break, the parts differ by one group at most.
+    # Assigned in turn, sorted by class, so that fold sizes differ by one group at most.
     order = shuffled[np.argsort(labels[first][shuffled], kind="stable")]
-    part = np.empty(count, dtype=np.int64)
-    part[order] = np.arange(count) % min(folds, count)
-    return part[group]
+    fold = np.empty(count, dtype=np.int64)
+    fold[order] = np.arange(count) % min(folds, count)
+    return fold[group]
 
 
 def out_of_fold(
     fit: Callable[[np.ndarray, int], Callable[[np.ndarray], np.ndarray]],
     labeled: np.ndarray,
-    parts: np.ndarray,
+    folds: np.ndarray,
     classes: int,
 ) -> np.ndarray:
-    """Probabilities of every labeled image by the model that was fitted without its part.
+    """Predict probabilities of every labeled image by the model fitted without its fold.
 
     Parameters
     ----------
     fit : callable
-        Of train rows (k,) and the number of the part that is held out; gives what predicts rows: (j, c).
+        Takes train rows (k,) and the number of the held-out fold; returns a function that predicts rows: (j, c).
     labeled : (m,) int64
         Train rows.
-    parts : (m,) int64
-        From `folds_of`; at least two.
+    folds : (m,) int64
+        From `assign_folds`; at least two.
     classes : int
         c.
 
@@ -63,7 +63,7 @@ def out_of_fold(
     (m, c) float64
     """
     probs = np.full((len(labeled), classes), np.nan)
-    for part in range(int(parts.max()) + 1):
-        held_out = parts == part
-        probs[held_out] = fit(labeled[~held_out], part)(labeled[held_out])
+    for fold in range(int(folds.max()) + 1):
+        held_out = folds == fold
+        probs[held_out] = fit(labeled[~held_out], fold)(labeled[held_out])
     return probs

@@ -1,4 +1,4 @@
-"""What the work runs on: device, processes, threads and precision."""
+"""Device, threads, precision and distributed processes."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def as_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A tensor with a copy of `array`, which may be memory-mapped read-only, on the device."""
+    """Copy `array`, which may be memory-mapped read-only, to a tensor on the device."""
     return torch.from_numpy(np.array(array)).to(device)
 
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """What one command computes on.
+    """Device and number of threads of a command.
 
     Attributes
     ----------
     device : torch.device
     threads : int
-        Processor threads.
+        CPU threads.
     """
 
     device: torch.device
@@ -47,24 +47,24 @@ class DeviceConfig:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For ``step.toml``."""
+        """Entries for ``step.toml``."""
         return {"device": str(self.device), "threads": self.threads, "torch": torch.__version__}
 
 
-def start_machine(table: RunTable) -> DeviceConfig:
+def setup_device(table: RunTable) -> DeviceConfig:
     """Choose the device and set the number of threads.
 
     Parameters
     ----------
     table : RunTable
-        Device "auto" takes a GPU where there is one; 0 threads are all cores.
+        Device "auto" uses a GPU if there is one; 0 threads use all cores.
 
     Raises
     ------
     UserError
-        A device that this machine or this build of torch does not have.
+        If the device is not available.
     """
-    device = torch.device(device_of(table.device))
+    device = torch.device(resolve_device(table.device))
     threads = threads_of(table.threads)
     torch.set_num_threads(threads)
     _keep_freed_memory()
@@ -73,7 +73,7 @@ def start_machine(table: RunTable) -> DeviceConfig:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on a single thread, whatever the process is set to: the bytes do not depend on how many there are."""
+    """Context manager that computes on a single thread, so that results do not depend on the number of threads."""
     from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
@@ -86,10 +86,10 @@ def one_thread() -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library reuse what a step has freed instead of handing it back to the system.
+    """Make the C library keep freed memory instead of returning it to the system.
 
-    Activations of tens of megabytes are otherwise fetched anew, page by page, in every step: keeping them made training
-    steps 8 to 11 % faster (`benchmarks/pretrain.py`), at up to 15 % more memory. Only glibc has the switch.
+    Activations of tens of megabytes are otherwise allocated page by page in every step: keeping them made training
+    steps 8 to 11 % faster (`benchmarks/pretrain.py`), at up to 15 % more memory. Only glibc has this option.
     """
     if sys.platform != "linux":
         return
@@ -100,17 +100,17 @@ def _keep_freed_memory() -> None:
 
 
 def start_fabric(table: RunTable) -> Fabric:
-    """The engine that training runs through.
+    """Start Lightning Fabric for training.
 
-    It places modules, runs their forward pass in its precision, and averages gradients over the processes that
-    ``torchrun`` or Slurm started.
+    It places modules on devices, runs their forward pass in its precision, and averages gradients over the processes
+    started by ``torchrun`` or Slurm.
     """
     from lightning_fabric import Fabric
 
-    start_machine(table)
-    # Its remarks on precision and process groups are for its own users; what they say is in step.toml.
+    setup_device(table)
+    # Its messages on precision and process groups are recorded in step.toml.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    kind = device_of(table.device)
+    kind = resolve_device(table.device)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
@@ -118,35 +118,36 @@ def start_fabric(table: RunTable) -> Fabric:
         devices=local,
         num_nodes=max(1, world // local),
         strategy="ddp" if world > 1 else "auto",
-        precision=precision_of(table),
+        precision=resolve_precision(table),
     )
     if world > 1:
         fabric.launch()
     return fabric
 
 
-def device_of(wanted: str) -> str:
-    """The kind of device that ``run.device`` means here.
+def resolve_device(wanted: str) -> str:
+    """Resolve ``run.device`` to "cuda", "mps" or "cpu".
 
     Raises
     ------
     UserError
-        One that this machine or this build of torch does not have.
+        If the device is not available.
     """
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         return next(kind for kind in ("cuda", "mps", "cpu") if has[kind])
     if not has[wanted]:
         raise UserError(
-            f"run.device = '{wanted}', but torch {torch.__version__} finds no such device here.",
-            "Leave it out to take what there is, or install the build of torch for your device (see the README).",
+            f"run.device = '{wanted}' is not available: torch {torch.__version__} finds no such device.",
+            "Use --set run.device=auto, or install the build of torch for your device (see the README).",
+            wanted,
         )
     return wanted
 
 
-def precision_of(table: RunTable) -> Literal["bf16-mixed", "32-true"]:
-    """The precision of the forward pass in training: "auto" is bfloat16 where the processor has instructions for it."""
-    return "bf16-mixed" if _bf16(table.precision, device_of(table.device)) else "32-true"
+def resolve_precision(table: RunTable) -> Literal["bf16-mixed", "32-true"]:
+    """Resolve the precision of forward passes in training; "auto" is bfloat16 if the hardware supports it."""
+    return "bf16-mixed" if _bf16(table.precision, resolve_device(table.device)) else "32-true"
 
 
 def _bf16(wanted: str, kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""Watch a classifier learn: what it made of every image in every epoch, at no forward pass of its own."""
+"""Training dynamics: per-image statistics of a classifier in every epoch, from the training forward passes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from initpools_cli.training.checkpoint import load_checkpoint, save_checkpoint
 from initpools_cli.training.network import Network
 from initpools_cli.training.trainer import TrainConfig, Trainer, augmented
 
-#: What is kept of every image and epoch, and as what.
+#: Statistics recorded for every image and epoch, with their dtypes.
 KEPT = {"true_probs": torch.float32, "correct": torch.bool, "el2n": torch.float32, "grand": torch.float32}
 
 
-def watch_learning(
+def record_dynamics(
     images: np.ndarray,
     labels: np.ndarray,
     classes: int,
@@ -31,9 +31,9 @@ def watch_learning(
     knobs: Mapping[str, Any],
     on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
 ) -> dict[str, np.ndarray]:
-    """Train a network on labeled images, and write down what it made of each when it was trained on.
+    """Train a network on labeled images and record per-image statistics in every epoch.
 
-    That is as the batches come: augmented, with batch norm over the batch, and before the step that the batch makes.
+    They are computed on the training batches: augmented, with batch norm over the batch, before the optimizer step.
 
     Parameters
     ----------
@@ -44,57 +44,57 @@ def watch_learning(
     classes : int
         c.
     epochs : int
-        How often every image is trained on.
+        Number of passes over the images.
     seed : int
-        Decides initialization, order and augmentation.
+        Determines initialization, order and augmentation.
     device : torch.device
-        Where the network lives.
+        Device of the network.
     checkpoint : Path
-        Written after every epoch; where it exists, training goes on from it.
+        Written after every epoch; if it exists, training resumes from it.
     knobs : mapping
-        Of the learner `scratch`; `epochs` and `steps` are not read.
+        Knobs of the learner `scratch`, without `epochs` and `steps`.
     on_epoch : callable
-        Told every epoch that ended, from 1, and the share of images whose label it predicted.
+        Called with the number of each finished epoch, from 1, and its training accuracy.
 
     Returns
     -------
     dict
-        Of shape (epochs, m), with p the predicted probabilities and y the label as a one-hot vector. true_probs,
-        float32: the label's entry of p. correct, bool: whether no entry is higher. el2n, float32: ‖p − y‖. grand,
-        float32: the norm of the gradient of the cross-entropy in the last layer's weights and bias,
+        Arrays (epochs, m), where p are the predicted probabilities and y is the one-hot label. true_probs, float32:
+        the label's entry of p. correct, bool: whether no entry is higher. el2n, float32: ‖p − y‖. grand, float32: norm
+        of the gradient of the cross-entropy with respect to weights and bias of the last layer,
         ‖p − y‖ · √(‖features‖² + 1).
     """
     root = derive(seed, "dynamics")
     shape = {"channels": images.shape[3], "size": min(images.shape[1:3])}
     encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=root)
-    kept = ("batch", "optimizer", "lr", "weight_decay", "schedule")
-    course = Trainer(
+    copied = ("batch", "optimizer", "lr", "weight_decay", "schedule")
+    trainer = Trainer(
         Network(encoder, classes, root, knobs["dropout"]),
         augmented(images, knobs["recipe"], seed, device),
         labels,
-        TrainConfig(epochs, 0, **{key: knobs[key] for key in kept}),
+        TrainConfig(epochs, 0, **{key: knobs[key] for key in copied}),
         seed,
         device,
     )
-    seen = {name: torch.zeros(epochs, len(images), dtype=kind) for name, kind in KEPT.items()}
+    stats = {name: torch.zeros(epochs, len(images), dtype=kind) for name, kind in KEPT.items()}
     if checkpoint.exists():
         state = load_checkpoint(checkpoint, device)
-        course.resume(state["course"])
-        seen = {name: array.cpu() for name, array in state["seen"].items()}
+        trainer.resume(state["course"])
+        stats = {name: array.cpu() for name, array in state["seen"].items()}
 
     def watch(chosen: np.ndarray, features: torch.Tensor, logits: torch.Tensor) -> None:
-        for name, values in per_image(features, logits, course.targets[chosen]).items():
-            seen[name][course.done, chosen] = values.to(KEPT[name]).cpu()
+        for name, values in per_image(features, logits, trainer.targets[chosen]).items():
+            stats[name][trainer.done, chosen] = values.to(KEPT[name]).cpu()
 
-    while course.done < epochs:
-        course.epoch(watch)
-        save_checkpoint(checkpoint, {"course": course.state(), "seen": seen})
-        on_epoch(course.done, float(seen["correct"][course.done - 1].double().mean()))
-    return {name: array.numpy() for name, array in seen.items()}
+    while trainer.done < epochs:
+        trainer.epoch(watch)
+        save_checkpoint(checkpoint, {"course": trainer.state(), "seen": stats})
+        on_epoch(trainer.done, float(stats["correct"][trainer.done - 1].double().mean()))
+    return {name: array.numpy() for name, array in stats.items()}
 
 
 def per_image(features: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The four numbers of `watch_learning`, (b,) each, from features (b, d), logits (b, c) and targets (b,) int64."""
+    """Compute the four statistics, (b,) each, from features (b, d), logits (b, c) and targets (b,) int64."""
     probs = logits.double().softmax(1)
     true_probs = probs.gather(1, targets[:, None])[:, 0]
     label = torch.nn.functional.one_hot(targets, logits.shape[1])

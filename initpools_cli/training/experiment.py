@@ -1,4 +1,4 @@
-"""What a comparison is fought on, by which rules, and in which jobs."""
+"""Data, settings and jobs of an active-learning experiment."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.balance import UNBALANCED, Balance
 from initpools_cli.strategies.duplicates import RowFacts
 
-#: Seeds that are solved together, one block of them on one thread.
+#: Seeds per job; they are solved together on one thread.
 BLOCK = 10
 
 
 @dataclass(frozen=True)
 class MethodCall:
-    """How to call what a sweep names.
+    """Strategy with its knobs and balance, as named in a sweep.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class MethodCall:
         The registered strategy.
     knobs : mapping
     balance : Balance
-        How its picks are spread over clusters.
+        How its picks are distributed over clusters.
     """
 
     method: str
@@ -36,55 +36,55 @@ class MethodCall:
 
 @dataclass(frozen=True)
 class ExperimentData:
-    """Everything a comparison is fought on; sent to every process that fights a part of it.
+    """Arrays and strategies of an active-learning experiment; sent to every worker process.
 
     Attributes
     ----------
     encoder : str
-        Whose embeddings they are, or "".
+        Source of the embeddings, or "".
     inputs : mapping of str to mapping
-        What learners are trained on and measured on, by the names in their signatures and by split: "embeddings"
-        centered and scaled (n, d) float32, "images" (n, h, w, c) uint8.
-    given : mapping of str to mapping
-        For each strategy name, the inputs that need no model, from `strategies.select.prepare`.
-    strategy : mapping of str to Called
+        Inputs of learners, by parameter name and split: "embeddings", centered and scaled (n, d) float32, and "images",
+        (n, h, w, c) uint8.
+    arrays : mapping of str to mapping
+        Inputs of each strategy that need no model, from `strategies.select.prepare`.
+    calls : mapping of str to MethodCall
         How to call each strategy name.
     labels : mapping of str to ndarray
         int64, by split.
     kept : ndarray
-        (n,) bool, the train images that exist (long tails leave some out).
+        (n,) bool, the train images in the data set (long tails leave some out).
     classes : int
     oracles : frozenset of str
-        The strategy names that go by the labels of all train images: each time one chooses is a leak.
+        Strategy names that read the labels of all train images; every selection by one counts as leaks.
     pretrained : object or None
-        What the learner `finetune` starts from.
-    facts : mapping of str to Rows
-        For each strategy name that is about embeddings, what is known of their rows.
+        Pretrained encoder for the learner `finetune`.
+    row_facts : mapping of str to RowFacts
+        Facts about the rows of the embeddings, for each strategy name that reads embeddings.
     scale : mapping of str to str
-        What a step's table says of the scaling of the embeddings; see `steps.scale`.
+        Entries of a step's table about the scaling of embeddings; see `steps.embedding_scale`.
     """
 
     encoder: str
     inputs: Mapping[str, Mapping[str, np.ndarray]]
-    given: Mapping[str, Mapping[str, np.ndarray]]
-    strategy: Mapping[str, MethodCall]
+    arrays: Mapping[str, Mapping[str, np.ndarray]]
+    calls: Mapping[str, MethodCall]
     labels: Mapping[str, np.ndarray]
     kept: np.ndarray
     classes: int
     oracles: frozenset[str] = frozenset()
     pretrained: object = None
-    facts: Mapping[str, RowFacts] = field(default_factory=dict)
+    row_facts: Mapping[str, RowFacts] = field(default_factory=dict)
     scale: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class OutputCounts:
-    """In how many ways a model is asked about an image, for queries that compare the answers.
+    """Numbers of model outputs per image, for queries that compare several.
 
     Attributes
     ----------
     views, passes, members : int
-        Random views, passes with dropout, members of an ensemble.
+        Random views, dropout passes, ensemble members.
     """
 
     views: int = 10
@@ -94,19 +94,21 @@ class OutputCounts:
 
 @dataclass(frozen=True)
 class ExperimentSettings:
-    """How the comparison is run.
+    """Settings of an active-learning experiment.
 
     Attributes
     ----------
     init_budget, budget, rounds : int
-        Labels of the first pool, labels bought in each query round, number of query rounds.
+        Labels of the first pool, labels per query round, number of query rounds.
     candidates : float
-        Share of train drawn as the candidate set of each seed.
+        Share of train images drawn as the candidate set of each seed.
     validation : str
         "none", "from-budget" or "free-val".
+    seed : int
+        Root seed.
     space : str
-        Where queries on distances measure: "embeddings", or "learner" for its penultimate features.
-    ways : OutputCounts
+        Space in which queries compute distances: "embeddings", or "learner" for its penultimate features.
+    outputs : OutputCounts
     normalize, sample, copies, min_distance
         As in [select].
     learners : mapping of str to mapping
@@ -120,7 +122,7 @@ class ExperimentSettings:
     validation: str = "none"
     seed: int = 0
     space: str = "embeddings"
-    ways: OutputCounts = OutputCounts()
+    outputs: OutputCounts = OutputCounts()
     normalize: bool = True
     sample: int = 0
     copies: str = "last"
@@ -130,7 +132,7 @@ class ExperimentSettings:
 
 @dataclass(frozen=True)
 class FirstPoolJob:
-    """A job: the first pools of one strategy at some seeds."""
+    """Job that selects the first pools of one strategy at several seeds."""
 
     encoder: str
     init: str
@@ -139,7 +141,7 @@ class FirstPoolJob:
 
 @dataclass(frozen=True)
 class BlockJob:
-    """A job: one (init, query, learner) at some seeds; with round 0 where it is the one that keeps it."""
+    """Job that runs one (init, query, learner) at several seeds, and records round 0 if `with_first`."""
 
     encoder: str
     init: str
@@ -149,36 +151,36 @@ class BlockJob:
     with_first: bool
 
 
-def draws_of(encoders: Sequence[str], inits: Sequence[str], seeds: int) -> Iterator[FirstPoolJob]:
-    """The first pools of a sweep, in a fixed order."""
+def first_pool_jobs(encoders: Sequence[str], inits: Sequence[str], seeds: int) -> Iterator[FirstPoolJob]:
+    """Yield the first-pool jobs of a sweep, in a fixed order."""
     for encoder in encoders:
         for init in inits:
-            for block in _tens(seeds):
+            for block in _seed_blocks(seeds):
                 yield FirstPoolJob(encoder, init, block)
 
 
-def blocks_of(
+def block_jobs(
     encoders: Sequence[str], inits: Sequence[str], queries: Sequence[str], learners: Sequence[str], seeds: int
 ) -> Iterator[BlockJob]:
-    """The jobs of a sweep after its first pools, in a fixed order.
+    """Yield the jobs of a sweep after its first pools, in a fixed order.
 
-    The first query's blocks also hold round 0, which does not depend on the query.
+    Blocks of the first query also record round 0, which does not depend on the query.
     """
     for encoder in encoders:
         for learner in learners:
             for init in inits:
                 for position, query in enumerate(queries):
-                    for block in _tens(seeds):
+                    for block in _seed_blocks(seeds):
                         yield BlockJob(encoder, init, query, learner, block, position == 0)
 
 
-def candidate_set(arena: ExperimentData, protocol: ExperimentSettings, root: int) -> np.ndarray:
-    """The images that may be labeled at this seed, sorted: the same for every init and query."""
-    there = np.flatnonzero(arena.kept)
-    count = max(1, round(protocol.candidates * len(there)))
-    return np.sort(generator(root, "candidates").choice(there, count, replace=False))
+def candidate_set(experiment: ExperimentData, settings: ExperimentSettings, root: int) -> np.ndarray:
+    """Draw the images that may be labeled at this seed, sorted; the same for every init and query."""
+    images = np.flatnonzero(experiment.kept)
+    count = max(1, round(settings.candidates * len(images)))
+    return np.sort(generator(root, "candidates").choice(images, count, replace=False))
 
 
-def _tens(seeds: int) -> Iterator[Sequence[int]]:
+def _seed_blocks(seeds: int) -> Iterator[Sequence[int]]:
     for first in range(0, seeds, BLOCK):
         yield range(first, min(first + BLOCK, seeds))

@@ -1,4 +1,4 @@
-"""Fit any pretext task: epochs out, one row each, the same bytes whether or not it was interrupted."""
+"""Training loop of pretext tasks, resumable with the same result."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ CHECKPOINT_EVERY = 300.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and in what batches to train.
+    """Epochs, batch size and seed of a training.
 
     Attributes
     ----------
     epochs : int
         Passes over the images.
     batch : int
-        Images per step, over all processes; what is left of an epoch after the last full batch is not used in it.
+        Images per step, over all processes; an incomplete last batch of an epoch is dropped.
     seed : int
-        Decides the order of images and every augmentation.
+        Determines the order of images and every augmentation.
     """
 
     epochs: int
@@ -54,16 +54,16 @@ class Plan:
 
 @dataclass
 class Progress:
-    """How far training has come: what a checkpoint holds beside the weights.
+    """Progress of a training, stored in checkpoints beside the weights.
 
     Attributes
     ----------
     rows : list of dict
-        Of the finished epochs.
+        Rows of the finished epochs.
     step : int
-        Steps done in the epoch under way.
+        Steps done in the current epoch.
     total : float
-        The sum of their losses.
+        Sum of their losses.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -83,50 +83,53 @@ def fit(
     monitor: Callable[[Pretext], Row] | None = None,
     on_resume: Callable[[int], None] = lambda epoch: None,
 ) -> Iterator[Row]:
-    """Train `pretext` in place.
+    """Train `pretext` in place and yield one row per epoch.
 
-    A request to stop (Ctrl-C, SIGTERM) is granted after the step under way, with a checkpoint.
+    On Ctrl-C or SIGTERM it stops after the current step and writes a checkpoint.
 
     Parameters
     ----------
     images : ndarray
         (n, h, w, c) uint8, may be memory-mapped.
     ids : ndarray
-        (m,) int64: the rows of `images` to train on; an image's random draws are keyed by its row.
+        (m,) int64: the rows of `images` to train on; the random draws of an image are keyed by its row.
     checkpoint : Path
-        Written after every epoch and every five minutes; where it exists, training goes on from it.
-    dynamics : Moments, optional
-        Of n images; given each batch's `Pretext.confidence` where the task has one.
+        Written after every epoch and every five minutes; if it exists, training resumes from it.
+    dynamics : RunningStats, optional
+        Statistics of n images; updated with each batch's `Pretext.confidence` if the task has one.
     monitor : callable, optional
-        Called at about ten epochs and the last; what it measured goes into the row and nowhere else. A rank that is
-        not finite ends training.
+        Called after about ten epochs and the last; its results are added to the row. Training ends if its rank is not
+        finite.
     on_resume : callable
-        Told the epoch that an earlier attempt had reached.
+        Called with the epoch at which training resumes.
 
     Yields
     ------
     dict
-        epoch (from 1), loss (mean over the epoch), lr (factor of the base rate), images_per_second, and what the
-        monitor measured. Rows of epochs done before an interruption are yielded again first.
+        epoch (from 1), loss (mean over the epoch), lr (factor of the base rate), images_per_second, and the results of
+        `monitor`. After an interruption, rows of finished epochs are yielded again first.
 
     Raises
     ------
     UserError
-        Fewer than two images, a batch larger than the data set, or a loss or features that are no longer finite.
+        If there are fewer than two images, the batch is larger than the data set or not divisible by the number of
+        processes, or the loss or the features are no longer finite.
     """
     if len(ids) < 2:
         raise UserError(
-            f"There is {len(ids)} image to train on, and nothing to tell it from.", "Bring at least two images."
+            f"Pretraining needs at least 2 images, got {len(ids)}.", "Use a data set with more images.", len(ids)
         )
     if plan.batch > len(ids):
         raise UserError(
-            f"pretrain.batch = {plan.batch} is larger than the {len(ids)} images to train on.",
+            f"pretrain.batch = {plan.batch} is more than the {len(ids)} training images.",
             f"Use for example --set pretrain.batch={max(2, len(ids) // 2)}.",
+            plan.batch,
         )
     if plan.batch % fabric.world_size:
         raise UserError(
-            f"pretrain.batch = {plan.batch} can't be split over {fabric.world_size} processes.",
+            f"pretrain.batch = {plan.batch} is not divisible by the {fabric.world_size} processes.",
             f"Use for example --set pretrain.batch={plan.batch // fabric.world_size * fabric.world_size}.",
+            plan.batch,
         )
     pretext.train().to(memory_format=torch.channels_last)
     pretext.begins(plan.epochs)
@@ -137,7 +140,7 @@ def fit(
     steps = len(ids) // plan.batch
     share = plan.batch // fabric.world_size
     own = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
-    measured = {epoch for epoch in range(1, plan.epochs + 1) if epoch % max(1, plan.epochs // 10) == 0} | {plan.epochs}
+    monitored = {epoch for epoch in range(1, plan.epochs + 1) if epoch % max(1, plan.epochs // 10) == 0} | {plan.epochs}
 
     dynamics = dynamics or RunningStats(len(images))
     done = _resume(checkpoint, pretext, optimizer, dynamics)
@@ -153,11 +156,11 @@ def fit(
         saved = time.monotonic()
         for epoch in range(len(done.rows) + 1, plan.epochs + 1):
             order = generator(plan.seed, "order", epoch).permutation(ids)
-            shown = [order[step * plan.batch : (step + 1) * plan.batch][own] for step in range(done.step, steps)]
+            batches = [order[step * plan.batch : (step + 1) * plan.batch][own] for step in range(done.step, steps)]
             started, began_at = time.perf_counter(), done.step
-            # Here, because no step is left where training stopped after the last of an epoch.
+            # Computed here, because no step is left if training stopped after the last step of an epoch.
             factors = [pretext.rate((epoch - 1 + step / steps) / plan.epochs) for step in range(steps)]
-            for step, chosen in enumerate(shown, done.step):
+            for step, chosen in enumerate(batches, done.step):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factors[step]
                 draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(np.sort(chosen), fabric.device))
@@ -182,15 +185,15 @@ def fit(
                 if stop:
                     return
             seconds = time.perf_counter() - started
-            found = monitor(pretext) if monitor is not None and epoch in measured else {}
-            _refuse_divergence("rank of the features", found.get("rank", 0.0), epoch)
+            quality = monitor(pretext) if monitor is not None and epoch in monitored else {}
+            _refuse_divergence("rank of the features", quality.get("rank", 0.0), epoch)
             pretext.train()
             row = {
                 "epoch": epoch,
                 "loss": done.total / steps,
                 "lr": factors[-1],
                 "images_per_second": (steps - began_at) * plan.batch / seconds,
-                **found,
+                **quality,
             }
             done = Progress([*done.rows, row])
             save()
@@ -200,20 +203,21 @@ def fit(
 
 
 def _mean(loss: torch.Tensor, fabric: Fabric) -> float:
-    """Over the processes."""
+    """Average a loss over the processes."""
     return float(cast(torch.Tensor, fabric.all_reduce(loss)))
 
 
 def _any(flag: bool, fabric: Fabric) -> bool:
-    """Whether it holds in any process, so that all of them stop after the same step."""
+    """Return whether `flag` is set in any process, so that all processes stop after the same step."""
     return _mean(torch.tensor(float(flag), device=fabric.device), fabric) > 0
 
 
 def _refuse_divergence(what: str, value: float, epoch: int) -> None:
     if not math.isfinite(value):
         raise UserError(
-            f"The {what} became {value} in epoch {epoch}: training has diverged.",
-            "Lower the learning rate (--set lr=…), or use --set run.precision=fp32.",
+            f"The {what} became {value} in epoch {epoch}: training diverged.",
+            "Use a lower learning rate (--set lr=…), or --set run.precision=fp32.",
+            value,
         )
 
 

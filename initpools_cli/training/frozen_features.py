@@ -1,4 +1,4 @@
-"""Features that nothing was trained for here: pixels, their principal components, and backbones from elsewhere."""
+"""Features without pretraining in the run: pixels, principal components and pretrained backbones."""
 
 from __future__ import annotations
 
@@ -23,54 +23,57 @@ if TYPE_CHECKING:
     from initpools_cli.networks.frozen import Backbone, Preprocess
     from initpools_cli.training.device import DeviceConfig
 
-#: Principal components kept at most.
+#: Maximum number of principal components.
 COMPONENTS = 64
-#: Images turned into floats at a time.
+#: Images converted to floats at a time.
 FITTED = 1024
-#: Above this many pixel values an exact decomposition is too large, and a seeded randomised one is used.
+#: Above this many pixel values a seeded randomized decomposition is used instead of the exact one.
 EXACT_UP_TO = 3_100
-#: Components that deviate less are rounding: one image of 100,000 that differs by one step of one pixel deviates more.
+#: Components with a smaller standard deviation are rounding: a difference of one step in one pixel of one of 100,000
+#: images exceeds it.
 ROUNDING = 1e-5
-#: Images of a block for a backbone at most, and what they may take as floats.
+#: Maximum of images in a block for a backbone, and of their bytes as floats.
 LARGEST_BLOCK = 256
 BLOCK_BYTES = 2**25
 
 
 def pixels(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
-    """Raw pixels in [0, 1], blocks of (≤ batch, h·w·c) float32."""
+    """Yield raw pixels in [0, 1], blocks of (≤ batch, h·w·c) float32."""
     for block in blocks(len(images), batch):
         yield images[block].reshape(block.stop - block.start, -1).astype(np.float32) / 255
 
 
 def pca(images: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A projection of flat pixels (b, p) onto at most 64 principal components (b, d) float32.
+    """Fit a projection of flat pixels (b, p) onto at most 64 principal components (b, d) float32.
 
     Parameters
     ----------
     images : ndarray of shape (n, h, w, c), uint8
-        Perhaps memory-mapped.
+        May be memory-mapped.
     rows : ndarray of int64
-        The images that it is fitted on.
+        The images to fit on.
     seed : int
-        Of the randomized decomposition, where the exact one is too large.
+        Seed of the randomized decomposition.
 
     Raises
     ------
     UserError
-        There is one image only, or the pixels don't fit into memory.
+        If there is only one image, or the pixels do not fit into memory.
     """
     from sklearn.decomposition import PCA
 
     if len(rows) < 2:
         raise UserError(
-            "One image has no principal components.", "Bring at least two images, or take `initpools embed pixels`."
+            f"Principal components need at least 2 images, got {len(rows)}.",
+            "Use more images, or `initpools embed pixels`.",
+            len(rows),
         )
     width = int(np.prod(images.shape[1:]))
     exact = width <= EXACT_UP_TO
     require_memory(
         len(rows) * width * 4,
         f"Principal components of {len(rows)} images of {width} values take",
-        "Take `initpools embed` with a pretrain or a backbone, which read a few images at a time, or a smaller "
+        "Use `initpools embed` with a pretrain or a backbone, which read a few images at a time, or a smaller "
         "dataset.size in a new run (--run DIR).",
     )
     flat = np.empty((len(rows), width), np.float32)
@@ -78,14 +81,14 @@ def pca(images: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[np.ndarray
         flat[block] = next(pixels(images[rows[block]], FITTED))
     kept = min(COMPONENTS, *flat.shape)
     solver = "covariance_eigh" if exact else "randomized"
-    # The randomized decomposition centers the pixels, in place here: deviations do not change with that.
+    # The randomized decomposition centers the pixels in place, which does not change the standard deviations.
     fitted = PCA(kept, copy=exact, svd_solver=solver, random_state=seed % 2**32).fit(flat)
     fitted.components_[fitted.transform(flat).std(axis=0) < ROUNDING] = 0
     return lambda block: fitted.transform(block).astype(np.float32)
 
 
 def backbone_batch(preprocess: Preprocess) -> int:
-    """Images of a block: as many as take at most 32 MB once they are floats."""
+    """Compute the images per block: at most 32 MB of floats."""
     from PIL import Image
 
     return max(1, min(LARGEST_BLOCK, BLOCK_BYTES // (4 * preprocess.read(Image.new("L", (8, 8))).numel())))
@@ -104,21 +107,21 @@ def backbone_features(
     bf16: bool = False,
     scale: Scale | None = None,
 ) -> Iterator[np.ndarray]:
-    """Pooled features of a frozen backbone, blocks of (≤ batch, d) float32, in order.
+    """Yield pooled features of a frozen backbone, blocks of (≤ batch, d) float32, in order.
 
-    The original files are read where there are any (`root`), through the model's own preprocessing, since they may be
-    larger than the cached array; else the array's images. Threads prepare the next block while the model is at this.
+    Images are read from the original files under `root`, through the model's own preprocessing, because they may be
+    larger than the cached array; without `root` from the array. Threads prepare the next block meanwhile.
 
     Parameters
     ----------
     rows : slice
-        Which images of the split.
+        Images of the split.
     bf16 : bool
-        Compute in bfloat16 where torch holds that to be safe.
+        Compute in bfloat16 where torch's autocast allows it.
     scale : Scale, optional
-        How the files become 8 bits; needed where there are any.
+        Conversion of files to 8 bits; needed with `root`.
     """
-    # A third faster for a ResNet on a processor; a transformer does not mind.
+    # Channels-last is a third faster for a ResNet on a CPU, and neutral for transformers.
     model.eval().to(machine.device).to(memory_format=torch.channels_last)
 
     def read(row: int) -> torch.Tensor:
@@ -130,17 +133,17 @@ def backbone_features(
         ]
         coming = pool.map(read, chosen[0]) if chosen else iter(())
         for number in range(len(chosen)):
-            # Waits for what is left of this block, and has the threads begin the next.
-            shown = list(coming)
+            # Wait for this block, and let the threads start the next.
+            inputs = list(coming)
             coming = pool.map(read, chosen[number + 1]) if number + 1 < len(chosen) else iter(())
-            images = preprocess.scale(torch.stack(shown).to(machine.device, memory_format=torch.channels_last))
+            images = preprocess.scale(torch.stack(inputs).to(machine.device, memory_format=torch.channels_last))
             with torch.autocast(machine.device.type, torch.bfloat16, enabled=bf16):
                 pooled = model(images)
             yield pooled.float().cpu().numpy()
 
 
 def _original(split: Split, row: int, root: Path | None, scale: Scale) -> Image:
-    """The file as it is, or the cached pixels of a data set without files."""
+    """Read an image from its file, or from the array of a data set without files."""
     from PIL import Image
 
     if root is not None:

@@ -1,4 +1,4 @@
-"""Features, scores and probabilities of every image, block by block."""
+"""Inference with pretext models: features, scores and cluster probabilities in blocks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from initpools_cli.core.seeds import derive, generator
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.training.device import as_tensor
 
-#: Epoch number of the draws used for scoring; training epochs start at 1.
+#: Epoch number of the random draws for scoring; training epochs start at 1.
 SCORING = 0
 
 
 def blocks(n: int, batch: int) -> Iterator[slice]:
-    """Consecutive slices that cover 0..n."""
+    """Yield consecutive slices that cover 0..n."""
     for start in range(0, n, batch):
         yield slice(start, min(start + batch, n))
 
@@ -27,7 +27,7 @@ def blocks(n: int, batch: int) -> Iterator[slice]:
 def features(
     pretext: Pretext, images: np.ndarray, *, layer: Literal["backbone", "projector"], batch: int, device: torch.device
 ) -> Iterator[np.ndarray]:
-    """Features of unaugmented images in blocks of (≤ batch, d) float32, in order, computed in float32."""
+    """Yield features of unaugmented images, blocks of (≤ batch, d) float32, in order, computed in float32."""
     pretext.eval().to(device).to(memory_format=torch.channels_last)
     compute = pretext.features if layer == "backbone" else pretext.projections
     for block in blocks(len(images), batch):
@@ -35,8 +35,8 @@ def features(
 
 
 @torch.inference_mode()
-def assigned(pretext: Pretext, images: np.ndarray, *, batch: int, device: torch.device) -> Iterator[np.ndarray]:
-    """Probabilities of the clusters of unaugmented images in blocks of (≤ batch, k) float64, in order."""
+def cluster_probs(pretext: Pretext, images: np.ndarray, *, batch: int, device: torch.device) -> Iterator[np.ndarray]:
+    """Yield cluster probabilities of unaugmented images, blocks of (≤ batch, k) float64, in order."""
     pretext.eval().to(device).to(memory_format=torch.channels_last)
     for block in blocks(len(images), batch):
         yield pretext.assign(as_tensor(images[block], device)).cpu().numpy()
@@ -55,18 +55,18 @@ def scores(
     candidates: np.ndarray | None = None,
     on_block: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """The loss of every image, averaged over views, in evaluation mode and float32.
+    """Compute the loss of every image, averaged over views, in evaluation mode and float32.
 
     Parameters
     ----------
     images : ndarray
         (n, h, w, c) uint8.
     views : int
-        How many times each image is looked at, with other draws.
+        Number of random views per image.
     reference : int
-        Images in the fixed batch that contrastive tasks score against; drawn from `candidates` by the seed.
+        Images in the fixed reference batch of contrastive tasks; drawn from `candidates` by the seed.
     on_block : callable
-        Told how many image views were done.
+        Called with the number of images after each view of a block.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The one door to labels: what has been bought may be read, any other read is counted."""
+"""Label access; reads of labels that were not bought are counted as leaks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from initpools_cli.stats.metrics import classification_metrics, recalls
 
 
 class LabelAccess:
-    """The labels of a data set, those of train behind a price.
+    """Labels of a data set; train labels must be bought before they are read.
 
     Parameters
     ----------
     labels : mapping of str to (n,) int64
-        By split: "train", "test" and, where there is one, "val".
+        By split: "train", "test" and, if there is one, "val".
 
     Attributes
     ----------
     leaks : int
-        How many labels were read without having been bought.
+        Number of labels read without having been bought.
     """
 
     def __init__(self, labels: Mapping[str, np.ndarray]) -> None:
@@ -29,27 +29,27 @@ class LabelAccess:
         self.leaks = 0
 
     def buy(self, indices: np.ndarray) -> None:
-        """Pay for the labels of these train images."""
+        """Buy the labels of train images."""
         self._bought[indices] = True
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The labels of these train images; those not bought are counted as leaks."""
+        """Return the labels of train images; labels not bought are counted as leaks."""
         self.leaks += int((~self._bought[indices]).sum())
         return self._labels["train"][indices]
 
     def known(self) -> np.ndarray:
-        """(n,) int64, the labels that were bought, -1 elsewhere."""
+        """Return all train labels, (n,) int64, with -1 for labels not bought."""
         return np.where(self._bought, self._labels["train"], -1)
 
     def leak(self, split: str) -> np.ndarray:
-        """All labels of another split, to train or choose by: every one of them is a leak."""
+        """Return all labels of another split for training or selection; each is counted as a leak."""
         self.leaks += len(self._labels[split])
         return self._labels[split]
 
     def measure(self, probs: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
-        """How good predictions (n, c) of the test images are: metrics, and the recall of each class.
+        """Evaluate predictions (n, c) of the test images: metrics, and the recall of each class.
 
-        The labels themselves stay behind the door, so that nothing can be trained or chosen by them.
+        The test labels themselves are not returned, so that nothing can be trained or selected by them.
         """
         labels = self._labels["test"]
         return classification_metrics(probs, labels), recalls(probs, labels, probs.shape[1])

@@ -1,4 +1,4 @@
-"""What a query asks of a trained model, and what the model answers."""
+"""Outputs of a trained model that a query reads."""
 
 from __future__ import annotations
 
@@ -14,115 +14,121 @@ from initpools_cli.strategies.arrays import FROM_A_MODEL
 from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 from initpools_cli.training.learners.registry import Classifier, LearnerTraits, learners, softmax
 
-#: What no learner gives: another model is trained for it, on images.
+#: Inputs that no learner provides; a separate model is trained for them on images.
 BESIDE_THE_LEARNER = frozenset({"vaal_scores"})
 
 
-def refuse_unanswerable(name: str, query: Method, learner: Method[LearnerTraits], space: str) -> None:
-    """Refuse a query that asks what a learner can't give.
+def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], space: str) -> None:
+    """Refuse a query that needs outputs which the learner does not provide.
 
     Parameters
     ----------
     name : str
-        The query, as the user names it.
+        The query, as named by the user.
+    query, learner : Method
     space : str
-        Where distances are measured; see `training.arena.Protocol`.
+        Space of distances; see `ExperimentSettings`.
 
     Raises
     ------
     UserError
-        What it asks for, and the learners that can.
+        With the missing outputs, and the learners that provide them.
     """
-    asks = {*query.inputs} & FROM_A_MODEL - BESIDE_THE_LEARNER
+    needed = {*query.inputs} & FROM_A_MODEL - BESIDE_THE_LEARNER
     if space == "learner" and "embeddings" in query.inputs:
-        asks.add("features")
-    missing = sorted(asks - {*learner.traits.gives})
+        needed.add("features")
+    missing = sorted(needed - {*learner.traits.gives})
     if missing:
-        able = [other.name for other in learners if asks <= {*other.traits.gives}]
+        able = [other.name for other in learners if needed <= {*other.traits.gives}]
         raise UserError(
-            f"The query {name} asks a model for {', '.join(missing)}, which the learner {learner.name} can't give.",
-            f"Take another --learner: {', '.join(able)}.",
+            f"The query {name} needs {', '.join(missing)}, which the learner {learner.name} does not provide.",
+            f"Use another --learner: {', '.join(able)}.",
+            learner.name,
         )
 
 
-def asks_model(query: Method, space: str) -> bool:
-    """Whether the query looks at anything that a model gives."""
-    asked = {*query.inputs, *query.optional}
-    return bool(asked & FROM_A_MODEL - BESIDE_THE_LEARNER) or (space == "learner" and "embeddings" in asked)
+def reads_model(query: Method, space: str) -> bool:
+    """Return whether the query reads any output of a model."""
+    names = {*query.inputs, *query.optional}
+    return bool(names & FROM_A_MODEL - BESIDE_THE_LEARNER) or (space == "learner" and "embeddings" in names)
 
 
-def answers(
+def query_outputs(
     query: Method,
     learner: Method[LearnerTraits],
     model: Classifier,
     inputs: np.ndarray,
-    protocol: ExperimentSettings,
+    settings: ExperimentSettings,
     seed: int,
     members: Callable[[int], Iterable[Classifier]],
 ) -> dict[str, np.ndarray]:
-    """The query's inputs that the model gives: those it needs, and those it can do without where the learner has them.
+    """Compute the model outputs that a query reads: required ones, and optional ones that the learner provides.
 
     Parameters
     ----------
+    query, learner : Method
+    model : Classifier
     inputs : ndarray
-        What the learner reads of the images that the query chooses from.
+        Inputs of the learner for the images that the query selects from.
     seed, members
-        As in `ask`.
+        As in `compute_outputs`.
     """
-    asked = {*query.inputs, *query.optional} & {*learner.traits.gives}
-    found = ask(model, inputs, asked, protocol.ways, seed, members)
-    if protocol.space == "learner" and "embeddings" in query.inputs:
-        found["embeddings"] = model.features(inputs)
-    return found
+    names = {*query.inputs, *query.optional} & {*learner.traits.gives}
+    outputs = compute_outputs(model, inputs, names, settings.outputs, seed, members)
+    if settings.space == "learner" and "embeddings" in query.inputs:
+        outputs["embeddings"] = model.features(inputs)
+    return outputs
 
 
-def ask(
+def compute_outputs(
     model: Classifier,
     inputs: np.ndarray,
-    asked: Set[str],
-    ways: OutputCounts,
+    names: Set[str],
+    counts: OutputCounts,
     seed: int,
     members: Callable[[int], Iterable[Classifier]],
 ) -> dict[str, np.ndarray]:
-    """What a model says of images, by the names of strategies' inputs.
+    """Compute outputs of a model, by the names of strategies' inputs.
 
     Parameters
     ----------
+    model : Classifier
     inputs : ndarray
-        What the model reads of n images.
-    asked : set of str
-        Of probs, features, head, mc_probs, view_probs and member_probs; others are passed over.
+        Inputs of the model for n images.
+    names : set of str
+        Any of probs, features, head, mc_probs, view_probs and member_probs; others are ignored.
+    counts : OutputCounts
     seed : int
-        Decides dropout and views.
+        Determines dropout and views.
     members : callable
-        So many further models, trained from other seeds.
+        Yields that many further models, trained from other seeds.
     """
-    _require_room(model, inputs, asked, ways)
-    found: dict[str, np.ndarray] = {}
-    if "probs" in asked:
-        found["probs"] = softmax(model.logits(inputs))
-    if "features" in asked:
-        found["features"] = model.features(inputs)
-    if "head" in asked:
-        found["head"] = model.head
-    if "mc_probs" in asked:
-        found["mc_probs"] = softmax(model.mc_logits(inputs, passes=ways.passes, seed=derive(seed, "passes")))
-    if "view_probs" in asked:
-        found["view_probs"] = softmax(model.view_logits(inputs, views=ways.views, seed=derive(seed, "views")))
-    if "member_probs" in asked:
-        others = (softmax(member.logits(inputs)) for member in members(ways.members - 1))
-        found["member_probs"] = np.stack([softmax(model.logits(inputs)), *others])
-    return found
+    _require_room(model, inputs, names, counts)
+    outputs: dict[str, np.ndarray] = {}
+    if "probs" in names:
+        outputs["probs"] = softmax(model.logits(inputs))
+    if "features" in names:
+        outputs["features"] = model.features(inputs)
+    if "head" in names:
+        outputs["head"] = model.head
+    if "mc_probs" in names:
+        outputs["mc_probs"] = softmax(model.mc_logits(inputs, passes=counts.passes, seed=derive(seed, "passes")))
+    if "view_probs" in names:
+        outputs["view_probs"] = softmax(model.view_logits(inputs, views=counts.views, seed=derive(seed, "views")))
+    if "member_probs" in names:
+        others = (softmax(member.logits(inputs)) for member in members(counts.members - 1))
+        outputs["member_probs"] = np.stack([softmax(model.logits(inputs)), *others])
+    return outputs
 
 
-def _require_room(model: Classifier, inputs: np.ndarray, asked: Set[str], ways: OutputCounts) -> None:
-    """Refuse more answers for each image than fit into memory, as logits and as probabilities."""
-    times = {"mc_probs": ways.passes, "view_probs": ways.views, "member_probs": ways.members}
-    most = max((times[name] for name in asked & times.keys()), default=0)
+def _require_room(model: Classifier, inputs: np.ndarray, names: Set[str], counts: OutputCounts) -> None:
+    """Refuse outputs that do not fit into memory, as logits and as probabilities."""
+    times = {"mc_probs": counts.passes, "view_probs": counts.views, "member_probs": counts.members}
+    most = max((times[name] for name in names & times.keys()), default=0)
     if most and len(inputs):
         classes = model.logits(inputs[:1]).shape[1]
         require_memory(
             2 * most * len(inputs) * classes * 8,
-            f"{most:,} answers for each of {len(inputs):,} images and {classes} classes take",
-            "Lower passes, views or members, or choose among fewer images: --set select.sample=N.",
+            f"{most:,} predictions for each of {len(inputs):,} images and {classes} classes take",
+            "Use fewer passes, views or members, or select from fewer images: --set select.sample=N.",
         )

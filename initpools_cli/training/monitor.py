@@ -1,4 +1,4 @@
-"""How features come along while a pretext trains: to watch, never to choose by."""
+"""Quality of features during pretraining, for monitoring only."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ def measure(
     *,
     device: torch.device,
 ) -> dict[str, Any]:
-    """The rank of the features of some train images and, where there are labels, their k-NN accuracy.
+    """Compute the rank of the features of train images and, with labels, their k-NN accuracy.
 
     Parameters
     ----------
     images : ndarray
-        (n, h, w, c) uint8, of train.
+        (n, h, w, c) uint8, train images.
     labeled : (train labels, test images, test labels), optional
         (n,) int64, -1 for none, (m, h, w, c) uint8 and (m,) int64.
 
     Returns
     -------
     dict
-        knn_accuracy where there are labels, and rank; rank alone, NaN, where features of train are not finite.
+        rank and, with labels, knn_accuracy; only rank, NaN, if features of train images are not finite.
     """
 
-    def embedded(shown: np.ndarray) -> np.ndarray:
-        return np.concatenate(list(features(pretext, shown, layer="backbone", batch=256, device=device)))
+    def embed(images: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(features(pretext, images, layer="backbone", batch=256, device=device)))
 
-    inside = embedded(images)
-    if not np.isfinite(inside).all():
+    train = embed(images)
+    if not np.isfinite(train).all():
         return {"rank": np.nan}
-    found: dict[str, Any] = {}
+    quality: dict[str, Any] = {}
     if labeled is not None:
         labels, test_images, test_labels = labeled
         known = labels >= 0
-        found["knn_accuracy"] = knn_accuracy(inside[known], labels[known], embedded(test_images), test_labels)
-    return found | {"rank": feature_rank(inside, np.arange(len(inside)))[0]}
+        quality["knn_accuracy"] = knn_accuracy(train[known], labels[known], embed(test_images), test_labels)
+    return quality | {"rank": feature_rank(train, np.arange(len(train)))[0]}

@@ -1,4 +1,4 @@
-"""Mean and deviation of what each image is worth from epoch to epoch, kept as it arrives."""
+"""Running mean and standard deviation per image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunningStats:
         self.state = torch.zeros(3, n, dtype=torch.float64)
 
     def add(self, ids: torch.Tensor, values: torch.Tensor) -> None:
-        """One more value of each of the images `ids`, (b,) int64, all different."""
+        """Add one value for each of the images `ids`, (b,) int64, all distinct."""
         at, new = ids.cpu(), values.detach().double().cpu()
         count, mean, squares = self.state
         count[at] += 1
@@ -28,11 +28,11 @@ class RunningStats:
         squares[at] += off * (new - mean[at])
 
     @property
-    def seen(self) -> bool:
-        """Whether anything was added."""
+    def nonempty(self) -> bool:
+        """Whether any value was added."""
         return bool(self.state[0].any())
 
     def table(self) -> np.ndarray:
-        """(n, 3) float64: how many values, their mean, and their population standard deviation; 0 where none."""
+        """Return count, mean and population standard deviation per image, (n, 3) float64; 0 without values."""
         count, mean, squares = self.state.numpy()
         return np.stack([count, mean, np.sqrt(squares / np.maximum(count, 1))], axis=1)

@@ -1,4 +1,4 @@
-"""A network in training on labeled inputs, epoch by epoch."""
+"""Supervised training of a network, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ def _recipe(name: str) -> str:
     return name
 
 
-#: Names that are looked up where they are given, not in the middle of a sweep.
+#: Names that are validated with the configuration, not in the middle of a sweep.
 Recipe = Annotated[str, AfterValidator(_recipe)]
 NetworkName = Annotated[str, AfterValidator(lambda name: networks.get(name).name)]
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant"]
 
-#: What the encoder is shown of the inputs at these places, in this epoch.
-Show = Callable[[np.ndarray, int], torch.Tensor]
-#: Told the places in a batch's inputs, their features (b, h) and their logits (b, c), all of one training step.
+#: Maps rows and an epoch to the inputs of the encoder.
+Loader = Callable[[np.ndarray, int], torch.Tensor]
+#: Called in each training step with the rows of the batch, their features (b, h) and their logits (b, c).
 Watch = Callable[[np.ndarray, torch.Tensor, torch.Tensor], None]
 
-#: Of "sgd", whose momentum is Nesterov's.
+#: Nesterov momentum of "sgd".
 MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and by what steps a network is trained.
+    """Length, optimizer and learning rate of a training.
 
     Attributes
     ----------
     epochs, steps : int
-        As many epochs as asked for, or as it takes to reach so many steps.
+        The number of epochs is the larger of `epochs` and what `steps` steps need.
     batch : int
-        Inputs in a step at most; epochs are cut into steps of as equal a size as can be.
+        Maximum of inputs per step; epochs are split into steps of about equal size.
     optimizer : str
-        "adamw" (decoupled weight decay), "adam" (the decay in the gradient) or "sgd" with Nesterov's momentum of 0.9.
+        "adamw" (decoupled weight decay), "adam" (weight decay in the gradient) or "sgd" with Nesterov momentum 0.9.
     lr, weight_decay : float
     schedule : str
-        Of the rate: "cosine", down to 0 over all steps, or "constant".
+        Learning-rate schedule: "cosine", to 0 over all steps, or "constant".
     encoder_rate : float
-        Factor on the rate of everything before the last layer.
+        Factor on the learning rate of the encoder.
     """
 
     epochs: int
@@ -71,48 +71,49 @@ class TrainConfig:
 
 
 class Trainer:
-    """A network in training.
+    """Training of a network on labeled inputs.
 
     Parameters
     ----------
     network : Network
         Trained in place.
-    show : Show
+    load : Loader
         For example `augmented(images, …)`.
     labels : ndarray
         (m,) int64.
-    routine : TrainConfig
+    config : TrainConfig
     seed : int
-        Decides order and dropout.
+        Determines order and dropout.
+    device : torch.device
 
     Attributes
     ----------
     epochs, done : int
-        Epochs in all, and done.
+        Number of epochs in total, and finished.
     """
 
     def __init__(
-        self, network: Network, show: Show, labels: np.ndarray, routine: TrainConfig, seed: int, device: torch.device
+        self, network: Network, load: Loader, labels: np.ndarray, config: TrainConfig, seed: int, device: torch.device
     ) -> None:
-        self.network, self.show = network.to(device), show
+        self.network, self.load = network.to(device), load
         self.targets, self.seed = as_tensor(labels, device), seed
-        self.batches = -(-len(labels) // min(routine.batch, len(labels)))
-        self.epochs, self.done = max(routine.epochs, -(-routine.steps // self.batches)), 0
-        self.optimizer = _optimizer(network, routine)
+        self.batches = -(-len(labels) // min(config.batch, len(labels)))
+        self.epochs, self.done = max(config.epochs, -(-config.steps // self.batches)), 0
+        self.optimizer = _optimizer(network, config)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, _cosine(self.epochs * self.batches) if routine.schedule == "cosine" else _constant
+            self.optimizer, _cosine(self.epochs * self.batches) if config.schedule == "cosine" else _constant
         )
 
     def epoch(self, watch: Watch = lambda chosen, features, logits: None) -> None:
-        """One more pass over the inputs; `watch` is told what the network made of every batch, before its step."""
+        """Train one epoch; `watch` is called for every batch before its optimizer step."""
         self.network.train()
         order = generator(self.seed, "order", self.done).permutation(len(self.targets))
         dropped = generator(self.seed, "dropout", self.done)
         for chosen in np.array_split(order, self.batches):
             if len(chosen) < 2:
-                # Batch norm has no variance to work with.
+                # Batch norm needs at least two inputs.
                 chosen = np.concatenate([chosen, chosen])
-            features = drop(self.network.encoder(self.show(chosen, self.done)), self.network.dropout, dropped)
+            features = drop(self.network.encoder(self.load(chosen, self.done)), self.network.dropout, dropped)
             logits = self.network.head(features)
             watch(chosen, features.detach(), logits.detach())
             self.optimizer.zero_grad(set_to_none=True)
@@ -122,17 +123,17 @@ class Trainer:
         self.done += 1
 
     def run(self, held_out: Callable[[], float] | None = None) -> None:
-        """Train to the end; keep the last weights, or where a loss is given those of the epoch where it is lowest."""
+        """Train all epochs; keep the last weights, or with `held_out` those of the epoch with its lowest loss."""
         best, lowest = self.network.state_dict(), np.inf
         while self.done < self.epochs:
             self.epoch()
             if held_out is not None and (loss := held_out()) < lowest:
-                # A copy, not a view: the next epoch would train it on.
+                # A copy, because the next epoch changes the weights in place.
                 best, lowest = copy.deepcopy(self.network.state_dict()), loss
         self.network.load_state_dict(best)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+        """Return the state for a checkpoint."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -141,32 +142,32 @@ class Trainer:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.done = state["done"]
 
 
-def augmented(images: np.ndarray, recipe: str, seed: int, device: torch.device) -> Show:
-    """Show images (m, h, w, channels) uint8 by a recipe of `augment`, each as its place and the epoch decide."""
+def augmented(images: np.ndarray, recipe: str, seed: int, device: torch.device) -> Loader:
+    """Make a loader of images (m, h, w, channels) uint8, augmented by a recipe; draws depend on row and epoch only."""
     root = derive(seed, "augment")
 
-    def show(chosen: np.ndarray, epoch: int) -> torch.Tensor:
+    def load(chosen: np.ndarray, epoch: int) -> torch.Tensor:
         return augment(as_tensor(images[chosen], device), Draws(root, epoch, as_tensor(chosen, device)), recipe)
 
-    return show
+    return load
 
 
-def _optimizer(network: Network, routine: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
     groups = [
-        {"params": network.encoder.parameters(), "lr": routine.lr * routine.encoder_rate},
-        {"params": network.head.parameters(), "lr": routine.lr},
+        {"params": network.encoder.parameters(), "lr": config.lr * config.encoder_rate},
+        {"params": network.head.parameters(), "lr": config.lr},
     ]
-    if routine.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True, weight_decay=routine.weight_decay)
-    kind = torch.optim.AdamW if routine.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=routine.weight_decay)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, weight_decay=config.weight_decay)
 
 
 def _cosine(steps: int) -> Callable[[int], float]:

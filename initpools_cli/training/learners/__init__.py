@@ -1,1 +1,1 @@
-"""Classifiers that are trained on what has been labeled: one file each."""
+"""Learners: classifiers trained on the labeled images, one file each."""

@@ -1,4 +1,4 @@
-"""A pretrained encoder and a new last layer, trained together."""
+"""Learner `finetune`: pretrained encoder trained with a new last layer."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PREFIX = "encoder."
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Where a pretrained encoder is, and what it is: enough to build it in any process that sees the file.
+    """File and architecture of a pretrained encoder, enough to build it in a worker process.
 
     Attributes
     ----------
     weights : str
-        Path of the safetensors file that the pretrain wrote.
+        Path of the safetensors file written by `pretrain`.
     network : str
     width : float
     channels, size : int
         Of the images that it was trained on.
     sha256 : str
-        Of the file; it is read in other processes and at other times than it was found.
+        Checksum of the file, verified when it is read.
     """
 
     weights: str
@@ -46,12 +46,12 @@ class Pretrained:
     sha256: str
 
     def encoder(self) -> Encoder:
-        """The encoder with its trained weights, a new one each time.
+        """Build a new encoder with the pretrained weights.
 
         Raises
         ------
         UserError
-            The file is missing, changed meanwhile, or holds another network.
+            If the file is missing, has changed, or contains another network.
         """
         path = Path(self.weights)
         encoder = build_encoder(self.network, channels=self.channels, size=self.size, width=self.width, seed=0)
@@ -98,10 +98,10 @@ def finetune(
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: Recipe = "weak",
 ) -> TrainedNetwork:
-    """A pretrained encoder trained on, with a new last layer, from the same weights each time.
+    """Pretrained encoder with a new last layer, fine-tuned on the labeled images from the same weights in every round.
 
-    For `epochs`, or for as many as it takes to reach `steps`. The last weights are kept, or, where a validation policy
-    pays for it, those of the epoch with the lowest validation log-loss.
+    Trained for `epochs`, or as many as `steps` steps need. Keeps the last weights or, with validation, those of the
+    epoch with the lowest validation log-loss.
 
     Parameters
     ----------
@@ -112,22 +112,22 @@ def finetune(
     classes : int
         c.
     seed : int
-        Decides the last layer's first weights, order, augmentation and dropout.
+        Determines the initial weights of the last layer, order, augmentation and dropout.
     device : torch.device
-        Where the network lives.
+        Device of the network.
     encoder : Pretrained
-        What is begun from.
+        The encoder to start from.
     validation : (images, labels), optional
-        Held out; read after every epoch.
+        Validation set, evaluated after every epoch.
     optimizer, schedule : str
         See `TrainConfig`.
     encoder_rate : float
         Factor on the encoder's learning rate.
     dropout : float
-        Share of the features dropped before the last layer, in training and in Monte-Carlo passes, never in `logits`.
+        Share of features dropped before the last layer in training and in `mc_logits`, not in `logits`.
     """
     model = TrainedNetwork(Network(encoder.encoder(), classes, derive(seed, "finetune"), dropout), device)
-    routine = TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule, encoder_rate)
-    course = Trainer(model.network, augmented(images, recipe, seed, device), labels, routine, seed, device)
-    course.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
+    config = TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule, encoder_rate)
+    trainer = Trainer(model.network, augmented(images, recipe, seed, device), labels, config, seed, device)
+    trainer.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
     return model

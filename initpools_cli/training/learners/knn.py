@@ -1,4 +1,4 @@
-"""The vote of the nearest labeled images."""
+"""Learner `knn`: weighted vote of the nearest labeled images."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from initpools_cli.core.bounds import PositiveCount, PositiveFactor
 from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 
-#: Numbers of neighbors tried where a validation policy pays for the choice.
+#: Numbers of neighbors tried with validation.
 GRID = (1, 3, 5, 10, 20, 50)
 ROWS = 4096
-#: Cosines that differ by less are equal, but for the rounding of float32 products.
+#: Cosines that differ by less are ties up to the rounding of float32 products.
 SAME = 1e-5
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Labeled images that vote.
+    """Fitted k-NN classifier.
 
     Attributes
     ----------
@@ -38,10 +38,10 @@ class Neighbors:
     smoothing: float
 
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n, c) float64: the logarithm of the smoothed shares of the vote."""
+        """Compute the logarithms of the smoothed vote shares, (n, c) float64."""
         k = min(self.k, len(self.labels))
         votes = np.eye(self.classes)[self.labels]
-        found = np.empty((len(inputs), self.classes))
+        logits = np.empty((len(inputs), self.classes))
         for start in range(0, len(inputs), ROWS):
             block = unit_rows(inputs[start : start + ROWS])
             cosines = (block @ self.embeddings.T).astype(np.float64)
@@ -50,11 +50,11 @@ class Neighbors:
             weights = np.where(cosines > farthest - SAME, np.exp(nearness), 0.0)
             shares = weights @ votes / weights.sum(axis=1, keepdims=True)
             smoothed = (k * shares + self.smoothing) / (k + self.classes * self.smoothing)
-            found[start : start + len(block)] = np.log(smoothed)
-        return found
+            logits[start : start + len(block)] = np.log(smoothed)
+        return logits
 
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Where it measures: the inputs at length 1."""
+        """Return the L2-normalized inputs."""
         return unit_rows(inputs)
 
 
@@ -75,10 +75,10 @@ def knn(
     temperature: PositiveFactor = 0.07,
     smoothing: PositiveFactor = 0.3,
 ) -> Neighbors:
-    """The k nearest labeled images by cosine vote for their class, each with weight exp(cosine / temperature).
+    """Vote of the k nearest labeled images by cosine similarity, with weights exp(cosine / temperature).
 
-    Deviation from the paper: the shares of the vote are smoothed as if every class had `smoothing` more votes of k, so
-    that no class has probability zero, and the log-likelihood is finite.
+    Deviation from the paper: the vote shares are smoothed as if every class had `smoothing` more of the k votes, so
+    that no class has probability zero and the log-likelihood is finite.
 
     Parameters
     ----------
@@ -89,14 +89,14 @@ def knn(
     classes : int
         c.
     seed, device
-        Unused: nothing is random, and little is computed.
+        Unused.
     validation : (embeddings, labels), optional
-        Where given, k is the one of a fixed grid with the lowest log-loss on it.
+        If present, k is the value of a fixed grid with the lowest validation log-loss.
     k : int
-        All labeled images where they are fewer; where several are as near as the k-th, all of these vote.
+        Number of neighbors, at most all labeled images; all images tied with the k-th vote.
     """
     unit = unit_rows(embeddings)
     if validation is None:
         return Neighbors(unit, labels, classes, k, temperature, smoothing)
-    tried = [Neighbors(unit, labels, classes, each, temperature, smoothing) for each in GRID]
-    return min(tried, key=lambda model: log_loss(model.logits(validation[0]), validation[1]))
+    models = [Neighbors(unit, labels, classes, each, temperature, smoothing) for each in GRID]
+    return min(models, key=lambda model: log_loss(model.logits(validation[0]), validation[1]))

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on frozen embeddings, for many seeds at once."""
+"""Learner `linear`: multinomial logistic regression on embeddings, for several seeds at once."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.training.batched_lbfgs import minimize
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 
-#: Penalties tried where a validation policy pays for the choice.
+#: Penalties tried with validation.
 GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A fitted last layer on embeddings.
+    """Fitted linear classifier on embeddings.
 
     Attributes
     ----------
     head : (d + 1, c) float64
-        Weights, and the bias as the last row.
+        Weights, with the bias as the last row.
     """
 
     head: NDArray[np.float64]
 
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n, c) float64, multiplied in the precision of the inputs."""
+        """Compute logits (n, c) float64, multiplied in the precision of the inputs."""
         weight = self.head[:-1].astype(inputs.dtype)
         result: NDArray[np.float64] = (inputs @ weight).astype(np.float64) + self.head[-1]
         return result
 
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the last layer reads: the inputs themselves."""
+        """Return the inputs themselves."""
         return inputs
 
 
@@ -52,7 +52,7 @@ def fit_together(
     penalty: float,
     tolerance: float,
 ) -> list[Linear]:
-    """`linear` for several seeds: each problem has its own images, and the same result as alone.
+    """Fit `linear` for several seeds at once, each with its own images and the same result as alone.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def fit_together(
     seeds, device
         Unused.
     validation : sequence of (embeddings, labels), optional
-        One for each.
+        One per seed.
 
     Returns
     -------
@@ -94,11 +94,10 @@ def linear(
     penalty: PositiveFactor = 0.1,
     tolerance: Annotated[float, Field(gt=0, le=1e-2)] = 1e-5,
 ) -> Linear:
-    """Logistic regression with an L2 penalty, solved to convergence: convex, so without randomness of its own.
+    """Logistic regression on embeddings with an L2 penalty, solved to convergence and without randomness.
 
-    Minimizes ``mean cross-entropy + penalty / 2 * (||weight||² + ||bias||²)`` over all classes, seen or not. The bias
-    is penalized too: left free, it would drive the probability of a class without labels to zero, and the
-    log-likelihood with it.
+    Minimizes ``mean cross-entropy + penalty / 2 * (||weight||² + ||bias||²)`` over all classes, labeled or not. The
+    bias is penalized too; otherwise the probability of a class without labels would go to zero.
 
     Parameters
     ----------
@@ -109,17 +108,17 @@ def linear(
     classes : int
         c.
     seed, device
-        Unused: the problem is convex and small.
+        Unused.
     validation : (embeddings, labels), optional
-        Where given, the penalty is the one of a fixed grid with the lowest log-loss on it.
+        If present, the penalty is the value of a fixed grid with the lowest validation log-loss.
     tolerance : float
-        No entry of the gradient is larger at the end.
+        Largest absolute entry of the gradient at convergence.
     """
     held_out = None if validation is None else [validation]
-    found = fit_together(
+    models = fit_together(
         embeddings[None], labels[None], classes, [seed], device, held_out, penalty=penalty, tolerance=tolerance
     )
-    return found[0]
+    return models[0]
 
 
 def _solve(
@@ -127,7 +126,7 @@ def _solve(
 ) -> list[Linear]:
     count, images, _ = embeddings.shape
     inputs = np.concatenate([embeddings, np.ones((count, images, 1))], axis=2, dtype=np.float64)
-    across = np.ascontiguousarray(inputs.transpose(0, 2, 1))
+    transposed = np.ascontiguousarray(inputs.transpose(0, 2, 1))
     target = np.eye(classes)[labels]
 
     def objective(head: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -138,7 +137,7 @@ def _solve(
         loss = (np.log(total) + largest)[..., 0] - (logits * target).sum(axis=-1)
         error = (probs / total - target) / images
         value = loss.mean(axis=-1) + 0.5 * penalty * (head * head).sum(axis=(1, 2))
-        return value, across @ error + penalty * head
+        return value, transposed @ error + penalty * head
 
     start = np.zeros((count, inputs.shape[2], classes))
     return [Linear(head) for head in minimize(objective, start, tolerance)]

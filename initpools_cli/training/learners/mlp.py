@@ -1,4 +1,4 @@
-"""A network with one hidden layer on frozen embeddings."""
+"""Learner `mlp`: network with one hidden layer on embeddings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = 4096
 
 
 class Hidden(Encoder):
-    """Linear, batch norm, ReLU: (b, d) to (b, features)."""
+    """Hidden layer with batch norm and ReLU: (b, d) to (b, features)."""
 
     def __init__(self, inputs: int, features: int, seed: int) -> None:
         super().__init__(features)
@@ -30,49 +30,49 @@ class Hidden(Encoder):
             self.layers = nn.Sequential(nn.Linear(inputs, features), nn.BatchNorm1d(features), nn.ReLU())
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(b, d) to (b, features), at least 0."""
+        """Map (b, d) to (b, features), at least 0."""
         features: torch.Tensor = self.layers(inputs)
         return features
 
 
 @dataclass(frozen=True)
 class Perceptron:
-    """A fitted hidden layer and last layer."""
+    """Fitted multilayer perceptron."""
 
     network: Network
     device: torch.device
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """(n, c) float64."""
+        """Compute logits, (n, c) float64."""
         return (self.features(inputs) @ self.head[:-1].astype(np.float32)).astype(np.float64) + self.head[-1]
 
     def features(self, inputs: np.ndarray) -> np.ndarray:
-        """(n, h) float32: the hidden layer, without dropout."""
+        """Compute the hidden layer without dropout, (n, h) float32."""
         return np.concatenate([self._hidden(block) for _, block in _blocks(inputs)])
 
     @property
     def head(self) -> np.ndarray:
-        """(h + 1, c) float64: the last layer's weights, and its bias as the last row."""
+        """Weights of the last layer with its bias as the last row, (h + 1, c) float64."""
         return self.network.last
 
     def mc_logits(self, inputs: np.ndarray, *, passes: int, seed: int) -> np.ndarray:
-        """(passes, n, c) float64: dropout before both layers, as in training, and batch norm as in inference."""
+        """Compute logits (passes, n, c) float64 with dropout before both layers and batch norm as in inference."""
         head, share = self.head, self.network.dropout
-        found = np.empty((passes, len(inputs), head.shape[1]))
+        logits = np.empty((passes, len(inputs), head.shape[1]))
         for number in range(passes):
             rng = generator(seed, "pass", number)
             for rows, block in _blocks(inputs):
                 features = drop(torch.from_numpy(self._hidden(block, rng)), share, rng)
-                found[number, rows] = features.numpy() @ head[:-1].astype(np.float32) + head[-1]
-        return found
+                logits[number, rows] = features.numpy() @ head[:-1].astype(np.float32) + head[-1]
+        return logits
 
     @torch.inference_mode()
     def _hidden(self, block: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         self.network.eval()
-        shown = as_tensor(block, self.device)
+        inputs = as_tensor(block, self.device)
         if rng is not None:
-            shown = drop(shown, self.network.dropout, rng)
-        features: np.ndarray = self.network.encoder(shown).cpu().numpy()
+            inputs = drop(inputs, self.network.dropout, rng)
+        features: np.ndarray = self.network.encoder(inputs).cpu().numpy()
         return features
 
 
@@ -114,10 +114,10 @@ def mlp(
     weight_decay: Factor = 1e-2,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
 ) -> Perceptron:
-    """One hidden layer with batch norm and ReLU on frozen embeddings, with dropout before it and after it.
+    """Network with one hidden layer on embeddings, with batch norm, ReLU, and dropout before and after it.
 
-    Trained for `epochs`, or for as many as it takes to reach `steps`. The last weights are kept, or, where a validation
-    policy pays for it, those of the epoch with the lowest validation log-loss.
+    Trained for `epochs`, or as many as `steps` steps need. Keeps the last weights or, with validation, those of the
+    epoch with the lowest validation log-loss.
 
     Parameters
     ----------
@@ -128,22 +128,22 @@ def mlp(
     classes : int
         c.
     seed : int
-        Decides initialization, order and dropout.
+        Determines initialization, order and dropout.
     device : torch.device
-        Where the network lives.
+        Device of the network.
     validation : (embeddings, labels), optional
-        Held out; read after every epoch.
+        Validation set, evaluated after every epoch.
     hidden : int
         Width of the hidden layer.
     optimizer, schedule : str
         See `TrainConfig`.
     dropout : float
-        Share dropped in training and in Monte-Carlo passes, never in `logits`.
+        Share of inputs and features dropped in training and in `mc_logits`, not in `logits`.
     """
     root = derive(seed, "mlp")
     model = Perceptron(Network(Hidden(embeddings.shape[1], hidden, root), classes, root, dropout), device)
     inputs, rng = as_tensor(embeddings, device), generator(seed, "inputs")
-    course = Trainer(
+    trainer = Trainer(
         model.network,
         lambda chosen, epoch: drop(inputs[as_tensor(chosen, device)], dropout, rng),
         labels,
@@ -151,5 +151,5 @@ def mlp(
         seed,
         device,
     )
-    course.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
+    trainer.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
     return model

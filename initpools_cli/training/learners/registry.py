@@ -1,4 +1,4 @@
-"""The registered learners and what they return."""
+"""Registry of learners, and the interface of fitted classifiers."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import numpy as np
 from initpools_cli.core.registry import Registry
 from initpools_cli.core.traits import Traits
 
-#: Inputs and labels held out to choose the penalty or the epoch by.
+#: Validation inputs and labels, to choose a penalty or an epoch.
 Validation = tuple[np.ndarray, np.ndarray]
 
 
 class Classifier(Protocol):
-    """A fitted learner: it has `logits`, and of the rest what the trait `gives` of its registration names."""
+    """Fitted learner: it has `logits`, and the other outputs that its registration lists in `gives`."""
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """(n, c) float64 of embeddings (n, d) or images (n, h, w, c), whichever the learner was fitted on."""
+        """Compute logits (n, c) float64 of embeddings (n, d) or images (n, h, w, c), as in training."""
         ...
 
     def features(self, inputs: np.ndarray) -> np.ndarray:
-        """(n, h) float32: what the last layer reads."""
+        """Compute the inputs of the last layer, (n, h) float32."""
         ...
 
     @property
     def head(self) -> np.ndarray:
-        """(h + 1, c) float64: the last layer's weights, and its bias as the last row: logits = [features, 1] @ head."""
+        """Weights of the last layer with the bias as the last row, (h + 1, c): logits = [features, 1] @ head."""
         ...
 
     def mc_logits(self, inputs: np.ndarray, *, passes: int, seed: int) -> np.ndarray:
-        """(passes, n, c) float64 with dropout on and batch norm as in inference."""
+        """Compute logits (passes, n, c) float64 with dropout on and batch norm as in inference."""
         ...
 
     def view_logits(self, inputs: np.ndarray, *, views: int, seed: int) -> np.ndarray:
-        """(views, n, c) float64 of random views of every image."""
+        """Compute logits (views, n, c) float64 of random views of every image."""
         ...
 
 
@@ -63,13 +63,13 @@ learners = Registry("learner", "initpools_cli.training.learners", "initpools lis
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (n, c) float64; rows sum to 1."""
+    """Compute probabilities (n, c) float64; rows sum to 1."""
     shifted = np.exp(logits - logits.max(-1, keepdims=True))
     return shifted / shifted.sum(-1, keepdims=True)
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats."""
+    """Compute the mean negative log-likelihood in nats."""
     from scipy.special import logsumexp
 
     return float(np.mean(logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]))

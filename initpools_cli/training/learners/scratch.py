@@ -1,4 +1,4 @@
-"""A network trained from a fresh initialization every time it is asked."""
+"""Learner `scratch`: network trained from random initialization."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def scratch(
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     recipe: Recipe = "weak",
 ) -> TrainedNetwork:
-    """A convolutional network trained on the labeled images alone, re-initialized each time.
+    """Convolutional network trained on the labeled images from random weights in every round.
 
-    For `epochs`, or for as many as it takes to reach `steps`, so that ten labels train too. The last weights are kept,
-    or, where a validation policy pays for it, those of the epoch with the lowest validation log-loss.
+    Trained for `epochs`, or as many as `steps` steps need, so that ten labels are enough. Keeps the last weights or,
+    with validation, those of the epoch with the lowest validation log-loss.
 
     Parameters
     ----------
@@ -77,21 +77,21 @@ def scratch(
     classes : int
         c.
     seed : int
-        Decides initialization, order, augmentation and dropout.
+        Determines initialization, order, augmentation and dropout.
     device : torch.device
-        Where the network lives.
+        Device of the network.
     validation : (images, labels), optional
-        Held out; read after every epoch.
+        Validation set, evaluated after every epoch.
     optimizer, schedule : str
         See `TrainConfig`.
     dropout : float
-        Share of the features dropped before the last layer, in training and in Monte-Carlo passes (Gal & Ghahramani
-        2016, arXiv:1506.02142), never in `logits`.
+        Share of features dropped before the last layer in training and in `mc_logits` (Gal & Ghahramani 2016,
+        arXiv:1506.02142), not in `logits`.
     """
     root = derive(seed, "scratch")
     encoder = build_encoder(network, channels=images.shape[3], size=min(images.shape[1:3]), width=width, seed=root)
     model = TrainedNetwork(Network(encoder, classes, root, dropout), device)
-    routine = TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule)
-    course = Trainer(model.network, augmented(images, recipe, seed, device), labels, routine, seed, device)
-    course.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
+    config = TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule)
+    trainer = Trainer(model.network, augmented(images, recipe, seed, device), labels, config, seed, device)
+    trainer.run(None if validation is None else lambda: log_loss(model.logits(validation[0]), validation[1]))
     return model
