@@ -197,14 +197,12 @@ def test_constant_images_are_said_to_have_collapsed(
         assert np.isfinite(np.load(f"runs/same/embed/{source}/train.npy")).all()
 
 
-def test_one_image_is_refused_with_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
-) -> None:
+def test_one_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> None:
     monkeypatch.chdir(tmp_path)
     np.savez("one.npz", train_images=np.arange(64, dtype=np.uint8).reshape(1, 8, 8))
     for words in (["pretrain", "simclr", "--batch", 2], ["embed", "pca"]):
         refused = initpools(*words, "--dataset", "one.npz")
-        assert refused.code == 2 and "at least two images" in refused.err and "Traceback" not in refused.err
+        assert refused.code == 2 and "at least 2 images, got 1." in refused.err and "Traceback" not in refused.err
     assert initpools("embed", "pixels", "--dataset", "one.npz").code == 0
 
 

@@ -1,1 +1,1 @@
-"""One number per image: pure functions on arrays, one file each."""
+"""Scores: one number per image, pure functions on arrays, one file each."""

@@ -1,4 +1,4 @@
-"""Ambiguous to contrast: told from other images in some epochs and not in others."""
+"""Score `ambiguous-to-contrast`: variation of the contrastive probability over epochs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from initpools_cli.scores.registry import scores
 from initpools_cli.scores.seen import fill_unseen
 
 
-@scores.register(
-    paper="Chen et al. 2022, arXiv:2210.02442", high="training told it from other images in some epochs alone"
-)
+@scores.register(paper="Chen et al. 2022, arXiv:2210.02442", high="distinguished from other images in some epochs only")
 def ambiguous_to_contrast(dynamics: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The deviation over the epochs of the probability that training gives to an image's other view.
+    """Compute the standard deviation over epochs of the contrastive probability of an image's other view.
 
-    Deviation from the paper: that of `easy_to_contrast`.
+    Deviation from the paper: as for `easy_to_contrast`.
 
     Parameters
     ----------
     dynamics : (n, 3) float64
-        Epochs seen, and the mean and deviation over them of the probability of an image's other view.
+        Number of epochs, and mean and standard deviation over them of the probability of an image's other view.
 
     Returns
     -------
     (n,) float64
-        In [0, 1/2]; images never seen get the median of the others.
+        In [0, 1/2]; images without epochs get the median of the others.
     """
     return fill_unseen(dynamics[:, 2], dynamics[:, 0])

@@ -1,4 +1,4 @@
-"""Confidence: how sure a classifier is of an image's label while it learns it."""
+"""Score `confidence`: mean probability of the label during training."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from initpools_cli.scores.registry import scores
 
 
 @scores.register(
-    paper="Swayamdipta et al. 2020, arXiv:2009.10795", high="the network was sure of its label throughout", oracle=True
+    paper="Swayamdipta et al. 2020, arXiv:2009.10795",
+    high="its label had a high probability throughout training",
+    oracle=True,
 )
 def confidence(true_probs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The mean over the epochs of the probability of the image's label.
+    """Compute the mean over epochs of the probability of an image's label.
 
     Parameters
     ----------
     true_probs : (epochs, n) float32
-        The probability of each image's label when the image was trained on.
+        Probability of each image's label in each epoch of training on it.
 
     Returns
     -------

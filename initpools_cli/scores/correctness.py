@@ -1,4 +1,4 @@
-"""Correctness: how often a classifier predicts an image's label while it learns it."""
+"""Score `correctness`: share of epochs in which the label was predicted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from initpools_cli.scores.registry import scores
 
 @scores.register(
     paper="Swayamdipta et al. 2020, arXiv:2009.10795",
-    high="the network predicted its label in most epochs",
+    high="its label was predicted in most epochs",
     oracle=True,
 )
 def correctness(correct: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The share of epochs in which the image's label was predicted.
+    """Compute the share of epochs in which an image's label was predicted.
 
     Parameters
     ----------
     correct : (epochs, n) bool
-        Whether each image's label was predicted when the image was trained on.
+        Whether each image's label was predicted in each epoch of training on it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Duplicate: whether another image is nearly the same."""
+"""Score `duplicate`: similarity to the nearest other image."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from initpools_cli.scores.registry import scores
 
 @scores.register(high="another image is nearly the same", cost="n² d", factor=1.5)
 def duplicate(embeddings: NDArray[np.float32], *, probes: Count = 0) -> NDArray[np.float64]:
-    """The cosine similarity to the nearest other image, from their distance: exactly 1 for a duplicate.
+    """Compute the cosine similarity to the nearest other image; exactly 1 for duplicates.
 
     Parameters
     ----------
     embeddings : (n, d) float32
-        Of any length. Rows of zeros, which have no direction, are like each other and like nothing else.
+        Of any length. Zero rows have no direction: they have similarity 1 to each other and 0 to all others.
     probes : int
-        0: exact. Else the nearest images are sought in so many of about 2 √n lists of images that lie together, which
-        is faster and misses some.
+        0: exact. Else approximate and faster: neighbors are searched in this many of about 2 √n lists of nearby images.
 
     Returns
     -------
@@ -30,10 +29,10 @@ def duplicate(embeddings: NDArray[np.float32], *, probes: Count = 0) -> NDArray[
     """
     points = unit_rows(embeddings)
     directed = points.any(axis=1)
-    found = np.full(len(points), 1.0 if (~directed).sum() > 1 else 0.0)
-    found[directed] = 0.0
+    values = np.full(len(points), 1.0 if (~directed).sum() > 1 else 0.0)
+    values[directed] = 0.0
     if directed.sum() > 1:
-        # Of vectors of length 1: |a − b|² = 2 − 2 cos.
+        # For unit vectors |a − b|² = 2 − 2 cos.
         rows = points if directed.all() else points[directed]
-        found[directed] = 1 - knn(rows, 1, probes=probes)[1][:, 0] ** 2 / 2
-    return found
+        values[directed] = 1 - knn(rows, 1, probes=probes)[1][:, 0] ** 2 / 2
+    return values

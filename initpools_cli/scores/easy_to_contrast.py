@@ -1,4 +1,4 @@
-"""Easy to contrast: told from other images throughout training."""
+"""Score `easy-to-contrast`: mean contrastive probability over epochs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from initpools_cli.scores.registry import scores
 from initpools_cli.scores.seen import fill_unseen
 
 
-@scores.register(paper="Chen et al. 2022, arXiv:2210.02442", high="training told it from other images with ease")
+@scores.register(paper="Chen et al. 2022, arXiv:2210.02442", high="easily distinguished from other images")
 def easy_to_contrast(dynamics: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over the epochs of the probability that training gives to an image's other view.
+    """Compute the mean over epochs of the contrastive probability of an image's other view.
 
-    Deviation: the paper goes by the probability of pseudo-labels; here it is that of the image's other view among the
-    views of the training batch, at the paper's temperature 0.05.
+    Deviation: the paper uses probabilities of pseudo-labels; here it is the probability of the image's other view among
+    the views of the training batch, at the paper's temperature 0.05.
 
     Parameters
     ----------
     dynamics : (n, 3) float64
-        Epochs seen, and the mean and deviation over them of the probability of an image's other view.
+        Number of epochs, and mean and standard deviation over them of the probability of an image's other view.
 
     Returns
     -------
     (n,) float64
-        In [0, 1]; images never seen get the median of the others.
+        In [0, 1]; images without epochs get the median of the others.
     """
     return fill_unseen(dynamics[:, 1], dynamics[:, 0])

@@ -1,4 +1,4 @@
-"""EL2N: how wrong a classifier is about an image early in training."""
+"""Score `el2n`: error of the prediction early in training."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from initpools_cli.scores.registry import scores
     oracle=True,
 )
 def el2n(el2n: NDArray[np.float32], *, early: Passes = 10) -> NDArray[np.float64]:
-    """The length of predicted probabilities − label, averaged over the first epochs.
+    """Compute the L2 norm of predicted probabilities − one-hot label, averaged over the first epochs.
 
-    Deviation: the paper takes it once, after 10 to 20 of 200 epochs, and averages over ten networks; here it is
-    averaged over epochs, as the image is trained on, and over as many networks as ``score.runs`` says.
+    Deviation: the paper computes it once, after 10 to 20 of 200 epochs, and averages over ten networks; here it is
+    averaged over the first epochs and over ``score.runs`` networks.
 
     Parameters
     ----------
     el2n : (epochs, n) float32
-        The length when the image was trained on.
+        The norm in each epoch of training on the image.
     early : int
-        How many epochs; at most all.
+        Number of epochs; at most all.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""GraNd: how strongly an image pulls at a classifier early in training."""
+"""Score `grand`: norm of the gradient early in training."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from initpools_cli.scores.registry import scores
 
 @scores.register(
     paper="Paul, Ganguli & Dziugaite 2021, arXiv:2107.07075",
-    high="it pulled strongly at the last layer early in training",
+    high="large gradient of the last layer early in training",
     oracle=True,
 )
 def grand(grand: NDArray[np.float32], *, early: Passes = 10) -> NDArray[np.float64]:
-    """The norm of the gradient of an image's loss in the last layer, averaged over the first epochs.
+    """Compute the norm of the gradient of an image's loss in the last layer, averaged over the first epochs.
 
-    Deviations: the last layer's gradient, which the forward pass gives, and not the whole network's; and those of
+    Deviations: the gradient of the last layer, computed from the forward pass, not of the whole network; and those of
     `el2n`.
 
     Parameters
     ----------
     grand : (epochs, n) float32
-        The norm when the image was trained on.
+        The norm in each epoch of training on the image.
     early : int
-        How many epochs; at most all.
+        Number of epochs; at most all.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Outlier: how far an image is from the nearest few."""
+"""Score `outlier`: distance to the k-th nearest image."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from initpools_cli.geometry.knn import knn
 from initpools_cli.scores.registry import scores
 
 
-@scores.register(
-    paper="Ramaswamy, Rastogi & Shim 2000, SIGMOD", high="hardly any image is like it", cost="n² d", factor=1.5
-)
+@scores.register(paper="Ramaswamy, Rastogi & Shim 2000, SIGMOD", high="few images are similar", cost="n² d", factor=1.5)
 def outlier(embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 5, probes: Count = 0) -> NDArray[np.float64]:
-    """The distance to the k-th nearest image.
+    """Compute the distance to the k-th nearest image.
 
-    Few neighbors, so that a handful of images that are alike and unlike all others stand out. A distance, unlike the
-    local outlier factor, divides by no density and so stays in proportion among duplicates.
+    With a small k, a small group of images far from all others has high scores. Unlike the local outlier factor it is
+    not divided by a density, so it is well-behaved among duplicates.
 
     Parameters
     ----------
@@ -25,8 +23,7 @@ def outlier(embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 5, pr
     neighbors : int
         k; at most all other images.
     probes : int
-        0: exact. Else the nearest images are sought in so many of about 2 √n lists of images that lie together, which
-        is faster and misses some.
+        0: exact. Else approximate and faster: neighbors are searched in this many of about 2 √n lists of nearby images.
 
     Returns
     -------

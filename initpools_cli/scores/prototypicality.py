@@ -1,4 +1,4 @@
-"""Prototypicality: how near an image is to the center of its cluster."""
+"""Score `prototypicality`: nearness to the center of a cluster."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from initpools_cli.scores.registry import scores
 
 @scores.register(
     paper="Sorscher et al. 2022, arXiv:2206.14486",
-    high="it is near the center of its cluster",
+    high="near the center of its cluster",
     cost="n d k",
     factor=40.0,
 )
 def prototypicality(
     embeddings: NDArray[np.float32], rng: np.random.Generator, *, clusters: PositiveCount = 20
 ) -> NDArray[np.float64]:
-    """The distance to the nearest k-means centroid, negated: high is prototypical, which the paper calls easy.
+    """Compute minus the distance to the nearest k-means centroid; high is prototypical (easy, in the paper).
 
-    Deviation: the Euclidean distance between embeddings of length 1 and centroids, not their cosine.
+    Deviation: Euclidean distances between unit embeddings and centroids, not cosines.
 
     Parameters
     ----------
     embeddings : (n, d) float32
     rng : numpy.random.Generator
-        For the clusters.
+        Initializes k-means.
     clusters : int
-        At most one per image. The paper takes the number of classes.
+        Number of clusters, at most n. The paper uses the number of classes.
 
     Returns
     -------
@@ -38,5 +38,5 @@ def prototypicality(
         At most 0.
     """
     centroids = kmeans(embeddings, min(clusters, len(embeddings)), rng).centroids
-    # Not −distance: that would be −0.0 for an image that is its cluster.
+    # Not −distance, which would be −0.0 for an image equal to its centroid.
     return 0.0 - nearest(embeddings, centroids)[1]

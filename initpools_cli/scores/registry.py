@@ -1,4 +1,4 @@
-"""The registry of scores; the losses of pretext tasks are scores too, and are registered with their tasks."""
+"""Registry of scores; losses of pretext tasks are also scores, registered with their tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that training never saw."""
+"""Values for images without training epochs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 
 def fill_unseen(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`values` (n,) with the median of the others where the count (n,) is 0, which puts those images at neither end.
+    """Replace `values` (n,) where the count (n,) is 0 by the median of the others, so that they rank in the middle.
 
-    An image can be in the incomplete batch that training leaves out, epoch after epoch.
+    An image has no epochs if it is in the dropped incomplete batch in every epoch.
     """
     seen = counts > 0
     if not seen.any():

@@ -1,4 +1,4 @@
-"""Typicality: how densely images lie around an image."""
+"""Score `typicality`: local density of an image."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from initpools_cli.scores.registry import scores
 
 
 @scores.register(
-    paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", high="many images are like it", cost="n² d", factor=1.5
+    paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", high="many images are similar", cost="n² d", factor=1.5
 )
 def typicality(
     embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 20, probes: Count = 0
 ) -> NDArray[np.float64]:
-    """1 / (mean distance to the nearest images + 1e-5).
+    """Compute 1 / (mean distance to the nearest images + 1e-5).
 
-    Deviation: the paper measures it within each cluster, here it is among all images.
+    Deviation: the paper computes it within each cluster; here it is among all images.
 
     Parameters
     ----------
     embeddings : (n, d) float32
     neighbors : int
-        How many are averaged; at most half of the images.
+        Number of nearest images averaged; at most half of the images.
     probes : int
-        0: exact. Else the nearest images are sought in so many of about 2 √n lists of images that lie together, which
-        is faster and misses some.
+        0: exact. Else approximate and faster: neighbors are searched in this many of about 2 √n lists of nearby images.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Variability: how much a classifier's mind changes about an image's label while it learns it."""
+"""Score `variability`: variation of the probability of the label during training."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from initpools_cli.scores.registry import scores
 
 @scores.register(
     paper="Swayamdipta et al. 2020, arXiv:2009.10795",
-    high="the network was sure of its label in some epochs alone",
+    high="its label had a high probability in some epochs only",
     oracle=True,
 )
 def variability(true_probs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The standard deviation over the epochs of the probability of the image's label.
+    """Compute the standard deviation over epochs of the probability of an image's label.
 
     Parameters
     ----------
     true_probs : (epochs, n) float32
-        The probability of each image's label when the image was trained on.
+        Probability of each image's label in each epoch of training on it.
 
     Returns
     -------
