@@ -324,4 +324,4 @@ def test_a_damaged_card_is_made_again_by_the_command_that_is_said(run: Path, ini
     initpools("select-pool", "kcenter", "--budget", 4)
     (run / "pool/kcenter-b4-s0/card.toml").write_text("budget = 5\n")
     ended = initpools("select-pool", "kcenter", "--budget", 4)
-    assert ended.code == 2 and "not as it was made" in ended.err and "--force" in ended.err
+    assert ended.code == 2 and "was changed after it was written" in ended.err and "--force" in ended.err

@@ -76,7 +76,7 @@ def test_a_flipped_bit_is_refused_with_the_command_that_makes_the_file_again(
     path = Path("runs/digits") / file
     flip(path)
     ended = initpools(*words)
-    assert ended.code == 2 and f"{path} is not as it was made" in ended.err
+    assert ended.code == 2 and f"{path} was changed after it was written" in ended.err
     assert f"`initpools {path.parent.parent.name} " in ended.err and "--force`" in ended.err
 
 
@@ -85,12 +85,12 @@ def test_what_is_recorded_is_what_was_read(copied_run: Path, initpools: Initpool
     from initpools_cli.core.rundir import Run
 
     run = Run(Path("runs/digits"))
-    done = run.done("embed/simclr")
+    done = run.find_step("embed/simclr")
     assert done is not None
-    step = run.step("pool", "x", {}, done.reads("train.npy"))
+    step = run.step("pool", "x", {}, done.checksums("train.npy"))
     with pytest.raises(UserError, match=r"train\.npy changed while"), step.writing("initpools test", {}):
         flip(done.folder / "train.npy")
-    assert run.done("pool/x") is None
+    assert run.find_step("pool/x") is None
 
 
 def test_damaged_pixels_in_the_cache_are_made_again(
@@ -106,7 +106,7 @@ def test_damaged_pixels_in_the_cache_are_made_again(
     for damage in (lambda: flip(pixels), lambda: flip(pixels.with_name("checksums.json"))):
         damage()
         ended = initpools(*words, "--quiet")
-        assert ended.code == 0 and "warning: cached pixels are not as they were made" in ended.err
+        assert ended.code == 0 and "warning: Moved damaged cached pixels to" in ended.err
         assert Path("runs/x/embed/pixels/train.npy").read_bytes() == before
         assert initpools(*words, "--quiet").err == ""
     assert len(list(Path("data").glob("arrays/*.damaged*"))) == 2
@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_is_refused_and_one_of_an_older_version_is_read(tmp
     assert load_checkpoint(file, torch.device("cpu"))["rows"] == state["rows"]
     for place in [*range(0, 80, 7), *range(80, len(whole), 97)]:
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with pytest.raises(UserError, match="is not as it was made"):
+        with pytest.raises(UserError, match="was changed after it was written"):
             load_checkpoint(file, torch.device("cpu"))
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -152,4 +152,4 @@ def test_a_damaged_block_of_a_sweep_is_computed_again(tmp_path: Path, capsys: py
         assert done == again and [each.rows for each in found] == [made.rows] * 2
         if not again:
             flip(tmp_path / "block-00001.npz", 70)
-    assert "block-00001.npz is not as it was made" in capsys.readouterr().err
+    assert "block-00001.npz was changed after it was written" in capsys.readouterr().err

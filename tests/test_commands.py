@@ -531,7 +531,7 @@ def test_a_lost_file_is_made_again_and_said(copied_run: Path, initpools: Initpoo
     whole = file.read_bytes()
     file.unlink()
     refused = initpools("select-pool", "kcenter", "--budget", 3)
-    assert refused.code == 2 and "embed/simclr/train.npy is no longer there" in refused.err
+    assert refused.code == 2 and "embed/simclr/train.npy no longer exists" in refused.err
     command = re.search(r"`initpools (embed simclr .*)`", refused.err)
     assert command is not None and "--force" in command[1]
     assert initpools("embed", "--threads", 1).code == 0

@@ -376,7 +376,7 @@ def test_the_commands_draw_them_from_a_run(copied_run: Path, initpools: Initpool
     assert alone.code == 2 and "initpools al-run" in alone.err
     swept = ["--init", "random,kcenter", "--query", "random", "--budget", 5, "--rounds", 1, "--seeds", 4]
     assert initpools("al-run", *swept).code == 0
-    step = run.done("al/main")
+    step = run.find_step("al/main")
     assert step is not None
     drawn = {
         "correlation": ["--set", "of=typicality"],
@@ -391,7 +391,7 @@ def test_the_commands_draw_them_from_a_run(copied_run: Path, initpools: Initpool
     measured = pd.read_csv(run.path / "plot/cost.csv")
     assert list(measured.columns) == COLUMNS and set(measured["strategy"]) == {"kcenter"}
 
-    done = run.done("score/typicality")
+    done = run.find_step("score/typicality")
     assert done is not None
     scores, rounds = done.array("scores.npy"), rounds_of(step)
     pairs = scored_and_later(step, rounds, scores, "accuracy")

@@ -147,7 +147,7 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
     assert initpools("plot", "report", "-o", "r.html").code == 0
     text = text_of(copied_run / "r.html")
     assert "Sweep whole" in text and "Sweep little" not in text
-    assert "al/little: runs/digits/al/little/rounds.csv is not as it was made" in text
+    assert "al/little: runs/digits/al/little/rounds.csv was changed after it was written" in text
 
 
 def test_a_report_is_of_the_whole_run(copied_run: Path, initpools: Initpools) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import PendingStep, Run, locate, run_name
+from initpools_cli.core.run_location import locate, run_name
+from initpools_cli.core.rundir import PendingStep, Run
 
 
 @pytest.fixture
@@ -27,14 +28,14 @@ def make(step: PendingStep, **files: str) -> None:
 
 
 def test_run_resolution(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="There is no run here"):
+    with pytest.raises(UserError, match="There is no run in"):
         locate(None, None)
-    run.remember()
-    assert locate(None, None).path == Path("runs/a")
-    assert locate(None, "../x/b.npz").path == Path("runs/b")
+    run.mark_as_last()
+    assert locate(None, None) == Path("runs/a")
+    assert locate(None, "../x/b.npz") == Path("runs/b")
     monkeypatch.setenv("INITPOOLS_RUN", "elsewhere")
-    assert locate(None, "b").path == Path("elsewhere")
-    assert locate(Path("c"), "b").path == Path("c")
+    assert locate(None, "b") == Path("elsewhere")
+    assert locate(Path("c"), "b") == Path("c")
 
 
 @pytest.mark.parametrize(
@@ -50,10 +51,10 @@ def test_a_step_is_whole_or_not_there(run: Run) -> None:
     with pytest.raises(RuntimeError), step.writing("c", {}) as scratch:
         (scratch / "half").write_text("half")
         raise RuntimeError
-    assert run.done("pool/x") is None
+    assert run.find_step("pool/x") is None
     assert not step.scratch.exists()
     make(step, whole="1")
-    done = run.done("pool/x")
+    done = run.find_step("pool/x")
     assert done is not None
     assert done.facts["table"] == {"a": 1}
     assert list(done.facts["writes"]) == ["whole"]
@@ -89,18 +90,18 @@ def test_a_stale_input_is_found_through_the_chain_and_force_renews_it(run: Run) 
         make(run.step("pretrain", "s", {}, {}, force=force), encoder=encoder)
 
     chain("one", False)
-    reads = run.done("pretrain/s").reads("encoder")  # type: ignore[union-attr]
+    reads = run.find_step("pretrain/s").checksums("encoder")  # type: ignore[union-attr]
     make(run.step("embed", "s", {}, reads), train="1")
-    embedded = run.done("embed/s")
+    embedded = run.find_step("embed/s")
     assert embedded is not None
-    make(run.step("pool", "p", {}, embedded.reads()), indices="1")
-    pool = run.done("pool/p")
+    make(run.step("pool", "p", {}, embedded.checksums()), indices="1")
+    pool = run.find_step("pool/p")
     assert pool is not None and pool.stale_input() is None
     chain("two", True)
     assert pool.stale_input() == "pretrain/s/encoder"
     with pytest.raises(UserError, match="--force"):
         embedded.require_fresh()
-    renewed = run.step("embed", "s", {}, run.done("pretrain/s").reads("encoder"), force=True)  # type: ignore[union-attr]
+    renewed = run.step("embed", "s", {}, run.find_step("pretrain/s").checksums("encoder"), force=True)  # type: ignore[union-attr]
     assert renewed.id == "embed/s"
     make(renewed, train="2")
     embedded.require_fresh()

@@ -464,4 +464,4 @@ def test_results_edited_by_hand_are_refused(
     for words in (["compare", "main"], ["compare", "kcenter", "--accuracy", "main"]):
         ended = initpools(*words)
         assert ended.code == 2 and "Traceback" not in ended.err and "al-run" in ended.err
-        assert (fact if resealed else "not as it was made") in ended.err
+        assert (fact if resealed else "was changed after it was written") in ended.err

@@ -132,7 +132,7 @@ def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:
     sweeps, missing = [], []
     for name in names or list(dict.fromkeys(present)):
         for run in runs:
-            done = run.done(f"al/{name}")
+            done = run.find_step(f"al/{name}")
             if done is None:
                 missing.append(f"{run.path.name}/al/{name}")
             else:

@@ -71,7 +71,7 @@ def run_round(common: Common, context: Context, labels: Path, wanted: RoundReque
         write_exports(context, found.done.name, batch, exports, wanted.image_url)
         written += [each.path for each in exports]
     if wanted.predictions is not None:
-        _copy(found.done.checked("predictions.csv"), wanted.predictions)
+        _copy(found.done.verified_path("predictions.csv"), wanted.predictions)
         written.append(wanted.predictions)
     _tell(common, found, history(context))
     if ask and batch is None:

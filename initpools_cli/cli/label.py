@@ -44,7 +44,7 @@ def command(
     from initpools_cli.cli.labeler.label_lock import label_lock
     from initpools_cli.cli.labeler.state import LabelingState
     from initpools_cli.core.files import require_ending
-    from initpools_cli.core.rundir import run_name
+    from initpools_cli.core.run_location import run_name
     from initpools_cli.labeling.page import open_labeling, round_words
 
     require_ending(output, ".csv")

@@ -82,9 +82,10 @@ class Common:
 
     def locate(self) -> Run:
         """The run that is meant; says which."""
-        from initpools_cli.core.rundir import locate
+        from initpools_cli.core.run_location import locate
+        from initpools_cli.core.rundir import Run
 
-        run = locate(self.run, self.dataset)
+        run = Run(locate(self.run, self.dataset))
         self.report.say(f"run: {run.path}")
         return run
 
@@ -131,13 +132,14 @@ class Common:
             No run, or settings that are not valid.
         """
         from initpools_cli.core.errors import UserError
-        from initpools_cli.core.rundir import Run, locate
+        from initpools_cli.core.run_location import locate
+        from initpools_cli.core.rundir import Run
         from initpools_cli.steps.context import Context
 
         settings, given = self.settings(table, flags, knobs)
         named = settings.dataset.name if "dataset.name" in given else None
         try:
-            run = locate(self.run, named)
+            run = Run(locate(self.run, named))
         except UserError:
             if not may_create:
                 raise
@@ -152,7 +154,7 @@ class Common:
         self.report.say(f"run: {run.path}")
         if run.exists:
             # A step that is already done writes nothing, and yet its run is the one used last.
-            run.remember()
+            run.mark_as_last()
         return Context(run, settings, given, self.report, self.force)
 
     def result(self, lines: Sequence[object], payload: Mapping[str, Any] | Sequence[Any]) -> None:

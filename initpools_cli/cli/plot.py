@@ -39,8 +39,8 @@ def command(
     classes: Classes = None,
 ) -> None:
     """Draw what the run has, as one page that works offline."""
+    from initpools_cli.core.command_line import command_line
     from initpools_cli.core.files import require_ending
-    from initpools_cli.core.rundir import command_line
     from initpools_cli.figures.registry import plots
     from initpools_cli.reporting.plot import FORMATS, plot, plot_from_files
 

@@ -105,7 +105,7 @@ def _tree(found: Mapping[str, Any]) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
-    from initpools_cli.core.rundir import run_name
+    from initpools_cli.core.run_location import run_name
 
     lines = _lines(found)
     title = Text.assemble(

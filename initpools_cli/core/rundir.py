@@ -1,14 +1,12 @@
-"""The run directory: which one a command means, and steps that are whole or not there."""
+"""The run directory: its identity, its finished steps, and the writing of new ones."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import os
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml, write_checked_toml
 from initpools_cli.core.checksums import checksum, refuse_changed
+from initpools_cli.core.command_line import renewal_arguments
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors, read_array, sha256_of, write_bytes, write_text
-from initpools_cli.core.locks import locked
+from initpools_cli.core.files import disk_errors, read_array, write_bytes
+from initpools_cli.core.run_location import remove_last_run, write_last_run
+from initpools_cli.core.step_folder import StepFolder
+from initpools_cli.core.step_toml import read_step_toml
 from initpools_cli.core.version import git_commit, version
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-#: What every step.toml says.
-FACTS = {"command", "renew", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"}
-#: The kinds of steps, each with a folder of its name, in the order of the work.
+#: The kinds of steps, each with a folder of its name, in the usual order of commands.
 KINDS = (
     *("pretrain", "embed", "patches", "score", "dynamics", "reference"),
     *("pool", "card", "compare", "loop", "al", "rank"),
@@ -37,8 +36,6 @@ KINDS = (
 LOOP = "loop"
 ITEMS = "data/items.csv"
 KEPT = "data/kept.npy"
-#: The longest path that ``runs/.last`` may hold, bytes.
-LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,12 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether a data set has been fixed here.
+        """Whether the run has a ``run.toml``, and with it a data set.
 
         Raises
         ------
         DamagedFile
-            There are steps without ``run.toml``: another data set must not be fixed for them.
+            There are steps but no ``run.toml``: a new data set must not be set for them.
         """
         if (self.path / "run.toml").exists():
             return True
@@ -69,23 +66,23 @@ class Run:
         return False
 
     def facts(self) -> dict[str, Any]:
-        """What ``run.toml`` says.
+        """Read ``run.toml``.
 
         Raises
         ------
         UserError
             It is damaged, or a newer version wrote it.
         """
-        again = f"`{self.repair}` makes it again from the steps and deletes nothing."
-        facts = read_checked_toml(self.path / "run.toml", again)
-        if not isinstance(facts.get("dataset"), dict) or not isinstance(facts.get("run"), dict):
-            raise DamagedFile(
-                f"{self.path / 'run.toml'} is damaged: it does not say which data set the run is about.", again
-            )
+        remedy = f"Run `{self.repair}`: it rebuilds the file from the steps and deletes nothing."
+        path = self.path / "run.toml"
+        facts = read_checked_toml(path, remedy)
+        for key in ("dataset", "run"):
+            if not isinstance(facts.get(key), dict):
+                raise DamagedFile(f"{path} is damaged: the table [{key}] is missing.", remedy, key)
         return facts
 
     def create(self, facts: Mapping[str, Any], files: Mapping[str, bytes] | None = None) -> None:
-        """Fix the data set's identity, the root seed, and the files that hold for all steps.
+        """Write ``run.toml`` with the data set's identity and the root seed, and the files shared by all steps.
 
         Parameters
         ----------
@@ -95,21 +92,21 @@ class Run:
         files = files or {}
         for name, content in files.items():
             write_bytes(self.path / name, content)
-        write_checked_toml(self.path / "run.toml", {**facts, **({"writes": _sums(files)} if files else {})})
+        write_checked_toml(self.path / "run.toml", {**facts, **({"writes": _sha256(files)} if files else {})})
 
     def replace(self, files: Mapping[str, bytes]) -> None:
-        """Put other content in place of that of `ITEMS` and `KEPT`.
+        """Replace the content of `ITEMS` and `KEPT`.
 
-        Killed between any two lines, the run has each file as it was or as it will be, and either is known.
+        If the process is killed, each file has either its old or its new content, and both checksums are recorded.
         """
-        facts, sums = self.facts(), _sums(files)
-        write_checked_toml(self.path / "run.toml", {**facts, "replacing": sums})
+        facts, checksums = self.facts(), _sha256(files)
+        write_checked_toml(self.path / "run.toml", {**facts, "replacing": checksums})
         for name, content in files.items():
             write_bytes(self.path / name, content)
-        write_checked_toml(self.path / "run.toml", {**_without(facts, "replacing"), "writes": sums})
+        write_checked_toml(self.path / "run.toml", {**_without(facts, "replacing"), "writes": checksums})
 
     def read(self, file: str) -> bytes:
-        """The content of `ITEMS` or `KEPT`, as it was written; runs of schema 1 don't know their checksums.
+        """Read `ITEMS` or `KEPT` and verify its checksum; runs of schema 1 have none.
 
         Raises
         ------
@@ -120,30 +117,33 @@ class Run:
             content = (self.path / file).read_bytes()
         except FileNotFoundError:
             raise self.damaged(file, "is missing") from None
-        known = self.sums(file)
+        known = self.checksums(file)
         if known and hashlib.sha256(content).hexdigest() not in known:
             raise self.damaged(file)
         return content
 
-    def sums(self, file: str) -> list[str]:
-        """The checksums that `ITEMS` or `KEPT` may have: one, or two where its replacement was interrupted."""
+    def checksums(self, file: str) -> list[str]:
+        """Return the valid checksums of `ITEMS` or `KEPT`: one, or two if a replacement was interrupted."""
         facts = self.facts()
         return [facts[table][file] for table in ("writes", "replacing") if file in facts.get(table, {})]
 
-    def damaged(self, file: str, how: str = "is not as it was made") -> DamagedFile:
-        """The error for a file that no step makes."""
+    def damaged(self, file: str, problem: str = "was changed after it was written") -> DamagedFile:
+        """Return the error for a damaged file that does not belong to a step."""
+        path = self.path / file
         return DamagedFile(
-            f"{self.path / file} {how}.",
-            f"`{self.repair}` makes it again where it can and deletes nothing; else put it back from a copy.",
+            f"{path} {problem}.",
+            f"Run `{self.repair}`: it rebuilds what it can and deletes nothing. Otherwise restore the file from a "
+            "backup.",
+            path,
         )
 
     @property
     def repair(self) -> str:
-        """The command that makes what no step makes again."""
+        """The command that repairs the run."""
         return shlex.join(["initpools", "repair", "--run", str(self.path)])
 
     def steps(self, kind: str = "") -> list[FinishedStep]:
-        """The finished steps (of one kind), oldest first.
+        """Return the finished steps (of one kind), oldest first.
 
         Raises
         ------
@@ -153,31 +153,29 @@ class Run:
         return sorted(self.folders(kind), key=lambda step: (step.facts["finished"], step.id))
 
     def folders(self, kind: str = "") -> list[FinishedStep]:
-        """The finished steps (of one kind) by name, damaged ones and those that lost ``step.toml`` among them."""
-        found = [folder for each in ([kind] if kind else KINDS) for folder in sorted((self.path / each).glob("*"))]
-        return [FinishedStep(self, folder) for folder in found if _is_step(folder)]
+        """Return the steps (of one kind) by name without reading ``step.toml``, damaged ones included."""
+        kinds = [kind] if kind else KINDS
+        folders = [folder for each in kinds for folder in sorted((self.path / each).glob("*"))]
+        return [FinishedStep(self, folder) for folder in folders if _is_step(folder)]
 
-    def done(self, step_id: str) -> FinishedStep | None:
-        """The finished step of that id, such as ``embed/simclr``."""
+    def find_step(self, step_id: str) -> FinishedStep | None:
+        """Return the finished step of an id such as ``embed/simclr``, or None."""
         folder = self.path / step_id
         return FinishedStep(self, folder) if _is_step(folder) else None
 
-    def forget(self) -> None:
-        """Take back a run that has come to nothing, and its name as the last one used."""
+    def remove(self) -> None:
+        """Remove a run without results, and the record of it as the run used last."""
         shutil.rmtree(self.path / "data", ignore_errors=True)
         shutil.rmtree(self.path / ".partial", ignore_errors=True)
         (self.path / "run.toml").unlink(missing_ok=True)
-        with contextlib.suppress(OSError, UserError):
-            last = _last()
-            if last is not None and last.resolve() == self.path.resolve():
-                Path("runs/.last").unlink()
+        remove_last_run(self.path)
+        with contextlib.suppress(OSError):
             self.path.rmdir()
             Path("runs").rmdir()
 
-    def remember(self) -> None:
-        """Make this the run that a command without ``--run`` or ``--dataset`` means, where the place can be written."""
-        with contextlib.suppress(UserError):
-            write_text(Path("runs/.last"), _relative(self.path) + "\n")
+    def mark_as_last(self) -> None:
+        """Make this the run of commands without ``--run`` and ``--dataset``, if the folder is writable."""
+        write_last_run(self.path)
 
     def step(
         self,
@@ -189,10 +187,10 @@ class Run:
         force: bool = False,
         also: Sequence[str] = (),
     ) -> PendingStep:
-        """Where a step with this table and these inputs belongs.
+        """Return the pending step for a configuration and its inputs.
 
-        Its folder is ``kind/name``; where that holds another configuration or other inputs, the name takes six hex
-        digits of their hash.
+        Its folder is ``kind/name``. If that folder has another configuration or other inputs, six hexadecimal digits of
+        the step's digest are appended to the name.
 
         Parameters
         ----------
@@ -201,99 +199,92 @@ class Run:
         table : mapping
             The resolved configuration.
         reads : mapping of str to str
-            SHA-256 of every file the step reads, by path.
+            SHA-256 of every input file, by path.
         force : bool
-            Do it again even where it is done.
+            Run the step even if it is finished.
         also : sequence of str
-            Other names that the very same step may have: its folder is kept where it is done under one of them.
+            Other names of the same step: if it is finished under one of them, that folder is kept.
 
         Raises
         ------
         UserError
-            A name that is no name of a folder.
+            The name can't be the name of a folder.
         """
-        assert kind in KINDS, f"{kind} is no kind of step"
+        assert kind in KINDS, f"{kind} is not a kind of step"
         if not name or name.startswith(".") or set(name) & set("/\\\0"):
-            raise UserError(f"'{name}' can't name a folder of {kind}/.", "Use letters, digits, '-' and '_'.")
+            raise UserError(f"'{name}' can't name a folder in {kind}/.", "Use letters, digits, '-' and '_'.", name)
         digest = digest_of(table, reads)
         plain = PendingStep(self, f"{kind}/{name}", dict(table), dict(reads), digest, force)
         for each in (f"{kind}/{other}{end}" for other in also for end in ("", f"-{digest[:6]}")):
-            done = self.done(each)
-            if done is not None and done.facts["digest"] == digest:
+            step = self.find_step(each)
+            if step is not None and step.facts["digest"] == digest:
                 return replace(plain, id=each)
-        return replace(plain, id=f"{kind}/{name}-{digest[:6]}") if plain.taken else plain
+        return replace(plain, id=f"{kind}/{name}-{digest[:6]}") if plain.occupied else plain
 
 
 @dataclass(frozen=True)
 class FinishedStep:
-    """A finished step."""
+    """A finished step of a run."""
 
     run: Run
     folder: Path
 
     @property
     def id(self) -> str:
-        """For example ``embed/simclr``."""
+        """The kind and the name, for example ``embed/simclr``."""
         return self.folder.relative_to(self.run.path).as_posix()
 
     @property
     def name(self) -> str:
-        """For example ``simclr``."""
+        """The name without the kind, for example ``simclr``."""
         return self.folder.name
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What its ``step.toml`` says.
+        """The content of ``step.toml``.
 
         Raises
         ------
         UserError
             It is damaged, or a newer version wrote it.
         """
-        again = f"`{self.run.repair}` moves the step aside, so that it can be made again, and deletes nothing."
-        facts = read_checked_toml(self.folder / "step.toml", again)
-        wrong = next((key for key in sorted(FACTS) if key not in facts or not _fits(key, facts[key])), None)
-        if wrong:
-            what = f"{wrong} = {facts[wrong]!r:.60}" if wrong in facts else f"it does not say {wrong}"
-            raise DamagedFile(
-                f"{self.folder / 'step.toml'} is damaged: {what}.",
-                again,
-            )
-        return facts
+        remedy = f"Run `{self.run.repair}`: it moves the step aside, so that it can be run again, and deletes nothing."
+        return read_step_toml(self.folder / "step.toml", remedy)
 
     @property
-    def lost(self) -> str | None:
-        """The first of its files that is no longer there, or None."""
+    def missing_file(self) -> str | None:
+        """The first of the step's files that no longer exists, or None."""
         return next((name for name in self.facts["writes"] if not (self.folder / name).exists()), None)
 
     @property
     def table(self) -> dict[str, Any]:
-        """Its resolved configuration."""
+        """The resolved configuration."""
         return dict(self.facts["table"])
 
-    def reads(self, *files: str) -> dict[str, str]:
-        """The checksums of its files as they are, for the step that reads them; all files where none is named.
+    def checksums(self, *files: str) -> dict[str, str]:
+        """Return the verified checksums of some files (default: all) by path in the run, as inputs of another step.
 
         Raises
         ------
         UserError
-            One of them is damaged; with the command that makes it again.
+            One of them is damaged; the remedy is the command that makes it again.
         """
-        return {f"{self.id}/{name}": checksum(self.checked(name)) for name in (files or sorted(self.facts["writes"]))}
+        names = files or sorted(self.facts["writes"])
+        return {f"{self.id}/{name}": checksum(self.verified_path(name)) for name in names}
 
     def stale_input(self) -> str | None:
-        """The first file it was made from that has been made anew since, or None."""
-        # A round of labeling is a record of what was known then, which later rounds build on.
+        """Return the first input that was renewed after this step was run, or None."""
+        # A round of labeling records what was known then; later rounds build on it.
         if self.id.startswith("loop/"):
             return None
         for path, before in self.facts["reads"].items():
             if path == ITEMS:
                 # An encoder trained before images were appended still applies to them; rows of images do not.
-                if not self.id.startswith("pretrain/") and before not in self._items():
+                if not self.id.startswith("pretrain/") and before not in self._items_checksums():
                     return ITEMS
                 continue
-            # Files from elsewhere are stored by their absolute paths.
-            producer = None if Path(path).is_absolute() else self.run.done("/".join(path.split("/")[:2]))
+            # Files outside the run have absolute paths.
+            producer = None if Path(path).is_absolute() else self.run.find_step("/".join(path.split("/")[:2]))
             if producer is None:
                 continue
             if producer.facts["writes"].get(path.split("/", 2)[2]) != before:
@@ -302,86 +293,88 @@ class FinishedStep:
                 return producer.stale_input()
         return None
 
-    def _items(self) -> list[str]:
-        """The checksums of items.csv; whether it is damaged is for those to say who read it."""
+    def _items_checksums(self) -> list[str]:
+        """Return the valid checksums of items.csv; readers of that file verify it."""
         items = self.run.path / ITEMS
-        return self.run.sums(ITEMS) or ([checksum(items)] if items.exists() else [])
+        return self.run.checksums(ITEMS) or ([checksum(items)] if items.exists() else [])
 
     def require_fresh(self) -> FinishedStep:
-        """The step itself, if it is whole and nothing it was made from has changed.
+        """Return the step itself if its files exist and its inputs have not changed.
 
         Raises
         ------
         UserError
-            A lost file or a stale input, with the command that renews the step.
+            A missing file or a stale input; the remedy is the command that renews the step.
         """
-        if self.lost:
-            raise UserError(f"{self.id}/{self.lost} is no longer there.", f"Make it again with `{self.renewal()}`.")
+        missing = self.missing_file
+        if missing:
+            path = f"{self.id}/{missing}"
+            raise UserError(f"{path} no longer exists.", f"Make it again with `{self.renewal()}`.", path)
         stale = self.stale_input()
         if stale:
             raise UserError(
-                f"{self.id} was made from an earlier {stale}, which has changed since.",
+                f"{self.id} was made from an earlier version of {stale}.",
                 f"Renew it with `{self.renewal()}`.",
+                stale,
             )
         return self
 
     def renewal(self) -> str:
-        """The command that makes the step again, wherever it is typed."""
-        words = self.facts["renew"]
-        return shlex.join(["initpools", *words, "--run", str(self.run.path), "--force"])
+        """Return the command that makes the step again, from any folder."""
+        return shlex.join(["initpools", *self.facts["renew"], "--run", str(self.run.path), "--force"])
 
     def array(self, file: str, *, mapped: bool = False) -> np.ndarray:
-        """One of its .npy files.
+        """Read one of its .npy files.
 
         Raises
         ------
         UserError
-            It is damaged; with the command that makes it again.
+            It is damaged; the remedy is the command that makes it again.
         """
-        return read_array(self.checked(file), "a result", mapped=mapped)
+        return read_array(self.verified_path(file), "a result", mapped=mapped)
 
-    def frame(self, file: str, **how: Any) -> pd.DataFrame:
-        """One of its .csv files, read with pandas' own options.
+    def frame(self, file: str, **options: Any) -> pd.DataFrame:
+        """Read one of its .csv files; `options` go to `pandas.read_csv`.
 
         Raises
         ------
         UserError
-            It is damaged; with the command that makes it again.
+            It is damaged; the remedy is the command that makes it again.
         """
         import pandas as pd
 
-        return pd.read_csv(self.checked(file), **how)
+        return pd.read_csv(self.verified_path(file), **options)
 
-    def checked(self, file: str) -> Path:
-        """The path of one of its files, whose bytes are as they were written; every reader goes through here.
+    def verified_path(self, file: str) -> Path:
+        """Return the path of one of its files after its checksum was verified; all readers use this.
 
         Raises
         ------
         UserError
-            It is lost or damaged; with the command that makes it again.
+            It is missing or damaged; the remedy is the command that makes it again.
         """
-        path, again = self.folder / file, f"Make it again with `{self.renewal()}`."
+        path, remedy = self.folder / file, f"Make it again with `{self.renewal()}`."
         if not path.is_file():
-            raise DamagedFile(f"{path} is no longer there.", again)
+            raise DamagedFile(f"{path} no longer exists.", remedy, path)
         if checksum(path) != self.facts["writes"].get(file):
-            raise DamagedFile(f"{path} is not as it was made.", again)
+            raise DamagedFile(f"{path} was changed after it was written.", remedy, path)
         return path
 
-    def whole(self) -> FinishedStep:
-        """The step itself, if all its files are there and as they were written.
+    def require_intact(self) -> FinishedStep:
+        """Return the step itself if all its files exist and have their checksums.
 
         Raises
         ------
         UserError
-            One of them is lost or damaged; with the command that makes it again.
+            One of them is missing or damaged; the remedy is the command that makes it again.
         """
-        self.reads()
+        self.checksums()
         return self
 
 
 @dataclass
 class PendingStep:
-    """A step about to be done."""
+    """A step that a command is about to run."""
 
     run: Run
     id: str
@@ -390,51 +383,53 @@ class PendingStep:
     digest: str
     force: bool
     outcome: dict[str, Any] = field(default_factory=dict)
-    #: The command that makes it again, where what was typed leaves it to what is newest.
+    #: The command that makes it again, if it differs from the command line because that refers to the newest input.
     renew: str = ""
 
     @property
     def folder(self) -> Path:
-        """Where its results go."""
-        return self.run.path / self.id
+        """The folder of its results."""
+        return self._files.folder
 
     @property
     def scratch(self) -> Path:
-        """Where it works until it is whole."""
-        return self.run.path / ".partial" / self.id
+        """The folder that files are written to until the step is complete."""
+        return self._files.scratch
 
     @property
-    def taken(self) -> bool:
-        """Whether its folder belongs to another configuration or other inputs, finished or under way."""
-        done = self.run.done(self.id)
-        if done is not None and done.facts["digest"] != self.digest:
-            # Forced, a step takes the place of the one that differs in nothing but outdated inputs.
-            return not (self.force and done.facts["table_digest"] == digest_of(self.table, {}))
-        mark, work = self.scratch / "digest", self.scratch / "work"
-        under_way = mark.exists() and work.is_dir() and any(work.iterdir())
-        return under_way and mark.read_text() != self.digest
+    def _files(self) -> StepFolder:
+        return StepFolder(self.run.path / self.id, self.run.path / ".partial" / self.id, self.digest)
+
+    @property
+    def occupied(self) -> bool:
+        """Whether its folder belongs to another configuration or other inputs, finished or interrupted."""
+        step = self.run.find_step(self.id)
+        if step is not None and step.facts["digest"] != self.digest:
+            # With force, a step replaces one that differs only in outdated inputs.
+            return not (self.force and step.facts["table_digest"] == digest_of(self.table, {}))
+        return self._files.belongs_to_other_step
 
     @property
     def finished(self) -> FinishedStep | None:
-        """The same step if it is done already, no file of it is lost, and it is not forced.
+        """The same step if it is finished, has all its files, and is not forced; else None.
 
         Raises
         ------
         UserError
-            One of its files is damaged; with the command that makes it again.
+            One of its files is damaged; the remedy is the command that makes it again.
         """
-        self._rescue()
-        done = self.run.done(self.id)
-        if done is None or self.force or done.facts["digest"] != self.digest or done.lost:
+        self._files.recover()
+        step = self.run.find_step(self.id)
+        if step is None or self.force or step.facts["digest"] != self.digest or step.missing_file:
             return None
-        return done.whole()
+        return step.require_intact()
 
     @contextlib.contextmanager
     def writing(self, command: str, machine: Mapping[str, Any]) -> Iterator[Path]:
-        """A scratch folder that becomes the step's folder if the block ends well.
+        """Open a scratch folder that becomes the step's folder if the block succeeds.
 
-        ``work/`` inside it is for unfinished business (checkpoints, blocks of a sweep): it survives a kill when the
-        same step is started again, and is not part of the result.
+        Its sub-folder ``work/`` is for unfinished files (checkpoints, blocks of a sweep). They survive an interruption,
+        are there when the same step is started again, and are not part of the result.
 
         Parameters
         ----------
@@ -445,42 +440,26 @@ class PendingStep:
         """
         started = _now()
         identity = _without(self.run.facts(), "schema") if self.run.exists else {}
-        with disk_errors(fallback=self.run.path), _locked(self.scratch):
+        files = self._files
+        with disk_errors(fallback=self.run.path), files.locked():
             try:
-                self._prepare()
-                yield self.scratch
-                refuse_changed(self.run.path, {path: sum_ for path, sum_ in self.reads.items() if path != ITEMS})
-                self._seal(command, machine, started, identity)
+                files.prepare()
+                yield files.scratch
+                refuse_changed(self.run.path, {path: sha256 for path, sha256 in self.reads.items() if path != ITEMS})
+                self._write_step_toml(command, machine, started, identity)
             except BaseException:
-                work = self.scratch / "work"
-                if not work.is_dir() or not any(work.iterdir()):
-                    shutil.rmtree(self.scratch, ignore_errors=True)
+                files.discard_if_empty()
                 raise
-            self._publish()
+            files.publish()
 
-    def _prepare(self) -> None:
-        """Keep the work that an interrupted attempt at the very same step left, and nothing else."""
-        mark, work = self.scratch / "digest", self.scratch / "work"
-        if not (mark.exists() and mark.read_text() == self.digest):
-            shutil.rmtree(self.scratch, ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
-        # Half-written files of a killed process: those of `atomic_file` have a dot in front.
-        for left in [*self.scratch.iterdir(), *work.glob(".*")]:
-            if left not in (mark, work):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-        mark.write_text(self.digest)
-
-    def _seal(self, command: str, machine: Mapping[str, Any], started: str, identity: Mapping[str, Any]) -> None:
-        """Write ``step.toml``; from here on the scratch folder is the result."""
-        written = {
-            file.relative_to(self.scratch).as_posix(): sha256_of(file)
-            for file in sorted(self.scratch.rglob("*"))
-            if file.is_file() and file.relative_to(self.scratch).parts[0] not in ("work", "digest")
-        }
+    def _write_step_toml(
+        self, command: str, machine: Mapping[str, Any], started: str, identity: Mapping[str, Any]
+    ) -> None:
+        """Write ``step.toml``, which makes the scratch folder complete."""
         commit = git_commit()
         facts = {
             "command": command,
-            "renew": renewal_words(self.renew or command),
+            "renew": renewal_arguments(self.renew or command),
             "version": version(),
             **({"git_commit": commit} if commit else {}),
             "started": started,
@@ -491,113 +470,25 @@ class PendingStep:
             "table": self.table,
             "outcome": self.outcome,
             "reads": self.reads,
-            "writes": written,
-            # From which `initpools repair` makes run.toml again.
+            "writes": self._files.checksums(),
+            # `initpools repair` rebuilds run.toml from this.
             **({"identity": identity} if identity else {}),
         }
         write_checked_toml(self.scratch / "step.toml", facts)
 
-    def _publish(self) -> None:
-        """Give the sealed scratch folder its name; a kill between any two lines is made good by `_rescue`."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._old, ignore_errors=True)
-        if self.folder.exists():
-            self.folder.rename(self._old)
-        self.scratch.rename(self.folder)
-        shutil.rmtree(self.folder / "work", ignore_errors=True)
-        (self.folder / "digest").unlink(missing_ok=True)
-        shutil.rmtree(self._old, ignore_errors=True)
-
-    def _rescue(self) -> None:
-        """Finish what a kill interrupted while the step was given its name; whoever is at it now is left alone."""
-        if not (self.scratch.exists() or self._old.exists()):
-            return
-        with contextlib.suppress(UserError), disk_errors(), _locked(self.scratch):
-            self._finish_publishing()
-
-    def _finish_publishing(self) -> None:
-        mark = self.scratch / "digest"
-        if (self.scratch / "step.toml").exists() and mark.exists() and mark.read_text() == self.digest:
-            self._publish()
-        elif self._old.exists() and not self.folder.exists():
-            self._old.rename(self.folder)
-
-    @property
-    def _old(self) -> Path:
-        return self.scratch.with_name(self.scratch.name + ".old")
-
-
-def _fits(key: str, value: object) -> bool:
-    """Whether a value of step.toml is of the type that the key has."""
-    match key:
-        case "table" | "outcome":
-            return isinstance(value, dict)
-        case "reads" | "writes":
-            return isinstance(value, dict) and all(isinstance(checksum, str) for checksum in value.values())
-        case "renew":
-            return isinstance(value, list) and all(isinstance(word, str) for word in value)
-        case "started" | "finished":
-            try:
-                return isinstance(value, str) and bool(datetime.fromisoformat(value))
-            except ValueError:
-                return False
-    return isinstance(value, str)
-
-
-def _last() -> Path | None:
-    """The run that was used last."""
-    last = Path("runs/.last")
-    if not last.is_file():
-        return None
-    with last.open("rb") as stream:
-        content = stream.read(LONGEST_PATH + 1).strip()
-    if not content or len(content) > LONGEST_PATH or b"\0" in content or b"\n" in content:
-        raise UserError(f"{last} is damaged: it holds no path.", "Name the run with --run DIR.")
-    return Path(os.fsdecode(content))
-
-
-def locate(run: Path | None, dataset: str | None) -> Run:
-    """The run a command means: ``--run``, ``$INITPOOLS_RUN``, ``runs/<dataset>``, or the last one used.
-
-    Raises
-    ------
-    UserError
-        Nothing says which run is meant.
-    """
-    if run is not None:
-        return Run(run)
-    if os.environ.get("INITPOOLS_RUN"):
-        return Run(Path(os.environ["INITPOOLS_RUN"]))
-    if dataset is not None:
-        return Run(Path("runs") / run_name(dataset))
-    last = _last()
-    if last is not None:
-        return Run(last)
-    raise UserError(
-        f"There is no run here: {Path('runs').resolve()} has none.",
-        "Start one with `initpools pretrain simclr --dataset digits`, or name one with --run DIR.",
-    )
-
-
-def run_name(dataset: str) -> str:
-    """The folder name under ``runs/`` for a data set's name or path."""
-    path = Path(dataset)
-    name = path.resolve().name if path.name in ("", ".", "..") else path.name
-    return name.removesuffix(".npz") or "data"
-
 
 def digest_of(table: Mapping[str, Any], reads: Mapping[str, str]) -> str:
-    """Hex SHA-256 of a resolved table and of the checksums of what is read."""
+    """Return the SHA-256 (hex) of a resolved table and the checksums of the inputs."""
     text = json.dumps([table, sorted(reads.items())], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _is_step(folder: Path) -> bool:
-    """Whether there is a step; a folder with files and without ``step.toml`` has lost it."""
+    """Whether a folder is a step; one with files but without ``step.toml`` is a damaged step."""
     return folder.is_dir() and not folder.name.startswith(".") and any(folder.iterdir())
 
 
-def _sums(files: Mapping[str, bytes]) -> dict[str, str]:
+def _sha256(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
@@ -605,52 +496,5 @@ def _without(facts: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if key not in keys}
 
 
-def command_line() -> str:
-    """The command line of the process as a user would type it."""
-    return shlex.join(["initpools", *sys.argv[1:]])
-
-
-def renewal_words(command: str) -> list[str]:
-    """A command line without the run and without what only concerns output, its files by absolute path."""
-    words: list[str] = []
-    typed = iter(shlex.split(command)[1:])
-    for word in typed:
-        option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if option in SILENT:
-            continue
-        if option in DROPPED:
-            if not equals:
-                next(typed, None)
-            continue
-        words += [option, _absolute(value)] if equals else [_absolute(word)]
-    return words
-
-
-#: Options without a value, and with one, that do not change what a step is.
-SILENT = {"--force", "--json", "--quiet", "-q", "--verbose", "-v", "--with-labels"}
-DROPPED = {"--run", "--dataset", "--output", "-o"}
-
-
-def _absolute(word: str) -> str:
-    path = Path(word)
-    return str(path.resolve()) if path.suffix and path.is_file() else word
-
-
-def _locked(scratch: Path) -> contextlib.AbstractContextManager[None]:
-    """The lock of a step: one process at a time works on it."""
-    step = f"{scratch.parent.name}/{scratch.name}"
-    return locked(
-        scratch.with_name(scratch.name + ".lock"),
-        lambda holder: UserError(
-            f"Another initpools process{holder} is working on {step}.", "Wait for it, or stop it first.", step
-        ),
-    )
-
-
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _relative(path: Path) -> str:
-    absolute = path.resolve()
-    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -139,7 +139,7 @@ def _set_aside(folder: Path, wrong: str) -> None:
     target = folder.with_name(f"{folder.name}.damaged")
     while target.exists():
         target = folder.with_name(f"{folder.name}.damaged-{next(number)}")
-    Reporter().warn(f"cached pixels are not as they were made ({folder / wrong}): they are moved to {target}.")
+    Reporter().warn(f"Moved damaged cached pixels to {target}: {folder / wrong} was changed after it was written.")
     with place_errors(folder.parent.parent), contextlib.suppress(FileNotFoundError):
         folder.rename(target)
 

@@ -37,7 +37,7 @@ def same_but_batch(done: FinishedStep, step: PendingStep) -> bool:
     made, asked = facts["table"], step.table
     plain = {key: value for key, value in made.items() if key not in OF_THE_BATCH}
     return (
-        not done.lost
+        not done.missing_file
         and plain == {key: value for key, value in asked.items() if key not in OF_THE_BATCH}
         and asked["params"].items() <= made["params"].items()
         and asked.get("revisions", {}).items() <= made.get("revisions", {}).items()

@@ -110,7 +110,7 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
 
 def bought(done: FinishedStep) -> dict[tuple[str, ...], np.ndarray]:
     """What each cell bought, in order, by init, query, learner, encoder, seed; a first pool also without its query."""
-    with np.load(done.checked("picks.npz"), allow_pickle=False) as file:
+    with np.load(done.verified_path("picks.npz"), allow_pickle=False) as file:
         cells = {tuple(key.split("|")): file[key] for key in file.files}
     return {(init, "", *rest): picks for (init, _, *rest), picks in cells.items()} | cells
 
@@ -138,7 +138,7 @@ def is_order(run: Run | None, name: str) -> bool:
 def _step_of(run: Run, name: str) -> tuple[FinishedStep, str] | None:
     """The finished pool or ranking of that name, and its file of indices."""
     for kind, file in (("pool", "indices.npy"), ("rank", "sorted_idx.npy")):
-        done = run.done(name) if name.startswith(f"{kind}/") else run.done(f"{kind}/{name}")
+        done = run.find_step(name) if name.startswith(f"{kind}/") else run.find_step(f"{kind}/{name}")
         if done is not None:
             return done, file
     return None

@@ -112,7 +112,7 @@ def _known(run: Run) -> set[str]:
     """The images that the rounds have a label of, or that were skipped."""
     last = _last_round(run)
     try:
-        return _indices(last.checked(LABELS)) if last else set()
+        return _indices(last.verified_path(LABELS)) if last else set()
     except UserError:
         # `status` says so in the line of the round.
         return set()

@@ -8,7 +8,8 @@ from typing import Any
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
-from initpools_cli.core.rundir import FinishedStep, Run, run_name
+from initpools_cli.core.run_location import run_name
+from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.core.version import version
 from initpools_cli.figures.registry import PlotTraits
 from initpools_cli.reporting.plot_data.sources import PlotRequest, gatherer, refuse_ignored

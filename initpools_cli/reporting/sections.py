@@ -113,7 +113,7 @@ def pools(context: Context, drawn: Drawn) -> Fragment | None:
 
 def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
     """The full card of a pool, or the short one; empty where it has none."""
-    full = context.run.done(f"card/{step.name}")
+    full = context.run.find_step(f"card/{step.name}")
     if full is not None:
         with suppress(UserError):
             return read_card(full.require_fresh())

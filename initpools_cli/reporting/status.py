@@ -73,7 +73,9 @@ def _row(step: FinishedStep, differ: bool) -> dict[str, Any]:
         facts, stale = step.facts, step.stale_input()
     except UserError as error:
         return row | {"problem": f"damaged: {error.fact}", "renew": step.run.repair}
-    problem = f"{step.lost} is lost" if step.lost else f"stale: made from an earlier {stale}" if stale else ""
+    problem = (
+        f"{step.missing_file} is lost" if step.missing_file else f"stale: made from an earlier {stale}" if stale else ""
+    )
     problem = problem or _damaged(step)
     return row | {
         "finished": facts["finished"],
@@ -90,7 +92,7 @@ def _damaged(step: FinishedStep) -> str:
     try:
         for name in tables_of(step):
             if name in step.facts["writes"]:
-                step.checked(name)
+                step.verified_path(name)
     except UserError as error:
         return f"damaged: {error.fact}"
     return ""

@@ -108,7 +108,7 @@ def compare_in_run(
         context.report.say(f"{'' if fresh else 'already done: '}{pools[each.name].id}")
     embeddings, reads = run_embeddings(context, pool, brought, source)
     normalize = select.normalize
-    chosen = [key for done in pools.values() for key in done.reads("indices.npy").items()]
+    chosen = [key for done in pools.values() for key in done.checksums("indices.npy").items()]
     step = context.run.step(
         "compare",
         pool.name,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initpools_cli.core.command_line import command_line
 from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings, knob_origins
 from initpools_cli.core.cpu import threads_of
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.core.rundir import ITEMS, KEPT, PendingStep, Run, command_line
+from initpools_cli.core.rundir import ITEMS, KEPT, PendingStep, Run
 from initpools_cli.core.version import version
 from initpools_cli.geometry.matmul import on_device
 
@@ -114,13 +115,13 @@ class Context:
             self.machine  # noqa: B018 -- step.toml says what the products were computed on
         if began:
             self.run.create(self.identity.facts | {"version": version()}, files_of(self.data))
-        self.run.remember()
+        self.run.mark_as_last()
         try:
             with on_device(accelerator), step.writing(command or self.command, machine or self.facts()) as scratch:
                 yield scratch
         except UserError:
             if began and not self.run.folders():
-                self.run.forget()
+                self.run.remove()
             raise
 
     @cached_property

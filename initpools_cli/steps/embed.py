@@ -65,7 +65,7 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
         "embed",
         done.name if layer == "backbone" else f"{done.name}-{layer}",
         {"source": done.id, "layer": layer, "batch": BATCH},
-        {**context.items_checksum(), **done.require_fresh().reads("encoder.safetensors")},
+        {**context.items_checksum(), **done.require_fresh().checksums("encoder.safetensors")},
         force=context.force,
     )
     if step.finished:
@@ -94,7 +94,7 @@ def newest(context: Context, source: str = "") -> FinishedStep:
     """
     made = context.run.steps("embed")
     if source:
-        found = context.run.done(f"embed/{source}")
+        found = context.run.find_step(f"embed/{source}")
     else:
         found = made[-1] if made else None
         trained = context.run.steps("pretrain")
@@ -140,7 +140,7 @@ def matrix(done: FinishedStep, split: str = "train") -> np.ndarray:
 
 def _is_backbone(context: Context, source: str) -> bool:
     """Whether a backbone from elsewhere is meant; a pretrain of the run comes before one of its name."""
-    if not source or context.run.done(f"pretrain/{source}") is not None:
+    if not source or context.run.find_step(f"pretrain/{source}") is not None:
         return False
     from initpools_cli.pretext.registry import pretexts
 

@@ -73,7 +73,7 @@ def scale_entry(experiments: Iterable[ExperimentData]) -> dict[str, dict[str, st
 def rescaled_since(done: FinishedStep) -> bool:
     """Whether a sweep or round of schema 1 scaled embeddings otherwise than "auto" does now."""
     noted = done.table.get("scale", {})
-    sources = [done.run.done(f"embed/{name}") for name in done.table.get("encoders", []) if name not in noted]
+    sources = [done.run.find_step(f"embed/{name}") for name in done.table.get("encoders", []) if name not in noted]
     with contextlib.suppress(UserError):  # Embeddings that are damaged are reported for themselves.
         return any(each is not None and _usual(each) != "each" for each in sources)
     return False

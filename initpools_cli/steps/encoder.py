@@ -40,7 +40,7 @@ def load(context: Context, done: FinishedStep) -> Pretext:
     images = context.data.splits["train"].images
     given = {ASKED: done.array(NEIGHBORS)} if done.table.get("source") else {}
     pretext = build(done.table, images.shape[3], min(images.shape[1:3]), **given)
-    load_weights(pretext, done.checked("encoder.safetensors"))
+    load_weights(pretext, done.verified_path("encoder.safetensors"))
     return pretext
 
 
@@ -61,7 +61,7 @@ def pretrain_of(context: Context, source: str = "") -> FinishedStep:
             f"Train one with `{context.command_for('pretrain', 'simclr')}`, or do without: "
             f"`{context.command_for('embed', 'pca')}`.",
         )
-    done = context.run.done(f"pretrain/{source}")
+    done = context.run.find_step(f"pretrain/{source}")
     if done is not None:
         return done
     from initpools_cli.networks.backbones import backbone_names, require_backbone

@@ -65,14 +65,14 @@ class NeighborSource:
     @classmethod
     def of(cls, context: Context, source: str) -> NeighborSource:
         """That of the step ``pretrain/<name>``."""
-        trained = context.run.done(source)
+        trained = context.run.find_step(source)
         assert trained is not None, f"{source} was found a moment ago"
         return cls(trained, newest(context, trained.name))
 
     @property
     def reads(self) -> dict[str, str]:
         """What a task on top of it is made from."""
-        return self.trained.reads("encoder.safetensors") | self.embedded.reads("train.npy")
+        return self.trained.checksums("encoder.safetensors") | self.embedded.checksums("train.npy")
 
     def nearest(self, context: Context, k: int) -> np.ndarray:
         """The k nearest other images of each by cosine, (n, k) int64; an image that is left out has only itself.

@@ -24,7 +24,7 @@ def pretrained(context: Context, done: FinishedStep) -> tuple[Pretrained, dict[s
     """
     from initpools_cli.training.learners.finetune import Pretrained
 
-    images, weights = context.data.splits["train"].images, done.require_fresh().checked(WEIGHTS)
+    images, weights = context.data.splits["train"].images, done.require_fresh().verified_path(WEIGHTS)
     found = Pretrained(
         weights=str(weights.absolute()),
         sha256=checksum(weights),
@@ -33,4 +33,4 @@ def pretrained(context: Context, done: FinishedStep) -> tuple[Pretrained, dict[s
         channels=images.shape[3],
         size=min(images.shape[1:3]),
     )
-    return found, done.reads(WEIGHTS)
+    return found, done.checksums(WEIGHTS)

@@ -197,7 +197,7 @@ def _supply(context: Context, strategy: StrategySpec, brought: UserFiles, source
             # Another classifier's answers do not belong to these probabilities.
             refuse_missing(strategy.name, sorted(asked), given.arrays)
         done = reference(context, context.settings.rank.reference, brought)
-        given.reads |= done.reads("classifier.safetensors")
+        given.reads |= done.checksums("classifier.safetensors")
         given.origin = done.id
     return given
 
@@ -214,7 +214,7 @@ def _depth(strategy: StrategySpec, table: RankTable, select: SelectTable, availa
 
 
 def _done(context: Context, step_id: str) -> FinishedStep:
-    done = context.run.done(step_id)
+    done = context.run.find_step(step_id)
     assert done is not None, "the reference classifier was made a moment ago"
     return done
 

@@ -130,7 +130,7 @@ def _classifier(context: Context, done: FinishedStep) -> TrainedNetwork:
     shape = {"channels": images.shape[3], "size": min(images.shape[1:3])}
     encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=0)
     network = Network(encoder, facts["classes"], 0, knobs["dropout"])
-    load_weights(network, done.checked("classifier.safetensors"))
+    load_weights(network, done.verified_path("classifier.safetensors"))
     return TrainedNetwork(network.to(context.machine.device), context.machine.device)
 
 

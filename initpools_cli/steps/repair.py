@@ -77,7 +77,7 @@ def _set_aside(step: FinishedStep) -> Iterator[str]:
         step.facts  # noqa: B018 -- what counts is whether it can be read
         if step.id.startswith(f"{LOOP}/"):
             # The command of a round reads what the round before knew, and can't make this again.
-            step.checked("labels.csv")
+            step.verified_path("labels.csv")
     except DamagedFile as error:
         target = _free(step.run.path / ASIDE / step.id)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -199,7 +199,7 @@ def full_card(context: Context, pool: FinishedStep, brought: UserFiles, source: 
             "others": list(OTHERS),
             **zero_count(embeddings, there(context, brought)),
         },
-        {**context.items_checksum(), **pool.reads("indices.npy"), **brought.checksums(), **reads},
+        {**context.items_checksum(), **pool.checksums("indices.npy"), **brought.checksums(), **reads},
         force=context.force,
     )
     if step.finished:
@@ -222,7 +222,7 @@ def run_embeddings(
         return arrays["embeddings"], {}
     chosen_from = str(pool.table["source"])
     done = newest(context, source or (chosen_from[len("embed/") :] if chosen_from.startswith("embed/") else ""))
-    return matrix(done), done.reads("train.npy")
+    return matrix(done), done.checksums("train.npy")
 
 
 def run_ground(context: Context, embeddings: np.ndarray | None, normalize: bool, brought: UserFiles) -> CardData:
@@ -334,4 +334,4 @@ def read_card(done: FinishedStep) -> dict[str, Any]:
     UserError
         It is damaged; with the command that makes it again.
     """
-    return tomli.loads(done.checked(CARD).read_text(encoding="utf-8"))
+    return tomli.loads(done.verified_path(CARD).read_text(encoding="utf-8"))

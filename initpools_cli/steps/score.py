@@ -86,7 +86,7 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
         "score",
         done.name,
         {"method": name, "source": done.id, "views": table.views, "reference": table.reference, "seed": context.seed},
-        {**context.items_checksum(), **done.require_fresh().reads("encoder.safetensors")},
+        {**context.items_checksum(), **done.require_fresh().checksums("encoder.safetensors")},
         force=context.force,
     )
     if step.finished:
@@ -278,7 +278,7 @@ def can_score(context: Context, name: str, source: str) -> bool:
     from initpools_cli.pretext.registry import pretexts
     from initpools_cli.scores.registry import scores
 
-    done = context.run.done(f"pretrain/{source}")
+    done = context.run.find_step(f"pretrain/{source}")
     if done is None:
         return False
     if name in scores:

@@ -52,7 +52,9 @@ def origin_of(context: Context, method: Method, source: str, brought: UserFiles)
         known = context.labeled_only(method.name)
         watched = [label_dynamics(context, number, method.name) for number in range(context.settings.score.runs)]
         files = [f"{name}.npy" for name in method.inputs]
-        reads = {path: checksum for done in watched for path, checksum in done.require_fresh().reads(*files).items()}
+        reads = {
+            path: checksum for done in watched for path, checksum in done.require_fresh().checksums(*files).items()
+        }
         return ScoreInputs(
             " ".join(done.id for done in watched),
             reads,
@@ -62,7 +64,7 @@ def origin_of(context: Context, method: Method, source: str, brought: UserFiles)
         done = _with_dynamics(context, source)
         return ScoreInputs(
             done.id,
-            done.require_fresh().reads("dynamics.npy"),
+            done.require_fresh().checksums("dynamics.npy"),
             lambda: [{"dynamics": done.array("dynamics.npy")[kept]}],
             ("--from", done.name),
         )
@@ -80,7 +82,7 @@ def origin_of(context: Context, method: Method, source: str, brought: UserFiles)
     done = newest(context, source)
     return ScoreInputs(
         done.id,
-        done.reads("train.npy"),
+        done.checksums("train.npy"),
         lambda: [{"embeddings": rows_of(matrix(done), context)}],
         ("--from", done.name),
     )

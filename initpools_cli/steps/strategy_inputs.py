@@ -57,7 +57,7 @@ class Supply:
     def add(self, name: str, array: np.ndarray, done: FinishedStep, *files: str) -> None:
         """An array read from a finished step."""
         self.arrays[name] = array
-        self.reads |= done.reads(*files)
+        self.reads |= done.checksums(*files)
         self.origin = self.origin or done.id
 
 
@@ -287,7 +287,7 @@ def supply(
         if points is None:
             done = newest(context, source)
             points = matrix(done)
-            given.reads |= done.reads("train.npy")
+            given.reads |= done.checksums("train.npy")
             given.origin = done.id
         knobs = scored.validate(strategy.score_knobs(params))
         seen = there(context, brought)
@@ -300,7 +300,7 @@ def supply(
         done = scores_of(context, strategy.score, about, brought, strategy.score_knobs(params))
         given.add("scores", done.array("scores.npy"), done, "scores.npy")
         if about_embeddings and points is None:
-            made_of = context.run.done(str(done.table["source"]))
+            made_of = context.run.find_step(str(done.table["source"]))
             points = None if made_of is None else matrix(made_of)
     if "labels" in wants and "labels" not in given.arrays:
         context.require_labels(f"The strategy {strategy.name}")

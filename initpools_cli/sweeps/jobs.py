@@ -256,7 +256,7 @@ def run_jobs(
             try:
                 found[number] = JobResult.load(file)
             except ValueError:
-                Reporter().warn(f"{file} is not as it was made: what it held is computed again.")
+                Reporter().warn(f"{file} was changed after it was written: what it held is computed again.")
                 continue
             advance(number, found[number])
     waiting = [(number, job, given) for number, job, given in jobs if number not in found]

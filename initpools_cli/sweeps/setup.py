@@ -212,7 +212,7 @@ def arena_of(
     if embedded is not None and "embeddings" in asked:
         apply, noted = learner_scaling(context, embedded, there(context, files))
         inputs["embeddings"] = {name: apply(_measured(data, name, matrix(embedded, name))) for name in data.splits}
-        reads |= embedded.reads(*(f"{split}.npy" for split in data.splits))
+        reads |= embedded.checksums(*(f"{split}.npy" for split in data.splits))
     if on_images:
         inputs["images"] = {name: _measured(data, name, split.images) for name, split in data.splits.items()}
     begun, encoder = None, "" if embedded is None else embedded.name
@@ -277,7 +277,7 @@ def _behind(context: Context, embedded: FinishedStep | None, source: str) -> Fin
     if embedded is None and not source:
         return pretrain_of(context)
     begun = f"pretrain/{source}" if embedded is None else str(embedded.table.get("source", ""))
-    done = context.run.done(begun) if begun.startswith("pretrain/") else None
+    done = context.run.find_step(begun) if begun.startswith("pretrain/") else None
     if done is None:
         wanted = source if embedded is None else embedded.name
         there = ", ".join(step.name for step in context.run.steps("pretrain")) or "none yet"

@@ -50,11 +50,11 @@ class SweepVerdicts:
 
 def sweep_of(run: Run | None, name: str) -> FinishedStep | None:
     """The finished sweep of that name: ``main`` or ``al/main`` of the run, or a path ``RUN/al/main``; None if none."""
-    own = None if run is None else run.done(name if name.startswith("al/") else f"al/{name}")
+    own = None if run is None else run.find_step(name if name.startswith("al/") else f"al/{name}")
     if own is not None:
         return own
     folder = Path(name)
-    return Run(folder.parent.parent).done(f"al/{folder.name}") if folder.parent.name == "al" else None
+    return Run(folder.parent.parent).find_step(f"al/{folder.name}") if folder.parent.name == "al" else None
 
 
 def judge(

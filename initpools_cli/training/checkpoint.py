@@ -38,7 +38,7 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     # Version 0.1.0 wrote no such line.
     if not whole and not content.startswith(b"PK"):
         raise UserError(
-            f"{path} is not as it was made.",
+            f"{path} was changed after it was written.",
             f"Move it away (`mv {path} {path}.damaged`); the same command then starts the training again.",
             path,
         )

@@ -43,7 +43,7 @@ def _named(made: dict[str, FinishedStep], name: str) -> FinishedStep:
 
 
 def _fresh(context: Context, step: FinishedStep) -> bool:
-    fresh = not step.lost and not step.stale_input()
+    fresh = not step.missing_file and not step.stale_input()
     if not fresh:
         context.report.warn(f"{step.id} is not drawn: renew it with `{step.renewal()}`")
     return fresh

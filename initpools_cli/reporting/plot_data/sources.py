@@ -153,7 +153,7 @@ def chosen(context: Context, kind: str, names: list[str], command: str) -> list[
         raise UserError(f"The run {context.run.path} has no {kind}/{missing[0]}.", f"It has: {', '.join(made)}.")
     if names:
         return [made[name].require_fresh() for name in names]
-    fresh = [step for step in made.values() if not step.lost and not step.stale_input()]
+    fresh = [step for step in made.values() if not step.missing_file and not step.stale_input()]
     for step in made.values():
         if step not in fresh:
             context.report.warn(f"{step.id} is not drawn: renew it with `{step.renewal()}`")

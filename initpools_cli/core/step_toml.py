@@ -1,0 +1,53 @@
+"""Reading and validation of ``step.toml``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml
+
+#: The required keys of ``step.toml``.
+STEP_KEYS = {
+    *("command", "renew", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"),
+}
+
+
+def read_step_toml(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a ``step.toml`` and validate its keys and types.
+
+    Parameters
+    ----------
+    remedy : str
+        What to do if the file is damaged.
+
+    Raises
+    ------
+    UserError
+        The file is missing or damaged, or a newer version wrote it.
+    """
+    facts = read_checked_toml(path, remedy)
+    for key in sorted(STEP_KEYS):
+        if key not in facts:
+            raise DamagedFile(f"{path} is damaged: the key {key} is missing.", remedy, key)
+        if not _has_valid_type(key, facts[key]):
+            shown = f"{key} = {facts[key]!r:.60}"
+            raise DamagedFile(f"{path} is damaged: {shown}.", remedy, shown)
+    return facts
+
+
+def _has_valid_type(key: str, value: object) -> bool:
+    match key:
+        case "table" | "outcome":
+            return isinstance(value, dict)
+        case "reads" | "writes":
+            return isinstance(value, dict) and all(isinstance(checksum, str) for checksum in value.values())
+        case "renew":
+            return isinstance(value, list) and all(isinstance(word, str) for word in value)
+        case "started" | "finished":
+            try:
+                return isinstance(value, str) and bool(datetime.fromisoformat(value))
+            except ValueError:
+                return False
+    return isinstance(value, str)
