@@ -262,9 +262,9 @@ def test_images_are_not_put_among_those_to_choose_from(photos: Path, initpools: 
         (["label-studio=t.csv"], "label-studio=FILE.json"),
         (["label-studio=there.json"], "the name of a file"),
         (["copies=file"], "the name of a folder"),
-        (["copies=a", "links=./a"], "a place of its own"),
-        (["copies=a", "label-studio=a/t.json"], "a place of its own"),
-        (["label-studio=o.json"], "a place of its own"),
+        (["copies=a", "links=./a"], "a path of its own"),
+        (["copies=a", "label-studio=a/t.json"], "a path of its own"),
+        (["label-studio=o.json"], "a path of its own"),
     ],
 )
 def test_slips_are_told_before_anything_is_computed(

@@ -239,7 +239,7 @@ def test_labels_that_somebody_filled_in_are_never_written_over(photos: pd.Series
         ["al-run", "--labels", "batch.csv", "--query", "margin", "--next", "batch.csv"],
     ):
         ended = initpools(*words)
-        assert ended.code == 2 and ("labels that would be written over" in ended.err or "would be lost" in ended.err)
+        assert ended.code == 2 and ("labels that would be overwritten" in ended.err or "would be lost" in ended.err)
         assert Path("batch.csv").read_bytes() == kept
 
 
@@ -343,7 +343,7 @@ def test_predictions_take_the_place_of_predictions_alone(photos: pd.Series, init
     photos[:9].rename_axis("path").rename("label").to_csv("one.csv")
     photos[9:15].rename_axis("path").rename("label").to_csv("two.csv")
     told = initpools("al-run", "--labels", "one.csv", "--predictions", "two.csv")
-    assert told.code == 2 and "two.csv has 6 labels that would be written over" in told.err
+    assert told.code == 2 and "two.csv has 6 labels that would be overwritten" in told.err
     for name, left in (("one.csv", 51), ("two.csv", 45)):
         _round(initpools, name, "--predictions", "rest.csv")
         assert len(pd.read_csv("rest.csv")) == left

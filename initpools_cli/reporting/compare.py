@@ -1,4 +1,4 @@
-"""Two pools or two rankings beside each other, and how a ranking goes with accuracy."""
+"""Overlap of pools and rankings, and correlation of rankings with accuracy."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from initpools_cli.steps.context import read_items
 from initpools_cli.steps.user_files import images_named
 from initpools_cli.strategies.arrays import integers
 
-#: Head of two rankings whose overlap is told.
+#: Images at the head of two rankings for which the overlap is reported.
 TOP = 100
 
 
 def compare(run: Run | None, names: list[str]) -> list[dict[str, Any]]:
-    """Every pair of the named pools or rankings.
+    """Compare every pair of pools or rankings.
 
     Parameters
     ----------
@@ -30,28 +30,28 @@ def compare(run: Run | None, names: list[str]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        first, second, shared, jaccard; and, where both order the same images, spearman, kendall, top_overlap.
+        first, second, shared, jaccard; for two orders of the same images also spearman, kendall, top_overlap.
     """
     from initpools_cli.stats.agreement import pool_overlap, rank_agreement
 
     orders = {name: order_of(run, name) for name in names}
-    found = []
+    rows = []
     for position, first in enumerate(names):
         for second in names[position + 1 :]:
             a, b = orders[first], orders[second]
             row: dict[str, Any] = {"first": first, "second": second, **pool_overlap(a, b)._asdict()}
             if len(a) == len(b) and set(a.tolist()) == set(b.tolist()):
                 row |= rank_agreement(a, b, TOP)._asdict()
-            found.append(row)
-    return found
+            rows.append(row)
+    return rows
 
 
 def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool = False) -> list[dict[str, Any]]:
-    """How rankings go with accuracy: whether pools of images that come first in a ranking are worth more.
+    """Correlate the mean rank of the training images with accuracy.
 
-    What a model was trained on is scored by the mean place of its images in the ranking, 1 for the first and 0 for the
-    last, so that a positive correlation says: what the ranking prefers led to higher accuracy. Random pools that go on
-    with random queries are random at every budget, and any two of them differ by chance alone.
+    Ranks are scaled from 1 for the first image to 0 for the last, so a positive correlation means that models trained
+    on images near the head of the ranking were more accurate. By default only random first pools with random queries
+    are used: they are random samples at every budget.
 
     Parameters
     ----------
@@ -60,19 +60,18 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
     sweep : str
         The name of a sweep, or its path.
     every : bool
-        Whether to take what every first pool and query has bought. Its pairs then share strategies, and intervals are
-        too narrow.
+        Use all first pools and queries. Pairs then share strategies, so the intervals are too narrow.
 
     Returns
     -------
     list of dict
-        ranking, query, learner, encoder, labeled (images), pools, then the fields of `Correlation`; budgets with fewer
-        than four pools, or at which pools or accuracies do not vary, are left out.
+        ranking, query, learner, encoder, labeled (images), pools, and the fields of `Correlation`. Budgets with fewer
+        than four pools, or without variance in ranks or accuracies, are left out.
 
     Raises
     ------
     UserError
-        No such sweep, or none of its first pools is random.
+        No such sweep, or it has no random first pools with random queries.
     """
     import pandas as pd
 
@@ -80,90 +79,96 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
     from initpools_cli.sweeps.results import rounds_of
     from initpools_cli.sweeps.verdicts import sweep_of
 
-    done = sweep_of(run, sweep)
-    if done is None:
-        raise UserError(f"There is no sweep '{sweep}'.", "Make it with `initpools al-run`, or name another.")
-    rounds = rounds_of(done)
-    good = rounds[rounds["status"] == "ok"]
+    step = sweep_of(run, sweep)
+    if step is None:
+        raise UserError(f"There is no sweep '{sweep}'.", "Make it with `initpools al-run`, or name another one.", sweep)
+    rounds = rounds_of(step)
+    ok = rounds[rounds["status"] == "ok"]
     if not every:
-        good = good[(good["init"] == "random") & good["query"].isin(["", "random"])]
-        if not len(good):
+        ok = ok[(ok["init"] == "random") & ok["query"].isin(["", "random"])]
+        if not len(ok):
             raise UserError(
-                f"The sweep {sweep} has no random pools.", "Run one with --init random --query random, or add --all."
+                f"The sweep '{sweep}' has no random first pools with random queries.",
+                "Run `initpools al-run --init random --query random`, or add --all.",
+                sweep,
             )
-    cells = bought(done)
-    found = []
+    images = labeled_images(step)
+    rows = []
     for name in names:
-        place = _places(order_of(run, name))
-        scores = pd.Series([_mean_place(place, cells, row) for row in good.itertuples()], index=good.index)
+        ranks = _scaled_ranks(order_of(run, name))
+        means = pd.Series([_mean_rank(ranks, images, row) for row in ok.itertuples()], index=ok.index)
         keys = ["query", "learner", "encoder", "labeled"]
-        for key, group in good.groupby(keys, sort=False):
+        for key, group in ok.groupby(keys, sort=False):
             query, learner, encoder, labeled = cast("tuple[str, str, str, int]", key)
-            of = correlation(scores[group.index], group["accuracy"])
-            if not np.isnan(of.pearson):
-                about = {"ranking": name, "query": query, "learner": learner, "encoder": encoder}
-                found.append(about | {"labeled": int(labeled), "pools": of.pairs, **of._asdict()})
-    for row in found:
+            result = correlation(means[group.index], group["accuracy"])
+            if not np.isnan(result.pearson):
+                cell = {"ranking": name, "query": query, "learner": learner, "encoder": encoder}
+                rows.append(cell | {"labeled": int(labeled), "pools": result.pairs, **result._asdict()})
+    for row in rows:
         del row["pairs"]
-    return found
+    return rows
 
 
-def bought(done: FinishedStep) -> dict[tuple[str, ...], np.ndarray]:
-    """What each cell bought, in order, by init, query, learner, encoder, seed; a first pool also without its query."""
-    with np.load(done.verified_path("picks.npz"), allow_pickle=False) as file:
+def labeled_images(step: FinishedStep) -> dict[tuple[str, ...], np.ndarray]:
+    """Read the images that each cell of a sweep labeled, in order.
+
+    Keys are (init, query, learner, encoder, seed); first pools also have a key with an empty query.
+    """
+    with np.load(step.verified_path("picks.npz"), allow_pickle=False) as file:
         cells = {tuple(key.split("|")): file[key] for key in file.files}
     return {(init, "", *rest): picks for (init, _, *rest), picks in cells.items()} | cells
 
 
-def _places(order: np.ndarray) -> np.ndarray:
-    """Of each image its place in the ranking, 1 for the first and 0 for the last; NaN for one that is not ranked."""
-    place = np.full(int(order.max(initial=0)) + 1, np.nan)
-    place[order] = np.linspace(1, 0, len(order))
-    return place
+def _scaled_ranks(order: np.ndarray) -> np.ndarray:
+    """Scale the rank of each image to 1 for the first and 0 for the last; NaN for images that are not ranked."""
+    ranks = np.full(int(order.max(initial=0)) + 1, np.nan)
+    ranks[order] = np.linspace(1, 0, len(order))
+    return ranks
 
 
-def _mean_place(place: np.ndarray, bought: dict[tuple[str, ...], np.ndarray], row: Any) -> float:
-    """The mean over what a row's model was trained on; NaN where none of it is ranked."""
-    images = bought[row.init, row.query, row.learner, row.encoder, str(row.seed)][: row.labeled]
-    inside = place[images[images < len(place)]]
-    known = inside[~np.isnan(inside)]
+def _mean_rank(ranks: np.ndarray, images: dict[tuple[str, ...], np.ndarray], row: Any) -> float:
+    """Average the scaled ranks of the images that a row's model was trained on; NaN if none of them is ranked."""
+    trained = images[row.init, row.query, row.learner, row.encoder, str(row.seed)][: row.labeled]
+    found = ranks[trained[trained < len(ranks)]]
+    known = found[~np.isnan(found)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 def is_order(run: Run | None, name: str) -> bool:
-    """Whether the name is that of a pool or ranking of the run."""
+    """Whether the run has a pool or ranking of that name."""
     return run is not None and _step_of(run, name) is not None
 
 
 def _step_of(run: Run, name: str) -> tuple[FinishedStep, str] | None:
-    """The finished pool or ranking of that name, and its file of indices."""
+    """Find the finished pool or ranking of that name, and the name of its file of indices."""
     for kind, file in (("pool", "indices.npy"), ("rank", "sorted_idx.npy")):
-        done = run.find_step(name) if name.startswith(f"{kind}/") else run.find_step(f"{kind}/{name}")
-        if done is not None:
-            return done, file
+        step = run.find_step(name) if name.startswith(f"{kind}/") else run.find_step(f"{kind}/{name}")
+        if step is not None:
+            return step, file
     return None
 
 
 def order_of(run: Run | None, name: str) -> np.ndarray:
-    """The indices of a pool or ranking, in order.
+    """Read the indices of a pool or ranking, in order.
 
     Raises
     ------
     UserError
         Neither a step of the run nor a file.
     """
-    step = None if run is None else _step_of(run, name)
-    if step is not None:
-        done, file = step
-        return done.require_fresh().array(file)
+    found = None if run is None else _step_of(run, name)
+    if found is not None:
+        step, file = found
+        return step.require_fresh().array(file)
     path = Path(name)
     if path.suffix.lower() == ".csv":
         items = None if run is None else read_items(run)
         return images_named(path, "a pool", None if items is None else items[items["split"] == "train"])
     if path.suffix.lower() == ".npy":
         return integers(str(path), read_array(path, "a pool or ranking"))
-    has = [] if run is None else [step.id for kind in ("pool", "rank") for step in run.steps(kind)]
+    steps = [] if run is None else [step.id for kind in ("pool", "rank") for step in run.steps(kind)]
     raise UserError(
         f"There is no pool or ranking '{name}'.",
-        f"The run has: {', '.join(has) or 'none'}; or give a .npy or .csv file.",
+        f"Pass one of the run ({', '.join(steps) or 'it has none'}), or a .npy or .csv file.",
+        name,
     )

@@ -1,4 +1,4 @@
-"""The pictures of images, for figures: tiles to hover over, and originals at a good size."""
+"""Images for figures: thumbnails to show on hover, and larger copies of originals."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def hover_tiles(context: Context, rows: np.ndarray, first: np.ndarray, most: int) -> dict[str, Any] | None:
-    """The tiles of at most so many train images: those of `first` in their order, then a seeded sample of `rows`."""
+def hover_tiles(context: Context, rows: np.ndarray, first: np.ndarray, limit: int) -> dict[str, Any] | None:
+    """Make tiles of at most `limit` train images: those of `first` in order, then a seeded sample of `rows`."""
     from initpools_cli.figures.thumbnails import sheets
 
-    if not most:
+    if not limit:
         return None
     others = np.setdiff1d(rows, first)
-    drawn = generator(context.seed, "plot", "thumbnails").permutation(others)
-    known = np.concatenate([np.asarray(first, np.int64), drawn])[:most]
-    return sheets(context.data.splits["train"].images, known)
+    sample = generator(context.seed, "plot", "thumbnails").permutation(others)
+    indices = np.concatenate([np.asarray(first, np.int64), sample])[:limit]
+    return sheets(context.data.splits["train"].images, indices)
 
 
 def originals(context: Context, indices: Sequence[int], side: int) -> tuple[dict[int, Image], list[str]]:
-    """Train images as they came, none larger than a square of `side` pixels.
+    """Read original train images, at most `side` pixels wide and high.
 
     Returns
     -------
     pictures : dict
         By index.
-    lost : list of str
-        Paths of the files that can't be read any more; the small copy that training sees stands in for them.
+    missing : list of str
+        Paths of files that can't be read; the small copy that training uses replaces them.
     """
     from initpools_cli.datasets.decode import read_image
     from initpools_cli.figures.thumbnails import fitted, picture
 
     train, root = context.data.splits["train"], context.data.root
-    found, lost = {}, []
+    pictures, missing = {}, []
     for index in dict.fromkeys(int(index) for index in indices):
         image = picture(train.images[index])
         if root is not None:
             try:
                 image = read_image(root / train.paths[index], context.data.scale)
             except UserError:
-                lost.append(train.paths[index])
-        found[index] = fitted(image, side)
-    return found, lost
+                missing.append(train.paths[index])
+        pictures[index] = fitted(image, side)
+    return pictures, missing

@@ -1,4 +1,4 @@
-"""Embeddings on a plane, for figures: which images are placed, and how long that takes."""
+"""2-D projection of embeddings for figures."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import numpy as np
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 
-#: Projections whose time makes a sample worthwhile.
+#: Projections slow enough to need a sample.
 SLOW = ("tsne", "umap")
-#: Seconds from which it is said how long one takes.
+#: The estimated time is printed from this many seconds on.
 LONG = 20.0
 
 
 def sampled(n: int, projection: str, sample: int, always: np.ndarray, seed: int) -> np.ndarray:
-    """Which of n rows are placed: all, or `always` and a seeded sample of the others; ascending int64.
+    """Choose the rows to project: all n, or `always` and a seeded sample of the others; ascending int64.
 
     Parameters
     ----------
     sample : int
-        At most so many where the projection is slow; 0: all.
+        Maximum number of rows for a slow projection; 0: all.
     always : ndarray of int
-        Rows that are placed in any case.
+        Rows that are always included.
     """
     if projection not in SLOW or not sample or n <= sample:
         return np.arange(n)
@@ -32,13 +32,13 @@ def sampled(n: int, projection: str, sample: int, always: np.ndarray, seed: int)
 
 
 def projected(embeddings: np.ndarray, projection: str, seed: int, report: Reporter | None = None) -> np.ndarray:
-    """The embeddings (n, d) on a plane (n, 2); what takes long is announced."""
+    """Project embeddings (n, d) to (n, 2); prints the estimated time of a slow projection."""
     from initpools_cli.stats.projection import estimate_seconds, pca_2d, tsne_2d, umap_2d
     from initpools_cli.strategies.runtime import span
 
     seconds = estimate_seconds(projection, len(embeddings))
     if report is not None and seconds >= LONG:
         report.say(
-            f"{projection} of {len(embeddings):,} images takes about {span(seconds)} (fewer with --set sample=N)"
+            f"{projection} of {len(embeddings):,} images takes about {span(seconds)}; --set sample=N projects fewer."
         )
     return {"pca": pca_2d, "tsne": tsne_2d, "umap": umap_2d}[projection](embeddings, seed)

@@ -51,9 +51,9 @@ def scored_and_later(step: FinishedStep, rounds: pd.DataFrame, scores: np.ndarra
         Its rows.
     scores : ndarray, shape (n,)
     """
-    from initpools_cli.reporting.compare import bought
+    from initpools_cli.reporting.compare import labeled_images
 
-    cells = bought(step)
+    cells = labeled_images(step)
     good = rounds[rounds["status"] == "ok"].rename(columns={metric: "later"})
     size = int(rounds["labeled"].min())
     means = {key: float(scores[picks[:size]].mean()) for key, picks in cells.items()}
