@@ -364,5 +364,24 @@ def test_the_data_home_is_a_setting(monkeypatch, tmp_path):
     monkeypatch.setenv("INITPOOLS_DATA", str(tmp_path))
     assert data_home() == tmp_path
     monkeypatch.delenv("INITPOOLS_DATA")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/home/someone")
     assert data_home() == Path("/home/someone/.cache/initpools")
+
+
+def test_an_earlier_cache_stays_in_use_until_there_is_another(monkeypatch, tmp_path):
+    monkeypatch.delenv("INITPOOLS_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    earlier, usual = tmp_path / ".cache/initpools", tmp_path / "caches/initpools"
+    assert data_home() == usual
+    earlier.mkdir(parents=True)
+    assert data_home() == earlier
+    usual.mkdir(parents=True)
+    assert data_home() == usual
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    monkeypatch.setenv("INITPOOLS_DATA", "~nobody-of-that-name/data")
+    with pytest.raises(UserError, match="INITPOOLS_DATA=~nobody-of-that-name/data"):
+        data_home()

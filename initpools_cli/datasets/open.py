@@ -28,19 +28,33 @@ if TYPE_CHECKING:
 
 
 def data_home() -> Path:
-    """Where downloads and caches go: ``$INITPOOLS_DATA``, by default ``~/.cache/initpools``.
+    """The folder of downloads and caches: ``$INITPOOLS_DATA``, by default this user's cache folder.
+
+    Before platformdirs named it, it was ``~/.cache/initpools`` on every system: that folder stays in use where it is
+    the only one.
 
     Raises
     ------
     UserError
         This user has no home folder.
     """
+    from platformdirs import user_cache_path
+
+    asked = os.environ.get("INITPOOLS_DATA")
     try:
-        return Path(os.environ.get("INITPOOLS_DATA") or "~/.cache/initpools").expanduser()
+        if asked:
+            return Path(asked).expanduser()
+        earlier = Path.home() / ".cache" / "initpools"
     except RuntimeError:
         raise UserError(
-            "This user has no home folder for downloads and caches.", "Name a folder: INITPOOLS_DATA=DIR initpools …."
+            f"INITPOOLS_DATA={asked} names a home folder that does not exist."
+            if asked
+            else "INITPOOLS_DATA is not set, and this user has no home folder for downloads and caches.",
+            "Name a folder: INITPOOLS_DATA=DIR initpools …",
+            "INITPOOLS_DATA",
         ) from None
+    usual = user_cache_path("initpools", appauthor=False)
+    return earlier if earlier.is_dir() and not usual.exists() else usual
 
 
 def path_of(name: str) -> Path | None:
