@@ -11,11 +11,13 @@ from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+from markupsafe import Markup
+
 from initpools_cli.cli.app import run as initpools
-from initpools_cli.figures.fragment import Fragment
-from initpools_cli.figures.markup import safe
+from initpools_cli.figures.html import environment
 from initpools_cli.figures.page import page_html
 from initpools_cli.figures.registry import plots
+from initpools_cli.figures.section import Section
 
 STEPS = [
     "pretrain simclr --dataset digits --set dataset.imbalance=exp --set dataset.ratio=0.1",
@@ -36,6 +38,9 @@ STEPS = [
 #: What makes a kind and a step quick, for a look at what is drawn.
 QUICK = {"cost": "--set seconds=0.05 --set budget=10 --set strategies=random,kcenter,typiclust"}
 SETTINGS = "--set pretrain.epochs=2 --set pretrain.width=0.25 --set score.views=1 --set score.epochs=3"
+LINKS = """<ul>
+{% for kind in kinds %}<li><a href="{{ kind.name }}.html">{{ kind.name }}</a>: {{ kind.summary }}</li>{% endfor %}
+</ul>"""
 
 
 def main(folder: Path) -> None:
@@ -49,9 +54,9 @@ def main(folder: Path) -> None:
             command(*step.split(), *run)
         for kind in kinds:
             command("plot", kind.name, *QUICK.get(kind.name, "").split(), *run, "--output", f"{kind.name}.html")
-    items = "".join(f'<li><a href="{each.name}.html">{each.name}</a>: {safe(each.summary)}</li>' for each in kinds)
     index = folder / "index.html"
-    index.write_text(page_html(Fragment("", "", f"<ul>{items}</ul>", []), "Every kind of plot", {}), encoding="utf-8")
+    section = Section("", "", Markup(environment().from_string(LINKS).render(kinds=kinds)), [])
+    index.write_text(page_html(section, "Every kind of plot", {}), encoding="utf-8")
     print(f"Every kind of plot is in {index}")  # noqa: T201 -- what the script was run for
 
 

@@ -245,6 +245,8 @@ def test_the_page_and_its_images(run: Path, serve: Serve) -> None:
         asked += [other for other in re.findall(rb'from "\./(\w+\.js)"', content) if other not in asked]
     assert len(set(asked)) == 5
     assert served.ask("GET", "/secret")[2]["Location"] == "/secret/"
+    served.labeling.name = "</title><script>alert('x')</script>"
+    assert b"<script>" not in served.get()[1] and b"&lt;script&gt;" in served.get()[1]
     state = served.post("claim", {"window": "a"})[1]
     assert [item[1] for item in state["items"]] == served.labeling.paths and not state["fixed"]
     for index, path, _, _ in state["items"]:

@@ -10,16 +10,18 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from conftest import Initpools
+from markupsafe import Markup
 from test_figures import HOSTILE, Page
 
+from initpools_cli import figures
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import Run
 from initpools_cli.figures.facets import complete, faceted
-from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.html import facts, paragraph, table
 from initpools_cli.figures.image import image_bytes
-from initpools_cli.figures.markup import facts, paragraph, sentence, table
 from initpools_cli.figures.page import page_html
 from initpools_cli.figures.plots.report import report
+from initpools_cli.figures.section import Section
 from initpools_cli.figures.theme import PAGES, dressed
 
 
@@ -36,8 +38,8 @@ def data_of(page: Page, name: str) -> str:
 
 
 def test_many_figures_share_one_library() -> None:
-    chapters = [Fragment(name, "", "", [], parts=[drawn(), drawn()], anchor=name) for name in ("one", "two")]
-    text = page_html(report(["Found nothing."], chapters), "Report", {"run": "runs/digits"})
+    sections = [Section(name, "", "", [], parts=[drawn(), drawn()], anchor=name) for name in ("one", "two")]
+    text = page_html(report(["Found nothing."], sections), "Report", {"run": "runs/digits"})
     page = Page(text)
     assert len(text) < len(page_html(drawn(), "One", {})) + 20_000
     assert [part["id"] for _, part in page.elements if part.get("class") == "plot"] == [
@@ -51,9 +53,10 @@ def test_many_figures_share_one_library() -> None:
 
 
 def test_a_page_without_figures_has_no_library() -> None:
-    text = page_html(Fragment("Pictures", "of things", "<p>safe</p>", ["Two things."]), "Gallery", {})
+    text = page_html(Section("Pictures", "of things", Markup("<p>safe</p>"), ["Two things."]), "Gallery", {})
     assert len(text) < 20_000
     assert "Two things." in text and "<p>safe</p>" in text and "Provenance" not in text
+    assert "&lt;p&gt;plain" in page_html(Section("", "", "<p>plain", []), "Gallery", {})
 
 
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
@@ -92,20 +95,21 @@ def test_furniture_takes_the_colors_of_the_theme() -> None:
 def test_markup_keeps_text_text() -> None:
     for made in (paragraph(HOSTILE), facts({HOSTILE: HOSTILE}), table(HOSTILE, [HOSTILE], [[HOSTILE]])):
         assert not re.search(r"<(script|img|b)\b|onerror=\"", made)
-    assert sentence("Make it with `initpools <x>`.") == "Make it with <code>initpools &lt;x&gt;</code>."
-    hostile = Fragment(HOSTILE, HOSTILE, "", [HOSTILE], anchor=HOSTILE, parts=[drawn(HOSTILE)])
+    made = paragraph("Make it with `initpools <x>`, not `y.", "note")
+    assert made == '<p class="note">Make it with <code>initpools &lt;x&gt;</code>, not `y.</p>'
+    hostile = Section(HOSTILE, HOSTILE, "", [HOSTILE], anchor=HOSTILE, parts=[drawn(HOSTILE)])
     page = Page(page_html(report([HOSTILE], [hostile]), HOSTILE, {HOSTILE: HOSTILE}))
     assert {tag for tag, _ in page.elements}.isdisjoint({"img", "b"})
     assert [tag for tag, _ in page.elements].count("script") == 4
 
 
 def test_a_fragment_as_an_image_is_its_own_or_a_sentence() -> None:
-    pictured = Fragment("", "", "", [], image=lambda: b"png")
+    pictured = Section("", "", "", [], image=lambda: b"png")
     assert image_bytes(pictured, ".png") == b"png"
     with pytest.raises(UserError, match=r"'.svg'.*\.html or \.png"):
         image_bytes(pictured, ".svg")
     with pytest.raises(UserError, match=r"'.png'.*\.html\."):
-        image_bytes(Fragment("", "", "", []), ".png")
+        image_bytes(Section("", "", "", []), ".png")
 
 
 # ---- the report of a run
@@ -135,12 +139,12 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
     assert "Of 3 comparisons with random in 1 sweep, 0 found the first pool better" in text
     assert "In 3 of them there were too few seeds to tell" in text
     assert "Sweep little" in text and "kcenter-b10-s0" in text and "farthest image" in text
-    assert "class=stale" not in text
+    assert 'class="stale"' not in text
     Path("runs/digits/pool/kcenter-b10-s0/indices.npy").unlink()
     ended = initpools("plot", "report", "-o", "r.html", "--set", "plot.theme=dark")
     assert ended.code == 0, ended.err
     text = text_of(copied_run / "r.html")
-    assert "class=stale" in text and 'data-theme="dark"' in text
+    assert 'class="stale"' in text and 'data-theme="dark"' in text
     assert "indices.npy is lost" in text and "farthest image" not in text
     assert initpools(*sweep, "--seeds", "2", "--name", "whole").code == 0
     Path("runs/digits/al/little/rounds.csv").write_text("half a tab")
@@ -153,3 +157,16 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
 def test_a_report_is_of_the_whole_run(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools("plot", "report", "--name", "simclr")
     assert ended.code == 2 and "`plot report` makes no use of --name." in ended.err and "Leave it out" in ended.err
+
+
+def test_html_is_written_in_templates_only() -> None:
+    tag = re.compile(
+        r"</?(p|li|[uo]l|t[dhr]|table|div|span|h[1-6]|section|script|style|details|summary|a|nav|code|img)\b"
+    )
+    package = Path(figures.__file__).parent.parent
+    # Plotly's texts have <b> and <br>; options have metavars such as <name>.
+    found = [
+        path.name for path in package.rglob("*.py") if tag.search(re.sub(r"#.*", "", path.read_text(encoding="utf-8")))
+    ]
+    assert found == []
+    assert all(path.read_text(encoding="utf-8").count("| safe") <= 1 for path in package.rglob("*.j2"))

@@ -11,8 +11,12 @@ def inert(text: object) -> str:
     Tags and entities are escaped, Plotly's ``%{...}`` is broken up, and what cannot be printed (control characters,
     changes of writing direction, halves of characters) becomes U+FFFD.
     """
-    printable = "".join(c if c.isprintable() else "\ufffd" for c in str(text))
-    return html.escape(printable, quote=False).replace("%{", "%&#123;")
+    return html.escape(printable(text), quote=False).replace("%{", "%&#123;")
+
+
+def printable(text: object) -> str:
+    """`text` with U+FFFD for what cannot be printed: control characters, changes of writing direction, surrogates."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
 
 
 def plain(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import Figure
-from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.section import Section
 from initpools_cli.figures.theme import PageTheme, Theme, dressed
 
 FORMATS = ("png", "svg")
@@ -16,12 +16,12 @@ WIDTH = 1000
 SCALE = 2
 
 
-def image_bytes(drawn: Figure | Fragment, suffix: str, theme: PageTheme = "auto") -> bytes:
+def image_bytes(drawn: Figure | Section, suffix: str, theme: PageTheme = "auto") -> bytes:
     """The drawn figure, or the picture of a fragment that has one.
 
     Parameters
     ----------
-    drawn : plotly.graph_objects.Figure or Fragment
+    drawn : plotly.graph_objects.Figure or Section
     suffix : str
         "png" or "svg", with or without a dot.
     theme : str
@@ -36,7 +36,7 @@ def image_bytes(drawn: Figure | Fragment, suffix: str, theme: PageTheme = "auto"
     kind = suffix.lower().lstrip(".")
     if kind not in FORMATS:
         raise UserError(f"A figure cannot be written as '.{kind}'.", "Name the file .html, .png or .svg.")
-    if isinstance(drawn, Fragment):
+    if isinstance(drawn, Section):
         if kind != "png" or drawn.image is None:
             offered = ".html" if drawn.image is None else ".html or .png"
             raise UserError(f"This kind of plot cannot be written as '.{kind}'.", f"Name the file {offered}.")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.figures.fragment import Fragment
-from initpools_cli.figures.markup import bullets, folded, paragraph, table
+from initpools_cli.figures.html import bullets, folded, paragraph, table
+from initpools_cli.figures.section import Section
 from initpools_cli.reporting.sections import Drawn, rounds_of, share, whole
 from initpools_cli.steps.context import Context
 from initpools_cli.sweeps.verdicts import SweepVerdicts, judge
@@ -28,15 +28,15 @@ def judged(context: Context) -> dict[str, SweepVerdicts | str]:
 
 
 def sweeps(
-    found: Mapping[str, SweepVerdicts | str], curves: Mapping[str, Figure | Fragment], drawn: Drawn
-) -> Fragment | None:
+    found: Mapping[str, SweepVerdicts | str], curves: Mapping[str, Figure | Section], drawn: Drawn
+) -> Section | None:
     """Of every sweep the learning curves and the verdicts; then what is drawn of all of them."""
     if not found and not drawn:
         return None
     each = [
-        Fragment(f"Sweep {name}", "", _verdicts(name, found[name]), [], parts=[curve]) for name, curve in curves.items()
+        Section(f"Sweep {name}", "", _verdicts(name, found[name]), [], parts=[curve]) for name, curve in curves.items()
     ]
-    return Fragment("Sweeps", "", "", [], parts=[*each, *drawn], anchor="sweeps")
+    return Section("Sweeps", "", "", [], parts=[*each, *drawn], anchor="sweeps")
 
 
 def _verdicts(name: str, found: SweepVerdicts | str) -> str:

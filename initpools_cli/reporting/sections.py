@@ -1,4 +1,4 @@
-"""The chapters of a report: what a run has, as tables around its figures."""
+"""The sections of a report: what a run has, as tables around its figures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.figures.escape import percent
-from initpools_cli.figures.fragment import Fragment
-from initpools_cli.figures.markup import facts, folded, paragraph, table
+from initpools_cli.figures.html import facts, folded, paragraph, table
+from initpools_cli.figures.section import Section
 from initpools_cli.labeling.label_history import one_a_number, outcome_of
 from initpools_cli.labeling.summary import notes_of, table_of
 from initpools_cli.reporting.status import status
@@ -20,7 +20,7 @@ from initpools_cli.steps.report_card import CARD, read_card
 if TYPE_CHECKING:
     from initpools_cli.core.types import Figure
 
-Drawn = Sequence["Figure | Fragment"]
+Drawn = Sequence["Figure | Section"]
 #: With more classes than these a table of them is folded away.
 MANY_CLASSES = 20
 #: What a card says of a pool, and how its columns are called.
@@ -45,7 +45,7 @@ def whole(context: Context, kind: str) -> list[FinishedStep]:
     return [step for _, _, step in sorted(found, key=lambda each: each[:2])]
 
 
-def data(context: Context) -> Fragment:
+def data(context: Context) -> Section:
     """How many images there are, of which classes, and in which split."""
     items = context.data.items
     # A long tail, and a test split held out of an array, leave images of train out.
@@ -70,10 +70,10 @@ def data(context: Context) -> Fragment:
         ]
         every = table("Images of each class", ("class", *splits), lines, numbers=len(splits))
         body += folded(f"All {classes} classes", every) if classes > MANY_CLASSES else every
-    return Fragment("Data", "", body, [], anchor="data")
+    return Section("Data", "", body, [], anchor="data")
 
 
-def pretraining(context: Context, drawn: Drawn) -> Fragment | None:
+def pretraining(context: Context, drawn: Drawn) -> Section | None:
     """Every pretrain's loss, and what was measured of the embeddings."""
     rows = []
     for step in whole(context, "embed"):
@@ -88,15 +88,15 @@ def pretraining(context: Context, drawn: Drawn) -> Fragment | None:
         header = ("embeddings", "measured on", "RankMe", "k-NN accuracy", "linear probe")
         body = paragraph("Looked at, and never used for a choice:", "note")
         body += table("Quality of the embeddings", header, rows, numbers=3)
-    return Fragment("Pretraining and embeddings", "", body, [], parts=drawn, anchor="pretraining")
+    return Section("Pretraining and embeddings", "", body, [], parts=drawn, anchor="pretraining")
 
 
-def scores(drawn: Drawn) -> Fragment | None:
+def scores(drawn: Drawn) -> Section | None:
     """How scores are distributed."""
-    return Fragment("Scores", "", "", [], parts=drawn, anchor="scores") if drawn else None
+    return Section("Scores", "", "", [], parts=drawn, anchor="scores") if drawn else None
 
 
-def pools(context: Context, drawn: Drawn) -> Fragment | None:
+def pools(context: Context, drawn: Drawn) -> Section | None:
     """The cards of all pools beside each other, and what is drawn of pools."""
     found = [(step, _card(context, step)) for step in whole(context, "pool")]
     cards = [(step, card) for step, card in found if card]
@@ -108,7 +108,7 @@ def pools(context: Context, drawn: Drawn) -> Fragment | None:
     if rows:
         body = table("Cards of the pools", ("pool", "images", *columns.values()), rows, numbers=len(columns) + 1)
         body += paragraph("Distances are between the embeddings that the pool was chosen from.", "note")
-    return Fragment("Pools", "", body, [], parts=drawn, anchor="pools")
+    return Section("Pools", "", body, [], parts=drawn, anchor="pools")
 
 
 def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def rounds_of(context: Context) -> list[FinishedStep]:
     return one_a_number(whole(context, LOOP))
 
 
-def labeling(context: Context) -> Fragment | None:
+def labeling(context: Context) -> Section | None:
     """What every round of labeling came to."""
     rounds = rounds_of(context)
     if not rounds:
@@ -133,11 +133,12 @@ def labeling(context: Context) -> Fragment | None:
     outcomes = [outcome_of(step) for step in rounds]
     columns, lines = table_of(outcomes)
     body = table("Labeling rounds", columns, lines, numbers=len(columns) - 1)
-    body += "".join(paragraph(note, "note") for note in notes_of(outcomes))
-    return Fragment("Labeling rounds", "", body, [], anchor="rounds")
+    for note in notes_of(outcomes):
+        body += paragraph(note, "note")
+    return Section("Labeling rounds", "", body, [], anchor="rounds")
 
 
-def provenance(context: Context) -> Fragment:
+def provenance(context: Context) -> Section:
     """What the run is, and the command, time and machine of every step; stale ones are marked."""
     told = context.run.facts()
     identity = {"run": context.run.path, "root seed": told["run"]["seed"], **told["dataset"]}
@@ -149,7 +150,7 @@ def provenance(context: Context) -> Fragment:
         rows = [[first, row["problem"], *others] for (first, *others), row in zip(rows, steps, strict=True)]
     marks = ["stale" if row["problem"] else "" for row in steps]
     body = facts(identity) + table("Every step of the run", header, rows, numbers=1, marks=marks)
-    return Fragment("Provenance", "", body, [], anchor="provenance")
+    return Section("Provenance", "", body, [], anchor="provenance")
 
 
 def _made(context: Context, row: Mapping[str, Any]) -> list[str]:

@@ -16,20 +16,20 @@ from urllib.parse import urlsplit
 
 from initpools_cli.cli.labeler.state import LabelingState, MalformedMessage, WindowInUse
 from initpools_cli.core.errors import UserError
+from initpools_cli.figures.html import environment
 from initpools_cli.labeling.classes import Unfit
 from initpools_cli.reporting.image_bytes import original, small
 
 LOOPBACK = "127.0.0.1"
 #: What a browser on this machine calls it; another name that leads here is an attempt to reach in from outside.
 HOSTS = {LOOPBACK, "localhost", "::1"}
-#: The files of the page, by what the address ends in.
-PAGE = {
-    "": ("page.html", "text/html"),
-    "page.css": ("page.css", "text/css"),
-    "page.js": ("page.js", "text/javascript"),
-    "saving.js": ("saving.js", "text/javascript"),
-    "filmstrip.js": ("filmstrip.js", "text/javascript"),
-    "keys.js": ("keys.js", "text/javascript"),
+#: The files of the page beside its template, and their types.
+FILES = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "saving.js": "text/javascript",
+    "filmstrip.js": "text/javascript",
+    "keys.js": "text/javascript",
 }
 #: Side of the pictures in the strip, pixels.
 SMALL = 96
@@ -151,10 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == f"/{self.server.token}":
             # What the page asks for is named relative to its own address.
             self._send(b"", "text/plain", HTTPStatus.PERMANENT_REDIRECT, {"Location": f"/{self.server.token}/"})
-        elif self._asked in PAGE:
-            file, media = PAGE[self._asked]
-            content = files("initpools_cli.cli.labeler").joinpath(file).read_bytes()
-            self._send(content, f"{media}; charset=utf-8")
+        elif self._asked == "":
+            page = environment("initpools_cli.cli.labeler").get_template("page.html.j2")
+            self._send(page.render(name=self.server.desk.labeling.name).encode(), "text/html; charset=utf-8")
+        elif self._asked in FILES:
+            content = files("initpools_cli.cli.labeler").joinpath(self._asked).read_bytes()
+            self._send(content, f"{FILES[self._asked]}; charset=utf-8")
         elif kind in ("image", "small"):
             self._send_picture(kind, number)
         else:

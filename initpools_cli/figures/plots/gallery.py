@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from initpools_cli.core.bounds import Count, PositiveCount
 from initpools_cli.core.types import DataFrame, Image
-from initpools_cli.figures.escape import shortened
-from initpools_cli.figures.fragment import Fragment
+from initpools_cli.figures.escape import printable, shortened
+from initpools_cli.figures.html import render
 from initpools_cli.figures.registry import plots
+from initpools_cli.figures.section import Section
 from initpools_cli.figures.theme import PAGES
 from initpools_cli.figures.thumbnails import LOSSLESS, data_uri, fitted, png
 from initpools_cli.stats.classes import class_names
@@ -35,7 +34,7 @@ def gallery(
     *,
     neighbors: Count = 5,
     most: PositiveCount = 200,
-) -> Fragment:
+) -> Section:
     """The chosen images in order, each with the nearest of the images it stands for.
 
     Parameters
@@ -62,8 +61,7 @@ def gallery(
     columns: dict[str, list[Any]] = {str(name): first[name].tolist() for name in first}
     columns["name"] = class_names(first)
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    cells = "".join(_cell(row, pictures, near or {}, small or {}) for row in rows)
-    style = files("initpools_cli.figures").joinpath("assets/gallery.css").read_text(encoding="utf-8")
+    cells = [_cell(row, pictures, near or {}, small or {}) for row in rows]
     count = f"{len(picks):,} image{'s' * (len(picks) != 1)}"
     parts = [f"{count} in the order of choice" + (f" of {pool}." if pool else ".")]
     if len(picks) > most:
@@ -77,8 +75,8 @@ def gallery(
     words = [_alt(row) + "." for row in rows[:TOLD]]
     if len(picks) > TOLD:
         words.append(f"And {len(picks) - TOLD} more.")
-    body = f'<style>{style}</style><ol class="gallery">{cells}</ol>'
-    return Fragment("The chosen images", " ".join(parts), body, words, lambda: _sheet(rows, pictures))
+    body = render("gallery.html.j2", cells=cells)
+    return Section("The chosen images", " ".join(parts), body, words, lambda: _sheet(rows, pictures))
 
 
 def _cell(
@@ -86,24 +84,21 @@ def _cell(
     pictures: Mapping[int, Image],
     near: Mapping[int, Sequence[int]],
     small: Mapping[int, Image],
-) -> str:
-    index, path = int(row["index"]), _text(row, "path")
-    facts = [f'<span class="order">choice {row["order"]}</span>']
-    if row["name"]:
-        facts.append(_safe(row["name"]))
-    facts.append(f'<span class="lesser">{_safe(path) if path else f"image {index}"}</span>')
-    # A first pick may be infinitely far from those before it.
-    if np.isfinite(row.get("score", np.nan)):
-        facts.append(f'<span class="lesser">score {row["score"]:.4g}</span>')
-    below = ""
-    others = near.get(index, ())
-    if others:
-        summary = f"the nearest of the {int(row['represents']):,} it stands for"
-        images = "".join(_img(small[other], f"image {other}, near choice {row['order']}") for other in others)
-        below = f"<details><summary>{summary}</summary><div>{images}</div></details>"
-    elif _text(row, "represents"):
-        below = f'<br><span class="lesser">stands for {int(row["represents"]):,}</span>'
-    return f"<li>{_img(pictures[index], _alt(row))}{'<br>'.join(facts)}{below}</li>"
+) -> dict[str, Any]:
+    """The values of the template for one chosen image."""
+    index = int(row["index"])
+    represents = _text(row, "represents")
+    return {
+        "picture": _picture(pictures[index], _alt(row)),
+        "order": row["order"],
+        "name": printable(row["name"]),
+        "path": printable(_text(row, "path")),
+        "index": index,
+        # A first pick may be infinitely far from those before it.
+        "score": f"{row['score']:.4g}" if np.isfinite(row.get("score", np.nan)) else "",
+        "represents": f"{int(row['represents']):,}" if represents else "",
+        "near": [_picture(small[other], f"image {other}, near choice {row['order']}") for other in near.get(index, ())],
+    }
 
 
 def _alt(row: Mapping[str, Any]) -> str:
@@ -113,9 +108,8 @@ def _alt(row: Mapping[str, Any]) -> str:
     return f"Choice {row['order']}: {', '.join(str(part) for part in known if part)}{stands}"
 
 
-def _img(image: Image, alt: str) -> str:
-    looks = ' class="small"' if max(image.size) <= LOSSLESS else ""
-    return f'<img{looks} src="{data_uri(image)}" alt="{_safe(alt)}" title="{_safe(alt)}">'
+def _picture(image: Image, words: str) -> dict[str, Any]:
+    return {"source": data_uri(image), "words": printable(words), "small": max(image.size) <= LOSSLESS}
 
 
 def _text(row: Mapping[str, Any], column: str) -> str:
@@ -124,12 +118,6 @@ def _text(row: Mapping[str, Any], column: str) -> str:
 
     value = row.get(column, "")
     return "" if pd.isna(value) else str(value)
-
-
-def _safe(text: object) -> str:
-    """As HTML; what can't be printed (changes of writing direction among it) shows as U+FFFD."""
-    printable = "".join(c if c.isprintable() else "\ufffd" for c in str(text))
-    return html.escape(printable, quote=True)
 
 
 def _sheet(rows: Sequence[Mapping[str, Any]], pictures: Mapping[int, Image]) -> bytes:

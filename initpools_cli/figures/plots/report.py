@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from initpools_cli.figures.fragment import Fragment
-from initpools_cli.figures.markup import paragraph, safe
+from initpools_cli.figures.html import render
 from initpools_cli.figures.registry import plots
+from initpools_cli.figures.section import Section
 
 
 @plots.register()
-def report(summary: Sequence[str], chapters: Sequence[Fragment]) -> Fragment:
+def report(summary: Sequence[str], sections: Sequence[Section]) -> Section:
     """Everything a run has on one page: what was found in words, every kind of plot, the verdicts, where it comes from.
 
     Parameters
     ----------
     summary : sequence of str
         What was found, in plain sentences.
-    chapters : sequence of Fragment
+    sections : sequence of Section
         Each with an anchor, in order.
     """
-    entries = "".join(f'<li><a href="#{safe(each.anchor)}">{safe(each.heading)}</a></li>' for each in chapters)
-    contents = f'<nav aria-label="Contents"><ol>{entries}</ol></nav>'
-    found = "".join(paragraph(sentence) for sentence in summary)
-    return Fragment("", "", f"{found}{contents}", [], parts=chapters)
+    body = render("report.html.j2", summary=summary, sections=sections)
+    return Section("", "", body, [], parts=sections)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import PendingStep
-from initpools_cli.figures.fragment import Fragment
-from initpools_cli.figures.markup import bullets
+from initpools_cli.figures.html import bullets
+from initpools_cli.figures.section import Section
 from initpools_cli.reporting import findings as found
-from initpools_cli.reporting import sections as chapters
+from initpools_cli.reporting import sections
 from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, gatherer
 from initpools_cli.steps.context import Context
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Options that it goes by.
 TAKES = frozenset({"--from", "--embeddings", "--labeled", "--labels"})
-#: The kinds of plot of each chapter, in order; kinds that are in none of them come in a chapter of their own.
+#: The kinds of plot of each section, in order; kinds that are in none of them come in a section of their own.
 KINDS = {
     "pretraining": ("losses",),
     "scores": ("scores", "datamap"),
@@ -70,13 +70,13 @@ class _Held(Reporter):
 
 
 def gather(context: Context, asked: PlotRequest) -> PlotData:
-    """The chapters that the run has something for."""
+    """The sections that the run has something for."""
     from initpools_cli.figures.registry import plots
 
     context.data  # noqa: B018 -- images that are new in the folder are told and appended once
     looking = _looking(context)
     missing: list[str] = []
-    drawn = {chapter: list(_drawn(looking, kinds, asked, missing)) for chapter, kinds in KINDS.items()}
+    drawn = {section: list(_drawn(looking, kinds, asked, missing)) for section, kinds in KINDS.items()}
     curves = _curves(looking, asked, missing)
     known = {kind for kinds in KINDS.values() for kind in kinds} | APART.keys() | {"curves", "report"}
     others = list(_drawn(looking, [kind for kind in plots.names() if kind not in known], asked, missing))
@@ -87,26 +87,26 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
     ]
     judged = found.judged(looking)
     parts = [
-        chapters.data(looking),
-        chapters.pretraining(looking, drawn["pretraining"]),
-        chapters.scores(drawn["scores"]),
-        chapters.pools(looking, drawn["pools"]),
+        sections.data(looking),
+        sections.pretraining(looking, drawn["pretraining"]),
+        sections.scores(drawn["scores"]),
+        sections.pools(looking, drawn["pools"]),
         found.sweeps(judged, curves, drawn["sweeps"]),
-        chapters.labeling(looking),
-        Fragment("More", "", "", [], parts=others, anchor="more") if others else None,
-        Fragment("Not in this report", "", bullets(missing), [], anchor="missing") if missing else None,
-        chapters.provenance(looking),
+        sections.labeling(looking),
+        Section("More", "", "", [], parts=others, anchor="more") if others else None,
+        Section("Not in this report", "", bullets(missing), [], anchor="missing") if missing else None,
+        sections.provenance(looking),
     ]
     for text in dict.fromkeys(looking.report.held):
         context.report.warn(text)
     return PlotData(
-        {"summary": found.summary(looking, judged), "chapters": [part for part in parts if part is not None]}
+        {"summary": found.summary(looking, judged), "sections": [part for part in parts if part is not None]}
     )
 
 
 def _drawn(
     context: _Looking, kinds: Iterable[str], asked: PlotRequest, missing: list[str]
-) -> Iterator[Figure | Fragment]:
+) -> Iterator[Figure | Section]:
     """Every kind that there is something to draw for; the others are told in `missing`."""
     from initpools_cli.figures.registry import plots
 
@@ -121,7 +121,7 @@ def _drawn(
                 missing.append(f"{kind}: {error.fact} {error.remedy}")
 
 
-def _one(context: Context, kind: str, names: list[str], asked: PlotRequest) -> Figure | Fragment:
+def _one(context: Context, kind: str, names: list[str], asked: PlotRequest) -> Figure | Section:
     from initpools_cli.figures.registry import plots
 
     method = plots.get(kind)
@@ -130,13 +130,13 @@ def _one(context: Context, kind: str, names: list[str], asked: PlotRequest) -> F
     return method.build(**gathered.data, **knobs)
 
 
-def _curves(context: _Looking, asked: PlotRequest, missing: list[str]) -> dict[str, Figure | Fragment]:
+def _curves(context: _Looking, asked: PlotRequest, missing: list[str]) -> dict[str, Figure | Section]:
     """The learning curves of every sweep, by its name."""
-    sweeps = chapters.whole(context, "al")
+    sweeps = sections.whole(context, "al")
     if not sweeps:
         # Says what is missing, or why what is there can't be drawn.
         list(_drawn(context, ["curves"], asked, missing))
-    drawn: dict[str, Figure | Fragment] = {}
+    drawn: dict[str, Figure | Section] = {}
     for step in sweeps:
         try:
             drawn[step.name] = _one(context, "curves", [step.name], asked)

@@ -1,4 +1,4 @@
-"""A drawn kind that is a piece of a page, not a Plotly figure: the gallery, the report."""
+"""A section of a page, where a Plotly figure is not enough: the gallery, the report."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from initpools_cli.core.types import Figure
 
 
 @dataclass(frozen=True)
-class Fragment:
-    """A piece of a page.
+class Section:
+    """A section of a page.
 
     Attributes
     ----------
     heading, subtitle : str
-        Plain text; the page escapes it.
-    body : str
-        HTML that is safe as it stands: its author escaped every name in it.
+        Plain text.
+    body : str or Markup
+        HTML of a template; plain text is escaped.
     words : list of str
         Plain sentences for those who do not see the pictures.
     image : callable, optional
-        Gives the bytes of a PNG; None where there is no picture of it.
-    parts : sequence of Figure or Fragment
+        Makes the bytes of a PNG; None where there is no picture of it.
+    parts : sequence of Figure or Section
         What follows the body, each under its own heading one level below.
     anchor : str
         Where links inside the page find it; letters and hyphens.
@@ -33,5 +33,5 @@ class Fragment:
     body: str
     words: list[str]
     image: Callable[[], bytes] | None = None
-    parts: Sequence[Figure | Fragment] = ()
+    parts: Sequence[Figure | Section] = ()
     anchor: str = ""
