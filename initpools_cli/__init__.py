@@ -104,7 +104,7 @@ def select(
     from initpools_cli.steps.strategy_inputs import with_score
     from initpools_cli.steps.strategy_name import balanced, named
     from initpools_cli.strategies.arrays import rounding_note
-    from initpools_cli.strategies.checks import refuse_indifferent
+    from initpools_cli.strategies.checks import refuse_constant_outputs
     from initpools_cli.strategies.select import choose
 
     if device not in ("cpu", "cuda"):
@@ -137,7 +137,7 @@ def select(
             facts=facts,
             **settings,
         )
-    refuse_indifferent(wanted.method, chosen)
+    refuse_constant_outputs(wanted.method, chosen)
     short = short_note(len(chosen.indices), budget, given.settings)
     for note in (zero_note(facts, excluded), short, rounding_note(wanted.method, inputs)):
         if note:

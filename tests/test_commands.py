@@ -27,7 +27,7 @@ from initpools_cli.pretext.registry import pretexts
 from initpools_cli.reporting.plot_data.sources import gatherer
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.score_name import pretext_score, score_names
-from initpools_cli.strategies.arrays import FROM_A_MODEL
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.training.active_learning import COLUMNS
 
@@ -191,7 +191,7 @@ def test_every_strategy_selects_or_says_what_it_misses(name: str, copied_run: Pa
     quick = [f"--set={key}={value}" for key, value in QUICK.get(name, {}).items()]
     for balance in ("none", "kmeans"):
         found = initpools("select-pool", name, "--budget", 12, "--balance", balance, "--set", "score.epochs=2", *quick)
-        if inputs & {*FROM_A_MODEL, "order", "scores", "clusters", "patches"} or untrained:
+        if inputs & {*MODEL_OUTPUTS, "order", "scores", "clusters", "patches"} or untrained:
             assert found.code == 2
             assert f"initpools pretrain {task_of[name]}" in found.err if untrained else "FILE.npy" in found.err
         else:

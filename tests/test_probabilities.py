@@ -76,16 +76,16 @@ def test_probabilities_that_sum_to_1_keep_their_bytes(dtype):
 
 
 NONE = {
-    "logits": (LOGITS, r"row 0 has the negative entry .* as logits do", "softmax"),
-    "logits above 0": (np.abs(LOGITS), r"row 0 sums to .*, which rounding does not explain", "softmax"),
-    "logarithms": (np.log(PROBS), "look like their logarithms", "np.exp"),
+    "logits": (LOGITS, r"row 0 has the negative entry .* and sums to", "softmax"),
+    "logits above 0": (np.abs(LOGITS), r"row 0 sums to .*, which is not 1 within rounding", "softmax"),
+    "logarithms": (np.log(PROBS), "look like log-probabilities", "np.exp"),
     "percentages": (100 * PROBS, "look like percentages", "Divide them by 100"),
     "rounded percentages": ((100 * PROBS).round(1), "look like percentages", "Divide them by 100"),
-    "a class left out": (PROBS[:, :50], r"row 0 sums to 0\.", "Bring all classes"),
-    "sigmoids": (1 / (1 + np.exp(-LOGITS)), r"row 0 sums to ", "no distribution"),
+    "a class left out": (PROBS[:, :50], r"row 0 sums to 0\.", "Pass all classes"),
+    "sigmoids": (1 / (1 + np.exp(-LOGITS)), r"row 0 sums to ", "not a sigmoid per class"),
     "counts": (np.full((3, 2), 4), r"row 0 sums to 8", "divide each row by its sum"),
-    "2 decimals": (PROBS.round(2), "which rounding does not explain", "Bring all classes"),
-    "a row of zeros": (np.vstack([PROBS[:2], np.zeros(100)]), r"row 2 sums to 0,", "Bring all classes"),
+    "2 decimals": (PROBS.round(2), "which is not 1 within rounding", "Pass all classes"),
+    "a row of zeros": (np.vstack([PROBS[:2], np.zeros(100)]), r"row 2 sums to 0,", "Pass all classes"),
     "one column of logits": (LOGITS[:, :1], r"one column, .* but row \d+ is ", r"1 / \(1 \+ exp\(-x\)\)"),
 }
 

@@ -69,7 +69,7 @@ def test_bald_in_closed_form():
     probs = np.array([[[1, 0], [1, 0], [0.5, 0.5], [0.75, 0.25]], [[0, 1], [1, 0], [0.5, 0.5], [0.25, 0.75]]])
     halfway = np.log(2) - scipy_entropy([0.25, 0.75])
     np.testing.assert_allclose(information(probs), [np.log(2), 0, 0, halfway], atol=1e-15)
-    with pytest.raises(UserError, match="one pass agrees with itself"):
+    with pytest.raises(UserError, match="has 1 pass, but at least 2 are needed"):
         choose("bald", {"mc_probs": probs[:1]}, 1)
 
 

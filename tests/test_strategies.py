@@ -12,7 +12,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies import runtime as estimate
 from initpools_cli.strategies import select as door
-from initpools_cli.strategies.arrays import FROM_A_MODEL, INPUTS, take
+from initpools_cli.strategies.arrays import INPUTS, MODEL_OUTPUTS, take
 from initpools_cli.strategies.registry import strategies
 
 
@@ -63,7 +63,7 @@ def check(selection, n, labeled, budget):
     if selection.scores is not None:
         assert selection.scores.dtype == np.float64
         assert selection.scores.shape == (budget,)
-        assert not np.isnan(selection.scores[~np.isin(indices, selection.last)]).any()
+        assert not np.isnan(selection.scores[~np.isin(indices, selection.fallback)]).any()
     if selection.clusters is not None:
         assert selection.clusters.dtype == np.int64
         assert selection.clusters.shape == (budget,)
@@ -132,7 +132,7 @@ def test_copies_and_then_zero_rows_come_after_all_other_images(method, balance, 
         assert sorted(every.indices[: len(others)]) == others.tolist()
         assert sorted(every.indices[len(others) : -len(zero)]) == copies.tolist()
         assert every.indices[-len(zero) :].tolist() == zero.tolist()
-        assert every.last.tolist() == every.indices[len(others) :].tolist()
+        assert every.fallback.tolist() == every.indices[len(others) :].tolist()
         few = choose(method.name, inputs, 5, labeled=labeled, **given)
         assert np.isin(few.indices, others).all()
         seen = choose(method.name, inputs, 5, labeled=labeled, copies="any", **given)
@@ -217,7 +217,7 @@ def test_nan_and_infinity_are_refused_with_their_rows(method, bad):
 def test_a_last_layer_that_diverged_is_refused(method):
     inputs = inputs_for(cloud())
     inputs["head"][2, 1] = np.nan
-    with pytest.raises(UserError, match=r"last layer holds NaN or infinity"):
+    with pytest.raises(UserError, match=r"last layer of the classifier has NaN or infinity"):
         choose(method.name, inputs, 5)
 
 
@@ -246,7 +246,7 @@ def test_what_is_optional_may_be_left_out(method, case):
 def test_what_a_strategy_is_said_to_be(method):
     assert method.summary.endswith(".")
     assert method.traits.cost
-    assert method.traits.needs_model == bool(FROM_A_MODEL & set(method.inputs))
+    assert method.traits.needs_model == bool(MODEL_OUTPUTS & set(method.inputs))
     assert {*method.inputs, *method.optional} <= set(INPUTS)
     assert method.traits.oracle == ("labels" in method.inputs)
 
@@ -271,7 +271,7 @@ def test_a_sample_is_all_that_there_is_but_for_what_is_labeled(method):
     np.testing.assert_array_equal(sampled.indices, alone.indices)
     everything = choose(method.name, inputs, 12, labeled=labeled, sample=100, seed=3)
     np.testing.assert_array_equal(everything.indices, choose(method.name, inputs, 12, labeled=labeled, seed=3).indices)
-    with pytest.raises(UserError, match="sample=9 must be ≥ budget=12"):
+    with pytest.raises(UserError, match="sample=9 is less than budget=12"):
         choose(method.name, inputs, 12, sample=9)
 
 
@@ -293,11 +293,11 @@ def test_a_long_choice_offers_the_approximate_one_that_there_is(monkeypatch):
     said = estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({}), 0)
     # 20 · 10³ in place of 10⁶ for the neighbors; ten times 1,000 picks are measured in any case.
     assert "usl will take about 4 h for 1,000,000 images" in said
-    assert "With --set probes=16 it goes by near images, misses some, and takes about 8 min." in said
+    assert "With --set probes=16 it uses approximate neighbors and takes about 8 min." in said
     assert "probes" not in str(estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({"probes": 16}), 0))
     facility = strategies.get("facility-location")
     said = estimate.expectation("facility-location", facility, 10**6, 512, 1000, facility.validate({}), 0)
-    assert "With --set probes=16 --set neighbors=50 it goes by near images" in said
+    assert "With --set probes=16 --set neighbors=50 it uses approximate neighbors" in said
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -277,7 +277,7 @@ def test_bad_inputs_are_told():
         ("freesel", {}, "'freesel' needs patches"),
         ("dcom", {"embeddings": points, "probs": probs[:9]}, "numbers of images differ: embeddings 20, probs 9"),
         ("dcom", {"embeddings": points, "probs": probs * 3}, "row 0 sums to 3"),
-        ("dcom", {"embeddings": points, "delta": 1e-6}, "covers nothing"),
+        ("dcom", {"embeddings": points, "delta": 1e-6}, "is too small: no two of the 20 images"),
         ("uherding", {"embeddings": points, "labels": np.zeros(3, int)}, "differ: embeddings 20, labels 3"),
         ("uherding", {"embeddings": points, "temperature": 0.0}, "temperature = 0.0 is not valid"),
     ):

@@ -31,7 +31,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity, there
 from initpools_cli.steps.user_files import UserFiles
-from initpools_cli.strategies.arrays import FROM_A_MODEL
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.sweeps.setup import ExperimentSpec, arena_of, cast_of, identity_of, protocol_of
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def _only(names: list[str], flag: str) -> str:
 
 def _refuse_unaskable(cast: ExperimentSpec, labeled: LabelHistory) -> None:
     query = cast.queries[0]
-    if len(labeled.classes) < 2 and {*query.method.inputs} & FROM_A_MODEL:
+    if len(labeled.classes) < 2 and {*query.method.inputs} & MODEL_OUTPUTS:
         raise UserError(
             f"All {len(labeled.rows)} labels are of one class, '{labeled.classes[0]}', so that no model can be asked "
             f"by {query.name}.",

@@ -15,7 +15,7 @@ from initpools_cli.steps.rows import distance_identity, excluded, facts_of, iden
 from initpools_cli.steps.strategy_inputs import Supply, bought, candidates_of, pick, supply, with_score
 from initpools_cli.steps.strategy_name import StrategySpec, balanced, named, refuse_source
 from initpools_cli.steps.user_files import UserFiles
-from initpools_cli.strategies.arrays import FROM_A_MODEL, refuse_missing
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS, refuse_missing
 from initpools_cli.strategies.selection import Selection
 
 #: How many images a strategy orders itself by default, where a larger choice of it does not begin with a smaller one.
@@ -50,7 +50,7 @@ def rank(context: Context, brought: UserFiles, source: str = "") -> tuple[Finish
     refuse_none_left(available, int(candidates.sum()))
     given = _supply(context, strategy, brought, source)
     depth = _depth(strategy, table, select, available)
-    asked = strategy.needed & FROM_A_MODEL - given.arrays.keys()
+    asked = strategy.needed & MODEL_OUTPUTS - given.arrays.keys()
     strategy = strategy.counted(context.clusters)
     resolved = {
         "strategy": strategy.base,
@@ -159,15 +159,19 @@ def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
     Selection
         Of all of them. Scores are NaN for those that the strategy gave none.
     """
-    others = np.setdiff1d(free, selection.last, assume_unique=True)
+    others = np.setdiff1d(free, selection.fallback, assume_unique=True)
     rest = np.setdiff1d(others, selection.indices, assume_unique=True)
     scores = np.full(len(rest), np.nan)
     # Spread over clusters or drawn from a sample, the scores are not those of all images in their order.
-    if selection.among is not None and len(selection.among) == len(others) and selection.clusters is None:
-        scores = selection.among[np.searchsorted(others, rest)]
+    if (
+        selection.candidate_scores is not None
+        and len(selection.candidate_scores) == len(others)
+        and selection.clusters is None
+    ):
+        scores = selection.candidate_scores[np.searchsorted(others, rest)]
         order = np.argsort(-scores, kind="stable")
         rest, scores = rest[order], scores[order]
-    last = selection.last[~np.isin(selection.last, selection.indices)]
+    last = selection.fallback[~np.isin(selection.fallback, selection.indices)]
     scores = np.concatenate([scores, np.full(len(last), np.nan)])
     indices = np.concatenate([selection.indices, rest, last])
     return Selection(indices, None if selection.scores is None else np.concatenate([selection.scores, scores]))
@@ -191,7 +195,7 @@ def _supply(context: Context, strategy: StrategySpec, brought: UserFiles, source
         given.subject = subject_of(strategy, given.arrays)
         return given
     given = supply(context, strategy, brought, source, context.settings.rank.params, with_model=True)
-    asked = strategy.needed & FROM_A_MODEL - given.arrays.keys()
+    asked = strategy.needed & MODEL_OUTPUTS - given.arrays.keys()
     if asked:
         if brought.probs is not None:
             # Another classifier's answers do not belong to these probabilities.

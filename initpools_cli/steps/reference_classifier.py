@@ -92,7 +92,7 @@ def answers(
     Parameters
     ----------
     asked : set of str
-        Of `strategies.inputs.FROM_A_MODEL`.
+        Of `strategies.inputs.MODEL_OUTPUTS`.
     wanted, brought
         What the classifier was trained on; see `reference`.
     labeled : (m,) int64, optional

@@ -21,7 +21,7 @@ from initpools_cli.steps.score import evaluate, scores_of
 from initpools_cli.steps.score_inputs import warn_of_oracle
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserFiles, read_labels, read_rows
-from initpools_cli.strategies.arrays import FROM_A_MODEL, image_axis, rounding_note
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS, image_axis, rounding_note
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.selection import Selection
 
@@ -158,7 +158,7 @@ def pick(
     report : Reporter, optional
         Where it is said how long it will take, if that is long; and which embeddings say nothing new.
     """
-    from initpools_cli.strategies.checks import refuse_indifferent
+    from initpools_cli.strategies.checks import refuse_constant_outputs
     from initpools_cli.strategies.runtime import expectation
     from initpools_cli.strategies.select import as_rows, choose
 
@@ -193,7 +193,7 @@ def pick(
         n = len(facts.original)
         images = np.setdiff1d(np.arange(n), as_rows("exclude", exclude, n))
         tell(report, facts, images, as_rows("labeled", labeled, n), select.copies)
-    refuse_indifferent(strategy.method, selection)
+    refuse_constant_outputs(strategy.method, selection)
     return selection
 
 
@@ -268,7 +268,7 @@ def supply(
                 "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
             )
     wants = strategy.needed
-    asked = wants & FROM_A_MODEL - given.arrays.keys()
+    asked = wants & MODEL_OUTPUTS - given.arrays.keys()
     if asked and not with_model:
         raise UserError(
             f"'{strategy.name}' asks a trained model for {', '.join(sorted(asked))}, and there is none here.",

@@ -1,4 +1,4 @@
-"""The arrays a strategy may ask for: how each is brought, checked, and cut down to some of the images."""
+"""Input arrays of strategies: how to pass them, validation, and restriction to some images."""
 
 from __future__ import annotations
 
@@ -18,39 +18,42 @@ from initpools_cli.strategies.probabilities import distributions
 
 Array = NDArray[Any]
 ROWS = 4096
-# Numbers looked at in one step, so that a memory-mapped array of patches passes through in parts.
-LOOKED_AT = 2**24
+# Numbers per block, so that memory-mapped arrays are read in parts.
+BLOCK = 2**24
 # float32 products of larger numbers overflow.
 LARGEST = 1e15
 
 
 def numbers(name: str, values: ArrayLike) -> Array:
-    """`values` as an array of real numbers of the shape that the input has, finite throughout.
+    """Validate the input `name`: a nonempty array of finite real numbers with the right number of dimensions.
 
     Raises
     ------
     UserError
-        Another kind, another number of dimensions, nothing in it, NaN or infinity (the first such rows are named).
+        If the dtype, the number of dimensions or a value is wrong, or the array is empty.
     """
     array = np.asanyarray(values)
     if array.dtype.kind not in "fiub":
-        raise UserError(f"{name} holds {array.dtype}, not real numbers.", f"Save {name} as float32 or float64.")
+        raise UserError(
+            f"{name} has dtype {array.dtype}, not real numbers.", f"Save {name} as float32 or float64.", array.dtype
+        )
     axis = image_axis(name, array.shape)
     assert axis is not None, "image indices are whole numbers"
     others = tuple(other for other in range(array.ndim) if other != axis)
 
-    def unusable(span: slice) -> NDArray[np.int64]:
+    def not_finite(span: slice) -> NDArray[np.int64]:
         block = array[(slice(None),) * axis + (span,)]
         rows: NDArray[np.int64] = np.flatnonzero(~np.isfinite(block).all(axis=others)) + span.start
         return rows
 
-    step = max(1, min(ROWS, LOOKED_AT * array.shape[axis] // array.size))
-    bad = np.concatenate(map_blocks(unusable, array.shape[axis], step))
+    step = max(1, min(ROWS, BLOCK * array.shape[axis] // array.size))
+    bad = np.concatenate(map_blocks(not_finite, array.shape[axis], step))
     if len(bad):
         first = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
         raise UserError(
             f"{name} has NaN or infinity in {len(bad)} of its rows: {first}.",
-            "Mend those rows, or leave those images out.",
+            "Correct these rows, or exclude these images.",
+            first,
         )
     return array
 
@@ -61,10 +64,12 @@ def _probs(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _several(name: str, one: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Predictions of the same images in several ways, (t, n, c); of one there is nothing to compare."""
+    """Validate several predictions of the same images, (t, n, c) with t ≥ 2."""
     array = distributions(name, numbers(name, values))[0]
     if len(array) < 2:
-        raise UserError(f"{name} holds one {one}, and one {one} agrees with itself.", "Bring (t, n, c) with t ≥ 2.")
+        raise UserError(
+            f"{name} has 1 {one}, but at least 2 are needed.", "Pass an array of shape (t, n, c) with t ≥ 2.", 1
+        )
     return array
 
 
@@ -75,7 +80,11 @@ def _features(values: ArrayLike) -> NDArray[np.float32]:
 def _head(values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values, np.float64)
     if not np.isfinite(array).all():
-        raise UserError("The classifier's last layer holds NaN or infinity.", "Lower its learning rate.")
+        raise UserError(
+            "The last layer of the classifier has NaN or infinity.",
+            "Use a lower learning rate for the classifier.",
+            "NaN or infinity",
+        )
     return array
 
 
@@ -88,159 +97,165 @@ def _labels(values: ArrayLike) -> NDArray[np.int64]:
     if len(labels) and labels.min() < -1:
         at = int(labels.argmin())
         raise UserError(
-            f"labels holds {labels[at]} for image {at}.", "Number the classes from 0; -1 means that it is not known."
+            f"labels has class number {labels[at]} for image {at}.",
+            "Number the classes from 0, and use -1 for unknown.",
+            labels[at],
         )
     return labels
 
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    """`values` as a 1-D int64 array.
+    """Convert `values` to a 1-D int64 array.
 
     Raises
     ------
     UserError
-        Not 1-D, or not whole numbers.
+        If they are not 1-D, or not integers.
     """
     array = np.asarray(values)
     if array.size == 0 and array.ndim == 1:
         return np.empty(0, np.int64)
     if array.dtype.kind not in "iu" or array.ndim != 1:
-        raise UserError(f"{name} is {array.ndim}-D {array.dtype}; it must be 1-D integers.", f"Save {name} as int64.")
+        kind = f"{array.ndim}-D {array.dtype}"
+        raise UserError(f"{name} is {kind}; it must be 1-D integers.", f"Save {name} as 1-D int64.", kind)
     return array.astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Input:
-    """One kind of array.
+    """Input of strategies.
 
     Attributes
     ----------
-    bring : str
-        What to do where it is missing.
+    remedy : str
+        What to do if it is missing.
     check : callable
-        Gives the array in the form that strategies get, or raises `UserError`.
+        Validates and converts the array to the form for strategies, or raises `UserError`.
     axis : int or None
-        Along which its images lie; None where it holds image indices, or is not about images. Probabilities may have
-        views before their images.
+        The axis of its images; None for image indices and inputs that are not per image. Probabilities may have a
+        further axis, of views, before it.
     dimensions : tuple of int
-        How many it may have.
+        Allowed numbers of dimensions.
     of_images : bool
-        Whether it is about images at all.
+        Whether it is per image, or holds image indices.
     """
 
-    bring: str
+    remedy: str
     check: Callable[[ArrayLike], Array]
     axis: int | None = 0
     dimensions: tuple[int, ...] = (1,)
     of_images: bool = True
 
 
-RUN = "or work in a run, where they are made when needed"
-LEARNED = "work in a run with `rank` or `al-run`"
-TRAINED = "or work in a run with `rank` or `al-run`, which train a classifier for them"
+EMBED = "or run `initpools embed` first"
+LEARNED = "Use `initpools rank` or `initpools al-run` in a run"
+TRAINED = "or use `initpools rank` or `initpools al-run` in a run, which train a classifier"
 INPUTS: Mapping[str, Input] = {
     "embeddings": Input(
-        f"Bring them with --embeddings FILE.npy, {RUN}.", partial(numbers, "embeddings"), dimensions=(2,)
+        f"Pass them (--embeddings FILE.npy), {EMBED}.", partial(numbers, "embeddings"), dimensions=(2,)
     ),
     "probs": Input(
-        f"Bring them with --probs FILE.npy, shaped (n, classes) or (views, n, classes), {TRAINED}.",
+        f"Pass them (--probs FILE.npy) with shape (n, classes) or (views, n, classes), {TRAINED}.",
         _probs,
         dimensions=(1, 2, 3),
     ),
     "view_probs": Input(
-        f"Bring them with --probs FILE.npy, shaped (views, n, classes), {TRAINED}.",
+        f"Pass them (--probs FILE.npy) with shape (views, n, classes), {TRAINED}.",
         partial(_several, "view_probs", "view"),
         1,
         (3,),
     ),
     "mc_probs": Input(
-        f"Bring them with --probs FILE.npy, shaped (passes, n, classes), {TRAINED}.",
+        f"Pass them (--probs FILE.npy) with shape (passes, n, classes), {TRAINED}.",
         partial(_several, "mc_probs", "pass"),
         1,
         (3,),
     ),
     "member_probs": Input(
-        f"Bring them with --probs FILE.npy, shaped (members, n, classes), {TRAINED}.",
+        f"Pass them (--probs FILE.npy) with shape (members, n, classes), {TRAINED}.",
         partial(_several, "member_probs", "member"),
         1,
         (3,),
     ),
-    "features": Input(f"A trained classifier has them: {LEARNED}.", _features, dimensions=(2,)),
-    "head": Input(f"A trained classifier has it: {LEARNED}.", _head, None, (2,), of_images=False),
-    "vaal_scores": Input(f"A discriminator is trained for them: {LEARNED}.", partial(numbers, "vaal_scores")),
+    "features": Input(f"{LEARNED}, which train a classifier.", _features, dimensions=(2,)),
+    "head": Input(f"{LEARNED}, which train a classifier.", _head, None, (2,), of_images=False),
+    "vaal_scores": Input(f"{LEARNED}, which train a discriminator.", partial(numbers, "vaal_scores")),
     "labels": Input(
-        "Bring them with --labels FILE.npy, one class number per image, -1 where it is not known, or work in a run.",
+        "Pass them (--labels FILE.npy), one class number per image with -1 for unknown, or use a run with labels.",
         _labels,
     ),
     "patches": Input(
-        "Bring them with --patches FILE.npy, shaped (n, patches, d), or make them in a run: "
-        "`initpools embed BACKBONE --set embed.patches=true`.",
+        "Pass them (--patches FILE.npy) with shape (n, patches, d), or run "
+        "`initpools embed BACKBONE --set embed.patches=true` first.",
         partial(numbers, "patches"),
         dimensions=(3,),
     ),
-    "scores": Input("Bring them with --scores FILE.npy, one number per image.", _scores),
-    "clusters": Input("Bring them with --clusters FILE.npy, one integer per image.", lambda a: integers("clusters", a)),
-    "order": Input("Bring it with --ranking FILE.npy, indices, best first.", lambda a: integers("ranking", a), None),
+    "scores": Input("Pass them (--scores FILE.npy), one number per image.", _scores),
+    "clusters": Input("Pass them (--clusters FILE.npy), one integer per image.", lambda a: integers("clusters", a)),
+    "order": Input("Pass it (--ranking FILE.npy): image indices, best first.", lambda a: integers("ranking", a), None),
 }
 
-#: Predictions of classes, of which one may be brought as several.
+#: Predicted probabilities.
 PROBABILITIES = ("probs", "view_probs", "mc_probs", "member_probs")
-#: What only a trained classifier gives.
-FROM_A_MODEL = frozenset({"probs", "view_probs", "mc_probs", "member_probs", "features", "head", "vaal_scores"})
+#: Inputs that are outputs of a trained model.
+MODEL_OUTPUTS = frozenset({"probs", "view_probs", "mc_probs", "member_probs", "features", "head", "vaal_scores"})
 
 
-def rounding_note(method: Method, given: Mapping[str, ArrayLike | None]) -> str:
-    """The sentence about probabilities that a strategy reads and that were changed to sum to 1; empty for none."""
+def rounding_note(method: Method, inputs: Mapping[str, ArrayLike | None]) -> str:
+    """Return a note if the probabilities that a strategy reads were rescaled to sum to 1, else an empty string."""
     reads = {*method.inputs, *method.optional}
-    name = next((each for each in PROBABILITIES if each in reads and given.get(each) is not None), None)
-    return "" if name is None else distributions(name, numbers(name, np.asanyarray(given[name])))[1]
+    name = next((each for each in PROBABILITIES if each in reads and inputs.get(each) is not None), None)
+    return "" if name is None else distributions(name, numbers(name, np.asanyarray(inputs[name])))[1]
 
 
 def image_axis(name: str, shape: tuple[int, ...]) -> int | None:
-    """Along which axis of an input of that shape its images lie; None where it holds image indices.
+    """Return the axis of the images in an input of that shape; None for image indices.
 
     Raises
     ------
     UserError
-        Another number of dimensions, no image, or nothing of each image.
+        If the number of dimensions is wrong, or the array is empty.
     """
-    asked = INPUTS[name]
-    if len(shape) not in asked.dimensions:
-        wanted = " or ".join(f"{d}-D" for d in asked.dimensions)
-        raise UserError(f"{name} has shape {shape}; it must be {wanted}.", "See `initpools select-pool --help`.")
-    axis = 1 if name == "probs" and len(shape) == 3 else asked.axis
+    spec = INPUTS[name]
+    if len(shape) not in spec.dimensions:
+        wanted = " or ".join(f"{d}-D" for d in spec.dimensions)
+        raise UserError(f"{name} has shape {shape}; it must be {wanted}.", f"Pass {name} as {wanted} array.", shape)
+    axis = 1 if name == "probs" and len(shape) == 3 else spec.axis
     if axis is not None and 0 in shape:
         what = f"{name} of at least one image" if shape[axis] == 0 else "at least one number for each image"
-        raise UserError(f"{name} has shape {shape}: there is nothing in it.", f"Bring {what}.")
+        raise UserError(f"{name} is empty: its shape is {shape}.", f"Pass {what}.", shape)
     return axis
 
 
 def inputs_of(method: Method, balance: str) -> list[str]:
-    """What a strategy and the spreading over clusters ask for, in order."""
+    """Return the inputs that a strategy and the balance over clusters need, in order."""
     spread = {"kmeans": ["embeddings"], "clusters": ["clusters"]}.get(balance, [])
     return list(dict.fromkeys([*method.inputs, *spread]))
 
 
-def refuse_missing(strategy: str, needed: Iterable[str], given: Mapping[str, object]) -> None:
-    """Refuse to go on where an input is not given.
+def refuse_missing(strategy: str, needed: Iterable[str], inputs: Mapping[str, object]) -> None:
+    """Refuse missing inputs.
 
     Parameters
     ----------
     strategy : str
-        As the user names it.
+        As named by the user.
+    needed : iterable of str
+    inputs : mapping
+        By name; None counts as missing.
 
     Raises
     ------
     UserError
-        The first input that is missing, and how to bring it.
+        With the first missing input, and how to pass it.
     """
-    missing = next((name for name in needed if given.get(name) is None), None)
+    missing = next((name for name in needed if inputs.get(name) is None), None)
     if missing is not None:
-        raise UserError(f"'{strategy}' needs {missing}, which is not given.", INPUTS[missing].bring)
+        raise UserError(f"'{strategy}' needs {missing}.", INPUTS[missing].remedy, missing)
 
 
 def take(name: str, array: Array, rows: NDArray[np.int64]) -> Array:
-    """The part of an input that belongs to `rows` (ascending); image indices are renumbered to match."""
+    """Restrict an input to the images in `rows` (ascending); image indices are renumbered."""
     if not INPUTS[name].of_images:
         return array
     axis = INPUTS[name].axis
@@ -251,21 +266,27 @@ def take(name: str, array: Array, rows: NDArray[np.int64]) -> Array:
 
 
 def as_embeddings(array: Array, normalize: bool, name: str = "embeddings") -> NDArray[np.float32]:
-    """Checked embeddings as strategies get them: (n, d) float32, C-contiguous, rows of length 1 if `normalize`.
+    """Convert validated embeddings for strategies: (n, d) float32, C-contiguous, unit rows if `normalize`.
 
     Parameters
     ----------
+    array : (n, d) array
+    normalize : bool
     name : str
-        What they are to the user, for the error.
+        Name in the error message.
 
     Raises
     ------
     UserError
-        Numbers that float32 arithmetic cannot square.
+        If squares of values would overflow float32.
     """
     if not normalize:
         largest = max(map_blocks(lambda span: float(np.abs(array[span], dtype=np.float64).max()), len(array), ROWS))
         if largest > LARGEST:
-            raise UserError(f"{name} reach {largest:.3g}, too large to square.", "Scale them below 1e15.")
+            raise UserError(
+                f"{name} has values up to {largest:.3g}, too large to square in float32.",
+                "Scale them to values below 1e15.",
+                f"{largest:.3g}",
+            )
         return np.ascontiguousarray(array, np.float32)
     return unit_rows(array)

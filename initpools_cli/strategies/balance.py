@@ -1,4 +1,4 @@
-"""How the picks of a strategy are spread over clusters, as the suffix of its name says."""
+"""Balance of picks over clusters, as given by the suffix of a strategy's name."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from initpools_cli.core.errors import UserError, nearest
 
 BALANCES = ("none", "kmeans", "clusters")
-#: What follows the @ of a name.
+#: The suffix of a name, after the @.
 SUFFIX = re.compile(r"(kmeans)([0-9]{0,9})|(clusters)")
 
 
 @dataclass(frozen=True)
 class Balance:
-    """How picks are spread over clusters.
+    """Distribution of picks over clusters.
 
     Attributes
     ----------
     kind : {"none", "kmeans", "clusters"}
-        Over no clusters, k-means clusters of the embeddings, or given clusters.
+        No clusters, k-means clusters of the embeddings, or clusters from a file.
     n_clusters : int
-        Of "kmeans"; 0: as many as ``select.n_clusters`` says.
+        For "kmeans"; 0 means ``select.n_clusters``.
     """
 
     kind: str = "none"
@@ -29,16 +29,16 @@ class Balance:
 
     @property
     def suffix(self) -> str:
-        """What follows the name of the strategy: "", "@kmeans", "@kmeans30" or "@clusters"."""
+        """The suffix of the strategy's name: "", "@kmeans", "@kmeans30" or "@clusters"."""
         return "" if self.kind == "none" else f"@{self.kind}{self.n_clusters or ''}"
 
 
-#: Over no clusters.
+#: No balance.
 UNBALANCED = Balance()
 
 
 def split_name(name: str) -> tuple[str, Balance]:
-    """The name of a strategy, and the balance that its suffix asks for.
+    """Split a strategy's name from its suffix.
 
     Parameters
     ----------
@@ -48,30 +48,31 @@ def split_name(name: str) -> tuple[str, Balance]:
     Raises
     ------
     UserError
-        Another suffix, or more than one.
+        If the suffix is unknown, or there is more than one.
     """
     base, at, suffix = name.partition("@")
     if not at:
         return base, UNBALANCED
-    found = SUFFIX.fullmatch(suffix)
-    if found is None:
+    match = SUFFIX.fullmatch(suffix)
+    if match is None:
         raise _unknown_suffix(name, base, suffix)
-    kind, count = found[1] or found[3], found[2] or ""
+    kind, count = match[1] or match[3], match[2] or ""
     if count and not int(count):
         raise UserError(
-            f"'{name}' asks for {int(count)} clusters.", f"Write '{base}@kmeans', or a number ≥ 1: '{base}@kmeans30'."
+            f"'{name}' has {int(count)} clusters.", f"Use '{base}@kmeans', or a number ≥ 1: '{base}@kmeans30'.", name
         )
     return base, Balance(kind, int(count or 0))
 
 
 def _unknown_suffix(name: str, base: str, suffix: str) -> UserError:
     kinds = BALANCES[1:]
-    asked = [part for part in suffix.split("@") if SUFFIX.fullmatch(part)]
+    valid = [part for part in suffix.split("@") if SUFFIX.fullmatch(part)]
     if "@" in suffix:
-        guess = asked[0] if asked else kinds[0]
-        return UserError(f"'{name}' has more than one '@'.", f"A strategy is spread once, such as '{base}@{guess}'.")
+        guess = valid[0] if valid else kinds[0]
+        return UserError(f"'{name}' has more than one '@'.", f"Use one suffix, for example '{base}@{guess}'.", name)
     guess = nearest(suffix.rstrip("-+.0123456789"), kinds) or kinds[0]
     return UserError(
-        f"'{name}': '@{suffix}' is no way to spread picks over clusters.",
-        f"Did you mean '{base}@{guess}'? It is '@kmeans', '@kmeans30' (a number of clusters ≥ 1) or '@clusters'.",
+        f"'{name}' has the unknown suffix '@{suffix}'.",
+        f"Did you mean '{base}@{guess}'? Use '@kmeans', '@kmeans30' (a number of clusters ≥ 1) or '@clusters'.",
+        name,
     )

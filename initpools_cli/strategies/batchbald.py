@@ -66,7 +66,7 @@ def batchbald(
     picks = rows[picks]
     rest = by_bald.indices[~np.isin(by_bald.indices, picks)][: budget - len(picks)]
     scores = np.concatenate([gains, np.zeros(len(rest))])
-    return Selection(np.concatenate([picks, rest]), scores=scores, among=by_bald.among)
+    return Selection(np.concatenate([picks, rest]), scores=scores, candidate_scores=by_bald.candidate_scores)
 
 
 @dataclass(frozen=True)

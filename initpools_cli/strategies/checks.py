@@ -1,4 +1,4 @@
-"""Scores that say nothing, and must not be passed off as an order."""
+"""Checks that refuse constant scores and equal embeddings."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from initpools_cli.strategies.registry import StrategyTraits
 from initpools_cli.strategies.selection import Selection
 
 COMMON_SHARE = 0.95
-# Losses are sums of terms around 1, and float64 rounds those at 2e-16: what is all below this is what rounding left.
+# Losses are sums of terms around 1, which float64 rounds at 2e-16: a smaller range is rounding.
 FLOOR = 1e-12
-#: Rows looked at in one step: where they differ, the first will do.
+# Rows compared at once; usually the first block differs.
 BLOCK = 1024
-REMEDY = "An order by it would be an order by chance: take another score, or strategy random."
+REMEDY = "Use another score, or the strategy random."
 
 
 def refuse_constant(scores: NDArray[np.floating]) -> None:
-    """Refuse scores that are one value, but for rounding, or one value for over 95 % of the images.
+    """Refuse scores that are constant within rounding, or equal for over 95 % of the images.
 
-    Rounding is a spread of a few float32 steps of the largest score; or one below 1e-6 with hardly any different
-    values, which is how rounding looks around zero; or one below 1e-12, which is what float64 leaves of terms around 1.
+    A range counts as rounding if it is a few float32 steps of the largest score; or below 1e-6 with very few distinct
+    values (rounding around zero); or below 1e-12 (float64 rounding of terms around 1).
 
     Parameters
     ----------
     scores : (n,) float
-        Finite. A single image has nothing to be ordered against and passes.
+        Finite. A single score passes.
 
     Raises
     ------
     UserError
-        With the reason.
+        If the scores are constant.
     """
     n = len(scores)
     if n < 2:
@@ -42,29 +42,31 @@ def refuse_constant(scores: NDArray[np.floating]) -> None:
     rounding = 8 * float(np.finfo(np.float32).eps) * max(abs(low), abs(high))
     if high - low <= max(rounding, FLOOR) or (high - low <= 1e-6 and len(values) <= max(2, n // 10)):
         raise UserError(
-            f"The scores are constant within rounding: all {n} lie between {low:.9g} and {high:.9g}.", REMEDY
+            f"The scores are constant within rounding: all {n} are between {low:.9g} and {high:.9g}.",
+            REMEDY,
+            f"{low:.9g}",
         )
     share = counts.max() / n
     if share > COMMON_SHARE:
         common = float(values[counts.argmax()])
-        raise UserError(f"{share:.1%} of the {n} scores have the same value, {common:.9g}.", REMEDY)
+        raise UserError(f"{share:.1%} of the {n} scores have the same value, {common:.9g}.", REMEDY, f"{common:.9g}")
 
 
-def refuse_one_point(points: NDArray[np.float32], rows: NDArray[np.int64], n: int) -> None:
-    """Refuse embeddings, as strategies see them, that are one point but for rounding, as `refuse_constant` has it.
+def refuse_equal_points(points: NDArray[np.float32], rows: NDArray[np.int64], n: int) -> None:
+    """Refuse scaled embeddings that are equal within rounding.
 
     Parameters
     ----------
     points : (m, d) float32
     rows : (k,) int64
-        Which of them count: those that have a length. A single one passes.
+        Rows to compare: originals that are not zero. A single row passes.
     n : int
-        How many images there are, for the message.
+        Number of images, for the message.
 
     Raises
     ------
     UserError
-        With the number of images.
+        If the rows are equal.
     """
     if len(rows) < 2:
         return
@@ -73,27 +75,26 @@ def refuse_one_point(points: NDArray[np.float32], rows: NDArray[np.int64], n: in
     for start in range(0, len(rows), BLOCK):
         if (np.abs(points[rows[start : start + BLOCK]] - first) > rounding).any():
             return
-    others = f", but for {n - len(rows)} that are copies or of length zero" if len(rows) < n else ""
+    others = f", except {n - len(rows)} copies or zero rows" if len(rows) < n else ""
     raise equal_embeddings(n, others)
 
 
 def equal_embeddings(n: int, others: str = "") -> UserError:
-    """The error for embeddings that are the same for all images."""
+    """Make the error for embeddings that are equal for all images."""
     return UserError(
-        f"The embeddings of all {n} images are equal{others}.",
-        "A choice by them would be a choice by chance: take other embeddings, or strategy random.",
+        f"The embeddings of all {n} images are equal{others}.", "Use other embeddings, or the strategy random.", n
     )
 
 
-def refuse_indifferent(method: Method[StrategyTraits], selection: Selection) -> None:
-    """Refuse a choice by a model to which all images are the same.
+def refuse_constant_outputs(method: Method[StrategyTraits], selection: Selection) -> None:
+    """Refuse a selection by a model whose outputs are the same for all images.
 
-    For who brought the model's answers or asks for a ranking. Active learning goes on: its next model may know better.
+    Used for model outputs from a file and for rankings. Active learning continues, with a new model in each round.
 
     Raises
     ------
     UserError
-        As `refuse_constant`, of the scores of all images that could be chosen.
+        As `refuse_constant`, for the scores of all candidates.
     """
-    if method.traits.needs_model and selection.among is not None:
-        refuse_constant(selection.among)
+    if method.traits.needs_model and selection.candidate_scores is not None:
+        refuse_constant(selection.candidate_scores)

@@ -1,4 +1,4 @@
-"""Class-balanced: as many images of each class, which only an oracle can draw."""
+"""Strategy `class-balanced`: equal numbers of each class, by an oracle."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from initpools_cli.strategies.selection import Selection, equal_draw
 def class_balanced(
     labels: NDArray[np.int64], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
 ) -> Selection:
-    """Draw at random within the classes in turn, as if all labels were known.
+    """Draw random images round-robin over the true classes, using the labels of all images.
 
-    An upper mark to measure others by, not a way to choose: it looks at labels that nobody has paid for. Classes that
-    run out are skipped.
+    An upper bound for comparison only, because it reads labels that were not bought. Exhausted classes are skipped.
 
     Parameters
     ----------
     labels : (n,) int64
-        Of all images.
+        Labels of all images.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
@@ -35,13 +34,14 @@ def class_balanced(
     Raises
     ------
     UserError
-        Labels that are not known (-1).
+        If labels are unknown (-1).
     """
     unknown = np.flatnonzero(labels < 0)
     if len(unknown):
         raise UserError(
-            f"class-balanced is an oracle and needs the label of every image, and {len(unknown)} of {len(labels)} are "
-            f"not known, the first that of image {unknown[0]}.",
-            "Bring them all with --labels FILE.npy, or take a strategy that needs none, as stratified.",
+            f"'class-balanced' needs the labels of all images, but {len(unknown)} of {len(labels)} are unknown, the "
+            f"first for image {unknown[0]}.",
+            "Pass all labels (--labels FILE.npy), or use a strategy without labels, such as stratified.",
+            len(unknown),
         )
     return equal_draw(labels, labeled, budget, rng)

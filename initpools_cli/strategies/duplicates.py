@@ -1,4 +1,4 @@
-"""Embedding rows that say nothing new: rows of length zero, and exact copies of other rows."""
+"""Copies and zero rows among embeddings."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from initpools_cli.strategies.arrays import ROWS, Array
 from initpools_cli.strategies.checks import equal_embeddings
 from initpools_cli.strategies.selection import Selection, ranks_within
 
-#: A row whose entries are all below this share of the median row's largest is zero but for rounding: float32, in which
-#: embeddings are computed, resolves no less.
+# A row counts as zero if all entries are below this share of the largest entry of the median row: the resolution of
+# float32.
 ROUNDING = 2.0**-23
-#: How many rows a message names.
+#: Maximum number of rows listed in a message.
 NAMED = 10
 
 
 @dataclass(frozen=True)
 class RowFacts:
-    """What is known of the rows of embeddings as they were brought, before they are scaled.
+    """Copies and zero rows of embeddings before scaling.
 
     Attributes
     ----------
     original : (n,) int64
-        The same number for equal rows: the lowest of them, or what that was before `take`.
+        The same number for equal rows: the lowest of these rows, in the numbering before `take`.
     largest : (n,) float64
         The largest absolute entry of each row.
     array : (n, d) array, optional
-        The embeddings themselves, where scores are made of them and distances are asked for; `take` leaves it whole.
+        The embeddings, kept for distances if a strategy reads only scores computed from them; not changed by `take`.
     """
 
     original: NDArray[np.int64]
@@ -40,77 +40,78 @@ class RowFacts:
 
     @classmethod
     def of(cls, array: Array) -> RowFacts:
-        """Look the rows of checked embeddings (n, d), or of patches (n, p, d), through; in one pass over them."""
+        """Find copies and zero rows of validated embeddings (n, d) or patches (n, p, d)."""
         flat = array.reshape(len(array), -1)
         return cls(first_equal(flat), largest_entries(flat), array)
 
     def take(self, rows: NDArray[np.int64]) -> RowFacts:
-        """What is known of some of the rows, ascending."""
+        """Restrict the facts to `rows`, ascending."""
         return replace(self, original=self.original[rows], largest=self.largest[rows])
 
     @property
     def zero(self) -> NDArray[np.bool_]:
-        """Rows of length zero, or so short beside the others that rounding may have left them, (n,)."""
-        return short_beside_others(self.largest)
+        """Whether each row is zero up to rounding, (n,)."""
+        return near_zero(self.largest)
 
     def copies(self, labeled: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-        """Rows that equal a labeled row, or a lower row that is not labeled; rows of length zero are none, (n,)."""
+        """Mark unlabeled rows that equal a labeled row or a lower unlabeled row, except zero rows, (n,)."""
         n = len(self.original)
         is_labeled = np.zeros(n, bool)
         is_labeled[[] if labeled is None else labeled] = True
         order = np.lexsort((np.arange(n), ~is_labeled, self.original))
-        found = np.zeros(n, bool)
-        found[order[1:]] = np.diff(self.original[order]) == 0
-        return found & ~is_labeled & ~self.zero
+        repeated = np.zeros(n, bool)
+        repeated[order[1:]] = np.diff(self.original[order]) == 0
+        return repeated & ~is_labeled & ~self.zero
 
     def counts(self, labeled: NDArray[np.int64] | None = None) -> dict[str, int]:
-        """How many rows are zero, and how many are copies, for ``step.toml``; only what there is."""
-        found = {"zero_rows": int(self.zero.sum()), "copied_rows": int(self.copies(labeled).sum())}
-        return {name: count for name, count in found.items() if count}
+        """Count zero rows and copies for ``step.toml``; counts of 0 are left out."""
+        counts = {"zero_rows": int(self.zero.sum()), "copied_rows": int(self.copies(labeled).sum())}
+        return {name: count for name, count in counts.items() if count}
 
     def refuse_equal(self) -> None:
-        """Refuse embeddings that are the same for all images, those of length zero left aside.
+        """Refuse embeddings that are equal for all images, ignoring zero rows.
 
         Raises
         ------
         UserError
-            With the number of images. A single image passes.
+            If they are equal. A single image passes.
         """
         n, zero = len(self.original), self.zero
         if n > 1 and len(np.unique(self.original[~zero])) < 2:
-            others = f", but for {zero.sum()} of length zero" if zero.any() and not zero.all() else ""
+            others = f", except {zero.sum()} zero rows" if zero.any() and not zero.all() else ""
             raise equal_embeddings(n, others)
 
 
 def largest_entries(rows: Array) -> NDArray[np.float64]:
-    """The largest absolute entry of each row (n, d), (n,)."""
+    """Compute the largest absolute entry of each row (n, d), (n,)."""
     return np.concatenate(map_blocks(lambda span: np.abs(rows[span].astype(np.float64)).max(axis=1), len(rows), ROWS))
 
 
-def short_beside_others(largest: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Rows that are zero, or zero but for rounding, by their largest entries (n,)."""
-    lengths = largest[largest > 0]
-    found: NDArray[np.bool_] = largest <= (ROUNDING * np.median(lengths) if len(lengths) else 0)
-    return found
+def near_zero(largest: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mark rows that are zero up to rounding, by their largest entries (n,)."""
+    positive = largest[largest > 0]
+    zero: NDArray[np.bool_] = largest <= (ROUNDING * np.median(positive) if len(positive) else 0)
+    return zero
 
 
 def zero_rows(embeddings: Array) -> NDArray[np.bool_]:
-    """Which rows of embeddings (n, d) are of length zero, (n,)."""
-    return short_beside_others(largest_entries(embeddings))
+    """Mark rows of embeddings (n, d) that are zero up to rounding, (n,)."""
+    return near_zero(largest_entries(embeddings))
 
 
-def last_of_all(
+def fallback_order(
     selection: Selection, rows: RowFacts, copies: NDArray[np.bool_], labeled: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The images that a strategy has not seen, in the order in which they are taken after all others.
+    """Order the images that a strategy has not seen, which are selected after all others.
 
-    First the copies: one of each image in the order of choice, then a second one of each; images that were labeled
-    before come after those that were chosen. Then rows of length zero, by index.
+    First copies: one of each picked image in the order of selection and one of each labeled image, then second copies,
+    and so on. Then zero rows, by index.
 
     Parameters
     ----------
     selection : Selection
-        Of the others.
+        The picks of the strategy.
+    rows : RowFacts
     copies : (n,) bool
     labeled : (m,) int64
 
@@ -122,6 +123,6 @@ def last_of_all(
     group = np.unique(rows.original, return_inverse=True)[1]
     place = np.full(n, n)
     place[group[selection.indices]] = np.arange(len(selection.indices))
-    found = np.flatnonzero(copies)
-    order = np.lexsort((found, place[group[found]], ranks_within(group[found])))
-    return np.concatenate([found[order], np.setdiff1d(np.flatnonzero(rows.zero), labeled)])
+    copied = np.flatnonzero(copies)
+    order = np.lexsort((copied, place[group[copied]], ranks_within(group[copied])))
+    return np.concatenate([copied[order], np.setdiff1d(np.flatnonzero(rows.zero), labeled)])

@@ -11,7 +11,7 @@ from initpools_cli.core.bounds import Count, PositiveFactor
 from initpools_cli.geometry.similarity import greedy_facility_location, similarities
 from initpools_cli.geometry.sparse import nearby_similarities, sparse_facility_location
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.selection import Selection, go_on_by_distance
+from initpools_cli.strategies.selection import Selection, fill_by_distance
 
 
 @strategies.register(paper="Lin & Bilmes 2011, ACL", nested=True, cost="n² d", factor=8.0)
@@ -59,4 +59,4 @@ def facility_location(
         picks, gains = sparse_facility_location(near, budget, labeled)
     else:
         picks, gains = greedy_facility_location(similarities(embeddings, similarity, bandwidth), budget, labeled)
-    return go_on_by_distance(embeddings, labeled, picks, gains, budget)
+    return fill_by_distance(embeddings, labeled, picks, gains, budget)

@@ -1,4 +1,4 @@
-"""An order from elsewhere."""
+"""Strategy `file`: a ranking from a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from initpools_cli.strategies.selection import Selection
 
 @strategies.register(nested=True, cost="n")
 def file(order: NDArray[np.int64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the first images of a given order that have no label.
+    """Take the first unlabeled images of a ranking.
 
     Parameters
     ----------
@@ -28,11 +28,10 @@ def file(order: NDArray[np.int64], labeled: NDArray[np.int64], budget: int) -> S
     Raises
     ------
     UserError
-        The ranking names fewer than `budget` unlabeled images.
+        If the ranking has fewer than `budget` unlabeled images.
     """
     free = order[~np.isin(order, labeled)]
     if len(free) < budget:
-        fact = f"The ranking names {len(free)} images that may be taken here, and {budget} are wanted."
-        fewer = "Ask for fewer images, or bring" if len(free) else "Bring"
-        raise UserError(fact, f"{fewer} a longer ranking.")
+        fact = f"The ranking has {len(free)} unlabeled images, fewer than budget={budget}."
+        raise UserError(fact, f"Use {'a smaller budget, or ' if len(free) else ''}a longer ranking.", len(free))
     return Selection(free[:budget])

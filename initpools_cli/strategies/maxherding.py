@@ -1,4 +1,4 @@
-"""MaxHerding: every image similar to a pick, whatever the budget."""
+"""Strategy `maxherding`: maximize the mean kernel similarity to the nearest pick."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from initpools_cli.core.schema import ADDED
 from initpools_cli.geometry.max_coverage import greedy_cover
 from initpools_cli.geometry.similarity import BETA, greedy_facility_location, similarities
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.selection import Selection, go_on_by_distance
+from initpools_cli.strategies.selection import Selection, fill_by_distance
 
 
 def refuse_beta(arrays: Mapping[str, NDArray[Any]], knobs: Mapping[str, Any]) -> None:
-    """Refuse degrees of freedom for a kernel that has none."""
+    """Refuse degrees of freedom for a kernel without any."""
     if knobs["kernel"] != "student" and knobs["beta"] != BETA:
         raise UserError(
             f"beta={knobs['beta']:g} has no effect with kernel={knobs['kernel']}.",
-            "Set kernel=student, or leave beta out.",
+            "Set kernel=student, or leave out beta.",
+            f"{knobs['beta']:g}",
         )
 
 
 def revision(knobs: Mapping[str, Any]) -> int:
-    """2 for kernel=student, which was 1 / √(1 + t²) in revision 1."""
+    """Return 2 for kernel=student, which was 1 / √(1 + t²) in revision 1, else 1."""
     return 2 if knobs["kernel"] == "student" else 1
 
 
@@ -50,11 +51,11 @@ def maxherding(
     bandwidth: PositiveFactor = 1.0,
     beta: Annotated[float, Field(ge=0.01, le=1000, json_schema_extra=ADDED)] = BETA,
 ) -> Selection:
-    """Take the image that raises most the mean over all images of the kernel with the most similar pick.
+    """Take the image that most increases the mean, over all images, of the kernel with the most similar pick.
 
-    With "tophat" it is ProbCover at delta = bandwidth. Gains within a millionth of one image are ties. Deviations: all
-    images are candidates, where the paper's code draws some; once no image adds more than that it goes on by the
-    largest distance to the nearest pick.
+    With "tophat" it equals ProbCover with delta = bandwidth. Gains within a millionth of one image are ties.
+    Deviations: all images are candidates, where the paper's code draws some; once no image adds more than that, it
+    continues with the image farthest from all picks.
 
     Parameters
     ----------
@@ -62,22 +63,22 @@ def maxherding(
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        Not used.
+        Unused.
     kernel : {"rbf", "tophat", "student", "laplace"}
         With t = distance / bandwidth: exp(−t²), t < 1, (1 + t² / beta)^(−(beta + 1) / 2), exp(−t).
     bandwidth : float
         In the embeddings' unit.
     beta : float
-        The degrees of freedom of "student", from 0.01 to 1000; 0.5 is what the authors' code uses.
+        Degrees of freedom of "student", from 0.01 to 1000; 0.5 in the authors' code.
 
     Returns
     -------
     Selection
-        Scores: by how much each raises the mean; 0 from where none does.
+        Scores: increase of the mean; 0 once no image increases it.
     """
     n = len(embeddings)
     if kernel == "tophat":
         picks, covered = greedy_cover(embeddings, bandwidth, budget, labeled)
-        return go_on_by_distance(embeddings, labeled, picks, covered / n, budget)
+        return fill_by_distance(embeddings, labeled, picks, covered / n, budget)
     picks, gains = greedy_facility_location(similarities(embeddings, kernel, bandwidth, beta=beta), budget, labeled)
-    return go_on_by_distance(embeddings, labeled, picks, gains / n, budget)
+    return fill_by_distance(embeddings, labeled, picks, gains / n, budget)

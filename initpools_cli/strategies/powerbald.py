@@ -47,4 +47,4 @@ def powerbald(
     perturbed = power * perturbed + noise
     rows = unlabeled_rows(len(told), labeled)
     picks = rows[np.lexsort((-noise[rows], -perturbed[rows]))[:budget]]
-    return Selection(picks, scores=told[picks], among=told[rows])
+    return Selection(picks, scores=told[picks], candidate_scores=told[rows])

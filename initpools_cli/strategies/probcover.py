@@ -1,4 +1,4 @@
-"""ProbCover: balls of one radius around the picks that hold as many images as possible."""
+"""Strategy `probcover`: maximum coverage by balls of one radius around the picks."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.max_coverage import Balls, greedy_cover
 from initpools_cli.geometry.nearest_enemy import enemy_distance
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.selection import Selection, go_on_by_distance
+from initpools_cli.strategies.selection import Selection, fill_by_distance
 
 
 def refuse_radius(arrays: Mapping[str, NDArray[Any]], knobs: Mapping[str, Any]) -> None:
-    """Refuse a given delta at which no image, or one alone, stands for all others.
+    """Refuse a delta at which one ball covers all images, or every ball covers only its center.
 
     Raises
     ------
     UserError
-        With the range that makes sense.
+        With the range of useful values.
     """
     embeddings, delta = arrays["embeddings"], knobs["delta"]
     n = len(embeddings)
-    # Who is given a model goes on from delta to radii of its own.
+    # With a model, `dcom` only starts from delta.
     if not delta or n == 1 or "probs" in arrays:
         return
     middle = np.sqrt(distances_to(embeddings, embeddings[nearest_to_mean(embeddings)])).max()
     if middle < delta:
-        fact = f"delta={delta:g} covers everything: the image nearest the mean has all {n} within {middle:.3g}."
+        fact = f"delta={delta:g} is too large: one ball covers all {n} images, within {middle:.3g} of its center."
     elif not Balls(embeddings, delta).any_contains_other():
-        fact = f"delta={delta:g} covers nothing: no two of {n} images are nearer than that."
+        fact = f"delta={delta:g} is too small: no two of the {n} images are closer than that."
     else:
         return
     gaps = knn(embeddings, 1)[1]
     raise UserError(
         fact,
-        f"Nearest neighbors are {gaps.min():.3g} to {gaps.max():.3g} apart, half of them up to {np.median(gaps):.3g}: "
-        f"set delta above that and below {middle:.3g}, or 0 to have it chosen.",
+        f"Nearest neighbors are {gaps.min():.3g} to {gaps.max():.3g} apart, with median {np.median(gaps):.3g}: "
+        f"set delta between the median and {middle:.3g}, or to 0 to choose it automatically.",
+        f"{delta:g}",
     )
 
 
@@ -61,11 +62,11 @@ def probcover(
     n_clusters: PositiveCount = 20,
     alpha: Factor = 0.95,
 ) -> Selection:
-    """Take the image with the most images nearer than delta that are near no pick yet, and so on.
+    """Take the image whose ball of radius delta contains the most images not covered by earlier picks.
 
-    Needs memory for the embeddings only, as no graph is kept. Deviations: once every image is near a pick it goes on
-    by the largest distance to the nearest pick, where the paper's code repeats itself; delta is not looked up on a
-    grid but the largest there is (`pure_radius`).
+    Memory is needed for the embeddings only, because no graph is stored. Deviations: once all images are covered, it
+    continues with the image farthest from all picks, where the paper's code starts again; delta is not searched on a
+    grid, but is the largest pure radius (`pure_radius`).
 
     Parameters
     ----------
@@ -73,25 +74,25 @@ def probcover(
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        For the clusters.
+        Initializes k-means.
     delta : float
         In the embeddings' unit; 0 means the largest at which a share `alpha` of the balls lies within one cluster.
     n_clusters : int
-        Of k-means, where delta is 0; best the number of classes.
+        Number of k-means clusters if delta is 0; best the number of classes.
     alpha : float
 
     Returns
     -------
     Selection
-        Scores: how many images each covers first; 0 from where all are.
+        Scores: number of images newly covered; 0 once all are covered.
     """
     radius = delta or pure_radius(embeddings, n_clusters, alpha, rng)
     picks, gains = greedy_cover(embeddings, radius, budget, labeled)
-    return go_on_by_distance(embeddings, labeled, picks, gains.astype(np.float64), budget)
+    return fill_by_distance(embeddings, labeled, picks, gains.astype(np.float64), budget)
 
 
 def pure_radius(points: NDArray[np.float32], n_clusters: int, alpha: float, rng: np.random.Generator) -> float:
-    """The largest radius at which at least a share `alpha` of the balls holds rows of one k-means cluster only.
+    """Compute the largest radius at which at least a share `alpha` of the balls lies within one k-means cluster.
 
     A ball is pure up to the distance of the nearest row of another cluster, so the answer is one of those distances.
 
@@ -100,13 +101,13 @@ def pure_radius(points: NDArray[np.float32], n_clusters: int, alpha: float, rng:
     points : (n, d) float32
     n_clusters : int
     alpha : float
-        Shares above 1 are taken for 1.
+        Values above 1 count as 1.
     rng : numpy.random.Generator
 
     Returns
     -------
     float
-        > 0; inf where there is one cluster.
+        > 0; inf if there is only one cluster.
     """
     n = len(points)
     labels = kmeans(points, min(n_clusters, n), rng).labels

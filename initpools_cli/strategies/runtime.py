@@ -1,4 +1,4 @@
-"""How long a strategy will take, told before it begins, and how many images it could choose among in a minute."""
+"""Estimated runtime of strategies and scores, reported before they start."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ import numpy as np
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.chunked import available_threads, map_blocks
 
-# Seconds from which it is worth saying.
+# Shorter runtimes, in seconds, are not reported.
 LONG = 60.0
-# Fewer multiplications than this take no such time anywhere.
+# With fewer multiply-adds the runtime is shorter on any machine.
 SHORT = 1e12
 SIDE = 1024
-# Lists for who looks for near images in few of them: where embeddings lie in clusters, most neighbors are there.
+# Knobs proposed for approximate neighbors.
 PROBES, NEIGHBORS = 16, 50
 SAMPLES = (200_000, 100_000, 50_000, 20_000, 10_000)
 
 
 def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, Any]) -> float:
-    """The multiply-adds of a matrix product that take as long as the strategy.
+    """Estimate the cost of a strategy in multiply-adds of a matrix product.
 
     Parameters
     ----------
     method : Method
-        Its ``cost`` in n, d, b, k and t, times its ``factor``, which was measured; 0 without one.
+        With its ``cost`` in n, d, b, k and t, and its measured ``factor``; the result is 0 without one.
     n, d, budget : int
     knobs : mapping
-        With all values: clusters and iterations are among them.
+        All knobs with their values.
     """
     clusters = knobs.get("n_clusters") or min(knobs.get("max_clusters") or budget, budget)
     sizes = {
         "n": n,
-        "n²": n * min(n, _probed(n, knobs["probes"]) if knobs.get("probes") and knobs.get("neighbors", 1) else n),
+        "n²": n
+        * min(n, _rows_per_query(n, knobs["probes"]) if knobs.get("probes") and knobs.get("neighbors", 1) else n),
         "d": d,
         "b": budget,
         "k": clusters,
@@ -47,13 +48,13 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
     return float(method.traits.factor * sum(terms))
 
 
-def _probed(n: int, probes: int) -> float:
-    """With how many rows each one is multiplied where near ones are sought in lists, gathering them included."""
+def _rows_per_query(n: int, probes: int) -> float:
+    """Estimate the rows that each row is compared with in a search by lists, including the cost of gathering."""
     return float((probes + 4) * n**0.5)
 
 
 def speed() -> float:
-    """The multiply-adds in a second that matrix products reach here, on all threads."""
+    """Measure the multiply-adds per second of matrix products on all threads."""
     threads = available_threads()
     left, right = np.ones((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
     map_blocks(lambda span: left @ right, threads, 1, threads)
@@ -72,44 +73,46 @@ def expectation(
     sample: int,
     samples: Sequence[int] = SAMPLES,
 ) -> str | None:
-    """What to tell before a strategy, or a score of embeddings, begins; None where it takes less than a minute.
+    """Describe the expected runtime of a strategy or score, with faster alternatives; None below a minute.
 
     Parameters
     ----------
     name : str
-        The strategy's.
+        Name of the strategy or score.
+    method : Method
     n, d, budget : int
-        Images, dimensions of the embeddings, images to choose.
+        Number of images, of dimensions, and of images to select.
+    knobs : mapping
     sample : int
         ``select.sample``; 0: all images.
     samples : sequence of int
-        How many images may be proposed to choose among, instead.
+        Sample sizes that may be proposed.
     """
-    there = min(sample or n, n)
-    work = operations(method, there, d, budget, knobs)
+    images = min(sample or n, n)
+    work = operations(method, images, d, budget, knobs)
     if work < SHORT:
         return None
     rate = speed()
     if work / rate < LONG:
         return None
-    said = f"{name} will take about {span(work / rate)} for {there:,} images of {d} dimensions."
+    note = f"{name} will take about {span(work / rate)} for {images:,} images of {d} dimensions."
     if knobs.get("probes") == 0:
-        instead = {"probes": PROBES} | ({} if knobs.get("neighbors", 1) else {"neighbors": NEIGHBORS})
-        seconds = operations(method, there, d, budget, {**knobs, **instead}) / rate
-        words = " ".join(f"--set {key}={value}" for key, value in instead.items())
-        said += f" With {words} it goes by near images, misses some, and takes about {span(max(1.0, seconds))}."
-    fits = [m for m in samples if 2 * budget <= m < there and operations(method, m, d, budget, knobs) <= LONG * rate]
+        faster = {"probes": PROBES} | ({} if knobs.get("neighbors", 1) else {"neighbors": NEIGHBORS})
+        seconds = operations(method, images, d, budget, {**knobs, **faster}) / rate
+        flags = " ".join(f"--set {key}={value}" for key, value in faster.items())
+        note += f" With {flags} it uses approximate neighbors and takes about {span(max(1.0, seconds))}."
+    fits = [m for m in samples if 2 * budget <= m < images and operations(method, m, d, budget, knobs) <= LONG * rate]
     if fits:
         seconds = operations(method, fits[0], d, budget, knobs) / rate
-        said += (
-            f" Among a random {fits[0]:,} of them it chooses in about {span(max(1.0, seconds))}: "
-            f"--set select.sample={fits[0]}."
+        note += (
+            f" With --set select.sample={fits[0]} it selects from {fits[0]:,} random images in about "
+            f"{span(max(1.0, seconds))}."
         )
-    return said
+    return note
 
 
 def span(seconds: float) -> str:
-    """Seconds as somebody would say them."""
+    """Format seconds as "8 s", "8 min" or "8 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 100 * 60:

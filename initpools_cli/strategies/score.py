@@ -1,4 +1,4 @@
-"""By a score from elsewhere: a pretext's loss, a density, anything with one number per image."""
+"""Strategy `score`: order images by scores from a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def score(
     *,
     order: Literal["highest", "lowest"] = "highest",
 ) -> Selection:
-    """Take the images with the highest or the lowest scores; of equal ones the lower index first.
+    """Take the images with the highest or lowest scores; ties go to the lower index.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def score(
     Returns
     -------
     Selection
-        With the scores as they were given.
+        With the scores of the picks.
     """
     best = best_first(scores if order == "highest" else -scores, labeled, budget)
     return Selection(best.indices, scores=scores[best.indices])

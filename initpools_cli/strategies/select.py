@@ -1,4 +1,4 @@
-"""The one door to every strategy: checks once, keeps excluded images out, balances over clusters, checks the picks."""
+"""Validate inputs, run a strategy, check its picks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from initpools_cli.strategies.arrays import (
     take,
 )
 from initpools_cli.strategies.balance import BALANCES
-from initpools_cli.strategies.call import NONE, StrategyCall, apart, part
-from initpools_cli.strategies.checks import refuse_constant, refuse_one_point
-from initpools_cli.strategies.duplicates import RowFacts, last_of_all
+from initpools_cli.strategies.call import NONE, StrategyCall, part, select_with_distance
+from initpools_cli.strategies.checks import refuse_constant, refuse_equal_points
+from initpools_cli.strategies.duplicates import RowFacts, fallback_order
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
@@ -53,85 +53,85 @@ def choose(
     prepared: Mapping[str, Array] | None = None,
     facts: RowFacts | None = None,
 ) -> Selection:
-    """Choose `budget` of n images to label.
+    """Select `budget` of n images to label.
 
     Parameters
     ----------
     strategy : str
         Name or alias.
     inputs : mapping of str to array
-        By the names of `strategies.inputs.INPUTS`; more than the strategy asks for does no harm, and what it can do
-        without may be None or missing.
+        By the names of `strategies.arrays.INPUTS`; optional inputs may be None or missing, unused ones are ignored.
     budget : int
-        How many, ≥ 1.
+        Number of images, ≥ 1.
     labeled, exclude : (m,) int or (n,) bool, optional
-        Images already labeled; images not to be seen at all.
+        Images already labeled; images to ignore completely.
     n : int, optional
-        The number of images, where no input tells.
+        Number of images, needed if no input has it.
     seed : int
-        Decides everything that is drawn.
+        Determines all random draws.
     normalize : bool
         Scale embeddings to length 1; zero rows stay zero.
     balance : {"none", "kmeans", "clusters"}
-        Spread evenly over the k-means clusters of the embeddings, or over ``inputs["clusters"]``: the strategy runs
-        within each cluster, and its picks are dealt out cluster by cluster in ascending order, the best of each first.
+        Distribute picks evenly over k-means clusters of the embeddings, or over ``inputs["clusters"]``: the strategy
+        runs within each cluster, and its picks are interleaved in ascending order of clusters, the best of each first.
     n_clusters : int
         For "kmeans"; 0 means 20.
     sample : int
-        Choose among so many of the unlabeled images, drawn at random, and see none but them and the labeled ones; 0
-        means all.
+        Select from a random sample of this many unlabeled images, ignoring the others; 0 means all.
     copies : {"last", "any"}
-        Of images with equal embeddings, of which one may be labeled, the lowest is the original. "last": the others are
-        not seen by the strategy and fill the budget once no original is left; "any": they are images as any other.
-        Rows of length zero are never seen by it, and come after all others.
+        Of images with equal embeddings the lowest (or a labeled one) is the original, and the others are copies.
+        "last": the strategy does not see copies, and they fill the budget once no original is left. "any": copies are
+        treated like other images. The strategy never sees zero rows, which come after all others.
     min_distance : float
-        Skip images that are closer than this to a pick or to a labeled image, in the space that the strategy sees. With
-        one > 0 copies and rows of length zero are not chosen at all.
+        Skip images closer than this to a pick or a labeled image, in the embedding space of the strategy. If > 0,
+        copies and zero rows are never selected.
     knobs : mapping, optional
-        The strategy's own.
+        Knobs of the strategy.
     prepared : mapping of str to array, optional
-        Further inputs, from `prepare`: neither checked nor scaled again.
-    facts : Rows, optional
-        What is known of all n rows of the embeddings that the strategy reads, or that its scores are made of. Default:
-        found in the embeddings or patches that it reads. Without any, `copies` and `min_distance` mean nothing.
+        Further inputs from `prepare`, neither validated nor scaled again.
+    facts : RowFacts, optional
+        Facts about all n rows of the embeddings that the strategy reads or its scores are computed from. Default:
+        computed from the embeddings or patches that it reads. Without any, `copies` and `min_distance` have no effect.
 
     Returns
     -------
     Selection
-        Exactly `budget` distinct images, neither labeled nor excluded; or fewer, at least one, with `min_distance`.
+        Exactly `budget` distinct images, neither labeled nor excluded; with `min_distance` maybe fewer, at least one.
 
     Raises
     ------
     UserError
-        Whatever is wrong with what was brought.
+        If an input or a setting is not valid.
     """
     method = strategies.get(strategy)
     values = method.validate(knobs or {})
     if balance not in BALANCES:
         guess = nearest(balance, BALANCES)
         hint = f"Did you mean '{guess}'? " if guess else ""
-        raise UserError(f"balance = '{balance}' is not valid.", f"{hint}It is one of {', '.join(BALANCES)}.")
+        raise UserError(f"balance = '{balance}' is not valid.", f"{hint}Use one of {', '.join(BALANCES)}.", balance)
     if sample < 0:
-        raise UserError(f"sample={sample} must be ≥ 1, or 0 for all images.", "Set another number.")
+        raise UserError(f"sample={sample} is negative.", "Use a number ≥ 1, or 0 for all images.", sample)
     if n_clusters < 0:
-        raise UserError(f"n_clusters={n_clusters} must be ≥ 1, or 0 for {DEFAULT_CLUSTERS}.", "Set another number.")
+        raise UserError(
+            f"n_clusters={n_clusters} is negative.", f"Use a number ≥ 1, or 0 for {DEFAULT_CLUSTERS}.", n_clusters
+        )
     if copies not in COPIES:
-        raise UserError(f"copies = '{copies}' is not valid.", f"It is one of {', '.join(COPIES)}.")
+        raise UserError(f"copies = '{copies}' is not valid.", f"Use one of {', '.join(COPIES)}.", copies)
     if not 0 <= min_distance < np.inf:
-        raise UserError(f"min_distance={min_distance} must be ≥ 0 and finite.", "Set another number.")
+        raise UserError(f"min_distance={min_distance} is not valid.", "Use a finite number ≥ 0.", min_distance)
     ready = prepared or {}
     arrays = _checked(method, inputs, ready, balance)
     images = images_of({**inputs, **ready}, n)
     total = int(images[-1]) + 1
-    bought = as_rows("labeled", labeled, total)
+    labeled_rows = as_rows("labeled", labeled, total)
     excluded = as_rows("exclude", exclude, total)
     rows = np.setdiff1d(images, excluded, assume_unique=True)
-    free = np.setdiff1d(rows, bought, assume_unique=True)
+    free = np.setdiff1d(rows, labeled_rows, assume_unique=True)
     refuse_none_left(len(free), len(rows))
     _check_budget(budget, len(free))
     if 0 < sample < len(free):
-        free = _sampled(free, sample, budget, seed)
-        rows = np.union1d(free, np.intersect1d(rows, bought, assume_unique=True))
+        free = _draw_sample(free, sample, budget, seed)
+        rows = np.union1d(free, np.intersect1d(rows, labeled_rows, assume_unique=True))
     if len(rows) < total:
         arrays = {name: take(name, array, rows) for name, array in arrays.items()}
     if "scores" in arrays:
@@ -141,14 +141,14 @@ def choose(
         arrays["embeddings"] = as_embeddings(arrays["embeddings"], normalize)
     if method.traits.check is not None:
         method.traits.check(arrays, values)
-    known = np.flatnonzero(np.isin(rows, bought))
+    known = np.flatnonzero(np.isin(rows, labeled_rows))
     seen, repeated = np.arange(len(rows)), np.zeros(len(rows), bool)
     if facts is not None:
         facts.refuse_equal()
         repeated = facts.copies(known) if copies == "last" else repeated
         seen = np.flatnonzero(~repeated & ~facts.zero)
         if "embeddings" in arrays:
-            refuse_one_point(arrays["embeddings"], seen, len(rows))
+            refuse_equal_points(arrays["embeddings"], seen, len(rows))
     clusters = arrays.get("clusters") if balance == "clusters" else None
     if balance == "kmeans":
         k = min(n_clusters or DEFAULT_CLUSTERS, len(seen))
@@ -163,7 +163,7 @@ def choose(
         points = arrays.get("embeddings")
         if points is None:
             points = _points(method, facts, rows, normalize)
-        selection = apart(call, points, seen, labeled_seen, wanted, min_distance)
+        selection = select_with_distance(call, points, seen, labeled_seen, wanted, min_distance)
     else:
         selection = call.on(seen, labeled_seen, wanted)
     if facts is not None:
@@ -171,20 +171,22 @@ def choose(
         selection = _with_last(selection, call, facts, repeated, known, missing)
     if not len(selection.indices):
         raise UserError(
-            f"Every image is closer than min_distance={min_distance:g} to one that is labeled.", "Set a smaller one."
+            f"All images are closer than min_distance={min_distance:g} to a labeled image.",
+            "Use a smaller min_distance.",
+            f"{min_distance:g}",
         )
-    chosen = replace(selection, indices=rows[selection.indices], last=rows[selection.last])
+    chosen = replace(selection, indices=rows[selection.indices], fallback=rows[selection.fallback])
     _check_contract(method.name, chosen, free, budget, exact=not min_distance)
     return chosen
 
 
 def prepare(inputs: Mapping[str, ArrayLike], normalize: bool) -> dict[str, Array]:
-    """The inputs checked, and embeddings scaled, once for many choices; see `choose`.
+    """Validate inputs and scale embeddings once for several calls of `choose`.
 
     Raises
     ------
     UserError
-        Whatever is wrong with them.
+        If an input is not valid.
     """
     checked = {name: INPUTS[name].check(array) for name, array in inputs.items()}
     if "embeddings" in checked:
@@ -193,30 +195,32 @@ def prepare(inputs: Mapping[str, ArrayLike], normalize: bool) -> dict[str, Array
 
 
 def images_of(inputs: Mapping[str, ArrayLike], n: int | None = None) -> NDArray[np.int64]:
-    """The images there are, ascending: as many as the arrays have rows, or those that a ranking alone names.
+    """Return the indices of all images, ascending: one per row of the inputs, or those of a ranking.
 
     Parameters
     ----------
     inputs : mapping of str to array
-        By the names of `strategies.inputs.INPUTS`; all of them are looked at, needed or not.
+        By the names of `strategies.arrays.INPUTS`; all of them are checked, used or not.
     n : int, optional
-        How many there are, where that is known.
+        Number of images, if known.
 
     Raises
     ------
     UserError
-        Shapes that the inputs can't have, numbers of images that differ, or a ranking that names no image, one that
-        there is not, or one twice.
+        If a shape is not valid, the numbers of images differ, or a ranking is empty, repeats an image or has an index
+        out of range.
     """
     counts = {} if n is None else {"the data set": n}
-    for name, given in inputs.items():
-        if name in INPUTS and given is not None:
-            shape = np.shape(given)
+    for name, values in inputs.items():
+        if name in INPUTS and values is not None:
+            shape = np.shape(values)
             axis = image_axis(name, shape)
             counts |= {} if axis is None else {name: shape[axis]}
     if len(set(counts.values())) > 1:
-        said = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise UserError(f"The numbers of images differ: {said}.", "Bring arrays of the same images in the same order.")
+        sizes = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise UserError(
+            f"The numbers of images differ: {sizes}.", "Pass arrays of the same images in the same order.", sizes
+        )
     total = next(iter(counts.values()), None)
     order = inputs.get("order")
     if order is None:
@@ -225,49 +229,60 @@ def images_of(inputs: Mapping[str, ArrayLike], n: int | None = None) -> NDArray[
         return np.arange(total)
     ranking = INPUTS["order"].check(order)
     if not len(ranking):
-        raise UserError("The ranking names no image.", "Bring one that names some.")
-    named = as_rows("The ranking", ranking, int(ranking.max()) + 1 if total is None else total)
-    return named if total is None else np.arange(total)
+        raise UserError("The ranking is empty: it has 0 images.", "Use a ranking of at least one image.", 0)
+    rows = as_rows("The ranking", ranking, int(ranking.max()) + 1 if total is None else total)
+    return rows if total is None else np.arange(total)
 
 
 def refuse_none_left(available: int, images: int) -> None:
-    """Refuse to choose where every one of the images is labeled.
+    """Refuse a selection without unlabeled images.
+
+    Parameters
+    ----------
+    available, images : int
+        Number of unlabeled images, and of images that are not excluded.
 
     Raises
     ------
     UserError
-        None is available.
+        If `available` is 0.
     """
     if not images:
-        raise UserError("Every image is excluded: none is left.", "Exclude fewer.")
+        raise UserError("All images are excluded: 0 are left.", "Exclude fewer images.", 0)
     if not available:
-        raise UserError(f"All {images} images are labeled: none is left.", "Name fewer as labeled.")
+        raise UserError(
+            f"All {images} images are labeled: there is nothing to select.", "Use fewer labeled images.", images
+        )
 
 
-def as_rows(name: str, given: ArrayLike | None, n: int) -> NDArray[np.int64]:
-    """Image indices, ascending, from indices or from a mask of all n images.
+def as_rows(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    """Convert image indices, or a mask of all n images, to ascending indices.
 
     Raises
     ------
     UserError
-        Neither; a mask of another length; an index out of range or repeated.
+        If the array is neither, a mask has another length, or an index is out of range or repeated.
     """
-    if given is None:
+    if values is None:
         return np.empty(0, np.int64)
-    array = np.asarray(given)
+    array = np.asarray(values)
     if array.dtype == bool:
         if array.shape != (n,):
             raise UserError(
-                f"{name} is a mask of shape {array.shape}, but there are {n} images.", f"It must be ({n},)."
+                f"{name} is a mask of shape {array.shape}, but there are {n} images.",
+                f"Use a mask of shape ({n},).",
+                array.shape,
             )
         return np.flatnonzero(array)
     rows = np.sort(integers(name, array))
     outside = rows[(rows < 0) | (rows >= n)]
     if len(outside):
-        raise UserError(f"{name} names image {outside[0]}, but there are {n}.", f"Indices go from 0 to {n - 1}.")
+        raise UserError(
+            f"{name} has image {outside[0]}, but there are {n} images.", f"Use indices from 0 to {n - 1}.", outside[0]
+        )
     repeated = rows[1:][np.diff(rows) == 0]
     if len(repeated):
-        raise UserError(f"{name} names image {repeated[0]} more than once.", "Name each image once.")
+        raise UserError(f"{name} has image {repeated[0]} more than once.", "List each image once.", repeated[0])
     return rows
 
 
@@ -276,34 +291,37 @@ def _checked(
 ) -> dict[str, Array]:
     needed, both = inputs_of(method, balance), {**inputs, **prepared}
     refuse_missing(method.name, needed, both)
-    there = [name for name in method.optional if both.get(name) is not None]
+    present = [name for name in method.optional if both.get(name) is not None]
     return {
         name: prepared[name] if name in prepared else INPUTS[name].check(inputs[name])
-        for name in dict.fromkeys([*needed, *there])
+        for name in dict.fromkeys([*needed, *present])
     }
 
 
 def _check_budget(budget: int, available: int) -> None:
     if isinstance(budget, bool) or not isinstance(budget, int | np.integer):
-        raise UserError(f"budget={budget!r} is not a whole number.", "Ask for a whole number of images.")
+        raise UserError(f"budget={budget!r} is not an integer.", "Use an integer ≥ 1.", repr(budget))
     if budget < 1:
-        raise UserError(f"budget={budget} must be ≥ 1.", "Ask for at least one image.")
+        raise UserError(f"budget={budget} is less than 1.", "Use an integer ≥ 1.", budget)
     if budget > available:
-        raise UserError(f"budget={budget} must be ≤ n_unlabeled={available}.", "Ask for fewer images.")
+        images = "1 unlabeled image" if available == 1 else f"{available:,} unlabeled images"
+        raise UserError(f"budget={budget} is more than the {images}.", "Use a smaller budget.", budget)
 
 
-def _sampled(free: NDArray[np.int64], sample: int, budget: int, seed: int) -> NDArray[np.int64]:
+def _draw_sample(free: NDArray[np.int64], sample: int, budget: int, seed: int) -> NDArray[np.int64]:
     if sample < budget:
-        raise UserError(f"sample={sample} must be ≥ budget={budget}.", "Choose among more images, or 0 for all.")
+        raise UserError(
+            f"sample={sample} is less than budget={budget}.", "Use a larger sample, or 0 for all images.", sample
+        )
     return np.sort(generator(seed, "sample").choice(free, sample, replace=False))
 
 
 def _facts(
-    method: Method, arrays: Mapping[str, Array], rows: NDArray[np.int64], given: RowFacts | None
+    method: Method, arrays: Mapping[str, Array], rows: NDArray[np.int64], facts: RowFacts | None
 ) -> RowFacts | None:
-    """What is known of the embeddings of the images in `rows`; None for a strategy that is not about embeddings."""
-    if given is not None:
-        return given if len(rows) == len(given.original) else given.take(rows)
+    """Return facts about the embeddings of the images in `rows`; None for a strategy without embeddings."""
+    if facts is not None:
+        return facts if len(rows) == len(facts.original) else facts.take(rows)
     read = next((name for name in ("embeddings", "patches") if name in arrays), None)
     return None if read is None else RowFacts.of(arrays[read])
 
@@ -316,11 +334,11 @@ def _with_last(
     labeled: NDArray[np.int64],
     missing: int,
 ) -> Selection:
-    """The selection, filled up by what comes after all other images, in order; scores are NaN there."""
-    last = last_of_all(selection, facts, copies, labeled)
-    fill = last[:missing]
+    """Fill the selection with copies and zero rows, whose scores are NaN, and list all of them in `fallback`."""
+    fallback = fallback_order(selection, facts, copies, labeled)
+    fill = fallback[:missing]
     if not len(fill):
-        return replace(selection, last=last)
+        return replace(selection, fallback=fallback)
     scores, clusters = selection.scores, selection.clusters
     if clusters is not None:
         of_picks = dict(zip(facts.original[selection.indices].tolist(), clusters.tolist(), strict=True))
@@ -330,15 +348,19 @@ def _with_last(
         np.concatenate([selection.indices, fill]),
         None if scores is None else np.concatenate([scores, np.full(len(fill), np.nan)]),
         clusters,
-        selection.among,
-        last,
+        selection.candidate_scores,
+        fallback,
     )
 
 
 def _points(method: Method, facts: RowFacts | None, rows: NDArray[np.int64], normalize: bool) -> NDArray[np.float32]:
-    """The embeddings that a strategy's scores are made of, as it would see them."""
+    """Return the embeddings that the scores of a strategy are computed from, scaled as for the strategy."""
     if facts is None or facts.array is None or facts.array.ndim != 2:
-        raise UserError(f"'{method.name}' reads no embeddings here, so min_distance means nothing.", "Leave it out.")
+        raise UserError(
+            f"min_distance has no effect: '{method.name}' reads no embeddings.",
+            "Leave out min_distance.",
+            "min_distance",
+        )
     return as_embeddings(part("embeddings", facts.array, rows), normalize)
 
 

@@ -1,4 +1,4 @@
-"""What a strategy gives back."""
+"""Result of a strategy, and helpers that build it."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from initpools_cli.geometry.farthest_first import farthest_first
 
 @dataclass(frozen=True)
 class Selection:
-    """Images in order of choice.
+    """Selected images in order of selection.
 
     Attributes
     ----------
     indices : (budget,) int64
         Distinct rows.
     scores : (budget,) float64, optional
-        What made each pick win, where that means something; NaN for what fills the budget up.
+        Score of each pick; NaN for copies and zero rows that fill the budget.
     clusters : (budget,) int64, optional
-        The cluster of each pick, where there are clusters; -1 for one that has none.
-    among : (m,) float64, optional
-        Of a choice of the highest scores: those of all images that could be chosen.
-    last : (k,) int64
-        The images that come after all others, in order, chosen or not: copies of others, then rows of length zero.
+        Cluster of each pick; -1 for none.
+    candidate_scores : (m,) float64, optional
+        Scores of all candidates, if the picks are those with the highest.
+    fallback : (k,) int64
+        Copies, then zero rows, in the order in which they are selected after all others; picked or not.
     """
 
     indices: NDArray[np.int64]
     scores: NDArray[np.float64] | None = None
     clusters: NDArray[np.int64] | None = None
-    among: NDArray[np.float64] | None = None
-    last: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    candidate_scores: NDArray[np.float64] | None = None
+    fallback: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def unlabeled_rows(n: int, labeled: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows of n that are not in `labeled`, ascending."""
+    """Return the rows of n that are not in `labeled`, ascending."""
     free = np.ones(n, bool)
     free[labeled] = False
     return np.flatnonzero(free)
 
 
 def take_turns(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Deal candidates out cluster by cluster, ascending: the first of each, then the second, skipping exhausted ones.
+    """Order candidates round-robin over clusters, ascending: the first of each, then the second, and so on.
 
     Parameters
     ----------
     clusters : (m,) int64
-        Of each candidate, the preferred candidates first.
+        Cluster of each candidate, the preferred candidates first.
 
     Returns
     -------
     (m,) int64
-        Places in `clusters`, in the order of dealing.
+        Positions in `clusters`.
     """
     turn = ranks_within(clusters)
     return np.lexsort((clusters, turn))
@@ -62,7 +62,7 @@ def take_turns(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
 def equal_draw(
     clusters: NDArray[np.int64], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
 ) -> Selection:
-    """Random unlabeled images, cluster by cluster in turn.
+    """Draw random unlabeled images, round-robin over clusters.
 
     Parameters
     ----------
@@ -82,30 +82,30 @@ def equal_draw(
 
 
 def ranks_within(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many before each entry have the same cluster, (m,) int64."""
-    together = np.argsort(clusters, kind="stable")
-    ordered = clusters[together]
+    """Count the earlier entries with the same cluster, (m,) int64."""
+    order = np.argsort(clusters, kind="stable")
+    ordered = clusters[order]
     ranks = np.empty(len(clusters), np.int64)
-    ranks[together] = np.arange(len(clusters)) - np.searchsorted(ordered, ordered)
+    ranks[order] = np.arange(len(clusters)) - np.searchsorted(ordered, ordered)
     return ranks
 
 
 def best_first(scores: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """The `budget` unlabeled rows with the highest scores; of equal ones the lower row first."""
+    """Take the `budget` unlabeled rows with the highest scores; ties go to the lower row."""
     rows = unlabeled_rows(len(scores), labeled)
-    among = scores[rows]
-    order = rows[np.argsort(-among, kind="stable")[:budget]]
-    return Selection(order, scores=scores[order], among=among)
+    candidate_scores = scores[rows]
+    order = rows[np.argsort(-candidate_scores, kind="stable")[:budget]]
+    return Selection(order, scores=scores[order], candidate_scores=candidate_scores)
 
 
-def go_on_by_distance(
+def fill_by_distance(
     points: NDArray[np.float32],
     labeled: NDArray[np.int64],
     picks: NDArray[np.int64],
     scores: NDArray[np.float64],
     budget: int,
 ) -> Selection:
-    """Fill the picks up to the budget by the largest distance to all labeled and picked; the scores with zeros."""
+    """Fill the budget by farthest-first traversal from labeled images and picks, with scores of 0."""
     missing = budget - len(picks)
     if missing:
         rest = farthest_first(points, missing, np.concatenate([labeled, picks]))[0]

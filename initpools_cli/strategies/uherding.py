@@ -13,7 +13,7 @@ from initpools_cli.geometry.similarity import greedy_facility_location, similari
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.margin import margins
 from initpools_cli.strategies.registry import strategies
-from initpools_cli.strategies.selection import Selection, go_on_by_distance
+from initpools_cli.strategies.selection import Selection, fill_by_distance
 
 # Of the largest length: nearer rows are one row but for the rounding of float32.
 SAME = 1e-6
@@ -67,12 +67,12 @@ def uherding(
         typical = float(weights.mean())
         bandwidth = smallest_gap(embeddings[labeled]) or bandwidth
     if not typical:
-        return go_on_by_distance(embeddings, labeled, np.empty(0, np.int64), np.empty(0), budget)
+        return fill_by_distance(embeddings, labeled, np.empty(0, np.int64), np.empty(0), budget)
     # What counts as a gain must not depend on how unsure the model is on the whole.
     picks, gains = greedy_facility_location(
         similarities(embeddings, "rbf", bandwidth), budget, labeled, weights=weights / typical
     )
-    return go_on_by_distance(embeddings, labeled, picks, gains * typical / n, budget)
+    return fill_by_distance(embeddings, labeled, picks, gains * typical / n, budget)
 
 
 def tempered(probs: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

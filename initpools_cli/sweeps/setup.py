@@ -22,7 +22,7 @@ from initpools_cli.steps.score import can_score
 from initpools_cli.steps.strategy_inputs import supply
 from initpools_cli.steps.strategy_name import StrategySpec, named
 from initpools_cli.steps.user_files import UserFiles
-from initpools_cli.strategies.arrays import FROM_A_MODEL
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.strategies.balance import Balance
 from initpools_cli.strategies.duplicates import RowFacts
 
@@ -189,7 +189,7 @@ def arena_of(
         supplied = supply(context, each, files, about, knobs, with_model=True)
         supplies.append(supplied)
         reads |= supplied.reads
-        missing = sorted(each.needed - FROM_A_MODEL - supplied.arrays.keys())
+        missing = sorted(each.needed - MODEL_OUTPUTS - supplied.arrays.keys())
         if missing:
             raise UserError(
                 f"'{each.name}' needs {missing[0]}, which a sweep makes for no strategy.",
@@ -380,7 +380,7 @@ def _refuse_balance(context: Context, table: AlTable) -> None:
 
 def _refuse_models_first(inits: list[StrategySpec]) -> None:
     for init in inits:
-        asked = FROM_A_MODEL & set(init.method.inputs)
+        asked = MODEL_OUTPUTS & set(init.method.inputs)
         if asked:
             raise UserError(
                 f"--init {init.name} asks a model for {', '.join(sorted(asked))}, and at first there is none.",

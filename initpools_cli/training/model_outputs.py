@@ -10,7 +10,7 @@ from initpools_cli.core.capacity import require_memory
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive
-from initpools_cli.strategies.arrays import FROM_A_MODEL
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 from initpools_cli.training.learners.registry import Classifier, LearnerTraits, learners, softmax
 
@@ -34,7 +34,7 @@ def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], sp
     UserError
         With the missing outputs, and the learners that provide them.
     """
-    needed = {*query.inputs} & FROM_A_MODEL - BESIDE_THE_LEARNER
+    needed = {*query.inputs} & MODEL_OUTPUTS - BESIDE_THE_LEARNER
     if space == "learner" and "embeddings" in query.inputs:
         needed.add("features")
     missing = sorted(needed - {*learner.traits.gives})
@@ -50,7 +50,7 @@ def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], sp
 def reads_model(query: Method, space: str) -> bool:
     """Return whether the query reads any output of a model."""
     names = {*query.inputs, *query.optional}
-    return bool(names & FROM_A_MODEL - BESIDE_THE_LEARNER) or (space == "learner" and "embeddings" in names)
+    return bool(names & MODEL_OUTPUTS - BESIDE_THE_LEARNER) or (space == "learner" and "embeddings" in names)
 
 
 def query_outputs(
