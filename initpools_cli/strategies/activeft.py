@@ -1,4 +1,4 @@
-"""ActiveFT: images whose distribution is that of all images, found by moving points on the sphere."""
+"""Strategy `activeft`: picks with the distribution of all images, by gradient descent on the sphere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from initpools_cli.strategies.selection import Selection, unlabeled_rows
 ROWS = 1024
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
-# Keeps what underflows at a very low temperature from being divided by.
+# Lower limit of denominators that underflow at a very low temperature.
 TINY = 1e-300
 
 
@@ -32,60 +32,60 @@ def activeft(
     lr: PositiveFactor = 1e-3,
     iterations: Passes = 300,
 ) -> Selection:
-    """Move as many points as the budget toward the images they are nearest to and away from each other, then round.
+    """Move one point per pick toward its nearest images and away from other points; take the image nearest to each.
 
-    The loss is minimized by Adam (t iterations) from randomly drawn images, and each point takes the image with the
-    nearest direction, in turn. Deviations: points start at images without a label and take only those; labeled images
-    take part as points that don't move.
+    The loss is minimized by Adam (t iterations) from random images; then each point in turn takes the image with the
+    nearest direction. Deviations: points start at unlabeled images and take only these; labeled images are additional
+    fixed points.
 
     Parameters
     ----------
     embeddings : (n, d) float32
-        Only their directions count.
+        Only their directions are used.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        For the start.
+        Draws the initial points.
     temperature : float
     balance : float
-        The weight of keeping apart.
+        Weight of the repulsion between points.
     lr : float
-        Adam's rate, constant.
+        Constant learning rate of Adam.
     iterations : int
 
     Returns
     -------
     Selection
-        Scores: the cosine between each point and its image.
+        Scores: cosine between each point and its image.
     """
     points = as_embeddings(embeddings, normalize=True)
     start = rng.permutation(unlabeled_rows(len(points), labeled))[:budget]
-    still = points[labeled].astype(np.float64)
+    fixed = points[labeled].astype(np.float64)
     moving = points[start].astype(np.float64)
     first, second = np.zeros_like(moving), np.zeros_like(moving)
     for step in range(1, iterations + 1):
         lengths = np.linalg.norm(moving, axis=1, keepdims=True)
         lengths[lengths == 0] = 1.0
         unit = moving / lengths
-        slope = loss_and_slope(points, np.vstack([unit, still]), temperature, balance)[1][:budget]
-        # Only what turns a point counts, as its length doesn't enter the loss.
+        slope = loss_and_slope(points, np.vstack([unit, fixed]), temperature, balance)[1][:budget]
+        # The tangential part only, because the length of a point is not in the loss.
         slope = (slope - unit * np.einsum("ij,ij->i", slope, unit)[:, None]) / lengths
         first = BETAS[0] * first + (1 - BETAS[0]) * slope
         second = BETAS[1] * second + (1 - BETAS[1]) * slope**2
         root = np.sqrt(second / (1 - BETAS[1] ** step)) + EPSILON
         moving -= lr * first / (1 - BETAS[0] ** step) / root
-    found = as_embeddings(moving, normalize=True)
-    picks, distances = nearest_free(found, points, labeled)
+    final = as_embeddings(moving, normalize=True)
+    picks, distances = nearest_free(final, points, labeled)
     return Selection(picks, scores=1 - distances**2 / 2)
 
 
 def loss_and_slope(
     points: NDArray[np.float32], centers: NDArray[np.float64], temperature: float, balance: float
 ) -> tuple[float, NDArray[np.float64]]:
-    """ActiveFT's loss and its slope with respect to the centers.
+    """Compute the loss of ActiveFT and its gradient with respect to the centers.
 
-    The mean over the points z of log(e^(z·c/τ) + balance Σ_k e^(k·c/τ)) − z·c/τ, c the center most like z and k over
-    all centers, which count as constants in the sum, as in the paper's code.
+    The mean over the points z of log(e^(z·c/τ) + balance Σ_k e^(k·c/τ)) − z·c/τ, where c is the center most similar to
+    z and k runs over all centers, which are constants in the sum, as in the paper's code.
 
     Parameters
     ----------
@@ -102,11 +102,11 @@ def loss_and_slope(
     """
     n, k = len(points), len(centers)
 
-    # Everything is seen relative to e^(1/τ), the largest there is.
+    # All exponentials are relative to e^(1/τ), the largest possible.
     def push(span: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        apart = np.exp((centers[span] @ centers.T - 1) / temperature)
-        crowding = np.maximum(apart.sum(axis=1), TINY)
-        return crowding, apart @ centers / crowding[:, None]
+        similar = np.exp((centers[span] @ centers.T - 1) / temperature)
+        crowding = np.maximum(similar.sum(axis=1), TINY)
+        return crowding, similar @ centers / crowding[:, None]
 
     pushed = map_blocks(push, k, ROWS)
     crowding = np.concatenate([part[0] for part in pushed])
@@ -116,7 +116,7 @@ def loss_and_slope(
     own, losses, shares = np.empty(n, np.int64), np.empty(n), np.empty(n)
 
     def pull(span: slice) -> None:
-        # Which center is the most like a point is decided in float32, how much in float64.
+        # The most similar center is determined in float32, its similarity computed in float64.
         own[span] = (points[span] @ directions).argmax(axis=1)
         block = points[span].astype(np.float64)
         likeness = (np.einsum("ij,ij->i", block, centers[own[span]]) - 1) / temperature
@@ -126,6 +126,6 @@ def loss_and_slope(
 
     map_blocks(pull, n, ROWS)
     pulls = sums_by_label(points, slice(None), own, shares, k)
-    held = np.bincount(own, weights=shares, minlength=k)
-    pushes = np.concatenate([part[1] for part in pushed]) * held[:, None]
+    weights = np.bincount(own, weights=shares, minlength=k)
+    pushes = np.concatenate([part[1] for part in pushed]) * weights[:, None]
     return float(losses.sum()) / n, (pushes - pulls) / (n * temperature)

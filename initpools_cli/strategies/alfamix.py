@@ -1,4 +1,4 @@
-"""ALFA-Mix: where a little of another class, mixed into the features, changes the prediction."""
+"""Strategy `alfamix`: images whose prediction changes when their features are mixed with those of another class."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ def alfamix(
     *,
     epsilon: Annotated[float, Field(ge=0.01, le=1)] = 0.2,
 ) -> Selection:
-    """Split the images that change class when mixed with labeled ones into clusters; take that nearest each centroid.
+    """Cluster images whose class changes when mixed with labeled images; take the image nearest each centroid.
 
-    Features z are mixed with the mean z* of every class that has labels, one by one, in the shares
-    α = ε/√h · ‖z* − z‖ ∇/(‖∇‖ (z* − z)) of the paper's closed form, where ∇ is the gradient by z of the loss of the
-    predicted class. So the mixture is z + ε/√h ‖z* − z‖ ∇/‖∇‖: the farthest class alone decides, and no mixture is
-    written out. As in the paper's code, ε grows in steps of its own, to 1 at most, until enough images change; those
-    that are still missing are drawn at random. Clusters are of directions. Deviation: with nothing labeled there is
-    nothing to mix with, and all images count.
+    Features z are mixed with the mean z* of every labeled class in turn, with the shares
+    α = ε/√h · ‖z* − z‖ ∇/(‖∇‖ (z* − z)) of the paper's closed form, where ∇ is the gradient of the loss of the
+    predicted class with respect to z. So the mixture is z + ε/√h ‖z* − z‖ ∇/‖∇‖: only the farthest class matters, and
+    mixtures need not be computed. As in the paper's code, ε is increased in steps of ε, up to 1, until enough images
+    change; the others are drawn at random. Clusters are computed on normalized features. Deviation: without labeled
+    images all images are candidates.
 
     Parameters
     ----------
     features : (n, h) float32
-        What goes into the last layer.
+        Inputs of the last layer.
     head : (h + 1, c) float64
-        Weights of the last layer, and the bias as the last row.
+        Weights of the last layer, with the bias as the last row.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
     labels : (n,) int64, optional
-        Those that were bought, -1 where there is none; without, the model's answers stand for them.
+        Bought labels, -1 elsewhere; default: predicted classes.
     epsilon : float
 
     Returns
     -------
     Selection
-        Where there are as many as the budget, clusters: whose centroid it was.
+        With clusters, if enough images change class.
     """
     rows = unlabeled_rows(len(features), labeled)
     needed = np.zeros(len(rows))
@@ -64,8 +64,8 @@ def alfamix(
         logits = logits_of(features, head)
         classes = logits.argmax(axis=1)
         if labels is not None:
-            bought = labeled[labels[labeled] >= 0]
-            classes[bought] = labels[bought]
+            known = labeled[labels[labeled] >= 0]
+            classes[known] = labels[known]
         needed = smallest_epsilon(features, logits, head, class_means(features[labeled], classes[labeled]))[rows]
     for step in range(1, int(np.ceil(1 / epsilon)) + 1):
         changed = needed < min(step * epsilon, 1.0)
@@ -79,7 +79,7 @@ def alfamix(
 
 
 def class_means(features: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The mean features of each class that there is, ascending: (k, h) from (m, h) and (m,)."""
+    """Compute the mean features of each class present, ascending: (k, h) from (m, h) and (m,)."""
     return np.array([features[classes == each].mean(axis=0, dtype=np.float64) for each in np.unique(classes)])
 
 
@@ -89,7 +89,7 @@ def smallest_epsilon(
     head: NDArray[np.float64],
     anchors: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Above which ε the mixture with some anchor has another class, in the closed form; inf where none does.
+    """Compute the smallest ε at which the mixture with some anchor changes class, in closed form; inf if none does.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def smallest_epsilon(
     def smallest(span: slice) -> NDArray[np.float64]:
         block, z = logits[span], features[span].astype(np.float64)
         own = block.argmax(axis=1)[:, None]
-        # The error of the predicted class is minus the sum of the others: 1 − p would round to 0.
+        # The error of the predicted class is minus the sum of the others, because 1 − p would round to 0.
         error = np.exp(block - block.max(axis=1, keepdims=True))
         error /= error.sum(axis=1, keepdims=True)
         np.put_along_axis(error, own, 0.0, axis=1)

@@ -1,4 +1,4 @@
-"""BADGE: k-means++ on what each image would do to the last layer if it had the class that the model expects."""
+"""Strategy `badge`: k-means++ on gradients of the last layer, for the predicted classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
 ROWS = 4096
-# Of the squared lengths: below it, float32 products leave too little of a squared distance.
+# Squared distances below this share of the squared lengths are inexact as float32 products.
 CLOSE = 2.0**-8
 
 
@@ -23,16 +23,17 @@ def badge(
     budget: int,
     rng: np.random.Generator,
 ) -> Selection:
-    """Draw each image with probability proportional to its gradient's squared distance from the nearest one drawn.
+    """Draw images with probability proportional to the squared distance of their gradient from the nearest drawn one.
 
-    The gradient is that of the cross-entropy with the likeliest class by the weights of the last layer, (p − e) hᵀ. No
-    gradient is ever written out. The first image is the one with the longest gradient, as in the paper's code, where
-    k-means++ would draw any; gradients of labeled images are about 0 and, as there, play no part.
+    The gradient is that of the cross-entropy of the most likely class with respect to the weights of the last layer,
+    (p − e) hᵀ; it is kept in factored form. The first image is the one with the longest gradient, as in the paper's
+    code, where k-means++ would draw a random one. Gradients of labeled images are about 0 and are ignored, as in the
+    paper's code.
 
     Parameters
     ----------
     features : (n, h) float32
-        What goes into the last layer.
+        Inputs of the last layer.
     probs : (n, c) float64
         Rows sum to 1.
     labeled : (m,) int64
@@ -42,7 +43,7 @@ def badge(
     Returns
     -------
     Selection
-        Scores: distance to the nearest gradient drawn before, inf for the first.
+        Scores: distance to the nearest gradient drawn earlier, inf for the first.
     """
     gradients = _Gradients(features, probs)
     free = np.ones(len(features), bool)
@@ -59,12 +60,12 @@ def badge(
 
 
 class _Gradients:
-    """Products of an error (c,) and a feature (h,) for each image, of which only the factors are kept.
+    """Outer products of error (c,) and features (h,) of each image, in factored form.
 
     Attributes
     ----------
     lengths : (n,) float64
-        Squared.
+        Squared lengths.
     """
 
     def __init__(self, features: NDArray[np.float32], probs: NDArray[np.float64]) -> None:
@@ -83,13 +84,13 @@ class _Gradients:
             products = (self.features[span] @ self.features[at]) * (self.errors[span] @ self.errors[at])
             rough = np.maximum(both - 2 * products, 0.0)
             close = span.start + np.flatnonzero((rough < CLOSE * both) & (squared[span] > 0))
-            rough[close - span.start] = self._measured(close, at)
+            rough[close - span.start] = self._exact(close, at)
             np.minimum(squared[span], rough, out=squared[span])
 
         map_blocks(lower, len(squared), ROWS)
 
-    def _measured(self, rows: NDArray[np.int64], at: int) -> NDArray[np.float64]:
-        """Squared distances from gradient `at`, from differences of the factors in float64: 0 for equal ones."""
+    def _exact(self, rows: NDArray[np.int64], at: int) -> NDArray[np.float64]:
+        """Compute squared distances from gradient `at` by differences of the factors in float64; 0 for equal ones."""
         error, feature = self.errors[at], self.features[at].astype(np.float64)
         moved = self.errors[rows] - error
         turned = self.features[rows] - feature

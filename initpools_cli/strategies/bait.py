@@ -1,4 +1,4 @@
-"""BAIT: the images that tell most about the weights of the last layer, as far as all images depend on them."""
+"""Strategy `bait`: images that minimize the Fisher-information bound on the error of the last layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from initpools_cli.geometry.fisher import Fisher, one_thread, project_principal,
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows
 
-# Chosen for each one wanted; the others are given back.
+# Number of images added per pick, before the others are removed.
 OVERSAMPLING = 2
 
 
@@ -28,40 +28,41 @@ def bait(
     components: PositiveCount = 16,
     regularizer: Annotated[float, Field(ge=1e-6, le=1e9)] = 1.0,
 ) -> Selection:
-    """Lower tr(M⁻¹ F) as far as it goes: greedily choose twice the budget, then give back what it misses least.
+    """Minimize tr(M⁻¹ F): add images greedily up to twice the budget, then remove those that matter least.
 
     F is the Fisher information of the last layer's weights, (diag p − p pᵀ) ⊗ h hᵀ, averaged over all images, as in the
-    paper's code, and M its sum over the labeled and the chosen plus `regularizer` times the identity. The traces are
-    exact, by the Woodbury identity. Deviations: features are first projected on their main directions, not centered,
-    since M is (c h)²; labeled and chosen images weigh the same in M, where the authors' code, with m labeled images and
-    a budget of b, divides the sum over the labeled by m + b and multiplies that over the chosen by b / (m + b): there a
-    chosen image weighs b times as much as a labeled one. On digits, of 20 picks after 50 labels 15 are others for it.
+    paper's code, and M its sum over labeled images and picks plus `regularizer` times the identity. The traces are
+    exact, by the Woodbury identity. Deviations: features are first projected on their principal directions, uncentered,
+    because M is (c h)²; labeled images and picks have the same weight in M, whereas the authors' code, with m labeled
+    images and a budget of b, divides the sum over labeled images by m + b and multiplies that over picks by
+    b / (m + b), so that a pick weighs b times as much as a labeled image. On digits this changes 15 of 20 picks after
+    50 labels.
 
     Parameters
     ----------
     features : (n, h) float32
-        What goes into the last layer.
+        Inputs of the last layer.
     probs : (n, c) float64
         Rows sum to 1.
     labeled : (m,) int64
     budget : int
     components : int
-        How many directions of the features count; all of them where there are no more.
+        Number of principal directions of the features, at most h.
     regularizer : float
-        In the unit of squared features; far below them M can't be told from a singular matrix.
+        In the unit of squared features; if it is much smaller than these, M is numerically singular.
 
     Returns
     -------
     Selection
-        In the order in which they were chosen. Scores: by how much each then lowered the trace.
+        In the order in which images were added. Scores: decrease of the trace by each.
     """
     directions, classes = min(components, features.shape[1]), probs.shape[1]
     side = directions * classes
     require_memory(
-        # The information, its inverse, the target and one product of them.
+        # M, its inverse, F and one product of them.
         4 * side * side * 8,
         f"Matrices of {side:,} rows, for {directions:,} components of {classes:,} classes, take",
-        "Lower the knob components.",
+        "Use a smaller number of components: --set components=N.",
     )
     fisher = Fisher(project_principal(features, components), probs)
     rows = unlabeled_rows(len(features), labeled)

@@ -1,4 +1,4 @@
-"""BatchBALD: images whose labels together would tell most about the model."""
+"""Strategy `batchbald`: highest joint mutual information between the labels of the batch and the model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
 
-# Numbers in float64 that are held at once, and gains that are the same but for rounding, in nats.
-HELD = 2**21
+# Float64 numbers per block, and differences of gains within rounding, in nats.
+BLOCK = 2**21
 SAME = 1e-9
 
 
@@ -34,35 +34,36 @@ def batchbald(
     top: PositiveCount = 1000,
     least: Factor = 1e-3,
 ) -> Selection:
-    """Take the image that adds most to what all labels of the batch would tell about the model, given those before it.
+    """Take the image that most increases the joint mutual information between the labels of the batch and the model.
 
-    Exact while the labels of the picks can turn out in at most `samples` ways; from there on over that many drawn from
-    their joint distribution. Deviations: the ways are drawn all at once at even steps of their distribution, one pick
-    after the other; only the images with the highest BALD scores are looked at; once none of these adds more than
-    `least`, the others follow by their BALD scores.
+    Exact while there are at most `samples` combinations of labels of the picks; after that, that many are sampled from
+    their joint distribution. Deviations: combinations are drawn by systematic sampling after each pick; only the images
+    with the highest BALD scores are candidates; once none of these adds more than `least`, images are taken by their
+    BALD scores.
 
     Parameters
     ----------
     mc_probs : (t, n, c) float64
-        Of t ≥ 2 passes with dropout; rows sum to 1.
+        Predictions of t ≥ 2 dropout passes; rows sum to 1.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
     samples : int
+        Maximum number of label combinations.
     top : int
-        How many images are looked at.
+        Number of candidates.
     least : float
-        In nats. All labels together tell at most ln t.
+        In nats. The joint information is at most ln t.
 
     Returns
     -------
     Selection
-        Scores: what each adds, in nats; 0 for those that follow by BALD.
+        Scores: increase of the information by each pick, in nats; 0 for those taken by BALD scores.
     """
     alone = information(mc_probs)
     by_bald = best_first(alone, labeled, len(alone) - len(labeled))
     rows = np.sort(by_bald.indices[:top])
-    picks, gains = _together(mc_probs[:, rows], min(budget, len(rows)), samples, least, rng)
+    picks, gains = _greedy(mc_probs[:, rows], min(budget, len(rows)), samples, least, rng)
     picks = rows[picks]
     rest = by_bald.indices[~np.isin(by_bald.indices, picks)][: budget - len(picks)]
     scores = np.concatenate([gains, np.zeros(len(rest))])
@@ -71,53 +72,53 @@ def batchbald(
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The ways in which the labels of the picks can turn out.
+    """Combinations of labels of the picks.
 
     Attributes
     ----------
     shares : (k,) float64
-        The probability of each; they sum to 1.
+        Probability of each combination; they sum to 1.
     beliefs : (k, t) float64
-        How likely each pass is to be the right one then; rows sum to 1.
+        Posterior probability of each dropout pass given the combination; rows sum to 1.
     """
 
     shares: NDArray[np.float64]
     beliefs: NDArray[np.float64]
 
     def gains(self, probs: NDArray[np.float64], each: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the label of each image would tell besides, (m,) in nats, from (t, m, c) and the passes' entropies."""
+        """Compute the information gain of each image, (m,) in nats, from (t, m, c) and the entropies of the passes."""
         count, (passes, m, classes) = len(self.shares), probs.shape
 
-        def unsure(span: slice) -> NDArray[np.float64]:
+        def predictive_entropy(span: slice) -> NDArray[np.float64]:
             width = span.stop - span.start
-            foretold = self.beliefs @ probs[:, span].reshape(passes, -1)
-            of_each = entropies(foretold.reshape(-1, classes)).reshape(count, width)
+            predicted = self.beliefs @ probs[:, span].reshape(passes, -1)
+            of_each = entropies(predicted.reshape(-1, classes)).reshape(count, width)
             expected: NDArray[np.float64] = self.shares @ of_each
             return expected
 
-        # The chances of the passes among these outcomes, so that passes that agree tell nothing, drawn or not.
-        sure = (self.shares @ self.beliefs) @ each
-        block = max(1, HELD // (count * classes))
-        gained: NDArray[np.float64] = np.concatenate(map_blocks(unsure, m, block)) - sure
-        return gained
+        # Weighted by the passes' probabilities in these combinations, so that passes that agree give a gain of 0.
+        conditional_entropy = (self.shares @ self.beliefs) @ each
+        block = max(1, BLOCK // (count * classes))
+        gains: NDArray[np.float64] = np.concatenate(map_blocks(predictive_entropy, m, block)) - conditional_entropy
+        return gains
 
     def after(self, probs: NDArray[np.float64], samples: int, rng: np.random.Generator) -> Outcomes:
-        """With one more label, of an image with the predictions (t, c); at most `samples` of them."""
-        given = self.beliefs @ probs
-        shares = (self.shares[:, None] * given).ravel()
-        there = np.flatnonzero(shares)
-        shares = shares[there]
-        if len(there) > samples:
+        """Add the label of an image with predictions (t, c); returns at most `samples` combinations."""
+        predicted = self.beliefs @ probs
+        shares = (self.shares[:, None] * predicted).ravel()
+        possible = np.flatnonzero(shares)
+        shares = shares[possible]
+        if len(possible) > samples:
             ladder = np.cumsum(shares)
             places = np.searchsorted(ladder, ladder[-1] * (rng.random() + np.arange(samples)) / samples, side="right")
-            drawn, counts = np.unique(np.minimum(places, len(there) - 1), return_counts=True)
-            there, shares = there[drawn], counts.astype(np.float64)
-        outcome, label = np.divmod(there, probs.shape[1])
-        beliefs = self.beliefs[outcome] * probs.T[label] / given[outcome, label, None]
+            drawn, counts = np.unique(np.minimum(places, len(possible) - 1), return_counts=True)
+            possible, shares = possible[drawn], counts.astype(np.float64)
+        outcome, label = np.divmod(possible, probs.shape[1])
+        beliefs = self.beliefs[outcome] * probs.T[label] / predicted[outcome, label, None]
         return Outcomes(shares / shares.sum(), beliefs)
 
 
-def _together(
+def _greedy(
     probs: NDArray[np.float64], budget: int, samples: int, least: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     passes, m, _ = probs.shape

@@ -1,4 +1,4 @@
-"""CDAL: predictions that no labeled image has yet had the like of."""
+"""Strategy `cdal`: farthest-first on predictions, by contextual diversity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
 ROWS, COLUMNS = 4096, 512
-# Probabilities count as at least this, so that a class that is ruled out has a logarithm.
+# Lower limit of probabilities, so that logarithms are finite.
 LEAST = 1e-12
 
 
@@ -18,11 +18,11 @@ LEAST = 1e-12
     paper="Agarwal et al. 2020, arXiv:2008.05723", nested=True, cost="b n c", needs_model=True, aliases=("cdal-cs",)
 )
 def cdal(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Cover the predictions with balls of the smallest radius, greedily, where the distance is contextual diversity.
+    """Take the image whose prediction is farthest from those of all labeled images and picks, by contextual diversity.
 
-    That is the mean of both Kullback-Leibler divergences: the paper's core-set variant, for images of one class each.
-    Deviations: the first pick, too, is the farthest from all labeled, where the code draws it; with nothing labeled
-    it is the one nearest the mean prediction; probabilities count as at least 1e-12.
+    The distance is the mean of both Kullback-Leibler divergences: the paper's core-set variant, for images of one class
+    each. Deviations: the first pick, too, is the farthest from all labeled images, where the paper's code draws it;
+    without labeled images it is the image nearest the mean prediction; probabilities are at least 1e-12.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def cdal(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) ->
     Returns
     -------
     Selection
-        Scores: distance in nats to the nearest image chosen or labeled before, inf for the very first.
+        Scores: distance in nats to the nearest labeled image or earlier pick, inf for the very first.
     """
     probs = np.maximum(probs, LEAST)
     logs = np.log(probs)
@@ -58,21 +58,21 @@ def cdal(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) ->
 def diversity(
     probs: NDArray[np.float64], logs: NDArray[np.float64], other: NDArray[np.float64], other_log: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Half the sum of both Kullback-Leibler divergences, in nats, row by row; exactly 0 for equal rows.
+    """Compute the mean of both Kullback-Leibler divergences, in nats, row by row; exactly 0 for equal rows.
 
     Parameters
     ----------
     probs, logs : (n, c) float64
-        Above 0, and their logarithms.
+        Probabilities above 0, and their logarithms.
     other, other_log : (n, c) or (c,) float64
-        The same of what they are compared with.
+        Probabilities to compare with, and their logarithms.
     """
     values: NDArray[np.float64] = 0.5 * np.einsum("ij,ij->i", probs - other, logs - other_log)
     return values
 
 
 def _nearest(probs: NDArray[np.float64], logs: NDArray[np.float64], labeled: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The diversity of each row from the labeled row nearest to it, inf where there is none."""
+    """Compute the diversity of each row from its nearest labeled row, inf without any."""
     if not len(labeled):
         return np.full(len(probs), np.inf)
 
@@ -80,7 +80,7 @@ def _nearest(probs: NDArray[np.float64], logs: NDArray[np.float64], labeled: NDA
         lowest, where = np.full(span.stop - span.start, np.inf), np.empty(span.stop - span.start, np.int64)
         for start in range(0, len(labeled), COLUMNS):
             rows = labeled[start : start + COLUMNS]
-            # What both sides of a pair have in common: what is left out is the same for all of a row.
+            # The diversity up to a term that is constant within a row.
             rough = np.einsum("ij,ij->i", probs[rows], logs[rows]) - probs[span] @ logs[rows].T
             rough -= logs[span] @ probs[rows].T
             column = rough.argmin(axis=1)

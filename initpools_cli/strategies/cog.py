@@ -1,4 +1,4 @@
-"""Center of gravity: far from the mean of all images."""
+"""Strategy `cog` (center of gravity): images far from the mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from initpools_cli.strategies.selection import Selection, best_first
 
 @strategies.register(nested=True, cost="n d", factor=5.0, aliases=("center-of-gravity",))
 def cog(embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the images that are farthest from the mean of all, labeled or not.
+    """Take the images farthest from the mean of all images, labeled or not.
 
     Parameters
     ----------
@@ -23,6 +23,6 @@ def cog(embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int
     Returns
     -------
     Selection
-        Scores: that Euclidean distance.
+        Scores: Euclidean distance from the mean.
     """
     return best_first(np.sqrt(distances_to(embeddings, mean_row(embeddings))), labeled, budget)

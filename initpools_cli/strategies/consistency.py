@@ -1,4 +1,4 @@
-"""Consistency: where the prediction changes with how the image is shown."""
+"""Strategy `consistency`: highest variance of predictions over views."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def consistency(view_probs: NDArray[np.float64], labeled: NDArray[np.int64], bud
     Parameters
     ----------
     view_probs : (t, n, c) float64
-        Of t ≥ 2 views; rows sum to 1.
+        Predictions of t ≥ 2 views; rows sum to 1.
     labeled : (m,) int64
     budget : int
 
     Returns
     -------
     Selection
-        Scores: sum over the classes of the variance over the views.
+        Scores: sum over classes of the variance over views.
     """
     return best_first(view_probs.var(axis=0).sum(axis=1), labeled, budget)

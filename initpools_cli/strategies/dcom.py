@@ -1,4 +1,4 @@
-"""DCoM: cover the images first, and turn to those the model is unsure of as more of them are covered."""
+"""Strategy `dcom`: coverage at low budgets, uncertainty once most images are covered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from initpools_cli.strategies.probcover import probcover, pure_radius, refuse_ra
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
-# A ball must hold this share of images of its center's class, and so much more where everything is covered.
+# Required share of images of the center's class in a ball, and its increase at full coverage.
 PURITY, PURITY_COVERED = 0.4, 0.2
 Length = Annotated[float, Field(ge=1e-9, le=1e30)]
 
@@ -41,14 +41,14 @@ def dcom(
     steepness: Annotated[float, Field(ge=0, le=1e6)] = 50.0,
     center: Annotated[float, Field(ge=0, le=1)] = 0.8,
 ) -> Selection:
-    """Take the image with the highest c · uncertainty + (1 − c) · images newly covered, where c grows with coverage.
+    """Take the image with the highest c · uncertainty + (1 − c) · newly covered images, where c grows with coverage.
 
-    Without a model it is ProbCover. With one, every labeled image gets the largest ball in which enough images seem to
-    be of its class; picks of the same batch cover with the mean radius. Uncertainty is 1 − margin; both terms are
-    brought to [0, 1] before each pick, as in the paper's code. Deviations: all radii are found anew with the present
-    model, where the paper keeps those of earlier rounds, so that the coverage that sets their purity is taken with
-    balls of `delta`; the ball of a labeled image covers with its whole radius, where the code cuts it at the mean
-    radius before it counts what a pick newly covers; radii are not rounded; every image counts, where the code leaves
+    Without a model it equals ProbCover. With one, every labeled image has the largest ball in which enough images are
+    predicted to be of its class; picks of the same batch have balls of the mean radius. Uncertainty is 1 − margin; both
+    terms are scaled to [0, 1] before each pick, as in the paper's code. Deviations: all radii are computed with the
+    current model, where the paper keeps those of earlier rounds, so the coverage that determines the required purity is
+    that of balls of radius `delta`; the ball of a labeled image covers with its whole radius, where the code cuts it at
+    the mean radius before counting newly covered images; radii are not rounded; all images count, where the code leaves
     out the last few hundred.
 
     Parameters
@@ -57,30 +57,30 @@ def dcom(
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        For the clusters, where delta is 0.
+        Initializes k-means if delta is 0.
     probs : (n, c) float64, optional
-        Of a model trained on the labeled images; rows sum to 1.
+        Predictions of a model trained on the labeled images; rows sum to 1.
     labels : (n,) int64, optional
-        Those that were bought, -1 where there is none; without, the model's answers stand for them.
+        Bought labels, -1 elsewhere; default: predicted classes.
     delta : float
-        The first radius, in the embeddings' unit; 0 means as `probcover` finds it, with `n_clusters` and `alpha`.
+        The initial radius, in the embeddings' unit; 0 means as in `probcover`, with `n_clusters` and `alpha`.
     max_delta, resolution : float
-        Radii are looked for up to the one, by halving steps until they are as short as the other.
+        Largest radius, and resolution of the bisection for radii.
     steepness, center : float
-        c = (1 + e^(−k (1 − a))) / (1 + e^(−k (coverage − a))) with k and a.
+        k and a in c = (1 + e^(−k (1 − a))) / (1 + e^(−k (coverage − a))).
 
     Returns
     -------
     Selection
-        Scores: the two terms together, in [0, 1]; without a model those of ProbCover.
+        Scores: weighted sum of both terms, in [0, 1]; without a model those of ProbCover.
     """
     if probs is None:
         return probcover(embeddings, labeled, budget, rng, delta=delta, n_clusters=n_clusters, alpha=alpha)
     radius = delta or pure_radius(embeddings, n_clusters, alpha, rng)
     classes = probs.argmax(axis=1)
     if labels is not None:
-        bought = labeled[labels[labeled] >= 0]
-        classes[bought] = labels[bought]
+        known = labeled[labels[labeled] >= 0]
+        classes[known] = labels[known]
     covered = np.zeros(len(embeddings), bool)
     if len(labeled):
         near = nearest_squared(embeddings, embeddings[labeled])[1] < radius * radius
@@ -92,19 +92,20 @@ def dcom(
             covered |= squared < radii[place] ** 2
         radius = float(radii.mean())
     weight = competence(float(covered.mean()), steepness, center)
-    return mixed(embeddings, labeled, budget, covered, radius, 1 - margins(probs), weight)
+    return select_weighted(embeddings, labeled, budget, covered, radius, 1 - margins(probs), weight)
 
 
 def pure_ball(
-    squared: NDArray[np.float64], alike: NDArray[np.bool_], purity: float, largest: float, resolution: float
+    squared: NDArray[np.float64], same: NDArray[np.bool_], purity: float, largest: float, resolution: float
 ) -> float:
-    """The radius, by bisection, up to which at least a share `purity` of the images in the ball is alike its center.
+    """Find the largest radius, by bisection, at which a share `purity` of the images in the ball is of the same class.
 
     Parameters
     ----------
     squared : (n,) float64
-        Squared distances from the center, itself among them.
-    alike : (n,) bool
+        Squared distances from the center, the center included.
+    same : (n,) bool
+        Whether each image has the class of the center.
     purity, largest, resolution : float
 
     Returns
@@ -115,7 +116,7 @@ def pure_ball(
     low, high = 0.0, largest
     for _ in range(max(0, int(np.ceil(np.log2(largest / resolution))))):
         middle = (low + high) / 2
-        if alike[squared < middle * middle].mean() >= purity:
+        if same[squared < middle * middle].mean() >= purity:
             low = middle
         else:
             high = middle
@@ -123,13 +124,13 @@ def pure_ball(
 
 
 def competence(coverage: float, steepness: float, center: float) -> float:
-    """How far to trust the model, 0 to 1: a logistic curve of the coverage that ends at 1."""
+    """Compute the weight of uncertainty, 0 to 1: a logistic function of coverage, 1 at full coverage."""
     from scipy.special import expit
 
     return float(expit(steepness * (coverage - center)) / expit(steepness * (1 - center)))
 
 
-def mixed(
+def select_weighted(
     points: NDArray[np.float32],
     labeled: NDArray[np.int64],
     budget: int,
@@ -138,9 +139,9 @@ def mixed(
     uncertain: NDArray[np.float64],
     weight: float,
 ) -> Selection:
-    """Pick by weight · uncertainty + (1 − weight) · images covered first by a ball of `radius`; see `dcom`."""
-    balls, open_ = Balls(points, radius), ~covered
-    gains = balls.count(np.flatnonzero(open_)).astype(np.float64)
+    """Take the image with the highest weight · uncertainty + (1 − weight) · newly covered images; see `dcom`."""
+    balls, uncovered = Balls(points, radius), ~covered
+    gains = balls.count(np.flatnonzero(uncovered)).astype(np.float64)
     uncertain = scaled(uncertain)
     free = np.ones(len(points), bool)
     free[labeled] = False
@@ -151,14 +152,14 @@ def mixed(
         picks[place], scores[place] = at, both[at]
         free[at] = False
         new = balls.around(at)
-        new = new[open_[new]]
-        open_[new] = False
+        new = new[uncovered[new]]
+        uncovered[new] = False
         gains -= balls.count(new)
     return Selection(picks, scores=scores)
 
 
 def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values brought to [0, 1]; zeros where they are all the same."""
+    """Scale values to [0, 1]; zeros if they are all equal."""
     low, high = values.min(), values.max()
     result: NDArray[np.float64] = (values - low) / (high - low) if high > low else np.zeros_like(values)
     return result

@@ -1,4 +1,4 @@
-"""DropQuery: where the prediction does not survive dropout on the features, spread by k-means."""
+"""Strategy `dropquery`: images whose prediction changes under feature dropout, diversified by k-means."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows
 
 ROWS = 1024
-# As many candidates for each image of the budget, if there are.
+# Number of candidates per image of the budget.
 CANDIDATES = 25
 
 
@@ -35,20 +35,20 @@ def dropquery(
     passes: PositiveCount = 3,
     rate: Annotated[float, Field(ge=0, lt=1)] = 0.75,
 ) -> Selection:
-    """Split the images whose class changes in most passes into clusters and take the one nearest each centroid.
+    """Cluster images whose predicted class changes in most dropout passes; take the image nearest each centroid.
 
-    In a pass each feature is dropped with probability `rate`, whether or not the model was trained so. Where fewer than
-    25 times the budget change in most passes, images that change in fewer passes join them, one pass less at a time,
-    down to a single one. The candidates' features are scaled to length 1 and clustered by k-means. If the candidates
-    are fewer than the budget, all of them are taken, those that change in more passes first, and the rest at random.
-    Deviations: k-means stops after at most 25 iterations, 100 in the authors' code; larger clusters choose first.
+    In each pass features are dropped with probability `rate`, independent of dropout in training. If fewer than 25
+    times the budget change in most passes, images that change in fewer passes are added, one pass less at a time, down
+    to a single pass. The features of the candidates are L2-normalized and clustered by k-means. If there are fewer
+    candidates than the budget, all of them are taken, those that change in more passes first, and the others at random.
+    Deviations: k-means stops after at most 25 iterations, 100 in the authors' code; larger clusters pick first.
 
     Parameters
     ----------
     features : (n, h) float32
-        What goes into the last layer.
+        Inputs of the last layer.
     head : (h + 1, c) float64
-        Weights of the last layer, and the bias as the last row.
+        Weights of the last layer, with the bias as the last row.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
@@ -58,8 +58,8 @@ def dropquery(
     Returns
     -------
     Selection
-        Scores: minus the distance to the centroid. Clusters: whose centroid it was. Neither where all candidates are
-        taken and others at random.
+        With clusters and scores (minus the distance to the centroid), unless there are fewer candidates than the
+        budget.
     """
     changes = disagreements(features, head, passes, rate, rng)
     rows = unlabeled_rows(len(features), labeled)
@@ -78,7 +78,7 @@ def dropquery(
 def disagreements(
     features: NDArray[np.float32], head: NDArray[np.float64], passes: int, rate: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """In how many passes with dropout the likeliest class is another one than without.
+    """Count the dropout passes in which the predicted class differs from that without dropout.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def disagreements(
     head : (h + 1, c) float64
     passes : int
     rate : float
-        The share that is dropped; what is left is scaled by 1 / (1 − rate).
+        Probability of dropping a feature; the others are scaled by 1 / (1 − rate).
     rng : numpy.random.Generator
 
     Returns

@@ -1,4 +1,4 @@
-"""Entropy: where the prediction is most spread out."""
+"""Strategy `entropy`: highest entropy of the prediction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from initpools_cli.strategies.selection import Selection, best_first
 
 @strategies.register(paper="Shannon 1948", nested=True, cost="n c", needs_model=True)
 def entropy(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the images whose predicted classes have the highest entropy.
+    """Take the images whose predictions have the highest entropy.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def entropy(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int)
 
 
 def entropies(probs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entropy in nats of the distributions in the rows of `probs` (n, c); 0 ln 0 counts as 0."""
+    """Compute the entropy in nats of each row of `probs` (n, c), with 0 ln 0 = 0."""
     logarithms = np.log(np.where(probs > 0, probs, 1.0))
-    # Adding 0 turns the −0 of a certain prediction into 0.
+    # 0.0 − x, because negation would give −0.0 for a certain prediction.
     values: NDArray[np.float64] = 0.0 - np.einsum("ij,ij->i", probs, logarithms)
     return values

@@ -1,4 +1,4 @@
-"""Facility location: every image near a pick, by the sum of similarities."""
+"""Strategy `facility-location`: maximize the sum of similarities to the most similar pick."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def facility_location(
     neighbors: Count = 0,
     probes: Count = 0,
 ) -> Selection:
-    """Take the image that raises most the sum over all images of the similarity to the most similar pick.
+    """Take the image that most increases the sum, over all images, of the similarity to the most similar pick.
 
-    Exact greedy with lazy evaluation. Gains within a millionth of one image are ties; once no image adds more than
-    that it goes on by the largest distance to the nearest pick. With "rbf" it is MaxHerding.
+    Exact greedy maximization with lazy evaluation. Gains within a millionth of one image are ties; once no image adds
+    more than that, it continues with the image farthest from all picks. With "rbf" it equals MaxHerding.
 
     Parameters
     ----------
@@ -37,22 +37,22 @@ def facility_location(
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        Not used.
+        Unused.
     similarity : {"cosine", "rbf"}
         (1 + cos) / 2, or exp(−(distance / bandwidth)²).
     bandwidth : float
         In the embeddings' unit; for "rbf".
     neighbors : int
-        0: all similarities count. Else only those of images of which either is among so many nearest of the other; all
-        others are 0, and a million images can be chosen among.
+        0: all similarities. Else only those between images of which either is among this many nearest of the other, and
+        all others are 0, which allows a million images.
     probes : int
-        With neighbors: 0 finds them all, else they are sought in so many of about 2 √n lists of images that lie
-        together, which is faster and misses some.
+        With neighbors: 0 is exact. Else approximate and faster: neighbors are searched in this many of about 2 √n lists
+        of nearby images.
 
     Returns
     -------
     Selection
-        Scores: by how much each raises the sum; 0 from where none does.
+        Scores: increase of the sum; 0 once no image increases it.
     """
     if neighbors:
         near = nearby_similarities(embeddings, similarity, bandwidth, neighbors, probes)

@@ -1,4 +1,4 @@
-"""FreeSel: images whose parts look like no part chosen yet."""
+"""Strategy `freesel`: images with semantic patterns far from those selected before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from initpools_cli.strategies.arrays import as_embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
-# Images whose patches are looked at in one step.
+# Images per block.
 ROWS = 64
 ITERATIONS = 20
 
@@ -30,23 +30,23 @@ def freesel(
     distance: Literal["cosine", "l2"] = "cosine",
     sampling: Literal["distance", "farthest"] = "distance",
 ) -> Selection:
-    """Draw semantic patterns, centers of an image's patches, far from all patterns of the images chosen before.
+    """Draw images by their semantic patterns (centers of patches), far from all patterns of images drawn before.
 
-    Each pattern comes with probability proportional to the square of its distance from the nearest one chosen, and
-    brings its image with all its patterns; the first comes at random. One pattern an image is the paper's setting for
-    classification, five that for detection. Deviations: all patches count, where the paper keeps those with half of a
-    transformer's attention; k-means starts with patches far apart and not at random, so that nothing but the draws
-    depends on the seed.
+    Each pattern is drawn with probability proportional to its squared distance from the nearest pattern of a selected
+    image, and its image is selected with all its patterns; the first is drawn uniformly. The paper uses one pattern per
+    image for classification, five for detection. Deviations: all patches are used, where the paper keeps those with
+    half of a transformer's attention; k-means starts from patches far apart instead of random ones, so that only the
+    draws depend on the seed.
 
     Parameters
     ----------
     patches : (n, p, d) float
-        Features of p places of each image, as a transformer's last patch tokens.
+        Features of p patches of each image, such as the last patch tokens of a transformer.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
     patterns : int
-        Of each image; at most p.
+        Number of patterns per image, at most p.
     distance : {"cosine", "l2"}
         1 − cos, or Euclidean.
     sampling : {"distance", "farthest"}
@@ -55,12 +55,12 @@ def freesel(
     Returns
     -------
     Selection
-        Scores: the pattern's distance from those chosen before, inf for the very first.
+        Scores: distance of the pattern from those selected before, inf for the very first.
     """
     n = len(patches)
     count = min(patterns, patches.shape[1])
-    found = np.concatenate(map_blocks(lambda span: centers(patches[span], count), n, ROWS))
-    flat = as_embeddings(found.reshape(n * count, -1), distance == "cosine", "patches")
+    of_images = np.concatenate(map_blocks(lambda span: centers(patches[span], count), n, ROWS))
+    flat = as_embeddings(of_images.reshape(n * count, -1), distance == "cosine", "patches")
     groups = flat.reshape(n, count, -1)
     squared = np.full(n * count, np.inf)
     free = np.ones(n, bool)
@@ -69,7 +69,7 @@ def freesel(
         squared = nearest_squared(flat, groups[labeled].reshape(-1, flat.shape[1]))[1]
     picks, scores = np.empty(budget, np.int64), np.empty(budget)
     for place in range(budget):
-        # For unit vectors the squared Euclidean distance is twice the cosine's.
+        # For unit vectors the squared Euclidean distance is twice the cosine distance.
         gaps = squared / 2 if distance == "cosine" else np.sqrt(squared)
         at = draw(np.where(np.repeat(free, count), gaps, 0), np.repeat(free, count), sampling, rng)
         picks[place], scores[place] = at // count, gaps[at]
@@ -79,9 +79,9 @@ def freesel(
 
 
 def draw(gaps: NDArray[np.float64], free: NDArray[np.bool_], sampling: str, rng: np.random.Generator) -> int:
-    """A row with probability proportional to its gap's square, or the one with the largest; even where none is left.
+    """Draw a row with probability proportional to its squared gap, or take the largest; uniform if all are 0 or inf.
 
-    One random number is used, so that a longer series of draws begins with the shorter one.
+    Each draw uses one random number, so the first picks do not depend on the budget.
     """
     number = rng.random()
     if np.isinf(gaps).any() or not gaps.any():
@@ -90,14 +90,14 @@ def draw(gaps: NDArray[np.float64], free: NDArray[np.bool_], sampling: str, rng:
         return int(gaps.argmax())
     total = np.cumsum((gaps / gaps.max()) ** 2)
     at = int(np.searchsorted(total, number * total[-1], side="right"))
-    # Rounding can put the mark on the very end, behind the last row that may be drawn.
+    # Rounding can place the draw behind the last row with a positive gap.
     return min(at, int(np.flatnonzero(gaps)[-1]))
 
 
 def centers(patches: NDArray[Any], count: int) -> NDArray[np.float64]:
-    """The k-means centers of each image's own patches.
+    """Compute the k-means centers of each image's patches.
 
-    The first is that of the patch farthest from their mean, every next that of the patch farthest from those before.
+    The initial centers are the patch farthest from the mean, then each time the patch farthest from those before.
 
     Parameters
     ----------
@@ -116,17 +116,17 @@ def centers(patches: NDArray[Any], count: int) -> NDArray[np.float64]:
     images = np.arange(len(points))
     points = points - mean
     gaps = (points**2).sum(axis=2)
-    found = np.empty((len(points), count, points.shape[2]))
+    means = np.empty((len(points), count, points.shape[2]))
     for place in range(count):
-        found[:, place] = points[images, gaps.argmax(axis=1)]
-        new = ((points - found[:, place, None]) ** 2).sum(axis=2)
+        means[:, place] = points[images, gaps.argmax(axis=1)]
+        new = ((points - means[:, place, None]) ** 2).sum(axis=2)
         gaps = new if place == 0 else np.minimum(gaps, new)
     for _ in range(ITERATIONS):
-        products = points @ found.transpose(0, 2, 1)
-        own = (np.einsum("bkd,bkd->bk", found, found)[:, None] - 2 * products).argmin(axis=2)
+        products = points @ means.transpose(0, 2, 1)
+        own = (np.einsum("bkd,bkd->bk", means, means)[:, None] - 2 * products).argmin(axis=2)
         member = (own[:, :, None] == np.arange(count)).astype(np.float64)
         sizes = member.sum(axis=1)[:, :, None]
         sums = member.transpose(0, 2, 1) @ points
-        # A center that nothing is nearest to stays where it is.
-        found = np.divide(sums, sizes, out=found.copy(), where=sizes > 0)
-    return found + mean
+        # A center without patches stays where it is.
+        means = np.divide(sums, sizes, out=means.copy(), where=sizes > 0)
+    return means + mean

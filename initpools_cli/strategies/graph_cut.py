@@ -1,4 +1,4 @@
-"""Graph cut: images like many others, and unlike the ones already picked."""
+"""Strategy `graph-cut`: images similar to many others and dissimilar to earlier picks."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def graph_cut(
     neighbors: Count = 0,
     probes: Count = 0,
 ) -> Selection:
-    """Take the image with the largest lam Σ_y s(x, y) − 2 Σ_picked s(x, l) − s(x, x), s the similarity.
+    """Take the image with the largest lam Σ_y s(x, y) − 2 Σ_picked s(x, l) − s(x, x), where s is the similarity.
 
-    The gain of lam Σ_x Σ_y s(x, y) − Σ_x Σ_x' s(x, x') over picks x, x' and all images y; greedy, exact. The first sum
-    is over all images and mostly outweighs the second: where picks crowd in one place, lower lam to about budget / n.
-    Gains within 1e-6 are ties.
+    This is the gain of lam Σ_x Σ_y s(x, y) − Σ_x Σ_x' s(x, x') over picks x, x' and all images y; greedy and exact. The
+    first sum is over all images and usually dominates: if picks concentrate in one region, use lam of about
+    budget / n. Gains within 1e-6 are ties.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def graph_cut(
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        Not used.
+        Unused.
     similarity : {"cosine", "rbf"}
         (1 + cos) / 2, or exp(−(distance / bandwidth)²).
     bandwidth : float
         In the embeddings' unit; for "rbf".
     lam : float
-        The weight of being like others.
+        Weight of the similarity to all images.
     neighbors, probes : int
         As for `facility_location`.
 
@@ -61,18 +61,18 @@ def graph_cut(
     """
     if neighbors:
         near = nearby_similarities(embeddings, similarity, bandwidth, neighbors, probes)
-        return _greedily(lam * near.sum(axis=1) - near.diagonal(), labeled, budget, partial(_take_from, near))
-    similar, nothing = similarities(embeddings, similarity, bandwidth), np.zeros(len(embeddings))
+        return _greedy(lam * near.sum(axis=1) - near.diagonal(), labeled, budget, partial(_take_from, near))
+    similar, zeros = similarities(embeddings, similarity, bandwidth), np.zeros(len(embeddings))
     sums, error = row_sums(similar)
     own = 1.0 if similarity == "rbf" else (1 + embeddings.any(axis=1)) / 2
 
     def measure(gains: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
-        gains[rows] += lam * (marginal_gains(similar, rows, nothing) - sums[rows] - error)
+        gains[rows] += lam * (marginal_gains(similar, rows, zeros) - sums[rows] - error)
 
     def take(gains: NDArray[np.float64], row: int) -> None:
         gains -= 2 * similar.to_all(row)
 
-    return _greedily(lam * (sums + error) - own, labeled, budget, take, measure if error else None)
+    return _greedy(lam * (sums + error) - own, labeled, budget, take, measure if error else None)
 
 
 def _take_from(similar: csr_array, gains: NDArray[np.float64], row: int) -> None:
@@ -80,14 +80,14 @@ def _take_from(similar: csr_array, gains: NDArray[np.float64], row: int) -> None
     gains[similar.indices[own]] -= 2 * similar.data[own]
 
 
-def _greedily(
+def _greedy(
     gains: NDArray[np.float64],
     labeled: NDArray[np.int64],
     budget: int,
     take: Callable[[NDArray[np.float64], int], None],
     measure: Callable[[NDArray[np.float64], NDArray[np.int64]], None] | None = None,
 ) -> Selection:
-    """Pick by the largest of `gains`, which `take` lowers; `measure` makes gains of upper bounds, where they are."""
+    """Take the largest gain each time; `take` lowers the gains, `measure` replaces upper bounds by exact gains."""
     rough = np.full(len(gains), measure is not None)
     for row in labeled:
         take(gains, int(row))

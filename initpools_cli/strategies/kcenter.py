@@ -1,4 +1,4 @@
-"""k-center: no image far from a labeled one."""
+"""Strategy `kcenter`: farthest-first traversal (core-set)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def kcenter(
     *,
     metric: Literal["l2", "cosine"] = "l2",
 ) -> Selection:
-    """Cover the images with balls of the smallest radius, greedily: each pick is the farthest from all before it.
+    """Take the image farthest from all labeled images and earlier picks.
 
-    The greedy solution of the paper, without its mixed-integer refinement. With nothing labeled it starts at the image
-    nearest the mean, which makes it deterministic.
+    The greedy solution of the paper, without its mixed-integer refinement. Without labeled images the first pick is the
+    image nearest the mean, which makes it deterministic.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def kcenter(
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        Not used.
+        Unused.
     metric : {"l2", "cosine"}
-        Cosine is the distance between directions, 1 − cos; a zero row has a distance of 1/2 from any.
+        Euclidean, or 1 − cos; a zero row has the cosine distance 1/2 from all others.
 
     Returns
     -------
     Selection
-        Scores: distance to the nearest image chosen or labeled before, inf for the very first.
+        Scores: distance to the nearest labeled image or earlier pick, inf for the very first.
     """
     if metric == "cosine":
         directions = as_embeddings(embeddings, normalize=True)

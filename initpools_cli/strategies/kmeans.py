@@ -1,4 +1,4 @@
-"""k-means: the image nearest the center of each of `budget` clusters."""
+"""Strategy `kmeans`: the image nearest the centroid of each of `budget` clusters."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from initpools_cli.strategies.selection import Selection
 def kmeans(
     embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
 ) -> Selection:
-    """Split the images into as many clusters as the budget and take the one nearest each centroid.
+    """Cluster the images by k-means with as many clusters as the budget; take the image nearest each centroid.
 
-    Larger clusters choose first. Where the nearest image is labeled or taken, the next nearest is; all images are
-    clustered, the labeled ones with the others.
+    Larger clusters pick first. If the nearest image is labeled or already picked, the next nearest is taken. Labeled
+    images are clustered, too.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def kmeans(
     Returns
     -------
     Selection
-        Scores: minus the distance to the centroid. Clusters: whose centroid it was.
+        With clusters. Scores: minus the distance to the centroid.
     """
     clusters = cluster(embeddings, budget, rng)
     by_size = np.argsort(-np.bincount(clusters.labels, minlength=budget), kind="stable")

@@ -1,4 +1,4 @@
-"""Equal random draws from k-means clusters: the predecessor's first pool."""
+"""Strategy `kmeans-random`: equal random draws from k-means clusters."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def kmeans_random(
     *,
     n_clusters: PositiveCount = 20,
 ) -> Selection:
-    """Draw as many images from each k-means cluster, evenly within it.
+    """Draw equally many random images from each k-means cluster.
 
-    What a small cluster cannot give, and what is left over, goes to the others in turn.
+    Draws are round-robin over clusters, skipping exhausted ones.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def kmeans_random(
     budget : int
     rng : numpy.random.Generator
     n_clusters : int
-        The number of classes is a good one, where it is known.
+        Best the number of classes, if it is known.
 
     Returns
     -------

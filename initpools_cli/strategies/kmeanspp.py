@@ -1,4 +1,4 @@
-"""k-means++: random, but rather where nothing has been drawn yet."""
+"""Strategy `kmeans++`: random draws weighted by squared distance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from initpools_cli.strategies.selection import Selection
 def kmeanspp(
     embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
 ) -> Selection:
-    """Draw each image with probability proportional to its squared distance from the nearest one drawn or labeled.
+    """Draw images with probability proportional to the squared distance from the nearest pick or labeled image.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def kmeanspp(
     Returns
     -------
     Selection
-        Scores: distance to the nearest image drawn or labeled before, inf for the very first.
+        Scores: distance to the nearest labeled image or earlier pick, inf for the very first.
     """
     picks, squared = distance_weighted(embeddings, budget, rng, labeled)
     return Selection(picks, scores=np.sqrt(squared))

@@ -1,4 +1,4 @@
-"""Least confidence: where the favorite class is least likely."""
+"""Strategy `least-confidence`: lowest probability of the predicted class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from initpools_cli.strategies.selection import Selection, best_first
     paper="Lewis & Gale 1994, arXiv:cmp-lg/9407020", nested=True, cost="n c", needs_model=True, aliases=("uncertainty",)
 )
 def least_confidence(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the images whose most likely class has the lowest probability.
+    """Take the images whose predicted class has the lowest probability.
 
     Parameters
     ----------

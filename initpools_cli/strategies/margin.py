@@ -1,4 +1,4 @@
-"""Margin: where the two favorite classes are closest."""
+"""Strategy `margin`: smallest difference between the two most likely classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from initpools_cli.strategies.selection import Selection, best_first
 
 @strategies.register(paper="Scheffer, Decomain & Wrobel 2001, IDA", nested=True, cost="n c", needs_model=True)
 def margin(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the images whose two most likely classes differ least in probability.
+    """Take the images with the smallest difference between the probabilities of the two most likely classes.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def margin(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) 
 
 
 def margins(probs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Difference of the two largest entries of the rows of `probs` (n, c); with one class the other counts as 0."""
+    """Compute the difference of the two largest entries of each row of `probs` (n, c); a missing class counts as 0."""
     if probs.shape[1] == 1:
         return probs[:, 0]
     largest = np.partition(probs, -2, axis=1)[:, -2:]

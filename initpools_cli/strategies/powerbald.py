@@ -1,4 +1,4 @@
-"""PowerBALD: images drawn by their BALD score instead of the highest ones, which are all alike."""
+"""Strategy `powerbald`: random draws weighted by BALD scores."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def powerbald(
     *,
     power: PositiveFactor = 1.0,
 ) -> Selection:
-    """Draw images without replacement, each with a chance in proportion to a power of its BALD score.
+    """Draw images without replacement, with probability proportional to a power of their BALD score.
 
-    Where all passes agree the score is 0, and such images come last, in random order.
+    Images on which all passes agree have a score of 0 and are drawn last, in random order.
 
     Parameters
     ----------
     mc_probs : (t, n, c) float64
-        Of t ≥ 2 passes with dropout; rows sum to 1.
+        Predictions of t ≥ 2 dropout passes; rows sum to 1.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
     power : float
-        The higher, the nearer to BALD.
+        Higher values approach BALD.
 
     Returns
     -------
     Selection
-        Scores: BALD's, in nats.
+        Scores: BALD scores, in nats.
     """
-    told = information(mc_probs)
-    # The largest of log-weights, each with noise from a Gumbel distribution, are such a draw.
-    noise = rng.gumbel(size=len(told))
-    perturbed = np.full(len(told), -np.inf)
-    np.log(told, out=perturbed, where=told > 0)
+    scores = information(mc_probs)
+    # The Gumbel trick: the largest log-weights plus Gumbel noise are such a draw.
+    noise = rng.gumbel(size=len(scores))
+    perturbed = np.full(len(scores), -np.inf)
+    np.log(scores, out=perturbed, where=scores > 0)
     perturbed = power * perturbed + noise
-    rows = unlabeled_rows(len(told), labeled)
+    rows = unlabeled_rows(len(scores), labeled)
     picks = rows[np.lexsort((-noise[rows], -perturbed[rows]))[:budget]]
-    return Selection(picks, scores=told[picks], candidate_scores=told[rows])
+    return Selection(picks, scores=scores[picks], candidate_scores=scores[rows])

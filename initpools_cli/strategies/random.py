@@ -1,4 +1,4 @@
-"""Random: the pool every other one has to beat."""
+"""Strategy `random`: uniform random draws, the baseline."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from initpools_cli.strategies.selection import Selection, unlabeled_rows
 
 @strategies.register(nested=True, cost="n")
 def random(n: int, labeled: NDArray[np.int64], budget: int, rng: np.random.Generator) -> Selection:
-    """Draw images evenly, without looking at them.
+    """Draw images uniformly at random.
 
     Parameters
     ----------
     n : int
-        Images in all.
+        Number of images.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator

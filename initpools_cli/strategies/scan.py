@@ -1,4 +1,4 @@
-"""Equal random draws from the clusters of SCAN: the predecessor's first pool."""
+"""Strategy `scan`: equal random draws from the clusters of SCAN."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def scan(
     budget: int,
     rng: np.random.Generator,
 ) -> Selection:
-    """Draw as many images from each cluster that SCAN found, evenly within it.
+    """Draw equally many random images from each cluster of SCAN.
 
-    What a small cluster cannot give, and what is left over, goes to the others in turn.
+    Draws are round-robin over clusters, skipping exhausted ones.
 
     Parameters
     ----------
     clusters : (n,) int64
-        Of ``initpools pretrain scan``, or any other.
+        Clusters of ``initpools pretrain scan``, or any others.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator

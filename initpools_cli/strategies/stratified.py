@@ -1,4 +1,4 @@
-"""Stratified: a random draw in which no region is over- or under-represented by chance."""
+"""Strategy `stratified`: random draws from k-means clusters in proportion to their size."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def stratified(
     *,
     n_clusters: PositiveCount = 20,
 ) -> Selection:
-    """Draw at random within k-means clusters, each getting labels in proportion to its size.
+    """Draw random images from k-means clusters in proportion to cluster size.
 
-    The seats are given by Sainte-Laguë's quotients size / (2 held + 1), where labeled images count as held: the
-    shares stay proportional at every budget, and a larger pool begins with the smaller one.
+    Picks are apportioned by Sainte-Laguë's quotients size / (2 labeled + 1), where labeled images and earlier picks
+    count: shares are proportional at every budget, and a larger pool begins with the smaller one.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def stratified(
     clusters = kmeans(embeddings, k, rng).labels
     rows = rng.permutation(unlabeled_rows(n, labeled))
     inside = clusters[rows]
-    held = np.bincount(clusters[labeled], minlength=k)[inside] + ranks_within(inside)
-    quotients = np.bincount(clusters, minlength=k)[inside] / (2 * held + 1)
+    before = np.bincount(clusters[labeled], minlength=k)[inside] + ranks_within(inside)
+    quotients = np.bincount(clusters, minlength=k)[inside] / (2 * before + 1)
     picks = rows[np.lexsort((inside, -quotients))[:budget]]
     return Selection(picks, clusters=clusters[picks])

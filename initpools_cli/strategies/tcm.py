@@ -1,4 +1,4 @@
-"""TCM: typical images first, and margins once there are labels for a model to be trusted."""
+"""Strategy `tcm`: TypiClust while few images are labeled, then margin sampling."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def tcm(
     *,
     switch: Count = 0,
 ) -> Selection:
-    """Take what TypiClust takes while few images are labeled, and from then on those with the smallest margin.
+    """Select by TypiClust while few images are labeled, and then the images with the smallest margin.
 
-    Without a model it stays with TypiClust.
+    Without a model it always uses TypiClust.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def tcm(
     budget : int
     rng : numpy.random.Generator
     probs : (n, c) float64, optional
-        Of a model trained on the labeled images; rows sum to 1.
+        Predictions of a model trained on the labeled images; rows sum to 1.
     switch : int
-        From how many labeled images on it goes by margins; 0: three times the budget.
+        Number of labeled images from which on margins are used; 0: three times the budget.
 
     Returns
     -------
     Selection
-        Scores: typicality, with clusters, or minus the margin.
+        Scores: typicality (with clusters), or minus the margin.
     """
     if probs is None or len(labeled) < (switch or 3 * budget):
         return typiclust(embeddings, labeled, budget, rng)

@@ -1,4 +1,4 @@
-"""TypiClust: the most typical image of each cluster that has no label yet."""
+"""Strategy `typiclust`: the most typical image of each cluster without labels."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def typiclust(
     max_clusters: PositiveCount = 500,
     distance: Literal["l2", "l2sq"] = "l2",
 ) -> Selection:
-    """Take the most typical image of the largest clusters without a label, one each, then go round again.
+    """Take the most typical image of the largest cluster with the fewest labels and picks, and repeat.
 
-    As many clusters as labels, old and new. Next is always the cluster with the fewest labels and picks, then the
-    largest, then the first. Deviations: the clusters are sorted again after each pick, where the authors' code sorts
-    them once and goes round, so that there a cluster with labels gets its second pick before others have as many as it
-    has; clusters of up to 5 images come last instead of never, so that any budget can be met; typicality is measured
-    once, among the images of the cluster without a label, and not after each pick.
+    The number of clusters is that of labeled images plus budget. The next cluster is always the one with the fewest
+    labels and picks, then the largest, then the first. Deviations: clusters are sorted again after each pick, where the
+    authors' code sorts them once and cycles through them, so that a cluster with labels may get its second pick before
+    others have as many; clusters of up to 5 images come last instead of never, so that any budget is possible;
+    typicality is computed once, among the unlabeled images of the cluster, not after each pick.
 
     Parameters
     ----------
@@ -45,15 +45,15 @@ def typiclust(
     budget : int
     rng : numpy.random.Generator
     neighbors : int
-        How many make up typicality; at most half of the cluster.
+        Number of neighbors for typicality; at most half of the cluster.
     max_clusters : int
     distance : {"l2", "l2sq"}
-        As the paper has it, or squared, as its code does.
+        Euclidean as in the paper, or squared as in its code.
 
     Returns
     -------
     Selection
-        Scores: typicality. With clusters.
+        With clusters. Scores: typicality.
     """
     n = len(embeddings)
     k = min(len(labeled) + budget, max_clusters, n)
@@ -96,7 +96,7 @@ def typiclust(
 def _after_the_first(
     points: NDArray[np.float32], rows: NDArray[np.int64], neighbors: int, distance: Literal["l2", "l2sq"]
 ) -> Iterator[tuple[int, float]]:
-    """The places in `rows` by falling typicality, but for the first, with that; measured when one is asked for."""
+    """Yield positions in `rows` and typicality in descending order, without the first; computed on first use."""
     values = typicality(points[rows], neighbors, distance)
     for place in np.argsort(-values, kind="stable")[1:]:
         yield int(place), float(values[place])

@@ -1,4 +1,4 @@
-"""Uncertainty herding: a similar pick for every image, and rather for those the model is unsure of."""
+"""Strategy `uherding`: MaxHerding weighted by the uncertainty of the model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from initpools_cli.strategies.margin import margins
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, fill_by_distance
 
-# Of the largest length: nearer rows are one row but for the rounding of float32.
+# Rows closer than this share of the largest length are equal within float32 rounding.
 SAME = 1e-6
 
 
@@ -31,13 +31,13 @@ def uherding(
     bandwidth: PositiveFactor = 1.0,
     temperature: PositiveFactor = 1.0,
 ) -> Selection:
-    """Take the image that raises most the mean over all images of uncertainty times kernel with the most similar pick.
+    """Take the image that most increases the mean of uncertainty times kernel with the most similar pick.
 
-    Without a model every uncertainty is 1, and it is MaxHerding with the RBF kernel. With one the bandwidth is the
-    smallest distance of two different labeled images. Deviations: the temperature is given, where the paper looks for
-    the best calibrated one with models trained on a part of the labels; labeled images weigh as much as their
-    predictions say, as in the paper, but all others are candidates, where its code draws some; once no image adds more
-    than a millionth of an image of mean uncertainty it goes on by the largest distance.
+    Without a model every uncertainty is 1, and it equals MaxHerding with the RBF kernel. With one, the bandwidth is the
+    smallest distance between two different labeled images. Deviations: the temperature is a knob, where the paper
+    calibrates it with models trained on a part of the labels; all unlabeled images are candidates, where the paper's
+    code draws some; once no image adds more than a millionth of an image of mean uncertainty, it continues with the
+    image farthest from all picks.
 
     Parameters
     ----------
@@ -45,20 +45,20 @@ def uherding(
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        Not used.
+        Unused.
     probs : (n, c) float64, optional
-        Of a model trained on the labeled images; rows sum to 1.
+        Predictions of a model trained on the labeled images; rows sum to 1.
     uncertainty : {"margin", "entropy", "confidence"}
         1 − the difference of the two largest probabilities; Σ −p ln p; 1 − the largest probability.
     bandwidth : float
-        Where there is no model, or fewer than two different labeled images; in the embeddings' unit.
+        Used without a model, or with fewer than two different labeled images; in the embeddings' unit.
     temperature : float
-        The probabilities are made p^(1/temperature), and sum to 1 again.
+        Probabilities are replaced by p^(1/temperature), normalized to sum to 1.
 
     Returns
     -------
     Selection
-        Scores: by how much each raises that mean; 0 from where none does.
+        Scores: increase of the mean; 0 once no image increases it.
     """
     n = len(embeddings)
     weights, typical = np.ones(n), 1.0
@@ -68,7 +68,7 @@ def uherding(
         bandwidth = smallest_gap(embeddings[labeled]) or bandwidth
     if not typical:
         return fill_by_distance(embeddings, labeled, np.empty(0, np.int64), np.empty(0), budget)
-    # What counts as a gain must not depend on how unsure the model is on the whole.
+    # Divided by the mean uncertainty, so that the threshold for gains does not depend on it.
     picks, gains = greedy_facility_location(
         similarities(embeddings, "rbf", bandwidth), budget, labeled, weights=weights / typical
     )
@@ -76,7 +76,7 @@ def uherding(
 
 
 def tempered(probs: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Softmax of the logits over `temperature`, from the probabilities (n, c) at temperature 1."""
+    """Rescale probabilities (n, c) to another softmax temperature."""
     if temperature == 1:
         return probs
     scaled = (probs / probs.max(axis=1, keepdims=True)) ** (1 / temperature)
@@ -85,7 +85,7 @@ def tempered(probs: NDArray[np.float64], temperature: float) -> NDArray[np.float
 
 
 def uncertainties(probs: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """How unsure each prediction (n, c) is, (n,), from 0."""
+    """Compute the uncertainty of each prediction (n, c), (n,), at least 0."""
     if name == "entropy":
         return entropies(probs)
     values = 1 - (margins(probs) if name == "margin" else probs.max(axis=1))
@@ -94,8 +94,8 @@ def uncertainties(probs: NDArray[np.float64], name: str) -> NDArray[np.float64]:
 
 
 def smallest_gap(points: NDArray[np.float32]) -> float:
-    """The smallest distance of two different rows of `points` (m, d); 0 where there are no two."""
-    # Adding 0 makes −0 and 0 one value.
+    """Compute the smallest distance between two different rows of `points` (m, d); 0 if there are no two."""
+    # Adding 0 makes −0 and 0 equal.
     different = np.unique(points + np.float32(0), axis=0)
     if len(different) < 2:
         return 0.0

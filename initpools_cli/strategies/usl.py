@@ -1,4 +1,4 @@
-"""USL: a dense image of each cluster, far from the picks of the other clusters."""
+"""Strategy `usl`: a dense image of each cluster, far from the picks of other clusters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, ranks_within, unlabeled_rows
 
 ROWS = 512
-# Squared distances below this count as this much, so that duplicates have a finite density and repel finitely.
+# Lower limit of squared distances, so that densities and nearness of duplicates are finite.
 TOUCHING = 1e-12
 
 
@@ -35,14 +35,14 @@ def usl(
     horizon: PositiveFactor = 4.0,
     probes: Count = 0,
 ) -> Selection:
-    """Take, in as many k-means clusters as the budget, the image with the largest density − weight × nearness.
+    """Take the image with the largest density − weight × nearness in each of as many k-means clusters as the budget.
 
-    Density is 1 / mean squared distance to the nearest images, itself among them. Nearness is a moving average, over
-    the iterations and from 0, of Σ 1 / squared distance^alpha to the picks of the other clusters that are nearer than
-    the horizon; picks and nearness are renewed in turn. Defaults are those of the paper's code for CIFAR-10; for
-    ImageNet it takes 20 neighbors. Deviations: labeled images repel from everywhere, their own cluster included;
-    where clusters are empty or labeled throughout, the second best of the others fill up; at most half of the other
-    images are neighbors.
+    Density is 1 / mean squared distance to the nearest images, the image itself included. Nearness is a moving average
+    over the iterations, from 0, of Σ 1 / squared distance^alpha to picks of other clusters within the horizon; picks
+    and nearness are updated in turn. Defaults are those of the paper's code for CIFAR-10; for ImageNet it uses 20
+    neighbors. Deviations: nearness to labeled images counts in all clusters, their own included; if clusters are empty
+    or completely labeled, second picks of other clusters fill the budget; at most half of the other images are
+    neighbors.
 
     Parameters
     ----------
@@ -50,22 +50,21 @@ def usl(
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
-        For the clusters.
+        Initializes k-means.
     neighbors : int
     weight, alpha : float
     momentum : float
-        The share of the old nearness.
+        Weight of the previous nearness.
     iterations : int
     horizon : float
         A squared distance.
     probes : int
-        0: exact. Else neighbors are sought in so many of about 2 √n lists of images that lie together, which
-        is faster and misses some.
+        0: exact. Else approximate and faster: neighbors are searched in this many of about 2 √n lists of nearby images.
 
     Returns
     -------
     Selection
-        Scores: density − weight × nearness. With clusters.
+        With clusters. Scores: density − weight × nearness.
     """
     n = len(embeddings)
     clusters = kmeans(embeddings, budget, rng).labels
@@ -74,7 +73,7 @@ def usl(
     near = np.zeros(n)
     for iteration in range(iterations):
         value = density - weight * near
-        # Cluster by cluster, the best of each first.
+        # Sorted by cluster, the best of each first.
         order = rows[np.lexsort((-value[rows], clusters[rows]))]
         turn = ranks_within(clusters[order])
         if iteration + 1 < iterations:
@@ -87,7 +86,7 @@ def usl(
 
 
 def densities(points: NDArray[np.float32], neighbors: int, probes: int = 0) -> NDArray[np.float64]:
-    """1 / mean squared distance (n,) to the nearest rows, which include the row itself; 0 for a single row."""
+    """Compute 1 / mean squared distance (n,) to the nearest rows, the row itself included; 0 for a single row."""
     n = len(points)
     if n == 1:
         return np.zeros(1)
@@ -109,13 +108,13 @@ def nearness(
     alpha: float,
     horizon: float,
 ) -> NDArray[np.float64]:
-    """Σ 1 / squared distance^alpha (n,) to the `sources` whose owner is another cluster, nearer than the horizon."""
-    seen = points[sources].astype(np.float64)
-    squares = np.einsum("ij,ij->i", seen, seen)
+    """Compute Σ 1 / squared distance^alpha (n,) to `sources` of other clusters within the horizon."""
+    others = points[sources].astype(np.float64)
+    squares = np.einsum("ij,ij->i", others, others)
 
     def part(span: slice) -> NDArray[np.float64]:
         rows = points[span].astype(np.float64)
-        gaps = rows @ (-2 * seen.T)
+        gaps = rows @ (-2 * others.T)
         gaps += squares
         gaps += np.einsum("ij,ij->i", rows, rows)[:, None]
         counts = (clusters[span, None] != owners) & (gaps < horizon)

@@ -1,4 +1,4 @@
-"""VAAL: images that a discriminator tells from the labeled ones."""
+"""Strategy `vaal`: images that a discriminator considers unlabeled."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from initpools_cli.strategies.selection import Selection, best_first
 
 @strategies.register(paper="Sinha, Ebrahimi & Darrell 2019, arXiv:1904.00370", nested=True, cost="n", needs_model=True)
 def vaal(vaal_scores: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the images that are least likely to be labeled, by a discriminator on the codes of an autoencoder.
+    """Take the images that a discriminator on autoencoder codes considers least likely to be labeled.
 
-    The two are trained against each other on all images, labeled or not (`training.vaal`).
+    Both are trained adversarially on all images, labeled and unlabeled (`training.vaal`).
 
     Parameters
     ----------
@@ -25,6 +25,6 @@ def vaal(vaal_scores: NDArray[np.float64], labeled: NDArray[np.int64], budget: i
     Returns
     -------
     Selection
-        Scores: minus that probability.
+        Scores: minus this probability.
     """
     return best_first(-vaal_scores, labeled, budget)

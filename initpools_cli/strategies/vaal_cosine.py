@@ -1,4 +1,4 @@
-"""Least like the labeled images on the whole, by cosines: what the reference calls VAAL when it ranks."""
+"""Strategy `vaal-cosine`: lowest mean cosine similarity to labeled images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ROWS = 4096
 
 @strategies.register(nested=True, cost="n d", factor=5.0, ranks_logits=True)
 def vaal_cosine(embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the images that point away most from the labeled ones, summed over all of these.
+    """Take the images with the largest sum of cosine distances to the labeled images.
 
-    With nothing labeled, from all images.
+    Without labeled images, to all images.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def vaal_cosine(embeddings: NDArray[np.float32], labeled: NDArray[np.int64], bud
     Returns
     -------
     Selection
-        Scores: the sum over the labeled images of 1 − cos, from 0 to 2 m; a zero row counts 1 for each.
+        Scores: sum over labeled images of 1 − cos, from 0 to 2 m; zero rows have cosine 0.
     """
     directions = as_embeddings(embeddings, normalize=True)
-    against = directions[labeled] if len(labeled) else directions
-    center = mean_row(against)
+    reference = directions[labeled] if len(labeled) else directions
+    center = mean_row(reference)
     cosines = np.concatenate(
         map_blocks(lambda span: np.einsum("ij,j->i", directions[span], center), len(directions), ROWS)
     )
-    return best_first(len(against) * (1 - cosines), labeled, budget)
+    return best_first(len(reference) * (1 - cosines), labeled, budget)

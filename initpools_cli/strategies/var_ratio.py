@@ -1,4 +1,4 @@
-"""Variation ratio: where the members of an ensemble vote for different classes."""
+"""Strategy `var-ratio`: disagreement of an ensemble's votes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from initpools_cli.strategies.selection import Selection, best_first
 
 @strategies.register(paper="Beluch et al. 2018, CVPR", nested=True, cost="t n c", needs_model=True)
 def var_ratio(member_probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
-    """Take the images on whose class the fewest members of an ensemble agree.
+    """Take the images on whose class the fewest ensemble members agree.
 
-    Few members leave many ties, which go to the lower index.
+    Ties, frequent with few members, go to the lower index.
 
     Parameters
     ----------
     member_probs : (t, n, c) float64
-        Of t ≥ 2 members; rows sum to 1. Each votes for its likeliest class, of equal ones for the first.
+        Predictions of t ≥ 2 members; rows sum to 1. Each votes for its most likely class, the first of ties.
     labeled : (m,) int64
     budget : int
 
     Returns
     -------
     Selection
-        Scores: 1 − the share of the votes that the favorite class has.
+        Scores: 1 − share of votes for the most voted class.
     """
     members, n, classes = member_probs.shape
     votes = np.zeros((n, classes))

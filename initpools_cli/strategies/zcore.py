@@ -1,4 +1,4 @@
-"""ZCore: images that cover random places of the embedding, less those that repeat others."""
+"""Strategy `zcore`: coverage minus redundancy at random points of the embedding space."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
 
-# Distances held at once by one thread: they fit the cache.
-HELD = 2**17
-# Places whose effects are added up before others see them: each sum is a number for every image.
+# Distances per block and thread: they fit the cache.
+BLOCK = 2**17
+# Sampled points per partial sum; each partial sum has a number for every image.
 PLACES = 2**11
 SUMS_AT_ONCE = 32
 
@@ -31,13 +31,12 @@ def zcore(
     neighbors: PositiveCount = 1000,
     exponent: PositiveFactor = 4.0,
 ) -> Selection:
-    """Take the images with the highest coverage less redundancy, both measured at random places of the embedding.
+    """Take the images with the highest coverage minus redundancy, computed at random points of the embedding space.
 
-    Every score begins as a draw from [0, 1). Then t times: in `sample_dim` random dimensions a place is drawn from the
-    triangular distribution over (minimum, median, maximum); the image nearest to it by L1 gains 1, and that image's
-    nearest neighbors lose 1 together, in proportion to 1 / distance^exponent, or, where the nearest one is in the same
-    place, that one alone. Of equally near ones the lower index comes first. Labeled images take part. Distances are
-    taken in float32.
+    Scores are initialized uniformly in [0, 1). Then t times: in `sample_dim` random dimensions a point is drawn from
+    the triangular distribution over (minimum, median, maximum); the image nearest to it by L1 distance gains 1, and its
+    nearest neighbors together lose 1, in proportion to 1 / distance^exponent, or only the nearest one if its distance
+    is 0. Ties go to the lower index. Labeled images take part. Distances are computed in float32.
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ def zcore(
     budget : int
     rng : numpy.random.Generator
     n_samples : int
-        t. The paper has a million, whatever n is. With fewer the first draws decide more, and two seeds agree less.
+        t. The paper uses a million for all n. With fewer, results depend more on the initial draws and the seed.
     sample_dim : int
         At most d.
     neighbors : int
@@ -56,10 +55,10 @@ def zcore(
     Returns
     -------
     Selection
-        Scores: coverage less redundancy.
+        Scores: coverage minus redundancy.
     """
     n, d = embeddings.shape
-    # The values of one dimension lie together.
+    # Transposed, so that the values of one dimension are contiguous.
     columns = np.ascontiguousarray(embeddings.T)
     low, high = columns.min(axis=1).astype(np.float64), columns.max(axis=1).astype(np.float64)
     middle = np.concatenate(map_blocks(lambda span: np.median(columns[span].astype(np.float64), axis=1), d, 16))
@@ -73,7 +72,7 @@ def zcore(
         def effect(
             span: slice, dims: NDArray[np.int64] = dims, places: NDArray[np.float32] = places
         ) -> NDArray[np.float64]:
-            return coverage_less_redundancy(columns, dims[span], places[span], min(neighbors, n - 1), exponent)
+            return coverage_minus_redundancy(columns, dims[span], places[span], min(neighbors, n - 1), exponent)
 
         for part in map_blocks(effect, size, PLACES):
             scores += part
@@ -81,11 +80,11 @@ def zcore(
 
 
 def distinct(rng: np.random.Generator, count: int, d: int, size: int) -> NDArray[np.int64]:
-    """Draws of `size` different numbers below `d` each, (count, size), all of them equally likely."""
+    """Draw `size` distinct numbers below `d` uniformly, `count` times, (count, size)."""
     drawn = np.empty((count, 0), np.int64)
     for taken in range(size):
         new = rng.integers(d - taken, size=count)
-        # Counted among the numbers that are left.
+        # The draw is a rank among the remaining numbers.
         for before in np.sort(drawn, axis=1).T:
             new += new >= before
         drawn = np.column_stack([drawn, new])
@@ -95,21 +94,21 @@ def distinct(rng: np.random.Generator, count: int, d: int, size: int) -> NDArray
 def triangular(
     low: NDArray[np.float64], middle: NDArray[np.float64], high: NDArray[np.float64], uniform: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Draws from triangular distributions, from `uniform` in [0, 1); the one value there is where low equals high."""
+    """Transform `uniform` draws in [0, 1) to triangular distributions; constant where low equals high."""
     width = high - low
     rising = low + np.sqrt(uniform * width * (middle - low))
     falling = high - np.sqrt((1 - uniform) * width * (high - middle))
     return np.where(uniform * width < middle - low, rising, falling)
 
 
-def coverage_less_redundancy(
+def coverage_minus_redundancy(
     columns: NDArray[np.float32],
     dims: NDArray[np.int64],
     places: NDArray[np.float32],
     neighbors: int,
     exponent: float,
 ) -> NDArray[np.float64]:
-    """What m places add to the scores (n,) of ZCore.
+    """Compute the contribution of m sampled points to the scores (n,).
 
     Parameters
     ----------
@@ -126,16 +125,16 @@ def coverage_less_redundancy(
     (n,) float64
     """
     n = columns.shape[1]
-    effect, size = np.zeros(n), max(1, HELD // n)
-    # New memory for every block would take as long as the distances.
+    effect, size = np.zeros(n), max(1, BLOCK // n)
+    # Allocated once, because allocation per block would take as long as the distances.
     memory = np.empty((2, min(size, len(dims)), n), np.float32)
     for start in range(0, len(dims), size):
         block = dims[start : start + size]
-        held = memory[:, : len(block)]
-        covering = distances(columns, block, places[start : start + size], held).argmin(axis=1)
+        buffer = memory[:, : len(block)]
+        covering = distances(columns, block, places[start : start + size], buffer).argmin(axis=1)
         effect += np.bincount(covering, minlength=n)
         if neighbors:
-            gaps = distances(columns, block, columns[block, covering[:, None]], held)
+            gaps = distances(columns, block, columns[block, covering[:, None]], buffer)
             gaps[np.arange(len(block)), covering] = np.inf
             lower(effect, gaps, neighbors, exponent)
     return effect
@@ -144,13 +143,14 @@ def coverage_less_redundancy(
 def distances(
     columns: NDArray[np.float32], dims: NDArray[np.int64], targets: NDArray[np.float32], memory: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """The distances by L1 of m targets (m, s), in the dimensions `dims` (m, s), to all n images.
+    """Compute L1 distances of m targets (m, s), in the dimensions `dims` (m, s), to all n images.
 
     Parameters
     ----------
     columns : (d, n) float32
+    dims, targets : (m, s)
     memory : (2, m, n) float32
-        Written to; what is returned is the first half.
+        Overwritten; the result is its first half.
 
     Returns
     -------
@@ -168,13 +168,13 @@ def distances(
 
 
 def lower(effect: NDArray[np.float64], gaps: NDArray[np.float32], neighbors: int, exponent: float) -> None:
-    """Take from `effect` (n,), in place, what the nearest neighbors of m images lose.
+    """Subtract the redundancy of the nearest neighbors of m images from `effect` (n,), in place.
 
     Parameters
     ----------
     effect : (n,) float64
     gaps : (m, n) float32
-        The distances of all images, infinite to the image itself; written over.
+        Distances of all images, infinite to the image itself; overwritten.
     neighbors : int
     exponent : float
     """
@@ -190,7 +190,7 @@ def lower(effect: NDArray[np.float64], gaps: NDArray[np.float32], neighbors: int
             equal = np.flatnonzero(gaps[row] == last[row])
             inside[row, equal[len(equal) + neighbors - np.count_nonzero(inside[row]) :]] = False
     np.divide(nearest, gaps, out=gaps)
-    # Two squares at the default exponent, which are faster than a power.
+    # At the default exponent this is two squares, which are faster than a power.
     gaps **= 2
     gaps **= exponent / 2
     gaps *= inside
