@@ -21,8 +21,9 @@ from conftest import Initpools, Outcome
 from initpools_cli.core import capacity as room
 from initpools_cli.core.checked_toml import read_checked_toml, write_checked_toml
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import read_array, read_file, system_error
+from initpools_cli.core.files import read_array, read_file
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.system_errors import system_error
 from initpools_cli.datasets.annotations import cvat, folders, label_studio
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.sparse import nearby_similarities
@@ -118,8 +119,8 @@ ARRAYS = {
     "forty digits": (npy(f"({'9' * 40}, 4)", 64), "1e+40"),
     "product overflows": (npy(f"({2**32}, {2**32})", 0), "bytes follow"),
     "five thousand digits": (npy(f"({'9' * 5000},)", 64), "header"),
-    "too short": (npy("(10, 4)", 64), "(10, 4) float32, and 64 bytes follow"),
-    "too long": (npy("(2, 4)", 64), "(2, 4) float32, and 64 bytes follow"),
+    "too short": (npy("(10, 4)", 64), "(10, 4) float32, but 64 bytes follow"),
+    "too long": (npy("(2, 4)", 64), "(2, 4) float32, but 64 bytes follow"),
     "no integer": (npy("(4.5, 4)", 64), "shape is not valid"),
     "a truth value": (npy("(True, 16)", 64), "(True, 16)"),
     "no end": (npy("(4, 4", 64), "its header is damaged"),
@@ -154,10 +155,10 @@ def test_so_is_one_inside_an_archive(kind: str, here: Path, initpools: Initpools
 
 
 SETTINGS = {
-    "nested": (f"[select]\nparams = {'[' * 4000}{']' * 4000}", "nested too deep"),
+    "nested": (f"[select]\nparams = {'[' * 4000}{']' * 4000}", "nested too deeply"),
     "digits": (f"[run]\nseed = {'1' * 5000}", "digits"),
     "hexadecimal": (f"[run]\nseed = 0x{'f' * 6000}", "a number of 24000 bits"),
-    "keys": (f"[run]\na{'.a' * 5000} = 1", "nested too deep"),
+    "keys": (f"[run]\na{'.a' * 5000} = 1", "nested too deeply"),
     "long text": (f"[run]\ndevice = '{'x' * 9000}'", "run.device"),
     "no UTF-8": ("[run]\nseed = '\udcff'", "not valid TOML"),
     "large": ("#" * (2 << 20), "more than 1 MiB"),
@@ -358,7 +359,7 @@ def test_memory_is_estimated_before_it_is_taken(kind: str, monkeypatch: pytest.M
     monkeypatch.setattr(room, "free_memory", lambda: 5000.0)
     with pytest.raises(UserError, match=r"kB of memory|MB of memory") as caught:
         LARGE[kind](points)
-    assert "5.0 kB are free" in caught.value.fact and caught.value.remedy
+    assert "but only 5.0 kB are free" in caught.value.fact and caught.value.remedy
 
 
 # ---- the process: streams, the working folder, signals

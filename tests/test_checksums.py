@@ -29,7 +29,7 @@ def flip(path: Path, place: int = -1) -> None:
 
 def age(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a file count as one that nobody has just written to."""
-    monkeypatch.setattr(checksums, "_SETTLED", -(10**12))
+    monkeypatch.setattr(checksums, "_MIN_AGE", -(10**12))
 
 
 def test_a_file_is_hashed_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

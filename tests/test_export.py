@@ -222,7 +222,7 @@ def test_again_changes_nothing_and_what_is_there_is_never_overwritten(photos: Pa
     assert initpools(*POOL, *given).code == 0
     stamps = {path: path.lstat().st_mtime_ns for kind in FOLDERS for path in Path(kind).rglob("*")}
     again = initpools(*POOL, *given)
-    assert again.code == 0 and again.err.count("already there") == 3
+    assert again.code == 0 and again.err.count("already exists") == 3
     assert {path: path.lstat().st_mtime_ns for kind in FOLDERS for path in Path(kind).rglob("*")} == stamps
 
 

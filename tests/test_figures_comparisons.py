@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from plotly.graph_objects import Figure
 from scipy import stats
 
+from initpools_cli.core import profiling
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.profiling import taken
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
 from initpools_cli.figures.escape import percent
@@ -345,7 +345,7 @@ def test_sizes_grow_until_a_strategy_takes_too_long() -> None:
 
 
 def test_memory_at_the_peak_is_seen_though_it_is_given_back() -> None:
-    _, peak = taken(lambda: np.ones(2**23).sum())
+    _, peak = profiling.measure(lambda: np.ones(2**23).sum())
     assert math.isnan(peak) or peak == pytest.approx(2**26, rel=0.2)
 
 

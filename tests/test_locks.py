@@ -227,7 +227,8 @@ def ended_after(program: str, tmp_path: Path) -> float:
 
 
 CHILD = (
-    "import sys, time; from initpools_cli.core.interrupts import end_with; end_with(int(sys.argv[1])); time.sleep(30)"
+    "import sys, time; from initpools_cli.core.interrupts import exit_with_parent; "
+    "exit_with_parent(int(sys.argv[1])); time.sleep(30)"
 )
 
 

@@ -385,7 +385,7 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(tmp_path,
         np.savez(place, train_images=np.zeros((9, 8, 8), np.uint16))
     usage = shutil.disk_usage(tmp_path)._replace(free=1300)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
-    with pytest.raises(UserError, match=r"take \d.* on the disk of .*, and 1.3 kB are free") as caught:
+    with pytest.raises(UserError, match=r"take \d.* on the disk of .*, but only 1.3 kB are free") as caught:
         opened(place, size=64 if what == "resized" else 32)
     assert "INITPOOLS_DATA" in caught.value.remedy and not list((tmp_path / "cache").glob("arrays/*"))
 
@@ -393,7 +393,7 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(tmp_path,
 def test_what_does_not_fit_into_memory_is_refused(initpools, tmp_path, monkeypatch):
     monkeypatch.setattr("initpools_cli.core.capacity.free_memory", lambda: 1e5)
     ended = initpools("embed", "pca", "--dataset", "digits", "--run", tmp_path / "run")
-    assert ended.code == 2 and "of 64 values take 368.1 kB of memory, and 100.0 kB are free" in ended.err
+    assert ended.code == 2 and "of 64 values take 368.1 kB of memory, but only 100.0 kB are free" in ended.err
     assert not (tmp_path / "run").exists()
 
 

@@ -101,7 +101,7 @@ def _refuse_bytes(arguments: list[str]) -> None:
 
 
 def _other(error: Exception) -> int:
-    from initpools_cli.core.files import system_error
+    from initpools_cli.core.system_errors import system_error
 
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
         _tell(f"error: {error.format_message()}", _usage(error))

@@ -1,1 +1,1 @@
-"""Configuration, registries, run directories, errors, seeds: what every step stands on. No torch here."""
+"""Configuration, registries, run directories, errors, seeds and files. Nothing here imports torch."""

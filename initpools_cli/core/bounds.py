@@ -1,7 +1,7 @@
-"""Types of settings that are numbers. Each has an upper bound, so that no slip of the finger exhausts a machine.
+"""Numeric types of settings, each with an upper bound.
 
-The bounds are far above what is useful; what a number takes together with the data is estimated where it is known.
-NaN and infinity are outside every bound.
+The bounds are far above useful values: they catch typing errors that would exhaust the machine. Memory that depends on
+the data is estimated later. NaN and infinity are outside every bound.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-#: Images, draws, neighbors, clusters; 0 often stands for a default.
+#: A number of images, draws, neighbors or clusters; 0 often means a default.
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
-#: At least one of them.
+#: The same, at least 1.
 PositiveCount = Annotated[int, Field(ge=1, le=1_000_000_000)]
-#: Passes over data, or rounds, or repetitions.
+#: A number of epochs, rounds or repetitions, at least 1.
 Passes = Annotated[int, Field(ge=1, le=100_000)]
-#: The same, where 0 stands for a default.
+#: The same, where 0 means a default.
 OptionalPasses = Annotated[int, Field(ge=0, le=100_000)]
-#: Views, passes or models that are compared with each other.
+#: A number of views, passes or models to compare, at least 2.
 Several = Annotated[int, Field(ge=2, le=10_000)]
-#: Units of a layer of a network.
+#: The width of a network layer.
 Units = Annotated[int, Field(ge=1, le=1 << 16)]
-#: A weight, a length, an exponent.
+#: A weight, a length or an exponent, at least 0.
 Factor = Annotated[float, Field(ge=0, le=1e9)]
-#: One that is divided by.
+#: The same, greater than 0.
 PositiveFactor = Annotated[float, Field(gt=0, le=1e9)]

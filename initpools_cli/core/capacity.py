@@ -1,4 +1,4 @@
-"""Whether there is room on the disk and in memory, asked before it is taken."""
+"""Checks of free disk space and free memory before they are used."""
 
 from __future__ import annotations
 
@@ -10,43 +10,57 @@ from pathlib import Path
 from initpools_cli.core.errors import UserError
 
 MEMORY = Path("/proc/meminfo")
-#: Limit and use of a container's memory (control groups, version 2).
+#: Memory limit and use of a container (control groups, version 2).
 LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
 
-def require_disk(place: Path, nbytes: int, what: str, remedy: str) -> None:
-    """Refuse what does not fit on the disk of `place`, which need not exist yet.
+def require_disk(folder: Path, nbytes: int, what: str, remedy: str) -> None:
+    """Raise an error if `nbytes` do not fit on the disk of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        It need not exist yet.
+    what : str
+        Subject and verb of the message, such as "The arrays of FILE take".
 
     Raises
     ------
     UserError
-        With the bytes that `what` takes and those that are free.
+        With the required and the free bytes.
     """
-    there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     if nbytes > free:
-        raise UserError(f"{what} {_size(nbytes)} on the disk of {place}, and {_size(free)} are free.", remedy)
+        size = _size(nbytes)
+        raise UserError(f"{what} {size} on the disk of {folder}, but only {_size(free)} are free.", remedy, size)
 
 
-#: What makes most strategies and scores take less memory.
+#: The remedy for most strategies and scores that need too much memory.
 FEWER = "Give a smaller number, or choose among fewer images: --set select.sample=N."
 
 
 def require_memory(nbytes: int, what: str, remedy: str) -> None:
-    """Refuse what does not fit into memory.
+    """Raise an error if `nbytes` do not fit in memory.
+
+    Parameters
+    ----------
+    what : str
+        Subject and verb of the message, such as "The distances take".
 
     Raises
     ------
     UserError
-        With the bytes that `what` takes and those that are free.
+        With the required and the free bytes.
     """
     free = free_memory()
     if nbytes > free:
-        raise UserError(f"{what} {_size(nbytes)} of memory, and {_size(free)} are free.", remedy)
+        size = _size(nbytes)
+        raise UserError(f"{what} {size} of memory, but only {_size(free)} are free.", remedy, size)
 
 
 def free_memory() -> float:
-    """Bytes of memory that this process may still take; infinite where the system does not say."""
+    """Return the bytes of memory that this process can still allocate; infinite if the system does not report it."""
     free = math.inf
     with contextlib.suppress(OSError, ValueError, StopIteration):
         line = next(line for line in MEMORY.read_text().splitlines() if line.startswith("MemAvailable:"))

@@ -1,4 +1,4 @@
-"""TOML files whose first line is the checksum of the lines below it."""
+"""Reading and writing of TOML files whose first line is a checksum of the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIRST_LINE = re.compile(rb'checksum = "([0-9a-f]{64})"\n')
 
 
 class DamagedFile(UserError):
-    """A file of a run is missing or not as it was written."""
+    """Error for a file of a run that is missing or was changed after it was written."""
 
 
 def write_checked_toml(path: Path, facts: Mapping[str, Any]) -> None:
@@ -29,32 +29,37 @@ def write_checked_toml(path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_checked_toml(path: Path, remedy: str) -> dict[str, Any]:
-    """What a ``run.toml`` or ``step.toml`` says, without the checksum; files of schema 1 have none.
+    """Read a ``run.toml`` or ``step.toml`` and verify its checksum; files of schema 1 have none.
 
     Parameters
     ----------
     remedy : str
-        What to do where it is damaged.
+        What to do if the file is damaged.
+
+    Returns
+    -------
+    dict
+        The content without the checksum.
 
     Raises
     ------
     DamagedFile
-        It is missing or not as it was written.
+        The file is missing, or was changed after it was written.
     UserError
-        A newer version wrote it.
+        A newer version wrote the file.
     """
     if not path.exists():
-        raise DamagedFile(f"{path} is missing.", remedy)
+        raise DamagedFile(f"{path} is missing.", remedy, path)
     content = read_file(path, "of a run")
     first = _FIRST_LINE.match(content)
     if first and hashlib.sha256(content[first.end() :]).hexdigest().encode() != first[1]:
-        raise DamagedFile(f"{path} is damaged: its bytes are not those that were written.", remedy)
+        raise DamagedFile(f"{path} is damaged: its content does not match its checksum.", remedy, path)
     try:
         facts = parse_toml(content.decode())
     except ValueError as error:
-        raise DamagedFile(f"{path} is damaged: {error}.", remedy) from None
+        raise DamagedFile(f"{path} is damaged: {error}.", remedy, path) from None
     check_schema(facts, path)
     if not first and (facts.get("schema", 1) > 1 or "checksum" in facts):
-        raise DamagedFile(f"{path} is damaged: it does not begin with its checksum.", remedy)
+        raise DamagedFile(f"{path} is damaged: it does not start with a checksum.", remedy, path)
     facts.pop("checksum", None)
     return facts

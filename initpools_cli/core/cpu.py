@@ -1,4 +1,4 @@
-"""The processor of this machine, and how much of it there is for this process."""
+"""Processor cores and threads of this process."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 
-#: The most threads that are started for a core.
+#: The largest number of threads for each core.
 THREADS_PER_CORE = 8
 
 
 def available_cores() -> int:
-    """The cores this process may run on; those of the machine where the system does not tell."""
+    """Return the number of cores that this process may use; all cores if the system does not report it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads_of(wanted: int) -> int:
-    """The threads that ``run.threads`` means: 0 is all cores.
+def thread_count(requested: int) -> int:
+    """Return the number of threads for ``run.threads``; 0 means one for each core.
 
     Raises
     ------
     UserError
         More than `THREADS_PER_CORE` for each core, which takes memory and gains nothing.
     """
-    most = THREADS_PER_CORE * available_cores()
-    if wanted > most:
+    cores = available_cores()
+    most = THREADS_PER_CORE * cores
+    if requested > most:
         raise UserError(
-            f"--threads {wanted} is more than {THREADS_PER_CORE} for each of the {available_cores()} cores here.",
-            f"Give up to {most}, or leave it out for one thread a core.",
+            f"--threads {requested} is more than {THREADS_PER_CORE} for each of the {cores} cores.",
+            f"Set --threads to {most} or less, or leave out --threads for one thread per core.",
+            requested,
         )
-    return wanted or available_cores()
+    return requested or cores
 
 
 def machine() -> dict[str, str | int | None]:
-    """The processor's name, the machine's cores and the version of Python: cpu, cores, python."""
+    """Return the processor's name, the number of cores and the Python version, with keys cpu, cores and python."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

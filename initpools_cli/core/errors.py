@@ -1,4 +1,4 @@
-"""Errors that a user can correct, and the search for the name they meant."""
+"""Errors that a user can correct, and suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class UserError(Exception):
         self.value = value
 
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
-        """Both sentences and the value as text, where it comes from another process."""
+        """Pickle both sentences and the value as text, for errors raised in another process."""
         return type(self), (self.fact, self.remedy, str(self.value))
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The valid name that `name` is most likely a slip of, or None where nothing is close."""
+    """Return the valid name closest to a misspelled one, or None if none is close."""
     by_lower = {valid.lower(): valid for valid in names}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return by_lower[found[0]] if found else None
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[matches[0]] if matches else None
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str], listing: str) -> UserError:
-    """The error for a name that is not registered; `listing` is the command that lists the valid ones."""
+    """Return the error for a name that is not registered; `listing` is the command that lists the valid names."""
     guess = nearest(name, names)
-    remedy = f"Did you mean '{guess}'? `{listing}` names them all." if guess else f"`{listing}` names them all."
+    remedy = f"Did you mean '{guess}'? `{listing}` lists all." if guess else f"`{listing}` lists all."
     return UserError(f"There is no {kind} '{name}'.", remedy, name)

@@ -1,4 +1,4 @@
-"""Requests to stop, and worker processes that end with the process that started them."""
+"""Deferred signals, and worker processes that exit with their parent."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: Ctrl-C, and what schedulers and `kill` send.
+#: Signals of Ctrl-C, and of schedulers and `kill`.
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-#: Seconds between two looks at whether the parent process is still there.
-LOOK = 0.2
+#: Seconds between checks that the parent process is running.
+POLL_INTERVAL = 0.2
 
 
 @contextmanager
 def deferred_stop() -> Iterator[Callable[[], bool]]:
-    """Hold back the first request to stop until the block ends; a second one stops at once.
+    """Defer the first stop signal until the block ends; a second one stops at once.
 
     Yields
     ------
     callable
-        Whether a request has arrived: the block should save what it has, and end.
+        Returns whether a signal was received: the block should save its state and end.
     """
-    arrived: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -35,30 +35,35 @@ def deferred_stop() -> Iterator[Callable[[], bool]]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def note(number: int, frame: FrameType | None) -> None:
-        arrived.append(number)
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         restore()
 
     for number in STOPPING:
-        signal.signal(number, note)
+        signal.signal(number, receive)
     try:
-        yield lambda: bool(arrived)
+        yield lambda: bool(received)
     finally:
         restore()
-    if arrived:
-        signal.raise_signal(arrived[0])
+    if received:
+        signal.raise_signal(received[0])
 
 
-def end_with(parent: int) -> None:
-    """End this worker process soon after the process `parent`, its own parent, has ended, however that was.
+def exit_with_parent(parent: int) -> None:
+    """Exit this worker process soon after its parent process has ended for any reason.
 
-    A parent that is killed can't tell its workers to stop, and they would go on to the end of their job.
+    A killed parent can't stop its workers, and they would continue to the end of their job.
+
+    Parameters
+    ----------
+    parent : int
+        The process id of the parent.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK)
-        # What runs here has nobody left to return to.
+            time.sleep(POLL_INTERVAL)
+        # Without a parent there is no use for the result.
         os._exit(1)
 
-    threading.Thread(target=watch, name="end with the parent", daemon=True).start()
+    threading.Thread(target=watch, name="exit with parent", daemon=True).start()

@@ -1,4 +1,4 @@
-"""A folder of files that is written as a whole, and never over what somebody keeps there."""
+"""Atomic writing of output folders, without overwriting other files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors, umask
+from initpools_cli.core.files import umask
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.system_errors import disk_errors
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file to be: how it is made at a path, and whether the file at a path is the same."""
+    """A file of an output folder.
+
+    Attributes
+    ----------
+    make : callable
+        Writes the file at a path.
+    same : callable
+        Whether the file at a path has the same content.
+    """
 
     make: Callable[[Path], object]
     same: Callable[[Path], bool]
 
 
 def link_to(target: Path) -> Entry:
-    """A symbolic link; absolute where `target` is, so that the folder of links can be moved."""
+    """Return the entry for a symbolic link; with an absolute target the folder of links can be moved."""
 
     def make(path: Path) -> None:
         try:
@@ -34,58 +43,63 @@ def link_to(target: Path) -> Entry:
             if error.errno == errno.ENOSPC:
                 raise
             raise UserError(
-                f"Symbolic links can't be made in {path.parent.parent}: {error.strerror}.",
-                "Take copies: --export copies=DIR.",
+                f"Symbolic links can't be created in {path.parent.parent}: {error.strerror}.",
+                "Export copies instead: --export copies=DIR.",
+                path.parent.parent,
             ) from None
 
     return Entry(make, lambda path: path.is_symlink() and path.readlink() == target)
 
 
 def copy_of(file: Path) -> Entry:
-    """The same bytes as a file's."""
+    """Return the entry for a copy of a file."""
     return Entry(
-        lambda path: shutil.copyfile(file, path), lambda path: _plain(path) and filecmp.cmp(file, path, shallow=False)
+        lambda path: shutil.copyfile(file, path),
+        lambda path: _is_regular(path) and filecmp.cmp(file, path, shallow=False),
     )
 
 
 def file_of(content: Callable[[], bytes]) -> Entry:
-    """A file of bytes, which are made when they are needed."""
-    return Entry(lambda path: path.write_bytes(content()), lambda path: _plain(path) and path.read_bytes() == content())
+    """Return the entry for a file whose bytes are computed when it is written."""
+    return Entry(
+        lambda path: path.write_bytes(content()), lambda path: _is_regular(path) and path.read_bytes() == content()
+    )
 
 
-def _plain(path: Path) -> bool:
+def _is_regular(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
 def refuse_used(path: Path, content: Mapping[str, Entry]) -> None:
-    """Leave a folder alone that holds anything, but for one that holds just what would be written.
+    """Raise an error if a folder is not empty, unless it has exactly the files to be written.
 
     Parameters
     ----------
     content : mapping
-        From file name to file.
+        The entries by file name.
 
     Raises
     ------
     UserError
-        It holds something else, or is a volume, which can't be put in place by renaming.
+        It has other content, or is a mount point, which can't be replaced by renaming.
     """
     if path.is_mount():
-        raise UserError(f"{path} is where a volume is mounted.", "Name a folder inside it.")
-    there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    others = [name for name in there if name not in content or not content[name].same(path / name)]
-    if others or 0 < len(there) < len(content):
-        what = f"holds {others[0]!r}" if others else f"holds {len(there)} of the {len(content)} files"
+        raise UserError(f"{path} is the mount point of a volume.", "Name a folder inside it.", path)
+    existing = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    others = [name for name in existing if name not in content or not content[name].same(path / name)]
+    if others or 0 < len(existing) < len(content):
+        what = f"contains {others[0]!r}" if others else f"contains {len(existing)} of the {len(content)} files"
         raise UserError(
-            f"{path} is not empty: it {what}, which is not what would be written.",
-            "Name a new folder, or move away what is in this one.",
+            f"{path} is not empty: it {what}, which differs from the files to be written.",
+            "Name a new folder, or move the files in this one.",
+            path,
         )
 
 
 def write_folder(path: Path, content: Mapping[str, Entry], report: Reporter) -> None:
-    """Write a folder whole or not at all; one that is there already, and was not refused, stays as it is."""
+    """Write a folder atomically; a folder that exists with the same files (see `refuse_used`) is kept."""
     if path.is_dir() and any(path.iterdir()):
-        report.say(f"already there: {path}")
+        report.say(f"already exists: {path}")
         return
     with _atomic_folder(path) as scratch, report.progress(f"writing {path.name}", len(content)) as bar:
         for name, entry in content.items():
@@ -95,7 +109,7 @@ def write_folder(path: Path, content: Mapping[str, Entry], report: Reporter) -> 
 
 @contextmanager
 def _atomic_folder(path: Path) -> Iterator[Path]:
-    """A scratch folder beside `path`, which takes its name only if the block ends well."""
+    """Open a scratch folder beside `path` that is renamed to it if the block succeeds."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

@@ -1,4 +1,4 @@
-"""What a call takes: time, and memory where the system tells."""
+"""Measurement of the time and memory of a call."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 PROCESS = Path("/proc/self")
 
 
-def taken(call: Callable[[], object]) -> tuple[float, float]:
-    """Seconds that a call takes, and the bytes in memory at its peak beyond those there before.
+def measure(call: Callable[[], object]) -> tuple[float, float]:
+    """Measure the seconds of a call and its peak memory in addition to that in use before, bytes.
 
     Parameters
     ----------
@@ -25,16 +25,15 @@ def taken(call: Callable[[], object]) -> tuple[float, float]:
     -------
     seconds : float
     peak : float
-        NaN where the system doesn't tell, as on anything but Linux. What libraries keep for later counts only when it
-        is first asked for.
+        NaN on systems other than Linux. Memory that libraries cache counts only in the first call.
     """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
-        # Memory that was freed but not given back would be taken again unseen.
+        # Memory that was freed but not returned to the system could be used again without being counted.
         ctypes.CDLL(None).malloc_trim(0)
     before = _bytes("VmRSS")
     try:
-        # Sets the peak back to what there is now.
+        # Reset the peak to the current use.
         (PROCESS / "clear_refs").write_text("5")
     except OSError:
         before = math.nan
@@ -45,7 +44,7 @@ def taken(call: Callable[[], object]) -> tuple[float, float]:
 
 
 def _bytes(field: str) -> float:
-    """A field of this process's status, which is in KiB there; NaN where there is none."""
+    """Return a memory field of this process's status (KiB) in bytes; NaN if there is none."""
     try:
         lines = (PROCESS / "status").read_text().splitlines()
     except OSError:

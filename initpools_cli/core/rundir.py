@@ -17,10 +17,11 @@ from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml, writ
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.command_line import renewal_arguments
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors, read_array, write_bytes
+from initpools_cli.core.files import read_array, write_bytes
 from initpools_cli.core.run_location import remove_last_run, write_last_run
 from initpools_cli.core.step_folder import StepFolder
 from initpools_cli.core.step_toml import read_step_toml
+from initpools_cli.core.system_errors import disk_errors
 from initpools_cli.core.version import git_commit, version
 
 if TYPE_CHECKING:

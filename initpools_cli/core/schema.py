@@ -1,4 +1,4 @@
-"""Versions of what a run stores, and what of it identifies a step across versions."""
+"""Schema versions of ``run.toml`` and ``step.toml``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic.fields import FieldInfo
 
 from initpools_cli.core.errors import UserError
 
-#: The layout of ``run.toml`` and ``step.toml`` that this version writes. Files without a number are of schema 1.
+#: The schema that this version writes. Files without a number have schema 1.
 SCHEMA = 2
 
-#: Marks a setting or a knob that schema 1 did not have: ``Field(…, json_schema_extra=ADDED)``. It enters a step's
-#: table, and so its digest, only when it differs from its default: an upgrade makes no finished step look different.
+#: Marks a setting or a knob added after schema 1: ``Field(…, json_schema_extra=ADDED)``. It is part of a step's table,
+#: and so of its digest, only if it differs from its default, so that an upgrade does not change finished steps.
 ADDED = {"added": True}
 
 
@@ -24,7 +24,7 @@ def is_added(field: FieldInfo) -> bool:
 
 
 def check_schema(facts: Mapping[str, Any], path: Path) -> None:
-    """Refuse a stored file whose schema this version does not know.
+    """Raise an error if this version can't read a file's schema.
 
     Parameters
     ----------
@@ -36,13 +36,16 @@ def check_schema(facts: Mapping[str, Any], path: Path) -> None:
     Raises
     ------
     UserError
-        The file was written by a newer version, or its schema is no number.
+        A newer version wrote the file, or its schema is not a positive integer.
     """
     schema = facts.get("schema", 1)
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
-        raise UserError(f"{path} is damaged: schema = {schema!r}.", "Restore the file from a copy.")
+        shown = f"schema = {schema!r}"
+        raise UserError(f"{path} is damaged: {shown}.", "Restore the file from a backup.", shown)
     if schema > SCHEMA:
         raise UserError(
-            f"{path} was written by a newer version of initpools (schema {schema}, and this one reads up to {SCHEMA}).",
+            f"{path} was written by a newer version of initpools: it has schema {schema}, and this version reads up to "
+            f"{SCHEMA}.",
             "Upgrade initpools with `pip install --upgrade initpools`.",
+            schema,
         )

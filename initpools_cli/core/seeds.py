@@ -1,4 +1,4 @@
-"""Every random number comes from a root seed and the labels of what it is for."""
+"""Seeds and random generators derived from a root seed and labels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 
 def derive(seed: int, *labels: object) -> int:
-    """A 63-bit seed that depends on the root seed and on every label, in order.
+    """Derive a 63-bit seed from the root seed and the labels, in order.
 
-    Two uses with different labels are independent; the same labels give the same numbers on any machine.
+    Different labels give independent numbers; the same labels give the same numbers on any machine.
     """
     text = "\x1f".join([str(int(seed)), *map(str, labels)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def generator(seed: int, *labels: object) -> np.random.Generator:
-    """A NumPy generator for `labels` under the root `seed`, for example ``generator(0, "kmeans", 3)``."""
+    """Create a NumPy generator for the root seed and labels, for example ``generator(0, "kmeans", 3)``."""
     return np.random.Generator(np.random.PCG64(derive(seed, *labels)))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors, sha256_of
+from initpools_cli.core.files import sha256_of
 from initpools_cli.core.locks import locked
+from initpools_cli.core.system_errors import disk_errors
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""TOML as text, with every way in which it can be invalid as one kind of error."""
+"""Parsing of TOML with one exception type for all kinds of invalid input."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import tomli
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML document.
+    """Parse a TOML document.
 
     Raises
     ------
     ValueError
-        It is not valid, is nested too deep, or holds a number of thousands of digits.
+        It is not valid TOML, is nested too deeply, or has a number with thousands of digits.
     """
     try:
         return tomli.loads(text)
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None

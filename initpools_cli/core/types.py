@@ -1,4 +1,4 @@
-"""Names of heavy classes for signatures that are read while the program runs, without their import."""
+"""Type names of heavy libraries for annotations that are evaluated at run time, without importing them."""
 
 from __future__ import annotations
 

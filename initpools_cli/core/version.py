@@ -1,4 +1,4 @@
-"""Which initpools this is, for the provenance of every result."""
+"""The version and the commit of this package, for the provenance of results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def version() -> str:
-    """The installed version."""
+    """Return the installed version."""
     try:
         return importlib.metadata.version("initpools")
     except importlib.metadata.PackageNotFoundError:
@@ -19,7 +19,7 @@ def version() -> str:
 
 @cache
 def git_commit() -> str | None:
-    """The commit this code was checked out at, or None for an installed package."""
+    """Return the commit of a source checkout, or None for an installed package."""
     git = Path(__file__).parents[2] / ".git"
     try:
         head = (git / "HEAD").read_text().strip()

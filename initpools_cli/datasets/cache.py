@@ -17,9 +17,10 @@ import numpy as np
 
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_error, stream_rows, write_text
+from initpools_cli.core.files import stream_rows, write_text
 from initpools_cli.core.locks import LocksUnsupported, locked
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.system_errors import disk_error
 from initpools_cli.datasets.spec import CONVERSION
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_error, umask
+from initpools_cli.core.files import umask
 from initpools_cli.core.locks import locked, open_private
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.system_errors import disk_error
 from initpools_cli.core.version import version
 from initpools_cli.datasets.cache import place_errors
 

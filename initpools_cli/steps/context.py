@@ -16,7 +16,7 @@ import numpy as np
 
 from initpools_cli.core.command_line import command_line
 from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings, knob_origins
-from initpools_cli.core.cpu import threads_of
+from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import ITEMS, KEPT, PendingStep, Run
@@ -60,7 +60,7 @@ class Context:
             import numpy  # noqa: F401 -- only libraries that are loaded can be limited
             from threadpoolctl import threadpool_limits
 
-            threadpool_limits(threads_of(self.settings.run.threads))
+            threadpool_limits(thread_count(self.settings.run.threads))
 
     @cached_property
     def seed(self) -> int:
@@ -164,7 +164,7 @@ class Context:
         """What ``step.toml`` says of the machine; torch is not loaded for a step that did without."""
         if "machine" in self.__dict__:
             return self.machine.facts
-        return {"device": "cpu", "threads": threads_of(self.settings.run.threads)}
+        return {"device": "cpu", "threads": thread_count(self.settings.run.threads)}
 
     def command_for(self, *words: str) -> str:
         """A command that the user could type to make a step of this run."""
@@ -251,7 +251,7 @@ def at_work(table: RunTable) -> Iterator[None]:
     import numpy  # noqa: F401 -- only libraries that are loaded can be limited
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(threads_of(table.threads) if table.threads else None), on_device(gpu(table.device)):
+    with threadpool_limits(thread_count(table.threads) if table.threads else None), on_device(gpu(table.device)):
         yield
 
 

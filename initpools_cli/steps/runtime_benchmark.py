@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.core import profiling
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.profiling import taken
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.chunked import available_threads
@@ -67,9 +67,9 @@ def measure(
             for place, n in enumerate(sizes):
                 some = np.ascontiguousarray(embeddings[np.sort(order[:n])])
                 call = partial(_choose, strategy, some, budget, seed)
-                runs = [taken(call)]
+                runs = [profiling.measure(call)]
                 while runs[0][0] < QUICK and len(runs) < 3:
-                    runs.append(taken(call))
+                    runs.append(profiling.measure(call))
                 spent, peak = min(run[0] for run in runs), max(run[1] for run in runs)
                 rows.append((strategy.name, n, embeddings.shape[1], budget, available_threads(), spent, peak))
                 bar.advance(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initpools_cli.core.checksums import changed, checksum, signature
+from initpools_cli.core.checksums import changed_error, checksum, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, require_file
 from initpools_cli.core.reporter import Reporter
@@ -106,7 +106,7 @@ class UserFiles:
             require_file(path, FLAGS.get(name, f"--{name}"))
             found[str(path.resolve())] = checksum(path)
             if self._begun.get(path) != signature(path):
-                raise changed(path)
+                raise changed_error(path)
         return found
 
     def classes_in(self, dataset: tuple[str, ...]) -> tuple[str, ...]:

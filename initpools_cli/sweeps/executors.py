@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.interrupts import end_with
+from initpools_cli.core.interrupts import exit_with_parent
 
 #: Seconds of work left from which on other processes are started, which takes each of them a few.
 WORTH = 15.0
@@ -97,7 +97,7 @@ class Executor:
             with _ray(self.scheduler, self.count), parallel_config("ray"):
                 yield
         else:
-            watched = {"initializer": end_with, "initargs": (os.getpid(),)}
+            watched = {"initializer": exit_with_parent, "initargs": (os.getpid(),)}
             with parallel_config("loky", n_jobs=self.count, inner_max_num_threads=1, **watched):
                 yield
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from initpools_cli.core.config import RunTable
-from initpools_cli.core.cpu import threads_of
+from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def setup_device(table: RunTable) -> DeviceConfig:
         If the device is not available.
     """
     device = torch.device(resolve_device(table.device))
-    threads = threads_of(table.threads)
+    threads = thread_count(table.threads)
     torch.set_num_threads(threads)
     _keep_freed_memory()
     return DeviceConfig(device, threads)

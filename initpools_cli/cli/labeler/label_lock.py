@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import disk_errors
 from initpools_cli.core.locks import locked, read_private, write_private
+from initpools_cli.core.system_errors import disk_errors
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
-from initpools_cli.core.checksums import changed, checksum
+from initpools_cli.core.checksums import changed_error, checksum
 from initpools_cli.core.seeds import derive
 from initpools_cli.networks.build import Encoder, build_encoder
 from initpools_cli.networks.weights import fit, read_safetensors
@@ -57,7 +57,7 @@ class Pretrained:
         encoder = build_encoder(self.network, channels=self.channels, size=self.size, width=self.width, seed=0)
         stored = read_safetensors(path).items()
         if checksum(path) != self.sha256:
-            raise changed(path)
+            raise changed_error(path)
         fit(encoder, {name.removeprefix(PREFIX): value for name, value in stored if name.startswith(PREFIX)}, path)
         return encoder
 
