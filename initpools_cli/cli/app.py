@@ -66,7 +66,7 @@ def run(arguments: list[str]) -> int:
         try:
             _signals.working = True
             _refuse_bytes(arguments)
-            outcome = command.main(arguments, prog_name="initpools", standalone_mode=False)
+            outcome = command.main(arguments or ["--help"], prog_name="initpools", standalone_mode=False)
         finally:
             _signals.working = False
         # Newer versions of Typer turn Ctrl-C into this outcome, without a word.

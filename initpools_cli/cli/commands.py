@@ -23,13 +23,21 @@ from initpools_cli.cli import (
 from initpools_cli.cli import list as lists
 from initpools_cli.cli.options import with_common
 
+#: A folder of images from nothing to its first labels; lines of an epilog are separated by empty lines.
+EXAMPLE = """Example, with a folder of images:
+
+initpools pretrain simclr --dataset photos/
+
+initpools select-pool typiclust --budget 20
+
+initpools label"""
+
 app = typer.Typer(
     name="initpools",
     help="Choose which images to label first, and measure whether the choice beat a random one.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: initpools pretrain simclr --dataset digits",
+    epilog=EXAMPLE,
 )
 
 for name, module in {
@@ -47,7 +55,7 @@ for name, module in {
     "verify": verify,
     "repair": repair,
 }.items():
-    app.command(name, epilog=module.EXAMPLE)(with_common(module.command))
+    app.command(name, epilog=module.EXAMPLE)(with_common(name, module.command))
 
 
 def _version(wanted: bool) -> None:

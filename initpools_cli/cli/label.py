@@ -39,7 +39,7 @@ def command(
     ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address of the page.")] = False,
-) -> None:
+) -> str:
     """Label a batch on a page of your own browser: a key an image, saved after every click, until Ctrl-C."""
     from initpools_cli.cli.labeler.label_lock import label_lock
     from initpools_cli.cli.labeler.state import LabelingState
@@ -73,11 +73,11 @@ def command(
                 common.report.say(
                     f"{labeling.labeled} labeled, {labeling.skipped} skipped, {left} left: {labeling.file}"
                 )
-                common.report.say(f"next: {again if left else then}")
     found = {"labeled": labeling.labeled, "skipped": labeling.skipped, "left": left}
     names = labeling.vocabulary.names
     written = labeling.file if labeling.file.exists() else None
     common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
+    return again if left else then
 
 
 def _bound(desk: LabelingState, lock: LabelLock, port: int) -> Server:

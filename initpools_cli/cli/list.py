@@ -12,6 +12,19 @@ from initpools_cli.cli.options import Common
 EXAMPLE = "Example: initpools list strategies --json"
 
 
+#: The command that uses names of a kind.
+NEXT = {
+    "datasets": "initpools pretrain --help",
+    "pretexts": "initpools pretrain --help",
+    "scores": "initpools score --help",
+    "strategies": "initpools select-pool --help",
+    "learners": "initpools al-run --help",
+    "networks": "initpools pretrain --help",
+    "plots": "initpools plot --help",
+    "backbones": "initpools embed --help",
+}
+
+
 def command(
     common: Common,
     kind: Annotated[
@@ -23,13 +36,14 @@ def command(
             autocompletion=completion.kind,
         ),
     ] = "",
-) -> None:
+) -> str:
     """List what can be chosen by name; --json adds papers, inputs, knobs with their defaults, and more."""
     from initpools_cli.cli.catalog import KINDS
     from initpools_cli.core.errors import unknown_name
 
     if not kind:
-        return _show_kinds(common)
+        _show_kinds(common)
+        return "initpools list strategies"
     if kind not in KINDS:
         raise unknown_name("list of", kind, KINDS, "initpools list --help")
     rows = KINDS[kind]()
@@ -37,6 +51,7 @@ def command(
         ["\t".join(str(value) for value in row.pop("line")) for row in [dict(row) for row in rows]],
         [_bare(row) for row in rows],
     )
+    return NEXT[kind]
 
 
 def _bare(row: dict[str, Any]) -> dict[str, Any]:

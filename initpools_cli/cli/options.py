@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,9 +28,9 @@ ALONE = ("clusters", "labels")
 RUN, TALK = "Run and configuration", "Output"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Common:
-    """What every command takes; the annotations are the options."""
+    """The options that every command has, and what they lead to: the run, the settings, the output."""
 
     run: Annotated[
         Path | None, typer.Option("--run", metavar="DIR", help="The run directory.", rich_help_panel=RUN)
@@ -74,20 +75,24 @@ class Common:
     )
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Details too.", rich_help_panel=TALK)] = False
 
+    def __post_init__(self) -> None:
+        """Begin without a run."""
+        #: The run that the command works in, as soon as it is known.
+        self.used: Run | None = None
+
     @property
     def report(self) -> Reporter:
-        """Where the command speaks."""
-        # Of the processes that torchrun starts, one speaks.
+        """Messages and progress; of the processes that torchrun starts, the first one prints them."""
         return Reporter(self.quiet or os.environ.get("RANK", "0") != "0", self.verbose)
 
     def locate(self) -> Run:
-        """The run that is meant; says which."""
+        """Find the run and print its path."""
         from initpools_cli.core.run_location import locate
         from initpools_cli.core.rundir import Run
 
-        run = Run(locate(self.run, self.dataset))
-        self.report.say(f"run: {run.path}")
-        return run
+        self.used = Run(locate(self.run, self.dataset))
+        self.report.say(f"run: {self.used.path}")
+        return self.used
 
     def settings(
         self, table: str, flags: Mapping[str, Any] | None = None, knobs: Collection[str] = ()
@@ -151,6 +156,7 @@ class Common:
                 f"There is no run in {run.path}.",
                 "Start it by naming the data set: --dataset NAME|FILE.npz|FOLDER.",
             )
+        self.used = run
         self.report.say(f"run: {run.path}")
         if run.exists:
             # A step that is already done writes nothing, and yet its run is the one used last.
@@ -193,6 +199,17 @@ class Common:
                 f"--from {source} is of a run, and only files were given.", "Leave it out, or name the run: --run DIR."
             )
         return alone
+
+    def show_next(self, command: str, arguments: Mapping[str, Any], suggested: str | None = None) -> None:
+        """Print the next command to type, which the state of the run or the files decide where none is suggested."""
+        from initpools_cli.reporting.next_step import next_in_run, next_with_files
+
+        if suggested is None and self.used is not None:
+            suggested = next_in_run(command, self.used)
+        elif suggested is None:
+            suggested = next_with_files(command, sys.argv[1:], arguments)
+        if suggested:
+            self.report.say(f"next: {suggested}")
 
     def say_done(self, folder: Path, fresh: bool, what: str) -> None:
         """Say where a step's result is, and whether it was there already."""
@@ -320,8 +337,16 @@ Source = Annotated[
 ]
 
 
-def with_common(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command whose first parameter is `common` the options of `Common` after its own."""
+def with_common(name: str, function: Callable[..., str | None]) -> Callable[..., None]:
+    """Give a command whose first parameter is `common` the options of `Common`, and end it with the next command.
+
+    Parameters
+    ----------
+    name : str
+        The command, such as "select-pool".
+    function : callable
+        Returns the command to type next, "" for none, or None where the run or the files decide.
+    """
     hints = get_type_hints(function, include_extras=True)
     own = [
         p.replace(annotation=hints[p.name])
@@ -337,7 +362,9 @@ def with_common(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def command(**arguments: Any) -> None:
         common = Common(**{f.name: arguments.pop(f.name) for f in fields(Common)})
-        function(common, **arguments)
+        suggested = function(common, **arguments)
+        if not (common.as_json or common.report.quiet):
+            common.show_next(name, arguments, suggested)
 
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
     # Functions take this attribute, and `inspect` reads it; mypy knows of neither.

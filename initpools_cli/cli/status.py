@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from initpools_cli.cli.options import Common
+from initpools_cli.core.durations import duration
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -25,7 +26,7 @@ class Line(NamedTuple):
     renew: str = ""
 
 
-def command(common: Common) -> None:
+def command(common: Common) -> str:
     """Show what a run has: its steps with size and time, what is stale or unfinished, and the next command."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.reporting.status import status
@@ -40,6 +41,8 @@ def command(common: Common) -> None:
         _show(found)
     else:
         _print(found)
+    # It is among the results.
+    return ""
 
 
 def _lines(found: Mapping[str, Any]) -> list[Line]:
@@ -49,7 +52,7 @@ def _lines(found: Mapping[str, Any]) -> list[Line]:
     steps = [
         Line(
             row["step"],
-            (size_words(row["bytes"]), _duration(row["seconds"]), row["finished"][:16].replace("T", " "), row["note"]),
+            (size_words(row["bytes"]), duration(row["seconds"]), row["finished"][:16].replace("T", " "), row["note"]),
             row["problem"],
             row["renew"],
         )
@@ -125,13 +128,6 @@ def _tree(found: Mapping[str, Any]) -> Tree:
             if line.problem:
                 leaf.add(Text(line.problem, style="yellow"))
     return tree
-
-
-def _duration(seconds: float) -> str:
-    """Seconds up to two minutes, then minutes, then hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def size_words(count: int) -> str:

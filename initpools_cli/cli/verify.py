@@ -25,4 +25,6 @@ def command(common: Common) -> None:
     said = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     common.report.say(said if problems else f"all files of {count} steps are as they were made")
     if problems:
+        if not common.as_json:
+            common.report.say(f"next: {problems[0]['renew']}")
         raise typer.Exit(2)

@@ -1,93 +1,161 @@
-"""What the user is told while a command works: lines and progress, all on standard error."""
+"""Messages and progress of a command, all on standard error."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+
+from initpools_cli.core.durations import duration
+
+#: The first plain line of progress comes after this many seconds, if at least as many are left.
+FIRST_AFTER = 2.0
 
 
 @dataclass
 class ProgressBar:
-    """One progress bar; without a terminal, a plain line every few seconds."""
+    """Counts finished work and shows it, with the rate and the time left.
+
+    Attributes
+    ----------
+    label : str
+        What is being done, such as "embed simclr".
+    total : int
+        How much work there is; 0: unknown.
+    unit : str
+        What is counted, in the plural, such as "images".
+    done : int
+        How much is finished.
+    """
 
     label: str
     total: int
-    _task: Any = None
-    _rich: Any = None
-    _report: Reporter | None = None
-    _done: int = 0
-    _spoke: float = field(default_factory=time.monotonic)
+    unit: str = ""
+    done: int = 0
+    _show: Callable[[ProgressBar, str], None] = lambda bar, note: None
+    _skipped: int = 0
+    _started: float = field(default_factory=time.monotonic)
 
     def advance(self, by: int = 1, note: str = "") -> None:
-        """Move on by `by` of `total`, with a short note such as ``loss 4.21``."""
-        self._done += by
-        if self._rich is not None:
-            self._rich.update(self._task, advance=by, note=note)
-        elif self._report is not None and time.monotonic() - self._spoke >= self._report.every:
-            self._spoke = time.monotonic()
-            self._report.say(f"{self.label}: {self._done} of {self.total}" + (f", {note}" if note else ""))
+        """Count `by` more as finished, with a short note such as ``loss 4.21``."""
+        self.done += by
+        self._show(self, note)
+
+    def skip(self, by: int) -> None:
+        """Count work that was finished before this command began; the rate leaves it out."""
+        self._skipped += by
+        self.done += by
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the work began."""
+        return time.monotonic() - self._started
+
+    @property
+    def left(self) -> float | None:
+        """Estimated seconds until the end, or None as long as nothing is finished."""
+        finished = self.done - self._skipped
+        return self.elapsed / finished * max(0, self.total - self.done) if finished > 0 and self.total else None
+
+    def pace(self) -> str:
+        """The rate and the time left, such as "210 images per second, about 40 s left"; empty at the beginning."""
+        finished, elapsed = self.done - self._skipped, self.elapsed
+        if finished <= 0 or elapsed <= 0:
+            return ""
+        rate, what = finished / elapsed, f"{self.unit} " if self.unit else ""
+        shown = f"{rate:,.0f} {what}per second" if rate >= 10 else f"{rate:.1f} {what}per second"
+        if rate < 1:
+            shown = f"{duration(1 / rate)} each"
+        return shown if self.left is None else f"{shown}, about {duration(self.left)} left"
 
 
 @dataclass
 class Reporter:
-    """Where a command speaks.
+    """Messages and progress bars on standard error.
 
     Parameters
     ----------
     quiet : bool
-        Nothing but warnings.
+        Show warnings only.
     verbose : bool
-        Details too.
+        Show details too.
     every : float
-        Seconds between plain progress lines where there is no terminal.
+        Seconds between plain lines of progress where there is no terminal.
     """
 
     quiet: bool = False
     verbose: bool = False
     every: float = 10.0
-    _said: set[str] = field(default_factory=set)
+    _shown: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
-        """One line, unless quiet."""
+        """Print a line, unless quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 -- this is where the tool speaks
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 -- messages go through here
 
     def once(self, text: str, *, warn: bool = False) -> None:
-        """One line that is not repeated in this command; with `warn` as a warning."""
-        if text not in self._said:
-            self._said.add(text)
+        """Print a line that is not repeated in this command; with `warn` as a warning."""
+        if text not in self._shown:
+            self._shown.add(text)
             (self.warn if warn else self.say)(text)
 
     def detail(self, text: str) -> None:
-        """One line for --verbose."""
+        """Print a line with --verbose."""
         if self.verbose:
             self.say(text)
 
     def warn(self, text: str) -> None:
-        """One line that --quiet does not silence."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)  # noqa: T201 -- this is where the tool speaks
+        """Print a warning, also when quiet."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)  # noqa: T201 -- messages go through here
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[ProgressBar]:
-        """A bar over `total` steps; use as ``with report.progress("embedding", n) as bar: bar.advance()``."""
+    def progress(self, label: str, total: int, unit: str = "") -> Iterator[ProgressBar]:
+        """A progress bar on a terminal, else plain lines: ``with report.progress("embedding", n) as bar: …``."""
         if self.quiet:
-            yield ProgressBar(label, total)
+            yield ProgressBar(label, total, unit)
         elif sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-            )
-            with Progress(*columns, console=Console(stderr=True), transient=True) as rich:
-                yield ProgressBar(label, total, rich.add_task(label, total=total, note=""), rich)
+            with _terminal_bar(label, total, unit) as bar:
+                yield bar
         else:
-            yield ProgressBar(label, total, _report=self)
+            yield ProgressBar(label, total, unit, _show=self._plain_lines())
+
+    def _plain_lines(self) -> Callable[[ProgressBar, str], None]:
+        """Print a line as soon as the time left is known, and then every few seconds."""
+        due = min(FIRST_AFTER, self.every)
+
+        def show(bar: ProgressBar, note: str) -> None:
+            nonlocal due
+            elapsed = bar.elapsed
+            almost_done = elapsed < self.every and bar.left is not None and bar.left < due
+            if elapsed < due or almost_done:
+                return
+            due = elapsed + self.every
+            share = f" ({bar.done / bar.total:.0%})" if bar.total else ""
+            count = f"{bar.done:,} of {bar.total:,}" if bar.total else f"{bar.done:,}"
+            self.say(", ".join(part for part in (f"{bar.label}: {count}{share}", bar.pace(), note) if part))
+
+        return show
+
+
+@contextmanager
+def _terminal_bar(label: str, total: int, unit: str) -> Iterator[ProgressBar]:
+    """A bar of Rich that disappears when the work is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}", markup=False),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total or None, pace="", note="")
+
+        def show(bar: ProgressBar, note: str) -> None:
+            progress.update(task, completed=bar.done, pace=bar.pace(), note=note)
+
+        yield ProgressBar(label, total, unit, _show=show)

@@ -17,7 +17,7 @@ from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.labeling.page import FOLDER
 from initpools_cli.reporting.next_command import next_command, tables_of
-from initpools_cli.steps.context import read_identity
+from initpools_cli.steps.context import read_identity, read_kept
 from initpools_cli.steps.revisions import revised_since
 from initpools_cli.sweeps.jobs import PLAN
 
@@ -52,7 +52,7 @@ def status(run: Run) -> dict[str, Any]:
         "labels": [_labels(file) for file in sorted((run.path / FOLDER).glob("*.csv"))],
         "plots": plots,
     }
-    words, why = next_command(run, found, labeled=_has_labels(run))
+    words, why = next_command(run, found, labeled=_has_labels(run), images=int(read_kept(run).sum()))
     return found | {"next": words, "next_words": why}
 
 
