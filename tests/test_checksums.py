@@ -148,7 +148,7 @@ def test_a_damaged_block_of_a_sweep_is_computed_again(tmp_path: Path, capsys: py
     workers = Executor("processes", 1)
     for again in (["first", "second"], [], ["second"]):
         done.clear()
-        found = run_jobs(compute, jobs, tmp_path, "block", workers, lambda number, solved: None)
+        found = run_jobs(compute, jobs, tmp_path, "block", workers, lambda number, solved, computed: None)
         assert done == again and [each.rows for each in found] == [made.rows] * 2
         if not again:
             flip(tmp_path / "block-00001.npz", 70)

@@ -104,7 +104,7 @@ def _other(error: Exception) -> int:
     from initpools_cli.core.system_errors import system_error
 
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-        _tell(f"error: {error.format_message()}", _usage(error))
+        _tell(f"error: {_fact(error)}", _usage(error))
         return 2
     # An import that a signal breaks off may end in any error.
     if _signals.arrived or type(error).__name__ == "Abort":
@@ -119,9 +119,27 @@ def _other(error: Exception) -> int:
     return 1
 
 
+def _fact(error: Any) -> str:
+    """What is wrong with the command line, with the value of an option, which the library leaves out."""
+    from itertools import pairwise
+
+    option, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    flags = getattr(option, "opts", []) if type(error).__name__ == "BadParameter" else []
+    words = [*sys.argv[1:], ""]
+    for word, following in pairwise(words):
+        flag, equals, value = word.partition("=")
+        if context is not None and flag in flags:
+            why = error.message.partition(",")[0].removeprefix("Input ")
+            return f"{flag} {value if equals else following!r} is not valid: it {why}."
+    return str(error.format_message())
+
+
 def _usage(error: Any) -> str:
+    """The example of the command, and where its options are explained."""
     context = getattr(error, "ctx", None)
-    return f"See `{context.command_path if context else 'initpools'} --help`."
+    if context is None or context.parent is None:
+        return "`initpools --help` lists all commands."
+    return f"{context.command.epilog}; `{context.command_path} --help` explains all options."
 
 
 def _written(code: int) -> int:

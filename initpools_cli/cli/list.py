@@ -39,13 +39,17 @@ def command(
 ) -> str:
     """List what can be chosen by name; --json adds papers, inputs, knobs with their defaults, and more."""
     from initpools_cli.cli.catalog import KINDS
-    from initpools_cli.core.errors import unknown_name
+    from initpools_cli.core.errors import UserError, did_you_mean, nearest
 
     if not kind:
         _show_kinds(common)
         return "initpools list strategies"
     if kind not in KINDS:
-        raise unknown_name("list of", kind, KINDS, "initpools list --help")
+        guess = nearest(kind, KINDS)
+        names = ", ".join(KINDS)
+        raise UserError(
+            f"'{kind}' is no kind of names.", f"{did_you_mean([guess] if guess else [])}Choose one of {names}.", kind
+        )
     rows = KINDS[kind]()
     common.result(
         ["\t".join(str(value) for value in row.pop("line")) for row in [dict(row) for row in rows]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -37,8 +37,43 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return by_lower[matches[0]] if matches else None
 
 
-def unknown_name(kind: str, name: str, names: Iterable[str], listing: str) -> UserError:
-    """Return the error for a name that is not registered; `listing` is the command that lists the valid names."""
-    guess = nearest(name, names)
-    remedy = f"Did you mean '{guess}'? `{listing}` lists all." if guess else f"`{listing}` lists all."
-    return UserError(f"There is no {kind} '{name}'.", remedy, name)
+def closest(name: str, names: Iterable[str], most: int = 4) -> list[str]:
+    """Return the names of a long list that begin with `name`, else those that contain it, else similar ones.
+
+    Parameters
+    ----------
+    most : int
+        How many to return, the shortest first.
+    """
+    wanted, by_lower = name.lower(), {valid.lower(): valid for valid in names}
+    found = [valid for valid in by_lower if valid.startswith(wanted)] or [
+        valid for valid in by_lower if wanted in valid
+    ]
+    found = sorted(found, key=lambda valid: (len(valid), valid))[:most]
+    return [by_lower[valid] for valid in found or difflib.get_close_matches(wanted, by_lower, n=most, cutoff=0.75)]
+
+
+def did_you_mean(guesses: Sequence[str]) -> str:
+    """Return the question "Did you mean 'a', 'b' or 'c'? ", or nothing without guesses."""
+    *others, last = [f"'{guess}'" for guess in guesses] or [""]
+    return f"Did you mean {', '.join(others)}{' or ' if others else ''}{last}? " if last else ""
+
+
+def unknown_name(
+    kind: str, name: str, names: Iterable[str], listing: str, guesses: Sequence[str] | None = None
+) -> UserError:
+    """Return the error for a name that is not registered.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The valid names, of which the nearest is suggested.
+    listing : str
+        The command that lists them.
+    guesses : sequence of str, optional
+        What to suggest instead.
+    """
+    if guesses is None:
+        guess = nearest(name, names)
+        guesses = [guess] if guess else []
+    return UserError(f"There is no {kind} '{name}'.", f"{did_you_mean(guesses)}`{listing}` lists all.", name)

@@ -101,7 +101,7 @@ def write_folder(path: Path, content: Mapping[str, Entry], report: Reporter) -> 
     if path.is_dir() and any(path.iterdir()):
         report.say(f"already exists: {path}")
         return
-    with _atomic_folder(path) as scratch, report.progress(f"writing {path.name}", len(content)) as bar:
+    with _atomic_folder(path) as scratch, report.progress(f"writing {path.name}", len(content), "files") as bar:
         for name, entry in content.items():
             entry.make(scratch / name)
             bar.advance()

@@ -52,7 +52,7 @@ def items_of_arrays(
             # Train keeps its rows, so that an index is a row of what the user brought; the mask leaves these out.
             origin["test"] = ("train", chosen)
     columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION)}
-    with report.progress("reading images", sum(len(rows) for _, rows in origin.values())) as bar:
+    with report.progress("reading images", sum(len(rows) for _, rows in origin.values()), "images") as bar:
         for split in SPLITS:
             if split not in origin:
                 continue

@@ -96,7 +96,7 @@ def decode_files(
     with (
         place_errors(scratch.parent),
         raw.open("wb") as stream,
-        report.progress("reading images", len(paths)) as bar,
+        report.progress("reading images", len(paths), "images") as bar,
         ThreadPoolExecutor(min(8, available_cores())) as pool,
         warnings.catch_warnings(),
     ):

@@ -168,8 +168,8 @@ def _transfer(url: str, stream: BinaryIO, name: str, report: Reporter, timeout: 
             + (f", from {start / MIB:.1f} on" if start else "")
         )
         have = start
-        with report.progress(f"downloading {name}, MiB", -(-(total or 0) // MIB)) as bar:
-            bar.advance(start // MIB)
+        with report.progress(f"downloading {name}", -(-(total or 0) // MIB), "MiB") as bar:
+            bar.skip(start // MIB)
             while chunk := response.read(CHUNK):
                 stream.write(chunk)
                 bar.advance((have + len(chunk)) // MIB - have // MIB)

@@ -54,7 +54,7 @@ def judge(
     shown = inputs_of(learner, experiment)["train"]
 
     count = int(parts.max()) + 1
-    with context.report.progress("cross-validation", count) as bar:
+    with context.report.progress("cross-validation", count, "folds") as bar:
 
         def trained(known: np.ndarray, part: int) -> Callable[[np.ndarray], np.ndarray]:
             cell = cell_of(context, experiment, known)

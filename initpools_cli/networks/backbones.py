@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from initpools_cli.core.errors import UserError, unknown_name
+from initpools_cli.core.errors import UserError, closest, nearest, unknown_name
 from initpools_cli.networks import from_timm, from_torchvision
 from initpools_cli.networks.build import seeded
 from initpools_cli.networks.frozen import Backbone, Preprocess, PretrainedWeights
 from initpools_cli.networks.weights import read_weights
 
 PREFIX = "timm/"
+#: The command that lists the names.
+LISTING = "initpools list backbones"
+#: Shown with an unknown name where timm is not installed.
+MORE = "`pip install 'initpools[timm]'` adds those of timm, such as DINOv2 and CLIP."
 
 
 def backbone_names() -> list[str]:
     """The names `load_backbone` knows, sorted: torchvision's, and timm's where it is installed."""
     return sorted({*from_torchvision.names(), *from_timm.names()})
+
+
+def unknown_source(name: str, others: Sequence[str]) -> UserError:
+    """The error for a name that is no backbone and none of `others`, with the closest names of both."""
+    near = nearest(name, others)
+    error = unknown_name(
+        "pretrain or backbone", name, (), LISTING, [*([near] if near else []), *closest(name, backbone_names())]
+    )
+    return error if from_timm.installed() else UserError(error.fact, f"{error.remedy} {MORE}", name)
 
 
 def is_backbone(name: str) -> bool:
@@ -125,7 +139,7 @@ def require_backbone(name: str) -> None:
         )
     architecture = bare.partition(".")[0]
     names = from_timm.tags(bare) if "." in bare and from_timm.has(architecture) else backbone_names()
-    raise unknown_name("backbone", name, names, "initpools list backbones")
+    raise unknown_name("backbone", name, names, LISTING, closest(bare, names))
 
 
 def _published(name: str) -> PretrainedWeights:

@@ -43,16 +43,16 @@ def next_with_files(command: str, typed: Sequence[str], given: Mapping[str, Any]
     given : mapping
         The arguments of the command, by the names of its parameters.
     """
-    output = given.get("output")
+    output: Path | None = given.get("output")
     words: list[str] | None = None
-    if command in ("select-pool", "rank", "score") and output is None:
+    if output is None and command in ("select-pool", "rank", "score"):
         file = {"select-pool": "pool.csv", "rank": "sorted_idx.npy", "score": "scores.npy"}[command]
         words = [*typed, "-o", file]
-    elif command == "select-pool":
+    elif output is not None and command == "select-pool":
         words = _label_more(typed, given, output)
-    elif command == "rank":
+    elif output is not None and command == "rank":
         words = ["select-pool", "file", "--ranking", str(output), "--budget", _budget(_rows(output))]
-    elif command == "score":
+    elif output is not None and command == "score":
         words = ["rank", "score", "--scores", str(output), "-o", "sorted_idx.npy"]
     elif command == "plot" and given.get("embeddings") is not None:
         n = _rows(given["embeddings"])

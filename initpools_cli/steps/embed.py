@@ -235,7 +235,7 @@ def _write(context: Context, step: PendingStep, compute: Compute, batch: int = B
     total = sum(len(split.images) for split in splits.values())
     with (
         context.writing(step) as scratch,
-        context.report.progress(f"embed {step.id.split('/')[1]}", total) as bar,
+        context.report.progress(f"embed {step.id.split('/')[1]}", total, "images") as bar,
     ):
         for name, split in splits.items():
             rows = slice(0, len(split.images))
@@ -276,7 +276,7 @@ def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: 
 
     own = [share(len(split.images), batch, fabric.global_rank, fabric.world_size) for split in splits.values()]
     total = sum(rows.stop - rows.start for rows in own)
-    with context.report.progress(f"embed {step.id.split('/')[1]}", total) as bar:
+    with context.report.progress(f"embed {step.id.split('/')[1]}", total, "images") as bar:
         if not fabric.is_global_zero:
             work(bar)
             raise SystemExit(0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initpools_cli.core.errors import UserError, unknown_name
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 
@@ -64,7 +64,7 @@ def pretrain_of(context: Context, source: str = "") -> FinishedStep:
     done = context.run.find_step(f"pretrain/{source}")
     if done is not None:
         return done
-    from initpools_cli.networks.backbones import backbone_names, require_backbone
+    from initpools_cli.networks.backbones import require_backbone, unknown_source
     from initpools_cli.pretext.registry import pretexts
 
     if source in pretexts:
@@ -74,5 +74,4 @@ def pretrain_of(context: Context, source: str = "") -> FinishedStep:
         )
     if "/" in source or "." in source:
         require_backbone(source)
-    names = [*(step.name for step in trained), *UNTRAINED, *backbone_names()]
-    raise unknown_name("source of embeddings", source, names, "initpools status")
+    raise unknown_source(source, [*(step.name for step in trained), *UNTRAINED])

@@ -143,7 +143,14 @@ def _train(
     ids = np.flatnonzero(context.data.kept)
     report, name = context.report, table["method"]
     speaks = rows is not None
-    with report.progress(f"pretrain {name}", plan.epochs) as bar:
+    per_epoch = len(ids) // plan.batch * plan.batch
+    note = ""
+
+    def on_resume(epoch: int) -> None:
+        report.say(f"resuming {name} at epoch {epoch} of {plan.epochs}")
+        bar.skip((epoch - 1) * per_epoch)
+
+    with report.progress(f"pretrain {name}", plan.epochs * per_epoch, "images") as bar:
         loop = fit(
             pretext,
             split.images,
@@ -153,14 +160,15 @@ def _train(
             checkpoint=checkpoint,
             dynamics=dynamics,
             monitor=monitor(context) if speaks else None,
-            on_resume=lambda epoch: report.say(f"resuming {name} at epoch {epoch} of {plan.epochs}"),
+            on_resume=on_resume,
+            on_step=lambda images: bar.advance(images - bar.done, note),
         )
         for row in loop:
             if rows is None:
                 continue
             rows.append(row)
             words = measured_words(row)
-            bar.advance(note=f"loss {row['loss']:.4f}{words}")
+            note = f"epoch {row['epoch']} of {plan.epochs}, loss {row['loss']:.4f}{words}"
             report.detail(
                 f"epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.4f}, "
                 f"{row['images_per_second']:.0f} images/s{words}"

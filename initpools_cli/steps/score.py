@@ -96,7 +96,7 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
     from initpools_cli.training.infer import scores
 
     images = context.data.splits["train"].images
-    with context.report.progress(f"score {name}", len(images) * table.views) as bar:
+    with context.report.progress(f"score {name}", len(images) * table.views, "images") as bar:
         return _write(
             context,
             step,

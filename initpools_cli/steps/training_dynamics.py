@@ -65,7 +65,7 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
     context.report.say(f"training on the labels of {len(kept)} images for {epochs} epochs: {step.id}")
     with (
         context.writing(step) as scratch,
-        context.report.progress(step.id, epochs) as bar,
+        context.report.progress(step.id, epochs, "epochs") as bar,
     ):
         checkpoint = scratch / "work" / "checkpoint.pt"
         if checkpoint.exists():

@@ -234,7 +234,7 @@ def run_jobs(
     folder: Path,
     kind: str,
     workers: Executor,
-    advance: Callable[[int, JobResult], None],
+    advance: Callable[[int, JobResult, bool], None],
 ) -> list[JobResult]:
     """Run the jobs that have no file yet, and give the results of all.
 
@@ -247,7 +247,7 @@ def run_jobs(
     kind : str
         What its files are called.
     advance : callable
-        Told the number and the result of each job, those found done among them.
+        Called with the number and the result of each job, and whether it was computed now or found in its file.
     """
     files = {number: folder / f"{kind}-{number:05d}.npz" for number, _, _ in jobs}
     found: dict[int, JobResult] = {}
@@ -258,10 +258,10 @@ def run_jobs(
             except ValueError:
                 Reporter().warn(f"{file} was changed after it was written: what it held is computed again.")
                 continue
-            advance(number, found[number])
+            advance(number, found[number], False)
     waiting = [(number, job, given) for number, job, given in jobs if number not in found]
     for number, solved in workers.map(function, waiting):
         solved.save(files[number])
         found[number] = solved
-        advance(number, solved)
+        advance(number, solved, True)
     return [found[number] for number, _, _ in jobs]

@@ -107,14 +107,14 @@ def _sweep(
             for number, job in enumerate(of)
         ]
 
-    with context.report.progress("first pools", sum(len(job.seeds) for job in draws)) as bar:
+    with context.report.progress("first pools", sum(len(job.seeds) for job in draws), "pools") as bar:
         drawn = run_jobs(draw, jobs(draws), work, "pools", workers, _told(context, table, draws, bar))
     begun = {(job.encoder, job.init, tuple(job.seeds)): found for job, found in zip(draws, drawn, strict=True)}
 
     def first(job: BlockJob) -> JobResult:
         return begun[job.encoder, job.init, tuple(job.seeds)]
 
-    with context.report.progress("al-run", sum(len(job.seeds) for job in blocks)) as bar:
+    with context.report.progress("al-run", sum(len(job.seeds) for job in blocks), "trials") as bar:
         found = run_jobs(
             solve,
             jobs(
@@ -130,12 +130,12 @@ def _sweep(
     return list(zip(blocks, found, strict=True))
 
 
-def _told(context: Context, table: AlTable, jobs: Sequence[Any], bar: ProgressBar) -> Callable[[int, JobResult], None]:
+def _told(context: Context, table: AlTable, jobs: Sequence[Any], bar: ProgressBar) -> Callable[..., None]:
     """Say what came of a job: progress, cells that failed, and under ``al.strict`` a leak, which ends the sweep."""
 
-    def advance(number: int, found: JobResult) -> None:
+    def advance(number: int, found: JobResult, computed: bool) -> None:
         job = jobs[number]
-        bar.advance(len(job.seeds))
+        (bar.advance if computed else bar.skip)(len(job.seeds))
         for row in found.failures:
             if row["query"] and not row["labeled"]:
                 # Its first pool failed, which has been said.

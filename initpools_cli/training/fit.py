@@ -82,6 +82,7 @@ def fit(
     dynamics: RunningStats | None = None,
     monitor: Callable[[Pretext], Row] | None = None,
     on_resume: Callable[[int], None] = lambda epoch: None,
+    on_step: Callable[[int], None] = lambda images: None,
 ) -> Iterator[Row]:
     """Train `pretext` in place and yield one row per epoch.
 
@@ -102,6 +103,8 @@ def fit(
         finite.
     on_resume : callable
         Called with the epoch at which training resumes.
+    on_step : callable
+        Called after every step with the number of images shown in all epochs so far.
 
     Yields
     ------
@@ -178,6 +181,7 @@ def fit(
                 value = _mean(loss.detach(), fabric)
                 _refuse_divergence("loss", value, epoch)
                 done.step, done.total = step + 1, done.total + value
+                on_step(((epoch - 1) * steps + done.step) * plan.batch)
                 stop = _any(stop_asked(), fabric)
                 if stop or time.monotonic() - saved > CHECKPOINT_EVERY:
                     save()
