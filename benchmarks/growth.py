@@ -10,15 +10,14 @@ takes longer than the limit is stopped, is written down as such, and larger numb
     python benchmarks/growth.py --draw
 
 The embeddings are written to FOLDER once. Adds lines to benchmarks/results/growth.csv (some hours) and draws
-benchmarks/results/growth.svg from all there are; the last line of a strategy and a number of images counts. Drawing
-needs kaleido and a Chrome.
+benchmarks/results/growth.svg from all there are; the last line of a strategy and a number of images counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
+import sys
 from pathlib import Path
 
 import contestants
@@ -29,6 +28,9 @@ from process import answer, in_process, measured, task
 from record import RESULTS, record, show
 
 from initpools_cli.core.cpu import machine
+
+# charts.py draws for the documentation, too.
+sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
 SIZES = (10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_281_167)
 LIMIT = 600
@@ -85,71 +87,42 @@ def embeddings(folder, n, d):
 def draw(source, target):
     """Time and memory against the number of images, all on logarithmic axes, a line for each strategy."""
     import pandas as pd
-    from plotly.subplots import make_subplots
-
-    from initpools_cli.figures.image import write_image
-    from initpools_cli.figures.theme import headline
+    from charts import Panel, line_chart
 
     rows = pd.read_csv(source).drop_duplicates(["strategy", "n"], keep="last").sort_values("n")
     rows = rows[rows["seconds"].notna()]
     # What needs next to nothing has no place on a logarithmic axis.
     rows["memory"] = rows["memory"].clip(lower=0.01)
-    figure = make_subplots(1, 2, horizontal_spacing=0.09)
     last, threads = rows.iloc[-1], sorted(set(rows["threads"]))
-    panel(figure, rows, "seconds", "seconds", last["limit"], 1)
-    panel(figure, rows, "memory", "peak memory, as a multiple of the embeddings", MEMORY, 2)
-    figure.update_layout(showlegend=False, height=640, margin={"l": 60, "r": 20, "t": 10, "b": 50})
+    names = sorted(rows["strategy"].unique())
+    panels = [
+        Panel(lines(rows, names, quantity), "images", title, logarithmic=True, bound=bound)
+        for quantity, title, bound in (
+            ("seconds", "seconds", last["limit"]),
+            ("memory", "peak memory, as a multiple of the embeddings", MEMORY),
+        )
+    ]
     stopped = f" Crosses: stopped after {last['limit']:g} seconds." if (rows["status"] != "done").any() else ""
-    headline(
-        figure,
-        "What choosing a pool costs",
+    about = (
         f"{last['budget']:,} of up to {rows['n'].max():,} images, {last['d']} dimensions, "
         f"{' or '.join(map(str, threads))} thread{'s' if threads[-1] > 1 else ''} ({last['cpu']}); "
-        f"dotted across: the goals.{stopped}",
+        f"dotted lines: the goals.{stopped}"
     )
-    write_image(figure, target)
+    drawn = line_chart(panels, title="Cost of choosing a pool", description=about, width=330, height=560)
+    target.write_text(drawn, encoding="utf-8")
 
 
-def panel(figure, rows, quantity, title, bound, column):
-    """The lines of one quantity, and right of them the name of each, joined to its end."""
-    import plotly.graph_objects as go
+def lines(rows, names, quantity):
+    """The line of every strategy; a cross where a run was stopped."""
+    from charts import Line, look
 
-    from initpools_cli.figures.linechart import spread
-    from initpools_cli.figures.theme import NEUTRAL, style
-
-    names = sorted(rows["strategy"].unique())
-    ends = {}
-    for name in names:
+    found = []
+    for i, name in enumerate(names):
         own = rows[(rows["strategy"] == name) & rows[quantity].notna()]
-        look = style(names.index(name))
-        line = {"color": look.color, "dash": look.dash, "width": 1.8}
-        symbols = np.where(own["status"] == "done", "circle", "x")
-        drawn = go.Scatter(x=own["n"], y=own[quantity], line=line, marker={"size": 6, "symbol": symbols})
-        figure.add_trace(drawn.update(mode="lines+markers"), row=1, col=column)
         if len(own):
-            ends[name] = (math.log10(own["n"].iloc[-1]), math.log10(own[quantity].iloc[-1]))
-    first, edge = math.log10(rows["n"].min()), math.log10(rows["n"].max())
-    values = [*np.log10(rows[quantity]), math.log10(bound)]
-    reach = max(max(values) - min(values), 0.5)
-    heights = spread({name: end[1] for name, end in ends.items()}, reach / 30)
-    gap = (edge - first) * 0.06
-    axes = {"xref": f"x{column}", "yref": f"y{column}"}
-    for name, height in heights.items():
-        x, y = ends[name]
-        leader = {"color": style(names.index(name)).color, "width": 0.8, "dash": "solid" if x == edge else "dot"}
-        ending = {"x1": 10 ** (edge + gap), "y1": 10**height}
-        figure.add_shape(type="line", x0=10**x, y0=10**y, **ending, line=leader, layer="below", **axes)
-        place = {"x": edge + gap, "y": height, "xanchor": "left"}
-        figure.add_annotation(text=name, showarrow=False, font={"size": 11}, **place, **axes)
-    across = {"x0": 10 ** (first - gap), "x1": 10**edge, "y0": bound, "y1": bound}
-    figure.add_shape(type="line", **across, line={"color": NEUTRAL, "dash": "dot"}, layer="below", **axes)
-    ticks = [n for n in (10**4, 10**5, 10**6) if n <= rows["n"].max()]
-    # Room for the names.
-    span = [first - gap, edge + gap + (edge - first) * 0.031 * max(map(len, names))]
-    figure.update_xaxes(type="log", title="images", tickvals=ticks, tickformat="~s", range=span, row=1, col=column)
-    span = [min([*values, *heights.values()]) - 0.03 * reach, max([*values, *heights.values()]) + 0.03 * reach]
-    steps = [step * 10.0**power for power in range(-3, 5) for step in ((1, 2, 5) if reach < 2 else (1,))]
-    figure.update_yaxes(type="log", title=title, tickvals=steps, tickformat="~g", range=span, row=1, col=column)
+            markers = np.where(own["status"] == "done", "o", "x").tolist()
+            found.append(Line(name, own["n"].tolist(), own[quantity].tolist(), *look(i), markers=markers))
+    return found
 
 
 def arguments():

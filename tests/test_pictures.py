@@ -195,7 +195,8 @@ class Cells(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.elements, self.text = [], ""
-        self.feed(text)
+        # A parser takes Markup apart into more Markup, which escapes what it joins.
+        self.feed("".join([text]))
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
@@ -275,8 +276,10 @@ def test_figures_of_images_from_a_run(tmp_path: Path, initpools: Initpools, monk
 
     from initpools_cli.figures.plots import gallery as module
 
-    seen = {}
-    monkeypatch.setattr(module, "_cell", lambda row, pictures, near, small: seen.update(near) or "")
+    seen, cell = {}, module._cell
+    monkeypatch.setattr(
+        module, "_cell", lambda row, pictures, near, *rest: seen.update(near) or cell(row, pictures, near, *rest)
+    )
     assert initpools("plot", "gallery", "--name", "kcenter-b6-s0", "--set", "neighbors=4").code == 0
     run = tmp_path / "runs/digits"
     points = np.load(run / "embed/pixels/train.npy").astype(np.float64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from initpools_cli.figures.linechart import Line, line_chart, look
+from charts import Line, Panel, line_chart, look
+
 from initpools_cli.figures.theme import NEUTRAL, PAGES
 from initpools_cli.stats.learning_curves import CurvePoint, points_of, summarize
 from study.sweeps import AGAINST, Study, Sweep
@@ -36,10 +37,10 @@ def figure(study: Study, sweep: Sweep) -> str:
         line = _line(init, curves[query, init], inits, (query, init) in differ)
         panels[f"query: {query}"].append(line)
     return line_chart(
-        panels,
-        x_title="labeled images",
-        y_title="accuracy (%)",
+        [Panel(lines, "labeled images", "accuracy (%)", heading) for heading, lines in panels.items()],
+        title=f"Learning curves on {sweep.data}, {sweep.learner}",
         description=f"Accuracy against labeled images on {sweep.data}, {sweep.learner}; the page has the numbers.",
+        same_y=True,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from initpools_cli.core.types import Figure
 from initpools_cli.figures.escape import plain
-from initpools_cli.figures.html import asset, render
+from initpools_cli.figures.html import asset, environment
 from initpools_cli.figures.section import Section
 from initpools_cli.figures.theme import FONT, PAGES, PageTheme, furniture, template
 
@@ -45,18 +45,21 @@ def page_html(drawn: Figure | Section, title: str, provenance: Mapping[str, str]
     str
         With a figure, 5 MB more than its data, because Plotly's library is in it, once.
     """
-    return render(
-        "page.html.j2",
-        title=title,
-        theme=theme,
-        themes=THEMES,
-        policy=POLICY,
-        pages={name: vars(page) for name, page in PAGES.items()},
-        font=FONT,
-        drawn=_piece(drawn, title, 2, count(1)),
-        provenance=provenance,
-        looks={name: {"colors": furniture(name), "template": template(name)} for name in PAGES},
-        scripts=_scripts(list(_figures(drawn))),
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            theme=theme,
+            themes=THEMES,
+            policy=POLICY,
+            pages={name: vars(page) for name, page in PAGES.items()},
+            font=FONT,
+            drawn=_piece(drawn, title, 2, count(1)),
+            provenance=provenance,
+            looks={name: {"colors": furniture(name), "template": template(name)} for name in PAGES},
+            scripts=_scripts(list(_figures(drawn))),
+        )
     )
 
 
