@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,12 @@ def test_html_is_written_in_templates_only() -> None:
     ]
     assert found == []
     assert all(path.read_text(encoding="utf-8").count("| safe") <= 1 for path in package.rglob("*.j2"))
+
+
+def test_every_file_of_the_package_is_in_its_wheel() -> None:
+    package = Path(figures.__file__).parent.parent
+    with (package.parent / "pyproject.toml").open("rb") as stream:
+        patterns = tomllib.load(stream)["tool"]["setuptools"]["package-data"]["initpools_cli"]
+    packed = {path for pattern in patterns for path in package.glob(pattern) if path.is_file()}
+    others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert others == {path for path in packed if path.suffix not in (".py", ".pyc")}
