@@ -122,4 +122,4 @@ def test_a_balance_for_all_is_refused_where_strategies_are_compared(copied_run: 
     assert initpools(*words).code == 0
     assert sorted(pd.read_csv("next.csv")["cluster"]) == [0, 1, 2, 3]
     twice = initpools(*SWEEP, "--init", "kcenter@kmeans,kcenter@kmeans10")
-    assert twice.code == 2 and "which are one: there are 10 clusters" in twice.err
+    assert twice.code == 2 and "which are the same: both have 10 clusters" in twice.err

@@ -33,7 +33,7 @@ from initpools_cli.core.checked_toml import read_checked_toml, write_checked_tom
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
-from initpools_cli.labeling.classes import ClassList, Unfit, tidy
+from initpools_cli.labeling.classes import ClassList, InvalidClass, tidy
 from initpools_cli.labeling.label_file import COLUMNS
 from initpools_cli.labeling.page import LabelingSession, open_labeling
 
@@ -162,15 +162,15 @@ def test_batches_by_name_file_and_age(run: Path, initpools: Initpools) -> None:
 def test_classes_are_the_data_set_s_or_grow(tmp_path: Path) -> None:
     fixed = ClassList(("cat", "dog"), ["Dog"], tmp_path / "classes.txt")
     assert fixed.names == ["dog", "cat"] and fixed.resolve("CAT") == "cat"
-    with pytest.raises(Unfit, match="Did you mean 'cat'"):
+    with pytest.raises(InvalidClass, match="Did you mean 'cat'"):
         fixed.resolve("cta")
-    with pytest.raises(Unfit):
+    with pytest.raises(InvalidClass):
         ClassList(("cat",), ["horse"], tmp_path / "classes.txt")
     grows = ClassList((), ["cat"], tmp_path / "classes.txt")
     assert grows.resolve("  Sea   lion ") == "Sea lion" and grows.resolve("CAT") == "cat"
     grows.learn(["Cat", "cat ", "cafe\u0301"])
     assert grows.names == ["cat", "cafe\u0301"] and grows.resolve("caf\u00c9") == "cafe\u0301"
-    with pytest.raises(Unfit, match="no label"):
+    with pytest.raises(InvalidClass, match="no label"):
         grows.resolve("None")
     assert ClassList((), ["None", "3"], tmp_path / "other.txt").resolve("none") == "None"
     assert ClassList((), ["None", "3"], tmp_path / "other.txt").resolve("3.0") == "3"
@@ -178,7 +178,7 @@ def test_classes_are_the_data_set_s_or_grow(tmp_path: Path) -> None:
     grows.keep("Sea lion")
     assert ClassList((), [], tmp_path / "classes.txt").names == ["cat", "Sea lion"]
     for name in ("", "  ", "x" * 101, "zero\u200bwidth", "turn\u202eed"):
-        with pytest.raises(Unfit):
+        with pytest.raises(InvalidClass):
             tidy(name)
 
 

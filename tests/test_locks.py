@@ -254,7 +254,7 @@ def job(number):
     time.sleep(60 if number else 0)
 
 if __name__ == "__main__":
-    workers.WORTH = 0
+    workers.MIN_SECONDS = 0
     list(workers.Workers("processes", 2).map(job, [(i, i, {}) for i in range(4)]))
 """
     assert ended_after(program, tmp_path) < 5

@@ -136,9 +136,9 @@ def test_the_same_labels_with_another_query_replace_the_batch(photos: pd.Series,
     assert not looked["fresh"] and looked["picked"] == 8 and Path("rest.csv").exists()
     second = _round(initpools, "one.csv", "--query", "kcenter", "--budget", 5, "--next", "kcenter.csv")
     assert second["step"] == first["step"] == "loop/round-1" and second["picked"] == 5
-    assert "its batch of 8 images (margin) is replaced by 5 others" in second["said"]
+    assert "its batch of 8 images (margin) is replaced by 5 other images" in second["said"]
     assert "--query margin --budget 8 --next margin.csv" in second["said"]
-    assert "labels/round-1.csv keeps 4 labels that no round has learned from" in second["said"]
+    assert "labels/round-1.csv has 4 labels that no round has used" in second["said"]
     assert [path.name for path in Path("runs/photos/loop").iterdir()] == ["round-1"]
     assert Path("runs/photos/labels/round-1.csv").read_bytes() == kept
     assert "label --batch round-1" in initpools("status").out
@@ -206,7 +206,7 @@ def test_labels_of_two_at_once_are_not_lost(
 
     monkeypatch.setattr(loop, "arena_of", meanwhile)
     told = initpools("al-run", "--labels", "mine.csv")
-    assert told.code == 2 and "Another process has finished a round meanwhile" in told.err
+    assert told.code == 2 and "Another process has finished round-1 meanwhile" in told.err
     assert _round(initpools, "mine.csv")["labeled"] == 15
 
 
@@ -247,9 +247,9 @@ def test_new_classes_may_come_and_slips_are_told(photos: pd.Series, initpools: I
     initpools("select-pool", "random", "-n", 20, "-o", "batch.csv")
     _annotate("batch.csv", photos, "a.csv", _0="abmer", _1="bluish ")
     out = _round(initpools, "a.csv")
-    assert "is it 'amber'" in out["said"] and out["class_names"] == sorted(["bluish", "abmer", *CLASSES])
+    assert "did you mean 'amber'" in out["said"] and out["class_names"] == sorted(["bluish", "abmer", *CLASSES])
     fixed = initpools("al-run", "--labels", "a.csv", "--classes", "amber,blue,green", "--run", "runs/photos")
-    assert fixed.code == 2 and "which --classes leaves out" in fixed.err
+    assert fixed.code == 2 and "which is not in --classes" in fixed.err
     _annotate("batch.csv", photos, "b.csv")
     mended = _round(initpools, "b.csv", "--classes", "amber,blue,green,other")
     assert mended["corrected"] == 2 and mended["classes"] == 4
@@ -263,7 +263,7 @@ def test_images_that_are_gone_are_not_asked_for(photos: pd.Series, initpools: In
     for path in [*gone, rows["path"][0]]:
         Path("photos", path).unlink()
     out = _round(initpools, "a.csv", "--query", "margin", "--budget", 60, "--next", "next.csv")
-    assert "5 images are gone from" in out["said"] and out["labeled"] == 12
+    assert "5 images are missing from" in out["said"] and out["labeled"] == 12
     assert len(out["next"]) == 43 and not set(gone) & {row["path"] for row in out["next"]}
 
 
@@ -282,14 +282,14 @@ def test_a_batch_goes_to_label_studio_and_comes_back(photos: pd.Series, initpool
 
 REFUSED = [
     ("--query margin", "is asked for, and not by which query", "al-run --labels a.csv --next n.csv"),
-    ("one class", "All 3 labels are of one class, 'blue'", "al-run --labels one.csv --query margin --next n.csv"),
-    ("several", "--query names margin, entropy", "al-run --labels a.csv --query margin,entropy --next n.csv"),
-    ("sweeps", "al.seeds (--seeds) is of sweeps", "al-run --labels a.csv --seeds 3"),
+    ("one class", "all 3 labels are of the class 'blue'", "al-run --labels one.csv --query margin --next n.csv"),
+    ("several", "--query has 2 names (margin, entropy)", "al-run --labels a.csv --query margin,entropy --next n.csv"),
+    ("sweeps", "al.seeds (--seeds) has no effect with --labels", "al-run --labels a.csv --seeds 3"),
     ("sweep's name", "--name and --scheduler are of sweeps", "al-run --labels a.csv --name x"),
     ("no labels", "--next is of a round of labeling", "al-run --next n.csv"),
-    ("nothing", "no label that can be used, or only empty ones", "al-run --labels empty.csv"),
-    ("all wrong", "no label that can be used: line 2: zz.png is no image", "al-run --labels wrong.csv"),
-    ("learner", "the learner linear can't give", "al-run --labels a.csv --query bald --next n.csv"),
+    ("nothing", "(--labels) has no usable label.", "al-run --labels empty.csv"),
+    ("all wrong", "(--labels) has no usable label: line 2: zz.png is no image", "al-run --labels wrong.csv"),
+    ("learner", "the learner linear does not provide", "al-run --labels a.csv --query bald --next n.csv"),
     ("twice", "is to be written twice", "al-run --labels a.csv --query margin --next n.csv --predictions n.csv"),
     ("ending", ".csv", "al-run --labels a.csv --predictions n.npy"),
 ]

@@ -435,8 +435,8 @@ def _doubled(rounds: pd.DataFrame) -> pd.DataFrame:
     ("edit", "fact"),
     [
         (_without_accuracy, "no column accuracy"),
-        (_with_a_word, "no number"),
-        (_in_percent, "no fraction"),
+        (_with_a_word, "not numbers"),
+        (_in_percent, "not between 0 and 1"),
         (_doubled, "seed 8, twice"),
     ],
 )

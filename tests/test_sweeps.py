@@ -48,7 +48,7 @@ def test_processes_write_what_one_thread_writes(
     from initpools_cli.sweeps import executors as workers
 
     # After the first block, however little is left.
-    monkeypatch.setattr(workers, "WORTH", 0.0)
+    monkeypatch.setattr(workers, "MIN_SECONDS", 0.0)
     for threads in (1, 2):
         assert initpools(*SMALL, "--threads", threads, "--name", f"t{threads}").code == 0
     for file in ("rounds.csv", "recalls.csv", "picks.npz"):

@@ -110,9 +110,9 @@ def _judged(
     common: Common, sweeps: dict[str, FinishedStep], against: str, metric: str, measures: Sequence[str]
 ) -> None:
     """The verdicts on standard output, and on standard error what they mean in words."""
-    from initpools_cli.sweeps.verdicts import judge
+    from initpools_cli.sweeps.verdicts import compare_sweeps
 
-    judged = judge(sweeps, against, metric, measures)
+    judged = compare_sweeps(sweeps, against, metric, measures)
     _say(common, judged, against)
     rows = judged.verdicts.to_dict("records")
     common.result(

@@ -1,4 +1,4 @@
-"""Which images are to be labeled now: a pool, a round of the loop, or a table of one's own."""
+"""Batches of images to label: a pool, a labeling round, or a table of the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.steps.context import Context
 
-#: The file of each kind of step that lists images to label, in order.
+#: File with the images to label, by kind of step.
 LISTS = {"pool": "items.csv", LOOP: "next.csv"}
 
 
@@ -20,13 +20,13 @@ class Batch:
     Attributes
     ----------
     name : str
-        Of the step, or of the file without its ending.
+        Name of the step, or of the file without its suffix.
     indices : list of int
-        Their train rows, none twice.
+        Distinct train rows.
     labels : list of str
-        Those that the table has already; empty where it has none.
+        Labels in the table; "" for none.
     file : Path or None
-        The user's own table.
+        The table of the user.
     """
 
     name: str
@@ -36,33 +36,35 @@ class Batch:
 
 
 def find_batch(context: Context, named: str | None) -> Batch:
-    """The batch of that name, of that file, or else the newest of the run.
+    """Find a batch by name or file; default: the newest of the run.
 
     Parameters
     ----------
+    context : Context
     named : str, optional
         A pool (``typiclust-b20-s0``), a round (``round-2``), or a table with a column ``path`` or ``index``.
 
     Raises
     ------
     UserError
-        No such batch, none at all, or one that names images which the data set does not have.
+        If there is no such batch, or it has images that are not in the data set.
     """
     steps = [step for kind in LISTS for step in context.run.steps(kind) if _list_of(step) in step.facts["writes"]]
     if named is None:
         if not steps:
             raise UserError(
                 f"The run {context.run.path} has no images to label yet.",
-                "Choose some with `initpools select-pool typiclust --budget 20`, or give a table: --batch FILE.csv.",
+                "Run `initpools select-pool typiclust --budget 20` first, or pass a table: --batch FILE.csv.",
+                context.run.path,
             )
         return _of_step(max(steps, key=lambda step: str(step.facts["finished"])))
-    found = [step for step in steps if named in (step.name, step.id)]
-    if found:
-        return _of_step(found[-1])
+    matches = [step for step in steps if named in (step.name, step.id)]
+    if matches:
+        return _of_step(matches[-1])
     if Path(named).is_file():
         return _of_file(context, Path(named))
     if Path(named).suffix:
-        raise UserError(f"There is no file {named} (--batch).", "Check the path.")
+        raise UserError(f"There is no file {named} (--batch).", "Correct the path: --batch FILE.csv.", named)
     raise unknown_name("batch", named, [step.name for step in steps], "initpools status")
 
 
@@ -88,8 +90,8 @@ def _of_file(context: Context, path: Path) -> Batch:
 
 def _batch(name: str, indices: list[int], labels: list[str], file: Path | None = None) -> Batch:
     if not indices:
-        raise UserError(f"The batch {name} has no images.", "Choose another with --batch NAME|FILE.")
-    # An image that is named twice is shown once; a label of either line counts.
+        raise UserError(f"The batch {name} has no images.", "Use another one: --batch NAME|FILE.", name)
+    # A repeated image is shown once, with the first label of its lines.
     known: dict[int, str] = {}
     for index, label in zip(indices, labels, strict=True):
         known[index] = known.get(index) or label

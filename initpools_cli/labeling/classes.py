@@ -1,4 +1,4 @@
-"""The classes that an annotator chooses from: those of the data set, or a list that grows."""
+"""Classes for annotators: those of the data set, or a list that grows."""
 
 from __future__ import annotations
 
@@ -10,73 +10,71 @@ from initpools_cli.core.files import read_file, write_text
 from initpools_cli.datasets.classes import LONGEST, KnownClasses, alike, plain, says_nothing
 
 
-class Unfit(UserError):
-    """What was said of an image can't be: saying it again won't help."""
+class InvalidClass(UserError):
+    """A class name that is not valid; sending it again does not help."""
 
 
 class ClassList:
-    """Classes in the order of their keys.
+    """Classes in the order of their keys on the labeling page.
 
     Parameters
     ----------
     known : sequence of str
-        The classes of the data set, which no other may join; empty where it has none.
-    given : sequence of str
-        What the user named: these come first.
+        The classes of the data set, to which none can be added; empty if it has none.
+    first : sequence of str
+        Classes named by the user, which come first.
     file : Path
-        Where open classes are kept, one a line, so that every batch of the run has them at the same keys.
+        File of added classes, one per line, so that every batch of the run has the same keys.
 
     Raises
     ------
-    Unfit
-        A given class is none of the data set's, or has no name.
+    InvalidClass
+        If a class in `first` is not in the data set, or is not a valid name.
     """
 
-    def __init__(self, known: Sequence[str], given: Sequence[str], file: Path) -> None:
+    def __init__(self, known: Sequence[str], first: Sequence[str], file: Path) -> None:
         self.fixed = bool(known)
         self.file = file
         self.names: list[str] = []
         if self.fixed:
-            self.names = [*dict.fromkeys([*(_among(name, known) for name in given), *known])]
+            self.names = [*dict.fromkeys([*(_match(name, known) for name in first), *known])]
         else:
-            self.learn([*map(tidy, given), *_lines(file)])
+            self.learn([*map(tidy, first), *_lines(file)])
 
     @property
     def known(self) -> KnownClasses:
-        """What a file of labels is read by: those of the data set alone, or these and any other."""
+        """Classes for reading a label file: only those of the data set, or these and any other."""
         return KnownClasses(self.names, fixed=self.fixed, origin="a class of this page")
 
     def learn(self, names: Iterable[str]) -> None:
-        """Take in classes that are in use, where classes are open; of names that are one class, the first."""
+        """Add classes that are in use, unless classes are fixed; of equivalent names only the first is added."""
         for name in dict.fromkeys(names) if not self.fixed else ():
             if name and alike(name, self.names) is None:
                 self.names.append(name)
 
     def resolve(self, name: str) -> str:
-        """The class that is meant.
-
-        What a file would be refused for is settled here, where the person sees it: a name that differs from a class
-        only in case, spaces or Unicode form is that class.
+        """Find the class for a name that may differ in case, spaces or Unicode form.
 
         Raises
         ------
-        UserError
-            No class of the data set, or no name for a class.
+        InvalidClass
+            If it is not a class of the data set, or not a valid name.
         """
         if name in self.names:
             return name
         if self.fixed:
-            return _among(name, self.names)
-        found = alike(name, self.names)
-        if found is None and says_nothing(name):
-            raise Unfit(
-                f"{name!r} means that there is no label.",
-                "Skip the image; or, if a class is called so, start again with --classes.",
+            return _match(name, self.names)
+        match = alike(name, self.names)
+        if match is None and says_nothing(name):
+            raise InvalidClass(
+                f"{name!r} stands for no label.",
+                "Skip the image; or, if a class has this name, start again with --classes.",
+                repr(name),
             )
-        return found or tidy(name)
+        return match or tidy(name)
 
     def keep(self, name: str) -> None:
-        """Add a class for good; the list of another batch that is labeled meanwhile is not lost."""
+        """Add a class to the list and its file, keeping classes that another process added."""
         if name in self.names or self.fixed:
             return
         names = [*dict.fromkeys([*_lines(self.file), *self.names, name])]
@@ -85,28 +83,31 @@ class ClassList:
 
 
 def tidy(name: str) -> str:
-    """The name of a class without stray blanks.
+    """Normalize the blanks in the name of a class.
 
     Raises
     ------
-    Unfit
-        Nothing is left of it, it is too long, or it has characters that cannot be seen.
+    InvalidClass
+        If the name is empty, too long, or has characters that are not printable.
     """
     tidied = plain(name)
     if not tidied or len(tidied) > LONGEST:
-        raise Unfit(f"{tidied[:20]!r} is no name for a class.", f"Give it 1 to {LONGEST} characters.")
+        shown = repr(tidied[:20])
+        raise InvalidClass(f"{shown} is not a valid class name.", f"Use a name of 1 to {LONGEST} characters.", shown)
     if not tidied.isprintable():
-        raise Unfit(f"{tidied!r} has characters that cannot be seen.", "Give the class a plain name.")
+        raise InvalidClass(
+            f"{tidied!r} has characters that are not printable.", "Use a name of printable characters.", repr(tidied)
+        )
     return tidied
 
 
-def _among(name: str, known: Sequence[str]) -> str:
-    found = alike(name, known)
-    if found is not None:
-        return found
+def _match(name: str, known: Sequence[str]) -> str:
+    match = alike(name, known)
+    if match is not None:
+        return match
     guess = nearest(name, known)
-    remedy = f"Did you mean '{guess}'?" if guess else f"Its classes are: {', '.join(known[:20])}."
-    raise Unfit(f"{name!r} is no class of the data set.", remedy)
+    remedy = f"Did you mean '{guess}'?" if guess else f"Use one of its classes: {', '.join(known[:20])}."
+    raise InvalidClass(f"{name!r} is not a class of the data set.", remedy, repr(name))
 
 
 def _lines(file: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""How good the labeling loop's model is by what is labeled: cross-validated, and foretold by the round before."""
+"""Evaluation of a labeling round: cross-validation, test split, and predictions of the previous model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def cell_of(
     context: Context, experiment: ExperimentData, labeled: np.ndarray, candidates: np.ndarray | None = None
 ) -> Cell:
-    """What the loop of sweeps moves on, with these labels paid for."""
+    """Make a cell with these images labeled."""
     from initpools_cli.training.active_learning import Cell
     from initpools_cli.training.label_access import LabelAccess
 
@@ -32,10 +32,10 @@ def cell_of(
     return Cell(0, context.seed, np.flatnonzero(experiment.kept) if candidates is None else candidates, labeled, access)
 
 
-def judge(
+def cross_validate(
     context: Context, experiment: ExperimentData, settings: ExperimentSettings, learner: Method, labeled: LabelHistory
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Cross-validated quality as a whole and by class; nothing where there is too little to hold any out."""
+    """Compute cross-validated metrics, overall and by class; no overall metrics if there are too few labels."""
     import pandas as pd
 
     from initpools_cli.stats.metrics import classification_metrics, recalls
@@ -48,28 +48,28 @@ def judge(
     counts = np.bincount(codes, minlength=len(classes))
     by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
     copies = pd.factorize(context.data.train_items["sha256"].to_numpy()[rows])[0]
-    parts = assign_folds(codes, copies, derive(context.seed, "loop folds"))
-    if (counts > 0).sum() < 2 or parts.max() < 1:
+    folds = assign_folds(codes, copies, derive(context.seed, "loop folds"))
+    if (counts > 0).sum() < 2 or folds.max() < 1:
         return {}, by_class
-    shown = inputs_of(learner, experiment)["train"]
+    inputs = inputs_of(learner, experiment)["train"]
 
-    count = int(parts.max()) + 1
+    count = int(folds.max()) + 1
     with context.report.progress("cross-validation", count, "folds") as bar:
 
-        def trained(known: np.ndarray, part: int) -> Callable[[np.ndarray], np.ndarray]:
-            cell = cell_of(context, experiment, known)
+        def fit_fold(train: np.ndarray, fold: int) -> Callable[[np.ndarray], np.ndarray]:
+            cell = cell_of(context, experiment, train)
             model = fit(
-                learner, cell, derive(context.seed, "loop part", part), experiment, settings, context.machine.device
+                learner, cell, derive(context.seed, "loop part", fold), experiment, settings, context.machine.device
             )
             bar.advance()
-            return lambda asked: softmax(model.logits(shown[asked]))
+            return lambda held_out: softmax(model.logits(inputs[held_out]))
 
-        probs = out_of_fold(trained, rows, parts, len(classes))
+        probs = out_of_fold(fit_fold, rows, folds, len(classes))
     metrics = classification_metrics(probs, codes)
     right = int((probs.argmax(1) == codes).sum())
     low, high = share_interval(right, len(codes))
     by_class["recall"] = recalls(probs, codes, len(classes))
-    judged = {
+    quality = {
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
         "low": low,
         "high": high,
@@ -77,13 +77,13 @@ def judge(
         "majority": float(counts.max() / counts.sum()),
         "alone": int((counts == 1).sum()),
     }
-    return judged, by_class
+    return quality, by_class
 
 
 def on_test(
     context: Context, model: Classifier, learner: Method, experiment: ExperimentData, labeled: LabelHistory
 ) -> dict[str, Any]:
-    """Accuracy on the test split, where the data set has one with labels."""
+    """Compute the accuracy on the test split; empty if the data set has no labeled one with these classes."""
     from initpools_cli.stats.proportions import share_interval
     from initpools_cli.training.active_learning import inputs_of
 
@@ -96,16 +96,16 @@ def on_test(
     return {"test_accuracy": right / len(labels), "test_low": low, "test_high": high}
 
 
-def foretold(context: Context, labeled: LabelHistory) -> dict[str, Any]:
-    """How the model of the round before fared on images whose labels came after it."""
+def previous_model(context: Context, labeled: LabelHistory) -> dict[str, Any]:
+    """Compute the share of this round's new labels that the model of the previous round predicted correctly."""
     earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
     if not earlier or not len(labeled.fresh):
         return {}
-    guessed = earlier[-1].frame("predictions.csv", dtype={"label": str}, keep_default_na=False)
-    guess = dict(zip(guessed["index"].tolist(), map(labeled.class_of, guessed["label"]), strict=True))
+    table = earlier[-1].frame("predictions.csv", dtype={"label": str}, keep_default_na=False)
+    predicted = dict(zip(table["index"].tolist(), map(labeled.class_of, table["label"]), strict=True))
     truth = dict(zip(labeled.table["index"].tolist(), labeled.table["label"], strict=True))
-    both = [image for image in labeled.fresh.tolist() if image in guess]
+    both = [image for image in labeled.fresh.tolist() if image in predicted]
     if not both:
         return {}
-    right = sum(guess[image] == truth[image] for image in both)
+    right = sum(predicted[image] == truth[image] for image in both)
     return {"foretold": right / len(both), "foretold_of": len(both)}

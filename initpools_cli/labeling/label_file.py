@@ -1,4 +1,4 @@
-"""Files of labels, one row an image of a batch: read as people leave them, written whole."""
+"""Label files: one row per image of a batch, read leniently and written atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ("order", "index", "path", "label", "skipped")
 
 
 class Mark(NamedTuple):
-    """What is said of an image: its class (empty: none yet), or that it was passed over."""
+    """State of an image: its class ("" for none), and whether it was skipped."""
 
     label: str = ""
     skipped: bool = False
@@ -25,16 +25,16 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadMarks:
-    """What a file says.
+    """Content of a label file.
 
     Attributes
     ----------
     marks : dict of int to Mark
-        Of images of the batch, by train row.
+        Images of the batch, by train row.
     others : list of list of str
-        The rows of other images, or of none that is known, under `COLUMNS`.
+        Rows of other or unknown images, with `COLUMNS`.
     problems : list of str
-        What is wrong with single lines.
+        Problems of single lines.
     """
 
     marks: dict[int, Mark]
@@ -43,19 +43,21 @@ class ReadMarks:
 
 
 def read_marks(file: Path, data: Dataset, indices: Sequence[int], known: KnownClasses) -> ReadMarks:
-    """What a file of labels says of a batch: columns in any order, as spreadsheets save them.
+    """Read a label file for a batch; columns may be in any order, as spreadsheets save them.
 
     Parameters
     ----------
+    file : Path
+    data : Dataset
     indices : sequence of int
         The train rows of the batch.
     known : KnownClasses
-        The classes there are.
+        The known classes.
 
     Raises
     ------
     UserError
-        It can't be read as a table of labels, or has classes that nobody can tell apart.
+        If the file is not a table of labels, or has ambiguous classes.
     """
     from initpools_cli.datasets.annotations.check import checked
     from initpools_cli.datasets.annotations.match import find
@@ -66,21 +68,21 @@ def read_marks(file: Path, data: Dataset, indices: Sequence[int], known: KnownCl
     good = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
     marks: dict[int, Mark] = {}
     others, batch = [], set(indices)
-    for row, found in zip(rows, find(rows, data.items, data.root), strict=True):
-        if isinstance(found, str) or found not in batch:
+    for row, image in zip(rows, find(rows, data.items, data.root), strict=True):
+        if isinstance(image, str) or image not in batch:
             others.append(["", row.index, row.path, row.label, str(int(row.skipped))])
             continue
-        # A label that is no class stays in the file until another is chosen.
-        label = good.get(found, "" if annotations.means.get(row.label) == "" else row.label)
-        if found not in marks or label:
-            marks[found] = Mark(label, row.skipped and not label)
+        # An unknown label is kept until the annotator chooses a class.
+        label = good.get(image, "" if annotations.means.get(row.label) == "" else row.label)
+        if image not in marks or label:
+            marks[image] = Mark(label, row.skipped and not label)
     return ReadMarks(marks, others, [str(problem) for problem in annotations.problems])
 
 
 def write_marks(
     file: Path, indices: Sequence[int], paths: Sequence[str], marks: Sequence[Mark], others: Sequence[Sequence[str]]
 ) -> None:
-    """Write a row for every image of a batch in its order, and then the rows of others; whole or not at all."""
+    """Write a row for every image of a batch, in order, and then the rows of other images; atomically."""
     rows = (
         (order, index, path, mark.label, int(mark.skipped))
         for order, (index, path, mark) in enumerate(zip(indices, paths, marks, strict=True))
@@ -91,6 +93,6 @@ def write_marks(
 
 
 def stamp(file: Path) -> tuple[int, int]:
-    """What differs once somebody has written to a file."""
+    """Return a stamp that changes when a file is written."""
     status = file.stat()
     return status.st_mtime_ns, status.st_ino

@@ -1,4 +1,4 @@
-"""What is labeled so far: what earlier rounds of the loop remember, and a new file of annotations on top."""
+"""Label history: labels of earlier rounds and a new file of annotations."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from initpools_cli.steps.context import Context
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The kind of a round's folder, and how it is named.
+#: Prefix of the folders of rounds.
 PREFIX = "round-"
-#: Settings that are told where they differ between rounds, and their keys in the table of a round.
+#: Settings reported if they differ between rounds, and their keys in the table of a round.
 SETTINGS = {"encoder": "encoders", "learner": "learner"}
-#: Columns of a round's labels.csv: what is known after it. An empty label is an image that was skipped.
+#: Columns of a round's labels.csv; an empty label is a skipped image.
 COLUMNS = ["index", "path", "label", "round"]
-#: A class of so few images that is almost called as another is likely a slip.
+#: A class of at most this many images, with a name similar to another class, is probably a typing error.
 FEW = 2
 ALIKE = 0.8
 
 
 @dataclass(frozen=True)
 class LabelHistory:
-    """What is known after a file of annotations was read.
+    """All labels after a file of annotations was read.
 
     Attributes
     ----------
     number : int
-        Of the round; from 1.
+        Number of the round, from 1.
     table : DataFrame
         `COLUMNS`, by index.
     classes : tuple of str
-        All there are, in the order of their numbers.
+        All classes, in the order of their numbers.
     read : Annotations
-        Of the new file.
+        The new file.
     fresh : (k,) int64
-        Images whose label came in this round.
+        Images with a new label in this round.
     corrected : int
-        How many of them had another one before it.
+        How many of them had another label before.
     named : tuple of str
-        The classes that the user named: the only ones.
+        The classes named by the user (--classes): no others are allowed.
     excluded : (e,) int64
-        Images that are not to be seen: their labels are in the table and count for nothing.
+        Excluded images, whose labels are in the table but are not used.
     """
 
     number: int
@@ -64,12 +64,12 @@ class LabelHistory:
     excluded: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def class_of(self, label: str) -> str:
-        """The class that a label of an earlier round is now."""
+        """Return the current class of a label of an earlier round."""
         return self.read.means.get(label) or label
 
     @property
     def spellings(self) -> list[str]:
-        """The labels of the new file with spaces around them that stand for a class, as they are written."""
+        """Labels of the new file with surrounding spaces that stand for a class, as written."""
         means = self.read.means
         return sorted(
             each for each, name in means.items() if name and each != plain(each) and value_of(plain(each)) is None
@@ -88,22 +88,22 @@ class LabelHistory:
 
     @property
     def _counts(self) -> np.ndarray:
-        """Which rows of the table have a label of an image that is not excluded."""
+        """Whether each row of the table has a label and is not excluded."""
         return (self.table["label"].to_numpy() != "") & ~self.table["index"].isin(self.excluded).to_numpy()
 
     @property
     def skipped(self) -> np.ndarray:
-        """Train rows that annotators could not tell, (k,) int64."""
+        """Train rows skipped by annotators, (k,) int64."""
         return self.table["index"].to_numpy()[self.table["label"].to_numpy() == ""]
 
 
 def rounds(run: Run) -> list[FinishedStep]:
-    """The finished rounds of the labeling loop, oldest first."""
+    """Return the finished rounds of the labeling loop, oldest first."""
     return one_a_number(run.steps(LOOP))
 
 
 def one_a_number(steps: Iterable[FinishedStep]) -> list[FinishedStep]:
-    """The newest round of each number, in order; earlier versions kept every repetition of a round.
+    """Return the newest round of each number, in order; earlier versions kept every repetition of a round.
 
     Parameters
     ----------
@@ -115,81 +115,84 @@ def one_a_number(steps: Iterable[FinishedStep]) -> list[FinishedStep]:
 
 
 def outcome_of(done: FinishedStep) -> dict[str, Any]:
-    """What came of a round, with its number as ``round``, its encoder and its learner."""
+    """Return the outcome of a round, with its number as ``round``, its encoder and its learner."""
     facts = done.facts
     table, number = facts["table"], str(number_of(done.name))
     return {"round": number, **{key: ", ".join(table[of]) for key, of in SETTINGS.items()}, **facts["outcome"]}
 
 
 def number_of(name: str) -> int:
-    """Of a round, from the name of its folder; 0 where it is none."""
+    """Parse the number of a round from its folder name; 0 if it is not a round."""
     digits = name.removeprefix(PREFIX).partition("-")[0]
     return int(digits) if name.startswith(PREFIX) and digits.isdigit() else 0
 
 
 def read_known(done: FinishedStep) -> pd.DataFrame:
-    """What a round knew: its labels.csv.
+    """Read the labels.csv of a round.
 
     Raises
     ------
     UserError
-        It is damaged. Its command would read it first, and so can't make it again.
+        If it is damaged. The command of the round cannot make it again, because it would read it first.
     """
     try:
         return done.frame("labels.csv", dtype={"path": str, "label": str}, keep_default_na=False)
     except UserError as error:
-        brought = done.facts["outcome"].get("annotations", "FILE")
+        annotations = done.facts["outcome"].get("annotations", "FILE")
         raise UserError(
             error.fact,
-            f"`{done.run.repair}` moves the round aside and deletes nothing; then give its labels again: "
-            f"--labels {brought}.",
+            f"Run `{done.run.repair}`, which moves the round aside and deletes nothing, and pass its labels again: "
+            f"--labels {annotations}.",
+            error.value,
         ) from None
 
 
 def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> LabelHistory:
-    """Read new annotations on top of what the run remembers.
+    """Read new annotations and merge them with the labels of earlier rounds.
 
-    A label that differs from a remembered one takes its place. A file that adds nothing belongs to the last round.
+    A new label replaces an earlier one. A file without new labels belongs to the last round.
 
     Parameters
     ----------
+    context : Context
+    file : Path
     classes : tuple of str
-        The only ones there can be; empty: those of the data set, or, where that has none, any.
+        The allowed classes; empty: those of the data set, or any if it has none.
 
     Raises
     ------
     UserError
-        A file that can't be read, or not one label in it and in earlier rounds.
+        If the file cannot be read, or there is no label in it and in earlier rounds.
     """
     data = context.data
     named = class_list(classes, "--classes")
     fixed = named or data.classes
     earlier = rounds(context.run)
-    known, came = _remembered(earlier)
+    known, since = _remembered(earlier)
     read = read_annotations(
         file, data.items, _known_classes(named, data.classes, earlier), data.root, kept=data.kept, before=known
     )
     known = _as_read(known, read)
-    brought = {
+    new = {
         **{image: "" for image in read.skipped.tolist() if not known.get(image)},
         **dict(zip(read.rows.tolist(), read.labels, strict=True)),
     }
-    changed = {image: label for image, label in brought.items() if known.get(image) != label}
+    changed = {image: label for image, label in new.items() if known.get(image) != label}
     last = number_of(earlier[-1].name) if earlier else 0
     number = last + 1 if changed or not earlier else last
     known |= changed
-    came |= dict.fromkeys(changed, number)
+    since |= dict.fromkeys(changed, number)
     _refuse_lost_classes(fixed, known, context.run)
     if not any(known.values()):
-        why = f": {read.problems[0]}" if read.problems else ", or only empty ones"
-        raise UserError(f"{file} (--labels) has no label that can be used{why}.", "Fill the column 'label'.")
-    # Not what differs from the last round: the same round may be done again, with another query or --force.
+        why = f": {read.problems[0]}" if read.problems else ""
+        raise UserError(f"{file} (--labels) has no usable label{why}.", "Fill the column 'label'.", file)
+    # Compared with the round before this one, because the same round may be run again with another query or --force.
     before, _ = _remembered([step for step in earlier if number_of(step.name) < number])
     before = _as_read(before, read)
     fresh = [image for image, label in known.items() if label and label != before.get(image)]
     return LabelHistory(
         number=number,
-        table=_table(known, came, context),
+        table=_table(known, since, context),
         classes=fixed or in_order(label for label in known.values() if label),
         read=read,
         fresh=np.array(sorted(fresh), dtype=np.int64),
@@ -199,7 +202,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
 
 
 def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequence[FinishedStep]) -> KnownClasses:
-    """The classes there can be: those that the user named, those of the data set, or any."""
+    """Return the allowed classes: those named by the user, those of the data set, or any."""
     outcomes = [step.facts["outcome"] for step in earlier]
     accepted = frozenset(each for outcome in outcomes for each in outcome.get("spellings", []))
     if named:
@@ -210,18 +213,18 @@ def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequen
 
 
 def _named_before(earlier: Sequence[FinishedStep]) -> tuple[str, ...]:
-    """Classes whose names would else mean that there is no label, as the user last named them: "None", "-1"."""
+    """Return classes that the user named last and whose names otherwise stand for no label, such as "None"."""
     named = (step.facts["outcome"].get("named", []) for step in reversed(earlier))
     return tuple(filter(says_nothing, next(filter(None, named), [])))
 
 
 def _as_read(known: dict[int, str], read: Annotations) -> dict[int, str]:
-    """Labels of earlier rounds by the rules of now: equal numbers are one class, and what is no label is left out.
+    """Apply the current rules to labels of earlier rounds: equal numbers are one class, and ``nan`` is no label.
 
-    Rounds of older versions stored ``0`` and ``0.0`` as two classes, and ``nan`` as one.
+    Older versions stored ``0`` and ``0.0`` as two classes, and ``nan`` as a class.
     """
     now = {image: label and read.means.get(label, label) for image, label in known.items()}
-    # An empty label stays: it is of an image that was skipped. None is a class that is none of those named.
+    # An empty label (a skipped image) is kept. None is a class that is not among the named ones.
     return {
         image: known[image] if label is None else label
         for image, label in now.items()
@@ -230,20 +233,20 @@ def _as_read(known: dict[int, str], read: Annotations) -> dict[int, str]:
 
 
 def classes_of_rounds(run: Run) -> tuple[str, ...]:
-    """The classes that the last round knows, in order; equal numbers are one, and what is no label is none."""
+    """Return the classes of the last round, in order; equal numbers are one class, and ``nan`` is none."""
     done = rounds(run)
     if not done:
         return ()
     named = _named_before(done)
-    found: list[str] = []
+    classes: list[str] = []
     for label in in_order(label for label in read_known(done[-1])["label"] if label):
-        if label in named or (not says_nothing(label) and alike(label, found) is None):
-            found.append(label)
-    return tuple(found)
+        if label in named or (not says_nothing(label) and alike(label, classes) is None):
+            classes.append(label)
+    return tuple(classes)
 
 
 def _remembered(earlier: Sequence[FinishedStep]) -> tuple[dict[int, str], dict[int, int]]:
-    """The labels after the last of these rounds, and in which round each came."""
+    """Return the labels after the last of these rounds, and the round of each label."""
     if not earlier:
         return {}, {}
     table = read_known(earlier[-1])
@@ -252,23 +255,24 @@ def _remembered(earlier: Sequence[FinishedStep]) -> tuple[dict[int, str], dict[i
 
 
 def doubts(labeled: LabelHistory) -> list[str]:
-    """What looks like a slip: classes of very few images that are almost called as another."""
+    """Return notes on classes that are probably typing errors: few images and a name similar to another class."""
     names, counts = np.unique([label for label in labeled.table["label"] if label], return_counts=True)
     size = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    said = []
+    lines = []
     for rare in (name for name, count in size.items() if count <= FEW and not name.isdigit()):
-        alike = [(_likeness(rare, name), name) for name in size if size[name] > FEW]
-        likeness, name = max(alike, default=(0.0, ""))
-        if likeness >= ALIKE:
-            said.append(f"the class '{rare}' has {size[rare]} of the labels: is it '{name}', of {size[name]}?")
-    return said
+        others = [(_similarity(rare, name), name) for name in size if size[name] > FEW]
+        similarity, name = max(others, default=(0.0, ""))
+        if similarity >= ALIKE:
+            images = "1 image" if size[rare] == 1 else f"{size[rare]} images"
+            lines.append(f"the class '{rare}' has only {images}: did you mean '{name}', with {size[name]} images?")
+    return lines
 
 
-def _likeness(one: str, other: str) -> float:
+def _similarity(one: str, other: str) -> float:
     return SequenceMatcher(None, one.casefold(), other.casefold()).ratio()
 
 
-def _table(known: dict[int, str], came: dict[int, int], context: Context) -> pd.DataFrame:
+def _table(known: dict[int, str], since: dict[int, int], context: Context) -> pd.DataFrame:
     import pandas as pd
 
     paths = context.data.train_items["path"].to_numpy()
@@ -278,7 +282,7 @@ def _table(known: dict[int, str], came: dict[int, int], context: Context) -> pd.
             "index": np.array(images, dtype=np.int64),
             "path": paths[images],
             "label": [known[image] for image in images],
-            "round": [came[image] for image in images],
+            "round": [since[image] for image in images],
         },
         columns=COLUMNS,
     )
@@ -288,6 +292,7 @@ def _refuse_lost_classes(fixed: tuple[str, ...], known: dict[int, str], run: Run
     lost = sorted({label for label in known.values() if label} - set(fixed)) if fixed else []
     if lost:
         raise UserError(
-            f"Earlier rounds of {run.path} have the class {lost[0]!r}, which --classes leaves out.",
-            "Name all classes there are, or give those images another label in the new file.",
+            f"Earlier rounds of {run.path} have the class {lost[0]!r}, which is not in --classes.",
+            "Add it to --classes, or change the labels of its images in the new file.",
+            repr(lost[0]),
         )

@@ -1,4 +1,4 @@
-"""What the model of the labeling loop says of the images without a label, and which of them a query asks for next."""
+"""Predictions for unlabeled images, and the next batch to label."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 def predictions(context: Context, rest: np.ndarray, probs: np.ndarray | None, labeled: LabelHistory) -> pd.DataFrame:
-    """What the model takes every image without a label for, by index."""
+    """Return the two most likely classes of every unlabeled image, by index."""
     import pandas as pd
 
     paths, names = context.data.train_items["path"].to_numpy(), np.array(labeled.classes, dtype=object)
     if probs is None:
         probs = np.empty((0, len(names)))
     order = np.argsort(-probs, axis=1, kind="stable")
-    found = {
+    columns = {
         "index": rest,
         "path": paths[rest],
         "label": names[order[:, 0]],
         "confidence": np.take_along_axis(probs, order[:, :1], 1)[:, 0].round(6),
     }
     if len(names) > 1:
-        found["second"] = names[order[:, 1]]
-        found["second_confidence"] = np.take_along_axis(probs, order[:, 1:2], 1)[:, 0].round(6)
-    return pd.DataFrame(found)
+        columns["second"] = names[order[:, 1]]
+        columns["second_confidence"] = np.take_along_axis(probs, order[:, 1:2], 1)[:, 0].round(6)
+    return pd.DataFrame(columns)
 
 
 def next_batch(
@@ -50,17 +50,17 @@ def next_batch(
     model: Classifier,
     labeled: LabelHistory,
 ) -> pd.DataFrame | None:
-    """The next batch, of images that are there and were not skipped, as rows of a pool; None where none is left."""
+    """Select the next batch from readable images that were not skipped, as rows of a pool; None if none is left."""
     from initpools_cli.steps.report_card import ground_of, nearness
     from initpools_cli.steps.select_pool import pool_rows
     from initpools_cli.training.active_learning import run_query
 
-    candidates = _there(context, np.setdiff1d(np.flatnonzero(experiment.kept), labeled.skipped), labeled)
+    candidates = _readable(context, np.setdiff1d(np.flatnonzero(experiment.kept), labeled.skipped), labeled)
     left = len(candidates) - len(labeled.rows)
     if not left:
         return None
     if left < settings.budget:
-        context.report.warn(f"{left} images are left to label, of {settings.budget} asked for: they are the last.")
+        context.report.warn(f"only {left} images are left to label, fewer than --budget {settings.budget}.")
     learner = next(iter(cast.learners))
     selection: Selection = run_query(
         cast.queries[0].name,
@@ -81,16 +81,18 @@ def next_batch(
     return pool_rows(selection, near, context.data.train_items)
 
 
-def _there(context: Context, candidates: np.ndarray, labeled: LabelHistory) -> np.ndarray:
-    """Those whose files can still be shown to an annotator, and those labeled already."""
+def _readable(context: Context, candidates: np.ndarray, labeled: LabelHistory) -> np.ndarray:
+    """Return the candidates whose files are readable or that are already labeled."""
     root = context.data.root
     if root is None:
         return candidates
     paths = context.data.train_items["path"].to_numpy()
     known = np.isin(candidates, labeled.rows)
-    there = known | np.array([os.access(root / path, os.R_OK) for path in paths[candidates]], dtype=bool)
-    if not there.all():
-        gone = paths[candidates[~there]]
-        context.report.warn(f"{len(gone)} images are gone from {root} and are not chosen, the first {gone[0]}.")
-    kept: np.ndarray = candidates[there]
+    readable = known | np.array([os.access(root / path, os.R_OK) for path in paths[candidates]], dtype=bool)
+    if not readable.all():
+        missing = paths[candidates[~readable]]
+        context.report.warn(
+            f"{len(missing)} images are missing from {root} and cannot be selected, the first is {missing[0]}."
+        )
+    kept: np.ndarray = candidates[readable]
     return kept

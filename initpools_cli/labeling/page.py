@@ -1,4 +1,4 @@
-"""Label a batch by hand: what is labeled stands in a file that is whole after every click."""
+"""Labeling sessions: a batch and its labels, saved after every change."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from initpools_cli.labeling.label_file import Mark, read_marks, stamp, write_mar
 from initpools_cli.labeling.summary import tell_problems
 from initpools_cli.steps.context import Context
 
-#: Where a run keeps its files of labels, and the classes that its batches share.
+#: Folder of a run for label files, and the file of classes that its batches share.
 FOLDER, CLASSES = "labels", "classes.txt"
 
 
 class LabelingSession:
-    """A batch with its labels, saved at every change.
+    """Batch with its labels, saved at every change.
 
     Parameters
     ----------
     name : str
-        Of the batch.
+        Name of the batch.
     data : Dataset
     indices : list of int
-        Train rows in the order in which they are to be labeled.
+        Train rows in the order of labeling.
     vocabulary : ClassList
     file : Path
-        Where labels are written; what it holds already is honored, rows of other images are kept as they are.
+        File of the labels; existing labels are read, and rows of other images are kept.
     report : Reporter
-        Where problems of that file are told.
+        Reports problems of the file.
     before : dict of int to Mark
-        What was known of images before the file was there.
+        Labels that images have without the file.
     """
 
     def __init__(
@@ -61,47 +61,47 @@ class LabelingSession:
 
     @property
     def labeled(self) -> int:
-        """How many have a class."""
+        """Number of labeled images."""
         return sum(map(self.is_labeled, self.marks))
 
     @property
     def skipped(self) -> int:
-        """How many were passed over."""
+        """Number of skipped images."""
         return sum(mark.skipped for mark in self.marks)
 
     @property
     def can_undo(self) -> bool:
-        """Whether something was said since the program began."""
+        """Whether there is a change to undo."""
         return bool(self._past)
 
     def is_labeled(self, mark: Mark) -> bool:
-        """Whether its label is a class: somebody may have written another into the file."""
+        """Return whether the label is a valid class; the file may contain others."""
         return bool(mark.label) and (not self.vocabulary.fixed or mark.label in self.vocabulary.names)
 
     def label(self, order: int, name: str) -> None:
-        """Give an image a class; a new one joins, where classes are open.
+        """Label an image; a new class is added unless classes are fixed.
 
         Raises
         ------
-        Unfit
-            No class of the data set.
+        InvalidClass
+            If it is not a class of the data set, or not a valid name.
         UserError
-            The file can't be written, or was changed elsewhere so that it can't be read.
+            If the file cannot be written, or was changed by another program and cannot be read.
         """
         resolved = self.vocabulary.resolve(name)
         self.vocabulary.keep(resolved)
         self._change(order, Mark(resolved))
 
     def skip(self, order: int) -> None:
-        """Pass over an image."""
+        """Skip an image."""
         self._change(order, Mark(skipped=True))
 
     def clear(self, order: int) -> None:
-        """Take back what is said of an image."""
+        """Remove the label of an image."""
         self._change(order, Mark())
 
     def undo(self) -> int | None:
-        """Take back the last change, and say which image it was; None where there is none."""
+        """Undo the last change, and return the position of its image; None if there is none."""
         if not self._past:
             return None
         order, before = self._past[-1]
@@ -110,24 +110,24 @@ class LabelingSession:
         return order
 
     def changed_elsewhere(self) -> bool:
-        """Whether somebody else has written to the file since it was read or written here."""
+        """Return whether another program has written to the file since it was read or written here."""
         return self.file.exists() and self._stamp != stamp(self.file)
 
     def read_again(self) -> None:
-        """Take what the file says; images that it says nothing of stay as they are.
+        """Read the file again; images that are not in it keep their labels.
 
         Raises
         ------
         UserError
-            It can't be read as a table of labels.
+            If it is not a table of labels.
         """
         if not self.file.exists():
             return
         now = stamp(self.file)
-        found = read_marks(self.file, self.data, self.indices, self.vocabulary.known)
-        tell_problems(self._report, [f"{self.file}, {problem}" for problem in found.problems], str(self.file))
-        self.marks = [found.marks.get(index, mark) for index, mark in zip(self.indices, self.marks, strict=True)]
-        self._others, self._stamp = found.others, now
+        read = read_marks(self.file, self.data, self.indices, self.vocabulary.known)
+        tell_problems(self._report, [f"{self.file}, {problem}" for problem in read.problems], str(self.file))
+        self.marks = [read.marks.get(index, mark) for index, mark in zip(self.indices, self.marks, strict=True)]
+        self._others, self._stamp = read.others, now
         self.vocabulary.learn(mark.label for mark in self.marks)
 
     def _change(self, order: int, mark: Mark) -> None:
@@ -145,27 +145,32 @@ class LabelingSession:
 
 
 def open_labeling(context: Context, named: str | None, classes: Sequence[str], output: Path | None) -> LabelingSession:
-    """A batch of the run, with the labels that it has.
+    """Open a labeling session for a batch.
 
     Parameters
     ----------
+    context : Context
     named : str, optional
         See `find_batch`.
     classes : sequence of str
         See `ClassList`.
     output : Path, optional
-        Where labels are written; default: ``labels/<batch>.csv`` in the run.
+        File of the labels; default: ``labels/<batch>.csv`` in the run.
 
     Raises
     ------
     UserError
-        No such batch, or a file that can't be read.
+        If there is no such batch, or a file cannot be read.
     """
     batch = find_batch(context, named)
     folder = context.run.path / FOLDER
     file = output or folder / f"{batch.name}.csv"
     if batch.file is not None and batch.file.resolve() == file.resolve():
-        raise UserError(f"{file} is the batch itself, and its other columns would be lost.", "Name another --output.")
+        raise UserError(
+            f"--output {file} is the file of the batch, whose other columns would be lost.",
+            "Use another file for --output.",
+            file,
+        )
     vocabulary = ClassList(context.data.classes, classes, folder / CLASSES)
     vocabulary.learn(_classes_of_rounds(context))
     labels = _as_classes(batch, vocabulary.known)
@@ -175,7 +180,7 @@ def open_labeling(context: Context, named: str | None, classes: Sequence[str], o
 
 
 def _as_classes(batch: Batch, known: KnownClasses) -> list[str]:
-    """The labels of a batch by their classes; one that is no class stays as it is written."""
+    """Convert the labels of a batch to classes; unknown labels stay as written."""
     means = meanings(
         Counter(batch.labels), known, what=str(batch.file or batch.name), remedy="Write each class in one way there."
     ).of
@@ -183,19 +188,21 @@ def _as_classes(batch: Batch, known: KnownClasses) -> list[str]:
 
 
 def _classes_of_rounds(context: Context) -> tuple[str, ...]:
-    """Those that the labeling loop knows: they may come from another tool."""
+    """Return the classes of labeling rounds, which may come from another tool."""
     from initpools_cli.labeling.label_history import classes_of_rounds
 
     return classes_of_rounds(context.run)
 
 
 def round_words(file: Path | str, images: int, classes: Sequence[str] = ()) -> list[str]:
-    """The command that learns from a file of labels and chooses as many images again.
+    """Build the command that trains on a file of labels and selects as many images again.
 
     Parameters
     ----------
+    file : Path or str
+    images : int
     classes : sequence of str
-        Those of the page: they are named where one of them would else mean that there is no label.
+        Classes of the page; added to the command if one of their names otherwise stands for no label.
     """
     words = ["al-run", "--labels", str(file), "--query", "margin", "--budget", str(images), "--next", "next.csv"]
     return [*words, f"--classes={','.join(classes)}"] if any(map(says_nothing, classes)) else words

@@ -1,4 +1,4 @@
-"""A round that is done again: it takes the place of the one with the same labels, and no label is lost by that."""
+"""Replacement of a labeling round that is run again with the same labels."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from initpools_cli.steps.context import Context
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Settings of a round that its batch alone depends on.
-OF_THE_BATCH = {
+#: Settings of a round that affect only its next batch.
+BATCH_SETTINGS = {
     "query", "budget", "space", "views", "passes", "members", "balance", "normalize", "n_clusters", "sample", "order",
     "params", "revisions", "zero_rows", "copied_rows", "copies", "min_distance",
 }  # fmt: skip
 
 
 def read_next(done: FinishedStep) -> pd.DataFrame | None:
-    """The batch that a round chose, as rows of a pool, or None where it chose none."""
+    """Read the next batch of a round, as rows of a pool; None if it has none."""
     from initpools_cli.steps.select_pool import read_rows
 
     return read_rows(done, "next.csv") if "next.csv" in done.facts["writes"] else None
 
 
 def same_but_batch(done: FinishedStep, step: PendingStep) -> bool:
-    """Whether a finished round holds all that `step` would make, which asks for no batch."""
+    """Return whether a finished round has all results of `step`, which selects no batch."""
     facts = done.facts
-    made, asked = facts["table"], step.table
-    plain = {key: value for key, value in made.items() if key not in OF_THE_BATCH}
+    old, new = facts["table"], step.table
+    shared = {key: value for key, value in old.items() if key not in BATCH_SETTINGS}
     return (
         not done.missing_file
-        and plain == {key: value for key, value in asked.items() if key not in OF_THE_BATCH}
-        and asked["params"].items() <= made["params"].items()
-        and asked.get("revisions", {}).items() <= made.get("revisions", {}).items()
+        and shared == {key: value for key, value in new.items() if key not in BATCH_SETTINGS}
+        and new["params"].items() <= old["params"].items()
+        and new.get("revisions", {}).items() <= old.get("revisions", {}).items()
         and step.reads.items() <= facts["reads"].items()
-        # What the batch alone was made from is of the run; files of the user, such as --exclude, change the round.
+        # Further reads for the batch are files of the run; files of the user, such as --exclude, change the round.
         and not any(Path(path).is_absolute() for path in facts["reads"].keys() - step.reads.keys())
     )
 
 
 @dataclass(frozen=True)
-class Replaced:
-    """A batch whose place another takes.
+class ReplacedBatch:
+    """Batch that is replaced when its round is run again.
 
     Attributes
     ----------
     step : str
     query : str
-        What asked for it.
+        The query that selected it.
     images : frozenset of int
         Train rows.
     again : str
-        The command that chooses it again.
+        The command that selects it again.
     file : Path
-        Where `initpools label` keeps labels of it.
-    unlearned : int
-        Images with a label in that file that no round has learned from.
+        Label file of `initpools label` for the batch.
+    unused : int
+        Number of images with a label in this file that no round has used.
     """
 
     step: str
@@ -71,11 +71,11 @@ class Replaced:
     images: frozenset[int]
     again: str
     file: Path
-    unlearned: int
+    unused: int
 
     @classmethod
-    def of(cls, context: Context, done: FinishedStep, labeled: LabelHistory) -> Replaced | None:
-        """The batch of a round that is about to be done again; None where it has none that can be read."""
+    def of(cls, context: Context, done: FinishedStep, labeled: LabelHistory) -> ReplacedBatch | None:
+        """Read the batch of a round that is about to be run again; None if it has none that can be read."""
         batch = None
         with suppress(UserError):
             batch = read_next(done)
@@ -83,26 +83,25 @@ class Replaced:
             return None
         file = context.run.path / FOLDER / f"{done.name}.csv"
         query, images = ", ".join(done.table["query"]), frozenset(batch["index"].tolist())
-        return cls(done.id, query, images, done.renewal(), file, _unlearned(context, file, labeled))
+        return cls(done.id, query, images, done.renewal(), file, _unused_labels(context, file, labeled))
 
     def tell(self, report: Reporter, batch: pd.DataFrame | None) -> None:
-        """Say what is replaced, where the new batch is another, and which labels wait."""
+        """Report a replaced batch that differs from the new one, and its unused labels."""
         if batch is not None and self.images == set(batch["index"].tolist()):
             return
-        by = "no batch" if batch is None else f"{len(batch)} others"
+        by = "no batch" if batch is None else f"{len(batch)} other images"
         report.warn(
             f"{self.step}: its batch of {len(self.images)} images ({self.query}) is replaced by {by}. "
-            f"`{self.again}` chooses it again."
+            f"`{self.again}` selects it again."
         )
-        if self.unlearned:
+        if self.unused:
             report.warn(
-                f"{self.file} keeps {self.unlearned} labels that no round has learned from: give them with "
-                f"--labels {self.file}."
+                f"{self.file} has {self.unused} labels that no round has used: use them with --labels {self.file}."
             )
 
 
-def _unlearned(context: Context, file: Path, labeled: LabelHistory) -> int:
-    """How many images have a label in the file and none in the rounds."""
+def _unused_labels(context: Context, file: Path, labeled: LabelHistory) -> int:
+    """Count the images with a label in the file and none in the rounds."""
     from initpools_cli.datasets.annotations.check import read_annotations
     from initpools_cli.datasets.classes import KnownClasses
 

@@ -1,4 +1,4 @@
-"""One round of the labeling loop: train on what is labeled, say how good that is, and choose what to label next."""
+"""Labeling round: train on the labels, evaluate, and select the next batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
-from initpools_cli.labeling.evaluation import cell_of, foretold, judge, on_test
+from initpools_cli.labeling.evaluation import cell_of, cross_validate, on_test, previous_model
 from initpools_cli.labeling.label_history import (
     PREFIX,
     LabelHistory,
@@ -26,7 +26,7 @@ from initpools_cli.labeling.label_history import (
     rounds,
 )
 from initpools_cli.labeling.next_batch import next_batch, predictions
-from initpools_cli.labeling.replace_round import Replaced, read_next, same_but_batch
+from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity, there
@@ -37,22 +37,22 @@ from initpools_cli.sweeps.setup import ExperimentSpec, arena_of, cast_of, identi
 if TYPE_CHECKING:
     from initpools_cli.training.experiment import ExperimentData
 
-#: Settings of [al] that the loop goes by; the others are of sweeps.
+#: Settings of [al] that the labeling loop uses.
 USED = ("query", "learner", "budget", "encoders", "space", "views", "passes", "members", "validation", "params")
-#: Flags of sweeps that mean nothing where a person labels.
-OF_SWEEPS = ("init", "init_budget", "rounds", "seeds", "candidates", "strict", "backend")
+#: Settings of [al] that only sweeps use.
+SWEEP_ONLY = ("init", "init_budget", "rounds", "seeds", "candidates", "strict", "backend")
 
 
 @dataclass(frozen=True)
 class Round:
-    """A finished round.
+    """Finished labeling round.
 
     Attributes
     ----------
     done : FinishedStep
-        Its folder: labels.csv, problems.csv, classes.csv, predictions.csv, and next.csv where there is a next batch.
+        Its folder: labels.csv, problems.csv, classes.csv, predictions.csv, and next.csv if there is a next batch.
     fresh : bool
-        Whether it was done just now.
+        Whether it was run now, not found finished.
     labeled : LabelHistory
     """
 
@@ -64,23 +64,24 @@ class Round:
 def label_round(
     context: Context, file: Path, classes: tuple[str, ...], *, ask: bool, files: UserFiles | None = None
 ) -> Round:
-    """Write ``loop/round-<n>/``, or find it already done.
+    """Run a round and write ``loop/round-<n>/``, unless it is already done.
 
     Parameters
     ----------
+    context : Context
     file : Path
-        The new annotations; earlier ones are remembered.
+        The new annotations; those of earlier rounds are in the run.
     classes : tuple of str
-        The only classes there can be; empty: those of the data set, else any.
+        The allowed classes; empty: those of the data set, else any.
     ask : bool
-        Whether a next batch is wanted.
+        Whether to select a next batch.
     files : UserFiles, optional
-        The images to exclude: they are neither chosen nor predicted, and their labels are remembered, not learned from.
+        The images to exclude: they are neither selected nor predicted, and their labels are stored but not used.
 
     Raises
     ------
     UserError
-        Settings that mean nothing here, no label, or a query that asks a model where there is but one class.
+        If a setting has no effect, there is no label, or a query needs a model and there is only one class.
     """
     table = _table(context)
     newest = _newest(context)
@@ -91,7 +92,7 @@ def label_round(
         labeled = replace(labeled, excluded=np.flatnonzero(~there(context, files)))
     cast = cast_of(context, table)
     if ask:
-        _refuse_unaskable(cast, labeled)
+        _refuse_single_class(cast, labeled)
     codes = np.full(len(context.data.kept), -1, dtype=np.int64)
     codes[labeled.rows] = labeled.codes
     experiment, reads = arena_of(
@@ -109,17 +110,21 @@ def label_round(
     )
     earlier = next((done for done in rounds(context.run) if number_of(done.name) == labeled.number), None)
     if earlier is not None:
-        # The same labels again: with other settings the round is done anew in its place.
+        # The same labels with other settings: the round is replaced.
         step = replace(step, id=earlier.id)
         if not ask and not context.force and same_but_batch(earlier, step):
             return Round(earlier, False, labeled)
     if step.finished:
         return Round(step.finished, False, labeled)
-    lost = None if earlier is None else Replaced.of(context, earlier, labeled)
+    replaced = None if earlier is None else ReplacedBatch.of(context, earlier, labeled)
     with context.writing(step) as scratch:
-        # Rounds build on each other: labels that came since would be forgotten.
+        # Rounds build on each other: labels of a concurrent round would be lost.
         if _newest(context) != newest:
-            raise UserError("Another process has finished a round meanwhile.", "Give the command again.")
+            raise UserError(
+                f"Another process has finished {_newest(context)[0]} meanwhile.",
+                "Run the same command again.",
+                _newest(context)[0],
+            )
         step.outcome = _work(context, table, cast, experiment, labeled, ask, scratch)
         refuse_changed(Path(), brought)
         step.outcome["annotations"] = str(file.resolve())
@@ -127,13 +132,13 @@ def label_round(
             step.outcome["annotations_sha256"] = brought[str(file.resolve())]
         step.outcome |= _names_of(labeled, earlier)
     done = FinishedStep(context.run, step.folder)
-    if lost is not None:
-        lost.tell(context.report, read_next(done))
+    if replaced is not None:
+        replaced.tell(context.report, read_next(done))
     return Round(done, True, labeled)
 
 
 def _names_of(labeled: LabelHistory, earlier: FinishedStep | None) -> dict[str, list[str]]:
-    """How classes are called, as the user said: what a round that is replaced was told still holds."""
+    """Return class names and spellings set by the user; those of a replaced round stay valid."""
     before = {} if earlier is None else earlier.facts["outcome"]
     named = list(labeled.named) or before.get("named", [])
     spellings = sorted({*labeled.spellings, *before.get("spellings", [])})
@@ -141,13 +146,13 @@ def _names_of(labeled: LabelHistory, earlier: FinishedStep | None) -> dict[str, 
 
 
 def _newest(context: Context) -> tuple[str, str]:
-    """What tells the last round from all others."""
+    """Return name and time of the last round."""
     last = [(step.name, str(step.facts["finished"])) for step in rounds(context.run)[-1:]]
     return last[0] if last else ("", "")
 
 
 def history(context: Context) -> list[dict[str, Any]]:
-    """The outcome of every round, oldest first, with its name as ``round``."""
+    """Return the outcome of every round, oldest first, with its number as ``round``."""
     return [outcome_of(step) for step in rounds(context.run)]
 
 
@@ -160,7 +165,7 @@ def _work(
     ask: bool,
     scratch: Path,
 ) -> dict[str, Any]:
-    """Write what a round consists of, and give its outcome."""
+    """Write the files of a round, and return its outcome."""
     import pandas as pd
 
     from initpools_cli.training.active_learning import fit, inputs_of
@@ -169,7 +174,7 @@ def _work(
     learner = learners.get(next(iter(cast.learners)))
     settings = protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
-    judged, by_class = judge(context, experiment, settings, learner, labeled)
+    quality, by_class = cross_validate(context, experiment, settings, learner, labeled)
     model = fit(
         learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
     )
@@ -184,9 +189,9 @@ def _work(
         "unlabeled": len(rest),
         "classes": len(labeled.classes),
         "class_names": list(labeled.classes),
-        **judged,
+        **quality,
         **on_test(context, model, learner, experiment, labeled),
-        **foretold(context, labeled),
+        **previous_model(context, labeled),
     }
     problems = pd.DataFrame(labeled.read.problems, columns=list(Problem._fields))
     write_frame(scratch / "labels.csv", labeled.table)
@@ -201,54 +206,58 @@ def _work(
     return outcome
 
 
-# ---- what is asked for
-
-
 def _table(context: Context) -> AlTable:
-    """[al] as the loop goes by it.
+    """Validate [al] for a labeling round.
 
     Raises
     ------
     UserError
-        A setting of sweeps, or several queries, learners or encoders.
+        If a setting is only for sweeps, or there are several queries, learners or encoders.
     """
     table = context.settings.al
-    for key in OF_SWEEPS:
+    for key in SWEEP_ONLY:
         if f"al.{key}" in context.given:
             raise UserError(
-                f"al.{key} ({context.given[f'al.{key}']}) is of sweeps, and --labels begins a round of labeling.",
-                "Leave it out.",
+                f"al.{key} ({context.given[f'al.{key}']}) has no effect with --labels: it is for sweeps.",
+                f"Leave out al.{key}, or leave out --labels to run a sweep.",
+                f"al.{key}",
             )
     _only(table.query, "--query")
     _only(table.learner, "--learner")
     if table.validation == "free-val":
         raise UserError(
-            "validation = free-val reads a labeled validation split, which labeling does not go by.",
-            "Use none or from-budget.",
+            "validation = free-val is not available with --labels.",
+            "Use --set al.validation=none or --set al.validation=from-budget.",
+            "free-val",
         )
     return table
 
 
 def _only(names: list[str], flag: str) -> str:
     if len(names) > 1:
-        raise UserError(f"{flag} names {', '.join(names)}, and a round of labeling has one.", "Name one.")
+        raise UserError(
+            f"{flag} has {len(names)} names ({', '.join(names)}), but a labeling round uses one.",
+            f"Use one: {flag} {names[0]}.",
+            ", ".join(names),
+        )
     return names[0] if names else ""
 
 
-def _refuse_unaskable(cast: ExperimentSpec, labeled: LabelHistory) -> None:
+def _refuse_single_class(cast: ExperimentSpec, labeled: LabelHistory) -> None:
     query = cast.queries[0]
     if len(labeled.classes) < 2 and {*query.method.inputs} & MODEL_OUTPUTS:
         raise UserError(
-            f"All {len(labeled.rows)} labels are of one class, '{labeled.classes[0]}', so that no model can be asked "
-            f"by {query.name}.",
-            "Take a query that needs none (--query typiclust), or name the classes there will be: --classes A,B.",
+            f"The query {query.name} needs a trained model, but all {len(labeled.rows)} labels are of the class "
+            f"'{labeled.classes[0]}'.",
+            "Use a query without a model (--query typiclust), or name all classes: --classes A,B.",
+            query.name,
         )
 
 
 def _resolved(
     context: Context, table: AlTable, cast: ExperimentSpec, experiment: ExperimentData, labeled: LabelHistory, ask: bool
 ) -> dict[str, Any]:
-    """Everything that the result depends on, for ``step.toml``."""
+    """Return everything that the result depends on, for ``step.toml``."""
     select = context.settings.select
     asked = {key: getattr(table, key) for key in USED}
     query = cast.queries[0]

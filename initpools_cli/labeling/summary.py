@@ -1,4 +1,4 @@
-"""What is told of labeling rounds, in the terminal and in the report."""
+"""Tables and notes of labeling rounds, for terminal and report."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.figures.escape import percent
 from initpools_cli.labeling.label_history import SETTINGS
 
-#: What the accuracy is, and what it is not.
+#: Explanation of the columns.
 NOTE = (
-    "Accuracy is cross-validated on the images labeled by then, which were chosen and not drawn at random: on all "
-    "images it may differ. Largest class: what guessing it would reach. Foretold: of the labels that came in a round, "
-    "those that the model of the round before was right about."
+    "Accuracy is cross-validated on the labeled images, which are not a random sample: on all images it may differ. "
+    "Largest class: accuracy of always predicting it. Previous model: share of this round's new labels that it "
+    "predicted correctly."
 )
 
-#: Problems of a file of labels that are told one by one.
-TOLD = 5
+#: Maximum number of problems of a label file that are reported one by one.
+LISTED = 5
 
 Outcome = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def _between(outcome: Outcome, name: str, low: str, high: str) -> str:
     return f"{_share(outcome, name)} ({percent(outcome[low])} to {percent(outcome[high])})" if name in outcome else ""
 
 
-def _foretold(outcome: Outcome) -> str:
+def _previous_model(outcome: Outcome) -> str:
     return f"{_share(outcome, 'foretold')} of {outcome['foretold_of']:,}" if "foretold" in outcome else ""
 
 
@@ -43,16 +43,16 @@ COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
     "accuracy (95 % CI)": lambda outcome: _between(outcome, "accuracy", "low", "high"),
     "largest class": lambda outcome: _share(outcome, "majority"),
     "on the test split": lambda outcome: _between(outcome, "test_accuracy", "test_low", "test_high"),
-    "foretold": _foretold,
+    "previous model": _previous_model,
 }
 
 
 def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
-    """What must be known to read the table of rounds."""
+    """Return notes on the table of rounds."""
     return [
         NOTE,
         *(
-            f"The rounds have different {name}s ({', '.join(values)}): their accuracies differ by that, too."
+            f"The rounds have different {name}s ({', '.join(values)}), which also affects their accuracies."
             for name in SETTINGS
             if len(values := list(dict.fromkeys(str(each[name]) for each in outcomes if each.get(name)))) > 1
         ),
@@ -60,28 +60,29 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def tell_problems(report: Reporter, problems: Sequence[object], where: str) -> None:
-    """Warn of rows that can't be used: of the first ones each, of the rest how many.
+    """Warn of rows that cannot be used: the first ones one by one, then the number of others.
 
     Parameters
     ----------
+    report : Reporter
     problems : sequence
-        Each as it is to be read.
+        Messages.
     where : str
-        Where the others are to be found.
+        Where all problems are listed.
     """
-    for problem in problems[:TOLD]:
+    for problem in problems[:LISTED]:
         report.warn(str(problem))
-    if len(problems) > TOLD:
-        report.warn(f"{len(problems) - TOLD} more rows can't be used: see {where}.")
+    if len(problems) > LISTED:
+        report.warn(f"{len(problems) - LISTED} more rows cannot be used: see {where}.")
 
 
 def table_of(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
-    """Columns and a line a round; a column that is empty in all of them is left out, and a setting that is the same.
+    """Return columns and one line per round; empty columns and constant settings are left out.
 
     Parameters
     ----------
     outcomes : sequence of mapping
-        Of `history`.
+        From `history`.
     """
     columns = [
         name

@@ -10,7 +10,7 @@ from initpools_cli.figures.html import bullets, folded, paragraph, table
 from initpools_cli.figures.section import Section
 from initpools_cli.reporting.sections import Drawn, rounds_of, share, whole
 from initpools_cli.steps.context import Context
-from initpools_cli.sweeps.verdicts import SweepVerdicts, judge
+from initpools_cli.sweeps.verdicts import SweepVerdicts, compare_sweeps
 
 if TYPE_CHECKING:
     from initpools_cli.core.types import DataFrame, Figure
@@ -21,7 +21,7 @@ def judged(context: Context) -> dict[str, SweepVerdicts | str]:
     found: dict[str, SweepVerdicts | str] = {}
     for step in whole(context, "al"):
         try:
-            found[step.name] = judge({step.name: step})
+            found[step.name] = compare_sweeps({step.name: step})
         except UserError as error:
             found[step.name] = error.fact
     return found

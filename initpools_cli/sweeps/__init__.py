@@ -1,1 +1,1 @@
-"""Active-learning experiments over seeds: set up, run in jobs, read back and judged."""
+"""Active-learning experiments over seeds: setup, jobs, executors, results and verdicts."""

@@ -1,4 +1,4 @@
-"""Who does the jobs of a sweep: this process, several of them here, or a cluster."""
+"""Executors of jobs: this process, several processes, Dask or Ray."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from typing import Any
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.interrupts import exit_with_parent
 
-#: Seconds of work left from which on other processes are started, which takes each of them a few.
-WORTH = 15.0
-#: Jobs of a worker in one wave, where results come wave by wave.
+#: Seconds of remaining work from which on worker processes are started; their start takes a few seconds.
+MIN_SECONDS = 15.0
+#: Jobs per worker and wave, for backends that return results wave by wave.
 WAVE = 4
-#: What joblib's engines raise where a worker has died.
+#: Exceptions of joblib's backends for a dead worker.
 KILLED = {"TerminatedWorkerError", "KilledWorker", "WorkerCrashedError"}
-#: Of a job's number and what it was solved with, whatever the function returns.
+#: Number, job, and keyword arguments of the function that runs it.
 Jobs = Sequence[tuple[int, Any, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Executor:
-    """Whoever does the jobs.
+    """Runs jobs in this process, in worker processes or on a cluster.
 
     Attributes
     ----------
     backend : {"processes", "dask", "ray"}
     count : int
-        Processes; with 1, or while little is left, the work is done in this one.
+        Number of worker processes; with 1, or if little work is left, jobs run in this process.
     scheduler : str
         The address of a Dask scheduler or Ray cluster, or "" for one on this machine.
     shared : sequence of object
-        What all jobs read: sent to every worker of a cluster once.
+        Objects that all jobs read, sent to every worker of a cluster once.
     """
 
     backend: str
@@ -44,35 +44,35 @@ class Executor:
     shared: Sequence[object] = ()
 
     def map(self, function: Callable[..., Any], jobs: Jobs) -> Iterator[tuple[int, Any]]:
-        """The results as they come, each with its job's number.
+        """Yield the number and result of each job as it finishes.
 
         Raises
         ------
         UserError
-            A worker was killed, or a job raised it.
+            If a worker was killed, or a job raised it.
         """
-        alone = 0
+        done = 0
         if self.backend == "processes":
-            begun = time.monotonic()
-            while alone < len(jobs) and not self._worth_starting(begun, alone, len(jobs) - alone):
-                number, job, given = jobs[alone]
-                yield number, function(job, **given)
-                alone += 1
-        if alone < len(jobs):
-            yield from self._elsewhere(function, jobs[alone:])
+            started = time.monotonic()
+            while done < len(jobs) and not self._start_workers(started, done, len(jobs) - done):
+                number, job, arguments = jobs[done]
+                yield number, function(job, **arguments)
+                done += 1
+        if done < len(jobs):
+            yield from self._map_workers(function, jobs[done:])
 
-    def _worth_starting(self, begun: float, done: int, left: int) -> bool:
-        """Whether so much is left, to judge by what is done, that other processes are worth their start."""
-        return self.count > 1 and done > 0 and (time.monotonic() - begun) / done * left > WORTH
+    def _start_workers(self, started: float, done: int, left: int) -> bool:
+        """Return whether the remaining work, estimated from finished jobs, justifies worker processes."""
+        return self.count > 1 and done > 0 and (time.monotonic() - started) / done * left > MIN_SECONDS
 
-    def _elsewhere(self, function: Callable[..., Any], jobs: Jobs) -> Iterator[tuple[int, Any]]:
+    def _map_workers(self, function: Callable[..., Any], jobs: Jobs) -> Iterator[tuple[int, Any]]:
         from joblib import Parallel, delayed
 
-        calls = [delayed(_numbered)(number, function, job, **given) for number, job, given in jobs]
-        with self._engaged():
+        calls = [delayed(_numbered)(number, function, job, **arguments) for number, job, arguments in jobs]
+        with self._backend_context():
             try:
                 if self.backend == "ray":
-                    # Ray's engine hands results over only once all are there: waves keep most of them from a kill.
+                    # Ray's backend returns results only when all jobs are done: waves limit the loss if it is killed.
                     wave = WAVE * self.count
                     for first in range(0, len(calls), wave):
                         yield from Parallel(batch_size=1)(calls[first : first + wave])
@@ -82,12 +82,13 @@ class Executor:
                 if type(error).__name__ not in KILLED:
                     raise
                 raise UserError(
-                    "A process of the sweep was killed, most likely for lack of memory.",
-                    "The finished blocks are kept: run the same command with fewer processes (--threads 1).",
+                    "A worker process of the sweep was killed, probably because memory ran out.",
+                    "Finished blocks are kept: run the same command with fewer processes (--threads 1).",
+                    "killed",
                 ) from None
 
     @contextmanager
-    def _engaged(self) -> Iterator[None]:
+    def _backend_context(self) -> Iterator[None]:
         from joblib import parallel_config
 
         if self.backend == "dask":
@@ -102,8 +103,8 @@ class Executor:
                 yield
 
 
-def _numbered(number: int, function: Callable[..., Any], job: Any, **given: Any) -> tuple[int, Any]:
-    return number, function(job, **given)
+def _numbered(number: int, function: Callable[..., Any], job: Any, **arguments: Any) -> tuple[int, Any]:
+    return number, function(job, **arguments)
 
 
 @contextmanager
@@ -117,7 +118,9 @@ def _dask(scheduler: str, count: int) -> Iterator[None]:
             client = Client(scheduler, timeout=4)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"There is no Dask scheduler at {scheduler}: {error}.", "Check --scheduler, and that it runs."
+                f"There is no Dask scheduler at {scheduler}: {error}.",
+                "Start it, or correct the address: --scheduler HOST:PORT.",
+                scheduler,
             ) from None
         with client:
             yield
@@ -142,7 +145,11 @@ def _ray(scheduler: str, count: int) -> Iterator[None]:
             logging_level=logging.ERROR,
         )
     except ConnectionError as error:
-        raise UserError(f"There is no Ray cluster at {scheduler}: {error}.", "Check --scheduler.") from None
+        raise UserError(
+            f"There is no Ray cluster at {scheduler}: {error}.",
+            "Start it, or correct the address: --scheduler HOST:PORT.",
+            scheduler,
+        ) from None
     try:
         yield
     finally:
@@ -151,5 +158,5 @@ def _ray(scheduler: str, count: int) -> Iterator[None]:
 
 def _missing(name: str) -> UserError:
     return UserError(
-        f"al.backend = '{name}' needs {name}, which is not installed.", f"pip install 'initpools[{name}]'."
+        f"al.backend = '{name}' needs {name}, which is not installed.", f"Run `pip install 'initpools[{name}]'`.", name
     )

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: each whole or not at all, and a failed one taken apart."""
+"""Jobs of a sweep: run, store and resume them; a failed block is run again cell by cell."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from initpools_cli.sweeps.executors import Executor, Jobs
 if TYPE_CHECKING:
     from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, FirstPoolJob
 
-#: In the work folder of a sweep: how many blocks there are.
+#: File in the work folder of a sweep with the number of blocks.
 PLAN = "plan.toml"
 
 
 @dataclass
 class JobResult:
-    """What a job came to.
+    """Result of a job.
 
     Attributes
     ----------
     rows : list of dict
-        Of rounds.csv; a cell that failed ends with a row that says so.
+        Rows of rounds.csv; a failed cell ends with a row with status "failed".
     picks : list of (k,) int64
-        What each cell bought, in order of purchase.
+        Labeled images of each cell, in order of purchase.
     recalls : list of (c,) float64
-        Of each row with status "ok".
+        Recall of each class, for each row with status "ok".
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -45,11 +45,11 @@ class JobResult:
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """The rows of the cells that failed."""
+        """Rows with a status other than "ok"."""
         return [row for row in self.rows if row["status"] != "ok"]
 
     def save(self, file: Path) -> None:
-        """One file, whole or not at all."""
+        """Write the result to a file, atomically."""
         recalls = np.array(self.recalls) if self.recalls else np.empty((0, 0))
         picks = {f"picks-{number:02d}": picks for number, picks in enumerate(self.picks)}
         with atomic_file(file) as stream:
@@ -57,12 +57,12 @@ class JobResult:
 
     @classmethod
     def load(cls, file: Path) -> JobResult:
-        """What `save` wrote; a zip file has a checksum of each of its parts.
+        """Read a file of `save`; the zip format has checksums of its members.
 
         Raises
         ------
         ValueError
-            It is damaged.
+            If the file is damaged.
         """
         try:
             with np.load(file, allow_pickle=False) as stored:
@@ -72,18 +72,18 @@ class JobResult:
             raise ValueError(str(error)) from None
 
 
-def draw(job: FirstPoolJob, experiment: ExperimentData, settings: ExperimentSettings, device: str) -> JobResult:
-    """The first pools of a job, on one thread; one that fails is empty, with a row that says why.
+def select_pools(job: FirstPoolJob, experiment: ExperimentData, settings: ExperimentSettings, device: str) -> JobResult:
+    """Select the first pools of a job, on one thread; a failed pool is empty, with a row that has the error.
 
     Raises
     ------
     UserError
-        Every one of them did: then it is not the seed that is to blame.
+        If it was raised at every seed.
     """
     from initpools_cli.training.active_learning import first_pool
     from initpools_cli.training.device import one_thread
 
-    found, errors = JobResult(), []
+    result, errors = JobResult(), []
     with one_thread():
         for index in job.seeds:
             try:
@@ -91,47 +91,51 @@ def draw(job: FirstPoolJob, experiment: ExperimentData, settings: ExperimentSett
             except Exception as error:
                 errors.append(error)
                 pool = np.empty(0, dtype=np.int64)
-                found.rows.append(_failed(job.init, "", "", job.encoder, index, pool, settings, _words(error)))
-            found.picks.append(pool)
-    _refuse_shared(errors, job.seeds)
-    return found
+                result.rows.append(_failed(job.init, "", "", job.encoder, index, pool, settings, _message(error)))
+            result.picks.append(pool)
+    _raise_common_error(errors, job.seeds)
+    return result
 
 
-def solve(
+def run_cells(
     job: BlockJob,
     experiment: ExperimentData,
     settings: ExperimentSettings,
     device: str,
     pools: Sequence[np.ndarray],
-    lost: Mapping[int, str],
+    failed: Mapping[int, str],
 ) -> JobResult:
-    """A block, on one thread; where it fails, cell by cell, so that one bad cell costs no other.
+    """Run the cells of a block together, on one thread; if that fails, run them one by one.
 
     Parameters
     ----------
+    job : BlockJob
+    experiment : ExperimentData
+    settings : ExperimentSettings
+    device : str
     pools : sequence of (init_budget,) int64
         The first pool of each seed.
-    lost : mapping of int to str
-        The seeds that have none, and why.
+    failed : mapping of int to str
+        Seeds without a first pool, with the error.
 
     Raises
     ------
     UserError
-        Every cell did: then it is not the seed that is to blame.
+        If it was raised by every cell.
     """
     from initpools_cli.training.device import one_thread
 
-    begun = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in lost}
+    ready = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in failed}
     with one_thread():
         try:
-            found = _together(job, begun, experiment, settings, device)
+            results = _run_together(job, ready, experiment, settings, device)
         except Exception:
-            found = _apart(job, begun, experiment, settings, device)
-    for index, why in lost.items():
-        nothing = np.empty(0, dtype=np.int64)
-        row = _failed(job.init, job.query, job.learner, job.encoder, index, nothing, settings, why)
-        found[index] = JobResult([row], [nothing])
-    cells = [found[index] for index in job.seeds]
+            results = _run_one_by_one(job, ready, experiment, settings, device)
+    for index, error in failed.items():
+        empty = np.empty(0, dtype=np.int64)
+        row = _failed(job.init, job.query, job.learner, job.encoder, index, empty, settings, error)
+        results[index] = JobResult([row], [empty])
+    cells = [results[index] for index in job.seeds]
     return JobResult(*(list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)))
 
 
@@ -139,67 +143,67 @@ def _parts(cell: JobResult) -> tuple[list[dict[str, Any]], list[np.ndarray], lis
     return cell.rows, cell.picks, cell.recalls
 
 
-def _together(
+def _run_together(
     job: BlockJob,
     pools: Mapping[int, np.ndarray],
     experiment: ExperimentData,
     settings: ExperimentSettings,
     device: str,
 ) -> dict[int, JobResult]:
-    """What every cell came to, all of them in step."""
+    """Run all cells round by round, and return their results by seed."""
     import torch
 
     from initpools_cli.training.active_learning import run_block, start_cells
 
-    found = {index: JobResult() for index in pools}
+    results = {index: JobResult() for index in pools}
     cells = start_cells(pools, experiment, settings)
-    for measured in run_block(job, cells, experiment, settings, torch.device(device)):
-        for each in measured:
-            found[each.row["seed"]].rows.append(each.row)
-            found[each.row["seed"]].recalls.append(each.recalls)
+    for metrics in run_block(job, cells, experiment, settings, torch.device(device)):
+        for each in metrics:
+            results[each.row["seed"]].rows.append(each.row)
+            results[each.row["seed"]].recalls.append(each.recalls)
     for cell in cells:
-        found[cell.index].picks.append(cell.labeled)
-    return found
+        results[cell.index].picks.append(cell.labeled)
+    return results
 
 
-def _apart(
+def _run_one_by_one(
     job: BlockJob,
     pools: Mapping[int, np.ndarray],
     experiment: ExperimentData,
     settings: ExperimentSettings,
     device: str,
 ) -> dict[int, JobResult]:
-    """What every cell came to, one after the other; one that failed ends with a row that says why."""
+    """Run cells one after the other, and return their results by seed; a failed cell ends with a row with the error."""
     import torch
 
     from initpools_cli.training.active_learning import run_block, start_cells
 
-    found: dict[int, JobResult] = {}
+    results: dict[int, JobResult] = {}
     errors: list[Exception] = []
     for index, pool in pools.items():
-        (cell,), own = start_cells({index: pool}, experiment, settings), JobResult()
+        (cell,), result = start_cells({index: pool}, experiment, settings), JobResult()
         try:
-            for (measured,) in filter(None, run_block(job, [cell], experiment, settings, torch.device(device))):
-                own.rows.append(measured.row)
-                own.recalls.append(measured.recalls)
+            for (metrics,) in filter(None, run_block(job, [cell], experiment, settings, torch.device(device))):
+                result.rows.append(metrics.row)
+                result.recalls.append(metrics.recalls)
         except Exception as error:
             errors.append(error)
             names = (job.init, job.query, job.learner, job.encoder)
-            own.rows.append(_failed(*names, index, cell.labeled, settings, _words(error)))
-        own.picks.append(cell.labeled)
-        found[index] = own
-    _refuse_shared(errors, job.seeds)
-    return found
+            result.rows.append(_failed(*names, index, cell.labeled, settings, _message(error)))
+        result.picks.append(cell.labeled)
+        results[index] = result
+    _raise_common_error(errors, job.seeds)
+    return results
 
 
-def _refuse_shared(errors: Sequence[Exception], seeds: Sequence[int]) -> None:
-    """Raise what a user can mend and every seed ran into: the others would only run into it as well."""
-    mendable = [error for error in errors if isinstance(error, UserError)]
-    if len(mendable) == len(seeds):
-        raise mendable[0]
+def _raise_common_error(errors: Sequence[Exception], seeds: Sequence[int]) -> None:
+    """Raise the first error if every seed failed with a UserError, because other jobs would fail, too."""
+    user_errors = [error for error in errors if isinstance(error, UserError)]
+    if len(user_errors) == len(seeds):
+        raise user_errors[0]
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return error.fact if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
@@ -213,7 +217,7 @@ def _failed(
     settings: ExperimentSettings,
     error: str,
 ) -> dict[str, Any]:
-    """The row of a cell that did not come to its end: the round it failed in and the error, and no metrics."""
+    """Make the row of a failed cell: the round in which it failed and the error, without metrics."""
     return {
         "init": init,
         "query": query,
@@ -236,32 +240,34 @@ def run_jobs(
     workers: Executor,
     advance: Callable[[int, JobResult, bool], None],
 ) -> list[JobResult]:
-    """Run the jobs that have no file yet, and give the results of all.
+    """Run the jobs without a result file, and return the results of all.
 
     Parameters
     ----------
     function : callable
         Called with a job and its arguments.
+    jobs : sequence of tuple
     folder : Path
-        Where each job's result is written as soon as it is there.
+        Where the result of each job is written when it is done.
     kind : str
-        What its files are called.
+        Prefix of the file names.
+    workers : Executor
     advance : callable
-        Called with the number and the result of each job, and whether it was computed now or found in its file.
+        Called with the number and the result of each job, and whether it was run now or read from its file.
     """
     files = {number: folder / f"{kind}-{number:05d}.npz" for number, _, _ in jobs}
-    found: dict[int, JobResult] = {}
+    results: dict[int, JobResult] = {}
     for number, file in files.items():
         if file.exists():
             try:
-                found[number] = JobResult.load(file)
+                results[number] = JobResult.load(file)
             except ValueError:
-                Reporter().warn(f"{file} was changed after it was written: what it held is computed again.")
+                Reporter().warn(f"{file} was changed after it was written; it is computed again.")
                 continue
-            advance(number, found[number], False)
-    waiting = [(number, job, given) for number, job, given in jobs if number not in found]
-    for number, solved in workers.map(function, waiting):
-        solved.save(files[number])
-        found[number] = solved
-        advance(number, solved, True)
-    return [found[number] for number, _, _ in jobs]
+            advance(number, results[number], False)
+    waiting = [(number, job, arguments) for number, job, arguments in jobs if number not in results]
+    for number, result in workers.map(function, waiting):
+        result.save(files[number])
+        results[number] = result
+        advance(number, result, True)
+    return [results[number] for number, _, _ in jobs]

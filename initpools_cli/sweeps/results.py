@@ -1,4 +1,4 @@
-"""The rows of a finished sweep, as statistics and figures read them."""
+"""Validated rows of a finished sweep, for statistics and figures."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 #: Columns of rounds.csv that a failed cell leaves empty.
 NUMBERS = ("accuracy", "balanced_accuracy", "auc", "nll", "ece", "absent_classes", "leaks")
-#: What statistics read of rounds.csv.
+#: Columns of rounds.csv that statistics read.
 NAMES = ("init", "query", "learner", "encoder", "status")
 COUNTS = ("seed", "round", "labeled", "leaks")
 
 
 def rounds_of(done: FinishedStep) -> pd.DataFrame:
-    """A finished sweep's rounds.csv, of which statistics can be made.
+    """Read and validate the rounds.csv of a finished sweep.
 
     Raises
     ------
     UserError
-        It is not as it was written, lacks a column, or holds what is no number or no fraction.
+        If the file was changed, or a column or value is not valid.
     """
     from initpools_cli.stats.verdicts import METRICS
 
@@ -31,21 +31,23 @@ def rounds_of(done: FinishedStep) -> pd.DataFrame:
     rounds: pd.DataFrame = done.require_fresh().frame("rounds.csv", keep_default_na=False, na_values=blank)
     place = f"{done.folder / 'rounds.csv'}"
     remedy = f"Make it again with `{done.renewal()}`."
-    lacking = [column for column in (*NAMES, *COUNTS, *METRICS) if column not in rounds.columns]
-    if lacking:
-        raise UserError(f"{place} has no column {lacking[0]}.", remedy)
+    missing = [column for column in (*NAMES, *COUNTS, *METRICS) if column not in rounds.columns]
+    if missing:
+        raise UserError(f"{place} has no column '{missing[0]}'.", remedy, missing[0])
     for column in (*COUNTS, *METRICS):
         if rounds[column].dtype.kind not in "iuf":
-            raise UserError(f"{place} holds something in the column {column} that is no number.", remedy)
+            raise UserError(f"{place} has values in the column '{column}' that are not numbers.", remedy, column)
     for column in METRICS:
         outside = rounds[column][(rounds[column] < 0) | (rounds[column] > 1)]
         if len(outside):
-            raise UserError(f"{place} says {column} = {outside.iloc[0]:g}, which is no fraction.", remedy)
+            value = f"{column} = {outside.iloc[0]:g}"
+            raise UserError(f"{place} has {value}, which is not between 0 and 1.", remedy, value)
     if not len(rounds):
-        raise UserError(f"{place} has no rows.", remedy)
-    # A round may be there twice: measured, and then failed at the query after it.
+        raise UserError(f"{place} has no rows.", remedy, place)
+    # A round may have two rows with different status: evaluated, then failed at the next query.
     twice = rounds[rounds.duplicated([*NAMES, "seed", "round"])]
     if len(twice):
         row = twice.iloc[0]
-        raise UserError(f"{place} has round {row['round']} of {row['init']}, seed {row['seed']}, twice.", remedy)
+        name = f"round {row['round']} of {row['init']}, seed {row['seed']}"
+        raise UserError(f"{place} has {name}, more than once.", remedy, name)
     return rounds

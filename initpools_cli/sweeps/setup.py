@@ -1,4 +1,4 @@
-"""Set a sweep up: what its strategies, queries and learners are, and the arrays that each of them reads."""
+"""Setup of sweeps: strategies, queries, learners and their arrays."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExperimentSpec:
-    """Who takes part in a sweep.
+    """First pools, queries and learners of an experiment.
 
     Attributes
     ----------
     inits, queries : list of StrategySpec
     learners : dict of str to dict
-        Each learner with the values of all its knobs.
+        All knobs of each learner.
     knobs : dict of str to dict
-        What was given for each of them in [al.params], strategies by their names with and without a suffix.
+        Knobs from [al.params], by the name of the learner or strategy, with or without suffix.
     """
 
     inits: list[StrategySpec]
@@ -52,22 +52,22 @@ class ExperimentSpec:
 
     @property
     def strategies(self) -> list[StrategySpec]:
-        """First pools and queries, each once."""
+        """First pools and queries without repetition."""
         return list({each.name: each for each in [*self.inits, *self.queries]}.values())
 
     def knobs_of(self, strategy: StrategySpec) -> dict[str, Any]:
-        """What was given for a strategy: under its name without a suffix, and over that under its full name."""
+        """Return the knobs of a strategy from [al.params]; its full name overrides the name without suffix."""
         return self.knobs.get(strategy.base, {}) | self.knobs.get(strategy.name, {})
 
 
 def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
-    """The strategies, queries and learners that [al] names.
+    """Resolve the strategies, queries and learners of [al].
 
     Raises
     ------
     UserError
-        Unknown or repeated names, knobs that nothing has, a first pool that asks a model, a query that asks what a
-        learner can't give, or a balance for all of them.
+        If a name or knob is unknown, a name is repeated, a first pool needs a model, a query needs outputs that a
+        learner does not provide, or a balance is set for all strategies.
     """
     from initpools_cli.training.learners.registry import learners
     from initpools_cli.training.model_outputs import require_outputs
@@ -99,13 +99,13 @@ def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
 def identity_of(
     cast: ExperimentSpec, strategies: Iterable[StrategySpec], experiment: ExperimentData, select: SelectTable
 ) -> dict[str, Any]:
-    """What of the settings and versions of learners and strategies identifies a sweep or a round.
+    """Return the knobs and revisions of learners and strategies that identify a sweep or a round.
 
     Returns
     -------
     dict
-        ``params``: the knobs by the name of the learner or strategy; ``revisions`` where a method has one; and how many
-        rows are zero or copies, where there are any.
+        ``params``: the knobs by the name of the learner or strategy; ``revisions`` of methods that have one; and counts
+        of zero rows and copies above 0.
     """
     from initpools_cli.training.learners.registry import learners
 
@@ -245,12 +245,12 @@ def _source_of(array: np.ndarray) -> str | int:
 def protocol_of(
     context: Context, table: AlTable, cast: ExperimentSpec, *, init_budget: int, rounds: int, candidates: float
 ) -> ExperimentSettings:
-    """The rules of a comparison, or of a round of labeling.
+    """Build the settings of an experiment or a labeling round.
 
     Parameters
     ----------
     init_budget, rounds, candidates
-        As in `training.experiment.Protocol`: a round of labeling has other ones than [al] says.
+        As in `ExperimentSettings`; a labeling round does not use those of [al].
     """
     from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 
@@ -273,23 +273,24 @@ def protocol_of(
 
 
 def _behind(context: Context, embedded: FinishedStep | None, source: str) -> FinishedStep:
-    """The pretrain whose weights `finetune` begins from: the one that the embeddings are of."""
+    """Find the pretrain whose weights `finetune` starts from: the source of the embeddings."""
     if embedded is None and not source:
         return pretrain_of(context)
     begun = f"pretrain/{source}" if embedded is None else str(embedded.table.get("source", ""))
     done = context.run.find_step(begun) if begun.startswith("pretrain/") else None
     if done is None:
         wanted = source if embedded is None else embedded.name
-        there = ", ".join(step.name for step in context.run.steps("pretrain")) or "none yet"
+        pretrains = ", ".join(step.name for step in context.run.steps("pretrain"))
         raise UserError(
-            f"The learner finetune begins from a pretrained encoder, and '{wanted}' is none.",
-            f"Name one of this run's with --from: {there}.",
+            f"The learner finetune needs a pretrained encoder, and '{wanted}' is not a pretrain of this run.",
+            f"Use one of them: --from {pretrains}." if pretrains else "Run `initpools pretrain simclr` first.",
+            wanted,
         )
     return done
 
 
 def _embedded(context: Context, cast: ExperimentSpec, asked: set[str], source: str) -> FinishedStep | None:
-    """The embeddings that the sweep reads, if anything in it does."""
+    """Find the embeddings that the sweep reads; None if nothing in it reads embeddings."""
     wanted = asked.union(*(each.needed for each in cast.strategies))
     if "embeddings" in wanted or any(each.reads_embeddings for each in cast.strategies):
         return newest(context, source)
@@ -299,14 +300,14 @@ def _embedded(context: Context, cast: ExperimentSpec, asked: set[str], source: s
 
 
 def _is_about(context: Context, strategy: StrategySpec, embedded: FinishedStep) -> bool:
-    """Whether what the strategy reads can come from the same source as the embeddings: scores may be of another."""
+    """Return whether the inputs of the strategy can come from the same source as the embeddings."""
     if strategy.reads_embeddings or "embeddings" in strategy.needed:
         return True
     return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
 
 
 def _measured(data: Dataset, name: str, array: np.ndarray) -> np.ndarray:
-    """The rows of a split that are looked at: all of train, and elsewhere those with a label, where some have one."""
+    """Restrict the rows of a split other than train to labeled images, if it has labels."""
     split = data.splits[name]
     if name == "train" or split.labels is None or len(split.labeled) == len(split.labels):
         return array
@@ -314,36 +315,43 @@ def _measured(data: Dataset, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def labels_of(context: Context) -> dict[str, np.ndarray]:
-    """The labels of every split that has them.
+    """Return the labels of every labeled split.
 
     Raises
     ------
     UserError
-        No labeled test split, or no validation split where the policy wants one.
+        If there is no labeled test split, or no validation split and the validation policy needs one.
     """
     splits = context.data.splits
     found = {name: split.labels for name, split in splits.items() if split.labels is not None}
     for name, split in splits.items():
         if name != "train" and name in found and len(split.labeled) < len(found[name]):
             context.report.say(
-                f"{len(split.labeled)} of the {len(found[name])} {name} images have a label: only they count."
+                f"{len(split.labeled)} of the {len(found[name])} {name} images have labels; the others are ignored."
             )
             found[name] = found[name][split.labeled]
     if not {"train", "test"} <= found.keys():
-        raise UserError(f"{context.data.spec.name} has no labeled test split to measure on.", "Bring one with labels.")
+        raise UserError(
+            f"{context.data.spec.name} has no labeled test split for the evaluation.",
+            "Use a data set with labels for its test split.",
+            context.data.spec.name,
+        )
     if context.settings.al.validation == "free-val" and "val" not in found:
         raise UserError(
-            "validation = free-val reads a validation split, and this data set has none.",
-            "Use --set al.validation=none or from-budget.",
+            "validation = free-val needs a validation split, which this data set does not have.",
+            "Use --set al.validation=none or --set al.validation=from-budget.",
+            "free-val",
         )
     return found
 
 
 def _refuse_twice(flag: str, names: list[str]) -> None:
-    """A name given twice would count its seeds twice."""
+    """Refuse repeated names, whose seeds would count twice."""
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{flag} names {name} more than once.", "Name each once; aliases are the same strategy.")
+            raise UserError(
+                f"{flag} names {name} more than once.", "List each once; aliases are the same strategy.", name
+            )
 
 
 def _refuse_same(flag: str, strategies: list[StrategySpec]) -> None:
@@ -353,13 +361,14 @@ def _refuse_same(flag: str, strategies: list[StrategySpec]) -> None:
         same = seen.setdefault((each.base, each.balance if each.balance.kind == "kmeans" else Balance()), each.name)
         if each.balance.kind == "kmeans" and same != each.name:
             raise UserError(
-                f"{flag} names {same} and {each.name}, which are one: there are {each.balance.n_clusters} clusters.",
-                "Name one of them.",
+                f"{flag} has {same} and {each.name}, which are the same: both have {each.balance.n_clusters} clusters.",
+                "List only one of them.",
+                each.name,
             )
 
 
 def _refuse_balance(context: Context, table: AlTable) -> None:
-    """A balance for all strategies would spread ``random`` too, and then the control is not random."""
+    """Refuse a balance for all strategies, because it would also apply to the baseline ``random``."""
     select = context.settings.select
     if select.balance == "none":
         return
@@ -372,9 +381,10 @@ def _refuse_balance(context: Context, table: AlTable) -> None:
         f"{flag} {','.join(name + suffix if name in spread else name for name in each)}" for flag, each in given.items()
     )
     raise UserError(
-        f"select.balance = '{select.balance}' ({context.given['select.balance']}) would spread the picks of every "
-        "strategy here, those of random too.",
-        f"Leave it out, and name what is to be spread: {' '.join(typed)}.",
+        f"select.balance = '{select.balance}' ({context.given['select.balance']}) would apply to every strategy of the "
+        "sweep, including random.",
+        f"Leave it out, and use a suffix for single strategies: {' '.join(typed)}.",
+        select.balance,
     )
 
 
@@ -383,36 +393,46 @@ def _refuse_models_first(inits: list[StrategySpec]) -> None:
         asked = MODEL_OUTPUTS & set(init.method.inputs)
         if asked:
             raise UserError(
-                f"--init {init.name} asks a model for {', '.join(sorted(asked))}, and at first there is none.",
-                "Take it as --query, and for --init a strategy that needs no model (`initpools list strategies`).",
+                f"--init {init.name} needs a trained model for {', '.join(sorted(asked))}, but a first pool has none.",
+                f"Use --query {init.name}, and for --init a strategy without a model (`initpools list strategies`).",
+                init.name,
             )
 
 
 def _knobs(table: AlTable, names: list[str], strategies: list[StrategySpec]) -> dict[str, dict[str, Any]]:
-    """[al.params] as one table a learner or strategy; flat knobs are those of the only learner."""
+    """Split [al.params] by learner or strategy; flat knobs belong to the only learner."""
     flat = {key: value for key, value in table.params.items() if not isinstance(value, dict)}
     given = {key: value for key, value in table.params.items() if isinstance(value, dict)}
     if flat and len(names) > 1:
         raise UserError(
-            f"al.params = {flat} does not say which of {', '.join(names)} it is for.",
-            f"Write for example --set al.params.{names[0]}='{{{next(iter(flat))} = …}}'.",
+            f"al.params = {flat} is ambiguous: the learners are {', '.join(names)}.",
+            f"Use for example --set al.params.{names[0]}='{{{next(iter(flat))} = …}}'.",
+            flat,
         )
     known = list(dict.fromkeys([*names, *(name for each in strategies for name in (each.base, each.name))]))
     for name in given:
         if name not in known:
-            raise UserError(f"al.params.{name} is for nothing in this sweep.", f"It has: {', '.join(known)}.")
+            guess = nearest(name, known)
+            hint = f"Did you mean '{guess}'? " if guess else ""
+            raise UserError(
+                f"al.params.{name} has no effect: '{name}' is not in this sweep.",
+                f"{hint}Use one of {', '.join(known)}.",
+                name,
+            )
     return given | ({names[0]: flat | given.get(names[0], {})} if flat else {})
 
 
 def _preset(learner: Method[LearnerTraits], given: dict[str, Any], context: Context) -> dict[str, Any]:
-    """All knobs of a learner: those given, over those of the preset that is named, over its defaults."""
+    """Return all knobs of a learner: from [al.params], else its preset, else its defaults."""
     presets = learner.traits.presets
     name = given.pop("preset", "quick")
     if name not in presets:
         guess = nearest(str(name), presets)
         hint = f"Did you mean '{guess}'? " if guess else ""
         raise UserError(
-            f"The learner {learner.name} has no preset {name!r}.", f"{hint}It has: {', '.join(sorted(presets))}."
+            f"The learner {learner.name} has no preset {name!r}.",
+            f"{hint}Use one of {', '.join(sorted(presets))}.",
+            repr(name),
         )
     return learner.validate({**presets[name], **given}, _origins(context, learner.name, "", given))
 

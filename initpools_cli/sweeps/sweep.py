@@ -1,4 +1,4 @@
-"""Active learning from every first pool with every query over seeds: a sweep that can be stopped and goes on."""
+"""Sweeps: active learning with every first pool, query and learner over seeds, resumable."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.sweeps.executors import Executor, Jobs
-from initpools_cli.sweeps.jobs import PLAN, JobResult, draw, run_jobs, solve
+from initpools_cli.sweeps.jobs import PLAN, JobResult, run_cells, run_jobs, select_pools
 from initpools_cli.sweeps.setup import ExperimentSpec, arena_of, cast_of, identity_of, labels_of, protocol_of
 
 if TYPE_CHECKING:
     from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings
 
-#: What of [al] does not change the result, or enters the table as what it resolves to.
-WAYS = {"backend", "strict", "scale"}
+#: Keys of [al] that do not change the result, or are stored resolved.
+NOT_IDENTITY = {"backend", "strict", "scale"}
 
 
 def al_run(
     context: Context, name: str, scheduler: str = "", brought: UserFiles | None = None
 ) -> tuple[FinishedStep, bool]:
-    """Write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, or find it already done.
+    """Run a sweep and write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, unless it is already done.
 
-    Blocks finished before an interruption are kept under ``.partial`` and not computed again.
+    Blocks finished before an interruption are kept under ``.partial`` and not run again.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def al_run(
     Raises
     ------
     UserError
-        No labels or test split, unknown names, a budget that the candidates can't pay, or, with ``al.strict``, a label
-        read that was not bought.
+        If there are no labels or no test split, a name is unknown, the budget exceeds the candidates, or, with
+        ``al.strict``, a label is read that was not bought.
     """
     table = context.settings.al
     context.require_labels("al-run")
@@ -63,14 +63,14 @@ def al_run(
     count = 1 if device != "cpu" else context.machine.threads
     workers = Executor(table.backend, count, scheduler, list(experiments.values()))
     with context.writing(step) as scratch:
-        solved = _sweep(context, table, cast, experiments, settings, device, workers, scratch)
-        rows = [row for _, found in solved for row in found.rows]
+        results = _sweep(context, table, cast, experiments, settings, device, workers, scratch)
+        rows = [row for _, result in results for row in result.rows]
         _write_rows(scratch / "rounds.csv", rows)
-        _write_recalls(scratch / "recalls.csv", solved, context.data.classes)
+        _write_recalls(scratch / "recalls.csv", results, context.data.classes)
         with atomic_file(scratch / "picks.npz") as stream:
-            np.savez(stream, allow_pickle=False, **_picks(solved))
+            np.savez(stream, allow_pickle=False, **_picks(results))
         failed = sum(row["status"] != "ok" for row in rows)
-        step.outcome = {"cells": sum(len(job.seeds) for job, _ in solved), "failed": failed}
+        step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": failed}
     return FinishedStep(context.run, step.folder), True
 
 
@@ -84,11 +84,11 @@ def _sweep(
     workers: Executor,
     scratch: Path,
 ) -> list[tuple[BlockJob, JobResult]]:
-    """The first pools, once for all queries and learners, and then every block that begins with them."""
+    """Select the first pools, once for all queries and learners, and run every block."""
     from initpools_cli.training.experiment import block_jobs, first_pool_jobs
 
     inits, queries = [each.name for each in cast.inits], [each.name for each in cast.queries]
-    draws = list(first_pool_jobs(list(experiments), inits, table.seeds))
+    pools = list(first_pool_jobs(list(experiments), inits, table.seeds))
     blocks = list(block_jobs(list(experiments), inits, queries, list(cast.learners), table.seeds))
     work = scratch / "work"
     kept = len(list(work.glob("block-*.npz")))
@@ -107,61 +107,66 @@ def _sweep(
             for number, job in enumerate(of)
         ]
 
-    with context.report.progress("first pools", sum(len(job.seeds) for job in draws), "pools") as bar:
-        drawn = run_jobs(draw, jobs(draws), work, "pools", workers, _told(context, table, draws, bar))
-    begun = {(job.encoder, job.init, tuple(job.seeds)): found for job, found in zip(draws, drawn, strict=True)}
+    with context.report.progress("first pools", sum(len(job.seeds) for job in pools), "pools") as bar:
+        selected = run_jobs(select_pools, jobs(pools), work, "pools", workers, _reporter(context, table, pools, bar))
+    by_job = {(job.encoder, job.init, tuple(job.seeds)): pool for job, pool in zip(pools, selected, strict=True)}
 
     def first(job: BlockJob) -> JobResult:
-        return begun[job.encoder, job.init, tuple(job.seeds)]
+        return by_job[job.encoder, job.init, tuple(job.seeds)]
 
     with context.report.progress("al-run", sum(len(job.seeds) for job in blocks), "trials") as bar:
-        found = run_jobs(
-            solve,
+        results = run_jobs(
+            run_cells,
             jobs(
                 blocks,
                 pools=lambda job: first(job).picks,
-                lost=lambda job: {row["seed"]: row["error"] for row in first(job).failures},
+                failed=lambda job: {row["seed"]: row["error"] for row in first(job).failures},
             ),
             work,
             "block",
             workers,
-            _told(context, table, blocks, bar),
+            _reporter(context, table, blocks, bar),
         )
-    return list(zip(blocks, found, strict=True))
+    return list(zip(blocks, results, strict=True))
 
 
-def _told(context: Context, table: AlTable, jobs: Sequence[Any], bar: ProgressBar) -> Callable[..., None]:
-    """Say what came of a job: progress, cells that failed, and under ``al.strict`` a leak, which ends the sweep."""
+def _reporter(
+    context: Context, table: AlTable, jobs: Sequence[Any], bar: ProgressBar
+) -> Callable[[int, JobResult, bool], None]:
+    """Make a callback that reports progress and failed cells, and ends the sweep on a leak under ``al.strict``."""
 
-    def advance(number: int, found: JobResult, computed: bool) -> None:
+    def advance(number: int, result: JobResult, computed: bool) -> None:
         job = jobs[number]
         (bar.advance if computed else bar.skip)(len(job.seeds))
-        for row in found.failures:
+        for row in result.failures:
             if row["query"] and not row["labeled"]:
-                # Its first pool failed, which has been said.
+                # Its first pool failed, which was reported before.
                 continue
             cell = ", ".join(row[key] for key in ("init", "query", "learner") if row[key])
-            # One cell that fails is told and recorded as failed, never as 0; the others are still worth having.
+            # A failed cell is recorded as failed, not as 0, and the sweep continues.
             context.report.warn(f"{cell}, seed {row['seed']} failed in round {row['round']}: {row['error']}")
-        leaked = [row for row in found.rows if row.get("leaks")]
+        leaked = [row for row in result.rows if row.get("leaks")]
         if table.strict and leaked:
             row = leaked[0]
-            raise _leak(f"{row['init']}, {row['query'] or 'no query'}, {row['learner']} read {row['leaks']} labels")
+            cell = ", ".join((row["init"], row["query"] or "no query", row["learner"]))
+            raise _leak(cell, f"reads {row['leaks']} labels that were not bought")
 
     return advance
 
 
 def _refuse_known_leaks(table: AlTable, cast: ExperimentSpec) -> None:
-    """Under ``al.strict``, refuse at once what will leak."""
+    """Refuse oracles and free validation labels under ``al.strict``."""
     oracles = [each.name for each in cast.strategies if each.oracle]
     if table.strict and oracles:
-        raise _leak(f"{', '.join(oracles)} goes by the labels of all train images")
+        raise _leak(", ".join(oracles), "reads the labels of all train images, which were not bought")
     if table.strict and table.validation == "free-val":
-        raise _leak("validation = free-val reads the labels of the validation split")
+        raise _leak("validation = free-val", "reads the labels of the validation split, which were not bought")
 
 
-def _leak(what: str) -> UserError:
-    return UserError(f"--strict: {what} that were not bought.", "Leave it out, or run without --strict: it is counted.")
+def _leak(name: str, reads: str) -> UserError:
+    return UserError(
+        f"--strict refuses {name}: it {reads}.", f"Leave out {name}, or leave out --strict to count such reads.", name
+    )
 
 
 def _arenas(
@@ -175,7 +180,9 @@ def _arenas(
     for source in sources or [""]:
         experiment, checksums = arena_of(context, cast, source, labels, len(context.data.classes), kept, brought)
         if experiment.encoder in experiments:
-            raise UserError(f"al.encoders names {experiment.encoder} more than once.", "Name each once.")
+            raise UserError(
+                f"al.encoders has {experiment.encoder} more than once.", "List each encoder once.", experiment.encoder
+            )
         experiments[experiment.encoder] = experiment
         reads |= checksums
     return experiments, reads
@@ -188,19 +195,20 @@ def _protocol(context: Context, table: AlTable, cast: ExperimentSpec, experiment
 
 
 def _affordable(context: Context, table: AlTable, init_budget: int, experiment: ExperimentData) -> int:
-    """How many of the rounds there are images for; says so where it is not all of them."""
-    there = max(1, round(table.candidates * int(experiment.kept.sum())))
-    if init_budget > there:
+    """Compute the number of rounds that there are candidates for; warns if it is less than configured."""
+    candidates = max(1, round(table.candidates * int(experiment.kept.sum())))
+    if init_budget > candidates:
         raise UserError(
-            f"The first pool is to have {init_budget} labels, and there are only {there} candidates.",
-            "Lower --init-budget or --budget.",
+            f"The first pool of {init_budget} images is more than the {candidates} candidates.",
+            "Use a smaller --init-budget or --budget.",
+            init_budget,
         )
-    rounds = min(table.rounds, (there - init_budget) // table.budget)
+    rounds = min(table.rounds, (candidates - init_budget) // table.budget)
     if rounds < table.rounds:
-        paid = init_budget + rounds * table.budget
+        bought = init_budget + rounds * table.budget
         context.report.warn(
-            f"the sweep stops after round {rounds} of {table.rounds}, with {paid} labels: "
-            f"{there - paid} of the {there} candidates are left, and a round buys {table.budget}."
+            f"the sweep stops after round {rounds} of {table.rounds}, with {bought} labels: "
+            f"{candidates - bought} of the {candidates} candidates are left, and a round buys {table.budget}."
         )
     return rounds
 
@@ -212,18 +220,18 @@ def _resolved(
     experiments: dict[str, ExperimentData],
     settings: ExperimentSettings,
 ) -> dict[str, Any]:
-    """Everything that the result depends on, for ``step.toml``."""
+    """Return everything that the result depends on, for ``step.toml``."""
     oracles = sorted(set().union(*(experiment.oracles for experiment in experiments.values())))
     experiment = next(iter(experiments.values()))
     return {
-        **{key: value for key, value in table.identity().items() if key not in WAYS},
+        **{key: value for key, value in table.identity().items() if key not in NOT_IDENTITY},
         "init": [each.name for each in cast.inits],
         "query": [each.name for each in cast.queries],
         "learner": list(cast.learners),
         **identity_of(cast, cast.strategies, experiment, context.settings.select),
         "init_budget": settings.init_budget,
         "rounds": settings.rounds,
-        # Older sweeps could spread all their strategies; of those that are not spread, the digest stays the same.
+        # Older sweeps could balance all strategies at once; this key keeps the digests of the others.
         "balance": "none",
         "normalize": settings.normalize,
         "n_clusters": context.clusters(context.settings.select.n_clusters),
@@ -237,12 +245,12 @@ def _resolved(
     }
 
 
-def _picks(solved: Sequence[tuple[BlockJob, JobResult]]) -> dict[str, np.ndarray]:
-    """What each cell bought, by ``init|query|learner|encoder|seed``."""
+def _picks(results: Sequence[tuple[BlockJob, JobResult]]) -> dict[str, np.ndarray]:
+    """Return the labeled images of each cell, by ``init|query|learner|encoder|seed``."""
     return {
         f"{job.init}|{job.query}|{job.learner}|{job.encoder}|{index}": picks
-        for job, found in solved
-        for index, picks in zip(job.seeds, found.picks, strict=True)
+        for job, result in results
+        for index, picks in zip(job.seeds, result.picks, strict=True)
     }
 
 
@@ -255,17 +263,17 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     write_frame(path, frame)
 
 
-def _write_recalls(path: Path, solved: Sequence[tuple[BlockJob, JobResult]], classes: Sequence[str]) -> None:
-    """The recall of each class, a column each, for every row of rounds.csv that has metrics."""
+def _write_recalls(path: Path, results: Sequence[tuple[BlockJob, JobResult]], classes: Sequence[str]) -> None:
+    """Write the recall of each class, one column each, for every row of rounds.csv with metrics."""
     import io
 
     keys = ("init", "query", "learner", "encoder", "seed", "round", "labeled")
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*keys, *classes])
-    for _, found in solved:
-        good = [row for row in found.rows if row["status"] == "ok"]
-        for row, recalls in zip(good, found.recalls, strict=True):
+    for _, result in results:
+        good = [row for row in result.rows if row["status"] == "ok"]
+        for row, recalls in zip(good, result.recalls, strict=True):
             table.writerow(
                 [*(row[key] for key in keys), *("" if np.isnan(each) else f"{each:.6g}" for each in recalls)]
             )

@@ -1,4 +1,4 @@
-"""Finished sweeps judged: which first pools are better than random, by how much, and over which data sets."""
+"""Verdicts on finished sweeps: which first pools are better than random, and by how much."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepVerdicts:
-    """What `judge` finds.
+    """Verdicts, label savings and correlations of sweeps.
 
     Attributes
     ----------
     verdicts, savings, first_and_later : DataFrame
-        Of the sweeps one after the other, with `sweep` as the first column.
+        Rows of all sweeps, with `sweep` as the first column.
     across : list of FriedmanRow
-        First pools ranked over the data sets; empty for one.
+        Friedman tests over the data sets; empty for one data set.
     notes : list of str
-        What must be known to read them.
+        Notes on the tables.
     """
 
     verdicts: pd.DataFrame
@@ -39,7 +39,7 @@ class SweepVerdicts:
     notes: list[str]
 
     def payload(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Return all tables and notes for JSON."""
         tables = {name: getattr(self, name) for name in ("verdicts", "savings", "first_and_later")}
         return {
             **{name: table.to_dict("records") for name, table in tables.items()},
@@ -49,7 +49,7 @@ class SweepVerdicts:
 
 
 def sweep_of(run: Run | None, name: str) -> FinishedStep | None:
-    """The finished sweep of that name: ``main`` or ``al/main`` of the run, or a path ``RUN/al/main``; None if none."""
+    """Find a finished sweep: ``main`` or ``al/main`` in the run, or a path ``RUN/al/main``; None if there is none."""
     own = None if run is None else run.find_step(name if name.startswith("al/") else f"al/{name}")
     if own is not None:
         return own
@@ -57,26 +57,26 @@ def sweep_of(run: Run | None, name: str) -> FinishedStep | None:
     return Run(folder.parent.parent).find_step(f"al/{folder.name}") if folder.parent.name == "al" else None
 
 
-def judge(
+def compare_sweeps(
     sweeps: dict[str, FinishedStep], against: str = "random", metric: str = "accuracy", measures: Sequence[str] = ()
 ) -> SweepVerdicts:
-    """Judge the first pools of finished sweeps.
+    """Compare the first pools of finished sweeps.
 
     Parameters
     ----------
-    sweeps : dict of str to Done
-        By the name that they are shown under.
+    sweeps : dict of str to FinishedStep
+        By displayed name.
     against : str
         The first pool that the others are compared with.
     metric : str
-        A column of rounds.csv of which more is better.
+        A column of rounds.csv for which higher is better.
     measures : sequence of str
-        Of "first pool", "area" and "last round"; default: all.
+        Any of "first pool", "area" and "last round"; default: all.
 
     Raises
     ------
     UserError
-        An unknown metric or measure, or a sweep that is damaged or stale or has nothing to compare.
+        If a metric or measure is unknown, or a sweep is damaged, stale or has nothing to compare.
     """
     import pandas as pd
 
@@ -87,31 +87,30 @@ def judge(
 
     against = named(against).name
     _require(metric, METRICS, "metric", "--metric")
-    asked = tuple(measures) or MEASURES
-    for measure in asked:
+    chosen = tuple(measures) or MEASURES
+    for measure in chosen:
         _require(measure, MEASURES, "measure", "--measure")
     rounds = {name: rounds_of(done) for name, done in sweeps.items()}
-    said, found = [], []
+    lines, results = [], []
     for name, rows in rounds.items():
-        table = verdicts(rows, against, metric, asked)
+        table = verdicts(rows, against, metric, chosen)
         if not len(table):
-            raise UserError(*_nothing(name, rows, against))
+            raise _nothing_to_compare(name, rows, against)
         tables = (table, savings(rows, against, metric), first_and_later(rows, metric))
         for each in tables:
             each.insert(0, "sweep", name)
-        found.append(tables)
-        told = [*notes(table), *_leaking(rows)]
-        said += [f"{name}: {note}" if len(rounds) > 1 else note for note in told]
+        results.append(tables)
+        lines += [f"{name}: {note}" if len(rounds) > 1 else note for note in (*notes(table), *_leak_notes(rows))]
     sets = [str(sorted(done.run.facts()["dataset"].items())) for done in sweeps.values()]
-    ranked = across(list(rounds.values()), metric, asked) if len(set(sets)) == len(sets) else []
+    ranked = across(list(rounds.values()), metric, chosen) if len(set(sets)) == len(sets) else []
     if len(set(sets)) < len(sets):
-        said.append("Some sweeps are of one data set: there is no ranking over data sets.")
-    judged, saved, later = (pd.concat(each, ignore_index=True) for each in zip(*found, strict=True))
-    return SweepVerdicts(judged, saved, later, ranked, said)
+        lines.append("Some sweeps use the same data set; a ranking over data sets needs one sweep per data set.")
+    compared, saved, later = (pd.concat(each, ignore_index=True) for each in zip(*results, strict=True))
+    return SweepVerdicts(compared, saved, later, ranked, lines)
 
 
-def _leaking(rounds: pd.DataFrame) -> list[str]:
-    """What is said of a sweep in which labels were read that had not been bought."""
+def _leak_notes(rounds: pd.DataFrame) -> list[str]:
+    """Return a note if a sweep read labels that were not bought."""
     leaks = rounds[rounds["leaks"] > 0]
     if not len(leaks):
         return []
@@ -120,19 +119,20 @@ def _leaking(rounds: pd.DataFrame) -> list[str]:
         if "free-val" in set(leaks.get("validation", ()))
         else ", ".join(dict.fromkeys(leaks["init"]))
     )
-    return [f"Labels that were not bought were read by {by} (the column leaks of rounds.csv says how many)."]
+    return [f"Labels that were not bought were read by {by}; see the column leaks of rounds.csv."]
 
 
 def _require(name: str, known: Sequence[str], kind: str, flag: str) -> None:
     if name not in known:
         guess = nearest(name, known)
         meant = f"Did you mean '{guess}'? " if guess else ""
-        raise UserError(f"{flag} '{name}' is no {kind} to compare by.", f"{meant}There are: {', '.join(known)}.")
+        raise UserError(f"{flag} '{name}' is not a {kind}.", f"{meant}Use one of {', '.join(known)}.", name)
 
 
-def _nothing(name: str, rounds: pd.DataFrame, against: str) -> tuple[str, str]:
+def _nothing_to_compare(name: str, rounds: pd.DataFrame, against: str) -> UserError:
     inits = ", ".join(dict.fromkeys(rounds["init"]))
-    return (
+    return UserError(
         f"The sweep {name} has nothing to compare with {against}: its first pools are {inits}.",
-        f"Run it again with --init {against} and another, or name one of its first pools with --against.",
+        f"Use --against with one of its first pools, or run it again with --init {against} and another.",
+        against,
     )

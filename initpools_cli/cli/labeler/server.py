@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from initpools_cli.cli.labeler.state import LabelingState, MalformedMessage, WindowInUse
 from initpools_cli.core.errors import UserError
 from initpools_cli.figures.html import environment
-from initpools_cli.labeling.classes import Unfit
+from initpools_cli.labeling.classes import InvalidClass
 from initpools_cli.reporting.image_bytes import original, small
 
 LOOPBACK = "127.0.0.1"
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise MalformedMessage(self._asked)
         try:
             self._send_json(doers[self._asked](message))
-        except Unfit as error:
+        except InvalidClass as error:
             self._send_json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
         except UserError as error:
             # It could not be saved: the page says why, and tries again.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.labeling.classes import Unfit
+from initpools_cli.labeling.classes import InvalidClass
 from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.page import LabelingSession
 
@@ -75,7 +75,7 @@ class LabelingState:
         ------
         WindowInUse
             Another window has taken over.
-        Unfit
+        InvalidClass
             Not a class, or no such image.
         UserError
             It can't be saved.
@@ -121,7 +121,7 @@ class LabelingState:
         """Where the image stands; by its index, which is the same in a batch that was changed meanwhile."""
         index = _whole(message, "index")
         if index not in self.labeling.orders:
-            raise Unfit(f"Image {index} is not in this batch any more.", "Load the page again.")
+            raise InvalidClass(f"Image {index} is not in this batch any more.", "Load the page again.")
         return self.labeling.orders[index]
 
     def _state(self) -> dict[str, Any]:
