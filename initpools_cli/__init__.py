@@ -5,13 +5,15 @@ from __future__ import annotations
 # `typing` is not imported, nor in `cli.app`: until that module is loaded, Ctrl-C ends in a traceback.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["__version__", "select"]
+    F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["__version__", "register", "select"]
 
 __version__: str
 
@@ -25,9 +27,50 @@ def __getattr__(name: str) -> str:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def register(
+    *,
+    paper: str = "",
+    nested: bool = False,
+    cost: str = "",
+    factor: float = 0.0,
+    check: Callable[[Mapping[str, Any], Mapping[str, Any]], None] | None = None,
+    high: str = "",
+) -> Callable[[F], F]:
+    """State what a strategy or score of yours is; a function without this decorator has the defaults.
+
+    Parameters
+    ----------
+    paper : str
+        Where it is from.
+    nested : bool
+        Of a strategy: whether the picks for a larger budget begin with those for a smaller one.
+    cost : str
+        In n images, d dimensions and b budget, such as ``"n² d"``.
+    factor : float
+        How many multiply-adds of a matrix product take as long as one of the cost; with it, runtimes are estimated.
+    check : callable, optional
+        Of a strategy: given the arrays and the knobs, raises an error where they do not fit.
+    high : str
+        Of a score: what a high one says of an image.
+
+    Examples
+    --------
+    >>> @register(paper="Doe 2026", nested=True)
+    ... def norm_top(embeddings, labeled, budget): ...
+    """
+    stated = {"paper": paper, "nested": nested, "cost": cost, "factor": factor, "check": check, "high": high}
+
+    def decorate(function: F) -> F:
+        # `core.plugin_signature` reads them; a function remains a function.
+        function.__initpools__ = {key: value for key, value in stated.items() if value}  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
 def select(
     embeddings: ArrayLike | None,
-    strategy: str,
+    strategy: str | Callable[..., Any],
     budget: int,
     *,
     labeled: ArrayLike | None = None,
@@ -43,9 +86,10 @@ def select(
     ----------
     embeddings : (n, d) array or None
         One row per image; None for a strategy that does without.
-    strategy : str
-        A name of ``initpools list strategies``; of the scores among them, those that are made of embeddings. With a
-        suffix its picks are spread over clusters: ``typiclust@kmeans30``, ``random@clusters``.
+    strategy : str or callable
+        A name of ``initpools list strategies``; of the scores among them, those that are made of embeddings. Or a
+        strategy of yours: a function, or ``"PATH.py:function"``. With a suffix its picks are spread over clusters:
+        ``typiclust@kmeans30``, ``random@clusters``.
     budget : int
         How many images, ≥ 1.
     labeled : (m,) int or (n,) bool, optional
@@ -127,7 +171,7 @@ def select(
         inputs = with_score(wanted, inputs, of_score, normalize=normalize, seed=seed, exclude=excluded)
         facts = facts_of(subject_of(spread, inputs, own_scores=own_scores))
         chosen = choose(
-            wanted.method.name,
+            wanted.method,
             inputs,
             budget,
             labeled=as_array("labeled", labeled),

@@ -6,6 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from initpools_cli.core.plugins import absolute_names
+
 #: Options without a value that do not change the result of a step.
 FLAGS_WITHOUT_EFFECT = {"--force", "--json", "--quiet", "-q", "--verbose", "-v", "--with-labels"}
 #: Options with a value that do not change the result of a step.
@@ -35,4 +37,4 @@ def renewal_arguments(command: str) -> list[str]:
 
 def _absolute(word: str) -> str:
     path = Path(word)
-    return str(path.resolve()) if path.suffix and path.is_file() else word
+    return str(path.resolve()) if path.suffix and path.is_file() else absolute_names(word)

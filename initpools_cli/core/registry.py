@@ -11,7 +11,9 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_args, get_type_hints
 
 from pydantic.fields import FieldInfo
 
+from initpools_cli.core.entry_points import entry_points, installed
 from initpools_cli.core.errors import UserError, nearest, unknown_name
+from initpools_cli.core.plugins import Plugin, plugin_of
 from initpools_cli.core.schema import is_added
 from initpools_cli.core.traits import T, traits_of
 
@@ -94,7 +96,8 @@ class Method(Generic[T]):
 
     def identity(self, knobs: Mapping[str, Any]) -> dict[str, Any]:
         """The knobs without those that schema 1 did not have and that are at their defaults."""
-        return {key: value for key, value in knobs.items() if key not in self.knobs or not self._as_before(key, value)}
+        stored = {key: value for key, value in knobs.items() if value is not None}  # TOML has no null.
+        return {key: value for key, value in stored.items() if key not in self.knobs or not self._as_before(key, value)}
 
     def _as_before(self, key: str, value: object) -> bool:
         annotation, default = self.knobs[key]
@@ -144,8 +147,8 @@ def unknown_knob(name: str, key: str, knobs: Collection[str], where: str = "") -
     return UserError(f"'{name}' has no knob '{key}'{place}.", f"{hint}It has: {', '.join(sorted(knobs))}.")
 
 
-def revisions_of(*methods: tuple[Method, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """What a step's table says of the versions of its methods: nothing where all are the first.
+def revisions_of(*methods: tuple[Method, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a step's table says of the versions of its methods: nothing where all are ours and the first.
 
     Parameters
     ----------
@@ -155,10 +158,11 @@ def revisions_of(*methods: tuple[Method, Mapping[str, Any]]) -> dict[str, dict[s
     Returns
     -------
     dict
-        ``{"revisions": {name: number}}``, or empty.
+        ``revisions``, a number by name, and ``plugins``, the `Plugin.identity` by name, where there are any.
     """
     changed = {method.name: number for method, knobs in methods if (number := method.revision(knobs)) > 1}
-    return {"revisions": changed} if changed else {}
+    code = {method.name: plugin.identity for method, _ in methods if (plugin := plugin_of(method)) is not None}
+    return {**({"revisions": changed} if changed else {}), **({"plugins": code} if code else {})}
 
 
 def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where: str = "") -> UserError:
@@ -199,13 +203,27 @@ class Registry(Generic[P, T]):
         The command that lists them.
     traits : type of Traits
         What a registration may state, and must where there is no default.
+    group : str
+        The group of entry points by which installed packages add methods; empty for none.
+    adopt : callable, optional
+        Makes a method of such an entry point.
     """
 
-    def __init__(self, kind: str, package: str, listing: str, traits: Callable[P, T]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        listing: str,
+        traits: Callable[P, T],
+        group: str = "",
+        adopt: Callable[[Plugin], Method[T]] | None = None,
+    ) -> None:
         self.kind = kind
         self.package = package
         self.listing = listing
         self.traits = traits
+        self.group = group
+        self.adopt = adopt
         self._methods: dict[str, Method[T]] = {}
         self._discovered = False
 
@@ -261,7 +279,38 @@ class Registry(Generic[P, T]):
         self._discover()
         if name in self._methods:
             return self._methods[name]
-        return next((m for m in self._methods.values() if name in m.aliases), None)
+        own = next((m for m in self._methods.values() if name in m.aliases), None)
+        return own or (self._adopted(name) if name in self.plugin_names() else None)
+
+    def _adopted(self, name: str) -> Method[T]:
+        """The method that an installed package adds under that name."""
+        assert self.adopt is not None, "only registries with a group have plug-ins"
+        return self.adopt(installed(self.group, name))
+
+    def plugin_names(self) -> list[str]:
+        """The names that installed packages add, none of them loaded."""
+        return list(entry_points(self.group)) if self.group else []
+
+    def plugins(self) -> tuple[list[Method[T]], list[UserError]]:
+        """The methods that installed packages add, and for each that can't be used the reason."""
+        self._discover()
+        own = {name for method in self._methods.values() for name in (method.name, *method.aliases)}
+        found: list[Method[T]] = []
+        errors: list[UserError] = []
+        for name in self.plugin_names():
+            try:
+                plugin = installed(self.group, name)
+                if name in own:
+                    raise UserError(
+                        f"The plug-in '{name}' of {plugin.distribution} {plugin.version} is skipped: "
+                        f"initpools has a {self.kind} of that name.",
+                        "Rename it in its package.",
+                        name,
+                    )
+                found.append(self._adopted(name))
+            except UserError as error:
+                errors.append(error)
+        return found, errors
 
     def names(self) -> list[str]:
         """The public names, sorted; aliases are not among them."""
@@ -278,5 +327,5 @@ class Registry(Generic[P, T]):
         method = self._find(name)
         if method is None:
             aliases = [alias for m in self for alias in m.aliases]
-            raise unknown_name(self.kind, name, [*self.names(), *aliases], self.listing)
+            raise unknown_name(self.kind, name, [*self.names(), *aliases, *self.plugin_names()], self.listing)
         return method

@@ -13,6 +13,7 @@ from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
+from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
@@ -261,6 +262,8 @@ def _resolved(
     select = context.settings.select
     asked = {key: getattr(table, key) for key in USED}
     query = cast.queries[0]
+    if plugin_of(query.method) is not None:
+        asked |= {"query": [query.name]}
     if not ask:
         asked |= {"query": [], "budget": 0}
     return {

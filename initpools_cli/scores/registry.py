@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from initpools_cli.core.registry import Registry
+from initpools_cli.core.plugins import Plugin
+from initpools_cli.core.registry import Method, Registry
 from initpools_cli.core.traits import Traits
 
 
@@ -29,4 +30,10 @@ class ScoreTraits(Traits):
     oracle: bool = False
 
 
-scores = Registry("score", "initpools_cli.scores", "initpools list scores", ScoreTraits)
+def _adopt(plugin: Plugin) -> Method[ScoreTraits]:
+    from initpools_cli.scores.plugin import score_of_plugin
+
+    return score_of_plugin(plugin)
+
+
+scores = Registry("score", "initpools_cli.scores", "initpools list scores", ScoreTraits, "initpools.scores", _adopt)

@@ -25,7 +25,7 @@ from initpools_cli.steps.report_card import (
 from initpools_cli.steps.rows import there, zero_count
 from initpools_cli.steps.select_pool import FilePool, indices_from_files, select_pool
 from initpools_cli.steps.strategy_inputs import supply
-from initpools_cli.steps.strategy_name import StrategySpec, balanced, heeds_source, named
+from initpools_cli.steps.strategy_name import StrategySpec, balanced, heeds_source, named, refuse_same_stem
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import refuse_missing
 
@@ -51,6 +51,7 @@ def rivals(strategy: StrategySpec, text: str | None, randoms: int) -> list[Strat
     others = [named(name.strip()) for name in text.split(",") if name.strip()]
     if not others:
         raise UserError("--compare names no strategy.", "Name some, for example --compare kmeans,kcenter.")
+    refuse_same_stem([strategy, *others])
     names = [strategy.name, *(each.name for each in others)]
     for other in names[1:]:
         if other == strategy.name:
@@ -68,7 +69,7 @@ def rivals(strategy: StrategySpec, text: str | None, randoms: int) -> list[Strat
 
 def table_of(table: SelectTable, strategy: StrategySpec) -> SelectTable:
     """The settings of [select] for another strategy: its own knobs are their defaults, what holds for all stays."""
-    own: dict[str, Any] = {"strategy": strategy.name, "params": {}, "order": "highest"}
+    own: dict[str, Any] = {"strategy": strategy.argument, "params": {}, "order": "highest"}
     own |= {"n_clusters": 0} if strategy.balance.n_clusters else {}
     spread = balanced(strategy, table.model_copy(update=own))
     about_embeddings = strategy.reads_embeddings or "embeddings" in spread.needed
@@ -186,7 +187,7 @@ def compare_pools(ground: CardData, pools: Mapping[str, np.ndarray], randoms: in
 def _other_context(context: Context, strategy: StrategySpec, source: str, brought: UserFiles) -> Context:
     """The context in which another strategy's pool is made, as the command that it is recorded with would."""
     table = table_of(context.settings.select, strategy)
-    words = ["select-pool", strategy.name, "--budget", str(table.budget)]
+    words = ["select-pool", strategy.argument, "--budget", str(table.budget)]
     for key in ("balance", "n_clusters", "normalize", "sample", "copies", "min_distance"):
         value = getattr(table, key)
         if value != SelectTable.model_fields[key].default:

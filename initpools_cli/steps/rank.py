@@ -72,7 +72,7 @@ def rank(context: Context, brought: UserFiles, source: str = "") -> tuple[Finish
     }
     step = context.run.step(
         "rank",
-        strategy.name,
+        strategy.folder,
         resolved,
         {**context.items_checksum(), **given.reads},
         force=context.force,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from initpools_cli.core.entry_points import installed
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.plugins import sha256_of_source
 from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.embedding_scale import rescaled_since
@@ -24,9 +27,24 @@ def revised_since(done: FinishedStep) -> list[str]:
         for method, knobs in [*_methods_of(done.id.partition("/")[0], table), *_learners_of(table)]
         if method.revision(knobs) > stored.get(method.name, 1)
     }
+    changed |= {name for name, code in table.get("plugins", {}).items() if _differs(name, code)}
     if rescaled_since(done):
         changed |= {method.name for method, _ in _learners_of(table) if "embeddings" in method.inputs}
     return sorted(changed)
+
+
+def _differs(name: str, code: Mapping[str, str]) -> bool:
+    """Whether the code of a plug-in is other than it was; not where it is gone."""
+    if "file" in code:
+        return sha256_of_source(Path(code["file"])) not in ("", code["sha256"])
+    from initpools_cli.scores.registry import scores
+    from initpools_cli.strategies.registry import strategies
+
+    group = next((each.group for each in (strategies, scores) if name in each.plugin_names()), "")
+    try:
+        return bool(group) and installed(group, name).identity != dict(code)
+    except UserError:
+        return False
 
 
 def _methods_of(kind: str, table: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str, Any]]]:

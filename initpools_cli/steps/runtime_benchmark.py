@@ -15,7 +15,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.chunked import available_threads
 from initpools_cli.steps.strategy_inputs import pick, with_score
-from initpools_cli.steps.strategy_name import StrategySpec, named
+from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
 from initpools_cli.strategies.arrays import inputs_of
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def measure(
     import pandas as pd
 
     strategies = [named(name) for name in names] or _all()
+    refuse_same_stem(strategies)
     order = generator(seed, "cost").permutation(len(embeddings))
     sizes = doublings(len(embeddings), max(FEWEST, 2 * budget))
     rows: list[tuple[str, int, int, int, int, float, float]] = []

@@ -64,9 +64,10 @@ def score(
 def _from_pretext(context: Context, name: str, source: str, params: Mapping[str, Any]) -> tuple[FinishedStep, bool]:
     """The pretext task's loss of every train image, averaged over views."""
     from initpools_cli.pretext.registry import pretexts
+    from initpools_cli.scores.registry import scores as registered
 
     if name not in score_names():
-        raise unknown_name("score", name, score_names(), "initpools list scores")
+        raise unknown_name("score", name, [*score_names(), *registered.plugin_names()], "initpools list scores")
     method = next(each for each in pretexts if pretext_score(each) == name)
     for key in params:
         raise UserError(f"'{name}' has no knob '{key}'.", "It has score.views and score.reference.")
@@ -194,7 +195,7 @@ def score_from_files(settings: Settings, brought: UserFiles, report: Reporter | 
     from initpools_cli.strategies.arrays import INPUTS
 
     name, arrays = settings.score.method, brought.arrays()
-    if name not in score_names():
+    if name not in scores and name not in score_names():
         raise unknown_name("score", name, score_names(), "initpools list scores")
     if name not in scores or not set(scores.get(name).inputs) <= arrays.keys():
         raise UserError(

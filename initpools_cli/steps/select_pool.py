@@ -73,7 +73,7 @@ def select_pool(context: Context, brought: UserFiles, source: str = "") -> tuple
     }
     step = context.run.step(
         "pool",
-        f"{strategy.name}-b{table.budget}-s{context.seed}",
+        f"{strategy.folder}-b{table.budget}-s{context.seed}",
         resolved,
         {**context.items_checksum(), **given.reads},
         force=context.force,

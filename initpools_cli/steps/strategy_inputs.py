@@ -170,7 +170,7 @@ def pick(
             report.say(told)
     exclude = exclude if kept is None or kept.all() else ~kept
     selection = choose(
-        strategy.method.name,
+        strategy.method,
         arrays,
         budget,
         labeled=labeled,

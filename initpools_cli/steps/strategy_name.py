@@ -8,12 +8,14 @@ from typing import Any
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError, unknown_name
+from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.registry import Method, revisions_of, unknown_knob
 from initpools_cli.scores.registry import ScoreTraits
 from initpools_cli.steps.score_name import is_oracle, score_names
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import inputs_of
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
+from initpools_cli.strategies.plugin import find_strategy, strategy_of
 from initpools_cli.strategies.registry import StrategyTraits
 
 
@@ -47,6 +49,17 @@ class StrategySpec:
         return self.name.partition("@")[0]
 
     @property
+    def folder(self) -> str:
+        """The name as a part of a folder's name."""
+        return self.name.replace(":", "-")
+
+    @property
+    def argument(self) -> str:
+        """What a command is given to mean it: the name, or the file and the function."""
+        plugin = plugin_of(self.method)
+        return self.name if plugin is None else plugin.argument + self.balance.suffix
+
+    @property
     def oracle(self) -> bool:
         """Whether it, or the score it ranks by, looks at labels of images that are not bought."""
         return is_oracle(self.method) or (self.scoring is not None and is_oracle(self.scoring))
@@ -55,7 +68,8 @@ class StrategySpec:
     def spellings(self) -> list[str]:
         """All names that a balanced strategy has: a step of a run may have been made under any of them."""
         kind, suffix = self.balance.kind, self.balance.suffix
-        return [] if kind == "none" else [self.base, f"{self.base}@{kind}", f"{self.base}{suffix}"]
+        base = self.folder.partition("@")[0]
+        return [] if kind == "none" else [base, f"{base}@{kind}", f"{base}{suffix}"]
 
     @property
     def needed(self) -> set[str]:
@@ -123,29 +137,60 @@ class StrategySpec:
         return self.method.validate({**ordered, **own}, origins)
 
 
-def named(name: str) -> StrategySpec:
-    """The strategy of that name, alias, or score, with or without a suffix such as ``@kmeans30``.
+def named(name: str | Callable[..., Any]) -> StrategySpec:
+    """The strategy of that name, alias, score, or file, with or without a suffix such as ``@kmeans30``.
+
+    Parameters
+    ----------
+    name : str or callable
+        Of ``initpools list strategies``, or ``PATH.py:function``, or a function.
 
     Raises
     ------
     UserError
-        No such strategy or suffix; the nearest name is in the message.
+        No such strategy or suffix, with the nearest name; or a function that is no strategy.
     """
     from initpools_cli.scores.registry import scores
     from initpools_cli.strategies.registry import strategies
 
+    if not isinstance(name, str):
+        method = strategy_of(name)
+        return StrategySpec(method.name, method)
     base, balance = split_name(name)
-    if base in strategies:
-        method = strategies.get(base)
-        return StrategySpec(method.name + balance.suffix, method, balance=balance)
+    found = find_strategy(base)
+    if found is not None:
+        return StrategySpec(found.name + balance.suffix, found, balance=balance)
     if base in scores:
         return StrategySpec(base + balance.suffix, strategies.get("score"), base, scores.get(base), balance)
     names = score_names()
     if base in names:
         return StrategySpec(base + balance.suffix, strategies.get("score"), base, None, balance)
+    if ":" in base:
+        raise UserError(
+            f"There is no strategy '{name}'.", "Name the file of a strategy of yours, such as ./mine.py:norm_top.", name
+        )
     aliases = [alias for method in strategies for alias in method.aliases]
-    valid = [f"{each}{balance.suffix}" for each in (*strategies.names(), *aliases, *names)]
+    known = (*strategies.names(), *aliases, *names, *strategies.plugin_names(), *scores.plugin_names())
+    valid = [f"{each}{balance.suffix}" for each in known]
     raise unknown_name("strategy", name, valid, strategies.listing)
+
+
+def refuse_same_stem(strategies: Iterable[StrategySpec]) -> None:
+    """Refuse files of the same name in one command: their functions would have the same names in results.
+
+    Raises
+    ------
+    UserError
+        Two files, such as ``a/mine.py`` and ``b/mine.py``.
+    """
+    seen: dict[str, str] = {}
+    for plugin in filter(None, (plugin_of(each.method) for each in strategies)):
+        stem = plugin.name.partition(":")[0]
+        other = seen.setdefault(stem, plugin.path)
+        if other != plugin.path:
+            raise UserError(
+                f"The files {other} and {plugin.path} are both called '{stem}' in results.", "Rename one of them.", stem
+            )
 
 
 def balanced(strategy: StrategySpec, select: SelectTable) -> StrategySpec:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.plugins import FILE_NAME
 
 BALANCES = ("none", "kmeans", "clusters")
 #: The suffix of a name, after the @.
@@ -43,7 +44,8 @@ def split_name(name: str) -> tuple[str, Balance]:
     Parameters
     ----------
     name : str
-        ``STRATEGY``, ``STRATEGY@kmeans``, ``STRATEGY@kmeans30`` or ``STRATEGY@clusters``.
+        ``STRATEGY``, ``STRATEGY@kmeans``, ``STRATEGY@kmeans30`` or ``STRATEGY@clusters``; the strategy may be
+        ``PATH.py:function``.
 
     Raises
     ------
@@ -51,6 +53,10 @@ def split_name(name: str) -> tuple[str, Balance]:
         If the suffix is unknown, or there is more than one.
     """
     base, at, suffix = name.partition("@")
+    of_file = FILE_NAME.fullmatch(name)
+    if of_file is not None:
+        suffix = of_file["suffix"]
+        base, at = (name, "") if suffix is None else (name[: -len(suffix) - 1], "@")
     if not at:
         return base, UNBALANCED
     match = SUFFIX.fullmatch(suffix)

@@ -8,7 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from initpools_cli.core.registry import Registry
+from initpools_cli.core.plugins import Plugin
+from initpools_cli.core.registry import Method, Registry
 from initpools_cli.core.traits import Traits
 
 
@@ -46,4 +47,17 @@ class StrategyTraits(Traits):
     check: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] | None = None
 
 
-strategies = Registry("strategy", "initpools_cli.strategies", "initpools list strategies", StrategyTraits)
+def _adopt(plugin: Plugin) -> Method[StrategyTraits]:
+    from initpools_cli.strategies.plugin import strategy_of_plugin
+
+    return strategy_of_plugin(plugin)
+
+
+strategies = Registry(
+    "strategy",
+    "initpools_cli.strategies",
+    "initpools list strategies",
+    StrategyTraits,
+    "initpools.strategies",
+    _adopt,
+)

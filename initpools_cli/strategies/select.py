@@ -28,14 +28,14 @@ from initpools_cli.strategies.balance import BALANCES
 from initpools_cli.strategies.call import NONE, StrategyCall, part, select_with_distance
 from initpools_cli.strategies.checks import refuse_constant, refuse_equal_points
 from initpools_cli.strategies.duplicates import RowFacts, fallback_order
-from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.registry import StrategyTraits, strategies
 from initpools_cli.strategies.selection import Selection
 
 COPIES = ("last", "any")
 
 
 def choose(
-    strategy: str,
+    strategy: str | Method[StrategyTraits],
     inputs: Mapping[str, ArrayLike],
     budget: int,
     *,
@@ -57,8 +57,8 @@ def choose(
 
     Parameters
     ----------
-    strategy : str
-        Name or alias.
+    strategy : str or Method
+        Name or alias, or the strategy itself.
     inputs : mapping of str to array
         By the names of `strategies.arrays.INPUTS`; optional inputs may be None or missing, unused ones are ignored.
     budget : int
@@ -103,7 +103,7 @@ def choose(
     UserError
         If an input or a setting is not valid.
     """
-    method = strategies.get(strategy)
+    method = strategies.get(strategy) if isinstance(strategy, str) else strategy
     values = method.validate(knobs or {})
     if balance not in BALANCES:
         guess = nearest(balance, BALANCES)

@@ -10,6 +10,7 @@ import numpy as np
 
 from initpools_cli.core.config import AlTable, SelectTable
 from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
@@ -20,7 +21,7 @@ from initpools_cli.steps.pretrained import pretrained
 from initpools_cli.steps.rows import identity, tell, there
 from initpools_cli.steps.score import can_score
 from initpools_cli.steps.strategy_inputs import supply
-from initpools_cli.steps.strategy_name import StrategySpec, named
+from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.strategies.balance import Balance
@@ -83,6 +84,7 @@ def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
 
     inits, queries = [taking_part(each) for each in table.init], [taking_part(each) for each in table.query]
     methods = [learners.get(each) for each in table.learner]
+    refuse_same_stem([*inits, *queries])
     _refuse_same("--init", inits)
     _refuse_same("--query", queries)
     _refuse_twice("--learner", [each.name for each in methods])
@@ -204,9 +206,8 @@ def arena_of(
             apart = select.min_distance and subject.ndim == 2 and "embeddings" not in supplied.arrays
             facts[each.name] = replace(known[key], array=prepared("embeddings", subject) if apart else None)
         order = select.order if "order" in each.method.knobs else "highest"
-        strategy[each.name] = MethodCall(
-            each.method.name, each.knobs(knobs, order, _origins(context, each.name, each.base, knobs)), each.balance
-        )
+        values = each.knobs(knobs, order, _origins(context, each.name, each.base, knobs))
+        strategy[each.name] = MethodCall(each.method.name, values, each.balance, plugin_of(each.method))
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     noted: dict[str, str] = {}
     if embedded is not None and "embeddings" in asked:

@@ -85,12 +85,14 @@ def compare_sweeps(
     from initpools_cli.stats.multi_dataset import across
     from initpools_cli.stats.verdicts import MEASURES, METRICS, notes, verdicts
 
-    against = named(against).name
     _require(metric, METRICS, "metric", "--metric")
     chosen = tuple(measures) or MEASURES
     for measure in chosen:
         _require(measure, MEASURES, "measure", "--measure")
     rounds = {name: rounds_of(done) for name, done in sweeps.items()}
+    # A strategy of a file is known to a sweep by a name that does not say where the file is.
+    if not any(against in set(rows["init"]) for rows in rounds.values()):
+        against = named(against).name
     lines, results = [], []
     for name, rows in rounds.items():
         table = verdicts(rows, against, metric, chosen)

@@ -13,7 +13,6 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.strategies.arrays import take
-from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.selection import Selection
 from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, candidate_set
@@ -150,7 +149,7 @@ def _choose(
         points = None if facts.array is None else take("embeddings", facts.array, candidates)
         facts = replace(facts.take(candidates), array=points)
     chosen = choose(
-        call.method,
+        call.strategy(),
         outputs,
         budget,
         labeled=np.searchsorted(candidates, labeled),
@@ -192,7 +191,7 @@ def run_query(
     round_ : int
         The round that was just evaluated.
     """
-    query, learner = strategies.get(experiment.calls[name].method), learners.get(learner_name)
+    query, learner = experiment.calls[name].strategy(), learners.get(learner_name)
     seed = derive(cell.root, "ask", round_)
 
     def members(count: int) -> Iterator[Classifier]:

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from initpools_cli.core.plugins import Plugin
+from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.balance import UNBALANCED, Balance
 from initpools_cli.strategies.duplicates import RowFacts
+from initpools_cli.strategies.plugin import strategy_of_plugin
+from initpools_cli.strategies.registry import StrategyTraits, strategies
 
 #: Seeds per job; they are solved together on one thread.
 BLOCK = 10
@@ -23,15 +27,22 @@ class MethodCall:
     Attributes
     ----------
     method : str
-        The registered strategy.
+        The strategy.
     knobs : mapping
     balance : Balance
         How its picks are distributed over clusters.
+    plugin : Plugin or None
+        Its code, where a user brought it: another process loads it from here.
     """
 
     method: str
     knobs: Mapping[str, Any] = field(default_factory=dict)
     balance: Balance = UNBALANCED
+    plugin: Plugin | None = None
+
+    def strategy(self) -> Method[StrategyTraits]:
+        """What it calls."""
+        return strategies.get(self.method) if self.plugin is None else strategy_of_plugin(self.plugin)
 
 
 @dataclass(frozen=True)

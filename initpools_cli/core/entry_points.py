@@ -1,0 +1,82 @@
+"""Functions of installed packages, found by their entry points."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.plugins import Plugin, described, sha256_of_source
+
+VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+@cache
+def entry_points(group: str) -> dict[str, list[metadata.EntryPoint]]:
+    """The entry points of a group by name; more than one where packages contend for it."""
+    found: dict[str, dict[str, metadata.EntryPoint]] = {}
+    for each in metadata.entry_points(group=group):
+        found.setdefault(each.name, {})[f"{_package(each)} {each.value}"] = each
+    return {name: list(each.values()) for name, each in sorted(found.items())}
+
+
+def installed(group: str, name: str) -> Plugin:
+    """The plug-in of that name, not loaded yet.
+
+    Raises
+    ------
+    UserError
+        Several packages have that name, the name can't be used, or its module can't be found.
+    """
+    several = entry_points(group)[name]
+    if len(several) > 1:
+        packages = ", ".join(_package(each) for each in several)
+        raise UserError(
+            f"'{name}' is the name of several plug-ins: {packages}.", "Uninstall all but one with `pip`.", name
+        )
+    (found,) = several
+    if not VALID.fullmatch(name):
+        raise UserError(
+            f"The plug-in '{name}' of {_package(found)} can't be named on a command line.",
+            "Rename it in its package: use letters, digits, '-' and '_'.",
+            name,
+        )
+    try:
+        spec = find_spec(found.module)
+    except Exception as error:
+        raise UserError(
+            f"The plug-in '{name}' of {_package(found)} can't be loaded: {described(error)}.", repair(found), name
+        ) from error
+    if spec is None:
+        raise UserError(
+            f"The plug-in '{name}' of {_package(found)} can't be loaded: it has no module '{found.module}'.",
+            repair(found),
+            name,
+        )
+    path = spec.origin or ""
+    version = found.dist.version if found.dist else ""
+    distribution = found.dist.name if found.dist else found.module
+    return Plugin(
+        name,
+        found.attr,
+        path,
+        f"{_package(found)}, {Path(path).name}",
+        b"",
+        sha256_of_source(Path(path)),
+        found.module,
+        distribution,
+        version,
+    )
+
+
+def repair(entry: metadata.EntryPoint) -> str:
+    """What to do about a package with a plug-in that does not load."""
+    name = entry.dist.name if entry.dist else entry.module
+    return f"Reinstall or remove the package: `pip uninstall {name}`."
+
+
+def _package(entry: metadata.EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.module

@@ -1,0 +1,163 @@
+"""The signature of a function that a user brought: arrays before ``*``, knobs after it, all of them by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.plugins import Plugin, described, location
+from initpools_cli.core.registry import SERVICES, Method
+from initpools_cli.core.traits import T, traits_of
+
+#: The attribute in which `initpools_cli.register` leaves traits.
+TRAITS = "__initpools__"
+
+
+def method_of_plugin(
+    name: str,
+    function: Callable[..., Any],
+    plugin: Plugin | None,
+    arrays: Collection[str],
+    services: Collection[str],
+    traits: Callable[..., T],
+    defaults: Mapping[str, Any],
+    build: Callable[..., Any],
+) -> Method[T]:
+    """A function as a method.
+
+    Parameters
+    ----------
+    name : str
+        How it is called in results.
+    function : callable
+    plugin : Plugin or None
+        Where it is from; None for a function of this process.
+    arrays, services : collection of str
+        The parameters it may have before ``*``.
+    traits : type of Traits
+    defaults : mapping
+        Traits of a function that states none.
+    build : callable
+        What calls the function and checks what it returns.
+
+    Raises
+    ------
+    UserError
+        The signature or a trait is not valid.
+    """
+    where = f"'{name}' ({location(function, plugin)})"
+    parameters = _parameters(function, where)
+    _check_kinds(parameters, where)
+    asked = [each for each in parameters if each.kind is not each.KEYWORD_ONLY]
+    for each in asked:
+        if each.name not in arrays and each.name not in services:
+            raise _unknown(each.name, where, arrays, services)
+    read = [each for each in asked if each.name not in services]
+    inputs = tuple(each.name for each in read if each.default is each.empty)
+    optional = tuple(each.name for each in read if each.default is not each.empty)
+    knobs = {
+        each.name: _knob(each, function, where) for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    given = {**defaults, **getattr(function, TRAITS, {})}
+    try:
+        stated = traits_of(traits, name, given)
+    except TypeError as error:
+        raise UserError(f"{where}: {error}", "Correct what `initpools_cli.register` is given.", name) from None
+    summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
+    method = Method(name, build, inputs, optional, knobs, summary, stated)
+    _check_knobs(method, where)
+    return method
+
+
+def _parameters(function: Callable[..., Any], where: str) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError, NameError) as error:
+        raise UserError(
+            f"The signature of {where} can't be read: {described(error)}.", "Write a plain function.", where
+        ) from None
+
+
+def _check_kinds(parameters: list[inspect.Parameter], where: str) -> None:
+    for each in parameters:
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            stars = "*" if each.kind is each.VAR_POSITIONAL else "**"
+            raise UserError(
+                f"{where} takes {stars}{each.name}, from which its arrays and knobs are not known.",
+                "Name each array, and after a `*` each knob with its default.",
+                f"{stars}{each.name}",
+            )
+        if each.kind is each.POSITIONAL_ONLY:
+            raise UserError(
+                f"{where} takes '{each.name}' by position alone.", "Remove the `/` from its signature.", each.name
+            )
+
+
+def _unknown(name: str, where: str, arrays: Collection[str], services: Collection[str]) -> UserError:
+    guess = nearest(name, [*arrays, *services])
+    meant = f" Did you mean '{guess}'?" if guess else ""
+    return UserError(
+        f"{where} asks for '{name}', which it can't be given.",
+        f"Before the `*` it may have {', '.join([*arrays, *sorted(services)])}; write knobs after the `*`.{meant}",
+        name,
+    )
+
+
+def _knob(parameter: inspect.Parameter, function: Callable[..., Any], where: str) -> tuple[Any, Any]:
+    """The type and default of a knob; without an annotation the type of its default."""
+    if parameter.default is parameter.empty:
+        raise UserError(
+            f"The knob '{parameter.name}' of {where} has no default.",
+            f"Give it one, for example `{parameter.name}=1.0`.",
+            parameter.name,
+        )
+    if parameter.name in SERVICES:
+        raise UserError(
+            f"{where} has '{parameter.name}' after the `*`, where only knobs are.",
+            f"Write '{parameter.name}' before the `*`.",
+            parameter.name,
+        )
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return (Any if parameter.default is None else type(parameter.default)), parameter.default
+    if isinstance(annotation, str):
+        try:
+            annotation = eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+        except Exception as error:
+            raise UserError(
+                f"The type of the knob '{parameter.name}' of {where} is not known: {described(error)}.",
+                "Write bool, int, float or str, or remove the annotation.",
+                parameter.name,
+            ) from None
+    return annotation, parameter.default
+
+
+def _check_knobs(method: Method, where: str) -> None:
+    """The defaults are checked as if they were set: what is stored in a run is numbers, texts and switches."""
+    for key, (annotation, default) in method.knobs.items():
+        if default is not None and not isinstance(default, bool | int | float | str):
+            raise UserError(
+                f"The knob '{key}' of {where} has the default {default!r}, which no setting can be.",
+                "Use a number, a text, True or False, or None.",
+                key,
+            )
+        try:
+            method.validate({key: default})
+        except UserError:
+            raise UserError(
+                f"The knob '{key}' of {where} has the default {default!r}, which is not {_type_name(annotation)}.",
+                "Change the default or the annotation.",
+                key,
+            ) from None
+        except Exception as error:
+            raise UserError(
+                f"The type of the knob '{key}' of {where} can't be checked: {described(error)}.",
+                "Annotate it with bool, int, float or str.",
+                key,
+            ) from None
+
+
+def _type_name(annotation: Any) -> str:
+    return getattr(annotation, "__name__", str(annotation))
