@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.plugins import plugin_of
+from initpools_cli.core.registry import Method
 
 #: Parameters that the caller fills in; a user never passes them.
 INTERNAL = {"encoder", "recipe", "seed", "device", "classes", "validation", "channels", "size", "width"}
@@ -11,7 +15,7 @@ INTERNAL = {"encoder", "recipe", "seed", "device", "classes", "validation", "cha
 ORACLE = " (oracle: looks at all labels)"
 
 
-def _methods(registry: Any) -> list[dict[str, Any]]:
+def _methods(methods: Iterable[Method]) -> list[dict[str, Any]]:
     return [
         {
             "line": (method.name, method.summary),
@@ -23,32 +27,47 @@ def _methods(registry: Any) -> list[dict[str, Any]]:
             "optional": [name for name in method.optional if name not in INTERNAL],
             "knobs": {key: default for key, (_, default) in method.knobs.items()},
             **method.traits.shown(),
+            **_package(method),
         }
-        for method in registry
+        for method in methods
     ]
+
+
+def _package(method: Method) -> dict[str, str]:
+    """The package that a plug-in is from; nothing for our own methods."""
+    plugin = plugin_of(method)
+    return {} if plugin is None else {"package": f"{plugin.distribution} {plugin.version}"}
 
 
 def _strategies() -> list[dict[str, Any]]:
     from initpools_cli.strategies.registry import strategies
 
+    return _strategy_rows(strategies, _scores())
+
+
+def _strategy_rows(methods: Iterable[Method], scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Strategies, and one for each score that ranks by it."""
+    from initpools_cli.strategies.registry import strategies
+
     own = [
         {**row, "oracle": (oracle := row.get("oracle", False)), "summary": _marked(row["summary"], oracle)}
-        for row in _methods(strategies)
+        for row in _methods(methods)
     ]
     scored = [
         {
-            **next(row for row in own if row["name"] == "score"),
+            **_methods([strategies.get("score")])[0],
             "name": row["name"],
             "summary": _highest_first(row),
             "paper": row["paper"],
             "oracle": row["oracle"],
             "inputs": ["embeddings"] if row["inputs"] == ["embeddings"] else ["scores"],
             "knobs": {"order": "highest", **row["knobs"]},
+            **{key: row[key] for key in ("package",) if key in row},
         }
-        for row in _scores()
+        for row in scores
     ]
     return [
-        {**row, "line": (row["name"], row["summary"], "nested" if row["nested"] else "drawn anew")}
+        {**row, "line": (row["name"], row["summary"], "nested" if row["nested"] else "drawn anew", *_packages(row))}
         for row in sorted([*own, *scored], key=lambda row: row["name"])
     ]
 
@@ -75,6 +94,11 @@ def _marked(summary: str, oracle: bool) -> str:
     return summary.removesuffix(".") + f"{ORACLE}." if oracle else summary
 
 
+def _packages(row: dict[str, Any]) -> list[str]:
+    """The last column of a plug-in's line."""
+    return [row["package"]] if "package" in row else []
+
+
 def _scores() -> list[dict[str, Any]]:
     from initpools_cli.pretext.registry import pretexts
     from initpools_cli.scores.registry import scores
@@ -85,6 +109,10 @@ def _scores() -> list[dict[str, Any]]:
         for row in _pretexts()
         if row["high_score"]
     ]
+    return _score_rows([*losses, *_methods(scores)])
+
+
+def _score_rows(methods: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = [
         {
             "name": row["name"],
@@ -94,11 +122,19 @@ def _scores() -> list[dict[str, Any]]:
             "oracle": row.get("oracle", False),
             "inputs": row["inputs"] or ["images"],
             "knobs": row["knobs"],
+            **{key: row[key] for key in ("package",) if key in row},
         }
-        for row in [*losses, *_methods(scores)]
+        for row in methods
     ]
     return [
-        {"line": (row["name"], f"high for an image: {row['high']}{ORACLE if row['oracle'] else ''}"), **row}
+        {
+            "line": (
+                row["name"],
+                f"high for an image: {row['high']}{ORACLE if row['oracle'] else ''}",
+                *_packages(row),
+            ),
+            **row,
+        }
         for row in sorted(rows, key=lambda row: row["name"])
     ]
 
@@ -163,6 +199,21 @@ PURPOSES = {
     "plots": "pages and charts: plot KIND",
     "backbones": "pretrained networks of torchvision and timm: embed NAME",
 }
+
+
+def plugin_rows(kind: str) -> tuple[list[dict[str, Any]], list[UserError]]:
+    """The rows of what installed packages add to a kind, and for each plug-in that can't be used the reason."""
+    from initpools_cli.scores.registry import scores
+    from initpools_cli.strategies.registry import strategies
+
+    if kind not in ("strategies", "scores"):
+        return [], []
+    added, errors = scores.plugins()
+    rows = _score_rows(_methods(added))
+    if kind == "strategies":
+        own, more = strategies.plugins()
+        return _strategy_rows(own, rows), [*more, *errors]
+    return rows, errors
 
 
 def names(kind: str) -> list[str]:

@@ -38,7 +38,7 @@ def command(
     ] = "",
 ) -> str:
     """List what can be chosen by name; --json adds papers, inputs, knobs with their defaults, and more."""
-    from initpools_cli.cli.catalog import KINDS
+    from initpools_cli.cli.catalog import KINDS, plugin_rows
     from initpools_cli.core.errors import UserError, did_you_mean, nearest
 
     if not kind:
@@ -50,7 +50,10 @@ def command(
         raise UserError(
             f"'{kind}' is no kind of names.", f"{did_you_mean([guess] if guess else [])}Choose one of {names}.", kind
         )
-    rows = KINDS[kind]()
+    added, skipped = plugin_rows(kind)
+    for error in skipped:
+        common.report.warn(f"skipped: {error.fact} {error.remedy}")
+    rows = sorted([*KINDS[kind](), *added], key=lambda row: row["name"]) if added else KINDS[kind]()
     common.result(
         ["\t".join(str(value) for value in row.pop("line")) for row in [dict(row) for row in rows]],
         [_bare(row) for row in rows],

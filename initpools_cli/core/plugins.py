@@ -95,10 +95,18 @@ class Plugin:
 
     def _imported(self) -> Any:
         """What the entry point names; refused where the file is not the one that the sweep began with."""
-        with _failures(f"{self.distribution} {self.version}", self.path):
-            found: Any = import_module(self.module)
-            for part in self.function.split("."):
-                found = getattr(found, part)
+        what = f"The plug-in '{self.name}' of {self.distribution} {self.version} can't be loaded"
+        remedy = f"Reinstall the package, or remove it: `pip uninstall {self.distribution}`."
+        try:
+            with stdout_on_stderr():
+                found: Any = import_module(self.module)
+        except (Exception, SystemExit) as error:
+            line = f"{Path(self.path).name}{_line(error, self.path)}"
+            raise UserError(f"{what}: {line} raised {described(error)}.", remedy, self.name) from error
+        for part in self.function.split("."):
+            found = getattr(found, part, None)
+        if found is None:
+            raise UserError(f"{what}: {self.module} has no '{self.function}'.", remedy, self.name)
         if sha256_of_source(Path(self.path)) != self.sha256:
             raise UserError(
                 f"{self.distribution} is not the same here as where the command began: {self.path} differs.",

@@ -302,8 +302,8 @@ class Registry(Generic[P, T]):
                 plugin = installed(self.group, name)
                 if name in own:
                     raise UserError(
-                        f"The plug-in '{name}' of {plugin.distribution} {plugin.version} is skipped: "
-                        f"initpools has a {self.kind} of that name.",
+                        f"The plug-in '{name}' of {plugin.distribution} {plugin.version} has the name of a {self.kind} "
+                        "of initpools.",
                         "Rename it in its package.",
                         name,
                     )

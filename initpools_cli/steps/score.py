@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.config import Settings
-from initpools_cli.core.errors import UserError, unknown_name
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.reporter import Reporter
@@ -18,7 +18,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.encoder import load
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.score_inputs import origin_of
-from initpools_cli.steps.score_name import is_oracle, pretext_score, score_names
+from initpools_cli.steps.score_name import is_oracle, pretext_score, score_names, unknown_score
 from initpools_cli.steps.user_files import UserFiles
 
 BATCH = 256
@@ -64,10 +64,9 @@ def score(
 def _from_pretext(context: Context, name: str, source: str, params: Mapping[str, Any]) -> tuple[FinishedStep, bool]:
     """The pretext task's loss of every train image, averaged over views."""
     from initpools_cli.pretext.registry import pretexts
-    from initpools_cli.scores.registry import scores as registered
 
     if name not in score_names():
-        raise unknown_name("score", name, [*score_names(), *registered.plugin_names()], "initpools list scores")
+        raise unknown_score(name)
     method = next(each for each in pretexts if pretext_score(each) == name)
     for key in params:
         raise UserError(f"'{name}' has no knob '{key}'.", "It has score.views and score.reference.")
@@ -196,7 +195,7 @@ def score_from_files(settings: Settings, brought: UserFiles, report: Reporter | 
 
     name, arrays = settings.score.method, brought.arrays()
     if name not in scores and name not in score_names():
-        raise unknown_name("score", name, score_names(), "initpools list scores")
+        raise unknown_score(name)
     if name not in scores or not set(scores.get(name).inputs) <= arrays.keys():
         raise UserError(
             f"The score {name} is not made of embeddings, and nothing else was given.", "Name a run with --run DIR."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.registry import Method
 
 
@@ -12,6 +13,13 @@ def score_names() -> dict[str, str]:
 
     losses = {pretext_score(method): method.build.high_score for method in pretexts if method.build.high_score}
     return losses | {method.name: method.traits.high for method in scores}
+
+
+def unknown_score(name: str) -> UserError:
+    """The error for a name that no score has."""
+    from initpools_cli.scores.registry import scores
+
+    return unknown_name("score", name, [*score_names(), *scores.plugin_names()], scores.listing)
 
 
 def knobs_of(name: str) -> list[str]:
