@@ -48,28 +48,3 @@ def pick(name, inputs, labeled, budget, seed=0, **knobs):
         method.traits.check(arrays, values)
     everything = np.arange(len(next(iter(arrays.values()))))
     return StrategyCall(method, arrays, values, seed).on(everything, np.array(labeled, np.int64), budget)
-
-
-def cloud(n=60, d=5, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
-
-
-def inputs_for(embeddings, seed=0):
-    """All inputs for n images; scores vary with the row, so that equal embeddings leave an order to find."""
-    n = len(embeddings)
-    rng = np.random.default_rng(seed)
-    return {
-        "embeddings": embeddings,
-        "probs": rng.dirichlet(np.ones(3), size=n),
-        "view_probs": rng.dirichlet(np.ones(3), size=(4, n)),
-        "mc_probs": rng.dirichlet(np.ones(3), size=(5, n)),
-        "member_probs": rng.dirichlet(np.ones(3), size=(3, n)),
-        "features": rng.normal(size=(n, 4)).astype(np.float32),
-        "head": rng.normal(size=(5, 3)),
-        "vaal_scores": rng.random(n),
-        "scores": rng.normal(size=n),
-        "labels": np.where(np.arange(n) % 3 == 1, 1, 0),
-        "patches": rng.normal(size=(n, 3, 2)),
-        "clusters": rng.integers(0, 3, size=n),
-        "order": rng.permutation(n),
-    }

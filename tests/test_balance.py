@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import tomli
 from conftest import Initpools
-from plain import QUICK, cloud, inputs_for
+from plain import QUICK
 from test_strategies import METHODS
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.strategies.select import choose
+from initpools_cli.testing import cloud, inputs_for
 
 SWEEP = ["al-run", "--budget", 5, "--rounds", 1, "--seeds", 2, "--threads", 1, "--from", "simclr"]
 

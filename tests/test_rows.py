@@ -10,7 +10,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from plain import QUICK, cloud
+from plain import QUICK
 
 from initpools_cli import select
 from initpools_cli.core.errors import UserError
@@ -21,6 +21,7 @@ from initpools_cli.steps.strategy_name import named
 from initpools_cli.strategies.duplicates import RowFacts, zero_rows
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
+from initpools_cli.testing import cloud
 
 DTYPES = [np.float16, np.float32, np.float64, np.longdouble, np.int64, np.uint8, bool]
 FEW = st.sampled_from([0.0, -0.0, 1.0, 2.0])

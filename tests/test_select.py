@@ -7,7 +7,7 @@ import inspect
 
 import numpy as np
 import pytest
-from plain import QUICK, cloud, inputs_for
+from plain import QUICK
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
@@ -15,6 +15,7 @@ from initpools_cli.scores.registry import scores
 from initpools_cli.steps.strategy_name import named
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
+from initpools_cli.testing import cloud, inputs_for
 
 NAMED = [*(method.name for method in strategies), *(method.name for method in scores)]
 ARGUMENTS = inspect.signature(initpools_cli.select).parameters

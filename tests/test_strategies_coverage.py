@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import cloud, crowds, go_on, pairwise, pick
+from plain import crowds, go_on, pairwise, pick
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
@@ -16,6 +16,7 @@ from initpools_cli.strategies.activeft import loss_and_slope
 from initpools_cli.strategies.probcover import pure_radius
 from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.zcore import distinct, triangular, zcore
+from initpools_cli.testing import cloud
 
 quick = settings(max_examples=50, deadline=None)
 

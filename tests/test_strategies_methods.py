@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import cloud
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
@@ -23,6 +22,7 @@ from initpools_cli.strategies.checks import refuse_constant
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.margin import margins
 from initpools_cli.strategies.select import as_rows, choose
+from initpools_cli.testing import cloud
 
 quick = settings(max_examples=60, deadline=None)
 

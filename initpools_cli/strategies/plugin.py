@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.plugin_signature import method_of_plugin
 from initpools_cli.core.plugins import Plugin, failed_in, from_file, is_file_name, location, stdout_on_stderr
 from initpools_cli.core.registry import SERVICES, Method
-from initpools_cli.strategies.arrays import FROM_A_MODEL, INPUTS
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS, INPUTS
 from initpools_cli.strategies.registry import StrategyTraits, strategies
 from initpools_cli.strategies.selection import Selection
 
@@ -58,7 +58,7 @@ def strategy_of(function: Callable[..., Any], name: str = "", plugin: Plugin | N
     defaults = {
         "nested": False,
         "cost": "",
-        "needs_model": bool(FROM_A_MODEL & asked),
+        "needs_model": bool(MODEL_OUTPUTS & asked),
         "oracle": "labels" in asked,
     }
     method = method_of_plugin(name, function, plugin, INPUTS, SERVICES, StrategyTraits, defaults, call)
