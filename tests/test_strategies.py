@@ -10,7 +10,7 @@ from initpools_cli import testing
 from initpools_cli.core.errors import UserError
 from initpools_cli.strategies import runtime as estimate
 from initpools_cli.strategies import select as door
-from initpools_cli.strategies.arrays import MODEL_OUTPUTS, INPUTS
+from initpools_cli.strategies.arrays import INPUTS, MODEL_OUTPUTS
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.testing import cloud, inputs_for
 

@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.plugin_signature import method_of_plugin
 from initpools_cli.core.plugins import Plugin, failed_in, from_file, is_file_name, location, stdout_on_stderr
 from initpools_cli.core.registry import SERVICES, Method
-from initpools_cli.strategies.arrays import MODEL_OUTPUTS, INPUTS
+from initpools_cli.strategies.arrays import INPUTS, MODEL_OUTPUTS
 from initpools_cli.strategies.registry import StrategyTraits, strategies
 from initpools_cli.strategies.selection import Selection
 
@@ -144,8 +144,7 @@ class PluginStrategy:
             )
         scores = self._of_picks("scores", selection.scores, budget, np.float64)
         clusters = self._of_picks("clusters", selection.clusters, budget, np.int64)
-        among = None if selection.among is None else np.asarray(selection.among, np.float64)
-        return replace(selection, indices=indices, scores=scores, clusters=clusters, among=among)
+        return replace(selection, indices=indices, scores=scores, clusters=clusters)
 
     def _indices(self, found: Any) -> NDArray[np.int64]:
         try:
