@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -23,16 +25,9 @@ from initpools_cli.strategies.selection import Selection
 from initpools_cli.testing import check_strategy, cloud
 from initpools_cli.training.experiment import MethodCall
 
-NORM_TOP = '''
-import numpy as np
-
-
-def norm_top(embeddings, labeled, budget, *, power=1.0):
-    """The images with the longest embeddings."""
-    norms = np.linalg.norm(embeddings, axis=1) ** power
-    norms[labeled] = -np.inf
-    return np.argsort(-norms, kind="stable")[:budget]
-'''
+CONTRIBUTING = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+#: The example of CONTRIBUTING.md, the first Python block there.
+NORM_TOP = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)[0]
 POINTS = cloud(60)
 LONGEST = np.argsort(-np.linalg.norm(POINTS, axis=1), kind="stable")
 ALONE = ["--embeddings", "e.npy", "--set", "normalize=false"]
@@ -45,6 +40,16 @@ def folder(tmp_path, monkeypatch):
     Path("mine.py").write_text(NORM_TOP)
     np.save("e.npy", POINTS)
     return tmp_path
+
+
+def test_the_example_of_contributing_runs_as_it_is_written(initpools: Initpools, copied_run: Path) -> None:
+    Path("mine.py").write_text(NORM_TOP)
+    lines = [line for line in CONTRIBUTING.splitlines() if line.startswith("initpools ") and "mine.py" in line]
+    assert [line.split()[1] for line in lines] == ["select-pool", "al-run", "rank"]
+    for line in lines:
+        fewer = ["--rounds", 1, "--seeds", 1] if "al-run" in line else []
+        ended = initpools(*shlex.split(line)[1:], *fewer, "--threads", 1)
+        assert ended.code == 0, ended.err
 
 
 def printed(outcome):
@@ -305,6 +310,10 @@ def test_an_installed_package_is_listed_and_chosen_by_name(
     facts = tomli.loads((copied_run / "runs/digits/pool/norm-top-b5-s0/step.toml").read_text())
     code = {"distribution": "topmost", "version": "1.2", "sha256": sha256_of(package / "topmost.py")}
     assert facts["table"]["plugins"] == {"norm-top": code}
+    words = ["al-run", "--init", "random,norm-top", "--query", "length,norm-top", "--budget", 5, "--rounds", 1]
+    words += ["--set", "normalize=false"]
+    assert initpools(*words, "--seeds", 1, "--threads", 1).code == 0
+    assert initpools("rank", "norm-top", "--threads", 1).code == 0
     assert initpools("score", "length", "--threads", 1).code == 0
     facts = tomli.loads((copied_run / "runs/digits/score/length/step.toml").read_text())
     assert facts["table"]["plugins"] == {"length": code}
