@@ -85,7 +85,7 @@ def kmeans(
 
 
 class _Lloyd:
-    """Lloyd's iterations, in which only rows whose nearest centroid may have changed are looked at (Hamerly 2010).
+    """Lloyd's iterations that update only rows whose nearest centroid may have changed (Hamerly 2010).
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class _Lloyd:
 
     def __init__(self, points: NDArray[np.float32], centroids: NDArray[np.float64], threads: int | None) -> None:
         self.points, self.centroids, self.threads = points, centroids, threads
-        # Seen from nearby the products are small, and float32 is enough for them.
+        # With a nearby origin the products are small, so that float32 is precise enough.
         self.rows, self.squares, self.origin = center_if_distant(points, threads)
         self.labels = np.zeros(len(points), np.int64)
         # Lower bound on how much farther the second nearest centroid is than the nearest.

@@ -232,11 +232,11 @@ def nearest_free(
     free[taken] = False
     index = np.empty(len(queries), np.int64)
     distance = np.empty(len(queries))
-    wanted, squared = nearest_squared(queries, points, None, threads)
+    nearest_row, squared = nearest_squared(queries, points, None, threads)
     for place, query in enumerate(queries):
-        if not free[wanted[place]]:
+        if not free[nearest_row[place]]:
             gaps = np.where(free, distances_to(points, query, threads), np.inf)
-            wanted[place], squared[place] = gaps.argmin(), gaps.min()
-        index[place], distance[place] = wanted[place], np.sqrt(squared[place])
-        free[wanted[place]] = False
+            nearest_row[place], squared[place] = gaps.argmin(), gaps.min()
+        index[place], distance[place] = nearest_row[place], np.sqrt(squared[place])
+        free[nearest_row[place]] = False
     return index, distance

@@ -41,7 +41,7 @@ def distance_weighted(
     squared = np.full(len(points), np.inf)
     if len(chosen):
         squared = nearest_squared(points, points[chosen], None, threads)[1]
-    seen, lengths, _ = center_if_distant(points, threads)
+    centered, lengths, _ = center_if_distant(points, threads)
     norms = lengths.astype(np.float32)
     drawn = np.empty(count, np.int64)
     gaps = np.empty(count)
@@ -49,7 +49,7 @@ def distance_weighted(
         at = draw(squared, free, rng)
         drawn[place], gaps[place] = at, squared[at]
         free[at] = False
-        _lower(points, seen, norms, at, squared, threads)
+        _lower(points, centered, norms, at, squared, threads)
     return drawn, gaps
 
 
@@ -77,17 +77,17 @@ def draw(weights: NDArray[np.float64], free: NDArray[np.bool_], rng: np.random.G
 
 def _lower(
     points: NDArray[np.float32],
-    seen: NDArray[np.float32],
+    centered: NDArray[np.float32],
     norms: NDArray[np.float32],
     at: int,
     squared: NDArray[np.float64],
     threads: int | None,
 ) -> None:
     """Lower `squared` (n,), in place, to the exact squared distance from row `at` where that is less."""
-    target = -2 * seen[at]
+    target = -2 * centered[at]
 
     def lower(span: slice) -> None:
-        rough = seen[span] @ target + norms[span] + norms[at]
+        rough = centered[span] @ target + norms[span] + norms[at]
         reach = np.sqrt(norms[span]) + np.sqrt(norms[at])
         near = rough - product_error(points.shape[1], reach) < squared[span]
         rows = span.start + np.flatnonzero(near & (squared[span] > 0))

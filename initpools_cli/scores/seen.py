@@ -11,7 +11,7 @@ def fill_unseen(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDA
 
     An image has no epochs if it is in the dropped incomplete batch in every epoch.
     """
-    seen = counts > 0
-    if not seen.any():
+    has_epochs = counts > 0
+    if not has_epochs.any():
         return np.zeros(len(values))
-    return np.where(seen, values, np.median(values[seen]))
+    return np.where(has_epochs, values, np.median(values[has_epochs]))

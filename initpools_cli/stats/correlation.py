@@ -119,12 +119,12 @@ def first_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
     import pandas as pd
 
     later = start_and_later(rounds, metric)
-    found = []
+    results = []
     for name, group in later.groupby(["query", "learner", "encoder", "labeled"], sort=False):
         query, learner, encoder, labeled = cast("tuple[str, str, str, int]", name)
         means = group.groupby("init", sort=False)[["start", "later"]].mean()
         for init, pairs in [*group.groupby("init", sort=False), ("", means)]:
             of = correlation(pairs["start"], pairs["later"])
             if not math.isnan(of.pearson):
-                found.append((init, query, learner, encoder, int(labeled), *of))
-    return pd.DataFrame(found, columns=[*CURVE, "labeled", *Correlation._fields])
+                results.append((init, query, learner, encoder, int(labeled), *of))
+    return pd.DataFrame(results, columns=[*CURVE, "labeled", *Correlation._fields])

@@ -65,14 +65,14 @@ def friedman(values: ArrayLike, alpha: float = 0.05, rng: np.random.Generator | 
     spread = float(((ranks - (methods + 1) / 2) ** 2).sum())
     if spread == 0:
         return FriedmanResult(ranks.mean(0), 0.0, 1.0, nemenyi(methods, blocks, alpha))
-    seen = float((ranks.sum(0) ** 2).sum())
+    observed = float((ranks.sum(0) ** 2).sum())
     draw = generator(0, "friedman") if rng is None else rng
     shuffled = draw.permuted(np.broadcast_to(ranks, (DRAWS, blocks, methods)), axis=2).sum(1)
-    hits = int(((shuffled**2).sum(1) >= seen - 1e-9).sum())
-    from_even = seen - blocks**2 * methods * (methods + 1) ** 2 / 4
+    hits = int(((shuffled**2).sum(1) >= observed - 1e-9).sum())
+    excess = observed - blocks**2 * methods * (methods + 1) ** 2 / 4
     return FriedmanResult(
         ranks=ranks.mean(0),
-        statistic=(methods - 1) * from_even / spread,
+        statistic=(methods - 1) * excess / spread,
         p=(hits + 1) / (DRAWS + 1),
         critical_difference=nemenyi(methods, blocks, alpha),
     )

@@ -91,8 +91,8 @@ def summarize(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) 
             values = cells[metric].to_numpy(np.float64)
             interval = mean_interval(values, level)
             n_seeds, n_failed = int((~np.isnan(values)).sum()), int((since <= at).sum())
-            seen = (int(at), int(labeled), n_seeds, n_failed)
-            points.append(CurvePoint(init, query, learner, encoder, *seen, *interval))
+            counts = (int(at), int(labeled), n_seeds, n_failed)
+            points.append(CurvePoint(init, query, learner, encoder, *counts, *interval))
     return pd.DataFrame(points, columns=list(CurvePoint._fields))
 
 

@@ -62,9 +62,7 @@ class FriedmanRow(NamedTuple):
         about = f"Over {self.blocks} {self.unit}, by {self.measure} ({setting}), first pools"
         result = f"p = {self.p_holm:.2g} in a family of {self.family}; mean ranks {order}"
         if self.differ:
-            return (
-                f"{about} differ: {result}; significant where they differ by more than {self.critical_difference:.2f}."
-            )
+            return f"{about} differ: {result}; differences of more than {self.critical_difference:.2f} are significant."
         if not self.decidable:
             few = f"{self.blocks} {self.unit} are too few for a significant difference"
             return f"{about} cannot be distinguished: {few}, whatever the order; {result}."

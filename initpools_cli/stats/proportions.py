@@ -22,5 +22,5 @@ def share_interval(right: int, count: int, level: float = 0.95) -> tuple[float, 
 
     if not count:
         return 0.0, 1.0
-    found = binomtest(right, count).proportion_ci(level, "wilson")
-    return float(found.low), float(found.high)
+    interval = binomtest(right, count).proportion_ci(level, "wilson")
+    return float(interval.low), float(interval.high)

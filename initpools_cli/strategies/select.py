@@ -142,33 +142,35 @@ def choose(
     if method.traits.check is not None:
         method.traits.check(arrays, values)
     known = np.flatnonzero(np.isin(rows, labeled_rows))
-    seen, repeated = np.arange(len(rows)), np.zeros(len(rows), bool)
+    visible, repeated = np.arange(len(rows)), np.zeros(len(rows), bool)
     if facts is not None:
         facts.refuse_equal()
         repeated = facts.copies(known) if copies == "last" else repeated
-        seen = np.flatnonzero(~repeated & ~facts.zero)
+        visible = np.flatnonzero(~repeated & ~facts.zero)
         if "embeddings" in arrays:
-            refuse_equal_points(arrays["embeddings"], seen, len(rows))
+            refuse_equal_points(arrays["embeddings"], visible, len(rows))
     clusters = arrays.get("clusters") if balance == "clusters" else None
     if balance == "kmeans":
-        k = min(n_clusters or DEFAULT_CLUSTERS, len(seen))
+        k = min(n_clusters or DEFAULT_CLUSTERS, len(visible))
         clusters = np.full(len(rows), -1)
-        clusters[seen] = kmeans(part("embeddings", arrays["embeddings"], seen), k, generator(seed, "balance", k)).labels
+        clusters[visible] = kmeans(
+            part("embeddings", arrays["embeddings"], visible), k, generator(seed, "balance", k)
+        ).labels
     call = StrategyCall(method, arrays, values, seed, clusters)
-    labeled_seen = np.intersect1d(known, seen, assume_unique=True)
-    wanted = min(int(budget), len(seen) - len(labeled_seen))
-    if not wanted:
+    labeled_visible = np.intersect1d(known, visible, assume_unique=True)
+    count = min(int(budget), len(visible) - len(labeled_visible))
+    if not count:
         selection = Selection(NONE)
     elif min_distance:
         points = arrays.get("embeddings")
         if points is None:
             points = _points(method, facts, rows, normalize)
-        selection = select_with_distance(call, points, seen, labeled_seen, wanted, min_distance)
+        selection = select_with_distance(call, points, visible, labeled_visible, count, min_distance)
     else:
-        selection = call.on(seen, labeled_seen, wanted)
+        selection = call.on(visible, labeled_visible, count)
     if facts is not None:
-        missing = 0 if min_distance else int(budget) - wanted
-        selection = _with_last(selection, call, facts, repeated, known, missing)
+        missing = 0 if min_distance else int(budget) - count
+        selection = _with_fallback(selection, call, facts, repeated, known, missing)
     if not len(selection.indices):
         raise UserError(
             f"All images are closer than min_distance={min_distance:g} to a labeled image.",
@@ -326,7 +328,7 @@ def _facts(
     return None if read is None else RowFacts.of(arrays[read])
 
 
-def _with_last(
+def _with_fallback(
     selection: Selection,
     call: StrategyCall,
     facts: RowFacts,
