@@ -206,7 +206,7 @@ BAD = {
     "mask": (
         "./mine.py:f",
         "import numpy as np\ndef f(n, budget):\n  return np.arange(n) < budget",
-        "returned 1-D bool, not 1-D whole numbers",
+        "returned 1-D bool, not 1-D integers",
         "Return row numbers",
     ),
     "nothing": ("./mine.py:f", "def f(n, budget):\n  pass", "returned NoneType, not 1-D", "Return row numbers"),
@@ -223,7 +223,7 @@ BAD = {
         "import numpy as np\nfrom initpools_cli.strategies.selection import Selection\n"
         "def f(n, budget):\n  return Selection(np.arange(10, 10 + budget), np.ones(3))",
         "returned scores of shape (3,) for 7 picks",
-        "for each pick",
+        "of shape (7,)",
     ),
 }  # fmt: skip
 
@@ -333,7 +333,7 @@ def test_the_checks_pass_and_fail(folder: Path) -> None:
     def forgetful(n, budget):
         return range(budget)
 
-    with pytest.raises(AssertionError, match=r"two images, .* returned row 0, which is labeled already"):
+    with pytest.raises(AssertionError, match=r"two images, .* returned row 0, which is already labeled"):
         check_strategy(forgetful)
 
     def careless(n, labeled, budget):

@@ -1,4 +1,4 @@
-"""Scores that installed packages bring: the call, and the check of what it returns."""
+"""Plug-in scores of installed packages: call, and validation of their results."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from initpools_cli.scores.registry import ScoreTraits
 
 
 def score_of_plugin(plugin: Plugin) -> Method[ScoreTraits]:
-    """The score that a function of a package is.
+    """Load a plug-in and make its function a score.
 
     Raises
     ------
     UserError
-        It can't be loaded, or its signature is not that of a score.
+        If it cannot be loaded, or its signature is not that of a score.
     """
     function = plugin.load()
     defaults = {"high": "as its author defines it"}
@@ -31,7 +31,7 @@ def score_of_plugin(plugin: Plugin) -> Method[ScoreTraits]:
 
 
 class PluginScore:
-    """A function of a package, called as a score is; what it returns is checked.
+    """Callable score of a package's function, with validation of its result.
 
     Parameters
     ----------
@@ -44,29 +44,29 @@ class PluginScore:
         self.plugin = plugin
         self.__signature__ = inspect.signature(function)
 
-    def __call__(self, embeddings: NDArray[np.float32], **given: Any) -> NDArray[np.float64]:
-        """The scores, (n,) float64.
+    def __call__(self, embeddings: NDArray[np.float32], **arguments: Any) -> NDArray[np.float64]:
+        """Compute scores, (n,) float64.
 
         Raises
         ------
         UserError
-            The function raised an exception, or returned other than one finite number for each image.
+            If the function raises an exception, or does not return one finite number for each image.
         """
-        shown = embeddings.view()
-        shown.flags.writeable = False
+        read_only = embeddings.view()
+        read_only.flags.writeable = False
         try:
             with stdout_on_stderr():
-                found = np.asarray(self.function(shown, **given))
+                scores = np.asarray(self.function(read_only, **arguments))
         except UserError:
             raise
         except Exception as error:
             raise failed_in(self.plugin.name, self.plugin.shown, self.plugin.path, error) from error
-        if found.shape != (len(embeddings),) or found.dtype.kind not in "fiub":
-            raise self._broken(f"returned {found.dtype} of shape {found.shape} for {len(embeddings)} images")
-        bad = np.flatnonzero(~np.isfinite(found))
+        if scores.shape != (len(embeddings),) or scores.dtype.kind not in "fiub":
+            raise self._broken(f"returned {scores.dtype} of shape {scores.shape} for {len(embeddings)} images")
+        bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
-            raise self._broken(f"returned {found[bad[0]]} for image {bad[0]}")
-        return found.astype(np.float64)
+            raise self._broken(f"returned {scores[bad[0]]} for image {bad[0]}")
+        return scores.astype(np.float64)
 
     def _broken(self, what: str) -> UserError:
         where = location(self.function, self.plugin)

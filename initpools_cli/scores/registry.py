@@ -11,17 +11,17 @@ from initpools_cli.core.traits import Traits
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreTraits(Traits):
-    """What a score states.
+    """Traits of a score, stated at its registration.
 
     Attributes
     ----------
     high : str
-        What a high score says of an image.
+        Meaning of a high score.
     oracle : bool
-        Whether it reads the labels of the images it scores: such a score is for studying a data set, not for choosing
-        what to label.
+        Whether it reads the labels of the scored images; such scores are for the analysis of a data set, not for the
+        selection of images to label.
     cost, factor : str, float
-        As a strategy's (`strategies.registry`).
+        As for strategies (`strategies.registry`).
     """
 
     high: str

@@ -1,4 +1,4 @@
-"""Strategies that users bring: their signature, the call, and the check of what they return."""
+"""Plug-in strategies: signature, call, and validation of their results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from initpools_cli.strategies.selection import Selection
 
 
 def find_strategy(name: str) -> Method[StrategyTraits] | None:
-    """The strategy of that name: registered, of an installed package, or ``PATH.py:function``; None if there is none.
+    """Find a strategy by its name, registered or of a package, or by ``PATH.py:function``; None if there is none.
 
     Raises
     ------
     UserError
-        The file or the package can't be loaded, or the function is not a strategy.
+        If the file or package cannot be loaded, or the function is not a strategy.
     """
     if is_file_name(name):
         return strategy_of_plugin(from_file(name))
@@ -33,36 +33,37 @@ def find_strategy(name: str) -> Method[StrategyTraits] | None:
 
 
 def strategy_of_plugin(plugin: Plugin) -> Method[StrategyTraits]:
-    """The strategy that a function of a file or package is."""
+    """Load a plug-in and make its function a strategy."""
     return strategy_of(plugin.load(), plugin.name, plugin)
 
 
 def strategy_of(function: Callable[..., Any], name: str = "", plugin: Plugin | None = None) -> Method[StrategyTraits]:
-    """A function as a strategy.
+    """Make a function a strategy.
 
     Parameters
     ----------
+    function : callable
     name : str
         Default: ``module:function``, the module without its package.
     plugin : Plugin, optional
-        Where it is from.
+        File or package of the function.
 
     Raises
     ------
     UserError
-        Its signature is not that of a strategy.
+        If its signature is not that of a strategy.
     """
     name = name or f"{function.__module__.rpartition('.')[2]}:{function.__name__}"
     call = PluginStrategy(function, name, plugin)
-    asked = call.asked
+    parameters = call.parameters
     defaults = {
         "nested": False,
         "cost": "",
-        "needs_model": bool(MODEL_OUTPUTS & asked),
-        "oracle": "labels" in asked,
+        "needs_model": bool(MODEL_OUTPUTS & parameters),
+        "oracle": "labels" in parameters,
     }
     method = method_of_plugin(name, function, plugin, INPUTS, SERVICES, StrategyTraits, defaults, call)
-    if "budget" not in asked:
+    if "budget" not in parameters:
         raise UserError(
             f"'{name}' ({location(function, plugin)}) has no parameter 'budget'.",
             f"Write `def {function.__name__}({', '.join([*inspect.signature(function).parameters][:1])}, budget, *, …)`"
@@ -73,7 +74,7 @@ def strategy_of(function: Callable[..., Any], name: str = "", plugin: Plugin | N
 
 
 class PluginStrategy:
-    """A function of a user, called as a strategy is; what it returns is checked.
+    """Callable strategy of a user's function, with validation of its result.
 
     Parameters
     ----------
@@ -90,39 +91,41 @@ class PluginStrategy:
             own = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError, NameError):
             own = []  # `method_of_plugin` refuses it.
-        self.asked = {each.name for each in own}
-        checked = [
+        self.parameters = {each.name for each in own}
+        added = [
             inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY)
             for each in ("n", "labeled", "budget")
-            if each not in self.asked
+            if each not in self.parameters
         ]
         named = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=inspect.Parameter.empty) for each in own]
-        #: Callers give the services that a signature names: these are for the check.
-        self.__signature__ = inspect.Signature([*named, *checked])
+        #: Callers pass the services that a signature names; the added ones are for validation.
+        self.__signature__ = inspect.Signature([*named, *added])
 
-    def __call__(self, *, n: int, labeled: NDArray[np.int64], budget: int, **given: Any) -> Selection:
-        """Let the function choose; arrays are given read-only, as other strategies read them too.
+    def __call__(self, *, n: int, labeled: NDArray[np.int64], budget: int, **arguments: Any) -> Selection:
+        """Call the function and validate its result; arrays are read-only, because other strategies share them.
 
         Raises
         ------
         UserError
-            The function raised an exception, or returned other than `budget` distinct unlabeled rows.
+            If the function raises an exception, or does not return `budget` distinct unlabeled rows.
         """
         services = {"n": n, "labeled": _read_only(labeled), "budget": budget}
-        arrays = {key: _read_only(value) if isinstance(value, np.ndarray) else value for key, value in given.items()}
+        arrays = {
+            key: _read_only(value) if isinstance(value, np.ndarray) else value for key, value in arguments.items()
+        }
         path = self.plugin.path if self.plugin else inspect.unwrap(self.function).__code__.co_filename
         try:
             with stdout_on_stderr():
-                found = self.function(**arrays, **{key: services[key] for key in services if key in self.asked})
+                result = self.function(**arrays, **{key: services[key] for key in services if key in self.parameters})
         except UserError:
             raise
         except Exception as error:
             shown = self.plugin.shown if self.plugin else path
             raise failed_in(self.name, shown, path, error) from error
-        return self._checked(found, n, labeled, budget)
+        return self._validate(result, n, labeled, budget)
 
-    def _checked(self, found: Any, n: int, labeled: NDArray[np.int64], budget: int) -> Selection:
-        selection = found if isinstance(found, Selection) else Selection(self._indices(found))
+    def _validate(self, result: Any, n: int, labeled: NDArray[np.int64], budget: int) -> Selection:
+        selection = result if isinstance(result, Selection) else Selection(self._indices(result))
         indices = self._indices(selection.indices)
         if len(indices) != budget:
             raise self._broken(f"returned {len(indices)} of {budget} picks", "Return `budget` row numbers.")
@@ -139,32 +142,32 @@ class PluginStrategy:
         taken = indices[np.isin(indices, labeled)]
         if len(taken):
             raise self._broken(
-                f"returned row {taken[0]}, which is labeled already",
-                "Take a parameter `labeled` and leave those rows out.",
+                f"returned row {taken[0]}, which is already labeled",
+                "Add the parameter `labeled`, and leave out these rows.",
             )
         scores = self._of_picks("scores", selection.scores, budget, np.float64)
         clusters = self._of_picks("clusters", selection.clusters, budget, np.int64)
         return replace(selection, indices=indices, scores=scores, clusters=clusters)
 
-    def _indices(self, found: Any) -> NDArray[np.int64]:
+    def _indices(self, result: Any) -> NDArray[np.int64]:
         try:
-            array = np.asarray(found)
+            array = np.asarray(result)
         except ValueError:
             array = np.empty((0, 0))
         if array.size == 0 and array.ndim == 1:
             return np.empty(0, np.int64)
         if array.dtype.kind not in "iu" or array.ndim != 1:
-            of = f"{array.ndim}-D {array.dtype}" if isinstance(found, np.ndarray) else type(found).__name__
-            raise self._broken(f"returned {of}, not 1-D whole numbers", "Return row numbers in order of choice.")
+            kind = f"{array.ndim}-D {array.dtype}" if isinstance(result, np.ndarray) else type(result).__name__
+            raise self._broken(f"returned {kind}, not 1-D integers", "Return row numbers in order of selection.")
         return array.astype(np.int64)
 
-    def _of_picks(self, what: str, given: Any, budget: int, kind: type) -> NDArray[Any] | None:
-        if given is None:
+    def _of_picks(self, what: str, values: Any, budget: int, kind: type) -> NDArray[Any] | None:
+        if values is None:
             return None
-        array = np.asarray(given)
+        array = np.asarray(values)
         if array.shape != (budget,) or array.dtype.kind not in "fiu":
             raise self._broken(
-                f"returned {what} of shape {array.shape} for {budget} picks", f"Return one of its {what} for each pick."
+                f"returned {what} of shape {array.shape} for {budget} picks", f"Return {what} of shape ({budget},)."
             )
         return array.astype(kind)
 

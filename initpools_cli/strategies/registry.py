@@ -1,4 +1,4 @@
-"""The registry of strategies."""
+"""Registry of strategies."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from initpools_cli.core.traits import Traits
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyTraits(Traits):
-    """What a strategy states.
+    """Traits of a strategy, stated at its registration.
 
     Attributes
     ----------
     nested : bool
         Whether the picks for a larger budget begin with those for a smaller one.
     cost : str
-        In big-O: n images, d dimensions, b budget, k clusters, c classes, t views or iterations, p patches, h features
-        that a classifier's last layer reads; empty where it is not known.
+        In big-O notation: n images, d dimensions, b budget, k clusters, c classes, t views or iterations, p patches, h
+        inputs of the last layer; empty if unknown.
     factor : float
-        How many multiply-adds of a matrix product take as long as one of the cost, as measured; 0 for a strategy that
-        never takes more than a minute.
+        Measured runtime per unit of cost, in multiply-adds of a matrix product; 0 for strategies that never take more
+        than a minute.
     needs_model : bool
         Whether it reads the outputs of a trained model.
     oracle : bool
-        Whether it reads the labels of images that it has yet to choose.
+        Whether it reads the labels of unlabeled images.
     ranks_logits : bool
-        Whether `rank` measures its distances on the logits of the reference classifier where there are labels.
+        Whether `rank` computes its distances on the logits of the reference classifier if there are labels.
     check : callable or None
-        Given the arrays and the knobs, refuses knobs that do not fit the embeddings; called once, also where picks are
-        spread over clusters.
+        Called once with the arrays and the knobs, also with a balance; refuses knobs that do not fit the embeddings.
     """
 
     nested: bool

@@ -42,12 +42,12 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LearnerTraits(Traits):
-    """What a learner states.
+    """Traits of a learner, stated at its registration.
 
     Attributes
     ----------
     gives : tuple of str
-        What a strategy may ask of it, by the names of strategies' inputs.
+        The outputs that it provides, by the names of strategies' inputs.
     presets : mapping of str to mapping
         Sets of knobs, by name; "quick" is the default.
     together : callable or None
