@@ -194,7 +194,7 @@ def test_failed_cells_are_named_and_not_drawn():
     table = rounds_table()
     table.loc[(table["seed"] == 1) & (table["query"] == "margin") & (table["init"] == "random"), "status"] = "failed"
     figure = curves(table)
-    assert "1 failed cell left out" in figure.layout.title.subtitle.text
+    assert "1 failed result left out" in figure.layout.title.subtitle.text
     assert "3 seeds, 1 failed" in lines_of(figure)[1].customdata[-1]
 
 
@@ -361,8 +361,8 @@ def test_score_histograms_hold_every_image_and_the_numbers():
     figure = score_histograms(scores)
     assert [sum(trace.y) for trace in figure.data] == [5, 3]
     first, second = (note.text for note in figure.layout.annotations)
-    assert "tied 40.0 %, commonest 40.0 %, spread 0.889" in first
-    assert "tied 100 %, commonest 100 %, spread 0, 1 missing" in second
+    assert "tied 40.0 %, most common 40.0 %, spread 0.889" in first
+    assert "tied 100 %, most common 100 %, spread 0, 1 missing" in second
 
 
 @pytest.mark.parametrize(("values", "fact"), [([], "no score"), ([np.nan], "no score"), ([1.0, np.inf], "infinite")])

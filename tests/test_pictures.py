@@ -228,7 +228,7 @@ def test_a_gallery_shows_the_choices_in_order_with_what_they_stand_for():
     cells = Cells(shown.body)
     images = [attributes["alt"] for tag, attributes in cells.elements if tag == "img"]
     assert images[:3] == [
-        "Choice 0: cat, a.png, stands for 9 images",
+        "Choice 0: cat, a.png, represents 9 images",
         "image 1, near choice 0",
         "image 3, near choice 0",
     ]
@@ -322,7 +322,7 @@ def test_a_folder_that_lost_an_image(tmp_path: Path, initpools: Initpools, monke
     (folder / "3.png").unlink()
     lost = initpools("plot", "gallery", "-o", "lost.html")
     assert lost.code == 0 and "1 original image" in lost.err
-    assert "1 original is gone" in Path("lost.html").read_text()
+    assert "1 original is missing" in Path("lost.html").read_text()
     assert initpools("plot", "scatter", "-o", "scatter.html").code == 0
     unlabeled = initpools("plot", "datamap")
     assert unlabeled.code == 2 and "labels" in unlabeled.err

@@ -1,4 +1,4 @@
-"""Names from files, made safe to show: Plotly reads a little HTML and its own templates in every text."""
+"""Escaping of text for Plotly, which reads some HTML and its own templates in every text."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def printable(text: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Plotly's text as the characters that it shows."""
+    """The characters that Plotly shows for a text."""
     return html.unescape(text.replace("<br>", " "))
 
 
 def shortened(text: object, width: int = 28) -> str:
-    """The head of a long name, for places where the whole would hide the figure."""
+    """A long name cut to `width` characters."""
     whole = str(text)
     return whole if len(whole) <= width else whole[: width - 1] + "\u2026"
 
 
 def percent(share: float) -> str:
-    """A share as a person reads it: ``"83.4 %"``; never rounded to all or nothing where it is not."""
+    """A share in per cent, ``"83.4 %"``; only 0 and 1 are shown as 0 % and 100 %."""
     for digits in (1, 3):
         shown = f"{100 * share:.{digits}f}"
         if float(shown) not in (0.0, 100.0) or share in (0.0, 1.0):

@@ -1,4 +1,4 @@
-"""Panels side by side on a wide page and one below the other on a phone."""
+"""Figures of several panels, side by side on a wide page and stacked on a phone."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def axis_name(letter: str, i: int) -> str:
 
 
 def complete(figure: Figure, description: Sequence[str]) -> Figure:
-    """Make room for the legend of the drawn traces, and keep the figure in words with it.
+    """Make room for the legend of the drawn traces, and store the description in words.
 
     Parameters
     ----------

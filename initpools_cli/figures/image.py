@@ -1,4 +1,4 @@
-"""A figure as PNG or SVG, drawn by a Chrome on this machine."""
+"""Figures as PNG or SVG, drawn by a local Chrome."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCALE = 2
 
 
 def image_bytes(drawn: Figure | Section, suffix: str, theme: PageTheme = "auto") -> bytes:
-    """The drawn figure, or the picture of a fragment that has one.
+    """The drawn figure as an image, or the image of a section that has one.
 
     Parameters
     ----------
@@ -30,16 +30,18 @@ def image_bytes(drawn: Figure | Section, suffix: str, theme: PageTheme = "auto")
     Raises
     ------
     UserError
-        Another format, or one that a fragment does not have; kaleido is not installed; no Chrome or Chromium is found,
+        Another format, or one that a section does not have; kaleido is not installed; no Chrome or Chromium is found,
         or it does not start.
     """
     kind = suffix.lower().lstrip(".")
     if kind not in FORMATS:
-        raise UserError(f"A figure cannot be written as '.{kind}'.", "Name the file .html, .png or .svg.")
+        raise UserError(f"A figure can't be written as '.{kind}'.", "Name the file .html, .png or .svg.", f".{kind}")
     if isinstance(drawn, Section):
         if kind != "png" or drawn.image is None:
             offered = ".html" if drawn.image is None else ".html or .png"
-            raise UserError(f"This kind of plot cannot be written as '.{kind}'.", f"Name the file {offered}.")
+            raise UserError(
+                f"This kind of plot can't be written as '.{kind}'.", f"Name the file {offered}.", f".{kind}"
+            )
         return drawn.image()
     return _drawn_by_chrome(drawn, kind, "dark" if theme == "dark" else "light")
 
@@ -51,6 +53,7 @@ def _drawn_by_chrome(figure: Figure, kind: str, theme: Theme) -> bytes:
         raise UserError(
             f"A .{kind} needs kaleido, which is not installed.",
             'Run `pip install "initpools[image]"`, or name the file .html.',
+            "kaleido",
         ) from None
     shown = dressed(figure, theme)
     lines = (shown.layout.title.subtitle.text or "").count("<br>") + 1
@@ -67,13 +70,15 @@ def _drawn_by_chrome(figure: Figure, kind: str, theme: Theme) -> bytes:
         )
     except browsers.ChromeNotFoundError:
         raise UserError(
-            f"A .{kind} is drawn by Chrome, and no Chrome or Chromium is found.",
-            "Install one (or run `kaleido_get_chrome`), or name the file .html.",
+            f"A .{kind} is drawn by Chrome, and neither Chrome nor Chromium is installed.",
+            "Install Chrome with `kaleido_get_chrome`, or name the file .html.",
+            f".{kind}",
         ) from None
     except (browsers.BrowserFailedError, browsers.BrowserClosedError) as error:
         raise UserError(
             f"A .{kind} is drawn by Chrome, which did not start here ({str(error).splitlines()[0]}).",
-            "Start it once by hand to see why, or name the file .html.",
+            "Start it by hand to see why, or name the file .html.",
+            f".{kind}",
         ) from None
     return bytes(drawn)
 

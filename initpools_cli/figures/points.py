@@ -1,4 +1,4 @@
-"""What figures with one point per image share: sizes, hover texts, and the chosen images on top."""
+"""Points of images in figures: sizes, hover texts, and the chosen images on top."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from initpools_cli.core.types import DataFrame, Figure
 from initpools_cli.figures.escape import inert
 from initpools_cli.figures.theme import PAGES
 
-#: Marks of several pools, which color does not tell apart.
+#: Marks of several pools, which color does not distinguish.
 POOL_SYMBOLS = ("circle", "square", "triangle-up", "star", "cross", "x", "diamond", "hexagram")
 #: Of all pools together, so many picks have their number beside them.
 NUMBERED = 12
@@ -26,7 +26,7 @@ def size_of(n: int) -> int:
 
 
 def hover_texts(items: DataFrame, names: Sequence[str] | NDArray[np.object_]) -> NDArray[np.object_]:
-    """What hovering tells of every image: path and class where known, safe for Plotly; (n,) str."""
+    """Hover text of every image: path and class where known, escaped for Plotly; (n,) str."""
     paths = items["path"].tolist() if "path" in items else [""] * len(items)
     lines = []
     for path, name in zip(paths, names, strict=True):

@@ -39,7 +39,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-ser
 
 @dataclass(frozen=True)
 class Page:
-    """The colors of a page and of a figure's furniture."""
+    """The colors of a page and of a figure's axes, text and grid."""
 
     background: str
     ink: str
@@ -55,7 +55,7 @@ PAGES: dict[Theme, Page] = {
 
 
 class Style(NamedTuple):
-    """How one series looks; no two of the first 77 are alike in both color and symbol."""
+    """The look of one series; no two of the first 77 share both color and symbol."""
 
     color: str
     dash: str
@@ -68,9 +68,9 @@ def style(i: int) -> Style:
 
 
 def series(names: Sequence[str]) -> dict[str, Style]:
-    """The look of every first pool of a figure by name; random is no rival, and gray.
+    """The look of every first pool of a figure by name; random, the reference, is gray.
 
-    Without yellow, which a white page swallows where a mark has no outline; no two of the first 66 are alike.
+    Without yellow, which is hard to see on white where a mark has no outline; no two of the first 66 are alike.
     """
     others = [name for name in names if name != "random"]
     looks = {name: style(i)._replace(color=PALETTE[i % (len(PALETTE) - 1)]) for i, name in enumerate(others)}
@@ -90,7 +90,7 @@ def headline(figure: Figure, title: str, subtitle: str) -> None:
 
 
 def furniture(theme: Theme) -> dict[str, str]:
-    """What the light page's ink and lines become in a theme, by color; a figure names those of the light page."""
+    """Colors of a theme by those of the light page, which figures name."""
     light, page = PAGES["light"], PAGES[theme]
     return {light.ink: page.ink, light.muted: page.muted, light.grid: page.grid}
 

@@ -1,4 +1,4 @@
-"""Pictures small enough to lie in a page: sheets of tiles to hover over, and single ones."""
+"""Images small enough to embed in a page: sheets of tiles to hover over, and single ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def sheets(images: NDArray[np.uint8], known: Sequence[int] | NDArray[np.integer]
 
 
 def with_thumbnails(figure: Figure, made: dict[str, Any] | None) -> Figure:
-    """The same figure, which hands its page the sheets of `sheets`; without any, as it was."""
+    """The figure with the sheets from `sheets` for its page; unchanged without any."""
     if made is not None and made["known"]:
         figure.layout.meta = {**(figure.layout.meta or {}), "thumbnails": made}
     return figure

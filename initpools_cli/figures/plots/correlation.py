@@ -1,4 +1,4 @@
-"""Whether what a first pool is like tells what comes of it."""
+"""Correlation between a property of first pools and later accuracy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PANEL = ["sweep", "query", "learner", "encoder", "labeled"]
 
 
 class Panel(NamedTuple):
-    """What the pairs of one panel have in common."""
+    """The setting of one panel."""
 
     sweep: str
     query: str
@@ -59,7 +59,9 @@ def correlations(
     pairs = pairs.dropna(subset=["start", "later"])
     if pairs.empty:
         raise UserError(
-            "No cell of the sweep has both a first pool and a later round.", "Run it with --rounds 1 or more."
+            "No result of the sweep has both a first pool and a later round.",
+            "Run it with --rounds 1 or more.",
+            "No result",
         )
     groups = {Panel(*cast("Any", name)): group for name, group in pairs.groupby(PANEL, sort=False)}
     last = pairs.groupby(PANEL[:-1], sort=False)["labeled"].transform("max")
@@ -84,7 +86,7 @@ def correlations(
         _draw(figure, groups[panel], looks, {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)}, shown)
     headline(
         figure,
-        f"What first pools are like ({'first-round ' + metric if of == 'first' else of}) and what comes of them",
+        f"Properties of first pools ({'first-round ' + metric if of == 'first' else of}) and later accuracy",
         "Small dots: a first pool at one seed. Large marks: its mean over seeds. Seeds of one strategy are no evidence "
         "about strategies, so r is given of the means, and of the random pools alone; 95 % intervals, p uncorrected.",
     )
@@ -93,7 +95,7 @@ def correlations(
 
 
 class Facts(NamedTuple):
-    """How the two go together: between the strategies' means, and over the random pools."""
+    """Correlation between the strategies' means, and over the random pools."""
 
     between: Correlation
     random: Correlation | None
@@ -147,7 +149,7 @@ def _p(p: float) -> str:
 
 
 def _titles(panels: list[Panel]) -> dict[Panel, str]:
-    """Of every panel what tells it from the others."""
+    """The title of every panel: the settings in which panels differ."""
     many = {field for field in ("sweep", "learner", "encoder") if len({getattr(each, field) for each in panels}) > 1}
     titles = {}
     for panel in panels:

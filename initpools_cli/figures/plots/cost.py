@@ -1,4 +1,4 @@
-"""How the time and the memory that strategies take grow with the number of images."""
+"""Time and memory of strategies by number of images."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def cost(
         Nothing was measured.
     """
     if measured.empty:
-        raise UserError("No strategy was measured.", "Name some with --name, for example --name kcenter.")
+        raise UserError(
+            "No strategy was measured.", "Name at least one with --name, for example --name kcenter.", "No strategy"
+        )
     names = list(dict.fromkeys(map(str, measured["strategy"])))
     shown = [each for each in QUANTITIES if measured[each.column].notna().any()]
     figure = faceted(
@@ -105,7 +107,7 @@ def cost(
         f"What it costs to choose {budget} images",
         f"Measured on one machine, {threads} thread{'s' * (threads != 1)}, {d} dimensions. In the legend: the power of "
         "n that time grows with at the largest sizes."
-        + ("" if len(shown) > 1 else " Memory could not be measured: only Linux tells it."),
+        + ("" if len(shown) > 1 else " Memory is measured on Linux only."),
     )
     return complete(
         figure, ["Line charts, both axes logarithmic.", *(_in_words(measured, n, powers[n]) for n in names)]
@@ -113,7 +115,7 @@ def cost(
 
 
 def _powers(own: DataFrame) -> dict[str, float]:
-    """Of each quantity the power of n that it grows with."""
+    """The power of n that each quantity grows with."""
     return {each.column: exponent(own["n"], own[each.column], each.floor) for each in QUANTITIES}
 
 

@@ -1,4 +1,4 @@
-"""First pools on the axis of their mean ranks, joined where they can't be told apart."""
+"""Critical difference diagram: mean ranks of first pools, joined where they are not distinguishable."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def critical_difference(
         found = over_seeds(rounds, metric, [measure])
     if not found:
         raise UserError(
-            f"There are no two first pools with a value by {measure} in two blocks each.",
-            "Run a sweep with more first pools, seeds and rounds, or choose another measure.",
+            f"No two first pools have a value of {measure} in two blocks each.",
+            "Run a sweep with more first pools, seeds and rounds, or choose another measure with --set measure=NAME.",
+            measure,
         )
     joined = [cliques(row.ranks, row.critical_difference) if row.differ else [tuple(row.ranks)] for row in found]
     looks = series(list(dict.fromkeys(name for row in found for name in row.ranks)))
@@ -80,13 +81,13 @@ def critical_difference(
         figure,
         f"First pools ranked by {measure} over {blocks}",
         f"Blocks are the {what}. Friedman's test by permutation, Holm over {found[0].family}; a bar joins first "
-        "pools that are not farther apart than Nemenyi's critical difference (CD, 0.05).",
+        "pools whose ranks differ by no more than Nemenyi's critical difference (CD, 0.05).",
     )
     words = [row.sentence for row in found]
     words += [_joined(row, bars) for row, bars in zip(found, joined, strict=True) if row.differ]
     everyone = list(dict.fromkeys(str(init) for rounds in sweeps.values() for init in rounds["init"]))
     lost = [name for name in everyone if not any(name in row.ranks for row in found)]
-    words += [f"Left out, since some block has no value of them: {', '.join(lost)}."] if lost else []
+    words += [f"Left out, because a block has no value for them: {', '.join(lost)}."] if lost else []
     return complete(figure, ["Diagram of mean ranks.", *words])
 
 
@@ -129,12 +130,12 @@ def _verdict(row: FriedmanRow) -> str:
     p = f"p {row.p_holm:.2g}"
     if row.differ:
         return f"they differ, {p}"
-    return f"not distinguishable, {p}" if row.decidable else f"{row.blocks} {row.unit} are too few to tell"
+    return f"not distinguishable, {p}" if row.decidable else f"{row.blocks} {row.unit} are too few for a verdict"
 
 
 def _joined(row: FriedmanRow, bars: Sequence[tuple[str, ...]]) -> str:
     named = "; ".join(", ".join(names) for names in bars) or "none"
-    return f"{_setting(row)}: not farther apart than {row.critical_difference:.2f}: {named}."
+    return f"{_setting(row)}: ranks differ by no more than {row.critical_difference:.2f}: {named}."
 
 
 def _draw(

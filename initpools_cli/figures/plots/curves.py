@@ -1,4 +1,4 @@
-"""Learning curves: what each first pool is worth, label by label."""
+"""Learning curves: accuracy against labeled images for each first pool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from initpools_cli.stats.learning_curves import CurvePoint, failures, points_of,
 
 
 class Quantity(NamedTuple):
-    """What a metric is called and how its values are written."""
+    """The title, the axis and the number format of a metric."""
 
     title: str
     axis: str
@@ -63,7 +63,8 @@ def curves(
     if not points:
         raise UserError(
             f"None of the {len(rounds)} results has a value of '{metric}'.",
-            "Choose another metric, or look at the errors in rounds.csv.",
+            "Choose another with --set metric=NAME, or look at the errors in rounds.csv.",
+            metric,
         )
     lines: dict[tuple[str, Panel], list[CurvePoint]] = {}
     for point in points:
@@ -103,7 +104,7 @@ def curves(
 
 
 class Panel(NamedTuple):
-    """What the curves of one panel have in common."""
+    """The setting of one panel."""
 
     query: str
     learner: str
@@ -111,7 +112,7 @@ class Panel(NamedTuple):
 
 
 def _headings(panels: list[Panel]) -> dict[Panel, str]:
-    """Of every panel what tells it from the others; the query always."""
+    """The heading of every panel: its query, and the other settings in which panels differ."""
     many_learners = len({panel.learner for panel in panels}) > 1
     many_encoders = len({panel.encoder for panel in panels}) > 1
     headings = {}
@@ -202,7 +203,7 @@ def _subtitle(points: list[CurvePoint], rounds: DataFrame, level: float) -> str:
         parts.append("No band where there is one seed or seeds do not vary.")
     failed = len(failures(rounds))
     if failed:
-        parts.append(f"{failed} failed cell{'s' * (failed != 1)} left out of the means.")
+        parts.append(f"{failed} failed result{'s' * (failed != 1)} left out of the means.")
     if "leaks" in rounds and (rounds["leaks"].fillna(0) > 0).any():
         parts.append("Some results read labels that were not bought.")
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""The chosen images themselves, and what each stands for."""
+"""The gallery: the chosen images, and the images that each represents."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from initpools_cli.stats.classes import class_names
 
 #: Of the PNG: columns, side of a picture and room for its caption, in pixels.
 COLUMNS, SIDE, CAPTION = 8, 144, 40
-#: Pages of this many sentences are read by nobody.
-TOLD = 20
+#: Chosen images described in words.
+DESCRIBED = 20
 
 
 @plots.register()
@@ -35,7 +35,7 @@ def gallery(
     neighbors: Count = 5,
     most: PositiveCount = 200,
 ) -> Section:
-    """The chosen images in order, each with the nearest of the images it stands for.
+    """The chosen images in order, each with the nearest of the images that it represents.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def gallery(
     pool : str
         The name of the pool.
     neighbors : int
-        So many of the images that a pick stands for are shown with it.
+        Images shown with each chosen image, among those that it represents.
     most : int
-        So many picks are shown, the first chosen ones.
+        Chosen images shown, the first ones.
     """
     first = picks.iloc[:most]
     columns: dict[str, list[Any]] = {str(name): first[name].tolist() for name in first}
@@ -67,14 +67,14 @@ def gallery(
     if len(picks) > most:
         parts.append(f"The first {most} are shown (--set most=N).")
     if near is None:
-        parts.append("What each stands for is not known: the pool was chosen without embeddings.")
+        parts.append("Which images each one represents is not known: the pool was chosen without embeddings.")
     if lost:
         names = ", ".join(shortened(path, 60) for path in lost[:3]) + (" …" if len(lost) > 3 else "")
         what = "original is" if len(lost) == 1 else "originals are"
-        parts.append(f"{len(lost)} {what} gone, and the small copy that training sees is shown: {names}.")
-    words = [_alt(row) + "." for row in rows[:TOLD]]
-    if len(picks) > TOLD:
-        words.append(f"And {len(picks) - TOLD} more.")
+        parts.append(f"{len(lost)} {what} missing; the resized copy used in training is shown instead: {names}.")
+    words = [_alt(row) + "." for row in rows[:DESCRIBED]]
+    if len(picks) > DESCRIBED:
+        words.append(f"And {len(picks) - DESCRIBED} more.")
     body = render("gallery.html.j2", cells=cells)
     return Section("The chosen images", " ".join(parts), body, words, lambda: _sheet(rows, pictures))
 
@@ -104,8 +104,8 @@ def _cell(
 def _alt(row: Mapping[str, Any]) -> str:
     """The picture in words."""
     known = [row["name"], _text(row, "path") or f"image {row['index']}"]
-    stands = f", stands for {int(row['represents'])} images" if _text(row, "represents") else ""
-    return f"Choice {row['order']}: {', '.join(str(part) for part in known if part)}{stands}"
+    represents = f", represents {int(row['represents'])} images" if _text(row, "represents") else ""
+    return f"Choice {row['order']}: {', '.join(str(part) for part in known if part)}{represents}"
 
 
 def _picture(image: Image, words: str) -> dict[str, Any]:

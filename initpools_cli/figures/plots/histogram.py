@@ -1,4 +1,4 @@
-"""Class counts of first pools, beside what a random draw would give."""
+"""Class counts of pools, beside those expected of a random pool."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
     classes = ordered_classes(train)
     classes += [name for name in ordered_classes(pools) if name not in everything]
     if not any(name for counts in chosen.values() for name in counts):
-        raise UserError("None of the chosen images has a known class.", "Give their labels with --labels FILE.")
+        raise UserError("None of the chosen images has a known class.", "Pass their labels with --labels FILE.", "None")
     total = everything.total()
     headings, lines = [], []
     for pool, counts in chosen.items():
@@ -61,7 +61,7 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
         lines.append(f"{pool}: {note}; {taken}." + (f" Missed: {', '.join(missed)}." if missed else ""))
     # Horizontal, so that the names of classes can be read; a hundred classes need thin bars.
     height = min(1600, 40 + len(classes) * (22 if len(classes) <= 30 else 13))
-    # Of more classes than lines of text every second, third ... is named; hovering tells the others.
+    # Of more classes than lines of text every second, third ... is named; hovering shows the others.
     named = classes[:: -(-len(classes) * LINE // height)]
     figure = faceted(headings, x_title="images", y_title="", columns=3, height=height, same_y=True)
     figure.update_yaxes(

@@ -1,4 +1,4 @@
-"""How every pretrain went: its loss, and what was measured of its features on the way."""
+"""Training curves of pretraining runs: loss and feature quality by epoch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def losses(logs: DataFrame) -> Figure:
         There is no epoch to draw.
     """
     if logs.empty:
-        raise UserError("No pretrain has a finished epoch to draw.", "Train one with `initpools pretrain simclr`.")
+        raise UserError(
+            "No pretrain has a finished epoch to draw.", "Train one with `initpools pretrain simclr`.", "No pretrain"
+        )
     names = [str(name) for name in dict.fromkeys(logs["pretrain"])]
     panels = [(Quantity("loss", f"loss of {task}", "", ".4f"), part) for task, part in logs.groupby("task", sort=False)]
     measured = [each for each in MEASURED if each.column in logs and logs[each.column].notna().any()]
@@ -86,7 +88,7 @@ def losses(logs: DataFrame) -> Figure:
             shown.add(name)
     parts = ["Losses of different tasks can't be compared."] if len(panels) - len(measured) > 1 else []
     if measured:
-        parts.append("Accuracy and rank are measured on some of the images, only to be looked at.")
+        parts.append("Accuracy and rank are measured on some of the images and not used for any choice.")
     headline(figure, "How pretraining went", " ".join(parts))
     words = [_in_words(name, logs[logs["pretrain"] == name], measured) for name in names]
     return complete(figure, ["Line charts over the epochs of every pretrain.", *words])

@@ -1,4 +1,4 @@
-"""What pools, and the tops of rankings, have in common."""
+"""Overlap of pools and of the first images of rankings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def overlap(
     measure : str
         "jaccard": images in both over images in either; "share": over the smaller of the two.
     top : int
-        So many of a ranking's first images are compared; heeded where the rankings are read.
+        First images of a ranking that are compared; applied where rankings are read.
 
     Raises
     ------
@@ -52,8 +52,9 @@ def overlap(
     """
     if len(pools) < 2:
         raise UserError(
-            f"There is nothing to compare {', '.join(pools) or 'no pool'} with.",
+            f"An overlap needs at least 2 pools, got {len(pools)}.",
             "Choose another with `initpools select-pool random --budget 20`.",
+            len(pools),
         )
     given = {name: np.unique(np.asarray(indices)) for name, indices in pools.items()}
     names, sets = list(given), list(given.values())

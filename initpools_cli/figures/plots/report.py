@@ -1,4 +1,4 @@
-"""What a whole run has, on one page."""
+"""The report: every result of a run on one page."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from initpools_cli.figures.section import Section
 
 @plots.register()
 def report(summary: Sequence[str], sections: Sequence[Section]) -> Section:
-    """Everything a run has on one page: what was found in words, every kind of plot, the verdicts, where it comes from.
+    """All results of a run on one page: a summary in words, every kind of plot, the verdicts and their provenance.
 
     Parameters
     ----------
     summary : sequence of str
-        What was found, in plain sentences.
+        The main findings, in plain sentences.
     sections : sequence of Section
         Each with an anchor, in order.
     """

@@ -1,4 +1,4 @@
-"""Where in the embedding the chosen images lie."""
+"""The chosen images in a plane through the embeddings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from initpools_cli.figures.theme import NEUTRAL, PALETTE, SCALE, headline, style
 from initpools_cli.figures.thumbnails import with_thumbnails
 from initpools_cli.stats.classes import class_names, ordered_classes
 
-# More classes than this are not told apart by color.
+# More classes than this are not distinguished by color.
 MOST_CLASSES = 20
 HEIGHT = 420
 AXES = {
@@ -142,14 +142,14 @@ def _by_group(
         looks.append((NEUTRAL, "circle"))
     colors, symbols = np.full(n, NEUTRAL, dtype=object), np.full(n, "circle", dtype=object)
     index = items["index"].to_numpy()
-    # The class is told once a group, not once an image: of many images it is most of the page.
+    # The class is stored once for each group: stored for every image, it would be most of the page.
     by_class = what == "class" and colored
     texts = _paths(items) if by_class else hover
     for (name, inside), (tone, symbol) in zip(members, looks, strict=True):
-        told = [] if texts is None else ["%{hovertext}"]
-        told += [inert(name)] if by_class and name in groups else []
+        parts = [] if texts is None else ["%{hovertext}"]
+        parts += [inert(name)] if by_class and name in groups else []
         colors[inside], symbols[inside] = tone, symbol
-        # A chosen image is drawn once, so that hovering always tells its order.
+        # A chosen image is drawn once, so that hovering always shows its order.
         faint = np.setdiff1d(inside, chosen["row"].to_numpy())
         figure.add_scattergl(
             x=xy[faint, 0],
@@ -159,12 +159,12 @@ def _by_group(
             name=inert(shortened(name)),
             customdata=index[faint],
             hovertext=None if texts is None else texts[faint],
-            hovertemplate="<br>".join([*told, "index %{customdata}<extra></extra>"]),
-            meta={"group": told[-1]} if by_class and name in groups else None,
+            hovertemplate="<br>".join([*parts, "index %{customdata}<extra></extra>"]),
+            meta={"group": parts[-1]} if by_class and name in groups else None,
             legendgroup=inert(name),
             showlegend=False,
         )
-        # The legend's own marker: the points are too small and too faint to be told apart there.
+        # The legend's own marker: the points are too small and too faint to be distinguished there.
         figure.add_scattergl(
             x=[None],
             y=[None],
@@ -218,7 +218,7 @@ def _symbol(i: int) -> str:
 
 
 def _paths(items: DataFrame) -> NDArray[np.object_] | None:
-    """What hovering tells beside the class; None where images have no names."""
+    """Hover texts beside the class; None where images have no names."""
     if "path" not in items or not items["path"].astype(bool).any():
         return None
     return np.array([inert(path) for path in items["path"]], dtype=object)

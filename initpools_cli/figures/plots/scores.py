@@ -1,4 +1,4 @@
-"""How each score is distributed, and whether it can order images at all."""
+"""Distributions of scores, with their ties."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BINS = 60
 
 @plots.register("scores")
 def score_histograms(scores: DataFrame) -> Figure:
-    """Histogram of each score, with its ties, its commonest value and its spread.
+    """Histogram of each score, with its ties, most common value and spread.
 
     Parameters
     ----------
@@ -30,12 +30,18 @@ def score_histograms(scores: DataFrame) -> Figure:
         There is no score, or one holds an infinite value.
     """
     if not scores["score"].notna().any():
-        raise UserError("There is no score to draw.", "Make one first, e.g. `initpools score typicality`.")
+        raise UserError(
+            "There is no score to draw.",
+            "Compute one first, for example with `initpools score typicality`.",
+            "no score",
+        )
     columns = {str(name): group["score"].to_numpy(np.float64) for name, group in scores.groupby("name", sort=False)}
     for name, values in columns.items():
         if np.isinf(values).any():
             raise UserError(
-                f"The score '{name}' has {int(np.isinf(values).sum())} infinite values.", "Compute it again."
+                f"The score '{name}' has {int(np.isinf(values).sum())} infinite values.",
+                "Compute it again with `initpools score … --force`.",
+                name,
             )
     facts = {name: ties(values) for name, values in columns.items()}
     figure = faceted(
@@ -63,7 +69,7 @@ def score_histograms(scores: DataFrame) -> Figure:
     headline(
         figure,
         "Distribution of scores",
-        "Tied: images whose value another image has too. Commonest: images with the most frequent value. "
+        "Tied: images whose value another image has too. Most common: images with the most frequent value. "
         "Spread: largest minus smallest, over the largest magnitude.",
     )
     words = [f"{name}: {fact.n} images, {_numbers(fact)}." for name, fact in facts.items()]
@@ -85,4 +91,4 @@ def _numbers(fact: Ties) -> str:
     if not fact.n:
         return f"no values{missing}"
     spread = f"{fact.spread:.3g}"
-    return f"tied {percent(fact.tied)}, commonest {percent(fact.commonest)}, spread {spread}{missing}"
+    return f"tied {percent(fact.tied)}, most common {percent(fact.commonest)}, spread {spread}{missing}"

@@ -1,4 +1,4 @@
-"""What first pools are worth beside every random one, over the number of labels."""
+"""Accuracy of first pools and of random ones, by number of labels."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def strategies(
         figure,
         f"{metric.replace('_', ' ').capitalize()} of {after}",
         (gray if (cells["init"] == "random").any() else "No sweep has random pools. ")
-        + f"Marks: mean over {seeds}; bars: one standard deviation. Whether a difference is more than noise, "
-        "`initpools compare` tells.",
+        + f"Marks: mean over {seeds}; bars: one standard deviation. Whether a difference is more than noise is "
+        "shown by `initpools compare`.",
     )
     return complete(figure, ["Marks with bars, beside dots for random pools.", *filter(None, words)])
 
@@ -116,8 +116,13 @@ def _cells(rounds: DataFrame, metric: str, query: str) -> DataFrame:
         parts.append(rows[(rows["query"] == wanted) & (rows["status"] == "ok")].assign(value=lambda at: at[metric]))
     found = pd.concat(parts, ignore_index=True)
     if query and not (found["query"] == query).any():
-        has = ", ".join(dict.fromkeys(str(each) for each in rounds["query"] if each == each and each != ""))
-        raise UserError(f"No sweep goes on with the query '{query}'.", f"They have: {has or 'none'}.")
+        used = list(dict.fromkeys(str(each) for each in rounds["query"] if each == each and each != ""))
+        remedy = (
+            f"The sweeps have {', '.join(used)}: type --set query={used[0]}."
+            if used
+            else "Run one with --rounds 1 or more."
+        )
+        raise UserError(f"No sweep uses the query '{query}'.", remedy, query)
     found = found.dropna(subset=["value"]).drop_duplicates([*CURVE, "seed", "labeled", "value"])
     if found.empty:
         raise UserError(
