@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.datasets.annotations.check import checked, read_annotations
+from initpools_cli.datasets.annotations.check import read_annotations, validate
 from initpools_cli.datasets.annotations.match import find
 from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.classes import KnownClasses
@@ -103,7 +103,7 @@ def test_an_archive_and_a_folder_per_class_say_the_same(items: pd.DataFrame, tmp
     for source in ("cvat.zip", "sorted"):
         read = read_annotations(tmp_path / source, items, KnownClasses())
         assert read.problems == [] and read.rows.tolist() == [0, 1, 2, 3, 4] and read.labels == LABELS
-    assert "1 files of" in read.notes[0]
+    assert "1 files in" in read.notes[0]
 
 
 def test_a_link_to_an_image_that_is_gone_is_told(items: pd.DataFrame, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_link_to_an_image_that_is_gone_is_told(items: pd.DataFrame, tmp_path: 
     (tmp_path / "sorted" / "cat" / "1-1-2.jpg").symlink_to(tmp_path / "gone.jpg")
     read = read_annotations(tmp_path / "sorted", items, KnownClasses())
     assert read.rows.tolist() == [0]
-    assert [str(problem) for problem in read.problems] == ["cat/1-1-2.jpg: 1-1-2.jpg leads to no file"]
+    assert [str(problem) for problem in read.problems] == ["cat/1-1-2.jpg: 1-1-2.jpg is a broken link"]
 
 
 def test_a_folder_per_class_of_an_array_is_known_by_its_pixels(tmp_path: Path) -> None:
@@ -142,16 +142,16 @@ def test_an_exported_copy_is_known_by_its_name(items: pd.DataFrame) -> None:
 
 
 WRONG = [
-    ("nope.jpg,cat", "is no image of the data set"),
-    ("c/1.jpg,cat", "is no image of the data set"),
-    ("1.jpg,cat", "may be any of 2 images: a/1.jpg, b/1.jpg"),
-    ("t/9.jpg,cat", "is of the test split"),
-    (",cat", "says of no image"),
-    ("a/1.jpg,bird", "has the label 'bird', which is no class: cat, dog"),
-    ("a/1.jpg,catt", "has the label 'catt', which is no class (did you mean 'cat'?)"),
-    ("a/1.jpg,c\x07t", "has a label with characters that cannot be seen"),
-    (f"a/1.jpg,{'c' * 101}", "has a label of 101 characters, and 100 are the most"),
-    ("a/1.jpg,cat,really", "has 3 cells, and the header 2: is there a separator inside one?"),
+    ("nope.jpg,cat", "is not an image of the data set"),
+    ("c/1.jpg,cat", "is not an image of the data set"),
+    ("1.jpg,cat", "matches 2 images: a/1.jpg, b/1.jpg"),
+    ("t/9.jpg,cat", "is in the test split"),
+    (",cat", "has neither a path nor an index"),
+    ("a/1.jpg,bird", "has the label 'bird', which is not a class: cat, dog"),
+    ("a/1.jpg,catt", "has the label 'catt', which is not a class (did you mean 'cat'?)"),
+    ("a/1.jpg,c\x07t", "has a label with control characters"),
+    (f"a/1.jpg,{'c' * 101}", "has a label of 101 characters, but at most 100 are allowed"),
+    ("a/1.jpg,cat,really", "has 3 cells, but the header has 2: quote cells that contain a separator"),
 ]
 
 
@@ -183,13 +183,13 @@ def test_a_class_is_known_by_what_people_read(
     rows = [
         Row(f"line {number}", path, label=label) for number, (path, label) in enumerate(zip(PATHS, said, strict=False))
     ]
-    read = checked(rows, items, KnownClasses(classes), None)
+    read = validate(rows, items, KnownClasses(classes), None)
     assert dict(zip(read.rows.tolist(), read.labels, strict=True)) == kept
     assert len(read.problems) == len(said) - len(kept)
 
 
 def test_many_labels_of_one_image_are_told_in_few_words(items: pd.DataFrame) -> None:
-    read = checked([Row("line", PATHS[0], label=f"c{number}") for number in range(2000)], items, KnownClasses(), None)
+    read = validate([Row("line", PATHS[0], label=f"c{number}") for number in range(2000)], items, KnownClasses(), None)
     assert len(read.problems) == 2000
     assert read.problems[0].problem == "has different labels in this file: c0, c1, c2, c3, c4 and 1995 more"
 
@@ -237,9 +237,9 @@ def test_an_index_that_is_not_that_of_the_path_is_told(items: pd.DataFrame, tmp_
     )
     read = read_annotations(tmp_path / "l.csv", items, KnownClasses())
     assert [problem.problem for problem in read.problems] == [
-        "is at index 1, and the row says 0",
-        "has the index 7, and there are 5 train images",
-        "has the index 'x', which is no whole number",
+        "has index 1, but the row has index 0",
+        "has the index 7, but there are 5 train images",
+        "has the index 'x', which is not an integer",
         f"has the index {'9' * 5000}, and there are 5 train images",
     ]
     assert read.rows.tolist() == [2, 4]
@@ -267,19 +267,19 @@ def test_skipped_is_not_empty_and_a_task_of_two_annotators_may_conflict(items: p
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("l.csv", b"", "nothing is in it"),
-        ("l.csv", b"\x89PNG\0\0", "it holds bytes that no text has"),
+        ("l.csv", b"", "it is empty"),
+        ("l.csv", b"\x89PNG\0\0", "it contains NUL bytes"),
         ("l.csv", b'path,label\n"a', "can't be read as a table"),
         ("l.csv", b"name,label\na,b\n", "has neither a column 'index' nor 'path', only name, label"),
         ("l.csv", b"path,what\na,b\n", "has no column 'label', only path, what"),
-        ("l.json", b"{", "is no export of tasks"),
-        ("l.json", b'{"a": 1}', "it is no list of tasks"),
-        ("l.json", b'[{"data": {"text": "hello"}}]', "no task says which image it is of"),
+        ("l.json", b"{", "is not an export of tasks"),
+        ("l.json", b'{"a": 1}', "it is not a list of tasks"),
+        ("l.json", b'[{"data": {"text": "hello"}}]', "no task names its image"),
         ("l.csv", b"sep=ab\npath,label\n", "has neither a column 'index' nor 'path', only sep=ab"),
-        ("l.xml", b'<?xml version="1.0" encoding="no"?><annotations/>', "is no export of CVAT: unknown encoding"),
-        ("l.xml", b"<a>", "is no export of CVAT"),
-        ("l.xml", b"<a/>", "it begins with <a>, not <annotations>"),
-        ("l.xls", b"", "is of no kind that is known"),
+        ("l.xml", b'<?xml version="1.0" encoding="no"?><annotations/>', "is not an export of CVAT: unknown encoding"),
+        ("l.xml", b"<a>", "is not an export of CVAT"),
+        ("l.xml", b"<a/>", "it starts with <a>, not <annotations>"),
+        ("l.xls", b"", "has an unsupported format"),
     ],
 )
 def test_what_is_no_file_of_labels_is_refused(
@@ -295,7 +295,7 @@ def test_what_is_no_file_of_labels_is_refused(
 def test_what_is_kept_is_what_a_plain_reading_keeps(said: list[tuple[str, str]]) -> None:
     items = pd.DataFrame({"index": [0, 1, 2], "path": list("abc"), "split": "train", "sha256": list("123")})
     rows = [Row(f"line {number}", path, label=label) for number, (path, label) in enumerate(said)]
-    read = checked(rows, items, KnownClasses(), None)
+    read = validate(rows, items, KnownClasses(), None)
     by_image = {path: {label for other, label in said if other == path and label} for path in "abc"}
     good = {"abc".index(path): labels.pop() for path, labels in by_image.items() if len(labels) == 1}
     assert dict(zip(read.rows.tolist(), read.labels, strict=True)) == good

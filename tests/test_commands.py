@@ -522,7 +522,7 @@ def test_a_step_that_is_already_done_makes_its_run_the_one_used_last(copied_run:
 def test_a_place_without_permission(copied_run: Path, initpools: Initpools) -> None:
     Path("file").write_text("")
     ended = initpools("select-pool", "random", "--budget", 3, "-o", "file/pool.csv")
-    assert ended.code == 2 and "can't be made" in ended.err
+    assert ended.code == 2 and "can't be created" in ended.err
     assert initpools("embed", "pixels", "--dataset", "digits", "--run", "file/run").code == 2
 
 

@@ -195,20 +195,26 @@ def refuse(file: Path, cache: Path, says: str, **facts: object) -> UserError:
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"images": random_images(3, 4, 4)}, "no train_images; it holds images"),
-        ({"train_images": random_images(3, 4, 4).astype(np.complex64)}, "complex64, not numbers"),
-        ({"train_images": random_images(3, 4, 4).astype(str)}, "<U3, not numbers"),
+        ({"images": random_images(3, 4, 4)}, "no train_images, only images"),
+        ({"train_images": random_images(3, 4, 4).astype(np.complex64)}, "type complex64, not a numeric one"),
+        ({"train_images": random_images(3, 4, 4).astype(str)}, "type <U3, not a numeric one"),
         ({"train_images": np.full((3, 4, 4), np.nan)}, "No sampled pixel is a finite number"),
         ({"train_images": random_images(3, 16)}, r"shape \(3, 16\)"),
-        ({"train_images": random_images(3, 3, 8, 8)}, r"shape \(3, 3, 8, 8\).* Its channels seem to come first"),
+        (
+            {"train_images": random_images(3, 3, 8, 8)},
+            r"shape \(3, 3, 8, 8\).* Move the channels, which seem to be the second axis",
+        ),
         ({"train_images": random_images(3, 8, 8, 4)}, r"shape \(3, 8, 8, 4\)"),
         ({"train_images": random_images(3, 0, 8)}, r"shape \(3, 0, 8\)"),
-        ({"train_images": random_images(0, 8, 8)}, "holds no images"),
+        ({"train_images": random_images(0, 8, 8)}, "has no images"),
         ({"train_images": random_images(3, 4, 4), "train_labels": np.arange(4)}, r"shape \(4,\) for 3 images"),
         ({"train_images": random_images(3, 4, 4), "train_labels": np.array(1)}, r"shape \(\) for 3 images"),
-        ({"train_images": random_images(3, 4, 4), "train_labels": np.eye(3)}, "3 labels an image; multi-label"),
-        ({"train_images": random_images(3, 4, 4), "train_labels": np.array([0.5, 1, 2])}, "float64, not whole numbers"),
-        ({"train_images": random_images(3, 4, 4), "train_labels": np.array([np.inf, 1, 2])}, "not whole numbers"),
+        ({"train_images": random_images(3, 4, 4), "train_labels": np.eye(3)}, "3 labels per image; multi-label"),
+        (
+            {"train_images": random_images(3, 4, 4), "train_labels": np.array([0.5, 1, 2])},
+            "contains 0.5, which is not an integer",
+        ),
+        ({"train_images": random_images(3, 4, 4), "train_labels": np.array([np.inf, 1, 2])}, "which is not an integer"),
         ({"train_images": random_images(3, 4, 4), "test_labels": np.arange(3)}, "test_labels but no test_images"),
         (
             {"train_images": random_images(3, 4, 4), "test_images": random_images(3, 5, 4)},
@@ -248,7 +254,7 @@ def test_a_truncated_npz_is_refused(tmp_path, share, compressed):
     save(tmp_path / "a.npz", train_images=random_images(50, 8, 8), train_labels=np.arange(50))
     content = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "a.npz").write_bytes(content[: int(len(content) * share)])
-    refuse(tmp_path / "a.npz", tmp_path / "cache", "not a whole .npz file")
+    refuse(tmp_path / "a.npz", tmp_path / "cache", "not a complete .npz file")
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -258,16 +264,16 @@ def test_a_flipped_bit_in_an_npz_is_found(tmp_path, compressed):
     content = bytearray((tmp_path / "a.npz").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "a.npz").write_bytes(content)
-    refuse(tmp_path / "a.npz", tmp_path / "cache", "not a whole .npz file")
+    refuse(tmp_path / "a.npz", tmp_path / "cache", "not a complete .npz file")
 
 
 def test_members_that_are_no_arrays_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("train_images.npy", b"no array at all")
-    refuse(tmp_path / "a.npz", tmp_path / "cache", "not a whole .npz file")
+    refuse(tmp_path / "a.npz", tmp_path / "cache", "not a complete .npz file")
     np.save(tmp_path / "b.npy", random_images(3, 4, 4))
     (tmp_path / "b.npy").rename(tmp_path / "b.npz")
-    refuse(tmp_path / "b.npz", tmp_path / "cache", "not a whole .npz file")
+    refuse(tmp_path / "b.npz", tmp_path / "cache", "not a complete .npz file")
 
 
 def test_an_npz_that_changed_is_refused_and_one_that_was_only_touched_is_not(tmp_path, medmnist_like):
@@ -275,7 +281,7 @@ def test_an_npz_that_changed_is_refused_and_one_that_was_only_touched_is_not(tmp
     os.utime(medmnist_like, (1, 1))
     assert opened(medmnist_like, tmp_path / "cache", known).items.equals(known)
     npz(medmnist_like, train_images=random_images(40, 9, 9, 3, seed=5), train_labels=np.arange(40) % 4)
-    with pytest.raises(UserError, match="not what it was when this run began"):
+    with pytest.raises(UserError, match="has changed since this run was started: it has other images or labels"):
         opened(medmnist_like, tmp_path / "cache", known)
 
 
@@ -305,7 +311,7 @@ def test_names_are_resolved_registered_first(tmp_path, monkeypatch):
 
 
 def test_the_labels_setting_is_for_folders(tmp_path):
-    with pytest.raises(UserError, match=r"dataset.labels = 'folders' is for folders of images"):
+    with pytest.raises(UserError, match=r"dataset.labels = 'folders' has no effect: digits is not a folder of images"):
         opened("digits", tmp_path, labels="folders")
 
 

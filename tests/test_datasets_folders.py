@@ -241,7 +241,7 @@ def test_a_folder_without_images_is_refused(tmp_path, cache, content):
     for name, text in content.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(text)
-    with pytest.raises(UserError, match="holds no images") as caught:
+    with pytest.raises(UserError, match="contains no images") as caught:
         opened(folder, cache)
     assert all(Path(name).name in caught.value.fact for name in content)
 
@@ -263,7 +263,9 @@ def test_a_folder_without_permission_is_named(tmp_path, cache):
 def test_folder_names_are_no_labels_unless_asked_for(classes, cache):
     data = opened(classes, cache)
     assert data.splits["train"].labels is None and len(data.items) == 30
-    assert data.notes == ["The sub-folders (a, b, c) are not read as classes; --set dataset.labels=folders does."]
+    assert data.notes == [
+        "Sub-folders (a, b, c) are not read as classes; use --set dataset.labels=folders to read them."
+    ]
     assert opened(classes, cache, labels="none").notes == []
 
 
@@ -313,7 +315,7 @@ def test_a_test_folder_without_classes_has_no_labels(tmp_path, cache):
         photo(tmp_path / "f" / name, number)
     data = opened(tmp_path / "f", cache)
     assert data.splits["test"].labels is None and data.splits["train"].labels.tolist() == [0, 1]
-    assert data.notes == ["The images of test are in no class folders and have no labels."]
+    assert data.notes == ["The images of test are not in class folders and have no labels."]
 
 
 def write_csv(file: Path, text: str) -> str:
@@ -345,11 +347,11 @@ def test_labels_come_from_a_csv_by_path_name_or_stem(tmp_path, cache):
     [
         ("path,label\nx/a.png,1\n", r"no row for 1 of 2 images: y/a.png"),
         ("path,label\na.png,1\n", r"no row for 2 of 2 images: x/a.png, y/a.png. Rows without an image: a.png."),
-        ("path,label\nx/a.png,1\nx/a.png,2\ny/a.png,1\n", r"gives x/a.png two labels, '1' and '2'"),
+        ("path,label\nx/a.png,1\nx/a.png,2\ny/a.png,1\n", r"has two labels for x/a.png: '1' and '2'"),
         ("file,kind\nx/a.png,1\n", r"has no column 'label', only file, kind"),
-        ("", r"can't be read as a table: nothing is in it"),
+        ("", r"can't be read as a table: it is empty"),
         ('path,label\n"x', r"can't be read as a table: line 2"),
-        ("path,label\nx/a.png,2\nx/a.png,2,3\n", r"line 3: x/a.png has 3 cells, and the header 2"),
+        ("path,label\nx/a.png,2\nx/a.png,2,3\n", r"line 3: x/a.png has 3 cells, but the header has 2"),
     ],
 )
 def test_a_csv_that_does_not_fit_is_refused(tmp_path, cache, text, says):
@@ -448,7 +450,9 @@ def test_a_long_tail_is_not_joined_by_new_images(classes, cache):
     first = opened(classes, cache, **tail)
     assert np.bincount(first.splits["train"].labels[first.kept]).tolist() == [8, 3, 1]
     photo(classes / "a" / "new.png", 50)
-    with pytest.raises(UserError, match=r"1 new image is in .*, but this run's long tail is fixed: a/new.png"):
+    with pytest.raises(
+        UserError, match=r"1 new image is in .*, but the long tail of this run can't be extended: a/new.png"
+    ):
         opened(classes, cache, through_csv(first.items), **tail)
     with pytest.raises(UserError, match="needs labels"):
         opened(classes, cache, imbalance="exp")
@@ -480,11 +484,11 @@ def test_a_file_that_vanished_keeps_its_row_and_its_pixels(tmp_path, cache):
     assert grown.splits["train"].paths == ["a.png", "b.png", "c.png", "d.png"]
     assert np.array_equal(grown.splits["train"].images[:3], first.splits["train"].images)
     assert grown.notes == [
-        f"1 file is gone from {tmp_path / 'f'}; the cached pixels are used: b.png",
+        f"1 file is missing in {tmp_path / 'f'}; cached pixels are used: b.png",
         "1 new image appended: d.png",
     ]
     shutil.rmtree(cache)
-    with pytest.raises(UserError, match=r"gone .* and so are the cached pixels: b.png"):
+    with pytest.raises(UserError, match=r"missing in .*, and there are no cached pixels: b.png"):
         opened(tmp_path / "f", cache, known)
 
 
@@ -494,13 +498,13 @@ def test_a_file_that_changed_is_refused(tmp_path, cache):
     known = through_csv(opened(tmp_path / "f", cache).items)
     size = (tmp_path / "f" / "a.bmp").stat().st_size
     photo(tmp_path / "f" / "a.bmp", 1, size=(40, 40))
-    with pytest.raises(UserError, match=rf"a.bmp has changed since this run began: it had {size} bytes and has"):
+    with pytest.raises(UserError, match=rf"a.bmp has changed since this run was started: it had {size} bytes and has"):
         opened(tmp_path / "f", cache, known)
     # The same number of bytes is found out when the pixels are read again.
     photo(tmp_path / "f" / "a.bmp", 1)
     assert opened(tmp_path / "f", cache, known).items.equals(known)
     shutil.rmtree(cache)
-    with pytest.raises(UserError, match=r"1 file changed since this run began: a.bmp"):
+    with pytest.raises(UserError, match=r"1 file changed since this run was started: a.bmp"):
         opened(tmp_path / "f", cache, known)
 
 

@@ -89,7 +89,7 @@ def test_naming_the_data_sets_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
-@pytest.mark.parametrize(("name", "says"), [("chestmnist", "several labels an image"), ("organmnist3d", "volumes")])
+@pytest.mark.parametrize(("name", "says"), [("chestmnist", "several labels per image"), ("organmnist3d", "volumes")])
 def test_what_is_no_single_label_image_set_is_refused_with_a_sentence(tmp_path, name, says):
     with pytest.raises(UserError, match=says):
         open_dataset(DatasetSpec(name), seed=0, cache=tmp_path, report=QUIET)
@@ -262,7 +262,7 @@ def test_stl_is_read_without_its_unlabeled_images(tmp_path):
 
 def test_torchvision_states_the_facts_that_are_read_from_it():
     for name, family in vision.FAMILIES.items():
-        for _, remote in family.wanted(getattr(datasets, name)):
+        for _, remote in family.downloads(getattr(datasets, name)):
             assert remote.name and len(remote.checksum) == 32
             assert all(url.startswith(("http://", "https://")) for url in remote.urls)
         assert name in vision.FACTS
@@ -271,7 +271,7 @@ def test_torchvision_states_the_facts_that_are_read_from_it():
 def test_an_unreachable_source_says_what_to_put_where(tmp_path):
     dataset, _, _ = tiny_cifar(tmp_path / "server", False)
     (tmp_path / "server" / "a.tar.gz").unlink()
-    with pytest.raises(UserError, match="could not be fetched") as caught:
+    with pytest.raises(UserError, match="could not be downloaded") as caught:
         vision.load(dataset, vision.CIFAR, tmp_path / "home", QUIET)
     for fact in (dataset.url, str(tmp_path / "home" / "a.tar.gz"), dataset.tgz_md5):
         assert fact in str(caught.value)

@@ -141,7 +141,7 @@ def test_what_is_left_of_another_file_is_thrown_away(tmp_path, left):
 
 
 def test_a_transfer_that_is_always_cut_off_ends_with_what_to_do_and_keeps_what_came(tmp_path):
-    with serving(Server(cut=1000)) as server, pytest.raises(UserError, match="cut off after 6000 bytes") as caught:
+    with serving(Server(cut=1000)) as server, pytest.raises(UserError, match="interrupted after 6000 bytes") as caught:
         got(server, tmp_path)
     assert (tmp_path / "data.npz.part").read_bytes() == CONTENT[:6000]
     for fact in (server.url, "data.npz", str(tmp_path), MD5):
@@ -149,7 +149,7 @@ def test_a_transfer_that_is_always_cut_off_ends_with_what_to_do_and_keeps_what_c
 
 
 def test_a_wrong_checksum_leaves_nothing(tmp_path):
-    with serving(Server()) as server, pytest.raises(UserError, match=f"wrong MD5 {MD5} and was removed") as caught:
+    with serving(Server()) as server, pytest.raises(UserError, match=f"wrong MD5 {MD5} and was discarded") as caught:
         fetch(remote(server.url, "0" * 32), tmp_path, QUIET)
     assert "0" * 32 in caught.value.remedy
     assert list(tmp_path.iterdir()) == []
@@ -224,4 +224,4 @@ def test_a_download_says_how_large_it_is_and_from_where_it_goes_on(tmp_path, cap
     (tmp_path / "data.npz.part").write_bytes(CONTENT[:150_000])
     with serving(Server()) as server:
         fetch(remote(server.url), tmp_path, Reporter(), wait=0)
-    assert capsys.readouterr().err == "downloading data.npz, 0.3 MiB, from 0.1 on\n"
+    assert capsys.readouterr().err == "downloading data.npz, 0.3 MiB, resuming at 0.1 MiB\n"

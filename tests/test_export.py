@@ -231,7 +231,7 @@ def test_what_somebody_keeps_in_a_folder_is_never_overwritten(kind: str, photos:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("mine")
     refused = initpools(*POOL, "--export", "label-studio=t.json", "--export", f"{kind}=mine", "-o", "p.csv")
-    assert refused.code == 2 and "holds 'notes.txt'" in refused.err and "Name a new folder" in refused.err
+    assert refused.code == 2 and "contains 'notes.txt'" in refused.err and "Name a new folder" in refused.err
     assert tree(Path("mine")) == ["notes.txt"] and not Path("t.json").exists() and not Path("p.csv").exists()
 
 
@@ -305,12 +305,12 @@ def test_only_the_very_same_files_are_taken_for_done(tmp_path: Path) -> None:
     content = {"a": file_of(lambda: b"a"), "b": file_of(lambda: b"b")}
     write_folder(tmp_path / "f", content, Reporter(quiet=True))
     refuse_used(tmp_path / "f", content)
-    with pytest.raises(UserError, match="holds 'b'"):
+    with pytest.raises(UserError, match="contains 'b'"):
         refuse_used(tmp_path / "f", {"a": content["a"]})
     with pytest.raises(UserError, match="2 of the 3 files"):
         refuse_used(tmp_path / "f", {**content, "c": content["a"]})
     (tmp_path / "f/a").write_bytes(b"mine")
-    with pytest.raises(UserError, match="holds 'a'"):
+    with pytest.raises(UserError, match="contains 'a'"):
         refuse_used(tmp_path / "f", content)
 
 
@@ -320,7 +320,7 @@ def test_a_link_is_no_copy_and_a_copy_is_no_link(tmp_path: Path) -> None:
     for name, one, other in (("l", link, copy), ("c", copy, link)):
         write_folder(tmp_path / name, {"image": one}, Reporter(quiet=True))
         refuse_used(tmp_path / name, {"image": one})
-        with pytest.raises(UserError, match="holds 'image'"):
+        with pytest.raises(UserError, match="contains 'image'"):
             refuse_used(tmp_path / name, {"image": other})
 
 

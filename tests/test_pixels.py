@@ -70,7 +70,7 @@ def test_one_range_for_a_data_set_is_printed_stored_and_kept(tmp_path, initpools
     Image.fromarray(np.full((32, 32), 350, np.uint16)).save(tmp_path / "deep" / "flat.tif")
     Image.fromarray(np.full((32, 32), 1000, np.uint16)).save(tmp_path / "deep" / "over.tif")
     again = initpools("embed", "pixels", "--force")
-    assert again.code == 0 and "50 % of their values (1024 in 1 image) lie outside and are clipped" in again.err
+    assert again.code == 0 and "50 % of their values (1024 in 1 image) are outside this range and clipped" in again.err
     later = 255 * np.load(tmp_path / "runs/deep/embed/pixels/train.npy")
     assert np.array_equal(later[:12], pixels) and np.allclose(later[12], 127.5, atol=1) and np.allclose(later[13], 255)
     items = pd.read_csv(tmp_path / "runs/deep/data/items.csv")
@@ -180,7 +180,7 @@ def test_a_browser_is_sent_what_training_sees(tmp_path):
         shown = np.asarray(Image.open(io.BytesIO(original(data, row).content)))
         assert np.array_equal(shown, data.splits["train"].images[row])
     assert data.notes == [
-        "1 file with transparent pixels, which are shown on white: c.png",
+        "1 file with transparent pixels, which get a white background: c.png",
         "1 file with several pages or frames, of which the first is used: b.gif",
     ]
 
@@ -239,7 +239,7 @@ def test_files_of_8_bits_beside_deep_ones_stay_as_they_are(tmp_path):
     Image.fromarray(np.full((16, 16), 90, np.uint8)).save(tmp_path / "f" / "plain.png")
     data = opened(tmp_path / "f")
     assert (data.splits["train"].images[3] == 90).all() and data.items[CONVERSION][3] == ""
-    assert any(note.startswith("1 image of 8 bits, left as stored") for note in data.notes)
+    assert any(note.startswith("1 image of 8 bits, left unchanged") for note in data.notes)
 
 
 def test_pixels_that_are_no_number_are_reported(tmp_path):
@@ -248,7 +248,7 @@ def test_pixels_that_are_no_number_are_reported(tmp_path):
     np.savez(tmp_path / "a.npz", train_images=values)
     data = opened(tmp_path / "a.npz")
     assert data.splits["train"].images[0, 0, :2, 0].tolist() == [0, 255]
-    assert any("1 image with values that are NaN or infinite" in note for note in data.notes)
+    assert any("1 image with NaN or infinite values" in note for note in data.notes)
 
 
 def test_one_range_holds_for_all_splits_and_comes_from_train(tmp_path):
@@ -260,7 +260,7 @@ def test_one_range_holds_for_all_splits_and_comes_from_train(tmp_path):
     # Touched and read again, the range is the one that the run has.
     known = data.items.copy()
     known[CONVERSION] = "uint16 0,10000"
-    with pytest.raises(UserError, match="is not what it was"):
+    with pytest.raises(UserError, match="has changed since this run was started"):
         opened(tmp_path / "a.npz", known, size=0)
 
 
@@ -271,7 +271,7 @@ def test_a_run_of_an_earlier_version_is_told_what_is_read_otherwise(tmp_path):
     old = new.items.drop(columns=CONVERSION)
     again = opened(folder, old)
     assert again.items[CONVERSION].tolist() == new.items[CONVERSION].tolist()
-    assert any("begun by a version that read 4 images otherwise" in note for note in again.notes)
+    assert any("started this run, read 4 images differently" in note for note in again.notes)
     assert np.array_equal(again.splits["train"].images, new.splits["train"].images)
     # One with nothing but plain images is looked at once, and never decoded again.
     for file in folder.iterdir():
@@ -360,7 +360,7 @@ def test_formats_without_their_extra_are_counted_with_its_name(tmp_path, monkeyp
     (tmp_path / "f" / "c.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
     tifffile.imwrite(tmp_path / "f" / "d.tif", np.zeros((4, 4, 3), np.uint16), photometric="rgb")
     monkeypatch.setattr("initpools_cli.datasets.raster._installed", lambda package: False)
-    with pytest.raises(UserError, match="holds no images") as caught:
+    with pytest.raises(UserError, match="contains no images") as caught:
         opened(tmp_path / "f")
     assert '2 files are HEIC files, which need an extra, and were skipped (pip install ".[heif]")' in caught.value.fact
     assert '1 file is a DICOM file, which needs an extra, and was skipped (pip install ".[dicom]")' in caught.value.fact

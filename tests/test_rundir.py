@@ -127,5 +127,5 @@ def test_a_second_process_is_told(run: Run) -> None:
 
 def test_a_place_that_can_not_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be made"):
+    with pytest.raises(UserError, match="can't be created"):
         make(Run(tmp_path / "file" / "run").step("pool", "x", {}, {}))

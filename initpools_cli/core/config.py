@@ -358,9 +358,7 @@ def load_settings(
             target = target.setdefault(part, {})
             if not isinstance(target, dict):
                 name = f"{head}.params.{part}"
-                raise UserError(
-                    f"'{name}' is both a value and a table (in {where}).", "Remove one of the two settings.", name
-                )
+                raise UserError(f"'{name}' is both a value and a table (in {where}).", "Set only one of the two.", name)
         target[last] = value
         origin[dotted] = where
 

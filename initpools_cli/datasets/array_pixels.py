@@ -1,4 +1,4 @@
-"""Images that come as arrays of any numeric type, as uint8 on disk, a block at a time."""
+"""Conversion of image arrays of any numeric type to uint8 on disk, in blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, Tally, conversion
 
 @dataclass(frozen=True)
 class ArrayPixels:
-    """By split the images, uint8, and what ``items.csv`` says of them; and what to tell."""
+    """Images (uint8) and conversions for ``items.csv`` by split, and notes for the user."""
 
     images: dict[str, np.ndarray]
     conversions: dict[str, str]
@@ -25,7 +25,7 @@ class ArrayPixels:
 
 
 def to_bytes(images: Mapping[str, np.ndarray], scale: Scale, seed: int, scratch: Path) -> ArrayPixels:
-    """Convert what is not uint8, by one range for all splits.
+    """Convert images that are not uint8, with one range for all splits.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def to_bytes(images: Mapping[str, np.ndarray], scale: Scale, seed: int, scratch:
         Of a boolean, integer or floating type, perhaps memory-mapped.
     scale : Scale
     seed : int
-        The root seed: it draws the sample that a range is estimated from.
+        The root seed; it draws the sample that the range is estimated from.
     scratch : Path
         An existing folder for the result; it must outlive it.
 
@@ -44,7 +44,7 @@ def to_bytes(images: Mapping[str, np.ndarray], scale: Scale, seed: int, scratch:
     """
     deep = {split: array for split, array in images.items() if array.dtype != np.uint8}
     if not deep:
-        note = f"dataset.scale = {scale.setting} changes nothing: all images have 8 bits"
+        note = f"dataset.scale = {scale.setting} has no effect: all images have 8 bits"
         return ArrayPixels(dict(images), {}, [] if scale.setting == "auto" else [note])
     require_disk(
         scratch.parent,
@@ -52,7 +52,7 @@ def to_bytes(images: Mapping[str, np.ndarray], scale: Scale, seed: int, scratch:
         f"{sum(map(len, deep.values()))} images as 8 bits take",
         "Free some space, or name another folder with INITPOOLS_DATA=DIR.",
     )
-    # Of train alone where it is deep: no range is taken from test images.
+    # The range is estimated on train alone if possible, so that no information comes from test images.
     sampled = [deep["train"]] if "train" in deep else list(deep.values())
     scale = scale.fitted([_sample(array, seed) for array in sampled]) if scale.setting == "auto" else scale
     tally, converted, conversions = Tally(), dict(images), {}
@@ -75,7 +75,7 @@ def _sample(images: np.ndarray, seed: int) -> np.ndarray:
 
 
 def refuse_type(path: Path, key: str, dtype: np.dtype) -> None:
-    """Refuse what is no number.
+    """Raise an error if pixels are not numbers.
 
     Raises
     ------
@@ -83,4 +83,8 @@ def refuse_type(path: Path, key: str, dtype: np.dtype) -> None:
         A type other than boolean, integer and floating.
     """
     if dtype.kind not in "biuf":
-        raise UserError(f"{key} in {path} is {dtype}, not numbers.", "Save pixels as integers or floats, best uint8.")
+        raise UserError(
+            f"{key} in {path} has the type {dtype}, not a numeric one.",
+            "Save pixels as integers or floats, best as uint8.",
+            dtype,
+        )

@@ -1,4 +1,4 @@
-"""Data sets that come as arrays: their items, their test split, their cache."""
+"""Data sets from arrays: items, test split and cache."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 def items_of_arrays(
     source: Arrays, test: float, seed: int, report: Reporter
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, np.ndarray]]]:
-    """One row an image, and from which rows of which array each split is made.
+    """Return one row per image, and the source rows of each split.
 
-    Images held out as a test split stand in both splits: `held_out_rows` says which of train they are.
+    Images held out as a test split are in both splits; `held_out_rows` returns their train rows.
 
     Parameters
     ----------
     source : Arrays
     test : float
-        Share of the labeled images held out where there is no test split.
+        Share of the labeled images held out if there is no test split.
     seed : int
         The root seed.
 
@@ -49,7 +49,7 @@ def items_of_arrays(
         labeled = np.flatnonzero(labels >= 0)
         chosen = labeled[held_out(labels[labeled], test, seed)]
         if len(chosen):
-            # Train keeps its rows, so that an index is a row of what the user brought; the mask leaves these out.
+            # Train keeps all rows, so that an index is a row of the user's array; the mask excludes these.
             origin["test"] = ("train", chosen)
     columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION)}
     with report.progress("reading images", sum(len(rows) for _, rows in origin.values()), "images") as bar:
@@ -73,7 +73,7 @@ def items_of_arrays(
 
 
 def held_out_rows(origin: dict[str, tuple[str, np.ndarray]]) -> np.ndarray:
-    """The rows of train that the test split was made of, (m,) int64; none where the source has one of its own."""
+    """Return the train rows held out as test split, (m,) int64; empty if the source has a test split."""
     name, rows = origin.get("test", ("test", np.empty(0, dtype=np.int64)))
     return rows if name == "train" else np.empty(0, dtype=np.int64)
 
@@ -81,15 +81,15 @@ def held_out_rows(origin: dict[str, tuple[str, np.ndarray]]) -> np.ndarray:
 def cache_arrays(
     cache: Path, source: Arrays, items: pd.DataFrame, origin: dict[str, tuple[str, np.ndarray]], size: int
 ) -> dict[str, np.ndarray]:
-    """The memory-mapped arrays of each split, resized where `size` (pixels) asks for it."""
+    """Return the memory-mapped arrays of each split, resized to `size` pixels if it is not 0."""
     folder = cache_folder(cache, items, size)
     counts = {split: len(rows) for split, (_, rows) in origin.items()}
-    found = read_cache(folder, counts)
-    if found is None:
+    arrays = read_cache(folder, counts)
+    if arrays is None:
         _require_room(cache, source, counts, size)
         blocks = {split: _resized(source.images[name], rows, size) for split, (name, rows) in origin.items()}
-        found = write_cache(folder, blocks, counts)
-    return found
+        arrays = write_cache(folder, blocks, counts)
+    return arrays
 
 
 def _require_room(cache: Path, source: Arrays, counts: dict[str, int], size: int) -> None:
@@ -104,7 +104,7 @@ def _require_room(cache: Path, source: Arrays, counts: dict[str, int], size: int
 
 
 def table_of(columns: dict[str, list[object]]) -> pd.DataFrame:
-    """Columns of ``items.csv`` with their types; without the one of conversions where there are none."""
+    """Return ``items.csv`` as a data frame with column types; the column of conversions only if it is not empty."""
     import pandas as pd
 
     if not any(columns[CONVERSION]):

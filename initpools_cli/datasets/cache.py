@@ -1,4 +1,4 @@
-"""The pixels of a data set, resized once and kept as one uint8 array a split."""
+"""Cache of resized pixels: one uint8 array per split."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from initpools_cli.datasets.spec import CONVERSION
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Bytes of pixels handled at a time.
+#: Bytes of pixels processed at a time.
 BLOCK_BYTES = 32 << 20
-#: How scratch folders are called.
+#: Prefix of scratch folders.
 SCRATCH = ".scratch-"
-#: Marks arrays that are known to be what this version makes of the files.
+#: File that marks arrays made, or verified, by this version.
 CURRENT = "current"
-#: The checksums of the arrays.
+#: File of the arrays' checksums.
 SUMS = "checksums.json"
-#: Part of every key: a change of how pixels are made raises it.
+#: Version of the conversion to pixels; part of every cache key.
 RECIPE = "1"
 
 
 def cache_folder(cache: Path, items: pd.DataFrame, size: int) -> Path:
-    """Where the arrays of these images at this size belong."""
+    """Return the folder for the arrays of these images at this size."""
     digest = hashlib.sha256(f"{RECIPE} {size}".encode())
     conversions = items[CONVERSION] if CONVERSION in items else itertools.repeat("", len(items))
     for split, sha256, conversion in zip(items["split"], items["sha256"], conversions, strict=True):
@@ -48,9 +48,9 @@ def cache_folder(cache: Path, items: pd.DataFrame, size: int) -> Path:
 
 
 def read_cache(folder: Path, counts: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-    """The memory-mapped arrays, or None where they are not there or not whole.
+    """Return the memory-mapped arrays, or None if they are missing or incomplete.
 
-    Arrays whose bytes are not those that were written are moved aside, with a warning; each is hashed once a process.
+    Arrays with a wrong checksum are moved aside with a warning; each is hashed once per process.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def read_cache(folder: Path, counts: Mapping[str, int]) -> dict[str, np.ndarray]
 def write_cache(
     folder: Path, blocks: Mapping[str, Iterator[np.ndarray]], counts: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
-    """Write one array a split beside `folder` and rename it into place.
+    """Write one array per split and return them memory-mapped.
 
     Parameters
     ----------
@@ -83,43 +83,44 @@ def write_cache(
     blocks : mapping of split to iterator of ndarray of shape (b, h, w, c), uint8
         The images in order.
     counts : mapping of split to int
-        How many images the blocks hold in all.
+        Number of images in all blocks.
 
     Raises
     ------
     UserError
-        No space, or no permission.
+        There is no space or no permission.
     """
     with scratch_folder(folder.parent.parent) as scratch, place_errors(folder.parent.parent):
         for split, images in blocks.items():
             with (scratch / f"{split}.npy").open("wb") as stream:
                 stream_rows(stream, images, counts[split])
         (scratch / CURRENT).touch()
-        _remember(scratch, counts)
+        _write_checksums(scratch, counts)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if read_cache(folder, counts) is None:
             shutil.rmtree(folder, ignore_errors=True)
-            # Another process may have put the same arrays there in the meantime; its work is as good as ours.
+            # Another process may have written the same arrays in the meantime.
             with contextlib.suppress(FileExistsError):
                 scratch.rename(folder)
     written = read_cache(folder, counts)
     if written is None:
         raise UserError(
             f"The arrays written to {folder} can't be read back.",
-            "Check that disk, or name another folder with INITPOOLS_DATA=DIR.",
+            "Check the disk, or name another folder with INITPOOLS_DATA=DIR.",
+            folder,
         )
     return written
 
 
 def _damaged(folder: Path, splits: Iterable[str]) -> str:
-    """The first of the arrays that is not as it was written; empty where all are, or where one is missing."""
+    """Return the first file with a wrong checksum; empty if there is none, or if an array is missing."""
     files = {split: folder / f"{split}.npy" for split in splits}
     if not all(file.is_file() for file in files.values()):
         return ""
     if not (folder / SUMS).exists():
-        # Older versions kept no checksums: from now on the arrays are held to what they are.
+        # Older versions wrote no checksums: record those of the present arrays.
         with contextlib.suppress(OSError, UserError):
-            _remember(folder, splits)
+            _write_checksums(folder, splits)
         return ""
     try:
         known = json.loads((folder / SUMS).read_text(encoding="utf-8"))
@@ -130,8 +131,8 @@ def _damaged(folder: Path, splits: Iterable[str]) -> str:
     return next((file.name for split, file in files.items() if checksum(file) != known.get(split)), "")
 
 
-def _remember(folder: Path, splits: Iterable[str]) -> None:
-    """Write the checksums of the arrays beside them."""
+def _write_checksums(folder: Path, splits: Iterable[str]) -> None:
+    """Write the checksums of the arrays to the cache folder."""
     write_text(folder / SUMS, json.dumps({split: checksum(folder / f"{split}.npy") for split in splits}))
 
 
@@ -146,19 +147,19 @@ def _set_aside(folder: Path, wrong: str) -> None:
 
 
 def is_current(folder: Path) -> bool:
-    """Whether arrays of files are known to be what this version makes of them: older ones read some otherwise."""
+    """Whether cached arrays equal what this version reads; older versions read some files differently."""
     return (folder / CURRENT).is_file()
 
 
 def mark_current(folder: Path) -> None:
-    """Remember that they are."""
-    # A cache that others filled may be read-only; the price is only to look at the files again.
+    """Mark cached arrays as equal to what this version reads."""
+    # A shared cache may be read-only; then the files are only checked again.
     with contextlib.suppress(OSError):
         (folder / CURRENT).touch()
 
 
 def in_blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of an array (n, h, w, c), a bounded number of bytes at a time."""
+    """Yield rows of an array (n, h, w, c) in blocks of at most `BLOCK_BYTES`, at least one row each."""
     step = max(1, BLOCK_BYTES // max(1, images.itemsize * int(np.prod(images.shape[1:]))))
     for start in range(0, len(rows), step):
         yield images[rows[start : start + step]]
@@ -184,20 +185,22 @@ def scratch_folder(cache: Path) -> Iterator[Path]:
 
 @contextmanager
 def place_errors(cache: Path) -> Iterator[None]:
-    """Name the data folder where the disk is full or can't be written."""
+    """Convert a full or read-only disk to a UserError that names the data folder."""
     try:
         yield
     except OSError as error:
-        known = disk_error(error, cache)
-        if known is None:
+        converted = disk_error(error, cache)
+        if converted is None:
             raise
         raise UserError(
-            known.fact, "Free some space or mend its permissions, or name another folder with INITPOOLS_DATA=DIR."
+            converted.fact,
+            "Free some space or change its permissions, or name another folder with INITPOOLS_DATA=DIR.",
+            cache,
         ) from None
 
 
 def stamped(folder: Path, file: Path) -> bool:
-    """Whether these arrays were made from this very file, as far as its size and time tell."""
+    """Whether cached arrays were made from this file, judged by its size and time."""
     try:
         known = json.loads((folder / "stamps.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -206,8 +209,8 @@ def stamped(folder: Path, file: Path) -> bool:
 
 
 def stamp(folder: Path, file: Path) -> None:
-    """Remember size and time of the file that these arrays were made from."""
-    # A cache that others filled may be read-only; the price of no stamp is only to hash again.
+    """Record size and time of the file that cached arrays were made from."""
+    # A shared cache may be read-only; without the record the file is only hashed again.
     with contextlib.suppress(UserError):
         write_text(folder / "stamps.json", json.dumps({str(file.resolve()): _stamp(file)}))
 

@@ -7,16 +7,16 @@ from functools import cache
 from initpools_cli.datasets import digits, ham10000, medmnist_sets, tiny_imagenet, vision
 from initpools_cli.datasets.sources import DatasetFacts, Entry
 
-#: Each module states the data sets of one origin.
+#: One module per source of data sets.
 ORIGINS = (digits, medmnist_sets, vision, tiny_imagenet, ham10000)
 
 
 @cache
 def entries() -> dict[str, Entry]:
-    """Every registered data set by name, those that can't be used here among them."""
+    """Return all registered data sets by name, including those that can't be used."""
     return {entry.facts.name: entry for origin in ORIGINS for entry in origin.entries()}
 
 
 def catalog() -> list[DatasetFacts]:
-    """What can be used, sorted by name."""
+    """Return the usable data sets, sorted by name."""
     return sorted((entry.facts for entry in entries().values() if not entry.refusal), key=lambda facts: facts.name)

@@ -1,12 +1,11 @@
-"""What a label means, wherever it is written: which spellings are one class, and which say that there is no label.
+"""Classes of labels: which spellings are the same class, and which mean that there is no label.
 
-Tables, exports, folders, arrays, the labeling page and the rounds of the labeling loop all go by this:
+Tables, exports, folders, arrays, the labeling page and the labeling loop share these rules:
 
-- Numbers that are equal are one class: ``3``, ``3.0``, `` 3 ``, ``+3``. Leading zeros and exponents count as the same
-  number (``03``, ``3e0``) only where every class is a number.
-- `NO_LABEL` in any case, and -1, mean that there is no label; but a class that the user has named is a class.
-- Names that differ only in case, in spaces or in how Unicode writes them are refused: nobody can say whether they are
-  one class or two.
+- Equal numbers are one class: ``3``, ``3.0``, `` 3 ``, ``+3``. Numbers with leading zeros or exponents (``03``,
+  ``3e0``) are equal to others only if all classes are numbers.
+- `NO_LABEL` in any case, and -1, mean that there is no label, unless the user listed a class of that name.
+- Names that differ only in case, spaces or Unicode form are an error, since they may be one class or two.
 """
 
 from __future__ import annotations
@@ -20,34 +19,34 @@ from decimal import Decimal
 
 from initpools_cli.core.errors import UserError
 
-#: What is written where there is no label, folded: by people, pandas, R and spreadsheets.
+#: Folded spellings of a missing label, as written by people, pandas, R and spreadsheets.
 NO_LABEL = frozenset({"", "nan", "-nan", "none", "null", "n/a", "na", "<na>", "#n/a", "?"})
-#: The longest name of a class, characters.
+#: The maximal length of a class name, characters.
 LONGEST = 100
-#: How many places of a file a message names.
+#: The maximal number of locations or names in a message.
 PLACES = 10
-#: Sign, digits, fraction and exponent; the digits of any script.
+#: A number: sign, digits (of any script), fraction and exponent.
 NUMBER = re.compile(r"([+\-−])?(?:(\d+)(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d{1,6}))?")
 
-#: A number in its one form: its sign and digits without zeros at the ends, and its exponent.
+#: A number in canonical form: sign and digits without leading and trailing zeros, and exponent.
 Value = tuple[str, int]
 MINUS_ONE: Value = ("-1", 0)
 
 
 @dataclass(frozen=True)
 class KnownClasses:
-    """The classes that are known before labels are read.
+    """Classes known before labels are read.
 
     Attributes
     ----------
     names : sequence of str
-        In the order of their numbers.
+        Names in the order of class numbers.
     fixed : bool
-        Whether no other may join. A whole number is then also the class at that place, where no class is a number.
+        Whether there can be no others. If no class is a number, an integer then means the class with that number.
     origin : str
-        Where they are from, for messages.
+        Where they come from, for messages.
     accepted : collection of str
-        Spellings with spaces around them that stood for a class in earlier rounds, when it had no other spelling.
+        Spellings with surrounding spaces that older versions accepted as names of classes in earlier rounds.
     """
 
     names: Sequence[str] = ()
@@ -58,14 +57,14 @@ class KnownClasses:
 
 @dataclass(frozen=True)
 class Meanings:
-    """What spellings mean.
+    """Classes of spellings.
 
     Attributes
     ----------
     of : dict of str to str or None
-        The class of each spelling; "" where it says that there is no label; None where it is none of the fixed classes.
+        The class of each spelling; "" for a missing label; None if it is not among the fixed classes.
     notes : list of str
-        What the user should know.
+        Notes for the user.
     """
 
     of: dict[str, str | None]
@@ -73,28 +72,28 @@ class Meanings:
 
 
 def plain(label: str) -> str:
-    """A label without stray spaces, its accents written in one way, since macOS has another."""
+    """Normalize spaces and the Unicode form (NFC) of a label."""
     return " ".join(unicodedata.normalize("NFC", label).split())
 
 
 def folded(label: str) -> str:
-    """The same for labels that differ only in case, in spaces, in invisible marks or in how Unicode writes them."""
+    """Fold a label: equal for labels that differ only in case, spaces, invisible characters or Unicode form."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
     return " ".join("".join(each for each in text if unicodedata.category(each) != "Cf").split())
 
 
 def value_of(label: str) -> Value | None:
-    """The number that a label is, exact for any number of digits; None where it is none.
+    """Parse a label as a number, exact for any number of digits; None if it is not a number.
 
     Parameters
     ----------
     label : str
-        As `plain` gives it.
+        From `plain`.
     """
-    found = NUMBER.fullmatch(label)
-    if found is None or len(label) > LONGEST:
+    match = NUMBER.fullmatch(label)
+    if match is None or len(label) > LONGEST:
         return None
-    sign, whole, fraction, bare, exponent = found.groups()
+    sign, whole, fraction, bare, exponent = match.groups()
     digits = "".join(str(unicodedata.decimal(each)) for each in (whole or "") + (fraction or bare or ""))
     stripped = digits.strip("0")
     if not stripped:
@@ -104,21 +103,22 @@ def value_of(label: str) -> Value | None:
 
 
 def says_nothing(label: str) -> bool:
-    """Whether a label means that there is none, where no class of that name was named by the user."""
+    """Whether a label means that there is no label, unless the user listed a class of that name."""
     return folded(label) in NO_LABEL or value_of(plain(label)) == MINUS_ONE
 
 
 def unfit(label: str) -> str:
-    """Why a text can be no label at all, as the end of a sentence; empty where it can."""
+    """Return why a text can't be a label, as the end of a sentence; empty if it can."""
     if len(label) > LONGEST:
-        return f"has a label of {len(label)} characters, and {LONGEST} are the most"
+        return f"has a label of {len(label)} characters, but at most {LONGEST} are allowed"
     hidden = any(unicodedata.category(character) in ("Cc", "Cs") for character in label)
-    return "has a label with characters that cannot be seen" if hidden else ""
+    return "has a label with control characters" if hidden else ""
 
 
 def alike(name: str, names: Sequence[str]) -> str | None:
-    """The one class that a person means who types a name: an equal number, or a name that differs only in case,
-    spaces or Unicode form; None where there is none, or several.
+    """Return the only class that matches a typed name, else None.
+
+    A class matches if it is an equal number, or differs only in case, spaces or Unicode form.
     """
     text = plain(name)
     if text in names:
@@ -132,38 +132,44 @@ def alike(name: str, names: Sequence[str]) -> str | None:
         same = [
             each
             for each, number in numbers.items()
-            if number == value and (loose or _tidied(plain(each)) == _tidied(text))
+            if number == value and (loose or _trimmed(plain(each)) == _trimmed(text))
         ]
     return same[0] if len(same) == 1 else None
 
 
 def class_list(names: Iterable[str], what: str) -> tuple[str, ...]:
-    """Classes as the user names them, in their order.
+    """Validate class names listed by the user, and return them normalized, in order.
 
     Parameters
     ----------
     what : str
-        What they were given as, for messages.
+        The option or setting, for messages.
 
     Raises
     ------
     UserError
-        A name that none can have, or two that are one class.
+        An invalid name, or two names for one class.
     """
-    found: dict[str | Value, str] = {}
+    classes: dict[str | Value, str] = {}
     for name in dict.fromkeys(map(plain, names)):
         if not name or unfit(name):
-            raise UserError(f"{name[:20]!r} ({what}) is no name for a class.", f"Give it 1 to {LONGEST} characters.")
+            raise UserError(
+                f"{name[:20]!r} ({what}) is not a valid class name.",
+                f"Use 1 to {LONGEST} visible characters.",
+                repr(name[:20]),
+            )
         value = value_of(name)
         key = folded(name) if value is None else value
-        if key in found:
-            raise UserError(f"{what} names one class twice: {found[key]!r} and {name!r}.", "Name each class once.")
-        found[key] = name
-    return tuple(found.values())
+        if key in classes:
+            raise UserError(
+                f"{what} lists one class twice: {classes[key]!r} and {name!r}.", "List each class once.", repr(name)
+            )
+        classes[key] = name
+    return tuple(classes.values())
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names sorted: as numbers where all are, so that "10" follows "9"."""
+    """Sort class names, by value if all are numbers, so that "10" follows "9"."""
     unique = set(names)
     values = {name: value_of(name) for name in unique}
     if None in values.values():
@@ -179,24 +185,24 @@ def meanings(
     what: str,
     remedy: str,
 ) -> Meanings:
-    """What each spelling of a label means.
+    """Return the class of each spelling of a label.
 
     Parameters
     ----------
     counts : mapping of str to int
-        How often each spelling occurs, exactly as it was written.
+        Number of occurrences of each spelling, exactly as written.
     known : KnownClasses
     prefer : iterable of str
-        Names to keep where a class that was not known is written in several ways.
+        Names to prefer if a new class has several spellings.
     what : str
-        Where the spellings are from, as the subject of a sentence.
+        Where the spellings come from, as the subject of a sentence.
     remedy : str
-        How names that clash become one.
+        How to resolve conflicting names.
 
     Raises
     ------
     UserError
-        Names that differ only in case, spaces or Unicode form, or no other labels than -1 and 1.
+        Names that differ only in case, spaces or Unicode form, or only the labels -1 and 1.
     """
     fixed = known.fixed and bool(known.names)
     exact = {plain(name): name for name in reversed(known.names)}
@@ -224,16 +230,16 @@ def meanings(
     of |= _numbers(numbers, known, fixed, loose, frozenset(prefer))
     of |= _words(words, known, fixed)
     _refuse_alike(counts, of, known, what, remedy)
-    return Meanings(of, [] if loose else _apart(of, what))
+    return Meanings(of, [] if loose else _distinct_numbers_notes(of, what))
 
 
 def no_label_note(what: str, places: Sequence[str], total: int, spellings: Iterable[str]) -> str:
-    """That some of `total` labels are none, how they are written, and where the first of them are.
+    """Return the note that some of `total` labels are missing, with their spellings and first locations.
 
     Parameters
     ----------
     places : sequence of str
-        "line 2", "line 3"; or bare paths.
+        Locations such as "line 2", or paths.
     """
     written = ", ".join(sorted({plain(each) or "empty" for each in spellings}))
     kinds = {place.rpartition(" ")[0] for place in places}
@@ -247,73 +253,75 @@ def no_label_note(what: str, places: Sequence[str], total: int, spellings: Itera
     return f"{what}: {len(places)} of {total} {have} no label ({written}): {first}{more}."
 
 
-# ---- the rules
+# ---- rules
 
 
 def _numbers(
     numbers: Mapping[str, str], known: KnownClasses, fixed: bool, loose: bool, prefer: frozenset[str]
 ) -> dict[str, str | None]:
-    """The classes of spellings that are numbers; `loose` where every class is one."""
+    """Return the classes of numeric spellings; `loose` if all classes are numbers."""
 
     def key_of(text: str) -> str | Value | None:
-        return value_of(text) if loose else _tidied(text)
+        return value_of(text) if loose else _trimmed(text)
 
-    there: dict[str | Value | None, str] = {}
+    known_numbers: dict[str | Value | None, str] = {}
     for name in known.names:
         if value_of(plain(name)) is not None:
-            there.setdefault(key_of(plain(name)), name)
+            known_numbers.setdefault(key_of(plain(name)), name)
     of: dict[str, str | None] = {}
     groups: dict[str | Value | None, list[str]] = defaultdict(list)
     for spelling, text in numbers.items():
         key = key_of(text)
-        if key in there:
-            of[spelling] = there[key]
+        if key in known_numbers:
+            of[spelling] = known_numbers[key]
         elif fixed:
-            place = value_of(text)
-            of[spelling] = None if there or place is None else _at_place(place, known.names)
+            number = value_of(text)
+            of[spelling] = None if known_numbers or number is None else _with_number(number, known.names)
         else:
             groups[key].append(spelling)
     for spellings in groups.values():
-        tidied = sorted({_tidied(numbers[each]) for each in spellings})
-        kept = [each for each in tidied if each in prefer]
-        one = kept if len(kept) == 1 else tidied
-        of |= dict.fromkeys(spellings, one[0] if len(one) == 1 else _written(value_of(tidied[0])))
+        trimmed = sorted({_trimmed(numbers[each]) for each in spellings})
+        preferred = [each for each in trimmed if each in prefer]
+        candidates = preferred if len(preferred) == 1 else trimmed
+        name = candidates[0] if len(candidates) == 1 else _formatted(value_of(trimmed[0]))
+        of |= dict.fromkeys(spellings, name)
     return of
 
 
-def _at_place(value: Value, names: Sequence[str]) -> str | None:
-    """The class of that number, where classes are not called by numbers themselves."""
+def _with_number(value: Value, names: Sequence[str]) -> str | None:
+    """Return the class with that class number, for classes whose names are not numbers."""
     digits, exponent = value
     if digits.startswith("-") or exponent < 0 or len(digits) + exponent > len(str(len(names))):
         return None
-    place = int(digits) * 10**exponent
-    return names[place] if place < len(names) else None
+    number = int(digits) * 10**exponent
+    return names[number] if number < len(names) else None
 
 
 def _words(words: Sequence[str], known: KnownClasses, fixed: bool) -> dict[str, str | None]:
-    """The classes of spellings that are no numbers."""
+    """Return the classes of spellings that are not numbers."""
     by_fold = {folded(name): name for name in reversed(known.names)}
     of: dict[str, str | None] = {}
     for spelling in words:
         text = plain(spelling)
-        # One that only looks like a known class is refused later on.
+        # A spelling that only resembles a known class is an error in `_refuse_alike`.
         of[spelling] = by_fold.get(folded(text)) or (None if fixed else text)
     return of
 
 
 def _refuse_minus_one(of: Mapping[str, str | None], values: Sequence[Value | None], words: bool, what: str) -> None:
-    there = any(meant == "" and value_of(plain(spelling)) == MINUS_ONE for spelling, meant in of.items())
-    if there and not words and set(values) == {("1", 0)}:
+    present = any(meant == "" and value_of(plain(spelling)) == MINUS_ONE for spelling, meant in of.items())
+    if present and not words and set(values) == {("1", 0)}:
         raise UserError(
-            f"{what} has no labels but -1 and 1: -1 may be a class, or mean that there is no label.",
-            "Name the classes: --classes=-1,1 where -1 is one, --classes=1 where it is not.",
+            f"{what} has only the labels -1 and 1: -1 may be a class or mean that there is no label.",
+            "Set --classes=-1,1 if -1 is a class, or --classes=1 if it is not.",
+            -1,
         )
 
 
 def _refuse_alike(
     counts: Mapping[str, int], of: Mapping[str, str | None], known: KnownClasses, what: str, remedy: str
 ) -> None:
-    """Refuse names that differ only in case, spaces or Unicode form."""
+    """Raise an error for names that differ only in case, spaces or Unicode form."""
     alike: dict[str, dict[str, str]] = defaultdict(dict)
     for name in known.names:
         alike[folded(name)][name] = known.origin
@@ -331,24 +339,24 @@ def _refuse_alike(
     if clash:
         groups = [_listed(alike[key]) for key in sorted(clash)]
         shown = "; ".join(groups[:PLACES]) + (f"; and {len(groups) - PLACES} more" if len(groups) > PLACES else "")
-        raise UserError(f"{what} has classes that differ only in case, spaces or Unicode form: {shown}.", remedy)
+        raise UserError(f"{what} has classes that differ only in case, spaces or Unicode form: {shown}.", remedy, shown)
 
 
 def _listed(group: Mapping[str, str]) -> str:
     return " and ".join(
-        f"{ascii(name) if _same_looks(name, group) else repr(name)} ({says})" for name, says in group.items()
+        f"{ascii(name) if _looks_alike(name, group) else repr(name)} ({origin})" for name, origin in group.items()
     )
 
 
-def _same_looks(name: str, group: Iterable[str]) -> bool:
-    """Whether another name can't be told from it when it is read: escapes then say how they differ."""
+def _looks_alike(name: str, group: Iterable[str]) -> bool:
+    """Whether another name looks the same; then both are shown with escapes."""
     return any(
         other != name and unicodedata.normalize("NFKC", other) == unicodedata.normalize("NFKC", name) for other in group
     )
 
 
-def _apart(of: Mapping[str, str | None], what: str) -> list[str]:
-    """Equal numbers that are two classes because other classes are no numbers."""
+def _distinct_numbers_notes(of: Mapping[str, str | None], what: str) -> list[str]:
+    """Return notes on equal numbers that are different classes because not all classes are numbers."""
     equal: dict[Value, set[str]] = defaultdict(set)
     for meant in of.values():
         value = value_of(meant) if meant else None
@@ -361,16 +369,16 @@ def _apart(of: Mapping[str, str | None], what: str) -> list[str]:
     ]
 
 
-# ---- numbers as texts
+# ---- numbers as text
 
 
-def _tidied(text: str) -> str:
-    """A number as it is written, in ASCII, without a plus sign or zeros at the end of its fraction."""
-    found = NUMBER.fullmatch(text)
-    assert found is not None, "only numbers are tidied"
-    if found[5] is not None:
+def _trimmed(text: str) -> str:
+    """Return a number as written, in ASCII, without plus sign and trailing zeros of the fraction."""
+    match = NUMBER.fullmatch(text)
+    assert match is not None, "not a number"
+    if match[5] is not None:
         return text
-    sign, whole, fraction = found[1], found[2] or "0", (found[3] or found[4] or "").rstrip("0")
+    sign, whole, fraction = match[1], match[2] or "0", (match[3] or match[4] or "").rstrip("0")
     digits = "".join(str(unicodedata.decimal(each)) for each in whole)
     after = "".join(str(unicodedata.decimal(each)) for each in fraction)
     negative = sign in ("-", "−") and bool((digits + after).strip("0"))
@@ -378,11 +386,11 @@ def _tidied(text: str) -> str:
 
 
 def _decimal(value: Value | None) -> Decimal:
-    assert value is not None, "only numbers are ordered as numbers"
+    assert value is not None, "not a number"
     return Decimal(f"{value[0]}E{value[1]}")
 
 
-def _written(value: Value | None) -> str:
-    """The shortest usual way to write a number."""
+def _formatted(value: Value | None) -> str:
+    """Format a number in its shortest usual form."""
     exact = _decimal(value)
     return f"{exact:f}" if -LONGEST // 4 <= exact.adjusted() <= LONGEST // 4 else f"{exact}"

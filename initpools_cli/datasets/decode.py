@@ -1,4 +1,4 @@
-"""From image files of any kind to pixels."""
+"""Decoding of image files to pixels."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from initpools_cli.datasets.to_uint8 import Facts, eight_bits, notes_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Files handed to the threads at a time.
+#: Files submitted to the threads at a time.
 CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Files as pixels.
+    """Decoded image files.
 
     Attributes
     ----------
@@ -42,11 +42,11 @@ class Decoded:
         Which of the files could be decoded.
     nbytes : list of int
     sha256 : list of str
-        Of the files that could be decoded.
+        Checksums of the files that could be decoded.
     conversions : list of str
-        What ``items.csv`` says of these; see `Facts`.
+        Conversions of these for ``items.csv``; see `Facts`.
     notes : list of str
-        What the user should be told.
+        Notes for the user.
     """
 
     pixels: np.ndarray
@@ -72,7 +72,7 @@ def decode_files(
     channels : int
         1 or 3.
     scale : Scale
-        The range of deeper values.
+        The range of values with more than 8 bits.
     scratch : Path
         An existing folder for the pixels; it must outlive them.
 
@@ -81,7 +81,7 @@ def decode_files(
     UserError
         The pixels don't fit on the disk.
     """
-    # The arrays are written from them while they are there.
+    # Twice: the cached arrays are written while these pixels exist.
     require_disk(
         scratch.parent,
         2 * len(paths) * size * size * channels,
@@ -115,12 +115,12 @@ def decode_files(
                     facts.append(fact)
     shape = (len(sha256), size, size, channels)
     pixels = np.memmap(raw, np.uint8, "r", shape=shape) if sha256 else np.empty(shape, np.uint8)
-    notes = notes_of([path for path, there in zip(paths, good, strict=True) if there], facts, scale)
+    notes = notes_of([path for path, ok in zip(paths, good, strict=True) if ok], facts, scale)
     return Decoded(pixels, good, nbytes, sha256, [each.conversion for each in facts], notes)
 
 
 def sampled(root: Path, kinds: Mapping[str, str], scale: Scale, seed: int) -> Scale:
-    """The scale with a range for every kind of deep value in some files, from a seeded sample of them.
+    """Return the scale with a range for each kind of value deeper than 8 bits, from a seeded sample of the files.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def sampled(root: Path, kinds: Mapping[str, str], scale: Scale, seed: int) -> Sc
         file = root / path
         try:
             values = read_raster(file.name, file.read_bytes()).values
-        # It is counted where it is decoded.
+        # Files that can't be read are counted when they are decoded.
         except Exception:
             return None
         return None if values is None else sample_of(values, generator(seed, "scale", path))
@@ -158,7 +158,7 @@ def sampled(root: Path, kinds: Mapping[str, str], scale: Scale, seed: int) -> Sc
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """One image (h, w, c) as (size, size, c): the shorter side resized, the center kept."""
+    """Resize the shorter side of an image (h, w, c) and crop the center: (size, size, c)."""
     from PIL import Image
 
     gray = image.shape[-1] == 1
@@ -166,18 +166,18 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_image(file: Path, scale: Scale) -> Image:
-    """An original at its own size, upright, as RGB of 8 bits, as training sees it.
+    """Read an original image at its own size, upright, as 8-bit RGB, with the scale of training.
 
     Raises
     ------
     UserError
-        It is no longer there, or can't be decoded any more.
+        The file no longer exists, or can't be decoded.
     """
     try:
         return eight_bits(read_raster(file.name, file.read_bytes()), 3, scale)[0]
     except Exception as error:
         raise UserError(
-            f"The image {file} can't be read: {error}.", "Put it back as it was, or begin another run with --run DIR."
+            f"The image {file} can't be read: {error}.", "Restore the file, or start another run with --run DIR.", file
         ) from None
 
 
@@ -186,7 +186,7 @@ def _decode(file: Path, size: int, channels: int, scale: Scale) -> tuple[np.ndar
         content = file.read_bytes()
         image, facts = eight_bits(read_raster(file.name, content, draft=size), channels, scale)
         return _as_array(_square(image, size)), len(content), hashlib.sha256(content).hexdigest(), facts
-    # Broken files make the decoders raise nearly anything.
+    # Decoders can raise almost any exception for damaged files.
     except Exception:
         return None
 

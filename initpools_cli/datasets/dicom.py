@@ -1,4 +1,4 @@
-"""DICOM: the values that a file means, through pydicom (the extra ``dicom``)."""
+"""Reading of DICOM images with pydicom (extra ``dicom``)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-#: Of files without the magic word.
+#: Suffixes, for files without the magic word.
 SUFFIXES = (".dcm", ".dicom")
 
 
 @dataclass(frozen=True)
 class DicomImage:
-    """The first frame.
+    """The first frame of a DICOM file.
 
     Attributes
     ----------
@@ -37,17 +37,17 @@ class DicomImage:
 
 
 def is_dicom(name: str, head: bytes) -> bool:
-    """By the magic word at byte 128, or by the name."""
+    """Whether a file is DICOM, by the magic word at byte 128 or by its name."""
     return head[128:132] == b"DICM" or name.lower().endswith(SUFFIXES)
 
 
 def read_header(content: Any) -> tuple[bool, int, bool]:
-    """Whether an image is gray, the pixels of a frame, and whether the file states a window.
+    """Read whether an image is gray, its number of pixels, and whether it has a window.
 
     Raises
     ------
     Exception
-        Whatever pydicom raises for what is no DICOM image.
+        Any exception of pydicom, if the file is not a DICOM image.
     """
     import pydicom
 
@@ -62,7 +62,7 @@ def read_dicom(content: bytes) -> DicomImage:
     Raises
     ------
     Exception
-        Whatever pydicom raises for what it can't decode.
+        Any exception of pydicom, if the file can't be decoded.
     """
     import pydicom
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
@@ -83,12 +83,12 @@ def read_dicom(content: bytes) -> DicomImage:
 
 
 def _eight_bits(colors: np.ndarray, bits: int) -> np.ndarray:
-    """Colors of any depth as uint8: they are made to be shown, and their type is their range."""
+    """Convert colors of any depth to uint8; their range is that of their type."""
     return colors if bits == 8 else np.rint(colors * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
 
 
 def _narrowed(values: np.ndarray, stored: np.dtype) -> np.ndarray:
-    """In the stored type, else as int32, where a rescale gave whole numbers; else as float32."""
+    """Convert rescaled values to the stored type or int32 if they are integers, else to float32."""
     if (values == np.floor(values)).all():
         for dtype in (stored, np.dtype(np.int32)):
             limits = np.iinfo(dtype)
@@ -102,7 +102,7 @@ def _has_window(dataset: Any) -> bool:
 
 
 def _window(dataset: Any, values: np.ndarray) -> tuple[str, np.ndarray | None]:
-    """The first window of the file (DICOM PS3.3, C.11.2.1.2), as text and applied; else its lookup table."""
+    """Return the first window of the file (DICOM PS3.3, C.11.2.1.2) as text, and the values after applying it."""
     from pydicom.pixels import apply_voi
 
     if dataset.get("VOILUTSequence") and not dataset.get("WindowWidth"):

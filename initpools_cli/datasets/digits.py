@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn carries: no download."""
+"""The handwritten digits of scikit-learn, which need no download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 
 
 def entries() -> list[Entry]:
-    """`digits`."""
+    """Return the entry of `digits`."""
     facts = DatasetFacts(
         name="digits",
         title="Handwritten digits, 8×8, embedded in scikit-learn",

@@ -1,4 +1,4 @@
-"""Fetch a file: resumed where the server allows it, verified, and only then given its name."""
+"""Download of files, with resuming, retries and checksum verification."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from initpools_cli.core.system_errors import disk_error
 from initpools_cli.core.version import version
 from initpools_cli.datasets.cache import place_errors
 
-#: How often a cut-off transfer is taken up again.
+#: Number of retries after an interrupted transfer.
 RETRIES = 5
-#: Seconds a server may be silent.
+#: Seconds without data before a transfer counts as interrupted.
 TIMEOUT = 30.0
 CHUNK = 1 << 16
 MIB = 1 << 20
@@ -31,14 +31,14 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to fetch.
+    """A file to download.
 
     Attributes
     ----------
     urls : tuple of str
         http, https or file; the later ones are mirrors.
     name : str
-        What the file is called here.
+        The local file name.
     checksum : str
         Hexadecimal, MD5 (32 digits) or SHA-256 (64 digits).
     """
@@ -49,32 +49,32 @@ class Remote:
 
     @property
     def algorithm(self) -> str:
-        """As hashlib calls it."""
+        """The checksum's algorithm, as a name of hashlib."""
         return "md5" if len(self.checksum) == 32 else "sha256"
 
 
 def fetch(remote: Remote, folder: Path, report: Reporter, *, timeout: float = TIMEOUT, wait: float = 1.0) -> Path:
-    """The file in `folder`: the one that is there if its checksum is right, else fetched.
+    """Download a file unless it exists with the right checksum, and return its path.
 
-    What has arrived of an interrupted transfer stays as ``NAME.part`` and is taken up again.
+    The beginning of an interrupted transfer is kept as ``NAME.part`` and resumed.
 
     Parameters
     ----------
     remote : Remote
-        What to fetch.
+        What to download.
     folder : Path
-        Where to; made if need be.
+        The target folder; created if it does not exist.
     report : Reporter
         Where progress goes.
     timeout : float
-        Seconds a server may be silent.
+        Seconds without data before a transfer counts as interrupted.
     wait : float
-        Seconds before the first of the retries; each next one waits twice as long.
+        Seconds before the first retry; doubled for each following one.
 
     Raises
     ------
     UserError
-        Unreachable or missing file, wrong checksum, no space, or another process is fetching it.
+        The file can't be reached, has a wrong checksum or does not fit on the disk, or another process downloads it.
     """
     target = folder / remote.name
     if target.exists():
@@ -102,19 +102,21 @@ def fetch(remote: Remote, folder: Path, report: Reporter, *, timeout: float = TI
         if part.stat().st_size == 0:
             part.unlink()
     raise UserError(
-        f"{remote.name} could not be fetched from {' or '.join(reasons)}.", f"Try again, or {_by_hand(remote, target)}."
+        f"{remote.name} could not be downloaded from {' or '.join(reasons)}.",
+        f"Try again, or {_by_hand(remote, target)}.",
+        remote.name,
     )
 
 
 def _fetch_from(
     url: str, remote: Remote, part: Path, stream: BinaryIO, report: Reporter, timeout: float, wait: float
 ) -> str | None:
-    """Bring `part` to the whole file; the reason if that can't be done."""
+    """Download or resume `part` from one address; return the reason if it fails, else None."""
     reason = ""
     resumed = stream.seek(0, 2) > 0
     for attempt in range(RETRIES + 1):
         if attempt > 0:
-            report.detail(f"{url}: {reason}; taking it up again")
+            report.detail(f"{url}: {reason}; retrying")
             time.sleep(wait * 2 ** (attempt - 1))
         try:
             whole = _transfer(url, stream, remote.name, report, timeout)
@@ -122,7 +124,7 @@ def _fetch_from(
             reason = f"the server answered {error.code} {error.reason}"
             error.close()
             if error.code == 416:
-                # What is here is not shorter than what is there: it is whole, or of another file.
+                # The local part is not shorter than the file: it is complete, or of another file.
                 whole = True
             elif error.code < 500 and error.code != 429:
                 return reason
@@ -136,24 +138,24 @@ def _fetch_from(
             reason = str(error) or type(error).__name__
             continue
         if not whole:
-            reason = f"the connection was cut off after {stream.tell()} bytes"
+            reason = f"the connection was interrupted after {stream.tell()} bytes"
             continue
         stream.flush()
-        found = _checksum(part, remote.algorithm)
-        if found == remote.checksum:
+        actual = _checksum(part, remote.algorithm)
+        if actual == remote.checksum:
             return None
         stream.truncate(0)
         if not resumed:
-            return f"its file had the wrong {remote.algorithm.upper()} {found} and was removed"
-        # The beginning was from an earlier day; the file may have changed since.
-        resumed, reason = False, "what was left of an earlier transfer did not fit"
+            return f"its file had the wrong {remote.algorithm.upper()} {actual} and was discarded"
+        # The file may have changed since the earlier transfer.
+        resumed, reason = False, "the rest of an earlier transfer did not match"
     return reason
 
 
 def _transfer(url: str, stream: BinaryIO, name: str, report: Reporter, timeout: float) -> bool:
-    """Append what is missing; whether all of it came."""
+    """Append the missing bytes; return whether the file is complete."""
     if urlsplit(url).scheme not in ("http", "https", "file"):
-        raise urllib.error.URLError("only http, https and file addresses are fetched")
+        raise urllib.error.URLError("only http, https and file addresses are supported")
     start = stream.seek(0, 2)
     headers = {"User-Agent": f"initpools/{version()}"} | ({"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
@@ -165,7 +167,7 @@ def _transfer(url: str, stream: BinaryIO, name: str, report: Reporter, timeout: 
         report.say(
             f"downloading {name}"
             + (f", {total / MIB:.1f} MiB" if total else "")
-            + (f", from {start / MIB:.1f} on" if start else "")
+            + (f", resuming at {start / MIB:.1f} MiB" if start else "")
         )
         have = start
         with report.progress(f"downloading {name}", -(-(total or 0) // MIB), "MiB") as bar:
@@ -178,18 +180,19 @@ def _transfer(url: str, stream: BinaryIO, name: str, report: Reporter, timeout: 
 
 
 def _continues(response: Any, start: int) -> bool:
-    """Whether the answer is the rest of the file from `start` on, and not the whole of it."""
+    """Whether a response is the rest of the file from byte `start`, not the whole file."""
     where = response.headers.get("Content-Range") or ""
     return response.status == 206 and where.replace("bytes", "").strip().startswith(f"{start}-")
 
 
 def _refuse_wrong_file(target: Path, remote: Remote) -> None:
-    found = _checksum(target, remote.algorithm)
-    if found != remote.checksum:
+    actual = _checksum(target, remote.algorithm)
+    if actual != remote.checksum:
         raise UserError(
-            f"{target} has the {remote.algorithm.upper()} {found}, not {remote.checksum}.",
-            f"Move it away (`mv {target} {target}.wrong`) to have it fetched from {remote.urls[0]}, or put the right "
-            "one there.",
+            f"{target} has the {remote.algorithm.upper()} {actual}, not {remote.checksum}.",
+            f"Move it away (`mv {target} {target}.wrong`) to download it again from {remote.urls[0]}, or replace it "
+            "with the right file.",
+            actual,
         )
 
 
@@ -199,4 +202,4 @@ def _checksum(path: Path, algorithm: str) -> str:
 
 
 def _by_hand(remote: Remote, target: Path) -> str:
-    return f"fetch it by hand and save it as {target} ({remote.algorithm.upper()} {remote.checksum})"
+    return f"download it yourself and save it as {target} ({remote.algorithm.upper()} {remote.checksum})"

@@ -1,4 +1,4 @@
-"""Data sets that come as a folder of image files."""
+"""Data sets from folders of image files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from initpools_cli.datasets.arrays import table_of
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
 from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
 from initpools_cli.datasets.decode import Decoded, decode_files, sampled
-from initpools_cli.datasets.headers import Headers, read_headers, refused, skipped_notes
+from initpools_cli.datasets.headers import Headers, no_images_error, read_headers, skipped_notes
 from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.raster import NO_IMAGE
 from initpools_cli.datasets.scale import Scale
@@ -29,13 +29,13 @@ from initpools_cli.datasets.splits import held_out
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Side of the images of a folder where none is asked for, pixels.
+#: Default side of the images of a folder, pixels.
 DEFAULT_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Where opening a folder keeps its arrays, does its unfinished work, and speaks."""
+    """Cache folder, scratch folder and reporter for opening a folder."""
 
     cache: Path
     scratch: Path
@@ -44,7 +44,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class OpenedFiles:
-    """Items, class names, memory-mapped arrays by split, notes, and how files become 8 bits."""
+    """Items, class names, memory-mapped arrays by split, notes and scale of an opened folder."""
 
     items: pd.DataFrame
     classes: tuple[str, ...]
@@ -62,35 +62,36 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
     size : int
         Side of the cached images in pixels.
     scale : Scale
-        As the setting has it.
+        From the setting.
     test : float
-        Share of the labeled images held out where there is no test split.
+        Share of the labeled images held out if there is no test split.
     seed : int
         The root seed.
 
     Raises
     ------
     UserError
-        No images, or labels that don't fit.
+        There are no images, or labels are invalid.
     """
     listed = list_files(source.root, source.folders)
     headers = read_headers(source.root, listed)
     if not headers.images:
-        remedy = "Name a folder with image files in it or below it."
-        raise refused(f"{source.root} holds no images", headers.skipped, listed, remedy)
-    found = list(headers.images)
-    assigned = source.assign(found)
+        remedy = "Name a folder with image files in it or in its sub-folders."
+        raise no_images_error(f"{source.root} contains no images", source.root, headers.skipped, listed, remedy)
+    images = list(headers.images)
+    assigned = source.assign(images)
     rows = [row for row, split in enumerate(assigned.splits) if split]
-    paths = [found[row] for row in rows]
+    paths = [images[row] for row in rows]
     gray = [headers.images[path].gray for path in paths]
     channels = 1 if all(gray) else 3
-    # Of train alone where it has deep images: no range is taken from test images.
+    # The range is estimated on train alone if possible, so that no information comes from test images.
     deep = headers.deep([path for path, row in zip(paths, rows, strict=True) if assigned.splits[row] == "train"])
     scale = sampled(source.root, deep or headers.deep(paths), scale, seed)
     decoded = decode_files(source.root, paths, size, channels, scale, work.scratch, work.report)
     skipped = headers.skipped | {path: NO_IMAGE for path, good in zip(paths, decoded.good, strict=True) if not good}
     if not decoded.good.any():
-        raise refused(f"No image of {source.root} can be read", skipped, listed, "Check the files.")
+        fact = f"No image in {source.root} can be read"
+        raise no_images_error(fact, source.root, skipped, listed, "Check the files.")
     kept = [row for row, good in zip(rows, decoded.good, strict=True) if good]
     paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
     splits = np.array([assigned.splits[row] for row in kept])
@@ -102,9 +103,9 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
         splits[labeled[held_out(labels[labeled], test, seed)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
     items = _items(members, paths, names, labels, decoded)
-    # A broken file in color must not make color images of all the gray ones that could be read.
-    still_gray = all(headers.images[path].gray for path in paths)
-    pixels = decoded.pixels if still_gray is (channels == 1) else decoded.pixels[..., :1]
+    # A damaged color file must not turn the gray images that could be read into color images.
+    all_gray = all(headers.images[path].gray for path in paths)
+    pixels = decoded.pixels if all_gray is (channels == 1) else decoded.pixels[..., :1]
     counts = {split: len(chosen) for split, chosen in members.items()}
     folder = cache_folder(work.cache, items, size)
     arrays = read_cache(folder, counts)
@@ -117,7 +118,7 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
 def reopen_files(
     source: Files, size: int, scale: Scale, seed: int, known: pd.DataFrame, fixed: bool, work: Storage
 ) -> OpenedFiles:
-    """Read a folder whose items were fixed before: their rows stay, new images go to the end.
+    """Read the folder of an existing run: known rows stay, new images are appended.
 
     Parameters
     ----------
@@ -129,14 +130,14 @@ def reopen_files(
     seed : int
         The root seed.
     known : DataFrame
-        The items as they were stored.
+        The stored items.
     fixed : bool
-        Whether new images must not join, because a long tail was drawn from the known ones.
+        Whether new images are an error, because a long tail was drawn from the known images.
 
     Raises
     ------
     UserError
-        A file has changed, or a new image doesn't fit.
+        A file has changed, or a new image has an invalid label or color.
     """
     listed = list_files(source.root, source.folders)
     before = set(known["path"])
@@ -146,12 +147,12 @@ def reopen_files(
     folder = cache_folder(work.cache, known, size)
     arrays = read_cache(folder, _counts(known))
     notes = (
-        [f"{_number(vanished, 'file')} gone from {source.root}; the cached pixels are used: {named(vanished)}"]
+        [f"{_number(vanished, 'file')} missing in {source.root}; cached pixels are used: {named(vanished)}"]
         if vanished
         else []
     )
     items = known
-    if arrays is None or (not vanished and not is_current(folder) and _read_otherwise(source.root, known)):
+    if arrays is None or (not vanished and not is_current(folder) and _read_differently_before(source.root, known)):
         again = _decode_again(source.root, size, scale, seed, known, vanished, work)
         items, arrays, scale = again.items, again.arrays, again.scale
         notes += again.notes
@@ -168,43 +169,45 @@ def reopen_files(
 
 
 def list_files(root: Path, folders: Sequence[str] = ()) -> list[str]:
-    """All files below a folder (or some of its folders) as POSIX relative paths, sorted by their bytes; no hidden ones.
+    """List all files below a folder, or some of its folders, as POSIX relative paths sorted by bytes.
 
-    Links to folders are followed; a folder that can be reached twice is read once, so that a loop of links ends.
+    Hidden files are left out. Links to folders are followed, and each folder is read once, even in a loop of links.
     """
-    found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    waiting = [(root / name, f"{name}/") for name in folders] or [(root, "")]
-    while waiting:
-        folder, prefix = waiting.pop()
+    files: list[str] = []
+    visited: set[tuple[int, int]] = set()
+    pending = [(root / name, f"{name}/") for name in folders] or [(root, "")]
+    while pending:
+        folder, prefix = pending.pop()
         status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
+        if (status.st_dev, status.st_ino) in visited:
             continue
-        seen.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except PermissionError:
             raise UserError(
-                f"The folder {folder} can't be read: permission denied.", "Change its permissions, or move it away."
+                f"The folder {folder} can't be read: permission denied.",
+                f"Change its permissions, for example with `chmod +rx {folder}`, or move it away.",
+                folder,
             ) from None
         shown = [entry for entry in entries if not entry.name.startswith(".")]
-        found += [prefix + entry.name for entry in shown if _leads_to(entry.is_file)]
-        # Real folders before links to folders: the last that is put on the pile is read first.
-        below = sorted((entry for entry in shown if _leads_to(entry.is_dir)), key=lambda entry: not entry.is_symlink())
-        waiting += [(Path(entry.path), f"{prefix}{entry.name}/") for entry in below]
-    return sorted(found, key=os.fsencode)
+        files += [prefix + entry.name for entry in shown if _is(entry.is_file)]
+        # Real folders are read before links to folders: the last one on the stack is read first.
+        below = sorted((entry for entry in shown if _is(entry.is_dir)), key=lambda entry: not entry.is_symlink())
+        pending += [(Path(entry.path), f"{prefix}{entry.name}/") for entry in below]
+    return sorted(files, key=os.fsencode)
 
 
-def _leads_to(kind: Callable[[], bool]) -> bool:
-    """What an entry is; a link that leads to itself or through a closed folder is nothing."""
+def _is(check: Callable[[], bool]) -> bool:
+    """Whether a directory entry is a file or a folder; False for a link that can't be followed."""
     try:
-        return kind()
+        return check()
     except OSError:
         return False
 
 
 def classes_of(items: pd.DataFrame) -> tuple[str, ...]:
-    """Class names by class number, as the items tell them."""
+    """Return the class names by class number, from the items."""
     labeled = items[items["label"].notna()].drop_duplicates("label")
     names = {int(label): str(name) for label, name in zip(labeled["label"], labeled["class"], strict=True)}
     return tuple(names.get(c, str(c)) for c in range(max(names, default=-1) + 1))
@@ -231,7 +234,7 @@ def _join(
     fixed: bool,
     work: Storage,
 ) -> _Joined:
-    """New images at the end of their splits."""
+    """Append new images to their splits."""
     import pandas as pd
 
     everything = sorted({*known["path"], *headers.images}, key=os.fsencode)
@@ -248,19 +251,22 @@ def _join(
         return _Joined(known, assigned.classes or classes_of(known), arrays, left_out, notes, scale)
     if fixed:
         raise UserError(
-            f"{_number(paths, 'new image')} in {source.root}, but this run's long tail is fixed: {named(paths)}.",
-            "Move the new images away, or begin another run with --run DIR.",
+            f"{_number(paths, 'new image')} in {source.root}, but the long tail of this run can't be extended: "
+            f"{named(paths)}.",
+            "Move the new images away, or start another run with --run DIR.",
+            source.root,
         )
     colored = [path for path in paths if not headers.images[path].gray]
     if channels == 1 and colored:
         raise UserError(
             f"{_number(colored, 'new image')} in color, but all images of this run are gray: {named(colored)}.",
-            "Move the new images away, or begin another run with --run DIR.",
+            "Move the new images away, or start another run with --run DIR.",
+            named(colored),
         )
-    # A split that did not exist when the run began can't appear in the middle of it.
+    # A run can't get a new split: such images go to train.
     splits = np.array([facts[path][0] if facts[path][0] in arrays else "train" for path in paths])
     labels_of = {split: known.loc[known["split"] == split, "label"].notna() for split in arrays}
-    labeled = {split for split, there in labels_of.items() if there.any()}
+    labeled = {split for split, present in labels_of.items() if present.any()}
     names = [facts[path][1] if split in labeled else "" for path, split in zip(paths, splits, strict=True)]
     unlabeled = [
         path for path, split, name in zip(paths, splits, names, strict=True) if labels_of[split].all() and not name
@@ -269,13 +275,14 @@ def _join(
         raise UserError(
             f"{_number(unlabeled, 'new image')} without a label: {named(unlabeled)}.",
             "Label them, or move them away.",
+            named(unlabeled),
         )
     classes = assigned.classes or classes_of(known)
     means = meanings(
         Counter(name for name in names if name),
         KnownClasses(classes, fixed=False, origin="a class of this run"),
         what=f"The new images of {source.root}",
-        remedy="Give them the class as this run has it, or begin another run with --run DIR.",
+        remedy="Write the class as in this run, or start another run with --run DIR.",
     ).of
     names = [means[name] or "" if name else "" for name in names]
     classes += in_order({name for name in names if name} - set(classes))
@@ -308,11 +315,12 @@ def _join(
 def _decode_again(
     root: Path, size: int, scale: Scale, seed: int, known: pd.DataFrame, vanished: list[str], work: Storage
 ) -> OpenedFiles:
-    """The arrays of known items whose cache is gone, or was made by a version that read some of them otherwise."""
+    """Decode known items again: their cache is missing, or an older version read some of them differently."""
     if vanished:
         raise UserError(
-            f"{_number(vanished, 'file')} gone from {root}, and so are the cached pixels: {named(vanished)}.",
-            "Put the files back, or begin another run with --run DIR.",
+            f"{_number(vanished, 'file')} missing in {root}, and there are no cached pixels: {named(vanished)}.",
+            "Restore the files, or start another run with --run DIR.",
+            named(vanished),
         )
     paths = list(known["path"])
     headers = read_headers(root, paths)
@@ -329,9 +337,10 @@ def _decode_again(
     if changed:
         reasons = skipped_notes(headers.skipped, paths)
         raise UserError(
-            f"{counted(changed, 'file')} changed since this run began: {named(changed)}."
+            f"{counted(changed, 'file')} changed since this run was started: {named(changed)}."
             + (f" {'; '.join(reasons)}." if reasons else ""),
-            "Put the files back as they were, or begin another run with --run DIR.",
+            "Restore the files, or start another run with --run DIR.",
+            named(changed),
         )
     before = list(known[CONVERSION]) if CONVERSION in known else [""] * len(known)
     differing = [path for path, old, new in zip(paths, before, decoded.conversions, strict=True) if old != new]
@@ -340,16 +349,16 @@ def _decode_again(
         known = known.assign(**{CONVERSION: decoded.conversions})
         notes = [
             *decoded.notes,
-            f"This run was begun by a version that read {counted(differing, 'image')} otherwise: steps made from "
-            "them are out of date, and encoders were trained on other pixels",
+            f"An older version, which started this run, read {counted(differing, 'image')} differently: steps that use "
+            "them are stale, and encoders were trained on other pixels",
         ]
     blocks = {split: in_blocks(decoded.pixels, np.flatnonzero(known["split"] == split)) for split in _counts(known)}
     arrays = write_cache(cache_folder(work.cache, known, size), blocks, _counts(known))
     return OpenedFiles(known, classes_of(known), arrays, notes, scale)
 
 
-def _read_otherwise(root: Path, known: pd.DataFrame) -> bool:
-    """Whether an earlier version may have read some images otherwise: deep ones, and transparent ones."""
+def _read_differently_before(root: Path, known: pd.DataFrame) -> bool:
+    """Whether an older version may have read some images differently: deep or transparent ones."""
     headers = read_headers(root, list(known["path"]))
     return not all(header.exact for header in headers.images.values())
 
@@ -358,8 +367,9 @@ def _refuse_changed(root: Path, known: pd.DataFrame, vanished: set[str]) -> None
     for path, nbytes in zip(known["path"], known["bytes"], strict=True):
         if path not in vanished and (now := (root / path).stat().st_size) != nbytes:
             raise UserError(
-                f"{root / path} has changed since this run began: it had {nbytes} bytes and has {now}.",
-                "Put the file back as it was, or begin another run with --run DIR.",
+                f"{root / path} has changed since this run was started: it had {nbytes} bytes and has {now}.",
+                "Restore the file, or start another run with --run DIR.",
+                root / path,
             )
 
 
@@ -384,7 +394,7 @@ def _items(
 
 
 def _numbers(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Class numbers (n,) int64; -1 for the empty name."""
+    """Return the class numbers (n,) int64; -1 for the empty name."""
     number = {name: c for c, name in enumerate(classes)}
     return np.array([number[name] if name else -1 for name in names], dtype=np.int64)
 

@@ -1,4 +1,4 @@
-"""HAM10000 (Tschandl et al. 2018, doi:10.1038/sdata.2018.161): dermatoscopic images that must be fetched by hand."""
+"""HAM10000 (Tschandl et al. 2018, doi:10.1038/sdata.2018.161): dermatoscopic images to be downloaded by the user."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ IMAGES = "HAM10000_images_part_"
 
 
 def entries() -> list[Entry]:
-    """`ham10000`."""
+    """Return the entry of `ham10000`."""
     facts = DatasetFacts(
         name="ham10000",
-        title="HAM10000, 10015 dermatoscopic images; to be placed by hand",
+        title="HAM10000, 10015 dermatoscopic images; to be downloaded by the user",
         classes=7,
         channels=3,
         source="https://doi.org/10.7910/DVN/DBW86T",
@@ -33,8 +33,9 @@ def _load(home: Path, size: int, scratch: Path, report: Reporter) -> Files:
     folders = tuple(sorted(folder.name for folder in root.glob(f"{IMAGES}*") if folder.is_dir()))
     if not (root / METADATA).is_file() or not folders:
         raise UserError(
-            f"HAM10000 is not in {root}, and it is not fetched automatically.",
-            f"Get it from the Harvard Dataverse (doi:10.7910/DVN/DBW86T) and put {METADATA} and the unpacked folders "
-            f"{IMAGES}1 and {IMAGES}2 there.",
+            f"HAM10000 is not in {root}, and it can't be downloaded automatically.",
+            f"Download it from the Harvard Dataverse (doi:10.7910/DVN/DBW86T) and put {METADATA} and the unpacked "
+            f"folders {IMAGES}1 and {IMAGES}2 into {root}.",
+            root,
         )
     return Files(root, partial(from_csv, root / METADATA), folders)

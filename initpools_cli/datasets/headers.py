@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and why the others are not."""
+"""Headers of image files, and the reasons why other files are skipped."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from initpools_cli.datasets.raster import NO_IMAGE, Header, Reason, header_of
 
 @dataclass(frozen=True)
 class Headers:
-    """The images among some files, and the reasons why the others are none, by relative path."""
+    """Headers of images, and reasons of skipped files, by relative path."""
 
     images: dict[str, Header]
     skipped: dict[str, Reason]
 
     def deep(self, paths: Sequence[str]) -> dict[str, str]:
-        """The kind of value of those that are not stored as 8 bits."""
+        """Return the kind of value of images that are not stored as 8 bits."""
         return {path: self.images[path].deep for path in paths if self.images[path].deep}
 
 
 def read_headers(root: Path, paths: Sequence[str]) -> Headers:
-    """What the files say of themselves."""
-    found = Headers({}, {})
+    """Read the headers of files."""
+    headers = Headers({}, {})
     for path in paths:
-        header = header_of(root / path) if _survives_a_table(path) else NO_IMAGE
+        header = header_of(root / path) if _fits_in_csv(path) else NO_IMAGE
         if isinstance(header, Reason):
-            found.skipped[path] = header
+            headers.skipped[path] = header
         else:
-            found.images[path] = header
-    return found
+            headers.images[path] = header
+    return headers
 
 
 def skipped_notes(skipped: Mapping[str, Reason], order: Sequence[str]) -> list[str]:
-    """One line for each reason: how many files, and the first of them, as `order` has them."""
+    """Return one note per reason: the number of skipped files, and the first of them in the given order."""
     notes = []
     for reason in dict.fromkeys(sorted(skipped.values(), key=lambda reason: reason != NO_IMAGE)):
         paths = [path for path in order if skipped.get(path) == reason]
         shown = [path.replace("\r", "\\r").encode(errors="backslashreplace").decode() for path in paths]
-        said = f"is {reason.one} and was" if len(paths) == 1 else f"are {reason.many} and were"
-        helps = f" ({reason.remedy})" if reason.remedy else ""
-        notes.append(f"{counted(paths, 'file')} {said} skipped{helps}: {named(shown)}")
+        verb = f"is {reason.one} and was" if len(paths) == 1 else f"are {reason.many} and were"
+        remedy = f" ({reason.remedy})" if reason.remedy else ""
+        notes.append(f"{counted(paths, 'file')} {verb} skipped{remedy}: {named(shown)}")
     return notes
 
 
-def refused(fact: str, skipped: Mapping[str, Reason], order: Sequence[str], remedy: str) -> UserError:
-    """The error for a folder without an image that can be read."""
-    helps = dict.fromkeys(reason.remedy for reason in skipped.values() if reason.remedy)
-    advice = "; ".join(text if text[0].isupper() else f"`{text}`" for text in helps)
-    return UserError("; ".join([fact, *skipped_notes(skipped, order)]) + ".", f"{advice}." if advice else remedy)
+def no_images_error(
+    fact: str, root: Path, skipped: Mapping[str, Reason], order: Sequence[str], remedy: str
+) -> UserError:
+    """Return the error for a folder without readable images."""
+    remedies = dict.fromkeys(reason.remedy for reason in skipped.values() if reason.remedy)
+    advice = "; ".join(text if text[0].isupper() else f"`{text}`" for text in remedies)
+    return UserError("; ".join([fact, *skipped_notes(skipped, order)]) + ".", f"{advice}." if advice else remedy, root)
 
 
-def _survives_a_table(path: str) -> bool:
-    """Whether a CSV file gives the name back: not without valid UTF-8, nor with a lone carriage return."""
+def _fits_in_csv(path: str) -> bool:
+    """Whether a path can be stored in a CSV file: valid UTF-8 without a carriage return."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Long tails: a mask over the train split that makes some classes rare."""
+"""Long-tailed train splits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from initpools_cli.core.seeds import generator
 
 
 def tail_counts(n: int, classes: int, kind: str, ratio: float) -> list[int]:
-    """How many images each class keeps, were all classes of the same size.
+    """Return the number of images that each class keeps, for classes of equal size.
 
     With N = n // C, "exp" keeps ``int(N · ratio^(c / (C − 1)))`` of class c, and "step" keeps N of the first C // 2
     classes and ``int(N · ratio)`` of the others (Cui et al. 2019, arXiv:1901.05555; Buda et al. 2018,
-    arXiv:1710.05381). Unlike there a class always keeps one image, so that none disappears from small data sets.
+    arXiv:1710.05381). Deviation: a class always keeps one image, so that none disappears from small data sets.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def tail_counts(n: int, classes: int, kind: str, ratio: float) -> list[int]:
 
 
 def long_tail(labels: np.ndarray, classes: int, kind: str, ratio: float, seed: int, name: str = "it") -> np.ndarray:
-    """The rows of train that a long tail keeps, drawn for each class from its own seed.
+    """Return the mask of train images in a long tail, drawn for each class with a seed of its own.
 
     Parameters
     ----------
     labels : ndarray of shape (n,), int64
-        Class numbers of the train split, -1 for none: such images are left out, as their class is not known.
+        Class numbers of the train split; images with -1 (no label) are left out.
     classes, kind, ratio
         As in `tail_counts`.
     seed : int
@@ -59,8 +59,9 @@ def long_tail(labels: np.ndarray, classes: int, kind: str, ratio: float, seed: i
     labeled = int((labels >= 0).sum())
     if not labeled:
         raise UserError(
-            f"A long tail (dataset.imbalance={kind!r}) needs labels, and {name} has none.",
-            "Leave dataset.imbalance out, or bring labels with --set dataset.labels=FILE.csv.",
+            f"A long tail (dataset.imbalance={kind!r}) needs labels, but {name} has none.",
+            "Leave out dataset.imbalance, or provide labels with --set dataset.labels=FILE.csv.",
+            repr(kind),
         )
     kept = np.zeros(len(labels), dtype=bool)
     for c, count in enumerate(tail_counts(labeled, classes, kind, ratio)):

@@ -1,4 +1,4 @@
-"""Labels that come as an array: whole numbers of any type, floats with NaN, or strings, read by the rules of tables."""
+"""Labels from arrays of integers, floats with NaN, or strings, with the same rules as for tables."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from initpools_cli.datasets.classes import (
     unfit,
 )
 
-REMEDY = "Save one whole number an image, its class from 0, or its name; -1, NaN or an empty string where it has none."
+REMEDY = "Save one integer (class number from 0) or class name per image; -1, NaN or an empty string for no label."
 
 
 @dataclass(frozen=True)
 class Coded:
-    """Labels as numbers.
+    """Labels as class numbers.
 
     Attributes
     ----------
     classes : tuple of str
         Class names by class number.
     codes : dict of str to ndarray of shape (n,), int64
-        Class numbers by array; -1 where there is no label.
+        Class numbers by array; -1 for no label.
     notes : list of str
-        What the user should be told.
+        Notes for the user.
     """
 
     classes: tuple[str, ...]
@@ -41,7 +41,7 @@ class Coded:
 
 
 def coded(arrays: Mapping[str, np.ndarray], what: str, classes: tuple[str, ...] = ()) -> Coded:
-    """Class numbers of labels, over several arrays together.
+    """Convert labels to class numbers, with the same classes for several arrays.
 
     Parameters
     ----------
@@ -50,33 +50,38 @@ def coded(arrays: Mapping[str, np.ndarray], what: str, classes: tuple[str, ...] 
     what : str
         The file, for messages.
     classes : tuple of str
-        The only classes there can be; empty: those that occur, in order.
+        All classes, in order; empty: the classes that occur.
 
     Raises
     ------
     UserError
-        Other types or values, labels that are none of the classes, or classes that nobody can tell apart.
+        Invalid types or values, labels not among the classes, or ambiguous classes.
     """
     spelled = {name: _spelled(labels, f"{name} in {what}") for name, labels in arrays.items()}
     kinds = {"strings" if labels.dtype.kind in "US" else "numbers" for labels in arrays.values()}
     if len(kinds) > 1:
-        raise UserError(f"{what} has strings as labels in one split and numbers in another.", "Save all labels alike.")
+        raise UserError(
+            f"{what} has strings as labels in one split and numbers in another.",
+            "Save the labels of all splits with the same type.",
+            what,
+        )
     counts: Counter[str] = Counter()
     for spellings, inverse in spelled.values():
         counts.update(dict(zip(spellings, np.bincount(inverse, minlength=len(spellings)).tolist(), strict=True)))
     meant = meanings(
-        counts, KnownClasses(classes), what=what, remedy="Write each class in one way, and save the labels again."
+        counts, KnownClasses(classes), what=what, remedy="Use one spelling for each class, and save the labels again."
     )
     for spelling, name in meant.of.items():
         if name is None:
             raise UserError(
-                f"{what} has the label {spelling!r}, which is none of its {len(classes)} classes "
+                f"{what} has the label {spelling!r}, which is not among its {len(classes)} classes "
                 f"({', '.join(classes[:10])}).",
-                "Name all classes there are with --classes, or correct the file.",
+                "List all classes with --classes, or correct the file.",
+                repr(spelling),
             )
-    # Strings have always been numbered in the order of their characters, and stored runs go by it.
-    found = {name for name in meant.of.values() if name}
-    names = classes or (tuple(sorted(found)) if kinds == {"strings"} else in_order(found))
+    # Strings are numbered in the order of their characters, as in stored runs.
+    occurring = {name for name in meant.of.values() if name}
+    names = classes or (tuple(sorted(occurring)) if kinds == {"strings"} else in_order(occurring))
     number = {name: code for code, name in enumerate(names)} | {"": -1}
     codes, notes = {}, list(meant.notes)
     for key, (spellings, inverse) in spelled.items():
@@ -91,14 +96,14 @@ def coded(arrays: Mapping[str, np.ndarray], what: str, classes: tuple[str, ...] 
 
 
 def _spelled(labels: np.ndarray, what: str) -> tuple[list[str], np.ndarray]:
-    """The distinct labels as they would stand in a table, and which of them each image has, (n,) int64."""
+    """Return the distinct labels as text, and the position of each image's label among them, (n,) int64."""
     kind = labels.dtype.kind
     if kind == "f":
         odd = labels[~np.isnan(labels) & (np.isinf(labels) | (labels != np.floor(labels)))]
         if len(odd):
-            raise UserError(f"{what} is {labels.dtype}, not whole numbers: it holds {odd[0]}.", REMEDY)
+            raise UserError(f"{what} ({labels.dtype}) contains {odd[0]}, which is not an integer.", REMEDY, odd[0])
     elif kind not in "iubUS":
-        raise UserError(f"{what} is {labels.dtype}, not whole numbers.", REMEDY)
+        raise UserError(f"{what} has the type {labels.dtype}, not integers or strings.", REMEDY, labels.dtype)
     values, inverse = np.unique(labels, return_inverse=True)
     if kind == "f":
         spellings = ["nan" if np.isnan(value) else str(int(value)) for value in values]
@@ -108,7 +113,11 @@ def _spelled(labels: np.ndarray, what: str) -> tuple[list[str], np.ndarray]:
         spellings = [str(value if kind == "U" else int(value)) for value in values]
     for spelling in spellings:
         if kind in "US" and (why := unfit(plain(spelling))):
-            raise UserError(f"{what} {why}: {spelling[:20]!a}.", "Give each class a plain, short name.")
+            raise UserError(
+                f"{what} {why}: {spelling[:20]!a}.",
+                "Give each class a short name of visible characters.",
+                ascii(spelling[:20]),
+            )
     return spellings, np.asarray(inverse, np.int64).reshape(-1)
 
 
@@ -116,4 +125,4 @@ def _decoded(value: bytes, what: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise UserError(f"{what} has the label {value!r}, which is not UTF-8.", REMEDY) from None
+        raise UserError(f"{what} has the label {value!r}, which is not UTF-8.", REMEDY, repr(value)) from None

@@ -1,4 +1,4 @@
-"""Which split and class each file of a folder is of: by sub-folder, by a CSV file, or not at all."""
+"""Splits and classes of image files, from sub-folders or a CSV file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.classes import KnownClasses, meanings, no_label_note, plain, unfit
 from initpools_cli.datasets.sources import Assignment
 
-#: Top-level folders that are splits.
+#: Split by name of a top-level folder.
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def assigner(how: str, classes: tuple[str, ...] = ()) -> Callable[[Sequence[str]], Assignment]:
-    """What ``dataset.labels`` means: "auto", "none", "folders", or the path of a CSV file.
+    """Return the function for ``dataset.labels``: "auto", "none", "folders", or the path of a CSV file.
 
     Parameters
     ----------
@@ -31,53 +31,55 @@ def assigner(how: str, classes: tuple[str, ...] = ()) -> Callable[[Sequence[str]
 
 
 def no_labels(paths: Sequence[str]) -> Assignment:
-    """All of it is train."""
+    """Assign all images to train, without labels."""
     return Assignment(["train"] * len(paths), [""] * len(paths))
 
 
 def auto_labels(paths: Sequence[str]) -> Assignment:
-    """Splits and classes where there is ``train/`` with class folders; else no labels: names may mean anything."""
+    """Assign splits and classes if there is ``train/`` with class folders; else no labels."""
     if _has_train_classes(paths):
         return _split_folders(paths)
     tops = sorted({path.split("/")[0] for path in paths if "/" in path})
     alike = len(tops) > 1 and all("/" in path for path in paths)
-    note = f"The sub-folders ({named(tops)}) are not read as classes; --set dataset.labels=folders does."
+    note = f"Sub-folders ({named(tops)}) are not read as classes; use --set dataset.labels=folders to read them."
     plain = no_labels(paths)
     return Assignment(plain.splits, plain.labels, notes=[note] if alike else [])
 
 
 def folder_labels(paths: Sequence[str]) -> Assignment:
-    """The top-level sub-folder is the class; below ``train/``, ``val/`` and ``test/``, the next one."""
+    """Assign classes from top-level sub-folders, or from those below ``train/``, ``val/`` and ``test/``."""
     if _has_train_classes(paths):
         return _split_folders(paths)
     labels = [path.split("/")[0] if "/" in path else "" for path in paths]
     outside = [path for path, label in zip(paths, labels, strict=True) if not label]
     if len(outside) == len(paths):
         raise UserError(
-            "No image lies in a sub-folder, so dataset.labels=folders has no classes.", "Leave dataset.labels out."
+            "No image is in a sub-folder, so dataset.labels=folders finds no classes.",
+            "Leave out dataset.labels.",
+            "dataset.labels=folders",
         )
     notes = [f"Left out {counted(outside, 'image')} outside any class folder: {named(outside)}"] if outside else []
     return Assignment(["train" if label else "" for label in labels], labels, notes=notes)
 
 
 def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) -> Assignment:
-    """Classes from a CSV file with a column `path` (or `image_id`) and a column `label` (or `dx`).
+    """Assign classes from a CSV file with a column `path` (or `image_id`) and a column `label` (or `dx`).
 
-    A row names a file by its path relative to the folder, or, where that is unique, by its file name or the name
-    without its ending. Its label may say that there is none.
+    A row names a file by its path relative to the folder or, if that is unique, by its file name with or without
+    suffix. A label may be missing.
 
     Parameters
     ----------
     file : Path
     paths : sequence of str
-        Of all images.
+        The paths of all images.
     classes : tuple of str
         The only classes there can be; empty: any.
 
     Raises
     ------
     UserError
-        No such file, no such columns, two labels for one file, images without a row, or classes that can't be.
+        A missing file or column, two labels for one file, images without a row, or invalid classes.
     """
     rows, guessed = _read_rows(file)
     find = _finder(paths)
@@ -87,7 +89,7 @@ def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) ->
         Counter(row.label for row, path in matched if path is not None),
         KnownClasses(classes, origin="one of dataset.classes"),
         what=str(file),
-        remedy="Write each class in one way in that file.",
+        remedy="Use one spelling for each class in that file.",
     )
     labels: dict[str, str] = {}
     none: list[Row] = []
@@ -97,14 +99,17 @@ def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) ->
         label = meant.of[row.label]
         if label is None:
             raise UserError(
-                f"{file}, {row.place}: {plain(row.label)!r} is none of the classes {', '.join(classes[:10])}.",
-                "Name all classes there are with --classes, or correct that line.",
+                f"{file}, {row.place}: {plain(row.label)!r} is not among the classes {', '.join(classes[:10])}.",
+                "List all classes with --classes, or correct that line.",
+                repr(plain(row.label)),
             )
         if not label:
             none.append(row)
             labels.setdefault(path, "")
         elif (other := labels.get(path)) and other != label:
-            raise UserError(f"{file} gives {path} two labels, {other!r} and {label!r}.", "Leave one row for each file.")
+            raise UserError(
+                f"{file} has two labels for {path}: {other!r} and {label!r}.", "Keep one row for each file.", path
+            )
         else:
             labels[path] = label
     missing = [path for path in paths if path not in labels]
@@ -112,8 +117,9 @@ def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) ->
         others = f" Rows without an image: {named(unmatched)}." if unmatched else ""
         raise UserError(
             f"{file} has no row for {len(missing)} of {len(paths)} images: {named(missing)}.{others}",
-            "Add rows for them, with an empty label where it is not known, or move those files away; to work without "
-            "labels, leave dataset.labels out.",
+            "Add rows for them, with an empty label if it is not known, or move those files away; to work without "
+            "labels, leave out dataset.labels.",
+            named(missing),
         )
     notes = (
         [f"Left out {counted(unmatched, 'row')} of {file} without an image: {named(unmatched)}"] if unmatched else []
@@ -126,41 +132,42 @@ def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) ->
 
 
 def named(names: Sequence[str]) -> str:
-    """Up to five of them, then how many more."""
+    """Format up to five names, and the number of further ones."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
 
 
 def counted(things: Sequence[object], noun: str) -> str:
-    """How many, with the noun in singular or plural."""
+    """Format a count with its noun in singular or plural."""
     return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
-def _by_folder(found: Assignment, classes: tuple[str, ...]) -> Assignment:
-    """The same with the names of class folders read as the labels they are."""
-    counts = Counter(label for label in found.labels if label)
+def _by_folder(assignment: Assignment, classes: tuple[str, ...]) -> Assignment:
+    """Convert the names of class folders in an assignment to classes."""
+    counts = Counter(label for label in assignment.labels if label)
     for name in counts:
         if why := unfit(plain(name)):
-            raise UserError(f"The class folder {name[:40]!a} {why}.", "Rename it.")
+            raise UserError(f"The class folder {name[:40]!a} {why}.", "Rename the folder.", ascii(name[:40]))
     meant = meanings(
         counts,
         KnownClasses(classes, origin="one of dataset.classes"),
         what="The folder",
         remedy="Move the images of each class into one folder.",
     )
-    lost = [name for name, label in meant.of.items() if label is None]
-    if lost:
+    unknown = [name for name, label in meant.of.items() if label is None]
+    if unknown:
         raise UserError(
-            f"The class folder {lost[0]!r} is none of the classes {', '.join(classes[:10])}.",
-            "Name all classes there are with --classes, or rename the folder.",
+            f"The class folder {unknown[0]!r} is not among the classes {', '.join(classes[:10])}.",
+            "List all classes with --classes, or rename the folder.",
+            repr(unknown[0]),
         )
     none = sorted(name for name, label in meant.of.items() if not label)
-    notes = [*found.notes, *meant.notes]
+    notes = [*assignment.notes, *meant.notes]
     if none:
         images = sum(counts[name] for name in none)
-        notes.append(f"{images} images in {named(none)} have no label: such a name means that there is none.")
-    labels = [meant.of[label] or "" if label else "" for label in found.labels]
-    return replace(found, labels=labels, classes=classes, notes=notes)
+        notes.append(f"{images} images in {named(none)} have no label: these folder names stand for a missing label.")
+    labels = [meant.of[label] or "" if label else "" for label in assignment.labels]
+    return replace(assignment, labels=labels, classes=classes, notes=notes)
 
 
 def _has_train_classes(paths: Sequence[str]) -> bool:
@@ -182,7 +189,7 @@ def _split_folders(paths: Sequence[str]) -> Assignment:
         else []
     )
     notes += [
-        f"The images of {split} are in no class folders and have no labels."
+        f"The images of {split} are not in class folders and have no labels."
         for split in sorted({*splits} - {"", *labeled})
     ]
     return Assignment(splits, labels, notes=notes)
@@ -194,7 +201,7 @@ def _read_rows(file: Path) -> tuple[list[Row], list[str]]:
     rows, notes = read(file, "dataset.labels")
     for row in rows:
         if problem := row.problem or unfit(plain(row.label)):
-            raise UserError(f"{file}, {row.place}: {row.path} {problem}.", "Correct that line.")
+            raise UserError(f"{file}, {row.place}: {row.path} {problem}.", "Correct that line.", row.place)
     return rows, notes
 
 

@@ -1,4 +1,4 @@
-"""MedMNIST (Yang et al. 2023, arXiv:2110.14795), through the medmnist package's own table."""
+"""MedMNIST (Yang et al. 2023, arXiv:2110.14795), from the table of the medmnist package."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.npz import read_npz
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 
-#: Side of the images that each set comes in, pixels, and how the table marks its keys.
+#: Published sides of the images, pixels, and the suffix of their keys in the table.
 SIZES = {28: "", 64: "_64", 128: "_128", 224: "_224"}
 
 
 def entries(info: Mapping[str, Mapping[str, Any]] | None = None) -> list[Entry]:
-    """One entry a set of the table (`info`, by default medmnist's)."""
+    """Return one entry per data set of the table `info` (default: that of medmnist)."""
     return [_entry(name, facts) for name, facts in (_table() if info is None else info).items()]
 
 
 def remote_of(info: Mapping[str, Any], size: int) -> Remote:
-    """The file for images of `size` pixels (0: 28): the smallest that need not be enlarged, or the largest there is."""
+    """Return the smallest file with images of at least `size` pixels (0: 28), or the largest file."""
     at_least = [side for side in SIZES if side >= (size or min(SIZES))]
     mark = SIZES[min(at_least, default=max(SIZES))]
     url = info[f"url{mark}"]
@@ -48,9 +48,9 @@ def _entry(name: str, info: Mapping[str, Any]) -> Entry:
 
 def _refusal(name: str, info: Mapping[str, Any]) -> str:
     if "multi-label" in info["task"]:
-        return f"{name} has several labels an image, and initpools needs one class an image."
+        return f"{name} has several labels per image, but initpools needs one class per image."
     if not all(f"url{mark}" in info for mark in SIZES.values()):
-        return f"{name} holds volumes (3-D), and initpools works on images."
+        return f"{name} has volumes (3-D), but initpools needs images."
     return ""
 
 
@@ -60,13 +60,13 @@ def _load(info: Mapping[str, Any], home: Path, size: int, scratch: Path, report:
 
 
 def _table() -> Mapping[str, Mapping[str, Any]]:
-    """The table alone: importing the package would load torch, which naming the data sets does not need."""
+    """Load the table alone: importing the package would import torch, which a list of names does not need."""
     package = importlib.util.find_spec("medmnist")
     assert package is not None and package.origin is not None
     spec = importlib.util.spec_from_file_location("medmnist.info", Path(package.origin).with_name("info.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # It makes a folder in the home directory as it loads, and warns where it can't.
+    # The module creates a folder in the home directory, and warns if it can't.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""Open a data set by name or path."""
+"""Opening of data sets by name or path."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def data_home() -> Path:
 
 
 def path_of(name: str) -> Path | None:
-    """The file or folder that a data set's name stands for; None for a registered name, which wins over a path.
+    """Return the file or folder of a data set's name; None for a registered name, which takes precedence.
 
     Raises
     ------
     UserError
-        Neither registered nor there.
+        The name is neither registered nor a path.
     """
     if name in entries():
         return None
@@ -73,16 +73,19 @@ def path_of(name: str) -> Path | None:
     if path.exists():
         raise UserError(
             f"{path} is neither an .npz file nor a folder of images.",
-            "Give one of those, or a name from `initpools list datasets`.",
+            "Name one of those, or a data set from `initpools list datasets`.",
+            path,
         )
     if path.suffix == ".npz" or len(path.parts) > 1:
         raise UserError(
-            f"There is no file or folder {path}.", "Check the path, or give a name from `initpools list datasets`."
+            f"There is no file or folder {path}.",
+            "Check the path, or name a data set from `initpools list datasets`.",
+            path,
         )
     error = unknown_name(
         "data set", name, [key for key, entry in entries().items() if not entry.refusal], "initpools list datasets"
     )
-    raise UserError(error.fact, f"{error.remedy} The path of an .npz file or of a folder of images will do, too.")
+    raise UserError(error.fact, f"{error.remedy} Or name the path of an .npz file or a folder of images.", error.value)
 
 
 def open_dataset(
@@ -94,22 +97,22 @@ def open_dataset(
     known: pd.DataFrame | None = None,
     kept: np.ndarray | None = None,
 ) -> Dataset:
-    """Open a data set, fetching and caching what is not there yet.
+    """Open a data set; download and cache it if necessary.
 
     Parameters
     ----------
     spec : DatasetSpec
-        What is asked for.
+        The settings.
     seed : int
-        The root seed: it draws the test split and the long tail.
+        The root seed; it draws the test split and the long tail.
     cache : Path
-        Where downloads and arrays are kept; see `data_home`.
+        Folder of downloads and arrays; see `data_home`.
     report : Reporter
-        Where progress goes.
+        Reports progress.
     known : DataFrame, optional
-        The items as a run has stored them. They come back as they are, new images of a folder after them.
+        The items stored in a run. They are returned unchanged, followed by new images of a folder.
     kept : ndarray of shape (n_train,), bool, optional
-        The mask that the run has stored with them; goes with `known`.
+        The mask stored with `known`.
 
     Returns
     -------
@@ -118,16 +121,16 @@ def open_dataset(
     Raises
     ------
     UserError
-        Unknown name, unreadable or unfit data, a failed download, no space, or data that differ from what is known.
+        An unknown name, invalid data, a failed download, no space, or data that differ from `known`.
     """
     path = path_of(spec.name)
     _refuse_settings(spec, path)
     if (
         known is not None
         and (path is None or path.suffix == ".npz")
-        and (found := _from_cache(spec, path, cache, known))
+        and (arrays := _from_cache(spec, path, cache, known))
     ):
-        return _dataset(spec, known, classes_of(known), found, None, _phantoms(spec, known), kept)
+        return _dataset(spec, known, classes_of(known), arrays, None, _false_classes(spec, known), kept)
     stored = known[CONVERSION] if known is not None and CONVERSION in known else ()
     scale = scale_of(spec.scale, stored)
     with scratch_folder(cache) as scratch:
@@ -140,7 +143,7 @@ def open_dataset(
                 opened = reopen_files(source, size, scale, seed, known, spec.imbalance != "none", work)
             if kept is None:
                 kept = _mask(spec, seed, opened.items, opened.classes, np.empty(0, dtype=np.int64))
-            notes = [*opened.notes, *_phantoms(spec, opened.items), *_left_out(spec, opened.items)]
+            notes = [*opened.notes, *_false_classes(spec, opened.items), *_left_out(spec, opened.items)]
             data = _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, notes, kept)
             return replace(data, scale=opened.scale)
         items, origin = items_of_arrays(source, spec.test, seed, report)
@@ -161,7 +164,7 @@ def _source(
     if path is None:
         entry = entries()[spec.name]
         if entry.refusal:
-            raise UserError(entry.refusal, "`initpools list datasets` names those that can be used.")
+            raise UserError(entry.refusal, "Choose another: `initpools list datasets` lists them.", spec.name)
         return entry.load(home, spec.size, scratch, report)
     if path.is_dir():
         return Files(path, assigner(spec.labels, spec.classes))
@@ -169,7 +172,7 @@ def _source(
 
 
 def _from_cache(spec: DatasetSpec, path: Path | None, cache: Path, known: pd.DataFrame) -> dict[str, np.ndarray] | None:
-    """The arrays of known items where nothing has to be read again."""
+    """Return the cached arrays of known items, or None if the data set must be read again."""
     folder = cache_folder(cache, known, spec.size)
     if path is not None and not stamped(folder, path):
         return None
@@ -180,7 +183,7 @@ def _from_cache(spec: DatasetSpec, path: Path | None, cache: Path, known: pd.Dat
 def _mask(
     spec: DatasetSpec, seed: int, items: pd.DataFrame, classes: tuple[str, ...], held_out: np.ndarray
 ) -> np.ndarray:
-    """Which rows of train there are to choose from: not those held out, nor those that a long tail drops."""
+    """Return the mask of train images to choose from, without held-out images and those outside a long tail."""
     labels = items.loc[items["split"] == "train", "label"].fillna(-1).to_numpy(np.int64)
     kept = np.ones(len(labels), dtype=bool)
     kept[held_out] = False
@@ -206,38 +209,41 @@ def _dataset(
             splits[split] = Split(arrays[split], labels, [str(path) for path in rows["path"]])
     mask = np.ones(len(splits["train"].images), dtype=bool)
     if kept is not None:
-        # Images appended to a folder since are there to choose from.
+        # Images appended to a folder later can be chosen.
         mask[: len(kept)] = kept
-    # The last of the named classes may have no image.
+    # Not all of the classes in the settings need have images.
     return Dataset(spec, spec.classes or classes, splits, items, mask, root, notes)
 
 
 def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
     if spec.classes and path is None:
         raise UserError(
-            f"dataset.classes is for .npz files and folders, and {spec.name} names its own classes.", "Leave it out."
+            f"dataset.classes has no effect: {spec.name} has classes of its own.",
+            "Leave out --classes, which is for .npz files and folders.",
+            "dataset.classes",
         )
     if spec.labels != "auto" and (path is None or not path.is_dir()):
         raise UserError(
-            f"dataset.labels = {spec.labels!r} is for folders of images, and {spec.name} is none.",
-            "Leave it out: the data set brings its own labels.",
+            f"dataset.labels = {spec.labels!r} has no effect: {spec.name} is not a folder of images.",
+            "Leave out dataset.labels; this data set has labels of its own.",
+            repr(spec.labels),
         )
 
 
-def _phantoms(spec: DatasetSpec, known: pd.DataFrame) -> list[str]:
-    """That a run of an older version has classes that are none; empty where it has no such class."""
+def _false_classes(spec: DatasetSpec, known: pd.DataFrame) -> list[str]:
+    """Return notes on classes of a run of an older version that stand for a missing label."""
     named = [] if spec.classes or spec.name in entries() else [name for name in classes_of(known) if says_nothing(name)]
     counts = known["class"].value_counts()
     return [
-        f"This run was begun by an older version, which took {name!r} for a class of {counts[name]} images: in a new "
-        "run they have no label."
+        f"An older version, which started this run, used {name!r} as a class of {counts[name]} images: in a new run "
+        "they have no label."
         for name in named
         if name in counts
     ]
 
 
 def _left_out(spec: DatasetSpec, items: pd.DataFrame) -> list[str]:
-    """That a long tail leaves out the images whose class is not known."""
+    """Return a note on the images without label that a long tail leaves out."""
     unknown = int(items.loc[items["split"] == "train", "label"].isna().sum())
     if spec.imbalance == "none" or not unknown:
         return []
@@ -248,10 +254,11 @@ def _refuse_other(name: str, known: pd.DataFrame, items: pd.DataFrame) -> None:
     same = len(known) == len(items) and all(
         (known[column].to_numpy() == items[column].to_numpy()).all() for column in ("split", "sha256")
     )
-    if same and (older := _phantoms(DatasetSpec(name), known)):
-        raise UserError(older[0], "Begin another run with --run DIR.")
+    if same and (older := _false_classes(DatasetSpec(name), known)):
+        raise UserError(older[0], "Start another run with --run DIR.", older[0])
     if not same or not known["label"].equals(items["label"]):
         raise UserError(
-            f"{name} is not what it was when this run began: other images or labels.",
-            "Put the file back as it was, or begin another run with --run DIR.",
+            f"{name} has changed since this run was started: it has other images or labels.",
+            "Restore the file, or start another run with --run DIR.",
+            name,
         )

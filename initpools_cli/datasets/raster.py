@@ -1,4 +1,4 @@
-"""Image files of any kind as their pixels are stored, and why a file can't be read."""
+"""Decoding of image files to their stored pixel values."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 #: Brands of HEIF files (ISO/IEC 23008-12, annex B); Pillow itself reads AVIF.
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-#: Formats whose further pictures are previews or layers of the first.
-ONE_PICTURE = ("MPO", "PSD", "ICO", "ICNS")
-#: Formats and modes that a browser shows just as they are read here, with what browsers call the formats.
-SHOWN = {
+#: Formats whose further images are previews or layers of the first.
+SINGLE_IMAGE_FORMATS = ("MPO", "PSD", "ICO", "ICNS")
+#: MIME types of formats that browsers display with the same pixels as read here.
+MIME_TYPES = {
     "JPEG": "image/jpeg",
     "MPO": "image/jpeg",
     "PNG": "image/png",
@@ -31,24 +31,24 @@ SHOWN = {
     "WEBP": "image/webp",
     "BMP": "image/bmp",
 }
-#: Tags of TIFF, GDAL's for the value of pixels without data, and the sample format of signed integers.
+#: TIFF tags (the last is GDAL's for pixels without data), and the sample format of signed integers.
 BITS, PHOTOMETRIC, SAMPLE_FORMAT, NO_DATA, SIGNED = 258, 262, 339, 42113, 2
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image.
+    """Header of an image file.
 
     Attributes
     ----------
     gray : bool
     deep : str
-        "integer" or "float" where it is not stored as 8 bits or fewer, so that a range of values is needed to show it.
+        "integer" or "float" if values have more than 8 bits, so that a range is needed to convert them; else empty.
     exact : bool
-        Surely read as versions before the first `dataset.scale` did: neither deep nor perhaps transparent.
+        Whether all versions read the same pixels: neither deep nor possibly transparent.
     shown : str
-        What a browser calls the type; empty where it would not show the same as is read here.
+        MIME type; empty if a browser would not display the same pixels.
     """
 
     gray: bool
@@ -59,7 +59,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a file is no image of the data set: what one is, what several are, and what helps."""
+    """Why a file is skipped, in singular and plural, and the remedy."""
 
     one: str
     many: str
@@ -73,17 +73,17 @@ class Raster:
     Attributes
     ----------
     picture : Image or None
-        Of at most 8 bits.
+        Pixels of at most 8 bits.
     values : ndarray of shape (h, w) or (h, w, c), or None
-        Deeper values, c in {2, 3, 4}: the last of 2 and of 4 is opacity.
+        Values of more than 8 bits, c in {2, 3, 4}: the last of 2 and of 4 is opacity.
     orientation : int
-        Of EXIF; 1 is upright.
+        EXIF orientation; 1 is upright.
     inverted : bool
-        The lowest of the values is white.
+        Whether the lowest value is white.
     pages : bool
-        There are more images in the file.
+        Whether the file has more images.
     window : str
-        Of a DICOM file; `windowed` are its values through it, in [0, 1].
+        Window of a DICOM file; `windowed` has the values after applying it, in [0, 1].
     """
 
     picture: Image | None = None
@@ -110,7 +110,7 @@ NEEDS_TIFF = _needs("16-bit color TIFF", "tiff")
 
 
 def header_of(file: Path) -> Header | Reason:
-    """What a file says of its image, or why it is not read."""
+    """Read the header of an image file; return the reason if it can't be read."""
     from PIL import Image
 
     with warnings.catch_warnings():
@@ -119,7 +119,7 @@ def header_of(file: Path) -> Header | Reason:
             with file.open("rb") as stream:
                 head = stream.read(132)
                 stream.seek(0)
-                if reason := _missing(file.name, head):
+                if reason := _missing_extra(file.name, head):
                     return reason
                 if is_dicom(file.name, head):
                     gray, pixels, windowed = read_header(stream)
@@ -130,7 +130,7 @@ def header_of(file: Path) -> Header | Reason:
                     return _header(image)
         except Image.DecompressionBombError:
             return TOO_LARGE
-        # Broken files make the decoders raise nearly anything.
+        # Decoders can raise almost any exception for damaged files.
         except Exception:
             return NO_IMAGE
 
@@ -141,32 +141,32 @@ def read_raster(name: str, content: bytes, draft: int = 0) -> Raster:
     Parameters
     ----------
     name : str
-        Of the file.
+        The file name.
     content : bytes
-        All of it.
+        The content of the file.
     draft : int
-        A side in pixels that is enough: JPEG can be decoded at a half, a quarter or an eighth. 0: all of it.
+        A sufficient side, pixels: JPEG can be decoded at 1/2, 1/4 or 1/8 of its size. 0: full size.
 
     Raises
     ------
     Exception
-        Whatever the decoders raise.
+        Any exception of the decoders.
     """
     from PIL import Image
 
     if is_dicom(name, content[:132]):
         return _from_dicom(content)
-    _missing(name, content[:132])
+    _missing_extra(name, content[:132])
     with Image.open(io.BytesIO(content)) as image:
         pages = _has_pages(image)
         if _deep_color(image):
             values = DEEP_DECODERS[image.format or ""](image, content)
             return Raster(values=values, orientation=_orientation(image), pages=pages)
         if draft:
-            # Twice the target leaves the filter enough.
+            # Twice the target is enough for the resampling filter.
             image.draft(None, (2 * draft, 2 * draft))
         image.load()
-        # Asked for once it is loaded: Pillow has set TIFF files upright by then.
+        # Read after loading: Pillow turns TIFF files upright when it loads them.
         orientation = _orientation(image)
         if _deep_gray(image):
             inverted = _tag(image, PHOTOMETRIC) == 0
@@ -174,8 +174,8 @@ def read_raster(name: str, content: bytes, draft: int = 0) -> Raster:
         return Raster(picture=image, orientation=orientation, pages=pages)
 
 
-def _missing(name: str, head: bytes) -> Reason | None:
-    """The extra that a file needs and that is not installed; Pillow learns HEIF where it is."""
+def _missing_extra(name: str, head: bytes) -> Reason | None:
+    """Return the reason if a file needs an extra that is not installed; register the HEIF decoder if needed."""
     if head[4:8] == b"ftyp" and head[8:12] in HEIF:
         if not _installed("pillow_heif"):
             return NEEDS_HEIF
@@ -198,7 +198,7 @@ def _header(image: ImageFile) -> Header | Reason:
     deep = "float" if image.mode == "F" else "integer" if color or _deep_gray(image) else ""
     exact = not deep and image.mode not in TRANSPARENT and "transparency" not in image.info
     gray = _gray_mode(image.mode) or (color and str(_packing(image)).startswith("LA"))
-    shown = SHOWN.get(image.format or "", "") if exact and not _has_pages(image) else ""
+    shown = MIME_TYPES.get(image.format or "", "") if exact and not _has_pages(image) else ""
     return Header(gray, deep, exact, shown)
 
 
@@ -212,13 +212,13 @@ def _gray_mode(mode: str) -> bool:
 
 
 def _packing(image: ImageFile) -> Any:
-    """How the file packs its samples, as Pillow calls it, such as "RGB;16B"; empty once they are loaded."""
+    """Return Pillow's name of the sample packing, such as "RGB;16B"; empty after loading."""
     arguments = image.tile[0][3] if image.tile else ""
     return arguments[0] if isinstance(arguments, tuple) and arguments else arguments
 
 
 def _deep_color(image: ImageFile) -> bool:
-    """Colors of 16 bits, of which Pillow would keep the upper 8."""
+    """Whether colors have 16 bits; Pillow would keep only the upper 8."""
     if image.format == "PPM" and image.mode == "RGB" and image.tile:
         codec, _, _, arguments = image.tile[0]
         return codec == "ppm" and isinstance(arguments, tuple) and arguments[1] > 255
@@ -234,12 +234,12 @@ def _signed_bytes(image: ImageFile) -> bool:
 
 
 def _tag(image: ImageFile, number: int) -> Any:
-    """A tag of a TIFF file; None where there is none."""
+    """Return a TIFF tag, or None."""
     return getattr(image, "tag_v2", {}).get(number)
 
 
 def _gray_values(image: ImageFile) -> np.ndarray:
-    """As the file has them: Pillow has one mode for all integers of more than 16 bits, and for signed ones."""
+    """Return gray values in the type of the file: Pillow has one mode for several integer types."""
     values = np.asarray(image)
     if image.mode == "F" and (missing := _tag(image, NO_DATA)) is not None:
         return np.where(values == np.float32(missing.strip("\0 ")), np.float32(np.nan), values)
@@ -269,7 +269,7 @@ def _tiff_values(image: ImageFile, content: bytes) -> np.ndarray:
     with TiffFile(io.BytesIO(content)) as tiff:
         page = tiff.pages[0]
         values = page.asarray()
-    # Samples may lie in planes, and there may be some beside the colors that are no opacity.
+    # Samples may be stored in planes, and there may be extra samples that are not opacity.
     values = np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values
     return np.ascontiguousarray(values[..., : len(image.getbands())])
 
@@ -279,7 +279,7 @@ def _ppm_values(image: ImageFile, content: bytes) -> np.ndarray:
     return np.frombuffer(content, ">u2", int(np.prod(shape)), start).reshape(shape).astype(np.uint16)
 
 
-#: By what colors of 16 bits are decoded.
+#: Decoders of 16-bit colors by format.
 DEEP_DECODERS: Mapping[str, Callable[[ImageFile, bytes], np.ndarray]] = {
     "PNG": _png_values,
     "TIFF": _tiff_values,
@@ -290,27 +290,27 @@ DEEP_DECODERS: Mapping[str, Callable[[ImageFile, bytes], np.ndarray]] = {
 def _from_dicom(content: bytes) -> Raster:
     from PIL import Image
 
-    found = read_dicom(content)
-    if found.windowed is None and found.values.dtype == np.uint8:
-        pixels = 255 - found.values if found.inverted else found.values
-        return Raster(picture=Image.fromarray(pixels), pages=found.frames > 1)
+    image = read_dicom(content)
+    if image.windowed is None and image.values.dtype == np.uint8:
+        pixels = 255 - image.values if image.inverted else image.values
+        return Raster(picture=Image.fromarray(pixels), pages=image.frames > 1)
     return Raster(
-        values=found.values,
-        inverted=found.inverted,
-        pages=found.frames > 1,
-        window=found.window,
-        windowed=found.windowed,
+        values=image.values,
+        inverted=image.inverted,
+        pages=image.frames > 1,
+        window=image.window,
+        windowed=image.windowed,
     )
 
 
 def _has_pages(image: ImageFile) -> bool:
-    return bool(getattr(image, "is_animated", False)) and image.format not in ONE_PICTURE
+    return bool(getattr(image, "is_animated", False)) and image.format not in SINGLE_IMAGE_FORMATS
 
 
 def _orientation(image: ImageFile) -> int:
-    # Broken EXIF data is no reason to lose the image.
+    # An image with damaged EXIF data is still read.
     try:
-        found = image.getexif().get(0x0112)
+        orientation = image.getexif().get(0x0112)
     except Exception:
         return 1
-    return found if isinstance(found, int) else 1
+    return orientation if isinstance(orientation, int) else 1

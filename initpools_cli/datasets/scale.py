@@ -1,4 +1,4 @@
-"""Pixels of any depth as values from 0 to 255: one range of values for a whole data set, never one an image."""
+"""Conversion of pixels of any depth to 0–255, with one range of values for a whole data set."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from initpools_cli.core.errors import UserError
 #: The values that become 0 and 255.
 Range = tuple[float, float]
 
-#: What ``items.csv`` says of an image with transparent pixels, and of a DICOM file shown through its own window.
+#: Conversions in ``items.csv``: of an image with transparent pixels, and of a DICOM file with its own window.
 WHITE, WINDOW = "white", "window"
-#: Images that a range is estimated from, and pixels of each.
+#: Number of images that a range is estimated from, and of pixels per image.
 SAMPLE_IMAGES, SAMPLE_PIXELS = 256, 16_384
 #: The percentiles of the sample that become 0 and 255.
 PERCENTILES = (0.1, 99.9)
-#: Integers fill their type where the percentiles span more than this share of it.
-FILLED = 0.5
-#: Floats in [0, 1] are taken as they are where the percentiles span at least this share: 32 of 256 gray levels.
+#: Integers use the full range of their type if the percentiles span more than this share of it.
+FULL_RANGE_SPAN = 0.5
+#: Floats in [0, 1] are not rescaled if the percentiles span at least this share: 32 of 256 gray levels.
 UNIT_SPAN = 1 / 8
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How values of more than 8 bits become 0 to 255.
+    """Ranges of values that become 0 to 255, for images of more than 8 bits.
 
     Attributes
     ----------
     setting : str
         ``dataset.scale``: "auto", "full" or "lo,hi".
     ranges : mapping of str to Range
-        For "auto", by kind of value: "integer" and "float".
+        For "auto": the range by kind of value, "integer" or "float".
     reasons : mapping of str to str
-        Where a range was chosen now, what was found, by kind of value.
+        How each range was chosen, by kind of value.
     """
 
     setting: str = "auto"
@@ -46,7 +46,7 @@ class Scale:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def limits(self, dtype: np.dtype) -> Range:
-        """The values that become 0 and 255 in an image of this type.
+        """Return the values that become 0 and 255 in an image of this type.
 
         Raises
         ------
@@ -61,18 +61,18 @@ class Scale:
         return self.ranges[kind if kind in self.ranges else next(iter(self.ranges), kind)]
 
     def misses(self, kinds: Iterable[str]) -> list[str]:
-        """Of these kinds of values, those that need a range that is not known yet."""
+        """Return the kinds of values whose range is not known yet."""
         return [kind for kind in kinds if self.setting == "auto" and kind not in self.ranges]
 
     def fitted(self, samples: Sequence[np.ndarray]) -> Scale:
-        """The same with a range for each kind of value in the samples.
+        """Return the scale with a range for each kind of value in the samples.
 
-        Floats that lie in [0, 1] have a range of their own; all other values share one.
+        Floats in [0, 1] have a range of their own; all other values share one.
 
         Parameters
         ----------
         samples : sequence of ndarray
-            Some values of each sampled image, in the type of the image.
+            Sampled values of each image, in its type.
 
         Raises
         ------
@@ -87,14 +87,14 @@ class Scale:
         if others:
             dtypes = {values.dtype for values in others}
             common = next((known for known in ranges.values() if known != (0.0, 1.0)), None)
-            found = (common, "the range of the others") if common else _range_of(others, dtypes)
+            range_and_reason = (common, "the range of the others") if common else _range_of(others, dtypes)
             for kind in {kind_of(dtype) for dtype in dtypes}:
-                ranges[kind], reasons[kind] = found
+                ranges[kind], reasons[kind] = range_and_reason
         return Scale(self.setting, ranges, reasons)
 
 
 def scale_of(setting: str, conversions: Iterable[str]) -> Scale:
-    """The scale that images were converted with, from what ``items.csv`` says of each."""
+    """Return the scale that stored images were converted with, from the conversions in ``items.csv``."""
     ranges: dict[str, Range] = {}
     if setting == "auto":
         for conversion in dict.fromkeys(conversions):
@@ -106,16 +106,16 @@ def scale_of(setting: str, conversions: Iterable[str]) -> Scale:
 
 @dataclass
 class Tally:
-    """What the conversion of some images met.
+    """Counts of the conversion of images to 8 bits.
 
     Attributes
     ----------
     images, pixels : int
-        Of more than 8 bits.
+        Numbers of images and pixels with more than 8 bits.
     clipped, touched : int
-        Values outside the range, and the images that have some.
+        Numbers of values outside the range, and of images with such values.
     invalid : int
-        Images with values that are NaN or infinite.
+        Number of images with NaN or infinite values.
     """
 
     images: int = 0
@@ -125,7 +125,7 @@ class Tally:
     invalid: int = 0
 
     def add(self, values: np.ndarray, limits: Range) -> np.ndarray:
-        """Count one image and return it as uint8; NaN and -inf become the low end, inf the high one."""
+        """Convert one image to uint8 and count it; NaN and -inf become the lowest value, inf the highest."""
         # Single precision holds every integer of 16 bits.
         wide: NDArray[np.floating] = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
         invalid = values.dtype.kind == "f" and not np.isfinite(wide).all()
@@ -145,43 +145,43 @@ class Tally:
         return np.rint(wide).astype(np.uint8)
 
     def merge(self, other: Tally) -> None:
-        """Add what another counted."""
+        """Add the counts of another tally."""
         for name in ("images", "pixels", "clipped", "touched", "invalid"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def notes(self, scale: Scale, dtypes: Iterable[np.dtype]) -> list[str]:
-        """What to tell of them."""
+        """Return notes for the user."""
         if not self.images:
             return []
         named = sorted({dtype.name for dtype in dtypes})
         ranges = dict.fromkeys(f"{text_of(scale.limits(np.dtype(name)))}" for name in named)
         why = dict.fromkeys(scale.reasons.get(kind_of(np.dtype(name)), "") for name in named)
         reason = " and ".join(text for text in why if text)
-        said = [
+        notes = [
             f"{_are(self.images, 'image')} not stored as 8 bits ({', '.join(named)}): values {' and '.join(ranges)} "
             f"become 0 to 255 (dataset.scale = {scale.setting}{f': {reason}' if reason else ''})"
         ]
         if self.clipped:
             share = 100 * self.clipped / self.pixels
-            said.append(
-                f"{share:.2g} % of their values ({self.clipped} in {_count(self.touched, 'image')}) lie outside and "
-                "are clipped"
+            notes.append(
+                f"{share:.2g} % of their values ({self.clipped} in {_count(self.touched, 'image')}) are outside this "
+                "range and clipped"
             )
         if self.invalid:
-            said.append(
-                f"{_count(self.invalid, 'image')} with values that are NaN or infinite: NaN and -inf are shown as the "
-                "lowest value, inf as the highest"
+            notes.append(
+                f"{_count(self.invalid, 'image')} with NaN or infinite values: NaN and -inf become the lowest value, "
+                "inf the highest"
             )
-        return said
+        return notes
 
 
 def kind_of(dtype: np.dtype) -> str:
-    """What values of a type share a range with: "integer" or "float"."""
+    """Return the kind of value of a type, "integer" or "float"; values of one kind share a range."""
     return "float" if dtype.kind == "f" else "integer"
 
 
 def full_range(dtype: np.dtype) -> Range:
-    """All that a type can hold; of floats, 0 to 1."""
+    """Return the smallest and the largest value of a type; 0 and 1 for floats."""
     if dtype.kind in "fb":
         return 0.0, 1.0
     limits = np.iinfo(dtype)
@@ -189,17 +189,17 @@ def full_range(dtype: np.dtype) -> Range:
 
 
 def conversion_of(dtype: np.dtype, limits: Range) -> str:
-    """What ``items.csv`` says of an image: the type of its values, and what of them becomes 0 and 255."""
+    """Return the conversion for ``items.csv``: the type, and the values that become 0 and 255."""
     return f"{dtype.name} {text_of(limits)}"
 
 
 def text_of(limits: Range) -> str:
-    """``low,high``, as ``dataset.scale`` takes it."""
+    """Format a range as ``low,high``, the form of ``dataset.scale``."""
     return ",".join(str(int(end)) if float(end).is_integer() else repr(float(end)) for end in limits)
 
 
 def sample_of(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """At most `SAMPLE_PIXELS` values of an image, drawn at random."""
+    """Draw at most `SAMPLE_PIXELS` random values of an image."""
     flat = values.reshape(-1)
     return flat if len(flat) <= SAMPLE_PIXELS else flat[rng.integers(0, len(flat), SAMPLE_PIXELS)]
 
@@ -213,18 +213,20 @@ def _in_unit(values: np.ndarray) -> bool:
 
 
 def _range_of(samples: Sequence[np.ndarray], dtypes: set[np.dtype]) -> tuple[Range, str]:
-    """One range for all of the samples, and what it was chosen by."""
+    """Return one range for all samples, and how it was chosen."""
     values = np.concatenate([sample.astype(np.float64) for sample in samples])
     values = values[np.isfinite(values)]
     if not len(values):
         raise UserError(
-            "No sampled pixel is a finite number.", "Check the images, or give the range: --set dataset.scale=lo,hi."
+            "No sampled pixel is a finite number.",
+            "Check the images, or set the range with --set dataset.scale=lo,hi.",
+            "pixel",
         )
     low, high = (float(end) for end in np.percentile(values, PERCENTILES, method="nearest"))
     least, most = float(values.min()), float(values.max())
     if len(dtypes) == 1 and (dtype := next(iter(dtypes))).kind in "iub":
         full = full_range(dtype)
-        if high - low > FILLED * (full[1] - full[0]):
+        if high - low > FULL_RANGE_SPAN * (full[1] - full[0]):
             return full, "their full range"
     if least >= 0 and 127 < most <= 255 and bool((values == np.floor(values)).all()):
         return (0.0, 255.0), "whole numbers up to 255"
@@ -236,7 +238,7 @@ def _range_of(samples: Sequence[np.ndarray], dtypes: set[np.dtype]) -> tuple[Ran
 
 
 def _rounded(low: float, high: float) -> Range:
-    """To about a millionth of the range: more digits mean nothing in an estimate."""
+    """Round a range to about a millionth of its width; an estimate has no more significant digits."""
     digits = 5 - math.floor(math.log10(high - low))
     return round(low, digits) if digits > 0 else low, round(high, digits) if digits > 0 else high
 

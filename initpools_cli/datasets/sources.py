@@ -1,4 +1,4 @@
-"""What the loader of a data set hands over: arrays, or a folder of files with their splits and classes."""
+"""Results of data set loaders: arrays, or files with their splits and classes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from initpools_cli.core.reporter import Reporter
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images that come as arrays.
+    """Images as arrays.
 
     Attributes
     ----------
     images : dict of split to ndarray of shape (n, h, w, c), uint8
-        Perhaps memory-mapped.
+        Arrays or memory maps.
     labels : dict of split to ndarray of shape (n,), int64, or None
-        Class numbers; -1 where an image has no label.
+        Class numbers; -1 for images without label.
     classes : tuple of str
         Class names by class number.
     notes : list of str
-        What the user should be told.
+        Notes for the user.
     conversions : dict of split to str
-        What ``items.csv`` says of images that were not uint8.
+        Conversions of images that were not uint8, for ``items.csv``.
     """
 
     images: dict[str, np.ndarray]
@@ -43,13 +43,13 @@ class Assignment:
     Attributes
     ----------
     splits : list of str
-        For every path "train", "val" or "test"; "" leaves the file out.
+        "train", "val" or "test" for each path; "" leaves the file out.
     labels : list of str
-        For every path its class; "" where it has none.
+        The class of each path; "" for no label.
     classes : tuple of str
-        All classes in order; empty: those that occur, sorted.
+        All classes in order; empty: the classes that occur, sorted.
     notes : list of str
-        What the user should be told.
+        Notes for the user.
     """
 
     splits: list[str]
@@ -60,16 +60,16 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Files:
-    """Images that come as files.
+    """Images as files.
 
     Attributes
     ----------
     root : Path
         The folder.
     assign : callable
-        From the POSIX relative paths of all its images to their splits and classes.
+        Maps the relative POSIX paths of all images to an `Assignment`.
     folders : tuple of str
-        The folders in it that are read; empty: all of it.
+        The sub-folders to read; empty: all.
     """
 
     root: Path
@@ -79,20 +79,20 @@ class Files:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """A registered data set.
+    """Facts of a registered data set.
 
     Attributes
     ----------
     name, title : str
-        The name to ask for it by, and what it shows.
+        The name, and a description.
     classes, channels : int
-        How many.
+        Numbers of classes and channels.
     source : str
-        Where it comes from.
+        Web address of its origin.
     license : str
-        As its makers state it.
+        As stated by its authors.
     download : bool
-        Whether the first use fetches it.
+        Whether it is downloaded at its first use.
     """
 
     name: str
@@ -104,13 +104,13 @@ class DatasetFacts:
     download: bool
 
 
-#: Bring the data set: ``$INITPOOLS_DATA``, the size asked for (pixels, 0 is native), a folder for unfinished work.
+#: Loads a data set from: the data folder, the requested size (pixels, 0 is native), a scratch folder, the reporter.
 Load = Callable[[Path, int, Path, Reporter], Arrays | Files]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered data set with its loader; `refusal` says why one that exists can't be used here."""
+    """A registered data set with its loader; `refusal` is the reason why it can't be used, or empty."""
 
     facts: DatasetFacts
     load: Load

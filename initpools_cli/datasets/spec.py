@@ -1,4 +1,4 @@
-"""What a data set is: what was asked for, and what was opened."""
+"""Settings of a data set, and an opened data set."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from initpools_cli.datasets.scale import Scale
 if TYPE_CHECKING:
     import pandas as pd
 
-#: In the order in which ``items.csv`` lists them.
+#: In the order of ``items.csv``.
 SPLITS = ("train", "val", "test")
 #: The columns of ``items.csv``.
 COLUMNS = ("index", "path", "split", "label", "class", "bytes", "sha256")
-#: One more of them, where some image is not taken as it is stored: the type of its values and the range that becomes 0
-#: to 255 ("uint16 98,612"), "window" (a DICOM file's own), and "white" (what its transparent pixels lie on).
+#: An additional column if some image was converted: the type of its values and the range that becomes 0 to 255
+#: ("uint16 98,612"), "window" (that of a DICOM file), or "white" (the background of transparent pixels).
 CONVERSION = "conversion"
 
 
@@ -30,12 +30,12 @@ class DatasetSpec:
     Attributes
     ----------
     name : str
-        A registered name, an .npz file or a folder; a registered name wins, ``./digits`` forces the path.
+        A registered name, an .npz file or a folder; a registered name takes precedence, ``./digits`` is a path.
     size : int
-        Side of the images in pixels; 0 is native for arrays and 64 for folders. The shorter side is resized to it, then
-        the center cropped.
+        Side of the images in pixels; 0 is native for arrays and 64 for folders. The shorter side is resized, then the
+        center is cropped.
     test : float
-        Share held out, seeded and stratified, where a labeled set has no test split.
+        Share held out (seeded and stratified) if a labeled data set has no test split.
     imbalance : {"none", "exp", "step"}
         The kind of long tail.
     ratio : float
@@ -43,9 +43,9 @@ class DatasetSpec:
     labels : str
         For folders: "auto", "none", "folders", or the path of a CSV file.
     scale : str
-        Which values become 0 and 255 where pixels are not stored as 8 bits: "auto", "full" or "lo,hi".
+        Values that become 0 and 255 if pixels are not stored as 8 bits: "auto", "full" or "lo,hi".
     classes : tuple of str
-        The only classes there can be, in the order of their numbers; empty: those that occur.
+        All classes in the order of their numbers; empty: the classes that occur.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Split:
     images : ndarray of shape (n, h, w, c), uint8
         Memory-mapped, read-only, c in {1, 3}.
     labels : ndarray of shape (n,), int64, or None
-        Class numbers, -1 where an image has no label; None where no image has one.
+        Class numbers, -1 for images without label; None if no image has one.
     paths : list of str
         POSIX paths relative to the folder; empty strings for arrays.
     """
@@ -94,16 +94,16 @@ class Dataset:
     splits : dict of str to Split
         Keys among "train", "val" and "test".
     items : DataFrame
-        One row an image: index, path, split, label (Int64, NA without), class, bytes, sha256, and perhaps conversion.
+        One row per image: index, path, split, label (Int64, NA for none), class, bytes, sha256, and maybe conversion.
     kept : ndarray of shape (n_train,), bool
-        The rows of train there are to choose from: a long tail drops some, and where a test split was held out of an
-        array, its images keep their rows and are not kept.
+        The train images to choose from: without those outside a long tail, and without those held out as test split of
+        an array, which keep their rows.
     root : Path or None
         The folder of the original files.
     notes : list of str
-        What the user should be told.
+        Notes for the user.
     scale : Scale
-        How original files become 8 bits.
+        The conversion of original files to 8 bits.
     """
 
     spec: DatasetSpec

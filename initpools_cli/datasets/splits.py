@@ -1,4 +1,4 @@
-"""A test split where a labeled data set has none."""
+"""Seeded, stratified test splits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from initpools_cli.core.seeds import generator
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Which images form the test split: a seeded share, spread over the classes in proportion.
+    """Draw a test split: a seeded share of the images, stratified by class.
 
-    Each class gives its share rounded down or up, so that the whole share is met as closely as can be (largest
-    remainders), and no class gives its last image.
+    The share of each class is rounded down or up so that the total is as close as possible (largest remainders), and no
+    class gives its last image.
 
     Parameters
     ----------
@@ -40,6 +40,6 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
             missing -= 1
     shuffled = generator(seed, "test-split").permutation(len(labels))
     test = np.zeros(len(labels), dtype=bool)
-    for c, wanted in enumerate(quota):
-        test[shuffled[labels[shuffled] == c][:wanted]] = True
+    for c, count in enumerate(quota):
+        test[shuffled[labels[shuffled] == c][:count]] = True
     return test

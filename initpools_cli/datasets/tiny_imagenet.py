@@ -1,4 +1,4 @@
-"""Tiny ImageNet: 200 classes of ImageNet at 64×64; its validation images serve as test, as its test has no labels."""
+"""Tiny ImageNet: 200 classes at 64×64; its validation split is the test split, as its test split has no labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = "tiny-imagenet-200"
 
 
 def entries() -> list[Entry]:
-    """`tinyimagenet`."""
+    """Return the entry of `tinyimagenet`."""
     facts = DatasetFacts(
         name="tinyimagenet",
         title="Tiny ImageNet, 110000 photos, 64×64; its validation split is the test split",
@@ -34,7 +34,7 @@ def entries() -> list[Entry]:
 
 
 def load(archive: Remote, home: Path, size: int, scratch: Path, report: Reporter) -> Files:
-    """Fetch and unpack the archive where that has not been done."""
+    """Download and unpack the archive unless that is done."""
     root = home / "tinyimagenet" / FOLDER
     if not root.is_dir():
         packed = fetch(archive, root.parent, report)
@@ -46,7 +46,7 @@ def load(archive: Remote, home: Path, size: int, scratch: Path, report: Reporter
 
 
 def assign(root: Path, paths: Sequence[str]) -> Assignment:
-    """``train/<wnid>/images/…`` is train, ``val/images/…`` with its table is test; classes in order of wnids."""
+    """Assign ``train/<wnid>/images/…`` to train and ``val/images/…`` to test, with classes in order of wnids."""
     names = _class_names(root)
     rows = [line.split("\t") for line in _lines(root / "val" / "val_annotations.txt")]
     wnid_of = {f"val/images/{row[0]}": row[1] for row in rows if len(row) > 1}
@@ -61,7 +61,7 @@ def assign(root: Path, paths: Sequence[str]) -> Assignment:
 
 
 def _class_names(root: Path) -> dict[str, str]:
-    """By wnid the first of its words; where two classes share it, with the wnid."""
+    """Return the first word of each wnid, followed by the wnid if two classes share the word."""
     words = dict(line.split("\t", 1) for line in _lines(root / "words.txt") if "\t" in line)
     wnids = sorted(line.strip() for line in _lines(root / "wnids.txt") if line.strip())
     short = {wnid: words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids}

@@ -1,4 +1,4 @@
-"""One image in 8 bits: on white, upright, deeper values by the range of the data set; and what to tell of it."""
+"""Conversion of one image to 8 bits: white background, upright, with the range of the data set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from initpools_cli.datasets.scale import WHITE, WINDOW, Scale, Tally, conversion
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: EXIF orientation (tag 0x0112) to the transposition that sets the image upright, by name in ``PIL.Image.Transpose``.
+#: Name in ``PIL.Image.Transpose`` of the transposition to upright, by EXIF orientation (tag 0x0112).
 UPRIGHT = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -29,18 +29,18 @@ UPRIGHT = {
 
 @dataclass(frozen=True)
 class Facts:
-    """How an image became 8 bits.
+    """How an image was converted to 8 bits.
 
     Attributes
     ----------
     conversion : str
-        What ``items.csv`` says of it; empty where 8 bits were taken as they are.
+        The conversion for ``items.csv``; empty if 8-bit pixels are unchanged.
     dtype : dtype or None
-        Of deeper values that the range of the data set was applied to.
+        The type of values that the range of the data set was applied to.
     pages : bool
-        It is the first of several.
+        Whether the image is the first of several.
     window : str
-        The window of a DICOM file that was applied.
+        The window of a DICOM file, if it was applied.
     tally : Tally
     """
 
@@ -52,7 +52,7 @@ class Facts:
 
 
 def eight_bits(raster: Raster, channels: int, scale: Scale) -> tuple[Image, Facts]:
-    """An image as mode L or RGB, upright, and how it came to be."""
+    """Convert an image to mode L or RGB, upright, and return how."""
     from PIL import Image
 
     mode = "L" if channels == 1 else "RGB"
@@ -79,35 +79,36 @@ def eight_bits(raster: Raster, channels: int, scale: Scale) -> tuple[Image, Fact
 
 
 def notes_of(paths: Sequence[str], facts: Sequence[Facts], scale: Scale) -> list[str]:
-    """What to tell of files that were decoded."""
+    """Return notes for the user on decoded files."""
     tally = Tally()
     for each in facts:
         tally.merge(each.tally)
     notes = tally.notes(scale, [each.dtype for each in facts if each.dtype is not None])
     plain = [each for each in facts if each.conversion in ("", WHITE)]
     if tally.images and plain:
-        notes.append(f"{counted(plain, 'image')} of 8 bits, left as stored: the range is not applied to them")
+        notes.append(f"{counted(plain, 'image')} of 8 bits, left unchanged: the range is not applied to them")
     if not tally.images and scale.setting != "auto":
-        notes.append(f"dataset.scale = {scale.setting} changes nothing: no image has more than 8 bits")
+        notes.append(f"dataset.scale = {scale.setting} has no effect: no image has more than 8 bits")
     windows = [each.window for each in facts if each.window]
     if windows:
         different = sorted(set(windows))
         notes.append(
-            f"{counted(windows, 'DICOM file')} shown through the window in the file, {len(different)} in all: "
-            f"{'; '.join(different[:5])}{' …' if len(different) > 5 else ''} (dataset.scale = lo,hi sets one for all)"
+            f"{counted(windows, 'DICOM file')} converted with the window in the file, {len(different)} different: "
+            f"{'; '.join(different[:5])}{' …' if len(different) > 5 else ''} (dataset.scale = lo,hi sets one range for "
+            "all)"
         )
-    for chosen, said in (
-        ([WHITE in each.conversion for each in facts], "with transparent pixels, which are shown on white"),
+    for chosen, description in (
+        ([WHITE in each.conversion for each in facts], "with transparent pixels, which get a white background"),
         ([each.pages for each in facts], "with several pages or frames, of which the first is used"),
     ):
-        there = [path for path, yes in zip(paths, chosen, strict=True) if yes]
-        if there:
-            notes.append(f"{counted(there, 'file')} {said}: {named(there)}")
+        matching = [path for path, yes in zip(paths, chosen, strict=True) if yes]
+        if matching:
+            notes.append(f"{counted(matching, 'file')} {description}: {named(matching)}")
     return notes
 
 
 def _on_white(image: Image) -> tuple[Image, bool]:
-    """The image without transparency, and whether there was some."""
+    """Put an image on a white background; return whether it had transparent pixels."""
     from PIL import Image as pil
 
     if image.mode not in TRANSPARENT and "transparency" not in image.info:
@@ -121,7 +122,7 @@ def _on_white(image: Image) -> tuple[Image, bool]:
 
 
 def _scaled(values: np.ndarray, scale: Scale, tally: Tally) -> tuple[np.ndarray, bool]:
-    """Deep values (h, w) or (h, w, c) as uint8, (h, w) or (h, w, 3), on white where a last channel is opacity."""
+    """Convert values (h, w) or (h, w, c) to uint8 (h, w) or (h, w, 3), on white if the last channel is opacity."""
     limits = scale.limits(values.dtype)
     if values.ndim == 2 or values.shape[-1] in (1, 3):
         scaled, opacity = tally.add(values, limits), None

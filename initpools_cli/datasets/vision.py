@@ -1,4 +1,4 @@
-"""The small classics, through torchvision's own addresses, checksums and parsers."""
+"""Data sets of torchvision, with its addresses, checksums and parsers."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from initpools_cli.datasets.cache import place_errors, scratch_folder
 from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 
-#: The folder below the data set's own that a file belongs in, and the file.
-Wanted = list[tuple[str, Remote]]
+#: Files to download, each with its folder below that of the data set.
+Downloads = list[tuple[str, Remote]]
 
 
 @dataclass(frozen=True)
 class Family:
-    """How a torchvision class states its files, and what to call it with for each split."""
+    """How a torchvision class lists its files, how they are unpacked, and its arguments for each split."""
 
-    wanted: Callable[[Any], Wanted]
+    downloads: Callable[[Any], Downloads]
     unpack: Callable[[Path], None]
     splits: Mapping[str, Mapping[str, Any]]
     notes: tuple[str, ...] = ()
 
 
-def _of_archive(dataset: Any) -> Wanted:
+def _of_archive(dataset: Any) -> Downloads:
     return [("", Remote((dataset.url,), dataset.filename, dataset.tgz_md5))]
 
 
-def _of_resources(dataset: Any) -> Wanted:
+def _of_resources(dataset: Any) -> Downloads:
     return [
         (f"{dataset.__name__}/raw", Remote(tuple(mirror + name for mirror in dataset.mirrors), name, md5))
         for name, md5 in dataset.resources
     ]
 
 
-def _of_split_list(dataset: Any) -> Wanted:
+def _of_split_list(dataset: Any) -> Downloads:
     return [
         ("", Remote((url,), name, md5)) for split, (url, name, md5) in dataset.split_list.items() if split != "extra"
     ]
 
 
 def _untar(archive: Path) -> None:
-    """Unpack beside the archive, each folder at once, so that none is left half-written."""
+    """Unpack beside the archive, and move each folder into place when it is complete."""
     with scratch_folder(archive.parent) as scratch, place_errors(archive.parent):
         with tarfile.open(archive) as tar:
             tar.extractall(scratch, filter="data")
@@ -66,7 +66,7 @@ def _gunzip(archive: Path) -> None:
 
 
 def _leave(file: Path) -> None:
-    """It is read as it is."""
+    """Do nothing: the file is read as it is."""
 
 
 BY_TRAIN = {"train": {"train": True}, "test": {"train": False}}
@@ -136,29 +136,29 @@ FACTS = {
 
 
 def entries() -> list[Entry]:
-    """One entry a class of torchvision."""
+    """Return one entry per class of torchvision."""
     return [Entry(facts, partial(_load_named, name)) for name, facts in FACTS.items()]
 
 
 def load(dataset: Any, family: Family, root: Path, report: Reporter) -> Arrays:
-    """Fetch what is missing and let torchvision read it.
+    """Download missing files and read them with torchvision.
 
     Parameters
     ----------
     dataset : class
         One of torchvision's, or one with the same class attributes.
     family : Family
-        How it states its files.
+        Describes its files.
     root : Path
-        Its own folder.
+        The folder of the data set.
     report : Reporter
-        Where progress goes.
+        Reports progress.
     """
     try:
         return _read(dataset, family, root)
-    # This is how torchvision says that files are missing or damaged.
+    # torchvision raises this for missing or damaged files.
     except RuntimeError:
-        for folder, remote in family.wanted(dataset):
+        for folder, remote in family.downloads(dataset):
             family.unpack(fetch(remote, root / folder, report))
         return _read(dataset, family, root)
 

@@ -59,12 +59,12 @@ def read_marks(file: Path, data: Dataset, indices: Sequence[int], known: KnownCl
     UserError
         If the file is not a table of labels, or has ambiguous classes.
     """
-    from initpools_cli.datasets.annotations.check import checked
+    from initpools_cli.datasets.annotations.check import validate
     from initpools_cli.datasets.annotations.match import find
     from initpools_cli.datasets.annotations.table import read
 
     rows, _ = read(file, "labels")
-    annotations = checked(rows, data.items, known, data.root, what=str(file))
+    annotations = validate(rows, data.items, known, data.root, what=str(file))
     good = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
     marks: dict[int, Mark] = {}
     others, batch = [], set(indices)

@@ -1,1 +1,1 @@
-"""What annotators bring back, whatever they used: one file a format, all read to the same rows."""
+"""Readers of annotations, one module per format, and their validation."""

@@ -1,4 +1,4 @@
-"""Check annotations row by row: what is good is kept, what is not is told with its place."""
+"""Validation of annotations row by row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from initpools_cli.datasets.labels import named
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Readers by the ending of the file.
+#: Readers by file suffix.
 READERS = {
     ".csv": table.read,
     ".tsv": table.read,
@@ -43,16 +43,16 @@ READERS = {
 
 
 class Problem(NamedTuple):
-    """A row that could not be used.
+    """An invalid row of annotations.
 
     Attributes
     ----------
     place : str
-        "line 12", "task 3".
+        Where the row is, such as "line 12" or "task 3".
     image, label : str
-        Path and class as the row says; empty where it says none.
+        Path and class of the row; empty if missing.
     problem : str
-        What is wrong with it, as the end of a sentence that begins with the image.
+        What is wrong, as the end of a sentence that starts with the image.
     """
 
     place: str
@@ -66,22 +66,22 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Annotations:
-    """What is good of a file of annotations, and what is not.
+    """Valid labels of a file of annotations, and its problems.
 
     Attributes
     ----------
     rows : (m,) int64
         Train rows, ascending, each once.
     labels : list of str
-        The class of each.
+        The class of each row.
     problems : list of Problem
         In the order of the file.
     skipped : (k,) int64
-        Train rows that annotators could not tell, ascending.
+        Train rows that annotators skipped, ascending.
     empty : int
-        How many rows have no label yet, nor were skipped.
+        Number of rows without label that were not skipped.
     notes : list of str
-        What the user should be told of the file as a whole.
+        Notes for the user on the whole file.
     means : dict of str to str or None
         The class of every spelling in the file, and of every label that was known before.
     """
@@ -96,7 +96,7 @@ class Annotations:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that occur, sorted: as numbers where all are."""
+        """The classes that occur, sorted; by value if all are numbers."""
         return in_order(self.labels)
 
 
@@ -109,7 +109,7 @@ def read_annotations(
     kept: np.ndarray | None = None,
     before: Mapping[int, str] | None = None,
 ) -> Annotations:
-    """Read and check annotations of any format that is known.
+    """Read and validate annotations of any supported format.
 
     Parameters
     ----------
@@ -118,26 +118,26 @@ def read_annotations(
     items : DataFrame
         Rows of items.csv.
     known : KnownClasses
-        The classes there can be; without names: any.
+        The known classes; without names: any class.
     root : Path, optional
         The folder of the data set, for absolute paths.
     what : str
-        The flag that names the file, for messages.
+        The option that names the file, for messages.
     kept : (n train,) bool, optional
-        The train images that may be learned from.
+        The train images that can have labels.
     before : mapping of int to str, optional
-        Labels that train images have already: those that the file does not replace are held against its classes.
+        Existing labels of train images: those that the file does not replace must agree with its spelling of classes.
 
     Raises
     ------
     UserError
-        A file that can't be read at all, or classes that nobody can tell apart.
+        The file can't be read, or its classes are ambiguous.
     """
     rows, notes = _read(path, what, by_pixels=not any(items["path"]))
-    return checked(rows, items, known, root, notes, kept, before, f"{path} ({what})")
+    return validate(rows, items, known, root, notes, kept, before, f"{path} ({what})")
 
 
-def checked(
+def validate(
     rows: Sequence[Row],
     items: pd.DataFrame,
     known: KnownClasses,
@@ -147,87 +147,92 @@ def checked(
     before: Mapping[int, str] | None = None,
     what: str = "The file",
 ) -> Annotations:
-    """Keep the rows that name one image and one class, and agree with each other."""
+    """Return the labels of rows that name one image and one class without contradiction, and all problems."""
     problems: dict[int, Problem] = {}
-    said: dict[int, dict[str, list[int]]] = {}
+    labels_of: dict[int, dict[str, list[int]]] = {}
     skipped: set[int] = set()
     empty: list[int] = []
 
-    def refuse(number: int, why: str) -> None:
+    def reject(number: int, problem: str) -> None:
         row = rows[number]
-        problems[number] = Problem(_writable(row.place), _writable(row.path.strip()), _writable(plain(row.label)), why)
+        place, path, label = _encodable(row.place), _encodable(row.path.strip()), _encodable(plain(row.label))
+        problems[number] = Problem(place, path, label, problem)
 
-    good: dict[int, int] = {}
-    for number, (row, found) in enumerate(zip(rows, find(rows, items, root), strict=True)):
-        if isinstance(found, str):
-            refuse(number, found)
-        elif kept is not None and not kept[found]:
-            refuse(number, "is held out for the test, or left out by the long tail of this run")
-        elif why := unfit(plain(row.label)):
-            refuse(number, why)
+    images: dict[int, int] = {}
+    for number, (row, image) in enumerate(zip(rows, find(rows, items, root), strict=True)):
+        if isinstance(image, str):
+            reject(number, image)
+        elif kept is not None and not kept[image]:
+            reject(number, "is in the held-out test split, or outside the long tail of this run")
+        elif problem := unfit(plain(row.label)):
+            reject(number, problem)
         else:
-            good[number] = found
-    meant = _meant([(found, rows[number].label) for number, found in good.items()], known, before or {}, what)
-    for number, found in good.items():
+            images[number] = image
+    meant = _meant([(image, rows[number].label) for number, image in images.items()], known, before or {}, what)
+    for number, image in images.items():
         row = rows[number]
         name = meant.of[row.label]
         if name is None:
-            refuse(number, _no_class(plain(row.label), known.names))
+            reject(number, _unknown_class(plain(row.label), known.names))
         elif name:
-            said.setdefault(found, {}).setdefault(name, []).append(number)
+            labels_of.setdefault(image, {}).setdefault(name, []).append(number)
         elif row.skipped:
-            skipped.add(found)
+            skipped.add(image)
         else:
             empty.append(number)
-    for labels in said.values():
+    for labels in labels_of.values():
         if len(labels) > 1:
-            why = f"has different labels in this file: {named([*labels])}"
+            problem = f"has different labels in this file: {named([*labels])}"
             for number in sorted(number for numbers in labels.values() for number in numbers):
-                refuse(number, why)
-    kept_rows = sorted((image, next(iter(labels))) for image, labels in said.items() if len(labels) == 1)
-    told = [*notes, *meant.notes]
+                reject(number, problem)
+    unique = sorted((image, next(iter(labels))) for image, labels in labels_of.items() if len(labels) == 1)
+    all_notes = [*notes, *meant.notes]
     if empty:
         places, spellings = [rows[number].place for number in empty], {rows[number].label for number in empty}
-        told.append(no_label_note(what, places, len(rows), spellings))
+        all_notes.append(no_label_note(what, places, len(rows), spellings))
     return Annotations(
-        np.array([image for image, _ in kept_rows], dtype=np.int64),
-        [name for _, name in kept_rows],
+        np.array([image for image, _ in unique], dtype=np.int64),
+        [name for _, name in unique],
         [problems[n] for n in sorted(problems)],
-        np.array(sorted(skipped - said.keys()), dtype=np.int64),
+        np.array(sorted(skipped - labels_of.keys()), dtype=np.int64),
         len(empty),
-        told,
+        all_notes,
         meant.of,
     )
 
 
 def _meant(labels: Sequence[tuple[int, str]], known: KnownClasses, before: Mapping[int, str], what: str) -> Meanings:
-    """What the labels (image, spelling) mean, together with those that images keep from before."""
+    """Return the classes of labels (image, spelling), together with existing labels that are kept."""
     replaced = {image for image, spelling in labels if not says_nothing(spelling)}
-    # Numbers can't clash, and those that are replaced tell whether anything changes.
-    stays = [
+    # Numbers can't conflict, and replaced ones are needed to see whether anything changes.
+    retained = [
         label
         for image, label in before.items()
         if label and (image not in replaced or says_nothing(label) or value_of(plain(label)) is not None)
     ]
-    remedy = "Write each class in one way there, and run again."
+    remedy = "Use one spelling for each class in the file, and run the command again."
     if before:
         remedy += (
-            " A class of earlier rounds is changed by giving its images their label anew: "
-            "loop/round-N/labels.csv of the run lists them."
+            " To change a class of earlier rounds, label its images again: loop/round-N/labels.csv in the run lists "
+            "them."
         )
     return meanings(
-        Counter([*stays, *(spelling for _, spelling in labels)]), known, prefer=set(stays), what=what, remedy=remedy
+        Counter([*retained, *(spelling for _, spelling in labels)]),
+        known,
+        prefer=set(retained),
+        what=what,
+        remedy=remedy,
     )
 
 
-def _no_class(label: str, classes: Sequence[str]) -> str:
+def _unknown_class(label: str, classes: Sequence[str]) -> str:
     guess = nearest(label, classes)
     hint = f" (did you mean '{guess}'?)" if guess else f": {', '.join(classes[:10])}"
-    return f"has the label {label!r}, which is no class{hint}"
+    return f"has the label {label!r}, which is not a class{hint}"
 
 
-def _writable(text: str) -> str:
-    """What UTF-8 has no bytes for, as in names of files in another encoding, is replaced."""
+def _encodable(text: str) -> str:
+    """Replace characters that can't be encoded as UTF-8, as in file names of another encoding."""
     return text.encode(errors="replace").decode()
 
 
@@ -238,7 +243,8 @@ def _read(path: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[st
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(
-            f"{path} ({what}) is of no kind that is known.",
-            f"Give one that ends in {', '.join(READERS)}, or a folder with a folder for each class.",
+            f"{path} ({what}) has an unsupported format.",
+            f"Name a file that ends in {', '.join(READERS)}, or a folder with one sub-folder per class.",
+            path,
         )
     return reader(path, what)

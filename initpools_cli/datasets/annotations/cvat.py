@@ -1,4 +1,4 @@
-"""CVAT's export "CVAT for images": an XML file, or the archive that it comes in; a class is an image's tag."""
+"""Reader of CVAT's export "CVAT for images", an XML file or an archive with one; a class is an image's tag."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import LARGEST, read_file, require_file
 from initpools_cli.datasets.annotations.rows import Row
 
-#: What a damaged file, or an encrypted or otherwise unusual archive, leads to.
-BROKEN = (
+#: Exceptions for damaged files, and encrypted or otherwise unsupported archives.
+READ_ERRORS = (
     *(ElementTree.ParseError, ValueError, LookupError),
     *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError),
 )
 
 
 def read(path: Path, what: str) -> tuple[list[Row], list[str]]:
-    """The tags of all images.
+    """Read the tags of all images.
 
     Raises
     ------
     UserError
-        It is no such export.
+        The file is not such an export.
     """
     try:
         content = _content(path, what)
-        # A document type may define entities that grow a thousandfold, or name other files; CVAT writes none.
+        # A document type may define entities that expand a thousandfold or read other files; CVAT writes none.
         if b"<!DOCTYPE" in content.replace(b"\0", b""):
             raise ValueError("it has a document type")
         root = ElementTree.fromstring(content)
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise _no_export(path, what, str(error)) from None
     if root.tag != "annotations":
-        raise _no_export(path, what, f"it begins with <{root.tag}>, not <annotations>")
+        raise _no_export(path, what, f"it starts with <{root.tag}>, not <annotations>")
     return [_row(number, image) for number, image in enumerate(root.iter("image"), 1)], []
 
 
@@ -53,11 +53,13 @@ def _content(path: Path, what: str) -> bytes:
     with zipfile.ZipFile(path) as archive:
         name = next((name for name in archive.namelist() if name.lower().endswith(".xml")), None)
         if name is None:
-            raise _no_export(path, what, "no .xml is in the archive")
+            raise _no_export(path, what, "the archive has no .xml file")
         if archive.getinfo(name).file_size > LARGEST:
-            raise _no_export(path, what, f"{name} in it has more than {LARGEST >> 20} MiB")
+            raise _no_export(path, what, f"{name} in it is larger than {LARGEST >> 20} MiB")
         return archive.read(name)
 
 
 def _no_export(path: Path, what: str, why: str) -> UserError:
-    return UserError(f"{path} ({what}) is no export of CVAT: {why}.", "Export the task as 'CVAT for images 1.1'.")
+    return UserError(
+        f"{path} ({what}) is not an export of CVAT: {why}.", "Export the task as 'CVAT for images 1.1'.", path
+    )

@@ -1,4 +1,4 @@
-"""A folder per class: every image that lies in one, at any depth, has its name as label."""
+"""Reader of class folders: the label of an image is the name of its top-level folder."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from initpools_cli.datasets.annotations.rows import Row
 
 
 def read(folder: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[str]]:
-    """A row for each file, which is known again by its content, under whatever name.
+    """Return a row for each file, which is identified by its content.
 
     Parameters
     ----------
     by_pixels : bool
-        The checksums of the data set are of pixels, not of files: it is made of arrays.
+        Whether the checksums of the data set are of pixels (arrays), not of files.
 
     Raises
     ------
     UserError
-        No folder inside it has a file.
+        No sub-folder has a file.
     """
     if folder.resolve() == Path(folder.resolve().anchor):
-        raise UserError(f"{folder} ({what}) is the whole file system.", "Name the folder that has one for each class.")
+        raise UserError(
+            f"{folder} ({what}) is the root of the file system.", "Name a folder with one sub-folder per class.", folder
+        )
     files = [file for file in sorted(folder.rglob("*")) if not file.is_dir() and not file.name.startswith(".")]
-    rows, beside, labels = [], 0, _labels([file.relative_to(folder).parts[0] for file in files])
+    rows, outside, labels = [], 0, _labels([file.relative_to(folder).parts[0] for file in files])
     for file in files:
         place = file.relative_to(folder)
         if len(place.parts) == 1:
-            beside += 1
+            outside += 1
             continue
         name, label = Path(*place.parts[1:]).as_posix(), labels[place.parts[0]]
         if file.is_file() and file.stat().st_size > LARGEST:
@@ -42,20 +44,20 @@ def read(folder: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[s
         elif file.is_file():
             rows.append(Row(place.as_posix(), name, label=label, sha256=_checksum(file, by_pixels)))
         else:
-            rows.append(Row(place.as_posix(), name, label=label, problem="leads to no file"))
+            rows.append(Row(place.as_posix(), name, label=label, problem="is a broken link"))
     if not rows:
-        raise UserError(f"{folder} ({what}) has no folders with images.", "Make a folder for each class.")
-    return rows, [f"{beside} files of {folder} lie in no class folder and are left out."] if beside else []
+        raise UserError(f"{folder} ({what}) has no folders with images.", "Create one folder per class in it.", folder)
+    return rows, [f"{outside} files in {folder} are not in a class folder and are left out."] if outside else []
 
 
 def _labels(folders: Sequence[str]) -> dict[str, str]:
-    """The label of each folder: its name, with accents written as elsewhere, since macOS rewrites names of files."""
+    """Return the label of each folder: its name in Unicode form NFC, since macOS stores names in NFD."""
     composed = {name: unicodedata.normalize("NFC", name) for name in folders}
     return composed if len(set(composed.values())) == len(composed) else {name: name for name in composed}
 
 
 def _checksum(file: Path, by_pixels: bool) -> str:
-    """As in items.csv; empty for what is no image."""
+    """Return the checksum as in items.csv; empty if the file is not an image."""
     if not by_pixels:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     from PIL import Image, UnidentifiedImageError

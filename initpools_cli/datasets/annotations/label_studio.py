@@ -1,4 +1,4 @@
-"""Label Studio's exports as JSON, in full and in short; and a pool that was written as .json."""
+"""Reader of Label Studio's exports as JSON or JSON-MIN, and of pools saved as .json."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from initpools_cli.datasets.annotations.rows import INDEX_NAMES, LABEL_NAMES, PA
 
 
 def read(path: Path, what: str) -> tuple[list[Row], list[str]]:
-    """The annotations of a list of tasks.
+    """Read the annotations of a list of tasks.
 
-    A task that was annotated several times gives a row each; one that all have skipped has no label.
+    A task with several annotations gives one row each; a task that all annotators skipped has no label.
 
     Raises
     ------
     UserError
-        It is no list of tasks.
+        The file is not a list of tasks.
     """
     try:
         tasks = json.loads(read_file(path, what))
     except (ValueError, UnicodeDecodeError, RecursionError) as error:
         raise _no_tasks(path, what, str(error)) from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise _no_tasks(path, what, "it is no list of tasks")
+        raise _no_tasks(path, what, "it is not a list of tasks")
     rows = [row for number, task in enumerate(tasks, 1) for row in _rows(f"task {number}", task)]
     if rows and not any(row.path or row.index for row in rows):
-        raise _no_tasks(path, what, "no task says which image it is of")
+        raise _no_tasks(path, what, "no task names its image")
     return rows, []
 
 
@@ -40,11 +40,11 @@ def _rows(place: str, task: Mapping[str, Any]) -> Iterator[Row]:
     if not isinstance(data, dict):
         yield _row(place, task, _first(task, LABEL_NAMES))
         return
-    made = _mappings(task.get("annotations"))
-    done = [each for each in made if not each.get("was_cancelled")]
-    if not done:
-        yield replace(_row(place, data, ""), skipped=bool(made))
-    for annotation in done:
+    annotations = _mappings(task.get("annotations"))
+    completed = [each for each in annotations if not each.get("was_cancelled")]
+    if not completed:
+        yield replace(_row(place, data, ""), skipped=bool(annotations))
+    for annotation in completed:
         values = _mappings([result.get("value") for result in _mappings(annotation.get("result"))])
         yield _row(place, data, [choice for value in values for choice in _choices(value)])
 
@@ -60,13 +60,13 @@ def _row(place: str, data: Mapping[str, Any], label: object) -> Row:
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:
-    """Those of a list; a file that people have edited may hold anything."""
+    """Return the mappings in a list; a file edited by hand may contain other values."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _choices(value: Mapping[str, Any]) -> list[object]:
-    found = value.get("choices")
-    return found if isinstance(found, list) else [] if found is None else [found]
+    choices = value.get("choices")
+    return choices if isinstance(choices, list) else [] if choices is None else [choices]
 
 
 def _first(data: Mapping[str, Any], names: Sequence[str]) -> object:
@@ -78,4 +78,6 @@ def _text(value: object) -> str:
 
 
 def _no_tasks(path: Path, what: str, why: str) -> UserError:
-    return UserError(f"{path} ({what}) is no export of tasks: {why}.", "Export as JSON, JSON-MIN or CSV.")
+    return UserError(
+        f"{path} ({what}) is not an export of tasks: {why}.", "Export the project as JSON, JSON-MIN or CSV.", path
+    )

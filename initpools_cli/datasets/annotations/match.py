@@ -1,4 +1,4 @@
-"""Which image a row of annotations means: by index, path, or content, however the path was changed on its way."""
+"""Matching of annotation rows to images by index, path or content."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from initpools_cli.datasets.annotations.rows import Row
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Label Studio's name of an image that was uploaded: eight digits before its own.
+#: Label Studio's name of an uploaded image: eight hexadecimal digits before its own name.
 UPLOAD = re.compile(r"(^|/)upload/(\d+/)?[0-9a-f]{8}-(?P<name>[^/]+)$")
-#: The name of an exported copy: order, index, and the name of the file where it had one.
+#: The name of an exported copy: order, index, and the file name if there is one.
 COPY = re.compile(r"\d+-(?P<index>\d{1,18})(\.png|-(?P<name>.+))")
-#: Digits of the largest row that an array can have.
+#: Digits of the largest array index.
 LONGEST_INDEX = 19
 
 
 class Finder:
-    """The images of a data set by all that a row may say of one.
+    """Index of the images of a data set, to find the image of an annotation row.
 
     Parameters
     ----------
     items : DataFrame
-        Rows of items.csv. Train images are to be found; others are known, to say that they are not.
+        Rows of items.csv. Only train images are matched; others are used in messages.
     root : Path, optional
         The folder of the data set.
     """
@@ -49,34 +49,34 @@ class Finder:
         self._root = None if root is None else root.resolve().as_posix() + "/"
 
     def row_of(self, row: Row) -> int | str:
-        """The train row that is meant, or why none is."""
+        """Return the train row of an annotation, or the reason why there is none."""
         if row.sha256 in self._sums:
             return self._alike(row)
         if not row.path.strip():
             return self._at(row.index)
         found = self._named(row.path)
         if isinstance(found, str) and row.sha256:
-            return "is no image of the data set, by its content and by its name"
+            return "is not an image of the data set, neither by content nor by name"
         if isinstance(found, str) and not self._plain and row.index:
-            # What a tool made of an array has a name of its own.
+            # Annotation tools name the images of arrays themselves.
             return self._at(row.index)
         if isinstance(found, int) and row.index and self._at(row.index) != found:
-            return f"is at index {found}, and the row says {row.index}"
+            return f"has index {found}, but the row has index {row.index}"
         return found
 
     def _at(self, index: str) -> int | str:
         if not index:
-            return "says of no image"
+            return "has neither a path nor an index"
         whole = index.removesuffix(".0")
         if not (whole.isascii() and whole.isdigit()):
-            return f"has the index {index!r}, which is no whole number"
+            return f"has the index {index!r}, which is not an integer"
         # Python refuses to read very long numbers.
         if len(whole) > LONGEST_INDEX or int(whole) not in self._path:
-            return f"has the index {whole}, and there are {len(self._path)} train images"
+            return f"has the index {whole}, but there are {len(self._path)} train images"
         return int(whole)
 
     def _alike(self, row: Row) -> int:
-        """Of files with the same content the one of that name, else the first."""
+        """Return the file with the same content and name, else the first with the same content."""
         same = self._sums[row.sha256]
         named = self._named(row.path) if len(same) > 1 else ""
         return named if isinstance(named, int) and named in same else same[0]
@@ -88,10 +88,10 @@ class Finder:
                 return self._index[name]
             others = others or self._others.get(name, "")
         if others:
-            return f"is of the {others} split"
-        told = _told(path)
-        parts = told.split("/")
-        # A path of another machine, or of a tool's own store, ends in that of the image.
+            return f"is in the {others} split"
+        local = _local_path(path)
+        parts = local.split("/")
+        # A path of another machine, or of a tool's storage, ends with that of the image.
         inside = next(
             (self._plain[end] for i in range(len(parts)) if (end := "/".join(parts[i:])) in self._plain), None
         )
@@ -100,19 +100,19 @@ class Finder:
         copy = COPY.fullmatch(parts[-1])
         if copy and self._is_copy(int(copy["index"]), copy["name"]):
             return int(copy["index"])
-        # What annotators type is often but the name.
-        ends = self._tails.get(told, ())
+        # Annotators often type only the file name.
+        ends = self._tails.get(local, ())
         if len(ends) > 1:
-            return f"may be any of {len(ends)} images: {', '.join(self._path[index] for index in ends[:3])}"
-        return ends[0] if ends else "is no image of the data set"
+            return f"matches {len(ends)} images: {', '.join(self._path[index] for index in ends[:3])}"
+        return ends[0] if ends else "is not an image of the data set"
 
     def _is_copy(self, index: int, name: str | None) -> bool:
-        """Whether an exported copy can be of that image: of arrays it is a PNG without a name of its own."""
+        """Whether an exported copy can be of an image; copies from arrays are PNG files without a name."""
         path = self._path.get(index)
         return path is not None and unicodedata.normalize("NFC", path.rpartition("/")[2]) == (name or "")
 
     def _spellings(self, path: str) -> Iterator[str]:
-        """The path as it is, and as it may have been inside the folder, most faithful first."""
+        """Yield possible paths in the data set, from the literal path to relative ones."""
         slashed = _slashed(path)
         yield from (path, path.strip(), slashed)
         if self._root is not None and slashed.startswith(self._root):
@@ -120,12 +120,12 @@ class Finder:
 
     @cached_property
     def _plain(self) -> dict[str, int]:
-        """Every image by its path, its accents written in one way: macOS has another than the rest."""
+        """Images by path in Unicode form NFC; macOS stores NFD."""
         return {unicodedata.normalize("NFC", path): index for path, index in self._index.items()}
 
     @cached_property
     def _tails(self) -> dict[str, list[int]]:
-        """The images by every end of their paths."""
+        """Images by every suffix of their path components."""
         tails: dict[str, list[int]] = defaultdict(list)
         for path, index in self._plain.items():
             parts = path.split("/")
@@ -135,18 +135,18 @@ class Finder:
 
 
 def find(rows: Sequence[Row], items: pd.DataFrame, root: Path | None = None) -> list[int | str]:
-    """For each row the train image that it means, or why there is none."""
+    """Return the train image of each row, or the reason why there is none."""
     finder = Finder(items, root)
     return [row.problem or finder.row_of(row) for row in rows]
 
 
 def _slashed(path: str) -> str:
-    """With the slashes of POSIX. A backslash may be part of a name here, which is why this is the second try."""
+    """Replace backslashes by slashes; tried second, since a backslash may be part of a POSIX name."""
     return path.strip().replace("\\", "/").removeprefix("./")
 
 
-def _told(path: str) -> str:
-    """The path that a tool's address stands for, without what the tool put before it."""
+def _local_path(path: str) -> str:
+    """Return the path inside an address of an annotation tool, without the tool's prefix."""
     slashed = _slashed(path)
     if "://" in slashed or slashed.startswith("/data/"):
         address = urlsplit(slashed)

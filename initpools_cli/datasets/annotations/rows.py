@@ -1,4 +1,4 @@
-"""A row of annotations, before it is known whether it is right."""
+"""A row of annotations before validation."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is said of one image, as it was written.
+    """One annotation as written in the file.
 
     Attributes
     ----------
     place : str
-        Where it stands, for messages: "line 12", "task 3".
+        Where the row is, for messages: "line 12", "task 3".
     path, index : str
-        Which image is meant; empty where it is not said.
+        The image; empty if missing.
     label : str
-        The class exactly as it is written, with the spaces around it; `datasets.classes` says what it means.
+        The class exactly as written, including spaces; see `datasets.classes` for its meaning.
     sha256 : str
-        Of the image, where the annotation is a file itself.
+        Checksum of the image, if the annotation is a file.
     problem : str
-        Why the row can't be used, where that is known already.
+        Why the row can't be used; empty if it can.
     skipped : bool
-        The annotator could not tell.
+        Whether the annotator skipped the image.
     """
 
     place: str
@@ -34,7 +34,7 @@ class Row:
     skipped: bool = False
 
 
-#: What tools call the columns, or keys, of an image and of its class; the first that is there counts.
+#: Names of the columns or keys of an image and its class in annotation tools; the first present one is used.
 INDEX_NAMES = ("index",)
 PATH_NAMES = ("path", "image_id", "image", "file", "filename", "file_name", "filepath", "image_path")
 SKIPPED_NAMES = ("skipped",)

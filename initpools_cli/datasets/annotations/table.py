@@ -1,4 +1,4 @@
-"""Tables, as spreadsheets save them: any of the usual encodings, separators and line ends."""
+"""Reader of tables as saved by spreadsheets, with any common encoding, separator and line end."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Table:
     Attributes
     ----------
     columns : list of str
-        Lower case, without blanks around them.
+        Lower case, without surrounding spaces.
     spaced : bool
-        Whether a space follows every separator of the header: it belongs to the separator, and to no cell.
+        Whether each separator of the header is followed by a space, which then belongs to the separator.
     lines : list of (int, list of str)
-        Every line that is not blank, with its number in the file.
+        Lines that are not blank, with their numbers in the file.
     notes : list of str
-        What was guessed of the file, for the user.
+        Notes for the user.
     """
 
     columns: list[str]
@@ -40,12 +40,12 @@ class Table:
     spaced: bool = False
 
     def place_of(self, names: Sequence[str]) -> int | None:
-        """The first column of one of these names."""
+        """Return the first column with one of these names."""
         return next((self.columns.index(name) for name in names if name in self.columns), None)
 
 
 def read_table(path: Path, what: str) -> Table:
-    """A table with its header.
+    """Read a table with its header.
 
     Parameters
     ----------
@@ -53,18 +53,18 @@ def read_table(path: Path, what: str) -> Table:
         UTF-8 with or without a byte-order mark, UTF-16 with one, or else Windows-1252; separated by commas, semicolons,
         tabs or bars.
     what : str
-        What the user gave it as, for messages.
+        The option that names the file, for messages.
 
     Raises
     ------
     UserError
-        No such file, nothing in it, or no table of text.
+        The file is missing, empty, or not a text table.
     """
     text, notes = _decoded(read_file(path, what), path, what)
     first = next((line for line in re.split(r"[\r\n]+", text) if line.strip()), "")
-    # Excel's way to say which separator follows.
+    # Excel declares the separator in a first line like this.
     declared = re.fullmatch(r'sep=([^"\s]|\t)\s*', first, re.IGNORECASE)
-    # Those inside a quoted name separate nothing.
+    # Separators inside quoted names do not count.
     header = re.sub(r'"[^"]*"', "", first)
     separator = declared[1] if declared else max(SEPARATORS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -74,7 +74,7 @@ def read_table(path: Path, what: str) -> Table:
         raise _no_table(path, what, f"line {reader.line_num}: {error}") from None
     lines = lines[1:] if declared else lines
     if not lines:
-        raise _no_table(path, what, "nothing is in it")
+        raise _no_table(path, what, "it is empty")
     header_cells = lines[0][1]
     columns = [cell.strip().lower() for cell in header_cells]
     spaced = len(columns) > 1 and all(cell.startswith(" ") for cell in header_cells[1:])
@@ -82,17 +82,17 @@ def read_table(path: Path, what: str) -> Table:
 
 
 def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row], list[str]]:
-    """The annotations of a table, and what the user should be told of it.
+    """Read the annotations of a table, and notes for the user.
 
     Parameters
     ----------
     with_labels : bool
-        Whether there has to be a column of classes.
+        Whether a column of classes is required.
 
     Raises
     ------
     UserError
-        It is no table, or has no column that names images, or classes.
+        The file is not a table, or has no column of images or of classes.
     """
     table = read_table(path, what)
     index, place, label, skipped = (
@@ -100,19 +100,27 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
     )
     has = ", ".join(table.columns)
     if index is None and place is None:
-        raise UserError(f"{path} ({what}) has neither a column 'index' nor 'path', only {has}.", "Add one of them.")
+        raise UserError(
+            f"{path} ({what}) has neither a column 'index' nor 'path', only {has}.", "Add one of these columns.", path
+        )
     if label is None and with_labels:
-        raise UserError(f"{path} ({what}) has no column 'label', only {has}.", "Name the column of classes 'label'.")
+        raise UserError(
+            f"{path} ({what}) has no column 'label', only {has}.", "Name the column of classes 'label'.", path
+        )
     width, rows = len(table.columns), []
     for number, cells in table.lines:
-        # Spreadsheets leave out the empty cells at the end of a line.
+        # Spreadsheets omit empty cells at the end of a line.
         surplus = sum(bool(cell.strip()) for cell in cells[width:])
-        problem = f"has {len(cells)} cells, and the header {width}: is there a separator inside one?" if surplus else ""
+        problem = (
+            f"has {len(cells)} cells, but the header has {width}: quote cells that contain a separator"
+            if surplus
+            else ""
+        )
         name, count, kind, passed = (
             cells[at] if at is not None and at < len(cells) else "" for at in (place, index, label, skipped)
         )
         kind = kind.removeprefix(" ") if table.spaced else kind
-        # The name of a file may end in a blank.
+        # A file name may end with a space, so it is not stripped.
         rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, passed.strip().lower() in YES))
     return rows, table.notes
 
@@ -124,7 +132,7 @@ def _decoded(content: bytes, path: Path, what: str) -> tuple[str, list[str]]:
         except UnicodeDecodeError as error:
             raise _no_table(path, what, str(error)) from None
     if b"\0" in content:
-        raise _no_table(path, what, "it holds bytes that no text has")
+        raise _no_table(path, what, "it contains NUL bytes")
     try:
         return content.decode("utf-8-sig"), []
     except UnicodeDecodeError:
@@ -133,4 +141,4 @@ def _decoded(content: bytes, path: Path, what: str) -> tuple[str, list[str]]:
 
 
 def _no_table(path: Path, what: str, why: str) -> UserError:
-    return UserError(f"{path} ({what}) can't be read as a table: {why}.", "Save it as a .csv in UTF-8 with commas.")
+    return UserError(f"{path} ({what}) can't be read as a table: {why}.", "Save it as .csv in UTF-8 with commas.", path)
