@@ -74,7 +74,7 @@ def test_rounds_go_on_until_nothing_is_left(photos: pd.Series, initpools: Initpo
         if number < 4:
             Path(target).replace("next.csv")
     # 12, 20, 20, and the last 8, which the third round said are the last.
-    assert seen == set(photos.index) and out["next"] == [] and "nothing is left to label" in out["said"]
+    assert seen == set(photos.index) and out["next"] == [] and "no images are left to label" in out["said"]
     assert not Path("to-label-4.csv").exists()
     assert out["low"] < out["accuracy"] <= out["high"] and out["accuracy"] > 0.8 > 2 * out["majority"]
     assert out["foretold_of"] == 8
@@ -93,7 +93,7 @@ def test_the_same_file_is_already_done_and_more_labels_are_a_new_round(photos: p
     first = _round(initpools, "a.csv", "--query", "entropy", "--budget", 5, "--next", "next.csv")
     again = _round(initpools, "a.csv", "--query", "entropy", "--budget", 5, "--next", "next.csv")
     assert (first["fresh"], again["fresh"], again["step"]) == (True, False, "loop/round-1")
-    assert first["labeled"] == 8 and first["next"] == again["next"] and "2 rows still empty" in first["said"]
+    assert first["labeled"] == 8 and first["next"] == again["next"] and "2 rows without a label" in first["said"]
     # The rest of the batch, one correction, and one that the annotator could not tell.
     rows = _annotate("batch.csv", photos, "b.csv", _0="odd", _4="")
     rows["skipped"] = ["yes" if place == 4 else "" for place in range(10)]
@@ -239,7 +239,9 @@ def test_labels_that_somebody_filled_in_are_never_written_over(photos: pd.Series
         ["al-run", "--labels", "batch.csv", "--query", "margin", "--next", "batch.csv"],
     ):
         ended = initpools(*words)
-        assert ended.code == 2 and ("labels that would be overwritten" in ended.err or "would be lost" in ended.err)
+        assert ended.code == 2 and (
+            "labels that would be overwritten" in ended.err or "would be overwritten" in ended.err
+        )
         assert Path("batch.csv").read_bytes() == kept
 
 
@@ -281,16 +283,16 @@ def test_a_batch_goes_to_label_studio_and_comes_back(photos: pd.Series, initpool
 
 
 REFUSED = [
-    ("--query margin", "is asked for, and not by which query", "al-run --labels a.csv --next n.csv"),
+    ("--query margin", "--next requires --query.", "al-run --labels a.csv --next n.csv"),
     ("one class", "all 3 labels are of the class 'blue'", "al-run --labels one.csv --query margin --next n.csv"),
     ("several", "--query has 2 names (margin, entropy)", "al-run --labels a.csv --query margin,entropy --next n.csv"),
     ("sweeps", "al.seeds (--seeds) has no effect with --labels", "al-run --labels a.csv --seeds 3"),
-    ("sweep's name", "--name and --scheduler are of sweeps", "al-run --labels a.csv --name x"),
-    ("no labels", "--next is of a round of labeling", "al-run --next n.csv"),
+    ("sweep's name", "--name x has no effect in a round of labeling.", "al-run --labels a.csv --name x"),
+    ("no labels", "--next requires --labels.", "al-run --next n.csv"),
     ("nothing", "(--labels) has no usable label.", "al-run --labels empty.csv"),
     ("all wrong", "(--labels) has no usable label: line 2: zz.png is no image", "al-run --labels wrong.csv"),
     ("learner", "the learner linear does not provide", "al-run --labels a.csv --query bald --next n.csv"),
-    ("twice", "is to be written twice", "al-run --labels a.csv --query margin --next n.csv --predictions n.csv"),
+    ("twice", "both name n.csv.", "al-run --labels a.csv --query margin --next n.csv --predictions n.csv"),
     ("ending", ".csv", "al-run --labels a.csv --predictions n.npy"),
 ]
 
@@ -336,7 +338,7 @@ def test_images_that_are_held_out_are_not_learned_from(
     out = _round(initpools, "all.csv", "--query", "margin", "--budget", 5, "--next", "next.csv")
     kept = np.load("runs/arrays/data/kept.npy")
     assert (out["labeled"], out["problems"], out["unlabeled"]) == (kept.sum(), (~kept).sum(), 0)
-    assert "is held out for the test" in out["said"] and "nothing is left to label" in out["said"]
+    assert "is held out for the test" in out["said"] and "no images are left to label" in out["said"]
 
 
 def test_predictions_take_the_place_of_predictions_alone(photos: pd.Series, initpools: Initpools) -> None:

@@ -149,7 +149,7 @@ def test_rank_ends_with_its_first_and_last_images(copied_run: Path, initpools: I
     assert rows[0] == ["place", "index", "score"]
     assert rows[1:6] == [[str(i + 1), str(29 - i), str(29 - i)] for i in range(5)]
     assert rows[6] == ["…"] * 3 and [row[:2] for row in rows[7:]] == [["29", "8"], ["30", "9"]]
-    assert "10 of 30 scored images share their score with another: the lower index is first" in said
+    assert "10 of 30 scored images have the same score as another; the lower index comes first" in said
 
     ranked = initpools("rank", "kcenter", "--from", "simclr", "--threads", 1)
     rows = [line.strip().split("\t") for line in ranked.err.splitlines() if line.startswith("  ")]

@@ -1,1 +1,1 @@
-"""One file a command: parse, call the step, print."""
+"""The command line: one file per command, which parses options, calls one function and prints the result."""

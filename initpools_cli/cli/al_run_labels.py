@@ -1,4 +1,4 @@
-"""`initpools al-run --labels`: a round of labeling, and what is told of it."""
+"""`initpools al-run --labels`: a round of labeling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RoundRequest:
-    """What a round is asked for, as typed."""
+    """Options of a round of labeling."""
 
     labels: Path | None
     next_batch: Path | None
@@ -26,12 +26,12 @@ class RoundRequest:
     image_url: str
 
     def refuse_without_labels(self) -> None:
-        """Refuse what only a round of labeling has.
+        """Refuse options that need --labels.
 
         Raises
         ------
         UserError
-            One of them is given.
+            One of them is set.
         """
         from initpools_cli.core.errors import UserError
 
@@ -43,39 +43,42 @@ class RoundRequest:
         }
         for flag, value in given.items():
             if value:
-                raise UserError(f"{flag} is of a round of labeling, which begins with labels.", "Add --labels FILE.")
+                raise UserError(f"{flag} requires --labels.", "Add --labels FILE.", flag)
 
 
-def run_round(common: Common, context: Context, labels: Path, wanted: RoundRequest, files: UserFiles) -> None:
-    """Do a round, write what was asked for, and tell what came of it."""
+def run_round(common: Common, context: Context, labels: Path, request: RoundRequest, files: UserFiles) -> None:
+    """Do a round, write the requested files and print a summary."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
     from initpools_cli.labeling.replace_round import read_next
     from initpools_cli.labeling.round import history, label_round
     from initpools_cli.reporting.export import FORMATS, read_exports, records, write_exports, write_pool
 
-    require_ending(wanted.next_batch, *FORMATS)
-    require_ending(wanted.predictions, ".csv")
-    exports = read_exports(wanted.exports, wanted.next_batch, wanted.image_url)
-    _refuse_targets(wanted, labels)
-    ask = wanted.next_batch is not None or bool(exports)
+    require_ending(request.next_batch, *FORMATS)
+    require_ending(request.predictions, ".csv")
+    exports = read_exports(request.exports, request.next_batch, request.image_url)
+    _refuse_targets(request, labels)
+    ask = request.next_batch is not None or bool(exports)
     if ask and "al.query" not in context.given:
-        raise UserError("What to label next is asked for, and not by which query.", "Add for example --query margin.")
-    found = label_round(context, labels, wanted.classes, ask=ask, files=files)
+        flag = "--next" if request.next_batch is not None else "--export"
+        raise UserError(f"{flag} requires --query.", "Add a strategy, for example --query margin.", flag)
+    found = label_round(context, labels, request.classes, ask=ask, files=files)
     batch = read_next(found.done)
     written = []
-    if batch is not None and wanted.next_batch is not None:
-        write_pool(batch, wanted.next_batch)
-        written.append(wanted.next_batch)
+    if batch is not None and request.next_batch is not None:
+        write_pool(batch, request.next_batch)
+        written.append(request.next_batch)
     if batch is not None and exports:
-        write_exports(context, found.done.name, batch, exports, wanted.image_url)
+        write_exports(context, found.done.name, batch, exports, request.image_url)
         written += [each.path for each in exports]
-    if wanted.predictions is not None:
-        _copy(found.done.verified_path("predictions.csv"), wanted.predictions)
-        written.append(wanted.predictions)
-    _tell(common, found, history(context))
+    if request.predictions is not None:
+        _copy(found.done.verified_path("predictions.csv"), request.predictions)
+        written.append(request.predictions)
+    _show_round(common, found, history(context))
     if ask and batch is None:
-        common.report.say("nothing is left to label: every image has a label, was skipped, is excluded, or is gone.")
+        common.report.say(
+            "no images are left to label: each one has a label, was skipped, is excluded or no longer exists."
+        )
     payload = {
         "step": found.done.id,
         "folder": found.done.folder,
@@ -90,22 +93,24 @@ def run_round(common: Common, context: Context, labels: Path, wanted: RoundReque
     common.result(written or [found.done.folder], payload)
 
 
-def _refuse_targets(wanted: RoundRequest, labels: Path) -> None:
-    """Refuse to write over the labels that are read, over other people's, or one file twice."""
+def _refuse_targets(request: RoundRequest, labels: Path) -> None:
+    """Refuse to overwrite label files, or to write two results to one file."""
     from initpools_cli.core.errors import UserError
 
-    targets = [path for path in (wanted.next_batch, wanted.predictions) if path is not None]
+    targets = [path for path in (request.next_batch, request.predictions) if path is not None]
     for path in targets:
         if path.resolve() == labels.resolve():
-            raise UserError(f"{path} is the file of --labels, and would be lost.", "Give the new file another name.")
+            raise UserError(
+                f"{path} is the file of --labels and would be overwritten.", "Give the new file another name.", path
+            )
     if len({path.resolve() for path in targets}) < len(targets):
-        raise UserError(f"{targets[0]} is to be written twice.", "Give each file a name of its own.")
-    if wanted.predictions is not None:
-        _refuse_annotated(wanted.predictions)
+        raise UserError(f"--next and --predictions both name {targets[0]}.", "Give each file its own name.", targets[0])
+    if request.predictions is not None:
+        _refuse_annotated(request.predictions)
 
 
 def _refuse_annotated(path: Path) -> None:
-    """Leave alone what people have labeled; predictions of an earlier round may be written over."""
+    """Refuse to overwrite labels; predictions of an earlier round may be overwritten."""
     import pandas as pd
 
     from initpools_cli.core.errors import UserError
@@ -127,8 +132,8 @@ def _copy(source: Path, target: Path) -> None:
         stream.write(source.read_bytes())
 
 
-def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
-    """What was wrong with the file, and every round so far."""
+def _show_round(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
+    """Print the problems of the label file, a summary, and a table of all rounds."""
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.labeling.label_history import doubts
     from initpools_cli.labeling.summary import notes_of, table_of, tell_problems
@@ -136,11 +141,11 @@ def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
     read, report = found.labeled.read, common.report
     for note in read.notes:
         report.say(note)
-    left_out = [f"{problem}; the row is left out." for problem in read.problems]
+    left_out = [f"{problem}; the row is ignored." for problem in read.problems]
     tell_problems(report, left_out, str(found.done.folder / "problems.csv"))
     for doubt in doubts(found.labeled):
         report.warn(doubt)
-    common.say_done(found.done.folder, found.fresh, "round")
+    common.report_done(found.done.folder, found.fresh, "round")
     report.say(_summary(found))
     show_grid(report, *table_of(rounds))
     last = rounds[-1]
@@ -148,10 +153,12 @@ def _tell(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
         for note in notes_of(rounds):
             report.say(note)
     else:
-        report.say("no accuracy yet: it takes labels of two classes, and two images at least.")
+        report.say("no accuracy yet: it needs at least two labeled images of two classes.")
     if last.get("alone"):
         classes = _counted(last["alone"], "class has", "classes have")
-        report.say(f"{classes} one labeled image: held out, it counts as wrong, as no model can know its class.")
+        report.say(
+            f"{classes} one labeled image; cross-validation counts it as wrong, as no other image has its class."
+        )
 
 
 def _summary(found: Round) -> str:
@@ -159,12 +166,12 @@ def _summary(found: Round) -> str:
     parts = [
         _counted(outcome["new"], "new label", "new labels"),
         _counted(outcome["corrected"], "of them a correction", "of them corrections"),
-        _counted(read.empty, "row still empty", "rows still empty"),
+        _counted(read.empty, "row without a label", "rows without a label"),
         _counted(len(read.skipped), "skipped", "skipped"),
-        _counted(outcome["problems"], "row left out", "rows left out"),
+        _counted(outcome["problems"], "row ignored", "rows ignored"),
     ]
-    told = ", ".join([parts[0], *(part for part in parts[1:] if not part.startswith("0 "))])
-    return f"{told}; {_counted(outcome['unlabeled'], 'image has', 'images have')} no label."
+    summary = ", ".join([parts[0], *(part for part in parts[1:] if not part.startswith("0 "))])
+    return f"{summary}; {_counted(outcome['unlabeled'], 'image has', 'images have')} no label."
 
 
 def _counted(count: int, one: str, many: str) -> str:

@@ -1,4 +1,4 @@
-"""The executable `initpools`: how it begins, and how errors and interruptions end.
+"""Entry point of `initpools`: signals, errors and exit codes.
 
 The commands and what they import are loaded only once signals are handled.
 """
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from initpools_cli.core.errors import UserError
 
-INTERRUPTED = "interrupted.\nWhat was finished in a run is kept, and there the same command goes on.\n"
+INTERRUPTED = "interrupted.\nFinished work in a run is kept; type the same command again to continue.\n"
 
 
 class _Signals:
-    """What asked this process to stop, and whether there is work that has to hear of it."""
+    """The signal that arrived, and whether a command is running that must be stopped."""
 
     arrived = 0
     working = False
@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
     Returns
     -------
     int
-        0 done; 2 the user can mend it; 1 our bug; 130 or 143 interrupted.
+        0 done; 2 an error that the user can correct; 1 a bug; 130 or 143 interrupted.
     """
     # Click is Typer's own dependency, and the classes of its errors are the ones raised.
     from typer.main import get_command
@@ -69,14 +69,14 @@ def run(arguments: list[str]) -> int:
             outcome = command.main(arguments or ["--help"], prog_name="initpools", standalone_mode=False)
         finally:
             _signals.working = False
-        # Newer versions of Typer turn Ctrl-C into this outcome, without a word.
+        # Newer versions of Typer return 130 after Ctrl-C.
         if outcome == 130:
             return _interrupted()
         return outcome if isinstance(outcome, int) else 0
     except UserError as error:
         return _fail(error)
     except BrokenPipeError:
-        # Whoever read our output has closed it, as `| head` does.
+        # The reader closed the pipe, as `| head` does.
         close_output()
         return 0
     except (KeyboardInterrupt, Terminated):
@@ -96,7 +96,9 @@ def _refuse_bytes(arguments: list[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             raise UserError(
-                f"The argument {argument!a} is not valid UTF-8.", "Rename the file, or write the name in UTF-8."
+                f"The argument {argument!a} is not valid UTF-8.",
+                "Rename the file, or write the name in UTF-8.",
+                ascii(argument),
             ) from None
 
 
@@ -104,9 +106,9 @@ def _other(error: Exception) -> int:
     from initpools_cli.core.system_errors import system_error
 
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-        _tell(f"error: {_fact(error)}", _usage(error))
+        _print_error(f"error: {_fact(error)}", _usage(error))
         return 2
-    # An import that a signal breaks off may end in any error.
+    # An import that a signal interrupts may end in any error.
     if _signals.arrived or type(error).__name__ == "Abort":
         return _interrupted()
     known = system_error(error)
@@ -115,7 +117,7 @@ def _other(error: Exception) -> int:
     import traceback
 
     traceback.print_exception(error)
-    _tell("error: this is a bug in initpools.", "Please report it with the lines above and the command.")
+    _print_error("error: this is a bug in initpools.", "Please report it with the lines above and the command.")
     return 1
 
 
@@ -143,7 +145,7 @@ def _usage(error: Any) -> str:
 
 
 def _written(code: int) -> int:
-    """The exit code once the output has left the buffer."""
+    """Flush the output and return the exit code."""
     from initpools_cli.cli.streams import close_output
     from initpools_cli.core.errors import UserError
 
@@ -153,29 +155,29 @@ def _written(code: int) -> int:
         return code
     except UserError as error:
         close_output()
-        # It may have been said already, when the buffer was full.
+        # It may have been printed already, when the buffer was full.
         return code or _fail(error)
     return code
 
 
 def _fail(error: UserError) -> int:
-    _tell(f"error: {error.fact}", error.remedy)
+    _print_error(f"error: {error.fact}", error.remedy)
     return 2
 
 
 def _interrupted() -> int:
-    _tell(INTERRUPTED.rstrip("\n"))
-    # A request that arrived while text was executed leaves a mark, by which Python would kill itself at the end.
+    _print_error(INTERRUPTED.rstrip("\n"))
+    # A signal that arrived while text was executed leaves a flag, by which Python would kill itself at the end.
     exec("")
     return 128 + (_signals.arrived or signal.SIGINT)
 
 
-def _tell(*lines: str) -> None:
-    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 -- the last word, whatever --quiet says
+def _print_error(*lines: str) -> None:
+    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 -- also with --quiet
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Break off the command; while the program is loaded, and once the command is done, end at once."""
+    """Interrupt the command; before it starts and after it ends, exit at once."""
     _signals.arrived = number
     if _signals.working:
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
@@ -186,7 +188,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _unraisable(failed: sys.UnraisableHookArgs) -> None:
-    """Where Python could only drop a request to stop, as at the end of an object's life, ask again."""
+    """Repeat a signal that Python could only drop, as it does in a destructor."""
     if isinstance(failed.exc_value, KeyboardInterrupt | Terminated) and _signals.arrived:
         import threading
 

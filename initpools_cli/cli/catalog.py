@@ -86,7 +86,7 @@ def _pretexts() -> list[dict[str, Any]]:
 
 
 def _highest_first(row: dict[str, Any]) -> str:
-    """What a strategy that goes by a score takes."""
+    """Return the summary of a strategy that sorts by a score."""
     return _marked(f"Highest {row['name']} score first: {row['high']}.", row["oracle"])
 
 

@@ -23,7 +23,7 @@ from initpools_cli.cli import (
 from initpools_cli.cli import list as lists
 from initpools_cli.cli.options import with_common
 
-#: A folder of images from nothing to its first labels; lines of an epilog are separated by empty lines.
+#: The first steps with a folder of images; Typer keeps lines apart only with empty lines between them.
 EXAMPLE = """Example, with a folder of images:
 
 initpools pretrain simclr --dataset photos/
@@ -58,8 +58,8 @@ for name, module in {
     app.command(name, epilog=module.EXAMPLE)(with_common(name, module.command))
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from initpools_cli.core.version import version
 
         typer.echo(f"initpools {version()}")

@@ -30,29 +30,33 @@ def command(
         list[str],
         typer.Argument(
             metavar="NAME…",
-            help="Sweeps (main, RUN/al/main); or pools or rankings of the run, or .npy and .csv files of indices.",
+            help="Sweeps (main or RUN/al/main), or pools and rankings: of the run, or .npy and .csv files of indices.",
         ),
     ],
     accuracy: Annotated[
         str,
         typer.Option(
-            "--accuracy", metavar="SWEEP", help="Correlate the rankings with the accuracies of a sweep's random pools."
+            "--accuracy",
+            metavar="SWEEP",
+            help="Correlate the rankings with the accuracies that the random pools of a sweep reached.",
         ),
     ] = "",
     every: Annotated[
         bool,
-        typer.Option("--all", help="With --accuracy: of all its first pools and queries, not only the random ones."),
+        typer.Option(
+            "--all", help="With --accuracy: use all first pools and queries of the sweep, not only the random ones."
+        ),
     ] = False,
-    against: Annotated[str, typer.Option("--against", help="Of sweeps: the first pool to compare with.")] = "random",
+    against: Annotated[str, typer.Option("--against", help="For sweeps: the first pool to compare with.")] = "random",
     metric: Annotated[
-        str, typer.Option("--metric", help="Of sweeps: accuracy, balanced_accuracy or auc.")
+        str, typer.Option("--metric", help="For sweeps: accuracy, balanced_accuracy or auc.")
     ] = "accuracy",
     measure: Annotated[
         str,
-        typer.Option("--measure", metavar="A,B", help="Of sweeps: first pool, area, last round; default: all three."),
+        typer.Option("--measure", metavar="A,B", help="For sweeps: first pool, area, last round; default: all three."),
     ] = "",
 ) -> None:
-    """Judge the first pools of sweeps against random, or set pools or rankings beside each other or accuracies."""
+    """Test whether first pools beat random ones, or compare pools and rankings with each other."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.reporting.compare import compare, order_of, with_accuracy
 
@@ -60,7 +64,7 @@ def command(
     sweeps = {} if accuracy else _sweeps(run, names)
     if not sweeps and (against, metric, measure) != ("random", "accuracy", ""):
         raise UserError(
-            f"--against, --metric and --measure are about sweeps, and {names[0]} is compared as none.",
+            f"--against, --metric and --measure need sweeps, and {names[0]} is not one.",
             "Leave them out, or name sweeps.",
         )
     if every and not accuracy:

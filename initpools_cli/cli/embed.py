@@ -19,7 +19,8 @@ def command(
         str,
         typer.Argument(
             metavar="[SOURCE]",
-            help="A pretrain of this run (default: the newest), pixels, pca, or a backbone's name.",
+            help="Pretrained encoder of the run (default: the newest), pixels, pca, or a "
+            "backbone (`initpools list backbones`).",
             autocompletion=completion.source,
         ),
     ] = "",
@@ -28,12 +29,12 @@ def command(
         typer.Option(
             "--weights",
             metavar="FILE",
-            help="The backbone's weights, .pth or .safetensors; default: those in its library's cache.",
+            help="Weights of the backbone, .pth or .safetensors; default: the file in the cache of its library.",
         ),
     ] = None,
     classes: Classes = None,
 ) -> None:
-    """Write features of every image: backbone features, not normalized."""
+    """Compute the embeddings of every image."""
     from initpools_cli.steps.embed import embed
     from initpools_cli.steps.encoder import UNTRAINED
 

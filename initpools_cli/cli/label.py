@@ -26,21 +26,27 @@ def command(
         typer.Option(
             "--batch",
             metavar="NAME|FILE",
-            help="A pool, a round of the loop, or a table with path or index; default: the newest of the run.",
+            help="Pool or round of the run, or a table with a column path or index; default: the newest.",
         ),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", metavar="A,B,C", help="The first of these gets the first key; more can be added."),
+        typer.Option(
+            "--classes", metavar="A,B,C", help="Classes, in the order of their keys; more can be added on the page."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE.csv", help="Default: labels/<batch>.csv in the run."),
+        typer.Option(
+            "-o", "--output", metavar="FILE.csv", help="File to write; default: labels/<batch>.csv in the run."
+        ),
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")] = 0,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address of the page.")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the page; 0: any that is free.")] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address of the page and do not open it.")
+    ] = False,
 ) -> str:
-    """Label a batch on a page of your own browser: a key an image, saved after every click, until Ctrl-C."""
+    """Label a batch in the browser, with one key per image; every label is saved at once. Ctrl-C ends it."""
     from initpools_cli.cli.labeler.label_lock import label_lock
     from initpools_cli.cli.labeler.state import LabelingState
     from initpools_cli.core.files import require_ending
@@ -53,14 +59,14 @@ def command(
     then = context.command_for(*round_words(labeling.file, len(labeling.indices), labeling.vocabulary.names))
     again = context.command_for("label", "--batch", batch or labeling.name, *(["-o", str(output)] if output else []))
     with label_lock(labeling.file) as lock:
-        # What another process wrote before it let go.
+        # Read what another process may have written before it ended.
         if labeling.changed_elsewhere():
             labeling.read_again()
-        desk = LabelingState(labeling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
-        with _bound(desk, lock, port) as server:
+        state = LabelingState(labeling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
+        with _bound(state, lock, port) as server:
             lock.remember(server.server_port, server.token)
             typer.echo(f"label {labeling.name} at {server.address}", err=True)
-            common.report.say("Every click is saved; end with Ctrl-C.")
+            common.report.say("Every label is saved at once; Ctrl-C ends the program.")
             if not no_browser:
                 _open(server.address)
             try:
@@ -68,7 +74,7 @@ def command(
             except KeyboardInterrupt:
                 pass
             finally:
-                desk.close()
+                state.close()
                 left = len(labeling.marks) - labeling.labeled - labeling.skipped
                 common.report.say(
                     f"{labeling.labeled} labeled, {labeling.skipped} skipped, {left} left: {labeling.file}"
@@ -80,26 +86,26 @@ def command(
     return again if left else then
 
 
-def _bound(desk: LabelingState, lock: LabelLock, port: int) -> Server:
-    """At the port that is asked for, else at the last one if it is free, else at any."""
+def _bound(state: LabelingState, lock: LabelLock, port: int) -> Server:
+    """Start the server at the requested port, else at the last one if it is free, else at any."""
     from initpools_cli.cli.labeler.label_lock import new_token
     from initpools_cli.cli.labeler.server import Server
     from initpools_cli.core.errors import UserError
 
-    # The old token only at the old port: elsewhere, somebody else may have been told it.
+    # The old token is valid only at the old port: at another one, somebody else may know it.
     if lock.port and port in (0, lock.port):
         try:
-            return Server(desk, lock.token or new_token(), lock.port)
+            return Server(state, lock.token or new_token(), lock.port)
         except UserError:
             if port:
                 raise
-    return Server(desk, new_token(), port)
+    return Server(state, new_token(), port)
 
 
 def _open(address: str) -> None:
-    """Show the page, where there is a screen; a browser of the terminal would take it over."""
+    """Open the page if there is a display; a text browser would take over the terminal."""
     import webbrowser
 
-    screen = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if screen:
+    has_display = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if has_display:
         webbrowser.open(address)

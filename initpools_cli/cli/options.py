@@ -1,4 +1,4 @@
-"""The options every command shares, in one place."""
+"""Options that all commands share."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
     from initpools_cli.steps.user_files import UserFiles
 
-#: What brings all its images only where a method asks for nothing else.
+#: Files that determine the number of images only for a method that needs no other.
 ALONE = ("clusters", "labels")
-RUN, TALK = "Run and configuration", "Output"
+RUN, OUTPUT = "Run and configuration", "Output"
 
 
 @dataclass
@@ -33,47 +33,53 @@ class Common:
     """The options that every command has, and what they lead to: the run, the settings, the output."""
 
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="The run directory.", rich_help_panel=RUN)
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="DIR",
+            help="Run directory; default: $INITPOOLS_RUN, runs/<dataset>, or the run used last.",
+            rich_help_panel=RUN,
+        ),
     ] = None
     dataset: Annotated[
         str | None,
         typer.Option(
             "--dataset",
             metavar="NAME|FILE.npz|FOLDER",
-            help="Names or starts runs/<dataset>.",
+            help="Data set: a name (`initpools list datasets`), an .npz file or a folder of images; "
+            "its run is runs/<dataset>.",
             rich_help_panel=RUN,
             autocompletion=completion.datasets,
         ),
     ] = None
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings from a file.", rich_help_panel=RUN)
+        Path | None,
+        typer.Option("--config", metavar="FILE.toml", help="Read settings from a TOML file.", rich_help_panel=RUN),
     ] = None
     sets: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="One setting, e.g. pretrain.epochs=20; may be repeated.",
+            help="Change a setting, e.g. pretrain.epochs=20; repeatable.",
             rich_help_panel=RUN,
         ),
     ] = None
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Decides everything random; default: the run's.", rich_help_panel=RUN)
+        int | None, typer.Option("--seed", help="Seed of everything random; default: the run's.", rich_help_panel=RUN)
     ] = None
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.", rich_help_panel=RUN)] = None
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Processor threads; 0: all.", rich_help_panel=RUN)
+        int | None, typer.Option("--threads", help="Number of CPU threads; 0: all.", rich_help_panel=RUN)
     ] = None
-    force: Annotated[
-        bool, typer.Option("--force", help="Do the step again even if it is done.", rich_help_panel=RUN)
-    ] = False
-    as_json: Annotated[
-        bool, typer.Option("--json", help="The result as JSON on standard output.", rich_help_panel=TALK)
-    ] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and results.", rich_help_panel=TALK)] = (
+    force: Annotated[bool, typer.Option("--force", help="Repeat the step even if it is done.", rich_help_panel=RUN)] = (
         False
     )
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Details too.", rich_help_panel=TALK)] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT)] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only results and warnings.", rich_help_panel=OUTPUT)
+    ] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print details too.", rich_help_panel=OUTPUT)] = False
 
     def __post_init__(self) -> None:
         """Begin without a run."""
@@ -97,7 +103,7 @@ class Common:
     def settings(
         self, table: str, flags: Mapping[str, Any] | None = None, knobs: Collection[str] = ()
     ) -> tuple[Any, dict[str, str]]:
-        """All tables resolved, and the keys the user set with where."""
+        """Return all settings, and where each key that the user set was set."""
         from initpools_cli.core.config import load_settings
 
         shared = {
@@ -120,21 +126,21 @@ class Common:
         classes: str | None = None,
         of_labels: bool = False,
     ) -> Context:
-        """The context of a step in a run.
+        """Return the context of a step in a run.
 
         Parameters
         ----------
         classes : str, optional
-            What ``--classes`` names: a run that starts here fixes them, and one that is there must have the same.
+            Value of ``--classes``: a new run stores them, an existing run must have the same.
         of_labels : bool
-            Whether in a run that is there already they are of the ``--labels`` that are brought, and not of the run.
+            Whether in an existing run they are the classes of ``--labels``, not of the run.
         may_create : bool
-            Whether the command may start a run without naming a data set (the default one).
+            Whether the command may start a run of the default data set.
 
         Raises
         ------
         UserError
-            No run, or settings that are not valid.
+            There is no run, or a setting is not valid.
         """
         from initpools_cli.core.errors import UserError
         from initpools_cli.core.run_location import locate
@@ -154,17 +160,18 @@ class Common:
         if not run.exists and named is None and not may_create:
             raise UserError(
                 f"There is no run in {run.path}.",
-                "Start it by naming the data set: --dataset NAME|FILE.npz|FOLDER.",
+                "Name the data set to start it: --dataset NAME|FILE.npz|FOLDER.",
+                run.path,
             )
         self.used = run
         self.report.say(f"run: {run.path}")
         if run.exists:
-            # A step that is already done writes nothing, and yet its run is the one used last.
+            # Also for a step that is already done: its run is now the one used last.
             run.mark_as_last()
         return Context(run, settings, given, self.report, self.force)
 
     def result(self, lines: Sequence[object], payload: Mapping[str, Any] | Sequence[Any]) -> None:
-        """Print the result: one item a line, or everything as JSON. Of torchrun's processes one prints."""
+        """Print the result, one item per line or as JSON; with torchrun, in the first process only."""
         if os.environ.get("RANK", "0") != "0":
             return
         if self.as_json:
@@ -176,27 +183,29 @@ class Common:
     def chosen(
         self, indices: Sequence[int], paths: Sequence[str], written: Sequence[Path], payload: Mapping[str, Any]
     ) -> None:
-        """Print images one a line, by path or else by index; what was written alone where they were written."""
+        """Print the files that were written, else the images, one per line, by path or index."""
         for path in written:
             self.report.say(f"wrote {path}")
         self.result(written or [path or index for path, index in zip(paths, indices, strict=True)], payload)
 
     def works_without_run(self, files: UserFiles, inputs: Collection[str] = (), source: str = "") -> bool:
-        """Whether the files brought are enough for a method of those inputs, and no run is named.
+        """Whether the files are enough for a method with those inputs, and no run is named.
 
         Raises
         ------
         UserError
-            They are, and `source` (``--from``) is of a run.
+            They are, and `source` (``--from``) names embeddings of a run.
         """
         from initpools_cli.core.errors import UserError
 
-        # Clusters or labels alone say which images there are only to a method that asks for nothing but them.
+        # Clusters or labels alone are enough for a method that needs nothing else.
         enough = files.without_run or any(getattr(files, name, None) and name in inputs for name in ALONE)
         alone = enough and self.run is None and self.dataset is None
         if alone and source:
             raise UserError(
-                f"--from {source} is of a run, and only files were given.", "Leave it out, or name the run: --run DIR."
+                f"--from {source} names embeddings of a run, but only files were given.",
+                "Leave out --from, or add --run DIR.",
+                source,
             )
         return alone
 
@@ -211,24 +220,24 @@ class Common:
         if suggested:
             self.report.say(f"next: {suggested}")
 
-    def say_done(self, folder: Path, fresh: bool, what: str) -> None:
-        """Say where a step's result is, and whether it was there already."""
-        self.report.say(f"{what}: {folder}" if fresh else f"already done: {folder} (--force does it again)")
+    def report_done(self, folder: Path, fresh: bool, what: str) -> None:
+        """Print where the result of a step is, and whether it existed already."""
+        self.report.say(f"{what}: {folder}" if fresh else f"already done: {folder} (--force repeats it)")
 
     def step_result(self, done: Any, fresh: bool, what: str) -> None:
-        """Say that a step is done, and print its folder."""
-        self.say_done(done.folder, fresh, what)
+        """Print the folder of a finished step."""
+        self.report_done(done.folder, fresh, what)
         facts = done.facts
         self.result([done.folder], {"step": done.id, "folder": str(done.folder), "fresh": fresh, **facts})
 
 
 def names_of(text: str | None) -> list[str]:
-    """The names of a list with commas."""
+    """Split a comma-separated list."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _finite(value: Any) -> Any:
-    """The same with null where JSON has no number: NaN and infinity."""
+    """Replace NaN and infinity, which JSON does not have, by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -238,19 +247,21 @@ def _finite(value: Any) -> Any:
     return value
 
 
-# What users bring themselves; each command lists those it can use.
-BRING = "Bring your own numbers"
+# Files of the user; each command lists those it can use.
+FILES = "Your own files"
 Embeddings = Annotated[
     Path | None,
-    typer.Option("--embeddings", metavar="FILE.npy", help="(n, d); no run is needed then.", rich_help_panel=BRING),
+    typer.Option(
+        "--embeddings", metavar="FILE.npy", help="Embeddings (n, d); then no run is needed.", rich_help_panel=FILES
+    ),
 ]
 Patches = Annotated[
     Path | None,
     typer.Option(
         "--patches",
         metavar="FILE.npy",
-        help="Features of places in each image (n, patches, d), for `freesel`.",
-        rich_help_panel=BRING,
+        help="Patch features of each image (n, patches, d), for `freesel`.",
+        rich_help_panel=FILES,
     ),
 ]
 Probs = Annotated[
@@ -258,25 +269,24 @@ Probs = Annotated[
     typer.Option(
         "--probs",
         metavar="FILE.npy",
-        help="Class probabilities (n, c) or (views, n, c); strategies that can do with and without a model use one if "
-        "and only if you bring these.",
-        rich_help_panel=BRING,
+        help="Class probabilities (n, c) or (views, n, c); strategies that work with or without a model then use them.",
+        rich_help_panel=FILES,
     ),
 ]
 Scores = Annotated[
-    Path | None, typer.Option("--scores", metavar="FILE.npy", help="One number per image (n,).", rich_help_panel=BRING)
+    Path | None, typer.Option("--scores", metavar="FILE.npy", help="One score per image (n,).", rich_help_panel=FILES)
 ]
 Clusters = Annotated[
     Path | None,
-    typer.Option("--clusters", metavar="FILE.npy", help="A cluster id per image (n,).", rich_help_panel=BRING),
+    typer.Option("--clusters", metavar="FILE.npy", help="One cluster id per image (n,).", rich_help_panel=FILES),
 ]
 Ranking = Annotated[
     Path | None,
     typer.Option(
         "--ranking",
         metavar="FILE.npy",
-        help="Image indices, best first, for the strategy 'file'.",
-        rich_help_panel=BRING,
+        help="Image indices, best first, for the strategy `file`.",
+        rich_help_panel=FILES,
     ),
 ]
 Labeled = Annotated[
@@ -284,8 +294,8 @@ Labeled = Annotated[
     typer.Option(
         "--labeled",
         metavar="FILE",
-        help="Already labeled: .npy of indices or bool, or .csv with index or path.",
-        rich_help_panel=BRING,
+        help="Images that are labeled already: .npy of indices or bool, or .csv with a column index or path.",
+        rich_help_panel=FILES,
     ),
 ]
 Exclude = Annotated[
@@ -293,8 +303,8 @@ Exclude = Annotated[
     typer.Option(
         "--exclude",
         metavar="FILE",
-        help="Images not to be seen at all: .npy of indices or bool, or .csv with index or path.",
-        rich_help_panel=BRING,
+        help="Images to leave out: .npy of indices or bool, or .csv with a column index or path.",
+        rich_help_panel=FILES,
     ),
 ]
 Labels = Annotated[
@@ -302,8 +312,8 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE",
-        help="Annotations: .csv with path or index, and label; or .npy of a class number per image, -1 for none.",
-        rich_help_panel=BRING,
+        help="Labels: .csv with columns path or index, and label; or .npy with a class number per image, -1 for none.",
+        rich_help_panel=FILES,
     ),
 ]
 Classes = Annotated[
@@ -311,7 +321,7 @@ Classes = Annotated[
     typer.Option(
         "--classes",
         metavar="A,B",
-        help="The only classes there can be, in order; default: those that occur.",
+        help="All classes, in order; default: those that occur in the labels.",
         rich_help_panel=RUN,
     ),
 ]
@@ -320,7 +330,7 @@ Export = Annotated[
     typer.Option(
         "--export",
         metavar="KIND=PATH",
-        help="Also write label-studio=FILE.json, fiftyone=DIR, links=DIR or copies=DIR; may be repeated.",
+        help="Also write label-studio=FILE.json, fiftyone=DIR, links=DIR or copies=DIR; repeatable.",
     ),
 ]
 ImageUrl = Annotated[
@@ -328,12 +338,12 @@ ImageUrl = Annotated[
     typer.Option(
         "--image-url",
         metavar="PREFIX",
-        help="What stands before an image's path in Label Studio's tasks; default: local files, from the folder above "
-        "the images.",
+        help="Prefix of image paths in tasks for Label Studio; default: local files below the parent of the image "
+        "folder.",
     ),
 ]
 Source = Annotated[
-    str, typer.Option("--from", metavar="SOURCE", help="Which embeddings, e.g. simclr, pixels; default: the newest.")
+    str, typer.Option("--from", metavar="SOURCE", help="Embeddings to use, e.g. simclr or pixels; default: the newest.")
 ]
 
 
@@ -367,26 +377,26 @@ def with_common(name: str, function: Callable[..., str | None]) -> Callable[...,
             common.show_next(name, arguments, suggested)
 
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
-    # Functions take this attribute, and `inspect` reads it; mypy knows of neither.
+    # `inspect` reads this attribute, which mypy does not know.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
 
-def brought(output: Path | None = None, classes: str | None = None, **files: Path | None) -> UserFiles:
-    """The files given on the command line.
+def user_files(output: Path | None = None, classes: str | None = None, **files: Path | None) -> UserFiles:
+    """Collect the files given on the command line.
 
     Parameters
     ----------
     output : Path, optional
-        What is to be written.
+        The file to write.
     classes : str, optional
-        What ``--classes`` names, for the labels among them.
+        Value of ``--classes``, for the labels.
 
     Raises
     ------
     UserError
-        One of them would be written over by `output`.
+        `output` would overwrite one of them.
     """
     from initpools_cli.core.errors import UserError
     from initpools_cli.datasets.classes import class_list
@@ -394,5 +404,5 @@ def brought(output: Path | None = None, classes: str | None = None, **files: Pat
 
     for name, path in files.items():
         if output is not None and path is not None and output.resolve() == path.resolve():
-            raise UserError(f"-o {output} is the file of --{name}, and would be lost.", "Give -o another name.")
+            raise UserError(f"-o {output} would overwrite the file of --{name}.", "Give -o another file name.", output)
     return UserFiles(**files, classes=class_list(names_of(classes), "--classes"))

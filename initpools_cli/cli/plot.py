@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common, Embeddings, Labeled, Labels, Scores, Source, brought
+from initpools_cli.cli.options import Classes, Common, Embeddings, Labeled, Labels, Scores, Source, user_files
 
 EXAMPLE = "Example: initpools plot curves -o curves.html"
 
@@ -19,7 +19,7 @@ def command(
         str,
         typer.Argument(
             metavar="KIND",
-            help="`initpools list plots` names them.",
+            help="Plot; `initpools list plots` lists all.",
             autocompletion=completion.plots,
         ),
     ],
@@ -29,7 +29,7 @@ def command(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", help="The sweep, pool, score, pretrain or strategy to draw; repeatable."),
+        typer.Option("--name", help="Sweep, pool, score, pretrained encoder or strategy to draw; repeatable."),
     ] = None,
     source: Source = "",
     embeddings: Embeddings = None,
@@ -38,14 +38,14 @@ def command(
     labels: Labels = None,
     classes: Classes = None,
 ) -> None:
-    """Draw what the run has, as one page that works offline."""
+    """Draw results of the run as an HTML page, which works offline, or as .png or .svg."""
     from initpools_cli.core.command_line import command_line
     from initpools_cli.core.files import require_ending
     from initpools_cli.figures.registry import plots
     from initpools_cli.reporting.plot import FORMATS, plot, plot_from_files
 
     require_ending(output, *FORMATS)
-    files = brought(output, embeddings=embeddings, scores=scores, labeled=labeled, labels=labels, classes=classes)
+    files = user_files(output, embeddings=embeddings, scores=scores, labeled=labeled, labels=labels, classes=classes)
     flags, knobs = {"plot.kind": kind}, plots.get(kind).knobs
     if common.works_without_run(files):
         settings, _ = common.settings("plot", flags, knobs)

@@ -18,19 +18,21 @@ def command(
         str,
         typer.Argument(
             metavar="METHOD",
-            help="`initpools list pretexts` names them.",
+            help="Pretext task; `initpools list pretexts` lists all.",
             autocompletion=completion.pretexts,
         ),
     ],
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Passes over the images; default: the method's own.")
+        int | None, typer.Option("--epochs", help="Passes over the images; default: depends on the method.")
     ] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="Images per step; default: the method's own.")] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Images per training step; default: depends on the method.")
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option(
             "--network",
-            help="`initpools list networks` names them.",
+            help="Encoder; `initpools list networks` lists all.",
             autocompletion=completion.networks,
         ),
     ] = None,
@@ -39,12 +41,12 @@ def command(
         typer.Option(
             "--from",
             metavar="SOURCE",
-            help="The pretrain that a task on top of another (scan) starts from; default: the newest.",
+            help="Pretrained encoder that scan starts from; default: the newest.",
         ),
     ] = None,
     classes: Classes = None,
 ) -> None:
-    """Train an encoder on the images, without labels. A run starts here: --dataset fixes what it is about."""
+    """Train an encoder on the images, without labels; --dataset starts a new run."""
     from initpools_cli.pretext.registry import pretexts
     from initpools_cli.steps.pretrain import pretrain
 

@@ -20,7 +20,7 @@ from initpools_cli.cli.options import (
     Probs,
     Ranking,
     Scores,
-    brought,
+    user_files,
 )
 
 EXAMPLE = "Example: initpools rank consistency -o sorted_idx.npy"
@@ -32,7 +32,8 @@ def command(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help="`initpools list strategies` names them; with @kmeans30 or @clusters, spread over clusters.",
+            help="Strategy; `initpools list strategies` lists all. Append @kmeans30 or @clusters to spread "
+            "the order over clusters.",
             autocompletion=completion.strategy,
         ),
     ],
@@ -41,22 +42,23 @@ def command(
         typer.Option(
             "--reference",
             metavar="val|test|labeled|FILE",
-            help="What the classifier was trained on; default: val where there is one, else test (which leaks).",
+            help="Labels to train the reference classifier on; default: val if there is one, else test (which leaks).",
         ),
     ] = None,
     depth: Annotated[
         int | None,
         typer.Option(
             "--depth",
-            help="The strategy itself orders so many, the rest follow by its score, then index; 0: every image, or "
-            "1,000 where a larger choice does not begin with a smaller one.",
+            help="How many images the strategy orders itself; the others follow by score, then by index. 0: all, or "
+            "1,000 for strategies whose larger pools do not begin with the smaller ones.",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the order here.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the order to this file.")
     ] = None,
     source: Annotated[
-        str, typer.Option("--from", metavar="SOURCE", help="Which embeddings; `logits`: the reference classifier's.")
+        str,
+        typer.Option("--from", metavar="SOURCE", help="Embeddings to use; logits: those of the reference classifier."),
     ] = "",
     embeddings: Embeddings = None,
     patches: Patches = None,
@@ -69,14 +71,14 @@ def command(
     classes: Classes = None,
     exclude: Exclude = None,
 ) -> None:
-    """Put all train images in the order a strategy would take them, best first."""
+    """Sort all train images in the order in which a strategy would choose them, best first."""
     from initpools_cli.cli.tables import show_ranking
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.context import at_work
     from initpools_cli.steps.rank import rank, rank_from_files
     from initpools_cli.steps.strategy_name import named
 
-    files = brought(
+    files = user_files(
         output,
         embeddings=embeddings,
         patches=patches,
@@ -107,7 +109,7 @@ def command(
         context = common.start("rank", flags, knobs, classes=classes, of_labels=labels is not None or by_table)
         done, fresh = rank(context, files, source)
         folder = done.folder
-        common.say_done(folder, fresh, f"{done.facts['outcome']['ranked']} images ranked")
+        common.report_done(folder, fresh, f"{done.facts['outcome']['ranked']} images ranked")
         order = done.array("sorted_idx.npy")
         images = context.data.train_items.iloc[order]
         paths, of_class = images["path"].tolist(), images["class"].tolist()

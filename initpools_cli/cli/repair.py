@@ -8,7 +8,7 @@ EXAMPLE = "Example: initpools repair --run runs/digits"
 
 
 def command(common: Common) -> None:
-    """Mend a damaged run: run.toml from its steps, items.csv and kept.npy from the data set; nothing is deleted."""
+    """Repair a damaged run: restore run.toml from its steps, and its list of images from the data set."""
     from initpools_cli.steps.repair import repair
 
     run = common.locate()
@@ -16,4 +16,4 @@ def command(common: Common) -> None:
     lines = repair(run, named, common.sets or (), common.config, common.report)
     common.result(lines, {"done": [dict(zip(("what", "how"), line.split("\t", 1), strict=True)) for line in lines]})
     if not lines:
-        common.report.say("nothing to repair: `initpools verify` checks every file")
+        common.report.say("nothing to repair")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common, Embeddings, brought
+from initpools_cli.cli.options import Classes, Common, Embeddings, user_files
 
 EXAMPLE = "Example: initpools score typicality --set neighbors=10 -o typicality.npy"
 
@@ -19,12 +19,12 @@ def command(
         str,
         typer.Argument(
             metavar="METHOD",
-            help="`initpools list scores` names them.",
+            help="Score; `initpools list scores` lists all.",
             autocompletion=completion.scores,
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the scores here.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the scores to this file.")
     ] = None,
     source: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="Which pretrain or embeddings; default: the newest.")
@@ -32,14 +32,14 @@ def command(
     embeddings: Embeddings = None,
     classes: Classes = None,
 ) -> None:
-    """Give every train image a number: its loss in a pretext task, how its embedding lies, or how it was learned."""
+    """Compute a score for every train image, such as its typicality or its loss in a pretext task."""
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.context import at_work
     from initpools_cli.steps.score import score, score_from_files
     from initpools_cli.steps.score_name import knobs_of
 
     require_ending(output, ".npy")
-    files = brought(output, embeddings=embeddings)
+    files = user_files(output, embeddings=embeddings)
     flags = {"score.method": method}
     if common.works_without_run(files, source=source):
         settings, _ = common.settings("score", flags, knobs_of(method))

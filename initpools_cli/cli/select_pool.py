@@ -23,7 +23,7 @@ from initpools_cli.cli.options import (
     Ranking,
     Scores,
     Source,
-    brought,
+    user_files,
 )
 
 EXAMPLE = "Example: initpools select-pool typiclust --budget 20 -o pool.csv"
@@ -35,18 +35,22 @@ def command(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help="`initpools list strategies` names them; with @kmeans30 or @clusters, spread over clusters.",
+            help="Strategy; `initpools list strategies` lists all. Append @kmeans30 or @clusters to spread "
+            "the picks over clusters.",
             autocompletion=completion.strategy,
         ),
     ],
-    budget: Annotated[int | None, typer.Option("--budget", "-n", help="How many images to label.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", "-n", help="Number of images to choose.")] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Also write .npy, .csv or .json here.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Also write the images to this .npy, .csv or .json file."),
     ] = None,
     source: Source = "",
     balance: Annotated[
         str | None,
-        typer.Option("--balance", help="Spread over clusters: none, kmeans or clusters; as STRATEGY@kmeans."),
+        typer.Option(
+            "--balance", help="Spread the picks over clusters: none, kmeans or clusters; the same as STRATEGY@kmeans."
+        ),
     ] = None,
     export: Export = None,
     image_url: ImageUrl = "",
@@ -55,7 +59,7 @@ def command(
         typer.Option(
             "--card",
             metavar="none|short|full",
-            help="What is said of the pool; full adds typicality, cluster coverage and agreement with other "
+            help="Statistics of the pool to print; full adds typicality, cluster coverage and agreement with other "
             "strategies.",
         ),
     ] = "short",
@@ -64,14 +68,16 @@ def command(
         typer.Option(
             "--compare",
             metavar="A,B,C",
-            help="Set other strategies and random pools beside this one.",
+            help="Compare with other strategies and with random pools.",
             autocompletion=completion.several_of(completion.strategy),
         ),
     ] = None,
     random_pools: Annotated[
-        int | None, typer.Option("--random-pools", help="How many for --compare; default: 100.")
+        int | None, typer.Option("--random-pools", help="Number of random pools for --compare; default: 100.")
     ] = None,
-    with_labels: Annotated[bool, typer.Option("--with-labels", help="Fill in the data set's own labels.")] = False,
+    with_labels: Annotated[
+        bool, typer.Option("--with-labels", help="Include the labels of the data set in the output.")
+    ] = False,
     embeddings: Embeddings = None,
     patches: Patches = None,
     probs: Probs = None,
@@ -97,7 +103,7 @@ def command(
 
     require_ending(output, *FORMATS)
     exports = read_exports(export or [], output, image_url)
-    files = brought(
+    files = user_files(
         output,
         embeddings=embeddings,
         patches=patches,
@@ -140,7 +146,7 @@ def command(
             refuse_source(balanced(asked, context.settings.select), files, source)
         done, fresh = select_pool(context, files, source)
         folder = done.folder
-        common.say_done(folder, fresh, f"{done.facts['outcome']['picked']} images")
+        common.report_done(folder, fresh, f"{done.facts['outcome']['picked']} images")
         rows = read_pool(done)
         facts = read_card(full_card(context, done, files, source) if card == "full" else done)
         compared = read_compared(compare_in_run(context, asked, done, others, files, source, draws)) if others else []

@@ -18,7 +18,7 @@ EXAMPLE = "Example: initpools status --run runs/digits"
 
 
 class Line(NamedTuple):
-    """What is shown of a step or a file: its id, what is said of it, a problem, and the command that mends it."""
+    """A step or a file: its id, facts, a problem, and the command that solves it."""
 
     id: str
     cells: tuple[str, ...]
@@ -27,13 +27,15 @@ class Line(NamedTuple):
 
 
 def command(common: Common) -> str:
-    """Show what a run has: its steps with size and time, what is stale or unfinished, and the next command."""
+    """Show the steps of a run with size and time, what is stale or unfinished, and the next command."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.reporting.status import status
 
     run = common.locate()
     if not run.exists:
-        raise UserError(f"There is no run in {run.path}.", "Start it with `initpools pretrain simclr --dataset NAME`.")
+        raise UserError(
+            f"There is no run in {run.path}.", "Start it with `initpools pretrain simclr --dataset NAME`.", run.path
+        )
     found = status(run)
     if common.as_json:
         common.result([], found)
@@ -41,12 +43,12 @@ def command(common: Common) -> str:
         _show(found)
     else:
         _print(found)
-    # It is among the results.
+    # The next command is part of the result.
     return ""
 
 
 def _lines(found: Mapping[str, Any]) -> list[Line]:
-    """A line for each step, file of labels and plot, in the order of the work."""
+    """Return a line for each step, label file and plot, in the order of the work."""
     from initpools_cli.core.rundir import KINDS
 
     steps = [
@@ -61,7 +63,7 @@ def _lines(found: Mapping[str, Any]) -> list[Line]:
     for step in found["unfinished"]:
         blocks = found["progress"].get(step)
         far = f" after {blocks[0]} of {blocks[1]} blocks" if blocks else ""
-        steps.append(Line(step, (), f"unfinished{far}: the same command goes on with it"))
+        steps.append(Line(step, (), f"unfinished{far}: type the same command again to continue"))
     order = {kind: i for i, kind in enumerate(KINDS)}
     steps.sort(key=lambda line: (order.get(_kind(line), len(order)), _kind(line)))
     labels = [Line(f"labels/{row['file']}", (_far(row),), row["problem"]) for row in found["labels"]]
@@ -82,7 +84,7 @@ def _kind(line: Line) -> str:
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    """Plain lines with tabs between the cells."""
+    """Print plain lines with tabs between the cells."""
     typer.echo(f"{found['run']}\tdata set {found['dataset']}\tseed {found['seed']}\t{size_words(found['bytes'])}")
     for line in _lines(found):
         renew = f"renew: {line.renew}" if line.renew else ""
@@ -91,7 +93,7 @@ def _print(found: Mapping[str, Any]) -> None:
 
 
 def _show(found: Mapping[str, Any], width: int | None = None, file: IO[str] | None = None) -> None:
-    """The tree, and below it the commands, which are not wrapped so that they can be copied whole."""
+    """Print a tree, and below it the commands, unwrapped so that they can be copied."""
     from rich.console import Console
     from rich.text import Text
 
@@ -104,7 +106,7 @@ def _show(found: Mapping[str, Any], width: int | None = None, file: IO[str] | No
 
 
 def _tree(found: Mapping[str, Any]) -> Tree:
-    """A branch for each kind of step, and below it what there is of it."""
+    """Return a tree with a branch for each kind of step."""
     from rich.text import Text
     from rich.tree import Tree
 
@@ -116,7 +118,7 @@ def _tree(found: Mapping[str, Any]) -> Tree:
         f"  data set {run_name(found['dataset'])}, seed {found['seed']}, {size_words(found['bytes'])}",
     )
     tree = Tree(title, guide_style="dim")
-    # As wide as the columns of all kinds ask for, so that they stand below each other.
+    # Columns are aligned across all kinds.
     name = max((len(line.id.partition("/")[2]) for line in lines if len(line.cells) > 1), default=0)
     widths = [max((len(line.cells[i]) for line in lines if len(line.cells) > 1), default=0) for i in (0, 1)]
     for kind in dict.fromkeys(map(_kind, lines)):
@@ -131,7 +133,7 @@ def _tree(found: Mapping[str, Any]) -> Tree:
 
 
 def size_words(count: int) -> str:
-    """Bytes in the unit that suits them."""
+    """Format a number of bytes with a suitable unit."""
     size, unit = float(count), "B"
     for larger in ("kB", "MB", "GB"):
         if size < 1000:

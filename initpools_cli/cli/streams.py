@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or of an encoding that can't hold every name."""
+"""Standard streams that handle closed files, full disks and names that the encoding lacks."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from initpools_cli.core.errors import UserError
 
 
 class _Output(io.FileIO):
-    """Standard output: what can't be written is an error of the user's, but for a reader that has seen enough."""
+    """Standard output; raises UserError if it can't be written, and ends the program if the reader closed it."""
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data) or 0
         except BrokenPipeError:
-            # Whoever read our output has seen enough, as `head` has. Click and Rich would make a failure of it.
+            # The reader closed the pipe, as `head` does. Click and Rich would report an error.
             close_output()
             raise SystemExit(0) from None
         except OSError as error:
             raise UserError(
                 f"Standard output can't be written: {os.strerror(error.errno or 0)}.",
-                "Send it to another place; what was made in a run is kept.",
+                "Redirect it to another file; results in a run are kept.",
+                os.strerror(error.errno or 0),
             ) from None
 
 
 class _Messages(io.FileIO):
-    """Standard error: what can't be written is dropped, and the exit code still says how it ended."""
+    """Standard error; text that can't be written is dropped."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -38,20 +39,20 @@ class _Messages(io.FileIO):
 
 
 def open_streams() -> None:
-    """Give this process standard streams whose failures are handled; those that were closed take no text.
+    """Replace the standard streams by ones that handle errors, and open those that were closed.
 
-    A closed one would otherwise lend its number to the next file that is opened, and be written into it.
+    Otherwise the next file that is opened would get the number of a closed stream, and its text.
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is taken, and those below are open. Output that is read-only says so when written.
+            # The system takes the lowest free number, which is this one. Writing to it later raises an error.
             os.open(os.devnull, flags)
             os.set_inheritable(number, True)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 -- a number, not a path
-    # Bytes of file names that are not UTF-8 leave as they came.
+    # Bytes of file names that are not UTF-8 are written unchanged.
     sys.stdout = _text(_Output(1, "w", closefd=False), sys.stdout, "surrogateescape")
     sys.stderr = _text(_Messages(2, "w", closefd=False), sys.stderr, "backslashreplace")
 
@@ -63,5 +64,5 @@ def _text(raw: io.FileIO, before: TextIO | None, errors: str) -> TextIO:
 
 
 def close_output() -> None:
-    """Give up on standard output, so that what is left in its buffer fails no more at the end."""
+    """Send standard output to nowhere, so that flushing its buffer at the end can't fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

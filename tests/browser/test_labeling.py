@@ -187,7 +187,7 @@ def test_one_window_at_a_time(served: Served, opens: Opens) -> None:
     second.click("#take")
     at(second, 1)
     first.keyboard.press("1")
-    first.locator("#taken-text", has_text="Your last click is not saved").wait_for()
+    first.locator("#taken-text", has_text="Your last label is not saved").wait_for()
     assert not served.labeling.file.exists()
     first.click("#take")
     until(lambda: served.labeling.file.exists())

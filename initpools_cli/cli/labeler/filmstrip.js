@@ -1,26 +1,26 @@
-// The neighbors of the image that is shown, small, to go back to.
+// Small images of the neighbors of the current image.
 
-// Pixels that one takes, with what is between two.
+// Width of one with the gap, pixels.
 const WIDTH = 73;
 const MOST = 13;
 const KEPT = 300;
 const tiles = new Map();
 
-// `items` around place `at`, as many as there is room for; `said` tells what is known of one, `go` shows it.
-export function drawStrip(target, items, at, { pixels, said, go }) {
+// Shows the items around place `at`, as many as fit; `describe` returns the text of an item, `go` opens it.
+export function drawStrip(target, items, at, { pixels, describe, go }) {
   const room = Math.max(1, Math.min(MOST, Math.floor((target.clientWidth || 400) / WIDTH)));
   const first = Math.max(0, Math.min(at - Math.floor(room / 2), items.length - room));
   if (tiles.size > KEPT) tiles.clear();
   const near = items.slice(first, first + room).map((item, i) => {
     const made = tileOf(item, pixels, go);
-    const known = said(item);
+    const known = describe(item);
     made.lastChild.textContent = known || "–";
     made.setAttribute("aria-label", `Image ${first + i + 1}, ${known || "not labeled"}`);
     if (first + i === at) made.setAttribute("aria-current", "true");
     else made.removeAttribute("aria-current");
     return made;
   });
-  // Put in place anew, a button would lose the focus.
+  // A button that is replaced would lose the focus.
   if (near.length !== target.children.length || near.some((tile, i) => tile !== target.children[i])) {
     const focused = document.activeElement;
     target.replaceChildren(...near);

@@ -1,9 +1,9 @@
-// Which key labels with which class, and what the keys typed mean.
+// The key of each class, and the meaning of key events.
 
-// u, s and n have meanings of their own.
+// u, s and n are other actions.
 const KEYS = [..."123456789", ..."abcdefghijklmopqrtvwxyz"];
 
-// A key for each class, as far as they last: a class that is called by a digit or a letter gets that one.
+// Returns a key for each class while there are free ones; a class named by a digit or a letter gets that key.
 export function keysOf(classes) {
   const keys = new Map();
   const taken = new Set();
@@ -28,13 +28,13 @@ export function keysOf(classes) {
 const ACTIONS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "new", "/": "find", Delete: "clear" };
 const MOVES = { ArrowLeft: "back", ArrowRight: "forward", Home: "first", End: "last" };
 
-// What an event asks for: {move}, {action}, {key} of a class, or null.
+// Returns what a key event means: {move}, {action}, {key} of a class, or null.
 export function meaning(event, single) {
   const command = event.ctrlKey || event.metaKey;
   if (command && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z") return { action: "undo" };
   if (command || event.altKey) return null;
   if (MOVES[event.key]) return { move: MOVES[event.key] };
-  // A key that is held down says one thing, not one of every image that follows.
+  // A key that is held down counts once.
   if (event.repeat || !single) return null;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (ACTIONS[key]) return { action: ACTIONS[key] };

@@ -9,13 +9,13 @@ const me = [...crypto.getRandomValues(new Uint32Array(4))].join("-");
 let batch = null;
 let items = [];
 let at = 0;
-// "seen" once the image is there to be seen, "lost" where it never will be; else "".
+// "seen" once the image is shown, "lost" if it can't be shown; else "".
 let sight = "";
 let keys = new Map();
 const places = new Map();
 const saving = new Saving(me, { saved, failed, rejected, taken });
 
-// ---- what is known
+// ---- state
 
 function load(state) {
   batch = state;
@@ -51,7 +51,7 @@ function setClasses(classes) {
     return button;
   });
   $("classes").replaceChildren(...buttons);
-  if (!classes.length) $("classes").textContent = "No class yet: the first image gives the first one its name.";
+  if (!classes.length) $("classes").textContent = "No classes yet: add the first one with n.";
   filter();
   pressed();
 }
@@ -64,7 +64,7 @@ function nextOpen(from) {
   return [...order.slice(from), ...order.slice(0, from)].find((place) => isOpen(items[place]));
 }
 
-// ---- what is shown
+// ---- display
 
 function show(place) {
   if (place < 0 || place >= items.length) return;
@@ -85,7 +85,7 @@ function show(place) {
   $("forward").disabled = at === items.length - 1;
   counts();
   strip();
-  $("heard").textContent = `Image ${at + 1} of ${items.length}, ${item.path}, ${said(item) || "not labeled"}`;
+  $("heard").textContent = `Image ${at + 1} of ${items.length}, ${item.path}, ${describe(item) || "not labeled"}`;
   for (const near of [items[at + 1], items[at + 2]]) if (near) new Image().src = `image/${near.index}`;
 }
 
@@ -106,26 +106,26 @@ $("image").addEventListener("error", async () => {
     const response = await fetch(`image/${item.index}`);
     why = response.ok ? "The browser can't show it." : (await response.json()).error;
   } catch {
-    // The program is away: nothing is known of the image.
+    // The program does not answer.
   }
   if (items[at] !== item || sight) return;
-  $("gone").textContent = why ? `This image can't be shown, only skipped. ${why}` : "Waiting for the program.";
+  $("gone").textContent = why ? `This image can't be shown; skip it. ${why}` : "Waiting for the program.";
   $("gone").hidden = false;
   $("heard").textContent = $("gone").textContent;
   if (why) shown("lost");
   else setTimeout(() => items[at] === item && !sight && show(at), 2000);
 });
 
-function said(item) {
+function describe(item) {
   if (item.skipped) return "skipped";
-  if (item.label && !isLabeled(item)) return `“${item.label}”, which is no class: choose one`;
+  if (item.label && !isLabeled(item)) return `“${item.label}” is not a class: choose one`;
   return item.label;
 }
 
 function pressed() {
   const item = items[at];
   for (const button of $("classes").children) button.setAttribute("aria-pressed", item.label === button.dataset.name);
-  $("mark").textContent = said(item);
+  $("mark").textContent = describe(item);
 }
 
 function counts() {
@@ -138,26 +138,26 @@ function counts() {
   $("left").textContent = `${labeled} labeled${passed}, ${left} left`;
   $("done").hidden = left > 0;
   $("look-again").hidden = skipped === 0;
-  $("done-title").textContent = skipped ? "All seen" : "All labeled";
+  $("done-title").textContent = skipped ? "All images seen" : "All images labeled";
   $("done-text").textContent = `${labeled} labeled${passed}.`;
   $("next-command").textContent = batch.next;
   pressed();
 }
 
 function strip() {
-  drawStrip($("strip"), items, at, { pixels: batch.pixels, said, go: (item) => show(places.get(item.index)) });
+  drawStrip($("strip"), items, at, { pixels: batch.pixels, describe, go: (item) => show(places.get(item.index)) });
 }
 
-// ---- what is done
+// ---- actions
 
 function mark(label, skipped) {
-  // Nobody labels what they have not seen.
+  // An image can be labeled only once it is shown.
   if (!sight || (label && sight === "lost")) return;
   const item = items[at];
   Object.assign(item, { label, skipped });
   const what = label ? { do: "label", label } : { do: skipped ? "skip" : "clear" };
   saving.add({ ...what, index: item.index });
-  told();
+  showSaved();
   const next = label || skipped ? nextOpen(at) : at;
   if (next === undefined) {
     show(at);
@@ -169,7 +169,7 @@ const actions = {
   undo: () => {
     if ($("undo").disabled) return;
     saving.add({ do: "undo" });
-    told();
+    showSaved();
   },
   skip: () => mark("", true),
   clear: () => mark("", false),
@@ -187,9 +187,9 @@ const moves = {
   last: () => show(items.length - 1),
 };
 
-// ---- what comes back
+// ---- answers of the server
 
-function told() {
+function showSaved() {
   const waiting = saving.waiting.length;
   $("undo").disabled = !batch.canUndo && !waiting;
   $("saved").classList.toggle("waiting", waiting > 0);
@@ -207,28 +207,28 @@ function saved(answer, click) {
     if (place !== undefined && !later) Object.assign(items[place], { label, skipped });
     if (click.do === "undo") show(place);
   }
-  told();
+  showSaved();
   counts();
   strip();
-  if (answer.reread) claim(true).then(() => trouble(`${batch.file} was changed by another program; its labels were read.`));
+  if (answer.reread) claim(true).then(() => trouble(`${batch.file} was changed by another program; its labels were loaded.`));
 }
 
 function failed(error) {
-  told();
+  showSaved();
   const why = error.status === 403 || !(error instanceof TypeError) ? error.message : "The program does not answer.";
-  trouble(`${saving.waiting.length} not saved: ${why} Trying again; keep this window open. If it has ended, start it again: ${batch.again}`);
+  trouble(`${saving.waiting.length} not saved: ${why} Trying again; keep this window open. If the program has ended, start it again: ${batch.again}`);
 }
 
 function rejected(error) {
-  told();
+  showSaved();
   claim(true).then(() => trouble(error.message));
 }
 
 function taken() {
   const lost = saving.waiting.length;
   $("taken-text").textContent = lost
-    ? `${lost === 1 ? "Your last click is" : `Your last ${lost} clicks are`} not saved. Labeling here saves ${lost === 1 ? "it" : "them"}, and ends it there.`
-    : "Only one can at a time. Labeling here ends it there; what is saved stays.";
+    ? `${lost === 1 ? "Your last label is" : `Your last ${lost} labels are`} not saved. Labeling here saves ${lost === 1 ? "it" : "them"} and stops the other window.`
+    : "Only one window can label at a time. Labeling here stops the other window; saved labels are kept.";
   if (!$("taken").open) $("taken").showModal();
 }
 
@@ -237,7 +237,7 @@ function trouble(text) {
   $("trouble").hidden = false;
 }
 
-// ---- beginning and end
+// ---- start and end
 
 async function claim(take) {
   let state;
@@ -252,13 +252,13 @@ async function claim(take) {
   const before = items[at]?.index;
   $("trouble").hidden = true;
   load(state);
-  // What waits to be saved is shown as it will be.
+  // Labels that are not saved yet are shown, too.
   for (const click of saving.waiting) {
     const item = items[places.get(click.index)];
     if (item) Object.assign(item, { label: click.label ?? "", skipped: click.do === "skip" });
   }
   show(places.get(before) ?? nextOpen(0) ?? 0);
-  told();
+  showSaved();
   saving.go();
 }
 
@@ -270,7 +270,7 @@ $("naming").addEventListener("close", () => {
   mark(known ?? name, false);
 });
 
-// A button that was clicked would take the next space for itself, which means to skip.
+// Without focus on the clicked button, the next space skips and does not click it again.
 function clicked(id, act) {
   $(id).addEventListener("click", (event) => {
     if (event.detail) document.activeElement?.blur();
@@ -290,33 +290,33 @@ clicked("copy", async () => {
 });
 
 function filter() {
-  const wanted = $("find").value.trim().toLowerCase();
-  for (const button of $("classes").children) button.hidden = !button.dataset.name.toLowerCase().includes(wanted);
+  const query = $("find").value.trim().toLowerCase();
+  for (const button of $("classes").children) button.hidden = !button.dataset.name.toLowerCase().includes(query);
 }
 $("find").addEventListener("input", filter);
 $("find").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" && event.key !== "Escape") return;
   event.preventDefault();
   const names = [...$("classes").children].filter((button) => !button.hidden).map((button) => button.dataset.name);
-  const wanted = $("find").value.trim().toLowerCase();
-  const best = names.find((name) => name.toLowerCase() === wanted) ?? names.find((name) => name.toLowerCase().startsWith(wanted)) ?? names[0];
+  const query = $("find").value.trim().toLowerCase();
+  const best = names.find((name) => name.toLowerCase() === query) ?? names.find((name) => name.toLowerCase().startsWith(query)) ?? names[0];
   $("find").value = "";
   $("find").blur();
   filter();
-  if (event.key === "Enter" && wanted && best !== undefined) mark(best, false);
+  if (event.key === "Enter" && query && best !== undefined) mark(best, false);
 });
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input:not([type='checkbox'])") || document.querySelector("dialog[open]");
   const button = event.target.matches("button, summary, a, input") && (event.key === " " || event.key === "Enter");
-  const meant = typing || button || !batch ? null : meaning(event, $("single").checked);
-  if (!meant) return;
-  if (meant.key !== undefined) {
-    const name = batch.classes.find((each) => keys.get(each) === meant.key);
+  const input = typing || button || !batch ? null : meaning(event, $("single").checked);
+  if (!input) return;
+  if (input.key !== undefined) {
+    const name = batch.classes.find((each) => keys.get(each) === input.key);
     if (name === undefined) return;
     mark(name, false);
-  } else if (meant.move) moves[meant.move]();
-  else actions[meant.action]();
+  } else if (input.move) moves[input.move]();
+  else actions[input.action]();
   event.preventDefault();
 });
 

@@ -1,9 +1,9 @@
-// Clicks on their way to the file: nothing leaves the list before the server has said that it is saved.
+// Clicks to be saved: each one stays in the list until the server confirms that it is saved.
 
 const SOON = 500;
 const LATE = 8000;
 
-// A failure that trying again will not mend, with its HTTP status.
+// An error that a repetition will not solve, with its HTTP status.
 export class Rejected extends Error {
   constructor(status, message) {
     super(message);
@@ -11,7 +11,7 @@ export class Rejected extends Error {
   }
 }
 
-// The answer to a message; throws Rejected where the server says no, and any other error where it says nothing.
+// Returns the answer to a message; throws Rejected if the server refuses, and another error if it does not answer.
 export async function send(to, message, options = {}) {
   const response = await fetch(to, {
     method: "POST",
@@ -26,10 +26,10 @@ export async function send(to, message, options = {}) {
 }
 
 export class Saving {
-  // `told` has saved(answer, click), failed(why), rejected(error, click) and taken().
-  constructor(id, told) {
+  // `handlers` has saved(answer, click), failed(why), rejected(error, click) and taken().
+  constructor(id, handlers) {
     this.id = id;
-    this.told = told;
+    this.handlers = handlers;
     this.waiting = [];
     this.number = 0;
     this.busy = false;
@@ -41,7 +41,7 @@ export class Saving {
     this.go();
   }
 
-  // Send what waits, one after the other; after a failure wait longer each time.
+  // Send the waiting clicks one after the other; after each failure, wait longer.
   async go() {
     if (this.busy) return;
     this.busy = true;
@@ -52,19 +52,19 @@ export class Saving {
         const answer = await send("act", click);
         this.waiting.shift();
         pause = SOON;
-        this.told.saved(answer, click);
+        this.handlers.saved(answer, click);
       } catch (error) {
         const final = error instanceof Rejected;
         if (final && error.status === 409) {
-          this.told.taken();
+          this.handlers.taken();
           break;
         }
         if (final && error.status !== 403) {
           this.waiting.shift();
-          this.told.rejected(error, click);
+          this.handlers.rejected(error, click);
           continue;
         }
-        this.told.failed(error);
+        this.handlers.failed(error);
         await new Promise((resolve) => setTimeout(resolve, pause));
         pause = Math.min(2 * pause, LATE);
       }

@@ -1,4 +1,4 @@
-"""The server of the labeling page: for this machine alone, and for those who know the token in its address."""
+"""Server of the labeling page, for this machine only and with a token in its address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from initpools_cli.labeling.classes import InvalidClass
 from initpools_cli.reporting.image_bytes import original, small
 
 LOOPBACK = "127.0.0.1"
-#: What a browser on this machine calls it; another name that leads here is an attempt to reach in from outside.
+#: Accepted host names; another name may be an attack from outside (DNS rebinding).
 HOSTS = {LOOPBACK, "localhost", "::1"}
 #: The files of the page beside its template, and their types.
 FILES = {
@@ -31,9 +31,9 @@ FILES = {
     "filmstrip.js": "text/javascript",
     "keys.js": "text/javascript",
 }
-#: Side of the pictures in the strip, pixels.
+#: Side of the images in the filmstrip, pixels.
 SMALL = 96
-#: The longest message of the page, bytes.
+#: Largest message of the page, bytes.
 LONGEST = 1 << 16
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
@@ -47,51 +47,53 @@ HEADERS = {
 
 
 class Refused(Exception):
-    """A request that is not the page's own."""
+    """A request that does not come from the page."""
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one batch.
+    """Server of one batch.
 
     Parameters
     ----------
-    desk : LabelingState
+    state : LabelingState
     token : str
-        What the address holds, and nobody else knows.
+        The secret part of the address.
     port : int
-        0: any that is free.
+        0: any free port.
 
     Raises
     ------
     UserError
-        The port is taken, or not for this user.
+        The port is in use, or this user may not use it.
     """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, desk: LabelingState, token: str, port: int) -> None:
-        self.desk, self.token = desk, token
+    def __init__(self, state: LabelingState, token: str, port: int) -> None:
+        self.state, self.token = state, token
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            why = "is taken by another program" if error.errno == errno.EADDRINUSE else "is not for this user"
-            raise UserError(f"Port {port} {why}.", "Give another --port, or leave it out for a free one.") from None
+            why = "is used by another program" if error.errno == errno.EADDRINUSE else "needs more permissions"
+            raise UserError(
+                f"Port {port} {why}.", "Choose another --port, or leave out --port for a free one.", port
+            ) from None
 
     def server_bind(self) -> None:
-        """Bind without asking a name server who we are, which can take seconds."""
+        """Bind without a DNS lookup, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
     @property
     def address(self) -> str:
-        """What to open."""
+        """The address to open."""
         return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Windows that are closed in the middle of a request are no errors."""
+        """Ignore windows that are closed during a request."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are of no interest."""
+        """Print no log."""
 
     def _answer(self, respond: Callable[[], None]) -> None:
         try:
@@ -120,53 +122,53 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json({"error": "Another window is labeling this batch."}, HTTPStatus.CONFLICT)
         except MalformedMessage as error:
             self.close_connection = True
-            self._send_json({"error": f"This is no message of the page ({error})."}, HTTPStatus.BAD_REQUEST)
+            self._send_json({"error": f"The page does not send such a message ({error})."}, HTTPStatus.BAD_REQUEST)
         except ConnectionError:
             self.close_connection = True
         except Exception as error:
             traceback.print_exception(error)
-            self._send_json({"error": "This is a bug in initpools; the terminal says more."}, HTTPStatus(500))
+            self._send_json({"error": "This is a bug in initpools; see the terminal for details."}, HTTPStatus(500))
 
     def _require_own(self) -> None:
-        """Refuse what comes from another site's page, through another name of this machine, or without the token."""
+        """Refuse requests from other sites, through another host name, or without the token."""
         hosts, origin = self.headers.get_all("Host", []), self.headers.get("Origin")
         if len(hosts) != 1 or _name_of(hosts[0]) not in HOSTS:
-            raise Refused("This is served to this machine alone.")
+            raise Refused("This page is available on this machine only.")
         if origin != f"http://{hosts[0]}" and (origin is not None or self.command == "POST"):
-            raise Refused("This is served to its own page alone.")
+            raise Refused("Requests from other pages are refused.")
         site = self.headers.get("Sec-Fetch-Site", "none")
         shown = self.command == "GET" and self.headers.get("Sec-Fetch-Mode") == "navigate"
         if site not in ("same-origin", "none") and not shown:
-            raise Refused("This is served to its own page alone.")
+            raise Refused("Requests from other pages are refused.")
         token = self.path.split("/")[1] if self.path.startswith("/") else ""
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
-            raise Refused("Open the address that `initpools label` has printed.")
+            raise Refused("Open the address that `initpools label` printed.")
 
     @property
-    def _asked(self) -> str:
+    def _requested(self) -> str:
         return urlsplit(self.path).path.partition(self.server.token)[2].removeprefix("/")
 
     def _get(self) -> None:
-        kind, _, number = self._asked.partition("/")
+        kind, _, number = self._requested.partition("/")
         if self.path == f"/{self.server.token}":
-            # What the page asks for is named relative to its own address.
+            # The page names its files relative to its own address.
             self._send(b"", "text/plain", HTTPStatus.PERMANENT_REDIRECT, {"Location": f"/{self.server.token}/"})
-        elif self._asked == "":
+        elif self._requested == "":
             page = environment("initpools_cli.cli.labeler").get_template("page.html.j2")
-            self._send(page.render(name=self.server.desk.labeling.name).encode(), "text/html; charset=utf-8")
-        elif self._asked in FILES:
-            content = files("initpools_cli.cli.labeler").joinpath(self._asked).read_bytes()
-            self._send(content, f"{FILES[self._asked]}; charset=utf-8")
+            self._send(page.render(name=self.server.state.labeling.name).encode(), "text/html; charset=utf-8")
+        elif self._requested in FILES:
+            content = files("initpools_cli.cli.labeler").joinpath(self._requested).read_bytes()
+            self._send(content, f"{FILES[self._requested]}; charset=utf-8")
         elif kind in ("image", "small"):
             self._send_picture(kind, number)
         else:
-            self._send_json({"error": "There is no such page."}, HTTPStatus.NOT_FOUND)
+            self._send_json({"error": "Page not found."}, HTTPStatus.NOT_FOUND)
 
     def _send_picture(self, kind: str, number: str) -> None:
-        labeling = self.server.desk.labeling
+        labeling = self.server.state.labeling
         index = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1
         if index not in labeling.orders:
-            self._send_json({"error": "The batch has no such image."}, HTTPStatus.NOT_FOUND)
+            self._send_json({"error": "The batch does not contain this image."}, HTTPStatus.NOT_FOUND)
             return
         try:
             picture = original(labeling.data, index) if kind == "image" else small(labeling.data, index, SMALL)
@@ -177,16 +179,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _post(self) -> None:
         message = self._message()
-        desk = self.server.desk
-        doers = {"claim": desk.claim, "act": desk.act, "release": desk.release}
-        if self._asked not in doers:
-            raise MalformedMessage(self._asked)
+        state = self.server.state
+        actions = {"claim": state.claim, "act": state.act, "release": state.release}
+        if self._requested not in actions:
+            raise MalformedMessage(self._requested)
         try:
-            self._send_json(doers[self._asked](message))
+            self._send_json(actions[self._requested](message))
         except InvalidClass as error:
             self._send_json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
         except UserError as error:
-            # It could not be saved: the page says why, and tries again.
+            # It could not be saved: the page shows the reason and tries again.
             self._send_json({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)
 
     def _message(self) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What windows may do to a batch: one of them at a time, and each click once, however often it arrives."""
+"""Server-side state of the labeling page: one active window, idempotent requests."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from initpools_cli.labeling.page import LabelingSession
 
 
 class WindowInUse(Exception):
-    """Another window is labeling."""
+    """Another window is active."""
 
 
 class MalformedMessage(Exception):
-    """No message of the page."""
+    """A message that the page does not send."""
 
 
 class LabelingState:
-    """A batch on which one window works.
+    """A batch and the window that may label it.
 
     Parameters
     ----------
     labeling : LabelingSession
     facts : mapping
-        What else the page shows: the data set, the commands to type next and to start again.
+        More values for the page: the data set, the next command, and the command that starts the page again.
     """
 
     def __init__(self, labeling: LabelingSession, facts: Mapping[str, Any]) -> None:
@@ -40,61 +40,61 @@ class LabelingState:
         self._closed = False
 
     def claim(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything the page shows, for a window that labels from now on.
+        """Make a window the active one, and return everything the page shows.
 
         Raises
         ------
         WindowInUse
-            Another one does, and the message does not say to take over.
+            Another one is, and the message does not ask to take over.
         """
         window, take = _text(message, "window"), message.get("take") is True
         with self._lock:
             if self._owner not in (None, window) and not take:
                 raise WindowInUse
-            self._sit(window)
+            self._activate(window)
             if self.labeling.changed_elsewhere():
                 self.labeling.read_again()
             return self._state()
 
     def close(self) -> None:
-        """Let the click that is being saved be saved, and no more."""
+        """Wait for the current request, and refuse later ones."""
         with self._lock:
             self._closed = True
 
     def release(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """The window is closed: the next one need not ask."""
+        """Free the batch when its window is closed."""
         with self._lock:
             if self._owner == _text(message, "window"):
                 self._owner = None
         return {}
 
     def act(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Label, skip, clear or undo; the answer comes once it is saved.
+        """Label, skip, clear or undo, and return when it is saved.
 
         Raises
         ------
         WindowInUse
             Another window has taken over.
         InvalidClass
-            Not a class, or no such image.
+            There is no such class or image.
         UserError
             It can't be saved.
         """
         window, number = _text(message, "window"), _whole(message, "number")
         with self._lock:
             if self._closed:
-                raise UserError("The program has been ended.", "Start it again.")
-            # After a restart the window that was open goes on.
+                raise UserError("The program has ended.", "Start it again in the terminal.", "ended")
+            # After a restart of the server, the open window continues.
             if self._owner not in (None, window):
                 raise WindowInUse
-            self._sit(window)
-            # The answer to a click was lost on its way, and the click was sent again.
+            self._activate(window)
+            # A request with the same number is a repetition: the answer to the first one was lost.
             if number != self._number:
                 self._answer = self._do(message)
                 self._number = number
             return self._answer
 
-    def _sit(self, window: str) -> None:
+    def _activate(self, window: str) -> None:
         if self._owner != window:
             self._owner, self._number = window, 0
 
@@ -118,10 +118,10 @@ class LabelingState:
         return {"item": item, "reread": reread, **self._counts()}
 
     def _order(self, message: Mapping[str, Any]) -> int:
-        """Where the image stands; by its index, which is the same in a batch that was changed meanwhile."""
+        """Return the position of an image, which is sent as its index in case the batch has changed."""
         index = _whole(message, "index")
         if index not in self.labeling.orders:
-            raise InvalidClass(f"Image {index} is not in this batch any more.", "Load the page again.")
+            raise InvalidClass(f"Image {index} is no longer in this batch.", "Reload the page.", index)
         return self.labeling.orders[index]
 
     def _state(self) -> dict[str, Any]:
