@@ -358,7 +358,7 @@ def test_a_label_file_is_for_one_process_and_keeps_its_address(tmp_path: Path, r
         with _bound(desk, lock, 0) as server:
             lock.remember(server.server_port, server.token)
             port, token = server.server_port, server.token
-            with pytest.raises(UserError, match=f"Port {port} is taken"):
+            with pytest.raises(UserError, match=f"Port {port} is used by another program"):
                 Server(desk, "t", port)
         with pytest.raises(UserError, match=rf"another process \({os.getpid()} on "), label_lock(file):
             pass
