@@ -13,13 +13,14 @@ from conftest import Initpools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from initpools_cli.core.config import SelectTable
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.pool_distances import distances_to_pools, pick_distances
 from initpools_cli.stats import card
 from initpools_cli.steps import compare_pools as against
 from initpools_cli.steps.compare_pools import compare_pools
-from initpools_cli.steps.report_card import full_facts, ground_of, nearness, short_card
+from initpools_cli.steps.full_card import full_facts
+from initpools_cli.steps.report_card import CardData, nearness, short_card
+from initpools_cli.steps.strategy_name import named
 
 LINE = np.array([[1.0], [2.0], [3.0], [11.0], [11.0], [15.0]], np.float32)
 
@@ -28,7 +29,7 @@ def line(labeled=None, kept=None, labels=None):
     kept = np.ones(len(LINE), bool) if kept is None else np.asarray(kept, bool)
     known = None if labeled is None else np.array(labeled)
     names = () if labels is None else tuple("abcdef"[: max(labels) + 1])
-    return ground_of(LINE, False, np.flatnonzero(kept), known, None if labels is None else np.array(labels), names)
+    return CardData.of(LINE, False, np.flatnonzero(kept), known, None if labels is None else np.array(labels), names)
 
 
 def short(ground, picks):
@@ -59,7 +60,7 @@ def test_a_single_pick_repeats_nothing_and_has_no_spacing():
 
 
 def test_everything_is_redundant_where_all_images_are_the_same():
-    ground = ground_of(np.ones((5, 2), np.float32), True, np.arange(5), None)
+    ground = CardData.of(np.ones((5, 2), np.float32), True, np.arange(5), None)
     facts = short_card(ground, np.array([0, 1, 2]), nearness(ground, np.array([0, 1, 2])), "random")
     assert facts["redundancy"] == 1 and facts["duplicates"] == 2 and facts["coverage_radius"] == 0
 
@@ -106,10 +107,10 @@ def test_a_percentile_counts_ties_half():
 def test_typicality_of_all_is_the_average_and_of_the_dense_is_high():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(0, 0.01, (50, 2)), rng.normal(0, 3, (50, 2))]).astype(np.float32)
-    ground = ground_of(points, False, np.arange(100), None)
-    table = SelectTable(strategy="random", budget=100)
-    assert full_facts(ground, np.arange(100), table, 0, 20, "random")["typicality"] == pytest.approx(0.5)
-    dense, sparse = (full_facts(ground, picks, table, 0, 20, "random") for picks in (np.arange(10), np.arange(50, 60)))
+    ground = CardData.of(points, False, np.arange(100), None)
+    strategy = named("random")
+    assert full_facts(ground, np.arange(100), strategy, 0, 20)["typicality"] == pytest.approx(0.5)
+    dense, sparse = (full_facts(ground, picks, strategy, 0, 20) for picks in (np.arange(10), np.arange(50, 60)))
     assert dense["typicality"] > 0.6 > 0.4 > sparse["typicality"]
     assert dense["cluster_coverage"] < sparse["cluster_coverage"] <= 1
     assert dense["agreement"]["random"] == 0.1
@@ -153,7 +154,7 @@ def test_the_random_pools_are_those_of_naive_cards(labeled):
     points = rng.normal(size=(120, 5)).astype(np.float32)
     labels = rng.integers(0, 4, 120)
     known = None if labeled is None else np.array(labeled)
-    ground = ground_of(points, True, np.flatnonzero(np.arange(120) % 10), known, labels, tuple("abcd"))
+    ground = CardData.of(points, True, np.flatnonzero(np.arange(120) % 10), known, labels, tuple("abcd"))
     free = np.setdiff1d(ground.rows, ground.labeled)
     pools = {"first": free[:6], "last": free[-6:]}
     rows = compare_pools(ground, pools, 30, seed=5)
@@ -174,7 +175,7 @@ def test_the_random_pools_are_those_of_naive_cards(labeled):
 
 def test_too_many_images_are_stood_for_by_a_sample(monkeypatch):
     points = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
-    ground = ground_of(points, False, np.arange(400), None)
+    ground = CardData.of(points, False, np.arange(400), None)
     whole = compare_pools(ground, {"a": np.arange(5)}, 20, 0)
     monkeypatch.setattr(against, "PAIRS", 100 * 100)
     sampled = compare_pools(ground, {"a": np.arange(5)}, 20, 0)
@@ -294,13 +295,13 @@ def test_a_card_and_a_comparison_of_files_alone(
 
 FAULTS = [
     (["--compare", "kmeens"], "'kmeens'", "'kmeans'"),
-    (["--compare", "kmeans,coreset"], "names kcenter, which is the strategy itself", "anyway"),
+    (["--compare", "kmeans,coreset"], "names kcenter, the strategy of the pool itself", "anyway"),
     (["--compare", "kmeans,d2,kmeans"], "names kmeans more than once", "aliases"),
     (["--compare", " ,"], "names no strategy", "--compare kmeans,kcenter"),
     (["--compare", "kmeans,entropy"], "'entropy'", "--probs"),
     (["--compare", "kmeans,score"], "'score'", "--scores"),
     (["--compare", "kmeans", "--random-pools", 5], "5 is too few", "20 or more"),
-    (["--random-pools", 50], "--compare, which is not given", "Add --compare"),
+    (["--random-pools", 50], "--random-pools requires --compare", "Add --compare"),
     (["--card", "ful"], "'ful'", "'full'"),
 ]
 

@@ -13,7 +13,7 @@ from initpools_cli.core import checksums
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
-from initpools_cli.steps.user_files import UserFiles
+from initpools_cli.steps.user_files import UserArrays, UserFiles
 
 
 def flip(path: Path, place: int = -1) -> None:
@@ -52,13 +52,13 @@ def test_a_file_is_hashed_once_and_again_when_it_changes(tmp_path: Path, monkeyp
 def test_a_file_that_is_replaced_before_it_is_hashed_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.npy"
     np.save(file, np.ones((4, 2)))
-    brought = UserFiles(embeddings=file)
-    assert brought.checksums() == {str(file): sha256_of(file)}
-    brought.arrays()
+    files = UserFiles(embeddings=file)
+    assert files.checksums() == {str(file): sha256_of(file)}
+    assert UserArrays(files).arrays["embeddings"].shape == (4, 2)
     np.save(tmp_path / "new.npy", np.zeros((4, 2)))
     (tmp_path / "new.npy").replace(file)
     with pytest.raises(UserError, match="changed while it was being read"):
-        brought.checksums()
+        files.checksums()
 
 
 @pytest.mark.parametrize(

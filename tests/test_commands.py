@@ -427,7 +427,7 @@ REFUSED = [
     (["select-pool", "typiclust", "--budget", "0"], "(in --budget)", "select.budget"),
     (["select-pool", "typiclust", "--budget", "99999"], "budget=99999", "fewer"),
     (["select-pool", "vae", "--budget", "5"], "'vae'", "initpools pretrain vae"),
-    (["select-pool", "entropy", "--budget", "5"], "asks a trained model for probs", "initpools rank entropy"),
+    (["select-pool", "entropy", "--budget", "5"], "'entropy' needs probs of a trained model", "initpools rank entropy"),
     (["select-pool", "kcenter", "--budget", "5", "--set", "order=lowest"], "order = 'lowest'", ""),
     (["select-pool", "kcenter", "--budget", "5", "--from", "vae"], "'vae'", "initpools pretrain vae"),
     (

@@ -157,7 +157,7 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
 
 def test_a_report_is_of_the_whole_run(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools("plot", "report", "--name", "simclr")
-    assert ended.code == 2 and "`plot report` makes no use of --name." in ended.err and "Leave it out" in ended.err
+    assert ended.code == 2 and "--name has no effect in `plot report`." in ended.err and "Leave out --name" in ended.err
 
 
 def test_html_is_written_in_templates_only() -> None:

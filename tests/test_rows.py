@@ -16,7 +16,7 @@ from initpools_cli import select
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry import duplicates as copies
 from initpools_cli.geometry.duplicates import first_equal
-from initpools_cli.steps.score import evaluate
+from initpools_cli.steps.evaluate import evaluate
 from initpools_cli.steps.strategy_name import named
 from initpools_cli.strategies.duplicates import RowFacts, zero_rows
 from initpools_cli.strategies.registry import strategies

@@ -38,7 +38,7 @@ from initpools_cli.scores.prototypicality import prototypicality
 from initpools_cli.scores.registry import scores
 from initpools_cli.scores.typicality import typicality
 from initpools_cli.scores.variability import variability
-from initpools_cli.steps.score import evaluate
+from initpools_cli.steps.evaluate import evaluate
 from initpools_cli.steps.score_name import score_names
 from initpools_cli.strategies.checks import refuse_constant
 from initpools_cli.strategies.registry import strategies
@@ -442,7 +442,7 @@ REFUSED = [
     (["score", "typicality", "--set", "neighbours=3"], "'neighbours'", "'neighbors'"),
     (["score", "typicality", "--set", "neighbors=0"], "neighbors = 0", "neighbors"),
     (["select-pool", "outlier", "--budget", "3", "--set", "neighbors=0"], "neighbors = 0", "neighbors"),
-    (["score", "el2n", "--from", "simclr"], "--from simclr", "Leave it out"),
+    (["score", "el2n", "--from", "simclr"], "--from simclr", "Leave out --from"),
     (["score", "outlier", "--embeddings", "short.npy", "--run", "runs/digits"], "3 rows", "one row"),
     (["score", "simclr", "--set", "score.params.neighbors=3"], "'neighbors'", "score.views"),
 ]

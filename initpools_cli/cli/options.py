@@ -21,10 +21,9 @@ from initpools_cli.core.reporter import Reporter
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import Run
     from initpools_cli.steps.context import Context
+    from initpools_cli.steps.providers import Provider
     from initpools_cli.steps.user_files import UserFiles
 
-#: Files that determine the number of images only for a method that needs no other.
-ALONE = ("clusters", "labels")
 RUN, OUTPUT = "Run and configuration", "Output"
 
 
@@ -188,26 +187,49 @@ class Common:
             self.report.say(f"wrote {path}")
         self.result(written or [path or index for path, index in zip(paths, indices, strict=True)], payload)
 
-    def works_without_run(self, files: UserFiles, inputs: Collection[str] = (), source: str = "") -> bool:
-        """Whether the files are enough for a method with those inputs, and no run is named.
+    def provider(
+        self,
+        table: str,
+        flags: Mapping[str, Any],
+        knobs: Collection[str],
+        files: UserFiles,
+        *,
+        inputs: Collection[str] = (),
+        source: str = "",
+        classes: str | None = None,
+        of_labels: bool = False,
+    ) -> Provider:
+        """What resolves the inputs of a command: the files alone where they are enough and no run is named, else a run.
+
+        Parameters
+        ----------
+        table, flags, knobs, classes, of_labels
+            See `start`.
+        files : UserFiles
+        inputs : collection of str
+            What the method of the command reads.
+        source : str
+            ``--from``.
 
         Raises
         ------
         UserError
-            They are, and `source` (``--from``) names embeddings of a run.
+            No run, settings that are not valid, or ``--from`` without a run.
         """
         from initpools_cli.core.errors import UserError
+        from initpools_cli.steps.providers import FileProvider, RunProvider
 
-        # Clusters or labels alone are enough for a method that needs nothing else.
-        enough = files.without_run or any(getattr(files, name, None) and name in inputs for name in ALONE)
-        alone = enough and self.run is None and self.dataset is None
-        if alone and source:
+        if self.run is not None or self.dataset is not None or not files.enough_for(inputs):
+            context = self.start(table, flags, knobs, classes=classes, of_labels=of_labels)
+            return RunProvider(context, files, source)
+        if source:
             raise UserError(
-                f"--from {source} names embeddings of a run, but only files were given.",
-                "Leave out --from, or add --run DIR.",
+                f"--from {source} needs a run, and only files are given.",
+                "Leave out --from, or name the run: --run DIR.",
                 source,
             )
-        return alone
+        settings, given = self.settings(table, flags, knobs)
+        return FileProvider(settings, given, self.report, files)
 
     def show_next(self, command: str, arguments: Mapping[str, Any], suggested: str | None = None) -> None:
         """Print the next command to type, which the state of the run or the files decide where none is suggested."""

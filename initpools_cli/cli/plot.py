@@ -39,21 +39,16 @@ def command(
     classes: Classes = None,
 ) -> None:
     """Draw results of the run as an HTML page, which works offline, or as .png or .svg."""
-    from initpools_cli.core.command_line import command_line
     from initpools_cli.core.files import require_ending
     from initpools_cli.figures.registry import plots
-    from initpools_cli.reporting.plot import FORMATS, plot, plot_from_files
+    from initpools_cli.reporting.plot import FORMATS, plot
 
     require_ending(output, *FORMATS)
     files = user_files(output, embeddings=embeddings, scores=scores, labeled=labeled, labels=labels, classes=classes)
     flags, knobs = {"plot.kind": kind}, plots.get(kind).knobs
-    if common.works_without_run(files):
-        settings, _ = common.settings("plot", flags, knobs)
-        table, target = settings.plot, output or Path(f"{kind}.html")
-        path = plot_from_files(
-            kind, table.params, name or [], files, settings.run.seed, table.theme, target, command_line()
-        )
-    else:
-        context = common.start("plot", flags, knobs, classes=classes, of_labels=labels is not None)
-        path = plot(context, kind, name or [], files, source, output)
+    provider = common.provider(
+        "plot", flags, knobs, files, source=source, classes=classes, of_labels=labels is not None
+    )
+    with provider.at_work():
+        path = plot(provider, kind, name or [], output)
     common.result([path], {"plot": path})

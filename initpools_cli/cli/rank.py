@@ -74,8 +74,7 @@ def command(
     """Sort all train images in the order in which a strategy would choose them, best first."""
     from initpools_cli.cli.tables import show_ranking
     from initpools_cli.core.files import require_ending, write_array
-    from initpools_cli.steps.context import at_work
-    from initpools_cli.steps.rank import rank, rank_from_files
+    from initpools_cli.steps.rank import rank
     from initpools_cli.steps.strategy_name import named
 
     files = user_files(
@@ -95,27 +94,27 @@ def command(
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
     if clusters is not None and "clusters" not in asked.needed:
         flags["select.balance"] = "clusters"
-    knobs = asked.settable
     require_ending(output, ".npy")
     by_table = (reference or "").endswith(".csv")
-    folder = None
-    if common.works_without_run(files, asked.method.inputs, source):
-        settings, _ = common.settings("rank", flags, knobs)
-        with at_work(settings.run):
-            ranked = rank_from_files(settings.rank, settings.select, files, settings.run.seed, common.report)
-        order, scores_of = ranked.indices, ranked.scores
-        paths, of_class = [""] * len(order), [""] * len(order)
-    else:
-        context = common.start("rank", flags, knobs, classes=classes, of_labels=labels is not None or by_table)
-        done, fresh = rank(context, files, source)
-        folder = done.folder
-        common.report_done(folder, fresh, f"{done.facts['outcome']['ranked']} images ranked")
-        order = done.array("sorted_idx.npy")
-        images = context.data.train_items.iloc[order]
-        paths, of_class = images["path"].tolist(), images["class"].tolist()
-        scores_of = done.array("scores.npy")[order] if "scores.npy" in done.facts["writes"] else None
-    show_ranking(common.report, order, scores_of, {"path": paths, "class": of_class})
+    provider = common.provider(
+        "rank",
+        flags,
+        asked.settable,
+        files,
+        inputs=asked.method.inputs,
+        source=source,
+        classes=classes,
+        of_labels=labels is not None or by_table,
+    )
+    with provider.at_work():
+        found = rank(provider)
+    order, folder = found.indices, None if found.done is None else found.done.folder
+    if folder is not None:
+        common.report_done(folder, found.fresh, f"{len(order)} images ranked")
+    items = provider.user.items
+    shown = {key: [""] * len(order) if items is None else items[key].iloc[order].tolist() for key in ("path", "class")}
+    show_ranking(common.report, order, found.scores, shown)
     if output is not None:
         write_array(output, order)
     payload = {"folder": folder, "output": output, "sorted_idx": order.tolist()}
-    common.chosen(order.tolist(), paths, [output] if output else [], payload)
+    common.chosen(order.tolist(), shown["path"], [output] if output else [], payload)

@@ -34,29 +34,22 @@ def command(
 ) -> None:
     """Compute a score for every train image, such as its typicality or its loss in a pretext task."""
     from initpools_cli.core.files import require_ending, write_array
-    from initpools_cli.steps.context import at_work
-    from initpools_cli.steps.score import score, score_from_files
     from initpools_cli.steps.score_name import knobs_of
 
     require_ending(output, ".npy")
     files = user_files(output, embeddings=embeddings)
     flags = {"score.method": method}
-    if common.works_without_run(files, source=source):
-        settings, _ = common.settings("score", flags, knobs_of(method))
-        with at_work(settings.run):
-            found = score_from_files(settings, files, common.report)
-        if output is not None:
-            write_array(output, found)
-            common.report.say(f"wrote {output}")
-        common.result([output] if output else found.tolist(), {"output": output, "scores": found.tolist()})
-        return
-    context = common.start("score", flags, knobs_of(method), classes=classes)
-    done, fresh = score(context, method, source, files)
-    outcome = done.facts["outcome"]
+    provider = common.provider("score", flags, knobs_of(method), files, source=source, classes=classes)
+    with provider.at_work():
+        found = provider.score(method)
+    ends = found.outcome
     common.report.say(
-        f"{method}: lowest {outcome['lowest']:.4g}, median {outcome['median']:.4g}, highest {outcome['highest']:.4g}"
+        f"{method}: lowest {ends['lowest']:.4g}, median {ends['median']:.4g}, highest {ends['highest']:.4g}"
     )
     if output is not None:
-        write_array(output, done.array("scores.npy"))
+        write_array(output, found.values)
         common.report.say(f"wrote {output}")
-    common.step_result(done, fresh, "scores")
+    if found.done is not None:
+        return common.step_result(found.done, found.fresh, "scores")
+    scores = found.values.tolist()
+    common.result([output] if output else scores, {"output": output, "scores": scores})

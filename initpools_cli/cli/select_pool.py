@@ -94,10 +94,10 @@ def command(
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
     from initpools_cli.reporting.export import FORMATS, read_exports, records, write_exports, write_pool
-    from initpools_cli.steps.compare_pools import DRAWS, compare_from_files, compare_in_run, read_compared, rivals
-    from initpools_cli.steps.context import at_work
-    from initpools_cli.steps.report_card import full_card, read_card, require_level
-    from initpools_cli.steps.select_pool import read_pool, select_from_files, select_pool
+    from initpools_cli.steps.compare_pools import DRAWS, compare_with, rivals
+    from initpools_cli.steps.full_card import full_card
+    from initpools_cli.steps.report_card import require_level
+    from initpools_cli.steps.select_pool import select_pool
     from initpools_cli.steps.select_pool import with_labels as fill
     from initpools_cli.steps.strategy_name import balanced, named, refuse_source
 
@@ -121,39 +121,37 @@ def command(
     draws = DRAWS if random_pools is None else random_pools
     others = rivals(asked, compare, draws)
     if compare is None and random_pools is not None:
-        raise UserError("--random-pools is of --compare, which is not given.", "Add --compare A,B,C.")
+        raise UserError("--random-pools requires --compare.", "Add --compare A,B,C.", "--random-pools")
     if clusters is not None and balance is None and not any("clusters" in each.needed for each in (asked, *others)):
         balance = "clusters"
     flags = {"select.strategy": strategy, "select.budget": budget, "select.balance": balance}
-    knobs = asked.settable
-    if common.works_without_run(files, asked.method.inputs, source):
-        if exports:
-            raise UserError("--export needs a run's images, and only files were given.", "Name the run with --run DIR.")
-        settings, _ = common.settings("select", flags, knobs)
-        if with_labels:
-            raise UserError(
-                "--with-labels needs a run's data set, and only files were given.", "Name the run with --run DIR."
-            )
-        seed = settings.run.seed
-        with at_work(settings.run):
-            pool = select_from_files(settings.select, files, seed, full=card == "full", report=common.report)
-            compared = compare_from_files(pool, settings.select, others, files, seed, draws) if others else []
-        rows, facts, folder = pool.rows, pool.card, None
-    else:
-        context = common.start("select", flags, knobs, classes=classes, of_labels=labels is not None)
-        # A full card and a comparison measure any pool on the embeddings that are named.
-        if card != "full" and not others:
-            refuse_source(balanced(asked, context.settings.select), files, source)
-        done, fresh = select_pool(context, files, source)
-        folder = done.folder
-        common.report_done(folder, fresh, f"{done.facts['outcome']['picked']} images")
-        rows = read_pool(done)
-        facts = read_card(full_card(context, done, files, source) if card == "full" else done)
-        compared = read_compared(compare_in_run(context, asked, done, others, files, source, draws)) if others else []
-        if with_labels:
-            rows = fill(rows, context)
-        if exports:
-            write_exports(context, folder.name, rows, exports, image_url)
+    provider = common.provider(
+        "select",
+        flags,
+        asked.settable,
+        files,
+        inputs=asked.method.inputs,
+        source=source,
+        classes=classes,
+        of_labels=labels is not None,
+    )
+    if exports:
+        provider.require_run("--export")
+    if with_labels:
+        provider.require_run("--with-labels")
+    # A full card and a comparison measure any pool on the embeddings that are named.
+    if card != "full" and not others:
+        refuse_source(balanced(asked, provider.settings.select), files, source)
+    with provider.at_work():
+        pool = select_pool(provider)
+        folder = None if pool.done is None else pool.done.folder
+        if folder is not None:
+            common.report_done(folder, pool.fresh, f"{len(pool.indices)} images")
+        facts = full_card(provider, pool) if card == "full" else pool.card
+        compared = compare_with(provider, pool, others, draws) if others else []
+    rows = fill(pool.rows, provider.require_run("--with-labels")) if with_labels else pool.rows
+    if exports and folder is not None:
+        write_exports(provider.require_run("--export"), folder.name, rows, exports, image_url)
     if card != "none":
         show_card(common.report, facts)
     if compared:

@@ -51,7 +51,7 @@ def next_batch(
     labeled: LabelHistory,
 ) -> pd.DataFrame | None:
     """Select the next batch from readable images that were not skipped, as rows of a pool; None if none is left."""
-    from initpools_cli.steps.report_card import ground_of, nearness
+    from initpools_cli.steps.report_card import CardData, nearness
     from initpools_cli.steps.select_pool import pool_rows
     from initpools_cli.training.active_learning import run_query
 
@@ -76,8 +76,8 @@ def next_batch(
     embeddings = experiment.arrays[cast.queries[0].name].get("embeddings")
     near = None
     if embeddings is not None:
-        ground = ground_of(embeddings, False, candidates, labeled.rows)
-        near = nearness(ground, selection.indices)
+        data = CardData.of(embeddings, False, candidates, labeled.rows)
+        near = nearness(data, selection.indices)
     return pool_rows(selection, near, context.data.train_items)
 
 

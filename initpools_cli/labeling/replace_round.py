@@ -26,9 +26,9 @@ BATCH_SETTINGS = {
 
 def read_next(done: FinishedStep) -> pd.DataFrame | None:
     """Read the next batch of a round, as rows of a pool; None if it has none."""
-    from initpools_cli.steps.select_pool import read_rows
+    from initpools_cli.steps.select_pool import read_picks
 
-    return read_rows(done, "next.csv") if "next.csv" in done.facts["writes"] else None
+    return read_picks(done, "next.csv") if "next.csv" in done.facts["writes"] else None
 
 
 def same_but_batch(done: FinishedStep, step: PendingStep) -> bool:

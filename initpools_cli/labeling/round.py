@@ -30,7 +30,8 @@ from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
-from initpools_cli.steps.rows import distance_identity, there
+from initpools_cli.steps.providers import RunProvider
+from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.sweeps.setup import ExperimentSpec, arena_of, cast_of, identity_of, protocol_of
@@ -88,23 +89,15 @@ def label_round(
     newest = _newest(context)
     brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
     labeled = labeled_so_far(context, file, classes)
-    files = files or UserFiles()
-    if files.exclude is not None:
-        labeled = replace(labeled, excluded=np.flatnonzero(~there(context, files)))
+    provider = RunProvider(context, files, _only(table.encoders, "--from"))
+    if provider.files.exclude is not None:
+        labeled = replace(labeled, excluded=np.flatnonzero(~provider.seen))
     cast = cast_of(context, table)
     if ask:
         _refuse_single_class(cast, labeled)
     codes = np.full(len(context.data.kept), -1, dtype=np.int64)
     codes[labeled.rows] = labeled.codes
-    experiment, reads = arena_of(
-        context,
-        cast,
-        _only(table.encoders, "--from"),
-        {"train": codes},
-        len(labeled.classes),
-        context.data.kept,
-        files,
-    )
+    experiment, reads = arena_of(provider, cast, {"train": codes}, len(labeled.classes), context.data.kept)
     resolved = _resolved(context, table, cast, experiment, labeled, ask)
     step = context.run.step(
         LOOP, f"{PREFIX}{labeled.number}", resolved, {**context.items_checksum(), **reads}, force=context.force

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from initpools_cli.core.command_line import command_line
+from initpools_cli.core.config import knob_origins
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.run_location import run_name
@@ -13,94 +16,70 @@ from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.core.version import version
 from initpools_cli.figures.registry import PlotTraits
 from initpools_cli.reporting.plot_data.sources import PlotRequest, gatherer, refuse_ignored
-from initpools_cli.steps.context import Context
-from initpools_cli.steps.user_files import UserFiles
+
+if TYPE_CHECKING:
+    from initpools_cli.steps.providers import Provider
 
 #: Endings of what a figure is written as.
 FORMATS = (".html", ".png", ".svg")
 
 
-def plot(context: Context, kind: str, names: list[str], brought: UserFiles, source: str, output: Path | None) -> Path:
+def plot(provider: Provider, kind: str, names: list[str], output: Path | None) -> Path:
     """Write the figure and return where.
 
     Parameters
     ----------
     names : list of str
         The sweep, pools, scores or pretrains to draw; default: the newest sweep, all of the others.
-    source : str
-        The embeddings, for kinds that need them.
     output : Path, optional
-        .html, .png or .svg; default: ``plot/<kind>.html`` in the run.
+        .html, .png or .svg; default: ``plot/<kind>.html`` in the run, else ``<kind>.html`` here.
 
     Raises
     ------
     UserError
-        An unknown kind, or nothing to draw yet, with the command that makes it.
+        An unknown kind, one that needs a run or other files, or nothing to draw yet, with the command that makes it.
     """
     from initpools_cli.figures.registry import plots
 
+    context, table = provider.context, provider.settings.plot
     method = plots.get(kind)
-    knobs = method.validate(context.settings.plot.params)
-    module, asked = gatherer(method.name), PlotRequest(names, brought, source, knobs)
-    refuse_ignored(method.name, asked, module.TAKES)
-    gathered = module.gather(context, asked)
-    target = output or context.run.path / "plot" / f"{method.name}.html"
+    knobs = method.validate(table.params, knob_origins(provider.places, table.params, "plot.params"))
+    module, asked = gatherer(method.name), PlotRequest(names, provider, knobs)
+    if context is None:
+        _refuse_without_run(method.name, module, asked)
+    else:
+        refuse_ignored(method.name, asked, module.TAKES)
+    gathered = module.gather(asked)
+    folder = Path() if context is None else context.run.path / "plot"
+    target = output or folder / f"{method.name}.html"
     _write_table(method, gathered.data, target)
     drawn = method.build(**gathered.data, **knobs)
-    facts = context.run.facts()
-    provenance = {
-        "run": str(context.run.path),
-        "data set": facts["dataset"]["name"],
-        "command": context.command,
-        "initpools": version(),
-        **{_place(step, context.run): step.facts["command"] for step in gathered.steps},
-    }
-    # A path is long, and tells whoever the page is sent to where things lie here: the table of origins has it.
-    title = f"{method.name} — {run_name(facts['dataset']['name'])}"
-    return write_drawn(drawn, target, title, provenance, context.settings.plot.theme)
+    title, provenance = method.name, {"command": command_line(), "initpools": version()}
+    if context is not None:
+        # A path is long, and tells whoever the page is sent to where things lie here: the table of origins has it.
+        name = context.run.facts()["dataset"]["name"]
+        title = f"{method.name} — {run_name(name)}"
+        provenance = {"run": str(context.run.path), "data set": name, **provenance, "command": context.command}
+        provenance |= {_place(step, context.run): step.facts["command"] for step in gathered.steps}
+    return write_drawn(drawn, target, title, provenance, table.theme)
 
 
-def _place(step: FinishedStep, run: Run) -> str:
-    """Where a step is, for somebody who has the run before them."""
-    return step.id if step.run == run else str(step.folder)
-
-
-def plot_from_files(
-    kind: str,
-    params: Mapping[str, Any],
-    names: list[str],
-    brought: UserFiles,
-    seed: int,
-    theme: Any,
-    output: Path,
-    command: str,
-) -> Path:
-    """The same from files alone, for kinds that can do without a run.
-
-    Raises
-    ------
-    UserError
-        A kind that can't, or other files than it needs.
-    """
-    from initpools_cli.figures.registry import plots
-
-    method = plots.get(kind)
-    knobs = method.validate(params)
-    module = gatherer(method.name)
-    asked = PlotRequest(names, brought, "", knobs)
-    gathered = None
-    if hasattr(module, "gather_files"):
-        refuse_ignored(method.name, asked, module.TAKES_ALONE, " without a run")
-        gathered = module.gather_files(asked, seed)
-    if gathered is None:
+def _refuse_without_run(kind: str, module: ModuleType, asked: PlotRequest) -> None:
+    """Refuse a kind that can't be drawn from the given files."""
+    alone = getattr(module, "TAKES_ALONE", None)
+    if alone is not None:
+        refuse_ignored(kind, asked, alone, " without a run")
+    if alone is None or module.NEEDS not in asked.files.paths:
         raise UserError(
             f"`plot {kind}` can't be drawn from the given files alone.",
             "Name a run with --run DIR; scatter and cost take --embeddings, and scores takes --scores.",
+            kind,
         )
-    _write_table(method, gathered, output)
-    return write_drawn(
-        method.build(**gathered, **knobs), output, kind, {"command": command, "initpools": version()}, theme
-    )
+
+
+def _place(step: FinishedStep, run: Run) -> str:
+    """Where a step is, to a reader who has the run."""
+    return step.id if step.run == run else str(step.folder)
 
 
 def _write_table(method: Method[PlotTraits], data: Mapping[str, Any], target: Path) -> None:

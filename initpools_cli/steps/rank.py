@@ -2,150 +2,168 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from initpools_cli.core.config import RankTable, SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.reference_classifier import answers, logits, reference
-from initpools_cli.steps.rows import distance_identity, excluded, facts_of, identity, subject_of, there
-from initpools_cli.steps.strategy_inputs import Supply, bought, candidates_of, pick, supply, with_score
+from initpools_cli.steps.providers import Provider
+from initpools_cli.steps.reference_classifier import answers, reference
+from initpools_cli.steps.rows import distance_identity, identity
+from initpools_cli.steps.strategy_inputs import StrategyInputs, pick
 from initpools_cli.steps.strategy_name import StrategySpec, balanced, named, refuse_source
-from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS, refuse_missing
 from initpools_cli.strategies.selection import Selection
 
 #: How many images a strategy orders itself by default, where a larger choice of it does not begin with a smaller one.
 DEPTH = 1000
+#: The table of its knobs.
+PARAMS = "rank.params"
 
 
-def rank(context: Context, brought: UserFiles, source: str = "") -> tuple[FinishedStep, bool]:
-    """Write ``rank/<strategy>/{sorted_idx.npy,scores.npy}``, or find it already done.
+@dataclass(frozen=True)
+class Ranking:
+    """All images in order, best first.
 
-    Parameters
+    Attributes
     ----------
-    source : str
-        ``--from``; for a strategy on distances, default: the reference classifier's logits where it is registered to
-        rank there and there are labels, else the newest embeddings.
+    indices : (m,) int64
+    scores : (m,) float64 or None
+        In that order; NaN where the strategy gave none.
+    done : FinishedStep or None
+        The step that holds it, in a run.
+    fresh : bool
+        False where the step was done already.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray | None
+    done: FinishedStep | None = None
+    fresh: bool = True
+
+    @classmethod
+    def stored(cls, done: FinishedStep, fresh: bool) -> Ranking:
+        """The ranking that a step holds."""
+        order = done.array("sorted_idx.npy")
+        scores = done.array("scores.npy")[order] if "scores.npy" in done.facts["writes"] else None
+        return cls(order, scores, done, fresh)
+
+
+def rank(provider: Provider) -> Ranking:
+    """Rank all images; a run stores it in ``rank/<strategy>/{sorted_idx.npy,scores.npy}``, if it is not stored already.
+
+    For a strategy on distances ``--from`` is by default the reference classifier's logits where it is registered to
+    rank there and there are labels, else the newest embeddings.
 
     Raises
     ------
     UserError
         Anything wrong with strategy, depth or inputs.
     """
-    from initpools_cli.strategies.select import refuse_none_left
-
-    table, select = context.settings.rank, context.settings.select
+    context, select, table = provider.context, provider.settings.select, provider.settings.rank
     strategy = balanced(named(table.strategy), select)
-    refuse_source(strategy, brought, source)
-    knobs = strategy.knobs(table.params, select.order, context.origins(table.params, "rank.params"))
-    seen = there(context, brought)
-    labeled, _ = bought(strategy, brought, context)
-    labeled = labeled if labeled is None else labeled[seen[labeled]]
-    candidates = candidates_of(context, strategy, brought)
-    available = _available(labeled, candidates)
-    refuse_none_left(available, int(candidates.sum()))
-    given = _supply(context, strategy, brought, source)
-    depth = _depth(strategy, table, select, available)
-    asked = strategy.needed & MODEL_OUTPUTS - given.arrays.keys()
-    strategy = strategy.counted(context.clusters)
-    resolved = {
+    refuse_source(strategy, provider.files, provider.source)
+    inputs = _resolve(provider, strategy)
+    missing = inputs.strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
+    depth = _depth(inputs, table, select)
+    if context is None:
+        return _order(inputs, depth, select, provider.seed, provider.report)
+    step = _step(context, inputs, depth, missing, provider.files.identity)
+    if step.finished:
+        return Ranking.stored(step.finished, False)
+    with context.writing(step) as scratch:
+        if missing:
+            inputs = inputs.adding(_answers(context, provider, inputs, missing))
+        found = _order(inputs, depth, select, provider.seed, provider.report)
+        write_array(scratch / "sorted_idx.npy", found.indices)
+        if found.scores is not None:
+            write_array(scratch / "scores.npy", by_image(found, inputs.n))
+        step.outcome = {"ranked": len(found.indices)}
+    return Ranking.stored(FinishedStep(context.run, step.folder), True)
+
+
+def _resolve(provider: Provider, strategy: StrategySpec) -> StrategyInputs:
+    """The strategy's inputs; the reference classifier is trained where something is asked of it."""
+    context, given = provider.context, provider.settings.rank.params
+    if context is None:
+        return provider.resolve(strategy, given, PARAMS)
+    classifier = partial(reference, context, provider.settings.rank.reference, provider.user)
+    ranks_logits = strategy.method.traits.ranks_logits and provider.files.embeddings is None
+    has_labels = context.data.splits["train"].labels is not None
+    if (ranks_logits and not provider.source and has_labels) or provider.source == "logits":
+        return provider.resolve(strategy, given, PARAMS, logits=classifier)
+    inputs = provider.resolve(strategy, given, PARAMS, with_model=True)
+    missing = strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
+    if not missing:
+        return inputs
+    if provider.files.probs is not None:
+        # Another classifier's answers do not belong to these probabilities.
+        refuse_missing(strategy.name, sorted(missing), inputs.arrays)
+    done = classifier()
+    return inputs.from_step(done.id, done.checksums("classifier.safetensors"))
+
+
+def _answers(context: Context, provider: Provider, inputs: StrategyInputs, missing: set[str]) -> dict[str, np.ndarray]:
+    """What the reference classifier says of all images."""
+    classifier = context.run.find_step(inputs.source)
+    assert classifier is not None, "the reference classifier was trained a moment ago"
+    return answers(context, classifier, missing, context.settings.rank.reference, provider.user, inputs.labeled)
+
+
+def _step(
+    context: Context, inputs: StrategyInputs, depth: int, missing: set[str], classes: dict[str, list[str]]
+) -> PendingStep:
+    """The step that the ranking is stored in, with everything that it depends on."""
+    table, select, strategy = context.settings.rank, context.settings.select, inputs.strategy
+    resolved: dict[str, Any] = {
         "strategy": strategy.base,
-        **strategy.identity(knobs, table.params),
-        **brought.identity,
+        **strategy.identity(inputs.knobs, inputs.given),
+        **classes,
         "depth": depth,
-        "views": table.views if "view_probs" in asked else 0,
-        "passes": table.passes if "mc_probs" in asked else 0,
-        "members": table.members if "member_probs" in asked else 0,
+        "views": table.views if "view_probs" in missing else 0,
+        "passes": table.passes if "mc_probs" in missing else 0,
+        "members": table.members if "member_probs" in missing else 0,
         "balance": strategy.balance.kind,
         "n_clusters": strategy.balance.n_clusters,
         "normalize": select.normalize,
         "sample": select.sample,
         "seed": context.seed,
-        "source": given.origin,
+        "source": inputs.source,
         **distance_identity(select),
-        **identity(given.facts, seen, labeled, select),
+        **identity(inputs.facts, inputs.seen, inputs.labeled, select),
         **({"oracle": True} if strategy.oracle else {}),
     }
-    step = context.run.step(
+    return context.run.step(
         "rank",
         strategy.folder,
         resolved,
-        {**context.items_checksum(), **given.reads},
+        {**context.items_checksum(), **inputs.reads},
         force=context.force,
         also=strategy.spellings,
     )
-    if step.finished:
-        return step.finished, False
-    with context.writing(step) as scratch:
-        if asked:
-            classifier = _done(context, given.origin)
-            given.arrays |= answers(context, classifier, asked, table.reference, brought, labeled)
-        selection = pick(
-            strategy,
-            given.arrays,
-            depth,
-            select,
-            knobs,
-            context.seed,
-            labeled=labeled,
-            kept=candidates,
-            facts=given.facts,
-            report=context.report,
-        )
-        _tell_skipped(context.report, selection, depth, select)
-        free = seen.copy()
-        free[[] if labeled is None else labeled] = False
-        selection = with_the_rest(selection, np.flatnonzero(free))
-        write_array(scratch / "sorted_idx.npy", selection.indices)
-        if selection.scores is not None:
-            write_array(scratch / "scores.npy", by_image(selection, len(seen)))
-        step.outcome = {"ranked": len(selection.indices)}
-    return FinishedStep(context.run, step.folder), True
 
 
-def rank_from_files(
-    rank: RankTable, select: SelectTable, brought: UserFiles, seed: int, report: Reporter | None = None
-) -> Selection:
-    """The ranking from brought arrays alone, without a run."""
-    from initpools_cli.strategies.select import as_rows, images_of, refuse_none_left
-
-    strategy = balanced(named(rank.strategy), select)
-    arrays, exclude = brought.arrays(report), excluded(brought)
-    own_scores = "scores" not in arrays
-    arrays = with_score(
-        strategy, arrays, rank.params, normalize=select.normalize, seed=seed, exclude=exclude, report=report
-    )
-    labeled, _ = bought(strategy, brought, None)
-    images = images_of(arrays)
-    total = int(images[-1]) + 1
-    images = np.setdiff1d(images, as_rows("--exclude", exclude, total), assume_unique=True)
-    free = np.setdiff1d(images, as_rows("--labeled", labeled, total), assume_unique=True)
-    refuse_none_left(len(free), len(images))
-    knobs = strategy.knobs(rank.params, select.order)
-    depth = _depth(strategy, rank, select, len(free))
-    facts = facts_of(subject_of(strategy, arrays, own_scores=own_scores))
-    selection = pick(
-        strategy, arrays, depth, select, knobs, seed, labeled=labeled, exclude=exclude, facts=facts, report=report
-    )
-    if report is not None:
-        _tell_skipped(report, selection, depth, select)
-    return with_the_rest(selection, free)
-
-
-def _tell_skipped(report: Reporter, selection: Selection, depth: int, select: SelectTable) -> None:
+def _order(inputs: StrategyInputs, depth: int, select: SelectTable, seed: int, report: Reporter) -> Ranking:
+    """The strategy's own order of `depth` images, and all others after them."""
+    selection = pick(inputs, depth, select, seed, report)
     if len(selection.indices) < depth:
         report.once(
             f"{len(selection.indices):,} images are at least min_distance = {select.min_distance:g} from each other "
             "and from labeled images; the others come after them."
         )
+    every = with_the_rest(selection, inputs.unlabeled(inputs.images))
+    return Ranking(every.indices, every.scores)
 
 
 def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
-    """What a strategy ordered, and then the images that it did not: by its score where it gave all one, then by index.
+    """What a strategy ordered, then all other images: by its score where it gave one to each, then by index.
 
     Copies and rows of length zero come after all of them.
 
@@ -177,54 +195,21 @@ def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
     return Selection(indices, None if selection.scores is None else np.concatenate([selection.scores, scores]))
 
 
-def by_image(selection: Selection, count: int) -> np.ndarray:
+def by_image(ranking: Ranking, count: int) -> np.ndarray:
     """The score of every image by its index, (n,) float64; NaN where it was not ranked."""
     scores = np.full(count, np.nan)
-    scores[selection.indices] = selection.scores
+    scores[ranking.indices] = ranking.scores
     return scores
 
 
-def _supply(context: Context, strategy: StrategySpec, brought: UserFiles, source: str) -> Supply:
-    """The strategy's inputs, those of the reference classifier among them."""
-    in_logits = strategy.method.traits.ranks_logits and brought.embeddings is None
-    labeled_data = context.data.splits["train"].labels is not None
-    if (in_logits and not source and labeled_data) or source == "logits":
-        done = reference(context, context.settings.rank.reference, brought)
-        given = Supply(brought.arrays(classes=context.data.classes), brought.checksums())
-        given.add("embeddings", logits(done), done, "logits.npy")
-        given.subject = subject_of(strategy, given.arrays)
-        return given
-    given = supply(context, strategy, brought, source, context.settings.rank.params, with_model=True)
-    asked = strategy.needed & MODEL_OUTPUTS - given.arrays.keys()
-    if asked:
-        if brought.probs is not None:
-            # Another classifier's answers do not belong to these probabilities.
-            refuse_missing(strategy.name, sorted(asked), given.arrays)
-        done = reference(context, context.settings.rank.reference, brought)
-        given.reads |= done.checksums("classifier.safetensors")
-        given.origin = done.id
-    return given
-
-
-def _depth(strategy: StrategySpec, table: RankTable, select: SelectTable, available: int) -> int:
+def _depth(inputs: StrategyInputs, table: RankTable, select: SelectTable) -> int:
     """How many images the strategy orders itself."""
+    available = len(inputs.unlabeled(inputs.candidates))
     if table.depth > available:
         raise UserError(
-            f"The strategy is to order {table.depth} images itself, and there are only {available} to rank.",
-            "Lower --depth, or leave it out.",
+            f"--depth {table.depth} is more than the {available} images to rank.",
+            "Lower --depth, or leave out --depth.",
+            str(table.depth),
         )
-    own = available if strategy.method.traits.nested else DEPTH
+    own = available if inputs.strategy.method.traits.nested else DEPTH
     return table.depth or min(own, select.sample or available, available)
-
-
-def _done(context: Context, step_id: str) -> FinishedStep:
-    done = context.run.find_step(step_id)
-    assert done is not None, "the reference classifier was made a moment ago"
-    return done
-
-
-def _available(labeled: np.ndarray | None, kept: np.ndarray) -> int:
-    free = kept.copy()
-    if labeled is not None:
-        free[labeled] = False
-    return int(free.sum())

@@ -17,14 +17,14 @@ from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.user_files import UserFiles, read_labels, read_rows
+from initpools_cli.steps.user_files import UserArrays
 
 if TYPE_CHECKING:
     from initpools_cli.training.learners.registry import Classifier
     from initpools_cli.training.network import TrainedNetwork
 
 
-def reference(context: Context, wanted: str, brought: UserFiles) -> FinishedStep:
+def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
     """The classifier that rankings ask, trained here where it is missing.
 
     Parameters
@@ -41,7 +41,7 @@ def reference(context: Context, wanted: str, brought: UserFiles) -> FinishedStep
     from initpools_cli.networks.weights import save_weights
     from initpools_cli.training.learners.registry import learners
 
-    examples = _examples(context, wanted, brought)
+    examples = _examples(context, wanted, user)
     name, images, labels = examples.name, examples.images, examples.labels
     learner = learners.get("scratch")
     knobs = learner.validate({})
@@ -84,7 +84,7 @@ def answers(
     done: FinishedStep,
     asked: AbstractSet[str],
     wanted: str,
-    brought: UserFiles,
+    user: UserArrays,
     labeled: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """What the classifier says of all train images, by the names of strategies' inputs.
@@ -93,7 +93,7 @@ def answers(
     ----------
     asked : set of str
         Of `strategies.inputs.MODEL_OUTPUTS`.
-    wanted, brought
+    wanted, user
         What the classifier was trained on; see `reference`.
     labeled : (m,) int64, optional
         What counts as labeled for VAAL's discriminator; where nothing does, what the classifier was trained on.
@@ -113,10 +113,10 @@ def answers(
             asked - {"probs"},
             OutputCounts(table.views, table.passes, table.members),
             derive(context.seed, "reference answers"),
-            lambda count: _members(context, done, count, wanted, brought),
+            lambda count: _members(context, done, count, wanted, user),
         )
     if "vaal_scores" in asked:
-        found["vaal_scores"] = _discriminated(context, wanted, brought, labeled)
+        found["vaal_scores"] = _discriminated(context, wanted, user, labeled)
     return found
 
 
@@ -134,11 +134,11 @@ def _classifier(context: Context, done: FinishedStep) -> TrainedNetwork:
     return TrainedNetwork(network.to(context.machine.device), context.machine.device)
 
 
-def _members(context: Context, done: FinishedStep, count: int, wanted: str, brought: UserFiles) -> Iterator[Classifier]:
+def _members(context: Context, done: FinishedStep, count: int, wanted: str, user: UserArrays) -> Iterator[Classifier]:
     """Further classifiers, trained as that one from other seeds."""
     from initpools_cli.training.learners.registry import learners
 
-    learner, examples = learners.get(done.table["learner"]), _examples(context, wanted, brought)
+    learner, examples = learners.get(done.table["learner"]), _examples(context, wanted, user)
     classes, device = done.facts["outcome"]["classes"], context.machine.device
     for number in range(count):
         context.report.say(f"training classifier {number + 2} of {count + 1} on {len(examples.labels)} images")
@@ -146,13 +146,13 @@ def _members(context: Context, done: FinishedStep, count: int, wanted: str, brou
         yield learner.build(examples.images, examples.labels, classes, seed, device, None, **done.table["params"])
 
 
-def _discriminated(context: Context, wanted: str, brought: UserFiles, labeled: np.ndarray | None) -> np.ndarray:
+def _discriminated(context: Context, wanted: str, user: UserArrays, labeled: np.ndarray | None) -> np.ndarray:
     """VAAL's scores of all train images, (n,) float64; 0 for those that a long tail leaves out."""
     from initpools_cli.training.vaal import vaal_scores
 
     kept = np.flatnonzero(context.data.kept)
     pool, known = context.data.splits["train"].images[kept], np.empty(0, np.int64)
-    examples = _examples(context, wanted, brought)
+    examples = _examples(context, wanted, user)
     if labeled is not None and len(labeled):
         known = labeled
     elif examples.rows is not None:
@@ -191,10 +191,10 @@ class TrainingExamples:
     rows: np.ndarray | None = None
 
 
-def _examples(context: Context, wanted: str, brought: UserFiles) -> TrainingExamples:
+def _examples(context: Context, wanted: str, user: UserArrays) -> TrainingExamples:
     data = context.data
     if wanted == "labeled" or wanted.endswith(".csv"):
-        return _from_train(context, wanted, brought)
+        return _from_train(context, wanted, user)
     context.require_labels("A reference classifier")
     if wanted == "auto":
         wanted = "val" if "val" in data.splits and data.splits["val"].labels is not None else "test"
@@ -213,37 +213,36 @@ def _examples(context: Context, wanted: str, brought: UserFiles) -> TrainingExam
     return TrainingExamples(wanted, split.images[rows], split.labels[rows], {})
 
 
-def _from_train(context: Context, wanted: str, brought: UserFiles) -> TrainingExamples:
+def _from_train(context: Context, wanted: str, user: UserArrays) -> TrainingExamples:
     split = context.data.splits["train"]
-    items = context.data.train_items
     if wanted != "labeled":
         path = Path(wanted)
         if not path.is_file():
-            raise UserError(f"There is no file {path} (--reference).", "Check the path.")
+            raise UserError(f"There is no file {path} (--reference).", "Check the path of --reference.", str(path))
         before = checksum(path)
-        classes = brought.classes_in(context.data.classes)
-        rows, labels, _ = read_labels(path, items, classes, "--reference", context.report)
+        found = user.labels_in(path, "--reference")
+        rows, labels = found.rows, found.labels
         reads = {str(path.resolve()): before}
         return TrainingExamples(f"file-{path.stem}", split.images[rows], labels, reads, rows)
-    if brought.labels is not None:
-        classes = brought.classes_in(context.data.classes)
-        rows, labels, _ = read_labels(brought.labels, items, classes, report=context.report)
-    elif brought.labeled is not None:
+    if user.labels is not None:
+        rows, labels = user.labels.rows, user.labels.labels
+    elif user.labeled is not None:
         context.require_labels("--labeled without --labels")
-        rows = read_rows(brought.labeled, "--labeled", items)
+        rows, file = user.labeled, user.files.labeled
         if len(rows) == 0:
-            raise UserError(f"{brought.labeled} (--labeled) names no image.", "Name at least one labeled image.")
+            raise UserError(f"{file} (--labeled) names no image.", "Name at least one labeled image.", str(file))
         assert split.labels is not None
         labels = split.labels[rows]
         if (labels < 0).any():
             first = rows[labels < 0][0]
             raise UserError(
-                f"{brought.labeled} (--labeled) names {int((labels < 0).sum())} images without a label in the data "
-                f"set, the first {first}.",
-                "Bring their labels with --labels FILE, or leave them out.",
+                f"{file} (--labeled) names {int((labels < 0).sum())} images without a label in the data set, the first "
+                f"{first}.",
+                "Pass their labels with --labels FILE, or remove these images from the file.",
+                str(first),
             )
     else:
         raise UserError(
-            "--reference labeled needs to know which images are labeled.", "Add --labeled FILE or --labels FILE."
+            "--reference labeled needs --labeled or --labels.", "Add --labeled FILE or --labels FILE.", "labeled"
         )
-    return TrainingExamples("labeled", split.images[rows], labels, brought.checksums(), rows)
+    return TrainingExamples("labeled", split.images[rows], labels, user.checksums, rows)

@@ -1,4 +1,4 @@
-"""Which images a command sees, and what it says of embedding rows that say nothing new."""
+"""Rows of embeddings that are zero or copies of others: how they are found, counted and reported."""
 
 from __future__ import annotations
 
@@ -10,32 +10,12 @@ from numpy.typing import ArrayLike
 
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.steps.user_files import UserFiles, read_rows
 from initpools_cli.strategies.arrays import INPUTS
 from initpools_cli.strategies.duplicates import NAMED, RowFacts, zero_rows
 from initpools_cli.strategies.select import as_rows
 
 if TYPE_CHECKING:
-    from initpools_cli.steps.context import Context
     from initpools_cli.steps.strategy_name import StrategySpec
-
-
-def there(context: Context, brought: UserFiles) -> np.ndarray:
-    """The train images that a command sees, (n,) bool: those of the data set but for those of ``--exclude``."""
-    kept: np.ndarray = context.data.kept
-    if brought.exclude is None:
-        return kept
-
-    excluded = read_rows(brought.exclude, "--exclude", context.data.train_items)
-    found = kept.copy()
-    found[excluded] = False
-    context.report.once(f"{brought.exclude} (--exclude): {int(kept.sum() - found.sum())} images are left out.")
-    return found
-
-
-def excluded(brought: UserFiles) -> np.ndarray | None:
-    """The images of ``--exclude`` without a run: indices or a mask, as they came."""
-    return None if brought.exclude is None else read_rows(brought.exclude, "--exclude", None)
 
 
 def subject_of(strategy: StrategySpec, arrays: Mapping[str, Any], *, own_scores: bool = True) -> np.ndarray | None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core import profiling
-from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.chunked import available_threads
-from initpools_cli.steps.strategy_inputs import pick, with_score
+from initpools_cli.steps.strategy_inputs import with_score
 from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
 from initpools_cli.strategies.arrays import inputs_of
 
@@ -96,6 +95,9 @@ def _all() -> list[StrategySpec]:
 
 
 def _choose(strategy: StrategySpec, embeddings: np.ndarray, budget: int, seed: int) -> None:
+    from initpools_cli.strategies.checks import refuse_constant_outputs
+    from initpools_cli.strategies.select import choose
+
     arrays = with_score(strategy, {"embeddings": embeddings}, {}, normalize=True, seed=seed)
     missing = [name for name in sorted(strategy.needed) if arrays.get(name) is None]
     if missing:
@@ -103,4 +105,13 @@ def _choose(strategy: StrategySpec, embeddings: np.ndarray, budget: int, seed: i
             f"'{strategy.name}' needs {', '.join(missing)}, and cost is measured on embeddings alone.",
             "Name others, for example --name kcenter; --set strategies= measures all that embeddings are enough for.",
         )
-    pick(strategy, arrays, budget, SelectTable(), strategy.knobs({}, "highest"), seed)
+    selection = choose(
+        strategy.method,
+        arrays,
+        budget,
+        seed=seed,
+        balance=strategy.balance.kind,
+        n_clusters=strategy.balance.n_clusters,
+        knobs=strategy.knobs({}, "highest"),
+    )
+    refuse_constant_outputs(strategy.method, selection)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.score_name import is_oracle
-from initpools_cli.steps.user_files import UserFiles
+from initpools_cli.steps.user_files import UserArrays
 
 Arrays = dict[str, np.ndarray]
 
@@ -29,7 +31,7 @@ class ScoreInputs:
     reads : dict of str to str
         SHA-256 by path, for ``step.toml``.
     load : callable
-        The arrays of the images that there are; several sets of them where a score is averaged over trainings.
+        Reads `sets`.
     flags : tuple of str
         What names it on a command line.
     """
@@ -39,14 +41,21 @@ class ScoreInputs:
     load: Callable[[], list[Arrays]]
     flags: tuple[str, ...] = ()
 
+    @cached_property
+    def sets(self) -> list[Arrays]:
+        """The arrays of the kept images; several sets where a score is averaged over trainings."""
+        return self.load()
 
-def origin_of(context: Context, method: Method, source: str, brought: UserFiles) -> ScoreInputs:
-    """What a registered score is computed from: made here where it is missing, but for a pretrain."""
+
+def origin_of(context: Context, method: Method[Any], source: str, user: UserArrays) -> ScoreInputs:
+    """What a registered score is computed from; embeddings are made here where they are missing."""
     kept = context.data.kept
     if is_oracle(method):
         warn_of_oracle(context, method.name)
         if source:
-            raise UserError(f"'{method.name}' is made of labels: --from {source} means nothing.", "Leave it out.")
+            raise UserError(
+                f"--from {source} has no effect: '{method.name}' is computed from labels.", "Leave out --from.", source
+            )
         from initpools_cli.steps.training_dynamics import label_dynamics
 
         known = context.labeled_only(method.name)
@@ -68,16 +77,20 @@ def origin_of(context: Context, method: Method, source: str, brought: UserFiles)
             lambda: [{"dynamics": done.array("dynamics.npy")[kept]}],
             ("--from", done.name),
         )
-    file = brought.embeddings
-    if file is not None and source:
-        raise UserError(f"{file} (--embeddings) is what is scored: --from {source} means nothing.", "Leave it out.")
-    if file is not None:
-        alone = UserFiles(embeddings=file)
+    file, given = user.files.embeddings, user.get("embeddings")
+    if file is not None and given is not None:
+        if source:
+            raise UserError(
+                f"--from {source} has no effect: the embeddings in {file} (--embeddings) are scored.",
+                "Leave out --from or --embeddings.",
+                source,
+            )
+        path = str(file.resolve())
         return ScoreInputs(
-            str(file.resolve()),
-            alone.checksums(),
-            lambda: [{"embeddings": rows_of(alone.arrays()["embeddings"], context)}],
-            ("--embeddings", str(file.resolve())),
+            path,
+            {path: user.checksums[path]},
+            lambda: [{"embeddings": rows_of(given, context)}],
+            ("--embeddings", path),
         )
     done = newest(context, source)
     return ScoreInputs(
@@ -89,7 +102,7 @@ def origin_of(context: Context, method: Method, source: str, brought: UserFiles)
 
 
 def rows_of(embeddings: np.ndarray, context: Context) -> np.ndarray:
-    """The rows of the images that there are.
+    """The rows of the kept images.
 
     Raises
     ------
@@ -100,7 +113,9 @@ def rows_of(embeddings: np.ndarray, context: Context) -> np.ndarray:
     if len(embeddings) != len(kept):
         raise UserError(
             f"embeddings has {len(embeddings)} rows, but {context.data.spec.name} has {len(kept)} train images.",
-            "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
+            "Save one row per train image, in the order of data/items.csv; or leave out --run and --dataset, to work "
+            "from the file alone.",
+            str(len(embeddings)),
         )
     return embeddings if kept.all() else embeddings[kept]
 
@@ -120,10 +135,9 @@ def _with_dynamics(context: Context, source: str) -> FinishedStep:
 
 
 def warn_of_oracle(context: Context, name: str) -> None:
-    """Say that a score or a strategy looks at labels that are not bought."""
+    """Warn that a score or a strategy reads labels that were not bought."""
     train = context.data.splits["train"]
     count = int(context.data.kept[train.labeled].sum())
     context.report.warn(
-        f"{name} is an oracle: it looks at the labels of all {count} train images, those that are not bought among "
-        "them."
+        f"{name} is an oracle: it reads the labels of all {count} train images, including labels that were not bought."
     )

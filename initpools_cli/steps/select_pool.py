@@ -1,4 +1,4 @@
-"""Choose the images to label, and write them with what they stand for."""
+"""Choose the images to label first, and store them with a report card."""
 
 from __future__ import annotations
 
@@ -10,23 +10,13 @@ import numpy as np
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
-from initpools_cli.core.reporter import Reporter
-from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.report_card import (
-    CardData,
-    NearestPicks,
-    full_facts,
-    ground_of,
-    nearness,
-    short_card,
-    write_card,
-)
-from initpools_cli.steps.rows import excluded, facts_of, identity, subject_of, tell_short, there, zero_count
-from initpools_cli.steps.strategy_inputs import bought, candidates_of, pick, supply, with_score
+from initpools_cli.steps.providers import Provider
+from initpools_cli.steps.report_card import CardData, NearestPicks, nearness, read_card, short_card, write_card
+from initpools_cli.steps.rows import identity, tell_short, zero_count
+from initpools_cli.steps.strategy_inputs import StrategyInputs, pick
 from initpools_cli.steps.strategy_name import balanced, named
-from initpools_cli.steps.user_files import UserFiles
-from initpools_cli.strategies.arrays import refuse_missing
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
@@ -36,159 +26,131 @@ if TYPE_CHECKING:
 COLUMNS = ["order", "index", "path", "label", "score", "cluster", "represents"]
 
 
-def select_pool(context: Context, brought: UserFiles, source: str = "") -> tuple[FinishedStep, bool]:
-    """Write ``pool/<strategy>-b<budget>-s<seed>/{indices.npy,items.csv,card.toml}``, or find it already done.
+@dataclass(frozen=True)
+class Pool:
+    """Images to label, in order of choice.
 
-    Where the strategy reads embeddings, ``represents.npy`` too: the pick that each image is nearest to.
+    Attributes
+    ----------
+    rows : DataFrame
+        The columns `COLUMNS`; paths and labels are empty where they are not known.
+    card : dict
+        The short report card.
+    inputs : StrategyInputs
+        What it was chosen from.
+    done : FinishedStep or None
+        The step that holds it, in a run.
+    fresh : bool
+        False where the step was done already.
+    """
+
+    rows: pd.DataFrame
+    card: dict[str, Any]
+    inputs: StrategyInputs
+    done: FinishedStep | None = None
+    fresh: bool = True
+
+    @property
+    def indices(self) -> np.ndarray:
+        """The images, (budget,) int64."""
+        return self.rows["index"].to_numpy(np.int64)
+
+    @classmethod
+    def stored(cls, done: FinishedStep, inputs: StrategyInputs, fresh: bool) -> Pool:
+        """The pool that a step holds."""
+        return cls(read_pool(done), read_card(done), inputs, done, fresh)
+
+
+def resolve_pool(provider: Provider) -> StrategyInputs:
+    """What the strategy of [select] is called with.
 
     Raises
     ------
     UserError
         Anything wrong with strategy, budget or inputs.
     """
-    table = context.settings.select
-    _require_budget(table)
-    strategy = balanced(named(table.strategy), table)
-    knobs = strategy.knobs(table.params, table.order, context.origins(table.params, "select.params"))
-    given = supply(context, strategy, brought, source, table.params)
-    data = context.data
-    items = context.data.train_items
-    seen = there(context, brought)
-    labeled, _ = bought(strategy, brought, context)
-    labeled = labeled if labeled is None else labeled[seen[labeled]]
-    candidates = candidates_of(context, strategy, brought)
-    embeddings = given.arrays.get("embeddings")
-    strategy = strategy.counted(context.clusters)
-    resolved = {
-        **table.identity(),
-        **brought.identity,
+    select = provider.settings.select
+    if not select.budget:
+        raise UserError("Missing option --budget.", "Add it, for example --budget 20.", "--budget")
+    return provider.resolve(balanced(named(select.strategy), select), select.params, "select.params")
+
+
+def select_pool(provider: Provider, inputs: StrategyInputs | None = None) -> Pool:
+    """Choose a pool; a run stores it in ``pool/<strategy>-b<budget>-s<seed>/``, if it is not stored already.
+
+    The files are indices.npy, items.csv, card.toml, and, where the strategy reads embeddings, represents.npy: the pick
+    that each image is nearest to.
+
+    Parameters
+    ----------
+    inputs : StrategyInputs, optional
+        From `resolve_pool`.
+
+    Raises
+    ------
+    UserError
+        Anything wrong with strategy, budget or inputs.
+    """
+    inputs = inputs or resolve_pool(provider)
+    context, select = provider.context, provider.settings.select
+    if context is None:
+        selection, data, near = _choose(provider, inputs)
+        card = short_card(data, selection.indices, near, inputs.strategy.name)
+        return Pool(pool_rows(selection, near, None), card, inputs)
+    step = _step(context, select, inputs, provider.files.identity)
+    if step.finished:
+        return Pool.stored(step.finished, inputs, False)
+    with context.writing(step) as scratch:
+        selection, data, near = _choose(provider, inputs)
+        write_array(scratch / "indices.npy", selection.indices)
+        write_frame(scratch / "items.csv", pool_rows(selection, near, inputs.items))
+        if near is not None:
+            represents = np.full(inputs.n, -1, np.int64)
+            represents[data.measured] = near.owner
+            write_array(scratch / "represents.npy", represents)
+        write_card(scratch, short_card(data, selection.indices, near, inputs.strategy.name))
+        step.outcome = {"picked": len(selection.indices)}
+    return Pool.stored(FinishedStep(context.run, step.folder), inputs, True)
+
+
+def _choose(provider: Provider, inputs: StrategyInputs) -> tuple[Selection, CardData, NearestPicks | None]:
+    """The picks, and what they are measured on."""
+    select, report = provider.settings.select, provider.report
+    selection = pick(inputs, select.budget, select, provider.seed, report)
+    tell_short(report, len(selection.indices), select.budget, select)
+    data = provider.card_data(inputs, inputs.arrays.get("embeddings"))
+    return selection, data, nearness(data, selection.indices)
+
+
+def _step(context: Context, select: SelectTable, inputs: StrategyInputs, classes: dict[str, list[str]]) -> PendingStep:
+    """The step that the pool is stored in, with everything that it depends on."""
+    strategy = inputs.strategy
+    table = {
+        **select.identity(),
+        **classes,
         "strategy": strategy.base,
         "balance": strategy.balance.kind,
-        **strategy.identity(knobs, table.params),
+        **strategy.identity(inputs.knobs, inputs.given),
         "n_clusters": strategy.balance.n_clusters,
         "seed": context.seed,
-        "source": given.origin,
-        **(zero_count(embeddings, seen) | identity(given.facts, seen, labeled, table)),
+        "source": inputs.source,
+        **zero_count(inputs.arrays.get("embeddings"), inputs.seen),
+        **identity(inputs.facts, inputs.seen, inputs.labeled, select),
         **({"oracle": True} if strategy.oracle else {}),
     }
-    step = context.run.step(
+    ending = f"-b{select.budget}-s{context.seed}"
+    return context.run.step(
         "pool",
-        f"{strategy.folder}-b{table.budget}-s{context.seed}",
-        resolved,
-        {**context.items_checksum(), **given.reads},
-        force=context.force,
-        also=[f"{name}-b{table.budget}-s{context.seed}" for name in strategy.spellings],
-    )
-    if step.finished:
-        return step.finished, False
-    with context.writing(step) as scratch:
-        selection = pick(
-            strategy,
-            given.arrays,
-            table.budget,
-            table,
-            knobs,
-            context.seed,
-            labeled=labeled,
-            kept=candidates,
-            facts=given.facts,
-            report=context.report,
-        )
-        tell_short(context.report, len(selection.indices), table.budget, table)
-        train = data.splits["train"]
-        ground = ground_of(embeddings, table.normalize, np.flatnonzero(seen), labeled, train.labels, data.classes)
-        near = nearness(ground, selection.indices)
-        write_array(scratch / "indices.npy", selection.indices)
-        write_frame(scratch / "items.csv", pool_rows(selection, near, items))
-        if near is not None:
-            represents = np.full(len(data.kept), -1, np.int64)
-            represents[ground.measured] = near.owner
-            write_array(scratch / "represents.npy", represents)
-        write_card(scratch, short_card(ground, selection.indices, near, strategy.name))
-        step.outcome = {"picked": len(selection.indices)}
-    return FinishedStep(context.run, step.folder), True
-
-
-@dataclass(frozen=True)
-class FilePool:
-    """A pool from files alone.
-
-    Attributes
-    ----------
-    rows : DataFrame
-        As in items.csv; paths are empty.
-    ground : CardData
-    card : dict
-    """
-
-    rows: pd.DataFrame
-    ground: CardData
-    card: dict[str, Any]
-
-
-def select_from_files(
-    table: SelectTable, brought: UserFiles, seed: int, *, full: bool = False, report: Reporter | None = None
-) -> FilePool:
-    """The pool from brought arrays alone, without a run; `full` asks for the full card."""
-    from initpools_cli.strategies.select import as_rows, images_of
-
-    arrays, labeled, selection = _choose_from_files(table, brought, seed, report)
-    images = images_of(arrays)
-    total = int(images[-1]) + 1
-    images = np.setdiff1d(images, as_rows("--exclude", excluded(brought), total), assume_unique=True)
-    known = np.intersect1d(as_rows("labeled", labeled, total), images)
-    ground = ground_of(arrays.get("embeddings"), table.normalize, images, known)
-    near = nearness(ground, selection.indices)
-    if full:
-        card = full_facts(ground, selection.indices, table, seed, table.n_clusters, named(table.strategy).name)
-    else:
-        card = short_card(ground, selection.indices, near, named(table.strategy).name)
-    return FilePool(pool_rows(selection, near, None), ground, card)
-
-
-def indices_from_files(table: SelectTable, brought: UserFiles, seed: int) -> np.ndarray:
-    """The images of that pool alone, (budget,) int64."""
-    return _choose_from_files(table, brought, seed)[2].indices
-
-
-def _choose_from_files(
-    table: SelectTable, brought: UserFiles, seed: int, report: Reporter | None = None
-) -> tuple[dict[str, np.ndarray], np.ndarray | None, Selection]:
-    _require_budget(table)
-    strategy = balanced(named(table.strategy), table)
-    arrays, exclude = brought.arrays(report), excluded(brought)
-    own_scores = "scores" not in arrays
-    arrays = with_score(
-        strategy, arrays, table.params, normalize=table.normalize, seed=seed, exclude=exclude, report=report
-    )
-    labeled, _ = bought(strategy, brought, None)
-    knobs = strategy.knobs(table.params, table.order)
-    refuse_missing(strategy.name, sorted(strategy.needed), arrays)
-    facts = facts_of(subject_of(strategy, arrays, own_scores=own_scores))
-    picked = pick(
-        strategy,
-        arrays,
-        table.budget,
+        f"{strategy.folder}{ending}",
         table,
-        knobs,
-        seed,
-        labeled=labeled,
-        exclude=exclude,
-        facts=facts,
-        report=report,
+        {**context.items_checksum(), **inputs.reads},
+        force=context.force,
+        also=[f"{name}{ending}" for name in strategy.spellings],
     )
-    if report is not None:
-        tell_short(report, len(picked.indices), table.budget, table)
-    return arrays, labeled, picked
-
-
-def _require_budget(table: SelectTable) -> None:
-    if not table.budget:
-        raise UserError("How many images to label is not said.", "Add --budget, for example --budget 20.")
 
 
 def pool_rows(selection: Selection, near: NearestPicks | None, items: pd.DataFrame | None) -> pd.DataFrame:
-    """One row a pick, in order of choice; the label is for the annotator and stays empty."""
+    """One row a pick, in order of choice; the column ``label`` is empty, for the annotator."""
     import pandas as pd
 
     count = len(selection.indices)
@@ -212,10 +174,10 @@ def pool_rows(selection: Selection, near: NearestPicks | None, items: pd.DataFra
 
 def read_pool(done: FinishedStep) -> pd.DataFrame:
     """A finished pool's items.csv."""
-    return read_rows(done, "items.csv")
+    return read_picks(done, "items.csv")
 
 
-def read_rows(done: FinishedStep, file: str) -> pd.DataFrame:
+def read_picks(done: FinishedStep, file: str) -> pd.DataFrame:
     """A table of picks that a step has written."""
     return done.frame(
         file,
@@ -226,7 +188,7 @@ def read_rows(done: FinishedStep, file: str) -> pd.DataFrame:
 
 
 def with_labels(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """The same rows with the data set's own labels filled in."""
+    """The rows with the data set's own labels filled in."""
     context.require_labels("--with-labels")
     classes = context.data.train_items["class"].to_numpy()
     return rows.assign(label=classes[rows["index"].to_numpy()])

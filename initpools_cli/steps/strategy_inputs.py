@@ -1,181 +1,125 @@
-"""Give a strategy what its signature asks for: from the user's files, else from the run, made where it is missing."""
+"""What a strategy is called with, and the call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from initpools_cli.core.config import SelectTable
-from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.steps.clusters import CLUSTERS, clusters_of
-from initpools_cli.steps.context import Context
-from initpools_cli.steps.embed import matrix, newest, newest_patches
-from initpools_cli.steps.rows import facts_of, subject_of, tell, there
-from initpools_cli.steps.score import evaluate, scores_of
-from initpools_cli.steps.score_inputs import warn_of_oracle
+from initpools_cli.steps.evaluate import evaluate
+from initpools_cli.steps.rows import tell
 from initpools_cli.steps.strategy_name import StrategySpec
-from initpools_cli.steps.user_files import UserFiles, read_labels, read_rows
-from initpools_cli.strategies.arrays import MODEL_OUTPUTS, image_axis, rounding_note
+from initpools_cli.strategies.arrays import rounding_note
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 
-@dataclass
-class Supply:
-    """What a strategy is called with, and where it came from.
+@dataclass(frozen=True)
+class StrategyInputs:
+    """Everything a strategy is called with, and where it came from; a `Provider` resolves it.
 
     Attributes
     ----------
+    strategy : StrategySpec
+        With the number of clusters that its picks are balanced over.
+    knobs : dict
+        The values of all its own knobs.
+    given : mapping
+        The knobs that the user set, those of its score among them.
     arrays : dict of str to ndarray
-    reads : dict of str to str
-        SHA-256 by path, for ``step.toml``.
-    origin : str
-        The step its embeddings or scores are from, or "".
+        By the names of `strategies.arrays.INPUTS`.
+    n : int
+        One more than the highest index of an image.
+    images : (m,) int64
+        The images there are, neither excluded nor left out of the data set, ascending.
+    candidates : (c,) int64
+        Those it may choose from, labeled ones among them.
+    hidden : (h,) int64
+        All other images.
+    labeled : (m,) int64 or None
+        Those of `images` that are labeled already; None where nothing says so.
     subject : ndarray or None
         The embeddings, or patches, that the strategy or its score is about.
+    facts : RowFacts or None
+        Which rows of `subject` are copies or zero.
+    items : DataFrame or None
+        The train rows of items.csv; None without a run.
+    reads : dict of str to str
+        SHA-256 by path, for ``step.toml``.
+    source : str
+        The step its embeddings or scores are from, or "".
     """
 
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    reads: dict[str, str] = field(default_factory=dict)
-    origin: str = ""
-    subject: np.ndarray | None = None
+    strategy: StrategySpec
+    knobs: Mapping[str, Any]
+    given: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    n: int
+    images: np.ndarray
+    candidates: np.ndarray
+    hidden: np.ndarray
+    labeled: np.ndarray | None
+    subject: np.ndarray | None
+    facts: RowFacts | None
+    items: pd.DataFrame | None = None
+    reads: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
 
-    @cached_property
-    def facts(self) -> RowFacts | None:
-        """What is known of the rows of what the strategy is about."""
-        return facts_of(self.subject)
+    def adding(self, arrays: Mapping[str, np.ndarray]) -> StrategyInputs:
+        """The same with further arrays."""
+        return replace(self, arrays={**self.arrays, **arrays})
 
-    def add(self, name: str, array: np.ndarray, done: FinishedStep, *files: str) -> None:
-        """An array read from a finished step."""
-        self.arrays[name] = array
-        self.reads |= done.checksums(*files)
-        self.origin = self.origin or done.id
+    def from_step(self, source: str, reads: Mapping[str, str]) -> StrategyInputs:
+        """The same from another step, which is read too."""
+        return replace(self, source=source, reads={**self.reads, **reads})
 
+    @property
+    def seen(self) -> np.ndarray:
+        """`images` as a mask, (n,) bool."""
+        mask = np.zeros(self.n, bool)
+        mask[self.images] = True
+        return mask
 
-def bought(
-    strategy: StrategySpec, brought: UserFiles, context: Context | None
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Which images are labeled already, and the labels that were brought.
-
-    Those of ``--labeled``, or else of ``--labels``, unless the strategy is an oracle that asks for the labels of images
-    it has yet to choose.
-
-    Parameters
-    ----------
-    context : Context, optional
-        Of the run; without one labels come as an array of all images.
-
-    Returns
-    -------
-    labeled : ndarray or None
-        (m,) int64; without a run as it came.
-    labels : (n,) int64 or None
-        -1 where there is none.
-
-    Raises
-    ------
-    UserError
-        Files that can't be read or don't fit, or a table of labels without a run.
-    """
-    items = None if context is None else context.data.train_items
-    labeled = read_rows(brought.labeled, "--labeled", items) if brought.labeled is not None else None
-    labels = None
-    if brought.labels is not None and context is not None and items is not None:
-        rows, found, _ = read_labels(
-            brought.labels, items, brought.classes_in(context.data.classes), report=context.report
-        )
-        labels = np.full(len(items), -1)
-        labels[rows] = found
-    elif brought.labels is not None:
-        labels = brought.arrays().get("labels")
-        if labels is None:
-            raise UserError(
-                f"{brought.labels} (--labels) is a table, and without a run it is not known what its rows are of.",
-                "Name the run with --run DIR, or bring an .npy of one class number per image, -1 for none.",
-            )
-    if labeled is None and labels is not None and "labels" not in strategy.method.inputs:
-        labeled = np.flatnonzero(labels >= 0)
-    if labeled is not None and context is not None:
-        labeled = _there(labeled, context, brought)
-    return labeled, labels
-
-
-def _there(labeled: np.ndarray, context: Context, brought: UserFiles) -> np.ndarray:
-    """Those that a long tail does not leave out; says how many it does."""
-    kept = context.data.kept
-    outside = labeled[~kept[labeled]]
-    if len(outside):
-        flag, file = ("--labeled", brought.labeled) if brought.labeled is not None else ("--labels", brought.labels)
-        context.report.once(
-            f"{file} ({flag}): {len(outside)} of its {len(labeled)} images, the first {outside[0]}, are none of the "
-            f"{int(kept.sum())} to choose from, and count for nothing in the choice."
-        )
-    return labeled[kept[labeled]]
-
-
-def candidates_of(context: Context, strategy: StrategySpec, brought: UserFiles) -> np.ndarray:
-    """The images that a strategy chooses among, (n,) bool: one that reads the data set's labels knows only those."""
-    reads_labels = strategy.oracle and brought.labels is None and brought.scores is None
-    seen = there(context, brought)
-    return context.labeled_only(strategy.name) & seen if reads_labels else seen
+    def unlabeled(self, images: np.ndarray) -> np.ndarray:
+        """Those of some images that are not labeled."""
+        return images if self.labeled is None else np.setdiff1d(images, self.labeled, assume_unique=True)
 
 
 def pick(
-    strategy: StrategySpec,
-    arrays: Mapping[str, np.ndarray],
-    budget: int,
-    select: SelectTable,
-    knobs: Mapping[str, Any],
-    seed: int,
-    *,
-    labeled: np.ndarray | None = None,
-    kept: np.ndarray | None = None,
-    exclude: np.ndarray | None = None,
-    facts: RowFacts | None = None,
-    report: Reporter | None = None,
+    inputs: StrategyInputs, budget: int, select: SelectTable, seed: int, report: Reporter | None = None
 ) -> Selection:
     """Let the strategy choose, with the settings of [select] that hold wherever a strategy runs.
 
     Parameters
     ----------
-    labeled : ndarray, optional
-        Indices or mask of the images that are labeled already.
-    kept : ndarray, optional
-        (n,) bool, the images there are to choose from; None: all that the arrays tell of.
-    exclude : ndarray, optional
-        Instead of `kept`: indices or mask of the images that are not seen.
-    facts : Rows, optional
-        As for `choose`.
     report : Reporter, optional
-        Where it is said how long it will take, if that is long; and which embeddings say nothing new.
+        Where notes go: how long it will take, if that is long, and which embeddings are zero or copies.
     """
     from initpools_cli.strategies.checks import refuse_constant_outputs
     from initpools_cli.strategies.runtime import expectation
-    from initpools_cli.strategies.select import as_rows, choose
+    from initpools_cli.strategies.select import choose
 
+    strategy, arrays, candidates = inputs.strategy, inputs.arrays, inputs.candidates
     embeddings = arrays.get("embeddings")
     if report is not None and embeddings is not None and np.ndim(embeddings) == 2 and strategy.balance.kind == "none":
-        n, d = embeddings.shape if kept is None else (int(kept.sum()), embeddings.shape[1])
-        told = expectation(strategy.name, strategy.method, n, d, budget, knobs, select.sample)
-        if told is not None:
-            report.say(told)
-    exclude = exclude if kept is None or kept.all() else ~kept
+        n, d = len(candidates), embeddings.shape[1]
+        note = expectation(strategy.name, strategy.method, n, d, budget, inputs.knobs, select.sample)
+        if note is not None:
+            report.say(note)
     selection = choose(
         strategy.method,
         arrays,
         budget,
-        labeled=labeled,
-        exclude=exclude,
-        n=None if kept is None else len(kept),
+        labeled=inputs.labeled,
+        exclude=inputs.hidden,
+        n=inputs.n if inputs.n == len(candidates) + len(inputs.hidden) else None,
         seed=seed,
         normalize=select.normalize,
         balance=strategy.balance.kind,
@@ -183,16 +127,15 @@ def pick(
         sample=select.sample,
         copies=select.copies,
         min_distance=select.min_distance,
-        knobs=knobs,
-        facts=facts,
+        knobs=inputs.knobs,
+        facts=inputs.facts,
     )
-    rounded = "" if report is None else rounding_note(strategy.method, arrays)
-    if report is not None and rounded:
-        report.once(rounded)
-    if report is not None and facts is not None:
-        n = len(facts.original)
-        images = np.setdiff1d(np.arange(n), as_rows("exclude", exclude, n))
-        tell(report, facts, images, as_rows("labeled", labeled, n), select.copies)
+    if report is not None:
+        note = rounding_note(strategy.method, arrays)
+        if note:
+            report.once(note)
+        if inputs.facts is not None:
+            tell(report, inputs.facts, candidates, inputs.labeled, select.copies)
     refuse_constant_outputs(strategy.method, selection)
     return selection
 
@@ -205,9 +148,10 @@ def with_score(
     normalize: bool,
     seed: int,
     exclude: np.ndarray | None = None,
+    origins: Mapping[str, str] | None = None,
     report: Reporter | None = None,
 ) -> dict[str, Any]:
-    """The arrays, and the score that the strategy ranks by where it is made of them alone.
+    """The arrays, and the score that the strategy ranks by where it is computed from them alone.
 
     Parameters
     ----------
@@ -215,105 +159,16 @@ def with_score(
         The knobs that were given, those of the score among them.
     exclude : ndarray, optional
         Indices or mask of the images that are not seen.
+    origins : mapping of str to str, optional
+        Where each knob was set, for errors.
     """
     from initpools_cli.strategies.select import as_rows
 
     scoring = strategy.scoring
     if scoring is None or "scores" in arrays or not set(scoring.inputs) <= arrays.keys():
         return dict(arrays)
-    knobs = scoring.validate(strategy.score_knobs(params))
+    knobs = scoring.validate(strategy.score_knobs(params), origins)
     n = len(arrays[scoring.inputs[0]])
     seen = np.ones(n, bool)
     seen[as_rows("exclude", exclude, n)] = False
     return {**arrays, "scores": evaluate(scoring, arrays, knobs, normalize, seed, report, seen)}
-
-
-def supply(
-    context: Context,
-    strategy: StrategySpec,
-    brought: UserFiles,
-    source: str,
-    params: Mapping[str, Any],
-    *,
-    with_model: bool = False,
-) -> Supply:
-    """Inputs that need no classifier: what was brought, then embeddings, scores, clusters and labels of the run.
-
-    What the strategy can do without is not made: it uses that where it was brought.
-
-    Parameters
-    ----------
-    source : str
-        ``--from``; default: the newest embeddings.
-    params : mapping
-        The knobs that were given, those of the strategy's score among them.
-    with_model : bool
-        Whether the caller has a classifier to ask for what is still missing.
-
-    Raises
-    ------
-    UserError
-        Brought arrays whose row count is not the data set's, or a model to ask where there is none.
-    """
-    given = Supply(brought.arrays(classes=context.data.classes), brought.checksums())
-    count = len(context.data.kept)
-    if brought.labels is not None:
-        labels = bought(strategy, brought, context)[1]
-        given.arrays |= {} if labels is None else {"labels": labels}
-    for name, array in given.arrays.items():
-        axis = image_axis(name, array.shape)
-        if axis is not None and array.shape[axis] != count:
-            raise UserError(
-                f"{name} has {array.shape[axis]} rows, but {context.data.spec.name} has {count} train images.",
-                "Bring one row per train image, in the order of data/items.csv; or name no run, to work from the file.",
-            )
-    wants = strategy.needed
-    asked = wants & MODEL_OUTPUTS - given.arrays.keys()
-    if asked and not with_model:
-        raise UserError(
-            f"'{strategy.name}' asks a trained model for {', '.join(sorted(asked))}, and there is none here.",
-            f"Bring them with --probs FILE.npy, or let a classifier be trained: `initpools rank {strategy.name}`, "
-            f"`initpools al-run --query {strategy.name}`.",
-        )
-    if "embeddings" in wants and "embeddings" not in given.arrays:
-        done = newest(context, source)
-        given.add("embeddings", matrix(done), done, "train.npy")
-    own_scores = "scores" in wants and bool(strategy.score) and "scores" not in given.arrays
-    scored = strategy.scoring
-    about_embeddings = own_scores and scored is not None and {*scored.inputs} == {"embeddings"}
-    points = given.arrays.get("embeddings")
-    if about_embeddings and scored is not None and brought.exclude is not None:
-        # The score of the run is among all of its images.
-        if points is None:
-            done = newest(context, source)
-            points = matrix(done)
-            given.reads |= done.checksums("train.npy")
-            given.origin = done.id
-        knobs = scored.validate(strategy.score_knobs(params))
-        seen = there(context, brought)
-        arrays, report = {"embeddings": points}, context.report
-        given.arrays["scores"] = evaluate(
-            scored, arrays, knobs, context.settings.select.normalize, context.seed, report, seen
-        )
-    elif own_scores:
-        about = source if strategy.reads_embeddings or "embeddings" not in wants else ""
-        done = scores_of(context, strategy.score, about, brought, strategy.score_knobs(params))
-        given.add("scores", done.array("scores.npy"), done, "scores.npy")
-        if about_embeddings and points is None:
-            made_of = context.run.find_step(str(done.table["source"]))
-            points = None if made_of is None else matrix(made_of)
-    if "labels" in wants and "labels" not in given.arrays:
-        context.require_labels(f"The strategy {strategy.name}")
-        warn_of_oracle(context, strategy.name)
-        labels = context.data.splits["train"].labels
-        assert labels is not None
-        given.arrays["labels"] = labels
-    if "patches" in wants and "patches" not in given.arrays:
-        done = newest_patches(context, source)
-        given.add("patches", matrix(done), done, "train.npy")
-    if "clusters" in wants and "clusters" not in given.arrays:
-        done = clusters_of(context, "" if wants & {"embeddings", "scores"} else source)
-        given.add("clusters", done.array(CLUSTERS), done, CLUSTERS)
-    about_them = given.arrays if points is None else {**given.arrays, "embeddings": points}
-    given.subject = subject_of(strategy, about_them, own_scores=own_scores)
-    return given

@@ -217,9 +217,9 @@ def balanced(strategy: StrategySpec, select: SelectTable) -> StrategySpec:
     return replace(strategy, balance=Balance(own.kind, own.n_clusters or select.n_clusters))
 
 
-def heeds_source(strategy: StrategySpec, brought: UserFiles) -> bool:
-    """Whether ``--from`` can say where something is from that `supply` gives the strategy."""
-    given, wants = brought.arrays().keys(), strategy.needed
+def heeds_source(strategy: StrategySpec, files: UserFiles) -> bool:
+    """Whether ``--from`` has an effect: the strategy reads something of the run that steps of several sources hold."""
+    given, wants = files.inputs, strategy.needed
     missing = wants - given
     of_score = bool(strategy.score) and "scores" in missing and not strategy.oracle
     if strategy.reads_embeddings:
@@ -230,15 +230,15 @@ def heeds_source(strategy: StrategySpec, brought: UserFiles) -> bool:
     return of_score or of_clusters or bool(missing & {"embeddings", "patches"})
 
 
-def refuse_source(strategy: StrategySpec, brought: UserFiles, source: str) -> None:
-    """Refuse a ``--from`` that means nothing.
+def refuse_source(strategy: StrategySpec, files: UserFiles, source: str) -> None:
+    """Refuse a ``--from`` that has no effect.
 
     Raises
     ------
     UserError
-        The strategy takes nothing from the run that could be of several sources.
+        The strategy reads nothing of the run that steps of several sources hold.
     """
-    if source and not heeds_source(strategy, brought):
-        raise UserError(
-            f"Nothing that '{strategy.name}' reads here is of a source: --from {source} means nothing.", "Leave it out."
-        )
+    if source and not heeds_source(strategy, files):
+        reads = strategy.reads_embeddings or "embeddings" in strategy.needed
+        what = "the embeddings in --embeddings" if reads and files.embeddings else "no embeddings"
+        raise UserError(f"--from {source} has no effect: '{strategy.name}' reads {what}.", "Leave out --from.", source)

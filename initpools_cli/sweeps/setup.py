@@ -17,19 +17,18 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.embedding_scale import learner_scaling, refuse_without_embeddings
 from initpools_cli.steps.encoder import pretrain_of
+from initpools_cli.steps.find_scores import can_score
 from initpools_cli.steps.pretrained import pretrained
-from initpools_cli.steps.rows import identity, tell, there
-from initpools_cli.steps.score import can_score
-from initpools_cli.steps.strategy_inputs import supply
+from initpools_cli.steps.providers import RunProvider
+from initpools_cli.steps.rows import identity, tell
 from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
-from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.strategies.balance import Balance
 from initpools_cli.strategies.duplicates import RowFacts
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
-    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
+    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings, MethodCall
     from initpools_cli.training.learners.registry import LearnerTraits
 
 
@@ -129,92 +128,47 @@ def identity_of(
 
 
 def arena_of(
-    context: Context,
-    cast: ExperimentSpec,
-    source: str,
-    labels: Mapping[str, np.ndarray],
-    classes: int,
-    kept: np.ndarray,
-    brought: UserFiles | None = None,
+    provider: RunProvider, cast: ExperimentSpec, labels: Mapping[str, np.ndarray], classes: int, kept: np.ndarray
 ) -> tuple[ExperimentData, dict[str, str]]:
-    """The experiment of one encoder, and the checksums of what it reads.
+    """Data of the experiment on one encoder, and the checksums of what is read.
 
     Parameters
     ----------
-    source : str
-        Whose embeddings; empty: the newest.
+    provider : RunProvider
+        Its source is the encoder whose embeddings are read; "" for the newest.
     labels : mapping of str to (n,) int64
         By split.
     classes : int
     kept : (n train,) bool
-        The images that may be bought.
-    brought : UserFiles, optional
-        The images to exclude from them.
+        The images that may be bought, those of ``--exclude`` among them.
 
     Raises
     ------
     UserError
-        Nothing that `source` could be of.
+        `source` has no effect, or an input that al-run cannot provide.
     """
-    from initpools_cli.strategies.select import prepare
-    from initpools_cli.training.experiment import ExperimentData, MethodCall
+    from initpools_cli.training.experiment import ExperimentData
     from initpools_cli.training.learners.registry import learners as registry
 
-    data, select = context.data, context.settings.select
+    context, source = provider.context, provider.source
+    data = context.data
     asked = set().union(*(registry.get(name).inputs for name in cast.learners))
-    on_images = "images" in asked or any("vaal_scores" in each.method.inputs for each in cast.queries)
     if "embeddings" not in asked:
         refuse_without_embeddings(context, cast.learners)
     embedded = _embedded(context, cast, asked, source)
-    files = brought or UserFiles()
-    kept = kept & there(context, files)
-    images = np.flatnonzero(kept)
-    reads: dict[str, str] = {}
-    given: dict[str, dict[str, np.ndarray]] = {}
-    strategy: dict[str, MethodCall] = {}
-    # Strategies that read the same embeddings get the same array, so that it is scaled and sent to processes once.
-    ready: dict[tuple[str, str | int], np.ndarray] = {}
-    known: dict[str | int, RowFacts] = {}
-    facts: dict[str, RowFacts] = {}
-    # What is alive has an id of its own.
-    supplies = []
-
-    def prepared(name: str, array: np.ndarray) -> np.ndarray:
-        key = (name, _source_of(array))
-        if key not in ready:
-            ready[key] = prepare({name: array}, select.normalize)[name]
-        return ready[key]
-
+    kept = kept & provider.seen
+    arrays = StrategyArrays(provider, np.flatnonzero(kept))
     for each in cast.strategies:
-        knobs = cast.knobs_of(each)
         about = embedded.name if embedded is not None and _is_about(context, each, embedded) else ""
-        supplied = supply(context, each, files, about, knobs, with_model=True)
-        supplies.append(supplied)
-        reads |= supplied.reads
-        missing = sorted(each.needed - MODEL_OUTPUTS - supplied.arrays.keys())
-        if missing:
-            raise UserError(
-                f"'{each.name}' needs {missing[0]}, which a sweep makes for no strategy.",
-                "Take another for --init and --query.",
-            )
-        given[each.name] = {name: prepared(name, array) for name, array in supplied.arrays.items()}
-        subject = supplied.subject
-        if subject is not None:
-            key = _source_of(subject)
-            known[key] = known[key] if key in known else RowFacts.of(subject)
-            tell(context.report, known[key], images, None, select.copies)
-            apart = select.min_distance and subject.ndim == 2 and "embeddings" not in supplied.arrays
-            facts[each.name] = replace(known[key], array=prepared("embeddings", subject) if apart else None)
-        order = select.order if "order" in each.method.knobs else "highest"
-        values = each.knobs(knobs, order, _origins(context, each.name, each.base, knobs))
-        strategy[each.name] = MethodCall(each.method.name, values, each.balance, plugin_of(each.method))
+        arrays.add(each, cast.knobs_of(each), about)
+    reads = arrays.reads
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
-    noted: dict[str, str] = {}
+    scale: dict[str, str] = {}
     if embedded is not None and "embeddings" in asked:
-        apply, noted = learner_scaling(context, embedded, there(context, files))
+        apply, scale = learner_scaling(context, embedded, provider.seen)
         inputs["embeddings"] = {name: apply(_measured(data, name, matrix(embedded, name))) for name in data.splits}
         reads |= embedded.checksums(*(f"{split}.npy" for split in data.splits))
-    if on_images:
+    if "images" in asked or any("vaal_scores" in each.method.inputs for each in cast.queries):
         inputs["images"] = {name: _measured(data, name, split.images) for name, split in data.splits.items()}
     begun, encoder = None, "" if embedded is None else embedded.name
     if "encoder" in asked:
@@ -225,22 +179,88 @@ def arena_of(
     experiment = ExperimentData(
         encoder=encoder,
         inputs=inputs,
-        arrays=given,
-        calls=strategy,
+        arrays=arrays.given,
+        calls=arrays.calls,
         labels=labels,
         kept=kept,
         classes=classes,
         oracles=frozenset(each.name for each in cast.strategies if each.oracle),
         pretrained=begun,
-        row_facts=facts,
-        scale=noted,
+        row_facts=arrays.facts,
+        scale=scale,
     )
     return experiment, reads
 
 
-def _source_of(array: np.ndarray) -> str | int:
-    """What tells an array from others: the file that it is mapped from, else itself."""
-    return str(array.filename) if isinstance(array, np.memmap) and array.filename is not None else id(array)
+class StrategyArrays:
+    """The arrays and calls of the strategies of an experiment; strategies that read the same array share it.
+
+    Attributes
+    ----------
+    given : dict of str to dict
+        The checked arrays of each strategy, embeddings scaled.
+    calls : dict of str to MethodCall
+    facts : dict of str to RowFacts
+        Of the embeddings that a strategy is about.
+    reads : dict of str to str
+        SHA-256 by path.
+    """
+
+    def __init__(self, provider: RunProvider, images: np.ndarray) -> None:
+        self.provider, self.images = provider, images
+        self.given: dict[str, dict[str, np.ndarray]] = {}
+        self.calls: dict[str, MethodCall] = {}
+        self.facts: dict[str, RowFacts] = {}
+        self.reads: dict[str, str] = {}
+        # The array is kept beside what is made of it, so that its id is not given to another one.
+        self._ready: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def add(self, strategy: StrategySpec, knobs: dict[str, Any], source: str) -> None:
+        """Resolve the inputs of a strategy.
+
+        Parameters
+        ----------
+        knobs : dict
+            Those that the user set for it.
+        source : str
+            The step that what it reads is from; "" for the newest.
+        """
+        from initpools_cli.training.experiment import MethodCall
+
+        select, name = self.provider.settings.select, strategy.name
+        inputs = self.provider.with_source(source).resolve(
+            strategy,
+            knobs,
+            *_tables(name, strategy.base),
+            order=select.order if "order" in strategy.method.knobs else "highest",
+            with_model=True,
+        )
+        self.reads |= inputs.reads
+        missing = sorted(strategy.needed - MODEL_OUTPUTS - inputs.arrays.keys())
+        if missing:
+            raise UserError(
+                f"'{name}' needs {missing[0]}, which al-run cannot provide.",
+                "Use another strategy for --init and --query: `initpools list strategies`.",
+                name,
+            )
+        self.given[name] = {key: self._prepared(key, array) for key, array in inputs.arrays.items()}
+        self.calls[name] = MethodCall(
+            strategy.method.name, dict(inputs.knobs), strategy.balance, plugin_of(strategy.method)
+        )
+        subject, facts = inputs.subject, inputs.facts
+        if subject is None or facts is None:
+            return
+        tell(self.provider.report, facts, self.images, None, select.copies)
+        apart = select.min_distance and subject.ndim == 2 and "embeddings" not in inputs.arrays
+        self.facts[name] = replace(facts, array=self._prepared("embeddings", subject) if apart else None)
+
+    def _prepared(self, name: str, array: np.ndarray) -> np.ndarray:
+        from initpools_cli.strategies.select import prepare
+
+        key = (name, id(array))
+        if key not in self._ready:
+            self._ready[key] = (array, prepare({name: array}, self.provider.settings.select.normalize)[name])
+        return self._ready[key][1]
 
 
 def protocol_of(
@@ -296,7 +316,7 @@ def _embedded(context: Context, cast: ExperimentSpec, asked: set[str], source: s
     if "embeddings" in wanted or any(each.reads_embeddings for each in cast.strategies):
         return newest(context, source)
     if source and "encoder" not in asked:
-        raise UserError(f"Nothing in this sweep reads embeddings: --from {source} means nothing.", "Leave it out.")
+        raise UserError(f"--from {source} has no effect: this sweep reads no embeddings.", "Leave out --from.", source)
     return None
 
 
@@ -435,10 +455,9 @@ def _preset(learner: Method[LearnerTraits], given: dict[str, Any], context: Cont
             f"{hint}Use one of {', '.join(sorted(presets))}.",
             repr(name),
         )
-    return learner.validate({**presets[name], **given}, _origins(context, learner.name, "", given))
+    return learner.validate({**presets[name], **given}, context.origins(given, *_tables(learner.name)))
 
 
-def _origins(context: Context, name: str, base: str, knobs: Iterable[str]) -> dict[str, str]:
-    """Where the knobs of a learner or strategy were set: under its own name, else under another or under none."""
-    tables = [f"al.params.{each}" for each in dict.fromkeys((name, base)) if each]
-    return context.origins(knobs, *tables, "al.params")
+def _tables(name: str, base: str = "") -> list[str]:
+    """The tables that may hold the knobs of a learner or strategy: its own, that of its base name, the common one."""
+    return [*(f"al.params.{each}" for each in dict.fromkeys((name, base)) if each), "al.params"]

@@ -16,6 +16,7 @@ from initpools_cli.core.reporter import ProgressBar
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
+from initpools_cli.steps.providers import RunProvider
 from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.sweeps.executors import Executor, Jobs
@@ -30,7 +31,7 @@ NOT_IDENTITY = {"backend", "strict", "scale"}
 
 
 def al_run(
-    context: Context, name: str, scheduler: str = "", brought: UserFiles | None = None
+    context: Context, name: str, scheduler: str = "", files: UserFiles | None = None
 ) -> tuple[FinishedStep, bool]:
     """Run a sweep and write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, unless it is already done.
 
@@ -40,7 +41,7 @@ def al_run(
     ----------
     scheduler : str
         The address of the cluster that ``al.backend`` names.
-    brought : UserFiles, optional
+    files : UserFiles, optional
         The images to exclude.
 
     Raises
@@ -53,7 +54,7 @@ def al_run(
     context.require_labels("al-run")
     cast = cast_of(context, table)
     _refuse_known_leaks(table, cast)
-    experiments, reads = _arenas(context, cast, table.encoders, brought)
+    experiments, reads = _arenas(context, cast, table.encoders, files)
     settings = _protocol(context, table, cast, next(iter(experiments.values())))
     resolved = _resolved(context, table, cast, experiments, settings)
     step = context.run.step("al", name, resolved, {**context.items_checksum(), **reads}, force=context.force)
@@ -170,15 +171,16 @@ def _leak(name: str, reads: str) -> UserError:
 
 
 def _arenas(
-    context: Context, cast: ExperimentSpec, sources: Sequence[str], brought: UserFiles | None
+    context: Context, cast: ExperimentSpec, sources: Sequence[str], files: UserFiles | None
 ) -> tuple[dict[str, ExperimentData], dict[str, str]]:
     """One experiment for each encoder."""
     experiments: dict[str, ExperimentData] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
     kept = context.labeled_only("the sweep")
+    provider = RunProvider(context, files)
     for source in sources or [""]:
-        experiment, checksums = arena_of(context, cast, source, labels, len(context.data.classes), kept, brought)
+        experiment, checksums = arena_of(provider.with_source(source), cast, labels, len(context.data.classes), kept)
         if experiment.encoder in experiments:
             raise UserError(
                 f"al.encoders has {experiment.encoder} more than once.", "List each encoder once.", experiment.encoder

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.core.rundir import FinishedStep
-    from initpools_cli.steps.context import Context
 
 #: Options that it goes by.
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """What every first pool of the sweeps is like, and what came of it."""
     import pandas as pd
 
     from initpools_cli.stats.correlation import start_and_later
-    from initpools_cli.steps.score import scores_of
+    from initpools_cli.steps.find_scores import scores_of
     from initpools_cli.sweeps.results import rounds_of
 
+    context = asked.context
     sweeps = chosen(context, "al", asked.names, "initpools al-run --init random,typiclust --query random,margin")
     latest = sweeps if asked.names else sweeps[-1:]
     of, metric = asked.knobs["of"], asked.knobs["metric"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,29 +15,21 @@ from initpools_cli.steps.runtime_benchmark import measure
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.steps.context import Context
 
 #: Options that it goes by.
 TAKES = frozenset({"--name", "--from", "--embeddings"})
 #: The same without a run.
-TAKES_ALONE = frozenset({"--embeddings", "--name"})
+TAKES_ALONE, NEEDS = frozenset({"--embeddings", "--name"}), "embeddings"
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """What the strategies cost on the embeddings; a name is a strategy's."""
-    embeddings, steps = points_of(context, asked)
-    context.machine  # noqa: B018 -- sets the threads that the strategies are to use
-    return PlotData({"measured": _measured(embeddings, asked, context.seed, context.report)}, steps)
-
-
-def gather_files(asked: PlotRequest, seed: int) -> dict[str, Any] | None:
-    """What they cost on brought embeddings."""
-    from initpools_cli.strategies.arrays import INPUTS
-
-    given = asked.brought.arrays().get("embeddings")
-    if given is None:
-        return None
-    return {"measured": _measured(INPUTS["embeddings"].check(given), asked, seed, Reporter(quiet=True))}
+    embeddings, steps = points_of(asked)
+    provider, report = asked.provider, Reporter(quiet=True)
+    if provider.context is not None:
+        provider.context.machine  # noqa: B018 -- sets the threads that the strategies are to use
+        report = provider.report
+    return PlotData({"measured": _measured(embeddings, asked, provider.seed, report)}, steps)
 
 
 def _measured(embeddings: np.ndarray, asked: PlotRequest, seed: int, report: Reporter) -> pd.DataFrame:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """The rows of each sweep; a name may be the path of another run's."""
     from initpools_cli.sweeps.results import rounds_of
 
+    context = asked.context
     if asked.names:
         sweeps = {name: _named(context, name) for name in asked.names}
     else:

@@ -10,20 +10,21 @@ from initpools_cli.reporting.plot_data.scatter import picks_of
 from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest
 
 if TYPE_CHECKING:
-    from initpools_cli.steps.context import Context
+    pass
 
 #: Options that it goes by.
 TAKES = frozenset({"--name"})
 SCORES = ("confidence", "variability", "correctness")
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """The three scores of every image, and the picks of the newest pool, or of those named."""
     import pandas as pd
 
     from initpools_cli.reporting.image_tiles import hover_tiles
-    from initpools_cli.steps.score import scores_of
+    from initpools_cli.steps.find_scores import scores_of
 
+    context = asked.context
     context.require_labels("`plot datamap`")
     pools, picks = picks_of(context, asked.names)
     made = {name: scores_of(context, name) for name in SCORES}

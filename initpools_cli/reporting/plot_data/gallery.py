@@ -13,7 +13,6 @@ from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, cho
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.steps.context import Context
 
 #: Options that it goes by.
 TAKES = frozenset({"--name", "--from", "--embeddings"})
@@ -21,11 +20,12 @@ TAKES = frozenset({"--name", "--from", "--embeddings"})
 SIDE, SMALL = 240, 80
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """The picks of the newest pool, or of the one named."""
     from initpools_cli.reporting.image_tiles import originals
     from initpools_cli.steps.select_pool import read_pool
 
+    context = asked.context
     if len(asked.names) > 1:
         raise UserError(
             f"A gallery shows one pool, and {len(asked.names)} are named: {', '.join(asked.names)}.",
@@ -36,7 +36,7 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
     items = context.data.train_items.iloc[rows["index"].to_numpy()]
     rows = rows.assign(**{"class": items["class"].to_numpy(), "path": items["path"].to_numpy()}).drop(columns="label")
     first = rows.iloc[: asked.knobs["most"]]
-    near = _stood_for(context, pool, first, asked)
+    near = _stood_for(pool, first, asked)
     pictures, lost = originals(context, first["index"].tolist(), SIDE)
     small, more = originals(context, [each for group in (near or {}).values() for each in group], SMALL)
     if lost or more:
@@ -54,17 +54,15 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
     return PlotData(data, [pool])
 
 
-def _stood_for(
-    context: Context, pool: FinishedStep, rows: pd.DataFrame, asked: PlotRequest
-) -> dict[int, list[int]] | None:
+def _stood_for(pool: FinishedStep, rows: pd.DataFrame, asked: PlotRequest) -> dict[int, list[int]] | None:
     """Of each pick the nearest of the images that it is nearest to; None where that was not measured."""
     if "represents.npy" not in pool.facts["writes"] or not asked.knobs["neighbors"]:
         return None if asked.knobs["neighbors"] else {}
-    from initpools_cli.steps.report_card import run_embeddings
     from initpools_cli.strategies.arrays import as_embeddings
 
     owner = pool.array("represents.npy")
-    embeddings, _ = run_embeddings(context, pool, asked.brought, asked.source)
+    embeddings, _ = asked.provider.measured(str(pool.table["source"]))
+    assert embeddings is not None, "a run has embeddings"
     indices = pool.array("indices.npy")
     by_owner = np.argsort(owner, kind="stable")
     ends = np.searchsorted(owner[by_owner], np.arange(len(indices) + 1))

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen, labeled_items
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen, with_classes
 
 if TYPE_CHECKING:
-    from initpools_cli.steps.context import Context
+    pass
 
 #: Options that it goes by.
 TAKES = frozenset({"--name", "--labels"})
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """The classes of the images of every pool, and of all images there are to choose from."""
     import pandas as pd
 
     from initpools_cli.steps.select_pool import read_pool
 
-    if asked.brought.labels is None:
+    context = asked.context
+    if asked.files.labels is None:
         context.require_labels("`plot histogram` counts classes: it")
-    items = labeled_items(context, asked)[context.data.kept]
+    items = with_classes(context.data.train_items, asked)[context.data.kept]
     pools = chosen(context, "pool", asked.names, "initpools select-pool typiclust --budget 20")
     found = []
     for step in pools:

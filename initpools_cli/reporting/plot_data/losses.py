@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
-    from initpools_cli.steps.context import Context
+    pass
 
 #: Options that it goes by.
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """Every epoch of every pretrain."""
     import pandas as pd
 
+    context = asked.context
     steps = chosen(context, "pretrain", asked.names, "initpools pretrain simclr")
     logs = [step.frame("log.csv").assign(pretrain=step.name, task=step.table["method"]) for step in steps]
     return PlotData({"logs": pd.concat(logs, ignore_index=True)}, steps)

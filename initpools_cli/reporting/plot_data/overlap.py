@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """The indices of all pools, or of those named, and the first of every ranking."""
+    context = asked.context
     made = {step.id: step for kind in ("pool", "rank") for step in context.run.steps(kind)}
     steps = [_named(made, name) for name in asked.names] or [step for step in made.values() if _fresh(context, step)]
     if len(steps) < 2:

@@ -69,10 +69,11 @@ class _Held(Reporter):
         self.held.append(text)
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """The sections that the run has something for."""
     from initpools_cli.figures.registry import plots
 
+    context = asked.context
     context.data  # noqa: B018 -- images that are new in the folder are told and appended once
     looking = _looking(context)
     missing: list[str] = []
@@ -126,7 +127,7 @@ def _one(context: Context, kind: str, names: list[str], asked: PlotRequest) -> F
 
     method = plots.get(kind)
     knobs = method.validate(KNOBS.get(kind, {}))
-    gathered = gatherer(kind).gather(context, PlotRequest(names, asked.brought, asked.source, knobs))
+    gathered = gatherer(kind).gather(PlotRequest(names, asked.in_context(context), knobs))
     return method.build(**gathered.data, **knobs)
 
 

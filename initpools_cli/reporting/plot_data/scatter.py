@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +14,11 @@ from initpools_cli.reporting.plot_data.sources import (
     PlotData,
     PlotRequest,
     chosen,
-    labeled_items,
     points_of,
     with_classes,
 )
 from initpools_cli.reporting.projection import projected, sampled
-from initpools_cli.steps.user_files import UserFiles, images_named
+from initpools_cli.steps.user_files import images_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,18 +28,22 @@ if TYPE_CHECKING:
 #: Options that it goes by.
 TAKES = frozenset({"--name", "--from", "--embeddings", "--labeled", "--labels"})
 #: The same without a run.
-TAKES_ALONE = frozenset({"--embeddings", "--labeled", "--labels"})
+TAKES_ALONE, NEEDS = frozenset({"--embeddings", "--labeled", "--labels"}), "embeddings"
 #: Endings of tables of images.
 TABLES = (".csv", ".tsv")
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """The images on a plane, and the picks of the newest pool, or of those named."""
+    return _of_files(asked) if asked.provider.context is None else _of_run(asked.context, asked)
+
+
+def _of_run(context: Context, asked: PlotRequest) -> PlotData:
     from initpools_cli.reporting.image_tiles import hover_tiles
 
     knobs = asked.knobs
-    items, tint, colored_by = _tinted(context, labeled_items(context, asked), knobs["color"])
-    embeddings, embedded = points_of(context, asked)
+    items, tint, colored_by = _tinted(context, with_classes(context.data.train_items, asked), knobs["color"])
+    embeddings, embedded = points_of(asked)
     pools, picks = _picked(context, asked, items)
     kept = np.flatnonzero(context.data.kept)
     first = np.empty(0, np.int64) if picks is None else picks.sort_values("order")["index"].unique()
@@ -58,39 +61,32 @@ def gather(context: Context, asked: PlotRequest) -> PlotData:
     return PlotData(data, [*embedded, *pools, *colored_by])
 
 
-def gather_files(asked: PlotRequest, seed: int) -> dict[str, Any] | None:
-    """Brought embeddings on a plane, in the colors of brought labels, and the brought indices as picks."""
+def _of_files(asked: PlotRequest) -> PlotData:
+    """Embeddings of a file on a plane, in the colors of ``--labels``, with the indices of ``--labeled`` as picks."""
     import pandas as pd
 
-    from initpools_cli.strategies.arrays import INPUTS
-
-    brought = asked.brought
-    if brought.embeddings is None:
-        return None
-    given = UserFiles(embeddings=brought.embeddings).arrays()["embeddings"]
-    knobs = asked.knobs
+    knobs, seed, file = asked.knobs, asked.provider.seed, asked.files.labeled
     if knobs["color"] != "class":
-        raise UserError(f"color = '{knobs['color']}' is of a run, and there is none here.", "Name it with --run DIR.")
-    embeddings = INPUTS["embeddings"].check(given)
-    picks, always = None, np.empty(0, np.int64)
-    if brought.labeled:
-        picks = _marked(brought.labeled, None, len(embeddings))
-        always = picks["index"].to_numpy()
-    items = pd.DataFrame({"index": np.arange(len(embeddings))})
-    if brought.labels is not None and brought.labels.suffix.lower() != ".npy":
         raise UserError(
-            f"{brought.labels} (--labels) is a table, and without a run it is not known what its rows are of.",
-            "Name the run with --run DIR, or bring an .npy of one class per image.",
+            f"color = '{knobs['color']}' needs a run, and only files are given.",
+            "Name the run with --run DIR.",
+            knobs["color"],
         )
-    if brought.labels is not None:
-        items = with_classes(items, brought, brought.classes)
+    embeddings, _ = points_of(asked)
+    picks, always = None, np.empty(0, np.int64)
+    if file is not None:
+        picks = _marked(file, None, len(embeddings))
+        always = picks["index"].to_numpy()
+    items = with_classes(pd.DataFrame({"index": np.arange(len(embeddings))}), asked)
     rows = sampled(len(embeddings), knobs["projection"], knobs["sample"], always, seed)
-    return {
-        "points": projected(embeddings[rows], knobs["projection"], seed),
-        "items": items.iloc[rows],
-        "picks": picks,
-        "whole": len(embeddings),
-    }
+    return PlotData(
+        {
+            "points": projected(embeddings[rows], knobs["projection"], seed),
+            "items": items.iloc[rows],
+            "picks": picks,
+            "whole": len(embeddings),
+        }
+    )
 
 
 def _marked(file: Path, items: pd.DataFrame | None, n: int) -> pd.DataFrame:
@@ -112,7 +108,7 @@ def _picked(
     """The images of ``--labeled`` and of the pools named; where neither is given, of the newest pool."""
     import pandas as pd
 
-    file = asked.brought.labeled
+    file = asked.files.labeled
     if file is None:
         return picks_of(context, asked.names)
     marked = _marked(file, items, len(items))
@@ -140,7 +136,7 @@ def _tinted(
 ) -> tuple[pd.DataFrame, np.ndarray | None, list[FinishedStep]]:
     """The items with what colors them, the score of every image where it is one, and the step it is from."""
     from initpools_cli.steps.clusters import CLUSTERS, clusters_of
-    from initpools_cli.steps.score import scores_of
+    from initpools_cli.steps.find_scores import scores_of
     from initpools_cli.steps.score_name import score_names
 
     if color == "class":

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.steps.user_files import UserFiles, read_labels
+from initpools_cli.steps.providers import Provider, RunProvider
+from initpools_cli.steps.user_files import UserFiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,17 +29,30 @@ class PlotRequest:
     ----------
     names : list of str
         The sweep, pools, scores or pretrains to draw; empty: the kind's own choice, mostly all.
-    brought : UserFiles
-    source : str
-        ``--from``: the embeddings, for kinds that need them.
+    provider : Provider
+        Resolves embeddings, labels and scores: of the run, or of the user's files.
     knobs : mapping
         The values of all the kind's knobs.
     """
 
     names: list[str]
-    brought: UserFiles
-    source: str
+    provider: Provider
     knobs: Mapping[str, Any]
+
+    @property
+    def files(self) -> UserFiles:
+        """The files given on the command line."""
+        return self.provider.files
+
+    @property
+    def context(self) -> Context:
+        """Of the run."""
+        return self.provider.require_run("This plot")
+
+    def in_context(self, context: Context) -> Provider:
+        """What resolves the same in another context of the run."""
+        assert isinstance(self.provider, RunProvider)
+        return self.provider.for_command(context, self.provider.source)
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,11 @@ class PlotData:
 
 
 def gatherer(kind: str) -> ModuleType:
-    """The module of a registered kind: ``gather(context, asked) -> Gathered``, which raises a UserError with the
-    command that makes what is missing; and, for kinds that can do without a run, ``gather_files(asked, seed) -> dict``,
-    or None where the files are not those it needs. ``TAKES`` are the options that it goes by, and ``TAKES_ALONE`` those
-    without a run.
+    """The module of a registered kind.
+
+    Its ``gather(asked) -> PlotData`` raises a UserError with the command that makes what is missing. ``TAKES`` are the
+    options that it uses. Kinds that can be drawn without a run have ``TAKES_ALONE``, the options that they use then,
+    and ``NEEDS``, the input that a file must hold.
     """
     return import_module(f"initpools_cli.reporting.plot_data.{kind.replace('-', '_')}")
 
@@ -74,59 +88,58 @@ def refuse_ignored(kind: str, asked: PlotRequest, takes: Collection[str], where:
     UserError
         One is given.
     """
-    named, source = ["--name"] if asked.names else [], ["--from"] if asked.source else []
-    for flag in [*named, *source, *(f"--{name}" for name in asked.brought.files)]:
+    named, source = ["--name"] if asked.names else [], ["--from"] if asked.provider.source else []
+    for flag in [*named, *source, *(f"--{name}" for name in asked.files.paths)]:
         if flag not in takes:
             raise UserError(
-                f"`plot {kind}` makes no use of {flag}{where}.",
-                f"Leave it out: `plot {kind}` takes {', '.join(sorted(takes))}{where}.",
+                f"{flag} has no effect in `plot {kind}`{where}.",
+                f"Leave out {flag}: `plot {kind}` takes {', '.join(sorted(takes))}{where}.",
+                flag,
             )
 
 
-def points_of(context: Context, asked: PlotRequest) -> tuple[np.ndarray, list[FinishedStep]]:
-    """The embeddings that are drawn, (m, d) of the images there are, and the step they are from, if any.
+def points_of(asked: PlotRequest) -> tuple[np.ndarray, list[FinishedStep]]:
+    """The embeddings that are drawn, (m, d) of the seen images, and the step they are from, if any.
 
     Raises
     ------
     UserError
-        A file and a source are both named, or the file is of another number of images.
+        A file and a source are both given, or the file is of another number of images.
     """
     from initpools_cli.steps.embed import matrix, newest
     from initpools_cli.steps.score_inputs import rows_of
     from initpools_cli.strategies.arrays import INPUTS
 
-    file = asked.brought.embeddings
-    if file is None:
-        done = newest(context, asked.source)
-        return np.asarray(rows_of(matrix(done), context)), [done]
-    if asked.source:
+    provider, given = asked.provider, asked.provider.user.get("embeddings")
+    context, source = provider.context, provider.source
+    if given is None:
+        done = newest(asked.context, source)
+        return np.asarray(rows_of(matrix(done), asked.context)), [done]
+    if source:
         raise UserError(
-            f"{file} (--embeddings) is what is drawn: --from {asked.source} means nothing.", "Leave it out."
+            f"--from {source} has no effect: the embeddings in {asked.files.embeddings} (--embeddings) are drawn.",
+            "Leave out --from or --embeddings.",
+            source,
         )
-    return np.asarray(
-        INPUTS["embeddings"].check(rows_of(UserFiles(embeddings=file).arrays()["embeddings"], context))
-    ), []
+    return np.asarray(INPUTS["embeddings"].check(given if context is None else rows_of(given, context))), []
 
 
-def labeled_items(context: Context, asked: PlotRequest) -> pd.DataFrame:
-    """The train rows of items.csv, with the classes of ``--labels`` in place of the data set's where they are given."""
-    items = context.data.train_items
-    if asked.brought.labels is None:
-        return items
-    return with_classes(items, asked.brought, asked.brought.classes_in(context.data.classes), context.report)
-
-
-def with_classes(
-    items: pd.DataFrame, brought: UserFiles, classes: tuple[str, ...], report: Reporter | None = None
-) -> pd.DataFrame:
-    """The rows with the columns label and class of ``--labels``; empty where it has no label."""
+def with_classes(items: pd.DataFrame, asked: PlotRequest) -> pd.DataFrame:
+    """The rows, with the columns label and class of ``--labels`` where it is given: empty where it has no label."""
     import pandas as pd
 
-    assert brought.labels is not None
-    rows, labels, names = read_labels(brought.labels, items, classes, report=report)
+    found = asked.provider.user.labels
+    if found is None:
+        return items
+    if found.images != len(items):
+        raise UserError(
+            f"{asked.files.labels} (--labels) has {found.images} labels for {len(items)} images.",
+            "Save one label per image, -1 for none.",
+            str(found.images),
+        )
     items = items.assign(label=pd.array([pd.NA] * len(items), dtype="Int64"), **{"class": ""})
-    items.loc[rows, "label"] = labels
-    items.loc[rows, "class"] = np.array(names, dtype=object)[labels]
+    items.loc[found.rows, "label"] = found.labels
+    items.loc[found.rows, "class"] = np.array(found.classes, dtype=object)[found.labels]
     return items
 
 

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
 
 if TYPE_CHECKING:
-    from initpools_cli.steps.context import Context
+    pass
 
 #: Options that it goes by.
 TAKES = frozenset({"--name"})
 
 
-def gather(context: Context, asked: PlotRequest) -> PlotData:
+def gather(asked: PlotRequest) -> PlotData:
     """The rows of the sweeps, with the sweep's name."""
     import pandas as pd
 
     from initpools_cli.sweeps.results import rounds_of
 
+    context = asked.context
     sweeps = chosen(context, "al", asked.names, "initpools al-run --init random,typiclust --query random,margin")
     if not asked.names:
         newest = set(sweeps[-1].table["learner"])

@@ -1,0 +1,155 @@
+"""Read labels that the user brings: tables of annotations, and arrays of one class per image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import read_array
+from initpools_cli.core.reporter import Reporter
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: An array of labels as numbers, without class names, may go up to this.
+MOST_CLASSES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels that a file holds.
+
+    Attributes
+    ----------
+    rows, labels : (m,) int64
+        Images and their class numbers, in the order of the file.
+    classes : tuple of str
+        Class names by class number.
+    images : int
+        How many images there are.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    images: int
+
+    @cached_property
+    def by_image(self) -> np.ndarray:
+        """The class number of every image, (images,) int64; -1 where there is none."""
+        found = np.full(self.images, -1, dtype=np.int64)
+        found[self.rows] = self.labels
+        return found
+
+
+def read_labels(
+    path: Path,
+    items: pd.DataFrame | None,
+    classes: tuple[str, ...],
+    flag: str = "--labels",
+    report: Reporter | None = None,
+) -> Labels:
+    """The labels in a table, an export of an annotation tool, a folder per class, or an array.
+
+    Parameters
+    ----------
+    path : Path
+        What `datasets.annotations` reads: a .csv with ``path`` or ``index``, and ``label`` (a class name or number),
+        an export of Label Studio or CVAT, a folder per class; rows with an empty label are skipped. Or an .npy of a
+        class for every image.
+    items : DataFrame, optional
+        The train rows of items.csv; without them only an array can be read.
+    classes : tuple of str
+        The only classes there can be; empty: the file's own in sorted order.
+    report : Reporter, optional
+        Where it is said which rows have no label.
+
+    Raises
+    ------
+    UserError
+        No such columns, an unknown path or class, one image with two labels, or a table without `items`.
+    """
+    if path.suffix.lower() == ".npy":
+        return _labels_of_all(path, None if items is None else len(items), classes, flag, report)
+    if items is None:
+        raise UserError(
+            f"{path} ({flag}) is a table: its rows name images of a run.",
+            "Name the run with --run DIR, or pass an .npy of one class per image, -1 for none.",
+            str(path),
+        )
+    from initpools_cli.datasets.annotations.check import read_annotations
+    from initpools_cli.datasets.classes import KnownClasses
+
+    read = read_annotations(path, items, KnownClasses(classes), None, flag)
+    _say(report, read.notes)
+    if read.problems:
+        more = f", and {len(read.problems) - 1} more rows are wrong" if read.problems[1:] else ""
+        raise UserError(
+            f"{path} ({flag}), {read.problems[0]}{more}.", "Correct or remove these rows and run again.", str(path)
+        )
+    if not len(read.rows):
+        raise UserError(
+            f"{path} ({flag}) has no row with a label.", "Fill the column 'label' and run again.", str(path)
+        )
+    known = classes or read.classes
+    numbers = {name: code for code, name in enumerate(known)}
+    return Labels(read.rows, np.array([numbers[name] for name in read.labels], dtype=np.int64), known, len(items))
+
+
+def label_numbers(
+    labels: np.ndarray, what: str, classes: tuple[str, ...], report: Reporter | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The class number of every image, (n,) int64, -1 for none; and the classes.
+
+    Without classes, numbers are class numbers as they stand: columns of ``--probs`` go by them.
+    """
+    from initpools_cli.datasets.label_arrays import coded
+
+    found = coded({"the array": labels}, what, classes)
+    _say(report, found.notes)
+    codes = found.codes["the array"]
+    if classes or not all(name.removeprefix("-").isdigit() for name in found.classes):
+        return codes, found.classes
+    values = np.array([int(name) for name in found.classes] or [-1], dtype=object)
+    if len(found.classes) and not 0 <= min(values) <= max(values) < MOST_CLASSES:
+        wrong = min(values) if min(values) < 0 else max(values)
+        raise UserError(
+            f"{what} has the label {wrong}.", "Number the classes from 0, and write -1 for unknown.", str(wrong)
+        )
+    known = tuple(map(str, range(int(max(values)) + 1)))
+    return np.where(codes < 0, -1, values[codes].astype(np.int64)), known
+
+
+def _labels_of_all(
+    path: Path, count: int | None, classes: tuple[str, ...], flag: str, report: Reporter | None
+) -> Labels:
+    array = read_array(path, flag)
+    # MedMNIST has its labels as (n, 1).
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim != 1 or not len(array):
+        raise UserError(
+            f"{path} ({flag}) has the shape {array.shape}, not (n,).", "Save one class per image.", str(array.shape)
+        )
+    if count is not None and len(array) != count:
+        raise UserError(
+            f"{path} ({flag}) has {len(array)} labels for {count} train images.",
+            "Save one label per train image, -1 for none.",
+            str(len(array)),
+        )
+    labels, known = label_numbers(array, f"{path} ({flag})", classes, report)
+    rows = np.flatnonzero(labels >= 0)
+    if count is not None and not len(rows):
+        raise UserError(f"{path} ({flag}) has no label.", "Fill in at least one: -1 stands for no label.", str(path))
+    return Labels(rows, labels[rows], known, len(labels))
+
+
+def _say(report: Reporter | None, notes: Sequence[str]) -> None:
+    for note in notes:
+        if report is not None:
+            report.once(note)
