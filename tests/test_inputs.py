@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ def points(tmp_path: Path) -> Path:
         ("deltas = 1", ["delta=0.5"], "'deltas' (in FILE)"),
     ],
 )
-@pytest.mark.parametrize("in_run", [True])
+@pytest.mark.parametrize("in_run", [True, False])
 def test_an_error_of_a_knob_names_where_that_knob_was_set(
     config: str, sets: list[str], fact: str, in_run: bool, points: Path, copied_run: Path, initpools: Initpools
 ) -> None:
@@ -44,3 +46,62 @@ def test_an_error_of_a_knob_names_where_that_knob_was_set(
     )
     assert said.code == 2
     assert fact.replace("FILE", str(file)) in said.err
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> dict[str, Path]:
+    """Files of every kind that a command may be given, for the 1,797 train images of the digits."""
+    rng, n = np.random.default_rng(0), 1797
+    arrays = {
+        "embeddings": rng.normal(size=(n, 4)).astype(np.float32),
+        "probs": rng.dirichlet(np.ones(10), n),
+        "clusters": np.arange(n) % 3,
+        "labels": np.where(np.arange(n) < 40, np.arange(n) % 10, -1),
+        "exclude": np.arange(60, 90),
+    }
+    paths = {name: tmp_path / f"{name}.npy" for name in arrays}
+    for name, array in arrays.items():
+        np.save(paths[name], array)
+    return paths
+
+
+@pytest.mark.parametrize(("in_run", "table"), [(True, False), (True, True), (False, False)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["select-pool", "kcenter@clusters", "-n", 5, "--compare", "random", "--random-pools", 20, "--card", "full"],
+        ["select-pool", "typicality", "-n", 5],
+        ["rank", "margin", "--depth", 5],
+    ],
+    ids=lambda words: "-".join(map(str, words[:2])),
+)
+def test_a_command_reads_each_file_once(
+    words: list[object],
+    in_run: bool,
+    table: bool,
+    user: dict[str, Path],
+    copied_run: Path,
+    initpools: Initpools,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if table and in_run:
+        user["labels"] = user["labels"].with_suffix(".csv")
+        user["labels"].write_text("index,label\n" + "".join(f"{i},{i % 10}\n" for i in range(40)))
+    read: Counter[str] = Counter()
+
+    def counted(module: str, name: str) -> None:
+        original = getattr(import_module(module), name)
+
+        def function(path: Path, *more: object, **options: object) -> object:
+            read[Path(path).stem] += 1
+            return original(path, *more, **options)
+
+        monkeypatch.setattr(f"{module}.{name}", function)
+
+    for module in ("user_files", "user_labels"):
+        counted(f"initpools_cli.steps.{module}", "read_array")
+    counted("initpools_cli.datasets.annotations.check", "read_annotations")
+    flags = [word for name, path in user.items() for word in (f"--{name}", path)]
+    ended = initpools(*words, *flags, *(["--run", copied_run / "runs" / "digits"] if in_run else []))
+    assert ended.code == 0, ended.err
+    assert read == dict.fromkeys(user, 1)

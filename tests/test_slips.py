@@ -39,8 +39,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("words", "said"),
     [
         ("random --embeddings zero.npy -n 1", "shape (); it must be 2-D"),
-        ("random --embeddings none.npy -n 1", "Bring embeddings of at least one image"),
-        ("random --embeddings empty.npy -n 1", "Bring at least one number for each image"),
+        ("random --embeddings none.npy -n 1", "Pass embeddings of at least one image"),
+        ("random --embeddings empty.npy -n 1", "Pass at least one number for each image"),
         ("random --scores zero.npy -n 1", "scores has shape ()"),
         ("file --ranking twice.npy -n 1", "The ranking has image 3 more than once"),
         (
