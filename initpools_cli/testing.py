@@ -22,9 +22,9 @@ from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.arrays import INPUTS, take
 from initpools_cli.strategies.balance import BALANCES
-from initpools_cli.strategies.registry import StrategyTraits
 from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.selection import Selection
+from initpools_cli.strategies.traits import StrategyTraits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from initpools_cli.figures.registry import plots
 from initpools_cli.networks.registry import networks
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.scores.registry import scores
-from initpools_cli.strategies.registry import StrategyTraits, strategies
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.traits import StrategyTraits
 from initpools_cli.training.learners.registry import learners
 
 REGISTRIES = [strategies, scores, pretexts, learners, networks, plots]

@@ -13,7 +13,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.plugin_signature import method_of_plugin
 from initpools_cli.core.plugins import Plugin, failed_in, location, stdout_on_stderr
 from initpools_cli.core.registry import Method
-from initpools_cli.scores.registry import ScoreTraits
+from initpools_cli.scores.traits import ScoreTraits
 
 
 def score_of_plugin(plugin: Plugin) -> Method[ScoreTraits]:

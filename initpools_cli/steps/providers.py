@@ -358,8 +358,8 @@ class RunProvider(Provider):
         if asked and not with_model:
             raise UserError(
                 f"'{strategy.name}' needs {', '.join(sorted(asked))} of a trained model.",
-                f"Pass --probs FILE.npy, or use a command that trains one: `initpools rank {strategy.name}`, "
-                f"`initpools al-run --query {strategy.name}`.",
+                f"Pass --probs FILE.npy, or use a command that trains one: `initpools rank {strategy.argument}`, "
+                f"`initpools al-run --query {strategy.argument}`.",
                 strategy.name,
             )
         if logits is not None:

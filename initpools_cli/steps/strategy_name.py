@@ -10,13 +10,14 @@ from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.registry import Method, revisions_of, unknown_knob
-from initpools_cli.scores.registry import ScoreTraits
+from initpools_cli.scores.traits import ScoreTraits
 from initpools_cli.steps.score_name import is_oracle, score_names
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import inputs_of
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
-from initpools_cli.strategies.plugin import find_strategy, strategy_of
-from initpools_cli.strategies.registry import StrategyTraits
+from initpools_cli.strategies.plugin import strategy_of
+from initpools_cli.strategies.registry import find_strategy
+from initpools_cli.strategies.traits import StrategyTraits
 
 
 @dataclass(frozen=True)

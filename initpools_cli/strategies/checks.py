@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
-from initpools_cli.strategies.registry import StrategyTraits
 from initpools_cli.strategies.selection import Selection
+from initpools_cli.strategies.traits import StrategyTraits
 
 COMMON_SHARE = 0.95
 # Losses are sums of terms around 1, which float64 rounds at 2e-16: a smaller range is rounding.

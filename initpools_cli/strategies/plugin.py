@@ -12,24 +12,11 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.plugin_signature import method_of_plugin
-from initpools_cli.core.plugins import Plugin, failed_in, from_file, is_file_name, location, stdout_on_stderr
+from initpools_cli.core.plugins import Plugin, failed_in, location, stdout_on_stderr
 from initpools_cli.core.registry import SERVICES, Method
 from initpools_cli.strategies.arrays import INPUTS, MODEL_OUTPUTS
-from initpools_cli.strategies.registry import StrategyTraits, strategies
 from initpools_cli.strategies.selection import Selection
-
-
-def find_strategy(name: str) -> Method[StrategyTraits] | None:
-    """Find a strategy by its name, registered or of a package, or by ``PATH.py:function``; None if there is none.
-
-    Raises
-    ------
-    UserError
-        If the file or package cannot be loaded, or the function is not a strategy.
-    """
-    if is_file_name(name):
-        return strategy_of_plugin(from_file(name))
-    return strategies.get(name) if name in strategies else None
+from initpools_cli.strategies.traits import StrategyTraits
 
 
 def strategy_of_plugin(plugin: Plugin) -> Method[StrategyTraits]:

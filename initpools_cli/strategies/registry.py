@@ -2,55 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
-
-from initpools_cli.core.plugins import Plugin
+from initpools_cli.core.plugins import from_file, is_file_name
 from initpools_cli.core.registry import Method, Registry
-from initpools_cli.core.traits import Traits
-
-
-@dataclass(frozen=True, kw_only=True)
-class StrategyTraits(Traits):
-    """Traits of a strategy, stated at its registration.
-
-    Attributes
-    ----------
-    nested : bool
-        Whether the picks for a larger budget begin with those for a smaller one.
-    cost : str
-        In big-O notation: n images, d dimensions, b budget, k clusters, c classes, t views or iterations, p patches, h
-        inputs of the last layer; empty if unknown.
-    factor : float
-        Measured runtime per unit of cost, in multiply-adds of a matrix product; 0 for strategies that never take more
-        than a minute.
-    needs_model : bool
-        Whether it reads the outputs of a trained model.
-    oracle : bool
-        Whether it reads the labels of unlabeled images.
-    ranks_logits : bool
-        Whether `rank` computes its distances on the logits of the reference classifier if there are labels.
-    check : callable or None
-        Called once with the arrays and the knobs, also with a balance; refuses knobs that do not fit the embeddings.
-    """
-
-    nested: bool
-    cost: str
-    factor: float = 0.0
-    needs_model: bool = False
-    oracle: bool = False
-    ranks_logits: bool = False
-    check: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] | None = None
-
-
-def _adopt(plugin: Plugin) -> Method[StrategyTraits]:
-    from initpools_cli.strategies.plugin import strategy_of_plugin
-
-    return strategy_of_plugin(plugin)
-
+from initpools_cli.strategies.plugin import strategy_of_plugin
+from initpools_cli.strategies.traits import StrategyTraits
 
 strategies = Registry(
     "strategy",
@@ -58,5 +13,18 @@ strategies = Registry(
     "initpools list strategies",
     StrategyTraits,
     "initpools.strategies",
-    _adopt,
+    strategy_of_plugin,
 )
+
+
+def find_strategy(name: str) -> Method[StrategyTraits] | None:
+    """Find a strategy by its name, registered or of a package, or by ``PATH.py:function``; None if there is none.
+
+    Raises
+    ------
+    UserError
+        If the file or package cannot be loaded, or the function is not a strategy.
+    """
+    if is_file_name(name):
+        return strategy_of_plugin(from_file(name))
+    return strategies.get(name) if name in strategies else None

@@ -28,8 +28,9 @@ from initpools_cli.strategies.balance import BALANCES
 from initpools_cli.strategies.call import NONE, StrategyCall, part, select_with_distance
 from initpools_cli.strategies.checks import refuse_constant, refuse_equal_points
 from initpools_cli.strategies.duplicates import RowFacts, fallback_order
-from initpools_cli.strategies.registry import StrategyTraits, strategies
+from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
+from initpools_cli.strategies.traits import StrategyTraits
 
 COPIES = ("last", "any")
 

@@ -14,7 +14,8 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.balance import UNBALANCED, Balance
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.plugin import strategy_of_plugin
-from initpools_cli.strategies.registry import StrategyTraits, strategies
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.traits import StrategyTraits
 
 #: Seeds per job; they are solved together on one thread.
 BLOCK = 10

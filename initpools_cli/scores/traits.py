@@ -1,0 +1,28 @@
+"""What registrations of scores state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from initpools_cli.core.traits import Traits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTraits(Traits):
+    """Traits of a score, stated at its registration.
+
+    Attributes
+    ----------
+    high : str
+        Meaning of a high score.
+    oracle : bool
+        Whether it reads the labels of the scored images; such scores are for the analysis of a data set, not for the
+        selection of images to label.
+    cost, factor : str, float
+        As for strategies (`strategies.registry`).
+    """
+
+    high: str
+    cost: str = ""
+    factor: float = 0.0
+    oracle: bool = False
