@@ -30,7 +30,7 @@ from initpools_cli.geometry.sparse import nearby_similarities
 from initpools_cli.networks.weights import read_weights
 from initpools_cli.strategies.bait import bait
 from initpools_cli.training.experiment import OutputCounts
-from initpools_cli.training.model_outputs import ask
+from initpools_cli.training.model_outputs import compute_outputs
 
 
 def refused(ended: Outcome, *words: str) -> None:
@@ -228,7 +228,7 @@ def test_the_whole_file_system_is_no_folder_of_labels() -> None:
 )
 def test_weights_have_names(content: object, here: Path) -> None:
     torch.save(content, "x.pth")
-    with pytest.raises(UserError, match=r"x\.pth holds no tensors by name"):
+    with pytest.raises(UserError, match=r"x\.pth has no tensors by name"):
         read_weights(here / "x.pth")
 
 
@@ -342,7 +342,7 @@ class Sure:
 
 
 def ask_often(points: np.ndarray) -> None:
-    ask(Sure(), points, {"mc_probs"}, OutputCounts(passes=9_000), 0, lambda count: [])  # type: ignore[arg-type]
+    compute_outputs(Sure(), points, {"mc_probs"}, OutputCounts(passes=9_000), 0, lambda count: [])  # type: ignore[arg-type]
 
 
 LARGE = {

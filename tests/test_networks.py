@@ -171,7 +171,7 @@ def test_weights_of_another_network_name_the_first_layer_and_both_shapes(tmp_pat
         load_weights(small(width=0.5), path)
     with pytest.raises(UserError, match=r"has no layer stem\.0\.weight, .* 8x3x3x3"):
         load_weights(build_encoder("resnet18", channels=3, size=8, width=0.125, seed=0), path)
-    with pytest.raises(UserError, match=r"has a layer stages\.1\.\w+ \w+ that the network has not"):
+    with pytest.raises(UserError, match=r"has a layer stages\.1\.\w+ of shape \w+, which the network does not have"):
         load_weights(nn.ModuleDict({"stages": nn.Sequential(nn.Conv2d(3, 8, 3, bias=False))}), path)
 
 

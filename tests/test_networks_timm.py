@@ -186,7 +186,7 @@ def test_weights_of_another_network_name_the_first_layer_and_both_shapes(tmp_pat
         load_backbone("vit_tiny_patch16_224", file)
     deeper = made(VIT, depth=7)
     save_file(deeper.state_dict(), tmp_path / "deeper.safetensors")
-    with pytest.raises(UserError, match=r"has a layer blocks\.6\.\S+ \S+ that the network has not"):
+    with pytest.raises(UserError, match=r"has a layer blocks\.6\.\S+ of shape \S+, which the network does not have"):
         load_backbone(VIT, tmp_path / "deeper.safetensors")
     with pytest.raises(UserError, match=r"has no layer conv1"):
         load_backbone(CONV, file)

@@ -86,7 +86,7 @@ def test_each_block_begins_with_weights_of_its_own() -> None:
 
 
 def test_images_that_patches_do_not_fill_are_the_users_to_mend() -> None:
-    with pytest.raises(UserError, match=r"30 x 30 pixels can't be cut into patches of 4 x 4"):
+    with pytest.raises(UserError, match=r"30 x 30 pixels can't be divided into patches of 4 x 4"):
         build_encoder("vit", channels=1, size=30, seed=0)
     vit = build_encoder("vit", channels=1, size=28, width=0.25, seed=0)
     with pytest.raises(UserError, match=r"28 x 30 pixels"):
@@ -126,7 +126,7 @@ def test_mae_equals_its_naive_twin(norm_pixels: bool) -> None:
 def test_mae_never_sees_what_it_has_to_rebuild() -> None:
     mae = task("mae").eval()
     view, order = shown(mae, images())
-    hidden = torch.zeros(8, 16, dtype=torch.bool).scatter_(1, order[:, mae.seen(16) :], True)  # type: ignore[operator]
+    hidden = torch.zeros(8, 16, dtype=torch.bool).scatter_(1, order[:, mae.visible(16) :], True)  # type: ignore[operator]
     mask = hidden.view(8, 1, 4, 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert hidden.sum(1).tolist() == [12] * 8
     torch.testing.assert_close(mae(torch.where(mask, 0.0, view), order), mae(view, order))
@@ -150,7 +150,7 @@ def test_masks_belong_to_images_and_their_share_is_the_knobs() -> None:
     assert torch.equal(whole.sort(1).values, torch.arange(16).expand(8, 16))
     assert len(torch.unique(whole, dim=0)) == 8
     for ratio, seen in ((0.75, 4), (0.5, 8), (0.001, 15), (0.999, 1)):
-        assert task("mae", mask_ratio=ratio).seen(16) == seen  # type: ignore[operator]
+        assert task("mae", mask_ratio=ratio).visible(16) == seen  # type: ignore[operator]
 
 
 def test_guessing_the_mean_of_normalized_patches_costs_what_it_says() -> None:
@@ -268,7 +268,7 @@ def test_the_gaussian_vaes_noise_settles_at_the_error_of_the_rebuilt() -> None:
 
 
 def test_a_weight_of_ones_own_is_refused_where_there_is_none() -> None:
-    with pytest.raises(UserError, match=r"kl_weight = 0.5 does not go with likelihood = 'gaussian'"):
+    with pytest.raises(UserError, match=r"kl_weight = 0.5 has no effect with likelihood = 'gaussian'"):
         task("vae", likelihood="gaussian", kl_weight=0.5)
 
 

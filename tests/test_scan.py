@@ -110,7 +110,7 @@ def test_without_a_sure_image_nothing_is_learned_and_that_is_said() -> None:
     assert unsure.caution() == ""
     unsure.after_step(torch.zeros(12, 5, 3), 1.0)
     assert unsure.outcome() == {"head": 0, "sure": 0.0}
-    assert "no image was surer of its cluster than 0.99" in unsure.caution()
+    assert "no cluster probability exceeded the threshold 0.99" in unsure.caution()
 
 
 # ---- training

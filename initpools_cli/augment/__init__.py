@@ -1,5 +1,5 @@
-"""Batches of images changed by tensor functions whose randomness is keyed by image, never by batch.
+"""Augmentations of image batches, with randomness that depends on the image, not on the batch.
 
-Every function here treats each image on its own and sums in an order that does not depend on how many images are beside
-it, so that an image's view is the same bytes in any batch.
+Every function processes images independently and sums in an order that does not depend on the batch size, so that an
+image's view has the same bytes in any batch.
 """

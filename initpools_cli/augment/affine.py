@@ -1,4 +1,4 @@
-"""Resampling under one affine map per image, which crops, flips, rotations and shears are made of."""
+"""Resampling with one affine map per image, for crops, flips, rotations and shears."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def warp(
 ) -> torch.Tensor:
     """Sample each image bilinearly at ``matrices @ (x, y, 1)`` for every output position (x, y).
 
-    No antialiasing: a map that shrinks an image much leaves moire, the price of a single pass.
+    There is no antialiasing: maps that shrink an image strongly cause moire.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def warp(
     matrices : torch.Tensor
         (b, 2, 3) float, from output to input positions; x and y run over [-1, 1] from edge to edge of the image.
     padding : {"zeros", "border", "reflection"}
-        What lies outside the image.
+        Values outside the image.
 
     Returns
     -------

@@ -9,9 +9,9 @@ from initpools_cli.augment.draws import Draws
 
 
 def blur(images: torch.Tensor, sigmas: torch.Tensor, radius: int) -> torch.Tensor:
-    """Blur each image, rows then columns, reflecting at the edge pixel.
+    """Blur rows, then columns of each image, with reflection at the edge pixel.
 
-    A sum of shifted images rather than a convolution, whose algorithm may change with the size of the batch.
+    Computed as a sum of shifted images, since the algorithm of a convolution may change with the batch size.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def blur(images: torch.Tensor, sigmas: torch.Tensor, radius: int) -> torch.Tenso
         (b, c, h, w) float.
     """
     steps = torch.arange(radius + 1, device=images.device)
-    # A tiny floor turns sigma = 0 into the identity kernel instead of 0 / 0.
+    # The lower bound makes sigma = 0 the identity instead of 0 / 0.
     weights = torch.exp(-0.5 * (steps / sigmas.clamp(min=1e-3)[:, None]) ** 2)
     weights = weights / (weights[:, 0] + 2.0 * weights[:, 1:].sum(dim=1))[:, None]
     weights = weights[:, :, None, None, None]
@@ -43,6 +43,6 @@ def blur(images: torch.Tensor, sigmas: torch.Tensor, radius: int) -> torch.Tenso
 
 
 def draw_sigmas(draws: Draws, low: float = 0.1, high: float = 2.0, probability: float = 0.5) -> torch.Tensor:
-    """(b,) float32: standard deviations uniform in [low, high) pixels, 0 for the images left sharp."""
+    """Draw standard deviations (b,) float32, uniform in [low, high) pixels, 0 for images without blur."""
     u = draws.uniform("blur", 2)
     return torch.where(u[:, 1] < probability, low + (high - low) * u[:, 0], 0.0)

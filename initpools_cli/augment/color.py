@@ -1,4 +1,4 @@
-"""Brightness, contrast, saturation, hue and grayscale as one linear map of the colors per image."""
+"""Brightness, contrast, saturation, hue and grayscale as one linear color map per image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 from initpools_cli.augment.draws import Draws
 
-# Luma weights of ITU-R BT.601, which PIL and torchvision use for gray.
+# Luma weights of ITU-R BT.601, as in PIL and torchvision.
 _LUMA = (0.299, 0.587, 0.114)
-# The rows of YIQ: luma, then the two axes of chroma that a change of hue rotates.
+# The rows of YIQ: luma, and the two chroma axes that a change of hue rotates.
 _YIQ = torch.tensor((_LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)), dtype=torch.float64)
 _QUARTER_TURN = torch.tensor(((0.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)), dtype=torch.float64)
 _TO_LUMA = torch.tensor(_LUMA).expand(3, 3)
@@ -21,14 +21,14 @@ _TO_TURNED_CHROMA = torch.linalg.solve(_YIQ, _QUARTER_TURN @ _YIQ).to(torch.floa
 
 @dataclass(frozen=True, eq=False)
 class Jitter:
-    """Color changes of a batch, each (b,) float32.
+    """Color changes of a batch; each attribute is (b,) float32.
 
     Attributes
     ----------
     brightness, contrast, saturation : torch.Tensor
         Factors, 1 for no change; a saturation of 0 is grayscale.
     hue : torch.Tensor
-        Turns of the color circle, 0 for no change.
+        Rotation in turns of the color circle, 0 for no change.
     """
 
     brightness: torch.Tensor
@@ -41,14 +41,14 @@ def jitter(images: torch.Tensor, by: Jitter) -> torch.Tensor:
     """Change brightness, then contrast about the mean gray, then saturation, then hue.
 
     Deviations from torchvision's ColorJitter: the order is fixed; hue is a rotation of the chroma plane of YIQ, not of
-    HSV; and values are clamped once at the end. So the four are one 3 x 3 matrix and one offset per image.
+    HSV; and values are clamped once at the end. All four are one 3 x 3 matrix and one offset per image.
 
     Parameters
     ----------
     images : torch.Tensor
-        (b, c, h, w) float in [0, 1]; saturation and hue leave images that have not 3 channels as they are.
+        (b, c, h, w) float in [0, 1]; saturation and hue apply only to 3 channels.
     by : Jitter
-        What changes.
+        The changes.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def jitter(images: torch.Tensor, by: Jitter) -> torch.Tensor:
         (b, c, h, w) float in [0, 1].
     """
     gain = by.brightness * by.contrast
-    # Both chroma steps leave gray alone, so the offset of contrast passes through them.
+    # Both chroma steps preserve gray, and so the offset of contrast.
     offset = (by.brightness - gain) * mean_gray(images)
     if images.shape[1] != 3:
         changed = images * gain[:, None, None, None]
@@ -74,9 +74,9 @@ def _maps(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 
 def mix_channels(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Each pixel's color times its image's matrix: (b, 3, h, w) by (b, 3, 3) to (b, 3, h, w).
+    """Multiply each pixel's color with the matrix of its image: (b, 3, h, w) by (b, 3, 3) to (b, 3, h, w).
 
-    Written out because BLAS picks its order of summation by the shape of the batch.
+    Without BLAS, whose order of summation depends on the shape of the batch.
     """
     columns = matrices[:, :, :, None, None]
     mixed = columns[:, :, 0] * images[:, :1]
@@ -87,8 +87,8 @@ def mix_channels(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
 
 
 def mean_gray(images: torch.Tensor) -> torch.Tensor:
-    """(b,) float, the mean luma of (b, c, h, w); the plain mean where there are not 3 channels."""
-    # One axis at a time: a reduction over both may be split differently for a batch of one.
+    """Return the mean luma (b,) of images (b, c, h, w); without 3 channels, the mean."""
+    # One axis at a time: a reduction over both may be split differently for one image.
     means = images.mean(dim=3).mean(dim=2)
     if images.shape[1] != 3:
         return means.mean(dim=1)
@@ -105,18 +105,18 @@ def draw_jitter(
     probability: float = 1.0,
     gray: float = 0.0,
 ) -> Jitter:
-    """Factors uniform in [max(0, 1 - strength), 1 + strength], hue uniform in [-hue, hue] turns.
+    """Draw factors uniform in [max(0, 1 - strength), 1 + strength], and hue uniform in [-hue, hue] turns.
 
     Parameters
     ----------
     draws : Draws
-        Where the numbers come from.
+        The random numbers.
     brightness, contrast, saturation, hue : float
         The strengths.
     probability : float
         Share of images that are jittered.
     gray : float
-        Share of images that become gray, jittered or not.
+        Share of images that become gray.
 
     Returns
     -------

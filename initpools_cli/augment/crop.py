@@ -1,4 +1,4 @@
-"""Random crops: a box resized to the whole image, and a shift by whole pixels."""
+"""Random crops: boxes resized to the image size, and shifts by whole pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from initpools_cli.augment.draws import Draws
 
 
 def crop_resize(images: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
-    """Stretch one box per image to the whole image, mirrored where asked, in one resampling.
+    """Resize one box per image to the image size, with an optional flip, in one resampling.
 
     Parameters
     ----------
@@ -39,10 +39,10 @@ def crop_resize(images: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor) 
 def draw_boxes(
     draws: Draws, scale: tuple[float, float] = (0.2, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
 ) -> torch.Tensor:
-    """Boxes of uniform area and log-uniform aspect ratio, as in Inception-style crops (Szegedy et al. 2015).
+    """Draw boxes with uniform area and log-uniform aspect ratio, as in Inception-style crops (Szegedy et al. 2015).
 
-    Deviations from torchvision's RandomResizedCrop: the ratio is drawn among those that fit inside the image instead of
-    redrawn until one does, and boxes are not rounded to whole pixels.
+    Deviations from torchvision's RandomResizedCrop: the ratio is drawn among those that fit into the image, not by
+    rejection, and boxes are not rounded to whole pixels.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def draw_boxes(
 
 
 def shift(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    """Move each image by whole pixels; what enters is the image reflected at its edge pixel.
+    """Shift each image by whole pixels, with reflection at the edge pixel.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def shift(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        (b, c, h, w), the same numbers rearranged.
+        (b, c, h, w).
     """
     batch, channels, height, width = images.shape
     rows = _reflect(torch.arange(height, device=images.device) - offsets[:, :1], height)
@@ -89,5 +89,5 @@ def _reflect(positions: torch.Tensor, length: int) -> torch.Tensor:
 
 
 def draw_shifts(draws: Draws, reach: int) -> torch.Tensor:
-    """(b, 2) int64 in [-reach, reach]: a crop out of the image padded by `reach` pixels."""
+    """Draw offsets (b, 2) int64 in [-reach, reach], which equal a crop of the image padded by `reach` pixels."""
     return draws.integers("shift", 2 * reach + 1, 2) - reach

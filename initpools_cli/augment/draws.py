@@ -1,4 +1,4 @@
-"""Counter-based random numbers per image: what an image draws does not depend on the batch it is in."""
+"""Counter-based random numbers per image, independent of the batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MIX_2 = 0x94D049BB133111EB - 2**64
 
 
 def _shift_right(bits: torch.Tensor, by: int) -> torch.Tensor:
-    """A logical shift: torch shifts signed integers arithmetically, so the copied sign bits are masked away."""
+    """Shift right logically: torch shifts signed integers arithmetically, so the copied sign bits are masked."""
     return (bits >> by) & ((1 << (64 - by)) - 1)
 
 
@@ -28,20 +28,20 @@ def _mix(bits: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The random numbers of a batch of images, a function of (seed, epoch, image id, view, label, draw number) alone.
+    """Random numbers of a batch of images, determined by (seed, epoch, image id, view, label, draw number).
 
-    Asking twice for the same label gives the same numbers, so each use takes a label of its own.
+    The same label gives the same numbers, so each use needs a label of its own.
 
     Attributes
     ----------
     seed : int
         The root seed.
     epoch : int
-        The epoch the images are shown in.
+        The epoch.
     ids : torch.Tensor
-        (b,) int64, the image ids; numbers are made on its device.
+        (b,) int64, the image ids; numbers are generated on its device.
     view : int
-        Which view of the image.
+        The number of the view.
     """
 
     seed: int
@@ -50,14 +50,14 @@ class Draws:
     view: int = 0
 
     def _bits(self, label: str, shape: tuple[int, ...]) -> torch.Tensor:
-        """(b, *shape) int64, all 64 bits random: one splitmix64 stream per image."""
+        """Return random bits (b, *shape) int64, from one splitmix64 stream per image."""
         key = derive(self.seed, "draws", self.epoch, self.view, label)
         state = _mix(self.ids * _GOLDEN + key)
         steps = torch.arange(1, math.prod(shape) + 1, device=self.ids.device) * _GOLDEN
         return _mix(state[:, None] + steps).view(len(self.ids), *shape)
 
     def uniform(self, label: str, *shape: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
-        """Uniform numbers.
+        """Draw uniform numbers.
 
         Returns
         -------
@@ -67,12 +67,12 @@ class Draws:
         unit = _shift_right(self._bits(label, shape), 40).to(torch.float32) * 2.0**-24
         if (low, high) == (0.0, 1.0):
             return unit
-        # Rounding to float32 may reach `high`, which the interval leaves out.
+        # Rounding to float32 may reach `high`, which the interval excludes.
         below = torch.nextafter(torch.tensor(float(high)), torch.tensor(float(low))).item()
         return (unit * (high - low) + low).clamp_(max=below)
 
     def normal(self, label: str, *shape: int) -> torch.Tensor:
-        """Standard normal numbers by the transform of Box and Muller (1958).
+        """Draw standard normal numbers with the transform of Box and Muller (1958).
 
         Returns
         -------
@@ -80,14 +80,14 @@ class Draws:
             (b, *shape) float32, |x| < 6.7.
         """
         bits = self._bits(label, shape)
-        # Double precision makes the rounded result the same whichever device takes the logarithm; MPS has none.
+        # With double precision, the rounded result is the same on all devices; MPS does not support it.
         wide = torch.float32 if bits.device.type == "mps" else torch.float64
         radius = torch.sqrt(-2.0 * torch.log((_shift_right(bits, 32) + 1).to(wide) * 2.0**-32))
         angle = (bits & 0xFFFFFFFF).to(wide) * (2.0 * math.pi * 2.0**-32)
         return (radius * torch.cos(angle)).to(torch.float32)
 
     def integers(self, label: str, high: int, *shape: int) -> torch.Tensor:
-        """Uniform integers; a value's probability is off by less than 2**-32.
+        """Draw uniform integers; the probability of a value differs by less than 2**-32.
 
         Returns
         -------

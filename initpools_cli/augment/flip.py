@@ -1,4 +1,4 @@
-"""Mirror images left to right."""
+"""Horizontal flips."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from initpools_cli.augment.draws import Draws
 
 
 def flip(images: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
-    """Mirror the images (b, c, h, w) where `flips` (b,) bool is set."""
+    """Mirror images (b, c, h, w) left to right where `flips` (b,) is True."""
     return torch.where(flips[:, None, None, None], images.flip(3), images)
 
 
 def draw_flips(draws: Draws, probability: float = 0.5) -> torch.Tensor:
-    """(b,) bool, set with that probability."""
+    """Draw flips (b,) bool, True with the given probability."""
     return draws.uniform("flip") < probability

@@ -1,4 +1,4 @@
-"""Recipes: what is done to an image before a network sees it, by name."""
+"""Augmentation recipes by name."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from initpools_cli.core.errors import UserError, nearest
 
 Recipe = Callable[[torch.Tensor, Draws], torch.Tensor]
 
-# SimCLR blurs ImageNet and not CIFAR: on small images a blur removes what there is to see.
+# SimCLR blurs ImageNet but not CIFAR: on small images a blur removes the content.
 _SMALLEST_BLURRED = 48
-# Numbers in a piece of a batch on the processor.
+# Numbers per chunk of a batch on the CPU.
 _PIECE = 2**19
 
 
 def _simclr(images: torch.Tensor, draws: Draws, *, strength: float) -> torch.Tensor:
-    """Chen et al. 2020, arXiv:2002.05709, appendix A; color strengths are (.8, .8, .8, .2) * strength."""
+    """Apply the recipe of Chen et al. 2020, arXiv:2002.05709, app. A; strengths are (.8, .8, .8, .2) * strength."""
     images = crop_resize(images, draw_boxes(draws), draw_flips(draws))
     s = 0.8 * strength
     by = draw_jitter(draws, brightness=s, contrast=s, saturation=s, hue=s / 4.0, probability=0.8, gray=0.2)
@@ -40,7 +40,7 @@ def _simclr(images: torch.Tensor, draws: Draws, *, strength: float) -> torch.Ten
 
 
 def _shift(images: torch.Tensor, draws: Draws) -> torch.Tensor:
-    # The usual 4 pixels at 32, and as much of an image of any other size: 4 pixels would be half of an 8-pixel digit.
+    # The usual 4 pixels at 32, and the same share at other sizes: 4 pixels would be half of an 8-pixel digit.
     return shift(images, draw_shifts(draws, reach=max(1, round(min(images.shape[-2:]) / 8))))
 
 
@@ -78,34 +78,34 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """uint8 (b, h, w, c) to float32 (b, c, h, w) in [0, 1]."""
+    """Convert uint8 (b, h, w, c) to float32 (b, c, h, w) in [0, 1]."""
     return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of that name.
 
     Raises
     ------
     UserError
-        There is none.
+        The name is unknown.
     """
     if name not in RECIPES:
         guess = nearest(name, RECIPES)
         hint = f"Did you mean '{guess}'? " if guess else ""
-        raise UserError(f"There is no augmentation '{name}'.", f"{hint}There are: {', '.join(RECIPES)}.")
+        raise UserError(f"There is no augmentation '{name}'.", f"{hint}Use one of {', '.join(RECIPES)}.", name)
     return RECIPES[name]
 
 
 def augment(images: torch.Tensor, draws: Draws, recipe: str) -> torch.Tensor:
-    """One random view of each image, the same whatever batch the image is in.
+    """Return one random view of each image, independent of the batch.
 
     Parameters
     ----------
     images : torch.Tensor
         (b, h, w, c) uint8, or (b, c, h, w) float in [0, 1]; 1 or 3 channels, sides of at least 8 pixels.
     draws : Draws
-        Of the same images, in the same order.
+        The random numbers of the same images, in the same order.
     recipe : str
         A name in `RECIPES`.
 
@@ -117,12 +117,12 @@ def augment(images: torch.Tensor, draws: Draws, recipe: str) -> torch.Tensor:
     Raises
     ------
     UserError
-        There is no such recipe.
+        The recipe is unknown.
     """
     change = recipe_named(recipe)
     if images.is_cuda:
         return change(_as_floats(images), draws)
-    # Temporaries of a whole batch cost more in page faults than in arithmetic; pieces that stay in the cache do not.
+    # Chunks that fit in the cache avoid page faults, which cost more than the arithmetic for a whole batch.
     step = max(1, _PIECE // max(1, images[:1].numel()))
     pieces = zip(images.split(step), draws.ids.split(step), strict=True)
     return torch.cat([change(_as_floats(piece), replace(draws, ids=ids)) for piece, ids in pieces])

@@ -1,8 +1,8 @@
 """RandAugment with one operation per image (Cubuk et al. 2020, arXiv:1909.13719), at the middle of its ten strengths.
 
-The fifteen operations and their magnitudes are those of the experiments of arXiv:2011.14696. Deviations from them:
-rotation goes either way instead of counter-clockwise only; geometry is bilinear with black outside; autocontrast,
-color and sharpness are not rounded to 256 levels.
+The fifteen operations and their magnitudes are those of the experiments of arXiv:2011.14696. Deviations: rotation has
+both directions instead of counter-clockwise only; geometry is bilinear with black outside; autocontrast, color and
+sharpness are not rounded to 256 levels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def randaugment(
     operations : torch.Tensor
         (b,) int64, positions in `OPERATIONS`.
     signs : torch.Tensor
-        (b,) float, -1 or 1: the direction of those that have one.
+        (b,) float, -1 or 1: the direction, for operations that have one.
     spots : torch.Tensor
         (b, 2) float in [0, 1): row and column of the center of the cut-out square, as fractions of the image.
 
@@ -56,7 +56,7 @@ def randaugment(
 
 
 def draw_randaugment(draws: Draws) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Operations (b,), signs (b,) and spots (b, 2), each uniform."""
+    """Draw operations (b,), signs (b,) and spots (b, 2), each uniform."""
     u = draws.uniform("randaugment", 3)
     signs = torch.where(u[:, 0] < 0.5, -1.0, 1.0)
     return draws.integers("randaugment-operation", len(OPERATIONS)), signs, u[:, 1:]
@@ -83,7 +83,7 @@ def _autocontrast(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor
 
 
 def _equalize(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor) -> torch.Tensor:
-    """Spread each channel's 256 levels evenly, with the integer table of PIL."""
+    """Equalize the histogram of each channel, with the integer table of PIL."""
     levels = torch.round(images * 255.0).to(torch.int64).flatten(2)
     counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.int64, device=images.device)
     counts.scatter_add_(2, levels, torch.ones_like(levels))
@@ -101,7 +101,7 @@ def _enhance(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor, *, 
 
 
 def _sharpness(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor) -> torch.Tensor:
-    """Away from or toward the image smoothed by PIL's 3 x 3 kernel, whose middle weighs 5; the border stays."""
+    """Sharpen or smooth with PIL's 3 x 3 kernel, whose center weighs 5; the border is unchanged."""
     height, width = images.shape[-2:]
     inner = images[:, :, 1:-1, 1:-1]
     smooth = inner * 4.0
@@ -119,9 +119,9 @@ def _rotate(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor) -> t
 
 
 def _move(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor, *, row: int, by: int) -> torch.Tensor:
-    """Add `signs` times a magnitude to one entry of the identity map: column 2 translates, the others shear."""
+    """Translate or shear: add `signs` times a magnitude to one entry of the identity map (column 2 translates)."""
     matrices = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
-    # The map's positions run over [-1, 1], so a side is 2 long.
+    # Positions of the map range over [-1, 1], so a side has length 2.
     matrices[:, row, by] += signs * (2.0 * _TRANSLATE if by == 2 else _SHEAR)
     return warp(images, matrices)
 

@@ -1,4 +1,4 @@
-"""Rotations: by quarter turns, which move pixels, and by any angle, which resamples."""
+"""Rotations by quarter turns, without resampling, and by any angle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from initpools_cli.augment.draws import Draws
 
 
 def quarter_turns(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Turn square images (b, c, s, s) counter-clockwise by `turns` (b,) int64 times 90 degrees."""
+    """Rotate square images (b, c, s, s) counter-clockwise by `turns` (b,) int64 times 90 degrees."""
     turned = images
     for turn in (1, 2, 3):
         turned = torch.where((turns % 4 == turn)[:, None, None, None], images.rot90(turn, (2, 3)), turned)
@@ -17,17 +17,17 @@ def quarter_turns(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
 
 
 def rotate(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
-    """Turn square images (b, c, s, s) counter-clockwise about their center by `degrees` (b,); outside it is black."""
+    """Rotate square images (b, c, s, s) counter-clockwise about the center by `degrees` (b,); outside is black."""
     angle = torch.deg2rad(degrees)
     cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
     return warp(images, torch.stack((cos, -sin, zero, sin, cos, zero), dim=1).view(-1, 2, 3))
 
 
 def draw_quarter_turns(draws: Draws) -> torch.Tensor:
-    """(b,) int64, uniform over 0, 1, 2, 3."""
+    """Draw quarter turns (b,) int64, uniform over 0, 1, 2, 3."""
     return draws.integers("quarter-turns", 4)
 
 
 def draw_degrees(draws: Draws, reach: float) -> torch.Tensor:
-    """(b,) float32, uniform in [-reach, reach) degrees."""
+    """Draw angles (b,) float32, uniform in [-reach, reach) degrees."""
     return draws.uniform("rotate", low=-reach, high=reach)

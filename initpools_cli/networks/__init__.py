@@ -1,1 +1,1 @@
-"""Encoders by name, backbones with published weights, and their files."""
+"""Encoder networks, backbones with published weights, and weight files."""

@@ -1,4 +1,4 @@
-"""Networks with weights from elsewhere, torchvision's and timm's: by name, from a file or a cache of this machine."""
+"""Backbones with published weights of torchvision and timm, from a file or a local cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MORE = "`pip install 'initpools[timm]'` adds those of timm, such as DINOv2 and C
 
 
 def backbone_names() -> list[str]:
-    """The names `load_backbone` knows, sorted: torchvision's, and timm's where it is installed."""
+    """Return the sorted names of all backbones: those of torchvision, and of timm if it is installed."""
     return sorted({*from_torchvision.names(), *from_timm.names()})
 
 
@@ -33,30 +33,30 @@ def unknown_source(name: str, others: Sequence[str]) -> UserError:
 
 
 def is_backbone(name: str) -> bool:
-    """Whether a library here has a network of that name; no library but torchvision is loaded for its own names."""
+    """Whether an installed library has a network of that name; timm is not imported for torchvision's names."""
     return name in from_torchvision.names() or from_timm.has(name.removeprefix(PREFIX))
 
 
 def folder_of(name: str) -> str:
-    """The name for a folder: without ``timm/``, but with a tag where torchvision has the bare name too."""
+    """Return the folder name of a backbone: without ``timm/``, but with a tag if torchvision has the same name."""
     bare = name.removeprefix(PREFIX)
     return from_timm.tagged(bare) if name != bare and bare in from_torchvision.names() else bare
 
 
 def find_weights(name: str, given: Path | None = None) -> Path:
-    """The file with a network's weights: the one given, else the default weights in the library's own cache.
+    """Return the file with a network's weights: the given one, or the default weights in the library's cache.
 
-    Nothing is ever downloaded.
+    Nothing is downloaded.
 
     Parameters
     ----------
     name : str
-        One of `backbone_names`; "timm/" in front, or a tag behind a dot, takes timm's where torchvision has one too.
+        One of `backbone_names`; a prefix "timm/" or a tag after a dot selects timm's if torchvision has the same name.
 
     Raises
     ------
     UserError
-        An unknown name, or no such file; with what to fetch, and where to put it.
+        An unknown name or a missing file; the remedy says what to download, and where to save it.
     """
     if given is not None and given.is_file():
         require_backbone(name)
@@ -64,45 +64,48 @@ def find_weights(name: str, given: Path | None = None) -> Path:
     published = _published(name)
     if given is not None:
         raise UserError(
-            f"There is no weights file {given}.", f"Fetch {published.address} and give --weights the path of it."
+            f"There is no weights file {given}.",
+            f"Download {published.address} and pass its path with --weights FILE.",
+            given,
         )
     if published.cached is None:
         raise UserError(
             f"The weights of {name} are not on this machine: there is no {published.place}.",
-            f"`{published.command}` puts them there; or fetch {published.address} and give the path with --weights."
+            f"Run `{published.command}`, or download {published.address} and pass its path with --weights FILE."
             if published.command
-            else f"Fetch {published.address} and put it there, or give its path with --weights.",
+            else f"Download {published.address} to {published.place}, or pass its path with --weights FILE.",
+            published.place,
         )
     return published.cached
 
 
 def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "auto") -> tuple[Backbone, Preprocess]:
-    """A published network with the weights of a local file, and the preprocessing they were trained with.
+    """Load a backbone with the weights of a local file, and the preprocessing they were trained with.
 
     Parameters
     ----------
     name : str
         One of `backbone_names`; see `find_weights`.
     weights : Path
-        A .safetensors file, or what torch.save wrote: tensors by name, also under "state_dict" or "model", and with
-        names that start with "module.". A last layer in it is ignored, of whatever number of classes.
+        A .safetensors file, or a file of torch.save with tensors by name, also under "state_dict" or "model", and with
+        the prefix "module.". A classification layer in it is ignored.
     size : int
-        Side of the images in pixels; 0 is the size the weights were published for.
+        Side of the images in pixels; 0: the size that the weights were published for.
     pooling : str
-        "auto" is the network's own way; "cls", "mean", "max" or "cls+mean" over its last layer's positions.
+        "auto" (the network's own), or "cls", "mean", "max" or "cls+mean" over the positions of the last layer.
 
     Returns
     -------
     backbone : Backbone
         On the CPU, in evaluation mode: (b, c, h, w) to (b, features).
     preprocess : Preprocess
-        A PIL image as the backbone's input.
+        Converts a PIL image to the backbone's input.
 
     Raises
     ------
     UserError
-        An unknown name; a file that is missing (with the address to fetch it from), unreadable, or of another network;
-        a size or a pooling that the network can't do.
+        An unknown name; a file that is missing, unreadable or of another network; or a size or pooling that the network
+        does not support.
     """
     weights = find_weights(name, weights)
     state = read_weights(weights)
@@ -113,7 +116,7 @@ def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "au
 
 
 def remark(name: str) -> str:
-    """What the network's own library has to say about its weights; mostly nothing."""
+    """Return the library's notes on the weights; usually empty."""
     return from_timm.remark(name.removeprefix(PREFIX)) if _is_timm(name) else ""
 
 
@@ -122,20 +125,21 @@ def _is_timm(name: str) -> bool:
 
 
 def require_backbone(name: str) -> None:
-    """Refuse a name that no library here knows.
+    """Raise an error if no installed library has a network of that name.
 
     Raises
     ------
     UserError
-        With the nearest name, or how to install the library that may know it.
+        The remedy is the nearest name, or how to install timm.
     """
     bare = name.removeprefix(PREFIX)
     if is_backbone(name):
         return
     if not from_timm.installed() and (name != bare or "." in bare):
         raise UserError(
-            f"The backbone {name} is one of timm's, and timm is not installed.",
+            f"The backbone {name} is part of timm, which is not installed.",
             "Install it with `pip install 'initpools[timm]'`.",
+            name,
         )
     architecture = bare.partition(".")[0]
     names = from_timm.tags(bare) if "." in bare and from_timm.has(architecture) else backbone_names()

@@ -1,4 +1,4 @@
-"""Batch norm over the batch of all processes; torch's own SyncBatchNorm refuses tensors on a processor."""
+"""Batch norm over the batches of all processes; torch's SyncBatchNorm does not support CPU tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, distributed, nn
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over processes, whose gradient is the sum of what every process has for it."""
+    """Sum over processes; its gradient is the sum of the gradients of all processes."""
 
     @staticmethod
     def forward(context: Any, tensor: Tensor) -> Tensor:
@@ -25,9 +25,9 @@ class _Sum(torch.autograd.Function):
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm with the mean and the variance of the batches of all processes together, in float32.
+    """Batch norm with the mean and variance over the batches of all processes, in float32.
 
-    In evaluation it is the batch norm it was made of. Every process must see the same number of images.
+    In evaluation mode it is an ordinary batch norm. All processes must have the same number of images.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -35,7 +35,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"expected (b, c) or (b, c, h, w), got {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """(b, c) or (b, c, h, w) to the same shape."""
+        """Normalize (b, c) or (b, c, h, w)."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -48,7 +48,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             centered = wide - mean.view(shape)
             variance = _Sum.apply(centered.square().sum(axes)) / count
             if self.track_running_stats:
-                self._follow(mean.detach(), variance.detach() * count / max(1, count - 1))
+                self._update_running_stats(mean.detach(), variance.detach() * count / max(1, count - 1))
             scale = torch.rsqrt(variance + self.eps)
             if self.weight is not None:
                 scale = scale * self.weight
@@ -58,7 +58,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return shifted.to(input.dtype)
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_stats(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
         self.num_batches_tracked.add_(1)
@@ -67,7 +67,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def share_batch_norm(module: nn.Module) -> None:
-    """Turn every batch norm inside `module` into one over all processes, in place; names and weights stay."""
+    """Replace every batch norm in `module` by one over all processes, in place; names and weights are kept."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             shared = SharedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)

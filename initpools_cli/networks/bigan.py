@@ -15,12 +15,12 @@ _SLOPE = 0.2
 
 
 class BiGAN(Encoder):
-    """The stages of the reference VAE each way around a code, and a critic that sees an image beside its code.
+    """Encoder and generator with the stages of the reference VAE, and a critic of pairs of image and code.
 
-    Features are the maps before the code, flat: a linear probe reads more from them than from the code.
+    Features are the flattened maps before the code: a linear probe is more accurate on them than on the code.
 
     Deviation from the paper: codes are normalized per dimension over the batch, without scale or shift. Otherwise they
-    shrank toward one point within an epoch, which alone tells the critic which pairs are real.
+    shrink toward one point within an epoch, which shows the critic which pairs are real.
 
     Parameters
     ----------
@@ -49,28 +49,28 @@ class BiGAN(Encoder):
         self.critic = Critic([channels, *widths], sides, latent)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) in [0, 1] to codes (b, latent)."""
+        """Encode images (b, c, h, w) in [0, 1] to codes (b, latent)."""
         return self.code(self.down(images))
 
     def generate(self, codes: torch.Tensor) -> torch.Tensor:
-        """(b, latent) to images (b, c, h, w) in [0, 1]."""
+        """Generate images (b, c, h, w) in [0, 1] from codes (b, latent)."""
         return self.up(self.widen(codes).view(-1, *self.map_shape))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (b, features)."""
+        """Map images (b, c, h, w) to (b, features)."""
         return self.down(images)
 
 
 class Critic(nn.Module):
-    """Tells a real image and the code it was given from a code and the image it was made into.
+    """Classifier of pairs: a real image with its code, or a generated image with its code.
 
-    Every layer is divided by its spectral norm (Miyato et al. 2018, arXiv:1802.05957): with group norm in its place
-    the critic won within an epoch. The norm's estimate improves once in each pass in training mode.
+    Every layer is divided by its spectral norm (Miyato et al. 2018, arXiv:1802.05957): with group norm instead, the
+    critic won within an epoch. Each pass in training mode updates the estimate of the norm.
 
     Parameters
     ----------
     widths, sides : list of int
-        Channels and sides of the maps, those of the images first.
+        Channels and sides of the maps, starting with the images.
     latent : int
         Dimensions of the code.
     """
@@ -88,7 +88,7 @@ class Critic(nn.Module):
                 spectral_norm(layer)
 
     def forward(self, images: torch.Tensor, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The last hidden layer (b, hidden), and the logit (b,) of the image being the real one."""
+        """Return the last hidden layer (b, hidden), and the logit (b,) that the image is real."""
         joint = F.leaky_relu(self.seen(self.down(images)) + self.told(codes), _SLOPE)
         hidden = F.leaky_relu(self.last(joint), _SLOPE)
         return hidden, self.verdict(hidden).squeeze(1)

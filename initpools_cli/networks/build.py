@@ -1,4 +1,4 @@
-"""Build a network from its name, with weights that depend on the seed and on nothing else."""
+"""Construction of networks by name, with weights that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SMALLEST_IMAGE = 8
 
 
 class Encoder(nn.Module):
-    """A network that maps images (b, c, h, w) to (b, features) float.
+    """Base class of networks that map images (b, c, h, w) to features (b, features), float.
 
     Attributes
     ----------
     features : int
-        Width of what it returns.
+        Number of features.
     """
 
     def __init__(self, features: int) -> None:
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
 
 
 def build_encoder(name: str, *, channels: int, size: int, width: float = 1.0, seed: int) -> Encoder:
-    """The registered network of that name, freshly initialized.
+    """Build a registered network with initial weights.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def build_encoder(name: str, *, channels: int, size: int, width: float = 1.0, se
     size : int
         Height and width of the images, pixels.
     width : float
-        Factor on the number of channels inside, rounded to a multiple of 8.
+        Factor on the numbers of channels, which are rounded to multiples of 8.
     seed : int
-        Root seed of the weights; torch's own generators are left as they were.
+        Root seed of the weights; the state of torch's generators is restored.
 
     Returns
     -------
@@ -60,23 +60,22 @@ def build_encoder(name: str, *, channels: int, size: int, width: float = 1.0, se
         raise UserError(
             f"Images of {size} x {size} pixels are too small for a network.",
             f"Set dataset.size to {SMALLEST_IMAGE} or more.",
+            size,
         )
     if width <= 0:
-        raise UserError(
-            f"pretrain.width = {width} is not valid.", "Set it to a number above 0; 1 is the usual network."
-        )
+        raise UserError(f"pretrain.width = {width} is not positive.", "Set pretrain.width to a number above 0.", width)
     with seeded(seed, method.name):
         encoder: Encoder = method.build(channels, size, width=width)
     return encoder
 
 
 def projector(features: int, hidden: int, out: int, seed: int) -> nn.Sequential:
-    """The head a contrastive loss is computed behind: Linear, BatchNorm, ReLU, Linear.
+    """Build the projection head of a contrastive loss: Linear, BatchNorm, ReLU, Linear.
 
     Parameters
     ----------
     features, hidden, out : int
-        Widths of its input, its middle and its output.
+        Widths of the input, the hidden layer and the output.
     seed : int
         Root seed of the weights.
     """
@@ -91,20 +90,20 @@ def projector(features: int, hidden: int, out: int, seed: int) -> nn.Sequential:
 
 @contextmanager
 def seeded(seed: int, label: str) -> Iterator[None]:
-    """Weights made inside come from (seed, label), and torch's generators end as they began."""
+    """Seed torch for the block from a seed and a label; the state of its generators is restored."""
     with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would also seed the accelerators, and those are not restored.
+        # Not torch.manual_seed, which also seeds accelerators, whose state is not restored.
         torch.default_generator.manual_seed(derive(seed, "weights", label))
         yield
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, as a multiple of 8 that the processor's vectors fit."""
+    """Return `channels` times `width`, rounded to a multiple of 8 for vectorized arithmetic."""
     return max(8, round(channels * width / 8.0) * 8)
 
 
 def initialize(module: nn.Module) -> None:
-    """Kaiming's normal weights by fan-out for convolutions (He et al. 2015, arXiv:1502.01852), as in torchvision."""
+    """Initialize convolutions with normal weights by fan-out (He et al. 2015, arXiv:1502.01852), as in torchvision."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""timm's networks without their heads, where timm is installed: DINOv2, CLIP's image towers and a thousand others."""
+"""Networks of timm without their heads, such as DINOv2 and CLIP's image encoders."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.networks.frozen import SIZE_ERRORS, Backbone, Preprocess, PretrainedWeights, cannot_take
 from initpools_cli.networks.weights import fit
 
-# What its modules call the function that renames what other projects' files hold.
+# Names of the functions in timm's modules that convert files of other projects.
 _FILTERS = ("checkpoint_filter_fn", "pretrained_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
-# The files of a model on the Hugging Face hub, in the order in which timm looks for them.
+# Files of a model on the Hugging Face hub, in timm's order of preference.
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -26,7 +26,7 @@ class Trunk(Backbone):
     """A timm network without a head."""
 
     def tokens(self, images: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """See `Backbone.tokens`; registers and other extra tokens are left out."""
+        """Return the class token and the patch tokens; see `Backbone.tokens`. Register tokens are left out."""
         body: Any = self.body
         seen = body.forward_features(images)
         if not isinstance(seen, Tensor) or body.num_features not in seen.shape[1:]:
@@ -36,7 +36,7 @@ class Trunk(Backbone):
             return None, (seen if last else seen.permute(0, 2, 3, 1)).flatten(1, 2)
         has_class = isinstance(getattr(body, "cls_token", None), Tensor)
         extra = getattr(body, "num_prefix_tokens", None)
-        # Without that number, where the patches begin can't be told of a network that has a class token.
+        # With a class token but without this number, the position of the first patch is not known.
         if seen.ndim != 3 or seen.shape[2] != body.num_features or (extra is None and has_class):
             return None, None
         return seen[:, 0] if has_class and extra else None, seen[:, extra or 0 :]
@@ -49,7 +49,7 @@ def installed() -> bool:
 
 
 def names() -> tuple[str, ...]:
-    """The networks' names without tags; none where timm is not installed."""
+    """Return the names of networks without tags; empty if timm is not installed."""
     if not installed():
         return ()
     import timm
@@ -58,7 +58,7 @@ def names() -> tuple[str, ...]:
 
 
 def names_with_tags() -> list[str]:
-    """Every network's name with the tag of every published set of weights."""
+    """Return the names of networks with the tag of each published set of weights."""
     if not installed():
         return []
     import timm
@@ -67,14 +67,14 @@ def names_with_tags() -> list[str]:
 
 
 def tags(name: str) -> list[str]:
-    """A network's names with the tags of its published weights, the default first."""
+    """Return a network's names with the tags of its published weights, the default first."""
     from timm.models import get_arch_pretrained_cfgs
 
     return list(get_arch_pretrained_cfgs(name))
 
 
 def has(name: str) -> bool:
-    """Whether timm has a network of that name, and the tag if it has one."""
+    """Whether timm has a network of that name, and its tag if there is one in the name."""
     if not installed():
         return False
     import timm
@@ -83,29 +83,31 @@ def has(name: str) -> bool:
 
 
 def tagged(name: str) -> str:
-    """The name with the tag of its default weights where it has none."""
+    """Return the name with the tag of its default weights, unless it has a tag."""
     tag = _config(name).tag
     return name if "." in name or not tag else f"{name}.{tag}"
 
 
 def remark(name: str) -> str:
-    """Timm's own notes on the weights."""
+    """Return timm's notes on the weights."""
     return "; ".join(_config(name).notes or ())
 
 
 def published(name: str) -> PretrainedWeights:
-    """The weights of the name's tag, or its default ones: in the cache of the Hugging Face hub, or in torch's.
+    """Return the weights of the name's tag, or the default ones, in the cache of the Hugging Face hub or of torch.
 
     Raises
     ------
     UserError
-        timm has published none.
+        timm has no weights of that network.
     """
     config = _config(name)
     places = [*_on_hub(config), *_by_address(config)]
     if not places:
         raise UserError(
-            f"timm publishes no weights of {name}.", "Give your own with --weights FILE, or take another network."
+            f"timm has no published weights of {name}.",
+            "Pass your own with --weights FILE, or choose another network.",
+            name,
         )
     return next((place for place in places if place.cached), places[0])
 
@@ -129,7 +131,7 @@ def _on_hub(config: Any) -> list[PretrainedWeights]:
 
 
 def _by_address(config: Any) -> list[PretrainedWeights]:
-    # Arrays of JAX, as Google published its ViTs, are on the hub as torch's tensors.
+    # JAX arrays (.npz), as published with Google's ViTs, are on the hub as torch tensors.
     if not isinstance(config.url, str) or not config.url or config.url.endswith(".npz"):
         return []
     file = Path(torch.hub.get_dir()) / "checkpoints" / config.url.rsplit("/", 1)[-1]
@@ -137,7 +139,7 @@ def _by_address(config: Any) -> list[PretrainedWeights]:
 
 
 def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooling: str) -> tuple[Backbone, Preprocess]:
-    """See `backbones.load_backbone`; `state` is what the file holds."""
+    """Load a network with the tensors `state` of a file; see `backbones.load_backbone`."""
     from timm.data import create_transform, resolve_model_data_config
 
     body = _build(name, size)
@@ -145,7 +147,9 @@ def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooli
     config = resolve_model_data_config(body, args={"img_size": size} if size else None)
     channels, height, width = config["input_size"]
     if channels not in (1, 3):
-        raise UserError(f"{name} looks at images of {channels} channels.", "Take a network for gray or color images.")
+        raise UserError(
+            f"{name} needs images of {channels} channels.", "Choose a network for gray or color images.", channels
+        )
     # Scaling is left to `Preprocess.scale`, for a whole batch on the device.
     cut = create_transform(**config, is_training=False, normalize=False)
     preprocess = Preprocess(cut, tuple(config["mean"]), tuple(config["std"]))
@@ -168,14 +172,15 @@ def _build(name: str, size: int) -> nn.Module:
     patch = getattr(getattr(body, "patch_embed", None), "patch_size", None)
     if patch and size % patch[0]:
         raise UserError(
-            f"embed.size = {size} is not a multiple of the patches of {name}, {patch[0]} pixels.",
-            f"Set it to {size // patch[0] * patch[0] or patch[0]} or {(size // patch[0] + 1) * patch[0]}.",
+            f"embed.size = {size} is not a multiple of the patch size of {name}, {patch[0]} pixels.",
+            f"Set embed.size to {size // patch[0] * patch[0] or patch[0]} or {(size // patch[0] + 1) * patch[0]}.",
+            size,
         )
     return body
 
 
 def _renamed(name: str, body: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Names and shapes as the network has them, by the function timm has for its files and for those of others."""
+    """Convert names and shapes to those of the network, with timm's function for its own and other files."""
     from timm.models import model_entrypoint
 
     module = sys.modules[model_entrypoint(name.partition(".")[0]).__module__]
@@ -186,11 +191,11 @@ def _renamed(name: str, body: nn.Module, state: Mapping[str, Tensor]) -> Mapping
         return state
     try:
         renamed = rename(dict(state), body)
-    # It counts on names and shapes, and files of other networks make it stumble in many ways.
+    # Files of other networks can make it raise almost any exception.
     except Exception:
         return state
-    # Position embeddings of another grid are resampled, as they should be. So are patches of another size, which make
-    # another network; those are put back for `fit` to refuse.
+    # Position embeddings of another grid are resampled, which is correct. So are patches of another size, which belong
+    # to another network; these are restored, so that `fit` raises an error.
     kernels = [value for value in state.values() if value.ndim == 4]
     for key, value in renamed.items():
         alike = [kernel for kernel in kernels if kernel.shape[:2] == value.shape[:2]] if value.ndim == 4 else []
@@ -200,7 +205,7 @@ def _renamed(name: str, body: nn.Module, state: Mapping[str, Tensor]) -> Mapping
 
 
 def _without_head(body: nn.Module, state: Mapping[str, Tensor], classifier: str | tuple[str, ...]) -> dict[str, Tensor]:
-    """Without what only classifying and training need: parts that the body has not at all, and its head's layers."""
+    """Drop layers of the head, and parts that only training needs."""
     own = body.state_dict()
     heads = {layer.split(".")[0] for layer in ([classifier] if isinstance(classifier, str) else classifier)}
     parts = {name.split(".")[0] for name in own} - heads

@@ -1,4 +1,4 @@
-"""torchvision's classification networks, cut before their last layer."""
+"""Classification networks of torchvision without their last layer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from initpools_cli.networks.weights import fit
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# What torchvision calls the part that turns features into classes.
+# Names of the classification part in torchvision's networks.
 _HEADS = ("fc", "classifier", "head", "heads")
-# Published files of these were trained on inputs normalized another way, and building them without this draws weights
-# from a slow sampler only to throw them away.
+# Published weights of these need inputs normalized differently, and their default initialization is slow and not
+# needed.
 _BUILD: dict[str, dict[str, Any]] = {
     "googlenet": {"transform_input": True, "init_weights": False},
     "inception_v3": {"transform_input": True, "init_weights": False},
@@ -28,7 +28,7 @@ _BUILD: dict[str, dict[str, Any]] = {
 
 
 class Classifier(Backbone):
-    """A torchvision classifier whose last layer is taken out.
+    """A torchvision classifier without its last layer.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ class Classifier(Backbone):
         self.cut = last
 
     def tokens(self, images: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """See `Backbone.tokens`."""
+        """Return the class token and the patch tokens; see `Backbone.tokens`."""
         from torchvision.models import VisionTransformer
 
         if isinstance(self.body, VisionTransformer):
             seen = _output(self.body.encoder, self.body, images)
             return seen[:, 0], seen[:, 1:]
         pool = _global_pool(self.body)
-        # Networks that take the mean by a function, as DenseNet does, have no module to look into.
+        # Networks that average with a function, such as DenseNet, have no pooling module.
         if pool is None:
             return None, None
         return None, _input(pool, self.body, images).flatten(2).transpose(1, 2)
@@ -72,31 +72,31 @@ def _global_pool(body: nn.Module) -> nn.Module | None:
 
 
 def _input(layer: nn.Module, body: nn.Module, images: Tensor) -> Tensor:
-    """What `layer` is given while `body` looks at the images."""
-    seen: list[Tensor] = []
-    with layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+    """Return the input of `layer` in a forward pass of `body`."""
+    captured: list[Tensor] = []
+    with layer.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0])):
         body(images)
-    return seen[0]
+    return captured[0]
 
 
 def _output(layer: nn.Module, body: nn.Module, images: Tensor) -> Tensor:
-    """What `layer` returns while `body` looks at the images."""
-    seen: list[Tensor] = []
-    with layer.register_forward_hook(lambda _, inputs, output: seen.append(output)):
+    """Return the output of `layer` in a forward pass of `body`."""
+    captured: list[Tensor] = []
+    with layer.register_forward_hook(lambda _, inputs, output: captured.append(output)):
         body(images)
-    return seen[0]
+    return captured[0]
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """The names of the networks, sorted."""
+    """Return the sorted names of the networks."""
     from torchvision import models
 
     return tuple(sorted(models.list_models(module=models)))
 
 
 def published(name: str) -> PretrainedWeights:
-    """The network's default weights."""
+    """Return the default weights of a network."""
     from torchvision import models
 
     url = models.get_model_weights(name).DEFAULT.url
@@ -105,10 +105,10 @@ def published(name: str) -> PretrainedWeights:
 
 
 def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooling: str) -> tuple[Backbone, Preprocess]:
-    """See `backbones.load_backbone`; `state` is what the file holds."""
+    """Load a network with the tensors `state` of a file; see `backbones.load_backbone`."""
     from torchvision import models
 
-    # A network has weights of several recipes that resize differently; the file name says which these are.
+    # Weights of several recipes need different resizing; the file name tells the recipe.
     entries = models.get_model_weights(name)
     trained = next((entry for entry in entries if _file_name(entry.url) == weights.name), entries.DEFAULT)
     how = dict(_BUILD.get(name, {}))
@@ -139,5 +139,5 @@ def _file_name(url: str) -> str:
 
 
 def _renamed(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
-    """Names as the network has them: DenseNet's "norm.1" of old files as "norm1"."""
+    """Rename tensors of old files: DenseNet's "norm.1" to "norm1"."""
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", item[0]), item[1]

@@ -1,4 +1,4 @@
-"""What networks with weights from elsewhere have in common: their preprocessing, and how they pool over positions."""
+"""Base class of published backbones: preprocessing and pooling over positions."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from initpools_cli.networks.build import Encoder
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: What `torch.nn` modules and the libraries' own checks raise for images of a size they can't take.
+#: Exceptions of networks for images of an unsupported size.
 SIZE_ERRORS = (AssertionError, RuntimeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """Weights that a library has published for a network.
+    """Published weights of a network.
 
     Attributes
     ----------
     cached : Path or None
-        The file in the library's own cache on this machine, if it is there.
+        The file in the library's local cache, if it exists.
     place : Path
-        Where the cache would have it.
+        Its path in the cache.
     address : str
-        Where it can be fetched from.
+        Its web address.
     command : str
-        A command that fetches it into the cache, where there is one.
+        A command that downloads it to the cache; empty if there is none.
     """
 
     cached: Path | None
@@ -44,14 +44,14 @@ class PretrainedWeights:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """An image as the backbone's weights were trained to see it.
+    """Preprocessing of images as in the training of a backbone's weights.
 
     Attributes
     ----------
     cut : callable
-        A PIL image, resized and cropped, as (channels, h, w) uint8.
+        Resizes and crops a PIL image to (channels, h, w) uint8.
     mean, std : tuple of float
-        Of each channel, of values in [0, 1].
+        Statistics of each channel, for values in [0, 1].
     """
 
     cut: Callable[[Image], Tensor]
@@ -59,24 +59,24 @@ class Preprocess:
     std: tuple[float, ...]
 
     def read(self, image: Image) -> Tensor:
-        """A PIL image of at most 8 bits, resized and cropped, as (channels, h', w') uint8; gray is repeated if need be.
+        """Resize and crop an 8-bit PIL image to (channels, h', w') uint8; gray is repeated if color is needed.
 
         Raises
         ------
         ValueError
-            Deeper values, which Pillow would cut off at 255.
+            The image has more than 8 bits, which Pillow would clip at 255.
         """
         if image.mode == "F" or image.mode.startswith("I"):
             raise ValueError(f"an image of mode {image.mode}, not of 8 bits")
         return self.cut(image.convert("L" if len(self.mean) == 1 else "RGB"))
 
     def scale(self, images: Tensor) -> Tensor:
-        """What `read` made, (b, channels, h', w') uint8 on any device, as the network's input, float32."""
+        """Normalize images of `read`, (b, channels, h', w') uint8 on any device, to float32 inputs."""
         mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (self.mean, self.std))
         return images.float().div_(255).sub_(mean).div_(std)
 
     def __call__(self, image: Image) -> Tensor:
-        """A PIL image as the network's input, (channels, h', w') float32."""
+        """Convert a PIL image to the network's input, (channels, h', w') float32."""
         return self.scale(self.read(image))
 
 
@@ -86,12 +86,12 @@ class Backbone(Encoder):
     Parameters
     ----------
     body : nn.Module
-        The network; its output is what its own way of pooling makes.
+        The network; its output has the network's own pooling.
 
     Attributes
     ----------
     pooling : str
-        "auto" is the network's own way; "none" keeps the places apart; or one of `poolings`.
+        "auto" (the network's own), "none" (one feature vector per position), or one of `poolings`.
     """
 
     def __init__(self, body: nn.Module) -> None:
@@ -100,7 +100,7 @@ class Backbone(Encoder):
         self.pooling = "auto"
 
     def tokens(self, images: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """What the network knows before it pools.
+        """Return the outputs of the last layer before pooling.
 
         Parameters
         ----------
@@ -110,15 +110,15 @@ class Backbone(Encoder):
         Returns
         -------
         whole : Tensor or None
-            (b, d), the class token; None for a network without.
+            (b, d), the class token; None if the network has none.
         places : Tensor or None
             (b, positions, d), row by row: the patch tokens of a transformer, or the last map of a convolutional
-            network. None where they can't be told.
+            network. None if they are not available.
         """
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """(b, c, h, w), preprocessed, to (b, features), or to (b, positions, features) without pooling."""
+        """Map preprocessed images (b, c, h, w) to (b, features), or (b, positions, features) without pooling."""
         if self.pooling == "auto":
             own: Tensor = self.body(images)
             return own.flatten(1)
@@ -127,18 +127,19 @@ class Backbone(Encoder):
             return poolings(whole, places)[self.pooling]()
         if places is None:
             raise UserError(
-                "It can't be told what this backbone makes of single places in an image.",
-                "Take another, best a transformer, as vit_b_16.",
+                "This backbone has no features of single patches.",
+                "Choose another, such as the transformer vit_b_16.",
+                "backbone",
             )
         return places
 
     def prepare(self, blank: Tensor, pooling: str, name: str) -> Backbone:
-        """The backbone itself in evaluation mode, tried on an image of the size it will see.
+        """Set evaluation mode and pooling, and check them on a blank image of the input size.
 
         Raises
         ------
         UserError
-            It can't take images of that size, or can't be pooled like that.
+            The network does not support that size or pooling.
         """
         self.eval()
         with torch.inference_mode():
@@ -148,7 +149,9 @@ class Backbone(Encoder):
                 raise cannot_take(blank.shape[-1], name, error) from None
             if pooling not in possible:
                 raise UserError(
-                    f"{name} can't be pooled by '{pooling}'.", f"Set embed.pooling to {' or '.join(possible)}."
+                    f"{name} does not support the pooling '{pooling}'.",
+                    f"Set embed.pooling to {' or '.join(possible)}.",
+                    pooling,
                 )
             self.pooling = pooling
             self.features = self(blank).shape[1]
@@ -156,19 +159,20 @@ class Backbone(Encoder):
 
 
 def cannot_take(size: int, name: str, error: Exception) -> UserError:
-    """The error for a size of images that a network refuses."""
+    """Return the error for an image size that a network does not support."""
     reason = str(error).split("\n", 1)[0].rstrip(".")
     return UserError(
-        f"{name} can't take images of {size} x {size} pixels ({reason}).",
-        "Leave embed.size out for the network's own size, or set it to another.",
+        f"{name} does not support images of {size} x {size} pixels ({reason}).",
+        "Leave out embed.size for the network's own size, or set it to another.",
+        size,
     )
 
 
 def poolings(whole: Tensor | None, places: Tensor | None) -> dict[str, Callable[[], Tensor]]:
-    """The ways in which what `Backbone.tokens` returned can be pooled, each to (b, features).
+    """Return the possible poolings of the outputs of `Backbone.tokens`, each to (b, features).
 
-    "cls+mean" puts the class token and the mean of the patch tokens side by side, as the linear evaluation of DINOv2
-    does (Oquab et al. 2023, arXiv:2304.07193).
+    "cls+mean" concatenates the class token and the mean of the patch tokens, as the linear evaluation of DINOv2 does
+    (Oquab et al. 2023, arXiv:2304.07193).
     """
     ways: dict[str, Callable[[], Tensor]] = {}
     if whole is not None:

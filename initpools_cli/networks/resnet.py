@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2016, arXiv:1512.03385), with the stem that fits the size of the images."""
+"""Residual networks (He et al. 2016, arXiv:1512.03385), with a stem for small or large images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from initpools_cli.networks.build import Encoder, initialize, scaled
 from initpools_cli.networks.registry import networks
 
 _PAPER = "He et al. 2016, arXiv:1512.03385"
-# ImageNet's stem divides the side by four before the first block; images up to this size cannot afford that.
+# ImageNet's stem divides the side by 4 before the first block, which is too much for images up to this size.
 _LARGEST_SMALL_IMAGE = 64
 
 
 class ResNet(Encoder):
-    """Four groups of torchvision's blocks, then the mean over positions.
+    """Four groups of torchvision's blocks and global average pooling.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class ResNet(Encoder):
         initialize(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (b, features)."""
+        """Map images (b, c, h, w) to (b, features)."""
         maps: torch.Tensor = self.groups(self.stem(images))
         return maps.mean(dim=(2, 3))
 

@@ -1,4 +1,4 @@
-"""The convolutional variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114) that pools are drawn from."""
+"""Convolutional variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from initpools_cli.networks.registry import networks
 
 #: Channels of the four stages.
 WIDTHS = (32, 64, 128, 256)
-# Below this side, a further halving would leave the latent code nothing to be read from.
+# Maps of this side are not halved further.
 _SMALLEST_MAP = 2
 
 
 class VAE(Encoder):
-    """Four stages of 3 x 3 convolution, batch norm and leaky ReLU each way, around a Gaussian code.
+    """Encoder and decoder of four stages (3 x 3 convolution, batch norm, leaky ReLU) with a Gaussian code.
 
     Deviation from the usual network of this layout, which ends in a Tanh: images are read and written in [0, 1],
     through a sigmoid, so that a reconstruction error is in the units of the pixels.
@@ -49,22 +49,22 @@ class VAE(Encoder):
         self.up.extend([nn.Conv2d(widths[0], channels, 3, padding=1), nn.Sigmoid()])
 
     def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(b, c, h, w) in [0, 1] to the mean and the log variance of the code, each (b, latent)."""
+        """Encode images (b, c, h, w) in [0, 1] to the mean and the log variance of the code, each (b, latent)."""
         flat = self.down(images)
         return self.mu(flat), self.logvar(flat)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """(b, latent) to images (b, c, h, w) in [0, 1]."""
+        """Decode codes (b, latent) to images (b, c, h, w) in [0, 1]."""
         images: torch.Tensor = self.up(self.widen(codes).view(-1, *self.code_shape))
         return images
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to the mean of the code, (b, latent)."""
+        """Map images (b, c, h, w) to the mean of the code, (b, latent)."""
         return self.encode(images)[0]
 
 
 def sides_of(size: int) -> list[int]:
-    """Sides of the maps before and after each of the four stages."""
+    """Return the sides of the maps before and after each of the four stages."""
     sides = [size]
     for _ in WIDTHS:
         sides.append((sides[-1] + 1) // 2 if sides[-1] > _SMALLEST_MAP else sides[-1])
@@ -74,14 +74,14 @@ def sides_of(size: int) -> list[int]:
 def shrinking(
     widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module], *, bias: bool = True
 ) -> list[nn.Module]:
-    """Stages of 3 x 3 convolution, norm and leaky ReLU from maps of sides[0] pixels and widths[0] channels to the last.
+    """Build encoder stages (3 x 3 convolution, norm, leaky ReLU) for maps of the given sides and channels.
 
     Parameters
     ----------
     norm : callable
-        Makes the norm for a number of channels.
+        Creates the norm for a number of channels.
     bias : bool
-        Whether convolutions have one; a batch norm takes it away again, but the reference has it.
+        Whether convolutions have a bias; a batch norm cancels it, but the reference has it.
     """
     layers: list[nn.Module] = []
     for (before, after), (side, target) in zip(pairwise(widths), pairwise(sides), strict=True):
@@ -93,7 +93,7 @@ def shrinking(
 def growing(
     widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module], *, bias: bool = True
 ) -> list[nn.Module]:
-    """The stages that undo `shrinking`, by transposed convolutions."""
+    """Build decoder stages of transposed convolutions, the inverse of `shrinking`."""
     layers: list[nn.Module] = []
     for (before, after), (side, target) in zip(pairwise(widths), pairwise(sides), strict=True):
         layers += [_grow(before, after, side, target, bias), norm(after), nn.LeakyReLU()]
@@ -101,7 +101,7 @@ def growing(
 
 
 def _grow(before: int, after: int, side: int, target: int, bias: bool) -> nn.ConvTranspose2d:
-    """The transposed convolution that undoes a stage: from maps of `side` pixels to `target`."""
+    """Build the transposed convolution of a stage, from maps of `side` pixels to `target`."""
     if side == target:
         return nn.ConvTranspose2d(before, after, 3, padding=1, bias=bias)
     beyond = target - (2 * side - 1)
@@ -110,5 +110,5 @@ def _grow(before: int, after: int, side: int, target: int, bias: bool) -> nn.Con
 
 @networks.register("vae", paper="Kingma & Welling 2014, arXiv:1312.6114", general=False)
 def vae(channels: int, size: int, *, width: float = 1.0, latent: int = 128) -> Encoder:
-    """Variational autoencoder; as an encoder it gives the 128 means of its code."""
+    """Variational autoencoder; its features are the 128 means of the code."""
     return VAE(channels, size, width, latent)

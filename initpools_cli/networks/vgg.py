@@ -1,4 +1,4 @@
-"""VGG with batch norm (Simonyan & Zisserman 2015, arXiv:1409.1556), its fully connected layers replaced by a mean."""
+"""VGG with batch norm (Simonyan & Zisserman 2015, arXiv:1409.1556), with average pooling instead of dense layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PAPER = "Simonyan & Zisserman 2015, arXiv:1409.1556"
 
 
 class VGG(Encoder):
-    """torchvision's stack of convolutions, then the mean over positions.
+    """torchvision's stack of convolutions and global average pooling.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class VGG(Encoder):
     channels : int
         Channels of the images.
     size : int
-        Side of the images; poolings that would leave no pixel are left out.
+        Side of the images; poolings that would leave no pixel are omitted.
     width : float
         Factor on the widths.
     """
@@ -42,7 +42,7 @@ class VGG(Encoder):
         initialize(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (b, features)."""
+        """Map images (b, c, h, w) to (b, features)."""
         maps: torch.Tensor = self.layers(images)
         return maps.mean(dim=(2, 3))
 

@@ -1,4 +1,4 @@
-"""A small vision transformer (Dosovitskiy et al. 2021, arXiv:2010.11929) whose patches can be encoded in part."""
+"""Small vision transformer (Dosovitskiy et al. 2021, arXiv:2010.11929) that can encode a subset of patches."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.networks.build import Encoder, scaled
 from initpools_cli.networks.registry import networks
 
-# Largest side of the images for a patch of that side: about 16 to 256 patches an image.
+# Patch side by largest image side: about 16 to 256 patches per image.
 _PATCHES = {16: 2, 64: 4}
 _LARGEST_PATCH = 16
-# Wavelengths of the positions run from 2 pi patches to this many times as much, as in the transformer's paper.
+# Wavelengths of position embeddings range from 2 pi patches to this multiple of it, as in the transformer's paper.
 _LONGEST = 10_000.0
-# Roughly those of pixels: with values in [0, 1] as they are, tokens would differ by place and hardly by content.
+# Typical of pixels: with unscaled values in [0, 1], tokens would differ mainly by position.
 _MEAN, _DEVIATION = 0.5, 0.25
 
 
 class VisionTransformer(Encoder):
-    """Pre-norm transformer blocks on square patches with fixed positions; features are the mean over patches.
+    """Pre-norm transformer blocks on square patches with fixed position embeddings; features are the patch mean.
 
     Deviations from the paper: no class token, and sines and cosines of row and column in place of learned positions
     (Chen et al. 2021, arXiv:2104.02057), so that images need not be square.
@@ -35,7 +35,7 @@ class VisionTransformer(Encoder):
     width : float
         Factor on the 64 channels of each head.
     patch : int
-        Side of a patch, pixels; 0 takes 2 for images up to 16 pixels, 4 up to 64, 16 above.
+        Side of a patch, pixels; 0: 2 for images up to 16 pixels, 4 up to 64, 16 above.
     depth : int
         Number of blocks.
     heads : int
@@ -58,49 +58,50 @@ class VisionTransformer(Encoder):
         self.norm = nn.LayerNorm(self.features)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of patches in an image of that many pixels.
+        """Return the rows and columns of patches in an image of that many pixels.
 
         Raises
         ------
         UserError
-            The patches do not fill it.
+            The sides are not multiples of the patch size.
         """
         if height % self.patch or width % self.patch:
             nearest = max(1, round(min(height, width) / self.patch)) * self.patch
             raise UserError(
-                f"Images of {height} x {width} pixels can't be cut into patches of {self.patch} x {self.patch}.",
+                f"Images of {height} x {width} pixels can't be divided into patches of {self.patch} x {self.patch}.",
                 f"Use for example --set dataset.size={nearest}.",
+                f"{height} x {width}",
             )
         return height // self.patch, width // self.patch
 
     def patches(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to the pixels of each patch, (b, n, patch * patch * c), row by row."""
+        """Divide images (b, c, h, w) into patches (b, n, patch * patch * c), row by row."""
         rows, columns = self.grid(*images.shape[2:])
         cut = images.reshape(len(images), self.channels, rows, self.patch, columns, self.patch)
         return cut.permute(0, 2, 4, 3, 5, 1).reshape(len(images), rows * columns, -1)
 
     def tokens(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to patches (b, n, features) embedded where they stand."""
+        """Embed the patches of images (b, c, h, w) with their positions: (b, n, features)."""
         places = positions(*self.grid(*images.shape[2:]), self.features).to(images.device)
         return self.embed((self.patches(images) - _MEAN) / _DEVIATION) + places
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Any of the tokens (b, m, features) to as many of the same shape."""
+        """Encode any subset of tokens (b, m, features)."""
         encoded: torch.Tensor = self.norm(self.blocks(tokens))
         return encoded
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (b, features)."""
+        """Map images (b, c, h, w) to (b, features)."""
         return self.encode(self.tokens(images)).mean(1)
 
 
 def blocks(width: int, depth: int, heads: int) -> nn.TransformerEncoder:
-    """Transformer blocks that normalize before, not after, attention and the two layers with GELU."""
+    """Build pre-norm transformer blocks with GELU."""
     block = nn.TransformerEncoderLayer(
         width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     )
     stack = nn.TransformerEncoder(block, depth, enable_nested_tensor=False)
-    # The stack copies one block, weights and all; each should begin with its own.
+    # The stack copies one block with its weights; each block needs its own initial weights.
     for module in stack.modules():
         if isinstance(module, nn.MultiheadAttention):
             nn.init.xavier_uniform_(module.in_proj_weight)
@@ -111,12 +112,12 @@ def blocks(width: int, depth: int, heads: int) -> nn.TransformerEncoder:
 
 
 def positions(rows: int, columns: int, width: int) -> torch.Tensor:
-    """Sines and cosines of each place's row and column (Vaswani et al. 2017, arXiv:1706.03762).
+    """Return sine and cosine position embeddings of rows and columns (Vaswani et al. 2017, arXiv:1706.03762).
 
     Parameters
     ----------
     rows, columns : int
-        Of the grid.
+        Size of the grid.
     width : int
         A multiple of 4.
 

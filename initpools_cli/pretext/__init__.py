@@ -1,1 +1,1 @@
-"""Self-supervised tasks: one file each, whose one per-image loss serves training and scoring."""
+"""Self-supervised tasks, one file each; the loss per image is used for training and for scores."""

@@ -1,4 +1,4 @@
-"""Negatives from every process, with gradients, when training is spread over several."""
+"""All-gather over processes with gradients, for negatives in distributed training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose gradient is the sum of what every process has for this one's rows."""
+    """All-gather; its gradient is the sum over processes of the gradients of this process's rows."""
 
     @staticmethod
     def forward(context: Any, tensor: Tensor) -> Tensor:
@@ -23,9 +23,9 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """The rows of all processes, in order of rank; the tensor itself where there is one process.
+    """Return the rows of all processes in order of rank; with one process, the tensor itself.
 
-    Gradients flow back to the rank a row came from, so that a loss averaged over ranks has the gradient of the loss on
+    Gradients flow back to the rank of each row, so that a loss averaged over ranks has the gradient of the loss on
     the whole batch.
     """
     if not (distributed.is_available() and distributed.is_initialized()):

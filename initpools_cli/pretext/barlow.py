@@ -18,7 +18,7 @@ EPSILON = 1e-5
 
 
 def redundancy(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
-    """How far the cross-correlation c of two views' embeddings is from the identity, per dimension.
+    """Return the distance of the cross-correlation c of two views' embeddings from the identity, per dimension.
 
     ``( sum_i (1 - c_ii)^2 + off_diagonal * sum_(i != j) c_ij^2 ) / d``
 
@@ -32,7 +32,7 @@ def redundancy(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
     Returns
     -------
     Tensor
-        () float64; 1 where all embeddings of a view are the same.
+        () float64; 1 if all embeddings of a view are equal.
     """
     first, second = (_standardized(view.double()) for view in (first, second))
     correlation = first.T @ second / len(first)
@@ -47,11 +47,11 @@ def _standardized(view: Tensor) -> Tensor:
 
 @pretexts.register("barlow", paper="Zbontar et al. 2021, arXiv:2103.03230")
 class BarlowTwins(PairTask):
-    """Each dimension agrees between two views of an image, and with no other dimension.
+    """Train for equal dimensions of two views of an image, and no correlation between dimensions.
 
-    No score: the loss is one of correlations over a batch, to which no image contributes a term of its own.
+    There is no score: the loss is of correlations over a batch, without a term per image.
 
-    Deviations from the paper: the loss is divided by the number of dimensions, so that the rate need not follow it;
+    Deviations from the paper: the loss is divided by the number of dimensions, so that the rate is independent of it;
     AdamW in place of LARS, its rate stated for a batch of 512; a narrower projector (8192 in the paper).
     """
 

@@ -1,4 +1,4 @@
-"""What a pretext task is: inputs made from images, one forward pass, one loss per image."""
+"""Base class of pretext tasks: inputs from images, a forward pass, a loss per image."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import to_float
 from initpools_cli.networks.build import Encoder
 
-#: Adam's epsilon. With its usual 1e-8, gradients that are nothing but rounding moved weights by whole steps, and two
-#: processes did not train what one does.
+#: Adam's epsilon. With the usual 1e-8, gradients of rounding errors caused full steps, and training with two processes
+#: differed from training with one.
 NOISE = 1e-6
 
 
 def cosine(progress: float, floor: float = 1e-3) -> float:
-    """Half a cosine from 1 down to `floor`, over `progress` from 0 to 1."""
+    """Return a half cosine from 1 to `floor`, for `progress` from 0 to 1."""
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class Pretext(nn.Module):
-    """A self-supervised task around an encoder.
+    """Base class of self-supervised tasks with an encoder.
 
     Training minimizes the mean of `losses`; scoring averages the same `losses` over views. The network runs inside
     `forward`, which may be under autocast; `losses` is called outside it and works in float64, because NT-Xent
@@ -37,21 +37,21 @@ class Pretext(nn.Module):
         Name of the augmentation recipe.
     """
 
-    #: The network and the augmentation used where the configuration says "auto".
+    #: The network and the augmentation for the setting "auto".
     network: ClassVar[str] = "convnet"
     recipe_default: ClassVar[str] = "simclr"
-    #: The networks it runs on; empty: all that are not for certain tasks alone.
+    #: The supported networks; empty: all general ones.
     networks: ClassVar[tuple[str, ...]] = ()
-    #: The epochs and the batch used where the configuration says 0.
+    #: The epochs and the batch size for the setting 0.
     epochs_default: ClassVar[int] = 100
     batch_default: ClassVar[int] = 128
-    #: What a high score means; empty where the task has no score per image.
+    #: The meaning of a high score; empty if the task has no score per image.
     high_score: ClassVar[str] = ""
-    #: The public name of its score; empty: the task's own.
+    #: The public name of its score; empty: the task's name.
     score_name: ClassVar[str] = ""
-    #: Whether its loss means the same from the first epoch to the last, and so should fall.
+    #: Whether losses are comparable over all epochs, and so should decrease.
     one_loss: ClassVar[bool] = True
-    #: Whether it sorts images into clusters (`assign`).
+    #: Whether it assigns images to clusters (`assign`).
     clusters_images: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder, recipe: str) -> None:
@@ -60,85 +60,85 @@ class Pretext(nn.Module):
         self.recipe = recipe
 
     def begins(self, epochs: int) -> None:
-        """Called before training, which will take that many epochs, for tasks that have phases."""
+        """Prepare for a training of that many epochs, for tasks with phases."""
 
     def rows(self, draws: Draws) -> Tensor:
-        """Which images `inputs` is shown for a batch, (m,) int64: those of the batch, unless the task adds others."""
+        """Return the images that `inputs` needs, (m,) int64: those of the batch, unless the task adds others."""
         return draws.ids
 
     def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """What `forward` takes, from uint8 images (m, h, w, c), those of `rows`, and the batch's random draws."""
+        """Compute the inputs of `forward` from uint8 images (m, h, w, c) of `rows` and the batch's random numbers."""
         raise NotImplementedError
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
-        """The loss of each image, (b,) float64, in nats unless the task says otherwise.
+        """Return the loss of each image, (b,) float64, in nats unless the task states another unit.
 
         Parameters
         ----------
         inputs : tuple of Tensor
-            What `inputs` made.
+            The result of `inputs`.
         outputs : Any
-            What `forward` made of them.
+            The result of `forward`.
         ids : Tensor
             (b,) int64, the images' indices.
         reference : Any
-            What `reference` returned; None in training, where a batch is its own reference.
+            The result of `reference`; None in training, where the batch is the reference.
         """
         raise NotImplementedError
 
     def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
-        """What training minimizes: the mean of `losses`, for tasks whose loss is per image."""
+        """Return the training loss: by default the mean of `losses`."""
         return self.losses(inputs, outputs, ids).mean()
 
     def confidence(self, outputs: Any, ids: Tensor) -> Tensor | None:
-        """How surely each image of a training batch is told from the others, (b,) in [0, 1].
+        """Return the probability that each image of a batch is distinguished from the others, (b,) in [0, 1].
 
-        Its mean and deviation over the epochs are the training dynamics of an image. None for tasks without such a
+        Its mean and standard deviation over epochs are the training dynamics of an image. None if the task has no such
         probability.
         """
         return None
 
     def after_step(self, outputs: Any, progress: float) -> None:
-        """Called after every optimizer step, for state that no gradient moves (teachers, queues).
+        """Update state without gradients (teachers, queues) after an optimizer step.
 
-        That state lives in buffers or parameters without gradient, so that checkpoints hold it.
+        Such state is in buffers or parameters without gradient, so that it is part of checkpoints.
 
         Parameters
         ----------
         outputs : Any
-            What `forward` made of the step's batch.
+            The result of `forward` for the batch of the step.
         progress : float
-            Share of training done, in (0, 1].
+            Completed share of training, in (0, 1].
         """
 
     def outcome(self) -> dict[str, float]:
-        """What there is to say of the training when it has ended, for ``step.toml``."""
+        """Return results of the training for ``step.toml``."""
         return {}
 
     def caution(self) -> str:
-        """What the user must know of the training when it has ended; empty where there is nothing."""
+        """Return a warning about the finished training; empty if there is none."""
         return ""
 
     def rate(self, progress: float) -> float:
-        """The factor of the optimizer's rate when that share of training, in [0, 1), is done."""
+        """Return the factor of the learning rate at a share of training in [0, 1)."""
         return cosine(progress)
 
     def reference(self, images: Tensor, draws: Draws) -> Any:
-        """What every image is scored against, from a fixed batch; None for tasks that look at one image alone."""
+        """Return the reference of scores from a fixed batch; None if the task needs none."""
         return None
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
-        """The optimizer for that batch size."""
+        """Return the optimizer for a batch size."""
         raise NotImplementedError
 
     def features(self, images: Tensor) -> Tensor:
-        """Backbone features (b, d) float32 of unaugmented uint8 images (b, h, w, c)."""
+        """Return backbone features (b, d) float32 of unaugmented uint8 images (b, h, w, c)."""
         return self.encoder(to_float(images))
 
     def assign(self, images: Tensor) -> Tensor:
-        """The probability of each cluster (b, k) for unaugmented uint8 images; only of tasks that have clusters."""
+        """Return the cluster probabilities (b, k) of unaugmented uint8 images, for tasks with clusters."""
         raise NotImplementedError
 
     def projections(self, images: Tensor) -> Tensor:
-        """What the projector makes of `features`; the features themselves for a task without one."""
+        """Return the projector's outputs for images; without a projector, the features."""
         return self.features(images)

@@ -1,4 +1,4 @@
-"""BiGAN: an encoder and a generator learn to undo each other by fooling a critic (Donahue et al. 2017)."""
+"""BiGAN: an encoder and a generator trained as inverses against a critic (Donahue et al. 2017)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def players_loss(real: Tensor, made: Tensor) -> Tensor:
 
 @pretexts.register("bigan", paper="Donahue et al. 2017, arXiv:1605.09782; ALI: Dumoulin et al. 2017, arXiv:1606.00704")
 class BiGAN(Pretext):
-    """An encoder and a generator learn to undo each other by making pairs of image and code that a critic confuses.
+    """Train an encoder and a generator against a critic of pairs of image and code.
 
     Score (Zenati et al. 2018, arXiv:1802.06222): `alpha` times the absolute error of the rebuilt image, averaged over
     pixels in [0, 1] and channels, + (1 - `alpha`) times the absolute difference of the critic's last hidden layer
@@ -56,7 +56,7 @@ class BiGAN(Pretext):
     network = "bigan"
     networks: ClassVar[tuple[str, ...]] = ("bigan",)
     recipe_default = "flip"
-    high_score = "badly rebuilt, or rebuilt into what the critic sees as another image"
+    high_score = "badly reconstructed, in pixels or in the features of the critic"
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ def crossed_cosine(predicted: Tensor, target: Tensor) -> Tensor:
 
 @pretexts.register("byol", paper="Grill et al. 2020, arXiv:2006.07733")
 class BYOL(PairTask):
-    """One view foretells how a slowly moving copy of the network represents the other view.
+    """Predict the representation of one view by a moving average of the network from another view.
 
     Score: 2 - 2 cos of the prediction from one view and the target from the other, averaged over both ways and over
     pairs of views; in [0, 4].
@@ -45,7 +45,7 @@ class BYOL(PairTask):
     momentum starts at 0.99, not 0.996, to suit short runs.
     """
 
-    high_score = "one view does not foretell another"
+    high_score = "one view does not predict another"
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class Prototypes(nn.Module):
 
 @pretexts.register("dino", paper="Caron et al. 2021, arXiv:2104.14294")
 class DINO(Pretext):
-    """A student assigns one view to the prototypes to which its slow teacher assigns another.
+    """Train a student to predict its teacher's assignment of another view to prototypes.
 
     Score: cross-entropy (nats) of the student's assignment of one view against the teacher's centred and sharpened
     assignment of another, averaged over pairs of different views.
@@ -66,7 +66,7 @@ class DINO(Pretext):
     """
 
     recipe_default = "simclr"
-    high_score = "student and teacher see different things in its views"
+    high_score = "student and teacher assign its views differently"
     centre: Tensor
 
     def __init__(
@@ -114,8 +114,9 @@ class DINO(Pretext):
         side = min(images.shape[1:3]) // 2
         if side < SMALLEST_IMAGE:
             raise UserError(
-                f"Local views of these images have {side} x {side} pixels, too few for a network.",
-                f"Leave local_views at 0, or set dataset.size to {2 * SMALLEST_IMAGE} or more.",
+                f"Local views have {side} x {side} pixels, but networks need at least {SMALLEST_IMAGE}.",
+                f"Set local_views to 0, or dataset.size to {2 * SMALLEST_IMAGE} or more.",
+                f"{side} x {side}",
             )
         small = [window(view, drawn) for view, drawn in zip(views[2:], each[2:], strict=True)]
         return torch.cat(views[:2]), torch.cat(small)

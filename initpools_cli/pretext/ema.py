@@ -1,4 +1,4 @@
-"""A slowly moving copy of a network, for tasks that learn from their own past: momentum encoder, target, teacher."""
+"""Exponential moving average of a network: momentum encoder, target network or teacher."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """What the last of the networks returns."""
+        """Return the output of the last network."""
         return self.networks(images)
 
     @torch.no_grad()
     def follow(self, *networks: nn.Module, momentum: float) -> None:
-        """Every weight becomes ``momentum * own + (1 - momentum) * theirs``."""
+        """Update every weight to ``momentum * own + (1 - momentum) * theirs``."""
         for own, theirs in zip(self.networks.parameters(), nn.Sequential(*networks).parameters(), strict=True):
             own.lerp_(theirs, 1 - momentum)
 
 
 def momentum_at(progress: float, base: float) -> float:
-    """From `base` to 1 along half a cosine (Grill et al. 2020, arXiv:2006.07733), at `progress` in [0, 1]."""
+    """Return the momentum at `progress` in [0, 1], a half cosine from `base` to 1 (Grill et al. 2020)."""
     return 1 - (1 - base) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,4 +1,4 @@
-"""A masked autoencoder: most patches of an image are rebuilt from the few that are seen (He et al. 2022)."""
+"""Masked autoencoder: hidden patches of an image are reconstructed from visible ones (He et al. 2022)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EPSILON = 1e-6
 
 @pretexts.register("mae", paper="He et al. 2022, arXiv:2111.06377")
 class MAE(Pretext):
-    """Most patches of an image are hidden, and rebuilt from the others.
+    """Reconstruct the hidden patches of an image from the visible ones.
 
     Score: squared error over the pixels of the hidden patches, averaged over random masks and views. With
     `norm_pixels` each patch has mean 0 and deviation 1 before, so that the score has no unit, 1 is what guessing
@@ -38,7 +38,7 @@ class MAE(Pretext):
     network = "vit"
     networks: ClassVar[tuple[str, ...]] = ("vit",)
     recipe_default = "weak"
-    high_score = "its hidden parts can't be told from the visible ones"
+    high_score = "its hidden parts are hard to predict from the visible ones"
 
     def __init__(
         self,
@@ -71,24 +71,24 @@ class MAE(Pretext):
         rows, columns = self.encoder.grid(*view.shape[2:])
         return view, draws.uniform("mask", rows * columns).argsort(dim=1, stable=True)
 
-    def seen(self, n: int) -> int:
-        """How many of n patches are seen: at least one, and not all."""
+    def visible(self, n: int) -> int:
+        """Return the number of visible patches of n: at least one, and not all."""
         return n - min(n - 1, max(1, round(self.mask_ratio * n)))
 
     def forward(self, images: Tensor, order: Tensor) -> Tensor:
-        """The pixels (b, n - seen, patch * patch * c) of the hidden patches, in their order."""
-        seen = self.seen(order.shape[1])
-        code = self.narrow(self.encoder.encode(_pick(self.encoder.tokens(images), order[:, :seen])))
+        """Predict the pixels (b, n - visible, patch * patch * c) of the hidden patches, in order."""
+        visible = self.visible(order.shape[1])
+        code = self.narrow(self.encoder.encode(_pick(self.encoder.tokens(images), order[:, :visible])))
         places = positions(*self.encoder.grid(*images.shape[2:]), code.shape[2]).to(code.device)[order]
         # Attention looks at all tokens alike, so they may stay in random order as long as each knows its place.
-        blank = self.hidden.expand(len(code), order.shape[1] - seen, -1)
+        blank = self.hidden.expand(len(code), order.shape[1] - visible, -1)
         decoded = self.decoder(torch.cat([code.to(blank.dtype), blank], 1) + places)
-        return self.head(self.norm(decoded[:, seen:]))
+        return self.head(self.norm(decoded[:, visible:]))
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor, reference: Any = None) -> Tensor:
         """Mean squared error over the pixels of the hidden patches: (b,) float64."""
         images, order = inputs
-        target = _pick(self.encoder.patches(images).double(), order[:, self.seen(order.shape[1]) :])
+        target = _pick(self.encoder.patches(images).double(), order[:, self.visible(order.shape[1]) :])
         if self.norm_pixels:
             variance, mean = torch.var_mean(target, 2, keepdim=True)
             target = (target - mean) / (variance + EPSILON).sqrt()

@@ -1,4 +1,4 @@
-"""MoCo v2: a view is told from a queue of other images' views, seen by a momentum encoder (Chen et al. 2020)."""
+"""MoCo v2: contrastive learning with a momentum encoder and a queue of negatives (Chen et al. 2020)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOBODY = -1
 
 @pretexts.register("moco", paper="He et al. 2020, arXiv:1911.05722; v2: Chen et al. 2020, arXiv:2003.04297")
 class MoCo(PairTask):
-    """A view of an image is told from a long queue of other images' views.
+    """Distinguish the views of an image from a queue of other images' views.
 
     Score: InfoNCE of an image's two views, the second seen by the momentum encoder, against the momentum encoder's
     views of a fixed, seeded batch of other images (nats), averaged over pairs of views. Training takes the queue as

@@ -1,4 +1,4 @@
-"""Rotation prediction: which of four quarter turns an image was given (Gidaris et al. 2018)."""
+"""Rotation prediction: the quarter turns of an image (Gidaris et al. 2018)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from initpools_cli.pretext.registry import pretexts
 
 @pretexts.register("rotation", paper="Gidaris et al. 2018, arXiv:1803.07728")
 class Rotation(Pretext):
-    """The network says which of 0, 90, 180 and 270 degrees each image was turned by.
+    """Predict by which of 0, 90, 180 and 270 degrees each image was rotated.
 
     Score: cross-entropy (nats) averaged over the four turns of an image, and over views.
 
@@ -27,7 +27,7 @@ class Rotation(Pretext):
     """
 
     recipe_default = "weak"
-    high_score = "its orientation can't be told"
+    high_score = "its orientation is hard to predict"
 
     def __init__(
         self,
@@ -49,8 +49,9 @@ class Rotation(Pretext):
         height, width = images.shape[1:3]
         if height != width:
             raise UserError(
-                f"The rotation task turns images by 90 degrees, and these are {height}x{width} pixels.",
+                f"The rotation task needs square images, but these have {height}x{width} pixels.",
                 f"Make them square with --set dataset.size={min(height, width)}.",
+                f"{height}x{width}",
             )
         view = augment(images, draws, self.recipe)
         return (torch.cat([torch.rot90(view, turns, (2, 3)) for turns in range(4)]),)

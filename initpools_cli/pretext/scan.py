@@ -91,7 +91,7 @@ def self_labeling(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tenso
 
 @pretexts.register("scan", paper="Van Gansbeke et al. 2020, arXiv:2005.12320")
 class SCAN(Pretext):
-    """An encoder that is trained already learns to put images and their nearest neighbors into one cluster.
+    """Train a pretrained encoder to assign images and their nearest neighbors to the same cluster.
 
     First, every image and one of its neighbors, drawn anew each time, shall fall into the same cluster, and the
     clusters be equally large; several heads try it, and the one with the lowest loss over the last quarter of that
@@ -108,7 +108,7 @@ class SCAN(Pretext):
     """
 
     recipe_default = "shift"
-    high_score = "its nearest neighbors are put into other clusters"
+    high_score = "its nearest neighbors are in other clusters"
     score_name = "scan-loss"
     clusters_images = True
     one_loss = False
@@ -242,11 +242,11 @@ class SCAN(Pretext):
         return {"head": self.best} | ({"sure": sure / shown} if shown else {})
 
     def caution(self) -> str:
-        """Told where no image was sure enough to label itself."""
+        """Return the warning that no image was sure enough to label itself."""
         sure, shown = self.seen.tolist()
         if not shown or sure:
             return ""
         return (
-            f"no image was surer of its cluster than {self.threshold}, so none labeled itself and the clusters are "
-            "those of the first phase: train for more epochs, or lower it (--set threshold=0.9)."
+            f"no cluster probability exceeded the threshold {self.threshold}, so self-labeling had no effect: train "
+            "for more epochs, or lower the threshold (--set threshold=0.9)."
         )

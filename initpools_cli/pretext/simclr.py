@@ -1,4 +1,4 @@
-"""SimCLR: two views of an image should be closer to each other than to any other image (Chen et al. 2020)."""
+"""SimCLR: contrastive learning on two views of each image (Chen et al. 2020)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from initpools_cli.pretext.two_views import PairTask, scaled_sgd
 
 
 def nt_xent(anchors: Tensor, positives: Tensor, bank: Tensor, same: Tensor, temperature: float) -> Tensor:
-    """The normalized-temperature cross-entropy of each anchor, in nats.
+    """Return the normalized-temperature cross-entropy of each anchor, in nats.
 
     ``-log( exp(a.p / T) / (exp(a.p / T) + sum over other images' bank rows of exp(a.b / T)) )``
 
@@ -57,7 +57,7 @@ def _both_ways(views: Tensor, ids: Tensor, temperature: float, reference: Any = 
 
 @pretexts.register("simclr", paper="Chen et al. 2020, arXiv:2002.05709")
 class SimCLR(PairTask):
-    """Two random views of an image are told from the views of all other images.
+    """Distinguish the two random views of an image from the views of other images.
 
     Score: NT-Xent of an image's two views against the views of a fixed, seeded batch of other images (nats),
     averaged over pairs of views.

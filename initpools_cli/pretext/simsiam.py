@@ -1,4 +1,4 @@
-"""SimSiam: one view predicts the other, and the other stands still (Chen & He 2021)."""
+"""SimSiam: one view predicts the other, which has no gradient (Chen & He 2021)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from initpools_cli.pretext.two_views import PairTask, mlp, scaled_adamw
 
 @pretexts.register("simsiam", paper="Chen & He 2021, arXiv:2011.10566")
 class SimSiam(PairTask):
-    """One view foretells the other, whose representation takes no gradient.
+    """Predict the representation of one view from another, without gradient to the target.
 
     Score: minus the cosine of the prediction from one view and the projection of the other, averaged over both ways
     and over pairs of views; in [-1, 1].
@@ -25,7 +25,7 @@ class SimSiam(PairTask):
     narrower heads; AdamW in place of SGD, its rate stated for a batch of 512.
     """
 
-    high_score = "one view does not foretell another"
+    high_score = "one view does not predict another"
 
     def __init__(
         self,

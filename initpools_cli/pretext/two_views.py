@@ -1,4 +1,4 @@
-"""What the tasks on several views of an image share: making the views, the heads, the optimizer's rate."""
+"""Views, heads and optimizers shared by the tasks on several views of an image."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from initpools_cli.pretext.base import Pretext
 
 
 def both_views(images: Tensor, draws: Draws, recipe: str) -> Tensor:
-    """Two random views of each image, stacked by view: (2b, c, h, w)."""
+    """Return two random views of each image, stacked by view: (2b, c, h, w)."""
     return torch.cat([augment(images, replace(draws, view=2 * draws.view + k), recipe) for k in (0, 1)])
 
 
 class PairTask(Pretext):
-    """A task on two random views of each image, with a projector behind the encoder."""
+    """Base class of tasks on two random views of each image, with a projector after the encoder."""
 
     recipe_default = "simclr"
     projector: nn.Module
 
     def inputs(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-        """Both views, stacked: ((2b, c, h, w),)."""
+        """Return both views, stacked: ((2b, c, h, w),)."""
         return (both_views(images, draws, self.recipe),)
 
     def projections(self, images: Tensor) -> Tensor:
-        """What the projector makes of the features of unaugmented images (b, h, w, c) uint8."""
+        """Return the projector's outputs for unaugmented images (b, h, w, c) uint8."""
         return self.projector(self.encoder(to_float(images)))
 
 
 def mlp(*widths: int, seed: int, label: str) -> nn.Sequential:
-    """Linear layers of those widths, with BatchNorm and ReLU between them.
+    """Build linear layers of the given widths, with BatchNorm and ReLU between them.
 
     Parameters
     ----------
     *widths : int
-        Of the input, of every hidden layer, of the output.
+        Widths of the input, the hidden layers and the output.
     seed : int
         Root seed of the weights.
     label : str
-        What the head is, so that two heads of a task differ.
+        Name of the head, so that two heads of a task have different weights.
     """
     layers: list[nn.Module] = []
     with seeded(seed, label):
@@ -55,21 +55,22 @@ def mlp(*widths: int, seed: int, label: str) -> nn.Sequential:
 
 
 def scaled_sgd(task: nn.Module, *, lr: float, weight_decay: float, batch: int) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9 on what has a gradient, its rate scaled linearly from a batch of 512."""
+    """Return SGD with momentum 0.9; its rate is scaled linearly from a batch of 512."""
     trained = [weight for weight in task.parameters() if weight.requires_grad]
     return torch.optim.SGD(trained, lr=lr * batch / 512, momentum=0.9, weight_decay=weight_decay)
 
 
 def scaled_adamw(task: nn.Module, *, lr: float, weight_decay: float, batch: int) -> torch.optim.Optimizer:
-    """AdamW on what has a gradient, its rate scaled linearly from a batch of 512."""
+    """Return AdamW; its rate is scaled linearly from a batch of 512."""
     trained = [weight for weight in task.parameters() if weight.requires_grad]
     return torch.optim.AdamW(trained, lr=lr * batch / 512, weight_decay=weight_decay)
 
 
 def refuse_lone_image(images: int) -> None:
-    """A UserError where a batch that is compared with itself has one image only."""
+    """Raise a UserError if a batch for comparisons between images has fewer than 2 images."""
     if images < 2:
         raise UserError(
-            "A training batch of 1 image has no spread to normalize by or to learn from.",
-            "Use at least 2 images a process, for example --set pretrain.batch=32.",
+            f"Pretraining needs at least 2 images per batch and process, got {images}.",
+            "Use more images or a larger batch, for example --set pretrain.batch=32.",
+            images,
         )

@@ -1,4 +1,4 @@
-"""A variational auto-encoder: images that it rebuilds badly are unusual (Kingma & Welling 2014)."""
+"""Variational autoencoder, whose score is high for unusual images (Kingma & Welling 2014)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALLEST = -6.0
 
 @pretexts.register("vae", paper="Kingma & Welling 2014, arXiv:1312.6114")
 class VAE(Pretext):
-    """Images are squeezed through a Gaussian code of few dimensions and rebuilt.
+    """Reconstruct images from a low-dimensional Gaussian code.
 
     Score, averaged over draws of the code, where the divergence is Kullback and Leibler's, of the code from a standard
     normal, summed over the code's dimensions, in nats. Features are the code's mean.
@@ -52,7 +52,7 @@ class VAE(Pretext):
     network = "vae"
     networks = ("vae",)
     recipe_default = "flip"
-    high_score = "badly rebuilt, or far from the typical code"
+    high_score = "badly reconstructed, or far from a typical code"
 
     def __init__(
         self,
@@ -68,8 +68,9 @@ class VAE(Pretext):
         super().__init__(encoder, recipe)
         if likelihood == "gaussian" and kl_weight != REFERENCE_WEIGHT:
             raise UserError(
-                f"kl_weight = {kl_weight} does not go with likelihood = 'gaussian', where the divergence has weight 1.",
-                "Leave kl_weight out, or use likelihood=mse.",
+                f"kl_weight = {kl_weight} has no effect with likelihood = 'gaussian': its divergence has weight 1.",
+                "Leave out kl_weight, or set likelihood=mse.",
+                kl_weight,
             )
         self.log_deviation = nn.Parameter(torch.zeros(())) if likelihood == "gaussian" else None
         self.kl_weight = kl_weight

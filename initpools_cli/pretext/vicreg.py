@@ -1,4 +1,4 @@
-"""VICReg: two views agree, every dimension varies, no two dimensions covary (Bardes et al. 2022)."""
+"""VICReg: invariance, variance and covariance of two views' embeddings (Bardes et al. 2022)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EPSILON = 1e-4
 
 
 def vicreg_terms(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Invariance, variance and covariance of two views' embeddings.
+    """Return invariance, variance and covariance of two views' embeddings.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ def _covariance(view: Tensor) -> Tensor:
 
 @pretexts.register("vicreg", paper="Bardes et al. 2022, arXiv:2105.04906")
 class VICReg(PairTask):
-    """Two views of an image agree, while every dimension keeps its spread and tells what no other tells.
+    """Train for equal embeddings of two views, with variance in each dimension and no covariance between them.
 
-    No score: two of the loss's three terms are statistics of a batch, to which no image contributes a term of its own.
+    There is no score: two of the three terms of the loss are statistics of a batch, without a term per image.
 
     Deviations from the paper: as in the authors' code, the invariance is averaged over dimensions and the variance
     over views; SGD with momentum in place of LARS, its rate stated for a batch of 512; a narrower expander (8192 in
