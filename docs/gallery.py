@@ -35,7 +35,7 @@ STEPS = [
     "rank typicality",
     "rank simclr",
 ]
-#: What makes a kind and a step quick, for a look at what is drawn.
+#: Settings that make a plot fast.
 QUICK = {"cost": "--set seconds=0.05 --set budget=10 --set strategies=random,kcenter,typiclust"}
 SETTINGS = "--set pretrain.epochs=2 --set pretrain.width=0.25 --set score.views=1 --set score.epochs=3"
 LINKS = """<ul>
@@ -44,11 +44,11 @@ LINKS = """<ul>
 
 
 def main(folder: Path) -> None:
-    """Make the run, then a page of every registered kind, then the index of the pages."""
+    """Make the run, then a page for every kind of plot, then the index."""
     folder.mkdir(parents=True, exist_ok=True)
     run = ["--run", "digits", "--quiet", *SETTINGS.split()]
     kinds = list(plots)
-    # There, for the run that was used last elsewhere is to stay the one that is meant.
+    # In this folder, so that the last used run elsewhere does not change.
     with chdir(folder):
         for step in STEPS:
             command(*step.split(), *run)
@@ -57,14 +57,14 @@ def main(folder: Path) -> None:
     index = folder / "index.html"
     section = Section("", "", Markup(environment().from_string(LINKS).render(kinds=kinds)), [])
     index.write_text(page_html(section, "Every kind of plot", {}), encoding="utf-8")
-    print(f"Every kind of plot is in {index}")  # noqa: T201 -- what the script was run for
+    print(f"Every kind of plot is in {index}")  # noqa: T201 -- the result of the script
 
 
 def command(*words: str) -> None:
-    """A command line, in this process; the script ends with the first that fails."""
-    # Steps record the command line of their process.
+    """Run a command line in this process; exit if it fails."""
+    # Steps record the command line of the process.
     sys.argv = ["initpools", *words]
-    # What a step would hand on: the indices of a pool, say.
+    # Discard results on standard output, such as the indices of a pool.
     with redirect_stdout(StringIO()):
         code = initpools(list(words))
     if code:

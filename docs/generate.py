@@ -1,9 +1,9 @@
 """Fill the generated parts of README.md and docs/ from the code: `python docs/generate.py`.
 
-It also writes the names that the shell completes, `initpools_cli/cli/names.json`.
+It also writes `initpools_cli/cli/names.json`, the names for shell completion.
 
-A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``, with what it is about after
-its name (``<!-- generated: command rank -->``); the rest of a page is written by hand. Every command has a page.
+A generated part is between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``; its arguments follow its name
+(``<!-- generated: command rank -->``). The rest of a page is written by hand. Every command has a page.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from initpools_cli.cli.catalog import KINDS, names
 ROOT = Path(__file__).parent.parent
 NAMES = ROOT / "initpools_cli/cli/names.json"
 PART = re.compile(
-    r"(?P<start><!-- generated: (?P<name>[a-z-]+)(?P<of>(?: [^ >]+)*) -->\n).*?(?P<end><!-- end of (?P=name) -->)",
+    r"(?P<start><!-- generated: (?P<name>[a-z-]+)(?P<args>(?: [^ >]+)*) -->\n).*?(?P<end><!-- end of (?P=name) -->)",
     re.DOTALL,
 )
 
@@ -31,33 +31,33 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "shared-options": commands.shared_options,
     "configuration": configuration.configuration,
     "configs": configuration.configs,
-    "strategies": strategies.described,
+    "strategies": strategies.descriptions,
     "score-strategies": strategies.score_table,
     **methods.PARTS,
 }
 
 
 def render(text: str) -> str:
-    """A page with its generated parts made anew."""
-    return PART.sub(lambda found: f"{found['start']}{_made(found)}\n{found['end']}", text)
+    """Return the text of a page with all generated parts updated."""
+    return PART.sub(lambda match: f"{match['start']}{_part(match)}\n{match['end']}", text)
 
 
-def _made(found: re.Match[str]) -> str:
-    return PARTS[found["name"]](*found["of"].split())
+def _part(match: re.Match[str]) -> str:
+    return PARTS[match["name"]](*match["args"].split())
 
 
 def pages() -> list[Path]:
-    """README.md and every page in docs/."""
+    """List README.md and every page in docs/."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def names_file() -> str:
-    """The names of every kind for `completion.py`, but for backbones, which depend on the installed libraries."""
+    """Encode the names of every kind for `completion.py`, except backbones, which depend on installed libraries."""
     return json.dumps({kind: names(kind) for kind in KINDS if kind != "backbones"}, indent=1) + "\n"
 
 
 def main() -> None:
-    """Write every page and the file of names, and a page for every command that has none."""
+    """Update all pages and the file of names, and add missing pages of commands."""
     NAMES.write_text(names_file(), encoding="utf-8")
     for name in commands.names():
         page = ROOT / "docs/commands" / f"{name}.md"

@@ -1,4 +1,4 @@
-"""The README's picture: some of the report of the demo run, as a browser shows it: `python docs/picture.py`.
+"""Screenshot for the README: parts of the report of the demo run: `python docs/picture.py`.
 
     make picture
 
@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parent.parent
 REPORT, PICTURE = ROOT / "runs" / "report.html", ROOT / "docs" / "figures" / "report.png"
 SHOWN = ["The chosen images", "Images in the embedding", "Accuracy against labeled images"]
-#: What leaves of the report its summary and the sections named.
+#: Removes everything from the report except its summary and the sections to show.
 ARRANGE = """(shown) => {
   document.querySelectorAll("section").forEach((part) => {
     const heading = part.querySelector(":scope > h1, :scope > h2, :scope > h3, :scope > h4");
@@ -31,7 +31,7 @@ ARRANGE = """(shown) => {
 
 
 def main() -> None:
-    """Take the picture as wide as a page is at most."""
+    """Take the screenshot at the maximum page width."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1120, "height": 1150}, color_scheme="light")
@@ -40,7 +40,7 @@ def main() -> None:
         for figure in page.locator(".plot").all():
             figure.scroll_into_view_if_needed()
             page.wait_for_selector(f"#{figure.get_attribute('id')}[data-drawn]")
-        # What unfolds the pictures of a figure comes with it.
+        # Drawing adds these elements again.
         page.evaluate('document.querySelectorAll("details").forEach((part) => part.remove())')
         taken = page.screenshot(full_page=True)
         browser.close()

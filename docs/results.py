@@ -1,6 +1,6 @@
 """Write docs/results.md and docs/figures/ from finished sweeps: `python docs/results.py RUN…` (`make laptop-study`).
 
-Every number on the page comes out of the runs. What is not finished is named there as missing.
+All numbers on the page come from the runs. Unfinished sweeps are listed as missing.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ PAGE = Path(__file__).parent / "results.md"
 
 
 def page(study: Study) -> str:
-    """The page."""
+    """Return the text of the page."""
     parts = [
         "# Results",
-        "<!-- Written by docs/results.py: whatever is changed here is lost. -->",
+        "<!-- Written by docs/results.py: changes made here will be lost. -->",
         *question(study),
         *(part for learner in study.learners for part in in_short(study, learner)),
         *(part for run in study.runs for part in data_set(study, run)),
@@ -40,22 +40,22 @@ def page(study: Study) -> str:
 def main() -> None:
     """Write the page and its figures."""
     parser = argparse.ArgumentParser(description="Write docs/results.md from finished sweeps.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, one a data set")
-    parser.add_argument("--sweeps", nargs="+", default=[], metavar="NAME", help="default: all that any of the runs has")
-    parser.add_argument("-o", "--output", type=Path, default=PAGE, help="the page; its figures/ stand beside it")
-    given = parser.parse_args()
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, one per data set")
+    parser.add_argument("--sweeps", nargs="+", default=[], metavar="NAME", help="default: all sweeps of the runs")
+    parser.add_argument("-o", "--output", type=Path, default=PAGE, help="the page; figures/ is written next to it")
+    args = parser.parse_args()
     try:
-        study = read_study(given.runs, given.sweeps)
+        study = read_study(args.runs, args.sweeps)
     except UserError as error:
         parser.exit(2, f"{error}\n")
-    figures = given.output.parent / "figures"
+    figures = args.output.parent / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     for sweep in study.sweeps:
         if has_curves(sweep):
             (figures / figure_name(sweep)).write_text(figure(study, sweep), encoding="utf-8")
-    given.output.write_text(page(study), encoding="utf-8")
+    args.output.write_text(page(study), encoding="utf-8")
     missing = f" Not finished: {', '.join(study.missing)}." if study.missing else ""
-    sys.stdout.write(f"{given.output} is of {len(study.sweeps)} sweeps.{missing}\n")
+    sys.stdout.write(f"Wrote {args.output} from {len(study.sweeps)} sweeps.{missing}\n")
 
 
 if __name__ == "__main__":

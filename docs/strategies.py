@@ -1,7 +1,6 @@
-"""Draw docs/figures/strategies-*.svg, what strategies take of a made-up crowd of points: `python docs/strategies.py`.
+"""Draw docs/figures/strategies-*.svg, the picks of strategies on synthetic points: `python docs/strategies.py`.
 
-The strategies are the real ones, the crowd has two dimensions, and a model that is asked knows the five points that
-are labeled already.
+The points have two dimensions. Strategies that need a model use a classifier of five labeled points.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from initpools_cli.strategies.select import choose
 
 FIGURES = Path(__file__).parent / "figures"
 BUDGET, SIDE, GAP, HEAD = 8, 200, 14, 22
-#: The panels of each page; knobs that differ from the defaults suit a crowd of 168 in place of thousands.
+#: The panels of each page; knobs are adapted to 168 points instead of thousands.
 PANELS: Mapping[str, tuple[str, ...]] = {
     "random": ("random", "stratified", "class-balanced"),
     "clustering": ("kmeans", "kmeans-random", "kmeans++", "scan"),
@@ -50,14 +49,14 @@ KNOBS: Mapping[str, Mapping[str, float | str]] = {
     "tcm": {"switch": 9},
     "zcore": {"n_samples": 20_000},
 }
-#: Pages whose strategies ask a model, which needs labels.
-ASKS = ("uncertainty", "bayesian", "gradients", "mixed")
+#: Pages of strategies that need a model, and therefore labels.
+NEED_MODEL = ("uncertainty", "bayesian", "gradients", "mixed")
 CENTERS = np.array([[0.25, 0.72], [0.68, 0.78], [0.76, 0.36], [0.36, 0.24], [0.88, 0.10]])
 SIZES, SPREADS = (70, 40, 28, 18, 6), (0.075, 0.05, 0.07, 0.045, 0.02)
 
 
-def crowd() -> tuple[np.ndarray, np.ndarray]:
-    """Five groups of different size and density, and six strays: points (168, 2) in [0, 1], and their classes."""
+def synthetic_points() -> tuple[np.ndarray, np.ndarray]:
+    """Generate five clusters of different size and density and six outliers: (168, 2) in [0, 1], and their classes."""
     rng = np.random.default_rng(3)
     groups = [
         rng.normal(center, spread, (size, 2)) for center, size, spread in zip(CENTERS, SIZES, SPREADS, strict=True)
@@ -66,8 +65,8 @@ def crowd() -> tuple[np.ndarray, np.ndarray]:
     return points, ((points[:, None] - CENTERS) ** 2).sum(axis=2).argmin(axis=1)
 
 
-def answers(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Five labeled points, one a class, and what a classifier says that goes by the nearest of them."""
+def model_outputs(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Choose five labeled points, one per class, and compute the outputs of a nearest-point classifier."""
     rng = np.random.default_rng(4)
     labeled = np.array([rng.choice(np.flatnonzero(classes == label)) for label in range(len(CENTERS))])
     known = points[labeled]
@@ -80,12 +79,12 @@ def answers(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[s
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    shaken = [probs(points, known + rng.normal(0, 0.05, known.shape)) for _ in range(20)]
+    passes = [probs(points, known + rng.normal(0, 0.05, known.shape)) for _ in range(20)]
     views = [probs(points + rng.normal(0, 0.03, points.shape), known) for _ in range(20)]
     return labeled, {
         "probs": probs(points, known),
-        "mc_probs": np.stack(shaken),
-        "member_probs": np.stack(shaken[:5]),
+        "mc_probs": np.stack(passes),
+        "member_probs": np.stack(passes[:5]),
         "view_probs": np.stack(views),
         "features": points.astype(np.float32),
         "head": head(known),
@@ -93,11 +92,11 @@ def answers(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, dict[s
     }
 
 
-def picks(name: str, asks: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What a strategy takes of the crowd, in order, and what was labeled before."""
-    points, classes = crowd()
-    labeled, told = answers(points, classes) if asks else (np.array([], dtype=np.int64), {})
-    inputs = {"embeddings": points.astype(np.float32), "clusters": classes, "labels": classes, **told}
+def picks(name: str, needs_model: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the picks of a strategy, in order, and the points that were labeled before."""
+    points, classes = synthetic_points()
+    labeled, outputs = model_outputs(points, classes) if needs_model else (np.array([], dtype=np.int64), {})
+    inputs = {"embeddings": points.astype(np.float32), "clusters": classes, "labels": classes, **outputs}
     knobs = dict(KNOBS.get(name, {}))
     if name not in strategies:
         method = scores.get(name)
@@ -110,17 +109,17 @@ def picks(name: str, asks: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def figure(page: str) -> str:
     """The panels of a page side by side, as SVG that follows the reader's light or dark theme."""
-    names, asks = PANELS[page], page in ASKS
+    names, needs_model = PANELS[page], page in NEED_MODEL
     width, height = len(names) * (SIDE + GAP) - GAP, HEAD + SIDE
     summaries = {row["name"]: row["summary"] for row in KINDS["strategies"]()}
     about = "; ".join(f"{name}: {summaries[name]}" for name in names)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" font-family="{escape(FONT)}">',
-        f"<desc>The first {BUDGET} picks, numbered in order, of a made-up crowd of points. {escape(about)}</desc>",
+        f"<desc>The first {BUDGET} picks, numbered in order, from a synthetic set of points. {escape(about)}</desc>",
         _style(),
         '<rect class="page" width="100%" height="100%"/>',
-        *(_panel(name, i * (SIDE + GAP), asks) for i, name in enumerate(names)),
+        *(_panel(name, i * (SIDE + GAP), needs_model) for i, name in enumerate(names)),
     ]
     return "\n".join([*parts, "</svg>\n"])
 
@@ -137,22 +136,22 @@ def _rules(background: str, ink: str) -> dict[str, str]:
         "page": f"fill:{background}",
         "box": f"fill:none;stroke:{ink};stroke-opacity:.25",
         "name": f"fill:{ink};font-size:13px",
-        "crowd": f"stroke:{ink};stroke-opacity:.35;stroke-width:4.4;stroke-linecap:round",
+        "points": f"stroke:{ink};stroke-opacity:.35;stroke-width:4.4;stroke-linecap:round",
         "known": f"fill:none;stroke:{ink};stroke-width:1.8",
         "pick": f"fill:{PALETTE[0]};stroke:{background}",
         "order": "fill:#fff;font-size:11px;font-weight:bold;text-anchor:middle",
     }
 
 
-def _panel(name: str, left: int, asks: bool) -> str:
-    points, _ = crowd()
-    chosen, labeled = picks(name, asks)
+def _panel(name: str, left: int, needs_model: bool) -> str:
+    points, _ = synthetic_points()
+    chosen, labeled = picks(name, needs_model)
     x, y = left + SIDE * points[:, 0], HEAD + SIDE * (1 - points[:, 1])
     marks = [
         f'<text class="name" x="{left + 2}" y="15">{escape(name)}</text>',
         f'<rect class="box" x="{left + 0.5}" y="{HEAD + 0.5}" width="{SIDE - 1}" height="{SIDE - 1}"/>',
         # Lines without length and with round ends: dots in a quarter of the bytes.
-        f'<path class="crowd" d="{"".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x, y, strict=True))}"/>',
+        f'<path class="points" d="{"".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x, y, strict=True))}"/>',
         *(f'<rect class="known" x="{x[i] - 5:.1f}" y="{y[i] - 5:.1f}" width="10" height="10"/>' for i in labeled),
     ]
     # The first pick lies above the later ones.

@@ -138,15 +138,15 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
     assert initpools("plot", "report", "-o", "r.html").code == 0
     text = text_of(copied_run / "r.html")
     assert "Of 3 comparisons with random in 1 sweep, 0 found the first pool better" in text
-    assert "In 3 of them there were too few seeds to tell" in text
-    assert "Sweep little" in text and "kcenter-b10-s0" in text and "farthest image" in text
+    assert "3 of them had too few seeds for any verdict" in text
+    assert "Sweep little" in text and "kcenter-b10-s0" in text and "coverage radius" in text
     assert 'class="stale"' not in text
     Path("runs/digits/pool/kcenter-b10-s0/indices.npy").unlink()
     ended = initpools("plot", "report", "-o", "r.html", "--set", "plot.theme=dark")
     assert ended.code == 0, ended.err
     text = text_of(copied_run / "r.html")
     assert 'class="stale"' in text and 'data-theme="dark"' in text
-    assert "indices.npy is lost" in text and "farthest image" not in text
+    assert "indices.npy is lost" in text and "coverage radius" not in text
     assert initpools(*sweep, "--seeds", "2", "--name", "whole").code == 0
     Path("runs/digits/al/little/rounds.csv").write_text("half a tab")
     assert initpools("plot", "report", "-o", "r.html").code == 0

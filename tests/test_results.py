@@ -103,8 +103,8 @@ def test_the_page_says_what_the_sweeps_say(study: Path, tmp_path: Path, monkeypa
 
     short = section(page, "## In short: linear")
     assert "first pool alone: of 6 comparisons with random, 2 better, 2 worse, 2 not distinguishable." in short
-    assert "Of the 4 curves (one a query) that began better than random, 4 were still better" in short
-    assert "worse never, as first pools: typiclust (2 of 2)." in short
+    assert "Of the 4 curves (one per query) that began better than random, 4 were still better" in short
+    assert "First pools that were better at least once and never worse: typiclust (2 of 2)." in short
     assert cells(short, "`typiclust`") == ["2 ▲ 0 ▼ of 2", "4 ▲ 0 ▼ of 4", "4 ▲ 0 ▼ of 4"]
     assert cells(section(page, "## Over the data sets"), "`typiclust`") == ["1.0"]
     assert "With 50 labels most of these are labeled" in part and "150 train and 50 test images" in page

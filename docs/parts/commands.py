@@ -1,4 +1,4 @@
-"""What the pages on commands say: everything that `--help` says."""
+"""Generated parts of the pages on commands: everything that `--help` shows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from parts.text import table
 
 
 def names() -> list[str]:
-    """The commands in the order of `initpools --help`."""
+    """List the commands in the order of `initpools --help`."""
     return [str(info.name) for info in app.registered_commands]
 
 
 def command_table() -> str:
-    """A line a command, for the README."""
+    """Tabulate all commands, for the README."""
     return _table("docs/commands/")
 
 
 def command_index() -> str:
-    """A line a command, for the page on all of them."""
+    """Tabulate all commands, for the page on commands."""
     return _table("commands/")
 
 
@@ -39,7 +39,7 @@ def _table(folder: str) -> str:
 
 
 def command(name: str) -> str:
-    """One command with its usage, arguments, options and example."""
+    """Describe one command: usage, arguments, options and example."""
     info: Any = next(info for info in app.registered_commands if info.name == name)
     parameters = inspect.signature(info.callback).parameters
     own = {name: parameter for name, parameter in parameters.items() if name not in Common.__annotations__}
@@ -56,7 +56,7 @@ def command(name: str) -> str:
 
 
 def shared_options() -> str:
-    """The options that all commands share."""
+    """Tabulate the options that all commands share."""
     parameters = inspect.signature(app.registered_commands[0].callback or command).parameters
     return _options(parameter for name, parameter in parameters.items() if name in Common.__annotations__)
 
@@ -67,14 +67,14 @@ def _options(parameters: Iterable[inspect.Parameter]) -> str:
         declared = _declaration(parameter)
         value = declared.metavar or {bool: "", int: "N", float: "X"}.get(_value_type(parameter), "TEXT")
         default = "" if parameter.default in (None, False, "") else f"`{parameter.default}`"
-        # Inside Annotated, Typer keeps the first of the names where a default would stand.
+        # Inside Annotated, Typer stores the first flag as the default.
         flags = ", ".join([declared.default, *declared.param_decls])
         rows.append((f"`{flags}{f' {value}' if value else ''}`", _help(parameter), default))
     return table(("option", "what it sets", "default"), rows)
 
 
 def _declaration(parameter: inspect.Parameter) -> Any:
-    """The typer.Option or typer.Argument in its annotation."""
+    """Return the typer.Option or typer.Argument of the annotation."""
     return get_args(parameter.annotation)[1]
 
 

@@ -1,4 +1,4 @@
-"""What the page on configuration says: every table, every key, every file in configs/."""
+"""Generated parts of the page on configuration: all tables, keys, and files in configs/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def configuration() -> str:
-    """Every table with every key."""
+    """Tabulate every key of every table."""
     parts = []
     for name, model in TABLES.items():
         fields = model.model_fields
@@ -45,7 +45,7 @@ def _type(field: Any) -> str:
 
 
 def configs() -> str:
-    """Every file in configs/ with the title that it begins with, those of a folder together."""
+    """Tabulate the files in configs/ with their titles, by folder."""
     files = sorted((ROOT / "configs").rglob("*.toml"), key=lambda file: (file.parent, file.name))
     names = [file.relative_to(ROOT).as_posix() for file in files]
     titles = [file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for file in files]

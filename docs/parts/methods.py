@@ -1,4 +1,4 @@
-"""What the page on methods says: tables of everything that is registered."""
+"""Generated parts of the page on methods: tables of all registered methods."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from parts.strategies import page_of
 from parts.text import table, toml
 
 
-def listed(kind: str, **columns: Callable[[Mapping[str, Any]], object]) -> Callable[[], str]:
-    """A table of one kind with those columns."""
+def kind_table(kind: str, **columns: Callable[[Mapping[str, Any]], object]) -> Callable[[], str]:
+    """Make a function that tabulates one kind of method with these columns."""
 
     def part() -> str:
         return table(columns, ((column(row) for column in columns.values()) for row in KINDS[kind]()))
@@ -41,7 +41,7 @@ def _knobs(row: Mapping[str, Any]) -> str:
 
 
 def _presets() -> str:
-    """The presets of the learners that are more than the defaults."""
+    """Tabulate the presets of learners that differ from the defaults."""
     rows = [
         (f"`{row['name']}`", f"`{name}`", _knobs({"knobs": knobs}))
         for row in KINDS["learners"]()
@@ -51,7 +51,7 @@ def _presets() -> str:
     return table(("learner", "preset", "knobs"), rows)
 
 
-def _strategies(asks_model: bool) -> Callable[[], str]:
+def _strategies(needs_model: bool) -> Callable[[], str]:
     def linked(row: Mapping[str, Any]) -> str:
         return f"[{_name(row)}](strategies/{page_of(row['name']).name})"
 
@@ -66,7 +66,7 @@ def _strategies(asks_model: bool) -> Callable[[], str]:
     )
 
     def part() -> str:
-        rows = [row for row in KINDS["strategies"]() if row.get("needs_model", False) is asks_model]
+        rows = [row for row in KINDS["strategies"]() if row.get("needs_model", False) is needs_model]
         header = ("name", "what it takes", "inputs", "knobs", "nested", "cost", "paper")
         return table(header, ((column(row) for column in columns) for row in rows))
 
@@ -74,7 +74,7 @@ def _strategies(asks_model: bool) -> Callable[[], str]:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
-    "data-sets": listed(
+    "data-sets": kind_table(
         "datasets",
         name=_name,
         what=lambda row: row["title"],
@@ -83,7 +83,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         license=lambda row: row["license"],
         source=lambda row: f"<{row['source']}>",
     ),
-    "pretexts": listed(
+    "pretexts": kind_table(
         "pretexts",
         name=_name,
         task=_summary,
@@ -94,7 +94,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         knobs=_knobs,
         paper=_paper,
     ),
-    "scores": listed(
+    "scores": kind_table(
         "scores",
         name=_name,
         high=lambda row: row["high"],
@@ -103,9 +103,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
         knobs=_knobs,
         paper=_paper,
     ),
-    "first-pools": _strategies(asks_model=False),
-    "queries": _strategies(asks_model=True),
-    "learners": listed(
+    "first-pools": _strategies(needs_model=False),
+    "queries": _strategies(needs_model=True),
+    "learners": kind_table(
         "learners",
         name=_name,
         what=_summary,
@@ -115,6 +115,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
         paper=_paper,
     ),
     "presets": _presets,
-    "networks": listed("networks", name=_name, what=_summary, paper=_paper),
-    "plots": listed("plots", name=_name, what=_summary, knobs=_knobs),
+    "networks": kind_table("networks", name=_name, what=_summary, paper=_paper),
+    "plots": kind_table("plots", name=_name, what=_summary, knobs=_knobs),
 }

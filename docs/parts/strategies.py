@@ -1,4 +1,4 @@
-"""What the pages on strategies say: of each strategy what it does, what it needs, and every knob."""
+"""Generated parts of the pages on strategies: summary, inputs and knobs of each strategy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from initpools_cli.strategies.registry import strategies
 from parts.text import table, toml
 
 PAGES = Path(__file__).parent.parent / "strategies"
-NAMED = re.compile(r"<!-- generated: (?:strategies|score-strategies) ([^>]+) -->")
+GENERATED = re.compile(r"<!-- generated: (?:strategies|score-strategies) ([^>]+) -->")
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 
 def page_names(page: Path) -> list[str]:
-    """The strategies that a page speaks of."""
-    return [name for found in NAMED.findall(page.read_text(encoding="utf-8")) for name in found.split()]
+    """List the strategies of a page."""
+    return [name for match in GENERATED.findall(page.read_text(encoding="utf-8")) for name in match.split()]
 
 
 @cache
@@ -29,38 +29,40 @@ def _pages() -> dict[str, Path]:
 
 
 def page_of(name: str) -> Path:
-    """The page that speaks of a strategy; a new one is named in the line `generated:` of one of them."""
+    """Return the page of a strategy; a `generated:` line of a page must name it."""
     if name not in _pages():
-        raise SystemExit(f"No page in docs/strategies/ names the strategy {name} in a line `<!-- generated: … -->`.")
+        raise SystemExit(
+            f"No page in docs/strategies/ lists {name} in a line `<!-- generated: strategies … -->`; add it."
+        )
     return _pages()[name]
 
 
-def described(*names: str) -> str:
-    """A section for each strategy, out of its docstring and its registration."""
+def descriptions(*names: str) -> str:
+    """Describe each strategy, from its docstring and its registration."""
     return "\n\n".join(_section(strategies.get(name)) for name in names)
 
 
 def score_table(*names: str) -> str:
-    """A line for each strategy that goes by a score."""
+    """Tabulate strategies that rank by a score."""
     rows = {row["name"]: row for row in KINDS["scores"]()}
     lines = [
         (f"`{name}`", rows[name]["high"], ", ".join(f"`{each}`" for each in rows[name]["inputs"]), rows[name]["paper"])
         for name in names
     ]
-    return table(("name", "takes first an image for which", "score of", "paper"), lines)
+    return table(("name", "a high score means", "computed from", "paper"), lines)
 
 
 def _section(method: Method) -> str:
-    told, knobs = _docstring(method)
-    needs = [f"`{name}`" for name in method.inputs] + [f"`{name}` where it is there" for name in method.optional]
+    summary, knobs = _docstring(method)
+    needs = [f"`{name}`" for name in method.inputs] + [f"`{name}` (optional)" for name in method.optional]
     facts = [
         f"Needs: {', '.join(needs) or 'nothing'}.",
         f"Cost: {method.traits.cost}.",
-        "A larger pool begins with a smaller one." if method.traits.nested else "Chosen anew for every budget.",
+        "Nested: a larger pool begins with the smaller one." if method.traits.nested else "Not nested.",
         *([f"Paper: {method.paper}."] if method.paper else []),
         *([f"Also called {', '.join(f'`{alias}`' for alias in method.aliases)}."] if method.aliases else []),
     ]
-    parts = [f"### {method.name}", told, " ".join(facts)]
+    parts = [f"### {method.name}", summary, " ".join(facts)]
     if method.knobs:
         rows = [
             (f"`{name} = {toml(default)}`", _values(annotation), knobs.get(name, ""))
@@ -71,8 +73,8 @@ def _section(method: Method) -> str:
 
 
 def _docstring(method: Method) -> tuple[str, dict[str, str]]:
-    """What a docstring says before its parameters, and of each parameter."""
-    told, _, rest = (inspect.getdoc(method.build) or "").partition("\n\nParameters\n----------\n")
+    """Split a docstring into the text before its parameters, and the description of each parameter."""
+    text, _, rest = (inspect.getdoc(method.build) or "").partition("\n\nParameters\n----------\n")
     about: dict[str, str] = {}
     names: list[str] = []
     for line in rest.partition("\n\nReturns\n")[0].splitlines():
@@ -81,20 +83,20 @@ def _docstring(method: Method) -> tuple[str, dict[str, str]]:
         else:
             for name in names:
                 about[name] = f"{about.get(name, '')} {line.strip()}".strip()
-    return told.replace("``", "`"), about
+    return text.replace("``", "`"), about
 
 
 def _values(annotation: Any) -> str:
-    """What a knob may be."""
+    """Describe the allowed values of a knob."""
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{toml(value)}`" for value in get_args(annotation))
     kind, limits = annotation, []
     if get_origin(annotation) is Annotated:
         kind, *found = get_args(annotation)
-        # A limit stands there itself, or inside a pydantic Field.
+        # A limit is annotated directly or inside a pydantic Field.
         limits = [inner for each in found for inner in getattr(each, "metadata", [each])]
-    said = [f"{sign} {value:g}" for each in limits for key, sign in SIGNS.items() for value in _limit(each, key)]
-    return ", ".join([{int: "whole number", float: "number", bool: "true or false"}.get(kind, "text"), *said])
+    bounds = [f"{sign} {value:g}" for each in limits for key, sign in SIGNS.items() for value in _limit(each, key)]
+    return ", ".join([{int: "whole number", float: "number", bool: "true or false"}.get(kind, "text"), *bounds])
 
 
 def _limit(limit: Any, key: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""Tables and values as Markdown."""
+"""Format tables and values as Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table; bars inside cells are escaped."""
+    """Format a Markdown table; vertical bars in cells are escaped."""
     lines = [
         list(header),
         ["---"] * len(list(header)),
@@ -17,7 +17,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def toml(value: Any) -> str:
-    """A value as TOML writes it."""
+    """Format a value as TOML."""
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, bool):

@@ -1,1 +1,1 @@
-"""What docs/results.py puts together: the sweeps of a study, and the parts of its page."""
+"""Sections of docs/results.md, and the sweeps they are computed from."""

@@ -1,4 +1,4 @@
-"""The learning curves of a sweep as a figure."""
+"""Figure with the learning curves of a sweep."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from initpools_cli.figures.theme import NEUTRAL, PAGES
 from initpools_cli.stats.learning_curves import CurvePoint, points_of, summarize
 from study.sweeps import AGAINST, Study, Sweep
 
-#: Two points are no curve, and three hardly.
-FEWEST_POINTS = 4
+#: Minimum number of points of a learning curve.
+MIN_POINTS = 4
 
 
 def has_curves(sweep: Sweep) -> bool:
-    """Whether there is something to draw."""
-    return sweep.rounds.loc[sweep.rounds["status"] == "ok", "labeled"].nunique() >= FEWEST_POINTS
+    """Whether the sweep has enough points for learning curves."""
+    return sweep.rounds.loc[sweep.rounds["status"] == "ok", "labeled"].nunique() >= MIN_POINTS
 
 
 def figure_name(sweep: Sweep) -> str:
-    """The file that holds its figure."""
+    """Return the name of the figure's file."""
     return f"{sweep.data}-{sweep.name}.svg"
 
 
 def figure(study: Study, sweep: Sweep) -> str:
-    """Accuracy against labels, a panel a query; what is told from random by its area stands out, the rest is gray."""
+    """Draw accuracy against labels, one panel per query; first pools not distinguishable by area are gray."""
     rows = study.verdicts(sweep.learner, sweep.data)
-    told = rows[(rows["name"] == sweep.name) & (rows["measure"] == "area") & rows["verdict"].isin(["better", "worse"])]
-    differ = set(zip(told["query"], told["init"], strict=True))
+    rows = rows[(rows["name"] == sweep.name) & (rows["measure"] == "area")]
+    significant = rows[rows["verdict"].isin(["better", "worse"])]
+    differ = set(zip(significant["query"], significant["init"], strict=True))
     curves: dict[tuple[str, str], list[CurvePoint]] = {}
     for point in points_of(summarize(sweep.rounds)):
         curves.setdefault((point.query, point.init), []).append(point)
     inits = [init for init in dict.fromkeys(sweep.rounds["init"]) if init != AGAINST]
     panels: dict[str, list[Line]] = {f"query: {query}": [] for query in dict.fromkeys(query for query, _ in curves)}
-    # What is drawn later lies above.
+    # Later lines are drawn on top.
     for query, init in sorted(curves, key=lambda curve: (curve[1] == AGAINST, curve in differ)):
         line = _line(init, curves[query, init], inits, (query, init) in differ)
         panels[f"query: {query}"].append(line)

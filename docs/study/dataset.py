@@ -1,4 +1,4 @@
-"""What came out on one data set: accuracies, differences from random, curves, verdicts in words, labels needed."""
+"""Results on one data set: accuracies, differences from random, curves, verdicts, labels needed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from study.curves import figure_name, has_curves
 from study.sweeps import AGAINST, Study, Sweep
 from study.text import conjoined, counted, points, sign, table
 
-#: So many of a list are shown, and the others counted.
+#: Maximum number of list items that are shown; the others are counted.
 SHOWN = 6
 
 
 def data_set(study: Study, run: Run) -> list[str]:
-    """A section on a run, with a part for each learner."""
+    """Write the section on a run, with a part for each learner."""
     data = run.path.name
     learners = [learner for learner in study.learners if study.of(learner, data)]
     if not learners:
@@ -45,18 +45,18 @@ def data_set(study: Study, run: Run) -> list[str]:
 
 
 def _setting(sweeps: list[Sweep], train: int) -> str:
-    """On what the learners saw, and how much of what there is they had at the end."""
+    """Describe the encoder, the candidates, and how many of them are labeled at the end."""
     encoders = conjoined(sweep.table["encoders"][0] for sweep in sweeps)
     shares = conjoined(f"{100 * sweep.table['candidates']:g} %" for sweep in sweeps)
     failed = sum(len(failures(sweep.rounds)) for sweep in sweeps)
-    lost = f" Cells that failed, left out with the pairs that they belong to: {failed}." if failed else ""
+    lost = f" Failed cells, left out together with their pairs: {failed}." if failed else ""
     most = [sweep.last for sweep in sweeps if sweep.last > sweep.table["candidates"] * train / 2]
     alike = f" With {conjoined(most)} labels most of these are labeled, whatever was chosen first." if most else ""
-    return f"Encoder: {encoders}. Each seed may choose among its own random {shares} of the train images.{alike}{lost}"
+    return f"Encoder: {encoders}. Each seed chooses from its own random {shares} of the train images.{alike}{lost}"
 
 
 def _accuracies(sweeps: list[Sweep], rows: pd.DataFrame) -> str:
-    """A line a first pool, a column a size: mean, half of the interval, and the verdict's sign."""
+    """Tabulate, by first pool and size, the mean, half of the interval, and the verdict's sign."""
     start = rows[rows["measure"] == "first pool"]
     verdicts = start.set_index(["name", "init"])["verdict"].map(sign).to_dict()
     columns = [
@@ -83,7 +83,7 @@ def _accuracy(values: pd.Series) -> str:
 
 
 def _differences(sweeps: list[Sweep], rows: pd.DataFrame, measure: str) -> str:
-    """A line a first pool, a column a size, and in each cell a difference for every query."""
+    """Tabulate the differences of all queries, by first pool and size."""
     of = rows[rows["measure"] == measure]
     if not len(of):
         return ""
@@ -101,27 +101,27 @@ def _differences(sweeps: list[Sweep], rows: pd.DataFrame, measure: str) -> str:
         f"{sweep.size} to {sweep.last} labels" if measure == "area" else f"{sweep.size}, at {sweep.last} labels"
         for sweep in sweeps
     )
-    asked = f"queries, in this order: {' · '.join(queries)}" if len(queries) > 1 else f"query {queries[0]}"
-    return f"Difference from {AGAINST}, {where}, in points ({asked}).\n\n{table(('first pool', *ends), lines)}"
+    order = f"queries, in this order: {' · '.join(queries)}" if len(queries) > 1 else f"query {queries[0]}"
+    return f"Difference from {AGAINST}, {where}, in points ({order}).\n\n{table(('first pool', *ends), lines)}"
 
 
 def _pictures(sweeps: list[Sweep]) -> str:
-    """The figures, and how to read them."""
+    """Show the figures, with a legend."""
     images = [
         f"![Learning curves of {sweep.data} from first pools of {sweep.size} labels](figures/{figure_name(sweep)})"
         for sweep in sweeps
     ]
     reading = (
-        f"Learning curves, a figure for each size of first pool. Black: {AGAINST}, with its 95 % band; in color: told "
-        f"from {AGAINST} by the mean over the curve; thin and gray: not distinguishable."
+        f"Learning curves, one figure per size of first pool. Black: {AGAINST}, with its 95 % band; in color: "
+        f"distinguishable from {AGAINST} by the mean over the curve; thin and gray: not distinguishable."
     )
     return "\n\n".join([reading, *images])
 
 
 def _words(rows: pd.DataFrame) -> str:
-    """How many verdicts there are, and those of note as sentences."""
-    told = rows[rows["verdict"].isin(["better", "worse"])].sort_values("difference")
-    start, end = told[told["measure"] == "first pool"], told[told["measure"] == "last round"]
+    """Count the verdicts, and list the most notable ones as sentences."""
+    significant = rows[rows["verdict"].isin(["better", "worse"])].sort_values("difference")
+    start, end = (significant[significant["measure"] == measure] for measure in ("first pool", "last round"))
     gains, losses = start[start["verdict"] == "better"], start[start["verdict"] == "worse"]
     lasting = end.loc[end["difference"].abs().sort_values(ascending=False).index]
     notable = [*gains["sentence"].iloc[-1:], *losses["sentence"].iloc[:1], *lasting["sentence"].iloc[:SHOWN]]
@@ -129,13 +129,13 @@ def _words(rows: pd.DataFrame) -> str:
     if not notable:
         return count
     more = f" ({len(lasting) - SHOWN} more are in the table)" if len(lasting) > SHOWN else ""
-    last = f"what is told at the last round{more}" if len(lasting) else "nothing is told at the last round"
-    said = "\n".join(f"- {sentence}" for sentence in notable)
-    return f"{count} The largest gain and loss of a first pool; {last}:\n\n{said}"
+    last = f"the differences at the last round{more}" if len(lasting) else "no difference at the last round"
+    sentences = "\n".join(f"- {sentence}" for sentence in notable)
+    return f"{count} The largest gain and loss of a first pool, and {last}:\n\n{sentences}"
 
 
 def _needed(rows: pd.DataFrame) -> str:
-    """Labels needed to be where random ends: how many curves get there sooner, and which surely."""
+    """Count the curves that reach the final accuracy of random with fewer labels, and list the certain ones."""
     if not len(rows):
         return ""
     lines = []
@@ -149,10 +149,10 @@ def _needed(rows: pd.DataFrame) -> str:
         ]
         more = [f"{len(surely) - SHOWN} more"] if len(surely) > SHOWN else []
         lines.append(
-            f"- {end} labels: of {len(of)} curves {len(sooner)} get there sooner and {len(never)} not at all. With the "
-            f"whole 95 % interval sooner: {conjoined([*shown, *more]) or 'none'}."
+            f"- {end} labels: {len(sooner)} of {len(of)} curves need fewer and {len(never)} never get there. With the "
+            f"whole 95 % interval below: {conjoined([*shown, *more]) or 'none'}."
         )
     return (
-        f"Labels at which a mean curve reaches what {AGAINST}, with the same query, has at its end (where curves are "
-        "flat there, a little accuracy is many labels; the intervals are not corrected for how many there are):\n\n"
+        f"Labels at which a mean curve reaches the final accuracy of {AGAINST} with the same query (where curves are "
+        "flat, a small difference in accuracy takes many labels; the intervals are not corrected for their number):\n\n"
     ) + "\n".join(lines)

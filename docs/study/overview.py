@@ -1,4 +1,4 @@
-"""The head of the page: what was compared, and what came of it in short."""
+"""Start of the page: the comparisons, and a summary of the results."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from initpools_cli.stats.verdicts import MEASURES
 from study.sweeps import AGAINST, Study
 from study.text import LEGEND, conjoined, counted, points, sign, table
 
-#: What a measure is called in a sentence.
-CALLED = {
+#: Names of the measures in sentences.
+MEASURE_NAMES = {
     "first pool": "accuracy with the first pool alone",
     "area": "the mean over the learning curve",
     "last round": "accuracy at the last round",
@@ -20,22 +20,23 @@ CALLED = {
 
 
 def question(study: Study) -> list[str]:
-    """What was compared with what, how often, and what is missing."""
+    """Describe the comparisons, and list the missing sweeps."""
     inits = [init for sweep in study.sweeps for init in sweep.table["init"] if init != AGAINST]
     sizes = sorted({sweep.size for sweep in study.sweeps})
     summaries = {row["name"]: row["summary"] for row in KINDS["learners"]()}
     rows = []
     for learner in study.learners:
         tables = [sweep.table for sweep in study.of(learner)]
-        numbers = (conjoined(sorted({told[key] for told in tables})) for key in ("rounds", "seeds"))
-        queries = conjoined(query for told in tables for query in told["query"])
+        numbers = (conjoined(sorted({each[key] for each in tables})) for key in ("rounds", "seeds"))
+        queries = conjoined(query for each in tables for query in each["query"])
         rows.append((f"`{learner}`", summaries[learner], queries, *numbers, len(tables)))
     missing = conjoined(f"`{name}`" for name in study.missing)
     return [
-        "Does a first pool that is chosen without labels beat a random one, at what budget, and does it last?",
+        "Does a first pool that is chosen without labels beat a random one, at which budgets, and does the gain last?",
         f"On {conjoined(sweep.data for sweep in study.sweeps)}, first pools of {conjoined(sizes)} labels were chosen "
-        f"by {conjoined(inits)} ([what these are](methods.md)), each beside `{AGAINST}` at the same seeds. Each was "
-        "then grown by rounds of as many labels again, which each query asked for. Accuracy is that on the test split.",
+        f"by {conjoined(inits)} ([descriptions](methods.md)), and compared with `{AGAINST}` at the same seeds. Each "
+        "pool then grew in rounds of the same number of labels, chosen by each query. Accuracy is measured on the test "
+        "split.",
         table(("learner", "what it is", "queries", "rounds", "seeds", "sweeps finished"), rows),
         f"Not finished, and not on this page: {missing}." if missing else "",
         f"In all tables: {LEGEND}",
@@ -43,24 +44,24 @@ def question(study: Study) -> list[str]:
 
 
 def in_short(study: Study, learner: str) -> list[str]:
-    """What the sweeps with one learner say together."""
+    """Summarize all sweeps with one learner."""
     rows = study.verdicts(learner)
     heading = f"## In short: {learner}"
     if not set(rows["verdict"]) & {"better", "worse", "not distinguishable"}:
-        said = conjoined(rows["verdict"])
+        verdicts = conjoined(rows["verdict"])
         return [
             heading,
-            f"All {len(rows)} comparisons with {AGAINST}: {said}. The differences are below, without verdicts.",
+            f"All {len(rows)} comparisons with {AGAINST}: {verdicts}. The differences are below, without verdicts.",
         ]
     counts = [
-        f"- By {CALLED[str(measure)]}: of {len(of)} comparisons with {AGAINST}, {counted(of['verdict'])}."
+        f"- By {MEASURE_NAMES[str(measure)]}: of {len(of)} comparisons with {AGAINST}, {counted(of['verdict'])}."
         for measure, of in rows.groupby("measure", sort=False)
     ]
     return [heading, "\n".join([*counts, *_lasting(rows), *_groups(rows)]), _by_strategy(rows), *_extremes(rows)]
 
 
 def _lasting(rows: pd.DataFrame) -> Iterator[str]:
-    """What became of the first pools that were better, or worse."""
+    """Count how many first pools stayed better, or worse."""
     start = rows[rows["measure"] == "first pool"].set_index(["name", "data", "init"])["verdict"].to_dict()
     end = rows[rows["measure"] == "last round"]
     began = pd.Series(
@@ -70,13 +71,13 @@ def _lasting(rows: pd.DataFrame) -> Iterator[str]:
         of = end.loc[began == verdict, "verdict"]
         if len(of):
             yield (
-                f"- Of the {len(of)} curves (one a query) that began {verdict} than {AGAINST}, {(of == verdict).sum()} "
-                f"were still {verdict} at the last round, and {(of == other).sum()} {other}."
+                f"- Of the {len(of)} curves (one per query) that began {verdict} than {AGAINST}, "
+                f"{(of == verdict).sum()} were still {verdict} at the last round, and {(of == other).sum()} {other}."
             )
 
 
 def _tally(rows: pd.DataFrame) -> dict[str, dict[str, tuple[int, int, int]]]:
-    """Of each first pool by each measure: how often better, how often worse, of how many; the best first."""
+    """Count, for each first pool and measure, how often it was better and worse, and of how many; the best first."""
     tally = {
         str(init): {
             str(measure): (int((each["verdict"] == "better").sum()), int((each["verdict"] == "worse").sum()), len(each))
@@ -89,20 +90,20 @@ def _tally(rows: pd.DataFrame) -> dict[str, dict[str, tuple[int, int, int]]]:
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[str]:
-    """Which first pools are sure to help, to harm, both or neither."""
+    """Group first pools by whether they were ever better, worse, both or neither."""
     start = {init: by["first pool"] for init, by in _tally(rows).items()}
     better = [f"{init} ({up} of {of})" for init, (up, down, of) in start.items() if up and not down]
     worse = [f"{init} ({down} of {of})" for init, (up, down, of) in start.items() if down and not up]
     both = [init for init, (up, down, _) in start.items() if up and down]
     neither = [init for init, (up, down, _) in start.items() if not up and not down]
     for words, inits in (
-        ("Better at least once and worse never", better),
-        ("Worse at least once and better never", worse),
-        ("Better here and worse there", both),
-        (f"Never to be told from {AGAINST}", neither),
+        ("were better at least once and never worse", better),
+        ("were worse at least once and never better", worse),
+        ("were sometimes better and sometimes worse", both),
+        (f"were never distinguishable from {AGAINST}", neither),
     ):
         if inits:
-            yield f"- {words}, as first pools: {conjoined(inits)}."
+            yield f"- First pools that {words}: {conjoined(inits)}."
 
 
 def _by_strategy(rows: pd.DataFrame) -> str:
@@ -111,11 +112,11 @@ def _by_strategy(rows: pd.DataFrame) -> str:
         (f"`{init}`", *(f"{up} ▲ {down} ▼ of {of}" for up, down, of in (by[measure] for measure in measures)))
         for init, by in _tally(rows).items()
     ]
-    return table(("first pool", *(CALLED[measure] for measure in measures)), lines)
+    return table(("first pool", *(MEASURE_NAMES[measure] for measure in measures)), lines)
 
 
 def _extremes(rows: pd.DataFrame) -> list[str]:
-    """The largest gain and the largest loss of each data set and size."""
+    """List the largest gain and the largest loss of each data set and size."""
     start = rows[rows["measure"] == "first pool"]
     sizes = sorted(set(start["size"]))
     lines = []
@@ -128,7 +129,7 @@ def _extremes(rows: pd.DataFrame) -> list[str]:
             cells.append("; ".join(shown) or "not finished")
         lines.append((data, *cells))
     return [
-        f"The best and the worst first pools and their difference from {AGAINST}, in points of accuracy (picked after "
-        "looking, so that the true differences are likely smaller):",
+        f"The best and the worst first pools and their difference from {AGAINST}, in points of accuracy (selected "
+        "after seeing the results, so the true differences are probably smaller):",
         table(("data set", *(f"{size} labels" for size in sizes)), lines),
     ]

@@ -1,4 +1,4 @@
-"""The finished sweeps of several runs, judged."""
+"""The finished sweeps of several runs, with their verdicts."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything there is to write about.
+    """All sweeps of the page, with their verdicts.
 
     Attributes
     ----------
     runs : list of Run
-        Those that exist, one a data set.
+        The existing runs, one per data set.
     sweeps : list of Sweep
         By size, and within that in the order of the runs.
     missing : list of str
-        ``run/al/name`` of what is not finished.
-    judged : dict of str to Judged
-        By the sweeps' name, over the data sets; its column `sweep` holds the data set.
+        ``run/al/name`` of unfinished sweeps.
+    judged : dict of str to SweepVerdicts
+        By name of the sweep, over the data sets; the column `sweep` has the data set.
     """
 
     runs: list[Run]
@@ -82,52 +82,55 @@ class Study:
 
     @property
     def learners(self) -> list[str]:
-        """The learners, that with the most results first."""
+        """The learners, sorted by number of results."""
         rows: Counter[str] = Counter()
         for sweep in self.sweeps:
             rows[sweep.learner] += len(sweep.rounds)
         return [learner for learner, _ in rows.most_common()]
 
     def of(self, learner: str, data: str = "") -> list[Sweep]:
-        """The sweeps with a learner (on one data set)."""
+        """Return the sweeps with a learner, optionally on one data set."""
         return [sweep for sweep in self.sweeps if sweep.learner == learner and data in ("", sweep.data)]
 
     def rows(self, which: str, learner: str, data: str = "") -> pd.DataFrame:
-        """The table `SweepVerdicts` of all sweeps with a learner, on one data set.
+        """Join one table of `SweepVerdicts` over all sweeps with a learner, optionally on one data set.
 
-        In place of its column sweep it has data, name, size (labels in the first pool) and last (labels at the end).
+        The column sweep is replaced by data, name, size (labels in the first pool) and last (labels at the end).
         """
-        found = []
+        tables = []
         for sweep in self.of(learner, data):
             rows = getattr(self.judged[sweep.name], which)
             rows = rows[rows["sweep"] == sweep.data].drop(columns="sweep")
-            found.append(rows.assign(data=sweep.data, name=sweep.name, size=sweep.size, last=sweep.last))
-        return pd.concat(found, ignore_index=True)
+            tables.append(rows.assign(data=sweep.data, name=sweep.name, size=sweep.size, last=sweep.last))
+        return pd.concat(tables, ignore_index=True)
 
     def verdicts(self, learner: str, data: str = "") -> pd.DataFrame:
-        """The verdicts, see `rows`."""
+        """Return the verdicts; see `rows`."""
         return self.rows("verdicts", learner, data)
 
 
 def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:
-    """Read and judge what is finished.
+    """Read the finished sweeps and compute their verdicts.
 
     Parameters
     ----------
     folders : sequence of Path
-        Run directories, one a data set; one that is not there has nothing finished.
+        Run directories, one per data set; a missing one has no finished sweeps.
     names : sequence of str
-        The sweeps that belong to the study; default: those that any of the runs has.
+        The sweeps of the study; default: all sweeps of any of the runs.
 
     Raises
     ------
     UserError
-        Nothing is finished, two folders have one name, or a sweep is damaged or stale, or of several learners or
+        No sweep is finished, two folders have the same name, or a sweep is damaged, stale, or has several learners or
         encoders.
     """
     runs = [Run(folder) for folder in folders]
     if len({run.path.name for run in runs}) < len(runs):
-        raise UserError("Two of the runs have one name.", "Name each data set's run once.")
+        names_of_runs = ", ".join(run.path.name for run in runs)
+        raise UserError(
+            f"Two of the runs have the same name: {names_of_runs}.", "Pass one run per data set.", names_of_runs
+        )
     present = [step.id.partition("/")[2] for run in runs for step in run.folders("al")]
     sweeps, missing = [], []
     for name in names or list(dict.fromkeys(present)):
@@ -138,7 +141,10 @@ def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:
             else:
                 sweeps.append(_sweep(run, name, done))
     if not sweeps:
-        raise UserError("None of the runs has a finished sweep.", "Make them with `make laptop-study`.")
+        paths = ", ".join(map(str, folders))
+        raise UserError(
+            f"None of the runs has a finished sweep: {paths}.", "Make the sweeps with `make laptop-study`.", paths
+        )
     sweeps.sort(key=lambda sweep: sweep.size)
     judged = {
         name: judge({sweep.data: sweep.done for sweep in sweeps if sweep.name == name}, AGAINST)
@@ -152,7 +158,8 @@ def _sweep(run: Run, name: str, done: FinishedStep) -> Sweep:
     for what, several in (("learners", table["learner"]), ("encoders", table["encoders"])):
         if len(several) > 1:
             raise UserError(
-                f"{done.folder} has {len(several)} {what}, and the page has a table for each learner on one encoder.",
-                "Name the sweeps that belong to the study with --sweeps.",
+                f"{done.folder} has {len(several)} {what}; the page needs sweeps with one learner and one encoder.",
+                "Pass the names of such sweeps with --sweeps.",
+                done.folder,
             )
     return Sweep(run.path.name, name, done, rounds_of(done))

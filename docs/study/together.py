@@ -1,4 +1,4 @@
-"""What holds over all sweeps: whether better first pools lead to better models, and how first pools rank."""
+"""Results over all sweeps: correlation of early and late accuracy, and ranks of first pools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from study.text import conjoined, table
 
 
 def later(study: Study) -> list[str]:
-    """Whether a better first pool means a better model later."""
+    """Correlate accuracy with the first pool and accuracy at the last round."""
     parts = []
     for learner in study.learners:
         rows = study.rows("first_and_later", learner)
@@ -27,9 +27,9 @@ def later(study: Study) -> list[str]:
             lines.append((data, size, last, *(cells.get(query, "") for query in queries)))
         above, below = int((within["pearson_low"] > 0).sum()), int((within["pearson_high"] < 0).sum())
         parts += [
-            f"**{learner}.** Between first pools, each by its mean over seeds: Spearman's correlation, with its 95 % "
-            "interval, of accuracy with the first pool and accuracy at the last round.",
-            table(("data set", "labels at first", "at last", *queries), lines),
+            f"**{learner}.** Between first pools (means over seeds): Spearman's correlation, with its 95 % interval, "
+            "between accuracy with the first pool and accuracy at the last round.",
+            table(("data set", "first labels", "last labels", *queries), lines),
             f"Within a first pool, over its seeds: the median of Pearson's {len(within)} correlations is "
             f"{within['pearson'].median():+.2f}; the 95 % interval is above 0 in {above} and below it in {below}."
             if len(within)
@@ -43,7 +43,7 @@ def _spearman(row: dict[Any, Any]) -> str:
 
 
 def over_data_sets(study: Study) -> list[str]:
-    """How first pools rank over the data sets."""
+    """Rank the first pools over the data sets."""
     parts = []
     for learner in study.learners:
         sizes = {sweep.name: sweep.size for sweep in study.of(learner)}
@@ -59,17 +59,17 @@ def over_data_sets(study: Study) -> list[str]:
             ("*p*", *(f"{row.p_holm:.2g}" for row in starts.values())),
             ("*critical difference*", *(f"{row.critical_difference:.1f}" for row in starts.values())),
         ]
-        # The best and the worst of k can be k - 1 apart.
+        # The mean ranks of the best and the worst of k differ by at most k - 1.
         beyond = all(row.critical_difference >= len(row.ranks) - 1 for row in starts.values())
         tests = [row for rows in found.values() for row in rows]
         family = conjoined(sorted({row.family for row in tests}))
         parts += [
-            f"**{learner}.** Mean ranks by accuracy with the first pool alone, 1 the best. p is Friedman's, by "
-            f"permutation, after Holm's correction over the {family} tests of a size; by Nemenyi two first pools "
-            "differ whose ranks are farther apart than the critical difference"
-            + (", which with so few data sets is farther than any two can be." if beyond else "."),
+            f"**{learner}.** Mean ranks by accuracy with the first pool alone; 1 is the best. p is that of Friedman's "
+            f"test by permutation, after Holm's correction over the {family} tests of a size. By Nemenyi's test, two "
+            "first pools differ if their mean ranks differ by more than the critical difference"
+            + (", which is impossible with so few data sets." if beyond else "."),
             table(("first pool", *(f"{sizes[name]} labels" for name in starts)), lines),
             f"Over all sizes, measures and queries, {sum(row.p_holm <= ALPHA for row in tests)} of {len(tests)} tests "
-            "say that first pools differ, the random one among them.",
+            "find a difference between first pools (including random).",
         ]
-    return ["## Over the data sets", *(parts or ["No size is finished on two data sets: there is no ranking."])]
+    return ["## Over the data sets", *(parts or ["No size is finished on two data sets, so there is no ranking."])]

@@ -1,4 +1,4 @@
-"""The sections of a report: what a run has, as tables around its figures."""
+"""Sections of the report: tables and figures for each part of a run."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ from initpools_cli.steps.report_card import CARD, read_card
 if TYPE_CHECKING:
     from initpools_cli.core.types import Figure
 
-Drawn = Sequence["Figure | Section"]
-#: With more classes than these a table of them is folded away.
+Figures = Sequence["Figure | Section"]
+#: The table of classes is collapsed if there are more than this.
 MANY_CLASSES = 20
-#: What a card says of a pool, and how its columns are called.
+#: Values of a report card and their column titles.
 CARD_COLUMNS = {
-    "coverage_radius": "farthest image",
+    "coverage_radius": "coverage radius",
     "mean_distance": "mean distance",
-    "redundancy": "redundant",
+    "redundancy": "redundancy",
     "classes_missed": "classes missed",
-    "entropy": "evenness of classes",
-    "imbalance": "largest : smallest class",
+    "entropy": "class balance",
+    "imbalance": "class imbalance",
     "typicality": "typicality",
     "cluster_coverage": "clusters hit",
 }
 
 
-def whole(context: Context, kind: str) -> list[FinishedStep]:
-    """The finished steps of a kind that are neither damaged nor stale, oldest first."""
-    found = []
+def fresh_steps(context: Context, kind: str) -> list[FinishedStep]:
+    """Find the finished steps of a kind that are neither damaged nor stale, oldest first."""
+    steps = []
     for step in context.run.folders(kind):
         with suppress(UserError):
-            found.append((step.facts["finished"], step.id, step.require_fresh()))
-    return [step for _, _, step in sorted(found, key=lambda each: each[:2])]
+            steps.append((step.facts["finished"], step.id, step.require_fresh()))
+    return [step for _, _, step in sorted(steps, key=lambda each: each[:2])]
 
 
 def data(context: Context) -> Section:
-    """How many images there are, of which classes, and in which split."""
+    """Describe the data set: images, splits and classes."""
     items = context.data.items
-    # A long tail, and a test split held out of an array, leave images of train out.
-    chosen_from = items[items["split"] == "train"][context.data.kept]
-    splits = {"to choose from": chosen_from} | {
+    # A long tail, and a test split held out of an array, exclude images of train.
+    selectable = items[items["split"] == "train"][context.data.kept]
+    splits = {"to choose from": selectable} | {
         split: items[items["split"] == split] for split in ("val", "test") if (items["split"] == split).any()
     }
     rows = {"images": ", ".join(f"{len(part):,} {name}" for name, part in splits.items())}
     size = context.data.splits["train"].images.shape[1:]
     rows["size"] = f"{size[0]} × {size[1]} pixels, {size[2]} channel{'s' if size[2] > 1 else ''}"
     classes = len(context.data.classes)
-    rows["classes"] = str(classes) if classes else "not known: the data set has no labels of its own"
-    without = {name: int(part["label"].isna().sum()) for name, part in splits.items()}
-    if items["label"].notna().any() and any(without.values()):
-        rows["no label"] = ", ".join(f"{count:,} {name}" for name, count in without.items() if count)
+    rows["classes"] = str(classes) if classes else "unknown: the data set has no labels"
+    unlabeled = {name: int(part["label"].isna().sum()) for name, part in splits.items()}
+    if items["label"].notna().any() and any(unlabeled.values()):
+        rows["no label"] = ", ".join(f"{count:,} {name}" for name, count in unlabeled.items() if count)
     body = facts(rows)
     if context.data.classes:
         counts = {name: part["label"].value_counts() for name, part in splits.items()}
@@ -68,51 +68,51 @@ def data(context: Context) -> Section:
             (name, *(f"{int(counts[part].get(i, 0)):,}" for part in splits))
             for i, name in enumerate(context.data.classes)
         ]
-        every = table("Images of each class", ("class", *splits), lines, numbers=len(splits))
-        body += folded(f"All {classes} classes", every) if classes > MANY_CLASSES else every
+        class_table = table("Images of each class", ("class", *splits), lines, numbers=len(splits))
+        body += folded(f"All {classes} classes", class_table) if classes > MANY_CLASSES else class_table
     return Section("Data", "", body, [], anchor="data")
 
 
-def pretraining(context: Context, drawn: Drawn) -> Section | None:
-    """Every pretrain's loss, and what was measured of the embeddings."""
+def pretraining(context: Context, figures: Figures) -> Section | None:
+    """Show the loss of every pretrain and the quality of the embeddings."""
     rows = []
-    for step in whole(context, "embed"):
-        found = step.facts["outcome"]
-        accuracies = (share(found.get(key)) for key in ("knn_accuracy", "linear_accuracy"))
-        rank = f"{found['rank']:.1f} of {found['train'][1]}" if "rank" in found and "train" in found else "–"
-        rows.append((step.name, found.get("measured_on", "–"), rank, *accuracies))
-    if not rows and not drawn:
+    for step in fresh_steps(context, "embed"):
+        outcome = step.facts["outcome"]
+        accuracies = (share(outcome.get(key)) for key in ("knn_accuracy", "linear_accuracy"))
+        rank = f"{outcome['rank']:.1f} of {outcome['train'][1]}" if "rank" in outcome and "train" in outcome else "–"
+        rows.append((step.name, outcome.get("measured_on", "–"), rank, *accuracies))
+    if not rows and not figures:
         return None
     body = ""
     if rows:
         header = ("embeddings", "measured on", "RankMe", "k-NN accuracy", "linear probe")
-        body = paragraph("Looked at, and never used for a choice:", "note")
+        body = paragraph("These values are only reported; no choice depends on them.", "note")
         body += table("Quality of the embeddings", header, rows, numbers=3)
-    return Section("Pretraining and embeddings", "", body, [], parts=drawn, anchor="pretraining")
+    return Section("Pretraining and embeddings", "", body, [], parts=figures, anchor="pretraining")
 
 
-def scores(drawn: Drawn) -> Section | None:
-    """How scores are distributed."""
-    return Section("Scores", "", "", [], parts=drawn, anchor="scores") if drawn else None
+def scores(figures: Figures) -> Section | None:
+    """Show the distributions of scores."""
+    return Section("Scores", "", "", [], parts=figures, anchor="scores") if figures else None
 
 
-def pools(context: Context, drawn: Drawn) -> Section | None:
-    """The cards of all pools beside each other, and what is drawn of pools."""
-    found = [(step, _card(context, step)) for step in whole(context, "pool")]
-    cards = [(step, card) for step, card in found if card]
-    if not cards and not drawn:
+def pools(context: Context, figures: Figures) -> Section | None:
+    """Compare the report cards of all pools, and show the figures of pools."""
+    pairs = [(step, _card(context, step)) for step in fresh_steps(context, "pool")]
+    cards = [(step, card) for step, card in pairs if card]
+    if not cards and not figures:
         return None
     columns = {key: title for key, title in CARD_COLUMNS.items() if any(key in card for _, card in cards)}
-    rows = [(step.name, card["budget"], *(_figure(card.get(key)) for key in columns)) for step, card in cards]
+    rows = [(step.name, card["budget"], *(_number(card.get(key)) for key in columns)) for step, card in cards]
     body = ""
     if rows:
-        body = table("Cards of the pools", ("pool", "images", *columns.values()), rows, numbers=len(columns) + 1)
-        body += paragraph("Distances are between the embeddings that the pool was chosen from.", "note")
-    return Section("Pools", "", body, [], parts=drawn, anchor="pools")
+        body = table("Report cards of the pools", ("pool", "images", *columns.values()), rows, numbers=len(columns) + 1)
+        body += paragraph("Distances are between the embeddings that each pool was chosen from.", "note")
+    return Section("Pools", "", body, [], parts=figures, anchor="pools")
 
 
 def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
-    """The full card of a pool, or the short one; empty where it has none."""
+    """Read the full card of a pool, else the short one; empty if it has none."""
     full = context.run.find_step(f"card/{step.name}")
     if full is not None:
         with suppress(UserError):
@@ -121,12 +121,12 @@ def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
 
 
 def rounds_of(context: Context) -> list[FinishedStep]:
-    """The labeling rounds, by their number."""
-    return one_a_number(whole(context, LOOP))
+    """Find the labeling rounds, sorted by number."""
+    return one_a_number(fresh_steps(context, LOOP))
 
 
 def labeling(context: Context) -> Section | None:
-    """What every round of labeling came to."""
+    """Show the results of every labeling round."""
     rounds = rounds_of(context)
     if not rounds:
         return None
@@ -139,11 +139,11 @@ def labeling(context: Context) -> Section | None:
 
 
 def provenance(context: Context) -> Section:
-    """What the run is, and the command, time and machine of every step; stale ones are marked."""
-    told = context.run.facts()
-    identity = {"run": context.run.path, "root seed": told["run"]["seed"], **told["dataset"]}
+    """Show the identity of the run, and the command, time and machine of every step."""
+    facts_of_run = context.run.facts()
+    identity = {"run": context.run.path, "root seed": facts_of_run["run"]["seed"], **facts_of_run["dataset"]}
     steps = status(context.run)["steps"]
-    rows = [_made(context, row) for row in steps]
+    rows = [_step_row(context, row) for row in steps]
     header = ["step", "command", "finished (UTC)", "machine", "version", "seconds"]
     if any(row["problem"] for row in steps):
         header.insert(1, "problem")
@@ -153,20 +153,20 @@ def provenance(context: Context) -> Section:
     return Section("Provenance", "", body, [], anchor="provenance")
 
 
-def _made(context: Context, row: Mapping[str, Any]) -> list[str]:
-    """How a step was made, from its row of `status` and what its step.toml says."""
-    made: dict[str, Any] = {}
+def _step_row(context: Context, row: Mapping[str, Any]) -> list[str]:
+    """Describe how a step was made, from its row of `status` and its step.toml."""
+    step: dict[str, Any] = {}
     with suppress(UserError):
-        made = FinishedStep(context.run, context.run.path / row["step"]).facts
-    machine = f"{made['device']}, {made['threads']} threads" if {"device", "threads"} <= made.keys() else ""
-    when = str(row["finished"])[:16].replace("T", " ")
-    return [row["step"], row["command"], when, machine, made.get("version", ""), f"{row['seconds']:,.1f}"]
+        step = FinishedStep(context.run, context.run.path / row["step"]).facts
+    machine = f"{step['device']}, {step['threads']} threads" if {"device", "threads"} <= step.keys() else ""
+    finished = str(row["finished"])[:16].replace("T", " ")
+    return [row["step"], row["command"], finished, machine, step.get("version", ""), f"{row['seconds']:,.1f}"]
 
 
 def share(value: Any) -> str:
-    """A fraction in per cent, or a dash where it is not known."""
+    """Format a fraction as a percentage, or as a dash if it is missing."""
     return percent(value) if isinstance(value, int | float) else "–"
 
 
-def _figure(value: Any) -> str:
+def _number(value: Any) -> str:
     return "–" if value is None else f"{value:.3g}"

@@ -86,7 +86,7 @@ def gather(asked: PlotRequest) -> PlotData:
         for kind, why in APART.items()
         if kind in plots
     ]
-    judged = found.judged(looking)
+    judged = found.sweep_verdicts(looking)
     parts = [
         sections.data(looking),
         sections.pretraining(looking, drawn["pretraining"]),
@@ -133,7 +133,7 @@ def _one(context: Context, kind: str, names: list[str], asked: PlotRequest) -> F
 
 def _curves(context: _Looking, asked: PlotRequest, missing: list[str]) -> dict[str, Figure | Section]:
     """The learning curves of every sweep, by its name."""
-    sweeps = sections.whole(context, "al")
+    sweeps = sections.fresh_steps(context, "al")
     if not sweeps:
         # Says what is missing, or why what is there can't be drawn.
         list(_drawn(context, ["curves"], asked, missing))
