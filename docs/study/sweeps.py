@@ -13,7 +13,7 @@ import pandas as pd
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.sweeps.results import rounds_of
-from initpools_cli.sweeps.verdicts import SweepVerdicts, judge
+from initpools_cli.sweeps.verdicts import SweepVerdicts, compare_sweeps
 
 #: What first pools are compared with.
 AGAINST = "random"
@@ -71,14 +71,14 @@ class Study:
         By size, and within that in the order of the runs.
     missing : list of str
         ``run/al/name`` of unfinished sweeps.
-    judged : dict of str to SweepVerdicts
+    verdicts_by_name : dict of str to SweepVerdicts
         By name of the sweep, over the data sets; the column `sweep` has the data set.
     """
 
     runs: list[Run]
     sweeps: list[Sweep]
     missing: list[str]
-    judged: dict[str, SweepVerdicts]
+    verdicts_by_name: dict[str, SweepVerdicts]
 
     @property
     def learners(self) -> list[str]:
@@ -99,7 +99,7 @@ class Study:
         """
         tables = []
         for sweep in self.of(learner, data):
-            rows = getattr(self.judged[sweep.name], which)
+            rows = getattr(self.verdicts_by_name[sweep.name], which)
             rows = rows[rows["sweep"] == sweep.data].drop(columns="sweep")
             tables.append(rows.assign(data=sweep.data, name=sweep.name, size=sweep.size, last=sweep.last))
         return pd.concat(tables, ignore_index=True)
@@ -146,11 +146,11 @@ def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:
             f"None of the runs has a finished sweep: {paths}.", "Make the sweeps with `make laptop-study`.", paths
         )
     sweeps.sort(key=lambda sweep: sweep.size)
-    judged = {
-        name: judge({sweep.data: sweep.done for sweep in sweeps if sweep.name == name}, AGAINST)
+    verdicts = {
+        name: compare_sweeps({sweep.data: sweep.done for sweep in sweeps if sweep.name == name}, AGAINST)
         for name in dict.fromkeys(sweep.name for sweep in sweeps)
     }
-    return Study([run for run in runs if run.exists], sweeps, missing, judged)
+    return Study([run for run in runs if run.exists], sweeps, missing, verdicts)
 
 
 def _sweep(run: Run, name: str, done: FinishedStep) -> Sweep:

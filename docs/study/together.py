@@ -47,7 +47,7 @@ def over_data_sets(study: Study) -> list[str]:
     parts = []
     for learner in study.learners:
         sizes = {sweep.name: sweep.size for sweep in study.of(learner)}
-        found = {name: study.judged[name].across for name in sizes if study.judged[name].across}
+        found = {name: study.verdicts_by_name[name].across for name in sizes if study.verdicts_by_name[name].across}
         starts = {name: row for name, rows in found.items() for row in rows if row.measure == "first pool"}
         if not starts:
             continue

@@ -1,4 +1,4 @@
-"""The command to type after one that has just ended, in a run or with files alone."""
+"""The suggested command after another one, in a run or with files only."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from initpools_cli.core.rundir import Run
 from initpools_cli.reporting.next_command import FIRST_BUDGET, command_in
 from initpools_cli.reporting.status import status
 
-#: Shown where nothing more specific follows.
+#: The suggestion if there is nothing more specific.
 HELP = "initpools --help"
 #: Arrays with a row for each image.
 ROWS = ("embeddings", "patches", "scores", "clusters", "ranking")
 
 
 def next_in_run(command: str, run: Run) -> str:
-    """What follows `command` in a run; never the same command again."""
+    """Suggest the command after `command` in a run; never the same command."""
     if command == "repair":
         return command_in(run, ["verify"])
     try:
@@ -33,34 +33,34 @@ def next_in_run(command: str, run: Run) -> str:
     return suggested
 
 
-def next_with_files(command: str, typed: Sequence[str], given: Mapping[str, Any]) -> str:
-    """What follows `command` where it was given files and no run.
+def next_with_files(command: str, typed: Sequence[str], arguments: Mapping[str, Any]) -> str:
+    """Suggest the command after `command` with files and no run.
 
     Parameters
     ----------
     typed : sequence of str
         The words after `initpools`.
-    given : mapping
+    arguments : mapping
         The arguments of the command, by the names of its parameters.
     """
-    output: Path | None = given.get("output")
+    output: Path | None = arguments.get("output")
     words: list[str] | None = None
     if output is None and command in ("select-pool", "rank", "score"):
         file = {"select-pool": "pool.csv", "rank": "sorted_idx.npy", "score": "scores.npy"}[command]
         words = [*typed, "-o", file]
     elif output is not None and command == "select-pool":
-        words = _label_more(typed, given, output)
+        words = _label_more(typed, arguments, output)
     elif output is not None and command == "rank":
         words = ["select-pool", "file", "--ranking", str(output), "--budget", _budget(_rows(output))]
     elif output is not None and command == "score":
         words = ["rank", "score", "--scores", str(output), "-o", "sorted_idx.npy"]
-    elif command == "plot" and given.get("embeddings") is not None:
-        n = _rows(given["embeddings"])
-        words = ["select-pool", "typiclust", "--embeddings", str(given["embeddings"]), "--budget", _budget(n)]
-    elif command == "plot" and given.get("scores") is not None:
-        words = ["rank", "score", "--scores", str(given["scores"]), "-o", "sorted_idx.npy"]
-    elif command == "compare" and len(Path(given["names"][0]).parts) > 2 and Path(given["names"][0]).is_dir():
-        return command_in(Run(Path(given["names"][0]).parent.parent), ["plot", "curves"])
+    elif command == "plot" and arguments.get("embeddings") is not None:
+        n = _rows(arguments["embeddings"])
+        words = ["select-pool", "typiclust", "--embeddings", str(arguments["embeddings"]), "--budget", _budget(n)]
+    elif command == "plot" and arguments.get("scores") is not None:
+        words = ["rank", "score", "--scores", str(arguments["scores"]), "-o", "sorted_idx.npy"]
+    elif command == "compare" and len(Path(arguments["names"][0]).parts) > 2 and Path(arguments["names"][0]).is_dir():
+        return command_in(Run(Path(arguments["names"][0]).parent.parent), ["plot", "curves"])
     return shlex.join(["initpools", *words]) if words else HELP
 
 
@@ -72,16 +72,16 @@ def _budget(images: int) -> str:
     return str(min(FIRST_BUDGET, images))
 
 
-def _label_more(typed: Sequence[str], given: Mapping[str, Any], output: Path) -> list[str] | None:
-    """Choose as many images again once these are labeled; where some were labeled before, show where the pool lies."""
+def _label_more(typed: Sequence[str], arguments: Mapping[str, Any], output: Path) -> list[str] | None:
+    """Suggest a second pool of the same size, or, if some images were labeled before, a scatter plot of the pool."""
     if output.suffix not in (".npy", ".csv"):
         return None
-    if given.get("labeled") is None and given.get("exclude") is None and given.get("labels") is None:
-        sizes = [_rows(given[name]) for name in ROWS if given.get(name) is not None]
-        if sizes and given["budget"] is not None and 2 * given["budget"] <= min(sizes):
+    if arguments.get("labeled") is None and arguments.get("exclude") is None and arguments.get("labels") is None:
+        sizes = [_rows(arguments[name]) for name in ROWS if arguments.get(name) is not None]
+        if sizes and arguments["budget"] is not None and 2 * arguments["budget"] <= min(sizes):
             return [*_without_output(typed), "--labeled", str(output), "-o", str(_more(output))]
-    if given.get("embeddings") is not None:
-        return ["plot", "scatter", "--embeddings", str(given["embeddings"]), "--labeled", str(output)]
+    if arguments.get("embeddings") is not None:
+        return ["plot", "scatter", "--embeddings", str(arguments["embeddings"]), "--labeled", str(output)]
     return None
 
 
@@ -90,7 +90,7 @@ def _more(output: Path) -> Path:
 
 
 def _without_output(typed: Sequence[str]) -> list[str]:
-    """The words without -o and its value."""
+    """Remove -o and its value from the words."""
     kept, words = [], iter(typed)
     for word in words:
         if word in ("-o", "--output"):

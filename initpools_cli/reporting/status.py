@@ -1,4 +1,4 @@
-"""What a run has: every finished step with its size, time and staleness, what is unfinished, and the next command."""
+"""Status of a run: finished steps with size, time and staleness, unfinished steps, and the next command."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from initpools_cli.sweeps.jobs import PLAN
 
 
 def status(run: Run) -> dict[str, Any]:
-    """Everything `initpools status` shows, ready for --json.
+    """Collect everything that `initpools status` shows, in the form of --json.
 
     Returns
     -------
     dict
-        run, dataset, seed, bytes (of all steps and plots), steps (step, bytes, finished, seconds, problem, renew (the
-        command that mends it), command, note) by time, unfinished (ids), progress (of those that are sweeps: blocks
-        done and blocks in all), labels (file, images, labeled, skipped,
-        left, problem), plots (file, bytes, finished), next,
-        and next_words: why that.
+        run, dataset, seed, bytes (of all steps and plots), steps by time (step, bytes, finished, seconds, problem,
+        renew, the command that fixes the problem, command, note), unfinished (ids), progress (finished and total
+        blocks of unfinished sweeps), labels (file, images, labeled, skipped, left, problem), plots (file, bytes,
+        finished), next (a command) and next_words (its purpose).
     """
     identity = read_identity(run)
-    differ = len(_encoders(run)) > 1
-    steps = sorted((_row(step, differ) for step in run.folders()), key=lambda row: (row["finished"], row["step"]))
+    several_encoders = len(_encoders(run)) > 1
+    rows = [_row(step, several_encoders) for step in run.folders()]
+    steps = sorted(rows, key=lambda row: (row["finished"], row["step"]))
     unfinished = sorted(
         {str(file.parent.parent.relative_to(run.path / ".partial")) for file in run.path.glob(".partial/*/*/work/*")}
     )
     plots = [_plot(file) for file in sorted(run.path.glob("plot/*")) if file.is_file()]
-    found: dict[str, Any] = {
+    overview: dict[str, Any] = {
         "run": str(run.path),
         "dataset": identity.table.name,
         "seed": identity.seed,
@@ -52,20 +52,20 @@ def status(run: Run) -> dict[str, Any]:
         "labels": [_labels(file) for file in sorted((run.path / FOLDER).glob("*.csv"))],
         "plots": plots,
     }
-    words, why = next_command(run, found, labeled=_has_labels(run), images=int(read_kept(run).sum()))
-    return found | {"next": words, "next_words": why}
+    words, why = next_command(run, overview, labeled=_has_labels(run), images=int(read_kept(run).sum()))
+    return overview | {"next": words, "next_words": why}
 
 
 def _encoders(run: Run) -> set[str]:
-    """Those of the labeling rounds."""
-    found = set()
+    """Collect the encoders of the labeling rounds."""
+    encoders = set()
     for step in run.folders(LOOP):
         with suppress(UserError):
-            found.update(step.table.get("encoders", ()))
-    return found
+            encoders.update(step.table.get("encoders", ()))
+    return encoders
 
 
-def _row(step: FinishedStep, differ: bool) -> dict[str, Any]:
+def _row(step: FinishedStep, several_encoders: bool) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in step.folder.rglob("*") if file.is_file())
     row: dict[str, Any] = {"step": step.id, "bytes": size, "finished": "", "seconds": 0.0, "problem": "", "command": ""}
     row |= {"renew": "", "note": ""}
@@ -83,12 +83,12 @@ def _row(step: FinishedStep, differ: bool) -> dict[str, Any]:
         "problem": problem,
         "renew": step.renewal() if problem else "",
         "command": facts["command"],
-        "note": "; ".join(_notes(step, facts["outcome"], differ)),
+        "note": "; ".join(_notes(step, facts["outcome"], several_encoders)),
     }
 
 
 def _damaged(step: FinishedStep) -> str:
-    """What is wrong with the tables that the next command is found from; the other files are for `verify` to read."""
+    """Check the tables that determine the next command; `verify` checks the other files."""
     try:
         for name in tables_of(step):
             if name in step.facts["writes"]:
@@ -98,12 +98,12 @@ def _damaged(step: FinishedStep) -> str:
     return ""
 
 
-def _notes(step: FinishedStep, outcome: dict[str, Any], differ: bool) -> Iterator[str]:
-    """A round of labeling in a few words, with its encoder where they differ, and methods that have changed since."""
+def _notes(step: FinishedStep, outcome: dict[str, Any], several_encoders: bool) -> Iterator[str]:
+    """Summarize a labeling round, with its encoder if there are several, and list methods that have changed since."""
     labeled, accuracy = outcome.get("labeled"), outcome.get("accuracy")
     if step.id.startswith("loop/") and labeled is not None:
         measured = f", accuracy {accuracy:.1%}" if isinstance(accuracy, float) else ""
-        encoder = ", ".join(step.table.get("encoders", ())) if differ else ""
+        encoder = ", ".join(step.table.get("encoders", ())) if several_encoders else ""
         yield f"{labeled:,} labeled{measured}{f', on {encoder}' if encoder else ''}"
     changed = revised_since(step)
     if changed:
@@ -117,7 +117,7 @@ def _plot(file: Path) -> dict[str, Any]:
 
 
 def _labels(file: Path) -> dict[str, Any]:
-    """How far a file of labels is; whether its rows are right is for the commands to say that learn from it."""
+    """Count the labels in a file; the commands that train on it check its rows."""
     row: dict[str, Any] = {"file": file.name, "images": 0, "labeled": 0, "skipped": 0, "left": 0, "problem": ""}
     try:
         rows, _ = read(file, "labels")
@@ -134,13 +134,13 @@ def _labels(file: Path) -> dict[str, Any]:
 
 
 def _has_labels(run: Run) -> bool:
-    """Whether the data set came with labels; its rows are read up to the first one."""
+    """Whether the data set has labels; reads items.csv up to the first one."""
     rows = csv.DictReader(io.StringIO(run.read(ITEMS).decode(errors="replace"), newline=""))
     return any(row.get("label") and row.get("split") == "train" for row in rows)
 
 
 def _blocks(work: Path) -> list[int]:
-    """How many blocks of an unfinished sweep are done, and how many there are; empty where it is none."""
+    """Count the finished and all blocks of an unfinished sweep; empty for other steps."""
     try:
         total = parse_toml((work / PLAN).read_text(encoding="utf-8"))["blocks"]
     except (OSError, KeyError, ValueError):
