@@ -137,7 +137,7 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
         assert initpools(*command).code == 0
     assert initpools("plot", "report", "-o", "r.html").code == 0
     text = text_of(copied_run / "r.html")
-    assert "Of 3 comparisons with random in 1 sweep, 0 found the first pool better" in text
+    assert "Of 3 comparisons with random in 1 sweep, the first pool was better in 0, worse in 0" in text
     assert "3 of them had too few seeds for any verdict" in text
     assert "Sweep little" in text and "kcenter-b10-s0" in text and "coverage radius" in text
     assert 'class="stale"' not in text

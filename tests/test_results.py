@@ -137,7 +137,8 @@ def test_nothing_finished_is_said_and_nothing_written(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         write_page(monkeypatch, tmp_path / "results.md", tmp_path / "nothing")
-    assert ended.value.code == 2 and "None of the runs has a finished sweep." in capsys.readouterr().err
+    expected = f"None of the runs has a finished sweep: {tmp_path / 'nothing'}."
+    assert ended.value.code == 2 and expected in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
