@@ -102,7 +102,7 @@ def test_the_same_file_is_already_done_and_more_labels_are_a_new_round(photos: p
     assert second["step"] == "loop/round-2" and second["labeled"] == 9
     assert (second["new"], second["corrected"], second["skipped"]) == (2, 1, 1)
     assert rows["path"][4] not in [row["path"] for row in second["next"]] and len(second["next"]) == 50
-    assert "50 images are left to label, of 60 asked for" in second["said"]
+    assert "only 50 images are left to label, fewer than --budget 60" in second["said"]
     # The old file again changes the corrected label back, which is a round, too, and forgets nothing.
     third = _round(initpools, "a.csv")
     assert third["step"] == "loop/round-3" and third["labeled"] == 9 and third["next"] == []
