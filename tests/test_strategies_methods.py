@@ -342,10 +342,10 @@ def test_what_is_wrong_is_said(given, message):
     [
         (np.zeros(5), r"embeddings has shape \(5,\); it must be 2-D"),
         (np.zeros((5, 2, 2)), "must be 2-D"),
-        (np.zeros((0, 3)), "nothing in it"),
-        (np.zeros((3, 0)), "nothing in it"),
+        (np.zeros((0, 3)), "embeddings is empty"),
+        (np.zeros((3, 0)), "embeddings is empty"),
         (np.array([["a", "b"]]), "not real numbers"),
-        (np.zeros((3, 2), complex), "holds complex128"),
+        (np.zeros((3, 2), complex), "has dtype complex128"),
         (np.full((9, 2), np.nan), r"in 9 of its rows: 0, 1, 2, 3, 4, …"),
     ],
 )
