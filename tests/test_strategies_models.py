@@ -267,7 +267,7 @@ def test_bad_inputs_are_told():
     points, probs = cloud(20), np.full((20, 2), 0.5)
     patches = np.linspace(0.1, 1, 20)[:, None, None] * np.ones((3, 2))
     for strategy, given_, message in (
-        ("class-balanced", {"labels": np.where(np.arange(20) > 4, 0, -1)}, "5 of 20 are unknown, the first for image 0"),
+        ("class-balanced", {"labels": np.where(np.arange(20) > 4, 0, -1)}, "5 of 20 are unknown, the first .* 0"),
         ("class-balanced", {"labels": np.arange(20) - 3}, "labels has class number -3 for image 0"),
         ("class-balanced", {"labels": np.full(20, 0.5)}, "labels is 1-D float64; it must be 1-D integers"),
         ("class-balanced", {}, "'class-balanced' needs labels"),
