@@ -232,7 +232,7 @@ def test_codes_are_of_the_image_and_one_image_a_batch_is_the_users_to_mend() -> 
     pixels = torch.from_numpy(images())
     whole = bigan.inputs(pixels, Draws(0, 1, torch.arange(8)))[1]
     assert torch.equal(whole[5:], bigan.inputs(pixels[5:], Draws(0, 1, torch.arange(5, 8)))[1])
-    with pytest.raises(UserError, match="batch of 1 image"):
+    with pytest.raises(UserError, match="needs at least 2 images per batch"):
         bigan.train()(*shown(bigan, images(1)))
 
 
