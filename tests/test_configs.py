@@ -19,7 +19,7 @@ from initpools_cli.datasets.imbalance import tail_counts
 from initpools_cli.networks.registry import networks
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.steps.context import Context
-from initpools_cli.sweeps.setup import ExperimentSpec, cast_of
+from initpools_cli.sweeps.setup import ExperimentSpec, build_spec
 from initpools_cli.training.learners.registry import learners
 from initpools_cli.training.trainer import TrainConfig
 
@@ -54,7 +54,7 @@ def sweep_of(file: Path | None, **changed: object) -> ExperimentSpec:
     """The strategies, queries and learners of a file or of the defaults, where some of its [al] is changed."""
     settings, given = load_settings("al", file=file)
     context = Context(Run(Path("no run")), settings, given, Reporter(quiet=True))
-    return cast_of(context, settings.al.model_copy(update=changed))
+    return build_spec(context, settings.al.model_copy(update=changed))
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=name_of)

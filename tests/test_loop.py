@@ -21,7 +21,7 @@ from scipy.stats import norm
 from initpools_cli.figures.escape import percent
 from initpools_cli.labeling import round as loop
 from initpools_cli.stats.proportions import share_interval
-from initpools_cli.sweeps import setup as arena
+from initpools_cli.sweeps import setup
 from initpools_cli.training.crossvalidation import FOLDS, assign_folds, out_of_fold
 from initpools_cli.training.learners.linear import linear
 from initpools_cli.training.learners.registry import softmax
@@ -197,14 +197,14 @@ def test_labels_of_two_at_once_are_not_lost(
     labels = photos.rename_axis("path").rename("label")
     labels[:9].to_csv("mine.csv")
     labels[9:15].to_csv("theirs.csv")
-    plain = arena.arena_of
+    plain = setup.build_experiment
 
     def meanwhile(*given: Any) -> Any:
-        monkeypatch.setattr(loop, "arena_of", plain)
+        monkeypatch.setattr(loop, "build_experiment", plain)
         _round(initpools, "theirs.csv")
         return plain(*given)
 
-    monkeypatch.setattr(loop, "arena_of", meanwhile)
+    monkeypatch.setattr(loop, "build_experiment", meanwhile)
     told = initpools("al-run", "--labels", "mine.csv")
     assert told.code == 2 and "Another process has finished round-1 meanwhile" in told.err
     assert _round(initpools, "mine.csv")["labeled"] == 15

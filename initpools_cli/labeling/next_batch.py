@@ -44,7 +44,7 @@ def predictions(context: Context, rest: np.ndarray, probs: np.ndarray | None, la
 
 def next_batch(
     context: Context,
-    cast: ExperimentSpec,
+    spec: ExperimentSpec,
     experiment: ExperimentData,
     settings: ExperimentSettings,
     model: Classifier,
@@ -61,9 +61,9 @@ def next_batch(
         return None
     if left < settings.budget:
         context.report.warn(f"only {left} images are left to label, fewer than --budget {settings.budget}.")
-    learner = next(iter(cast.learners))
+    learner = next(iter(spec.learners))
     selection: Selection = run_query(
-        cast.queries[0].name,
+        spec.queries[0].name,
         learner,
         cell_of(context, experiment, labeled.rows, candidates),
         model,
@@ -73,7 +73,7 @@ def next_batch(
         context.machine.device,
     )
     tell_short(context.report, len(selection.indices), min(left, settings.budget), context.settings.select)
-    embeddings = experiment.arrays[cast.queries[0].name].get("embeddings")
+    embeddings = experiment.arrays[spec.queries[0].name].get("embeddings")
     near = None
     if embeddings is not None:
         data = CardData.of(embeddings, False, candidates, labeled.rows)

@@ -34,7 +34,7 @@ from initpools_cli.steps.providers import RunProvider
 from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
-from initpools_cli.sweeps.setup import ExperimentSpec, arena_of, cast_of, identity_of, protocol_of
+from initpools_cli.sweeps.setup import ExperimentSpec, build_experiment, build_settings, build_spec, identity_of
 
 if TYPE_CHECKING:
     from initpools_cli.training.experiment import ExperimentData
@@ -92,13 +92,13 @@ def label_round(
     provider = RunProvider(context, files, _only(table.encoders, "--from"))
     if provider.files.exclude is not None:
         labeled = replace(labeled, excluded=np.flatnonzero(~provider.seen))
-    cast = cast_of(context, table)
+    spec = build_spec(context, table)
     if ask:
-        _refuse_single_class(cast, labeled)
+        _refuse_single_class(spec, labeled)
     codes = np.full(len(context.data.kept), -1, dtype=np.int64)
     codes[labeled.rows] = labeled.codes
-    experiment, reads = arena_of(provider, cast, {"train": codes}, len(labeled.classes), context.data.kept)
-    resolved = _resolved(context, table, cast, experiment, labeled, ask)
+    experiment, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), context.data.kept)
+    resolved = _resolved(context, table, spec, experiment, labeled, ask)
     step = context.run.step(
         LOOP, f"{PREFIX}{labeled.number}", resolved, {**context.items_checksum(), **reads}, force=context.force
     )
@@ -119,7 +119,7 @@ def label_round(
                 "Run the same command again.",
                 _newest(context)[0],
             )
-        step.outcome = _work(context, table, cast, experiment, labeled, ask, scratch)
+        step.outcome = _work(context, table, spec, experiment, labeled, ask, scratch)
         refuse_changed(Path(), brought)
         step.outcome["annotations"] = str(file.resolve())
         if brought:
@@ -153,7 +153,7 @@ def history(context: Context) -> list[dict[str, Any]]:
 def _work(
     context: Context,
     table: AlTable,
-    cast: ExperimentSpec,
+    spec: ExperimentSpec,
     experiment: ExperimentData,
     labeled: LabelHistory,
     ask: bool,
@@ -165,8 +165,8 @@ def _work(
     from initpools_cli.training.active_learning import fit, inputs_of
     from initpools_cli.training.learners.registry import learners, softmax
 
-    learner = learners.get(next(iter(cast.learners)))
-    settings = protocol_of(context, table, cast, init_budget=0, rounds=1, candidates=1.0)
+    learner = learners.get(next(iter(spec.learners)))
+    settings = build_settings(context, table, spec, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
     quality, by_class = cross_validate(context, experiment, settings, learner, labeled)
     model = fit(
@@ -192,7 +192,7 @@ def _work(
     write_frame(scratch / "problems.csv", problems)
     write_frame(scratch / "classes.csv", by_class)
     write_frame(scratch / "predictions.csv", predictions(context, rest, probs, labeled))
-    batch = next_batch(context, cast, experiment, settings, model, labeled) if ask else None
+    batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
     if batch is not None:
         write_frame(scratch / "next.csv", batch)
         write_array(scratch / "indices.npy", batch["index"].to_numpy(np.int64))
@@ -237,8 +237,8 @@ def _only(names: list[str], flag: str) -> str:
     return names[0] if names else ""
 
 
-def _refuse_single_class(cast: ExperimentSpec, labeled: LabelHistory) -> None:
-    query = cast.queries[0]
+def _refuse_single_class(spec: ExperimentSpec, labeled: LabelHistory) -> None:
+    query = spec.queries[0]
     if len(labeled.classes) < 2 and {*query.method.inputs} & MODEL_OUTPUTS:
         raise UserError(
             f"The query {query.name} needs a trained model, but all {len(labeled.rows)} labels are of the class "
@@ -249,19 +249,19 @@ def _refuse_single_class(cast: ExperimentSpec, labeled: LabelHistory) -> None:
 
 
 def _resolved(
-    context: Context, table: AlTable, cast: ExperimentSpec, experiment: ExperimentData, labeled: LabelHistory, ask: bool
+    context: Context, table: AlTable, spec: ExperimentSpec, experiment: ExperimentData, labeled: LabelHistory, ask: bool
 ) -> dict[str, Any]:
     """Return everything that the result depends on, for ``step.toml``."""
     select = context.settings.select
     asked = {key: getattr(table, key) for key in USED}
-    query = cast.queries[0]
+    query = spec.queries[0]
     if plugin_of(query.method) is not None:
         asked |= {"query": [query.name]}
     if not ask:
         asked |= {"query": [], "budget": 0}
     return {
         **asked,
-        **identity_of(cast, [query] if ask else [], experiment, select),
+        **identity_of(spec, [query] if ask else [], experiment, select),
         "encoders": [experiment.encoder] if experiment.encoder else [],
         **scale_entry([experiment]),
         "classes": list(labeled.classes),

@@ -60,7 +60,7 @@ class ExperimentSpec:
         return self.knobs.get(strategy.base, {}) | self.knobs.get(strategy.name, {})
 
 
-def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
+def build_spec(context: Context, table: AlTable) -> ExperimentSpec:
     """Resolve the strategies, queries and learners of [al].
 
     Raises
@@ -98,7 +98,7 @@ def cast_of(context: Context, table: AlTable) -> ExperimentSpec:
 
 
 def identity_of(
-    cast: ExperimentSpec, strategies: Iterable[StrategySpec], experiment: ExperimentData, select: SelectTable
+    spec: ExperimentSpec, strategies: Iterable[StrategySpec], experiment: ExperimentData, select: SelectTable
 ) -> dict[str, Any]:
     """Return the knobs and revisions of learners and strategies that identify a sweep or a round.
 
@@ -111,14 +111,14 @@ def identity_of(
     from initpools_cli.training.learners.registry import learners
 
     methods: list[tuple[Method, Mapping[str, Any]]] = [
-        (learners.get(name), knobs) for name, knobs in cast.learners.items()
+        (learners.get(name), knobs) for name, knobs in spec.learners.items()
     ]
     params = {method.name: method.identity(knobs) for method, knobs in methods}
     for each in strategies:
         knobs = dict(experiment.calls[each.name].knobs)
         methods.append((each.method, knobs))
         if each.scoring is not None:
-            methods.append((each.scoring, each.score_knobs(cast.knobs_of(each))))
+            methods.append((each.scoring, each.score_knobs(spec.knobs_of(each))))
         if knobs:
             params[each.name] = each.method.identity(knobs)
     marks: dict[str, int] = {}
@@ -127,8 +127,8 @@ def identity_of(
     return {"params": params, **revisions_of(*methods), **marks}
 
 
-def arena_of(
-    provider: RunProvider, cast: ExperimentSpec, labels: Mapping[str, np.ndarray], classes: int, kept: np.ndarray
+def build_experiment(
+    provider: RunProvider, spec: ExperimentSpec, labels: Mapping[str, np.ndarray], classes: int, kept: np.ndarray
 ) -> tuple[ExperimentData, dict[str, str]]:
     """Data of the experiment on one encoder, and the checksums of what is read.
 
@@ -152,15 +152,15 @@ def arena_of(
 
     context, source = provider.context, provider.source
     data = context.data
-    asked = set().union(*(registry.get(name).inputs for name in cast.learners))
+    asked = set().union(*(registry.get(name).inputs for name in spec.learners))
     if "embeddings" not in asked:
-        refuse_without_embeddings(context, cast.learners)
-    embedded = _embedded(context, cast, asked, source)
+        refuse_without_embeddings(context, spec.learners)
+    embedded = _embedded(context, spec, asked, source)
     kept = kept & provider.seen
     arrays = StrategyArrays(provider, np.flatnonzero(kept))
-    for each in cast.strategies:
+    for each in spec.strategies:
         about = embedded.name if embedded is not None and _is_about(context, each, embedded) else ""
-        arrays.add(each, cast.knobs_of(each), about)
+        arrays.add(each, spec.knobs_of(each), about)
     reads = arrays.reads
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     scale: dict[str, str] = {}
@@ -168,7 +168,7 @@ def arena_of(
         apply, scale = learner_scaling(context, embedded, provider.seen)
         inputs["embeddings"] = {name: apply(_measured(data, name, matrix(embedded, name))) for name in data.splits}
         reads |= embedded.checksums(*(f"{split}.npy" for split in data.splits))
-    if "images" in asked or any("vaal_scores" in each.method.inputs for each in cast.queries):
+    if "images" in asked or any("vaal_scores" in each.method.inputs for each in spec.queries):
         inputs["images"] = {name: _measured(data, name, split.images) for name, split in data.splits.items()}
     begun, encoder = None, "" if embedded is None else embedded.name
     if "encoder" in asked:
@@ -184,7 +184,7 @@ def arena_of(
         labels=labels,
         kept=kept,
         classes=classes,
-        oracles=frozenset(each.name for each in cast.strategies if each.oracle),
+        oracles=frozenset(each.name for each in spec.strategies if each.oracle),
         pretrained=begun,
         row_facts=arrays.facts,
         scale=scale,
@@ -263,8 +263,8 @@ class StrategyArrays:
         return self._ready[key][1]
 
 
-def protocol_of(
-    context: Context, table: AlTable, cast: ExperimentSpec, *, init_budget: int, rounds: int, candidates: float
+def build_settings(
+    context: Context, table: AlTable, spec: ExperimentSpec, *, init_budget: int, rounds: int, candidates: float
 ) -> ExperimentSettings:
     """Build the settings of an experiment or a labeling round.
 
@@ -289,7 +289,7 @@ def protocol_of(
         sample=select.sample,
         copies=select.copies,
         min_distance=select.min_distance,
-        learners=cast.learners,
+        learners=spec.learners,
     )
 
 
@@ -310,10 +310,10 @@ def _behind(context: Context, embedded: FinishedStep | None, source: str) -> Fin
     return done
 
 
-def _embedded(context: Context, cast: ExperimentSpec, asked: set[str], source: str) -> FinishedStep | None:
+def _embedded(context: Context, spec: ExperimentSpec, asked: set[str], source: str) -> FinishedStep | None:
     """Find the embeddings that the sweep reads; None if nothing in it reads embeddings."""
-    wanted = asked.union(*(each.needed for each in cast.strategies))
-    if "embeddings" in wanted or any(each.reads_embeddings for each in cast.strategies):
+    wanted = asked.union(*(each.needed for each in spec.strategies))
+    if "embeddings" in wanted or any(each.reads_embeddings for each in spec.strategies):
         return newest(context, source)
     if source and "encoder" not in asked:
         raise UserError(f"--from {source} has no effect: this sweep reads no embeddings.", "Leave out --from.", source)

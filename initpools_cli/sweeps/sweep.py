@@ -21,7 +21,14 @@ from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.sweeps.executors import Executor, Jobs
 from initpools_cli.sweeps.jobs import PLAN, JobResult, run_cells, run_jobs, select_pools
-from initpools_cli.sweeps.setup import ExperimentSpec, arena_of, cast_of, identity_of, labels_of, protocol_of
+from initpools_cli.sweeps.setup import (
+    ExperimentSpec,
+    build_experiment,
+    build_settings,
+    build_spec,
+    identity_of,
+    labels_of,
+)
 
 if TYPE_CHECKING:
     from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings
@@ -52,11 +59,11 @@ def al_run(
     """
     table = context.settings.al
     context.require_labels("al-run")
-    cast = cast_of(context, table)
-    _refuse_known_leaks(table, cast)
-    experiments, reads = _arenas(context, cast, table.encoders, files)
-    settings = _protocol(context, table, cast, next(iter(experiments.values())))
-    resolved = _resolved(context, table, cast, experiments, settings)
+    spec = build_spec(context, table)
+    _refuse_known_leaks(table, spec)
+    experiments, reads = _experiments(context, spec, table.encoders, files)
+    settings = _settings(context, table, spec, next(iter(experiments.values())))
+    resolved = _resolved(context, table, spec, experiments, settings)
     step = context.run.step("al", name, resolved, {**context.items_checksum(), **reads}, force=context.force)
     if step.finished:
         return step.finished, False
@@ -64,7 +71,7 @@ def al_run(
     count = 1 if device != "cpu" else context.machine.threads
     workers = Executor(table.backend, count, scheduler, list(experiments.values()))
     with context.writing(step) as scratch:
-        results = _sweep(context, table, cast, experiments, settings, device, workers, scratch)
+        results = _sweep(context, table, spec, experiments, settings, device, workers, scratch)
         rows = [row for _, result in results for row in result.rows]
         _write_rows(scratch / "rounds.csv", rows)
         _write_recalls(scratch / "recalls.csv", results, context.data.classes)
@@ -78,7 +85,7 @@ def al_run(
 def _sweep(
     context: Context,
     table: AlTable,
-    cast: ExperimentSpec,
+    spec: ExperimentSpec,
     experiments: dict[str, ExperimentData],
     settings: ExperimentSettings,
     device: str,
@@ -88,9 +95,9 @@ def _sweep(
     """Select the first pools, once for all queries and learners, and run every block."""
     from initpools_cli.training.experiment import block_jobs, first_pool_jobs
 
-    inits, queries = [each.name for each in cast.inits], [each.name for each in cast.queries]
+    inits, queries = [each.name for each in spec.inits], [each.name for each in spec.queries]
     pools = list(first_pool_jobs(list(experiments), inits, table.seeds))
-    blocks = list(block_jobs(list(experiments), inits, queries, list(cast.learners), table.seeds))
+    blocks = list(block_jobs(list(experiments), inits, queries, list(spec.learners), table.seeds))
     work = scratch / "work"
     kept = len(list(work.glob("block-*.npz")))
     if kept:
@@ -155,9 +162,9 @@ def _reporter(
     return advance
 
 
-def _refuse_known_leaks(table: AlTable, cast: ExperimentSpec) -> None:
+def _refuse_known_leaks(table: AlTable, spec: ExperimentSpec) -> None:
     """Refuse oracles and free validation labels under ``al.strict``."""
-    oracles = [each.name for each in cast.strategies if each.oracle]
+    oracles = [each.name for each in spec.strategies if each.oracle]
     if table.strict and oracles:
         raise _leak(", ".join(oracles), "reads the labels of all train images, which were not bought")
     if table.strict and table.validation == "free-val":
@@ -170,8 +177,8 @@ def _leak(name: str, reads: str) -> UserError:
     )
 
 
-def _arenas(
-    context: Context, cast: ExperimentSpec, sources: Sequence[str], files: UserFiles | None
+def _experiments(
+    context: Context, spec: ExperimentSpec, sources: Sequence[str], files: UserFiles | None
 ) -> tuple[dict[str, ExperimentData], dict[str, str]]:
     """One experiment for each encoder."""
     experiments: dict[str, ExperimentData] = {}
@@ -180,7 +187,9 @@ def _arenas(
     kept = context.labeled_only("the sweep")
     provider = RunProvider(context, files)
     for source in sources or [""]:
-        experiment, checksums = arena_of(provider.with_source(source), cast, labels, len(context.data.classes), kept)
+        experiment, checksums = build_experiment(
+            provider.with_source(source), spec, labels, len(context.data.classes), kept
+        )
         if experiment.encoder in experiments:
             raise UserError(
                 f"al.encoders has {experiment.encoder} more than once.", "List each encoder once.", experiment.encoder
@@ -190,10 +199,10 @@ def _arenas(
     return experiments, reads
 
 
-def _protocol(context: Context, table: AlTable, cast: ExperimentSpec, experiment: ExperimentData) -> ExperimentSettings:
+def _settings(context: Context, table: AlTable, spec: ExperimentSpec, experiment: ExperimentData) -> ExperimentSettings:
     init_budget = table.init_budget or table.budget
     rounds = _affordable(context, table, init_budget, experiment)
-    return protocol_of(context, table, cast, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
+    return build_settings(context, table, spec, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
 
 
 def _affordable(context: Context, table: AlTable, init_budget: int, experiment: ExperimentData) -> int:
@@ -218,7 +227,7 @@ def _affordable(context: Context, table: AlTable, init_budget: int, experiment: 
 def _resolved(
     context: Context,
     table: AlTable,
-    cast: ExperimentSpec,
+    spec: ExperimentSpec,
     experiments: dict[str, ExperimentData],
     settings: ExperimentSettings,
 ) -> dict[str, Any]:
@@ -227,10 +236,10 @@ def _resolved(
     experiment = next(iter(experiments.values()))
     return {
         **{key: value for key, value in table.identity().items() if key not in NOT_IDENTITY},
-        "init": [each.name for each in cast.inits],
-        "query": [each.name for each in cast.queries],
-        "learner": list(cast.learners),
-        **identity_of(cast, cast.strategies, experiment, context.settings.select),
+        "init": [each.name for each in spec.inits],
+        "query": [each.name for each in spec.queries],
+        "learner": list(spec.learners),
+        **identity_of(spec, spec.strategies, experiment, context.settings.select),
         "init_budget": settings.init_budget,
         "rounds": settings.rounds,
         # Older sweeps could balance all strategies at once; this key keeps the digests of the others.
