@@ -370,7 +370,7 @@ def test_a_label_file_is_for_one_process_and_keeps_its_address(tmp_path: Path, r
         with _bound(desk, lock, 0) as server:
             # The token of a port that somebody else has now is given up.
             assert server.server_port != lock.port and server.token != token
-        with pytest.raises(UserError, match="taken"):
+        with pytest.raises(UserError, match="is used by another program"):
             _bound(desk, lock, lock.port)
     with label_lock(tmp_path / "labels/y.csv") as lock:
         assert isinstance(lock, LabelLock) and (lock.port, lock.token) == (0, "")
