@@ -290,7 +290,11 @@ REFUSED = [
     ("sweep's name", "--name x has no effect in a round of labeling.", "al-run --labels a.csv --name x"),
     ("no labels", "--next requires --labels.", "al-run --next n.csv"),
     ("nothing", "(--labels) has no usable label.", "al-run --labels empty.csv"),
-    ("all wrong", "(--labels) has no usable label: line 2: zz.png is not an image of the data set", "al-run --labels wrong.csv"),
+    (
+        "all wrong",
+        "(--labels) has no usable label: line 2: zz.png is not an image of the data set",
+        "al-run --labels wrong.csv",
+    ),
     ("learner", "the learner linear does not provide", "al-run --labels a.csv --query bald --next n.csv"),
     ("twice", "both name n.csv.", "al-run --labels a.csv --query margin --next n.csv --predictions n.csv"),
     ("ending", ".csv", "al-run --labels a.csv --predictions n.npy"),
