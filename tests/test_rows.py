@@ -266,7 +266,7 @@ def test_excluded_images_are_not_seen_by_commands_on_files(initpools, cases):
         assert "zero" not in ranked.err
     ended = initpools("select-pool", "kcenter", "--budget", "6", *options)
     assert ended.code == 2
-    assert "budget=6 is more than the 5 unlabeled images" in ended.err
+    assert "--budget 6 is more than the 5 unlabeled images." in ended.err
     Path("excluded.csv").write_text("index\n" + "".join(f"{i}\n" for i in range(300)))
     ended = initpools("rank", "kcenter", "--embeddings", "zero-rows.npy", "--exclude", "excluded.csv")
     assert ended.code == 2

@@ -116,7 +116,7 @@ def select_pool(provider: Provider, inputs: StrategyInputs | None = None) -> Poo
 def _choose(provider: Provider, inputs: StrategyInputs) -> tuple[Selection, CardData, NearestPicks | None]:
     """The picks, and what they are measured on."""
     select, report = provider.settings.select, provider.report
-    selection = pick(inputs, select.budget, select, provider.seed, report)
+    selection = pick(inputs, select.budget, select, provider.seed, report, "--budget ")
     tell_short(report, len(selection.indices), select.budget, select)
     data = provider.card_data(inputs, inputs.arrays.get("embeddings"))
     return selection, data, nearness(data, selection.indices)

@@ -93,7 +93,12 @@ class StrategyInputs:
 
 
 def pick(
-    inputs: StrategyInputs, budget: int, select: SelectTable, seed: int, report: Reporter | None = None
+    inputs: StrategyInputs,
+    budget: int,
+    select: SelectTable,
+    seed: int,
+    report: Reporter | None = None,
+    budget_name: str = "budget=",
 ) -> Selection:
     """Let the strategy choose, with the settings of [select] that hold wherever a strategy runs.
 
@@ -129,6 +134,7 @@ def pick(
         min_distance=select.min_distance,
         knobs=inputs.knobs,
         facts=inputs.facts,
+        budget_name=budget_name,
     )
     if report is not None:
         note = rounding_note(strategy.method, arrays)

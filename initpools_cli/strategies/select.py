@@ -53,6 +53,7 @@ def choose(
     knobs: Mapping[str, Any] | None = None,
     prepared: Mapping[str, Array] | None = None,
     facts: RowFacts | None = None,
+    budget_name: str = "budget=",
 ) -> Selection:
     """Select `budget` of n images to label.
 
@@ -94,6 +95,9 @@ def choose(
         Facts about all n rows of the embeddings that the strategy reads or its scores are computed from. Default:
         computed from the embeddings or patches that it reads. Without any, `copies` and `min_distance` have no effect.
 
+    budget_name : str
+        Name of the budget in errors.
+
     Returns
     -------
     Selection
@@ -129,7 +133,7 @@ def choose(
     rows = np.setdiff1d(images, excluded, assume_unique=True)
     free = np.setdiff1d(rows, labeled_rows, assume_unique=True)
     refuse_none_left(len(free), len(rows))
-    _check_budget(budget, len(free))
+    _check_budget(budget, len(free), budget_name)
     if 0 < sample < len(free):
         free = _draw_sample(free, sample, budget, seed)
         rows = np.union1d(free, np.intersect1d(rows, labeled_rows, assume_unique=True))
@@ -301,14 +305,14 @@ def _checked(
     }
 
 
-def _check_budget(budget: int, available: int) -> None:
+def _check_budget(budget: int, available: int, name: str) -> None:
     if isinstance(budget, bool) or not isinstance(budget, int | np.integer):
-        raise UserError(f"budget={budget!r} is not an integer.", "Use an integer ≥ 1.", repr(budget))
+        raise UserError(f"{name}{budget!r} is not an integer.", "Use an integer ≥ 1.", repr(budget))
     if budget < 1:
-        raise UserError(f"budget={budget} is less than 1.", "Use an integer ≥ 1.", budget)
+        raise UserError(f"{name}{budget} is less than 1.", "Use an integer ≥ 1.", budget)
     if budget > available:
         images = "1 unlabeled image" if available == 1 else f"{available:,} unlabeled images"
-        raise UserError(f"budget={budget} is more than the {images}.", "Use a smaller budget.", budget)
+        raise UserError(f"{name}{budget} is more than the {images}.", "Use a smaller budget.", budget)
 
 
 def _draw_sample(free: NDArray[np.int64], sample: int, budget: int, seed: int) -> NDArray[np.int64]:
