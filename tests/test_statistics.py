@@ -434,10 +434,10 @@ def _doubled(rounds: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("edit", "fact"),
     [
-        (_without_accuracy, "no column accuracy"),
+        (_without_accuracy, "no column 'accuracy'"),
         (_with_a_word, "not numbers"),
         (_in_percent, "not between 0 and 1"),
-        (_doubled, "seed 8, twice"),
+        (_doubled, "seed 8, more than once"),
     ],
 )
 @pytest.mark.parametrize("resealed", [False, True])
