@@ -566,7 +566,7 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
 ) -> None:
     from initpools_cli.training import active_learning as loop
 
-    whole = loop._measure
+    whole = loop._evaluate
 
     def breaks(block: Any, cell: Any, model: Any, round_: int, *rest: Any) -> Any:
         if (block.query, cell.index, round_) == ("margin", 1, 2):
@@ -575,7 +575,7 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
 
     words = ["al-run", "--query", "random,margin", "--budget", 5, "--rounds", 3, "--seeds", 3, "--threads", 1]
     assert initpools(*words, "--name", "whole").code == 0
-    monkeypatch.setattr(loop, "_measure", breaks)
+    monkeypatch.setattr(loop, "_evaluate", breaks)
     ended = initpools(*words)
     assert ended.code == 0 and "random, margin, linear, seed 1 failed in round 2: ArithmeticError: no luck" in ended.err
     rounds = pd.read_csv(copied_run / "runs/digits/al/main/rounds.csv")

@@ -151,7 +151,7 @@ def test_status_tells_how_far_a_sweep_is(
 ) -> None:
     from initpools_cli.sweeps import jobs as sweep
 
-    whole = sweep._together
+    whole = sweep._run_together
 
     def stops(job: Any, *rest: Any) -> Any:
         if job.query == "margin":
@@ -159,7 +159,7 @@ def test_status_tells_how_far_a_sweep_is(
         return whole(job, *rest)
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(sweep, "_together", stops)
+        stopping.setattr(sweep, "_run_together", stops)
         assert initpools(*SMALL, "--threads", 1).code == 130
     said = initpools("status").out
     assert "al/main\tunfinished after 1 of 4 blocks" in said
@@ -200,7 +200,7 @@ def test_a_model_that_diverges_fails_its_cell_and_not_the_sweep(copied_run: Path
 
 def test_a_sweep_refuses_a_strategy_that_only_files_can_feed(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools(*SMALL, "--init", "random,file", "--name", "fed")
-    assert ended.code == 2 and "'file' needs order, which a sweep makes for no strategy." in ended.err
+    assert ended.code == 2 and "'file' needs order, which al-run cannot provide." in ended.err
 
 
 def test_a_name_that_is_neither_sweep_nor_ranking_is_said(copied_run: Path, initpools: Initpools) -> None:
