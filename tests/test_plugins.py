@@ -134,7 +134,7 @@ def test_a_sweep_in_two_processes_writes_what_one_writes(
 ) -> None:
     from initpools_cli.sweeps import executors
 
-    monkeypatch.setattr(executors, "WORTH", 0.0)
+    monkeypatch.setattr(executors, "MIN_SECONDS", 0.0)
     Path("mine.py").write_text(NORM_TOP)
     own = "./mine.py:norm_top"
     words = ["al-run", "--init", f"random,{own}", "--query", f"margin,{own}@kmeans3", "--budget", 5, "--rounds", 1]

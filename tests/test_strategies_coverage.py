@@ -253,7 +253,7 @@ def test_zcore_equals_its_plain_definition(case, neighbors, sample_dim, held):
     n, d = points.shape
     knobs = {"n_samples": 60, "neighbors": neighbors, "sample_dim": sample_dim}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("initpools_cli.strategies.zcore.HELD", held)
+        patch.setattr("initpools_cli.strategies.zcore.BLOCK", held)
         selection = zcore(points, np.array(labeled, int), budget, generator(2, "zcore"), **knobs)
     rng = generator(2, "zcore")
     scores = rng.random(n)
