@@ -24,7 +24,7 @@ from plain import QUICK
 from initpools_cli.cli.catalog import KINDS
 from initpools_cli.figures.registry import plots
 from initpools_cli.pretext.registry import pretexts
-from initpools_cli.reporting.plot_data.sources import gatherer
+from initpools_cli.reporting.plot_data.sources import plot_module
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.score_name import pretext_score, score_names
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
@@ -72,7 +72,7 @@ def test_the_list_of_strategies_says_what_each_needs(initpools: Initpools) -> No
 
 
 def test_every_plot_has_a_source() -> None:
-    assert all(gatherer(kind).gather for kind in plots.names())
+    assert all(plot_module(kind).gather for kind in plots.names())
 
 
 # ---- the chain

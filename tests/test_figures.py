@@ -27,7 +27,7 @@ from initpools_cli.figures.plots.scatter import MOST_CLASSES, scatter
 from initpools_cli.figures.plots.scores import score_histograms
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import DASHES, NEUTRAL, PAGES, PALETTE, SCALE, SYMBOLS, dressed, style, translucent
-from initpools_cli.reporting.plot_data.sources import gatherer
+from initpools_cli.reporting.plot_data.sources import plot_module
 from initpools_cli.stats.classes import class_names, ordered_classes
 from initpools_cli.stats.learning_curves import summarize
 from initpools_cli.stats.ties import ties
@@ -110,7 +110,7 @@ def every_figure():
 
 def test_every_registered_plot_has_what_gathers_its_data():
     for name in plots.names():
-        assert callable(gatherer(name).gather)
+        assert callable(plot_module(name).gather)
 
 
 def test_knobs_of_plots_have_defaults_and_are_checked():

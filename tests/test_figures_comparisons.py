@@ -28,7 +28,7 @@ from initpools_cli.figures.plots.cost import cost
 from initpools_cli.figures.plots.critical_difference import cliques, critical_difference
 from initpools_cli.figures.plots.overlap import by_similarity, overlap
 from initpools_cli.figures.plots.strategies import strategies
-from initpools_cli.reporting.plot_data.correlation import scored_and_later
+from initpools_cli.reporting.plot_data.correlation import mean_score_and_later
 from initpools_cli.stats.correlation import start_and_later
 from initpools_cli.stats.friedman import nemenyi
 from initpools_cli.stats.scaling import exponent
@@ -394,7 +394,7 @@ def test_the_commands_draw_them_from_a_run(copied_run: Path, initpools: Initpool
     done = run.find_step("score/typicality")
     assert done is not None
     scores, rounds = done.array("scores.npy"), rounds_of(step)
-    pairs = scored_and_later(step, rounds, scores, "accuracy")
+    pairs = mean_score_and_later(step, rounds, scores, "accuracy")
     with np.load(step.folder / "picks.npz") as picks:
         for row in pairs.itertuples():
             first = picks[f"{row.init}|random|linear|simclr|{row.seed}"][:5]
@@ -402,7 +402,7 @@ def test_the_commands_draw_them_from_a_run(copied_run: Path, initpools: Initpool
     assert len(pairs) == 16 and pairs["later"].tolist() == rounds["accuracy"].tolist()
 
     twice = initpools("plot", "critical-difference", "--name", "main", "--name", "al/main")
-    assert twice.code == 2 and "are of one data set" in twice.err
+    assert twice.code == 2 and "use the same data set" in twice.err
     unknown = initpools("plot", "overlap", "--name", "kmeans")
     assert unknown.code == 2 and "pool/random-b20-s0" in unknown.err
     np.save("embeddings.npy", np.random.default_rng(0).normal(size=(210, 3)))

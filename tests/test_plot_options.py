@@ -8,7 +8,7 @@ import numpy as np
 from conftest import Initpools
 
 from initpools_cli.figures.registry import plots
-from initpools_cli.reporting.plot_data.sources import gatherer
+from initpools_cli.reporting.plot_data.sources import plot_module
 
 
 def test_an_option_that_a_kind_makes_no_use_of_is_refused(copied_run: Path, initpools: Initpools) -> None:
@@ -16,12 +16,12 @@ def test_an_option_that_a_kind_makes_no_use_of_is_refused(copied_run: Path, init
     given = {f"--{name}": "numbers.npy" for name in ("embeddings", "scores", "labeled", "labels")}
     given |= {"--name": "x", "--from": "simclr"}
     for kind in plots.names():
-        module = gatherer(kind)
-        for flag in given.keys() - module.TAKES:
+        module = plot_module(kind)
+        for flag in given.keys() - module.OPTIONS:
             ended = initpools("plot", kind, flag, given[flag], "--run", "runs/digits")
             assert ended.code == 2 and f"{flag} has no effect in `plot {kind}`." in ended.err, (kind, flag)
-        for flag in given.keys() - getattr(module, "TAKES_ALONE", given.keys()) - {"--from"}:
-            file = "--embeddings" if "--embeddings" in module.TAKES_ALONE else "--scores"
+        for flag in given.keys() - getattr(module, "OPTIONS_WITHOUT_RUN", given.keys()) - {"--from"}:
+            file = "--embeddings" if "--embeddings" in module.OPTIONS_WITHOUT_RUN else "--scores"
             ended = initpools("plot", kind, flag, given[flag], file, "numbers.npy", "-o", "x.html")
             assert ended.code == 2 and f"{flag} has no effect in `plot {kind}`" in ended.err, (kind, flag)
     assert not Path("runs/digits/plot").exists() and not Path("x.html").exists()

@@ -1,11 +1,11 @@
-"""The correlation is drawn from the newest sweep and, where it is of a score, from that score."""
+"""Data of the correlation plot: a sweep and, optionally, a score."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
+from initpools_cli.reporting.plot_data.sources import SWEEP_COMMAND, PlotData, PlotRequest, select_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,49 +13,49 @@ if TYPE_CHECKING:
 
     from initpools_cli.core.rundir import FinishedStep
 
-#: Options that it goes by.
-TAKES = frozenset({"--name"})
+#: Options that have an effect.
+OPTIONS = frozenset({"--name"})
 
 
-def gather(asked: PlotRequest) -> PlotData:
-    """What every first pool of the sweeps is like, and what came of it."""
+def gather(request: PlotRequest) -> PlotData:
+    """Collect the value of every first pool at the start, and its accuracy later."""
     import pandas as pd
 
     from initpools_cli.stats.correlation import start_and_later
     from initpools_cli.steps.find_scores import scores_of
     from initpools_cli.sweeps.results import rounds_of
 
-    context = asked.context
-    sweeps = chosen(context, "al", asked.names, "initpools al-run --init random,typiclust --query random,margin")
-    latest = sweeps if asked.names else sweeps[-1:]
-    of, metric = asked.knobs["of"], asked.knobs["metric"]
-    if of == "first":
-        found = {step: start_and_later(rounds_of(step), metric) for step in latest}
-        scored = []
+    context = request.context
+    sweeps = select_steps(context, "al", request.names, SWEEP_COMMAND)
+    latest = sweeps if request.names else sweeps[-1:]
+    start, metric = request.knobs["of"], request.knobs["metric"]
+    if start == "first":
+        frames = {step: start_and_later(rounds_of(step), metric) for step in latest}
+        score_steps = []
     else:
-        scored = [scores_of(context, of)]
-        scores = scored[0].array("scores.npy")
-        found = {step: scored_and_later(step, rounds_of(step), scores, metric) for step in latest}
-    pairs = pd.concat([frame.assign(sweep=step.name) for step, frame in found.items()], ignore_index=True)
-    return PlotData({"pairs": pairs}, [*latest, *scored])
+        score_steps = [scores_of(context, start)]
+        scores = score_steps[0].array("scores.npy")
+        frames = {step: mean_score_and_later(step, rounds_of(step), scores, metric) for step in latest}
+    pairs = pd.concat([frame.assign(sweep=step.name) for step, frame in frames.items()], ignore_index=True)
+    return PlotData({"pairs": pairs}, [*latest, *score_steps])
 
 
-def scored_and_later(step: FinishedStep, rounds: pd.DataFrame, scores: np.ndarray, metric: str) -> pd.DataFrame:
-    """The mean score of every first pool, and the metric in every round, as `start_and_later` has them.
+def mean_score_and_later(step: FinishedStep, rounds: pd.DataFrame, scores: np.ndarray, metric: str) -> pd.DataFrame:
+    """Compute the mean score of every first pool and the metric in every round, in the form of `start_and_later`.
 
     Parameters
     ----------
     step : FinishedStep
         The sweep.
     rounds : DataFrame
-        Its rows.
+        Rows of its rounds.csv.
     scores : ndarray, shape (n,)
     """
     from initpools_cli.reporting.compare import labeled_images
 
     cells = labeled_images(step)
-    good = rounds[rounds["status"] == "ok"].rename(columns={metric: "later"})
+    ok = rounds[rounds["status"] == "ok"].rename(columns={metric: "later"})
     size = int(rounds["labeled"].min())
     means = {key: float(scores[picks[:size]].mean()) for key, picks in cells.items()}
-    keys = zip(good["init"], good["query"], good["learner"], good["encoder"], good["seed"].astype(str), strict=True)
-    return good.assign(start=[means.get(key, math.nan) for key in keys])
+    keys = zip(ok["init"], ok["query"], ok["learner"], ok["encoder"], ok["seed"].astype(str), strict=True)
+    return ok.assign(start=[means.get(key, math.nan) for key in keys])

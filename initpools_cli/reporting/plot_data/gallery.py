@@ -1,4 +1,4 @@
-"""The gallery is drawn from one pool, the original images, and the embeddings that the pool was chosen from."""
+"""Data of the gallery: one pool, its original images, and the embeddings that it was chosen from."""
 
 from __future__ import annotations
 
@@ -8,60 +8,61 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, select_steps
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-#: Options that it goes by.
-TAKES = frozenset({"--name", "--from", "--embeddings"})
-#: The largest side of a chosen image and of one that it stands for, in pixels.
+#: Options that have an effect.
+OPTIONS = frozenset({"--name", "--from", "--embeddings"})
+#: Maximum side of a chosen image and of a represented one, in pixels.
 SIDE, SMALL = 240, 80
 
 
-def gather(asked: PlotRequest) -> PlotData:
-    """The picks of the newest pool, or of the one named."""
+def gather(request: PlotRequest) -> PlotData:
+    """Collect the picks of the newest pool, or of the named one."""
     from initpools_cli.reporting.image_tiles import originals
     from initpools_cli.steps.select_pool import read_pool
 
-    context = asked.context
-    if len(asked.names) > 1:
+    context = request.context
+    if len(request.names) > 1:
         raise UserError(
-            f"A gallery shows one pool, and {len(asked.names)} are named: {', '.join(asked.names)}.",
-            "Draw one after the other, each with -o FILE.",
+            f"A gallery shows one pool, but {len(request.names)} are named: {', '.join(request.names)}.",
+            "Draw one gallery per pool: pass one --name, with -o FILE.",
+            ", ".join(request.names),
         )
-    pool = chosen(context, "pool", asked.names, "initpools select-pool typiclust --budget 20")[-1]
+    pool = select_steps(context, "pool", request.names, "initpools select-pool typiclust --budget 20")[-1]
     rows = read_pool(pool)
     items = context.data.train_items.iloc[rows["index"].to_numpy()]
     rows = rows.assign(**{"class": items["class"].to_numpy(), "path": items["path"].to_numpy()}).drop(columns="label")
-    first = rows.iloc[: asked.knobs["most"]]
-    near = _stood_for(pool, first, asked)
-    pictures, lost = originals(context, first["index"].tolist(), SIDE)
+    first = rows.iloc[: request.knobs["most"]]
+    near = _represented(pool, first, request)
+    pictures, missing = originals(context, first["index"].tolist(), SIDE)
     small, more = originals(context, [each for group in (near or {}).values() for each in group], SMALL)
-    if lost or more:
+    if missing or more:
         context.report.warn(
-            f"{len(lost) + len(more)} original images can't be read any more: their small copies are shown"
+            f"{len(missing) + len(more)} original images can't be read; their small copies are shown instead."
         )
     data: dict[str, Any] = {
         "picks": rows,
         "pictures": pictures,
         "near": near,
         "small": small,
-        "lost": lost + more,
+        "lost": missing + more,
         "pool": pool.name,
     }
     return PlotData(data, [pool])
 
 
-def _stood_for(pool: FinishedStep, rows: pd.DataFrame, asked: PlotRequest) -> dict[int, list[int]] | None:
-    """Of each pick the nearest of the images that it is nearest to; None where that was not measured."""
-    if "represents.npy" not in pool.facts["writes"] or not asked.knobs["neighbors"]:
-        return None if asked.knobs["neighbors"] else {}
+def _represented(pool: FinishedStep, rows: pd.DataFrame, request: PlotRequest) -> dict[int, list[int]] | None:
+    """Find the nearest of the images that each pick represents; None if that was not measured."""
+    if "represents.npy" not in pool.facts["writes"] or not request.knobs["neighbors"]:
+        return None if request.knobs["neighbors"] else {}
     from initpools_cli.strategies.arrays import as_embeddings
 
     owner = pool.array("represents.npy")
-    embeddings, _ = asked.provider.measured(str(pool.table["source"]))
+    embeddings, _ = request.provider.measured(str(pool.table["source"]))
     assert embeddings is not None, "a run has embeddings"
     indices = pool.array("indices.npy")
     by_owner = np.argsort(owner, kind="stable")
@@ -73,5 +74,5 @@ def _stood_for(pool: FinishedStep, rows: pd.DataFrame, asked: PlotRequest) -> di
         both = np.concatenate([[index], members])
         points = as_embeddings(np.asarray(embeddings[both]), bool(pool.table["normalize"]))
         distances = np.linalg.norm(points[1:] - points[0], axis=1)
-        near[int(index)] = members[np.argsort(distances, kind="stable")[: asked.knobs["neighbors"]]].tolist()
+        near[int(index)] = members[np.argsort(distances, kind="stable")[: request.knobs["neighbors"]]].tolist()
     return near

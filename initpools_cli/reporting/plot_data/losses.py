@@ -1,23 +1,18 @@
-"""Losses are drawn from the logs of all pretrains."""
+"""Data of the loss plot: logs of all pretrains, or of the named ones."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, select_steps
 
-from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, chosen
-
-if TYPE_CHECKING:
-    pass
-
-#: Options that it goes by.
-TAKES = frozenset({"--name"})
+#: Options that have an effect.
+OPTIONS = frozenset({"--name"})
 
 
-def gather(asked: PlotRequest) -> PlotData:
-    """Every epoch of every pretrain."""
+def gather(request: PlotRequest) -> PlotData:
+    """Collect all epochs of the pretrains."""
     import pandas as pd
 
-    context = asked.context
-    steps = chosen(context, "pretrain", asked.names, "initpools pretrain simclr")
+    context = request.context
+    steps = select_steps(context, "pretrain", request.names, "initpools pretrain simclr")
     logs = [step.frame("log.csv").assign(pretrain=step.name, task=step.table["method"]) for step in steps]
     return PlotData({"logs": pd.concat(logs, ignore_index=True)}, steps)

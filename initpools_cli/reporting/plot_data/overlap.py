@@ -1,4 +1,4 @@
-"""The overlap is drawn from the pools of a run and the tops of its rankings."""
+"""Data of the overlap plot: pools of a run, and the heads of its rankings."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ if TYPE_CHECKING:
     from initpools_cli.core.rundir import FinishedStep
     from initpools_cli.steps.context import Context
 
-#: Options that it goes by.
-TAKES = frozenset({"--name"})
+#: Options that have an effect.
+OPTIONS = frozenset({"--name"})
 
 
-def gather(asked: PlotRequest) -> PlotData:
-    """The indices of all pools, or of those named, and the first of every ranking."""
-    context = asked.context
-    made = {step.id: step for kind in ("pool", "rank") for step in context.run.steps(kind)}
-    steps = [_named(made, name) for name in asked.names] or [step for step in made.values() if _fresh(context, step)]
+def gather(request: PlotRequest) -> PlotData:
+    """Collect the indices of pools and the first images of rankings: all of them, or the named ones."""
+    context = request.context
+    available = {step.id: step for kind in ("pool", "rank") for step in context.run.steps(kind)}
+    steps = [_find(available, name) for name in request.names]
+    steps = steps or [step for step in available.values() if _fresh(context, step)]
     if len(steps) < 2:
-        has = ", ".join(step.id for step in steps) or "nothing"
+        names = ", ".join(step.id for step in steps) or "none"
         raise UserError(
-            f"The run {context.run.path} has {has} in pool/ and rank/, and it takes two to compare.",
-            "Choose another with `initpools select-pool random --budget 20`.",
+            f"An overlap needs two pools or rankings; available in {context.run.path}: {names}.",
+            "Make another one: `initpools select-pool random --budget 20`.",
+            names,
         )
-    top = asked.knobs["top"]
+    top = request.knobs["top"]
     pools = {
         step.name if step.id.startswith("pool/") else f"top {top} of {step.name}": step.array("indices.npy")
         if step.id.startswith("pool/")
@@ -36,15 +38,19 @@ def gather(asked: PlotRequest) -> PlotData:
     return PlotData({"pools": pools, "n": int(context.data.kept.sum())}, steps)
 
 
-def _named(made: dict[str, FinishedStep], name: str) -> FinishedStep:
-    found = made.get(name) or made.get(f"pool/{name}") or made.get(f"rank/{name}")
-    if found is None:
-        raise UserError(f"There is no pool or ranking '{name}' in the run.", f"It has: {', '.join(made) or 'none'}.")
-    return found.require_fresh()
+def _find(available: dict[str, FinishedStep], name: str) -> FinishedStep:
+    step = available.get(name) or available.get(f"pool/{name}") or available.get(f"rank/{name}")
+    if step is None:
+        raise UserError(
+            f"There is no pool or ranking '{name}' in the run.",
+            f"Use --name with one of: {', '.join(available) or 'none yet'}.",
+            name,
+        )
+    return step.require_fresh()
 
 
 def _fresh(context: Context, step: FinishedStep) -> bool:
     fresh = not step.missing_file and not step.stale_input()
     if not fresh:
-        context.report.warn(f"{step.id} is not drawn: renew it with `{step.renewal()}`")
+        context.report.warn(f"{step.id} is not drawn: it is stale or incomplete. Remake it with `{step.renewal()}`")
     return fresh

@@ -1,4 +1,4 @@
-"""The report is drawn from everything a run has; nothing is made for it."""
+"""Data of the report: all results of a run; no step is made for it."""
 
 from __future__ import annotations
 
@@ -11,136 +11,135 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import PendingStep
 from initpools_cli.figures.html import bullets
 from initpools_cli.figures.section import Section
-from initpools_cli.reporting import findings as found
-from initpools_cli.reporting import sections
-from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, gatherer
+from initpools_cli.reporting import findings, sections
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, plot_module
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
     from initpools_cli.core.types import Figure
 
-#: Options that it goes by.
-TAKES = frozenset({"--from", "--embeddings", "--labeled", "--labels"})
-#: The kinds of plot of each section, in order; kinds that are in none of them come in a section of their own.
+#: Options that have an effect.
+OPTIONS = frozenset({"--from", "--embeddings", "--labeled", "--labels"})
+#: The kinds of plot of each section, in order; all other kinds go to the section "More".
 KINDS = {
     "pretraining": ("losses",),
     "scores": ("scores", "datamap"),
     "pools": ("gallery", "scatter", "histogram", "overlap"),
     "sweeps": ("strategies", "correlation", "critical-difference"),
 }
-#: Kinds that are no part of a report, and why.
-APART = {"cost": "It measures this machine, which takes a while."}
-#: Of many images a report shows fewer than a page of their own does.
+#: Kinds that are not part of a report, and why.
+EXCLUDED = {"cost": "It measures run times on this machine, which takes a while."}
+#: Knobs that reduce the number of images compared with a separate page.
 KNOBS: dict[str, dict[str, Any]] = {"gallery": {"most": 40}, "scatter": {"thumbnails": 1000}}
 
 
-class _Looking(Context):
-    """A context in which nothing is made."""
+class _ReadOnlyContext(Context):
+    """Context in which no step is made."""
 
-    report: _Held
+    report: _WarningCollector
 
     def writing(self, step: PendingStep, **_: Any) -> NoReturn:
-        """Say what would have to be made, and with which command."""
-        raise UserError(f"It needs {step.id}, which is not made yet.", f"Make it with `{self.command}`.")
+        """Raise an error with the command that makes the missing step."""
+        raise UserError(f"It needs {step.id}, which does not exist.", f"Run `{self.command}` first.", step.id)
 
     def made_on_the_way(self, *words: str) -> Context:
-        """The same for a step that another one needs."""
-        return _looking(super().made_on_the_way(*words))
+        """Make a read-only context for a step that another one needs."""
+        return _read_only(super().made_on_the_way(*words))
 
 
-def _looking(context: Context) -> _Looking:
-    other = _Looking(**{each.name: getattr(context, each.name) for each in fields(Context)})
-    other.report = context.report if isinstance(context.report, _Held) else _Held()
+def _read_only(context: Context) -> _ReadOnlyContext:
+    other = _ReadOnlyContext(**{each.name: getattr(context, each.name) for each in fields(Context)})
+    other.report = context.report if isinstance(context.report, _WarningCollector) else _WarningCollector()
     context.share(other)
     return other
 
 
 @dataclass
-class _Held(Reporter):
-    """A report that keeps its warnings, and says nothing of each figure."""
+class _WarningCollector(Reporter):
+    """Reporter that collects warnings and prints nothing."""
 
-    held: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> None:
-        """Figures of a report are not announced one by one."""
+        """Print nothing for single figures."""
 
     def warn(self, text: str) -> None:
-        """Keep it until all figures are drawn: many run into the same."""
-        self.held.append(text)
+        """Collect the warning: several figures may have the same one."""
+        self.warnings.append(text)
 
 
-def gather(asked: PlotRequest) -> PlotData:
-    """The sections that the run has something for."""
+def gather(request: PlotRequest) -> PlotData:
+    """Collect all sections for which the run has results."""
     from initpools_cli.figures.registry import plots
 
-    context = asked.context
-    context.data  # noqa: B018 -- images that are new in the folder are told and appended once
-    looking = _looking(context)
+    context = request.context
+    context.data  # noqa: B018 -- new images in the folder are reported and appended once
+    read_only = _read_only(context)
     missing: list[str] = []
-    drawn = {section: list(_drawn(looking, kinds, asked, missing)) for section, kinds in KINDS.items()}
-    curves = _curves(looking, asked, missing)
-    known = {kind for kinds in KINDS.values() for kind in kinds} | APART.keys() | {"curves", "report"}
-    others = list(_drawn(looking, [kind for kind in plots.names() if kind not in known], asked, missing))
+    figures = {section: list(_figures(read_only, kinds, request, missing)) for section, kinds in KINDS.items()}
+    curves = _curves(read_only, request, missing)
+    known = {kind for kinds in KINDS.values() for kind in kinds} | EXCLUDED.keys() | {"curves", "report"}
+    others = list(_figures(read_only, [kind for kind in plots.names() if kind not in known], request, missing))
     missing += [
         f"{kind}: {why} Draw it with `{context.command_for('plot', kind)}`."
-        for kind, why in APART.items()
+        for kind, why in EXCLUDED.items()
         if kind in plots
     ]
-    judged = found.sweep_verdicts(looking)
+    verdicts = findings.sweep_verdicts(read_only)
     parts = [
-        sections.data(looking),
-        sections.pretraining(looking, drawn["pretraining"]),
-        sections.scores(drawn["scores"]),
-        sections.pools(looking, drawn["pools"]),
-        found.sweeps(judged, curves, drawn["sweeps"]),
-        sections.labeling(looking),
+        sections.data(read_only),
+        sections.pretraining(read_only, figures["pretraining"]),
+        sections.scores(figures["scores"]),
+        sections.pools(read_only, figures["pools"]),
+        findings.sweeps(verdicts, curves, figures["sweeps"]),
+        sections.labeling(read_only),
         Section("More", "", "", [], parts=others, anchor="more") if others else None,
         Section("Not in this report", "", bullets(missing), [], anchor="missing") if missing else None,
-        sections.provenance(looking),
+        sections.provenance(read_only),
     ]
-    for text in dict.fromkeys(looking.report.held):
+    for text in dict.fromkeys(read_only.report.warnings):
         context.report.warn(text)
     return PlotData(
-        {"summary": found.summary(looking, judged), "sections": [part for part in parts if part is not None]}
+        {"summary": findings.summary(read_only, verdicts), "sections": [part for part in parts if part is not None]}
     )
 
 
-def _drawn(
-    context: _Looking, kinds: Iterable[str], asked: PlotRequest, missing: list[str]
+def _figures(
+    context: _ReadOnlyContext, kinds: Iterable[str], request: PlotRequest, missing: list[str]
 ) -> Iterator[Figure | Section]:
-    """Every kind that there is something to draw for; the others are told in `missing`."""
+    """Draw each kind that has data; add the reason to `missing` for the others."""
     from initpools_cli.figures.registry import plots
 
     for kind in kinds:
         if kind in plots:
-            held = list(context.report.held)
+            warnings = list(context.report.warnings)
             try:
-                yield _one(context, kind, [], asked)
+                yield _draw(context, kind, [], request)
             except UserError as error:
-                # Warnings about what is not drawn would be about nothing.
-                context.report.held = held
+                # Drop the warnings of a figure that is not drawn.
+                context.report.warnings = warnings
                 missing.append(f"{kind}: {error.fact} {error.remedy}")
 
 
-def _one(context: Context, kind: str, names: list[str], asked: PlotRequest) -> Figure | Section:
+def _draw(context: Context, kind: str, names: list[str], request: PlotRequest) -> Figure | Section:
     from initpools_cli.figures.registry import plots
 
     method = plots.get(kind)
     knobs = method.validate(KNOBS.get(kind, {}))
-    gathered = gatherer(kind).gather(PlotRequest(names, asked.in_context(context), knobs))
-    return method.build(**gathered.data, **knobs)
+    data = plot_module(kind).gather(PlotRequest(names, request.in_context(context), knobs))
+    return method.build(**data.data, **knobs)
 
 
-def _curves(context: _Looking, asked: PlotRequest, missing: list[str]) -> dict[str, Figure | Section]:
-    """The learning curves of every sweep, by its name."""
+def _curves(context: _ReadOnlyContext, request: PlotRequest, missing: list[str]) -> dict[str, Figure | Section]:
+    """Draw the learning curves of every sweep, by name."""
     sweeps = sections.fresh_steps(context, "al")
     if not sweeps:
-        # Says what is missing, or why what is there can't be drawn.
-        list(_drawn(context, ["curves"], asked, missing))
-    drawn: dict[str, Figure | Section] = {}
+        # Adds the reason to `missing`.
+        list(_figures(context, ["curves"], request, missing))
+    curves: dict[str, Figure | Section] = {}
     for step in sweeps:
         try:
-            drawn[step.name] = _one(context, "curves", [step.name], asked)
+            curves[step.name] = _draw(context, "curves", [step.name], request)
         except UserError as error:
             missing.append(f"{step.id}: {error.fact} {error.remedy}")
-    return drawn
+    return curves

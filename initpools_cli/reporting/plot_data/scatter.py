@@ -1,4 +1,4 @@
-"""The scatter is drawn from embeddings and pools of the run, or from files."""
+"""Data of the scatter plot: projected embeddings and picks, from the run or from files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.reporting.plot_data.sources import (
     PlotData,
     PlotRequest,
-    chosen,
-    points_of,
+    plot_embeddings,
+    select_steps,
     with_classes,
 )
 from initpools_cli.reporting.projection import projected, sampled
@@ -25,59 +25,59 @@ if TYPE_CHECKING:
 
     from initpools_cli.steps.context import Context
 
-#: Options that it goes by.
-TAKES = frozenset({"--name", "--from", "--embeddings", "--labeled", "--labels"})
-#: The same without a run.
-TAKES_ALONE, NEEDS = frozenset({"--embeddings", "--labeled", "--labels"}), "embeddings"
-#: Endings of tables of images.
+#: Options that have an effect.
+OPTIONS = frozenset({"--name", "--from", "--embeddings", "--labeled", "--labels"})
+#: Options that have an effect without a run, and the required input.
+OPTIONS_WITHOUT_RUN, NEEDS = frozenset({"--embeddings", "--labeled", "--labels"}), "embeddings"
+#: File endings of tables.
 TABLES = (".csv", ".tsv")
 
 
-def gather(asked: PlotRequest) -> PlotData:
-    """The images on a plane, and the picks of the newest pool, or of those named."""
-    return _of_files(asked) if asked.provider.context is None else _of_run(asked.context, asked)
+def gather(request: PlotRequest) -> PlotData:
+    """Project the images, and collect the picks of the newest pool or of the named ones."""
+    return _from_files(request) if request.provider.context is None else _from_run(request.context, request)
 
 
-def _of_run(context: Context, asked: PlotRequest) -> PlotData:
+def _from_run(context: Context, request: PlotRequest) -> PlotData:
     from initpools_cli.reporting.image_tiles import hover_tiles
 
-    knobs = asked.knobs
-    items, tint, colored_by = _tinted(context, with_classes(context.data.train_items, asked), knobs["color"])
-    embeddings, embedded = points_of(asked)
-    pools, picks = _picked(context, asked, items)
+    knobs = request.knobs
+    items, values, value_steps = _color_values(context, with_classes(context.data.train_items, request), knobs["color"])
+    embeddings, embedding_steps = plot_embeddings(request)
+    pools, picks = _all_picks(context, request, items)
     kept = np.flatnonzero(context.data.kept)
     first = np.empty(0, np.int64) if picks is None else picks.sort_values("order")["index"].unique()
     always = np.flatnonzero(np.isin(kept, first))
-    places = sampled(len(kept), knobs["projection"], knobs["sample"], always, context.seed)
-    points, rows = projected(embeddings[places], knobs["projection"], context.seed, context.report), kept[places]
+    sample = sampled(len(kept), knobs["projection"], knobs["sample"], always, context.seed)
+    points, rows = projected(embeddings[sample], knobs["projection"], context.seed, context.report), kept[sample]
     data = {
         "points": points,
         "items": items.iloc[rows],
         "picks": picks,
-        "values": None if tint is None else tint[rows],
+        "values": None if values is None else values[rows],
         "pictures": hover_tiles(context, rows, first[np.isin(first, rows)], knobs["thumbnails"]),
         "whole": len(kept),
     }
-    return PlotData(data, [*embedded, *pools, *colored_by])
+    return PlotData(data, [*embedding_steps, *pools, *value_steps])
 
 
-def _of_files(asked: PlotRequest) -> PlotData:
-    """Embeddings of a file on a plane, in the colors of ``--labels``, with the indices of ``--labeled`` as picks."""
+def _from_files(request: PlotRequest) -> PlotData:
+    """Project embeddings of a file, colored by ``--labels``, with the indices of ``--labeled`` as picks."""
     import pandas as pd
 
-    knobs, seed, file = asked.knobs, asked.provider.seed, asked.files.labeled
+    knobs, seed, file = request.knobs, request.provider.seed, request.files.labeled
     if knobs["color"] != "class":
         raise UserError(
             f"color = '{knobs['color']}' needs a run, and only files are given.",
             "Name the run with --run DIR.",
             knobs["color"],
         )
-    embeddings, _ = points_of(asked)
+    embeddings, _ = plot_embeddings(request)
     picks, always = None, np.empty(0, np.int64)
     if file is not None:
-        picks = _marked(file, None, len(embeddings))
+        picks = _labeled_picks(file, None, len(embeddings))
         always = picks["index"].to_numpy()
-    items = with_classes(pd.DataFrame({"index": np.arange(len(embeddings))}), asked)
+    items = with_classes(pd.DataFrame({"index": np.arange(len(embeddings))}), request)
     rows = sampled(len(embeddings), knobs["projection"], knobs["sample"], always, seed)
     return PlotData(
         {
@@ -89,52 +89,52 @@ def _of_files(asked: PlotRequest) -> PlotData:
     )
 
 
-def _marked(file: Path, items: pd.DataFrame | None, n: int) -> pd.DataFrame:
-    """The images that ``--labeled`` names, of n, as picks in the order of the file."""
+def _labeled_picks(file: Path, items: pd.DataFrame | None, n: int) -> pd.DataFrame:
+    """Read the images of ``--labeled``, of n, as picks in the order of the file."""
     import pandas as pd
 
     from initpools_cli.strategies.select import as_rows
 
-    named = images_named(file, "--labeled", items) if file.suffix.lower() in TABLES else read_array(file, "--labeled")
-    checked = as_rows("--labeled", named, n)
-    # Indices keep the order they came in: it is the order of choice.
-    indices = checked if named.dtype == bool else named
+    values = images_named(file, "--labeled", items) if file.suffix.lower() in TABLES else read_array(file, "--labeled")
+    checked = as_rows("--labeled", values, n)
+    # Indices stay in the order of the file, which is the order of choice.
+    indices = checked if values.dtype == bool else values
     return pd.DataFrame({"index": indices, "order": np.arange(len(indices)), "pool": file.stem})
 
 
-def _picked(
-    context: Context, asked: PlotRequest, items: pd.DataFrame
+def _all_picks(
+    context: Context, request: PlotRequest, items: pd.DataFrame
 ) -> tuple[list[FinishedStep], pd.DataFrame | None]:
-    """The images of ``--labeled`` and of the pools named; where neither is given, of the newest pool."""
+    """Collect the images of ``--labeled`` and of the named pools; without either, of the newest pool."""
     import pandas as pd
 
-    file = asked.files.labeled
+    file = request.files.labeled
     if file is None:
-        return picks_of(context, asked.names)
-    marked = _marked(file, items, len(items))
-    if not asked.names:
-        return [], marked
-    pools, picks = picks_of(context, asked.names)
-    return pools, pd.concat([marked, picks])
+        return picks_of(context, request.names)
+    labeled = _labeled_picks(file, items, len(items))
+    if not request.names:
+        return [], labeled
+    pools, picks = picks_of(context, request.names)
+    return pools, pd.concat([labeled, picks])
 
 
 def picks_of(context: Context, names: list[str]) -> tuple[list[FinishedStep], pd.DataFrame | None]:
-    """The picks of the pools named, or of the newest there is; columns pool, order, index; None without a pool."""
+    """Collect the picks of the named pools, or of the newest; columns pool, order, index; None without a pool."""
     import pandas as pd
 
     from initpools_cli.steps.select_pool import read_pool
 
     if not names and not context.run.folders("pool"):
         return [], None
-    pools = chosen(context, "pool", names, "initpools select-pool typiclust --budget 20")
+    pools = select_steps(context, "pool", names, "initpools select-pool typiclust --budget 20")
     pools = pools if names else pools[-1:]
     return pools, pd.concat([read_pool(pool)[["order", "index"]].assign(pool=pool.name) for pool in pools])
 
 
-def _tinted(
+def _color_values(
     context: Context, items: pd.DataFrame, color: str
 ) -> tuple[pd.DataFrame, np.ndarray | None, list[FinishedStep]]:
-    """The items with what colors them, the score of every image where it is one, and the step it is from."""
+    """Return the items with their color column, or a score for every image, and the step that they are from."""
     from initpools_cli.steps.clusters import CLUSTERS, clusters_of
     from initpools_cli.steps.find_scores import scores_of
     from initpools_cli.steps.score_name import score_names
@@ -142,9 +142,9 @@ def _tinted(
     if color == "class":
         return items, None, []
     if color == "cluster":
-        done = clusters_of(context)
-        return items.assign(cluster=[f"cluster {c}" for c in done.array(CLUSTERS)]), None, [done]
+        step = clusters_of(context)
+        return items.assign(cluster=[f"cluster {c}" for c in step.array(CLUSTERS)]), None, [step]
     if color not in score_names():
         raise unknown_name("color", color, ["class", "cluster", *score_names()], "initpools list scores")
-    done = scores_of(context, color)
-    return items, done.array("scores.npy"), [done]
+    step = scores_of(context, color)
+    return items, step.array("scores.npy"), [step]

@@ -1,4 +1,4 @@
-"""What the kinds of plot have in common: the steps they draw, and the form in which they hand over data."""
+"""Shared by all plots: the request, the form of the data, and the steps to draw."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlotRequest:
-    """What the user wants drawn.
+    """Request for a plot.
 
     Attributes
     ----------
     names : list of str
-        The sweep, pools, scores or pretrains to draw; empty: the kind's own choice, mostly all.
+        The sweep, pools, scores or pretrains to draw; empty: the default of the kind, usually all.
     provider : Provider
         Resolves embeddings, labels and scores: of the run, or of the user's files.
     knobs : mapping
-        The values of all the kind's knobs.
+        The value of each knob of the kind.
     """
 
     names: list[str]
@@ -46,50 +46,50 @@ class PlotRequest:
 
     @property
     def context(self) -> Context:
-        """Of the run."""
+        """The context of the run; an error without a run."""
         return self.provider.require_run("This plot")
 
     def in_context(self, context: Context) -> Provider:
-        """What resolves the same in another context of the run."""
+        """Make a provider for another context of the same run."""
         assert isinstance(self.provider, RunProvider)
         return self.provider.for_command(context, self.provider.source)
 
 
 @dataclass(frozen=True)
 class PlotData:
-    """The arguments of a plot's function (all but its knobs), and the steps that they are from."""
+    """Arguments of a plot's function, without its knobs, and the steps that they are from."""
 
     data: dict[str, Any]
     steps: list[FinishedStep] = field(default_factory=list)
 
 
-def gatherer(kind: str) -> ModuleType:
-    """The module of a registered kind.
+def plot_module(kind: str) -> ModuleType:
+    """Import the module that collects the data of a kind.
 
-    Its ``gather(asked) -> PlotData`` raises a UserError with the command that makes what is missing. ``TAKES`` are the
-    options that it uses. Kinds that can be drawn without a run have ``TAKES_ALONE``, the options that they use then,
-    and ``NEEDS``, the input that a file must hold.
+    Its ``gather(request) -> PlotData`` raises a UserError with the command that makes missing results. ``OPTIONS``
+    are the options that have an effect. Kinds that can be drawn without a run have ``OPTIONS_WITHOUT_RUN``, and
+    ``NEEDS``, the input that a file must have.
     """
     return import_module(f"initpools_cli.reporting.plot_data.{kind.replace('-', '_')}")
 
 
-def refuse_ignored(kind: str, asked: PlotRequest, takes: Collection[str], where: str = "") -> None:
-    """Refuse an option that changes nothing in this kind of plot.
+def refuse_ignored(kind: str, request: PlotRequest, takes: Collection[str], where: str = "") -> None:
+    """Refuse an option that has no effect in this kind of plot.
 
     Parameters
     ----------
     takes : collection of str
-        The options that it goes by.
+        The options that have an effect.
     where : str
-        For the message: in which case it goes by no others.
+        Suffix for the message, such as " without a run".
 
     Raises
     ------
     UserError
-        One is given.
+        Another option is given.
     """
-    named, source = ["--name"] if asked.names else [], ["--from"] if asked.provider.source else []
-    for flag in [*named, *source, *(f"--{name}" for name in asked.files.paths)]:
+    named, source = ["--name"] if request.names else [], ["--from"] if request.provider.source else []
+    for flag in [*named, *source, *(f"--{name}" for name in request.files.paths)]:
         if flag not in takes:
             raise UserError(
                 f"{flag} has no effect in `plot {kind}`{where}.",
@@ -98,8 +98,8 @@ def refuse_ignored(kind: str, asked: PlotRequest, takes: Collection[str], where:
             )
 
 
-def points_of(asked: PlotRequest) -> tuple[np.ndarray, list[FinishedStep]]:
-    """The embeddings that are drawn, (m, d) of the seen images, and the step they are from, if any.
+def plot_embeddings(request: PlotRequest) -> tuple[np.ndarray, list[FinishedStep]]:
+    """Read the embeddings to draw, (m, d) of the images to choose from, and the step that they are from, if any.
 
     Raises
     ------
@@ -110,64 +110,75 @@ def points_of(asked: PlotRequest) -> tuple[np.ndarray, list[FinishedStep]]:
     from initpools_cli.steps.score_inputs import rows_of
     from initpools_cli.strategies.arrays import INPUTS
 
-    provider, given = asked.provider, asked.provider.user.get("embeddings")
+    provider, matrix_of_file = request.provider, request.provider.user.get("embeddings")
     context, source = provider.context, provider.source
-    if given is None:
-        done = newest(asked.context, source)
-        return np.asarray(rows_of(matrix(done), asked.context)), [done]
+    if matrix_of_file is None:
+        step = newest(request.context, source)
+        return np.asarray(rows_of(matrix(step), request.context)), [step]
     if source:
         raise UserError(
-            f"--from {source} has no effect: the embeddings in {asked.files.embeddings} (--embeddings) are drawn.",
+            f"--from {source} has no effect: the embeddings in {request.files.embeddings} (--embeddings) are drawn.",
             "Leave out --from or --embeddings.",
             source,
         )
-    return np.asarray(INPUTS["embeddings"].check(given if context is None else rows_of(given, context))), []
+    rows = matrix_of_file if context is None else rows_of(matrix_of_file, context)
+    return np.asarray(INPUTS["embeddings"].check(rows)), []
 
 
-def with_classes(items: pd.DataFrame, asked: PlotRequest) -> pd.DataFrame:
-    """The rows, with the columns label and class of ``--labels`` where it is given: empty where it has no label."""
+def with_classes(items: pd.DataFrame, request: PlotRequest) -> pd.DataFrame:
+    """Replace the columns label and class by those of ``--labels``, if given; empty for images without a label."""
     import pandas as pd
 
-    found = asked.provider.user.labels
-    if found is None:
+    given = request.provider.user.labels
+    if given is None:
         return items
-    if found.images != len(items):
+    if given.images != len(items):
         raise UserError(
-            f"{asked.files.labels} (--labels) has {found.images} labels for {len(items)} images.",
+            f"{request.files.labels} (--labels) has {given.images} labels for {len(items)} images.",
             "Save one label per image, -1 for none.",
-            str(found.images),
+            str(given.images),
         )
     items = items.assign(label=pd.array([pd.NA] * len(items), dtype="Int64"), **{"class": ""})
-    items.loc[found.rows, "label"] = found.labels
-    items.loc[found.rows, "class"] = np.array(found.classes, dtype=object)[found.labels]
+    items.loc[given.rows, "label"] = given.labels
+    items.loc[given.rows, "class"] = np.array(given.classes, dtype=object)[given.labels]
     return items
 
 
-def chosen(context: Context, kind: str, names: list[str], command: str) -> list[FinishedStep]:
-    """The named finished steps of a kind such as "al", or all of them that are fresh.
+#: The command that makes a sweep.
+SWEEP_COMMAND = "initpools al-run --init random,typiclust --query random,margin"
+
+
+def select_steps(context: Context, kind: str, names: list[str], command: str) -> list[FinishedStep]:
+    """Find the named finished steps of a kind such as "al", or all that are not stale.
 
     Parameters
     ----------
     command : str
-        What makes one, for the error where there is none.
+        The command that makes such a step, for the error.
 
     Raises
     ------
     UserError
-        There is none, none of a name, or one that is asked for is stale.
+        There is no such step, or a named one is stale.
     """
-    made = {step.name: step for step in context.run.steps(kind)}
-    if not made:
+    available = {step.name: step for step in context.run.steps(kind)}
+    if not available:
         if kind == "al":
-            context.require_labels("A sweep, which this is drawn from,")
-        raise UserError(f"The run {context.run.path} has nothing in {kind}/ to draw yet.", f"Make it with `{command}`.")
-    missing = [name for name in names if name not in made]
+            context.require_labels("This plot is drawn from a sweep, which")
+        raise UserError(
+            f"The run {context.run.path} has nothing in {kind}/ to draw.", f"Run `{command}` first.", f"{kind}/"
+        )
+    missing = [name for name in names if name not in available]
     if missing:
-        raise UserError(f"The run {context.run.path} has no {kind}/{missing[0]}.", f"It has: {', '.join(made)}.")
+        raise UserError(
+            f"The run {context.run.path} has no {kind}/{missing[0]}.",
+            f"Use --name with one of: {', '.join(available)}.",
+            missing[0],
+        )
     if names:
-        return [made[name].require_fresh() for name in names]
-    fresh = [step for step in made.values() if not step.missing_file and not step.stale_input()]
-    for step in made.values():
+        return [available[name].require_fresh() for name in names]
+    fresh = [step for step in available.values() if not step.missing_file and not step.stale_input()]
+    for step in available.values():
         if step not in fresh:
-            context.report.warn(f"{step.id} is not drawn: renew it with `{step.renewal()}`")
-    return fresh or [list(made.values())[-1].require_fresh()]
+            context.report.warn(f"{step.id} is not drawn: it is stale or incomplete. Remake it with `{step.renewal()}`")
+    return fresh or [list(available.values())[-1].require_fresh()]
