@@ -92,9 +92,9 @@ def _values(annotation: Any) -> str:
         return " or ".join(f"`{toml(value)}`" for value in get_args(annotation))
     kind, limits = annotation, []
     if get_origin(annotation) is Annotated:
-        kind, *found = get_args(annotation)
+        kind, *metadata = get_args(annotation)
         # A limit is annotated directly or inside a pydantic Field.
-        limits = [inner for each in found for inner in getattr(each, "metadata", [each])]
+        limits = [inner for each in metadata for inner in getattr(each, "metadata", [each])]
     bounds = [f"{sign} {value:g}" for each in limits for key, sign in SIGNS.items() for value in _limit(each, key)]
     return ", ".join([{int: "whole number", float: "number", bool: "true or false"}.get(kind, "text"), *bounds])
 

@@ -53,10 +53,10 @@ def _on_top(study: Study) -> list[str]:
     """List pretrains that were trained on another encoder than that of the learners."""
     used = {f"pretrain/{sweep.table['encoders'][0]}" for sweep in study.sweeps}
     based_on = {
-        (done.name, done.table["source"])
+        (step.name, step.table["source"])
         for run in study.runs
-        for done in run.steps("pretrain")
-        if "source" in done.table
+        for step in run.steps("pretrain")
+        if "source" in step.table
     }
     return [
         f"*{name} on these embeddings.* The clusters of {name} were trained on top of {source}, not on the encoder "
@@ -87,7 +87,7 @@ def provenance(study: Study) -> list[str]:
     sums = [(run, *map(seconds, own[kinds]), seconds(own.sum())) for run, own in times.iterrows()]
     shown = steps.assign(time=steps["duration"].map(seconds), step=steps["kind"] + "/" + steps["name"])
     columns = ["run", "step", "time", "device", "threads", "torch", "version", "commit"]
-    commands = "\n".join(f"initpools compare {sweep.done.folder}" for sweep in study.sweeps[:1])
+    commands = "\n".join(f"initpools compare {sweep.step.folder}" for sweep in study.sweeps[:1])
     return [
         "## How it was made",
         f"Computed with `make laptop-study`; this page was written by `docs/results.py`, on {here['cpu']} with "
@@ -104,10 +104,10 @@ def provenance(study: Study) -> list[str]:
 def _steps(run: Run) -> pd.DataFrame:
     """Tabulate the finished steps of a run, oldest first."""
     rows = []
-    for done in run.steps():
-        facts = done.facts
+    for step in run.steps():
+        facts = step.facts
         started, finished = (datetime.fromisoformat(facts[end]) for end in ("started", "finished"))
-        kind, _, name = done.id.partition("/")
+        kind, _, name = step.id.partition("/")
         about = {key: facts.get(key, "") for key in ("device", "threads", "torch", "version")}
         commit = facts.get("git_commit", "")[:7]
         duration = (finished - started).total_seconds()

@@ -28,20 +28,20 @@ class Sweep:
     data : str
         The run's name, which stands for the data set.
     name : str
-    done : FinishedStep
+    step : FinishedStep
     rounds : DataFrame
         Rows of ``rounds.csv``.
     """
 
     data: str
     name: str
-    done: FinishedStep
+    step: FinishedStep
     rounds: pd.DataFrame
 
     @property
     def table(self) -> dict[str, Any]:
         """Its resolved configuration."""
-        return self.done.facts["table"]
+        return self.step.facts["table"]
 
     @property
     def learner(self) -> str:
@@ -135,11 +135,11 @@ def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:
     sweeps, missing = [], []
     for name in names or list(dict.fromkeys(present)):
         for run in runs:
-            done = run.find_step(f"al/{name}")
-            if done is None:
+            step = run.find_step(f"al/{name}")
+            if step is None:
                 missing.append(f"{run.path.name}/al/{name}")
             else:
-                sweeps.append(_sweep(run, name, done))
+                sweeps.append(_sweep(run, name, step))
     if not sweeps:
         paths = ", ".join(map(str, folders))
         raise UserError(
@@ -147,19 +147,19 @@ def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:
         )
     sweeps.sort(key=lambda sweep: sweep.size)
     verdicts = {
-        name: compare_sweeps({sweep.data: sweep.done for sweep in sweeps if sweep.name == name}, AGAINST)
+        name: compare_sweeps({sweep.data: sweep.step for sweep in sweeps if sweep.name == name}, AGAINST)
         for name in dict.fromkeys(sweep.name for sweep in sweeps)
     }
     return Study([run for run in runs if run.exists], sweeps, missing, verdicts)
 
 
-def _sweep(run: Run, name: str, done: FinishedStep) -> Sweep:
-    table = done.facts["table"]
+def _sweep(run: Run, name: str, step: FinishedStep) -> Sweep:
+    table = step.facts["table"]
     for what, several in (("learners", table["learner"]), ("encoders", table["encoders"])):
         if len(several) > 1:
             raise UserError(
-                f"{done.folder} has {len(several)} {what}; the page needs sweeps with one learner and one encoder.",
+                f"{step.folder} has {len(several)} {what}; the page needs sweeps with one learner and one encoder.",
                 "Pass the names of such sweeps with --sweeps.",
-                done.folder,
+                step.folder,
             )
-    return Sweep(run.path.name, name, done, rounds_of(done))
+    return Sweep(run.path.name, name, step, rounds_of(step))

@@ -47,8 +47,10 @@ def over_data_sets(study: Study) -> list[str]:
     parts = []
     for learner in study.learners:
         sizes = {sweep.name: sweep.size for sweep in study.of(learner)}
-        found = {name: study.verdicts_by_name[name].across for name in sizes if study.verdicts_by_name[name].across}
-        starts = {name: row for name, rows in found.items() for row in rows if row.measure == "first pool"}
+        tests_by_sweep = {
+            name: study.verdicts_by_name[name].across for name in sizes if study.verdicts_by_name[name].across
+        }
+        starts = {name: row for name, rows in tests_by_sweep.items() for row in rows if row.measure == "first pool"}
         if not starts:
             continue
         ranks = pd.DataFrame({name: row.ranks for name, row in starts.items()}).dropna()
@@ -61,7 +63,7 @@ def over_data_sets(study: Study) -> list[str]:
         ]
         # The mean ranks of the best and the worst of k differ by at most k - 1.
         beyond = all(row.critical_difference >= len(row.ranks) - 1 for row in starts.values())
-        tests = [row for rows in found.values() for row in rows]
+        tests = [row for rows in tests_by_sweep.values() for row in rows]
         family = conjoined(sorted({row.family for row in tests}))
         parts += [
             f"**{learner}.** Mean ranks by accuracy with the first pool alone; 1 is the best. p is that of Friedman's "

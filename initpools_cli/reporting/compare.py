@@ -129,8 +129,8 @@ def _scaled_ranks(order: np.ndarray) -> np.ndarray:
 def _mean_rank(ranks: np.ndarray, images: dict[tuple[str, ...], np.ndarray], row: Any) -> float:
     """Average the scaled ranks of the images that a row's model was trained on; NaN if none of them is ranked."""
     trained = images[row.init, row.query, row.learner, row.encoder, str(row.seed)][: row.labeled]
-    found = ranks[trained[trained < len(ranks)]]
-    known = found[~np.isnan(found)]
+    ranked = ranks[trained[trained < len(ranks)]]
+    known = ranked[~np.isnan(ranked)]
     return float(known.mean()) if len(known) else float("nan")
 
 
@@ -156,9 +156,9 @@ def order_of(run: Run | None, name: str) -> np.ndarray:
     UserError
         Neither a step of the run nor a file.
     """
-    found = None if run is None else _step_of(run, name)
-    if found is not None:
-        step, file = found
+    match = None if run is None else _step_of(run, name)
+    if match is not None:
+        step, file = match
         return step.require_fresh().array(file)
     path = Path(name)
     if path.suffix.lower() == ".csv":

@@ -129,8 +129,8 @@ def _left(file: Path, images: set[str]) -> int:
     except UserError:
         return 0
     by_index = any(row.index for row in rows)
-    done = [row for row in rows if row.label or row.skipped]
-    return len(images - {row.index for row in done}) if by_index else len(rows) - len(done)
+    answered = [row for row in rows if row.label or row.skipped]
+    return len(images - {row.index for row in answered}) if by_index else len(rows) - len(answered)
 
 
 def _last_round(run: Run) -> FinishedStep | None:
