@@ -78,6 +78,17 @@ def test_select_takes_a_function_or_a_file(folder: Path) -> None:
         np.testing.assert_array_equal(chosen, LONGEST[:9])
 
 
+def test_labels_that_are_optional_do_not_make_an_oracle():
+    def some(embeddings, labeled, budget, labels=None, probs=None): ...
+
+    def all_of_them(labels, probs, budget): ...
+
+    traits = [named(each).method.traits for each in (some, all_of_them)]
+    assert [(each.oracle, each.needs_model) for each in traits] == [(False, False), (True, True)]
+    with pytest.raises(UserError, match="The strategy is of type int"):
+        named(3)
+
+
 @pytest.mark.parametrize(
     ("path", "stem"),
     [
@@ -172,7 +183,7 @@ BAD = {
     "no function named": ("./mine.py", NORM_TOP, "'./mine.py' does not say which function", "./mine.py:norm_top"),
     "no such function": ("./mine.py:norm_tip", NORM_TOP, "no function 'norm_tip'", "Did you mean './mine.py:norm_top"),
     "no function": ("./mine.py:f", "f = [1]", "'f' in ./mine.py is of type list, not a function.", "Write `def f("),
-    "no path": ("mine:norm_top", NORM_TOP, "There is no strategy 'mine:norm_top'.", "./mine.py:norm_top"),
+    "no path": ("mine:norm_top", NORM_TOP, "There is no strategy 'mine:norm_top'.", "'mine.py:norm_top'"),
     "folder": ("./folder.py:f", "", "./folder.py is a folder, not a file.", "Name a Python file"),
     "name": ("./a|b.py:f", "f = 1", "The file ./a|b.py can't be named in results", "Rename it"),
     "syntax": ("./mine.py:f", "x = 1\ndef f(:\n", "./mine.py:2 is not valid Python:", "Correct the syntax"),
@@ -271,7 +282,7 @@ def package(folder, monkeypatch):
     (site / "topmost-1.2.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: topmost\nVersion: 1.2\n")
     (site / "topmost-1.2.dist-info/entry_points.txt").write_text(
         "[initpools.strategies]\nnorm-top = topmost:norm_top\nbad = broken:f\ncoreset = topmost:norm_top\n"
-        "nothing = topmost:nothing\ngone = nowhere:f\nodd name = topmost:norm_top\n"
+        "nothing = topmost:nothing\ngone = nowhere:f\nsimclr = topmost:norm_top\nodd name = topmost:norm_top\n"
         "[initpools.scores]\nlength = topmost:length\n"
     )
     monkeypatch.syspath_prepend(str(site))
@@ -292,14 +303,15 @@ def test_an_installed_package_is_listed_and_chosen_by_name(
     skipped = [line for line in listed.err.splitlines() if "skipped" in line]
     for name, said in {
         "bad": "broken.py:1 raised OSError: no license",
-        "coreset": "has the name of a strategy of initpools",
+        "simclr": "has a name that is taken",
+        "coreset": "has a name that is taken",
         "nothing": "topmost has no 'nothing'",
         "gone": "no module 'nowhere'",
         "odd name": "can't be named on a command line",
     }.items():
         (line,) = [line for line in skipped if f"'{name}'" in line]
         assert said in line
-    assert len(skipped) == 5
+    assert len(skipped) == 6
     assert printed(initpools("select-pool", "norm-top", "--budget", 5, *ALONE)) == LONGEST[:5].tolist()
     assert printed(initpools("rank", "length", *ALONE))[:5] == LONGEST[:5].tolist()
     refused = initpools("select-pool", "bad", "--budget", 5, *ALONE)

@@ -26,9 +26,12 @@ def rounds_of(run: Path, name: str) -> pd.DataFrame:
 def test_a_dask_cluster_of_two_workers_writes_the_same_bytes(copied_run: Path, initpools: Initpools) -> None:
     from distributed import Client, LocalCluster
 
-    assert initpools(*SMALL, "--threads", 1, "--name", "here").code == 0
+    own = "def last(n, labeled, budget):\n    return [i for i in range(n) if i not in set(labeled)][-budget:]\n"
+    Path("mine.py").write_text(own)
+    words = [*SMALL[:2], "random,./mine.py:last", *SMALL[3:]]
+    assert initpools(*words, "--threads", 1, "--name", "here").code == 0
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
-        there = initpools(*SMALL, "--backend", "dask", "--scheduler", cluster.scheduler_address, "--name", "there")
+        there = initpools(*words, "--backend", "dask", "--scheduler", cluster.scheduler_address, "--name", "there")
         assert there.code == 0, there.err
         assert len(client.scheduler_info()["workers"]) == 2
     for file in ("rounds.csv", "recalls.csv", "picks.npz"):

@@ -27,7 +27,7 @@ def command(
         typer.Option(
             "--init",
             metavar="A,B",
-            help="Strategies for the first pool, e.g. random,typiclust@kmeans30.",
+            help="Strategies for the first pool, e.g. random,typiclust@kmeans30,./mine.py:norm_top.",
             autocompletion=STRATEGIES,
         ),
     ] = None,

@@ -208,10 +208,10 @@ def plugin_rows(kind: str) -> tuple[list[dict[str, Any]], list[UserError]]:
 
     if kind not in ("strategies", "scores"):
         return [], []
-    added, errors = scores.plugins()
+    added, errors = scores.plugins({*names("strategies"), *strategies.plugin_names()})
     rows = _score_rows(_methods(added))
     if kind == "strategies":
-        own, more = strategies.plugins()
+        own, more = strategies.plugins(names("scores"))
         return _strategy_rows(own, rows), [*more, *errors]
     return rows, errors
 

@@ -35,8 +35,8 @@ def command(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help="Strategy; `initpools list strategies` lists all. Append @kmeans30 or @clusters to spread "
-            "the picks over clusters.",
+            help="Strategy of `initpools list strategies`, or a function of a file: ./mine.py:norm_top. Append "
+            "@kmeans30 or @clusters to spread the picks over clusters.",
             autocompletion=completion.strategy,
         ),
     ],

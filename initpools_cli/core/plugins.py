@@ -181,8 +181,9 @@ def _read(path: Path, shown: str) -> bytes:
             meant = f"Did you mean '{folder / near}'?"
         else:
             meant = f"Check the path: it is relative to the current folder, {Path.cwd()}."
-        what = "There is no file" if isinstance(error, FileNotFoundError | NotADirectoryError) else "Can't read"
-        raise UserError(f"{what} '{shown}'.", meant, shown) from None
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise UserError(f"Can't read '{shown}': {error.strerror}.", "Check its permissions.", shown) from None
+        raise UserError(f"There is no file '{shown}'.", meant, shown) from None
 
 
 @lru_cache(maxsize=32)
@@ -236,7 +237,7 @@ def _failures(shown: str, path: str) -> Iterator[None]:
         ) from error
 
 
-def failed_in(name: str, shown: str, path: str, error: Exception) -> UserError:
+def failed_in(name: str, shown: str, path: str, error: BaseException) -> UserError:
     """The error for an exception that a function of a user raised when it was called."""
     return UserError(
         f"'{name}' ({shown}{_line(error, path)}) raised {described(error)}.",

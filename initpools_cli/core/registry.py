@@ -276,11 +276,14 @@ class Registry(Generic[P, T]):
         return self._find(name) is not None
 
     def _find(self, name: str) -> Method[T] | None:
+        return self.own(name) or (self._adopted(name) if name in self.plugin_names() else None)
+
+    def own(self, name: str) -> Method[T] | None:
+        """The method of this package of that name or alias; None if there is none."""
         self._discover()
         if name in self._methods:
             return self._methods[name]
-        own = next((m for m in self._methods.values() if name in m.aliases), None)
-        return own or (self._adopted(name) if name in self.plugin_names() else None)
+        return next((m for m in self._methods.values() if name in m.aliases), None)
 
     def _adopted(self, name: str) -> Method[T]:
         """The method that an installed package adds under that name."""
@@ -291,19 +294,22 @@ class Registry(Generic[P, T]):
         """The names that installed packages add, none of them loaded."""
         return list(entry_points(self.group)) if self.group else []
 
-    def plugins(self) -> tuple[list[Method[T]], list[UserError]]:
-        """The methods that installed packages add, and for each that can't be used the reason."""
-        self._discover()
-        own = {name for method in self._methods.values() for name in (method.name, *method.aliases)}
+    def plugins(self, taken: Collection[str]) -> tuple[list[Method[T]], list[UserError]]:
+        """The methods that installed packages add, and for each that can't be used the reason.
+
+        Parameters
+        ----------
+        taken : collection of str
+            Names of other kinds that mean something where a name of this kind is given.
+        """
         found: list[Method[T]] = []
         errors: list[UserError] = []
         for name in self.plugin_names():
             try:
                 plugin = installed(self.group, name)
-                if name in own:
+                if name in taken or self.own(name) is not None:
                     raise UserError(
-                        f"The plug-in '{name}' of {plugin.distribution} {plugin.version} has the name of a {self.kind} "
-                        "of initpools.",
+                        f"The plug-in '{name}' of {plugin.distribution} {plugin.version} has a name that is taken.",
                         "Rename it in its package.",
                         name,
                     )

@@ -59,7 +59,7 @@ class PluginScore:
                 scores = np.asarray(self.function(read_only, **arguments))
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failed_in(self.plugin.name, self.plugin.shown, self.plugin.path, error) from error
         if scores.shape != (len(embeddings),) or scores.dtype.kind not in "fiub":
             raise self._broken(f"returned {scores.dtype} of shape {scores.shape} for {len(embeddings)} images")

@@ -58,7 +58,7 @@ def score(
     from initpools_cli.scores.registry import scores
 
     given = context.settings.score.params if params is None else params
-    if name in scores:
+    if name in scores and (scores.own(name) or name not in score_names()):
         known = context.origins(given, "score.params") if places is None else places
         return _from_arrays(context, scores.get(name), source, user or UserArrays(), given, known)
     return _from_pretext(context, name, source, given)

@@ -161,15 +161,19 @@ def named(name: str | Callable[..., Any]) -> StrategySpec:
     found = find_strategy(base)
     if found is not None:
         return StrategySpec(found.name + balance.suffix, found, balance=balance)
-    if base in scores:
-        return StrategySpec(base + balance.suffix, strategies.get("score"), base, scores.get(base), balance)
-    names = score_names()
-    if base in names:
-        return StrategySpec(base + balance.suffix, strategies.get("score"), base, None, balance)
+    scoring = scores.own(base)
+    names = () if scoring else score_names()
+    # What packages add comes last: it can't change the meaning of a name.
+    if scoring is None and base not in names:
+        if base in strategies:
+            found = strategies.get(base)
+            return StrategySpec(found.name + balance.suffix, found, balance=balance)
+        scoring = scores.get(base) if base in scores else None
+    if scoring is not None or base in names:
+        return StrategySpec(base + balance.suffix, strategies.get("score"), base, scoring, balance)
     if ":" in base:
-        raise UserError(
-            f"There is no strategy '{name}'.", "Name the file of a strategy of yours, such as ./mine.py:norm_top.", name
-        )
+        stem, _, function = base.rpartition(":")
+        raise UserError(f"There is no strategy '{name}'.", f"Name the file: '{stem}.py:{function}'.", name)
     aliases = [alias for method in strategies for alias in method.aliases]
     known = (*strategies.names(), *aliases, *names, *strategies.plugin_names(), *scores.plugin_names())
     valid = [f"{each}{balance.suffix}" for each in known]

@@ -40,14 +40,17 @@ def strategy_of(function: Callable[..., Any], name: str = "", plugin: Plugin | N
     UserError
         If its signature is not that of a strategy.
     """
+    if not inspect.isfunction(function) and not inspect.ismethod(function):
+        kind = type(function).__name__
+        raise UserError(f"The strategy is of type {kind}.", "Pass a name, such as 'typiclust', or a function.", kind)
     name = name or f"{function.__module__.rpartition('.')[2]}:{function.__name__}"
     call = PluginStrategy(function, name, plugin)
     parameters = call.parameters
     defaults = {
         "nested": False,
         "cost": "",
-        "needs_model": bool(MODEL_OUTPUTS & parameters),
-        "oracle": "labels" in parameters,
+        "needs_model": bool(MODEL_OUTPUTS & call.required),
+        "oracle": "labels" in call.required,
     }
     method = method_of_plugin(name, function, plugin, INPUTS, SERVICES, StrategyTraits, defaults, call)
     if "budget" not in parameters:
@@ -79,6 +82,7 @@ class PluginStrategy:
         except (TypeError, ValueError, NameError):
             own = []  # `method_of_plugin` refuses it.
         self.parameters = {each.name for each in own}
+        self.required = {each.name for each in own if each.default is each.empty}
         added = [
             inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY)
             for each in ("n", "labeled", "budget")
@@ -106,7 +110,7 @@ class PluginStrategy:
                 result = self.function(**arrays, **{key: services[key] for key in services if key in self.parameters})
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             shown = self.plugin.shown if self.plugin else path
             raise failed_in(self.name, shown, path, error) from error
         return self._validate(result, n, labeled, budget)

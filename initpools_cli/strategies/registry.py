@@ -18,13 +18,11 @@ strategies = Registry(
 
 
 def find_strategy(name: str) -> Method[StrategyTraits] | None:
-    """Find a strategy by its name, registered or of a package, or by ``PATH.py:function``; None if there is none.
+    """Find a strategy of this package by its name, or one of a file by ``PATH.py:function``; None if there is none.
 
     Raises
     ------
     UserError
-        If the file or package cannot be loaded, or the function is not a strategy.
+        If the file cannot be loaded, or the function is not a strategy.
     """
-    if is_file_name(name):
-        return strategy_of_plugin(from_file(name))
-    return strategies.get(name) if name in strategies else None
+    return strategy_of_plugin(from_file(name)) if is_file_name(name) else strategies.own(name)

@@ -415,7 +415,7 @@ def _refuse_models_first(inits: list[StrategySpec]) -> None:
         if asked:
             raise UserError(
                 f"--init {init.name} needs a trained model for {', '.join(sorted(asked))}, but a first pool has none.",
-                f"Use --query {init.name}, and for --init a strategy without a model (`initpools list strategies`).",
+                f"Use --query {init.argument}, and for --init a strategy without a model: `initpools list strategies`.",
                 init.name,
             )
 
