@@ -50,6 +50,15 @@ def test_the_example_of_contributing_runs_as_it_is_written(initpools: Initpools,
         fewer = ["--rounds", 1, "--seeds", 1] if "al-run" in line else []
         ended = initpools(*shlex.split(line)[1:], *fewer, "--threads", 1)
         assert ended.code == 0, ended.err
+    sweep = copied_run / "runs/digits/al/main"
+    rows = pd.read_csv(sweep / "rounds.csv", keep_default_na=False)
+    assert set(rows["init"]) == {"random", "mine:norm_top"} and set(rows["status"]) == {"ok"}
+    assert set(rows["query"]) == {"", "margin", "mine:norm_top"}
+    table = tomli.loads((sweep / "step.toml").read_text())["table"]
+    assert table["plugins"]["mine:norm_top"]["sha256"] == sha256_of(Path("mine.py"))
+    Path("mine.py").unlink()
+    judged = initpools("compare", "main", "--against", "mine:norm_top")
+    assert judged.code == 0 and "mine:norm_top" in judged.out
 
 
 def printed(outcome):
@@ -138,31 +147,6 @@ def test_a_step_records_the_code_and_changed_code_is_another_step(initpools: Ini
     assert len(list(pool.parent.glob("mine-norm_top-b5-s0*"))) == 2
     ranked = initpools("rank", "./mine.py:norm_top", "--threads", 1)
     assert ranked.code == 0 and (copied_run / "runs/digits/rank/mine-norm_top/sorted_idx.npy").exists()
-
-
-def test_a_sweep_in_two_processes_writes_what_one_writes(
-    initpools: Initpools, copied_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from initpools_cli.sweeps import executors
-
-    monkeypatch.setattr(executors, "MIN_SECONDS", 0.0)
-    Path("mine.py").write_text(NORM_TOP)
-    own = "./mine.py:norm_top"
-    words = ["al-run", "--init", f"random,{own}", "--query", f"margin,{own}@kmeans3", "--budget", 5, "--rounds", 1]
-    for threads in (1, 2):
-        ended = initpools(*words, "--seeds", 2, "--threads", threads, "--name", f"t{threads}")
-        assert ended.code == 0, ended.err
-    one, two = (copied_run / "runs/digits/al" / name for name in ("t1", "t2"))
-    for file in ("rounds.csv", "recalls.csv", "picks.npz"):
-        assert (one / file).read_bytes() == (two / file).read_bytes()
-    rows = pd.read_csv(one / "rounds.csv", keep_default_na=False)
-    assert set(rows["init"]) == {"random", "mine:norm_top"}
-    assert set(rows["query"]) == {"", "margin", "mine:norm_top@kmeans3"} and set(rows["status"]) == {"ok"}
-    table = tomli.loads((one / "step.toml").read_text())["table"]
-    assert table["plugins"]["mine:norm_top"]["sha256"] == sha256_of(Path("mine.py"))
-    Path("mine.py").unlink()
-    judged = initpools("compare", "t1", "--against", "mine:norm_top")
-    assert judged.code == 0 and "mine:norm_top" in judged.out
 
 
 def test_another_process_needs_no_file(folder: Path) -> None:

@@ -23,12 +23,17 @@ def rounds_of(run: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(run / "runs/digits/al" / name / "rounds.csv", keep_default_na=False, na_values=blank)
 
 
+def with_a_strategy_of_a_file() -> list[object]:
+    """The sweep with a first pool by ``./mine.py:last``, which the workers are sent."""
+    own = "def last(n, labeled, budget):\n    return [i for i in range(n) if i not in set(labeled)][-budget:]\n"
+    Path("mine.py").write_text(own)
+    return [*SMALL[:2], "random,./mine.py:last", *SMALL[3:]]
+
+
 def test_a_dask_cluster_of_two_workers_writes_the_same_bytes(copied_run: Path, initpools: Initpools) -> None:
     from distributed import Client, LocalCluster
 
-    own = "def last(n, labeled, budget):\n    return [i for i in range(n) if i not in set(labeled)][-budget:]\n"
-    Path("mine.py").write_text(own)
-    words = [*SMALL[:2], "random,./mine.py:last", *SMALL[3:]]
+    words = with_a_strategy_of_a_file()
     assert initpools(*words, "--threads", 1, "--name", "here").code == 0
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         there = initpools(*words, "--backend", "dask", "--scheduler", cluster.scheduler_address, "--name", "there")
@@ -52,8 +57,9 @@ def test_processes_write_what_one_thread_writes(
 
     # After the first block, however little is left.
     monkeypatch.setattr(workers, "MIN_SECONDS", 0.0)
+    words = with_a_strategy_of_a_file()
     for threads in (1, 2):
-        assert initpools(*SMALL, "--threads", threads, "--name", f"t{threads}").code == 0
+        assert initpools(*words, "--threads", threads, "--name", f"t{threads}").code == 0
     for file in ("rounds.csv", "recalls.csv", "picks.npz"):
         one, two = (copied_run / "runs/digits/al" / name / file for name in ("t1", "t2"))
         assert one.read_bytes() == two.read_bytes()
