@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from hypothesis import settings
+from user_errors import checked
 from visits import browser, visit
 
 from initpools_cli.cli.app import run as run_command_line
@@ -41,6 +42,14 @@ class Outcome:
 
 
 Initpools = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def user_errors() -> Iterator[None]:
+    """Every error that a test provokes has two lines, shows the value, and ends with something to type or to do."""
+    with checked() as faults:
+        yield
+    assert not faults, "\n".join(faults)
 
 
 @pytest.fixture

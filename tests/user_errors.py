@@ -1,0 +1,63 @@
+"""Check every `UserError` that the package raises while the tests run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import initpools_cli
+from initpools_cli.core.errors import UserError
+
+PACKAGE = str(Path(initpools_cli.__file__).parent)
+#: What a remedy may ask of the user, if it names no command, option or setting.
+VERBS = frozenset(
+    """
+    add ask bring build buy change check choose close compare compute copy correct create delete divide draw end exclude
+    export fetch fill fix fold free get give install keep label leave list load lower make merge mount move name number
+    open pass put raise reload remove rename repeat replace report rerun resize restart restore run save see select send
+    set shorten skip split start stop take train try upgrade use wait write
+    """.split()
+)
+TO_TYPE = re.compile(r"`[^`]+`|--\w|\w+ = |\w+=|pip install|Did you mean")
+
+
+def faults_of(error: UserError) -> list[str]:
+    """What an error lacks: one line each for what is wrong and what to do, the value, something to type or do."""
+    faults = []
+    for part, text in (("fact", error.fact), ("remedy", error.remedy)):
+        if not text.strip() or "\n" in text:
+            faults.append(f"the {part} is not one line")
+        elif not text.rstrip().endswith((".", "?", "!", "…")):
+            faults.append(f"the {part} is not a sentence")
+    if error.value is None:
+        faults.append("it has no value")
+    elif str(error.value) not in error.fact:
+        faults.append(f"the value {str(error.value)!r} is not shown")
+    first = [sentence.split()[0].strip("`'\"(").lower() for sentence in re.split(r"(?<=[.;:,?]) ", error.remedy) if sentence]
+    if not TO_TYPE.search(error.remedy) and not VERBS & set(first):
+        faults.append("the remedy asks for nothing")
+    return faults
+
+
+@contextmanager
+def checked() -> Iterator[list[str]]:
+    """Collect the faults of all errors that the package makes meanwhile, each with its text."""
+    found: list[str] = []
+    make = UserError.__init__
+
+    def init(self: UserError, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        frame = sys._getframe(1)
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            place = f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}"
+            found.extend(f"{place}: {fault}: {self.fact} | {self.remedy}" for fault in faults_of(self))
+
+    UserError.__init__ = init  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        UserError.__init__ = make  # type: ignore[method-assign]
