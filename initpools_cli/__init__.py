@@ -152,9 +152,9 @@ def select(
     from initpools_cli.strategies.select import choose
 
     if device not in ("cpu", "cuda"):
-        raise UserError(f"device = '{device}' is not valid.", "It is cpu or cuda.")
+        raise UserError(f"device = '{device}' is not valid.", "Use 'cpu' or 'cuda'.", device)
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
-        raise UserError(f"seed = {seed!r} is not valid.", "It is a whole number from 0 to 2**63 - 1.")
+        raise UserError(f"seed = {seed!r} is not valid.", "Use an integer from 0 to 2**63 - 1.", seed)
     wanted = named(strategy)
     given = sort_keywords(wanted, knobs, more)
     points = as_array("embeddings", embeddings)

@@ -151,7 +151,7 @@ def test_a_removed_lock_does_not_let_two_in(tmp_path: Path) -> None:
     def work() -> None:
         for _ in range(20):
             try:
-                with locked(tmp_path / "x.lock", lambda holder: UserError("taken", "wait")):
+                with locked(tmp_path / "x.lock", lambda holder: UserError("taken", "wait", holder)):
                     assert inside.acquire(blocking=False)
                     turns.append(1)
                     inside.release()

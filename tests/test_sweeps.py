@@ -137,7 +137,7 @@ def test_a_first_pool_that_fails_costs_only_its_own_cells(
 
     def breaks(init: str, index: int, *rest: Any) -> Any:
         if (init, index) == ("kcenter", 2):
-            raise UserError("There is no center here.", "Look elsewhere.")
+            raise UserError("There is no center here.", "Look elsewhere.", "center")
         return chosen(init, index, *rest)
 
     monkeypatch.setattr(loop, "first_pool", breaks)

@@ -15,12 +15,13 @@ from initpools_cli.core.errors import UserError
 PACKAGE = str(Path(initpools_cli.__file__).parent)
 #: What a remedy may ask of the user, if it names no command, option or setting.
 VERBS = frozenset(
-    """
-    add ask bring build buy change check choose close compare compute copy correct create delete divide draw end exclude
-    export fetch fill fix fold free get give install keep label leave list load lower make merge mount move name number
-    open pass put raise reload remove rename repeat replace report rerun resize restart restore run save see select send
-    set shorten skip split start stop take train try upgrade use wait write
-    """.split()
+    (
+        "add ask bring build buy change check choose close compare compute copy correct create delete divide "
+        "draw end exclude export fetch fill fix fold free get give install keep label leave list load lower "
+        "make merge mount move name number open pass put raise reload rename repeat replace report rerun "
+        "resize restart restore run save see select send set shorten skip split start stop train try upgrade "
+        "use wait write "
+    ).split()
 )
 TO_TYPE = re.compile(r"`[^`]+`|--\w|\w+ = |\w+=|pip install|Did you mean")
 
@@ -37,7 +38,9 @@ def faults_of(error: UserError) -> list[str]:
         faults.append("it has no value")
     elif str(error.value) not in error.fact:
         faults.append(f"the value {str(error.value)!r} is not shown")
-    first = [sentence.split()[0].strip("`'\"(").lower() for sentence in re.split(r"(?<=[.;:,?]) ", error.remedy) if sentence]
+    first = [
+        sentence.split()[0].strip("`'\"(").lower() for sentence in re.split(r"(?<=[.;:,?]) ", error.remedy) if sentence
+    ]
     if not TO_TYPE.search(error.remedy) and not VERBS & set(first):
         faults.append("the remedy asks for nothing")
     return faults

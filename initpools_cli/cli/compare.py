@@ -65,24 +65,26 @@ def command(
     if not sweeps and (against, metric, measure) != ("random", "accuracy", ""):
         raise UserError(
             f"--against, --metric and --measure need sweeps, and {names[0]} is not one.",
-            "Leave them out, or name sweeps.",
+            "Leave out --against, --metric and --measure, or name sweeps.",
+            names[0],
         )
     if every and not accuracy:
-        raise UserError("--all is about --accuracy, which is not given.", "Leave it out, or add --accuracy SWEEP.")
+        raise UserError("--all requires --accuracy.", "Leave out --all, or add --accuracy SWEEP.", "--accuracy")
     if sweeps:
         return _judged(common, sweeps, against, metric, [each.strip() for each in measure.split(",") if each.strip()])
     if accuracy:
         rows = with_accuracy(run, names, accuracy, every=every)
         if not rows:
             raise UserError(
-                f"The pools of {accuracy} say nothing about accuracy: they are fewer than 4, or do not vary.",
+                f"The pools of {accuracy} are fewer than 4 or do not vary: there is no correlation with accuracy.",
                 "Run a sweep with more seeds, or add --all.",
+                accuracy,
             )
         return _table(common, rows)
     if len(names) < 2:
         if not Path(names[0]).is_file():
             order_of(run, names[0])
-        raise UserError(f"There is nothing to compare {names[0]} with.", "Name two or more.")
+        raise UserError(f"There is nothing to compare {names[0]} with.", "Name two or more.", names[0])
     return _table(common, compare(run, names))
 
 
@@ -104,9 +106,10 @@ def _sweeps(run: Run | None, names: Sequence[str]) -> dict[str, FinishedStep]:
     sweeps = {name: done for name, done in found.items() if done is not None}
     if sweeps and len(sweeps) < len(found):
         other = next(name for name, done in found.items() if done is None)
-        raise UserError(f"{next(iter(sweeps))} is a sweep, and {other} is none.", "Compare like with like.")
+        raise UserError(f"{next(iter(sweeps))} is a sweep, and {other} is not.", "Compare sweeps with sweeps.", other)
     if len({done.folder.resolve() for done in sweeps.values()}) < len(names) and sweeps:
-        raise UserError("A sweep is named more than once.", "Name each once.")
+        listed = ", ".join(names)
+        raise UserError(f"{listed} name a sweep more than once.", "Name each sweep once.", listed)
     return sweeps
 
 

@@ -15,11 +15,11 @@ class UserError(Exception):
         One sentence: what is wrong, with the value in it.
     remedy : str
         One sentence: what to type or to do.
-    value : object, optional
+    value : object
         The offending value as `fact` shows it, or the missing option.
     """
 
-    def __init__(self, fact: str, remedy: str, value: object = None) -> None:
+    def __init__(self, fact: str, remedy: str, value: object) -> None:
         super().__init__(f"{fact} {remedy}")
         self.fact = fact
         self.remedy = remedy

@@ -141,10 +141,10 @@ def unknown_knob(name: str, key: str, knobs: Collection[str], where: str = "") -
     """
     place = f" (in {where})" if where else ""
     if not knobs:
-        return UserError(f"'{name}' has no knob '{key}'{place}.", "It has none: leave the setting out.")
+        return UserError(f"'{name}' has no knob '{key}'{place}.", f"It has no knobs: leave out {key}.", key)
     guess = nearest(key, knobs)
     hint = f"Did you mean '{guess}'? " if guess else ""
-    return UserError(f"'{name}' has no knob '{key}'{place}.", f"{hint}It has: {', '.join(sorted(knobs))}.")
+    return UserError(f"'{name}' has no knob '{key}'{place}.", f"{hint}Choose one of: {', '.join(sorted(knobs))}.", key)
 
 
 def revisions_of(*methods: tuple[Method, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -178,7 +178,9 @@ def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where
         guess = nearest(value, names)
         hint = f" Did you mean '{guess}'?" if guess else ""
     return UserError(
-        f"{prefix}{key} = {_shown(value)}{place} is not valid: it {allowed}.", f"Set {key} to a valid value.{hint}"
+        f"{prefix}{key} = {_shown(value)}{place} is not valid: it {allowed}.",
+        f"Set {key} to a valid value.{hint}",
+        _shown(value),
     )
 
 

@@ -81,7 +81,8 @@ def clusters_of(context: Context, source: str = "") -> FinishedStep:
     if not made or (source and not named):
         raise UserError(
             f"The run {context.run.path} has no clusters{f' of the pretrain {source}' if source else ''}.",
-            f"Make them with `{context.command_for('pretrain', 'scan')}`, or bring them with --clusters FILE.npy.",
+            f"Make them with `{context.command_for('pretrain', 'scan')}`, or pass them with --clusters FILE.npy.",
+            source or context.run.path,
         )
     done = (named or made)[-1]
     context.report.once(f"clusters: {done.id}")

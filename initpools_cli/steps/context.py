@@ -141,6 +141,7 @@ class Context:
             raise UserError(
                 f"The run {self.run.path} is about dataset.{key} = {has!r}, not {wanted!r}.",
                 "Name another run with --run DIR.",
+                wanted,
             )
 
     def _require_source(self, identity: Identity) -> None:
@@ -148,6 +149,7 @@ class Context:
             raise UserError(
                 f"The data set of the run {self.run.path} is no longer at {identity.source}.",
                 f"Put it back, or name where it is now: `{self.run.repair} --dataset PATH`.",
+                identity.source,
             )
 
     def items_checksum(self) -> dict[str, str]:
@@ -224,6 +226,7 @@ class Context:
                 "--set dataset.labels=folders where each sub-folder is a class."
                 if self.data.root is not None
                 else "Add train_labels to the file, and work in a new run (--run DIR).",
+                self.data.spec.name,
             )
 
 

@@ -56,8 +56,9 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
         return _backbone(context, source, None)
     if context.settings.embed.patches:
         raise UserError(
-            f"embed.patches is for backbones from elsewhere, and '{source}' is none.",
-            "Name one of `initpools list backbones`, best a transformer.",
+            f"embed.patches needs a published backbone, and '{source}' is not one.",
+            "Name one of `initpools list backbones`, preferably a transformer.",
+            source,
         )
     done = pretrain_of(context, source)
     layer = context.settings.embed.layer
@@ -127,7 +128,8 @@ def newest_patches(context: Context, source: str = "") -> FinishedStep:
         raise UserError(
             f"The run {context.run.path} has no patches{of_it}.",
             f"Make them with `{context.command_for('embed', source or 'BACKBONE', '--set', 'embed.patches=true')}`, or "
-            "bring them with --patches FILE.npy.",
+            "pass them with --patches FILE.npy.",
+            source or context.run.path,
         )
     context.report.once(f"patches: {made[-1].id}")
     return made[-1].require_fresh()
@@ -179,15 +181,18 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Finished
     from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark
 
     if not name:
-        raise UserError(f"--weights {given} says no backbone.", "Name it: `initpools embed resnet18 --weights FILE`.")
+        raise UserError(
+            f"--weights {given} does not name a backbone.", "Name it: `initpools embed resnet18 --weights FILE`.", given
+        )
     weights = find_weights(name, given)
     how = context.settings.embed
     bf16 = context.settings.run.precision == "bf16"
     folder = folder_of(name)
     if how.patches and how.pooling != "auto":
         raise UserError(
-            f"embed.patches keeps the places apart, and embed.pooling = '{how.pooling}' puts them together.",
-            "Leave one of them out.",
+            f"embed.patches keeps all positions, and embed.pooling = '{how.pooling}' pools them.",
+            "Leave out embed.patches or embed.pooling.",
+            how.pooling,
         )
     step = context.run.step(
         PATCHES if how.patches else "embed",
@@ -308,6 +313,7 @@ def _finite(blocks: Iterator[np.ndarray], start: int, advance: Callable[[int], A
             raise UserError(
                 f"The embeddings of images {start} to {start + len(block) - 1} are not finite.",
                 "The encoder has diverged: pretrain it again with a lower learning rate (--set lr=…).",
+                start,
             )
         start += len(block)
         advance(len(block))

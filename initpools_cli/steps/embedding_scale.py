@@ -49,9 +49,9 @@ def refuse_without_embeddings(context: Context, learners: Iterable[str]) -> None
     """Refuse a scaling that no learner goes by."""
     if "al.scale" in context.given:
         raise UserError(
-            f"al.scale ({context.given['al.scale']}) is for learners on embeddings, and {', '.join(learners)} reads "
-            "images.",
-            "Leave it out, or name linear, mlp or knn with --learner.",
+            f"al.scale ({context.given['al.scale']}) has no effect: {', '.join(learners)} reads images.",
+            "Leave out al.scale, or name linear, mlp or knn with --learner.",
+            context.given["al.scale"],
         )
 
 

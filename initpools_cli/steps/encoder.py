@@ -58,8 +58,9 @@ def pretrain_of(context: Context, source: str = "") -> FinishedStep:
             return trained[-1]
         raise UserError(
             f"The run {context.run.path} has no pretrained encoder to embed with.",
-            f"Train one with `{context.command_for('pretrain', 'simclr')}`, or do without: "
+            f"Train one with `{context.command_for('pretrain', 'simclr')}`, or use principal components: "
             f"`{context.command_for('embed', 'pca')}`.",
+            context.run.path,
         )
     done = context.run.find_step(f"pretrain/{source}")
     if done is not None:
@@ -71,6 +72,7 @@ def pretrain_of(context: Context, source: str = "") -> FinishedStep:
         raise UserError(
             f"The run {context.run.path} has no pretrain '{source}'.",
             f"Make it with `{context.command_for('pretrain', source)}`.",
+            source,
         )
     if "/" in source or "." in source:
         require_backbone(source)

@@ -58,7 +58,9 @@ def sort_keywords(strategy: StrategySpec, knobs: Mapping[str, Any] | None, more:
     """
     if knobs is not None and not isinstance(knobs, Mapping):
         raise UserError(
-            f"knobs is of type {type(knobs).__name__}, not a mapping.", "Write knobs={'name': value}, one entry a knob."
+            f"knobs is of type {type(knobs).__name__}, not a mapping.",
+            "Write knobs={'name': value}, one entry for each knob.",
+            type(knobs).__name__,
         )
     own = {**strategy.method.knobs, **(strategy.scoring.knobs if strategy.scoring else {})}
     found = Keywords({key: scalar(value) for key, value in (knobs or {}).items()}, {}, {})
@@ -67,7 +69,9 @@ def sort_keywords(strategy: StrategySpec, knobs: Mapping[str, Any] | None, more:
         other = found.inputs if name in INPUTS else found.settings if name in SETTINGS else None
         if other is None or (name in own and knobs is None and _means_knob(strategy, name, value, own, more)):
             if name in found.knobs:
-                raise UserError(f"The knob '{name}' is given twice.", "Leave it out of knobs, or out of the others.")
+                raise UserError(
+                    f"The knob '{name}' is given twice.", f"Leave {name} out of knobs, or out of the keywords.", name
+                )
             found.knobs[name] = value
         else:
             other[name] = as_array(name, value) if name in INPUTS else value
@@ -92,7 +96,9 @@ def as_array(name: str, values: Any) -> NDArray[Any] | None:
     try:
         return np.asanyarray(values)
     except ValueError:
-        raise UserError(f"{name} is no array: its rows differ in length.", "Give all rows the same length.") from None
+        raise UserError(
+            f"{name} is not an array: its rows differ in length.", "Give all rows the same length.", name
+        ) from None
 
 
 def scalar(value: Any) -> Any:
@@ -114,6 +120,7 @@ def _means_knob(
     raise UserError(
         f"{name}={value!r} may be the knob of '{strategy.name}' or the setting of every strategy.",
         f"Give the knob as knobs={{'{name}': …}}, and the setting as {name}=…; with knobs={{}} it is the setting.",
+        value,
     )
 
 

@@ -26,15 +26,18 @@ def source_of(context: Context, method: Method) -> FinishedStep | None:
     if ASKED not in method.inputs:
         if name:
             raise UserError(
-                f"The pretext task {method.name} starts from nothing, so --from {name} means nothing.", "Leave it out."
+                f"--from {name} has no effect: the pretext task {method.name} starts from no other encoder.",
+                "Leave out --from.",
+                name,
             )
         return None
     trained = {done.name: done for done in context.run.steps("pretrain")}
     possible = [done for done in trained.values() if not done.table.get("source")]
     if name in trained and trained[name] not in possible:
         raise UserError(
-            f"pretrain/{name} stands on {trained[name].table['source']} itself.",
+            f"pretrain/{name} was itself trained on top of {trained[name].table['source']}.",
             f"Name another with --from{f', such as {possible[-1].name}' if possible else ''}.",
+            name,
         )
     if name and name not in trained:
         from initpools_cli.pretext.registry import pretexts
@@ -44,11 +47,13 @@ def source_of(context: Context, method: Method) -> FinishedStep | None:
         raise UserError(
             f"The run {context.run.path} has no pretrain '{name}'.",
             f"Make it with `{context.command_for('pretrain', name)}`.",
+            name,
         )
     if not possible:
         raise UserError(
-            f"The pretext task {method.name} goes on from a trained encoder, and the run {context.run.path} has none.",
+            f"The pretext task {method.name} starts from a trained encoder, and the run {context.run.path} has none.",
             f"Train one with `{context.command_for('pretrain', 'simclr')}`.",
+            context.run.path,
         )
     done = trained[name] if name else possible[-1]
     context.report.once(f"on top of: {done.id}")
@@ -88,8 +93,9 @@ class NeighborSource:
         kept = np.flatnonzero(context.data.kept)
         if k >= len(kept):
             raise UserError(
-                f"neighbors = {k} must be below the {len(kept)} images there are.",
+                f"neighbors = {k} must be less than the number of images, {len(kept)}.",
                 f"Use for example --set neighbors={max(1, (len(kept) - 1) // 2)}.",
+                k,
             )
         found, _ = knn(unit_rows(matrix(self.embedded)[kept]), k)
         nearest = np.repeat(np.arange(len(context.data.kept))[:, None], k, axis=1)

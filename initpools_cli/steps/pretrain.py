@@ -189,8 +189,9 @@ def _batch(asked: int, default: int, images: int) -> int:
     batch = asked or min(default, images)
     if batch < 2:
         raise UserError(
-            f"pretrain.batch = {batch} is not valid with {images} images: a step compares at least 2.",
-            "Set it to 2 or more, or bring more images.",
+            f"Pretraining needs at least 2 images in a batch: pretrain.batch = {batch}, with {images} images.",
+            "Set pretrain.batch to 2 or more, or add images.",
+            batch,
         )
     return batch
 
@@ -201,8 +202,9 @@ def _encoder_of(source: FinishedStep, context: Context) -> tuple[str, float]:
         asked, has = getattr(context.settings.pretrain, key), source.table[key]
         if f"pretrain.{key}" in context.given and asked not in (has, "auto"):
             raise UserError(
-                f"pretrain.{key} = {asked!r} can't be: the task goes on with the encoder of {source.id}, of {has!r}.",
-                "Leave it out, or name another pretrain with --from.",
+                f"pretrain.{key} = {asked!r} conflicts with {has!r} of {source.id}, which the task starts from.",
+                f"Leave out pretrain.{key}, or name another pretrained encoder with --from.",
+                asked,
             )
     return source.table["network"], source.table["width"]
 
@@ -211,8 +213,9 @@ def _check_clusters(clusters: int, context: Context) -> None:
     images = int(context.data.kept.sum())
     if not 2 <= clusters <= images:
         raise UserError(
-            f"clusters = {clusters} is not valid: there are {images} images to sort into at least 2.",
-            "Set another number, e.g. --set clusters=10.",
+            f"clusters = {clusters} is not valid: it must be from 2 to {images}, the number of images.",
+            "Set another number, for example --set clusters=10.",
+            clusters,
         )
 
 
@@ -224,5 +227,6 @@ def _check_network(network: str, method: Method) -> None:
     if chosen.name not in possible:
         raise UserError(
             f"The pretext task {method.name} can't be trained on the network {chosen.name}.",
-            f"It runs on {', '.join(possible)}: leave pretrain.network out to take {method.build.network}.",
+            f"Use {', '.join(possible)}, or leave out pretrain.network for {method.build.network}.",
+            chosen.name,
         )

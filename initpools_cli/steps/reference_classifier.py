@@ -199,12 +199,15 @@ def _examples(context: Context, wanted: str, user: UserArrays) -> TrainingExampl
     if wanted == "auto":
         wanted = "val" if "val" in data.splits and data.splits["val"].labels is not None else "test"
     if wanted not in ("val", "test"):
-        raise UserError(f"--reference {wanted} is not known.", "It is val, test, labeled, or a .csv of annotations.")
+        raise UserError(
+            f"--reference {wanted} is not valid.", "Use val, test, labeled, or a CSV file with annotations.", wanted
+        )
     split = data.splits.get(wanted)
     if split is None or split.labels is None:
         raise UserError(
             f"{data.spec.name} has no labeled {wanted} split.",
-            f"Its splits are {', '.join(data.splits)}; or use --reference FILE.csv with annotations.",
+            f"Use one of its splits, {', '.join(data.splits)}, or --reference FILE.csv with annotations.",
+            wanted,
         )
     rows = split.labeled
     if len(rows) == len(split.labels):

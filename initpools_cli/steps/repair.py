@@ -53,7 +53,7 @@ def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path
     """
     found = run.folders()
     if not found and not (run.path / "run.toml").exists():
-        raise UserError(f"There is no run in {run.path}.", "Check --run.")
+        raise UserError(f"There is no run in {run.path}.", "Check --run.", run.path)
     lines = [line for step in found for line in _set_aside(step)]
     steps = run.steps()
     stored = _stored_facts(run)
@@ -135,6 +135,7 @@ def _facts_of_commands(
             f"{run.path / 'run.toml'} is damaged, and no step says which data set the run is about.",
             f"Name it: `{run.repair} --dataset NAME|FILE.npz|FOLDER`, with --set dataset.KEY=VALUE and --seed if you "
             "gave them when the run began.",
+            run.path / "run.toml",
         )
     table, _ = load_settings("dataset", file=config, sets=[*dict.fromkeys(settings), *sets], flags=said)
     source = _source(table.dataset.name, run)
@@ -159,7 +160,8 @@ def _facts_of_moved(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, 
         if gone:
             raise UserError(
                 f"{source} lacks {len(gone)} of the {len(paths)} images of the run, the first {gone[0]}.",
-                "Name the folder that has them.",
+                "Name the folder that has them: --dataset PATH.",
+                source,
             )
     return {**facts, "dataset": {**facts["dataset"], "name": name, "source": source}}
 
@@ -225,6 +227,7 @@ def _files(run: Run, identity: Identity, sums: Mapping[str, set[str]], report: R
             raise DamagedFile(
                 f"{run.path / file} can't be made again: {identity.table.name} is not what it was when the run began.",
                 "Put the file back from a copy, or the images back as they were.",
+                run.path / file,
             )
     return found
 

@@ -103,7 +103,8 @@ def _choose(strategy: StrategySpec, embeddings: np.ndarray, budget: int, seed: i
     if missing:
         raise UserError(
             f"'{strategy.name}' needs {', '.join(missing)}, and cost is measured on embeddings alone.",
-            "Name others, for example --name kcenter; --set strategies= measures all that embeddings are enough for.",
+            "Name others, for example --name kcenter; --set strategies= measures all that need only embeddings.",
+            strategy.name,
         )
     selection = choose(
         strategy.method,

@@ -72,7 +72,7 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
         raise unknown_score(name)
     method = next(each for each in pretexts if pretext_score(each) == name)
     for key in params:
-        raise UserError(f"'{name}' has no knob '{key}'.", "It has score.views and score.reference.")
+        raise UserError(f"'{name}' has no knob '{key}'.", "Set score.views or score.reference.", key)
     table = context.settings.score
     possible = [step for step in context.run.steps("pretrain") if step.table["method"] == method.name]
     trained = [step for step in possible if source in ("", step.name)]
@@ -83,6 +83,7 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
             f"Leave --from out to score with {possible[-1].name}."
             if possible
             else f"Make it with `{context.command_for('pretrain', method.name)}`.",
+            source or method.name,
         )
     done = trained[-1]
     step = context.run.step(

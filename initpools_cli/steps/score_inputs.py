@@ -128,7 +128,8 @@ def _with_dynamics(context: Context, source: str) -> FinishedStep:
         wanted = f"no pretrain '{source}'" if source else "no pretrain"
         raise UserError(
             f"The run {context.run.path} has {wanted} with training dynamics.",
-            f"simclr and moco keep them: `{context.command_for('pretrain', 'simclr')}`.",
+            f"Train simclr or moco, which record them: `{context.command_for('pretrain', 'simclr')}`.",
+            source or context.run.path,
         )
     context.report.once(f"training dynamics: {kept[-1].id}")
     return kept[-1]

@@ -130,7 +130,7 @@ class StrategySpec:
         ordered = {"order": order} if "order" in self.method.knobs else {}
         if order != "highest" and not ordered:
             raise UserError(
-                f"'{self.name}' does not rank by a score, so order = '{order}' means nothing.", "Leave it out."
+                f"order = '{order}' has no effect: '{self.name}' does not rank by a score.", "Leave out order.", order
             )
         self.refuse_unknown(given, origins)
         of_score = self.score_knobs(given)
@@ -213,11 +213,13 @@ def balanced(strategy: StrategySpec, select: SelectTable) -> StrategySpec:
         raise UserError(
             f"'{strategy.name}' and select.balance = '{select.balance}' ask for different clusters.",
             f"Leave the balance (--balance, --clusters) out, or write '{strategy.base}@{select.balance}'.",
+            select.balance,
         )
     if own.n_clusters and select.n_clusters not in (0, own.n_clusters):
         raise UserError(
             f"'{strategy.name}' and select.n_clusters = {select.n_clusters} ask for different numbers of clusters.",
             f"Leave select.n_clusters out, or write '{strategy.base}@kmeans{select.n_clusters}'.",
+            select.n_clusters,
         )
     return replace(strategy, balance=Balance(own.kind, own.n_clusters or select.n_clusters))
 

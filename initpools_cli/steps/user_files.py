@@ -258,8 +258,9 @@ def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Path |
         raise UserError(
             f"{path} ({flag}), {wrong[0]}, and without a run no paths are known.",
             "Name the run with --run DIR, or give indices.",
+            path,
         )
     if wrong:
         more = f", and so for {len(wrong) - 1} more rows" if wrong[1:] else ""
-        raise UserError(f"{path} ({flag}), {wrong[0]}{more}.", "Mend or remove what is wrong and run again.")
+        raise UserError(f"{path} ({flag}), {wrong[0]}{more}.", "Correct or leave out these rows, and run again.", path)
     return np.array(found, dtype=np.int64)

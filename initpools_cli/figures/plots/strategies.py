@@ -128,6 +128,7 @@ def _cells(rounds: DataFrame, metric: str, query: str) -> DataFrame:
         raise UserError(
             f"None of the {len(rounds)} results has a value of '{metric}'.",
             "Choose another metric, or look at the errors in rounds.csv.",
+            metric,
         )
     return found
 
