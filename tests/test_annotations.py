@@ -240,7 +240,7 @@ def test_an_index_that_is_not_that_of_the_path_is_told(items: pd.DataFrame, tmp_
         "has index 1, but the row has index 0",
         "has the index 7, but there are 5 train images",
         "has the index 'x', which is not an integer",
-        f"has the index {'9' * 5000}, and there are 5 train images",
+        f"has the index {'9' * 5000}, but there are 5 train images",
     ]
     assert read.rows.tolist() == [2, 4]
 

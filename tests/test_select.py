@@ -74,12 +74,12 @@ def test_a_name_that_is_a_knob_and_something_else_means_what_its_value_is():
     ("given", "fact", "remedy"),
     [
         ({"n_clusters": 5, "balance": "kmeans"}, "n_clusters=5 may be the knob", "knobs={'n_clusters': …}"),
-        ({"alpha": 0.9, "knobs": {"alpha": 0.9}}, "The knob 'alpha' is given twice", "Leave it out"),
+        ({"alpha": 0.9, "knobs": {"alpha": 0.9}}, "The knob 'alpha' is given twice", "Leave alpha out"),
         ({"knobs": ["alpha"]}, "knobs is of type list", "knobs={'name': value}"),
         ({"knobs": {"alhpa": 0.9}}, "'probcover' has no knob 'alhpa'", "Did you mean 'alpha'"),
         ({"balance": "kmean"}, "balance = 'kmean' is not valid", "Did you mean 'kmeans'"),
         ({"sample": 2.5}, "sample = 2.5 is not valid", "Set sample"),
-        ({"clusters": [[1], [2, 3]]}, "clusters is no array", "the same length"),
+        ({"clusters": [[1], [2, 3]]}, "clusters is not an array", "the same length"),
     ],
 )
 def test_keywords_that_cannot_be_meant_are_refused(given, fact, remedy):
@@ -93,7 +93,7 @@ def test_an_unknown_knob_of_a_score_is_named_with_those_that_it_has():
     with pytest.raises(UserError) as error:
         initpools_cli.select(cloud(), "prototypicality", 6, cluster=5)
     assert error.value.fact == "'prototypicality' has no knob 'cluster'."
-    assert error.value.remedy == "Did you mean 'clusters'? It has: clusters, order."
+    assert error.value.remedy == "Did you mean 'clusters'? Choose one of: clusters, order."
 
 
 def test_the_examples_of_select_hold():

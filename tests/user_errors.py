@@ -14,14 +14,13 @@ from initpools_cli.core.errors import UserError
 
 PACKAGE = str(Path(initpools_cli.__file__).parent)
 #: What a remedy may ask of the user, if it names no command, option or setting.
-VERBS = frozenset(
-    (
-        "add ask bring build buy change check choose close compare compute copy correct create delete divide "
-        "draw end exclude export fetch fill fix fold free get give install keep label leave list load lower "
-        "make merge mount move name number open pass put raise reload rename repeat replace report rerun "
-        "resize restart restore run save see select send set shorten skip split start stop train try upgrade "
-        "use wait write "
-    ).split()
+VERBS = re.compile(
+    r"(?i)(?:add|ask|bring|build|buy|change|check|choose|close|compare|compute|copy|correct|"
+    r"create|delete|divide|draw|end|exclude|export|fetch|fill|fix|fold|free|get|give|"
+    r"install|keep|label|leave|list|load|lower|make|merge|mount|move|name|number|open|"
+    r"pass|put|raise|reload|rename|repeat|replace|report|rerun|resize|restart|restore|"
+    r"run|save|see|select|send|set|shorten|skip|split|start|stop|train|try|upgrade|use|"
+    r"wait|write)"
 )
 TO_TYPE = re.compile(r"`[^`]+`|--\w|\w+ = |\w+=|pip install|Did you mean")
 
@@ -41,7 +40,7 @@ def faults_of(error: UserError) -> list[str]:
     first = [
         sentence.split()[0].strip("`'\"(").lower() for sentence in re.split(r"(?<=[.;:,?]) ", error.remedy) if sentence
     ]
-    if not TO_TYPE.search(error.remedy) and not VERBS & set(first):
+    if not TO_TYPE.search(error.remedy) and not any(map(VERBS.fullmatch, first)):
         faults.append("the remedy asks for nothing")
     return faults
 
