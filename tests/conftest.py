@@ -124,13 +124,15 @@ def process(*arguments: object, cwd: Path, **environment: str) -> subprocess.Pop
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``runs/digits``: SimCLR pretrained for two epochs, and embedded. Never written to again."""
     folder = tmp_path_factory.mktemp("pretrained")
-    for command in (
-        ["pretrain", "simclr", "--dataset", "digits", "--threads", "1", *FAST],
-        ["embed", "--threads", "1"],
-    ):
-        ended = process(*command, "--quiet", cwd=folder)
-        _, said = ended.communicate()
-        assert ended.returncode == 0, said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command in (
+            ["pretrain", "simclr", "--dataset", "digits", "--threads", "1", *FAST],
+            ["embed", "--threads", "1"],
+        ):
+            words = [*command, "--quiet"]
+            patch.setattr(sys, "argv", ["initpools", *words])
+            assert run_command_line(words) == 0, words
     return folder
 
 
