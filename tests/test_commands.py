@@ -257,7 +257,9 @@ def test_scratch_is_a_learner_and_sees_images(copied_run: Path, initpools: Initp
 # ---- killed and resumed
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "stop", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGKILL, signal.SIGINT))]
+)
 def test_a_killed_pretrain_goes_on_to_the_same_bytes(stop: signal.Signals, tmp_path: Path) -> None:
     words = [
         "pretrain",

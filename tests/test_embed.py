@@ -111,6 +111,7 @@ def test_shares_cover_all_rows_in_whole_blocks(n: int, batch: int, processes: in
     assert max(counts) - min(counts) <= 1
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_bytes_of_one(copied_run: Path) -> None:
     folder = copied_run / "runs/digits/embed/simclr"
     before = {split: sha256_of(folder / f"{split}.npy") for split in ("train", "test")}

@@ -324,6 +324,7 @@ def test_a_link_is_no_copy_and_a_copy_is_no_link(tmp_path: Path) -> None:
             refuse_used(tmp_path / name, {"image": other})
 
 
+@pytest.mark.slow
 def test_ten_thousand_links_take_seconds(tmp_path: Path) -> None:
     count = 10_000
     rows = pd.DataFrame(

@@ -232,7 +232,7 @@ def test_rank_has_every_answer_from_the_reference_classifier(
     monkeypatch.setattr(training.vaal, "vaal_scores", partial(vaal_scores, steps=5))
     run = copied_run / "runs/digits"
     kept = np.flatnonzero(np.load(run / "data/kept.npy"))
-    few = ["--threads", 1, "--set", "rank.passes=3", "--set", "rank.members=2"]
+    few = ["--threads", 1, "--depth", 40, "--set", "rank.passes=3", "--set", "rank.members=2"]
     for strategy in ("bald", "batchbald", "vaal", "vaal-cosine", "badge", "tcm"):
         ranked = initpools("rank", strategy, *few, "-o", "order.npy")
         assert ranked.code == 0, (strategy, ranked.err)

@@ -167,6 +167,7 @@ def test_noise_is_called_a_difference_no_more_often_than_is_said() -> None:
     assert 30 <= single <= 71
 
 
+@pytest.mark.slow
 def test_whole_tables_of_noise_raise_few_alarms() -> None:
     alarms = sum(
         bool(verdicts(sweep(["random", "a", "b"], 10, root=root))["verdict"].isin(["better", "worse"]).any())

@@ -30,6 +30,7 @@ def with_a_strategy_of_a_file() -> list[object]:
     return [*SMALL[:2], "random,./mine.py:last", *SMALL[3:]]
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_of_two_workers_writes_the_same_bytes(copied_run: Path, initpools: Initpools) -> None:
     from distributed import Client, LocalCluster
 
