@@ -11,7 +11,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import check_npy
 from initpools_cli.core.rundir import Run
 from initpools_cli.reporting.next_command import FIRST_BUDGET, command_in
-from initpools_cli.reporting.status import status
+from initpools_cli.reporting.overview import overview
 
 #: The suggestion if there is nothing more specific.
 HELP = "initpools --help"
@@ -24,7 +24,7 @@ def next_in_run(command: str, run: Run) -> str:
     if command == "repair":
         return command_in(run, ["verify"])
     try:
-        suggested = status(run)["next"]
+        suggested = overview(run)["next"]
     except UserError:
         return command_in(run, ["verify" if command != "verify" else "repair"])
     if shlex.split(suggested)[1] == command:
