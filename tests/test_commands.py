@@ -286,7 +286,7 @@ def test_a_killed_pretrain_goes_on_to_the_same_bytes(stop: signal.Signals, tmp_p
             break
     _, rest = killed.communicate()
     assert killed.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[stop], rest
-    assert ("interrupted.\nWhat was finished in a run is kept" in rest) == (stop != signal.SIGKILL)
+    assert ("interrupted.\nFinished work in a run is kept" in rest) == (stop != signal.SIGKILL)
     assert not (tmp_path / "killed/runs/digits/pretrain").exists()
     resumed = process(*words, cwd=tmp_path / "killed")
     _, said = resumed.communicate()
@@ -425,9 +425,13 @@ REFUSED = [
     (["score", "rotation"], "'rotation'", "initpools pretrain rotation"),
     (["score", "typiclust"], "'typiclust'", ""),
     (["select-pool", "typiclst", "--budget", "5"], "'typiclst'", "'typiclust'"),
-    (["select-pool", "typiclust"], "not said", "--budget"),
+    (["select-pool", "typiclust"], "Missing option --budget.", "--budget 20"),
     (["select-pool", "typiclust", "--budget", "0"], "(in --budget)", "select.budget"),
-    (["select-pool", "typiclust", "--budget", "99999"], "budget=99999", "fewer"),
+    (
+        ["select-pool", "typiclust", "--budget", "99999"],
+        "--budget 99999 is more than the 1,438 unlabeled images.",
+        "smaller budget",
+    ),
     (["select-pool", "vae", "--budget", "5"], "'vae'", "initpools pretrain vae"),
     (["select-pool", "entropy", "--budget", "5"], "'entropy' needs probs of a trained model", "initpools rank entropy"),
     (["select-pool", "kcenter", "--budget", "5", "--set", "order=lowest"], "order = 'lowest'", ""),
@@ -439,8 +443,12 @@ REFUSED = [
     ),
     (["select-pool", "kcenter", "--budget", "2", "--embeddings", "nan.npy"], "NaN or infinity in 1", "rows"),
     (["select-pool", "kcenter", "--budget", "2", "--embeddings", "pickled.npy"], "pickled", "numpy.save"),
-    (["select-pool", "kcenter", "--budget", "2", "--embeddings", "text.npy"], "no .npy file", "numpy.save"),
-    (["select-pool", "kcenter", "--budget", "2", "--embeddings", "short.npy", "-o", "./short.npy"], "lost", "-o"),
+    (["select-pool", "kcenter", "--budget", "2", "--embeddings", "text.npy"], "it is not a .npy file", "numpy.save"),
+    (
+        ["select-pool", "kcenter", "--budget", "2", "--embeddings", "short.npy", "-o", "./short.npy"],
+        "would overwrite",
+        "-o",
+    ),
     (["select-pool", "score", "--budget", "2", "--scores", "constant.npy"], "constant within rounding", "random"),
     (["al-run", "--init", "margin"], "margin", "--query"),
     (["al-run", "--query", "marginn"], "'marginn'", "'margin'"),
@@ -450,10 +458,10 @@ REFUSED = [
     (["al-run", "--learner", "linear,scratch", "--set", "al.params.penalty=1"], "penalty", "al.params.linear"),
     (["al-run", "--set", "penalti=1"], "'penalti'", "'penalty'"),
     (["rank", "margin", "-o", "x.csv"], "x.csv", ".npy"),
-    (["rank", "margin", "--labeled", "outside.npy"], "99999", "Indices"),
+    (["rank", "margin", "--labeled", "outside.npy"], "99999", "indices from 0"),
     (["rank", "margin", "--labeled", "floats.npy"], "float64", "int64"),
-    (["rank", "margin", "--labeled", "far.csv"], "there are 1797 train images", "Mend"),
-    (["rank", "margin", "--reference", "labeled", "--labeled", "outside.npy"], "99999", "Indices"),
+    (["rank", "margin", "--labeled", "far.csv"], "there are 1797 train images", "Correct"),
+    (["rank", "margin", "--reference", "labeled", "--labeled", "outside.npy"], "99999", "indices from 0"),
     (["select-pool", "simclr", "--budget", "3", "--from", "nosuch"], "'nosuch'", "Leave --from out"),
     (["compare", "short.npy"], "short.npy", "two or more"),
     (["al-run", "--budget", "2000", "--rounds", "9"], "2000 images is more than", "smaller --init-budget"),
