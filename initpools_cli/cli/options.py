@@ -21,7 +21,7 @@ from initpools_cli.core.reporter import Reporter
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import Run
     from initpools_cli.steps.context import Context
-    from initpools_cli.steps.providers import Provider
+    from initpools_cli.steps.provider import Provider
     from initpools_cli.steps.user_files import UserFiles
 
 RUN, OUTPUT = "Run and configuration", "Output"
@@ -217,7 +217,8 @@ class Common:
             No run, settings that are not valid, or ``--from`` without a run.
         """
         from initpools_cli.core.errors import UserError
-        from initpools_cli.steps.providers import FileProvider, RunProvider
+        from initpools_cli.steps.file_provider import FileProvider
+        from initpools_cli.steps.run_provider import RunProvider
 
         if self.run is not None or self.dataset is not None or not files.enough_for(inputs):
             context = self.start(table, flags, knobs, classes=classes, of_labels=of_labels)

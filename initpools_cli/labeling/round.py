@@ -30,8 +30,8 @@ from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
-from initpools_cli.steps.providers import RunProvider
 from initpools_cli.steps.rows import distance_identity
+from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.sweeps.setup import ExperimentSpec, build_experiment, build_settings, build_spec, identity_of

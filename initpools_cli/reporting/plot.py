@@ -18,7 +18,7 @@ from initpools_cli.figures.registry import PlotTraits
 from initpools_cli.reporting.plot_data.sources import PlotRequest, plot_module, refuse_ignored
 
 if TYPE_CHECKING:
-    from initpools_cli.steps.providers import Provider
+    from initpools_cli.steps.provider import Provider
 
 #: File endings of the supported formats.
 FORMATS = (".html", ".png", ".svg")

@@ -14,9 +14,10 @@ from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import generator
 from initpools_cli.stats import card as numbers
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.providers import Provider, RunProvider
+from initpools_cli.steps.provider import Provider
 from initpools_cli.steps.report_card import CardData, class_balance, distance_facts, with_labeled
 from initpools_cli.steps.rows import zero_count
+from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.select_pool import Pool, resolve_pool, select_pool
 from initpools_cli.steps.strategy_name import StrategySpec, balanced, heeds_source, named, refuse_same_stem
 from initpools_cli.strategies.arrays import refuse_missing

@@ -11,7 +11,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import generator
 from initpools_cli.stats import card as numbers
-from initpools_cli.steps.providers import Provider
+from initpools_cli.steps.provider import Provider
 from initpools_cli.steps.report_card import CardData, nearness, read_card, short_card, write_card
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.select_pool import Pool

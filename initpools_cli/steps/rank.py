@@ -14,7 +14,7 @@ from initpools_cli.core.files import write_array
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.providers import Provider
+from initpools_cli.steps.provider import Provider
 from initpools_cli.steps.reference_classifier import answers, reference
 from initpools_cli.steps.rows import distance_identity, identity
 from initpools_cli.steps.strategy_inputs import StrategyInputs, pick

@@ -12,7 +12,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.providers import Provider
+from initpools_cli.steps.provider import Provider
 from initpools_cli.steps.report_card import CardData, NearestPicks, nearness, read_card, short_card, write_card
 from initpools_cli.steps.rows import identity, tell_short, zero_count
 from initpools_cli.steps.strategy_inputs import StrategyInputs, pick

@@ -19,8 +19,8 @@ from initpools_cli.steps.embedding_scale import learner_scaling, refuse_without_
 from initpools_cli.steps.encoder import pretrain_of
 from initpools_cli.steps.find_scores import can_score
 from initpools_cli.steps.pretrained import pretrained
-from initpools_cli.steps.providers import RunProvider
 from initpools_cli.steps.rows import identity, tell
+from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.strategies.balance import Balance

@@ -16,8 +16,8 @@ from initpools_cli.core.reporter import ProgressBar
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
-from initpools_cli.steps.providers import RunProvider
 from initpools_cli.steps.rows import distance_identity
+from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.sweeps.executors import Executor, Jobs
 from initpools_cli.sweeps.jobs import PLAN, JobResult, run_cells, run_jobs, select_pools

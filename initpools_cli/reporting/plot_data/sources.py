@@ -12,7 +12,8 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.steps.providers import Provider, RunProvider
+from initpools_cli.steps.provider import Provider
+from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.user_files import UserFiles
 
 if TYPE_CHECKING:

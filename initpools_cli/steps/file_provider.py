@@ -1,0 +1,109 @@
+"""Resolve the inputs of a command from the user's files alone, without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from initpools_cli.core.config import DEFAULT_CLUSTERS, knob_origins
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.steps.context import at_work
+from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
+from initpools_cli.steps.provider import FoundArrays, Provider, Scores
+from initpools_cli.steps.rows import subject_of, zero_count
+from initpools_cli.steps.score_name import score_names, unknown_score
+from initpools_cli.steps.strategy_inputs import with_score
+from initpools_cli.steps.strategy_name import StrategySpec
+from initpools_cli.steps.user_files import UserArrays
+from initpools_cli.strategies.arrays import refuse_missing
+from initpools_cli.strategies.select import as_rows, images_of
+
+
+class FileProvider(Provider):
+    """Resolves from the user's files alone, without a run."""
+
+    @property
+    def seed(self) -> int:
+        """The root seed."""
+        return self.settings.run.seed
+
+    @cached_property
+    def user(self) -> UserArrays:
+        """What the files hold."""
+        return UserArrays(self.files, None, (), self.report)
+
+    @cached_property
+    def every(self) -> np.ndarray:
+        """The images that the arrays have rows of, (n,) int64; of a ranking alone those that it names."""
+        return images_of(self.user.arrays)
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """Those that are not excluded."""
+        excluded = as_rows("--exclude", self.user.excluded, int(self.every[-1]) + 1)
+        return np.setdiff1d(self.every, excluded, assume_unique=True)
+
+    def clusters(self, asked: int) -> int:
+        """As many as asked, else the usual number."""
+        return asked or DEFAULT_CLUSTERS
+
+    def score(self, name: str) -> Scores:
+        """A registered score of the user's arrays."""
+        from initpools_cli.scores.registry import scores
+        from initpools_cli.strategies.arrays import INPUTS
+
+        if name not in scores and name not in score_names():
+            raise unknown_score(name)
+        arrays = self.user.arrays
+        if name not in scores or not set(scores.get(name).inputs) <= arrays.keys():
+            raise UserError(f"The score '{name}' is not computed from embeddings.", "Name a run with --run DIR.", name)
+        method, given = scores.get(name), self.settings.score.params
+        knobs = method.validate(given, knob_origins(self.places, given, "score.params"))
+        if "embeddings" in method.inputs:
+            points = INPUTS["embeddings"].check(arrays["embeddings"])
+            tell_zero(self.report, zero_count(points, np.ones(len(points), bool)))
+        found = evaluate(method, arrays, knobs, self.settings.select.normalize, self.seed, self.report)
+        return Scores(found, outcome_of(found))
+
+    def measured(self, chosen_from: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
+        """The user's embeddings, if any."""
+        return self.user.get("embeddings"), {}
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Compute with the threads and on the device of [run]."""
+        return at_work(self.settings.run)
+
+    def _find(
+        self,
+        strategy: StrategySpec,
+        given: Mapping[str, Any],
+        places: Mapping[str, str],
+        with_model: bool,
+        logits: Callable[[], FinishedStep] | None,
+    ) -> FoundArrays:
+        own_scores = "scores" not in self.user.arrays
+        arrays = with_score(
+            strategy,
+            self.user.arrays,
+            given,
+            normalize=self.settings.select.normalize,
+            seed=self.seed,
+            exclude=self.user.excluded,
+            origins=places,
+            report=self.report,
+        )
+        refuse_missing(strategy.name, sorted(strategy.needed), arrays)
+        return FoundArrays(arrays, subject=subject_of(strategy, arrays, own_scores=own_scores))
+
+    def _labeled(self, strategy: StrategySpec) -> np.ndarray | None:
+        labeled = self.user.labeled
+        if labeled is None:
+            labeled = self._labels_as_labeled(strategy)
+        if labeled is None:
+            return None
+        return np.intersect1d(as_rows("--labeled", labeled, int(self.every[-1]) + 1), self.images)

@@ -1,0 +1,252 @@
+"""Resolve the inputs of a command once; see `run_provider` and `file_provider`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from initpools_cli.core.config import Settings, knob_origins
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.report_card import CardData
+from initpools_cli.steps.strategy_inputs import StrategyInputs
+from initpools_cli.steps.strategy_name import StrategySpec
+from initpools_cli.steps.user_files import UserArrays, UserFiles
+from initpools_cli.strategies.duplicates import RowFacts
+from initpools_cli.strategies.select import refuse_none_left
+
+
+@dataclass
+class FoundArrays:
+    """The arrays of a strategy while they are collected; the attributes are those of `StrategyInputs`."""
+
+    arrays: dict[str, np.ndarray]
+    reads: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    subject: np.ndarray | None = None
+
+    def read(self, done: FinishedStep, *files: str) -> None:
+        """Note that files of a finished step are read."""
+        self.reads |= done.checksums(*files)
+        self.source = self.source or done.id
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One number per image; in a run with the step that holds them.
+
+    Attributes
+    ----------
+    values : (n,) float64
+    outcome : mapping
+        The lowest, the median and the highest of them.
+    done : FinishedStep or None
+    fresh : bool
+        False where the step was done already.
+    """
+
+    values: np.ndarray
+    outcome: Mapping[str, Any]
+    done: FinishedStep | None = None
+    fresh: bool = True
+
+
+class Provider(ABC):
+    """What resolves the inputs of one command.
+
+    Attributes
+    ----------
+    settings : Settings
+    places : mapping of str to str
+        The dotted keys that the user set, and where.
+    report : Reporter
+    files : UserFiles
+    source : str
+        ``--from``; "" for the newest.
+    context : Context or None
+        Of the run; None without one.
+    """
+
+    context: Context | None = None
+
+    def __init__(
+        self, settings: Settings, places: Mapping[str, str], report: Reporter, files: UserFiles, source: str = ""
+    ) -> None:
+        self.settings, self.places, self.report = settings, places, report
+        self.files, self.source = files, source
+        self._facts: dict[int, tuple[np.ndarray, RowFacts]] = {}
+
+    @property
+    @abstractmethod
+    def user(self) -> UserArrays:
+        """What the files hold."""
+
+    @property
+    @abstractmethod
+    def every(self) -> np.ndarray:
+        """All images, (n,) int64, ascending."""
+
+    @property
+    @abstractmethod
+    def images(self) -> np.ndarray:
+        """Those neither excluded nor left out of the data set, (m,) int64, ascending."""
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """The root seed."""
+
+    @abstractmethod
+    def clusters(self, asked: int) -> int:
+        """How many clusters to look for; `asked` may be 0."""
+
+    @abstractmethod
+    def score(self, name: str) -> Scores:
+        """The score of that name for every image, with the knobs of [score.params]."""
+
+    @abstractmethod
+    def measured(self, chosen_from: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
+        """The embeddings that pools are measured on, and the checksums of what is read for them.
+
+        Parameters
+        ----------
+        chosen_from : str
+            The step that a pool was chosen from, or "".
+        """
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Compute with the threads and on the device of [run]; steps of a run do so by themselves."""
+        return nullcontext()
+
+    def card_data(self, inputs: StrategyInputs, embeddings: np.ndarray | None) -> CardData:
+        """What pools are measured on: the seen images, with these embeddings."""
+        normalize = self.settings.select.normalize
+        return CardData.of(embeddings, normalize, inputs.images, inputs.labeled, *self._labels())
+
+    def resolve(
+        self,
+        strategy: StrategySpec,
+        given: Mapping[str, Any],
+        *tables: str,
+        order: str = "",
+        with_model: bool = False,
+        logits: Callable[[], FinishedStep] | None = None,
+    ) -> StrategyInputs:
+        """Everything a strategy is called with.
+
+        Parameters
+        ----------
+        strategy : StrategySpec
+        given : mapping
+            The knobs that the user set, those of the strategy's score among them.
+        *tables : str
+            The dotted tables that they may be set in, the most specific first, e.g. "select.params".
+        order : str
+            Which end of a score comes first; default: select.order.
+        with_model : bool
+            Whether the caller has a classifier that computes what is still missing.
+        logits : callable, optional
+            Trains or finds the reference classifier whose logits are the embeddings.
+
+        Raises
+        ------
+        UserError
+            A knob that is not valid, or an input that is missing or does not fit.
+        """
+        places = knob_origins(self.places, given, *tables)
+        knobs = strategy.knobs(given, order or self.settings.select.order, places)
+        labeled, candidates = self._labeled(strategy), self._candidates(strategy)
+        free = candidates if labeled is None else np.setdiff1d(candidates, labeled)
+        refuse_none_left(len(free), len(candidates))
+        found = self._find(strategy, given, places, with_model, logits)
+        return StrategyInputs(
+            strategy.counted(self.clusters),
+            knobs,
+            given,
+            found.arrays,
+            int(self.every[-1]) + 1,
+            self.images,
+            candidates,
+            np.setdiff1d(self.every, candidates, assume_unique=True),
+            labeled,
+            found.subject,
+            self._facts_of(found.subject),
+            self.user.items,
+            found.reads,
+            found.source,
+        )
+
+    def require_run(self, what: str) -> Context:
+        """The context of the run.
+
+        Raises
+        ------
+        UserError
+            There is none, and `what` needs one.
+        """
+        if self.context is None:
+            raise UserError(f"{what} needs a run, and only files are given.", "Name the run with --run DIR.", what)
+        return self.context
+
+    def with_source(self, source: str) -> Self:
+        """The same with another ``--from``; files that one of them has read are not read again."""
+        return self._copy(source=source)
+
+    def with_settings(self, settings: Settings) -> Self:
+        """The same with other settings."""
+        return self._copy(settings=settings)
+
+    def _copy(self, **other: Any) -> Self:
+        self.user, self.images  # noqa: B018 -- read before the copy, so that both have them
+        copied = copy(self)
+        copied.__dict__ |= other
+        return copied
+
+    @abstractmethod
+    def _find(
+        self,
+        strategy: StrategySpec,
+        given: Mapping[str, Any],
+        places: Mapping[str, str],
+        with_model: bool,
+        logits: Callable[[], FinishedStep] | None,
+    ) -> FoundArrays:
+        """The arrays of a strategy; see `resolve`."""
+
+    @abstractmethod
+    def _labeled(self, strategy: StrategySpec) -> np.ndarray | None:
+        """Those of `images` that are labeled already, (m,) int64, ascending; None where nothing says so.
+
+        Those of ``--labeled``, or else of ``--labels``, unless the strategy itself reads the labels.
+        """
+
+    def _candidates(self, strategy: StrategySpec) -> np.ndarray:
+        """Those of `images` that the strategy may choose from."""
+        return self.images
+
+    def _labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """The labels of the data set, (n,) int64, and its classes."""
+        return None, ()
+
+    def _facts_of(self, subject: np.ndarray | None) -> RowFacts | None:
+        """Which rows are zero or copies; computed once for each array."""
+        if subject is None:
+            return None
+        if id(subject) not in self._facts:
+            # The array is kept beside its facts, so that its id is not given to another one.
+            self._facts[id(subject)] = (subject, RowFacts.of(subject))
+        return self._facts[id(subject)][1]
+
+    def _labels_as_labeled(self, strategy: StrategySpec) -> np.ndarray | None:
+        """The images with a label in ``--labels``, where the strategy does not read them."""
+        if self.user.labels is None or "labels" in strategy.method.inputs:
+            return None
+        return np.flatnonzero(self.user.labels.by_image >= 0)
