@@ -446,7 +446,7 @@ REFUSED = [
     (["select-pool", "kcenter", "--budget", "2", "--embeddings", "text.npy"], "it is not a .npy file", "numpy.save"),
     (
         ["select-pool", "kcenter", "--budget", "2", "--embeddings", "short.npy", "-o", "./short.npy"],
-        "would overwrite",
+        "would replace",
         "-o",
     ),
     (["select-pool", "score", "--budget", "2", "--scores", "constant.npy"], "constant within rounding", "random"),

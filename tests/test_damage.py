@@ -114,7 +114,7 @@ def test_what_is_no_file_of_a_step_is_named(run: Path, initpools: Initpools) -> 
     (run / "pool/random-b4-s0/more.npy").unlink()
     (run / "data/.items.csv.abc").write_bytes(b"x")
     ended = initpools("verify")
-    assert ended.code == 0 and "left by an interrupted command" in ended.err and ".items.csv.abc" in ended.err
+    assert ended.code == 0 and "left over from an interrupted command" in ended.err and ".items.csv.abc" in ended.err
 
 
 def names_it(run: Path, file: Path, words: list[object], initpools: Initpools) -> bool:
@@ -149,15 +149,15 @@ def test_a_changed_byte_anywhere_in_a_sealed_file_is_found(tmp_path: Path) -> No
     file = tmp_path / "step.toml"
     write_checked_toml(file, {"a": 1, "table": {"b": [1.5, "x"]}})
     content = file.read_bytes()
-    assert read_checked_toml(file, "")["table"] == {"b": [1.5, "x"]}
+    assert read_checked_toml(file, "Restore the file.")["table"] == {"b": [1.5, "x"]}
     for place in range(len(content)):
         file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with pytest.raises(UserError):
-            read_checked_toml(file, "")
+            read_checked_toml(file, "Restore the file.")
         file.write_bytes(content[:place])
         if place:
             with pytest.raises(DamagedFile):
-                read_checked_toml(file, "")
+                read_checked_toml(file, "Restore the file.")
 
 
 # ---- what commands advise

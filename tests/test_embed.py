@@ -92,7 +92,7 @@ def test_a_backbone_runs_from_the_cache_of_its_library(
     picked = initpools("select-pool", "freesel", "--budget", 3, "--set", "patterns=2", "--from", NAME)
     assert picked.code == 0 and "patches: patches/squeezenet1_1" in picked.err
     both = initpools("embed", NAME, *size, "--set", "embed.patches=true", "--set", "embed.pooling=max")
-    assert both.code == 2 and "embed.patches keeps the places apart" in both.err
+    assert both.code == 2 and "embed.patches keeps all positions" in both.err
     none = initpools("embed", "pixels", "--set", "embed.patches=true")
     assert none.code == 2 and "'pixels' is none" in none.err
 

@@ -304,7 +304,7 @@ def test_finetune_begins_with_the_pretrained_weights(pretrained: Pretrained) -> 
 
 
 def test_finetune_refuses_weights_of_another_network(pretrained: Pretrained, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not fit"):
+    with pytest.raises(UserError, match="does not match the network"):
         Pretrained(pretrained.weights, "convnet", 0.5, 1, 8, pretrained.sha256).encoder()
     with pytest.raises(UserError, match="no weights file"):
         Pretrained(str(tmp_path / "gone.safetensors"), "convnet", 0.25, 1, 8, pretrained.sha256).encoder()

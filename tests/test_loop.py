@@ -80,7 +80,7 @@ def test_rounds_go_on_until_nothing_is_left(photos: pd.Series, initpools: Initpo
     assert out["foretold_of"] == 8
     assert initpools("plot", "report", "-o", "report.html").code == 0
     page = Path("report.html").read_text(encoding="utf-8")
-    assert "After 4 labeling rounds 60 images are labeled" in page and "Labeling rounds" in page
+    assert "After 4 labeling rounds, 60 images are labeled" in page and "Labeling rounds" in page
     assert f"{percent(out['accuracy'])} ({percent(out['low'])} to {percent(out['high'])})" in page
     labels = pd.read_csv("runs/photos/loop/round-4/labels.csv")
     assert labels["round"].value_counts().to_dict() == {1: 12, 2: 20, 3: 20, 4: 8}
@@ -185,7 +185,7 @@ def test_a_damaged_round_says_how_to_go_on(photos: pd.Series, initpools: Initpoo
     with Path("runs/photos/loop/round-1/labels.csv").open("a") as stream:
         stream.write("x")
     told = initpools("al-run", "--labels", "one.csv")
-    assert told.code == 2 and "`initpools repair --run runs/photos` moves the round aside" in told.err
+    assert told.code == 2 and "`initpools repair --run runs/photos`, which moves the round aside" in told.err
     assert initpools("repair", "--run", "runs/photos").code == 0
     assert Path("runs/photos/damaged/loop/round-1/predictions.csv").is_file()
     assert _round(initpools, "one.csv")["new"] == 9
@@ -342,7 +342,7 @@ def test_images_that_are_held_out_are_not_learned_from(
     out = _round(initpools, "all.csv", "--query", "margin", "--budget", 5, "--next", "next.csv")
     kept = np.load("runs/arrays/data/kept.npy")
     assert (out["labeled"], out["problems"], out["unlabeled"]) == (kept.sum(), (~kept).sum(), 0)
-    assert "is held out for the test" in out["said"] and "no images are left to label" in out["said"]
+    assert "is in the held-out test split" in out["said"] and "no images are left to label" in out["said"]
 
 
 def test_predictions_take_the_place_of_predictions_alone(photos: pd.Series, initpools: Initpools) -> None:

@@ -123,7 +123,7 @@ def test_a_gpu_that_is_not_there_is_refused(initpools: Initpools, tmp_path, monk
     for words in ([*command.split(), "--embeddings", "emb.npy"], with_run):
         refused = initpools(*words, "--device", "cuda")
         assert refused.code == 2
-        assert "run.device = 'cuda', but torch" in refused.err
+        assert "run.device = 'cuda' is not available: torch" in refused.err
         assert "README" in refused.err
         assert not refused.out
         assert not list(tmp_path.glob("runs/*/*"))

@@ -152,7 +152,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
 def test_a_missing_file_names_the_address_and_the_file(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"no weights file .*w\.pth\. Fetch https://download\.pytorch\.org/models/squeezenet1_1-\w+\.pth",
+        match=r"no weights file .*w\.pth\. Download https://download\.pytorch\.org/models/squeezenet1_1-\w+\.pth",
     ):
         load_backbone(NAME, tmp_path / "w.pth")
 
@@ -187,7 +187,7 @@ def test_weights_are_found_in_torchs_cache(network: nn.Module) -> None:
     file = folder / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[-1]
     with pytest.raises(UserError) as refused:
         find_weights(NAME)
-    assert str(file) in refused.value.fact and "Fetch https://download.pytorch.org" in refused.value.remedy
+    assert str(file) in refused.value.fact and "Download https://download.pytorch.org" in refused.value.remedy
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), file)
     assert find_weights(NAME) == file

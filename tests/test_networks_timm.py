@@ -205,7 +205,7 @@ def test_position_embeddings_follow_the_size(vit: nn.Module, file: Path) -> None
     _, patches = backbone.tokens(shown[None])
     assert patches is not None and patches.shape == (1, 36, 64)
     with pytest.raises(
-        UserError, match=r"embed\.size = 100 is not a multiple of .*, 16 pixels\. Set it to 96 or 112\."
+        UserError, match=r"embed\.size = 100 is not a multiple of .*, 16 pixels\. Set embed\.size to 96 or 112\."
     ):
         load_backbone(VIT, file, size=100)
 
@@ -248,7 +248,7 @@ def test_unknown_names_and_tags_get_the_nearest(file: Path) -> None:
         find_weights("vit_small_patch14_dino2", file)
     with pytest.raises(UserError, match=r"'resnet18\.a1_in1k'"):
         find_weights("resnet18.a1_in22k", file)
-    with pytest.raises(UserError, match="timm publishes no weights of test_maxvit"):
+    with pytest.raises(UserError, match="timm has no published weights of test_maxvit"):
         find_weights("test_maxvit")
 
 

@@ -222,7 +222,7 @@ def test_training_learns_something(fabric: Fabric, tmp_path: Path) -> None:
 
 
 def test_bad_plans_are_the_users_to_mend(fabric: Fabric, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"pretrain.batch = 25 is larger than the 24 images"):
+    with pytest.raises(UserError, match=r"pretrain.batch = 25 is more than the 24 training images"):
         list(fit(task("simclr"), images(), np.arange(24), Plan(1, 25, 0), fabric, checkpoint=tmp_path / "a.pt"))
     with pytest.raises(UserError, match="diverged"):
         broken = task("vae")

@@ -304,9 +304,9 @@ def test_the_commands_train_and_score(name: str, initpools: Initpools, tmp_path:
 @pytest.mark.parametrize(
     ("words", "fact", "remedy"),
     [
-        (["mae", "--network", "convnet"], "mae can't be trained on the network convnet", "It runs on vit"),
+        (["mae", "--network", "convnet"], "mae can't be trained on the network convnet", "Use vit"),
         (["simclr", "--network", "bigan"], "simclr can't be trained on the network bigan", "resnet18"),
-        (["vae", "--network", "vit"], "vae can't be trained on the network vit", "It runs on vae"),
+        (["vae", "--network", "vit"], "vae can't be trained on the network vit", "Use vae"),
         (["mae", "--set", "mask_ratio=1.0"], "mask_ratio = 1.0", "valid"),
         (["mae", "--set", "decoder_dim=40"], "decoder_dim = 40", "valid"),
         (["vae", "--set", "likelihood=gausian"], "'gausian'", "'gaussian'"),

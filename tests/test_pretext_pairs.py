@@ -113,7 +113,7 @@ def test_byol_and_simsiam_equal_their_naive_twin() -> None:
 def test_dino_equals_its_naive_twin(local_views: int) -> None:
     b, k, generator = 3, 5, torch.Generator().manual_seed(0)
     dino = untrained("dino", local_views=local_views, prototypes=k)
-    dino.center = torch.randn(k, generator=generator)
+    dino.centre = torch.randn(k, generator=generator)
     student = torch.randn((2 + local_views) * b, k, generator=generator)
     teacher = torch.randn(2 * b, k, generator=generator)
     found = dino.losses((), (student, teacher), torch.arange(b))
@@ -121,7 +121,7 @@ def test_dino_equals_its_naive_twin(local_views: int) -> None:
     for i in range(b):
         terms = []
         for t in range(2):
-            target = np.exp((teacher[t * b + i].double() - dino.center.double()).numpy() / 0.04)
+            target = np.exp((teacher[t * b + i].double() - dino.centre.double()).numpy() / 0.04)
             for s in range(2 + local_views):
                 said = np.exp(student[s * b + i].double().numpy() / 0.1)
                 if s != t:
@@ -262,7 +262,7 @@ def test_the_queue_starts_from_the_seed() -> None:
 def test_dinos_center_follows_the_mean_of_the_teachers_logits() -> None:
     dino = untrained("dino", prototypes=8).train()
     means = [step(dino, torch.arange(8), number, 0.5)[1][1].mean(0) for number in (1, 2)]
-    torch.testing.assert_close(dino.center, 0.9 * 0.1 * means[0] + 0.1 * means[1])
+    torch.testing.assert_close(dino.centre, 0.9 * 0.1 * means[0] + 0.1 * means[1])
 
 
 @pytest.mark.parametrize("name", TAUGHT)

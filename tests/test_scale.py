@@ -69,7 +69,7 @@ def test_the_default_on_an_encoder_says_nothing_new(copied_run: Path, initpools:
 
 def test_a_scale_that_no_learner_goes_by_is_refused(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools(*SWEEP, "--learner", "scratch", "--set", "scale=common")
-    assert ended.code == 2 and "al.scale (--set) is for learners on embeddings, and scratch reads images" in ended.err
+    assert ended.code == 2 and "al.scale (--set) has no effect: scratch reads images" in ended.err
     typed = initpools(*SWEEP, "--set", "scale=comon")
     assert typed.code == 2 and "al.scale = 'comon'" in typed.err and "'common'" in typed.err
     assert not (copied_run / "runs/digits/al").exists()

@@ -302,9 +302,12 @@ def test_scan_goes_from_a_pretrain_to_a_pool(copied_run: Path, initpools: Initpo
     [
         (["--from", "nothing"], "There is no pretrain 'nothing'"),
         (["--from", "vae"], "`initpools pretrain vae"),
-        (["--set", "clusters=99999"], r"clusters = 99999 is not valid: there are 1\d* images"),
-        (["--set", "clusters=1"], "at least 2"),
-        (["--set", "neighbors=5000"], "neighbors = 5000 must be below the"),
+        (
+            ["--set", "clusters=99999"],
+            r"clusters = 99999 is not valid: it must be from 2 to 1\d*, the number of images",
+        ),
+        (["--set", "clusters=1"], "it must be from 2 to"),
+        (["--set", "neighbors=5000"], "neighbors = 5000 must be less than"),
         (["--network", "resnet18"], "goes on with the encoder of pretrain/simclr"),
         (["--set", "pretrain.width=2.0"], "goes on with the encoder of pretrain/simclr"),
         (["--set", "strong=nonsense"], "no augmentation 'nonsense'"),
@@ -326,7 +329,7 @@ def test_scan_needs_something_to_stand_on(
     assert refused.code == 2 and "`initpools pretrain simclr --run runs/digits --dataset digits`" in refused.err
     assert not Path("runs/digits").exists()
     refused = initpools("pretrain", "simclr", "--dataset", "digits", "--from", "vae")
-    assert refused.code == 2 and "starts from nothing" in refused.err
+    assert refused.code == 2 and "starts from no other encoder" in refused.err
 
 
 def test_equal_draws_come_from_one_place() -> None:

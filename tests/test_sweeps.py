@@ -203,7 +203,7 @@ def test_a_model_that_diverges_fails_its_cell_and_not_the_sweep(copied_run: Path
     """Whatever a query asks of it: the strategy's own check would end the sweep and blame the input."""
     wild = ("--learner", "mlp", "--set", "al.params.mlp.lr=1e9", "--set", "al.space=learner")
     ended = initpools(*SMALL, "--query", "margin,kcenter", *wild, "--threads", 1, "--name", "wild")
-    assert ended.code == 0 and "every cell of the sweep failed" in ended.err
+    assert ended.code == 0 and "all trials of the sweep failed" in ended.err
     rounds = rounds_of(copied_run, "wild")
     assert set(rounds["status"]) == {"failed"} and rounds["error"].str.endswith("its training has diverged").all()
 

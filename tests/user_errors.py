@@ -15,11 +15,11 @@ from initpools_cli.core.errors import UserError
 PACKAGE = str(Path(initpools_cli.__file__).parent)
 #: What a remedy may ask of the user, if it names no command, option or setting.
 VERBS = re.compile(
-    r"(?i)(?:add|ask|bring|build|buy|change|check|choose|close|compare|compute|copy|correct|"
-    r"create|delete|divide|draw|end|exclude|export|fetch|fill|fix|fold|free|get|give|"
+    r"(?i)(?:add|apply|ask|bring|build|buy|change|check|choose|close|compare|compute|copy|correct|"
+    r"create|delete|divide|download|draw|end|exclude|export|fetch|fill|fix|fold|free|get|give|"
     r"install|keep|label|leave|list|load|lower|make|merge|mount|move|name|number|open|"
-    r"pass|put|raise|reload|rename|repeat|replace|report|rerun|resize|restart|restore|"
-    r"run|save|see|select|send|set|shorten|skip|split|start|stop|train|try|upgrade|use|"
+    r"pass|put|raise|reload|rename|repeat|replace|report|rerun|resize|restart|restore|return|"
+    r"run|save|scale|see|select|send|set|shorten|skip|split|start|stop|train|try|upgrade|use|"
     r"wait|write)"
 )
 TO_TYPE = re.compile(r"`[^`]+`|--\w|\w+ = |\w+=|pip install|Did you mean")

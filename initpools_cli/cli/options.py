@@ -427,5 +427,5 @@ def user_files(output: Path | None = None, classes: str | None = None, **files: 
 
     for name, path in files.items():
         if output is not None and path is not None and output.resolve() == path.resolve():
-            raise UserError(f"-o {output} would overwrite the file of --{name}.", "Give -o another file name.", output)
+            raise UserError(f"-o {output} would replace the file of --{name}.", "Give -o another file name.", output)
     return UserFiles(**files, classes=class_list(names_of(classes), "--classes"))

@@ -75,7 +75,7 @@ def installed(group: str, name: str) -> Plugin:
 def repair(entry: metadata.EntryPoint) -> str:
     """What to do about a package with a plug-in that does not load."""
     name = entry.dist.name if entry.dist else entry.module
-    return f"Reinstall or remove the package: `pip uninstall {name}`."
+    return f"Reinstall the package, or uninstall it: `pip uninstall {name}`."
 
 
 def _package(entry: metadata.EntryPoint) -> str:

@@ -96,7 +96,7 @@ class Plugin:
     def _imported(self) -> Any:
         """What the entry point names; refused where the file is not the one that the sweep began with."""
         what = f"The plug-in '{self.name}' of {self.distribution} {self.version} can't be loaded"
-        remedy = f"Reinstall the package, or remove it: `pip uninstall {self.distribution}`."
+        remedy = f"Reinstall the package, or uninstall it: `pip uninstall {self.distribution}`."
         try:
             with stdout_on_stderr():
                 found: Any = import_module(self.module)

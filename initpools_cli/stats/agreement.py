@@ -77,7 +77,7 @@ def _positions(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.int64], 
         if images.size != ranking.size:
             twice = images[counts > 1][0]
             raise UserError(
-                f"The {name} ranking has image {twice} more than once.", "Remove repeated images from the file.", twice
+                f"The {name} ranking has image {twice} more than once.", "Name each image once in the file.", twice
             )
     if a.size != b.size:
         raise UserError(
