@@ -164,7 +164,6 @@ def test_a_changed_byte_anywhere_in_a_sealed_file_is_found(tmp_path: Path) -> No
 
 
 #: What is said of taking something away, and why it costs nothing that can't be made again.
-HARMLESS = {"Mend or remove what is wrong and run again.": "rows of the user's own table"}
 DELETE = re.compile(r"\b(remove|delete|erase|discard|unlink|wipe|overwrite|rm)\b", re.IGNORECASE)
 
 
@@ -178,7 +177,7 @@ def test_no_message_advises_to_delete() -> None:
         statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) and id(node) not in statements else None
-            if isinstance(text, str) and DELETE.search(text) and text not in HARMLESS:
+            if isinstance(text, str) and DELETE.search(text):
                 found.append(f"{file.relative_to(SOURCE)}:{node.lineno}: {text}")
     assert not found
 

@@ -308,10 +308,10 @@ def test_scan_goes_from_a_pretrain_to_a_pool(copied_run: Path, initpools: Initpo
         ),
         (["--set", "clusters=1"], "it must be from 2 to"),
         (["--set", "neighbors=5000"], "neighbors = 5000 must be less than"),
-        (["--network", "resnet18"], "goes on with the encoder of pretrain/simclr"),
-        (["--set", "pretrain.width=2.0"], "goes on with the encoder of pretrain/simclr"),
+        (["--network", "resnet18"], "of pretrain/simclr, which the task starts from"),
+        (["--set", "pretrain.width=2.0"], "of pretrain/simclr, which the task starts from"),
         (["--set", "strong=nonsense"], "no augmentation 'nonsense'"),
-        (["--batch", "1"], "pretrain.batch = 1 is not valid"),
+        (["--batch", "1"], "pretrain.batch = 1, with"),
     ],
 )
 def test_bad_input_is_the_users_to_mend(words: list[str], said: str, copied_run: Path, initpools: Initpools) -> None:

@@ -49,11 +49,11 @@ def test_probcover_says_which_delta_makes_sense():
     points = np.array([[0.0], [1.0], [3.0], [7.0]])
     for delta, fact in (
         (1.0, "small: no two of the 4 images are closer"),
-        (100.0, "the image nearest the mean has all 4 within 4"),
+        (100.0, "large: one ball covers all 4 images"),
     ):
-        with pytest.raises(UserError, match=f"delta={delta:g} covers .*{fact}") as error:
+        with pytest.raises(UserError, match=f"delta={delta:g} is too {fact}") as error:
             pick("probcover", {"embeddings": points}, [], 2, delta=delta)
-        assert "1 to 4 apart, half of them up to 1.5: set delta above that and below 4" in error.value.remedy
+        assert "1 to 4 apart, with median 1.5: set delta between the median and 4" in error.value.remedy
 
 
 @pytest.mark.parametrize("name", ["probcover", "dcom"])

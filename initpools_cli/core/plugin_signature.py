@@ -91,7 +91,7 @@ def _check_kinds(parameters: list[inspect.Parameter], where: str) -> None:
             )
         if each.kind is each.POSITIONAL_ONLY:
             raise UserError(
-                f"{where} takes '{each.name}' by position alone.", "Remove the `/` from its signature.", each.name
+                f"{where} takes '{each.name}' by position alone.", "Leave the `/` out of its signature.", each.name
             )
 
 
@@ -128,7 +128,7 @@ def _knob(parameter: inspect.Parameter, function: Callable[..., Any], where: str
         except Exception as error:
             raise UserError(
                 f"The type of the knob '{parameter.name}' of {where} is not known: {described(error)}.",
-                "Write bool, int, float or str, or remove the annotation.",
+                "Write bool, int, float or str, or leave out the annotation.",
                 parameter.name,
             ) from None
     return annotation, parameter.default

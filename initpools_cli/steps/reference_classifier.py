@@ -241,7 +241,7 @@ def _from_train(context: Context, wanted: str, user: UserArrays) -> TrainingExam
             raise UserError(
                 f"{file} (--labeled) names {int((labels < 0).sum())} images without a label in the data set, the first "
                 f"{first}.",
-                "Pass their labels with --labels FILE, or remove these images from the file.",
+                "Pass their labels with --labels FILE, or leave these images out of the file.",
                 str(first),
             )
     else:

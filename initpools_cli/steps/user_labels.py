@@ -91,7 +91,9 @@ def read_labels(
     if read.problems:
         more = f", and {len(read.problems) - 1} more rows are wrong" if read.problems[1:] else ""
         raise UserError(
-            f"{path} ({flag}), {read.problems[0]}{more}.", "Correct or remove these rows and run again.", str(path)
+            f"{path} ({flag}), {read.problems[0]}{more}.",
+            "Correct these rows or leave them out, and run again.",
+            str(path),
         )
     if not len(read.rows):
         raise UserError(
