@@ -177,7 +177,7 @@ BAD = {
     "no budget": ("./mine.py:f", "def f(n):\n  pass", "'mine:f' (./mine.py:1) has no parameter 'budget'", "Write"),
     "stars": ("./mine.py:f", "def f(budget, *arrays):\n  pass", "takes *arrays", "Name each array"),
     "kwargs": ("./mine.py:f", "def f(budget, **more):\n  pass", "takes **more", "Name each array"),
-    "position": ("./mine.py:f", "def f(budget, /):\n  pass", "takes 'budget' by position alone", "Remove the `/`"),
+    "position": ("./mine.py:f", "def f(budget, /):\n  pass", "takes 'budget' by position alone", "Leave the `/` out"),
     "array": ("./mine.py:f", "def f(embedings, budget):\n  pass", "asks for 'embedings'", "Did you mean 'embeddings'?"),
     "knob": ("./mine.py:f", "def f(n, budget, *, k):\n  pass", "The knob 'k' of", "Give it one"),
     "knob's type": ("./mine.py:f", "def f(n, budget, *, k=[]):\n  pass", "has the default []", "Use a number"),
