@@ -94,7 +94,7 @@ def test_a_backbone_runs_from_the_cache_of_its_library(
     both = initpools("embed", NAME, *size, "--set", "embed.patches=true", "--set", "embed.pooling=max")
     assert both.code == 2 and "embed.patches keeps all positions" in both.err
     none = initpools("embed", "pixels", "--set", "embed.patches=true")
-    assert none.code == 2 and "'pixels' is none" in none.err
+    assert none.code == 2 and "'pixels' is not one" in none.err
 
     # A strategy that needs its features has them made.
     shutil.rmtree("runs/images/embed")

@@ -182,7 +182,7 @@ BAD = {
     "knob": ("./mine.py:f", "def f(n, budget, *, k):\n  pass", "The knob 'k' of", "Give it one"),
     "knob's type": ("./mine.py:f", "def f(n, budget, *, k=[]):\n  pass", "has the default []", "Use a number"),
     "knob's default": ("./mine.py:f", "def f(n, budget, *, k: int = 'a'):\n  pass", "which is not int", "Change"),
-    "annotation": ("./mine.py:f", "def f(n, budget, *, k: 'Foo' = 1):\n  pass", "is not known: NameError", "remove"),
+    "annotation": ("./mine.py:f", "def f(n, budget, *, k: 'Foo' = 1):\n  pass", "is not known: NameError", "leave out"),
     "trait": (
         "./mine.py:f",
         "from initpools_cli import register\n\n@register(papr='x')\ndef f(n, budget):\n  pass",
