@@ -129,7 +129,7 @@ def test_what_takes_long_is_said_with_a_sample_that_does_not(monkeypatch):
     assert estimate.expectation("maxherding", maxherding, 10**6, 512, 100, knobs, 10_000) is None
     said = estimate.expectation("maxherding", maxherding, 10**6, 512, 100, knobs, 0)
     # 8 · 10¹² · 512 multiply-adds at 10¹¹ a second, and 20,000² in place of 10¹².
-    assert "maxherding will take about 11 h for 1,000,000 images" in said
+    assert "maxherding will take about 11.4 h for 1,000,000 images" in said
     assert "With --set select.sample=20000 it selects from 20,000 random images" in said
 
 
@@ -138,7 +138,7 @@ def test_a_long_choice_offers_the_approximate_one_that_there_is(monkeypatch):
     usl = strategies.get("usl")
     said = estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({}), 0)
     # 20 · 10³ in place of 10⁶ for the neighbors; ten times 1,000 picks are measured in any case.
-    assert "usl will take about 4 h for 1,000,000 images" in said
+    assert "usl will take about 4.3 h for 1,000,000 images" in said
     assert "With --set probes=16 it uses approximate neighbors and takes about 8 min." in said
     assert "probes" not in str(estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({"probes": 16}), 0))
     facility = strategies.get("facility-location")

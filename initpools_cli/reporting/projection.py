@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from initpools_cli.core.durations import duration
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 
@@ -34,11 +35,11 @@ def sampled(n: int, projection: str, sample: int, always: np.ndarray, seed: int)
 def projected(embeddings: np.ndarray, projection: str, seed: int, report: Reporter | None = None) -> np.ndarray:
     """Project embeddings (n, d) to (n, 2); prints the estimated time of a slow projection."""
     from initpools_cli.stats.projection import estimate_seconds, pca_2d, tsne_2d, umap_2d
-    from initpools_cli.strategies.runtime import span
 
     seconds = estimate_seconds(projection, len(embeddings))
     if report is not None and seconds >= LONG:
         report.say(
-            f"{projection} of {len(embeddings):,} images takes about {span(seconds)}; --set sample=N projects fewer."
+            f"{projection} of {len(embeddings):,} images takes about {duration(seconds)}; "
+            "--set sample=N projects fewer."
         )
     return {"pca": pca_2d, "tsne": tsne_2d, "umap": umap_2d}[projection](embeddings, seed)

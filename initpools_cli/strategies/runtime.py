@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from initpools_cli.core.durations import duration
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.chunked import available_threads, map_blocks
 
@@ -95,26 +96,17 @@ def expectation(
     rate = speed()
     if work / rate < LONG:
         return None
-    note = f"{name} will take about {span(work / rate)} for {images:,} images of {d} dimensions."
+    note = f"{name} will take about {duration(work / rate)} for {images:,} images of {d} dimensions."
     if knobs.get("probes") == 0:
         faster = {"probes": PROBES} | ({} if knobs.get("neighbors", 1) else {"neighbors": NEIGHBORS})
         seconds = operations(method, images, d, budget, {**knobs, **faster}) / rate
         flags = " ".join(f"--set {key}={value}" for key, value in faster.items())
-        note += f" With {flags} it uses approximate neighbors and takes about {span(max(1.0, seconds))}."
+        note += f" With {flags} it uses approximate neighbors and takes about {duration(max(1.0, seconds))}."
     fits = [m for m in samples if 2 * budget <= m < images and operations(method, m, d, budget, knobs) <= LONG * rate]
     if fits:
         seconds = operations(method, fits[0], d, budget, knobs) / rate
         note += (
             f" With --set select.sample={fits[0]} it selects from {fits[0]:,} random images in about "
-            f"{span(max(1.0, seconds))}."
+            f"{duration(max(1.0, seconds))}."
         )
     return note
-
-
-def span(seconds: float) -> str:
-    """Format seconds as "8 s", "8 min" or "8 h"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
