@@ -19,8 +19,8 @@ def command(
         str,
         typer.Argument(
             metavar="[SOURCE]",
-            help="Pretrained encoder of the run (default: the newest), pixels, pca, or a "
-            "backbone (`initpools list backbones`).",
+            help="Pretrained encoder of the run, pixels, pca, or a backbone (`initpools list backbones`); default: "
+            "the newest pretrained encoder, else efficientnet-lite0.",
             autocompletion=completion.source,
         ),
     ] = "",

@@ -135,7 +135,11 @@ class EmbedTable(Table):
     """Embeddings of all images."""
 
     source: Annotated[
-        str, Field(description="a pretrained encoder of the run, pixels, pca, or a backbone; empty: the newest encoder")
+        str,
+        Field(
+            description="a pretrained encoder of the run, pixels, pca, or a backbone; empty: the newest encoder, else "
+            "`efficientnet-lite0`"
+        ),
     ] = ""
     layer: Annotated[Literal["backbone", "projector"], Field(description="which features to write")] = "backbone"
     pooling: Annotated[

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError, closest, nearest, unknown_name
-from initpools_cli.networks import from_timm, from_torchvision
+from initpools_cli.networks import efficientnet_lite, from_timm, from_torchvision
 from initpools_cli.networks.build import seeded
 from initpools_cli.networks.frozen import Backbone, Preprocess, PretrainedWeights
 from initpools_cli.networks.weights import read_weights
@@ -14,27 +14,24 @@ from initpools_cli.networks.weights import read_weights
 PREFIX = "timm/"
 #: The command that lists the names.
 LISTING = "initpools list backbones"
-#: Shown with an unknown name where timm is not installed.
-MORE = "`pip install 'initpools[timm]'` adds those of timm, such as DINOv2 and CLIP."
 
 
 def backbone_names() -> list[str]:
-    """Return the sorted names of all backbones: those of torchvision, and of timm if it is installed."""
-    return sorted({*from_torchvision.names(), *from_timm.names()})
+    """Return the sorted names of all backbones, those of torchvision and of timm."""
+    return sorted({*efficientnet_lite.NETWORKS, *from_torchvision.names(), *from_timm.names()})
 
 
 def unknown_source(name: str, others: Sequence[str]) -> UserError:
     """The error for a name that is no backbone and none of `others`, with the closest names of both."""
     near = nearest(name, others)
-    error = unknown_name(
+    return unknown_name(
         "pretrain or backbone", name, (), LISTING, [*([near] if near else []), *closest(name, backbone_names())]
     )
-    return error if from_timm.installed() else UserError(error.fact, f"{error.remedy} {MORE}", name)
 
 
 def is_backbone(name: str) -> bool:
-    """Whether an installed library has a network of that name; timm is not imported for torchvision's names."""
-    return name in from_torchvision.names() or from_timm.has(name.removeprefix(PREFIX))
+    """Whether a library has a network of that name; timm is not imported for torchvision's names."""
+    return name in efficientnet_lite.NETWORKS or name in from_torchvision.names() or from_timm.has(_in_timm(name))
 
 
 def folder_of(name: str) -> str:
@@ -111,13 +108,30 @@ def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "au
     state = read_weights(weights)
     with seeded(0, name):
         if _is_timm(name):
-            return from_timm.load(name.removeprefix(PREFIX), state, weights, size, pooling)
+            return from_timm.load(_in_timm(name), state, weights, size, pooling)
         return from_torchvision.load(name, state, weights, size, pooling)
 
 
 def remark(name: str) -> str:
     """Return the library's notes on the weights; usually empty."""
-    return from_timm.remark(name.removeprefix(PREFIX)) if _is_timm(name) else ""
+    return from_timm.remark(_in_timm(name)) if _is_timm(name) else ""
+
+
+def trained_on(name: str) -> str:
+    """Return what the published weights were trained on; empty if that is not recorded here."""
+    return efficientnet_lite.TRAINED_ON if name in efficientnet_lite.NETWORKS else ""
+
+
+def small_input(name: str) -> tuple[int, int] | None:
+    """Return the input size for small images, and their largest longer side; None if a backbone has only one size."""
+    if name not in efficientnet_lite.NETWORKS:
+        return None
+    return efficientnet_lite.SMALL_INPUT, efficientnet_lite.SMALL_IMAGE
+
+
+def _in_timm(name: str) -> str:
+    """Return the name of a network of timm in timm."""
+    return efficientnet_lite.NETWORKS.get(name, name.removeprefix(PREFIX))
 
 
 def _is_timm(name: str) -> bool:
@@ -125,22 +139,16 @@ def _is_timm(name: str) -> bool:
 
 
 def require_backbone(name: str) -> None:
-    """Raise an error if no installed library has a network of that name.
+    """Raise an error if no library has a network of that name.
 
     Raises
     ------
     UserError
-        The remedy is the nearest name, or how to install timm.
+        The remedy is the nearest name.
     """
     bare = name.removeprefix(PREFIX)
     if is_backbone(name):
         return
-    if not from_timm.installed() and (name != bare or "." in bare):
-        raise UserError(
-            f"The backbone {name} is part of timm, which is not installed.",
-            "Install it with `pip install 'initpools[timm]'`.",
-            name,
-        )
     architecture = bare.partition(".")[0]
     names = from_timm.tags(bare) if "." in bare and from_timm.has(architecture) else backbone_names()
     raise unknown_name("backbone", name, names, LISTING, closest(bare, names))
@@ -148,4 +156,6 @@ def require_backbone(name: str) -> None:
 
 def _published(name: str) -> PretrainedWeights:
     require_backbone(name)
-    return from_timm.published(name.removeprefix(PREFIX)) if _is_timm(name) else from_torchvision.published(name)
+    if name == efficientnet_lite.DEFAULT:
+        return efficientnet_lite.published()
+    return from_timm.published(_in_timm(name)) if _is_timm(name) else from_torchvision.published(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.networks import efficientnet_lite
 from initpools_cli.networks.frozen import SIZE_ERRORS, Backbone, Preprocess, PretrainedWeights, cannot_take
 from initpools_cli.networks.weights import fit
 
@@ -43,15 +43,8 @@ class Trunk(Backbone):
 
 
 @cache
-def installed() -> bool:
-    """Whether timm can be imported."""
-    return find_spec("timm") is not None
-
-
 def names() -> tuple[str, ...]:
-    """Return the names of networks without tags; empty if timm is not installed."""
-    if not installed():
-        return ()
+    """Return the names of networks without tags."""
     import timm
 
     return tuple(timm.list_models())
@@ -59,8 +52,6 @@ def names() -> tuple[str, ...]:
 
 def names_with_tags() -> list[str]:
     """Return the names of networks with the tag of each published set of weights."""
-    if not installed():
-        return []
     import timm
 
     return list(timm.list_pretrained())
@@ -75,8 +66,6 @@ def tags(name: str) -> list[str]:
 
 def has(name: str) -> bool:
     """Whether timm has a network of that name, and its tag if there is one in the name."""
-    if not installed():
-        return False
     import timm
 
     return timm.is_model(name.partition(".")[0]) and ("." not in name or name in tags(name))
@@ -181,6 +170,8 @@ def _build(name: str, size: int) -> nn.Module:
 
 def _renamed(name: str, body: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Convert names and shapes to those of the network, with timm's function for its own and other files."""
+    if efficientnet_lite.is_lite_file(state) and isinstance(getattr(body, "blocks", None), nn.Sequential):
+        return efficientnet_lite.timm_names(state, body)
     from timm.models import model_entrypoint
 
     module = sys.modules[model_entrypoint(name.partition(".")[0]).__module__]

@@ -14,6 +14,7 @@ from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_rows
 from initpools_cli.core.rundir import FinishedStep, PendingStep
+from initpools_cli.networks.efficientnet_lite import DEFAULT
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.encoder import UNTRAINED, load, pretrain_of
 from initpools_cli.steps.feature_quality import quality
@@ -39,7 +40,7 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
     Parameters
     ----------
     source : str
-        A pretrain of this run (default: the newest), "pixels", "pca", or a backbone's name.
+        A pretrain of this run, "pixels", "pca", or a backbone's name; default: see `default_source`.
     weights : Path, optional
         The backbone's weights file; default: the one in its library's cache.
 
@@ -50,6 +51,7 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
     """
     if weights is not None:
         return _backbone(context, source, weights)
+    source = source or default_source(context)
     if source in UNTRAINED and not context.settings.embed.patches:
         return _untrained(context, source)
     if _is_backbone(context, source):
@@ -85,13 +87,24 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
     )
 
 
+def default_source(context: Context) -> str:
+    """Return what embeddings are made from if nothing is named: the newest pretrain of the run, else `DEFAULT`."""
+    from initpools_cli.networks.efficientnet_lite import DEFAULT
+
+    trained = context.run.steps("pretrain")
+    if trained:
+        return trained[-1].name
+    # Only the encoder of a pretrain has a projector.
+    return pretrain_of(context).name if context.settings.embed.layer == "projector" else DEFAULT
+
+
 def newest(context: Context, source: str = "") -> FinishedStep:
-    """The embeddings a strategy reads: `source`'s, else the newest; made here where they are missing.
+    """Return the embeddings that a strategy reads: those of `source`, else the newest; computed if they are missing.
 
     Raises
     ------
     UserError
-        There are none and nothing to make them from, or they are stale.
+        `source` is unknown, or the embeddings are stale.
     """
     made = context.run.steps("embed")
     if source:
@@ -104,12 +117,24 @@ def newest(context: Context, source: str = "") -> FinishedStep:
             command = context.command_for("embed", trained[-1].name)
             context.report.once(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
     if found is None:
-        made_alone = source in UNTRAINED or _is_backbone(context, source)
-        name = source if made_alone else pretrain_of(context, source).name
+        name = source or default_source(context)
+        if name not in UNTRAINED and not _is_backbone(context, name):
+            name = pretrain_of(context, name).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         found, _ = embed(context.made_on_the_way("embed", name), name)
-    context.report.once(f"embeddings: {found.id}")
+    context.report.once(f"embeddings: {named_source(found)}")
+    if not source and found.table.get("source") in UNTRAINED and context.data.splits["train"].images.shape[3] == 3:
+        context.report.once(
+            f"{found.id} are plain {'pixels' if found.name == 'pixels' else 'principal components of pixels'}, which "
+            f"rarely help with photographs: `{context.command_for('embed', DEFAULT)}` makes pretrained embeddings."
+        )
     return found.require_fresh()
+
+
+def named_source(embedded: FinishedStep) -> str:
+    """Return the name of an embed step, and what its network was trained on if it was not trained in the run."""
+    trained_on = embedded.facts["outcome"].get("trained_on")
+    return f"{embedded.id} (pretrained on {trained_on})" if trained_on else embedded.id
 
 
 def newest_patches(context: Context, source: str = "") -> FinishedStep:
@@ -178,7 +203,7 @@ def _untrained(context: Context, source: str) -> tuple[FinishedStep, bool]:
 
 
 def _backbone(context: Context, name: str, given: Path | None) -> tuple[FinishedStep, bool]:
-    from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark
+    from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark, trained_on
 
     if not name:
         raise UserError(
@@ -194,14 +219,16 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Finished
             "Leave out embed.patches or embed.pooling.",
             how.pooling,
         )
+    kind, folder = PATCHES if how.patches else "embed", folder if how.pooling == "auto" else f"{folder}-{how.pooling}"
+    size = how.size or _input_size(context, name, f"{kind}/{folder}")
     step = context.run.step(
-        PATCHES if how.patches else "embed",
-        folder if how.pooling == "auto" else f"{folder}-{how.pooling}",
+        kind,
+        folder,
         {
             "source": name,
             "weights": weights.name,
             "pooling": "none" if how.patches else how.pooling,
-            "size": how.size,
+            "size": size,
             "precision": "bf16" if bf16 else "fp32",
         },
         {**context.items_checksum(), str(weights.absolute()): checksum(weights)},
@@ -214,9 +241,12 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Finished
     context.report.say(f"weights: {weights}")
     if remark(name):
         context.report.say(f"timm's note on them: {remark(name)}")
-    model, preprocess = load_backbone(name, weights, size=how.size, pooling=how.pooling)
+    model, preprocess = load_backbone(name, weights, size=size, pooling=how.pooling)
     if how.patches:
         model.pooling = "none"
+    # Weights of the user's own may have been trained on anything.
+    if given is None and trained_on(name):
+        step.outcome["trained_on"] = trained_on(name)
     data, batch = context.data, backbone_batch(preprocess)
     return _write(
         context,
@@ -226,6 +256,23 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Finished
         ),
         batch,
     )
+
+
+def _input_size(context: Context, name: str, step: str) -> int:
+    """Return the input size of a backbone if none is set: for small images the network may have a smaller one.
+
+    It is decided once, so that images that are added to a folder later do not change it.
+    """
+    from initpools_cli.datasets.sizes import all_within
+    from initpools_cli.networks.backbones import small_input
+
+    small = small_input(name)
+    if small is None:
+        return 0
+    earlier = context.run.find_step(step)
+    if earlier is not None and earlier.table.get("size") in (0, small[0]):
+        return int(earlier.table["size"])
+    return small[0] if all_within(context.data, small[1]) else 0
 
 
 def _write(context: Context, step: PendingStep, compute: Compute, batch: int = BATCH) -> tuple[FinishedStep, bool]:
