@@ -20,7 +20,7 @@ from initpools_cli.datasets.annotations.check import read_annotations
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, folded, in_order, meanings, value_of
 from initpools_cli.datasets.label_arrays import coded
 from initpools_cli.datasets.labels import assigner
-from initpools_cli.steps.user_labels import label_numbers
+from initpools_cli.datasets.user_labels import label_numbers
 
 
 def _meant(labels: list[str], known: KnownClasses = KnownClasses()) -> dict[str, str | None]:  # noqa: B008

@@ -58,6 +58,8 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     require_ending(request.predictions, ".csv")
     exports = read_exports(request.exports, request.next_batch, request.image_url)
     _refuse_targets(request, labels)
+    if exports:
+        context.require_images("--export")
     ask = request.next_batch is not None or bool(exports)
     if ask and "al.query" not in context.given:
         flag = "--next" if request.next_batch is not None else "--export"

@@ -19,8 +19,8 @@ def command(
         str,
         typer.Argument(
             metavar="[SOURCE]",
-            help="Pretrained encoder of the run, pixels, pca, or a backbone (`initpools list backbones`); default: "
-            "the newest pretrained encoder, else efficientnet-lite0.",
+            help="Pretrained encoder of the run, pixels, pca, a backbone (`initpools list backbones`), or a file of "
+            "your own embeddings, FILE.npy; default: the newest pretrained encoder, else efficientnet-lite0.",
             autocompletion=completion.source,
         ),
     ] = "",
@@ -32,15 +32,27 @@ def command(
             help="Weights of the backbone, .pth or .safetensors; default: the file in the cache of its library.",
         ),
     ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            "--ids",
+            metavar="FILE",
+            help="Ids of the rows of FILE.npy: text with one path, id or index per line, or .csv with such a column.",
+        ),
+    ] = None,
     classes: Classes = None,
 ) -> None:
     """Compute the embeddings of every image."""
+    from initpools_cli.datasets.embeddings import is_embeddings
     from initpools_cli.steps.embed import embed
     from initpools_cli.steps.encoder import UNTRAINED
 
     flags = {"embed.source": source or None}
-    context = common.start(
-        "embed", flags, may_create=source in UNTRAINED and common.dataset is not None, classes=classes
-    )
-    done, fresh = embed(context, context.settings.embed.source, weights)
+    may_create = source in UNTRAINED and common.dataset is not None
+    own = source or common.dataset or ""
+    if is_embeddings(own) and common.starts_run(own, "embed"):
+        may_create = True
+        flags |= {"dataset.name": own, "dataset.ids": None if ids is None else str(ids)}
+    context = common.start("embed", flags, may_create=may_create, classes=classes)
+    done, fresh = embed(context, context.settings.embed.source, weights, ids)
     common.step_result(done, fresh, "embeddings")

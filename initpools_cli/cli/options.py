@@ -115,6 +115,21 @@ class Common:
             table, file=self.config, sets=self.sets or (), flags={**shared, **(flags or {})}, knobs=knobs
         )
 
+    def starts_run(self, dataset: str, table: str) -> bool:
+        """Whether a command about a data set starts its run: no other is named, and the run does not exist."""
+        from initpools_cli.core.errors import UserError
+        from initpools_cli.core.run_location import locate
+        from initpools_cli.core.rundir import Run
+
+        settings, given = self.settings(table)
+        named = settings.dataset.name if "dataset.name" in given else None
+        if named not in (None, dataset):
+            return False
+        try:
+            return not Run(locate(self.run, named)).exists
+        except UserError:
+            return True
+
     def start(
         self,
         table: str,

@@ -136,7 +136,7 @@ def command(
         of_labels=labels is not None,
     )
     if exports:
-        provider.require_run("--export")
+        provider.require_run("--export").require_images("--export")
     if with_labels:
         provider.require_run("--with-labels")
     # A full card and a comparison measure any pool on the embeddings that are named.

@@ -82,9 +82,12 @@ class RunTable(Table):
 class DatasetTable(Table):
     """The data set; set by the first command of a run."""
 
-    name: Annotated[str, Field(description="a name from `initpools list datasets`, an .npz file, or a folder")] = (
-        "digits"
-    )
+    name: Annotated[
+        str,
+        Field(
+            description="a name from `initpools list datasets`, an .npz file, a folder, or an .npy file of embeddings"
+        ),
+    ] = "digits"
     size: Annotated[
         int,
         Field(ge=0, le=LARGEST_SIZE, description="side of the images, pixels; 0: native for arrays, 64 for folders"),
@@ -94,7 +97,10 @@ class DatasetTable(Table):
     ratio: Annotated[
         float, Field(gt=0, le=1, description="size of the smallest class over the largest, in a long tail")
     ] = 0.01
-    labels: Annotated[str, Field(description="labels of a folder: auto, none, folders, or a CSV file")] = "auto"
+    labels: Annotated[
+        str,
+        Field(description="labels of a folder: auto, none, folders, or a CSV file; of embeddings: a file of labels"),
+    ] = "auto"
     scale: Annotated[
         str,
         BeforeValidator(_scale),
@@ -111,6 +117,9 @@ class DatasetTable(Table):
             json_schema_extra=ADDED,
         ),
     ] = []
+    ids: Annotated[
+        str, Field(description="the ids of embeddings: a file with one per row", json_schema_extra=ADDED)
+    ] = ""
 
 
 class PretrainTable(Table):

@@ -51,7 +51,7 @@ def run_name(dataset: str) -> str:
     """Return the folder name under ``runs/`` for a data set's name or path."""
     path = Path(dataset)
     name = path.resolve().name if path.name in ("", ".", "..") else path.name
-    return name.removesuffix(".npz") or "data"
+    return name.removesuffix(".npz").removesuffix(".npy") or "data"
 
 
 def read_last_run() -> Path | None:

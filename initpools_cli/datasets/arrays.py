@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def items_of_arrays(
-    source: Arrays, test: float, seed: int, report: Reporter
+    source: Arrays, test: float, seed: int, report: Reporter, what: str = "images"
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, np.ndarray]]]:
     """Return one row per image, and the source rows of each split.
 
@@ -35,6 +35,8 @@ def items_of_arrays(
         Share of the labeled images held out if there is no test split.
     seed : int
         The root seed.
+    what : str
+        What is read, for the progress bar.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def items_of_arrays(
             # Train keeps all rows, so that an index is a row of the user's array; the mask excludes these.
             origin["test"] = ("train", chosen)
     columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION)}
-    with report.progress("reading images", sum(len(rows) for _, rows in origin.values()), "images") as bar:
+    with report.progress(f"reading {what}", sum(len(rows) for _, rows in origin.values()), what) as bar:
         for split in SPLITS:
             if split not in origin:
                 continue
@@ -76,6 +78,24 @@ def held_out_rows(origin: dict[str, tuple[str, np.ndarray]]) -> np.ndarray:
     """Return the train rows held out as test split, (m,) int64; empty if the source has a test split."""
     name, rows = origin.get("test", ("test", np.empty(0, dtype=np.int64)))
     return rows if name == "train" else np.empty(0, dtype=np.int64)
+
+
+def train_rows_of_test(items: pd.DataFrame, test: float, seed: int) -> np.ndarray | None:
+    """Return the train rows that are the test split of stored items; None if it has images of its own.
+
+    Parameters
+    ----------
+    items : DataFrame
+        From `items_of_arrays`, or of a folder.
+    test, seed
+        With which they were made.
+    """
+    train, own = (items[items["split"] == split] for split in ("train", "test"))
+    labels = train["label"].fillna(-1).to_numpy(np.int64)
+    labeled = np.flatnonzero(labels >= 0)
+    rows = labeled[held_out(labels[labeled], test, seed)]
+    same = len(rows) == len(own) and (train["sha256"].to_numpy()[rows] == own["sha256"].to_numpy()).all()
+    return rows if len(own) and same else None
 
 
 def cache_arrays(

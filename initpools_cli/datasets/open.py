@@ -15,6 +15,8 @@ from initpools_cli.datasets.arrays import cache_arrays, held_out_rows, items_of_
 from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folder, stamp, stamped
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.classes import says_nothing
+from initpools_cli.datasets.embedding_items import items_of_embeddings
+from initpools_cli.datasets.embeddings import is_embeddings
 from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, classes_of, open_files, reopen_files
 from initpools_cli.datasets.imbalance import long_tail
 from initpools_cli.datasets.labels import assigner
@@ -68,15 +70,15 @@ def path_of(name: str) -> Path | None:
     if name in entries():
         return None
     path = Path(name).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+    if path.is_dir() or (path.is_file() and (path.suffix == ".npz" or is_embeddings(name))):
         return path
     if path.exists():
         raise UserError(
-            f"{path} is neither an .npz file nor a folder of images.",
+            f"{path} is neither a folder of images, an .npz file nor an .npy file of embeddings.",
             "Name one of those, or a data set from `initpools list datasets`.",
             path,
         )
-    if path.suffix == ".npz" or len(path.parts) > 1:
+    if path.suffix == ".npz" or is_embeddings(name) or len(path.parts) > 1:
         raise UserError(
             f"There is no file or folder {path}.",
             "Check the path, or name a data set from `initpools list datasets`.",
@@ -123,6 +125,9 @@ def open_dataset(
     UserError
         An unknown name, invalid data, a failed download, no space, or data that differ from `known`.
     """
+    if is_embeddings(spec.name):
+        _refuse_pixel_settings(spec)
+        return _open_embeddings(spec, seed, report, known, kept)
     path = path_of(spec.name)
     _refuse_settings(spec, path)
     if (
@@ -156,6 +161,18 @@ def open_dataset(
         if kept is None:
             kept = _mask(spec, seed, items, source.classes, held_out_rows(origin))
         return _dataset(spec, items, source.classes, arrays, None, [*source.notes, *_left_out(spec, items)], kept)
+
+
+def _open_embeddings(
+    spec: DatasetSpec, seed: int, report: Reporter, known: pd.DataFrame | None, kept: np.ndarray | None
+) -> Dataset:
+    """Open a file of embeddings as a data set without images; known items are not read again."""
+    if known is not None:
+        return _dataset(spec, known, classes_of(known), {}, None, [], kept)
+    opened = items_of_embeddings(spec, seed, report)
+    kept = _mask(spec, seed, opened.items, opened.classes, opened.held_out)
+    notes = [*opened.notes, *_left_out(spec, opened.items)]
+    return _dataset(spec, opened.items, opened.classes, {}, None, notes, kept)
 
 
 def _source(
@@ -203,11 +220,11 @@ def _dataset(
 ) -> Dataset:
     splits = {}
     for split in SPLITS:
-        if split in arrays:
-            rows = items[items["split"] == split]
+        rows = items[items["split"] == split]
+        if len(rows):
             labels = rows["label"].fillna(-1).to_numpy(np.int64) if rows["label"].notna().any() else None
-            splits[split] = Split(arrays[split], labels, [str(path) for path in rows["path"]])
-    mask = np.ones(len(splits["train"].images), dtype=bool)
+            splits[split] = Split(arrays.get(split), labels, [str(path) for path in rows["path"]], spec.name)
+    mask = np.ones(len(splits["train"]), dtype=bool)
     if kept is not None:
         # Images appended to a folder later can be chosen.
         mask[: len(kept)] = kept
@@ -216,6 +233,12 @@ def _dataset(
 
 
 def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
+    if spec.ids:
+        raise UserError(
+            f"dataset.ids = {spec.ids!r} has no effect: {spec.name} is not a file of embeddings.",
+            "Leave out dataset.ids.",
+            repr(spec.ids),
+        )
     if spec.classes and path is None:
         raise UserError(
             f"dataset.classes has no effect: {spec.name} has classes of its own.",
@@ -228,6 +251,14 @@ def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
             "Leave out dataset.labels; this data set has labels of its own.",
             repr(spec.labels),
         )
+
+
+def _refuse_pixel_settings(spec: DatasetSpec) -> None:
+    for key, value, default in (("size", spec.size, 0), ("scale", spec.scale, "auto")):
+        if value != default:
+            raise UserError(
+                f"dataset.{key} = {value} has no effect: {spec.name} has no images.", f"Leave out dataset.{key}.", value
+            )
 
 
 def _false_classes(spec: DatasetSpec, known: pd.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.scale import Scale
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class DatasetSpec:
     Attributes
     ----------
     name : str
-        A registered name, an .npz file or a folder; a registered name takes precedence, ``./digits`` is a path.
+        A registered name, an .npz file, a folder, or a file of embeddings; a registered name takes precedence,
+        ``./digits`` is a path.
     size : int
         Side of the images in pixels; 0 is native for arrays and 64 for folders. The shorter side is resized, then the
         center is cropped.
@@ -41,11 +43,14 @@ class DatasetSpec:
     ratio : float
         Size of the smallest class over that of the largest, for long tails.
     labels : str
-        For folders: "auto", "none", "folders", or the path of a CSV file.
+        For folders: "auto", "none", "folders", or the path of a CSV file. For embeddings: "auto" or "none", or the path
+        of a file of labels.
     scale : str
         Values that become 0 and 255 if pixels are not stored as 8 bits: "auto", "full" or "lo,hi".
     classes : tuple of str
         All classes in the order of their numbers; empty: the classes that occur.
+    ids : str
+        For embeddings: the path of the file that names the image of each row; empty: rows have no names.
     """
 
     name: str
@@ -56,6 +61,7 @@ class DatasetSpec:
     labels: str = "auto"
     scale: str = "auto"
     classes: tuple[str, ...] = ()
+    ids: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,17 +70,37 @@ class Split:
 
     Attributes
     ----------
-    images : ndarray of shape (n, h, w, c), uint8
-        Memory-mapped, read-only, c in {1, 3}.
+    pixels : ndarray of shape (n, h, w, c), uint8, or None
+        Memory-mapped, read-only, c in {1, 3}; None if the data set is a file of embeddings.
     labels : ndarray of shape (n,), int64, or None
         Class numbers, -1 for images without label; None if no image has one.
     paths : list of str
-        POSIX paths relative to the folder; empty strings for arrays.
+        POSIX paths relative to the folder, or ids of embeddings; empty strings for arrays.
+    source : str
+        The name of the data set, for messages.
     """
 
-    images: np.ndarray
+    pixels: np.ndarray | None
     labels: np.ndarray | None
     paths: list[str]
+    source: str = ""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
+
+    @property
+    def images(self) -> np.ndarray:
+        """The pixels.
+
+        Raises
+        ------
+        UserError
+            The data set is a file of embeddings.
+        """
+        if self.pixels is None:
+            raise no_pixels_error("This command", self.source)
+        return self.pixels
 
     @property
     def labeled(self) -> np.ndarray:
@@ -115,7 +141,21 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
     scale: Scale = field(default_factory=Scale)
 
+    @property
+    def has_images(self) -> bool:
+        """Whether there are pixels, which a file of embeddings does not have."""
+        return self.splits["train"].pixels is not None
+
     @cached_property
     def train_items(self) -> pd.DataFrame:
         """The train rows of `items`; row i is train image i."""
         return self.items[self.items["split"] == "train"].reset_index(drop=True)
+
+
+def no_pixels_error(what: str, source: str) -> UserError:
+    """Return the error for something that needs images in a data set of embeddings."""
+    return UserError(
+        f"{what} needs images, and {source} has only embeddings.",
+        "Use a run that was started with the images: --run DIR, and --dataset FOLDER if it is new.",
+        source,
+    )

@@ -162,6 +162,7 @@ def open_labeling(context: Context, named: str | None, classes: Sequence[str], o
     UserError
         If there is no such batch, or a file cannot be read.
     """
+    context.require_images("The labeling page")
     batch = find_batch(context, named)
     folder = context.run.path / FOLDER
     file = output or folder / f"{batch.name}.csv"

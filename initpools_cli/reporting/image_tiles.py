@@ -19,7 +19,7 @@ def hover_tiles(context: Context, rows: np.ndarray, first: np.ndarray, limit: in
     """Make tiles of at most `limit` train images: those of `first` in order, then a seeded sample of `rows`."""
     from initpools_cli.figures.thumbnails import sheets
 
-    if not limit:
+    if not limit or not context.data.has_images:
         return None
     others = np.setdiff1d(rows, first)
     sample = generator(context.seed, "plot", "thumbnails").permutation(others)

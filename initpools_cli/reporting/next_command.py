@@ -11,6 +11,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.datasets.annotations.table import read
+from initpools_cli.datasets.embeddings import is_embeddings
 from initpools_cli.labeling.batch import LISTS
 from initpools_cli.labeling.label_history import number_of
 from initpools_cli.labeling.page import FOLDER, round_words
@@ -52,6 +53,8 @@ def next_command(run: Run, overview: dict[str, Any], *, labeled: bool, images: i
     kinds = {row["step"].partition("/")[0] for row in overview["steps"]}
     if not kinds & {"pretrain", "embed", *LISTS, "al"}:
         words, why = ["pretrain", "simclr"], "train an encoder on the images, without labels"
+        if not _has_images(run):
+            words, why = ["embed"], "copy the embeddings to the run"
     elif (stale := _stale_embeddings(overview)) is not None:
         return stale["renew"], f"remake {stale['step']}: it is {stale['problem'].partition(':')[0]}"
     elif labeled and LOOP not in kinds and not overview["labels"]:
@@ -64,6 +67,11 @@ def next_command(run: Run, overview: dict[str, Any], *, labeled: bool, images: i
 def command_in(run: Run, words: list[str]) -> str:
     """Join the words to a command for that run, quoted for a shell."""
     return shlex.join(["initpools", *words, "--run", str(run.path)])
+
+
+def _has_images(run: Run) -> bool:
+    """Whether the data set is not a file of embeddings."""
+    return not is_embeddings(str(run.facts()["dataset"].get("name", "")))
 
 
 def _stale_embeddings(overview: dict[str, Any]) -> dict[str, Any] | None:
@@ -98,6 +106,9 @@ def _label(run: Run, overview: dict[str, Any], images: int) -> Suggestion:
         # The images were labeled elsewhere. Passing a file again that a round has trained on changes nothing.
         again = (round_words(_last_file(run), len(chosen)), "choose the next batch")
         return _report(overview) or (again if known < images else _finished())
+    if left and row is None and not _has_images(run):
+        words = round_words("labels.csv", len(chosen))
+        return words, f"train on labels of the {left} images of {name}, which `label` can't show without images"
     if row is None or left:
         return ["label", "--batch", name], f"label the {left} images of {name} that have no label"
     file = run.path / FOLDER / row["file"]

@@ -54,8 +54,11 @@ def data(context: Context) -> Section:
         split: items[items["split"] == split] for split in ("val", "test") if (items["split"] == split).any()
     }
     rows = {"images": ", ".join(f"{len(part):,} {name}" for name, part in splits.items())}
-    size = context.data.splits["train"].images.shape[1:]
-    rows["size"] = f"{size[0]} × {size[1]} pixels, {size[2]} channel{'s' if size[2] > 1 else ''}"
+    if context.data.has_images:
+        size = context.data.splits["train"].images.shape[1:]
+        rows["size"] = f"{size[0]} × {size[1]} pixels, {size[2]} channel{'s' if size[2] > 1 else ''}"
+    else:
+        rows["size"] = f"unknown: the run was started from the embeddings {context.data.spec.name}"
     classes = len(context.data.classes)
     rows["classes"] = str(classes) if classes else "unknown: the data set has no labels"
     unlabeled = {name: int(part["label"].isna().sum()) for name, part in splits.items()}

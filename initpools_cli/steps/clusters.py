@@ -79,9 +79,12 @@ def clusters_of(context: Context, source: str = "") -> FinishedStep:
     made = [done for done in context.run.steps("pretrain") if CLUSTERS in done.facts["writes"]]
     named = [done for done in made if done.name == source]
     if not made or (source and not named):
+        how = (
+            "Pass" if context.of_embeddings else f"Make them with `{context.command_for('pretrain', 'scan')}`, or pass"
+        )
         raise UserError(
             f"The run {context.run.path} has no clusters{f' of the pretrain {source}' if source else ''}.",
-            f"Make them with `{context.command_for('pretrain', 'scan')}`, or pass them with --clusters FILE.npy.",
+            f"{how} them with --clusters FILE.npy.",
             source or context.run.path,
         )
     done = (named or made)[-1]

@@ -21,6 +21,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import ITEMS, KEPT, PendingStep, Run
 from initpools_cli.core.version import version
+from initpools_cli.datasets.spec import no_pixels_error
 from initpools_cli.geometry.matmul import on_device
 
 if TYPE_CHECKING:
@@ -129,6 +130,30 @@ class Context:
         """What ``run.toml`` fixes."""
         return read_identity(self.run)
 
+    @property
+    def of_embeddings(self) -> bool:
+        """Whether the data set is a file of embeddings, which has no images; it is not opened for that."""
+        from initpools_cli.datasets.embeddings import is_embeddings
+
+        table = self.identity.table if self.run.exists else self.settings.dataset
+        return is_embeddings(table.name)
+
+    def require_images(self, what: str) -> None:
+        """Raise an error if the data set has no images; called before anything is computed from them.
+
+        Parameters
+        ----------
+        what : str
+            What needs them, as the subject of a sentence.
+
+        Raises
+        ------
+        UserError
+            The data set is a file of embeddings.
+        """
+        if self.of_embeddings:
+            raise no_pixels_error(what, self.data.spec.name)
+
     def _refuse_other_dataset(self) -> None:
         """A run is about one data set: another name, file or size asked for is a slip or belongs in another run."""
         fixed, asked = self.identity, absolute(self.settings.dataset)
@@ -145,7 +170,10 @@ class Context:
             )
 
     def _require_source(self, identity: Identity) -> None:
-        if identity.source and not Path(identity.source).exists():
+        from initpools_cli.datasets.embeddings import is_embeddings
+
+        # Items of embeddings are in the run; steps that read the file say so themselves.
+        if identity.source and not is_embeddings(identity.source) and not Path(identity.source).exists():
             raise UserError(
                 f"The data set of the run {self.run.path} is no longer at {identity.source}.",
                 f"Put it back, or name where it is now: `{self.run.repair} --dataset PATH`.",
@@ -220,14 +248,18 @@ class Context:
             The data set has no labels.
         """
         if self.data.splits["train"].labels is None:
-            raise UserError(
-                f"{what} needs labels, and {self.data.spec.name} has none.",
-                "Bring them with a new run (--run DIR): --set dataset.labels=FILE.csv (columns path,label), or "
-                "--set dataset.labels=folders where each sub-folder is a class."
-                if self.data.root is not None
-                else "Add train_labels to the file, and work in a new run (--run DIR).",
-                self.data.spec.name,
-            )
+            name, remedy = self.data.spec.name, "Add train_labels to the file, and work in a new run (--run DIR)."
+            if self.data.root is not None:
+                remedy = (
+                    "Bring them with a new run (--run DIR): --set dataset.labels=FILE.csv (columns path,label), or "
+                    "--set dataset.labels=folders where each sub-folder is a class."
+                )
+            elif not self.data.has_images:
+                remedy = (
+                    f"Bring them with a new run: --run DIR --dataset {name} --set dataset.labels=FILE.csv (columns "
+                    "index or id, and label)."
+                )
+            raise UserError(f"{what} needs labels, and {name} has none.", remedy, name)
 
 
 def gpu(wanted: str) -> str | None:
@@ -393,7 +425,9 @@ def files_of(dataset: Dataset) -> dict[str, bytes]:
 
 
 def absolute(table: DatasetTable) -> DatasetTable:
-    """The same with the path of a labels file made absolute, so that the run can be used from anywhere."""
-    if table.labels in ("auto", "none", "folders"):
-        return table
-    return table.model_copy(update={"labels": str(Path(table.labels).resolve())})
+    """Return the table with absolute paths of labels and ids, so that the run can be used from anywhere."""
+    from initpools_cli.datasets.labels import BY_NAME
+
+    files = {"labels": table.labels, "ids": table.ids}
+    found = {key: str(Path(file).resolve()) for key, file in files.items() if file not in ("", *BY_NAME)}
+    return table.model_copy(update=found) if found else table

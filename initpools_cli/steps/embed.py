@@ -14,8 +14,10 @@ from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_rows
 from initpools_cli.core.rundir import FinishedStep, PendingStep
+from initpools_cli.datasets.embeddings import is_embeddings, refuse_other_file
 from initpools_cli.networks.efficientnet_lite import DEFAULT
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed_file import embed_file
 from initpools_cli.steps.encoder import UNTRAINED, load, pretrain_of
 from initpools_cli.steps.feature_quality import quality
 
@@ -32,7 +34,9 @@ BATCH = 256
 PATCHES = "patches"
 
 
-def embed(context: Context, source: str = "", weights: Path | None = None) -> tuple[FinishedStep, bool]:
+def embed(
+    context: Context, source: str = "", weights: Path | None = None, ids: Path | None = None
+) -> tuple[FinishedStep, bool]:
     """Write ``embed/<source>/{train,test,val}.npy``, or find them already done.
 
     With ``embed.patches``, ``patches/<backbone>/train.npy``: (n, places, d) float32.
@@ -40,18 +44,31 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
     Parameters
     ----------
     source : str
-        A pretrain of this run, "pixels", "pca", or a backbone's name; default: see `default_source`.
+        A pretrain of this run, "pixels", "pca", a backbone's name, or a file of embeddings; default: see
+        `default_source`.
     weights : Path, optional
         The backbone's weights file; default: the one in its library's cache.
+    ids : Path, optional
+        Names the image of each row of a file of embeddings.
 
     Raises
     ------
     UserError
         Nothing to embed with, an unknown source, or weights that don't fit.
     """
+    if weights is None:
+        source = source or default_source(context)
+    if is_embeddings(source):
+        if weights is not None or context.settings.embed.patches:
+            what = "--weights" if weights is not None else "embed.patches"
+            raise UserError(f"{what} has no effect: {source} has embeddings.", f"Leave out {what}.", what)
+        return embed_file(context, Path(source), ids)
+    if ids is not None:
+        raise UserError(f"--ids {ids} needs a file of embeddings.", "Name it: `initpools embed FILE.npy`.", ids)
+    refuse_other_file(source)
+    context.require_images(f"`embed {source}`")
     if weights is not None:
         return _backbone(context, source, weights)
-    source = source or default_source(context)
     if source in UNTRAINED and not context.settings.embed.patches:
         return _untrained(context, source)
     if _is_backbone(context, source):
@@ -88,9 +105,12 @@ def embed(context: Context, source: str = "", weights: Path | None = None) -> tu
 
 
 def default_source(context: Context) -> str:
-    """Return what embeddings are made from if nothing is named: the newest pretrain of the run, else `DEFAULT`."""
-    from initpools_cli.networks.efficientnet_lite import DEFAULT
+    """Return what embeddings are made from if nothing is named: the newest pretrain of the run, else `DEFAULT`.
 
+    In a run that was started from a file of embeddings, it is that file.
+    """
+    if context.of_embeddings:
+        return context.data.spec.name
     trained = context.run.steps("pretrain")
     if trained:
         return trained[-1].name
@@ -118,7 +138,7 @@ def newest(context: Context, source: str = "") -> FinishedStep:
             context.report.once(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
     if found is None:
         name = source or default_source(context)
-        if name not in UNTRAINED and not _is_backbone(context, name):
+        if name not in UNTRAINED and not is_embeddings(name) and not _is_backbone(context, name):
             name = pretrain_of(context, name).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         found, _ = embed(context.made_on_the_way("embed", name), name)
@@ -161,7 +181,20 @@ def newest_patches(context: Context, source: str = "") -> FinishedStep:
 
 
 def matrix(done: FinishedStep, split: str = "train") -> np.ndarray:
-    """(n, d) float32, or (n, places, d) of patches, memory-mapped."""
+    """Return (n, d) float32, or (n, places, d) of patches, memory-mapped.
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or the embeddings are the user's and have no rows of this split.
+    """
+    if split != "train" and f"{split}.npy" not in done.facts["writes"]:
+        source = done.table["source"]
+        raise UserError(
+            f"{done.id} has no rows for the {split} images.",
+            f"Add them to {source}, and run `initpools embed {source}` again, with --ids FILE if need be.",
+            done.id,
+        )
     return done.array(f"{split}.npy", mapped=True)
 
 

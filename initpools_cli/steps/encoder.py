@@ -52,6 +52,7 @@ def pretrain_of(context: Context, source: str = "") -> FinishedStep:
     UserError
         There is none.
     """
+    context.require_images("A pretrained encoder")
     trained = context.run.steps("pretrain")
     if not source:
         if trained:

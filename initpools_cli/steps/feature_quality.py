@@ -18,10 +18,22 @@ if TYPE_CHECKING:
 
 #: Images the monitor looks at, of train and of the split it is measured on.
 MONITORED = (2_000, 500)
+#: Advice on collapsed features of an encoder.
+ENCODER = (
+    "Look whether the images differ; if they do, pretrain longer, with a lower learning rate (--set lr=…), or by "
+    "another task."
+)
 
 
-def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
+def quality(context: Context, step: str, folder: Path, advice: str = ENCODER) -> dict[str, Any]:
     """Measure the embeddings in `folder` and say what was found; a warning where they have collapsed.
+
+    Parameters
+    ----------
+    step : str
+        The id of the step, for messages.
+    advice : str
+        What to do if they have collapsed.
 
     Returns
     -------
@@ -45,7 +57,9 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
     name, against = _measured_on(context)
     labels = context.data.splits["train"].labels
     known = _labeled(context)
-    if against is not None and labels is not None and against.labels is not None and len(known):
+    # The user's embeddings may be of train only.
+    there = (folder / f"{name}.npy").exists()
+    if there and against is not None and labels is not None and against.labels is not None and len(known):
         inside, outside = (probe_rows(rows, train.shape[1]) for rows in (known, against.labeled))
         report.detail(f"measuring {step}: {len(inside)} train and {len(outside)} {name} images")
         measured = (
@@ -64,7 +78,7 @@ def quality(context: Context, step: str, folder: Path) -> dict[str, Any]:
             report.warn(f"The linear probe on {step} has not converged: its accuracy is that of an unfinished fit.")
     report.say(f"{step}: {words}")
     if rank < collapse_below(most):
-        report.warn(_collapsed(f"The features of {step}", rank, most))
+        report.warn(_collapsed(f"The features of {step}", rank, most, advice))
     return found
 
 
@@ -127,13 +141,12 @@ def say_where_loss_stayed(context: Context, rows: list[dict[str, Any]]) -> None:
         )
 
 
-def _collapsed(what: str, rank: float, most: int) -> str:
+def _collapsed(what: str, rank: float, most: int, advice: str = ENCODER) -> str:
     from initpools_cli.training.feature_quality import collapse_below
 
     return (
         f"{what} have collapsed to hardly more than one direction: RankMe {rank:.2f} of at most {most}, collapse being "
-        f"below {collapse_below(most):.2f}. Look whether the images differ; if they do, pretrain longer, with a lower "
-        "learning rate (--set lr=…), or by another task."
+        f"below {collapse_below(most):.2f}. {advice}"
     )
 
 

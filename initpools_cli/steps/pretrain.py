@@ -72,6 +72,7 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
     """
     from initpools_cli.training.device import start_fabric
 
+    context.require_images("`pretrain`")
     table = resolved_table(context)
     ground = NeighborSource.of(context, table["source"]) if table["source"] else None
     reads = context.items_checksum() | ({} if ground is None else ground.reads)

@@ -41,6 +41,7 @@ def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
     from initpools_cli.networks.weights import save_weights
     from initpools_cli.training.learners.registry import learners
 
+    context.require_images("A reference classifier")
     examples = _examples(context, wanted, user)
     name, images, labels = examples.name, examples.images, examples.labels
     learner = learners.get("scratch")

@@ -70,6 +70,7 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
 
     if name not in score_names():
         raise unknown_score(name)
+    context.require_images(f"The score '{name}'")
     method = next(each for each in pretexts if pretext_score(each) == name)
     for key in params:
         raise UserError(f"'{name}' has no knob '{key}'.", "Set score.views or score.reference.", key)

@@ -122,6 +122,7 @@ def rows_of(embeddings: np.ndarray, context: Context) -> np.ndarray:
 
 def _with_dynamics(context: Context, source: str) -> FinishedStep:
     """The newest pretrain that kept its training dynamics, or the named one."""
+    context.require_images("A score of training dynamics")
     trained = [step for step in context.run.steps("pretrain") if source in ("", step.name)]
     kept = [step for step in trained if "dynamics.npy" in step.facts["writes"]]
     if not kept:

@@ -37,6 +37,7 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
     learner = learners.get("scratch")
     knobs = learner.validate({"dropout": 0.0})
     seed, epochs = context.seed + number, context.settings.score.epochs
+    context.require_images("A score of training with labels")
     step = context.run.step(
         "dynamics",
         f"labels-s{seed}",

@@ -14,7 +14,7 @@ from initpools_cli.core.checksums import changed_error, checksum, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, require_file
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.steps.user_labels import Labels, read_labels
+from initpools_cli.datasets.user_labels import Labels, read_labels
 
 if TYPE_CHECKING:
     import pandas as pd

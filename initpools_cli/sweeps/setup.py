@@ -153,6 +153,12 @@ def build_experiment(
     context, source = provider.context, provider.source
     data = context.data
     asked = set().union(*(registry.get(name).inputs for name in spec.learners))
+    for name in spec.learners:
+        if {"images", "encoder"} & {*registry.get(name).inputs}:
+            context.require_images(f"The learner '{name}'")
+    for each in spec.queries:
+        if "vaal_scores" in each.method.inputs:
+            context.require_images(f"The query '{each.name}'")
     if "embeddings" not in asked:
         refuse_without_embeddings(context, spec.learners)
     embedded = _embedded(context, spec, asked, source)

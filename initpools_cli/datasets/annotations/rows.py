@@ -37,5 +37,7 @@ class Row:
 #: Names of the columns or keys of an image and its class in annotation tools; the first present one is used.
 INDEX_NAMES = ("index",)
 PATH_NAMES = ("path", "image_id", "image", "file", "filename", "file_name", "filepath", "image_path")
+#: A column that names images only where a table has none of the others.
+ID_NAMES = ("id",)
 SKIPPED_NAMES = ("skipped",)
 LABEL_NAMES = ("label", "dx", "choice", "class", "category")

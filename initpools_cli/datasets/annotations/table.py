@@ -12,7 +12,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_file
-from initpools_cli.datasets.annotations.rows import INDEX_NAMES, LABEL_NAMES, PATH_NAMES, SKIPPED_NAMES, Row
+from initpools_cli.datasets.annotations.rows import ID_NAMES, INDEX_NAMES, LABEL_NAMES, PATH_NAMES, SKIPPED_NAMES, Row
 
 SEPARATORS = ",;\t|"
 YES = {"yes", "true", "1", "x"}
@@ -60,7 +60,7 @@ def read_table(path: Path, what: str) -> Table:
     UserError
         The file is missing, empty, or not a text table.
     """
-    text, notes = _decoded(read_file(path, what), path, what)
+    text, notes = decoded(read_file(path, what), path, what)
     first = next((line for line in re.split(r"[\r\n]+", text) if line.strip()), "")
     # Excel declares the separator in a first line like this.
     declared = re.fullmatch(r'sep=([^"\s]|\t)\s*', first, re.IGNORECASE)
@@ -100,6 +100,9 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
     )
     has = ", ".join(table.columns)
     if index is None and place is None:
+        # Last, since annotation tools number their tasks in a column of this name.
+        place = table.place_of(ID_NAMES)
+    if index is None and place is None:
         raise UserError(
             f"{path} ({what}) has neither a column 'index' nor 'path', only {has}.", "Add one of these columns.", path
         )
@@ -125,7 +128,8 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
     return rows, table.notes
 
 
-def _decoded(content: bytes, path: Path, what: str) -> tuple[str, list[str]]:
+def decoded(content: bytes, path: Path, what: str) -> tuple[str, list[str]]:
+    """Return the text of a file with any common encoding, and notes for the user; see `read_table`."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
             return content.decode("utf-16"), []

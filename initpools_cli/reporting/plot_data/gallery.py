@@ -26,6 +26,7 @@ def gather(request: PlotRequest) -> PlotData:
     from initpools_cli.steps.select_pool import read_pool
 
     context = request.context
+    context.require_images("A gallery")
     if len(request.names) > 1:
         raise UserError(
             f"A gallery shows one pool, but {len(request.names)} are named: {', '.join(request.names)}.",

@@ -1,0 +1,157 @@
+"""Data sets that are a file of embeddings, and the rows of such a file for the images of another data set."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.arrays import held_out_rows, items_of_arrays, train_rows_of_test
+from initpools_cli.datasets.embeddings import read_embeddings
+from initpools_cli.datasets.row_ids import numbered, read_ids, rows_by_split
+from initpools_cli.datasets.sources import Arrays
+from initpools_cli.datasets.spec import Dataset, DatasetSpec
+from initpools_cli.datasets.user_labels import read_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class EmbeddingItems:
+    """The items of a file of embeddings.
+
+    Attributes
+    ----------
+    items : DataFrame
+        Images held out as test split are in both splits.
+    classes : tuple of str
+    held_out : ndarray of shape (m,), int64
+        The train rows of the test split.
+    notes : list of str
+        Notes for the user.
+    """
+
+    items: pd.DataFrame
+    classes: tuple[str, ...]
+    held_out: np.ndarray
+    notes: list[str] = field(default_factory=list)
+
+
+def items_of_embeddings(spec: DatasetSpec, seed: int, report: Reporter) -> EmbeddingItems:
+    """Return one row per image of a file of embeddings, with labels if `spec.labels` names a file of them.
+
+    Parameters
+    ----------
+    spec : DatasetSpec
+    seed : int
+        The root seed; it draws the test split of the labeled images.
+
+    Raises
+    ------
+    UserError
+        The embeddings, ids or labels can't be read, or don't match.
+    """
+    array = read_embeddings(Path(spec.name))
+    paths = [""] * len(array)
+    if spec.ids:
+        order, paths = numbered(Path(spec.ids), read_ids(Path(spec.ids), len(array)))
+        if (order[1:] < order[:-1]).any():
+            array = array[order]
+    labels, classes, notes = _labels(spec, array, paths, report)
+    source = Arrays({"train": array}, {"train": labels}, classes)
+    items, origin = items_of_arrays(source, spec.test, seed, report, "embeddings")
+    items["path"] = [paths[row] for _, rows in origin.values() for row in rows]
+    return EmbeddingItems(items, classes, held_out_rows(origin), notes)
+
+
+def _labels(
+    spec: DatasetSpec, array: np.ndarray, paths: list[str], report: Reporter
+) -> tuple[np.ndarray | None, tuple[str, ...], list[str]]:
+    import pandas as pd
+
+    if spec.labels in ("auto", "none"):
+        return None, spec.classes, []
+    if spec.labels == "folders":
+        raise UserError(
+            f"dataset.labels = 'folders' has no effect: {spec.name} is not a folder of images.",
+            "Name a file of labels: --set dataset.labels=FILE.csv (columns index or id, and label).",
+            "'folders'",
+        )
+    items = pd.DataFrame({"index": np.arange(len(array)), "path": paths, "split": "train", "sha256": "-"})
+    found = read_labels(Path(spec.labels), items, spec.classes, "dataset.labels", report)
+    missing = len(array) - len(found.rows)
+    notes = [f"{spec.labels}: {missing} of {len(array)} images have no label."] if missing else []
+    return found.by_image, found.classes, notes
+
+
+def rows_of(array: np.ndarray, path: Path, ids: Path | None, data: Dataset, seed: int) -> dict[str, np.ndarray]:
+    """Return the row of every image of a data set, by split, in a file of embeddings.
+
+    Without ids, rows are those of train, or of all splits in the order of items.csv.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, d)
+        From `read_embeddings`.
+    path : Path
+        Its file, for messages.
+    ids : Path, optional
+        The file of ids.
+    data : Dataset
+    seed : int
+        The root seed of its test split.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n,), int64
+        Train, and the other splits that have rows.
+
+    Raises
+    ------
+    UserError
+        The rows don't match the images.
+    """
+    items, root = data.items, data.root
+    test = train_rows_of_test(items, data.spec.test, seed) if root is None else None
+    derived = () if test is None else ("test",)
+    if ids is not None:
+        found = rows_by_split(ids, read_ids(ids, len(array)), items, derived, root)
+    else:
+        found = _in_order(array, path, data, derived)
+    if test is not None and "test" not in found:
+        found["test"] = found["train"][test]
+    return found
+
+
+def _in_order(array: np.ndarray, path: Path, data: Dataset, derived: tuple[str, ...]) -> dict[str, np.ndarray]:
+    sizes = {split: len(part) for split, part in data.splits.items()}
+    alone = {split: size for split, size in sizes.items() if split not in derived}
+    if len(array) == sizes["train"]:
+        return {"train": np.arange(len(array))}
+    chosen = next((each for each in (alone, sizes) if len(array) == sum(each.values())), None)
+    if chosen is None:
+        several = f" ({sum(alone.values())} in all splits)" if len(alone) > 1 else ""
+        raise UserError(
+            f"{path} has {len(array)} rows, but {data.spec.name} has {sizes['train']} train images{several}.",
+            "Save one row per image, in the order of data/items.csv in the run; or start another run from this file: "
+            f"`initpools embed {path} --run DIR`.",
+            len(array),
+        )
+    paths = [name for name in data.items["path"] if name]
+    if paths != sorted(paths, key=os.fsencode):
+        # Features of a folder are usually computed in the order of its files.
+        raise UserError(
+            f"{path} has {len(array)} rows, one for each image of {data.spec.name}, which has several splits: the "
+            "order of the rows is not known.",
+            "Name the image of each row with --ids FILE; if they are in the order of data/items.csv in the run, pass "
+            "that file.",
+            len(array),
+        )
+    ends = np.cumsum(list(chosen.values()))
+    return {split: np.arange(end - chosen[split], end) for split, end in zip(chosen, ends.tolist(), strict=True)}

@@ -1,0 +1,101 @@
+"""Embeddings that the user brings, as a step of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from initpools_cli.core.capacity import require_disk
+from initpools_cli.core.checksums import checksum
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import require_file, write_rows
+from initpools_cli.core.reporter import ProgressBar
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.datasets.embedding_items import rows_of
+from initpools_cli.datasets.embeddings import float32_blocks, named_rows, read_embeddings
+from initpools_cli.datasets.row_ids import FLAG
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.encoder import UNTRAINED
+from initpools_cli.steps.feature_quality import quality
+
+
+def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[FinishedStep, bool]:
+    """Copy the rows of a file of embeddings to ``embed/<name of the file>/{train,test,val}.npy``, as float32.
+
+    Parameters
+    ----------
+    path : Path
+        One row per train image, or per image of all splits in the order of items.csv.
+    ids : Path, optional
+        The id of each row; default: those that a run without images was started with, if it is of this file.
+
+    Raises
+    ------
+    UserError
+        The file can't be read, has values that are not finite, or its rows don't match the images of the run.
+    """
+    array = read_embeddings(path)
+    reads = {str(path.resolve()): checksum(path)}
+    data = context.data
+    if ids is None and data.spec.ids and Path(data.spec.name) == path.resolve():
+        ids = Path(data.spec.ids)
+    if ids is not None:
+        reads[str(require_file(ids, FLAG).resolve())] = checksum(ids)
+    rows = rows_of(array, path, ids, data, context.identity.seed)
+    step = context.run.step(
+        "embed", _folder(path), {"source": path.name}, {**context.items_checksum(), **reads}, force=context.force
+    )
+    if step.finished:
+        return step.finished, False
+    step.renew = context.command_for("embed", str(path.resolve()), *([FLAG, str(ids.resolve())] if ids else []))
+    _say(context, array, path, ids, rows)
+    total = sum(map(len, rows.values()))
+    require_disk(
+        context.run.path,
+        4 * total * array.shape[1],
+        "The embeddings as float32 take",
+        "Free some space, or name another place with --run DIR.",
+    )
+    with (
+        context.writing(step) as scratch,
+        context.report.progress(f"embed {step.id.split('/')[1]}", total, "rows") as bar,
+    ):
+        for split, chosen in rows.items():
+            blocks = float32_blocks(path, array, chosen, named_rows(data.splits[split].paths, chosen))
+            step.outcome[split] = list(write_rows(scratch / f"{split}.npy", _counted(blocks, bar), len(chosen)))
+        step.outcome |= quality(context, step.id, scratch, f"Check that {path} is the right file.")
+    return FinishedStep(context.run, step.folder), True
+
+
+def _counted(blocks: Iterator[np.ndarray], bar: ProgressBar) -> Iterator[np.ndarray]:
+    for block in blocks:
+        bar.advance(len(block))
+        yield block
+
+
+def _folder(path: Path) -> str:
+    """Return the name of the step; a source that is computed keeps its name for itself."""
+    from initpools_cli.pretext.registry import pretexts
+
+    name = path.stem
+    if name.startswith("."):
+        raise UserError(f"The name of {path} begins with a dot.", "Rename the file.", path)
+    return f"{name}-file" if name in UNTRAINED or name in pretexts else name
+
+
+def _say(context: Context, array: np.ndarray, path: Path, ids: Path | None, rows: dict[str, np.ndarray]) -> None:
+    """Say how rows are matched, what is converted, and which splits have no rows."""
+    sizes = ", ".join(f"{len(chosen):,} {split}" for split, chosen in rows.items())
+    how = f"by {ids}" if ids else "in the order of data/items.csv"
+    context.report.say(
+        f"{path}: {len(array):,} rows of {array.shape[1]:,} values ({array.dtype}), matched {how}: {sizes}"
+    )
+    if array.dtype.newbyteorder("=") not in (np.float32, np.float16):
+        context.report.say(f"{path}: {array.dtype} is stored as float32")
+    lacking = [split for split in context.data.splits if split not in rows]
+    if lacking:
+        context.report.say(
+            f"{path} has no rows for the images of {' and '.join(lacking)}: experiments (`initpools al-run`) need them"
+        )
