@@ -70,7 +70,7 @@ def test_list_ends_with_the_command_that_uses_the_names(kind: str, initpools: In
     [
         (["list", "foo"], "'foo' is no kind of names.", f"Choose one of {', '.join(KINDS)}."),
         (["list", "plot"], "'plot' is no kind of names.", "Did you mean 'plots'? Choose one of datasets"),
-        (["select-pool"], "Missing argument 'STRATEGY'.", "Example: initpools select-pool typiclust --budget 20"),
+        (["rank"], "Missing argument 'STRATEGY'.", "Example: initpools rank"),
         (
             ["plot", "curves", "--foo"],
             "--foo",
@@ -94,17 +94,10 @@ def test_closest_prefers_beginnings_then_parts_then_spelling() -> None:
     assert closest("zzz", known) == []
 
 
-def test_an_unknown_source_names_the_closest_backbones(
-    copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from initpools_cli.networks import from_timm
-
+def test_an_unknown_source_names_the_closest_backbones(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools("embed", "resnet_50")
     assert ended.code == 2 and "'resnet_50'" in ended.err and "'resnet50'" in ended.err
     assert "`initpools list backbones` lists all." in ended.err
-    monkeypatch.setattr(from_timm, "installed", lambda: False)
-    ended = initpools("embed", "dinov2")
-    assert ended.code == 2 and "pip install 'initpools[timm]'" in ended.err and "dpn92" not in ended.err
 
 
 # ---- the next command

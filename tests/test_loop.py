@@ -283,7 +283,6 @@ def test_a_batch_goes_to_label_studio_and_comes_back(photos: pd.Series, initpool
 
 
 REFUSED = [
-    ("--query margin", "--next requires --query.", "al-run --labels a.csv --next n.csv"),
     ("one class", "all 3 labels are of the class 'blue'", "al-run --labels one.csv --query margin --next n.csv"),
     ("several", "--query has 2 names (margin, entropy)", "al-run --labels a.csv --query margin,entropy --next n.csv"),
     ("sweeps", "al.seeds (--seeds) has no effect with --labels", "al-run --labels a.csv --seeds 3"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,6 @@ from torch import nn
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark
-
-# Imported before the fixtures have run, it would remember the caches of this machine.
-pytestmark = pytest.mark.skipif(find_spec("timm") is None, reason="needs timm: pip install 'initpools[timm]'")
 
 VIT, CONV = "test_vit", "test_resnet"
 TAGGED = "test_vit.r160_in1k"

@@ -10,6 +10,7 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import Common, Exclude, Export, ImageUrl, names_of, user_files
+from initpools_cli.strategies.defaults import PAGE, QUERY
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,7 +34,12 @@ def command(
     ] = None,
     query: Annotated[
         str | None,
-        typer.Option("--query", metavar="X,Y", help="Strategies for the later rounds.", autocompletion=STRATEGIES),
+        typer.Option(
+            "--query",
+            metavar="X,Y",
+            help=f"Strategies for the later rounds; default: random, with --labels {QUERY}.",
+            autocompletion=STRATEGIES,
+        ),
     ] = None,
     budget: Annotated[int | None, typer.Option("--budget", "-n", help="Labels per round.")] = None,
     init_budget: Annotated[
@@ -125,6 +131,9 @@ def command(
     request = RoundRequest(labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url)
     files = user_files(next_batch, exclude=exclude)
     if labels is not None:
+        if request.asks and query is None and common.value_set("al.query") is None:
+            flags["al.query"] = [QUERY]
+            common.report.say(f"query: {QUERY}, the default ({PAGE}); name another: --query margin")
         if name != "main" or scheduler:
             flag, value = ("--name", name) if name != "main" else ("--scheduler", scheduler)
             raise UserError(

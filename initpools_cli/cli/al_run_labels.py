@@ -25,6 +25,11 @@ class RoundRequest:
     exports: list[str]
     image_url: str
 
+    @property
+    def asks(self) -> bool:
+        """Whether the next batch is to be chosen."""
+        return self.next_batch is not None or bool(self.exports)
+
     def refuse_without_labels(self) -> None:
         """Refuse options that need --labels.
 
@@ -48,7 +53,6 @@ class RoundRequest:
 
 def run_round(common: Common, context: Context, labels: Path, request: RoundRequest, files: UserFiles) -> None:
     """Do a round, write the requested files and print a summary."""
-    from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
     from initpools_cli.labeling.replace_round import read_next
     from initpools_cli.labeling.round import history, label_round
@@ -60,11 +64,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     _refuse_targets(request, labels)
     if exports:
         context.require_images("--export")
-    ask = request.next_batch is not None or bool(exports)
-    if ask and "al.query" not in context.given:
-        flag = "--next" if request.next_batch is not None else "--export"
-        raise UserError(f"{flag} requires --query.", "Add a strategy, for example --query margin.", flag)
-    found = label_round(context, labels, request.classes, ask=ask, files=files)
+    found = label_round(context, labels, request.classes, ask=request.asks, files=files)
     batch = read_next(found.done)
     written = []
     if batch is not None and request.next_batch is not None:
@@ -77,7 +77,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
         _copy(found.done.verified_path("predictions.csv"), request.predictions)
         written.append(request.predictions)
     _show_round(common, found, history(context))
-    if ask and batch is None:
+    if request.asks and batch is None:
         common.report.say(
             "no images are left to label: each one has a label, was skipped, is excluded or no longer exists."
         )

@@ -26,9 +26,7 @@ from initpools_cli.cli.options import with_common
 #: The first steps with a folder of images; Typer keeps lines apart only with empty lines between them.
 EXAMPLE = """Example, with a folder of images:
 
-initpools pretrain simclr --dataset photos/
-
-initpools select-pool typiclust --budget 20
+initpools select-pool --dataset ./photos --budget 200
 
 initpools label"""
 

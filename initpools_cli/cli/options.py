@@ -130,6 +130,12 @@ class Common:
         except UserError:
             return True
 
+    def value_set(self, dotted: str) -> Any:
+        """Return the value of a setting in --config or --set; None if it is not set."""
+        from initpools_cli.core.config import value_set
+
+        return value_set(dotted, self.config, self.sets or ())
+
     def start(
         self,
         table: str,

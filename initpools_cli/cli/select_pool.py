@@ -25,8 +25,9 @@ from initpools_cli.cli.options import (
     Source,
     user_files,
 )
+from initpools_cli.strategies.defaults import FIRST_POOL, PAGE
 
-EXAMPLE = "Example: initpools select-pool typiclust --budget 20 -o pool.csv"
+EXAMPLE = "Example: initpools select-pool --dataset ./photos --budget 200 -o to-label.csv"
 
 
 def command(
@@ -34,12 +35,12 @@ def command(
     strategy: Annotated[
         str,
         typer.Argument(
-            metavar="STRATEGY",
+            metavar="[STRATEGY]",
             help="Strategy of `initpools list strategies`, or a function of a file: ./mine.py:norm_top. Append "
-            "@kmeans30 or @clusters to spread the picks over clusters.",
+            f"@kmeans30 or @clusters to spread the picks over clusters. Default: {FIRST_POOL}.",
             autocompletion=completion.strategy,
         ),
-    ],
+    ] = "",
     budget: Annotated[int | None, typer.Option("--budget", "-n", help="Number of images to choose.")] = None,
     output: Annotated[
         Path | None,
@@ -116,6 +117,7 @@ def command(
         classes=classes,
         exclude=exclude,
     )
+    strategy = strategy or _first_pool(common)
     asked = named(strategy)
     require_level(card)
     draws = DRAWS if random_pools is None else random_pools
@@ -168,3 +170,21 @@ def command(
     }
     written = [*([output] if output else []), *(each.path for each in exports)]
     common.chosen(rows["index"].tolist(), rows["path"].tolist(), written, payload)
+
+
+def _first_pool(common: Common) -> str:
+    """Return the strategy of --config or --set, else the default, which is printed."""
+    from initpools_cli.core.errors import UserError
+
+    found = common.value_set("select.strategy")
+    if found is not None and not isinstance(found, str):
+        raise UserError(
+            f"select.strategy = {found!r} is not the name of a strategy.",
+            "Set select.strategy to one of `initpools list strategies`.",
+            repr(found),
+        )
+    if not found:
+        common.report.say(
+            f"strategy: {FIRST_POOL}, the default ({PAGE}); name another: `initpools select-pool kmeans ...`"
+        )
+    return found or FIRST_POOL

@@ -185,7 +185,7 @@ class ScoreTable(Table):
 class SelectTable(Table):
     """Selection of the first pool to label."""
 
-    strategy: Annotated[str, Field(description="see `initpools list strategies`")] = ""
+    strategy: Annotated[str, Field(description="see `initpools list strategies`; empty: the default")] = ""
     budget: Annotated[PositiveCount, Field(description="images to choose; required")] = 0
     balance: Annotated[
         Literal["none", "kmeans", "clusters"],
@@ -391,6 +391,19 @@ def load_settings(
     except ValidationError as error:
         loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
         raise value_error(error, merged, where=origin.get(loc, "")) from None
+
+
+def value_set(dotted: str, file: Path | None, sets: Sequence[str]) -> Any:
+    """Return the value of one setting in the ``--config`` file or ``--set``, before all are resolved; None if not set.
+
+    Needed for the method of a command, whose knobs decide what else may be set.
+    """
+    key = dotted.partition(".")[2]
+    found = dict(_flatten(_read_toml(file), str(file))).get(dotted) if file is not None else None
+    for name, value in map(parse_set, sets):
+        if name in (dotted, key):
+            found = value
+    return found
 
 
 def knob_origins(given: Mapping[str, str], knobs: Iterable[str], *tables: str) -> dict[str, str]:

@@ -205,5 +205,5 @@ def round_words(file: Path | str, images: int, classes: Sequence[str] = ()) -> l
     classes : sequence of str
         Classes of the page; added to the command if one of their names otherwise stands for no label.
     """
-    words = ["al-run", "--labels", str(file), "--query", "margin", "--budget", str(images), "--next", "next.csv"]
+    words = ["al-run", "--labels", str(file), "--budget", str(images), "--next", "next.csv"]
     return [*words, f"--classes={','.join(classes)}"] if any(map(says_nothing, classes)) else words

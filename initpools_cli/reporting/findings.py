@@ -10,6 +10,8 @@ from initpools_cli.figures.html import bullets, folded, paragraph, table
 from initpools_cli.figures.section import Section
 from initpools_cli.reporting.sections import Figures, fresh_steps, rounds_of, share
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed import named_source, trained_on
+from initpools_cli.strategies.defaults import FIRST_POOL, QUERY
 from initpools_cli.sweeps.verdicts import SweepVerdicts, compare_sweeps
 
 if TYPE_CHECKING:
@@ -80,7 +82,18 @@ def summary(context: Context, verdicts: Mapping[str, SweepVerdicts | str]) -> li
             f"After {times}, {last['labeled']} images are labeled, and the cross-validated accuracy is "
             f"{share(last['accuracy'])}."
         )
-    return [f"{images}. {sentences[0]}", *sentences[1:]]
+    return [f"{images}. {sentences[0]}", *sentences[1:], *_outside_knowledge(context)]
+
+
+def _outside_knowledge(context: Context) -> list[str]:
+    """Name the embeddings of networks that were trained outside the run."""
+    outside = [named_source(step) for step in fresh_steps(context, "embed") if trained_on(step)]
+    if not outside:
+        return []
+    return [
+        f"{', '.join(outside)}: for images like those of that training, results use knowledge from outside this "
+        "data set."
+    ]
 
 
 def _sweep_summary(context: Context, verdicts: Mapping[str, SweepVerdicts | str]) -> list[str]:
@@ -90,7 +103,7 @@ def _sweep_summary(context: Context, verdicts: Mapping[str, SweepVerdicts | str]
     if not tables and not context.data.classes:
         return ["The data set has no labels, so first pools can't be compared with random ones."]
     if not tables:
-        command = context.command_for("al-run", "--init", "random,typiclust", "--query", "random,margin")
+        command = context.command_for("al-run", "--init", f"random,{FIRST_POOL}", "--query", f"random,{QUERY}")
         return [
             "No sweep has compared first pools with random ones, so it is unknown whether a chosen pool is better.",
             f"To find out, run `{command}`.",

@@ -15,6 +15,7 @@ from initpools_cli.datasets.embeddings import is_embeddings
 from initpools_cli.labeling.batch import LISTS
 from initpools_cli.labeling.label_history import number_of
 from initpools_cli.labeling.page import FOLDER, round_words
+from initpools_cli.strategies.defaults import FIRST_POOL, QUERY
 
 #: Number of images in the suggested first batch.
 FIRST_BUDGET = 20
@@ -52,9 +53,10 @@ def next_command(run: Run, overview: dict[str, Any], *, labeled: bool, images: i
     """
     kinds = {row["step"].partition("/")[0] for row in overview["steps"]}
     if not kinds & {"pretrain", "embed", *LISTS, "al"}:
-        words, why = ["pretrain", "simclr"], "train an encoder on the images, without labels"
-        if not _has_images(run):
-            words, why = ["embed"], "copy the embeddings to the run"
+        words, why = (
+            ["embed"],
+            "compute embeddings of the images" if _has_images(run) else "copy the embeddings to the run",
+        )
     elif (stale := _stale_embeddings(overview)) is not None:
         return stale["renew"], f"remake {stale['step']}: it is {stale['problem'].partition(':')[0]}"
     elif labeled and LOOP not in kinds and not overview["labels"]:
@@ -83,7 +85,7 @@ def _stale_embeddings(overview: dict[str, Any]) -> dict[str, Any] | None:
 def _measure(overview: dict[str, Any], kinds: set[str], images: int) -> Suggestion:
     """Suggest a sweep, its report, or its verdicts."""
     if "al" not in kinds:
-        words = ["al-run", "--init", "random,typiclust", "--query", "random,margin"]
+        words = ["al-run", "--init", f"random,{FIRST_POOL}", "--query", f"random,{QUERY}"]
         candidates = int(SWEEP_CANDIDATES * images)
         if candidates < SWEEP_LABELS:
             words += ["--budget", str(max(1, candidates // 6))]
@@ -98,7 +100,7 @@ def _label(run: Run, overview: dict[str, Any], images: int) -> Suggestion:
     known = len(_known(run))
     if batch is None:
         budget = min(FIRST_BUDGET, images)
-        return ["select-pool", "typiclust", "--budget", str(budget)], "choose the images to label first"
+        return ["select-pool", "--budget", str(budget)], "choose the images to label first"
     name, chosen = batch
     row = next((row for row in overview["labels"] if row["file"] == f"{name}.csv"), None)
     left = len(chosen - _known(run)) if row is None else _left(run.path / FOLDER / row["file"], chosen)
@@ -115,7 +117,7 @@ def _label(run: Run, overview: dict[str, Any], images: int) -> Suggestion:
     if row["labeled"] and sha256_of(file) not in _used_label_files(run):
         return round_words(file, len(chosen)), "train on the labels and choose the next batch"
     budget = min(FIRST_BUDGET, images - max(known, row["labeled"]))
-    more = ["select-pool", "typiclust", "--budget", str(budget), "--labeled", str(file)]
+    more = ["select-pool", "--budget", str(budget), "--labeled", str(file)]
     return _report(overview) or ((more, "choose more images to label") if budget > 0 else _finished())
 
 

@@ -56,7 +56,7 @@ def next_with_files(command: str, typed: Sequence[str], arguments: Mapping[str, 
         words = ["rank", "score", "--scores", str(output), "-o", "sorted_idx.npy"]
     elif command == "plot" and arguments.get("embeddings") is not None:
         n = _rows(arguments["embeddings"])
-        words = ["select-pool", "typiclust", "--embeddings", str(arguments["embeddings"]), "--budget", _budget(n)]
+        words = ["select-pool", "--embeddings", str(arguments["embeddings"]), "--budget", _budget(n)]
     elif command == "plot" and arguments.get("scores") is not None:
         words = ["rank", "score", "--scores", str(arguments["scores"]), "-o", "sorted_idx.npy"]
     elif command == "compare" and len(Path(arguments["names"][0]).parts) > 2 and Path(arguments["names"][0]).is_dir():

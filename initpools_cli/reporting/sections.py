@@ -15,6 +15,7 @@ from initpools_cli.labeling.label_history import one_a_number, outcome_of
 from initpools_cli.labeling.summary import notes_of, table_of
 from initpools_cli.reporting.status import status
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.embed import trained_on
 from initpools_cli.steps.report_card import CARD, read_card
 
 if TYPE_CHECKING:
@@ -83,12 +84,12 @@ def pretraining(context: Context, figures: Figures) -> Section | None:
         outcome = step.facts["outcome"]
         accuracies = (share(outcome.get(key)) for key in ("knn_accuracy", "linear_accuracy"))
         rank = f"{outcome['rank']:.1f} of {outcome['train'][1]}" if "rank" in outcome and "train" in outcome else "–"
-        rows.append((step.name, outcome.get("measured_on", "–"), rank, *accuracies))
+        rows.append((step.name, trained_on(step) or "–", outcome.get("measured_on", "–"), rank, *accuracies))
     if not rows and not figures:
         return None
     body = ""
     if rows:
-        header = ("embeddings", "measured on", "RankMe", "k-NN accuracy", "linear probe")
+        header = ("embeddings", "pretrained on", "measured on", "RankMe", "k-NN accuracy", "linear probe")
         body = paragraph("These values are only reported; no choice depends on them.", "note")
         body += table("Quality of the embeddings", header, rows, numbers=3)
     return Section("Pretraining and embeddings", "", body, [], parts=figures, anchor="pretraining")

@@ -153,8 +153,13 @@ def newest(context: Context, source: str = "") -> FinishedStep:
 
 def named_source(embedded: FinishedStep) -> str:
     """Return the name of an embed step, and what its network was trained on if it was not trained in the run."""
-    trained_on = embedded.facts["outcome"].get("trained_on")
-    return f"{embedded.id} (pretrained on {trained_on})" if trained_on else embedded.id
+    known = trained_on(embedded)
+    return f"{embedded.id} (pretrained on {known})" if known else embedded.id
+
+
+def trained_on(embedded: FinishedStep) -> str:
+    """Return what the network of an embed step was trained on outside the run; empty if that is not known."""
+    return str(embedded.facts["outcome"].get("trained_on", ""))
 
 
 def newest_patches(context: Context, source: str = "") -> FinishedStep:
@@ -236,7 +241,8 @@ def _untrained(context: Context, source: str) -> tuple[FinishedStep, bool]:
 
 
 def _backbone(context: Context, name: str, given: Path | None) -> tuple[FinishedStep, bool]:
-    from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark, trained_on
+    from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark
+    from initpools_cli.networks.backbones import trained_on as data_of
 
     if not name:
         raise UserError(
@@ -278,8 +284,8 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Finished
     if how.patches:
         model.pooling = "none"
     # Weights of the user's own may have been trained on anything.
-    if given is None and trained_on(name):
-        step.outcome["trained_on"] = trained_on(name)
+    if given is None and data_of(name):
+        step.outcome["trained_on"] = data_of(name)
     data, batch = context.data, backbone_batch(preprocess)
     return _write(
         context,

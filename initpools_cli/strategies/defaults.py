@@ -1,0 +1,8 @@
+"""The strategies that are used where none is named; docs/default-strategy.md has the measurements."""
+
+#: Chooses the images to label first.
+FIRST_POOL = "typiclust"
+#: Chooses the images to label next.
+QUERY = "typiclust"
+#: Where the choice is explained.
+PAGE = "docs/default-strategy.md"
