@@ -21,11 +21,11 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
 
+from initpools_cli.core.download import Remote
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets import medmnist_sets, tiny_imagenet, vision
 from initpools_cli.datasets.catalog import catalog, entries
-from initpools_cli.datasets.download import Remote
 from initpools_cli.datasets.files import Storage, open_files
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.scale import Scale

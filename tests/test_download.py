@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from initpools_cli.core.download import Remote, fetch
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.download import Remote, fetch
 
 QUIET = Reporter(quiet=True)
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()

@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 
 from initpools_cli.cli.labeler.label_lock import label_lock
+from initpools_cli.core.download import Remote, fetch
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.locks import locked
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.cache import scratch_folder
-from initpools_cli.datasets.download import Remote, fetch
 
 CONTENT = "what somebody keeps"
 

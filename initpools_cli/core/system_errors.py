@@ -54,6 +54,22 @@ def disk_error(error: OSError, path: Path | None = None) -> UserError | None:
     return None
 
 
+@contextmanager
+def place_errors(folder: Path, variable: str = "INITPOOLS_DATA") -> Iterator[None]:
+    """Convert a full or read-only disk to a UserError that names the environment variable of a folder."""
+    try:
+        yield
+    except OSError as error:
+        converted = disk_error(error, folder)
+        if converted is None:
+            raise
+        raise UserError(
+            converted.fact,
+            f"Free some space or change its permissions, or name another folder with {variable}=DIR.",
+            folder,
+        ) from None
+
+
 #: Remedies by error number, for errors other than space and permission.
 _REMEDIES = {
     errno.EMFILE: "Raise the limit on open files, for example with `ulimit -n 4096`, and run the same command again.",

@@ -11,7 +11,8 @@ import numpy as np
 from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
-from initpools_cli.datasets.cache import in_blocks, place_errors
+from initpools_cli.core.system_errors import place_errors
+from initpools_cli.datasets.cache import in_blocks
 from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, Tally, conversion_of, sample_of
 
 

@@ -20,7 +20,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import stream_rows, write_text
 from initpools_cli.core.locks import LocksUnsupported, locked
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.core.system_errors import disk_error
+from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.spec import CONVERSION
 
 if TYPE_CHECKING:
@@ -181,22 +181,6 @@ def scratch_folder(cache: Path) -> Iterator[Path]:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def place_errors(cache: Path) -> Iterator[None]:
-    """Convert a full or read-only disk to a UserError that names the data folder."""
-    try:
-        yield
-    except OSError as error:
-        converted = disk_error(error, cache)
-        if converted is None:
-            raise
-        raise UserError(
-            converted.fact,
-            "Free some space or change its permissions, or name another folder with INITPOOLS_DATA=DIR.",
-            cache,
-        ) from None
 
 
 def stamped(folder: Path, file: Path) -> bool:

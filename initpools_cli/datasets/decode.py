@@ -18,7 +18,7 @@ from initpools_cli.core.cpu import available_cores
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
-from initpools_cli.datasets.cache import place_errors
+from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.raster import read_raster
 from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, sample_of
 from initpools_cli.datasets.to_uint8 import Facts, eight_bits, notes_of

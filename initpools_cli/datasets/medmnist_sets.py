@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from initpools_cli.core.download import Remote, fetch
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.download import Remote, fetch
 from initpools_cli.datasets.npz import read_npz
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 

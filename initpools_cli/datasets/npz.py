@@ -12,8 +12,8 @@ import numpy as np
 from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import check_npy
+from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.array_pixels import refuse_type, to_bytes
-from initpools_cli.datasets.cache import place_errors
 from initpools_cli.datasets.label_arrays import coded
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Arrays

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from initpools_cli.core.download import Remote, fetch
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.cache import place_errors
-from initpools_cli.datasets.download import Remote, fetch
+from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.sources import Assignment, DatasetFacts, Entry, Files
 
 ARCHIVE = Remote(

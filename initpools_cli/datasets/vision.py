@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from initpools_cli.core.download import Remote, fetch
 from initpools_cli.core.files import atomic_file
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.cache import place_errors, scratch_folder
-from initpools_cli.datasets.download import Remote, fetch
+from initpools_cli.core.system_errors import place_errors
+from initpools_cli.datasets.cache import scratch_folder
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 
 #: Files to download, each with its folder below that of the data set.

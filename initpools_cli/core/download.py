@@ -17,9 +17,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import umask
 from initpools_cli.core.locks import locked, open_private
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.core.system_errors import disk_error
+from initpools_cli.core.system_errors import disk_error, place_errors
 from initpools_cli.core.version import version
-from initpools_cli.datasets.cache import place_errors
 
 #: Number of retries after an interrupted transfer.
 RETRIES = 5
@@ -40,12 +39,16 @@ class Remote:
     name : str
         The local file name.
     checksum : str
-        Hexadecimal, MD5 (32 digits) or SHA-256 (64 digits).
+        Hexadecimal: MD5 (32 digits), SHA-256 (64 digits), or the beginning of SHA-256. Empty: only the length that the
+        server tells is checked.
+    variable : str
+        The environment variable that names another folder.
     """
 
     urls: tuple[str, ...]
     name: str
     checksum: str
+    variable: str = "INITPOOLS_DATA"
 
     @property
     def algorithm(self) -> str:
@@ -90,7 +93,7 @@ def fetch(remote: Remote, folder: Path, report: Reporter, *, timeout: float = TI
             str(target),
         )
 
-    with place_errors(folder), locked(part.with_name(f"{part.name}.lock"), taken):
+    with place_errors(folder, remote.variable), locked(part.with_name(f"{part.name}.lock"), taken):
         for url in remote.urls:
             # It becomes the file itself, which others may read.
             with os.fdopen(open_private(part, 0o666 & ~umask()), "r+b") as stream:
@@ -142,7 +145,7 @@ def _fetch_from(
             continue
         stream.flush()
         actual = _checksum(part, remote.algorithm)
-        if actual == remote.checksum:
+        if actual.startswith(remote.checksum):
             return None
         stream.truncate(0)
         if not resumed:
@@ -187,7 +190,7 @@ def _continues(response: Any, start: int) -> bool:
 
 def _refuse_wrong_file(target: Path, remote: Remote) -> None:
     actual = _checksum(target, remote.algorithm)
-    if actual != remote.checksum:
+    if not actual.startswith(remote.checksum):
         raise UserError(
             f"{target} has the {remote.algorithm.upper()} {actual}, not {remote.checksum}.",
             f"Move it away (`mv {target} {target}.wrong`) to download it again from {remote.urls[0]}, or replace it "
@@ -202,4 +205,5 @@ def _checksum(path: Path, algorithm: str) -> str:
 
 
 def _by_hand(remote: Remote, target: Path) -> str:
-    return f"download it yourself and save it as {target} ({remote.algorithm.upper()} {remote.checksum})"
+    known = f" ({remote.algorithm.upper()} {remote.checksum})" if remote.checksum else ""
+    return f"download it yourself and save it as {target}{known}"
