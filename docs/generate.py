@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parts import commands, configuration, methods, strategies
 
-from initpools_cli.cli.catalog import KINDS, names
+from initpools_cli.cli.catalog import KINDS, names, short_names
 
 ROOT = Path(__file__).parent.parent
 NAMES = ROOT / "initpools_cli/cli/names.json"
@@ -52,8 +52,9 @@ def pages() -> list[Path]:
 
 
 def names_file() -> str:
-    """Encode the names of every kind for `completion.py`, except backbones, which depend on installed libraries."""
-    return json.dumps({kind: names(kind) for kind in KINDS if kind != "backbones"}, indent=1) + "\n"
+    """Encode the names of every kind for `completion.py`; of backbones the short ones, which no library decides."""
+    known = {kind: names(kind) for kind in KINDS if kind != "backbones"}
+    return json.dumps({**known, "short_backbones": short_names()}, indent=1) + "\n"
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from conftest import Initpools
 from PIL import Image
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.catalog import KINDS, names
+from initpools_cli.cli.catalog import KINDS, names, short_names
 from initpools_cli.cli.status import _show
 
 ROOT = Path(__file__).parent.parent
@@ -158,7 +158,7 @@ def test_rank_ends_with_its_first_and_last_images(copied_run: Path, initpools: I
 
 
 def test_completion_knows_every_name() -> None:
-    current = {kind: names(kind) for kind in KINDS if kind != "backbones"}
+    current = {kind: names(kind) for kind in KINDS if kind != "backbones"} | {"short_backbones": short_names()}
     assert completion.stored_names() == current, "out of date: run `python docs/generate.py`"
 
 
@@ -183,6 +183,7 @@ def test_completion_of_lists() -> None:
         ("initpools al-run --learner scr", ["scratch"]),
         ("initpools plot his", ["histogram"]),
         ("initpools embed p", ["pca", "pixels"]),
+        ("initpools embed dinov2-s", ["dinov2-small"]),
         ("initpools list back", ["backbones"]),
         ("initpools pretrain simclr --dataset digi", ["digits"]),
     ],

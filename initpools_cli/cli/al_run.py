@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Common, Exclude, Export, ImageUrl, names_of, user_files
+from initpools_cli.cli.options import Common, Download, Exclude, Export, ImageUrl, names_of, user_files
 from initpools_cli.strategies.defaults import PAGE, QUERY
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def command(
         str | None,
         typer.Option("--from", metavar="A,B", help="Embeddings to use, e.g. simclr,pca; default: the newest."),
     ] = None,
+    download: Download = None,
     strict: Annotated[
         bool | None, typer.Option("--strict", help="Stop with an error if a label is read before it was bought.")
     ] = None,
@@ -126,6 +127,7 @@ def command(
         "al.encoders": _names(source),
         "al.strict": strict or None,
         "al.backend": backend,
+        "embed.download": download,
     }
     knobs = _knobs(_names(learner) or ["linear"])
     request = RoundRequest(labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url)

@@ -154,12 +154,38 @@ def _networks() -> list[dict[str, Any]]:
     return _methods(networks)
 
 
+def short_backbones() -> list[dict[str, Any]]:
+    """The short names of backbones, with the facts that decide between them; no library is imported for them."""
+    from dataclasses import asdict
+
+    from initpools_cli.networks.aliases import ALIASES, OTHER_NAMES
+
+    rows = []
+    for alias in ALIASES:
+        facts = asdict(alias)
+        size = f"{alias.parameters:g} M parameters", f"{alias.width} features", f"{alias.size} px"
+        line = (alias.name, alias.library, alias.network, *size, alias.license, alias.data)
+        others = [name for name, short in OTHER_NAMES.items() if short == alias.name]
+        rows.append({"line": line, **facts, "aliases": others})
+    return rows
+
+
 def _backbones() -> list[dict[str, Any]]:
     from initpools_cli.networks import from_timm, from_torchvision
+    from initpools_cli.networks.aliases import ALIASES
+    from initpools_cli.networks.backbones import in_library
 
+    lacking = {alias.name for alias in ALIASES if not in_library(alias)}
+    short = [
+        {**row, "line": (*row["line"], "not in the installed timm")} if row["name"] in lacking else row
+        for row in short_backbones()
+    ]
     listed = [("torchvision", name) for name in from_torchvision.names()]
     listed += [("timm", name) for name in from_timm.names_with_tags()]
-    return [{"line": (name, library), "name": name, "library": library} for library, name in listed]
+    own = {row["name"] for row in short}
+    return short + [
+        {"line": (name, library), "name": name, "library": library} for library, name in listed if name not in own
+    ]
 
 
 def _plots() -> list[dict[str, Any]]:
@@ -197,7 +223,7 @@ PURPOSES = {
     "learners": "classifiers that are trained on the labels: al-run --learner NAME",
     "networks": "encoders to pretrain: pretrain --network NAME",
     "plots": "pages and charts: plot KIND",
-    "backbones": "pretrained networks of torchvision and timm: embed NAME",
+    "backbones": "pretrained networks, the well-known ones first: embed NAME",
 }
 
 
@@ -219,3 +245,8 @@ def plugin_rows(kind: str) -> tuple[list[dict[str, Any]], list[UserError]]:
 def names(kind: str) -> list[str]:
     """The names of one kind, without their aliases."""
     return [str(row["name"]) for row in KINDS[kind]()]
+
+
+def short_names() -> list[str]:
+    """The short names of backbones, and the other names of the same networks."""
+    return [name for row in short_backbones() for name in (row["name"], *row["aliases"])]

@@ -12,7 +12,7 @@ Complete = Callable[[str], list[str]]
 
 @cache
 def stored_names() -> dict[str, list[str]]:
-    """The names of every kind, from the file that `python docs/generate.py` writes and a test keeps current."""
+    """The names of every kind, and the short names of backbones, from the file that `python docs/generate.py` writes and a test keeps current."""
     return json.loads(files("initpools_cli.cli").joinpath("names.json").read_text(encoding="utf-8"))
 
 
@@ -61,8 +61,9 @@ def strategy(incomplete: str) -> list[str]:
 
 
 def source(incomplete: str) -> list[str]:
-    """Complete what `embed` can embed with by a short name; backbones are too many to list."""
-    return one_of(lambda: [*stored_names()["pretexts"], "pca", "pixels"])(incomplete)
+    """Complete what `embed` can embed with by a short name; all backbones of the libraries are too many to list."""
+    names = stored_names()
+    return one_of(lambda: {*names["pretexts"], *names["short_backbones"], "pca", "pixels"})(incomplete)
 
 
 def kind(incomplete: str) -> list[str]:

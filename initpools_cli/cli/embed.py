@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common
+from initpools_cli.cli.options import Classes, Common, Download
 
 EXAMPLE = "Example: initpools embed simclr"
 
@@ -40,6 +40,7 @@ def command(
             help="Ids of the rows of FILE.npy: text with one path, id or index per line, or .csv with such a column.",
         ),
     ] = None,
+    download: Download = None,
     classes: Classes = None,
 ) -> None:
     """Compute the embeddings of every image."""
@@ -47,7 +48,7 @@ def command(
     from initpools_cli.steps.embed import embed
     from initpools_cli.steps.encoder import UNTRAINED
 
-    flags = {"embed.source": source or None}
+    flags = {"embed.source": source or None, "embed.download": download}
     may_create = source in UNTRAINED and common.dataset is not None
     own = source or common.dataset or ""
     if is_embeddings(own) and common.starts_run(own, "embed"):

@@ -390,6 +390,16 @@ Source = Annotated[
     str, typer.Option("--from", metavar="SOURCE", help="Embeddings to use, e.g. simclr or pixels; default: the newest.")
 ]
 
+Download = Annotated[
+    bool | None,
+    typer.Option(
+        "--download",
+        envvar="INITPOOLS_DOWNLOAD",
+        help="Download the weights of a published backbone that are not on this machine; on a terminal, the default "
+        "is to ask.",
+    ),
+]
+
 
 def with_common(name: str, function: Callable[..., str | None]) -> Callable[..., None]:
     """Give a command whose first parameter is `common` the options of `Common`, and end it with the next command.

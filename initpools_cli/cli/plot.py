@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common, Embeddings, Labeled, Labels, Scores, Source, user_files
+from initpools_cli.cli.options import Classes, Common, Download, Embeddings, Labeled, Labels, Scores, Source, user_files
 
 EXAMPLE = "Example: initpools plot curves -o curves.html"
 
@@ -32,6 +32,7 @@ def command(
         typer.Option("--name", help="Sweep, pool, score, pretrained encoder or strategy to draw; repeatable."),
     ] = None,
     source: Source = "",
+    download: Download = None,
     embeddings: Embeddings = None,
     scores: Scores = None,
     labeled: Labeled = None,
@@ -45,7 +46,7 @@ def command(
 
     require_ending(output, *FORMATS)
     files = user_files(output, embeddings=embeddings, scores=scores, labeled=labeled, labels=labels, classes=classes)
-    flags, knobs = {"plot.kind": kind}, plots.get(kind).knobs
+    flags, knobs = {"plot.kind": kind, "embed.download": download}, plots.get(kind).knobs
     provider = common.provider(
         "plot", flags, knobs, files, source=source, classes=classes, of_labels=labels is not None
     )

@@ -12,6 +12,7 @@ from initpools_cli.cli.options import (
     Classes,
     Clusters,
     Common,
+    Download,
     Embeddings,
     Exclude,
     Labeled,
@@ -60,6 +61,7 @@ def command(
         str,
         typer.Option("--from", metavar="SOURCE", help="Embeddings to use; logits: those of the reference classifier."),
     ] = "",
+    download: Download = None,
     embeddings: Embeddings = None,
     patches: Patches = None,
     probs: Probs = None,
@@ -91,7 +93,7 @@ def command(
         exclude=exclude,
     )
     asked = named(strategy)
-    flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth}
+    flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth, "embed.download": download}
     if clusters is not None and "clusters" not in asked.needed:
         flags["select.balance"] = "clusters"
     require_ending(output, ".npy")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common, Embeddings, user_files
+from initpools_cli.cli.options import Classes, Common, Download, Embeddings, user_files
 
 EXAMPLE = "Example: initpools score typicality --set neighbors=10 -o typicality.npy"
 
@@ -29,6 +29,7 @@ def command(
     source: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="Which pretrain or embeddings; default: the newest.")
     ] = "",
+    download: Download = None,
     embeddings: Embeddings = None,
     classes: Classes = None,
 ) -> None:
@@ -38,7 +39,7 @@ def command(
 
     require_ending(output, ".npy")
     files = user_files(output, embeddings=embeddings)
-    flags = {"score.method": method}
+    flags = {"score.method": method, "embed.download": download}
     provider = common.provider("score", flags, knobs_of(method), files, source=source, classes=classes)
     with provider.at_work():
         found = provider.score(method)

@@ -12,6 +12,7 @@ from initpools_cli.cli.options import (
     Classes,
     Clusters,
     Common,
+    Download,
     Embeddings,
     Exclude,
     Export,
@@ -47,6 +48,7 @@ def command(
         typer.Option("-o", "--output", metavar="FILE", help="Also write the images to this .npy, .csv or .json file."),
     ] = None,
     source: Source = "",
+    download: Download = None,
     balance: Annotated[
         str | None,
         typer.Option(
@@ -126,7 +128,12 @@ def command(
         raise UserError("--random-pools requires --compare.", "Add --compare A,B,C.", "--random-pools")
     if clusters is not None and balance is None and not any("clusters" in each.needed for each in (asked, *others)):
         balance = "clusters"
-    flags = {"select.strategy": strategy, "select.budget": budget, "select.balance": balance}
+    flags = {
+        "select.strategy": strategy,
+        "select.budget": budget,
+        "select.balance": balance,
+        "embed.download": download,
+    }
     provider = common.provider(
         "select",
         flags,

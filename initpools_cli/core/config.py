@@ -169,6 +169,14 @@ class EmbedTable(Table):
     patches: Annotated[
         bool, Field(description="write a published backbone's features of every patch instead, for `freesel`")
     ] = False
+    download: Annotated[
+        bool,
+        Field(
+            description="download the weights of a published backbone that are not on this machine; also "
+            "`INITPOOLS_DOWNLOAD=1`",
+            json_schema_extra=ADDED,
+        ),
+    ] = False
 
 
 class ScoreTable(Table):

@@ -110,6 +110,14 @@ class Reporter:
         """Print a warning, also when quiet."""
         print(f"warning: {text}", file=sys.stderr, flush=True)  # noqa: T201 -- messages go through here
 
+    def ask(self, question: str) -> bool:
+        """Ask a question on a terminal, once; False if the answer is not yes, or if there is nobody to ask."""
+        if self.quiet or question in self._shown or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        self._shown.add(question)
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201 -- messages go through here
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     @contextmanager
     def progress(self, label: str, total: int, unit: str = "") -> Iterator[ProgressBar]:
         """A progress bar on a terminal, else plain lines: ``with report.progress("embedding", n) as bar: …``."""

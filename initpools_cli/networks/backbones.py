@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
+from initpools_cli.core.download import Remote, fetch
 from initpools_cli.core.errors import UserError, closest, nearest, unknown_name
-from initpools_cli.networks import efficientnet_lite, from_timm, from_torchvision
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.networks import efficientnet_lite, from_timm, from_torchvision, hub
+from initpools_cli.networks.aliases import ALIASES, Alias, alias, alias_of, canonical
 from initpools_cli.networks.build import seeded
 from initpools_cli.networks.frozen import Backbone, Preprocess, PretrainedWeights
 from initpools_cli.networks.weights import read_weights
@@ -17,8 +22,9 @@ LISTING = "initpools list backbones"
 
 
 def backbone_names() -> list[str]:
-    """Return the sorted names of all backbones, those of torchvision and of timm."""
-    return sorted({*efficientnet_lite.NETWORKS, *from_torchvision.names(), *from_timm.names()})
+    """Return the sorted names of all backbones: short names, and those of torchvision and of timm."""
+    short = {entry.name for entry in ALIASES}
+    return sorted({*short, *efficientnet_lite.NETWORKS, *from_torchvision.names(), *from_timm.names()})
 
 
 def unknown_source(name: str, others: Sequence[str]) -> UserError:
@@ -30,30 +36,40 @@ def unknown_source(name: str, others: Sequence[str]) -> UserError:
 
 
 def is_backbone(name: str) -> bool:
-    """Whether a library has a network of that name; timm is not imported for torchvision's names."""
-    return name in efficientnet_lite.NETWORKS or name in from_torchvision.names() or from_timm.has(_in_timm(name))
+    """Whether there is a network of that name; timm is not imported for short names and torchvision's."""
+    short = alias(name) is not None or name in efficientnet_lite.NETWORKS
+    return short or name in from_torchvision.names() or from_timm.has(_in_timm(name))
 
 
 def folder_of(name: str) -> str:
     """Return the folder name of a backbone: without ``timm/``, but with a tag if torchvision has the same name."""
+    name = canonical(name)
     bare = name.removeprefix(PREFIX)
     return from_timm.tagged(bare) if name != bare and bare in from_torchvision.names() else bare
 
 
-def find_weights(name: str, given: Path | None = None) -> Path:
+def find_weights(
+    name: str, given: Path | None = None, *, report: Reporter | None = None, download: bool = False
+) -> Path:
     """Return the file with a network's weights: the given one, or the default weights in the library's cache.
 
-    Nothing is downloaded.
+    Weights that are not in the cache are downloaded to it if `download` is set, or if the user agrees on a terminal.
 
     Parameters
     ----------
     name : str
         One of `backbone_names`; a prefix "timm/" or a tag after a dot selects timm's if torchvision has the same name.
+    given : Path, optional
+        The user's own file.
+    report : Reporter, optional
+        Where the question and the progress go; without it nothing is downloaded.
+    download : bool
+        Whether to download without a question.
 
     Raises
     ------
     UserError
-        An unknown name or a missing file; the remedy says what to download, and where to save it.
+        An unknown name, a missing file, whose remedy says what to download and where to save it, or a failed download.
     """
     if given is not None and given.is_file():
         require_backbone(name)
@@ -65,15 +81,35 @@ def find_weights(name: str, given: Path | None = None) -> Path:
             f"Download {published.address} and pass its path with --weights FILE.",
             given,
         )
-    if published.cached is None:
-        raise UserError(
-            f"The weights of {name} are not on this machine: there is no {published.place}.",
-            f"Run `{published.command}`, or download {published.address} and pass its path with --weights FILE."
-            if published.command
-            else f"Download {published.address} to {published.place}, or pass its path with --weights FILE.",
-            published.place,
-        )
-    return published.cached
+    if published.cached is not None:
+        return published.cached
+    if report is not None and published.downloadable and (download or report.ask(_question(name, published))):
+        return _download(published, report)
+    by_hand = (
+        f"run `{published.command}`, or download {published.address} and pass its path with --weights FILE."
+        if published.command
+        else f"download {published.address} to {published.place}, or pass its path with --weights FILE."
+    )
+    raise UserError(
+        f"The weights of {name} are not on this machine: there is no {published.place}.",
+        f"Add --download, {by_hand}" if published.downloadable else f"{by_hand[0].upper()}{by_hand[1:]}",
+        published.place,
+    )
+
+
+def _question(name: str, published: PretrainedWeights) -> str:
+    entry = alias(name) or alias_of(name)
+    size = f", about {4 * entry.parameters:,.0f} MB" if entry else ""
+    return f"The weights of {name} are not on this machine. Download {published.address}{size}?"
+
+
+def _download(published: PretrainedWeights, report: Reporter) -> Path:
+    if published.hub is not None:
+        return hub.download(published, published.hub, report)
+    # The names of torch's files end in the beginning of their SHA-256.
+    checksum = re.search(r"-([0-9a-f]{8,})\.\w+$", published.place.name)
+    remote = Remote((published.address,), published.place.name, checksum[1] if checksum else "", "TORCH_HOME")
+    return fetch(remote, published.place.parent, report)
 
 
 def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "auto") -> tuple[Backbone, Preprocess]:
@@ -105,6 +141,7 @@ def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "au
         does not support.
     """
     weights = find_weights(name, weights)
+    name = canonical(name)
     state = read_weights(weights)
     with seeded(0, name):
         if _is_timm(name):
@@ -114,12 +151,17 @@ def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "au
 
 def remark(name: str) -> str:
     """Return the library's notes on the weights; usually empty."""
+    name = canonical(name)
     return from_timm.remark(_in_timm(name)) if _is_timm(name) else ""
 
 
 def trained_on(name: str) -> str:
     """Return what the published weights were trained on; empty if that is not recorded here."""
-    return efficientnet_lite.TRAINED_ON if name in efficientnet_lite.NETWORKS else ""
+    if name in efficientnet_lite.NETWORKS:
+        return efficientnet_lite.TRAINED_ON
+    name = canonical(name)
+    entry = alias_of(from_timm.tagged(_in_timm(name)) if _is_timm(name) else name)
+    return entry.data if entry else ""
 
 
 def small_input(name: str) -> tuple[int, int] | None:
@@ -144,8 +186,11 @@ def require_backbone(name: str) -> None:
     Raises
     ------
     UserError
-        The remedy is the nearest name.
+        The remedy is the nearest name, or to install a newer library for a short name.
     """
+    entry = alias(name)
+    if entry is not None and not in_library(entry):
+        raise _missing(name, entry)
     bare = name.removeprefix(PREFIX)
     if is_backbone(name):
         return
@@ -154,8 +199,23 @@ def require_backbone(name: str) -> None:
     raise unknown_name("backbone", name, names, LISTING, closest(bare, names))
 
 
+def in_library(entry: Alias) -> bool:
+    """Whether the installed library has the network and the weights of a short name."""
+    return entry.library != "timm" or from_timm.has(entry.network)
+
+
+def _missing(name: str, entry: Alias) -> UserError:
+    return UserError(
+        f"{name} is {entry.network} of {entry.library}, which the installed {entry.library} {version(entry.library)} "
+        "does not have.",
+        f"Install a newer one with `pip install --upgrade {entry.library}`, or choose another network of `{LISTING}`.",
+        name,
+    )
+
+
 def _published(name: str) -> PretrainedWeights:
     require_backbone(name)
+    name = canonical(name)
     if name == efficientnet_lite.DEFAULT:
         return efficientnet_lite.published()
     return from_timm.published(_in_timm(name)) if _is_timm(name) else from_torchvision.published(name)

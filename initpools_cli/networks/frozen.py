@@ -21,6 +21,25 @@ SIZE_ERRORS = (AssertionError, RuntimeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
+class HubFile:
+    """A file of a model on the Hugging Face hub.
+
+    Attributes
+    ----------
+    model : str
+        Owner and name.
+    files : tuple of str
+        Possible names of the file, the preferred one first.
+    revision : str
+        A branch, a tag or a commit.
+    """
+
+    model: str
+    files: tuple[str, ...]
+    revision: str
+
+
+@dataclass(frozen=True)
 class PretrainedWeights:
     """Published weights of a network.
 
@@ -34,12 +53,20 @@ class PretrainedWeights:
         Its web address.
     command : str
         A command that downloads it to the cache; empty if there is none.
+    hub : HubFile or None
+        What to download from the Hugging Face hub; None for a file that is not there.
     """
 
     cached: Path | None
     place: Path
     address: str
     command: str = ""
+    hub: HubFile | None = None
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether the file can be downloaded; the weights of a pip package can't."""
+        return self.hub is not None or not self.command
 
 
 @dataclass(frozen=True)

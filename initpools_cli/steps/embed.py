@@ -128,7 +128,7 @@ def newest(context: Context, source: str = "") -> FinishedStep:
     """
     made = context.run.steps("embed")
     if source:
-        found = context.run.find_step(f"embed/{source}")
+        found = _embedded(context, source)
     else:
         found = made[-1] if made else None
         trained = context.run.steps("pretrain")
@@ -149,6 +149,16 @@ def newest(context: Context, source: str = "") -> FinishedStep:
             f"rarely help with photographs: `{context.command_for('embed', DEFAULT)}` makes pretrained embeddings."
         )
     return found.require_fresh()
+
+
+def _embedded(context: Context, source: str) -> FinishedStep | None:
+    """Return the embed step of that name; the step of a backbone has another name than its short names."""
+    found = context.run.find_step(f"embed/{source}")
+    if found is not None or source in UNTRAINED or not _is_backbone(context, source):
+        return found
+    from initpools_cli.networks.backbones import folder_of
+
+    return context.run.find_step(f"embed/{folder_of(source)}")
 
 
 def named_source(embedded: FinishedStep) -> str:
@@ -207,9 +217,11 @@ def _is_backbone(context: Context, source: str) -> bool:
     """Whether a backbone from elsewhere is meant; a pretrain of the run comes before one of its name."""
     if not source or context.run.find_step(f"pretrain/{source}") is not None:
         return False
+    from initpools_cli.networks.aliases import alias
     from initpools_cli.pretext.registry import pretexts
 
-    if source in pretexts:
+    # "mae" is a task and, where the run has no pretrain of it, a published network.
+    if source in pretexts and alias(source) is None:
         return False
     from initpools_cli.networks.backbones import is_backbone
 
@@ -241,15 +253,18 @@ def _untrained(context: Context, source: str) -> tuple[FinishedStep, bool]:
 
 
 def _backbone(context: Context, name: str, given: Path | None) -> tuple[FinishedStep, bool]:
+    from initpools_cli.networks.aliases import canonical
     from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark
     from initpools_cli.networks.backbones import trained_on as data_of
+    from initpools_cli.networks.hub import commit_of
 
     if not name:
         raise UserError(
             f"--weights {given} does not name a backbone.", "Name it: `initpools embed resnet18 --weights FILE`.", given
         )
-    weights = find_weights(name, given)
     how = context.settings.embed
+    weights = find_weights(name, given, report=context.report, download=how.download)
+    name = canonical(name)
     bf16 = context.settings.run.precision == "bf16"
     folder = folder_of(name)
     if how.patches and how.pooling != "auto":
@@ -286,6 +301,8 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Finished
     # Weights of the user's own may have been trained on anything.
     if given is None and data_of(name):
         step.outcome["trained_on"] = data_of(name)
+    if commit_of(weights):
+        step.outcome["revision"] = commit_of(weights)
     data, batch = context.data, backbone_batch(preprocess)
     return _write(
         context,
