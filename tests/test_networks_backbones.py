@@ -187,7 +187,7 @@ def test_weights_are_found_in_torchs_cache(network: nn.Module) -> None:
     file = folder / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[-1]
     with pytest.raises(UserError) as refused:
         find_weights(NAME)
-    assert str(file) in refused.value.fact and "Download https://download.pytorch.org" in refused.value.remedy
+    assert str(file) in refused.value.fact and "download https://download.pytorch.org" in refused.value.remedy
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), file)
     assert find_weights(NAME) == file

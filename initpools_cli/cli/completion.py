@@ -12,7 +12,10 @@ Complete = Callable[[str], list[str]]
 
 @cache
 def stored_names() -> dict[str, list[str]]:
-    """The names of every kind, and the short names of backbones, from the file that `python docs/generate.py` writes and a test keeps current."""
+    """The names of every kind and the short names of backbones, which `python docs/generate.py` writes to a file.
+
+    A test keeps it current.
+    """
     return json.loads(files("initpools_cli.cli").joinpath("names.json").read_text(encoding="utf-8"))
 
 
