@@ -18,12 +18,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
+from initpools_cli.datasets.decode import read_image
+from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.spec import Split
+from initpools_cli.networks import from_timm
 from initpools_cli.networks.backbones import load_backbone
+from initpools_cli.networks.efficientnet_lite import DEFAULT, NETWORKS, published
+from initpools_cli.networks.weights import read_weights
 from initpools_cli.steps.embed import share
 from initpools_cli.training.device import DeviceConfig
-from initpools_cli.training.frozen_features import backbone_features
+from initpools_cli.training.frozen_features import backbone_batch, backbone_features
 
 NAME = "squeezenet1_1"
 
@@ -52,6 +58,59 @@ def test_images_are_prepared_in_threads_and_stay_in_order(weights: Path, channel
             assert all(len(block) == batch for block in blocks[:-1])
             found = np.concatenate(blocks) if blocks else naive[:0]
             np.testing.assert_allclose(found, naive[rows], rtol=1e-4, atol=1e-5)
+
+
+def photographs(folder: Path, count: int, side: int) -> Split:
+    """Write JPEG files of smooth random images."""
+    rng = np.random.default_rng(0)
+    paths = [f"{row:02}.jpg" for row in range(count)]
+    for path in paths:
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        coarse.resize((4 * side // 3, side), Image.Resampling.BICUBIC).save(folder / path, quality=90)
+    return Split(np.zeros((count, 8, 8, 3), np.uint8), None, paths)
+
+
+def test_default_features_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    model, preprocess = load_backbone(DEFAULT, published().place, size=32)
+    split = photographs(tmp_path, 40, 48)
+    before = torch.get_num_threads()
+
+    def computed(threads: int) -> np.ndarray:
+        machine = DeviceConfig(torch.device("cpu"), threads)
+        batch = backbone_batch(model, preprocess, machine.device)
+        return np.concatenate(
+            list(backbone_features(model, preprocess, split, slice(0, 40), tmp_path, batch, machine, scale=Scale()))
+        )
+
+    alone = computed(1)
+    assert alone.shape == (40, 1280) and len(np.unique(alone, axis=0)) == 40
+    for threads in (2, 3, 4):
+        assert computed(threads).tobytes() == alone.tobytes()
+    assert torch.get_num_threads() == before
+
+    # The first damaged file is named, whichever thread reads it first.
+    for row in (37, 21):
+        (tmp_path / split.paths[row]).write_bytes(b"no image")
+        for threads in (1, 3):
+            with pytest.raises(UserError, match=f"{row}.jpg can't be read"):
+                computed(threads)
+
+
+def test_merged_batch_norms_change_features_by_rounding(tmp_path: Path) -> None:
+    file = published().place
+    merged, preprocess = load_backbone(DEFAULT, file, size=64)
+    plain, _ = from_timm.load(NETWORKS[DEFAULT], read_weights(file), file, 64, "auto")
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in merged.modules())
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        np.testing.assert_allclose(merged(images), plain(images), atol=1e-4)
+
+    # Files are decoded at a lower size only while the shorter side is at least twice that after resizing.
+    assert preprocess.side == preprocess.draft == 73
+    for side, decoded in ((291, 291), (292, 146), (600, 150), (1168, 146)):
+        split = photographs(tmp_path, 1, side)
+        assert read_image(tmp_path / split.paths[0], Scale(), preprocess.draft).height == decoded
+        assert read_image(tmp_path / split.paths[0], Scale()).height == side
 
 
 def test_a_backbone_runs_from_the_cache_of_its_library(

@@ -165,8 +165,15 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
     return _as_array(_square(Image.fromarray(image[..., 0] if gray else image), size))
 
 
-def read_image(file: Path, scale: Scale) -> Image:
+def read_image(file: Path, scale: Scale, draft: int = 0) -> Image:
     """Read an original image at its own size, upright, as 8-bit RGB, with the scale of training.
+
+    Parameters
+    ----------
+    file : Path
+    scale : Scale
+    draft : int
+        A sufficient side of large JPEG files; see `read_raster`.
 
     Raises
     ------
@@ -174,7 +181,7 @@ def read_image(file: Path, scale: Scale) -> Image:
         The file no longer exists, or can't be decoded.
     """
     try:
-        return eight_bits(read_raster(file.name, file.read_bytes()), 3, scale)[0]
+        return eight_bits(read_raster(file.name, file.read_bytes(), draft), 3, scale)[0]
     except Exception as error:
         raise UserError(
             f"The image {file} can't be read: {error}.", "Restore the file, or start another run with --run DIR.", file

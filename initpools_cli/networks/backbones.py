@@ -144,6 +144,8 @@ def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "au
     name = canonical(name)
     state = read_weights(weights)
     with seeded(0, name):
+        if name in efficientnet_lite.NETWORKS:
+            return efficientnet_lite.accelerated(*from_timm.load(_in_timm(name), state, weights, size, pooling))
         if _is_timm(name):
             return from_timm.load(_in_timm(name), state, weights, size, pooling)
         return from_torchvision.load(name, state, weights, size, pooling)

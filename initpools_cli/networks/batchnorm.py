@@ -1,11 +1,13 @@
-"""Batch norm over the batches of all processes; torch's SyncBatchNorm does not support CPU tensors."""
+"""Batch norm over the batches of all processes (torch's SyncBatchNorm has no CPU tensors), or merged into layers."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class _Sum(torch.autograd.Function):
@@ -78,3 +80,16 @@ def share_batch_norm(module: nn.Module) -> None:
             setattr(module, name, shared)
         else:
             share_batch_norm(child)
+
+
+def merge_batch_norm(module: nn.Module) -> None:
+    """Merge each batch norm into the convolution before it, in place, for evaluation; outputs change by rounding.
+
+    Only for networks whose layers are called in the order in which they are defined. Of timm's batch norms with an
+    activation, the activation is kept.
+    """
+    for parent in list(module.modules()):
+        for (name, layer), (next_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(layer, norm))
+                setattr(parent, next_name, getattr(norm, "act", nn.Identity()))

