@@ -82,6 +82,7 @@ def test_rounds_go_on_until_nothing_is_left(photos: pd.Series, initpools: Initpo
     page = Path("report.html").read_text(encoding="utf-8")
     assert "After 4 labeling rounds, 60 images are labeled" in page and "Labeling rounds" in page
     assert f"{percent(out['accuracy'])} ({percent(out['low'])} to {percent(out['high'])})" in page
+    assert f"calibrated with temperature {out['temperature']:.2f}" in page
     labels = pd.read_csv("runs/photos/loop/round-4/labels.csv")
     assert labels["round"].value_counts().to_dict() == {1: 12, 2: 20, 3: 20, 4: 8}
     assert labels.set_index("path")["label"].to_dict() == photos.to_dict()
@@ -221,7 +222,8 @@ def test_predictions_are_of_all_images_without_a_label(photos: pd.Series, initpo
     shown = ((embeddings - embeddings.mean(0, dtype=np.float64)) / np.where(spread > 1e-12, spread, 1)).astype("f4")
     known = rows["index"].astype(int).sort_values()
     codes = np.array([CLASSES.index(photos[path]) for path in rows["path"][known.index]])
-    probs = softmax(linear(shown[known], codes, 3, 0, None).logits(shown[found["index"]]))
+    logits = linear(shown[known], codes, 3, 0, None).logits(shown[found["index"]])
+    probs = softmax(logits / out["temperature"])
     assert found["label"].tolist() == [CLASSES[code] for code in probs.argmax(1)]
     ordered = np.sort(probs, axis=1)
     np.testing.assert_allclose(found["confidence"], ordered[:, -1], atol=2e-4)

@@ -35,11 +35,16 @@ def cell_of(
 def cross_validate(
     context: Context, experiment: ExperimentData, settings: ExperimentSettings, learner: Method, labeled: LabelHistory
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Compute cross-validated metrics, overall and by class; no overall metrics if there are too few labels."""
+    """Compute cross-validated metrics, overall and by class; no overall metrics if there are too few labels.
+
+    The overall metrics are those of the learner's own probabilities; ``temperature`` is what its logits are to be
+    divided by.
+    """
     import pandas as pd
 
     from initpools_cli.stats.metrics import classification_metrics, recalls
-    from initpools_cli.stats.proportions import share_interval
+    from initpools_cli.stats.proportions import cross_validated_interval
+    from initpools_cli.stats.temperature import fit_temperature
     from initpools_cli.training.active_learning import fit, inputs_of
     from initpools_cli.training.crossvalidation import assign_folds, out_of_fold
     from initpools_cli.training.learners.registry import softmax
@@ -62,12 +67,13 @@ def cross_validate(
                 learner, cell, derive(context.seed, "loop part", fold), experiment, settings, context.machine.device
             )
             bar.advance()
-            return lambda held_out: softmax(model.logits(inputs[held_out]))
+            return lambda held_out: model.logits(inputs[held_out])
 
-        probs = out_of_fold(fit_fold, rows, folds, len(classes))
+        logits = out_of_fold(fit_fold, rows, folds, len(classes))
+    probs = softmax(logits)
     metrics = classification_metrics(probs, codes)
     right = int((probs.argmax(1) == codes).sum())
-    low, high = share_interval(right, len(codes))
+    low, high = cross_validated_interval(right, len(codes))
     by_class["recall"] = recalls(probs, codes, len(classes))
     quality = {
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
@@ -76,6 +82,7 @@ def cross_validate(
         "folds": count,
         "majority": float(counts.max() / counts.sum()),
         "alone": int((counts == 1).sum()),
+        "temperature": fit_temperature(logits, codes),
     }
     return quality, by_class
 

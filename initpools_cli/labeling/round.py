@@ -173,7 +173,9 @@ def _work(
         learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
     )
     rest = np.setdiff1d(np.flatnonzero(experiment.kept), labeled.rows)
-    probs = softmax(model.logits(inputs_of(learner, experiment)["train"][rest])) if len(rest) else None
+    # Queries read the learner's own probabilities; only predictions are calibrated.
+    temperature = quality.get("temperature", 1.0)
+    probs = softmax(model.logits(inputs_of(learner, experiment)["train"][rest]) / temperature) if len(rest) else None
     outcome = {
         "labeled": len(labeled.rows),
         "skipped": len(labeled.skipped),

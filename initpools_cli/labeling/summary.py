@@ -47,9 +47,39 @@ COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
 }
 
 
+def guessing(outcome: Outcome) -> str:
+    """Say that the accuracy is not better than that of always guessing the largest class; empty if it is better."""
+    if "accuracy" not in outcome or outcome["low"] > outcome["majority"]:
+        return ""
+    share, interval = percent(outcome["majority"]), f"{percent(outcome['low'])} to {percent(outcome['high'])}"
+    if outcome["high"] < outcome["majority"]:
+        return f"Worse than guessing the largest class: its share ({share}) is above the interval ({interval})."
+    return f"No better than guessing the largest class: its share ({share}) is in the interval ({interval})."
+
+
+def calibration(outcome: Outcome) -> str:
+    """Say how the confidences of the predictions are calibrated; empty without an accuracy."""
+    if "accuracy" not in outcome:
+        return ""
+    if "temperature" not in outcome:
+        return (
+            f"The confidences of round {outcome['round']} are not calibrated: an older version made it. Run the same "
+            "command with --force to calibrate them."
+        )
+    temperature = float(outcome["temperature"])
+    effect = "lower" if temperature > 1 else "higher"
+    changed = (
+        "which leaves them as they are"
+        if f"{temperature:.2f}" == "1.00"
+        else f"which makes them {effect} than the model's own"
+    )
+    return f"The confidences of the predictions are calibrated with temperature {temperature:.2f}, {changed}."
+
+
 def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return notes on the table of rounds."""
+    """Return notes on the table of rounds; those on accuracy and confidence are on the last round."""
     return [
+        *filter(None, (guessing(outcomes[-1]), calibration(outcomes[-1]))),
         NOTE,
         *(
             f"The rounds have different {name}s ({', '.join(values)}), which also affects their accuracies."

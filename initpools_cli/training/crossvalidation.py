@@ -45,7 +45,7 @@ def out_of_fold(
     folds: np.ndarray,
     classes: int,
 ) -> np.ndarray:
-    """Predict probabilities of every labeled image by the model fitted without its fold.
+    """Predict every labeled image by the model fitted without its fold: logits or probabilities.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def out_of_fold(
     -------
     (m, c) float64
     """
-    probs = np.full((len(labeled), classes), np.nan)
+    outputs = np.full((len(labeled), classes), np.nan)
     for fold in range(int(folds.max()) + 1):
         held_out = folds == fold
-        probs[held_out] = fit(labeled[~held_out], fold)(labeled[held_out])
-    return probs
+        outputs[held_out] = fit(labeled[~held_out], fold)(labeled[held_out])
+    return outputs
