@@ -119,12 +119,16 @@ def test_the_contract_of_a_pretext(name: str, fabric: Fabric, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", SCORED)
-def test_scores_do_not_depend_on_the_batch_and_depend_on_the_seed(name: str) -> None:
+def test_scores_do_not_depend_on_batch_or_threads_and_depend_on_the_seed(name: str) -> None:
     pretext = task(name)
     first = scores(pretext, images(), views=2, reference=8, batch=24, seed=0, device=CPU)
-    np.testing.assert_allclose(
-        scores(pretext, images(), views=2, reference=8, batch=5, seed=0, device=CPU), first, rtol=1e-4
+    parts = scores(pretext, images(), views=2, reference=8, batch=5, seed=0, device=CPU)
+    np.testing.assert_allclose(parts, first, rtol=1e-4)
+    seen: list[int] = []
+    threaded = scores(
+        pretext, images(), views=2, reference=8, batch=5, seed=0, device=CPU, threads=3, on_block=seen.append
     )
+    assert threaded.tobytes() == parts.tobytes() and sum(seen) == 2 * 24
     assert not np.allclose(scores(pretext, images(), views=2, reference=8, batch=24, seed=1, device=CPU), first)
 
 

@@ -11,7 +11,8 @@ import torch
 from initpools_cli.augment.draws import Draws
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.pretext.base import Pretext
-from initpools_cli.training.device import as_tensor
+from initpools_cli.training.device import DeviceConfig, as_tensor
+from initpools_cli.training.parallel import forward_workers, in_order
 
 #: Epoch number of the random draws for scoring; training epochs start at 1.
 SCORING = 0
@@ -52,10 +53,13 @@ def scores(
     batch: int,
     seed: int,
     device: torch.device,
+    threads: int = 1,
     candidates: np.ndarray | None = None,
     on_block: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
     """Compute the loss of every image, averaged over views, in evaluation mode and float32.
+
+    On a CPU several blocks of small images are augmented and passed forward at the same time.
 
     Parameters
     ----------
@@ -65,6 +69,8 @@ def scores(
         Number of random views per image.
     reference : int
         Images in the fixed reference batch of contrastive tasks; drawn from `candidates` by the seed.
+    threads : int
+        CPU threads in all.
     on_block : callable
         Called with the number of images after each view of a block.
 
@@ -82,11 +88,20 @@ def scores(
         Draws(derive(seed, "reference batch"), SCORING, as_tensor(against, device)),
     )
     total = np.zeros(len(images))
-    for block in blocks(len(images), batch):
+
+    @torch.inference_mode()
+    def losses(part: tuple[slice, int]) -> np.ndarray:
+        block, view = part
         ids = torch.arange(block.start, block.stop, device=device)
-        for view in range(views):
-            draws = Draws(key, SCORING, ids, view)
-            inputs = pretext.inputs(as_tensor(images[pretext.rows(draws).cpu().numpy()], device), draws)
-            total[block] += pretext.losses(inputs, pretext(*inputs), ids, fixed).cpu().numpy()
-            on_block(len(ids))
+        draws = Draws(key, SCORING, ids, view)
+        inputs = pretext.inputs(as_tensor(images[pretext.rows(draws).cpu().numpy()], device), draws)
+        return pretext.losses(inputs, pretext(*inputs), ids, fixed).cpu().numpy()
+
+    parts = [(block, view) for block in blocks(len(images), batch) for view in range(views)]
+    # Floats of two views of each image.
+    nbytes = 8 * batch * int(np.prod(images.shape[1:]))
+    found = in_order(losses, parts, *forward_workers(DeviceConfig(device, threads), nbytes))
+    for (block, _), part in zip(parts, found, strict=True):
+        total[block] += part
+        on_block(len(part))
     return total / views
