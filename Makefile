@@ -7,10 +7,14 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 BIN = $(VENV)/bin
 DEMO = $(BIN)/initpools
 
-# Where `make laptop-study` finds pathmnist-mini.npz, cifar10-12k.npz and mnist.npz, in MedMNIST's layout.
+# Where `make laptop-study` finds its data sets: mnist.npz, cifar10-12k.npz, pathmnist-mini.npz and pneumoniamnist.npz in
+# MedMNIST's layout; the folders sign-digits and waste, and sign-digits-labels.csv and waste-labels.csv with their labels.
 DATA ?= data
-STUDY = pathmnist-mini cifar10-12k mnist
+STUDY = digits pathmnist-mini pneumoniamnist cifar10-12k mnist-12k sign-digits waste
+ENCODERS = efficientnet-lite0 simclr
 FIRST_POOLS = 10 20 50 100
+QUERIED = random,typiclust,maxherding,facility-location
+SWEEPS = $(foreach encoder,lite0 simclr,$(foreach learner,linear knn,$(FIRST_POOLS:%=$(encoder)-$(learner)-%)) $(encoder)-queries)
 
 .PHONY: demo gallery picture test test-all test-browser lint clean laptop-study $(STUDY:%=study-%)
 
@@ -38,20 +42,30 @@ gallery: $(VENV)/.installed
 	$(BIN)/python docs/gallery.py runs/gallery
 
 laptop-study: $(STUDY:%=study-%)
-	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%) \
-	  --sweeps $(foreach learner,linear mlp finetune,$(FIRST_POOLS:%=$(learner)-%))
+	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%) --sweeps $(SWEEPS)
+	$(BIN)/python benchmarks/regret.py $(STUDY:%=runs/laptop/%)
+
+# A fifth of MNIST, drawn by class.
+runs/laptop/mnist-12k.npz: $(VENV)/.installed
+	mkdir -p runs/laptop
+	$(BIN)/python docs/study/subset.py $(DATA)/mnist.npz $@ --train 1000 --test 200
 
 # Every step that is done already is found done.
+study-digits: NAME = digits
+study-mnist-12k: NAME = runs/laptop/mnist-12k.npz
+study-mnist-12k: runs/laptop/mnist-12k.npz
+study-pathmnist-mini study-pneumoniamnist study-cifar10-12k: NAME = $(DATA)/$*.npz
+study-sign-digits study-waste: NAME = $(DATA)/$* --set dataset.labels=$(DATA)/$*-labels.csv
 $(STUDY:%=study-%): study-%: $(VENV)/.installed
-	for method in simclr vae rotation scan; do \
-	  $(DEMO) pretrain $$method --dataset $(DATA)/$*.npz --run runs/laptop/$* --config configs/laptop/$*.toml || exit; \
-	done
-	$(DEMO) embed simclr --run runs/laptop/$*
-	for first in $(FIRST_POOLS); do \
-	  sweep="$(DEMO) al-run --run runs/laptop/$* --config configs/laptop/$*.toml --from simclr --budget $$first"; \
-	  $$sweep --name linear-$$first || exit; \
-	  $$sweep --name mlp-$$first --learner mlp --query margin --rounds 2 --seeds 12 || exit; \
-	  $$sweep --name finetune-$$first --learner finetune --query random --rounds 1 --seeds 5 || exit; \
+	$(DEMO) pretrain simclr --dataset $(NAME) --run runs/laptop/$* --config configs/laptop/$*.toml
+	for encoder in $(ENCODERS); do \
+	  short=$${encoder#efficientnet-}; \
+	  sweep="$(DEMO) al-run --run runs/laptop/$* --config configs/laptop/$*.toml --from $$encoder"; \
+	  $(DEMO) embed $$encoder --run runs/laptop/$* || exit; \
+	  for first in $(FIRST_POOLS); do for learner in linear knn; do \
+	    $$sweep --budget $$first --learner $$learner --name $$short-$$learner-$$first || exit; \
+	  done; done; \
+	  $$sweep --init $(QUERIED) --query random,margin,badge,typiclust,tcm --budget 20 --rounds 4 --name $$short-queries || exit; \
 	done
 
 # Two processes at a time; a file stays with one, for what its tests share.

@@ -27,7 +27,7 @@ def page(study: Study) -> str:
         "# Results",
         "<!-- Written by docs/results.py: changes made here will be lost. -->",
         *question(study),
-        *(part for learner in study.learners for part in in_short(study, learner)),
+        *(part for setting in study.settings for part in in_short(study, setting)),
         *(part for run in study.runs for part in data_set(study, run)),
         *later(study),
         *over_data_sets(study),

@@ -44,7 +44,7 @@ def parses(words: list[str]) -> None:
 def test_without_arguments_help_is_printed(initpools: Initpools) -> None:
     ended = initpools()
     assert ended.code == 0 and "Usage: initpools" in ended.out
-    assert "initpools pretrain simclr --dataset photos/" in ended.out
+    assert "initpools select-pool --dataset ./photos" in ended.out
 
 
 def test_the_package_runs_as_a_module() -> None:

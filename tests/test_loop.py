@@ -375,7 +375,7 @@ def test_a_batch_that_was_labeled_elsewhere_is_not_to_be_labeled_again(photos: p
     _round(initpools, "two.csv")
     assert initpools("plot", "report").code == 0
     said = initpools("status").out
-    assert f"al-run --labels {Path('two.csv').resolve()} --query margin --budget 12" in said
+    assert f"al-run --labels {Path('two.csv').resolve()} --budget 12" in said
 
 
 def test_an_unreadable_folder_of_labels_is_told(photos: pd.Series, initpools: Initpools) -> None:

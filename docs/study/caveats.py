@@ -20,7 +20,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas",
 
 def limits(study: Study) -> list[str]:
     """List the limitations."""
-    encoders = conjoined(sweep.table["encoders"][0] for sweep in study.sweeps)
+    encoders = conjoined(sweep.encoder for sweep in study.sweeps)
     alarms = ALPHA * len(study.sweeps)
     highest = conjoined(
         name
@@ -30,10 +30,11 @@ def limits(study: Study) -> list[str]:
     )
     tests = {run.path.name: int((read_items(run)["split"] == "test").sum()) for run in study.runs}
     image = conjoined(f"{100 / count:.2g} points on {name}" for name, count in tests.items() if count)
-    widths = " ".join(_width(study, each) for each in study.learners)
+    widths = " ".join(_width(study, each) for each in study.settings)
     points = [
-        f"*Other encoders.* Learners, and first pools that read embeddings, use {encoders}, pretrained once on "
-        "each data set. Another network, or another length or seed of pretraining, may give other results.",
+        f"*Other encoders.* Learners, and first pools that read embeddings, use {encoders}; those that were "
+        "trained on the data sets were trained once. Another network, or another length or seed of pretraining, may "
+        "give other results.",
         "*Other test images.* Seeds vary the candidates and all random draws. The test split is fixed, and the "
         f"intervals do not account for it. One test image is {image}.",
         "*Other data.* The candidates of different seeds overlap, so the intervals apply to this data set only.",
@@ -66,14 +67,14 @@ def _on_top(study: Study) -> list[str]:
     ]
 
 
-def _width(study: Study, learner: str) -> str:
+def _width(study: Study, setting: str) -> str:
     """Report the width of the intervals, and the number of seeds that one point would need."""
-    rows = study.verdicts(learner)
+    rows = study.verdicts(setting)
     half, needed = ((rows["high"] - rows["low"]) / 2).median(), rows["seeds_for_a_point"].median()
     if math.isnan(half + needed):
         return ""
     return (
-        f"With {learner}, the median interval of a difference is ± {100 * half:.1f} points, and detecting one point "
+        f"With {setting}, the median interval of a difference is ± {100 * half:.1f} points, and detecting one point "
         f"would take about {needed:,.0f} seeds."
     )
 

@@ -24,7 +24,7 @@ def figure_name(sweep: Sweep) -> str:
 
 def figure(study: Study, sweep: Sweep) -> str:
     """Draw accuracy against labels, one panel per query; first pools not distinguishable by area are gray."""
-    rows = study.verdicts(sweep.learner, sweep.data)
+    rows = study.verdicts(study.setting(sweep), sweep.data)
     rows = rows[(rows["name"] == sweep.name) & (rows["measure"] == "area")]
     significant = rows[rows["verdict"].isin(["better", "worse"])]
     differ = set(zip(significant["query"], significant["init"], strict=True))
@@ -37,10 +37,11 @@ def figure(study: Study, sweep: Sweep) -> str:
     for query, init in sorted(curves, key=lambda curve: (curve[1] == AGAINST, curve in differ)):
         line = _line(init, curves[query, init], inits, (query, init) in differ)
         panels[f"query: {query}"].append(line)
+    setting = study.setting(sweep)
     return line_chart(
         [Panel(lines, "labeled images", "accuracy (%)", heading) for heading, lines in panels.items()],
-        title=f"Learning curves on {sweep.data}, {sweep.learner}",
-        description=f"Accuracy against labeled images on {sweep.data}, {sweep.learner}; the page has the numbers.",
+        title=f"Learning curves on {sweep.data}, {setting}",
+        description=f"Accuracy against labeled images on {sweep.data}, {setting}; the page has the numbers.",
         same_y=True,
     )
 

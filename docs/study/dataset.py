@@ -20,33 +20,33 @@ SHOWN = 6
 
 
 def data_set(study: Study, run: Run) -> list[str]:
-    """Write the section on a run, with a part for each learner."""
+    """Write the section on a run, with a part for each setting."""
     data = run.path.name
-    learners = [learner for learner in study.learners if study.of(learner, data)]
-    if not learners:
+    settings = [setting for setting in study.settings if study.of(setting, data)]
+    if not settings:
         return [f"## {data}", "No sweep is finished."]
     items = read_items(run)
     splits = items["split"].value_counts()
     sizes = conjoined(f"{splits[split]:,} {split}" for split in ("train", "val", "test") if split in splits)
     parts = [f"## {data}", f"{sizes} images of {items['label'].nunique()} classes."]
-    for learner in learners:
-        sweeps, rows = study.of(learner, data), study.verdicts(learner, data)
+    for setting in settings:
+        sweeps, rows = study.of(setting, data), study.verdicts(setting, data)
         drawn = [sweep for sweep in sweeps if has_curves(sweep)]
         parts += [
-            f"### {data}, {learner}",
+            f"### {data}, {setting}",
             _setting(sweeps, int(splits["train"])),
             _accuracies(sweeps, rows),
             *(_differences(sweeps, rows, measure) for measure in ("area", "last round")),
             _pictures(drawn) if drawn else "",
             _words(rows),
-            _needed(study.rows("savings", learner, data)),
+            _needed(study.rows("savings", setting, data)),
         ]
     return parts
 
 
 def _setting(sweeps: list[Sweep], train: int) -> str:
     """Describe the encoder, the candidates, and how many of them are labeled at the end."""
-    encoders = conjoined(sweep.table["encoders"][0] for sweep in sweeps)
+    encoders = conjoined(sweep.encoder for sweep in sweeps)
     shares = conjoined(f"{100 * sweep.table['candidates']:g} %" for sweep in sweeps)
     failed = sum(len(failures(sweep.rounds)) for sweep in sweeps)
     lost = f" Failed cells, left out together with their pairs: {failed}." if failed else ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
 from initpools_cli.cli.catalog import KINDS
+from initpools_cli.core.rundir import Run
 from initpools_cli.stats.verdicts import MEASURES
+from initpools_cli.steps.context import read_items
 from study.sweeps import AGAINST, Study
 from study.text import LEGEND, conjoined, counted, points, sign, table
 
@@ -25,28 +27,64 @@ def question(study: Study) -> list[str]:
     sizes = sorted({sweep.size for sweep in study.sweeps})
     summaries = {row["name"]: row["summary"] for row in KINDS["learners"]()}
     rows = []
-    for learner in study.learners:
-        tables = [sweep.table for sweep in study.of(learner)]
+    for setting in study.settings:
+        sweeps = study.of(setting)
+        learner, tables = sweeps[0].learner, [sweep.table for sweep in sweeps]
         numbers = (conjoined(sorted({each[key] for each in tables})) for key in ("rounds", "seeds"))
-        queries = conjoined(query for each in tables for query in each["query"])
-        rows.append((f"`{learner}`", summaries[learner], queries, *numbers, len(tables)))
+        queries = conjoined(query for each in tables if each["rounds"] for query in each["query"]) or "–"
+        rows.append((setting, summaries[learner], queries, *numbers, len(tables)))
     missing = conjoined(f"`{name}`" for name in study.missing)
+    grown = (
+        "Where queries are listed, each pool then grew in rounds, by each query. "
+        if any(sweep.table["rounds"] for sweep in study.sweeps)
+        else ""
+    )
     return [
         "Does a first pool that is chosen without labels beat a random one, at which budgets, and does the gain last?",
         f"On {conjoined(sweep.data for sweep in study.sweeps)}, first pools of {conjoined(sizes)} labels were chosen "
-        f"by {conjoined(inits)} ([descriptions](methods.md)), and compared with `{AGAINST}` at the same seeds. Each "
-        "pool then grew in rounds of the same number of labels, chosen by each query. Accuracy is measured on the test "
-        "split.",
-        table(("learner", "what it is", "queries", "rounds", "seeds", "sweeps finished"), rows),
+        f"by {conjoined(inits)} ([descriptions](methods.md)), and compared with `{AGAINST}` at the same seeds. "
+        + grown
+        + "Accuracy is measured on the test split.",
+        table(("learner and encoder", "what it is", "queries", "rounds", "seeds", "sweeps finished"), rows),
         f"Not finished, and not on this page: {missing}." if missing else "",
+        *_setups(study),
         f"In all tables: {LEGEND}",
     ]
 
 
-def in_short(study: Study, learner: str) -> list[str]:
-    """Summarize all sweeps with one learner."""
-    rows = study.verdicts(learner)
-    heading = f"## In short: {learner}"
+def _setups(study: Study) -> list[str]:
+    """Tabulate what differs between the data sets: images, candidates, and the pretraining of the encoders."""
+    rows = []
+    for run in study.runs:
+        sweeps = [sweep for sweep in study.sweeps if sweep.data == run.path.name]
+        splits = read_items(run)["split"].value_counts()
+        shares = conjoined(f"{100 * sweep.table['candidates']:g} %" for sweep in sweeps)
+        encoders = dict.fromkeys(sweep.encoder for sweep in sweeps)
+        rows.append(
+            (run.path.name, f"{splits['train']:,}", f"{splits.get('test', 0):,}", shares, *_made(run, encoders))
+        )
+    header = ("data set", "train", "test", "candidates for each seed", "encoders")
+    return ["What differs between the data sets:", table(header, rows)] if len(rows) > 1 else []
+
+
+def _made(run: Run, encoders: Iterable[str]) -> list[str]:
+    """Describe how each encoder of a run was made."""
+    parts = []
+    for name in encoders:
+        trained, embedded = run.find_step(f"pretrain/{name}"), run.find_step(f"embed/{name}")
+        if trained is not None:
+            width = trained.table.get("width", 1)
+            narrow = f", channels × {width:g}" if width != 1 else ""
+            parts.append(f"{name}: {trained.table['epochs']} epochs{narrow}")
+        elif embedded is not None and "size" in embedded.table:
+            parts.append(f"{name}: input of {embedded.table['size'] or 224} pixels")
+    return ["; ".join(parts) or "–"]
+
+
+def in_short(study: Study, setting: str) -> list[str]:
+    """Summarize all sweeps of one setting."""
+    rows = study.verdicts(setting)
+    heading = f"## In short: {setting}"
     if not set(rows["verdict"]) & {"better", "worse", "not distinguishable"}:
         verdicts = conjoined(rows["verdict"])
         return [

@@ -49,6 +49,11 @@ class Sweep:
         return self.table["learner"][0]
 
     @property
+    def encoder(self) -> str:
+        """Its encoder."""
+        return self.table["encoders"][0]
+
+    @property
     def size(self) -> int:
         """Labels in its first pools."""
         return int(self.table["init_budget"])
@@ -80,33 +85,38 @@ class Study:
     missing: list[str]
     verdicts_by_name: dict[str, SweepVerdicts]
 
+    def setting(self, sweep: Sweep) -> str:
+        """Return the learner of a sweep, and the encoder if the study has several."""
+        several = len({each.encoder for each in self.sweeps}) > 1
+        return f"{sweep.learner} on {sweep.encoder}" if several else sweep.learner
+
     @property
-    def learners(self) -> list[str]:
-        """The learners, sorted by number of results."""
+    def settings(self) -> list[str]:
+        """The settings, sorted by number of results."""
         rows: Counter[str] = Counter()
         for sweep in self.sweeps:
-            rows[sweep.learner] += len(sweep.rounds)
-        return [learner for learner, _ in rows.most_common()]
+            rows[self.setting(sweep)] += len(sweep.rounds)
+        return [setting for setting, _ in rows.most_common()]
 
-    def of(self, learner: str, data: str = "") -> list[Sweep]:
-        """Return the sweeps with a learner, optionally on one data set."""
-        return [sweep for sweep in self.sweeps if sweep.learner == learner and data in ("", sweep.data)]
+    def of(self, setting: str, data: str = "") -> list[Sweep]:
+        """Return the sweeps of a setting, optionally on one data set."""
+        return [sweep for sweep in self.sweeps if self.setting(sweep) == setting and data in ("", sweep.data)]
 
-    def rows(self, which: str, learner: str, data: str = "") -> pd.DataFrame:
-        """Join one table of `SweepVerdicts` over all sweeps with a learner, optionally on one data set.
+    def rows(self, which: str, setting: str, data: str = "") -> pd.DataFrame:
+        """Join one table of `SweepVerdicts` over all sweeps of a setting, optionally on one data set.
 
         The column sweep is replaced by data, name, size (labels in the first pool) and last (labels at the end).
         """
         tables = []
-        for sweep in self.of(learner, data):
+        for sweep in self.of(setting, data):
             rows = getattr(self.verdicts_by_name[sweep.name], which)
             rows = rows[rows["sweep"] == sweep.data].drop(columns="sweep")
             tables.append(rows.assign(data=sweep.data, name=sweep.name, size=sweep.size, last=sweep.last))
         return pd.concat(tables, ignore_index=True)
 
-    def verdicts(self, learner: str, data: str = "") -> pd.DataFrame:
+    def verdicts(self, setting: str, data: str = "") -> pd.DataFrame:
         """Return the verdicts; see `rows`."""
-        return self.rows("verdicts", learner, data)
+        return self.rows("verdicts", setting, data)
 
 
 def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:

@@ -14,8 +14,8 @@ from study.text import conjoined, table
 def later(study: Study) -> list[str]:
     """Correlate accuracy with the first pool and accuracy at the last round."""
     parts = []
-    for learner in study.learners:
-        rows = study.rows("first_and_later", learner)
+    for setting in study.settings:
+        rows = study.rows("first_and_later", setting)
         ends = rows[rows["labeled"] == rows["last"]]
         between, within = ends[ends["init"] == ""], ends[ends["init"] != ""]
         if not len(ends):
@@ -27,7 +27,7 @@ def later(study: Study) -> list[str]:
             lines.append((data, size, last, *(cells.get(query, "") for query in queries)))
         above, below = int((within["pearson_low"] > 0).sum()), int((within["pearson_high"] < 0).sum())
         parts += [
-            f"**{learner}.** Between first pools (means over seeds): Spearman's correlation, with its 95 % interval, "
+            f"**{setting}.** Between first pools (means over seeds): Spearman's correlation, with its 95 % interval, "
             "between accuracy with the first pool and accuracy at the last round.",
             table(("data set", "first labels", "last labels", *queries), lines),
             f"Within a first pool, over its seeds: the median of Pearson's {len(within)} correlations is "
@@ -45,8 +45,8 @@ def _spearman(row: dict[Any, Any]) -> str:
 def over_data_sets(study: Study) -> list[str]:
     """Rank the first pools over the data sets."""
     parts = []
-    for learner in study.learners:
-        sizes = {sweep.name: sweep.size for sweep in study.of(learner)}
+    for setting in study.settings:
+        sizes = {sweep.name: sweep.size for sweep in study.of(setting)}
         tests_by_sweep = {
             name: study.verdicts_by_name[name].across for name in sizes if study.verdicts_by_name[name].across
         }
@@ -66,7 +66,7 @@ def over_data_sets(study: Study) -> list[str]:
         tests = [row for rows in tests_by_sweep.values() for row in rows]
         family = conjoined(sorted({row.family for row in tests}))
         parts += [
-            f"**{learner}.** Mean ranks by accuracy with the first pool alone; 1 is the best. p is that of Friedman's "
+            f"**{setting}.** Mean ranks by accuracy with the first pool alone; 1 is the best. p is that of Friedman's "
             f"test by permutation, after Holm's correction over the {family} tests of a size. By Nemenyi's test, two "
             "first pools differ if their mean ranks differ by more than the critical difference"
             + (", which is impossible with so few data sets." if beyond else "."),
