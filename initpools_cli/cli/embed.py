@@ -44,10 +44,11 @@ def command(
     classes: Classes = None,
 ) -> None:
     """Compute the embeddings of every image."""
-    from initpools_cli.datasets.embeddings import is_embeddings
+    from initpools_cli.datasets.embeddings import is_embeddings, refuse_other_file
     from initpools_cli.steps.embed import embed
     from initpools_cli.steps.encoder import UNTRAINED
 
+    refuse_other_file(source)
     flags = {"embed.source": source or None, "embed.download": download}
     may_create = source in UNTRAINED and common.dataset is not None
     own = source or common.dataset or ""

@@ -93,7 +93,7 @@ def _labels(
 def rows_of(array: np.ndarray, path: Path, ids: Path | None, data: Dataset, seed: int) -> dict[str, np.ndarray]:
     """Return the row of every image of a data set, by split, in a file of embeddings.
 
-    Without ids, rows are those of train, or of all splits in the order of items.csv.
+    Without ids, rows are those of train, or of all splits, in the order of items.csv, which must be that of the paths.
 
     Parameters
     ----------
@@ -132,9 +132,8 @@ def rows_of(array: np.ndarray, path: Path, ids: Path | None, data: Dataset, seed
 def _in_order(array: np.ndarray, path: Path, data: Dataset, derived: tuple[str, ...]) -> dict[str, np.ndarray]:
     sizes = {split: len(part) for split, part in data.splits.items()}
     alone = {split: size for split, size in sizes.items() if split not in derived}
-    if len(array) == sizes["train"]:
-        return {"train": np.arange(len(array))}
-    chosen = next((each for each in (alone, sizes) if len(array) == sum(each.values())), None)
+    possible = ({"train": sizes["train"]}, alone, sizes)
+    chosen = next((each for each in possible if len(array) == sum(each.values())), None)
     if chosen is None:
         several = f" ({sum(alone.values())} in all splits)" if len(alone) > 1 else ""
         raise UserError(
@@ -143,12 +142,12 @@ def _in_order(array: np.ndarray, path: Path, data: Dataset, derived: tuple[str, 
             f"`initpools embed {path} --run DIR`.",
             len(array),
         )
-    paths = [name for name in data.items["path"] if name]
+    paths = [name for split in chosen for name in data.splits[split].paths if name]
     if paths != sorted(paths, key=os.fsencode):
         # Features of a folder are usually computed in the order of its files.
         raise UserError(
-            f"{path} has {len(array)} rows, one for each image of {data.spec.name}, which has several splits: the "
-            "order of the rows is not known.",
+            f"The order of the {len(array)} rows of {path} is not known: the images of {data.spec.name} are not stored "
+            "in the order of their names.",
             "Name the image of each row with --ids FILE; if they are in the order of data/items.csv in the run, pass "
             "that file.",
             len(array),

@@ -31,7 +31,7 @@ UNREAD = (
     ".mat",
 )
 #: How such a file is saved.
-LAYOUT = "Save one row per image with numpy.save, (images, dimensions)"
+LAYOUT = "Save an array with one row per image, (images, dimensions), with numpy.save"
 
 
 def is_embeddings(name: str) -> bool:
@@ -50,7 +50,7 @@ def refuse_other_file(name: str) -> None:
     """
     path = Path(name)
     unread = path.suffix.lower() in UNREAD
-    if path.is_dir() and (unread or path.suffix.lower() in READERS or name.endswith("/")):
+    if path.is_dir() and (unread or path.suffix.lower() in READERS or "/" in name or name.startswith(".")):
         raise UserError(f"{name} is a folder, not a file of embeddings.", f"{LAYOUT}, and name that file.", name)
     if unread and path.name != path.suffix:
         there = f"{name} is not a {', '.join(READERS)} file." if path.is_file() else f"There is no file {name}."
@@ -72,7 +72,9 @@ def read_embeddings(path: Path) -> np.ndarray:
     """
     array = READERS[path.suffix.lower()](path, "embeddings")
     if array.dtype.kind not in "biuf":
-        raise UserError(f"{path} has the type {array.dtype}, not a numeric one.", f"{LAYOUT}, as float32.", array.dtype)
+        raise UserError(
+            f"{path} has the type {array.dtype}, not a numeric one.", f"{LAYOUT}, best float32.", array.dtype
+        )
     if array.ndim != 2 or 0 in array.shape:
         raise UserError(f"{path} has the shape {array.shape}, not (images, dimensions).", _reshaped(array), array.shape)
     return array
@@ -80,7 +82,7 @@ def read_embeddings(path: Path) -> np.ndarray:
 
 def _reshaped(array: np.ndarray) -> str:
     if array.ndim == 3:
-        return f"{LAYOUT}, for example the mean over patches; `select-pool freesel` reads all of them with --patches."
+        return f"{LAYOUT}, such as the mean over patches; `select-pool freesel --patches FILE.npy` reads all patches."
     return f"{LAYOUT}."
 
 

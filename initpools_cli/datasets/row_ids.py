@@ -201,6 +201,14 @@ def rows_by_split(
     everything = own.assign(split="train", index=np.arange(len(own)))
     train = int((own["split"] == "train").sum())
     paths = {name for name in own["path"] if name}
+    named_row = next((row for row in rows if not row.path.isdigit() and row.path), None)
+    if not paths and named_row is not None:
+        raise UserError(
+            f"{path} ({FLAG}), {named_row.place} has the id {named_row.path}, but the images of the run have only "
+            "indices.",
+            f"Write the index of each row's image, from 0 to {train - 1}.",
+            named_row.path,
+        )
     if not paths or (all(row.path.isdigit() for row in rows) and paths.isdisjoint(row.path for row in rows)):
         # Integers are indices of train images, unless they are paths.
         rows = [replace(row, path="", index=row.path or row.index) for row in rows]

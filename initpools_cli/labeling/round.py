@@ -92,6 +92,12 @@ def label_round(
     provider = RunProvider(context, files, _only(table.encoders, "--from"))
     if provider.files.exclude is not None:
         labeled = replace(labeled, excluded=np.flatnonzero(~provider.seen))
+        if not len(labeled.rows):
+            raise UserError(
+                f"{provider.files.exclude} (--exclude): all {len(labeled.table)} labeled images are excluded.",
+                "Leave some of them out of that file.",
+                len(labeled.table),
+            )
     spec = build_spec(context, table)
     if ask:
         _refuse_single_class(spec, labeled)

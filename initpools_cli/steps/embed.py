@@ -138,6 +138,7 @@ def newest(context: Context, source: str = "") -> FinishedStep:
             context.report.once(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
     if found is None:
         name = source or default_source(context)
+        refuse_other_file(name)
         if name not in UNTRAINED and not is_embeddings(name) and not _is_backbone(context, name):
             name = pretrain_of(context, name).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")

@@ -42,7 +42,8 @@ def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[F
     if ids is None and data.spec.ids and Path(data.spec.name) == path.resolve():
         ids = Path(data.spec.ids)
     if ids is not None:
-        reads[str(require_file(ids, FLAG).resolve())] = checksum(ids)
+        require_file(ids, FLAG)
+        reads[str(ids.resolve())] = checksum(ids)
     rows = rows_of(array, path, ids, data, context.identity.seed)
     step = context.run.step(
         "embed", _folder(path), {"source": path.name}, {**context.items_checksum(), **reads}, force=context.force
