@@ -45,8 +45,8 @@ class Common:
         typer.Option(
             "--dataset",
             metavar="NAME|FILE.npz|FOLDER",
-            help="Data set: a name (`initpools list datasets`), an .npz file or a folder of images; "
-            "its run is runs/<dataset>.",
+            help="Data set: a name (`initpools list datasets`), an .npz file, a folder of images or an .npy file of "
+            "embeddings; its run is runs/<dataset>.",
             rich_help_panel=RUN,
             autocompletion=completion.datasets,
         ),
