@@ -1,9 +1,10 @@
 """Claim: the 95 % interval of the loop's accuracy holds the accuracy on the images without a label in 94–97 % of loops.
 
-Simulated labeling loops with the learner `linear` on the embeddings of finished runs: a random half of the images are
-candidates; 20 of them are labeled, then 40, 60, 100. Pools are random, or chosen as in the loop: `typiclust` first,
-then batches of 20 by `margin`. The truth is the accuracy, on all images without a label, of the model trained on all
-labels. Of a data set of more than 4,000 train images, 4,000 drawn at random are all that exist.
+Simulated labeling loops with the learner `linear` on the embeddings of finished runs (RUN: efficientnet-lite0, else the
+newest; RUN/embed/NAME: these). A random half of the images are candidates; 20 of them are labeled, then 40, 60, 100.
+Pools are random, or chosen as in the loop: `typiclust` first, then batches of 20 by `margin`. The truth is the
+accuracy, on all images without a label, of the model trained on all labels. Of a data set with more than 2,000 train
+images, 2,000 drawn at random are all that exist. The claim is for random pools; for chosen ones nothing is claimed.
 
 - `wilson`: Wilson's interval of the predictions of stratified 5-fold cross-validation, pooled.
 - `wilson-60`: the same as if 60 % as many images were labeled (`stats.proportions.cross_validated_interval`). The share
@@ -16,10 +17,10 @@ Width is relative to the binomial interval (Wilson's of a test set of as many im
 is measured on the images without a label, before (prior 0) and after temperature scaling of the logits of
 cross-validation, for several standard deviations of the prior of log T.
 
-    python benchmarks/confidence.py FOLDER POOL LOOPS NESTED RUN …    (POOL: random or chosen; FOLDER keeps one line per
-                                                                       loop; the same command goes on where it ended)
+    python benchmarks/confidence.py FOLDER POOL LOOPS NESTED RUN …    (POOL: random or chosen; FOLDER keeps the loops;
+                                                                       the same command goes on where it ended)
 
-Rewrites benchmarks/results/confidence.csv and confidence-calibration.csv from the loops in FOLDER.
+At the end, or with Ctrl-C, rewrites benchmarks/results/confidence.csv and confidence-calibration.csv from FOLDER.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from initpools_cli.core.cpu import machine
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.geometry.standardize import scaling
 from initpools_cli.stats.metrics import calibration_error
-from initpools_cli.stats.nested_cv import nested_interval
+from initpools_cli.stats.nested_cv import NestedInterval, nested_interval
 from initpools_cli.stats.proportions import EFFECTIVE, wilson_interval
 from initpools_cli.stats.temperature import fit_temperature
 from initpools_cli.strategies.margin import margins
@@ -54,18 +55,20 @@ PRIORS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, np.inf)
 METHODS = ("wilson", "wilson-60", "wilson-random", "nested", "nested-wilson")
 CALIBRATION = ("t", "nll", "brier", "ece", "confidence")
 #: Loops between two writes.
-BLOCK = 50
+BLOCK = 25
 
 
 class Images:
     """Embeddings of a run as its learners read them, and labels."""
 
-    def __init__(self, run):
-        self.name = run.name
-        made = sorted((run / "embed").glob("*/step.toml"), key=lambda file: file.stat().st_mtime)
-        usual = run / "embed" / "efficientnet-lite0"
-        folder = usual if usual.exists() else made[-1].parent
-        self.encoder = folder.name
+    def __init__(self, path):
+        """Read a run, or a folder of embeddings in one."""
+        folder = path if path.parent.name == "embed" else path / "embed" / "efficientnet-lite0"
+        if not folder.exists():
+            made = sorted((path / "embed").glob("*/step.toml"), key=lambda file: file.stat().st_mtime)
+            folder = made[-1].parent
+        run = folder.parent.parent
+        self.name, self.encoder = run.name, folder.name
         items = pd.read_csv(run / "data" / "items.csv", dtype={"label": str}, keep_default_na=False)
         labels = items.loc[items["split"] == "train", "label"].to_numpy()
         kept = np.flatnonzero(np.load(run / "data" / "kept.npy"))
@@ -121,20 +124,22 @@ def simulate(images, kind, loop, nested):
         # Stratified as in the loop, then as in the paper: at random.
         stratified = assign_folds(labels, np.arange(count), derive(seed, "stratified"))[None]
         logits, _ = cross_validated(fits, full, stratified)
-        plain = np.zeros(count, np.int64)
-        repetitions = REPETITIONS if nested else 1
-        folds = np.array([assign_folds(plain, np.arange(count), derive(seed, part)) for part in range(repetitions)])
-        others, models = cross_validated(fits, full, folds)
         line = {
             "loop": loop,
             "labels": count,
             "majority": np.bincount(labels).max() / count,
             "right": int((logits[0].argmax(1) == labels).sum()),
-            "right_random": int((others[0].argmax(1) == labels).sum()),
-            "right_repeated": (others.argmax(2) == labels).sum(1).mean() if nested else np.nan,
+            "right_random": np.nan,
+            "right_repeated": np.nan,
+            **dict.fromkeys(NestedInterval._fields, np.nan),
         }
-        found = nested_interval(nested_errors(fits, labels, full, models, folds), folds) if nested else (np.nan,) * 5
-        line |= dict(zip(("error", "low", "high", "bias", "inflation"), found, strict=True))
+        if nested:
+            parts = [assign_folds(0 * labels, np.arange(count), derive(seed, part)) for part in range(REPETITIONS)]
+            folds = np.array(parts)
+            others, models = cross_validated(fits, full, folds)
+            line["right_random"] = int((others[0].argmax(1) == labels).sum())
+            line["right_repeated"] = (others.argmax(2) == labels).sum(1).mean()
+            line |= nested_interval(nested_errors(fits, labels, full, models, folds), folds)._asdict()
         lines.append((line, logits[0]))
         heads.append(fits.heads(full[None])[0])
     wide = images.logits(np.concatenate(heads, axis=1)).reshape(len(images.labels), len(LABELS), -1)
@@ -241,8 +246,10 @@ def main():
     folder, kind, loops, nested = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     folder.mkdir(parents=True, exist_ok=True)
     left = [Images(Path(run)) for run in sys.argv[5:]]
-    while left:
-        left = [each for each in left if work(folder, kind, each, loops, nested)]
+    try:
+        while left:
+            left = [each for each in left if work(folder, kind, each, loops, nested)]
+    finally:
         summarize(folder)
 
 

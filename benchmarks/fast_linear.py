@@ -49,7 +49,7 @@ class SubsetFits:
         shrink = 1 / np.sqrt(CURVATURE * sizes**2 / len(rows) + penalty)
         self.points = np.ascontiguousarray(vectors * sizes * shrink, dtype=np.float32)
         self.back = self.points.T.copy()
-        self.span = rows.T @ (vectors / sizes * shrink)
+        self.rows, self.combine = rows, vectors / sizes * shrink
         self.ridge = (penalty * shrink**2).astype(np.float32)
         self.labels, self.classes = labels.astype(np.int32), classes
 
@@ -72,7 +72,7 @@ class SubsetFits:
 
     def heads(self, models):
         """Weights with the bias as the last row, (s, d + 1, c)."""
-        return self.span @ models
+        return self.rows.T @ (self.combine @ models)
 
 
 def cross_validated(fits, full, folds):

@@ -176,6 +176,15 @@ def test_a_round_without_a_temperature_stays_readable(stored_round: Path, initpo
     assert "not calibrated" not in second.err and "are calibrated with temperature 0." in second.err
 
 
+def test_labels_that_images_do_not_show_are_no_better_than_guessing(stored_round: Path, initpools: Initpools) -> None:
+    rows = pd.read_csv("one.csv")
+    # The color changes with every image, the label with every fourth one.
+    rows["label"] = [rows["label"][place // 4] for place in range(len(rows))]
+    rows.to_csv("noise.csv", index=False)
+    ended = initpools("al-run", "--labels", "noise.csv", "--run", stored_round)
+    assert ended.code == 0 and "No better than guessing the largest class: its share (" in ended.err, ended.err
+
+
 def test_predictions_are_calibrated_and_queries_are_not(stored_round: Path, initpools: Initpools) -> None:
     plain = pd.read_csv(stored_round / "loop/round-1/predictions.csv")
     forced = initpools(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.core.errors import UserError
 from initpools_cli.figures.html import bullets, folded, paragraph, table
 from initpools_cli.figures.section import Section
+from initpools_cli.labeling.summary import guessing
 from initpools_cli.reporting.sections import Figures, fresh_steps, rounds_of, share
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import named_source, trained_on
@@ -82,6 +83,7 @@ def summary(context: Context, verdicts: Mapping[str, SweepVerdicts | str]) -> li
             f"After {times}, {last['labeled']} images are labeled, and the cross-validated accuracy is "
             f"{share(last['accuracy'])}."
         )
+        sentences += [note] if (note := guessing(last)) else []
     return [f"{images}. {sentences[0]}", *sentences[1:], *_outside_knowledge(context)]
 
 

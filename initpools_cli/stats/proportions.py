@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 #: Share of the labels that a cross-validated accuracy is worth, as a number of independent images.
 EFFECTIVE = 0.6
 
@@ -31,9 +33,7 @@ def share_interval(right: int, count: int, level: float = 0.95) -> tuple[float, 
 
 def wilson_interval(share: float, count: float, level: float = 0.95) -> tuple[float, float]:
     """Compute Wilson's score interval of a share of a number of trials that need not be whole."""
-    from scipy.stats import norm
-
-    z = float(norm.ppf((1 + level) / 2))
+    z = NormalDist().inv_cdf((1 + level) / 2)
     center = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
     return max(0.0, center - half), min(1.0, center + half)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: Standard deviation of the prior of log T.
+#: Standard deviation of the prior of log T: the best of seven strengths in benchmarks/confidence.py.
 PRIOR = 0.25
 #: Temperatures from 1/50 to 50.
 LARGEST = float(np.log(50))
