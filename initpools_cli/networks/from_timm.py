@@ -16,7 +16,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.networks import efficientnet_lite
 from initpools_cli.networks.frozen import SIZE_ERRORS, Backbone, Preprocess, PretrainedWeights, cannot_take
 from initpools_cli.networks.hub import on_hub
-from initpools_cli.networks.weights import fit
+from initpools_cli.networks.layouts import encoder_of, to_timm
+from initpools_cli.networks.weights import ANOTHER_NETWORK, fit
 
 # Names of the functions in timm's modules that convert files of other projects.
 _FILTERS = ("checkpoint_filter_fn", "pretrained_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
@@ -123,7 +124,7 @@ def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooli
     from timm.data import create_transform, resolve_model_data_config
 
     body = _build(name, size)
-    fit(body, _without_head(body, _renamed(name, body, state), _config(name).classifier or ()), weights)
+    fill(body, name, state, weights)
     config = resolve_model_data_config(body, args={"img_size": size} if size else None)
     channels, height, width = config["input_size"]
     if channels not in (1, 3):
@@ -137,6 +138,19 @@ def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooli
     backbone = Trunk(body)
     backbone.prepare(torch.zeros(1, channels, height, width), pooling, name)
     return backbone, preprocess
+
+
+def fill(body: nn.Module, name: str, state: Mapping[str, Tensor], weights: Path) -> None:
+    """Copy the tensors `state` of a file in any layout of `networks.layouts` into the network `name` without a head.
+
+    Raises
+    ------
+    UserError
+        They are of another network.
+    """
+    state = to_timm(encoder_of(state, body.state_dict()))
+    known = _without_head(body, _renamed(name, body, state), _config(name).classifier or ())
+    fit(body, known, weights, ANOTHER_NETWORK)
 
 
 def _build(name: str, size: int) -> nn.Module:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from initpools_cli.networks.frozen import Backbone, Preprocess, PretrainedWeights
-from initpools_cli.networks.weights import fit
+from initpools_cli.networks.layouts import encoder_of
+from initpools_cli.networks.weights import ANOTHER_NETWORK, fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,8 +116,9 @@ def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooli
     if name.startswith("vit_"):
         how["image_size"] = min(trained.meta["min_size"])
     backbone = Classifier(models.get_model(name, weights=None, **how))
+    state = encoder_of(state, backbone.body.state_dict())
     known = {key: value for key, value in map(_renamed, state.items()) if not key.startswith(f"{backbone.cut}.")}
-    fit(backbone.body, known, weights)
+    fit(backbone.body, known, weights, ANOTHER_NETWORK)
     recipe = trained.transforms()
     side, crop = recipe.resize_size[0], recipe.crop_size[0]
     if size:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
+import shlex
+import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +16,12 @@ from torch import nn
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, require_file
+
+#: Where checkpoints keep the tensors, one inside another.
+WRAPPERS = ("state_dict_ema", "state_dict", "model", "teacher")
+#: What to do about a file of another network, in a run and with a published backbone.
+OTHER_SETTINGS = "Set the network and the width that the file was created with."
+ANOTHER_NETWORK = "Name the network that the file was created for: `initpools list backbones` lists all."
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
@@ -62,8 +72,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     Parameters
     ----------
     path : Path
-        A safetensors file, or a file of torch.save with tensors by name, also under "state_dict_ema", "state_dict" or
-        "model". Name prefixes of data-parallel and compiled networks are removed.
+        A safetensors file, or a file of torch.save with tensors by name, also under one of `WRAPPERS`. Name prefixes
+        of data-parallel and compiled networks are removed.
 
     Raises
     ------
@@ -88,16 +98,8 @@ def _read_pickled(path: Path) -> dict[str, torch.Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     # Damaged pickles can raise almost any exception.
     except Exception as error:
-        # A file that is not a pickle raises KeyError.
-        message = "it is not a file of torch.save" if isinstance(error, KeyError) else str(error)
-        reason = re.split(r"\n|\. ", message, maxsplit=1)[0].rstrip(".")
-        remedy = (
-            "Save the network's state_dict, or convert the weights to a .safetensors file, and name that file."
-            if "TorchScript" in reason
-            else "Download the file again, or name another."
-        )
-        raise UserError(f"{path} can't be read as weights ({reason}).", remedy, path) from None
-    for wrapper in ("state_dict_ema", "state_dict", "model"):
+        raise _unreadable(path, error) from None
+    for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not all(
@@ -107,7 +109,49 @@ def _read_pickled(path: Path) -> dict[str, torch.Tensor]:
     return content
 
 
-def fit(module: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+def _unreadable(path: Path, error: Exception) -> UserError:
+    """Return the error for a file that torch can't read without running the code in it."""
+    objects = re.search(r"Unsupported (?:global|class|operand)[^\n]*?(\w+)\.[\w.]+", str(error))
+    if objects:
+        package, saved = objects[1], path.with_name(f"{path.stem}-tensors.pth")
+        return UserError(
+            f"{path} can't be read as weights: it holds objects of the package {package}, whose reading runs code.",
+            f"If you trust the file, convert it where {package} is installed, and name {saved}: "
+            f"`{_converter(path, saved)}`.",
+            path,
+        )
+    # A file that is not a pickle raises KeyError.
+    message = "it is not a file of torch.save" if isinstance(error, KeyError) else str(error)
+    reason = re.split(r"\n|\. ", message, maxsplit=1)[0].rstrip(".")
+    remedy = (
+        "Save the network's state_dict, or convert the weights to a .safetensors file, and name that file."
+        if "TorchScript" in reason
+        else "Download the file again, or name another."
+    )
+    return UserError(f"{path} can't be read as weights ({reason}).", remedy, path)
+
+
+def _converter(path: Path, saved: Path) -> str:
+    """Return a command that saves only the tensors of a file: those of a whole network, or of an entry with it."""
+    wrapper = next((f"[{name!r}]" for name in WRAPPERS if _has_entry(path, name)), "")
+    program = (
+        f"import torch; c = torch.load({str(path)!r}, 'cpu', weights_only=False){wrapper}; "
+        f"torch.save(getattr(c, 'state_dict', lambda: c)(), {str(saved)!r})"
+    )
+    plain = not set('"$`\\!') & set(program)
+    return f'python -c "{program}"' if plain else f"python -c {shlex.quote(program)}"
+
+
+def _has_entry(path: Path, name: str) -> bool:
+    """Whether the pickle in a file of torch.save has a text such as "state_dict"; the pickle is not run."""
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        pickles = [archive.read(member) for member in archive.namelist() if member.endswith("/data.pkl")]
+        # A text is its length in four bytes, and its characters.
+        return any(struct.pack("<cI", b"X", len(name)) + name.encode() in content for content in pickles)
+    return False
+
+
+def fit(module: nn.Module, state: Mapping[str, torch.Tensor], path: Path, remedy: str = OTHER_SETTINGS) -> None:
     """Copy the tensors `state` of a file into `module`; names and shapes must be equal.
 
     The number of batches of batch norms may be missing, as in old files.
@@ -117,7 +161,6 @@ def fit(module: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> Non
     UserError
         The first layer that differs, and both shapes.
     """
-    remedy = "Set the network and the width that the file was created with."
     # Updating the module's own mapping keeps the versions that torch stores with it.
     target = module.state_dict()
     for name, value in target.items():
