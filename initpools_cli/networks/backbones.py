@@ -84,7 +84,7 @@ def find_weights(
     if published.cached is not None:
         return published.cached
     if report is not None and published.downloadable and (download or report.ask(_question(name, published))):
-        return _download(published, report)
+        return fetch_weights(published, report)
     by_hand = (
         f"run `{published.command}`, or download {published.address} and pass its path with --weights FILE."
         if published.command
@@ -103,7 +103,14 @@ def _question(name: str, published: PretrainedWeights) -> str:
     return f"The weights of {name} are not on this machine. Download {published.address}{size}?"
 
 
-def _download(published: PretrainedWeights, report: Reporter) -> Path:
+def fetch_weights(published: PretrainedWeights, report: Reporter) -> Path:
+    """Download weights to their place in the library's cache, and return the path.
+
+    Raises
+    ------
+    UserError
+        The download failed.
+    """
     if published.hub is not None:
         return hub.download(published, published.hub, report)
     # The names of torch's files end in the beginning of their SHA-256.
@@ -120,8 +127,8 @@ def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "au
     name : str
         One of `backbone_names`; see `find_weights`.
     weights : Path
-        A .safetensors file, or a file of torch.save with tensors by name, also under "state_dict" or "model", and with
-        the prefix "module.". A classification layer in it is ignored.
+        A .safetensors file, or a file of torch.save with tensors by name, in a layout of `networks.layouts`. A
+        classification layer in it is ignored.
     size : int
         Side of the images in pixels; 0: the size that the weights were published for.
     pooling : str
