@@ -250,4 +250,4 @@ def test_unknown_names_and_tags_get_the_nearest(file: Path) -> None:
 
 def test_what_timm_remarks_on_weights_is_passed_on() -> None:
     assert "QuickGELU" in remark("vit_base_patch32_clip_224.openai")
-    assert remark("resnet18") == remark(TAGGED) == ""
+    assert remark("resnet18") == remark(TAGGED) == remark("clip") == ""

@@ -81,8 +81,8 @@ def tagged(name: str) -> str:
 
 
 def remark(name: str) -> str:
-    """Return timm's notes on the weights."""
-    return "; ".join(_config(name).notes or ())
+    """Return timm's notes on the weights, without the advice to use a network that is used already."""
+    return "; ".join(note for note in _config(name).notes or () if not ("quickgelu" in note and "quickgelu" in name))
 
 
 def published(name: str) -> PretrainedWeights:
