@@ -32,7 +32,7 @@ START, END = "<!-- generated: regret -->", "<!-- end of regret -->"
 def values(run):
     """Rows (kind, data, encoder, learner, labels, choice, value) of all finished sweeps of a run."""
     rows = []
-    for step in Run(run).steps("al"):
+    for step in Run(Path(run)).steps("al"):
         rounds = rounds_of(step)
         rounds = rounds[rounds["status"] == "ok"]
         queried = (rounds["round"] > 0).any()
