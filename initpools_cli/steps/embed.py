@@ -293,15 +293,16 @@ def _backbone(context: Context, name: str, given: Path | None) -> tuple[Finished
         return step.finished, False
     from initpools_cli.training.frozen_features import backbone_batch, backbone_features
 
-    context.report.say(f"weights: {weights}")
+    known = "" if given is not None else data_of(name)
+    context.report.say(f"weights: {weights}" + (f" (pretrained on {known})" if known else ""))
     if remark(name):
         context.report.say(f"timm's note on them: {remark(name)}")
     model, preprocess = load_backbone(name, weights, size=size, pooling=how.pooling)
     if how.patches:
         model.pooling = "none"
     # Weights of the user's own may have been trained on anything.
-    if given is None and data_of(name):
-        step.outcome["trained_on"] = data_of(name)
+    if known:
+        step.outcome["trained_on"] = known
     if commit_of(weights):
         step.outcome["revision"] = commit_of(weights)
     data, batch = context.data, backbone_batch(model, preprocess, context.machine.device)
