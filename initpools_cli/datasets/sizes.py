@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.spec import Dataset
 
 
@@ -13,12 +16,20 @@ def all_within(data: Dataset, side: int) -> bool:
     UserError
         An image file no longer exists, or can't be decoded.
     """
+    root = data.root
+    if root is None:
+        return all(max(split.images.shape[1:3]) <= side for split in data.splits.values())
+    return all(_longer_side(root / path, data.scale) <= side for split in data.splits.values() for path in split.paths)
+
+
+def _longer_side(file: Path, scale: Scale) -> int:
+    from PIL import Image, UnidentifiedImageError
+
     from initpools_cli.datasets.decode import read_image
 
-    if data.root is None:
-        return all(max(split.images.shape[1:3]) <= side for split in data.splits.values())
-    return all(
-        max(read_image(data.root / path, data.scale).size) <= side
-        for split in data.splits.values()
-        for path in split.paths
-    )
+    try:
+        # The header suffices, and turning an image upright does not change its longer side.
+        with Image.open(file) as image:
+            return max(image.size)
+    except (UnidentifiedImageError, OSError):
+        return max(read_image(file, scale).size)
