@@ -324,6 +324,8 @@ def test_what_needs_images_says_so(rows: np.ndarray, initpools: Initpools) -> No
         refused = initpools(*words)
         assert refused.code == 2, words
         assert "needs images, and" in refused.err and "feats.npy has only embeddings" in refused.err, refused.err
+    assert "--probs FILE.npy" in initpools("rank", "margin").err
+    assert "`initpools al-run --labels FILE.csv`" in initpools("label", "--no-browser").err
     assert "Pass them with --clusters" in initpools("select-pool", "scan", "--budget", 3).err
     other = initpools("al-run", "--set", "dataset.labels=numbers.csv")
     assert other.code == 2 and "--run DIR" in other.err

@@ -152,10 +152,16 @@ class Dataset:
         return self.items[self.items["split"] == "train"].reset_index(drop=True)
 
 
-def no_pixels_error(what: str, source: str) -> UserError:
-    """Return the error for something that needs images in a data set of embeddings."""
+def no_pixels_error(what: str, source: str, instead: str = "") -> UserError:
+    """Return the error for something that needs images in a data set of embeddings.
+
+    Parameters
+    ----------
+    instead : str
+        The remedy; default: another run.
+    """
     return UserError(
         f"{what} needs images, and {source} has only embeddings.",
-        "Use a run that was started with the images: --run DIR, and --dataset FOLDER if it is new.",
+        instead or "Use a run that was started with the images: --run DIR, and --dataset FOLDER if it is new.",
         source,
     )

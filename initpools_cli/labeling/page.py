@@ -162,7 +162,11 @@ def open_labeling(context: Context, named: str | None, classes: Sequence[str], o
     UserError
         If there is no such batch, or a file cannot be read.
     """
-    context.require_images("The labeling page")
+    context.require_images(
+        "The labeling page",
+        "Label in your own tool, and pass the labels: `initpools al-run --labels FILE.csv` (columns index or id, and "
+        "label).",
+    )
     batch = find_batch(context, named)
     folder = context.run.path / FOLDER
     file = output or folder / f"{batch.name}.csv"

@@ -138,13 +138,15 @@ class Context:
         table = self.identity.table if self.run.exists else self.settings.dataset
         return is_embeddings(table.name)
 
-    def require_images(self, what: str) -> None:
+    def require_images(self, what: str, instead: str = "") -> None:
         """Raise an error if the data set has no images; called before anything is computed from them.
 
         Parameters
         ----------
         what : str
             What needs them, as the subject of a sentence.
+        instead : str
+            What to do without images; default: use another run.
 
         Raises
         ------
@@ -152,7 +154,7 @@ class Context:
             The data set is a file of embeddings.
         """
         if self.of_embeddings:
-            raise no_pixels_error(what, self.data.spec.name)
+            raise no_pixels_error(what, self.data.spec.name, instead)
 
     def _refuse_other_dataset(self) -> None:
         """A run is about one data set: another name, file or size asked for is a slip or belongs in another run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,9 @@ def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[F
     )
     if step.finished:
         return step.finished, False
+    if os.environ.get("RANK", "0") != "0":
+        # Of the processes that torchrun starts, one copies the file.
+        raise SystemExit(0)
     step.renew = context.command_for("embed", str(path.resolve()), *([FLAG, str(ids.resolve())] if ids else []))
     _say(context, array, path, ids, rows)
     total = sum(map(len, rows.values()))

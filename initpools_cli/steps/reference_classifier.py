@@ -41,7 +41,10 @@ def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
     from initpools_cli.networks.weights import save_weights
     from initpools_cli.training.learners.registry import learners
 
-    context.require_images("A reference classifier")
+    context.require_images(
+        "A reference classifier",
+        "Pass the probabilities of a model of yours, --probs FILE.npy, or rank by a strategy that needs no model.",
+    )
     examples = _examples(context, wanted, user)
     name, images, labels = examples.name, examples.images, examples.labels
     learner = learners.get("scratch")
