@@ -27,7 +27,7 @@ from initpools_cli.networks import from_timm
 from initpools_cli.networks.backbones import load_backbone
 from initpools_cli.networks.efficientnet_lite import DEFAULT, NETWORKS, published
 from initpools_cli.networks.weights import read_weights
-from initpools_cli.steps.embed import share
+from initpools_cli.steps.write_embeddings import share
 from initpools_cli.training.device import DeviceConfig
 from initpools_cli.training.frozen_features import backbone_batch, backbone_features
 

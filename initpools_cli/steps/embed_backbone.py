@@ -1,0 +1,104 @@
+"""Embeddings of a published backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from initpools_cli.core.checksums import checksum
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.write_embeddings import PATCHES, write_embeddings
+
+
+def embed_backbone(context: Context, name: str, given: Path | None = None) -> tuple[FinishedStep, bool]:
+    """Write ``embed/<backbone>/{train,test,val}.npy`` or ``patches/<backbone>/train.npy``, if they don't exist.
+
+    Parameters
+    ----------
+    name : str
+        One of `initpools list backbones`.
+    given : Path, optional
+        The user's own weights file; default: the published weights.
+
+    Raises
+    ------
+    UserError
+        No name, weights that are missing or do not fit, or settings that the network does not support.
+    """
+    from initpools_cli.networks.aliases import canonical
+    from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark, trained_on
+    from initpools_cli.networks.hub import commit_of
+
+    if not name:
+        raise UserError(
+            f"--weights {given} does not name a backbone.", "Name it: `initpools embed resnet18 --weights FILE`.", given
+        )
+    how = context.settings.embed
+    weights = find_weights(name, given, report=context.report, download=how.download)
+    name = canonical(name)
+    bf16 = context.settings.run.precision == "bf16"
+    folder = folder_of(name)
+    if how.patches and how.pooling != "auto":
+        raise UserError(
+            f"embed.patches keeps all positions, and embed.pooling = '{how.pooling}' pools them.",
+            "Leave out embed.patches or embed.pooling.",
+            how.pooling,
+        )
+    kind, folder = PATCHES if how.patches else "embed", folder if how.pooling == "auto" else f"{folder}-{how.pooling}"
+    size = how.size or _input_size(context, name, f"{kind}/{folder}")
+    step = context.run.step(
+        kind,
+        folder,
+        {
+            "source": name,
+            "weights": weights.name,
+            "pooling": "none" if how.patches else how.pooling,
+            "size": size,
+            "precision": "bf16" if bf16 else "fp32",
+        },
+        {**context.items_checksum(), str(weights.absolute()): checksum(weights)},
+        force=context.force,
+    )
+    if step.finished:
+        return step.finished, False
+    from initpools_cli.training.frozen_features import backbone_batch, backbone_features
+
+    known = "" if given is not None else trained_on(name)
+    context.report.say(f"weights: {weights}" + (f" (pretrained on {known})" if known else ""))
+    if remark(name):
+        context.report.say(f"timm's note on them: {remark(name)}")
+    model, preprocess = load_backbone(name, weights, size=size, pooling=how.pooling)
+    if how.patches:
+        model.pooling = "none"
+    # Weights of the user's own may have been trained on anything.
+    if known:
+        step.outcome["trained_on"] = known
+    if commit_of(weights):
+        step.outcome["revision"] = commit_of(weights)
+    data, batch = context.data, backbone_batch(model, preprocess, context.machine.device)
+    return write_embeddings(
+        context,
+        step,
+        lambda split, rows, machine: backbone_features(
+            model, preprocess, data.splits[split], rows, data.root, batch, machine, bf16=bf16, scale=data.scale
+        ),
+        batch,
+    )
+
+
+def _input_size(context: Context, name: str, step: str) -> int:
+    """Return the input size of a backbone if none is set: for small images the network may have a smaller one.
+
+    It is decided once, so that images that are added to a folder later do not change it.
+    """
+    from initpools_cli.datasets.sizes import all_within
+    from initpools_cli.networks.backbones import small_input
+
+    small = small_input(name)
+    if small is None:
+        return 0
+    earlier = context.run.find_step(step)
+    if earlier is not None and earlier.table.get("size") in (0, small[0]):
+        return int(earlier.table["size"])
+    return small[0] if all_within(context.data, small[1]) else 0

@@ -1,0 +1,127 @@
+"""Write features of every split in blocks, in one process or in several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import write_rows
+from initpools_cli.core.rundir import FinishedStep, PendingStep
+from initpools_cli.steps.context import Context
+from initpools_cli.steps.feature_quality import quality
+
+if TYPE_CHECKING:
+    from initpools_cli.datasets.spec import Split
+    from initpools_cli.training.device import DeviceConfig
+
+    #: Features of some rows of a split, in blocks.
+    Compute = Callable[[str, slice, DeviceConfig], Iterator[np.ndarray]]
+
+#: Images per forward pass.
+BATCH = 256
+#: The kind of step that holds the features of every patch of an image.
+PATCHES = "patches"
+
+
+def write_embeddings(
+    context: Context, step: PendingStep, compute: Compute, batch: int = BATCH
+) -> tuple[FinishedStep, bool]:
+    """Compute the features of every split in blocks of `batch` images, and finish the step.
+
+    With several processes (torchrun), each computes a share of whole blocks, so that the numbers are those of one
+    process; the first process joins the shares.
+
+    Raises
+    ------
+    UserError
+        A feature is not finite.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _write_shares(context, step, compute, batch)
+    splits = _splits(context, step)
+    total = sum(len(split.images) for split in splits.values())
+    with (
+        context.writing(step) as scratch,
+        context.report.progress(f"embed {step.id.split('/')[1]}", total, "images") as bar,
+    ):
+        for name, split in splits.items():
+            rows = slice(0, len(split.images))
+            found = _finite(compute(name, rows, context.machine), rows.start, bar.advance)
+            step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, rows.stop))
+        if not _is_patches(step):
+            step.outcome |= quality(context, step.id, scratch)
+    return FinishedStep(context.run, step.folder), True
+
+
+def _is_patches(step: PendingStep) -> bool:
+    return step.id.startswith(f"{PATCHES}/")
+
+
+def _splits(context: Context, step: PendingStep) -> dict[str, Split]:
+    """Return the splits to write: of patches, which take much space, only train."""
+    splits = context.data.splits
+    return {"train": splits["train"]} if _is_patches(step) else dict(splits)
+
+
+def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: int) -> tuple[FinishedStep, bool]:
+    from initpools_cli.training.device import DeviceConfig, start_fabric
+
+    fabric = start_fabric(context.settings.run)
+    machine = DeviceConfig(fabric.device, context.machine.threads)
+    splits = _splits(context, step)
+
+    def work(bar: Any) -> None:
+        # Rank 0 has checked what an earlier attempt left; its finished shares are not computed again.
+        fabric.barrier()
+        for name, split in splits.items():
+            rows = share(len(split.images), batch, fabric.global_rank, fabric.world_size)
+            file = _shard(step, name, fabric.global_rank, fabric.world_size)
+            if rows.stop > rows.start and not file.exists():
+                found = _finite(compute(name, rows, machine), rows.start, bar.advance)
+                write_rows(file, found, rows.stop - rows.start)
+        fabric.barrier()
+
+    own = [share(len(split.images), batch, fabric.global_rank, fabric.world_size) for split in splits.values()]
+    total = sum(rows.stop - rows.start for rows in own)
+    with context.report.progress(f"embed {step.id.split('/')[1]}", total, "images") as bar:
+        if not fabric.is_global_zero:
+            work(bar)
+            raise SystemExit(0)
+        with context.writing(step, machine=machine.facts | {"processes": fabric.world_size}) as scratch:
+            work(bar)
+            for name, split in splits.items():
+                shards = [_shard(step, name, rank, fabric.world_size) for rank in range(fabric.world_size)]
+                found = (np.load(shard, mmap_mode="r") for shard in shards if shard.exists())
+                step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, len(split.images)))
+            if not _is_patches(step):
+                step.outcome |= quality(context, step.id, scratch)
+    return FinishedStep(context.run, step.folder), True
+
+
+def share(n: int, batch: int, rank: int, processes: int) -> slice:
+    """Return the rows of one process: whole blocks, as many as of any other or one fewer."""
+    count = -(-n // batch)
+    return slice(*(min(n, number * count // processes * batch) for number in (rank, rank + 1)))
+
+
+def _shard(step: PendingStep, split: str, rank: int, processes: int) -> Path:
+    return step.scratch / "work" / f"{split}-{rank + 1}-of-{processes}.npy"
+
+
+def _finite(blocks: Iterator[np.ndarray], start: int, advance: Callable[[int], Any]) -> Iterator[np.ndarray]:
+    """Yield the same blocks of rows, from image `start` on; raise an error if a number is not finite."""
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise UserError(
+                f"The embeddings of images {start} to {start + len(block) - 1} are not finite.",
+                "The encoder has diverged: pretrain it again with a lower learning rate (--set lr=…).",
+                start,
+            )
+        start += len(block)
+        advance(len(block))
+        yield block
