@@ -1,8 +1,8 @@
 """The strategies that are used where none is named; docs/default-strategy.md has the measurements."""
 
 #: Chooses the images to label first.
-FIRST_POOL = "typiclust"
+FIRST_POOL = "maxherding"
 #: Chooses the images to label next.
-QUERY = "typiclust"
+QUERY = "tcm"
 #: Where the choice is explained.
 PAGE = "docs/default-strategy.md"
