@@ -15,7 +15,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.networks import efficientnet_lite
 from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone
 from initpools_cli.networks.weights import fit, read_weights
-from initpools_cli.strategies.defaults import FIRST_POOL, QUERY
+from initpools_cli.strategies.defaults import FIRST_POOL, PAGE, QUERY
 
 LITE = efficientnet_lite.DEFAULT
 
@@ -153,3 +153,8 @@ def test_a_round_has_a_default_query(copied_run: Path, initpools: Initpools) -> 
         "al-run", "--labels", "labeled.csv", "--budget", 3, "--next", "next.csv", "--set", "al.query=['random']"
     )
     assert named.code == 0 and "the default" not in named.err
+
+
+def test_the_page_on_defaults_names_them() -> None:
+    page = (Path(__file__).parent.parent / PAGE).read_text()
+    assert f"`initpools select-pool` uses `{FIRST_POOL}`" in page and f"uses the query `{QUERY}`" in page

@@ -54,7 +54,7 @@ def find_batch(context: Context, named: str | None) -> Batch:
         if not steps:
             raise UserError(
                 f"The run {context.run.path} has no images to label yet.",
-                "Run `initpools select-pool typiclust --budget 20` first, or pass a table: --batch FILE.csv.",
+                "Run `initpools select-pool --budget 20` first, or pass a table: --batch FILE.csv.",
                 context.run.path,
             )
         return _of_step(max(steps, key=lambda step: str(step.facts["finished"])))

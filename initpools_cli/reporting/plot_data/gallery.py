@@ -33,7 +33,7 @@ def gather(request: PlotRequest) -> PlotData:
             "Draw one gallery per pool: pass one --name, with -o FILE.",
             ", ".join(request.names),
         )
-    pool = select_steps(context, "pool", request.names, "initpools select-pool typiclust --budget 20")[-1]
+    pool = select_steps(context, "pool", request.names, "initpools select-pool --budget 20")[-1]
     rows = read_pool(pool)
     items = context.data.train_items.iloc[rows["index"].to_numpy()]
     rows = rows.assign(**{"class": items["class"].to_numpy(), "path": items["path"].to_numpy()}).drop(columns="label")

@@ -18,7 +18,7 @@ def gather(request: PlotRequest) -> PlotData:
     if request.files.labels is None:
         context.require_labels("`plot histogram` counts classes: it")
     items = with_classes(context.data.train_items, request)[context.data.kept]
-    pools = select_steps(context, "pool", request.names, "initpools select-pool typiclust --budget 20")
+    pools = select_steps(context, "pool", request.names, "initpools select-pool --budget 20")
     frames = []
     for step in pools:
         picks = read_pool(step)["index"]

@@ -126,7 +126,7 @@ def picks_of(context: Context, names: list[str]) -> tuple[list[FinishedStep], pd
 
     if not names and not context.run.folders("pool"):
         return [], None
-    pools = select_steps(context, "pool", names, "initpools select-pool typiclust --budget 20")
+    pools = select_steps(context, "pool", names, "initpools select-pool --budget 20")
     pools = pools if names else pools[-1:]
     return pools, pd.concat([read_pool(pool)[["order", "index"]].assign(pool=pool.name) for pool in pools])
 
