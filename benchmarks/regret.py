@@ -26,7 +26,7 @@ from initpools_cli.sweeps.results import rounds_of
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "default-strategy.md"
-START, END = "<!-- generated: regret -->", "<!-- end of regret -->"
+START, END = "<!-- regret -->", "<!-- end of regret -->"
 
 
 def values(run):
