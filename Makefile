@@ -13,6 +13,7 @@ DATA ?= data
 STUDY = digits pathmnist-mini pneumoniamnist cifar10-12k mnist-12k sign-digits waste
 ENCODERS = efficientnet-lite0 simclr
 FIRST_POOLS = 10 20 50 100
+RADII = 0.4 0.6 0.8 1.0
 QUERIED = random,typiclust,maxherding,facility-location
 SWEEPS = $(foreach encoder,lite0 simclr,$(foreach learner,linear knn,$(FIRST_POOLS:%=$(encoder)-$(learner)-%)) $(encoder)-queries)
 
@@ -65,6 +66,9 @@ $(STUDY:%=study-%): study-%: $(VENV)/.installed
 	  for first in $(FIRST_POOLS); do for learner in linear knn; do \
 	    $$sweep --budget $$first --learner $$learner --name $$short-$$learner-$$first || exit; \
 	  done; done; \
+	  [ $$encoder = simclr ] || for radius in $(RADII); do \
+	    $$sweep --init random,probcover --budget 20 --set al.params.probcover.delta=$$radius --name $$short-radius-$$radius || exit; \
+	  done; \
 	  $$sweep --init $(QUERIED) --query random,margin,badge,typiclust,tcm --budget 20 --rounds 4 --name $$short-queries || exit; \
 	done
 

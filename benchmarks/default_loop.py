@@ -50,7 +50,7 @@ def main():
     rows = []
     for name, (one, other) in {**pairs, "mean": (first, against)}.items():
         found = paired(one.to_numpy(), other.to_numpy())
-        numbers = {key: round(getattr(found, key), 5) for key in ("mean", "against", "difference", "low", "high", "p")}
+        numbers = {key: f"{getattr(found, key):.4g}" for key in ("mean", "against", "difference", "low", "high", "p")}
         rows.append(
             {**machine(), "data": name, "strategy": FIRST_POOL, "query": QUERY, "seeds": found.pairs, **numbers}
         )

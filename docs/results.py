@@ -13,6 +13,7 @@ from study.caveats import limits, provenance
 from study.curves import figure, figure_name, has_curves
 from study.dataset import data_set
 from study.overview import in_short, question
+from study.radius import radii
 from study.sweeps import Study, read_study
 from study.together import later, over_data_sets
 
@@ -29,6 +30,7 @@ def page(study: Study) -> str:
         *question(study),
         *(part for setting in study.settings for part in in_short(study, setting)),
         *(part for run in study.runs for part in data_set(study, run)),
+        *radii(study),
         *later(study),
         *over_data_sets(study),
         *limits(study),

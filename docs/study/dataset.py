@@ -35,8 +35,11 @@ def data_set(study: Study, run: Run) -> list[str]:
         parts += [
             f"### {data}, {setting}",
             _setting(sweeps, int(splits["train"])),
-            _accuracies(sweeps, rows),
-            *(_differences(sweeps, rows, measure) for measure in ("area", "last round")),
+            _accuracies([sweep for sweep in sweeps if not sweep.table["rounds"]] or sweeps, rows),
+            *(
+                _differences([sweep for sweep in sweeps if sweep.table["rounds"]], rows, measure)
+                for measure in ("area", "last round")
+            ),
             _pictures(drawn) if drawn else "",
             _words(rows),
             _needed(study.rows("savings", setting, data)),

@@ -147,10 +147,15 @@ def _groups(rows: pd.DataFrame) -> Iterator[str]:
 def _by_strategy(rows: pd.DataFrame) -> str:
     measures = [measure for measure in MEASURES if measure in set(rows["measure"])]
     lines = [
-        (f"`{init}`", *(f"{up} ▲ {down} ▼ of {of}" for up, down, of in (by[measure] for measure in measures)))
+        (f"`{init}`", *(_counts(by[measure]) if measure in by else "–" for measure in measures))
         for init, by in _tally(rows).items()
     ]
     return table(("first pool", *(MEASURE_NAMES[measure] for measure in measures)), lines)
+
+
+def _counts(tally: tuple[int, int, int]) -> str:
+    better, worse, of = tally
+    return f"{better} ▲ {worse} ▼ of {of}"
 
 
 def _extremes(rows: pd.DataFrame) -> list[str]:
