@@ -13,7 +13,7 @@ from initpools_cli.labeling.label_history import SETTINGS
 NOTE = (
     "Accuracy is cross-validated on the labeled images, and its interval is meant for the images without a label. In "
     "simulated loops it contained their accuracy in 94 to 97 % of cases when the labeled images were drawn at random, "
-    "but only in 0 to 34 % after 80 of 100 labels had been chosen by margin: their accuracy was then 15 to 23 points "
+    "but only in 1 to 29 % after 80 of 100 labels had been chosen by margin: their accuracy was then 15 to 23 points "
     "higher. Largest class: accuracy of always predicting it. Previous model: share of this round's new labels that it "
     "predicted correctly."
 )
