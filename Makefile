@@ -11,11 +11,16 @@ DEMO = $(BIN)/initpools
 # MedMNIST's layout; the folders sign-digits and waste, and sign-digits-labels.csv and waste-labels.csv with their labels.
 DATA ?= data
 STUDY = digits pathmnist-mini pneumoniamnist cifar10-12k mnist-12k sign-digits waste
-ENCODERS = efficientnet-lite0 simclr
 FIRST_POOLS = 10 20 50 100
 RADII = 0.4 0.6 0.8 1.0
 QUERIED = random,typiclust,maxherding,facility-location
-SWEEPS = $(foreach encoder,lite0 simclr,$(foreach learner,linear knn,$(FIRST_POOLS:%=$(encoder)-$(learner)-%)) $(encoder)-queries)
+QUERIES = random,margin,badge,typiclust,tcm
+comma = ,
+POOLS = random,typiclust,kmeans,maxherding,facility-location,probcover,kcenter
+# First pools by scores of SimCLR; the clusters of SCAN were trained on three data sets.
+SCORED = $(POOLS),simclr,hard-to-contrast,hard-to-contrast@kmeans30
+SCANNED = digits pathmnist-mini sign-digits
+SWEEPS = $(FIRST_POOLS:%=lite0-linear-%) $(FIRST_POOLS:%=simclr-linear-%) lite0-knn-20 lite0-knn-100 lite0-queries simclr-queries
 
 .PHONY: demo gallery picture test test-all test-browser lint clean laptop-study $(STUDY:%=study-%)
 
@@ -43,7 +48,7 @@ gallery: $(VENV)/.installed
 	$(BIN)/python docs/gallery.py runs/gallery
 
 laptop-study: $(STUDY:%=study-%)
-	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%) --sweeps $(SWEEPS)
+	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%) --sweeps $(SWEEPS) --readme README.md
 	$(BIN)/python benchmarks/regret.py $(STUDY:%=runs/laptop/%)
 
 # A fifth of MNIST, drawn by class.
@@ -57,20 +62,26 @@ study-mnist-12k: NAME = runs/laptop/mnist-12k.npz
 study-mnist-12k: runs/laptop/mnist-12k.npz
 study-pathmnist-mini study-pneumoniamnist study-cifar10-12k: NAME = $(DATA)/$*.npz
 study-sign-digits study-waste: NAME = $(DATA)/$* --set dataset.labels=$(DATA)/$*-labels.csv
+$(STUDY:%=study-%): SWEEP = $(DEMO) al-run --run runs/laptop/$* --config configs/laptop/$*.toml
 $(STUDY:%=study-%): study-%: $(VENV)/.installed
 	$(DEMO) pretrain simclr --dataset $(NAME) --run runs/laptop/$* --config configs/laptop/$*.toml
-	for encoder in $(ENCODERS); do \
-	  short=$${encoder#efficientnet-}; \
-	  sweep="$(DEMO) al-run --run runs/laptop/$* --config configs/laptop/$*.toml --from $$encoder"; \
-	  $(DEMO) embed $$encoder --run runs/laptop/$* || exit; \
-	  for first in $(FIRST_POOLS); do for learner in linear knn; do \
-	    $$sweep --budget $$first --learner $$learner --name $$short-$$learner-$$first || exit; \
-	  done; done; \
-	  [ $$encoder = simclr ] || for radius in $(RADII); do \
-	    $$sweep --init random,probcover --budget 20 --set al.params.probcover.delta=$$radius --name $$short-radius-$$radius || exit; \
-	  done; \
-	  $$sweep --init $(QUERIED) --query random,margin,badge,typiclust,tcm --budget 20 --rounds 4 --name $$short-queries || exit; \
+	$(if $(filter $*,$(SCANNED)),$(DEMO) pretrain scan --run runs/laptop/$* --epochs 30)
+	$(DEMO) embed efficientnet-lite0 --run runs/laptop/$*
+	$(DEMO) embed simclr --run runs/laptop/$*
+	for first in $(FIRST_POOLS); do \
+	  $(SWEEP) --from efficientnet-lite0 --init $(POOLS) --budget $$first --name lite0-linear-$$first || exit; \
+	  $(SWEEP) --from simclr --init $(SCORED)$(if $(filter $*,$(SCANNED)),$(comma)scan) --set score.views=3 \
+	    --budget $$first --name simclr-linear-$$first || exit; \
 	done
+	for first in 20 100; do \
+	  $(SWEEP) --from efficientnet-lite0 --init $(POOLS) --learner knn --budget $$first --name lite0-knn-$$first || exit; \
+	done
+	for radius in $(RADII); do \
+	  $(SWEEP) --from efficientnet-lite0 --init random,probcover --set al.params.probcover.delta=$$radius --budget 20 \
+	    --name lite0-radius-$$radius || exit; \
+	done
+	$(SWEEP) --from efficientnet-lite0 --init $(QUERIED) --query $(QUERIES) --rounds 4 --budget 20 --name lite0-queries
+	$(SWEEP) --from simclr --init $(QUERIED) --query $(QUERIES) --rounds 4 --budget 20 --name simclr-queries
 
 # Two processes at a time; a file stays with one, for what its tests share.
 test: $(VENV)/.installed lint

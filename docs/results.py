@@ -14,6 +14,7 @@ from study.curves import figure, figure_name, has_curves
 from study.dataset import data_set
 from study.overview import in_short, question
 from study.radius import radii
+from study.readme import with_first_pools
 from study.sweeps import Study, read_study
 from study.together import later, over_data_sets
 
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, one per data set")
     parser.add_argument("--sweeps", nargs="+", default=[], metavar="NAME", help="default: all sweeps of the runs")
     parser.add_argument("-o", "--output", type=Path, default=PAGE, help="the page; figures/ is written next to it")
+    parser.add_argument("--readme", type=Path, help="also write the table of first pools in this file")
     args = parser.parse_args()
     try:
         study = read_study(args.runs, args.sweeps)
@@ -56,6 +58,9 @@ def main() -> None:
         if has_curves(sweep):
             (figures / figure_name(sweep)).write_text(figure(study, sweep), encoding="utf-8")
     args.output.write_text(page(study), encoding="utf-8")
+    if args.readme is not None:
+        text = with_first_pools(args.readme.read_text(encoding="utf-8"), study)
+        args.readme.write_text(text, encoding="utf-8")
     missing = f" Not finished: {', '.join(study.missing)}." if study.missing else ""
     sys.stdout.write(f"Wrote {args.output} from {len(study.sweeps)} sweeps.{missing}\n")
 
