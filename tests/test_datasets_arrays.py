@@ -300,7 +300,9 @@ def test_names_are_resolved_registered_first(tmp_path, monkeypatch):
     npz(Path("a.npz"), train_images=random_images(2, 3, 3))
     assert path_of("a.npz") == Path("a.npz")
     Path("notes.txt").write_text("x")
-    with pytest.raises(UserError, match=r"notes.txt is neither an .npz file nor a folder"):
+    with pytest.raises(
+        UserError, match=r"notes.txt is neither a folder of images, an .npz file nor an .npy file of embeddings"
+    ):
         path_of("notes.txt")
     with pytest.raises(UserError, match=r"There is no file or folder missing.npz"):
         path_of("missing.npz")

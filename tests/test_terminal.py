@@ -64,23 +64,23 @@ def test_no_sweep_is_recommended_where_there_are_no_labels_to_measure_with(photo
 def test_the_next_command_leads_through_the_labeling_loop(photos: Path, initpools: Initpools) -> None:
     assert initpools("embed", "pca", "--dataset", "photos", "--threads", 1).code == 0
     words = typed(state(initpools)["next"])
-    assert words[:4] == ["select-pool", "typiclust", "--budget", "20"]
-    words[3] = "8"
+    assert words[:3] == ["select-pool", "--budget", "20"]
+    words[2] = "8"
     assert initpools(*words).code == 0
 
-    assert state(initpools)["next"] == "initpools label --batch typiclust-b8-s0 --run runs/photos"
+    assert state(initpools)["next"] == "initpools label --batch maxherding-b8-s0 --run runs/photos"
     run = Path("runs/photos")
-    labels = run / "labels/typiclust-b8-s0.csv"
-    fill(run / "pool/typiclust-b8-s0/items.csv", labels, 6)
+    labels = run / "labels/maxherding-b8-s0.csv"
+    fill(run / "pool/maxherding-b8-s0/items.csv", labels, 6)
     now = state(initpools)
     assert now["labels"] == [
         {"file": labels.name, "images": 8, "labeled": 6, "skipped": 0, "left": 2, "problem": ""}
     ]  # fmt: skip
     assert now["next"].startswith("initpools label") and "2 images" in now["next_words"]
 
-    fill(run / "pool/typiclust-b8-s0/items.csv", labels, 8)
+    fill(run / "pool/maxherding-b8-s0/items.csv", labels, 8)
     words = typed(state(initpools)["next"])
-    assert words[:5] == ["al-run", "--labels", str(labels), "--query", "margin"]
+    assert words[:4] == ["al-run", "--labels", str(labels), "--budget"]
     assert initpools(*words).code == 0
     now = state(initpools)
     assert now["next"].startswith("initpools label --batch round-1 ")
@@ -95,7 +95,7 @@ def test_the_next_command_leads_through_the_labeling_loop(photos: Path, initpool
 
 def test_the_next_command_of_labeled_images_is_a_sweep(copied_run: Path, initpools: Initpools) -> None:
     now = state(initpools)
-    assert now["next"] == "initpools al-run --init random,typiclust --query random,margin --run runs/digits"
+    assert now["next"] == "initpools al-run --init random,maxherding --query random,tcm --run runs/digits"
     small = ["--budget", 5, "--rounds", 1, "--seeds", 2, "--threads", 1, "--quiet"]
     assert initpools(*typed(now["next"])[:-2], *small).code == 0
     assert state(initpools)["next"] == "initpools plot report --run runs/digits"

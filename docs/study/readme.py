@@ -31,8 +31,6 @@ def _first_pools(study: Study) -> str:
         own = rows[(rows["sweep"] == sweep.data) & (rows["init"] == FIRST_POOL) & (rows["measure"] == "first pool")]
         numbers = f"{100 * means[AGAINST]:.1f} → {100 * means[FIRST_POOL]:.1f}"
         cells[sweep.data, sweep.size] = f"{numbers} {sign(own['verdict'].iloc[0])}".strip()
-    lines = [
-        (data, *(cells.get((data, size), "–") for size in SIZES))
-        for data in dict.fromkeys(sweep.data for sweep in sweeps)
-    ]
-    return table(("data set", *(f"{size} labels" for size in SIZES)), lines)
+    names = list(dict.fromkeys(sweep.data for sweep in sweeps))
+    lines = [(size, *(cells.get((name, size), "–") for name in names)) for size in SIZES]
+    return table(("labels", *names), lines)
