@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,14 +33,30 @@ def cell_of(
     return Cell(0, context.seed, np.flatnonzero(experiment.kept) if candidates is None else candidates, labeled, access)
 
 
+@dataclass(frozen=True)
+class CrossValidation:
+    """Cross-validated predictions of the labeled images, and metrics.
+
+    Attributes
+    ----------
+    by_class : DataFrame
+        Columns class, labeled, recall.
+    quality : dict
+        Metrics of the learner's own probabilities, and ``temperature``, which its logits are to be divided by. Empty
+        if there are too few labels. Images that annotators chose themselves train the models, but are not counted.
+    probs : (m, c) float64 or None
+        Calibrated probabilities of each labeled image, by a model that was not trained on it.
+    """
+
+    by_class: pd.DataFrame
+    quality: dict[str, Any]
+    probs: np.ndarray | None = None
+
+
 def cross_validate(
     context: Context, experiment: ExperimentData, settings: ExperimentSettings, learner: Method, labeled: LabelHistory
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Compute cross-validated metrics, overall and by class; no overall metrics if there are too few labels.
-
-    The overall metrics are those of the learner's own probabilities; ``temperature`` is what its logits are to be
-    divided by.
-    """
+) -> CrossValidation:
+    """Predict every labeled image by a model of the others, in five folds."""
     import pandas as pd
 
     from initpools_cli.stats.metrics import classification_metrics, recalls
@@ -54,8 +71,9 @@ def cross_validate(
     by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
     copies = pd.factorize(context.data.train_items["sha256"].to_numpy()[rows])[0]
     folds = assign_folds(codes, copies, derive(context.seed, "loop folds"))
-    if (counts > 0).sum() < 2 or folds.max() < 1:
-        return {}, by_class
+    judged = labeled.judged
+    if (counts > 0).sum() < 2 or folds.max() < 1 or not judged.any():
+        return CrossValidation(by_class, {})
     inputs = inputs_of(learner, experiment)["train"]
 
     count = int(folds.max()) + 1
@@ -70,21 +88,47 @@ def cross_validate(
             return lambda held_out: model.logits(inputs[held_out])
 
         logits = out_of_fold(fit_fold, rows, folds, len(classes))
-    probs = softmax(logits)
-    metrics = classification_metrics(probs, codes)
-    right = int((probs.argmax(1) == codes).sum())
-    low, high = cross_validated_interval(right, len(codes))
-    by_class["recall"] = recalls(probs, codes, len(classes))
+    probs, truth = softmax(logits[judged]), codes[judged]
+    metrics = classification_metrics(probs, truth)
+    right = int((probs.argmax(1) == truth).sum())
+    low, high = cross_validated_interval(right, len(truth))
+    by_class["recall"] = recalls(probs, truth, len(classes))
+    temperature = fit_temperature(logits[judged], truth)
+    largest = np.bincount(truth).max() / len(truth)
     quality = {
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
         "low": low,
         "high": high,
         "folds": count,
-        "majority": float(counts.max() / counts.sum()),
+        "majority": float(largest),
         "alone": int((counts == 1).sum()),
-        "temperature": fit_temperature(logits, codes),
+        "temperature": temperature,
     }
-    return quality, by_class
+    return CrossValidation(by_class, quality, softmax(logits / temperature))
+
+
+def out_of_fold_table(context: Context, probs: np.ndarray, labeled: LabelHistory) -> pd.DataFrame:
+    """Return the cross-validated prediction of every labeled image, by index.
+
+    Parameters
+    ----------
+    probs : (m, c) float64
+        Of `CrossValidation`.
+    """
+    import pandas as pd
+
+    names = np.array(labeled.classes, dtype=object)
+    return pd.DataFrame(
+        {
+            "index": labeled.rows,
+            "path": context.data.train_items["path"].to_numpy()[labeled.rows],
+            "label": names[labeled.codes],
+            "predicted": names[probs.argmax(axis=1)],
+            "confidence": probs.max(axis=1).round(6),
+            "label_confidence": probs[np.arange(len(probs)), labeled.codes].round(6),
+            "origin": labeled.origins,
+        }
+    )
 
 
 def on_test(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,9 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
+from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, in_order, plain, says_nothing, value_of
+from initpools_cli.labeling.origin import OWN_CHOICE, audit_images, combined, usable
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ PREFIX = "round-"
 SETTINGS = {"encoder": "encoders", "learner": "learner"}
 #: Columns of a round's labels.csv; an empty label is a skipped image.
 COLUMNS = ["index", "path", "label", "round"]
+#: Further columns, if any image has a value in one of them.
+DETAILS = list(Details._fields)
 #: A class of at most this many images, with a name similar to another class, is probably a typing error.
 FEW = 2
 ALIKE = 0.8
@@ -39,7 +43,7 @@ class LabelHistory:
     number : int
         Number of the round, from 1.
     table : DataFrame
-        `COLUMNS`, by index.
+        `COLUMNS` and `DETAILS`, by index.
     classes : tuple of str
         All classes, in the order of their numbers.
     read : Annotations
@@ -85,6 +89,32 @@ class LabelHistory:
         """Their classes, (m,) int64."""
         numbers = {name: code for code, name in enumerate(self.classes)}
         return np.array([numbers[name] for name in self.table["label"][self._counts]], dtype=np.int64)
+
+    @property
+    def origins(self) -> np.ndarray:
+        """Why each image of `rows` was labeled, (m,) str; empty if unknown."""
+        return self.table["origin"].to_numpy()[self._counts]
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Whether each image of `rows` counts for accuracy, (m,) bool: all but those that annotators chose."""
+        return np.asarray(self.origins != OWN_CHOICE)
+
+    @property
+    def minutes(self) -> float | None:
+        """Time spent on all images so far, in minutes; None if no file says it."""
+        seconds = [float(each) for each in self.table["seconds"] if each]
+        return sum(seconds) / 60 if seconds else None
+
+    @property
+    def stored(self) -> pd.DataFrame:
+        """The table as in labels.csv: without `DETAILS` if no image has any."""
+        return self.table if (self.table[DETAILS] != "").any(axis=None) else self.table[COLUMNS]
+
+    @property
+    def identity(self) -> pd.DataFrame:
+        """What the round depends on: labels, their rounds, and their origins if there are any."""
+        return self.table[[*COLUMNS, "origin"] if (self.table["origin"] != "").any() else COLUMNS]
 
     @property
     def _counts(self) -> np.ndarray:
@@ -136,7 +166,8 @@ def read_known(done: FinishedStep) -> pd.DataFrame:
         If it is damaged. The command of the round cannot make it again, because it would read it first.
     """
     try:
-        return done.frame("labels.csv", dtype={"path": str, "label": str}, keep_default_na=False)
+        dtype = {"path": str, "label": str, **dict.fromkeys(DETAILS, str)}
+        return done.frame("labels.csv", dtype=dtype, keep_default_na=False)
     except UserError as error:
         annotations = done.facts["outcome"].get("annotations", "FILE")
         raise UserError(
@@ -182,6 +213,9 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     number = last + 1 if changed or not earlier else last
     known |= changed
     since |= dict.fromkeys(changed, number)
+    added, notes = usable(read.details, f"{file} (--labels)")
+    read = replace(read, notes=[*read.notes, *notes])
+    details = combined(_details(earlier), added, audit_images(context.run))
     _refuse_lost_classes(fixed, known, context.run)
     if not any(known.values()):
         why = f": {read.problems[0]}" if read.problems else ""
@@ -192,7 +226,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     fresh = [image for image, label in known.items() if label and label != before.get(image)]
     return LabelHistory(
         number=number,
-        table=_table(known, since, context),
+        table=_table(known, since, details, context),
         classes=fixed or in_order(label for label in known.values() if label),
         read=read,
         fresh=np.array(sorted(fresh), dtype=np.int64),
@@ -254,6 +288,16 @@ def _remembered(earlier: Sequence[FinishedStep]) -> tuple[dict[int, str], dict[i
     return dict(zip(images, table["label"], strict=True)), dict(zip(images, table["round"].tolist(), strict=True))
 
 
+def _details(earlier: Sequence[FinishedStep]) -> dict[int, Details]:
+    """Return how each image was labeled after the last of these rounds, where it is known."""
+    if not earlier:
+        return {}
+    table = read_known(earlier[-1])
+    if not {*DETAILS} <= {*table.columns}:
+        return {}
+    return dict(zip(table["index"].tolist(), map(Details._make, table[DETAILS].to_numpy().tolist()), strict=True))
+
+
 def doubts(labeled: LabelHistory) -> list[str]:
     """Return notes on classes that are probably typing errors: few images and a name similar to another class."""
     names, counts = np.unique([label for label in labeled.table["label"] if label], return_counts=True)
@@ -272,7 +316,7 @@ def _similarity(one: str, other: str) -> float:
     return SequenceMatcher(None, one.casefold(), other.casefold()).ratio()
 
 
-def _table(known: dict[int, str], since: dict[int, int], context: Context) -> pd.DataFrame:
+def _table(known: dict[int, str], since: dict[int, int], details: dict[int, Details], context: Context) -> pd.DataFrame:
     import pandas as pd
 
     paths = context.data.train_items["path"].to_numpy()
@@ -283,8 +327,9 @@ def _table(known: dict[int, str], since: dict[int, int], context: Context) -> pd
             "path": paths[images],
             "label": [known[image] for image in images],
             "round": [since[image] for image in images],
+            **{name: [getattr(details.get(image, Details()), name) for image in images] for name in DETAILS},
         },
-        columns=COLUMNS,
+        columns=[*COLUMNS, *DETAILS],
     )
 
 

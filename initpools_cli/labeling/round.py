@@ -17,7 +17,7 @@ from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
-from initpools_cli.labeling.evaluation import cell_of, cross_validate, on_test, previous_model
+from initpools_cli.labeling.evaluation import cell_of, cross_validate, on_test, out_of_fold_table, previous_model
 from initpools_cli.labeling.label_history import (
     PREFIX,
     LabelHistory,
@@ -174,7 +174,8 @@ def _work(
     learner = learners.get(next(iter(spec.learners)))
     settings = build_settings(context, table, spec, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
-    quality, by_class = cross_validate(context, experiment, settings, learner, labeled)
+    validated = cross_validate(context, experiment, settings, learner, labeled)
+    quality = validated.quality
     model = fit(
         learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
     )
@@ -194,11 +195,15 @@ def _work(
         **quality,
         **on_test(context, model, learner, experiment, labeled),
         **previous_model(context, labeled),
+        **({} if labeled.minutes is None else {"minutes": round(labeled.minutes, 2)}),
     }
     problems = pd.DataFrame(labeled.read.problems, columns=list(Problem._fields))
-    write_frame(scratch / "labels.csv", labeled.table)
+    write_frame(scratch / "labels.csv", labeled.stored)
     write_frame(scratch / "problems.csv", problems)
-    write_frame(scratch / "classes.csv", by_class)
+    write_frame(scratch / "classes.csv", validated.by_class)
+    if validated.probs is not None:
+        write_frame(scratch / "out_of_fold.csv", out_of_fold_table(context, validated.probs, labeled))
+        write_array(scratch / "out_of_fold.npy", validated.probs.astype(np.float32))
     write_frame(scratch / "predictions.csv", predictions(context, rest, probs, labeled))
     batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
     if batch is not None:
@@ -273,7 +278,7 @@ def _resolved(
         "encoders": [experiment.encoder] if experiment.encoder else [],
         **scale_entry([experiment]),
         "classes": list(labeled.classes),
-        "labels": hashlib.sha256(labeled.table.to_csv(index=False).encode()).hexdigest(),
+        "labels": hashlib.sha256(labeled.identity.to_csv(index=False).encode()).hexdigest(),
         "balance": select.balance,
         "normalize": select.normalize,
         "n_clusters": context.clusters(select.n_clusters),

@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import require_file
 from initpools_cli.datasets.annotations import cvat, folders, label_studio, table
 from initpools_cli.datasets.annotations.match import find
-from initpools_cli.datasets.annotations.rows import Row
+from initpools_cli.datasets.annotations.rows import Details, Row
 from initpools_cli.datasets.classes import (
     KnownClasses,
     Meanings,
@@ -84,6 +84,8 @@ class Annotations:
         Notes for the user on the whole file.
     means : dict of str to str or None
         The class of every spelling in the file, and of every label that was known before.
+    details : dict of int to Details
+        How the images of `rows` and `skipped` were labeled, where the file says so.
     """
 
     rows: np.ndarray
@@ -93,6 +95,7 @@ class Annotations:
     empty: int
     notes: list[str] = field(default_factory=list)
     means: dict[str, str | None] = field(default_factory=dict)
+    details: dict[int, Details] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -186,6 +189,8 @@ def validate(
             for number in sorted(number for numbers in labels.values() for number in numbers):
                 reject(number, problem)
     unique = sorted((image, next(iter(labels))) for image, labels in labels_of.items() if len(labels) == 1)
+    used = {image: numbers[-1] for image, labels in labels_of.items() for numbers in labels.values()}
+    used = {image: number for number, image in images.items() if image in skipped and rows[number].skipped} | used
     all_notes = [*notes, *meant.notes]
     if empty:
         places, spellings = [rows[number].place for number in empty], {rows[number].label for number in empty}
@@ -198,6 +203,7 @@ def validate(
         len(empty),
         all_notes,
         meant.of,
+        {image: rows[number].details for image, number in used.items() if any(rows[number].details)},
     )
 
 

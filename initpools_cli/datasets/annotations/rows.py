@@ -3,6 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Details(NamedTuple):
+    """How an image was labeled, as written in the file; each is empty if unknown.
+
+    Attributes
+    ----------
+    origin : str
+        Why the image was labeled: ``batch``, ``audit`` or ``own choice``.
+    suggested : str
+        The class that was shown as a suggestion.
+    confidence : str
+        Its confidence.
+    seconds : str
+        Time spent on the image.
+    """
+
+    origin: str = ""
+    suggested: str = ""
+    confidence: str = ""
+    seconds: str = ""
+
+
+#: Nothing is known of an image but its label.
+UNKNOWN = Details()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +49,7 @@ class Row:
         Why the row can't be used; empty if it can.
     skipped : bool
         Whether the annotator skipped the image.
+    details : Details
     """
 
     place: str
@@ -32,6 +59,7 @@ class Row:
     sha256: str = ""
     problem: str = ""
     skipped: bool = False
+    details: Details = UNKNOWN
 
 
 #: Names of the columns or keys of an image and its class in annotation tools; the first present one is used.

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_file
-from initpools_cli.datasets.annotations.rows import ID_NAMES, INDEX_NAMES, LABEL_NAMES, PATH_NAMES, SKIPPED_NAMES, Row
+from initpools_cli.datasets.annotations.rows import (
+    ID_NAMES,
+    INDEX_NAMES,
+    LABEL_NAMES,
+    PATH_NAMES,
+    SKIPPED_NAMES,
+    Details,
+    Row,
+)
 
 SEPARATORS = ",;\t|"
 YES = {"yes", "true", "1", "x"}
@@ -111,6 +119,7 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
             f"{path} ({what}) has no column 'label', only {has}.", "Name the column of classes 'label'.", path
         )
     width, rows = len(table.columns), []
+    extra = [table.place_of((name,)) for name in Details._fields]
     for number, cells in table.lines:
         # Spreadsheets omit empty cells at the end of a line.
         surplus = sum(bool(cell.strip()) for cell in cells[width:])
@@ -124,7 +133,9 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         )
         kind = kind.removeprefix(" ") if table.spaced else kind
         # A file name may end with a space, so it is not stripped.
-        rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, passed.strip().lower() in YES))
+        details = Details(*(cells[at].strip() if at is not None and at < len(cells) else "" for at in extra))
+        skip = passed.strip().lower() in YES
+        rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details))
     return rows, table.notes
 
 
