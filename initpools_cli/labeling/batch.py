@@ -27,12 +27,15 @@ class Batch:
         Labels in the table; "" for none.
     file : Path or None
         The table of the user.
+    audit : frozenset of int
+        Rows drawn at random for the audit sample, which are shown without suggestions.
     """
 
     name: str
     indices: list[int]
     labels: list[str]
     file: Path | None = None
+    audit: frozenset[int] = frozenset()
 
 
 def find_batch(context: Context, named: str | None) -> Batch:
@@ -74,7 +77,8 @@ def _list_of(step: FinishedStep) -> str:
 
 def _of_step(step: FinishedStep) -> Batch:
     rows = step.frame(_list_of(step), dtype={"path": str, "label": str}, keep_default_na=False)
-    return _batch(step.name, rows["index"].tolist(), [""] * len(rows))
+    origins = rows["origin"].tolist() if "origin" in rows else [""] * len(rows)
+    return _batch(step.name, rows["index"].tolist(), [""] * len(rows), origins)
 
 
 def _of_file(context: Context, path: Path) -> Batch:
@@ -85,14 +89,20 @@ def _of_file(context: Context, path: Path) -> Batch:
     for note in notes:
         context.report.say(note)
     images = images_named(path, "--batch", context.data.items, context.data.root)
-    return _batch(path.stem, images.tolist(), [row.label for row in rows], path)
+    origins = [row.details.origin for row in rows]
+    return _batch(path.stem, images.tolist(), [row.label for row in rows], origins, path)
 
 
-def _batch(name: str, indices: list[int], labels: list[str], file: Path | None = None) -> Batch:
+def _batch(
+    name: str, indices: list[int], labels: list[str], origins: list[str], file: Path | None = None
+) -> Batch:
     if not indices:
         raise UserError(f"The batch {name} has no images.", "Use another one: --batch NAME|FILE.", name)
+    from initpools_cli.labeling.origin import AUDIT
+
     # A repeated image is shown once, with the first label of its lines.
     known: dict[int, str] = {}
     for index, label in zip(indices, labels, strict=True):
         known[index] = known.get(index) or label
-    return Batch(name, list(known), list(known.values()), file)
+    audit = frozenset(index for index, origin in zip(indices, origins, strict=True) if origin == AUDIT)
+    return Batch(name, list(known), list(known.values()), file, audit)

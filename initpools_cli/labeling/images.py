@@ -1,0 +1,152 @@
+"""Images of a run beside each other: exact copies, near-duplicates, clusters and nearest embeddings."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.core.seeds import generator
+from initpools_cli.steps.context import Context
+
+#: Clusters are made from at most this many directions of the embeddings.
+DIRECTIONS = 64
+#: Images in a cluster on average, and the largest number of clusters.
+PER_CLUSTER, MOST_CLUSTERS = 50, 100
+
+
+class RunImages:
+    """Groups and neighbors of the train images of a run, computed when they are first asked for.
+
+    Nothing is embedded here: without embeddings there are no neighbors.
+
+    Parameters
+    ----------
+    context : Context
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        # Two windows may ask for the same array at the same time.
+        self._lock = threading.Lock()
+
+    @cached_property
+    def copies(self) -> NDArray[np.int64]:
+        """The group of exact copies of each train image, (n,) int64, named by its lowest row."""
+        from initpools_cli.steps.near_duplicates import exact_groups
+
+        return exact_groups(self._context.data.train_items, self._context.data.kept)
+
+    def copies_of(self, index: int) -> list[int]:
+        """Return the other train images with the same content."""
+        rows = np.flatnonzero(self.copies == self.copies[index])
+        return [row for row in rows.tolist() if row != index]
+
+    def groups(self, *, compute: bool) -> NDArray[np.int64]:
+        """Return groups of near-duplicates like `copies`; those are returned if there are no others.
+
+        Parameters
+        ----------
+        compute : bool
+            Whether to search for near-duplicates if the embeddings were made without; it can take a minute.
+        """
+        from initpools_cli.steps.near_duplicates import NEAR, duplicate_groups
+
+        made = self._embedded is not None and NEAR in self._embedded.facts["writes"]
+        if not (made or compute or "_near" in self.__dict__):
+            return self.copies
+        with self._lock:
+            if "_near" not in self.__dict__:
+                self._near = duplicate_groups(self._context).near
+        return self._near
+
+    def clusters(self, *, compute: bool) -> NDArray[np.int64] | None:
+        """Return the cluster of each train image: of a pretext task, else by k-means; None if there is none.
+
+        Parameters
+        ----------
+        compute : bool
+            Whether to make clusters of the embeddings if there are none yet.
+        """
+        with self._lock:
+            if "_clusters" not in self.__dict__:
+                found = self._pretrained_clusters()
+                if found is None and compute:
+                    found = self._by_kmeans()
+                if found is None and not compute:
+                    return None
+                self._clusters = found
+        return self._clusters
+
+    def similar(self, index: int, count: int, among: NDArray[np.int64]) -> tuple[list[int], list[float]]:
+        """Return the images with the most similar embeddings (cosine), most similar first, and their similarity.
+
+        Parameters
+        ----------
+        index : int
+            The train row; it is not among the result.
+        count : int
+        among : (m,) int64
+            The train rows to search.
+
+        Raises
+        ------
+        UserError
+            If the run has no embeddings.
+        """
+        points = self._directions
+        if points is None:
+            raise UserError(
+                f"The run {self._context.run.path} has no embeddings, so there are no similar images.",
+                f"Make them with `{self._context.command_for('embed')}`, and start the page again.",
+                self._context.run.path,
+            )
+        among = among[among != index]
+        similarity = points[among] @ points[index]
+        nearest = np.argsort(-similarity, kind="stable")[:count]
+        return among[nearest].tolist(), [round(float(each), 4) for each in similarity[nearest]]
+
+    @cached_property
+    def _embedded(self) -> FinishedStep | None:
+        """The newest embeddings of all present images."""
+        made = [step for step in self._context.run.steps("embed") if step.stale_input() is None]
+        return made[-1] if made else None
+
+    @cached_property
+    def _directions(self) -> NDArray[np.float32] | None:
+        """The embeddings as unit vectors, (n, d) float32."""
+        if self._embedded is None:
+            return None
+        points = self._embedded.array("train.npy", mapped=True)
+        norms = np.linalg.norm(points, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = np.asarray(points / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
+        return unit
+
+    def _pretrained_clusters(self) -> NDArray[np.int64] | None:
+        from initpools_cli.steps.clusters import CLUSTERS
+
+        made = [step for step in self._context.run.steps("pretrain") if CLUSTERS in step.facts["writes"]]
+        if not made:
+            return None
+        found: NDArray[np.int64] = made[-1].array(CLUSTERS).astype(np.int64)
+        return found if len(found) == len(self._context.data.kept) else None
+
+    def _by_kmeans(self) -> NDArray[np.int64] | None:
+        from initpools_cli.geometry.kmeans import kmeans
+
+        points = self._directions
+        if points is None:
+            return None
+        rng = generator(self._context.seed, "page clusters")
+        rows = np.flatnonzero(self._context.data.kept)
+        if points.shape[1] > DIRECTIONS:
+            # A random projection keeps distances well enough for groups to look at, and is 20 times faster.
+            points = points @ rng.standard_normal((points.shape[1], DIRECTIONS), dtype=np.float32)
+        k = int(np.clip(len(rows) // PER_CLUSTER, 1, MOST_CLUSTERS))
+        found = np.full(len(points), -1, dtype=np.int64)
+        found[rows] = kmeans(np.ascontiguousarray(points[rows]), k, rng).labels
+        return found

@@ -1,0 +1,293 @@
+"""Labeling sessions: a batch and its labels, saved after every action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.annotations.rows import Details
+from initpools_cli.datasets.spec import Dataset
+from initpools_cli.labeling.classes import ClassList
+from initpools_cli.labeling.label_file import Mark, read_marks, stamp, write_marks
+from initpools_cli.labeling.last_round import LastRound, Suggestion
+from initpools_cli.labeling.origin import AUDIT, BATCH, OWN_CHOICE
+from initpools_cli.labeling.summary import tell_problems
+
+
+class Look(NamedTuple):
+    """How images were looked at before an action.
+
+    Attributes
+    ----------
+    seconds : float
+        Time for all images of the action together.
+    suggestions : bool
+        Whether the page showed suggestions.
+    """
+
+    seconds: float = 0.0
+    suggestions: bool = False
+
+
+class Conflict(NamedTuple):
+    """Two different labels of an image: of this session, and of another program that wrote the file meanwhile.
+
+    Attributes
+    ----------
+    yours, theirs : Mark
+    kept : str
+        ``yours`` or ``theirs``: the one that is in the file.
+    """
+
+    yours: Mark
+    theirs: Mark
+    kept: str
+
+
+class LabelingSession:
+    """A batch with its labels, and labels of other images of the data set in the same file.
+
+    Every action is on the disk when its method returns; if it cannot be saved, nothing changes.
+
+    Parameters
+    ----------
+    name : str
+        Name of the batch.
+    data : Dataset
+    indices : list of int
+        Train rows in the order of labeling.
+    vocabulary : ClassList
+    file : Path
+        File of the labels; existing labels are read, and rows of other images are kept.
+    report : Reporter
+        Reports problems of the file.
+    before : mapping of int to Mark
+        Labels that images have without the file.
+    audit : frozenset of int
+        Rows of the audit sample in this batch.
+    last : LastRound
+        Labels and predictions of the newest round.
+
+    Attributes
+    ----------
+    marks : dict of int to Mark
+        Every image of the batch, and other images in the file, by train row.
+    conflicts : dict of int to Conflict
+        Conflicts that are not decided yet: an action on the image decides.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data: Dataset,
+        indices: list[int],
+        vocabulary: ClassList,
+        file: Path,
+        report: Reporter,
+        before: Mapping[int, Mark],
+        *,
+        audit: frozenset[int] = frozenset(),
+        last: LastRound = LastRound(),
+    ) -> None:
+        self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
+        self.last = last
+        self.audit = audit | last.audit
+        self.batch = frozenset(indices)
+        self.paths = data.splits["train"].paths
+        self.marks: dict[int, Mark] = {index: before.get(index, Mark()) for index in indices}
+        self.conflicts: dict[int, Conflict] = {}
+        self._report = report
+        self._past: list[dict[int, Mark]] = []
+        self._own: set[int] = set()
+        self._unknown: list[list[str]] = []
+        self._read: set[int] = set()
+        self._stamp: tuple[int, ...] | None = None
+        self.read_again()
+
+    @property
+    def labeled(self) -> int:
+        """Number of labeled images of the batch."""
+        return sum(self.is_labeled(self.marks[index]) for index in self.indices)
+
+    @property
+    def skipped(self) -> int:
+        """Number of skipped images of the batch."""
+        return sum(self.marks[index].skipped for index in self.indices)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an action to undo."""
+        return bool(self._past)
+
+    def is_labeled(self, mark: Mark) -> bool:
+        """Return whether the label is a valid class; the file may contain others."""
+        return bool(mark.label) and (not self.vocabulary.fixed or mark.label in self.vocabulary.names)
+
+    def is_image(self, index: int) -> bool:
+        """Return whether it is the row of a train image of the run."""
+        return 0 <= index < len(self.paths) and bool(self.data.kept[index])
+
+    def label_of(self, index: int) -> str:
+        """Return the label of an image: in the file, else of earlier rounds; "" if there is none."""
+        mark = self.marks.get(index, Mark())
+        return mark.label or self.last.labels.get(index, "")
+
+    def suggestion_of(self, index: int) -> Suggestion | None:
+        """Return the prediction of an image by the newest round; none for audit images."""
+        found = None if index in self.audit else self.last.suggestions.get(index)
+        return found if found is not None and found.label in self.vocabulary.names else None
+
+    def origin_of(self, index: int) -> str:
+        """Return why an image is labeled."""
+        written = self.marks.get(index, Mark()).details.origin
+        if index in self.audit:
+            return AUDIT
+        if index in self.batch:
+            return BATCH
+        return written or self.last.origins.get(index) or (BATCH if index in self.last.labels else OWN_CHOICE)
+
+    def label(self, images: Sequence[int], name: str, look: Look = Look()) -> None:
+        """Label images; a new class is added unless classes are fixed.
+
+        Raises
+        ------
+        InvalidClass
+            If it is not a class of the data set, or not a valid name.
+        UserError
+            If the file cannot be written, or was changed by another program and cannot be read.
+        """
+        resolved = self.vocabulary.resolve(name)
+        self.vocabulary.keep(resolved)
+        self._act(images, lambda _: (resolved, False), look)
+
+    def skip(self, images: Sequence[int], look: Look = Look()) -> None:
+        """Skip images."""
+        self._act(images, lambda _: ("", True), look)
+
+    def clear(self, images: Sequence[int], look: Look = Look()) -> None:
+        """Take the labels of images away."""
+        self._act(images, lambda _: ("", False), look)
+
+    def undo(self) -> list[int]:
+        """Undo the last action, and return its images; none if there is no action."""
+        if not self._past:
+            return []
+        before = self._past[-1]
+        changes = {
+            index: mark._replace(details=mark.details._replace(seconds=self._details(index).seconds))
+            for index, mark in before.items()
+        }
+        self._save(changes)
+        self._past.pop()
+        return list(before)
+
+    def rename(self, change: Callable[[str], str]) -> None:
+        """Save all labels with other classes.
+
+        Parameters
+        ----------
+        change : callable
+            Returns the class instead of a class, or "" to take the label away.
+        """
+
+        def changed(mark: Mark) -> Mark:
+            label = mark.label and change(mark.label)
+            shown = mark.details.suggested
+            suggested = change(shown) or shown if shown else ""
+            return mark._replace(label=label, details=mark.details._replace(suggested=suggested))
+
+        if self.changed_elsewhere():
+            self.read_again()
+        marks = {index: changed(mark) for index, mark in self.marks.items()}
+        if marks != self.marks or self.file.exists():
+            self._write(marks)
+        self._past = [{index: changed(mark) for index, mark in action.items()} for action in self._past]
+
+    def changed_elsewhere(self) -> bool:
+        """Return whether another program has written to the file since it was read or written here."""
+        return self.file.exists() and self._stamp != stamp(self.file)
+
+    def read_again(self) -> None:
+        """Read the file again, and merge it with the labels of this session image by image.
+
+        Images that are not in it keep their labels. An image that has another label there than it was given in this
+        session is a conflict: the file's label is kept, or this session's if the file has none.
+
+        Raises
+        ------
+        UserError
+            If it is not a table of labels.
+        """
+        if not self.file.exists():
+            return
+        now = stamp(self.file)
+        read = read_marks(self.file, self.data, self.vocabulary.known)
+        tell_problems(self._report, [f"{self.file}, {problem}" for problem in read.problems], str(self.file))
+        merged = dict(self.marks)
+        for index, theirs in read.marks.items():
+            mine = self.marks.get(index, Mark())
+            # A program that knows no details leaves them out.
+            theirs = theirs if any(theirs.details) else theirs._replace(details=mine.details)
+            merged[index] = theirs
+            if index in self._own and theirs.answer != mine.answer:
+                kept = "yours" if theirs.is_open else "theirs"
+                self.conflicts[index] = Conflict(mine, theirs, kept)
+                merged[index] = mine if theirs.is_open else theirs
+        self.marks, self._unknown, self._read, self._stamp = merged, read.unknown, {*read.marks}, now
+        self.vocabulary.learn(mark.label for mark in self.marks.values())
+
+    def _act(self, images: Iterable[int], answer: Callable[[int], tuple[str, bool]], look: Look) -> None:
+        rows = [*dict.fromkeys(images)]
+        changes = {}
+        for index, seconds in zip(rows, _shares(look.seconds, len(rows)), strict=True):
+            label, skipped = answer(index)
+            changes[index] = Mark(label, skipped, self._seen(index, seconds, look.suggestions))
+        before = {index: self.marks.get(index, Mark()) for index in rows}
+        self._save(changes)
+        past = {index: mark for index, mark in before.items() if mark.answer != changes[index].answer}
+        if past:
+            self._past.append(past)
+
+    def _details(self, index: int) -> Details:
+        return self.marks.get(index, Mark()).details
+
+    def _seen(self, index: int, seconds: float, suggestions: bool) -> Details:
+        """Return the details of an image after it was looked at."""
+        before, shown = self._details(index), self.suggestion_of(index) if suggestions else None
+        spent = seconds + float(before.seconds or 0)
+        return Details(
+            self.origin_of(index),
+            # A suggestion that was seen before has its effect later, too.
+            shown.label if shown else before.suggested,
+            f"{shown.confidence:.4f}" if shown else before.confidence,
+            f"{spent:.1f}" if spent else before.seconds,
+        )
+
+    def _save(self, changes: Mapping[int, Mark]) -> None:
+        known = {index: self.marks.get(index, Mark()) for index in changes}
+        if self.changed_elsewhere():
+            self.read_again()
+        conflicts = dict(self.conflicts)
+        for index, mark in changes.items():
+            theirs = self.marks.get(index, Mark())
+            conflicts.pop(index, None)
+            if theirs.answer not in (known[index].answer, mark.answer):
+                conflicts[index] = Conflict(mark, theirs, "yours")
+        self._write(self.marks | changes)
+        self._own |= changes.keys()
+        self.conflicts = conflicts
+
+    def _write(self, marks: dict[int, Mark]) -> None:
+        # Other images are only in the file while they are labeled or skipped, or if another program listed them.
+        listed = self.batch | self._read
+        rows = {index: mark for index, mark in marks.items() if index in listed or not mark.is_open}
+        write_marks(self.file, self.indices, self.paths, rows, self._unknown)
+        self.marks, self._stamp = rows, stamp(self.file)
+
+
+def _shares(seconds: float, count: int) -> list[float]:
+    """Divide a time into equal shares of tenths of a second that add up to it."""
+    tenths = round(10 * seconds)
+    return [(tenths // count + (place < tenths % count)) / 10 for place in range(count)]
