@@ -34,6 +34,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
 from initpools_cli.labeling.classes import ClassList, InvalidClass, tidy
+from initpools_cli.labeling.images import RunImages
 from initpools_cli.labeling.label_file import COLUMNS
 from initpools_cli.labeling.page import LabelingSession, open_labeling
 
@@ -76,6 +77,14 @@ def opened(
     return open_labeling(context, batch, [name for name in classes.split(",") if name], output)
 
 
+def label(labeling: LabelingSession, order: int, name: str) -> None:
+    labeling.label([labeling.indices[order]], name)
+
+
+def answers(labeling: LabelingSession) -> list[tuple[str, bool]]:
+    return [labeling.marks[index].answer for index in labeling.indices]
+
+
 def table(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, keep_default_na=False)
 
@@ -86,16 +95,16 @@ def table(file: Path) -> pd.DataFrame:
 def test_every_change_is_in_the_file_and_undone_in_reverse(run: Path) -> None:
     labeling = opened(run)
     picks = table(next(run.glob("pool/*/items.csv")))
-    labeling.label(0, "cat")
-    labeling.skip(1)
-    labeling.label(1, "dog")
-    labeling.label(0, "dog")
+    label(labeling, 0, "cat")
+    labeling.skip([labeling.indices[1]])
+    label(labeling, 1, "dog")
+    label(labeling, 0, "dog")
     found = table(run / "labels/random-b6-s0.csv")
     assert tuple(found) == COLUMNS and found["order"].tolist() == list(range(BUDGET))
     assert found["index"].tolist() == picks["index"].tolist() and found["path"].tolist() == picks["path"].tolist()
     assert found["label"].tolist() == ["dog", "dog", "", "", "", ""] and found["skipped"].tolist() == [0] * BUDGET
     states = []
-    while labeling.undo() is not None:
+    while labeling.undo():
         found = table(labeling.file)
         states.append((found["label"][0], found["label"][1], found["skipped"][1]))
     assert states == [("cat", "dog", 0), ("cat", "", 1), ("cat", "", 0), ("", "", 0)]
@@ -112,9 +121,9 @@ def test_a_file_by_hand_is_read_whatever_wrote_it(run: Path, capsys: pytest.Capt
     lines += [f"zebra;{other};", "cat;none.jpg;"]
     first.file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
     again = opened(run)
-    assert again.marks[:3] == [("cat", False), ("", True), ("", False)]
+    assert answers(again)[:3] == [("cat", False), ("", True), ("", False)]
     assert "line 5" in capsys.readouterr().err
-    again.label(2, "dog")
+    label(again, 2, "dog")
     found = table(again.file)
     assert found["label"].tolist() == ["cat", "", "dog", "", "", "", "zebra", "cat"]
     assert found["path"].tolist()[-2:] == [other, "none.jpg"]
@@ -127,16 +136,16 @@ def quoted(path: str) -> str:
 
 def test_what_others_write_meanwhile_is_not_lost(run: Path) -> None:
     labeling = opened(run)
-    labeling.label(0, "cat")
+    label(labeling, 0, "cat")
     labeling.file.write_text(labeling.file.read_text().replace(",cat,0", ",dog,0"))
-    labeling.label(1, "cat")
+    label(labeling, 1, "cat")
     assert table(labeling.file)["label"].tolist()[:2] == ["dog", "cat"]
     labeling.file.write_bytes(b"\0\1")
     with pytest.raises(UserError):
-        labeling.label(2, "cat")
-    assert labeling.file.read_bytes() == b"\0\1" and labeling.marks[2].label == ""
+        label(labeling, 2, "cat")
+    assert labeling.file.read_bytes() == b"\0\1" and answers(labeling)[2] == ("", False)
     labeling.file.unlink()
-    labeling.label(2, "cat")
+    label(labeling, 2, "cat")
     assert table(labeling.file)["label"].tolist()[:3] == ["dog", "cat", "cat"]
 
 
@@ -146,7 +155,7 @@ def test_batches_by_name_file_and_age(run: Path, initpools: Initpools) -> None:
     assert opened(run).name == "random-b2-s0" and len(opened(run, "pool/random-b6-s0").marks) == 6
     Path("mine.csv").write_text(f"path,label\n{names[3].replace('/', chr(92))},\n{names[1]},bird\n{names[3]},cat\n")
     mine = opened(run, "mine.csv")
-    assert mine.indices == [3, 1] and [mark.label for mark in mine.marks] == ["cat", "bird"]
+    assert mine.indices == [3, 1] and [label for label, _ in answers(mine)] == ["cat", "bird"]
     assert mine.file == run / "labels/mine.csv" and mine.vocabulary.names == ["cat", "dog", "bird"]
     Path("bad.csv").write_text("path\nnowhere.jpg\n")
     for batch, says in (("bad.csv", "line 2"), ("gone.csv", "no file"), ("random-b5-s0", "random-b")):
@@ -155,7 +164,7 @@ def test_batches_by_name_file_and_age(run: Path, initpools: Initpools) -> None:
     with pytest.raises(UserError, match="other columns would be lost"):
         opened(run, "mine.csv", output=Path("mine.csv"))
     # The next batch of the run has the classes at the same keys.
-    mine.label(0, "a new one")
+    label(mine, 0, "a new one")
     assert opened(run, classes="").vocabulary.names == ["cat", "dog", "bird", "a new one"]
 
 
@@ -222,7 +231,9 @@ def serve() -> Iterator[Serve]:
     running = []
 
     def start(labeling: LabelingSession) -> Served:
-        server = Server(LabelingState(labeling, {"dataset": "photos", "next": "then", "again": "again"}), "secret", 0)
+        facts = {"dataset": "photos", "next": "then", "again": "again"}
+        context = Common(run=Path("runs/photos"), quiet=True).start("dataset")
+        server = Server(LabelingState(labeling, facts, RunImages(context)), "secret", 0)
         running.append(server)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return Served(server, labeling)
@@ -301,7 +312,7 @@ def test_messages_that_are_none_change_nothing(run: Path, serve: Serve) -> None:
         assert served.post("act", bad)[0] == 400
     for change in ({"do": "erase"}, {"window": 1}, {"number": True}, {"label": "x" * 2000}, {"do": None}):
         assert served.post("act", good | change)[0] == 400
-    outside = next(row for row in range(9) if row not in served.labeling.indices)
+    outside = 9
     assert served.post("act", good | {"index": outside})[0] == 422
     assert served.post("act", good | {"label": " "})[0] == 422
     paths = ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "page.html", "image/../page.css", "desk.py", "x", "state"]
@@ -318,12 +329,51 @@ def test_a_click_that_comes_twice_counts_once(run: Path, serve: Serve) -> None:
     assert served.post("act", message) == served.post("act", message)
     served.post("act", message | {"number": 2, "index": second, "label": "Bird"})
     undo = {"window": "a", "number": 3, "do": "undo"}
-    answers = [served.post("act", undo), served.post("act", undo)]
-    assert answers[0] == answers[1] and answers[0][1]["item"] == [second, "", False]
-    assert answers[0][1]["classes"] == ["cat", "dog", "Bird"]
-    assert [mark.label for mark in served.labeling.marks[:2]] == ["cat", ""]
-    assert served.post("act", undo | {"number": 4})[1] == answers[0][1] | {"item": [first, "", False], "canUndo": False}
-    assert served.post("act", undo | {"number": 5})[1]["item"] is None
+    undone = [served.post("act", undo), served.post("act", undo)]
+    assert undone[0] == undone[1] and undone[0][1]["items"] == [[second, "", False]]
+    assert undone[0][1]["classes"] == ["cat", "dog", "Bird"]
+    assert [label for label, _ in answers(served.labeling)[:2]] == ["cat", ""]
+    assert served.post("act", undo | {"number": 4})[1] == undone[0][1] | {
+        "items": [[first, "", False]],
+        "canUndo": False,
+    }
+    assert served.post("act", undo | {"number": 5})[1]["items"] == []
+
+
+def test_one_action_on_many_images_is_saved_and_undone_at_once(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    first, second = served.labeling.indices[:2]
+    outside = [row for row in range(9) if row not in served.labeling.indices]
+    message = {"window": "a", "number": 1, "do": "label", "images": [first, *outside], "label": "cat", "seconds": 1.0}
+    status, answer = served.post("act", message)
+    assert status == 200 and answer["items"] == [[row, "cat", False] for row in (first, *outside)]
+    found = table(served.labeling.file)
+    assert found["index"].tolist() == [*served.labeling.indices, *outside]
+    labeled = found[found["label"] != ""]
+    assert labeled["origin"].tolist() == ["batch", *["own choice"] * 3]
+    assert labeled["seconds"].tolist() == ["0.3", "0.3", "0.2", "0.2"] and set(labeled["suggested"]) == {""}
+    assert served.post("act", message | {"number": 2, "do": "skip", "images": [first, second]})[0] == 200
+    undo = {"window": "a", "number": 3, "do": "undo"}
+    assert served.post("act", undo)[1]["items"] == [[first, "cat", False], [second, "", False]]
+    assert sorted(served.post("act", undo | {"number": 4})[1]["items"]) == [
+        [row, "", False] for row in sorted([first, *outside])
+    ]
+    assert len(table(served.labeling.file)) == BUDGET and opened(run).marks.keys() == {*served.labeling.indices}
+    for bad in ([], [first, "1"], first, [True]):
+        assert served.post("act", message | {"number": 5, "images": bad})[0] == 400
+    assert served.post("act", message | {"number": 5, "images": [first, 9]})[0] == 422
+
+
+def test_rows_and_small_images_are_those_of_the_whole_run(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    batch = served.post("rows", {"scope": "batch"})[1]
+    every = served.post("rows", {"scope": "all"})[1]
+    assert batch["index"] == served.labeling.indices and every["index"] == [*range(9)]
+    assert {len(column) for column in every.values()} == {9} and batch.keys() == every.keys()
+    assert every["origin"].count("batch") == BUDGET and set(every["predicted"]) == {""}
+    assert all(served.get(f"small/{index}")[0] == 200 for index in range(9))
+    assert served.post("rows", {"scope": "test"})[0] == 400
+    assert "no embeddings" in served.post("similar", {"index": 0, "count": 3})[1]["error"]
 
 
 def test_one_window_labels_at_a_time(run: Path, serve: Serve) -> None:

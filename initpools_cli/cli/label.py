@@ -51,6 +51,7 @@ def command(
     from initpools_cli.cli.labeler.state import LabelingState
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.run_location import run_name
+    from initpools_cli.labeling.images import RunImages
     from initpools_cli.labeling.page import open_labeling, round_words
 
     require_ending(output, ".csv")
@@ -62,7 +63,8 @@ def command(
         # Read what another process may have written before it ended.
         if labeling.changed_elsewhere():
             labeling.read_again()
-        state = LabelingState(labeling, {"dataset": run_name(context.data.spec.name), "next": then, "again": again})
+        facts = {"dataset": run_name(context.data.spec.name), "next": then, "again": again}
+        state = LabelingState(labeling, facts, RunImages(context))
         with _bound(state, lock, port) as server:
             lock.remember(server.server_port, server.token)
             typer.echo(f"label {labeling.name} at {server.address}", err=True)
@@ -75,7 +77,7 @@ def command(
                 pass
             finally:
                 state.close()
-                left = len(labeling.marks) - labeling.labeled - labeling.skipped
+                left = len(labeling.indices) - labeling.labeled - labeling.skipped
                 common.report.say(
                     f"{labeling.labeled} labeled, {labeling.skipped} skipped, {left} left: {labeling.file}"
                 )

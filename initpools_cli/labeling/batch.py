@@ -93,9 +93,7 @@ def _of_file(context: Context, path: Path) -> Batch:
     return _batch(path.stem, images.tolist(), [row.label for row in rows], origins, path)
 
 
-def _batch(
-    name: str, indices: list[int], labels: list[str], origins: list[str], file: Path | None = None
-) -> Batch:
+def _batch(name: str, indices: list[int], labels: list[str], origins: list[str], file: Path | None = None) -> Batch:
     if not indices:
         raise UserError(f"The batch {name} has no images.", "Use another one: --batch NAME|FILE.", name)
     from initpools_cli.labeling.origin import AUDIT

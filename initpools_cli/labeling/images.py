@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +34,13 @@ class RunImages:
         self._context = context
         # Two windows may ask for the same array at the same time.
         self._lock = threading.Lock()
+
+    def prepare(self, names: Collection[str]) -> None:
+        """Compute groups (``group``) or clusters (``cluster``) if there are none yet."""
+        if "group" in names:
+            self.groups(compute=True)
+        if "cluster" in names:
+            self.clusters(compute=True)
 
     @cached_property
     def copies(self) -> NDArray[np.int64]:

@@ -43,6 +43,10 @@ class LastRound:
     outcomes: list[dict[str, object]] = field(default_factory=list)
 
 
+#: Of a run without rounds.
+NO_ROUND = LastRound()
+
+
 def last_round(run: Run, *, suggestions: bool = True) -> LastRound:
     """Read the newest round of a run.
 

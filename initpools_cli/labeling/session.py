@@ -11,7 +11,7 @@ from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.spec import Dataset
 from initpools_cli.labeling.classes import ClassList
 from initpools_cli.labeling.label_file import Mark, read_marks, stamp, write_marks
-from initpools_cli.labeling.last_round import LastRound, Suggestion
+from initpools_cli.labeling.last_round import NO_ROUND, LastRound, Suggestion
 from initpools_cli.labeling.origin import AUDIT, BATCH, OWN_CHOICE
 from initpools_cli.labeling.summary import tell_problems
 
@@ -29,6 +29,10 @@ class Look(NamedTuple):
 
     seconds: float = 0.0
     suggestions: bool = False
+
+
+#: An action without a time and suggestions.
+NO_LOOK = Look()
 
 
 class Conflict(NamedTuple):
@@ -89,13 +93,12 @@ class LabelingSession:
         before: Mapping[int, Mark],
         *,
         audit: frozenset[int] = frozenset(),
-        last: LastRound = LastRound(),
+        last: LastRound = NO_ROUND,
     ) -> None:
         self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
         self.last = last
         self.audit = audit | last.audit
         self.batch = frozenset(indices)
-        self.paths = data.splits["train"].paths
         self.marks: dict[int, Mark] = {index: before.get(index, Mark()) for index in indices}
         self.conflicts: dict[int, Conflict] = {}
         self._report = report
@@ -105,6 +108,11 @@ class LabelingSession:
         self._read: set[int] = set()
         self._stamp: tuple[int, ...] | None = None
         self.read_again()
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the batch, in its order."""
+        return [self.path_of(index) for index in self.indices]
 
     @property
     def labeled(self) -> int:
@@ -127,7 +135,11 @@ class LabelingSession:
 
     def is_image(self, index: int) -> bool:
         """Return whether it is the row of a train image of the run."""
-        return 0 <= index < len(self.paths) and bool(self.data.kept[index])
+        return 0 <= index < len(self.data.kept) and bool(self.data.kept[index])
+
+    def path_of(self, index: int) -> str:
+        """Return the path of an image; "" in arrays."""
+        return self.data.splits["train"].paths[index]
 
     def label_of(self, index: int) -> str:
         """Return the label of an image: in the file, else of earlier rounds; "" if there is none."""
@@ -148,7 +160,7 @@ class LabelingSession:
             return BATCH
         return written or self.last.origins.get(index) or (BATCH if index in self.last.labels else OWN_CHOICE)
 
-    def label(self, images: Sequence[int], name: str, look: Look = Look()) -> None:
+    def label(self, images: Sequence[int], name: str, look: Look = NO_LOOK) -> None:
         """Label images; a new class is added unless classes are fixed.
 
         Raises
@@ -162,11 +174,11 @@ class LabelingSession:
         self.vocabulary.keep(resolved)
         self._act(images, lambda _: (resolved, False), look)
 
-    def skip(self, images: Sequence[int], look: Look = Look()) -> None:
+    def skip(self, images: Sequence[int], look: Look = NO_LOOK) -> None:
         """Skip images."""
         self._act(images, lambda _: ("", True), look)
 
-    def clear(self, images: Sequence[int], look: Look = Look()) -> None:
+    def clear(self, images: Sequence[int], look: Look = NO_LOOK) -> None:
         """Take the labels of images away."""
         self._act(images, lambda _: ("", False), look)
 
@@ -275,7 +287,7 @@ class LabelingSession:
             conflicts.pop(index, None)
             if theirs.answer not in (known[index].answer, mark.answer):
                 conflicts[index] = Conflict(mark, theirs, "yours")
-        self._write(self.marks | changes)
+        self._write({**self.marks, **changes})
         self._own |= changes.keys()
         self.conflicts = conflicts
 
@@ -283,7 +295,7 @@ class LabelingSession:
         # Other images are only in the file while they are labeled or skipped, or if another program listed them.
         listed = self.batch | self._read
         rows = {index: mark for index, mark in marks.items() if index in listed or not mark.is_open}
-        write_marks(self.file, self.indices, self.paths, rows, self._unknown)
+        write_marks(self.file, self.indices, self.data.splits["train"].paths, rows, self._unknown)
         self.marks, self._stamp = rows, stamp(self.file)
 
 

@@ -200,13 +200,13 @@ function saved(answer, click) {
   $("trouble").hidden = true;
   batch.canUndo = answer.canUndo;
   if (answer.classes.length !== batch.classes.length) setClasses(answer.classes);
-  if (answer.item) {
-    const [index, label, skipped] = answer.item;
+  for (const [index, label, skipped] of answer.items) {
     const place = places.get(index);
     const later = saving.waiting.some((each) => each.index === index);
     if (place !== undefined && !later) Object.assign(items[place], { label, skipped });
-    if (click.do === "undo") show(place);
   }
+  const undone = click.do === "undo" && answer.items.map(([index]) => places.get(index)).find((place) => place !== undefined);
+  if (undone !== undefined && undone !== false) show(undone);
   showSaved();
   counts();
   strip();

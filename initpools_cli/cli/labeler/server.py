@@ -14,7 +14,8 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from initpools_cli.cli.labeler.state import LabelingState, MalformedMessage, WindowInUse
+from initpools_cli.cli.labeler.messages import MalformedMessage
+from initpools_cli.cli.labeler.state import LabelingState, WindowInUse
 from initpools_cli.core.errors import UserError
 from initpools_cli.figures.html import environment
 from initpools_cli.labeling.classes import InvalidClass
@@ -31,10 +32,10 @@ FILES = {
     "filmstrip.js": "text/javascript",
     "keys.js": "text/javascript",
 }
-#: Side of the images in the filmstrip, pixels.
-SMALL = 96
-#: Largest message of the page, bytes.
-LONGEST = 1 << 16
+#: Side of the images in the filmstrip and the grid, pixels.
+SMALL = 128
+#: Largest message of the page, bytes: an action on 100,000 images.
+LONGEST = 1 << 20
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -167,8 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_picture(self, kind: str, number: str) -> None:
         labeling = self.server.state.labeling
         index = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1
-        if index not in labeling.orders:
-            self._send_json({"error": "The batch does not contain this image."}, HTTPStatus.NOT_FOUND)
+        if not labeling.is_image(index):
+            self._send_json({"error": "The data set does not contain this image."}, HTTPStatus.NOT_FOUND)
             return
         try:
             picture = original(labeling.data, index) if kind == "image" else small(labeling.data, index, SMALL)
@@ -180,7 +181,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _post(self) -> None:
         message = self._message()
         state = self.server.state
-        actions = {"claim": state.claim, "act": state.act, "release": state.release}
+        actions = {
+            "claim": state.claim,
+            "act": state.act,
+            "rows": state.rows,
+            "similar": state.similar,
+            "release": state.release,
+        }
         if self._requested not in actions:
             raise MalformedMessage(self._requested)
         try:

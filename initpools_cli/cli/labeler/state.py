@@ -1,4 +1,21 @@
-"""Server-side state of the labeling page: one active window, idempotent requests."""
+"""Server-side state of the labeling page: one active window, idempotent requests.
+
+Messages of the page and their answers, all JSON:
+
+``claim`` {window, take?}
+    Makes a window the active one. The answer is everything the page shows: `LabelingState.claim`.
+``act`` {window, number, do, images or index, label?, seconds?, suggested?, copies?}
+    ``do`` is label, skip, clear or undo. One action for all images, saved once and undone at once. ``suggested``:
+    whether the page showed suggestions for these images; ``copies``: also for their exact copies. The answer has
+    ``items`` ([index, label, skipped] of every image that changed), ``reread`` (whether another program had written
+    the file), ``conflicts``, ``classes`` and ``canUndo``.
+``rows`` {scope, compute?}
+    Columns for all images of the batch or of the run (``all``): `rows.columns`.
+``similar`` {index, count, scope?}
+    The images with the nearest embeddings: index and similarity.
+``release`` {window}
+    Frees the batch when its window is closed.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +23,20 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from initpools_cli.cli.labeler import messages
+from initpools_cli.cli.labeler.messages import MalformedMessage, Message
+from initpools_cli.cli.labeler.rows import COMPUTED, SCOPES, columns, rows_of
 from initpools_cli.core.errors import UserError
 from initpools_cli.labeling.classes import InvalidClass
-from initpools_cli.labeling.label_file import Mark
-from initpools_cli.labeling.page import LabelingSession
+from initpools_cli.labeling.images import RunImages
+from initpools_cli.labeling.session import LabelingSession, Look
+
+#: The most similar images that one message may ask for.
+MOST_SIMILAR = 1000
 
 
 class WindowInUse(Exception):
     """Another window is active."""
-
-
-class MalformedMessage(Exception):
-    """A message that the page does not send."""
 
 
 class LabelingState:
@@ -28,10 +47,12 @@ class LabelingState:
     labeling : LabelingSession
     facts : mapping
         More values for the page: the data set, the next command, and the command that starts the page again.
+    images : RunImages, optional
+        Copies, clusters and neighbors of the images.
     """
 
-    def __init__(self, labeling: LabelingSession, facts: Mapping[str, Any]) -> None:
-        self.labeling = labeling
+    def __init__(self, labeling: LabelingSession, facts: Mapping[str, Any], images: RunImages | None = None) -> None:
+        self.labeling, self.images = labeling, images
         self._facts = facts
         self._lock = threading.Lock()
         self._owner: str | None = None
@@ -39,7 +60,7 @@ class LabelingState:
         self._answer: dict[str, Any] = {}
         self._closed = False
 
-    def claim(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def claim(self, message: Message) -> dict[str, Any]:
         """Make a window the active one, and return everything the page shows.
 
         Raises
@@ -47,7 +68,7 @@ class LabelingState:
         WindowInUse
             Another one is, and the message does not ask to take over.
         """
-        window, take = _text(message, "window"), message.get("take") is True
+        window, take = messages.text(message, "window"), message.get("take") is True
         with self._lock:
             if self._owner not in (None, window) and not take:
                 raise WindowInUse
@@ -61,14 +82,14 @@ class LabelingState:
         with self._lock:
             self._closed = True
 
-    def release(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def release(self, message: Message) -> dict[str, Any]:
         """Free the batch when its window is closed."""
         with self._lock:
-            if self._owner == _text(message, "window"):
+            if self._owner == messages.text(message, "window"):
                 self._owner = None
         return {}
 
-    def act(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def act(self, message: Message) -> dict[str, Any]:
         """Label, skip, clear or undo, and return when it is saved.
 
         Raises
@@ -80,7 +101,7 @@ class LabelingState:
         UserError
             It can't be saved.
         """
-        window, number = _text(message, "window"), _whole(message, "number")
+        window, number = messages.text(message, "window"), messages.whole(message, "number")
         with self._lock:
             if self._closed:
                 raise UserError("The program has ended.", "Start it again in the terminal.", "ended")
@@ -94,68 +115,106 @@ class LabelingState:
                 self._number = number
             return self._answer
 
+    def rows(self, message: Message) -> dict[str, Any]:
+        """Return columns of the images of the batch, or of all; see `columns`."""
+        scope = messages.one_of(message, "scope", SCOPES, "batch")
+        compute = messages.texts(message, "compute") if message.get("compute") else []
+        if not {*compute} <= {*COMPUTED}:
+            raise MalformedMessage("compute")
+        if self.images is not None:
+            # Outside the lock: labels are saved meanwhile.
+            self.images.prepare(compute)
+        with self._lock:
+            return columns(self.labeling, self.images, scope)
+
+    def similar(self, message: Message) -> dict[str, Any]:
+        """Return the images that are most similar to one.
+
+        Raises
+        ------
+        InvalidClass
+            There is no such image, or there are no embeddings.
+        """
+        index, count = messages.whole(message, "index"), messages.whole(message, "count")
+        among = rows_of(self.labeling, messages.one_of(message, "scope", SCOPES, "all"))
+        self._require_images([index])
+        if not 0 < count <= MOST_SIMILAR:
+            raise MalformedMessage("count")
+        if self.images is None:
+            return {"index": [], "similarity": []}
+        try:
+            found, similarity = self.images.similar(index, count, among)
+        except UserError as error:
+            raise InvalidClass(error.fact, error.remedy, error.value) from None
+        return {"index": found, "similarity": similarity}
+
     def _activate(self, window: str) -> None:
         if self._owner != window:
             self._owner, self._number = window, 0
 
-    def _do(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        labeling, what = self.labeling, _text(message, "do")
+    def _do(self, message: Message) -> dict[str, Any]:
+        labeling, what = self.labeling, messages.text(message, "do")
         reread = labeling.changed_elsewhere()
-        order: int | None
         if what == "undo":
-            order = labeling.undo()
+            changed = labeling.undo()
         else:
-            order = self._order(message)
+            changed = self._images_of(message)
+            look = Look(messages.seconds(message), message.get("suggested") is True)
             if what == "label":
-                labeling.label(order, _text(message, "label"))
+                labeling.label(changed, messages.text(message, "label"), look)
             elif what == "skip":
-                labeling.skip(order)
+                labeling.skip(changed, look)
             elif what == "clear":
-                labeling.clear(order)
+                labeling.clear(changed, look)
             else:
                 raise MalformedMessage(what)
-        item = None if order is None else [labeling.indices[order], *_shown(labeling.marks[order])]
-        return {"item": item, "reread": reread, **self._counts()}
+        return {"items": [[index, *self._shown(index)] for index in changed], "reread": reread, **self._counts()}
 
-    def _order(self, message: Mapping[str, Any]) -> int:
-        """Return the position of an image, which is sent as its index in case the batch has changed."""
-        index = _whole(message, "index")
-        if index not in self.labeling.orders:
-            raise InvalidClass(f"Image {index} is no longer in this batch.", "Reload the page.", index)
-        return self.labeling.orders[index]
+    def _images_of(self, message: Message) -> list[int]:
+        """Return the images of an action, with their exact copies if asked for."""
+        found = messages.images(message)
+        self._require_images(found)
+        if message.get("copies") is True and self.images is not None:
+            found = [*found, *(copy for index in found for copy in self.images.copies_of(index))]
+        return [*dict.fromkeys(found)]
+
+    def _require_images(self, indices: list[int]) -> None:
+        """Refuse images that are not in the data set: it may have changed since the page was loaded."""
+        for index in indices:
+            if not self.labeling.is_image(index):
+                raise InvalidClass(f"The data set has no image {index}.", "Reload the page.", index)
 
     def _state(self) -> dict[str, Any]:
         labeling = self.labeling
-        rows = zip(labeling.indices, labeling.paths, labeling.marks, strict=True)
-        items = [[index, path or f"image {index}", *_shown(mark)] for index, path, mark in rows]
+        items = [
+            [index, labeling.path_of(index) or f"image {index}", *self._shown(index)] for index in labeling.indices
+        ]
+        found = {index: labeling.suggestion_of(index) for index in labeling.indices}
         return {
             "name": labeling.name,
             "file": str(labeling.file),
             "fixed": labeling.vocabulary.fixed,
             "pixels": labeling.data.root is None,
             "items": items,
+            "suggestions": {
+                index: [each.label, round(each.confidence, 4)] for index, each in found.items() if each is not None
+            },
             **self._facts,
             **self._counts(),
         }
 
     def _counts(self) -> dict[str, Any]:
         labeling = self.labeling
-        return {"classes": labeling.vocabulary.names, "canUndo": labeling.can_undo}
+        conflicts = [
+            [index, labeling.path_of(index) or f"image {index}", *map(_said, each[:2]), each.kept]
+            for index, each in labeling.conflicts.items()
+        ]
+        return {"classes": labeling.vocabulary.names, "canUndo": labeling.can_undo, "conflicts": conflicts}
+
+    def _shown(self, index: int) -> list[Any]:
+        mark = self.labeling.marks.get(index)
+        return ["", False] if mark is None else [mark.label, mark.skipped]
 
 
-def _shown(mark: Mark) -> list[Any]:
-    return [mark.label, mark.skipped]
-
-
-def _text(message: Mapping[str, Any], key: str) -> str:
-    value = message.get(key)
-    if not isinstance(value, str) or not value or len(value) > 1000:
-        raise MalformedMessage(key)
-    return value
-
-
-def _whole(message: Mapping[str, Any], key: str) -> int:
-    value = message.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise MalformedMessage(key)
-    return value
+def _said(mark: Any) -> str:
+    return mark.label or ("skipped" if mark.skipped else "no label")
