@@ -1,6 +1,7 @@
 import { keysOf, meaning } from "./keys.js";
 import { Saving, send } from "./saving.js";
 import { drawStrip } from "./filmstrip.js";
+import { Zoom } from "./zoom.js";
 
 const MANY = 9;
 const $ = (id) => document.getElementById(id);
@@ -14,6 +15,7 @@ let sight = "";
 let keys = new Map();
 const places = new Map();
 const saving = new Saving(me, { saved, failed, rejected, taken });
+const zoom = new Zoom($("frame"), $("image"));
 
 // ---- state
 
@@ -78,6 +80,7 @@ function show(place) {
   image.classList.add("away");
   image.alt = `${item.path}, the image to label`;
   image.src = `image/${item.index}`;
+  zoom.reset();
   $("place").textContent = `${at + 1} of ${items.length}`;
   $("path").textContent = item.path;
   $("path").href = `image/${item.index}`;
@@ -313,8 +316,10 @@ document.addEventListener("keydown", (event) => {
   if (!input) return;
   if (input.key !== undefined) {
     const name = batch.classes.find((each) => keys.get(each) === input.key);
-    if (name === undefined) return;
-    mark(name, false);
+    if (name !== undefined) mark(name, false);
+    else if (!zoom.key(event)) return;
+  } else if (input.move && zoom.key(event)) {
+    // Shift and an arrow pan an enlarged image.
   } else if (input.move) moves[input.move]();
   else actions[input.action]();
   event.preventDefault();

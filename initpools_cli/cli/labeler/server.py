@@ -27,7 +27,9 @@ HOSTS = {LOOPBACK, "localhost", "::1"}
 #: The files of the page beside its template, and their types.
 FILES = {
     "page.css": "text/css",
+    "zoom.css": "text/css",
     "page.js": "text/javascript",
+    "zoom.js": "text/javascript",
     "saving.js": "text/javascript",
     "filmstrip.js": "text/javascript",
     "keys.js": "text/javascript",
