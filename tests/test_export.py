@@ -17,6 +17,8 @@ from PIL import Image
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.output_folders import copy_of, file_of, link_to, refuse_used, write_folder
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.spreadsheet import unescaped
+from initpools_cli.datasets.annotations.table import read as read_table
 from initpools_cli.reporting.export import FOLDERS, KINDS, file_names, read_exports, write_pool
 
 NAMES = [
@@ -75,6 +77,9 @@ def test_tables_give_every_value_back(tmp_path: Path) -> None:
     for ending in ("npy", "csv", "json"):
         write_pool(rows, tmp_path / f"p.{ending}")
     table = pd.read_csv(tmp_path / "p.csv").astype({"cluster": "Int64"})
+    # What a spreadsheet would run is written as text; `initpools` reads it as it was.
+    table["path"] = table["path"].map(unescaped)
+    assert [row.path for row in read_table(tmp_path / "p.csv", "--labels")[0]] == rows["path"].tolist()
     found = json.loads((tmp_path / "p.json").read_text())
     assert (tmp_path / "p.json").read_bytes().isascii()
     pd.testing.assert_frame_equal(table, rows, check_exact=True)
@@ -88,7 +93,7 @@ def test_tables_give_every_value_back(tmp_path: Path) -> None:
 def test_tables_name_paths_of_folders_and_indices_without_a_run(photos: Path, initpools: Initpools) -> None:
     assert initpools(*POOL, "-o", "p.json").code == 0 and initpools(*POOL, "-o", "p.csv").code == 0
     found, table = json.loads(Path("p.json").read_text()), pd.read_csv("p.csv")
-    assert sorted(row["path"] for row in found) == sorted(table["path"]) == sorted(NAMES)
+    assert sorted(row["path"] for row in found) == sorted(map(unescaped, table["path"])) == sorted(NAMES)
     assert [row["index"] for row in found] == table["index"].tolist()
     np.save("emb.npy", np.random.default_rng(0).normal(size=(30, 4)))
     alone = ("select-pool", "typiclust", "--budget", 5, "--embeddings", "emb.npy", "--threads", 1)

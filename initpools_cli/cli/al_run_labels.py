@@ -54,6 +54,7 @@ class RoundRequest:
 def run_round(common: Common, context: Context, labels: Path, request: RoundRequest, files: UserFiles) -> None:
     """Do a round, write the requested files and print a summary."""
     from initpools_cli.core.files import require_ending
+    from initpools_cli.core.spreadsheet import write_table
     from initpools_cli.labeling.replace_round import read_next
     from initpools_cli.labeling.round import history, label_round
     from initpools_cli.reporting.export import FORMATS, read_exports, records, write_exports, write_pool
@@ -74,7 +75,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
         write_exports(context, found.done.name, batch, exports, request.image_url)
         written += [each.path for each in exports]
     if request.predictions is not None:
-        _copy(found.done.verified_path("predictions.csv"), request.predictions)
+        write_table(request.predictions, found.done.frame("predictions.csv", dtype=str, keep_default_na=False))
         written.append(request.predictions)
     _show_round(common, found, history(context))
     if request.asks and batch is None:
@@ -125,13 +126,6 @@ def _refuse_annotated(path: Path) -> None:
         return
     if not predicted:
         refuse_losing_labels(path, pd.DataFrame({"index": [], "label": []}))
-
-
-def _copy(source: Path, target: Path) -> None:
-    from initpools_cli.core.files import atomic_file
-
-    with atomic_file(target) as stream:
-        stream.write(source.read_bytes())
 
 
 def _show_round(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:

@@ -14,8 +14,9 @@ from urllib.parse import quote
 import numpy as np
 
 from initpools_cli.core.errors import UserError, unknown_name
-from initpools_cli.core.files import write_array, write_frame, write_text
+from initpools_cli.core.files import write_array, write_text
 from initpools_cli.core.output_folders import Entry, copy_of, file_of, link_to, refuse_used, write_folder
+from initpools_cli.core.spreadsheet import write_table
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _npy(rows: pd.DataFrame, path: Path) -> None:
 
 
 def _csv(rows: pd.DataFrame, path: Path) -> None:
-    write_frame(path, rows)
+    write_table(path, rows)
 
 
 def _json(rows: pd.DataFrame, path: Path) -> None:

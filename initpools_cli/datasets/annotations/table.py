@@ -12,6 +12,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_file
+from initpools_cli.core.spreadsheet import unescaped
 from initpools_cli.datasets.annotations.rows import (
     ID_NAMES,
     INDEX_NAMES,
@@ -133,7 +134,8 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         )
         kind = kind.removeprefix(" ") if table.spaced else kind
         # A file name may end with a space, so it is not stripped.
-        details = Details(*(cells[at].strip() if at is not None and at < len(cells) else "" for at in extra))
+        name, kind = unescaped(name), unescaped(kind)
+        details = Details(*(unescaped(cells[at]).strip() if at is not None and at < len(cells) else "" for at in extra))
         skip = passed.strip().lower() in YES
         rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details))
     return rows, table.notes

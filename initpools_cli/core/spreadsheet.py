@@ -1,0 +1,48 @@
+"""Text in tables that spreadsheets open: cells that a spreadsheet would run as a formula get an apostrophe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initpools_cli.core.files import write_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Starts of a formula in Excel, LibreOffice or Google Sheets; the last four are the full-width signs of East Asia.
+_START = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def escaped(text: str) -> str:
+    """Put an apostrophe before text that a spreadsheet would run; numbers such as ``-1`` and other text are unchanged.
+
+    Text that begins with apostrophes and then like a formula gets another one, so that `unescaped` returns it unchanged.
+    """
+    return f"'{text}" if _runs(text) else text
+
+
+def unescaped(text: str) -> str:
+    """Return the text that `escaped` was given."""
+    return text[1:] if text.startswith("'") and _runs(text[1:]) else text
+
+
+def _runs(text: str) -> bool:
+    return _START.match(text) is not None and not _NUMBER.fullmatch(text)
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Write a data frame for people as .csv, atomically; columns of text are `escaped`, columns of numbers are not."""
+    write_frame(path, frame.assign(**{name: frame[name].map(_cell) for name in frame if _is_text(frame[name])}))
+
+
+def _cell(value: object) -> object:
+    return escaped(value) if isinstance(value, str) else value
+
+
+def _is_text(column: pd.Series) -> bool:
+    from pandas.api.types import is_object_dtype, is_string_dtype
+
+    return is_object_dtype(column) or is_string_dtype(column)
