@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def escaped(text: str) -> str:
     """Put an apostrophe before text that a spreadsheet would run; numbers such as ``-1`` and other text are unchanged.
 
-    Text that begins with apostrophes and then like a formula gets another one, so that `unescaped` returns it unchanged.
+    Text that begins with apostrophes and then like a formula gets another one, for `unescaped` to remove.
     """
     return f"'{text}" if _runs(text) else text
 
@@ -36,6 +37,11 @@ def _runs(text: str) -> bool:
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a data frame for people as .csv, atomically; columns of text are `escaped`, columns of numbers are not."""
     write_frame(path, frame.assign(**{name: frame[name].map(_cell) for name in frame if _is_text(frame[name])}))
+
+
+def escaped_cells(row: Iterable[object]) -> list[object]:
+    """Return the cells of a row for people; texts are `escaped`."""
+    return [_cell(value) for value in row]
 
 
 def _cell(value: object) -> object:

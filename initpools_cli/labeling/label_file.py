@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from initpools_cli.core.files import atomic_file
+from initpools_cli.core.spreadsheet import escaped_cells
 from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.classes import KnownClasses
 from initpools_cli.datasets.spec import Dataset
@@ -123,13 +124,13 @@ def write_marks(
     rows.writerow(COLUMNS)
     rows.writerows(_cells(order, index, paths[index], marks[index]) for order, index in enumerate(indices))
     rows.writerows(_cells("", index, paths[index], mark) for index, mark in marks.items() if index not in batch)
-    rows.writerows(unknown)
+    rows.writerows(map(escaped_cells, unknown))
     write_to_disk(file, stream.getvalue())
 
 
-def _cells(order: int | str, index: int, path: str, mark: Mark) -> tuple[object, ...]:
+def _cells(order: int | str, index: int, path: str, mark: Mark) -> list[object]:
     origin, *details = mark.details
-    return (order, index, path, mark.label, int(mark.skipped), *details, origin)
+    return escaped_cells((order, index, path, mark.label, int(mark.skipped), *details, origin))
 
 
 def write_to_disk(file: Path, text: str) -> None:
