@@ -36,7 +36,7 @@ def _runs(text: str) -> bool:
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a data frame for people as .csv, atomically; columns of text are `escaped`, columns of numbers are not."""
-    write_frame(path, frame.assign(**{name: frame[name].map(_cell) for name in frame if _is_text(frame[name])}))
+    write_frame(path, frame.apply(lambda column: column.map(_cell) if _is_text(column) else column))
 
 
 def escaped_cells(row: Iterable[object]) -> list[object]:
