@@ -1,0 +1,111 @@
+"""Log of the classes that were renamed, merged or split: finished rounds are read through it, and never rewritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import read_file
+from initpools_cli.core.rundir import FinishedStep, Run
+
+#: File of the run with one change per line, oldest first.
+LOG = "labels/class-changes.jsonl"
+#: Key in the outcome of a round: how many changes its labels already have.
+APPLIED = "class_changes"
+RENAME, MERGE, SPLIT = "rename", "merge", "split"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the classes.
+
+    Attributes
+    ----------
+    do : {"rename", "merge", "split"}
+    old : tuple of str
+        The classes before; one unless they are merged.
+    new : tuple of str
+        The classes instead; one unless a class is split.
+    """
+
+    do: str
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+    def of(self, label: str) -> str:
+        """Return the class instead of a class; "" if its images have to be labeled again."""
+        if label not in self.old:
+            return label
+        return "" if self.do == SPLIT else self.new[0]
+
+    def __str__(self) -> str:
+        verb = {RENAME: "renamed to", MERGE: "merged into", SPLIT: "split into"}[self.do]
+        return f"{', '.join(self.old)} {verb} {', '.join(self.new)}"
+
+
+def read_changes(run: Run) -> list[Change]:
+    """Read the log of a run.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+    """
+    path = run.path / LOG
+    if not path.exists():
+        return []
+    try:
+        lines = read_file(path, "the changes of classes").decode().splitlines()
+        return [_parsed(line) for line in lines if line.strip()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged: {error!s:.100}.", "Restore it from a backup: rounds are read through it.", path
+        ) from None
+
+
+def _parsed(line: str) -> Change:
+    entry = json.loads(line)
+    change = Change(str(entry["do"]), tuple(map(str, entry["old"])), tuple(map(str, entry["new"])))
+    if change.do not in (RENAME, MERGE, SPLIT) or not change.old or not change.new:
+        raise ValueError(line)
+    return change
+
+
+def as_text(changes: Sequence[Change]) -> str:
+    """Return the content of the log."""
+    return "".join(
+        f"{json.dumps({'do': each.do, 'old': each.old, 'new': each.new}, ensure_ascii=False)}\n" for each in changes
+    )
+
+
+def through(changes: Sequence[Change], label: str) -> str:
+    """Return the class of a label that was given before these changes; "" if its image is to be labeled again."""
+    for change in changes:
+        label = change.of(label)
+    return label
+
+
+def changes_since(done: FinishedStep) -> list[Change]:
+    """Return the changes that the labels of a finished round do not have yet."""
+    return read_changes(done.run)[int(done.facts["outcome"].get(APPLIED, 0)) :]
+
+
+def obsolete(changes: Sequence[Change], classes: Sequence[str]) -> dict[str, Change]:
+    """Return the names that are no classes anymore, and the change to which each was last subject.
+
+    Parameters
+    ----------
+    changes : sequence of Change
+    classes : sequence of str
+        The present classes: a name that is in use again stands for itself.
+    """
+    gone = {name: change for change in changes for name in change.old}
+    return {name: change for name, change in gone.items() if name not in classes}
+
+
+def classes_file(run: Run) -> Path:
+    """Return the file of the classes that annotators added."""
+    return run.path / "labels" / "classes.txt"
