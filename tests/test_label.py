@@ -26,7 +26,7 @@ from PIL import Image
 
 from initpools_cli.cli.label import _bound
 from initpools_cli.cli.labeler.label_lock import LabelLock, label_lock, new_token
-from initpools_cli.cli.labeler.server import Server
+from initpools_cli.cli.labeler.server import FILES, Server
 from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
 from initpools_cli.core.checked_toml import read_checked_toml, write_checked_toml
@@ -254,7 +254,7 @@ def test_the_page_and_its_images(run: Path, serve: Serve) -> None:
         status, content, _ = served.get(name.decode())
         assert status == 200
         asked += [other for other in re.findall(rb'from "\./(\w+\.js)"', content) if other not in asked]
-    assert len(set(asked)) == 5
+    assert {name.decode() for name in asked} == set(FILES)
     assert served.ask("GET", "/secret")[2]["Location"] == "/secret/"
     served.labeling.name = "</title><script>alert('x')</script>"
     assert b"<script>" not in served.get()[1] and b"&lt;script&gt;" in served.get()[1]

@@ -41,12 +41,28 @@ def command(
             "-o", "--output", metavar="FILE.csv", help="File to write; default: labels/<batch>.csv in the run."
         ),
     ] = None,
+    no_suggestions: Annotated[
+        bool, typer.Option("--no-suggestions", help="Do not show what the newest round predicts.")
+    ] = False,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--rename", metavar="OLD=NEW", help="Rename a class everywhere, and end; can be repeated."),
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option("--merge", metavar="A,B=C", help="Merge classes into one, which may be new, and end."),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="A=B,C", help="Split a class: its images have to be labeled again. Then end."),
+    ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the page; 0: any that is free.")] = 0,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address of the page and do not open it.")
     ] = False,
 ) -> str:
     """Label a batch in the browser, with one key per image; every label is saved at once. Ctrl-C ends it."""
+    from initpools_cli.cli.label_classes import change_classes_by, requested
     from initpools_cli.cli.labeler.label_lock import label_lock
     from initpools_cli.cli.labeler.state import LabelingState
     from initpools_cli.core.files import require_ending
@@ -56,7 +72,11 @@ def command(
 
     require_ending(output, ".csv")
     context = common.start("dataset")
-    labeling = open_labeling(context, batch, names_of(classes), output)
+    changes = requested(rename, merge, split)
+    if changes:
+        others = {"--batch": batch, "--classes": classes, "--port": port, "--no-browser": no_browser}
+        return change_classes_by(common, context, changes, output, {**others, "--no-suggestions": no_suggestions})
+    labeling = open_labeling(context, batch, names_of(classes), output, suggestions=not no_suggestions)
     then = context.command_for(*round_words(labeling.file, len(labeling.indices), labeling.vocabulary.names))
     again = context.command_for("label", "--batch", batch or labeling.name, *(["-o", str(output)] if output else []))
     with label_lock(labeling.file) as lock:
@@ -64,7 +84,7 @@ def command(
         if labeling.changed_elsewhere():
             labeling.read_again()
         facts = {"dataset": run_name(context.data.spec.name), "next": then, "again": again}
-        state = LabelingState(labeling, facts, RunImages(context))
+        state = LabelingState(labeling, facts, RunImages(context), context.run)
         with _bound(state, lock, port) as server:
             lock.remember(server.server_port, server.token)
             typer.echo(f"label {labeling.name} at {server.address}", err=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_file
@@ -93,8 +92,8 @@ def changes_since(done: FinishedStep) -> list[Change]:
     return read_changes(done.run)[int(done.facts["outcome"].get(APPLIED, 0)) :]
 
 
-def obsolete(changes: Sequence[Change], classes: Sequence[str]) -> dict[str, Change]:
-    """Return the names that are no classes anymore, and the change to which each was last subject.
+def successors(changes: Sequence[Change], classes: Sequence[str]) -> dict[str, str]:
+    """Return what became of the names that are no classes anymore: the present class, or "" after a split.
 
     Parameters
     ----------
@@ -102,10 +101,11 @@ def obsolete(changes: Sequence[Change], classes: Sequence[str]) -> dict[str, Cha
     classes : sequence of str
         The present classes: a name that is in use again stands for itself.
     """
-    gone = {name: change for change in changes for name in change.old}
-    return {name: change for name, change in gone.items() if name not in classes}
-
-
-def classes_file(run: Run) -> Path:
-    """Return the file of the classes that annotators added."""
-    return run.path / "labels" / "classes.txt"
+    found: dict[str, str] = {}
+    for change in changes:
+        found = {name: change.of(label) for name, label in found.items()} | {
+            each: change.of(each) for each in change.old
+        }
+        for name in change.new:
+            found.pop(name, None)
+    return {name: label for name, label in found.items() if name not in classes}

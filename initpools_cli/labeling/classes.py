@@ -7,7 +7,16 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import read_file, write_text
+from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.classes import LONGEST, KnownClasses, alike, plain, says_nothing
+
+#: File of the run with the classes that annotators added, one per line.
+CLASSES = "labels/classes.txt"
+
+
+def added_classes(run: Run) -> list[str]:
+    """Return the classes that annotators added to a run."""
+    return _lines(run.path / CLASSES)
 
 
 class InvalidClass(UserError):
@@ -80,6 +89,15 @@ class ClassList:
         names = [*dict.fromkeys([*_lines(self.file), *self.names, name])]
         write_text(self.file, "".join(f"{each}\n" for each in names))
         self.learn([name])
+
+    def replace(self, old: Sequence[str], new: Sequence[str]) -> None:
+        """Put other classes in the place of some, and write the whole list to the file."""
+        first = next((place for place, name in enumerate(self.names) if name in old), len(self.names))
+        before = [name for name in self.names[:first] if name not in old]
+        after = [name for name in self.names[first:] if name not in old]
+        added = [name for name in new if name not in before and name not in after]
+        write_text(self.file, "".join(f"{each}\n" for each in [*before, *added, *after]))
+        self.names[:] = [*before, *added, *after]
 
 
 def tidy(name: str) -> str:

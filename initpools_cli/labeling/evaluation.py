@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.seeds import derive
-from initpools_cli.labeling.label_history import LabelHistory, number_of, rounds
+from initpools_cli.labeling.label_history import LabelHistory, number_of, read_predictions, rounds
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def previous_model(context: Context, labeled: LabelHistory) -> dict[str, Any]:
     earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
     if not earlier or not len(labeled.fresh):
         return {}
-    table = earlier[-1].frame("predictions.csv", dtype={"label": str}, keep_default_na=False)
+    table = read_predictions(earlier[-1])
     predicted = dict(zip(table["index"].tolist(), map(labeled.class_of, table["label"]), strict=True))
     truth = dict(zip(labeled.table["index"].tolist(), labeled.table["label"], strict=True))
     both = [image for image in labeled.fresh.tolist() if image in predicted]

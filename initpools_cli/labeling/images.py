@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import cached_property
 
 import numpy as np
@@ -53,6 +53,11 @@ class RunImages:
         """Return the other train images with the same content."""
         rows = np.flatnonzero(self.copies == self.copies[index])
         return [row for row in rows.tolist() if row != index]
+
+    def copy_counts(self, indices: Iterable[int]) -> dict[int, int]:
+        """Return the number of other images with the same content, for images that have any."""
+        sizes = np.bincount(self.copies, minlength=len(self.copies))[self.copies]
+        return {index: int(sizes[index]) - 1 for index in indices if sizes[index] > 1}
 
     def groups(self, *, compute: bool) -> NDArray[np.int64]:
         """Return groups of near-duplicates like `copies`; those are returned if there are no others.

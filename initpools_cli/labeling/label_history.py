@@ -15,6 +15,8 @@ from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
 from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, in_order, plain, says_nothing, value_of
+from initpools_cli.labeling.class_changes import changes_since, read_changes, successors, through
+from initpools_cli.labeling.classes import added_classes
 from initpools_cli.labeling.origin import OWN_CHOICE, audit_images, combined, usable
 from initpools_cli.steps.context import Context
 
@@ -158,7 +160,9 @@ def number_of(name: str) -> int:
 
 
 def read_known(done: FinishedStep) -> pd.DataFrame:
-    """Read the labels.csv of a round.
+    """Read the labels.csv of a round, with the present names of classes that were renamed or merged since.
+
+    Images of a class that was split since are left out: they have to be labeled again.
 
     Raises
     ------
@@ -167,7 +171,7 @@ def read_known(done: FinishedStep) -> pd.DataFrame:
     """
     try:
         dtype = {"path": str, "label": str, **dict.fromkeys(DETAILS, str)}
-        return done.frame("labels.csv", dtype=dtype, keep_default_na=False)
+        table = done.frame("labels.csv", dtype=dtype, keep_default_na=False)
     except UserError as error:
         annotations = done.facts["outcome"].get("annotations", "FILE")
         raise UserError(
@@ -176,6 +180,30 @@ def read_known(done: FinishedStep) -> pd.DataFrame:
             f"--labels {annotations}.",
             error.value,
         ) from None
+    skipped = table["label"] == ""
+    table = _with_present_classes(done, table, "label", "suggested")
+    return table[skipped | (table["label"] != "")].reset_index(drop=True)
+
+
+def read_predictions(done: FinishedStep) -> pd.DataFrame:
+    """Read the predictions.csv of a round; see `read_known` for classes that were changed since.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+    """
+    table = done.frame("predictions.csv", dtype={"path": str, "label": str, "second": str}, keep_default_na=False)
+    table = _with_present_classes(done, table, "label", "second")
+    return table[table["label"] != ""].reset_index(drop=True)
+
+
+def _with_present_classes(done: FinishedStep, table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    changes = changes_since(done)
+    if not changes:
+        return table
+    changed = {name: [label and through(changes, label) for label in table[name]] for name in columns if name in table}
+    return table.assign(**changed)
 
 
 def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> LabelHistory:
@@ -203,6 +231,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     read = read_annotations(
         file, data.items, _known_classes(named, data.classes, earlier), data.root, kept=data.kept, before=known
     )
+    read = _with_successors(read, context.run, str(file))
     known = _as_read(known, read)
     new = {
         **{image: "" for image in read.skipped.tolist() if not known.get(image)},
@@ -235,6 +264,25 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     )
 
 
+def _with_successors(read: Annotations, run: Run, file: str) -> Annotations:
+    """Replace names of classes that were renamed or merged, and leave out labels of classes that were split."""
+    changes = read_changes(run)
+    became = successors(changes, added_classes(run)) if changes else {}
+    old = sorted({*read.labels} & became.keys())
+    if not old:
+        return read
+    pairs = zip(read.rows.tolist(), read.labels, strict=True)
+    kept = [(image, became.get(label, label)) for image, label in pairs if became.get(label, label)]
+    notes = [
+        f"{file}: '{name}' is read as '{became[name]}', since the class was changed."
+        if became[name]
+        else f"{file}: the labels '{name}' are left out, since the class was split: `initpools label` lists the images."
+        for name in old
+    ]
+    rows = np.array([image for image, _ in kept], dtype=np.int64)
+    return replace(read, rows=rows, labels=[label for _, label in kept], notes=[*read.notes, *notes])
+
+
 def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequence[FinishedStep]) -> KnownClasses:
     """Return the allowed classes: those named by the user, those of the data set, or any."""
     outcomes = [step.facts["outcome"] for step in earlier]
@@ -248,8 +296,13 @@ def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequen
 
 def _named_before(earlier: Sequence[FinishedStep]) -> tuple[str, ...]:
     """Return classes that the user named last and whose names otherwise stand for no label, such as "None"."""
-    named = (step.facts["outcome"].get("named", []) for step in reversed(earlier))
-    return tuple(filter(says_nothing, next(filter(None, named), [])))
+    last = next((step for step in reversed(earlier) if step.facts["outcome"].get("named")), None)
+    if last is None:
+        return ()
+    changes = changes_since(last)
+    return tuple(
+        filter(says_nothing, filter(None, (through(changes, each) for each in last.facts["outcome"]["named"])))
+    )
 
 
 def _as_read(known: dict[int, str], read: Annotations) -> dict[int, str]:

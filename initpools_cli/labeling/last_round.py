@@ -26,7 +26,7 @@ class LastRound:
     labels : dict of int to str
         All labels so far, by train row.
     origins : dict of int to str
-        Why these images were labeled, where it is known.
+        Why each image of the round's labels.csv was labeled; batch if that is not known.
     suggestions : dict of int to Suggestion
         By train row; none for audit images.
     audit : frozenset of int
@@ -61,25 +61,33 @@ def last_round(run: Run, *, suggestions: bool = True) -> LastRound:
     UserError
         If one of its files is damaged.
     """
-    from initpools_cli.labeling.label_history import number_of, outcome_of, read_known, rounds
-    from initpools_cli.labeling.origin import audit_images
+    from initpools_cli.labeling.label_history import (
+        DETAILS,
+        number_of,
+        outcome_of,
+        read_known,
+        read_predictions,
+        rounds,
+    )
+    from initpools_cli.labeling.origin import BATCH, audit_images
 
     audit = frozenset(audit_images(run))
     done = rounds(run)
     if not done:
         return LastRound(audit=audit)
     known = read_known(done[-1])
-    images = known["index"].tolist()
-    origins = known["origin"].tolist() if "origin" in known else [""] * len(images)
+    # Images of a class that was split since are no longer in `known`, but keep their origin.
+    table = done[-1].frame("labels.csv", dtype=dict.fromkeys(("path", "label", *DETAILS), str), keep_default_na=False)
+    origins = table["origin"].tolist() if "origin" in table else [""] * len(table)
     shown: dict[int, Suggestion] = {}
     if suggestions:
-        table = done[-1].frame("predictions.csv", dtype={"path": str, "label": str}, keep_default_na=False)
+        table = read_predictions(done[-1])
         rows = zip(table["index"].tolist(), table["label"], table["confidence"].astype(float), strict=True)
         shown = {image: Suggestion(label, confidence) for image, label, confidence in rows if image not in audit}
     return LastRound(
         number_of(done[-1].name),
-        {image: label for image, label in zip(images, known["label"], strict=True) if label},
-        {image: origin for image, origin in zip(images, origins, strict=True) if origin},
+        {image: label for image, label in zip(known["index"].tolist(), known["label"], strict=True) if label},
+        {image: origin or BATCH for image, origin in zip(table["index"].tolist(), origins, strict=True)},
         shown,
         audit,
         [outcome_of(step) for step in done],

@@ -9,14 +9,14 @@ from pathlib import Path
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.classes import KnownClasses, meanings, plain, says_nothing
 from initpools_cli.labeling.batch import Batch, find_batch
-from initpools_cli.labeling.classes import ClassList
+from initpools_cli.labeling.classes import CLASSES, ClassList
 from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import last_round
 from initpools_cli.labeling.session import LabelingSession
 from initpools_cli.steps.context import Context
 
-#: Folder of a run for label files, and the file of classes that its batches share.
-FOLDER, CLASSES = "labels", "classes.txt"
+#: Folder of a run for label files.
+FOLDER = "labels"
 
 
 def open_labeling(
@@ -55,7 +55,7 @@ def open_labeling(
             "Use another file for --output.",
             file,
         )
-    vocabulary = ClassList(context.data.classes, classes, folder / CLASSES)
+    vocabulary = ClassList(context.data.classes, classes, context.run.path / CLASSES)
     vocabulary.learn(_classes_of_rounds(context))
     labels = _as_classes(batch, vocabulary.known)
     before = {index: Mark(label) for index, label in zip(batch.indices, labels, strict=True) if label}

@@ -15,7 +15,7 @@ from initpools_cli.labeling.label_file import write_to_disk
 #: File of the run with one image per line. An image leaves the queue when it is labeled; its line stays.
 QUEUE = "labels/relabel.jsonl"
 #: Why an image is in the queue.
-SPLIT, NONE_FITS = "split", "none of these"
+WAS_SPLIT, NONE_FITS = "split", "none of these"
 
 
 class Waiting(NamedTuple):

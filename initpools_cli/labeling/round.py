@@ -17,6 +17,7 @@ from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
+from initpools_cli.labeling.class_changes import APPLIED, read_changes
 from initpools_cli.labeling.evaluation import cell_of, cross_validate, on_test, out_of_fold_table, previous_model
 from initpools_cli.labeling.label_history import (
     PREFIX,
@@ -88,6 +89,8 @@ def label_round(
     table = _table(context)
     newest = _newest(context)
     brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
+    # Counted before the labels are read: later changes apply to them.
+    changes = len(read_changes(context.run))
     labeled = labeled_so_far(context, file, classes)
     provider = RunProvider(context, files, _only(table.encoders, "--from"))
     if provider.files.exclude is not None:
@@ -130,7 +133,7 @@ def label_round(
         step.outcome["annotations"] = str(file.resolve())
         if brought:
             step.outcome["annotations_sha256"] = brought[str(file.resolve())]
-        step.outcome |= _names_of(labeled, earlier)
+        step.outcome |= _names_of(labeled, earlier) | ({APPLIED: changes} if changes else {})
     done = FinishedStep(context.run, step.folder)
     if replaced is not None:
         replaced.tell(context.report, read_next(done))

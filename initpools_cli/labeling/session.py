@@ -96,7 +96,7 @@ class LabelingSession:
         last: LastRound = NO_ROUND,
     ) -> None:
         self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
-        self.last = last
+        self.last, self.suggests = last, bool(last.suggestions)
         self.audit = audit | last.audit
         self.batch = frozenset(indices)
         self.marks: dict[int, Mark] = {index: before.get(index, Mark()) for index in indices}
@@ -151,6 +151,20 @@ class LabelingSession:
         found = None if index in self.audit else self.last.suggestions.get(index)
         return found if found is not None and found.label in self.vocabulary.names else None
 
+    @property
+    def newer(self) -> int:
+        """Number of labels in the file that the newest round did not have."""
+        return sum(bool(mark.label) and mark.label != self.last.labels.get(index) for index, mark in self.marks.items())
+
+    def references(self, most: int) -> dict[str, list[int]]:
+        """Return labeled images of each class: those of earlier rounds first, then those of this file."""
+        found: dict[str, list[int]] = {}
+        for index in [*self.last.labels, *self.marks]:
+            images = found.setdefault(self.label_of(index), [])
+            if len(images) < most and index not in images:
+                images.append(index)
+        return {name: found[name] for name in self.vocabulary.names if name in found}
+
     def origin_of(self, index: int) -> str:
         """Return why an image is labeled."""
         written = self.marks.get(index, Mark()).details.origin
@@ -158,7 +172,7 @@ class LabelingSession:
             return AUDIT
         if index in self.batch:
             return BATCH
-        return written or self.last.origins.get(index) or (BATCH if index in self.last.labels else OWN_CHOICE)
+        return written or self.last.origins.get(index, OWN_CHOICE)
 
     def label(self, images: Sequence[int], name: str, look: Look = NO_LOOK) -> None:
         """Label images; a new class is added unless classes are fixed.

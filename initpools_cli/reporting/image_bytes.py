@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import sha256_of
 from initpools_cli.datasets.spec import Dataset
 
 
@@ -47,6 +48,20 @@ def small(data: Dataset, index: int, side: int) -> Picture:
     from initpools_cli.figures.thumbnails import fitted, picture, png
 
     return Picture(png(fitted(picture(data.splits["train"].images[index]), side)), "image/png")
+
+
+def changed_since(data: Dataset, index: int) -> str:
+    """Say that the file of a train image has other content than when the data set was opened; "" if it has not."""
+    if data.root is None:
+        return ""
+    item = data.train_items.iloc[index]
+    file = data.root / str(item["path"])
+    try:
+        changed = sha256_of(file) != item["sha256"]
+    except OSError:
+        # Whoever shows the image says that it is gone.
+        return ""
+    return f"{item['path']} was changed after its embedding was made." if changed else ""
 
 
 def _existing(root: Path, path: str) -> Path:

@@ -186,6 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
         actions = {
             "claim": state.claim,
             "act": state.act,
+            "classes": state.classes,
+            "look": state.look,
             "rows": state.rows,
             "similar": state.similar,
             "release": state.release,

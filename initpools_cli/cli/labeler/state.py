@@ -5,7 +5,8 @@ Messages of the page and their answers, all JSON:
 ``claim`` {window, take?}
     Makes a window the active one. The answer is everything the page shows: `LabelingState.claim`.
 ``act`` {window, number, do, images or index, label?, seconds?, suggested?, copies?}
-    ``do`` is label, skip, clear or undo. One action for all images, saved once and undone at once. ``suggested``:
+    ``do`` is label, skip, clear, unsure or undo; unsure skips images that no class fits, and puts them in the relabel
+    queue. One action for all images, saved once and undone at once. ``suggested``:
     whether the page showed suggestions for these images; ``copies``: also for their exact copies. The answer has
     ``items`` ([index, label, skipped] of every image that changed), ``reread`` (whether another program had written
     the file), ``conflicts``, ``classes`` and ``canUndo``.
@@ -13,6 +14,10 @@ Messages of the page and their answers, all JSON:
     Columns for all images of the batch or of the run (``all``): `rows.columns`.
 ``similar`` {index, count, scope?}
     The images with the nearest embeddings: index and similarity.
+``classes`` {window, do, from, to}
+    ``do`` is rename, merge (several ``from``) or split (several ``to``). The answer is that of ``claim``.
+``look`` {index}
+    Whether the file of an image was changed since it was embedded: a sentence, or "".
 ``release`` {window}
     Frees the batch when its window is closed.
 """
@@ -27,10 +32,19 @@ from initpools_cli.cli.labeler import messages
 from initpools_cli.cli.labeler.messages import MalformedMessage, Message
 from initpools_cli.cli.labeler.rows import COMPUTED, SCOPES, columns, rows_of
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import Run
+from initpools_cli.labeling.change_classes import change_classes, valid_change
+from initpools_cli.labeling.class_changes import MERGE, RENAME, SPLIT
 from initpools_cli.labeling.classes import InvalidClass
 from initpools_cli.labeling.images import RunImages
+from initpools_cli.labeling.label_file import Mark
+from initpools_cli.labeling.last_round import last_round
+from initpools_cli.labeling.relabel import NONE_FITS, WAS_SPLIT, Waiting, add_to_queue, read_queue
 from initpools_cli.labeling.session import LabelingSession, Look
+from initpools_cli.reporting.image_bytes import changed_since
 
+#: Images shown beside each class, at most.
+REFERENCES = 3
 #: The most similar images that one message may ask for.
 MOST_SIMILAR = 1000
 
@@ -49,11 +63,20 @@ class LabelingState:
         More values for the page: the data set, the next command, and the command that starts the page again.
     images : RunImages, optional
         Copies, clusters and neighbors of the images.
+    run : Run, optional
+        Its classes can be changed, and it has the relabel queue.
     """
 
-    def __init__(self, labeling: LabelingSession, facts: Mapping[str, Any], images: RunImages | None = None) -> None:
-        self.labeling, self.images = labeling, images
+    def __init__(
+        self,
+        labeling: LabelingSession,
+        facts: Mapping[str, Any],
+        images: RunImages | None = None,
+        run: Run | None = None,
+    ) -> None:
+        self.labeling, self.images, self.run = labeling, images, run
         self._facts = facts
+        self._queue = {} if run is None else read_queue(run)
         self._lock = threading.Lock()
         self._owner: str | None = None
         self._number = 0
@@ -115,6 +138,39 @@ class LabelingState:
                 self._number = number
             return self._answer
 
+    def classes(self, message: Message) -> dict[str, Any]:
+        """Rename, merge or split classes, and return everything the page shows.
+
+        Raises
+        ------
+        WindowInUse
+            Another window has taken over.
+        InvalidClass
+            The change is not possible.
+        UserError
+            It can't be saved.
+        """
+        window, do = messages.text(message, "window"), messages.one_of(message, "do", (RENAME, MERGE, SPLIT), "")
+        old, new = messages.texts(message, "from"), messages.texts(message, "to")
+        if self.run is None or (do != MERGE and len(old) > 1) or (do != SPLIT and len(new) > 1):
+            raise MalformedMessage("from or to")
+        labeling = self.labeling
+        with self._lock:
+            if self._closed or self._owner not in (None, window):
+                raise WindowInUse
+            self._activate(window)
+            change = valid_change(do, old, new, labeling.vocabulary, labeling.data.spec.name)
+            change_classes(self.run, labeling.data, change, labeling.vocabulary, labeling)
+            labeling.last = last_round(self.run, suggestions=labeling.suggests)
+            self._queue = read_queue(self.run)
+            return self._state()
+
+    def look(self, message: Message) -> dict[str, Any]:
+        """Return whether the file of an image is another one than was embedded."""
+        index = messages.whole(message, "index")
+        self._require_images([index])
+        return {"problem": changed_since(self.labeling.data, index)}
+
     def rows(self, message: Message) -> dict[str, Any]:
         """Return columns of the images of the batch, or of all; see `columns`."""
         scope = messages.one_of(message, "scope", SCOPES, "batch")
@@ -164,6 +220,9 @@ class LabelingState:
                 labeling.label(changed, messages.text(message, "label"), look)
             elif what == "skip":
                 labeling.skip(changed, look)
+            elif what == "unsure" and self.run is not None:
+                self._queue = add_to_queue(self.run, dict.fromkeys(changed, Waiting(NONE_FITS)))
+                labeling.skip(changed, look)
             elif what == "clear":
                 labeling.clear(changed, look)
             else:
@@ -186,10 +245,11 @@ class LabelingState:
 
     def _state(self) -> dict[str, Any]:
         labeling = self.labeling
-        items = [
-            [index, labeling.path_of(index) or f"image {index}", *self._shown(index)] for index in labeling.indices
-        ]
-        found = {index: labeling.suggestion_of(index) for index in labeling.indices}
+        queue = self._waiting()
+        again = [index for index, why, _ in queue if why == WAS_SPLIT and index not in labeling.batch]
+        indices = [*labeling.indices, *again]
+        items = [[index, labeling.path_of(index) or f"image {index}", *self._shown(index)] for index in indices]
+        found = {index: labeling.suggestion_of(index) for index in indices}
         return {
             "name": labeling.name,
             "file": str(labeling.file),
@@ -199,6 +259,10 @@ class LabelingState:
             "suggestions": {
                 index: [each.label, round(each.confidence, 4)] for index, each in found.items() if each is not None
             },
+            "queue": queue,
+            "round": {"number": labeling.last.number, "newer": labeling.newer},
+            "copies": {} if self.images is None else self.images.copy_counts(indices),
+            "references": labeling.references(REFERENCES),
             **self._facts,
             **self._counts(),
         }
@@ -211,10 +275,21 @@ class LabelingState:
         ]
         return {"classes": labeling.vocabulary.names, "canUndo": labeling.can_undo, "conflicts": conflicts}
 
+    def _waiting(self) -> list[tuple[int, str, str]]:
+        """Return the images of the relabel queue that are still to be labeled, why, and their class before."""
+        labeling = self.labeling
+        return [
+            (index, each.why, each.was)
+            for index, each in self._queue.items()
+            if labeling.is_image(index)
+            and not labeling.label_of(index)
+            and (each.why == NONE_FITS) == labeling.marks.get(index, Mark()).skipped
+        ]
+
     def _shown(self, index: int) -> list[Any]:
         mark = self.labeling.marks.get(index)
         return ["", False] if mark is None else [mark.label, mark.skipped]
 
 
-def _said(mark: Any) -> str:
+def _said(mark: Mark) -> str:
     return mark.label or ("skipped" if mark.skipped else "no label")
