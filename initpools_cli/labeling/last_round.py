@@ -77,8 +77,8 @@ def last_round(run: Run, *, suggestions: bool = True) -> LastRound:
         return LastRound(audit=audit)
     known = read_known(done[-1])
     # Images of a class that was split since are no longer in `known`, but keep their origin.
-    table = done[-1].frame("labels.csv", dtype=dict.fromkeys(("path", "label", *DETAILS), str), keep_default_na=False)
-    origins = table["origin"].tolist() if "origin" in table else [""] * len(table)
+    stored = done[-1].frame("labels.csv", dtype=dict.fromkeys(("path", "label", *DETAILS), str), keep_default_na=False)
+    origins = stored["origin"].tolist() if "origin" in stored else [""] * len(stored)
     shown: dict[int, Suggestion] = {}
     if suggestions:
         table = read_predictions(done[-1])
@@ -87,7 +87,7 @@ def last_round(run: Run, *, suggestions: bool = True) -> LastRound:
     return LastRound(
         number_of(done[-1].name),
         {image: label for image, label in zip(known["index"].tolist(), known["label"], strict=True) if label},
-        {image: origin or BATCH for image, origin in zip(table["index"].tolist(), origins, strict=True)},
+        {image: origin or BATCH for image, origin in zip(stored["index"].tolist(), origins, strict=True)},
         shown,
         audit,
         [outcome_of(step) for step in done],
