@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Common, Download, Exclude, Export, ImageUrl, names_of, user_files
+from initpools_cli.cli.options import Audit, Common, Download, Exclude, Export, ImageUrl, names_of, user_files
 from initpools_cli.strategies.defaults import PAGE, QUERY
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def command(
             rich_help_panel=LABELING,
         ),
     ] = None,
+    audit: Audit = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -127,10 +128,13 @@ def command(
         "al.encoders": _names(source),
         "al.strict": strict or None,
         "al.backend": backend,
+        "al.audit": audit,
         "embed.download": download,
     }
     knobs = _knobs(_names(learner) or ["linear"])
-    request = RoundRequest(labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url)
+    request = RoundRequest(
+        labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url, audit
+    )
     files = user_files(next_batch, exclude=exclude)
     if labels is not None:
         if request.asks and query is None and common.value_set("al.query") is None:

@@ -24,6 +24,7 @@ class RoundRequest:
     classes: tuple[str, ...]
     exports: list[str]
     image_url: str
+    audit: str | None
 
     @property
     def asks(self) -> bool:
@@ -45,10 +46,24 @@ class RoundRequest:
             "--predictions": self.predictions,
             "--export": self.exports,
             "--image-url": self.image_url,
+            "--audit": self.audit,
         }
         for flag, value in given.items():
             if value:
                 raise UserError(f"{flag} requires --labels.", "Add --labels FILE.", flag)
+
+    def refuse_without_next(self) -> None:
+        """Refuse options that need a next batch.
+
+        Raises
+        ------
+        UserError
+            One of them is set.
+        """
+        from initpools_cli.core.errors import UserError
+
+        if self.audit is not None and not self.asks:
+            raise UserError(f"--audit {self.audit} requires --next.", "Add --next FILE.csv.", "--audit")
 
 
 def run_round(common: Common, context: Context, labels: Path, request: RoundRequest, files: UserFiles) -> None:
@@ -59,6 +74,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     from initpools_cli.labeling.round import history, label_round
     from initpools_cli.reporting.export import FORMATS, read_exports, records, write_exports, write_pool
 
+    request.refuse_without_next()
     require_ending(request.next_batch, *FORMATS)
     require_ending(request.predictions, ".csv")
     exports = read_exports(request.exports, request.next_batch, request.image_url)

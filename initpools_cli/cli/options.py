@@ -377,6 +377,16 @@ Export = Annotated[
         help="Also write label-studio=FILE.json, fiftyone=DIR, links=DIR or copies=DIR; repeatable.",
     ),
 ]
+Audit = Annotated[
+    str | None,
+    typer.Option(
+        "--audit",
+        metavar="10%|N",
+        help="Also draw images at random from all without a label, to measure the accuracy without bias: a share of "
+        "--budget (rounded, at least 1) or a number. They are added to --budget and mixed in; the column 'origin' "
+        "marks them.",
+    ),
+]
 ImageUrl = Annotated[
     str,
     typer.Option(

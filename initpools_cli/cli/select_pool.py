@@ -9,6 +9,7 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import (
+    Audit,
     Classes,
     Clusters,
     Common,
@@ -43,6 +44,7 @@ def command(
         ),
     ] = "",
     budget: Annotated[int | None, typer.Option("--budget", "-n", help="Number of images to choose.")] = None,
+    audit: Audit = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Also write the images to this .npy, .csv or .json file."),
@@ -132,6 +134,7 @@ def command(
         "select.strategy": strategy,
         "select.budget": budget,
         "select.balance": balance,
+        "select.audit": audit,
         "embed.download": download,
     }
     provider = common.provider(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from initpools_cli.core.audit_size import audit_setting
 from initpools_cli.core.bounds import Count, OptionalPasses, Passes, PositiveCount, Several
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import read_file
@@ -25,6 +26,16 @@ LARGEST_CONFIG = 1 << 20
 
 Params = dict[str, Any]
 Names = list[str]
+#: Images of a batch that are drawn at random, beyond the budget.
+Audit = Annotated[
+    str,
+    BeforeValidator(audit_setting),
+    Field(
+        description="images drawn at random from all without a label, added to the budget and mixed in: a share of the "
+        "budget such as 10%, rounded, at least 1; or a number; empty: none",
+        json_schema_extra=ADDED,
+    ),
+]
 
 
 class Table(BaseModel):
@@ -229,6 +240,7 @@ class SelectTable(Table):
             json_schema_extra=ADDED,
         ),
     ] = 0.0
+    audit: Audit = ""
     params: Params = {}
 
 
@@ -273,6 +285,7 @@ class AlTable(Table):
         Literal["processes", "dask", "ray"],
         Field(description="how jobs run; see [scale-out.md](scale-out.md)"),
     ] = "processes"
+    audit: Audit = ""
     params: Params = {}
 
 

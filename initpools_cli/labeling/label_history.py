@@ -17,7 +17,7 @@ from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, in_order, plain, says_nothing, value_of
 from initpools_cli.labeling.class_changes import changes_since, read_changes, successors, through
 from initpools_cli.labeling.classes import added_classes
-from initpools_cli.labeling.origin import OWN_CHOICE, audit_images, combined, usable
+from initpools_cli.labeling.origin import OWN_CHOICE, combined, listed_origins, usable
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -244,7 +244,8 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     since |= dict.fromkeys(changed, number)
     added, notes = usable(read.details, f"{file} (--labels)")
     read = replace(read, notes=[*read.notes, *notes])
-    details = combined(_details(earlier), added, audit_images(context.run))
+    listed = listed_origins(context.run, {*read.rows.tolist(), *read.skipped.tolist()})
+    details = combined(_details(earlier), added, listed)
     _refuse_lost_classes(fixed, known, context.run)
     if not any(known.values()):
         why = f": {read.problems[0]}" if read.problems else ""
@@ -342,12 +343,10 @@ def _remembered(earlier: Sequence[FinishedStep]) -> tuple[dict[int, str], dict[i
 
 
 def _details(earlier: Sequence[FinishedStep]) -> dict[int, Details]:
-    """Return how each image was labeled after the last of these rounds, where it is known."""
+    """Return how each image was labeled after the last of these rounds; all empty in older rounds."""
     if not earlier:
         return {}
-    table = read_known(earlier[-1])
-    if not {*DETAILS} <= {*table.columns}:
-        return {}
+    table = read_known(earlier[-1]).reindex(columns=["index", *DETAILS], fill_value="")
     return dict(zip(table["index"].tolist(), map(Details._make, table[DETAILS].to_numpy().tolist()), strict=True))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initpools_cli.core.audit_size import audit_size
+from initpools_cli.core.seeds import derive
 from initpools_cli.labeling.evaluation import cell_of
 from initpools_cli.labeling.label_history import LabelHistory
+from initpools_cli.steps.audit_sample import draw, mixed, readable
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.rows import tell_short
 from initpools_cli.sweeps.setup import ExperimentSpec
@@ -17,7 +19,6 @@ from initpools_cli.sweeps.setup import ExperimentSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.strategies.selection import Selection
     from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
     from initpools_cli.training.learners.registry import Classifier
 
@@ -53,46 +54,59 @@ def next_batch(
     """Select the next batch from readable images that were not skipped, as rows of a pool; None if none is left."""
     from initpools_cli.steps.report_card import CardData, nearness
     from initpools_cli.steps.select_pool import pool_rows
+    from initpools_cli.strategies.selection import Selection
     from initpools_cli.training.active_learning import run_query
 
     candidates = _readable(context, np.setdiff1d(np.flatnonzero(experiment.kept), labeled.skipped), labeled)
-    left = len(candidates) - len(labeled.rows)
-    if not left:
+    free = np.setdiff1d(candidates, labeled.rows)
+    if not len(free):
         return None
-    if left < settings.budget:
-        context.report.warn(f"only {left} images are left to label, fewer than --budget {settings.budget}.")
-    learner = next(iter(spec.learners))
-    selection: Selection = run_query(
-        spec.queries[0].name,
-        learner,
-        cell_of(context, experiment, labeled.rows, candidates),
-        model,
-        labeled.number,
-        experiment,
-        replace(settings, budget=min(left, settings.budget)),
-        context.machine.device,
-    )
-    tell_short(context.report, len(selection.indices), min(left, settings.budget), context.settings.select)
+    size = audit_size(context.settings.al.audit, settings.budget)
+    _tell_few_left(context, len(free), settings.budget, size)
+    seed = derive(context.seed, "audit", labeled.number)
+    audit = draw(free, size, seed)
+    budget = min(len(free) - len(audit), settings.budget)
+    if budget:
+        selection = run_query(
+            spec.queries[0].name,
+            next(iter(spec.learners)),
+            cell_of(context, experiment, labeled.rows, np.setdiff1d(candidates, audit)),
+            model,
+            labeled.number,
+            experiment,
+            replace(settings, budget=budget),
+            context.machine.device,
+        )
+    else:
+        selection = Selection(np.empty(0, np.int64))
+    tell_short(context.report, len(selection.indices), budget, context.settings.select)
+    origins = None
+    if size:
+        selection, origins = mixed(selection, audit, seed)
+        context.report.say(f"{len(audit)} audit images, drawn at random, are mixed into the next batch.")
     embeddings = experiment.arrays[spec.queries[0].name].get("embeddings")
     near = None
     if embeddings is not None:
         data = CardData.of(embeddings, False, candidates, labeled.rows)
         near = nearness(data, selection.indices)
-    return pool_rows(selection, near, context.data.train_items)
+    return pool_rows(selection, near, context.data.train_items, origins)
+
+
+def _tell_few_left(context: Context, left: int, budget: int, audit: int) -> None:
+    if left < budget + audit:
+        asked = f"--budget {budget}" + (f" and --audit {context.settings.al.audit}" if audit else "")
+        context.report.warn(f"only {left} images are left to label, fewer than {asked}.")
 
 
 def _readable(context: Context, candidates: np.ndarray, labeled: LabelHistory) -> np.ndarray:
     """Return the candidates whose files are readable or that are already labeled."""
-    root = context.data.root
-    if root is None:
-        return candidates
-    paths = context.data.train_items["path"].to_numpy()
-    known = np.isin(candidates, labeled.rows)
-    readable = known | np.array([os.access(root / path, os.R_OK) for path in paths[candidates]], dtype=bool)
-    if not readable.all():
-        missing = paths[candidates[~readable]]
+    there = np.isin(candidates, labeled.rows)
+    there[~there] = readable(context, candidates[~there])
+    if not there.all():
+        missing = context.data.train_items["path"].to_numpy()[candidates[~there]]
         context.report.warn(
-            f"{len(missing)} images are missing from {root} and cannot be selected, the first is {missing[0]}."
+            f"{len(missing)} images are missing from {context.data.root} and cannot be selected, the first is "
+            f"{missing[0]}."
         )
-    kept: np.ndarray = candidates[readable]
+    kept: np.ndarray = candidates[there]
     return kept

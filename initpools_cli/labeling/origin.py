@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.labeling.batch import LISTS
+from initpools_cli.steps.audit_sample import AUDIT, BATCH
 
-#: An image that a strategy chose, one drawn at random, and one that the annotator chose.
-BATCH, AUDIT, OWN_CHOICE = "batch", "audit", "own choice"
+#: An image that the annotator chose.
+OWN_CHOICE = "own choice"
 ORIGINS = (BATCH, AUDIT, OWN_CHOICE)
 
 
-def audit_images(run: Run) -> set[int]:
-    """Return the train rows that a batch of the run lists as audit images."""
-    found: set[int] = set()
+def listed_origins(run: Run, images: Collection[int]) -> dict[int, str]:
+    """Return the origins of some images in the batches of the run that have an audit sample.
+
+    Parameters
+    ----------
+    images : collection of int
+        Train rows of one label file. Where several batches list an image, the batch with the most of them counts.
+    """
+    batches = []
     for kind, file in LISTS.items():
         for step in run.steps(kind):
             if step.table.get("audit") and file in step.facts["writes"]:
                 rows = step.frame(file, dtype={"path": str, "label": str}, keep_default_na=False)
-                found |= {*rows.loc[rows["origin"] == AUDIT, "index"].tolist()}
+                batches.append(dict(zip(rows["index"].tolist(), rows["origin"], strict=True)))
+    found: dict[int, str] = {}
+    for batch in sorted(batches, key=lambda batch: len(batch.keys() & {*images})):
+        found |= {image: origin for image, origin in batch.items() if image in images}
     return found
 
 
@@ -62,21 +72,26 @@ def _is_time(text: str) -> bool:
         return False
 
 
-def combined(known: Mapping[int, Details], added: Mapping[int, Details], audit: set[int]) -> dict[int, Details]:
-    """Return the details after a new file: an image keeps its first origin, and has its newest values otherwise.
+def combined(
+    known: Mapping[int, Details], added: Mapping[int, Details], listed: Mapping[int, str]
+) -> dict[int, Details]:
+    """Return the details after a new file: an image keeps its first known origin, and has its newest values otherwise.
 
     Parameters
     ----------
     known, added : mapping of int to Details
-        Of earlier rounds, and of the new file.
-    audit : set of int
-        From `audit_images`: their origin is audit, unless the file says that they were chosen in another batch.
+        Of all images of earlier rounds, and of the new file.
+    listed : mapping of int to str
+        From `listed_origins`, of the new file. An audit image that an annotator chose to label is an audit image.
     """
     merged: dict[int, Details] = {}
-    for image in {*known, *added, *audit}:
-        old, new = known.get(image, Details()), added.get(image, Details())
-        origin = old.origin or new.origin
-        if image in audit and origin != BATCH:
-            origin = AUDIT
-        merged[image] = Details(origin, *(new[1:] if any(new[1:]) else old[1:]))
+    for image in {*known, *added, *listed}:
+        old, new = known.get(image), added.get(image, Details())
+        if old is not None:
+            origin = old.origin or new.origin
+        elif new.origin in ("", OWN_CHOICE) and image in listed:
+            origin = listed[image] if new.origin == "" or listed[image] == AUDIT else OWN_CHOICE
+        else:
+            origin = new.origin
+        merged[image] = Details(origin, *(new[1:] if old is None or any(new[1:]) else old[1:]))
     return merged

@@ -29,6 +29,7 @@ from initpools_cli.labeling.label_history import (
 )
 from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
+from initpools_cli.steps.audit_sample import AUDIT
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity
@@ -213,6 +214,8 @@ def _work(
         write_frame(scratch / "next.csv", batch)
         write_array(scratch / "indices.npy", batch["index"].to_numpy(np.int64))
         outcome["picked"] = len(batch)
+        if "origin" in batch:
+            outcome["audit_next"] = int((batch["origin"] == AUDIT).sum())
     return outcome
 
 
@@ -269,7 +272,9 @@ def _resolved(
 ) -> dict[str, Any]:
     """Return everything that the result depends on, for ``step.toml``."""
     select = context.settings.select
-    asked = {key: getattr(table, key) for key in USED}
+    asked: dict[str, Any] = {key: getattr(table, key) for key in USED}
+    if ask and table.audit:
+        asked["audit"] = table.audit
     query = spec.queries[0]
     if plugin_of(query.method) is not None:
         asked |= {"query": [query.name]}

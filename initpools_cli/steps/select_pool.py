@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initpools_cli.core.audit_size import audit_size
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.rundir import FinishedStep, PendingStep
+from initpools_cli.core.seeds import derive
+from initpools_cli.steps.audit_sample import AUDIT, draw, mixed, readable
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.provider import Provider
 from initpools_cli.steps.report_card import CardData, NearestPicks, nearness, read_card, short_card, write_card
@@ -33,7 +36,8 @@ class Pool:
     Attributes
     ----------
     rows : DataFrame
-        The columns `COLUMNS`; paths and labels are empty where they are not known.
+        The columns `COLUMNS`; paths and labels are empty where they are not known. With an audit sample, a last column
+        ``origin`` says of each image whether the strategy chose it (batch) or it was drawn at random (audit).
     card : dict
         The short report card.
     inputs : StrategyInputs
@@ -94,32 +98,59 @@ def select_pool(provider: Provider, inputs: StrategyInputs | None = None) -> Poo
     inputs = inputs or resolve_pool(provider)
     context, select = provider.context, provider.settings.select
     if context is None:
-        selection, data, near = _choose(provider, inputs)
+        selection, origins, data, near = _choose(provider, inputs)
         card = short_card(data, selection.indices, near, inputs.strategy.name)
-        return Pool(pool_rows(selection, near, None), card, inputs)
+        return Pool(pool_rows(selection, near, None, origins), card, inputs)
     step = _step(context, select, inputs, provider.files.identity)
     if step.finished:
         return Pool.stored(step.finished, inputs, False)
     with context.writing(step) as scratch:
-        selection, data, near = _choose(provider, inputs)
+        selection, origins, data, near = _choose(provider, inputs)
         write_array(scratch / "indices.npy", selection.indices)
-        write_frame(scratch / "items.csv", pool_rows(selection, near, inputs.items))
+        write_frame(scratch / "items.csv", pool_rows(selection, near, inputs.items, origins))
         if near is not None:
             represents = np.full(inputs.n, -1, np.int64)
             represents[data.measured] = near.owner
             write_array(scratch / "represents.npy", represents)
         write_card(scratch, short_card(data, selection.indices, near, inputs.strategy.name))
         step.outcome = {"picked": len(selection.indices)}
+        if origins is not None:
+            step.outcome["audit"] = int((origins == AUDIT).sum())
     return Pool.stored(FinishedStep(context.run, step.folder), inputs, True)
 
 
-def _choose(provider: Provider, inputs: StrategyInputs) -> tuple[Selection, CardData, NearestPicks | None]:
-    """The picks, and what they are measured on."""
+def _choose(
+    provider: Provider, inputs: StrategyInputs
+) -> tuple[Selection, np.ndarray | None, CardData, NearestPicks | None]:
+    """The picks with the audit sample, their origins if there is one, and what they are measured on."""
     select, report = provider.settings.select, provider.report
-    selection = pick(inputs, select.budget, select, provider.seed, report, "--budget ")
+    audit = _audit_sample(provider, inputs)
+    others = replace(inputs, candidates=np.setdiff1d(inputs.candidates, audit), hidden=np.union1d(inputs.hidden, audit))
+    selection = pick(others, select.budget, select, provider.seed, report, "--budget ")
     tell_short(report, len(selection.indices), select.budget, select)
+    origins = None
+    if len(audit):
+        selection, origins = mixed(selection, audit, derive(provider.seed, "audit", 0))
+        report.say(f"{len(audit)} audit images, drawn at random, are mixed into the {select.budget} of --budget.")
     data = provider.card_data(inputs, inputs.arrays.get("embeddings"))
-    return selection, data, nearness(data, selection.indices)
+    return selection, origins, data, nearness(data, selection.indices)
+
+
+def _audit_sample(provider: Provider, inputs: StrategyInputs) -> np.ndarray:
+    """Draw the audit sample, before the strategy chooses among the others."""
+    select = provider.settings.select
+    count = audit_size(select.audit, select.budget)
+    if not count:
+        return np.empty(0, np.int64)
+    free = inputs.unlabeled(inputs.images)
+    if select.budget + count > len(free):
+        raise UserError(
+            f"--budget {select.budget} and --audit {select.audit} ask for {select.budget + count:,} images, but only "
+            f"{len(free):,} have no label.",
+            "Use a smaller --budget or --audit.",
+            f"{select.budget + count:,}",
+        )
+    return draw(free[readable(provider.context, free)], count, derive(provider.seed, "audit", 0))
 
 
 def _step(context: Context, select: SelectTable, inputs: StrategyInputs, classes: dict[str, list[str]]) -> PendingStep:
@@ -149,14 +180,19 @@ def _step(context: Context, select: SelectTable, inputs: StrategyInputs, classes
     )
 
 
-def pool_rows(selection: Selection, near: NearestPicks | None, items: pd.DataFrame | None) -> pd.DataFrame:
+def pool_rows(
+    selection: Selection,
+    near: NearestPicks | None,
+    items: pd.DataFrame | None,
+    origins: np.ndarray | None = None,
+) -> pd.DataFrame:
     """One row a pick, in order of choice; the column ``label`` is empty, for the annotator."""
     import pandas as pd
 
     count = len(selection.indices)
     represented = [pd.NA] * count if near is None else np.bincount(near.owner, minlength=count)
     paths = [""] * count if items is None else items["path"].to_numpy()[selection.indices]
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "order": np.arange(count),
             "index": selection.indices,
@@ -170,6 +206,7 @@ def pool_rows(selection: Selection, near: NearestPicks | None, items: pd.DataFra
         },
         columns=COLUMNS,
     )
+    return rows if origins is None else rows.assign(origin=origins)
 
 
 def read_pool(done: FinishedStep) -> pd.DataFrame:
