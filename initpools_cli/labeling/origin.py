@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.labeling.batch import LISTS
-from initpools_cli.steps.audit_sample import AUDIT, BATCH
+from initpools_cli.steps.audit_sample import AUDIT as AUDIT
+from initpools_cli.steps.audit_sample import BATCH as BATCH
 
 #: An image that the annotator chose.
 OWN_CHOICE = "own choice"
@@ -23,16 +24,27 @@ def listed_origins(run: Run, images: Collection[int]) -> dict[int, str]:
     images : collection of int
         Train rows of one label file. Where several batches list an image, the batch with the most of them counts.
     """
+    batches = _batches_with_audit(run)
+    found: dict[int, str] = {}
+    for batch in sorted(batches, key=lambda batch: len(batch.keys() & {*images})):
+        found |= {image: origin for image, origin in batch.items() if image in images}
+    return found
+
+
+def audit_images(run: Run) -> set[int]:
+    """Return the train rows that any batch of the run lists as audit images."""
+    return {image for batch in _batches_with_audit(run) for image, origin in batch.items() if origin == AUDIT}
+
+
+def _batches_with_audit(run: Run) -> list[dict[int, str]]:
+    """Return the origin of each image of every batch that has an audit sample."""
     batches = []
     for kind, file in LISTS.items():
         for step in run.steps(kind):
             if step.table.get("audit") and file in step.facts["writes"]:
                 rows = step.frame(file, dtype={"path": str, "label": str}, keep_default_na=False)
                 batches.append(dict(zip(rows["index"].tolist(), rows["origin"], strict=True)))
-    found: dict[int, str] = {}
-    for batch in sorted(batches, key=lambda batch: len(batch.keys() & {*images})):
-        found |= {image: origin for image, origin in batch.items() if image in images}
-    return found
+    return batches
 
 
 def usable(details: Mapping[int, Details], what: str) -> tuple[dict[int, Details], list[str]]:
