@@ -25,7 +25,7 @@ export function keysOf(classes) {
   return keys;
 }
 
-const ACTIONS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "new", "/": "find", Delete: "clear" };
+const ACTIONS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "new", "/": "find", Delete: "clear", Enter: "accept", "?": "unsure" };
 const MOVES = { ArrowLeft: "back", ArrowRight: "forward", Home: "first", End: "last" };
 
 // Returns what a key event means: {move}, {action}, {key} of a class, or null.

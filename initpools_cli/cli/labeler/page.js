@@ -1,9 +1,13 @@
+import { ClassButtons } from "./class_buttons.js";
+import { ClassDialog } from "./change_classes.js";
+import { Clock } from "./clock.js";
+import { drawStrip } from "./filmstrip.js";
 import { keysOf, meaning } from "./keys.js";
 import { Saving, send } from "./saving.js";
-import { drawStrip } from "./filmstrip.js";
+import { showConflicts } from "./conflicts.js";
+import { Suggestion } from "./suggestion.js";
 import { Zoom } from "./zoom.js";
 
-const MANY = 9;
 const $ = (id) => document.getElementById(id);
 const me = [...crypto.getRandomValues(new Uint32Array(4))].join("-");
 
@@ -16,6 +20,16 @@ let keys = new Map();
 const places = new Map();
 const saving = new Saving(me, { saved, failed, rejected, taken });
 const zoom = new Zoom($("frame"), $("image"));
+const clock = new Clock();
+const buttons = new ClassButtons({ target: $("classes"), seek: $("seek"), find: $("find") }, (name) => mark(name, false));
+const suggestion = new Suggestion(
+  {
+    row: $("suggestion"), button: $("accept"), none: $("no-suggestion"), name: $("suggested"), confidence: $("confidence"),
+    option: $("suggestions-option"), show: $("suggestions"), age: $("predictions"),
+  },
+  { accept: (name) => mark(name, false), changed: () => pressed() },
+);
+const dialog = new ClassDialog($("changing"), changeClasses);
 
 // ---- state
 
@@ -27,38 +41,32 @@ function load(state) {
   document.title = `${state.name} · labeling`;
   $("name").textContent = state.name;
   $("file").textContent = `Labels of ${state.dataset} are saved in ${state.file}`;
-  $("new").hidden = state.fixed;
+  $("new").hidden = $("change").hidden = state.fixed;
+  $("verdict").hidden = !state.verdict.length;
+  $("verdict-title").textContent = `Round ${state.round.number}`;
+  $("verdict-text").replaceChildren(...state.verdict.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence })));
+  $("copies-keep").checked = false;
+  buttons.references = state.references;
+  suggestion.load(state.suggestions, state.round);
   setClasses(state.classes);
+  conflicts(state.conflicts);
   $("undo").disabled = !state.canUndo && !saving.waiting.length;
 }
 
 function setClasses(classes) {
   batch.classes = classes;
   keys = keysOf(classes);
-  $("answers").classList.toggle("many", classes.length > MANY);
-  $("seek").hidden = classes.length <= MANY;
-  const buttons = classes.map((name) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.dataset.name = name;
-    if (keys.has(name)) {
-      const key = document.createElement("kbd");
-      key.textContent = keys.get(name);
-      button.append(key);
-      button.setAttribute("aria-keyshortcuts", keys.get(name));
-    }
-    const text = document.createElement("span");
-    text.textContent = name;
-    button.append(text);
-    return button;
-  });
-  $("classes").replaceChildren(...buttons);
-  if (!classes.length) $("classes").textContent = "No classes yet: add the first one with n.";
-  filter();
+  buttons.draw(classes, keys, batch.fixed);
   pressed();
 }
 
-const isLabeled = (item) => item.label !== "" && (!batch.fixed || batch.classes.includes(item.label));
+function conflicts(found) {
+  showConflicts($("conflicts"), found, (index, [label, skipped]) => act(label, skipped, [index], {}));
+}
+
+function isLabeled(item) {
+  return item.label !== "" && (!batch.fixed || batch.classes.includes(item.label));
+}
 const isOpen = (item) => !isLabeled(item) && !item.skipped;
 
 function nextOpen(from) {
@@ -81,6 +89,8 @@ function show(place) {
   image.alt = `${item.path}, the image to label`;
   image.src = `image/${item.index}`;
   zoom.reset();
+  clock.look(item.index);
+  lookAt(item);
   $("place").textContent = `${at + 1} of ${items.length}`;
   $("path").textContent = item.path;
   $("path").href = `image/${item.index}`;
@@ -90,6 +100,19 @@ function show(place) {
   strip();
   $("heard").textContent = `Image ${at + 1} of ${items.length}, ${item.path}, ${describe(item) || "not labeled"}`;
   for (const near of [items[at + 1], items[at + 2]]) if (near) new Image().src = `image/${near.index}`;
+}
+
+// Says what is special about an image: other copies, another class before, a file that was changed.
+async function lookAt(item) {
+  const copies = batch.copies[item.index] ?? 0;
+  $("copies").hidden = !copies;
+  $("copies-count").textContent = copies === 1 ? "1 exact copy" : `${copies} exact copies`;
+  const waiting = batch.queue.find(([index]) => index === item.index);
+  $("before").textContent = !waiting || item.label ? "" : waiting[1] === "split" ? `was “${waiting[2]}”, which was split: label it again` : "none of the classes fits";
+  $("altered").textContent = "";
+  if (batch.pixels) return;
+  const { problem } = await send("look", { index: item.index }).catch(() => ({ problem: "" }));
+  if (items[at] === item) $("altered").textContent = problem;
 }
 
 function shown(how) {
@@ -127,7 +150,9 @@ function describe(item) {
 
 function pressed() {
   const item = items[at];
-  for (const button of $("classes").children) button.setAttribute("aria-pressed", item.label === button.dataset.name);
+  if (!item) return;
+  suggestion.show(item.index);
+  buttons.mark(item.index, item.label, suggestion.label, batch.pixels);
   $("mark").textContent = describe(item);
 }
 
@@ -153,14 +178,29 @@ function strip() {
 
 // ---- actions
 
-function mark(label, skipped) {
+// Label, skip or clear images as one action, which is shown now and saved soon.
+function act(label, skipped, indices, more) {
+  apply(indices.map((index) => [index, label, skipped]));
+  const what = label ? { do: "label", label } : { do: skipped ? "skip" : "clear" };
+  saving.add({ ...what, images: indices, ...more });
+  showSaved();
+}
+
+function apply(changes) {
+  for (const [index, label, skipped] of changes) {
+    const item = items[places.get(index)];
+    if (item) Object.assign(item, { label, skipped });
+    buttons.learn(index, label);
+  }
+  counts();
+}
+
+function mark(label, skipped, more = {}) {
   // An image can be labeled only once it is shown.
   if (!sight || (label && sight === "lost")) return;
-  const item = items[at];
-  Object.assign(item, { label, skipped });
-  const what = label ? { do: "label", label } : { do: skipped ? "skip" : "clear" };
-  saving.add({ ...what, index: item.index });
-  showSaved();
+  const { index } = items[at];
+  const copies = !$("copies").hidden && $("copies-keep").checked;
+  act(label, skipped, [index], { seconds: clock.take(index), suggested: suggestion.on, ...(copies && { copies }), ...more });
   const next = label || skipped ? nextOpen(at) : at;
   if (next === undefined) {
     show(at);
@@ -176,7 +216,10 @@ const actions = {
   },
   skip: () => mark("", true),
   clear: () => mark("", false),
+  unsure: () => mark("", true, { do: "unsure" }),
+  accept: () => suggestion.label && mark(suggestion.label, false),
   find: () => !$("seek").hidden && $("find").focus(),
+  change: () => !batch.fixed && dialog.open(batch.classes, items[at].label || suggestion.label),
   new: () => {
     if (batch.fixed || sight !== "seen") return;
     $("new-name").value = "";
@@ -202,18 +245,30 @@ function showSaved() {
 function saved(answer, click) {
   $("trouble").hidden = true;
   batch.canUndo = answer.canUndo;
-  if (answer.classes.length !== batch.classes.length) setClasses(answer.classes);
-  for (const [index, label, skipped] of answer.items) {
-    const place = places.get(index);
-    const later = saving.waiting.some((each) => each.index === index);
-    if (place !== undefined && !later) Object.assign(items[place], { label, skipped });
-  }
-  const undone = click.do === "undo" && answer.items.map(([index]) => places.get(index)).find((place) => place !== undefined);
-  if (undone !== undefined && undone !== false) show(undone);
+  if (answer.classes.join("\n") !== batch.classes.join("\n")) setClasses(answer.classes);
+  const later = new Set(saving.waiting.flatMap((each) => each.images ?? []));
+  apply(answer.items.filter(([index]) => !later.has(index)));
+  if (click.do === "undo") undone(answer.items);
+  conflicts(answer.conflicts);
   showSaved();
-  counts();
   strip();
   if (answer.reread) claim(true).then(() => trouble(`${batch.file} was changed by another program; its labels were loaded.`));
+}
+
+function undone(changes) {
+  const place = changes.map(([index]) => places.get(index)).find((each) => each !== undefined);
+  if (place !== undefined) show(place);
+}
+
+// Rename, merge or split classes once everything is saved; returns why it did not work, or "".
+async function changeClasses(change) {
+  if (saving.waiting.length) return "Some labels are not saved yet; try again in a moment.";
+  try {
+    resume(await send("classes", { window: me, ...change }));
+  } catch (error) {
+    return error instanceof TypeError ? "The program does not answer." : error.message;
+  }
+  return "";
 }
 
 function failed(error) {
@@ -252,17 +307,23 @@ async function claim(take) {
     if (error.status !== 403) setTimeout(() => claim(take), 2000);
     return;
   }
-  const before = items[at]?.index;
   $("trouble").hidden = true;
+  resume(state);
+  saving.go();
+}
+
+function resume(state) {
+  const before = items[at]?.index;
   load(state);
   // Labels that are not saved yet are shown, too.
   for (const click of saving.waiting) {
-    const item = items[places.get(click.index)];
-    if (item) Object.assign(item, { label: click.label ?? "", skipped: click.do === "skip" });
+    for (const index of click.images ?? []) {
+      const item = items[places.get(index)];
+      if (item) Object.assign(item, { label: click.label ?? "", skipped: click.do === "skip" || click.do === "unsure" });
+    }
   }
   show(places.get(before) ?? nextOpen(0) ?? 0);
   showSaved();
-  saving.go();
 }
 
 $("taken").addEventListener("close", () => ($("taken").returnValue === "take" ? claim(true) : $("taken").showModal()));
@@ -280,7 +341,7 @@ function clicked(id, act) {
     act(event);
   });
 }
-for (const id of ["undo", "skip", "new"]) clicked(id, actions[id]);
+for (const id of ["undo", "skip", "unsure", "new", "change"]) clicked(id, actions[id]);
 for (const id of ["back", "forward"]) clicked(id, moves[id]);
 clicked("classes", (event) => {
   const button = event.target.closest("button");
@@ -292,38 +353,25 @@ clicked("copy", async () => {
   $("copy").textContent = "Copied";
 });
 
-function filter() {
-  const query = $("find").value.trim().toLowerCase();
-  for (const button of $("classes").children) button.hidden = !button.dataset.name.toLowerCase().includes(query);
-}
-$("find").addEventListener("input", filter);
-$("find").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" && event.key !== "Escape") return;
-  event.preventDefault();
-  const names = [...$("classes").children].filter((button) => !button.hidden).map((button) => button.dataset.name);
-  const query = $("find").value.trim().toLowerCase();
-  const best = names.find((name) => name.toLowerCase() === query) ?? names.find((name) => name.toLowerCase().startsWith(query)) ?? names[0];
-  $("find").value = "";
-  $("find").blur();
-  filter();
-  if (event.key === "Enter" && query && best !== undefined) mark(best, false);
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("input:not([type='checkbox']), select, textarea") || document.querySelector("dialog[open]");
+  const button = event.target.matches("button, summary, a, input") && (event.key === " " || event.key === "Enter");
+  if (!typing && !button && batch && press(event)) event.preventDefault();
 });
 
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input:not([type='checkbox'])") || document.querySelector("dialog[open]");
-  const button = event.target.matches("button, summary, a, input") && (event.key === " " || event.key === "Enter");
-  const input = typing || button || !batch ? null : meaning(event, $("single").checked);
-  if (!input) return;
+// Do what a key means; return whether it means something.
+function press(event) {
+  const input = meaning(event, $("single").checked);
+  if (!input) return false;
   if (input.key !== undefined) {
     const name = batch.classes.find((each) => keys.get(each) === input.key);
-    if (name !== undefined) mark(name, false);
-    else if (!zoom.key(event)) return;
-  } else if (input.move && zoom.key(event)) {
-    // Shift and an arrow pan an enlarged image.
-  } else if (input.move) moves[input.move]();
-  else actions[input.action]();
-  event.preventDefault();
-});
+    if (name === undefined) return zoom.key(event);
+    mark(name, false);
+  } else if (input.action) actions[input.action]();
+  // Shift and an arrow pan an enlarged image.
+  else if (!zoom.key(event)) moves[input.move]();
+  return true;
+}
 
 window.addEventListener("resize", () => batch && strip());
 window.addEventListener("beforeunload", (event) => {

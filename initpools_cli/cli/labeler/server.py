@@ -28,7 +28,13 @@ HOSTS = {LOOPBACK, "localhost", "::1"}
 FILES = {
     "page.css": "text/css",
     "zoom.css": "text/css",
+    "classes.css": "text/css",
     "page.js": "text/javascript",
+    "change_classes.js": "text/javascript",
+    "class_buttons.js": "text/javascript",
+    "clock.js": "text/javascript",
+    "conflicts.js": "text/javascript",
+    "suggestion.js": "text/javascript",
     "zoom.js": "text/javascript",
     "saving.js": "text/javascript",
     "filmstrip.js": "text/javascript",

@@ -260,6 +260,7 @@ class LabelingState:
                 index: [each.label, round(each.confidence, 4)] for index, each in found.items() if each is not None
             },
             "queue": queue,
+            "verdict": [],
             "round": {"number": labeling.last.number, "newer": labeling.newer},
             "copies": {} if self.images is None else self.images.copy_counts(indices),
             "references": labeling.references(REFERENCES),
@@ -270,7 +271,7 @@ class LabelingState:
     def _counts(self) -> dict[str, Any]:
         labeling = self.labeling
         conflicts = [
-            [index, labeling.path_of(index) or f"image {index}", *map(_said, each[:2]), each.kept]
+            [index, labeling.path_of(index) or f"image {index}", each.yours.answer, each.theirs.answer, each.kept]
             for index, each in labeling.conflicts.items()
         ]
         return {"classes": labeling.vocabulary.names, "canUndo": labeling.can_undo, "conflicts": conflicts}
@@ -289,7 +290,3 @@ class LabelingState:
     def _shown(self, index: int) -> list[Any]:
         mark = self.labeling.marks.get(index)
         return ["", False] if mark is None else [mark.label, mark.skipped]
-
-
-def _said(mark: Mark) -> str:
-    return mark.label or ("skipped" if mark.skipped else "no label")
