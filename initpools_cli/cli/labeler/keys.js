@@ -1,7 +1,7 @@
 // The key of each class, and the meaning of key events.
 
-// u, s and n are other actions.
-const KEYS = [..."123456789", ..."abcdefghijklmopqrtvwxyz"];
+// g, n, s and u are other actions.
+const KEYS = [..."123456789", ..."abcdefhijklmopqrtvwxyz"];
 
 // Returns a key for each class while there are free ones; a class named by a digit or a letter gets that key.
 export function keysOf(classes) {
@@ -25,7 +25,11 @@ export function keysOf(classes) {
   return keys;
 }
 
+<<<<<<< HEAD
 const ACTIONS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "new", "/": "find", Delete: "clear", Enter: "accept", "?": "unsure" };
+=======
+const ACTIONS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "new", "/": "find", g: "grid", Delete: "clear" };
+>>>>>>> 4b5ecc3 (Add a grid to the labeling page)
 const MOVES = { ArrowLeft: "back", ArrowRight: "forward", Home: "first", End: "last" };
 
 // Returns what a key event means: {move}, {action}, {key} of a class, or null.
