@@ -138,7 +138,7 @@ def test_steps_say_what_they_are_made_of(copied_run: Path) -> None:
     facts = tomli.loads((copied_run / "runs/digits/embed/simclr/step.toml").read_text())
     assert facts["command"].startswith("initpools embed")
     assert set(facts["reads"]) == {"data/items.csv", "pretrain/simclr/encoder.safetensors"}
-    assert set(facts["writes"]) == {"train.npy", "test.npy"}
+    assert set(facts["writes"]) == {"near_duplicates.npy", "train.npy", "test.npy"}
     assert facts["finished"] > facts["started"] and facts["version"] and facts["threads"] == 1
     items = pd.read_csv(copied_run / "runs/digits/data/items.csv")
     assert list(items.columns) == ["index", "path", "split", "label", "class", "bytes", "sha256"]

@@ -187,5 +187,5 @@ def test_two_processes_write_the_bytes_of_one(copied_run: Path) -> None:
     assert ended.stdout.splitlines() == ["runs/digits/embed/simclr"]
     assert {split: sha256_of(folder / f"{split}.npy") for split in ("train", "test")} == before
     facts = tomli.loads((folder / "step.toml").read_text())
-    assert facts["processes"] == 2 and sorted(facts["writes"]) == ["test.npy", "train.npy"]
+    assert facts["processes"] == 2 and sorted(facts["writes"]) == ["near_duplicates.npy", "test.npy", "train.npy"]
     assert not (folder / "work").exists() and not (copied_run / "runs/digits/.partial/embed/simclr").exists()

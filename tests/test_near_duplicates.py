@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+from conftest import Initpools
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from initpools_cli.geometry.near_duplicates import (
     FLOOR,
@@ -83,3 +88,52 @@ def test_groups_join_chains_and_are_named_by_their_lowest_row() -> None:
     pairs = np.array([[4, 5], [2, 5], [1, 3]])
     assert groups_of(pairs, 7).tolist() == [0, 1, 2, 1, 2, 2, 6]
     assert groups_of(np.empty((0, 2), np.int64), 3).tolist() == [0, 1, 2]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of 30 images; 7 is a copy of 3, and 11 is 5 a bit brighter."""
+    rng, folder = np.random.default_rng(0), tmp_path / "images"
+    folder.mkdir()
+    images = [rng.integers(0, 200, (16, 16), dtype=np.uint8) for _ in range(30)]
+    images[7], images[11] = images[3], images[5] + np.uint8(4)
+    for number, pixels in enumerate(images):
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    return folder
+
+
+def test_copies_are_reported_when_images_are_read_and_near_duplicates_when_embedded(
+    photographs: Path, tmp_path: Path, initpools: Initpools
+) -> None:
+    run, table = tmp_path / "run", tmp_path / "dup.csv"
+    said = initpools("embed", "pixels", "--dataset", photographs, "--run", run, "--set", "dataset.size=16")
+    assert said.err.count("1 of 30 train images is an exact copy of another train image (same checksum).") == 1
+    assert "4 of 30 images are near-duplicates of another one" in said.err
+    said = initpools("score", "duplicate", "--run", run, "-o", table)
+    assert said.code == 0 and "exact cop" not in said.err, "copies are reported once"
+    found = pd.read_csv(table)
+    assert found["path"].tolist() == ["03.png", "07.png", "05.png", "11.png"]
+    assert found["group"].tolist() == [3, 3, 5, 5] and found["relation"].tolist() == ["copy", "copy", "near", "near"]
+    assert found["nearest"].tolist() == [7, 3, 11, 5] and (found["similarity"] > 0.99).all()
+    groups = np.load(run / "embed" / "pixels" / "near_duplicates.npy")
+    assert np.flatnonzero(groups != np.arange(30)).tolist() == [7, 11]
+
+
+def test_groups_of_a_file_of_embeddings_have_equal_rows_but_no_copies(tmp_path: Path, initpools: Initpools) -> None:
+    rows = planted(40)
+    rows[9], rows[20], rows[30:32] = rows[2], rows[2] + 0.01 * rows[3], 0
+    np.save(tmp_path / "rows.npy", rows)
+    table = tmp_path / "dup.csv"
+    assert initpools("score", "duplicate", "--embeddings", tmp_path / "rows.npy", "-o", table).code == 0
+    found = pd.read_csv(table)
+    assert found["index"].tolist() == [2, 9, 20], "zero rows are near to nothing"
+    assert found["relation"].tolist() == ["equal embedding", "equal embedding", "near"]
+    said = initpools("score", "typicality", "--embeddings", tmp_path / "rows.npy", "-o", table)
+    assert said.code == 2 and "does not end in .npy" in said.err
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-3])
+def test_an_approximate_search_checks_its_pairs_exactly(shift: float) -> None:
+    rows = np.concatenate([planted(400, 2, 8), planted(400, 2, 8) + shift * planted(400, 3, 8)])
+    found = {tuple(pair) for pair in near_pairs(rows, probes=2)[0].tolist()}
+    assert {(i, i + 400) for i in range(400)} <= found <= {tuple(pair) for pair in near_pairs(rows)[0].tolist()}

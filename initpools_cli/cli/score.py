@@ -24,7 +24,13 @@ def command(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the scores to this file.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Also write the scores to this file, .npy; of `duplicate` also .csv: groups of near-duplicates.",
+        ),
     ] = None,
     source: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="Which pretrain or embeddings; default: the newest.")
@@ -34,10 +40,10 @@ def command(
     classes: Classes = None,
 ) -> None:
     """Compute a score for every train image, such as its typicality or its loss in a pretext task."""
-    from initpools_cli.core.files import require_ending, write_array
+    from initpools_cli.core.files import require_ending, write_array, write_frame
     from initpools_cli.steps.score_name import knobs_of
 
-    require_ending(output, ".npy")
+    require_ending(output, ".npy", *([".csv"] if method == "duplicate" else []))
     files = user_files(output, embeddings=embeddings)
     flags = {"score.method": method, "embed.download": download}
     provider = common.provider("score", flags, knobs_of(method), files, source=source, classes=classes)
@@ -47,7 +53,12 @@ def command(
     common.report.say(
         f"{method}: lowest {ends['lowest']:.4g}, median {ends['median']:.4g}, highest {ends['highest']:.4g}"
     )
-    if output is not None:
+    if output is not None and output.suffix.lower() == ".csv":
+        table = provider.duplicates()
+        write_frame(output, table)
+        common.report.say(f"{len(table):,} images in {table['group'].nunique():,} groups of near-duplicates")
+        common.report.say(f"wrote {output}")
+    elif output is not None:
         write_array(output, found.values)
         common.report.say(f"wrote {output}")
     if found.done is not None:

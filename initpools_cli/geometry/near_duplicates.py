@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from initpools_cli.geometry.chunked import map_blocks
+from initpools_cli.geometry.distances import mean_row
 from initpools_cli.geometry.duplicates import first_equal
 from initpools_cli.geometry.knn import knn
+from initpools_cli.geometry.neighbors import search
 from initpools_cli.geometry.normalize import unit_rows
 
 #: A pair is near where its distance is at most `RATIO` times that to the `NEIGHBORS`-th nearest image of either one.
@@ -17,6 +20,8 @@ NEIGHBORS, RATIO = 10, 0.6
 #: That distance counts as at least this share of its median over all images. Otherwise more than `NEIGHBORS` copies of
 #: one image would hide each other.
 FLOOR = 0.4
+# Rows per block of the exact search after an approximate one.
+ROWS = 256
 
 
 def near_pairs(embeddings: NDArray[Any], *, probes: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -30,7 +35,8 @@ def near_pairs(embeddings: NDArray[Any], *, probes: int = 0) -> tuple[NDArray[np
     embeddings : (n, d) array of numbers
         Without zero rows.
     probes : int
-        As for `knn`: 0 is exact; more is faster and may miss a few pairs.
+        As for `knn`: 0 is exact; else faster, and a few pairs may be missed. Those that are found are checked against
+        all rows.
 
     Returns
     -------
@@ -47,14 +53,32 @@ def near_pairs(embeddings: NDArray[Any], *, probes: int = 0) -> tuple[NDArray[np
     pairs, distances = np.column_stack([first[copies], copies]), np.zeros(len(copies))
     if n > NEIGHBORS:
         index, gaps = knn(points, NEIGHBORS, probes=probes)
-        scale = np.maximum(gaps[:, -1], FLOOR * np.median(gaps[:, -1]))
-        row = np.repeat(np.arange(n), NEIGHBORS)
-        other, gap = index.ravel(), gaps.ravel()
-        near = gap <= RATIO * np.minimum(scale[row], scale[other])
-        found = np.sort(np.column_stack([row[near], other[near]]), axis=1)
-        pairs, distances = np.concatenate([pairs, found]), np.concatenate([distances, gap[near]])
+        if probes:
+            _search_again(points, index, gaps)
+        found, gap = _listed_pairs(index, gaps)
+        pairs, distances = np.concatenate([pairs, found]), np.concatenate([distances, gap])
     pairs, place = np.unique(pairs, axis=0, return_index=True)
     return pairs.astype(np.int64), distances[place]
+
+
+def _listed_pairs(index: NDArray[np.int64], gaps: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the near pairs among rows and their nearest ones, perhaps twice, and their distances."""
+    scale = np.maximum(gaps[:, -1], FLOOR * np.median(gaps[:, -1]))
+    row, other, gap = np.repeat(np.arange(len(index)), NEIGHBORS), index.ravel(), gaps.ravel()
+    near = gap <= RATIO * np.minimum(scale[row], scale[other])
+    return np.sort(np.column_stack([row[near], other[near]]), axis=1), gap[near]
+
+
+def _search_again(points: NDArray[np.float32], index: NDArray[np.int64], gaps: NDArray[np.float64]) -> None:
+    """Replace the approximate neighbors of rows in near pairs by the exact ones, in place."""
+    rows, shift = np.unique(_listed_pairs(index, gaps)[0]), mean_row(points).astype(np.float32)
+
+    def block(span: slice) -> None:
+        part = rows[span]
+        found, squared = search(points[part], points, NEIGHBORS, shift, np.full(len(part), np.inf), part)
+        index[part], gaps[part] = found, np.sqrt(squared)
+
+    map_blocks(block, len(rows), ROWS)
 
 
 def near_pairs_between(

@@ -80,6 +80,7 @@ class Context:
     @cached_property
     def data(self) -> Dataset:
         """The run's data set, opened; a run that does not exist yet is fixed by its first step (`writing`)."""
+        from initpools_cli.datasets.copies import copies_note
         from initpools_cli.datasets.open import data_home, open_dataset, path_of
 
         known = kept = None
@@ -97,6 +98,8 @@ class Context:
         )
         for note in dataset.notes:
             self.report.say(note)
+        if dataset.items is not known and (note := copies_note(dataset)):
+            self.report.once(note)
         self.identity = identity
         if dataset.items is not known or "replacing" in self.run.facts():
             files = files_of(dataset)

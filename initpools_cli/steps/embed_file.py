@@ -20,6 +20,7 @@ from initpools_cli.datasets.row_ids import FLAG
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.encoder import UNTRAINED
 from initpools_cli.steps.feature_quality import quality
+from initpools_cli.steps.near_duplicates import find_near_duplicates
 
 
 def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[FinishedStep, bool]:
@@ -71,6 +72,7 @@ def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[F
             blocks = float32_blocks(path, array, chosen, named_rows(data.splits[split].paths, chosen))
             step.outcome[split] = list(write_rows(scratch / f"{split}.npy", _counted(blocks, bar), len(chosen)))
         step.outcome |= quality(context, step.id, scratch, f"Check that {path} is the right file.")
+        step.outcome |= find_near_duplicates(context, step.id, scratch)
     return FinishedStep(context.run, step.folder), True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,11 @@ from initpools_cli.steps.score_name import score_names, unknown_score
 from initpools_cli.steps.strategy_inputs import with_score
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserArrays
-from initpools_cli.strategies.arrays import refuse_missing
+from initpools_cli.strategies.arrays import INPUTS, refuse_missing
 from initpools_cli.strategies.select import as_rows, images_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class FileProvider(Provider):
@@ -55,7 +58,6 @@ class FileProvider(Provider):
     def score(self, name: str) -> Scores:
         """A registered score of the user's arrays."""
         from initpools_cli.scores.registry import scores
-        from initpools_cli.strategies.arrays import INPUTS
 
         if name not in scores and name not in score_names():
             raise unknown_score(name)
@@ -69,6 +71,13 @@ class FileProvider(Provider):
             tell_zero(self.report, zero_count(points, np.ones(len(points), bool)))
         found = evaluate(method, arrays, knobs, self.settings.select.normalize, self.seed, self.report)
         return Scores(found, outcome_of(found))
+
+    def duplicates(self) -> pd.DataFrame:
+        """Groups among the rows of the user's embeddings."""
+        from initpools_cli.steps.duplicate_table import duplicate_table
+
+        embeddings = INPUTS["embeddings"].check(self.user.arrays["embeddings"])
+        return duplicate_table(embeddings, None, np.ones(len(embeddings), bool))
 
     def measured(self, chosen_from: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
         """The user's embeddings, if any."""

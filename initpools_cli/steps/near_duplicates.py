@@ -1,19 +1,23 @@
-"""Groups of exact copies and near-duplicates among the train images of a run."""
+"""Groups of exact copies and near-duplicates among the train images of a run, and what users are shown of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import pandas as pd
+from initpools_cli.core.files import write_array
+from initpools_cli.datasets.copies import exact_groups
 
+if TYPE_CHECKING:
     from initpools_cli.core.rundir import FinishedStep
     from initpools_cli.steps.context import Context
 
+#: Up to this many images the search for near-duplicates is exact. `PROBES` is for more: 99 of 106 pairs were found.
+EXACT, PROBES = 20_000, 4
 #: File of an embed step: the group of near-duplicates of each train image.
 NEAR = "near_duplicates.npy"
 
@@ -60,25 +64,6 @@ def _of_step(done: FinishedStep, kept: np.ndarray, exact: NDArray[np.int64]) -> 
     return near_groups(done.array("train.npy", mapped=True), kept, exact)
 
 
-def exact_groups(items: pd.DataFrame, kept: np.ndarray) -> NDArray[np.int64]:
-    """Group images of equal checksum.
-
-    Parameters
-    ----------
-    items : DataFrame
-        The rows of ``items.csv`` of one split, with ``sha256``.
-    kept : (n,) bool
-
-    Returns
-    -------
-    (n,) int64
-    """
-    groups, rows = np.arange(len(kept)), np.flatnonzero(kept)
-    _, lowest, member = np.unique(items["sha256"].to_numpy(str)[rows], return_index=True, return_inverse=True)
-    groups[rows] = rows[lowest[member]]
-    return groups
-
-
 def near_groups(embeddings: np.ndarray, kept: np.ndarray, exact: NDArray[np.int64]) -> NDArray[np.int64]:
     """Group near-duplicates; zero rows of embeddings are near to nothing.
 
@@ -93,9 +78,50 @@ def near_groups(embeddings: np.ndarray, kept: np.ndarray, exact: NDArray[np.int6
     -------
     (n,) int64
     """
-    from initpools_cli.geometry.near_duplicates import groups_of, near_pairs
+    from initpools_cli.geometry.near_duplicates import groups_of
+
+    pairs, _ = pairs_of(embeddings, kept)
+    return groups_of(np.concatenate([pairs, np.column_stack([exact, np.arange(len(exact))])]), len(exact))
+
+
+def pairs_of(embeddings: np.ndarray, kept: np.ndarray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the near-duplicates among the kept images whose embeddings are not zero; see `near_pairs`."""
+    from initpools_cli.geometry.near_duplicates import near_pairs
     from initpools_cli.strategies.duplicates import zero_rows
 
-    rows = np.flatnonzero(kept & ~zero_rows(embeddings[: len(kept)]))
-    pairs, _ = near_pairs(embeddings if len(rows) == len(embeddings) else embeddings[rows])
-    return groups_of(np.concatenate([rows[pairs], np.column_stack([exact, np.arange(len(exact))])]), len(exact))
+    rows = np.flatnonzero(kept & ~zero_rows(embeddings))
+    pairs, distances = near_pairs(
+        embeddings if len(rows) == len(embeddings) else embeddings[rows], probes=0 if len(rows) <= EXACT else PROBES
+    )
+    return rows[pairs], distances
+
+
+def find_near_duplicates(context: Context, step: str, folder: Path) -> dict[str, Any]:
+    """Write the groups of near-duplicates of new embeddings and say how many images are in one.
+
+    Parameters
+    ----------
+    context : Context
+    step : str
+        The id of the embed step.
+    folder : Path
+        Holds train.npy; `NEAR` is written there.
+
+    Returns
+    -------
+    dict of str to int
+        For the outcome of the step: ``near_duplicates``, the number of images that have another one in their group.
+    """
+    kept = context.data.kept
+    groups = near_groups(
+        np.load(folder / "train.npy", mmap_mode="r"), kept, exact_groups(context.data.train_items, kept)
+    )
+    write_array(folder / NEAR, groups)
+    count = int((np.bincount(groups, minlength=len(groups))[groups] > 1).sum())
+    if count:
+        command = context.command_for("score", "duplicate", "--from", step.partition("/")[2], "-o", "duplicates.csv")
+        context.report.say(
+            f"{step}: {count:,} of {int(kept.sum()):,} images are near-duplicates of another one: `{command}` lists "
+            "them"
+        )
+    return {"near_duplicates": count}

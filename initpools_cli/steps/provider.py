@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserArrays, UserFiles
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.select import refuse_none_left
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -111,6 +114,10 @@ class Provider(ABC):
     @abstractmethod
     def score(self, name: str) -> Scores:
         """The score of that name for every image, with the knobs of [score.params]."""
+
+    @abstractmethod
+    def duplicates(self) -> pd.DataFrame:
+        """The table of groups of near-duplicates, see `duplicate_table`."""
 
     @abstractmethod
     def measured(self, chosen_from: str) -> tuple[np.ndarray | None, Mapping[str, str]]:

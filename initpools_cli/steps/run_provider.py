@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from initpools_cli.steps.score_inputs import warn_of_oracle
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserArrays, UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS, image_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class RunProvider(Provider):
@@ -88,6 +91,14 @@ class RunProvider(Provider):
         """The score that a step holds, computed here where it is missing."""
         done, fresh = score(self.context, name, self.source, self.user)
         return Scores(done.array("scores.npy"), done.facts["outcome"], done, fresh)
+
+    def duplicates(self) -> pd.DataFrame:
+        """Groups among the images of the run, by the user's embeddings, else those of --from, else the newest."""
+        from initpools_cli.steps.duplicate_table import duplicate_table
+
+        embeddings, _ = self.measured("")
+        assert embeddings is not None
+        return duplicate_table(embeddings, self.context.data.train_items, self.context.data.kept)
 
     def measured(self, chosen_from: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
         """The user's embeddings, else those that a pool was chosen from, else the newest."""

@@ -14,6 +14,7 @@ from initpools_cli.core.files import write_rows
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.feature_quality import quality
+from initpools_cli.steps.near_duplicates import find_near_duplicates
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Split
@@ -54,7 +55,7 @@ def write_embeddings(
             found = _finite(compute(name, rows, context.machine), rows.start, bar.advance)
             step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, rows.stop))
         if not _is_patches(step):
-            step.outcome |= quality(context, step.id, scratch)
+            step.outcome |= quality(context, step.id, scratch) | find_near_duplicates(context, step.id, scratch)
     return FinishedStep(context.run, step.folder), True
 
 
@@ -99,7 +100,7 @@ def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: 
                 found = (np.load(shard, mmap_mode="r") for shard in shards if shard.exists())
                 step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, len(split.images)))
             if not _is_patches(step):
-                step.outcome |= quality(context, step.id, scratch)
+                step.outcome |= quality(context, step.id, scratch) | find_near_duplicates(context, step.id, scratch)
     return FinishedStep(context.run, step.folder), True
 
 
