@@ -45,7 +45,7 @@ class RunImages:
     @cached_property
     def copies(self) -> NDArray[np.int64]:
         """The group of exact copies of each train image, (n,) int64, named by its lowest row."""
-        from initpools_cli.steps.near_duplicates import exact_groups
+        from initpools_cli.datasets.copies import exact_groups
 
         return exact_groups(self._context.data.train_items, self._context.data.kept)
 
