@@ -472,6 +472,8 @@ def test_of_50_000_images_only_the_visible_ones_are_elements(opened: Opening) ->
                 "skipped": [False] * count,
                 "predicted": [["zero", "one"][i % 2] for i in range(count)],
                 "confidence": [i % 100 / 100 for i in range(count)],
+                "cluster": [None] * count,
+                "group": [None] * count,
             }
         )
 

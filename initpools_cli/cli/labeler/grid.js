@@ -18,7 +18,7 @@ const LONGEST = 120;
 const COMPUTED = { cluster: "cluster", near: "group" };
 
 export class Grid {
-  // `page` has ask(to, message), act(label, skipped, indices, more), batch(), unsaved(), isLabeled(row), say(text), trouble(text), key(event).
+  // `page` has ask(to, message), act(label, skipped, indices, more), batch(), suggests(), unsaved(), isLabeled(row), say(text), trouble(text), key(event).
   constructor(page) {
     this.page = page;
     this.isOpen = false;
@@ -90,7 +90,7 @@ export class Grid {
     if (this.asked !== asked) return;
     if (scope !== this.scope) this.#leaveSimilar(false);
     this.scope = scope;
-    this.rows = rowsOf(columns);
+    this.rows = rowsOf(columns, this.page.suggests());
     this.byIndex = new Map(this.rows.map((row) => [row.index, row]));
     this.#showUnsaved();
     this.controls.offer(this.#classes(), this.rows);
@@ -121,7 +121,7 @@ export class Grid {
     for (const { images, label, do: what } of this.page.unsaved()) {
       for (const index of images ?? []) {
         const row = this.byIndex.get(index);
-        if (row) Object.assign(row, { label: label ?? "", skipped: what === "skip" });
+        if (row) Object.assign(row, { label: label ?? "", skipped: what === "skip" || what === "unsure" });
       }
     }
   }
@@ -318,7 +318,7 @@ export class Grid {
   }
 
   // Label, skip or clear the selected images, or else the focused one, as one action.
-  mark(label, skipped) {
+  mark(label, skipped, more = {}) {
     const rows = this.#targets();
     if (!rows.length) return this.page.say("No image is selected.");
     const first = this.places.get(rows[0].index) ?? 0;
@@ -331,7 +331,7 @@ export class Grid {
     this.clock = now;
     this.selection.clear();
     if ((label || skipped) && next) this.selection.go(next.index);
-    this.page.act(label, skipped, [...indices], { seconds, suggested: true });
+    this.page.act(label, skipped, [...indices], { seconds, suggested: this.page.suggests(), ...more });
     this.#redraw();
     if (this.viewer.open) this.#viewNext(next);
   }

@@ -13,8 +13,8 @@ const SORTS = {
   predicted: (a, b) => (a.predicted && b.predicted ? byText(a.predicted, b.predicted) : !a.predicted - !b.predicted),
 };
 
-// Returns the rows of the columns that the server sends.
-export function rowsOf(columns) {
+// Returns the rows of the columns that the server sends, with predictions only if they are to be shown.
+export function rowsOf(columns, predictions) {
   const { index, path, label, skipped } = columns;
   return index.map((each, place) => ({
     index: each,
@@ -22,10 +22,10 @@ export function rowsOf(columns) {
     path: path[place] || `image ${each}`,
     label: label[place],
     skipped: skipped[place],
-    predicted: columns.predicted?.[place] || "",
-    confidence: columns.confidence?.[place] ?? null,
-    cluster: columns.cluster?.[place] ?? null,
-    group: columns.group?.[place] ?? null,
+    predicted: (predictions && columns.predicted[place]) || "",
+    confidence: predictions ? columns.confidence[place] : null,
+    cluster: columns.cluster[place],
+    group: columns.group[place],
   }));
 }
 

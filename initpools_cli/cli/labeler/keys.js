@@ -25,11 +25,7 @@ export function keysOf(classes) {
   return keys;
 }
 
-<<<<<<< HEAD
-const ACTIONS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "new", "/": "find", Delete: "clear", Enter: "accept", "?": "unsure" };
-=======
-const ACTIONS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "new", "/": "find", g: "grid", Delete: "clear" };
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
+const ACTIONS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "new", "/": "find", g: "grid", Delete: "clear", Enter: "accept", "?": "unsure" };
 const MOVES = { ArrowLeft: "back", ArrowRight: "forward", Home: "first", End: "last" };
 
 // Returns what a key event means: {move}, {action}, {key} of a class, or null.

@@ -2,15 +2,11 @@ import { ClassButtons } from "./class_buttons.js";
 import { ClassDialog } from "./change_classes.js";
 import { Clock } from "./clock.js";
 import { drawStrip } from "./filmstrip.js";
+import { Grid } from "./grid.js";
 import { keysOf, meaning } from "./keys.js";
 import { Saving, send } from "./saving.js";
-<<<<<<< HEAD
 import { showConflicts } from "./conflicts.js";
 import { Suggestion } from "./suggestion.js";
-=======
-import { drawStrip } from "./filmstrip.js";
-import { Grid } from "./grid.js";
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
 import { Zoom } from "./zoom.js";
 
 const $ = (id) => document.getElementById(id);
@@ -25,7 +21,6 @@ let keys = new Map();
 const places = new Map();
 const saving = new Saving(me, { saved, failed, rejected, taken });
 const zoom = new Zoom($("frame"), $("image"));
-<<<<<<< HEAD
 const clock = new Clock();
 const buttons = new ClassButtons({ target: $("classes"), seek: $("seek"), find: $("find") }, (name) => mark(name, false));
 const suggestion = new Suggestion(
@@ -33,21 +28,26 @@ const suggestion = new Suggestion(
     row: $("suggestion"), button: $("accept"), none: $("no-suggestion"), name: $("suggested"), confidence: $("confidence"),
     option: $("suggestions-option"), show: $("suggestions"), age: $("predictions"),
   },
-  { accept: (name) => mark(name, false), changed: () => pressed() },
+  {
+    accept: (name) => mark(name, false),
+    changed: () => {
+      pressed();
+      grid.refresh();
+    },
+  },
 );
 const dialog = new ClassDialog($("changing"), changeClasses);
-=======
 const grid = new Grid({
   ask: (to, message) => send(to, { window: me, ...message }),
   act,
   batch: () => batch,
+  suggests: () => suggestion.on,
   unsaved: () => saving.waiting,
   isLabeled,
   say: (text) => ($("heard").textContent = text),
   trouble,
   key: press,
 });
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
 
 // ---- state
 
@@ -79,13 +79,10 @@ function setClasses(classes) {
   grid.classesChanged();
 }
 
-<<<<<<< HEAD
 function conflicts(found) {
   showConflicts($("conflicts"), found, (index, [label, skipped]) => act(label, skipped, [index], {}));
 }
 
-=======
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
 function isLabeled(item) {
   return item.label !== "" && (!batch.fixed || batch.classes.includes(item.label));
 }
@@ -172,14 +169,10 @@ function describe(item) {
 
 function pressed() {
   const item = items[at];
-<<<<<<< HEAD
   if (!item) return;
   suggestion.show(item.index);
-  buttons.mark(item.index, item.label, suggestion.label, batch.pixels);
-=======
-  const label = grid.isOpen ? "" : item.label;
-  for (const button of $("classes").children) button.setAttribute("aria-pressed", label === button.dataset.name);
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
+  // In the grid, no button is that of the image.
+  buttons.mark(item.index, grid.isOpen ? "" : item.label, grid.isOpen ? "" : suggestion.label, batch.pixels);
   $("mark").textContent = describe(item);
 }
 
@@ -217,30 +210,19 @@ function apply(changes) {
   for (const [index, label, skipped] of changes) {
     const item = items[places.get(index)];
     if (item) Object.assign(item, { label, skipped });
-<<<<<<< HEAD
     buttons.learn(index, label);
-  }
-  counts();
-}
-
-function mark(label, skipped, more = {}) {
-  // An image can be labeled only once it is shown.
-  if (!sight || (label && sight === "lost")) return;
-  const { index } = items[at];
-  const copies = !$("copies").hidden && $("copies-keep").checked;
-  act(label, skipped, [index], { seconds: clock.take(index), suggested: suggestion.on, ...(copies && { copies }), ...more });
-=======
   }
   grid.update(changes);
   counts();
 }
 
-function mark(label, skipped) {
-  if (grid.isOpen) return grid.mark(label, skipped);
+function mark(label, skipped, more = {}) {
+  if (grid.isOpen) return grid.mark(label, skipped, more);
   // An image can be labeled only once it is shown.
   if (!sight || (label && sight === "lost")) return;
-  act(label, skipped, [items[at].index], {});
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
+  const { index } = items[at];
+  const copies = !$("copies").hidden && $("copies-keep").checked;
+  act(label, skipped, [index], { seconds: clock.take(index), suggested: suggestion.on, ...(copies && { copies }), ...more });
   const next = label || skipped ? nextOpen(at) : at;
   if (next === undefined) {
     show(at);
@@ -256,16 +238,13 @@ const actions = {
   },
   skip: () => mark("", true),
   clear: () => mark("", false),
-<<<<<<< HEAD
   unsure: () => mark("", true, { do: "unsure" }),
-  accept: () => suggestion.label && mark(suggestion.label, false),
-=======
+  accept: () => (grid.isOpen ? grid.accept() : suggestion.label && mark(suggestion.label, false)),
   grid: () => {
     grid.toggle();
     if (grid.isOpen) pressed();
     else show(at);
   },
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
   find: () => !$("seek").hidden && $("find").focus(),
   change: () => !batch.fixed && dialog.open(batch.classes, items[at].label || suggestion.label),
   new: () => {
@@ -293,33 +272,22 @@ function showSaved() {
 function saved(answer, click) {
   $("trouble").hidden = true;
   batch.canUndo = answer.canUndo;
-<<<<<<< HEAD
   if (answer.classes.join("\n") !== batch.classes.join("\n")) setClasses(answer.classes);
   const later = new Set(saving.waiting.flatMap((each) => each.images ?? []));
   apply(answer.items.filter(([index]) => !later.has(index)));
   if (click.do === "undo") undone(answer.items);
   conflicts(answer.conflicts);
-=======
-  if (answer.classes.length !== batch.classes.length) setClasses(answer.classes);
-  const later = new Set(saving.waiting.flatMap((each) => each.images ?? []));
-  apply(answer.items.filter(([index]) => !later.has(index)));
-  if (click.do === "undo") undone(answer.items);
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
   showSaved();
   strip();
   if (answer.reread) claim(true).then(() => trouble(`${batch.file} was changed by another program; its labels were loaded.`));
 }
 
 function undone(changes) {
-<<<<<<< HEAD
-=======
   if (grid.isOpen) return grid.show(changes);
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
   const place = changes.map(([index]) => places.get(index)).find((each) => each !== undefined);
   if (place !== undefined) show(place);
 }
 
-<<<<<<< HEAD
 // Rename, merge or split classes once everything is saved; returns why it did not work, or "".
 async function changeClasses(change) {
   if (saving.waiting.length) return "Some labels are not saved yet; try again in a moment.";
@@ -331,8 +299,6 @@ async function changeClasses(change) {
   return "";
 }
 
-=======
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
 function failed(error) {
   showSaved();
   const why = error.status === 403 || !(error instanceof TypeError) ? error.message : "The program does not answer.";
@@ -381,11 +347,7 @@ function resume(state) {
   for (const click of saving.waiting) {
     for (const index of click.images ?? []) {
       const item = items[places.get(index)];
-<<<<<<< HEAD
       if (item) Object.assign(item, { label: click.label ?? "", skipped: click.do === "skip" || click.do === "unsure" });
-=======
-      if (item) Object.assign(item, { label: click.label ?? "", skipped: click.do === "skip" });
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
     }
   }
   grid.refresh();
@@ -408,12 +370,8 @@ function clicked(id, act) {
     act(event);
   });
 }
-<<<<<<< HEAD
 for (const id of ["undo", "skip", "unsure", "new", "change"]) clicked(id, actions[id]);
-=======
-for (const id of ["undo", "skip", "new"]) clicked(id, actions[id]);
 clicked("grid-toggle", actions.grid);
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
 for (const id of ["back", "forward"]) clicked(id, moves[id]);
 clicked("classes", (event) => {
   const button = event.target.closest("button");
@@ -428,37 +386,21 @@ clicked("copy", async () => {
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input:not([type='checkbox']), select, textarea") || document.querySelector("dialog[open]");
   const button = event.target.matches("button, summary, a, input") && (event.key === " " || event.key === "Enter");
-  if (!typing && !button && batch && press(event)) event.preventDefault();
-});
-
-<<<<<<< HEAD
-// Do what a key means; return whether it means something.
-=======
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input:not([type='checkbox']), select") || document.querySelector("dialog[open]");
-  const button = event.target.matches("button, summary, a, input") && (event.key === " " || event.key === "Enter");
   if (typing || button || !batch) return;
   const own = $("single").checked || event.key.length > 1 || event.key === " " || event.ctrlKey || event.metaKey;
   if ((grid.isOpen && own && grid.key(event)) || press(event)) event.preventDefault();
 });
 
 // Do what a key means on the page or in the opened image of the grid; return whether it means something.
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
 function press(event) {
   const input = meaning(event, $("single").checked);
   if (!input) return false;
   if (input.key !== undefined) {
     const name = batch.classes.find((each) => keys.get(each) === input.key);
-<<<<<<< HEAD
-    if (name === undefined) return zoom.key(event);
-    mark(name, false);
-  } else if (input.action) actions[input.action]();
-=======
     if (name === undefined) return !grid.isOpen && zoom.key(event);
     mark(name, false);
   } else if (input.action) actions[input.action]();
   else if (grid.isOpen) return false;
->>>>>>> 4b5ecc3 (Add a grid to the labeling page)
   // Shift and an arrow pan an enlarged image.
   else if (!zoom.key(event)) moves[input.move]();
   return true;
