@@ -19,13 +19,17 @@ from initpools_cli.core.output_folders import copy_of, file_of, link_to, refuse_
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.spreadsheet import unescaped
 from initpools_cli.datasets.annotations.table import read as read_table
-from initpools_cli.reporting.export import FOLDERS, KINDS, file_names, read_exports, write_pool
+from initpools_cli.reporting.export import read_exports
+from initpools_cli.reporting.exports.data import file_names
+from initpools_cli.reporting.pool_table import write_pool
 
 NAMES = [
     "a/same.png", "b/same.png", "b/deep/same.png", "with space & 'quotes' \".png", "<script>alert(1)</script>.png",
     "100% +#?=.png", "ünï/日本語.png", "a/line\nbreak.png", "=1+1,;.png", f"{'long' * 62}.png", "no ending",
     "back\\slash.png",
 ]  # fmt: skip
+#: Folders that a pool without labels is exported to.
+POOL_FOLDERS = ("fiftyone", "links", "copies", "imagefolder")
 POOL = ("select-pool", "kcenter", "--budget", len(NAMES), "--threads", 1)
 
 
@@ -223,15 +227,15 @@ def test_arrays_are_copied_as_png_and_others_point_to_the_copies(digits: Path, i
 
 
 def test_again_changes_nothing_and_what_is_there_is_never_overwritten(photos: Path, initpools: Initpools) -> None:
-    given = [word for kind in FOLDERS for word in ("--export", f"{kind}={kind}")]
+    given = [word for kind in POOL_FOLDERS for word in ("--export", f"{kind}={kind}")]
     assert initpools(*POOL, *given).code == 0
-    stamps = {path: path.lstat().st_mtime_ns for kind in FOLDERS for path in Path(kind).rglob("*")}
+    stamps = {path: path.lstat().st_mtime_ns for kind in POOL_FOLDERS for path in Path(kind).rglob("*")}
     again = initpools(*POOL, *given)
-    assert again.code == 0 and again.err.count("already exists") == 3
-    assert {path: path.lstat().st_mtime_ns for kind in FOLDERS for path in Path(kind).rglob("*")} == stamps
+    assert again.code == 0 and again.err.count("already exists") == 4
+    assert {path: path.lstat().st_mtime_ns for kind in POOL_FOLDERS for path in Path(kind).rglob("*")} == stamps
 
 
-@pytest.mark.parametrize("kind", FOLDERS)
+@pytest.mark.parametrize("kind", POOL_FOLDERS)
 def test_what_somebody_keeps_in_a_folder_is_never_overwritten(kind: str, photos: Path, initpools: Initpools) -> None:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("mine")
@@ -244,9 +248,9 @@ def test_images_that_are_gone_are_named_before_anything_is_written(photos: Path,
     assert initpools(*POOL).code == 0
     (photos / "a/same.png").unlink()
     (photos / "100% +#?=.png").unlink()
-    for kind in ("label-studio=t.json", *(f"{folder}=out" for folder in FOLDERS)):
+    for kind in ("label-studio=t.json", *(f"{folder}=out" for folder in POOL_FOLDERS)):
         refused = initpools(*POOL, "--export", kind, "-o", "p.csv")
-        assert refused.code == 2 and "2 images of the pool can't be read" in refused.err
+        assert refused.code == 2 and "2 images to export can't be read" in refused.err
         assert "a/same.png" in refused.err and "100% +#?=.png" in refused.err
     assert not any(map(os.path.exists, ("t.json", "out", "p.csv")))
 
@@ -261,7 +265,7 @@ def test_images_are_not_put_among_those_to_choose_from(photos: Path, initpools: 
     [
         (["label_studio=t.json"], "Did you mean 'label-studio'?"),
         (["copy=c"], "Did you mean 'copies'?"),
-        (["nothing"], "select-pool --help"),
+        (["nothing"], "initpools list exports"),
         (["links"], "--export links=PATH"),
         (["links="], "--export links=PATH"),
         (["label-studio=t.csv"], "label-studio=FILE.json"),
@@ -282,9 +286,9 @@ def test_slips_are_told_before_anything_is_computed(
         read_exports(given, Path("o.json"))
 
 
-def test_the_help_names_every_kind(initpools: Initpools) -> None:
+def test_the_help_names_the_usual_kinds(initpools: Initpools) -> None:
     said = " ".join(initpools("select-pool", "--help").out.replace("│", " ").split())
-    assert all(f"{kind}=" in said for kind in KINDS)
+    assert all(f"{kind}=" in said for kind in ("label-studio", "fiftyone", "links", "copies"))
 
 
 # ---- folders
@@ -301,7 +305,7 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
 
 def test_where_links_are_not_to_be_had_copies_are_the_remedy(tmp_path: Path) -> None:
     """A name that a link can't take stands for a file system or a Windows that gives none."""
-    with pytest.raises(UserError, match="copies=DIR"):
+    with pytest.raises(UserError, match="`copies`"):
         write_folder(tmp_path / "f", {"x" * 300: link_to(tmp_path)}, Reporter(quiet=True))
     assert list(tmp_path.iterdir()) == []
 

@@ -72,15 +72,15 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     from initpools_cli.core.spreadsheet import write_table
     from initpools_cli.labeling.replace_round import read_next
     from initpools_cli.labeling.round import history, label_round
-    from initpools_cli.reporting.export import FORMATS, read_exports, records, write_exports, write_pool
+    from initpools_cli.reporting.export import read_exports, require_images, write_exports
+    from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
 
     request.refuse_without_next()
     require_ending(request.next_batch, *FORMATS)
     require_ending(request.predictions, ".csv")
     exports = read_exports(request.exports, request.next_batch, request.image_url)
     _refuse_targets(request, labels)
-    if exports:
-        context.require_images("--export")
+    require_images(context, exports)
     found = label_round(context, labels, request.classes, ask=request.asks, files=files)
     batch = read_next(found.done)
     written = []
@@ -134,7 +134,7 @@ def _refuse_annotated(path: Path) -> None:
 
     from initpools_cli.core.errors import UserError
     from initpools_cli.datasets.annotations.table import read_table
-    from initpools_cli.reporting.export import refuse_losing_labels
+    from initpools_cli.reporting.pool_table import refuse_losing_labels
 
     try:
         predicted = "confidence" in read_table(path, "--predictions").columns

@@ -194,6 +194,21 @@ def _plots() -> list[dict[str, Any]]:
     return _methods(plots)
 
 
+def _exports() -> list[dict[str, Any]]:
+    from initpools_cli.reporting.exports.registry import exports, place_of
+
+    return [
+        {
+            "line": (method.name, place_of(method), method.summary),
+            "name": method.name,
+            "path": place_of(method),
+            "summary": method.summary,
+            **method.traits.shown(),
+        }
+        for method in exports
+    ]
+
+
 def _datasets() -> list[dict[str, Any]]:
     from dataclasses import asdict
 
@@ -211,6 +226,7 @@ KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
     "learners": _learners,
     "networks": _networks,
     "plots": _plots,
+    "exports": _exports,
     "backbones": _backbones,
 }
 
@@ -223,6 +239,7 @@ PURPOSES = {
     "learners": "classifiers that are trained on the labels: al-run --learner NAME",
     "networks": "encoders to pretrain: pretrain --network NAME",
     "plots": "pages and charts: plot KIND",
+    "exports": "formats of labels and pools: export KIND",
     "backbones": "pretrained networks, the well-known ones first: embed NAME",
 }
 

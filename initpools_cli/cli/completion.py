@@ -50,6 +50,7 @@ scores = one_of(names_of_kind("scores"))
 learners = one_of(names_of_kind("learners"))
 networks = one_of(names_of_kind("networks"))
 plots = one_of(names_of_kind("plots"))
+exports = one_of(names_of_kind("exports"))
 
 
 def strategy(incomplete: str) -> list[str]:

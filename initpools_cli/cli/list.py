@@ -21,6 +21,7 @@ NEXT = {
     "learners": "initpools al-run --help",
     "networks": "initpools pretrain --help",
     "plots": "initpools plot --help",
+    "exports": "initpools export --help",
     "backbones": "initpools embed --help",
 }
 
@@ -31,8 +32,8 @@ def command(
         str,
         typer.Argument(
             metavar="[KIND]",
-            help="datasets, pretexts, scores, strategies, learners, networks, plots or backbones; default: show how "
-            "many there are of each.",
+            help="datasets, pretexts, scores, strategies, learners, networks, plots, exports or backbones; default: "
+            "show how many there are of each.",
             autocompletion=completion.kind,
         ),
     ] = "",

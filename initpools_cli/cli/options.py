@@ -374,7 +374,8 @@ Export = Annotated[
     typer.Option(
         "--export",
         metavar="KIND=PATH",
-        help="Also write label-studio=FILE.json, fiftyone=DIR, links=DIR or copies=DIR; repeatable.",
+        help="Also write label-studio=FILE.json, fiftyone=DIR, links=DIR, copies=DIR or another of "
+        "`initpools list exports`; repeatable.",
     ),
 ]
 Audit = Annotated[

@@ -98,7 +98,8 @@ def command(
     from initpools_cli.cli.tables import show_card, show_compared
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
-    from initpools_cli.reporting.export import FORMATS, read_exports, records, write_exports, write_pool
+    from initpools_cli.reporting.export import read_exports, require_images, write_exports
+    from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
     from initpools_cli.steps.compare_pools import DRAWS, compare_with, rivals
     from initpools_cli.steps.full_card import full_card
     from initpools_cli.steps.report_card import require_level
@@ -148,7 +149,7 @@ def command(
         of_labels=labels is not None,
     )
     if exports:
-        provider.require_run("--export").require_images("--export")
+        require_images(provider.require_run("--export"), exports)
     if with_labels:
         provider.require_run("--with-labels")
     # A full card and a comparison measure any pool on the embeddings that are named.

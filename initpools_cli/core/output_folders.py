@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import umask
@@ -44,7 +44,7 @@ def link_to(target: Path) -> Entry:
                 raise
             raise UserError(
                 f"Symbolic links can't be created in {path.parent.parent}: {error.strerror}.",
-                "Export copies instead: --export copies=DIR.",
+                "Export copies instead: `copies` or `class-copies`.",
                 path.parent.parent,
             ) from None
 
@@ -76,7 +76,7 @@ def refuse_used(path: Path, content: Mapping[str, Entry]) -> None:
     Parameters
     ----------
     content : mapping
-        The entries by file name.
+        The entries by path in the folder, with ``/``.
 
     Raises
     ------
@@ -85,10 +85,16 @@ def refuse_used(path: Path, content: Mapping[str, Entry]) -> None:
     """
     if path.is_mount():
         raise UserError(f"{path} is the mount point of a volume.", "Name a folder inside it.", path)
-    existing = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    others = [name for name in existing if name not in content or not content[name].same(path / name)]
-    if others or 0 < len(existing) < len(content):
-        what = f"contains {others[0]!r}" if others else f"contains {len(existing)} of the {len(content)} files"
+    existing = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*")) if path.is_dir() else []
+    files = [name for name in existing if name in content]
+    folders = {parent.as_posix() for name in content for parent in PurePosixPath(name).parents}
+    others = [
+        name
+        for name in existing
+        if not (content[name].same(path / name) if name in content else name in folders and (path / name).is_dir())
+    ]
+    if others or (existing and len(files) < len(content)):
+        what = f"contains {others[0]!r}" if others else f"contains {len(files)} of the {len(content)} files"
         raise UserError(
             f"{path} is not empty: it {what}, which differs from the files to be written.",
             "Name a new folder, or move the files in this one.",
@@ -102,6 +108,8 @@ def write_folder(path: Path, content: Mapping[str, Entry], report: Reporter) -> 
         report.say(f"already exists: {path}")
         return
     with _atomic_folder(path) as scratch, report.progress(f"writing {path.name}", len(content), "files") as bar:
+        for folder in {(scratch / name).parent for name in content}:
+            folder.mkdir(parents=True, exist_ok=True)
         for name, entry in content.items():
             entry.make(scratch / name)
             bar.advance()

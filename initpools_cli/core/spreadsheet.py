@@ -35,8 +35,13 @@ def _runs(text: str) -> bool:
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Write a data frame for people as .csv, atomically; columns of text are `escaped`, columns of numbers are not."""
-    write_frame(path, frame.apply(lambda column: column.map(_cell) if _is_text(column) else column))
+    """Write a data frame for people as .csv, atomically; see `safe_table`."""
+    write_frame(path, safe_table(frame))
+
+
+def safe_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a data frame with its columns of text `escaped`; columns of numbers are unchanged."""
+    return frame.apply(lambda column: column.map(_cell) if _is_text(column) else column)
 
 
 def escaped_cells(row: Iterable[object]) -> list[object]:

@@ -68,4 +68,7 @@ PATH_NAMES = ("path", "image_id", "image", "file", "filename", "file_name", "fil
 #: A column that names images only where a table has none of the others.
 ID_NAMES = ("id",)
 SKIPPED_NAMES = ("skipped",)
+#: The column of an export that says whether a label is from an annotator or a prediction of the model.
+SOURCE_NAMES = ("source",)
+LABEL, PREDICTION = "label", "prediction"
 LABEL_NAMES = ("label", "dx", "choice", "class", "category")

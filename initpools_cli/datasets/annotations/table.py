@@ -18,7 +18,9 @@ from initpools_cli.datasets.annotations.rows import (
     INDEX_NAMES,
     LABEL_NAMES,
     PATH_NAMES,
+    PREDICTION,
     SKIPPED_NAMES,
+    SOURCE_NAMES,
     Details,
     Row,
 )
@@ -120,7 +122,7 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
             f"{path} ({what}) has no column 'label', only {has}.", "Name the column of classes 'label'.", path
         )
     width, rows = len(table.columns), []
-    extra = [table.place_of((name,)) for name in Details._fields]
+    extra, source = [table.place_of((name,)) for name in Details._fields], table.place_of(SOURCE_NAMES)
     for number, cells in table.lines:
         # Spreadsheets omit empty cells at the end of a line.
         surplus = sum(bool(cell.strip()) for cell in cells[width:])
@@ -135,6 +137,8 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         kind = kind.removeprefix(" ") if table.spaced else kind
         # A file name may end with a space, so it is not stripped.
         name, kind = unescaped(name), unescaped(kind)
+        if source is not None and source < len(cells) and cells[source] == PREDICTION:
+            problem = problem or "is a prediction of the model, not a label"
         details = Details(*(unescaped(cells[at]).strip() if at is not None and at < len(cells) else "" for at in extra))
         skip = passed.strip().lower() in YES
         rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details))
