@@ -158,7 +158,8 @@ def test_predictions_are_not_read_as_labels(labeled: Path, here: Path, initpools
     shutil.copytree(labeled / "runs", "copy")
     ended = initpools("al-run", "--labels", "all.csv", "--run", "copy/photos", "--threads", 1, "--json")
     found = json.loads(ended.out)
-    assert (found["labeled"], len(found["problem_rows"])) == (8, 5) and "is a prediction of the model, not a label" in ended.err
+    assert (found["labeled"], len(found["problem_rows"])) == (8, 5)
+    assert "is a prediction of the model, not a label" in ended.err
 
 
 def test_labels_of_the_page_are_exported_before_the_first_round(
