@@ -99,6 +99,15 @@ def command(
             rich_help_panel=LABELING,
         ),
     ] = None,
+    doubtful: Annotated[
+        Path | None,
+        typer.Option(
+            "--doubtful",
+            metavar="FILE.csv",
+            help="Write the labels that look wrong to this file, most doubtful first.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -133,7 +142,7 @@ def command(
     }
     knobs = _knobs(_names(learner) or ["linear"])
     request = RoundRequest(
-        labels, next_batch, predictions, tuple(_names(classes) or ()), export or [], image_url, audit
+        labels, next_batch, predictions, doubtful, tuple(_names(classes) or ()), export or [], image_url, audit
     )
     files = user_files(next_batch, exclude=exclude)
     if labels is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ class RoundRequest:
     labels: Path | None
     next_batch: Path | None
     predictions: Path | None
+    doubtful: Path | None
     classes: tuple[str, ...]
     exports: list[str]
     image_url: str
@@ -44,6 +46,7 @@ class RoundRequest:
         given = {
             "--next": self.next_batch,
             "--predictions": self.predictions,
+            "--doubtful": self.doubtful,
             "--export": self.exports,
             "--image-url": self.image_url,
             "--audit": self.audit,
@@ -71,6 +74,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.spreadsheet import write_table
     from initpools_cli.labeling.replace_round import read_next
+    from initpools_cli.labeling.review import doubtful_note, read_doubtful
     from initpools_cli.labeling.round import history, label_round
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
@@ -78,6 +82,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     request.refuse_without_next()
     require_ending(request.next_batch, *FORMATS)
     require_ending(request.predictions, ".csv")
+    require_ending(request.doubtful, ".csv")
     exports = read_exports(request.exports, request.next_batch, request.image_url)
     _refuse_targets(request, labels)
     require_images(context, exports)
@@ -93,7 +98,12 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     if request.predictions is not None:
         write_table(request.predictions, found.done.frame("predictions.csv", dtype=str, keep_default_na=False))
         written.append(request.predictions)
+    if request.doubtful is not None:
+        write_table(request.doubtful, read_doubtful(found.done))
+        written.append(request.doubtful)
     _show_round(common, found, history(context))
+    if note := doubtful_note(context, found.done):
+        common.report.say(note)
     if request.asks and batch is None:
         common.report.say(
             "no images are left to label: each one has a label, was skipped, is excluded or no longer exists."
@@ -116,20 +126,23 @@ def _refuse_targets(request: RoundRequest, labels: Path) -> None:
     """Refuse to overwrite label files, or to write two results to one file."""
     from initpools_cli.core.errors import UserError
 
-    targets = [path for path in (request.next_batch, request.predictions) if path is not None]
-    for path in targets:
+    asked = {"--next": request.next_batch, "--predictions": request.predictions, "--doubtful": request.doubtful}
+    targets = {flag: path for flag, path in asked.items() if path is not None}
+    for path in targets.values():
         if path.resolve() == labels.resolve():
             raise UserError(
                 f"{path} is the file of --labels and would be overwritten.", "Give the new file another name.", path
             )
-    if len({path.resolve() for path in targets}) < len(targets):
-        raise UserError(f"--next and --predictions both name {targets[0]}.", "Give each file its own name.", targets[0])
-    if request.predictions is not None:
-        _refuse_annotated(request.predictions)
+    for (flag, path), (other, same) in combinations(targets.items(), 2):
+        if path.resolve() == same.resolve():
+            raise UserError(f"{flag} and {other} both name {path}.", "Give each file its own name.", path)
+    for flag, column in (("--predictions", "confidence"), ("--doubtful", "doubt")):
+        if flag in targets:
+            _refuse_annotated(targets[flag], flag, column)
 
 
-def _refuse_annotated(path: Path) -> None:
-    """Refuse to overwrite labels; predictions of an earlier round may be overwritten."""
+def _refuse_annotated(path: Path, flag: str, column: str) -> None:
+    """Refuse to overwrite labels; a table of an earlier round, which has this column, may be overwritten."""
     import pandas as pd
 
     from initpools_cli.core.errors import UserError
@@ -137,10 +150,10 @@ def _refuse_annotated(path: Path) -> None:
     from initpools_cli.reporting.pool_table import refuse_losing_labels
 
     try:
-        predicted = "confidence" in read_table(path, "--predictions").columns
+        earlier = column in read_table(path, flag).columns
     except UserError:
         return
-    if not predicted:
+    if not earlier:
         refuse_losing_labels(path, pd.DataFrame({"index": [], "label": []}))
 
 

@@ -41,6 +41,9 @@ def command(
             "-o", "--output", metavar="FILE.csv", help="File to write; default: labels/<batch>.csv in the run."
         ),
     ] = None,
+    review: Annotated[
+        bool, typer.Option("--review", help="Open the labels that the newest round finds doubtful, to correct them.")
+    ] = False,
     no_suggestions: Annotated[
         bool, typer.Option("--no-suggestions", help="Do not show what the newest round predicts.")
     ] = False,
@@ -65,6 +68,7 @@ def command(
     from initpools_cli.cli.label_classes import change_classes_by, requested
     from initpools_cli.cli.labeler.label_lock import label_lock
     from initpools_cli.cli.labeler.state import LabelingState
+    from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.run_location import run_name
     from initpools_cli.labeling.images import RunImages
@@ -74,11 +78,21 @@ def command(
     context = common.start("dataset")
     changes = requested(rename, merge, split)
     if changes:
-        others = {"--batch": batch, "--classes": classes, "--port": port, "--no-browser": no_browser}
+        others = {
+            "--batch": batch,
+            "--review": review,
+            "--classes": classes,
+            "--port": port,
+            "--no-browser": no_browser,
+        }
         return change_classes_by(common, context, changes, output, {**others, "--no-suggestions": no_suggestions})
-    labeling = open_labeling(context, batch, names_of(classes), output, suggestions=not no_suggestions)
-    then = context.command_for(*round_words(labeling.file, len(labeling.indices), labeling.vocabulary.names))
-    again = context.command_for("label", "--batch", batch or labeling.name, *(["-o", str(output)] if output else []))
+    if review and batch is not None:
+        raise UserError(f"--review opens no batch, but --batch is {batch}.", "Leave out --review or --batch.", batch)
+    labeling = open_labeling(context, batch, names_of(classes), output, suggestions=not no_suggestions, review=review)
+    batch_size = 0 if review else len(labeling.indices)
+    then = context.command_for(*round_words(labeling.file, batch_size, labeling.vocabulary.names))
+    which = ["--review"] if review else ["--batch", batch or labeling.name]
+    again = context.command_for("label", *which, *(["-o", str(output)] if output else []))
     with label_lock(labeling.file) as lock:
         # Read what another process may have written before it ended.
         if labeling.changed_elsewhere():
@@ -105,7 +119,7 @@ def command(
     names = labeling.vocabulary.names
     written = labeling.file if labeling.file.exists() else None
     common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
-    return again if left else then
+    return again if left or written is None else then
 
 
 def _bound(state: LabelingState, lock: LabelLock, port: int) -> Server:

@@ -40,7 +40,8 @@ def command(
     classes: Classes = None,
 ) -> None:
     """Compute a score for every train image, such as its typicality or its loss in a pretext task."""
-    from initpools_cli.core.files import require_ending, write_array, write_frame
+    from initpools_cli.core.files import require_ending, write_array
+    from initpools_cli.core.spreadsheet import write_table
     from initpools_cli.steps.score_name import knobs_of
 
     require_ending(output, ".npy", *([".csv"] if method == "duplicate" else []))
@@ -55,7 +56,7 @@ def command(
     )
     if output is not None and output.suffix.lower() == ".csv":
         table = provider.duplicates()
-        write_frame(output, table)
+        write_table(output, table)
         common.report.say(f"{len(table):,} images in {table['group'].nunique():,} groups of near-duplicates")
         common.report.say(f"wrote {output}")
     elif output is not None:

@@ -12,6 +12,7 @@ from initpools_cli.labeling.batch import Batch, find_batch
 from initpools_cli.labeling.classes import CLASSES, ClassList
 from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import last_round
+from initpools_cli.labeling.review import review_batch
 from initpools_cli.labeling.session import LabelingSession
 from initpools_cli.steps.context import Context
 
@@ -20,7 +21,13 @@ FOLDER = "labels"
 
 
 def open_labeling(
-    context: Context, named: str | None, classes: Sequence[str], output: Path | None, *, suggestions: bool = True
+    context: Context,
+    named: str | None,
+    classes: Sequence[str],
+    output: Path | None,
+    *,
+    suggestions: bool = True,
+    review: bool = False,
 ) -> LabelingSession:
     """Open a labeling session for a batch.
 
@@ -35,6 +42,8 @@ def open_labeling(
         File of the labels; default: ``labels/<batch>.csv`` in the run.
     suggestions : bool
         Whether predictions of the newest round are shown.
+    review : bool
+        Whether to open the doubtful labels of the newest round instead of a batch.
 
     Raises
     ------
@@ -46,7 +55,7 @@ def open_labeling(
         "Label in your own tool, and pass the labels: `initpools al-run --labels FILE.csv` (columns index or id, and "
         "label).",
     )
-    batch = find_batch(context, named)
+    batch = review_batch(context) if review else find_batch(context, named)
     folder = context.run.path / FOLDER
     file = output or folder / f"{batch.name}.csv"
     if batch.file is not None and batch.file.resolve() == file.resolve():
@@ -95,8 +104,10 @@ def round_words(file: Path | str, images: int, classes: Sequence[str] = ()) -> l
     ----------
     file : Path or str
     images : int
+        0 leaves the size of the next batch to the settings.
     classes : sequence of str
         Classes of the page; added to the command if one of their names otherwise stands for no label.
     """
-    words = ["al-run", "--labels", str(file), "--budget", str(images), "--next", "next.csv"]
+    budget = ["--budget", str(images)] if images else []
+    words = ["al-run", "--labels", str(file), *budget, "--next", "next.csv"]
     return [*words, f"--classes={','.join(classes)}"] if any(map(says_nothing, classes)) else words

@@ -29,6 +29,7 @@ from initpools_cli.labeling.label_history import (
 )
 from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
+from initpools_cli.labeling.review import DOUBTFUL, doubtful_labels
 from initpools_cli.steps.audit_sample import AUDIT
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
@@ -209,6 +210,7 @@ def _work(
         write_frame(scratch / "out_of_fold.csv", out_of_fold_table(context, validated.probs, labeled))
         write_array(scratch / "out_of_fold.npy", validated.probs.astype(np.float32))
     write_frame(scratch / "predictions.csv", predictions(context, rest, probs, labeled))
+    write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validated.probs))
     batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
     if batch is not None:
         write_frame(scratch / "next.csv", batch)

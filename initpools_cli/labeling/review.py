@@ -1,0 +1,174 @@
+"""Second look: labels that cross-validated models or near-duplicates contradict, most doubtful first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.seeds import derive
+from initpools_cli.labeling.batch import Batch
+from initpools_cli.labeling.label_history import LabelHistory, read_known, rounds
+from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from initpools_cli.core.rundir import FinishedStep
+    from initpools_cli.training.experiment import ExperimentData
+
+#: File of a round. ``doubt`` is log(p_other / p_label), see `label_doubt`; ``conflict`` is a labeled image of the same
+#: group of near-duplicates with another label, -1 for none.
+DOUBTFUL = "doubtful.csv"
+COLUMNS = ("order", "index", "path", "label", "predicted", "doubt", "conflict")
+#: Repetitions of cross-validation. One is noisy: with five, the first ones are wrong labels more often.
+REPETITIONS = 5
+
+
+def doubtful_labels(
+    context: Context, experiment: ExperimentData, labeled: LabelHistory, probs: NDArray[np.float64] | None
+) -> pd.DataFrame:
+    """List labeled images whose label is contradicted, as `DOUBTFUL` has them.
+
+    First near-duplicates with different labels, of which at least one is wrong; then images for which another class is
+    likelier than their label. Each part begins with the most doubtful label.
+
+    Parameters
+    ----------
+    context : Context
+    experiment : ExperimentData
+    labeled : LabelHistory
+    probs : (m, c) float64, optional
+        Cross-validated probabilities of the round; None if there are too few labels.
+
+    Returns
+    -------
+    DataFrame
+        With `COLUMNS`.
+    """
+    import pandas as pd
+
+    from initpools_cli.stats.label_doubt import label_doubt
+    from initpools_cli.steps.near_duplicates import duplicate_groups
+
+    rows, codes = labeled.rows, labeled.codes
+    names = np.array(labeled.classes, dtype=object)
+    conflict = _conflicts(duplicate_groups(context).near[rows], codes)
+    doubt, predicted = np.zeros(len(rows)), codes
+    if probs is not None:
+        probs = _repeated(context, experiment, labeled, probs)
+        doubt, predicted = label_doubt(probs, codes), probs.argmax(axis=1)
+    listed = np.flatnonzero((doubt > 0) | (conflict >= 0))
+    order = listed[np.lexsort((listed, -doubt[listed], conflict[listed] < 0))]
+    table = {
+        "order": np.arange(len(order)),
+        "index": rows[order],
+        "path": context.data.train_items["path"].to_numpy()[rows[order]],
+        "label": names[codes[order]],
+        "predicted": names[predicted[order]],
+        "doubt": doubt[order].round(4),
+        "conflict": np.where(conflict[order] < 0, -1, rows[conflict[order]]),
+    }
+    return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def _conflicts(groups: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first image of the same group with another label, for each image, (m,); -1 for none."""
+    found = np.full(len(codes), -1)
+    _, member, size = np.unique(groups, return_inverse=True, return_counts=True)
+    for group in np.flatnonzero(size > 1):
+        images = np.flatnonzero(member == group)
+        for image in images:
+            others = images[codes[images] != codes[image]]
+            found[image] = others[0] if len(others) else -1
+    return found
+
+
+def _repeated(
+    context: Context, experiment: ExperimentData, labeled: LabelHistory, probs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Average calibrated probabilities of the learner `linear` over repetitions of cross-validation.
+
+    If the learner of the round reads images, it would have to be trained `REPETITIONS` times as often; then its own
+    `probs` are returned.
+    """
+    import pandas as pd
+
+    from initpools_cli.stats.temperature import fit_temperature
+    from initpools_cli.training.crossvalidation import assign_folds, out_of_fold
+    from initpools_cli.training.learners.linear import linear
+    from initpools_cli.training.learners.registry import softmax
+
+    if "embeddings" not in experiment.inputs:
+        return probs
+    rows, codes, count = labeled.rows, labeled.codes, len(labeled.classes)
+    inputs = np.asarray(experiment.inputs["embeddings"]["train"][rows])
+    copies = pd.factorize(context.data.train_items["sha256"].to_numpy()[rows])[0]
+
+    def fit(train: NDArray[np.int64], fold: int) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+        model = linear(inputs[train], codes[train], count, fold, None)
+        return lambda held_out: model.logits(inputs[held_out])
+
+    total = np.zeros((len(rows), count))
+    for repetition in range(REPETITIONS):
+        folds = assign_folds(codes, copies, derive(context.seed, "review", repetition))
+        logits = out_of_fold(fit, np.arange(len(rows)), folds, count)
+        total += softmax(logits / fit_temperature(logits, codes))
+    return total / REPETITIONS
+
+
+def read_doubtful(done: FinishedStep) -> pd.DataFrame:
+    """Read the doubtful labels of a round.
+
+    Raises
+    ------
+    UserError
+        If it was made by a version without them, or the file is damaged.
+    """
+    if DOUBTFUL not in done.facts["writes"]:
+        raise UserError(
+            f"{done.id} has no {DOUBTFUL}: an earlier version made it.", f"Renew it with `{done.renewal()}`.", done.id
+        )
+    return done.frame(DOUBTFUL, dtype={"path": str, "label": str, "predicted": str}, keep_default_na=False)
+
+
+def review_batch(context: Context) -> Batch:
+    """Return the doubtful images of the newest round with their labels, most doubtful first.
+
+    Raises
+    ------
+    UserError
+        If there is no round, or no doubtful label.
+    """
+    made = rounds(context.run)
+    if not made:
+        raise UserError(
+            f"The run {context.run.path} has no labels to review yet.",
+            "Train on some first: `initpools al-run --labels FILE.csv`.",
+            context.run.path,
+        )
+    done = made[-1]
+    # Classes may have been renamed since.
+    known = read_known(done).set_index("index")["label"]
+    images = [image for image in read_doubtful(done)["index"].tolist() if image in known.index]
+    if not images:
+        raise UserError(
+            f"{done.id} has no doubtful label: models and near-duplicates agree with all {len(known)}.",
+            "Label more images: `initpools label`.",
+            done.id,
+        )
+    return Batch(f"review-{done.name}", images, [str(known[image]) for image in images])
+
+
+def doubtful_note(context: Context, done: FinishedStep) -> str:
+    """Return the sentence on the doubtful labels of a round; empty if there are none or it is not known."""
+    if DOUBTFUL not in done.facts["writes"]:
+        return ""
+    count = len(read_doubtful(done))
+    if not count:
+        return ""
+    words = "label is doubtful" if count == 1 else "labels are doubtful"
+    return f"{count:,} {words}: `{context.command_for('label', '--review')}` shows them, most doubtful first."
