@@ -112,7 +112,7 @@ def main(first, seeds, *runs):
     """Measure and record every cell."""
     warnings.filterwarnings("ignore")
     facts = {"date": date.today().isoformat(), "machine": machine()}
-    facts |= {name.replace("-", "_"): version(name) for name in ("numpy", "scikit-learn", "cleanlab")}
+    facts |= {f"{name}_version": version(name) for name in ("numpy", "scikit-learn", "cleanlab")}
     for run in map(Path, runs):
         data = read(run)
         for labels in LABELS:
