@@ -126,6 +126,13 @@ def test_images_of_a_split_class_wait_until_they_are_labeled_again(run: Path, in
     assert 6 not in remembered(run)
 
 
+def test_names_that_a_spreadsheet_would_run_stay_text(run: Path, initpools: Initpools) -> None:
+    session = opened(run)
+    session.label(session.indices[:1], "=1+1")
+    assert initpools("label", "--run", run, "--rename", "=1+1=@home").code == 0
+    assert labels(session.file) == {session.indices[0]: "'@home"} and "@home" in opened(run).vocabulary.names
+
+
 def test_images_that_no_class_fits_are_skipped_and_listed(run: Path) -> None:
     session = opened(run)
     context = Common(run=run, quiet=True).start("dataset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import json
@@ -36,6 +37,7 @@ from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
 from initpools_cli.labeling.classes import ClassList, InvalidClass, tidy
 from initpools_cli.labeling.images import RunImages
 from initpools_cli.labeling.label_file import COLUMNS
+from initpools_cli.labeling.last_round import LastRound, Suggestion
 from initpools_cli.labeling.page import LabelingSession, open_labeling
 
 BUDGET = 6
@@ -494,3 +496,102 @@ def test_ten_thousand_images_are_quick(tmp_path: Path) -> None:
         desk.act({"window": "a", "number": order + 1, "do": "label", "index": order, "label": "cat"})
     assert (time.process_time() - began) / 5 < 0.25
     assert table(labeling.file)["label"].tolist()[:6] == ["cat"] * 5 + [""]
+
+
+# ---- suggestions, copies, conflicts
+
+
+def predicted(labeling: LabelingSession, *audit: int) -> LabelingSession:
+    """Give a session the predictions of a round, without one: every image is a cat."""
+    labeling.last = LastRound(1, suggestions={index: Suggestion("cat", 0.87654) for index in range(9)})
+    labeling.audit = frozenset(audit)
+    return labeling
+
+
+def test_suggestions_that_were_shown_are_recorded_and_audit_images_have_none(run: Path, serve: Serve) -> None:
+    labeling = opened(run)
+    first, second, third, fourth = labeling.indices[:4]
+    served = serve(predicted(labeling, second))
+    suggestions = served.post("claim", {"window": "a"})[1]["suggestions"]
+    assert suggestions[str(first)] == ["cat", 0.8765] and str(second) not in suggestions
+    rows = served.post("rows", {"scope": "all"})[1]
+    assert [row for row, label in zip(rows["index"], rows["predicted"], strict=True) if not label] == [second]
+    for number, (index, label, shown) in enumerate(
+        [(first, "dog", True), (second, "dog", True), (third, "cat", False)], 1
+    ):
+        message = {"window": "a", "number": number, "do": "label", "index": index, "label": label, "suggested": shown}
+        assert served.post("act", message | {"seconds": 2.04})[0] == 200
+    message = {"window": "a", "number": 4, "do": "skip", "index": fourth, "suggested": True, "seconds": 1}
+    served.post("act", message)
+    served.post("act", message | {"number": 5, "seconds": 0.5})
+    found = table(labeling.file).iloc[:4]
+    assert found["suggested"].tolist() == ["cat", "", "", "cat"]
+    assert found["confidence"].astype(str).tolist() == ["0.8765", "", "", "0.8765"]
+    assert found["seconds"].astype(str).tolist() == ["2.0", "2.0", "2.0", "1.5"]
+    assert found["origin"].tolist() == ["batch", "audit", "batch", "batch"]
+
+
+def test_two_programs_that_label_one_image_are_a_conflict_with_both_labels(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    labeling, rows = served.labeling, served.labeling.indices
+    message = {"window": "a", "number": 1, "do": "label", "images": rows[:3], "label": "cat"}
+    served.post("act", message)
+    found = table(labeling.file)
+    found["label"] = ["dog", "", "cat", "", "dog", ""]
+    found.to_csv(labeling.file, index=False)
+    # A label of this page stays where the other program has none; what only the other program changed is taken.
+    answer = served.post("act", message | {"number": 2, "images": [rows[4]], "label": "bird"})[1]
+    assert answer["reread"] and [each[0] for each in answer["conflicts"]] == [rows[0], rows[1], rows[4]]
+    assert [each[2:] for each in answer["conflicts"]] == [
+        [["cat", False], ["dog", False], "theirs"],
+        [["cat", False], ["", False], "yours"],
+        [["bird", False], ["dog", False], "yours"],
+    ]
+    assert table(labeling.file)["label"].tolist() == ["dog", "cat", "cat", "", "bird", ""]
+    answer = served.post("act", message | {"number": 3, "images": rows[:2]})[1]
+    assert [each[0] for each in answer["conflicts"]] == [rows[4]]
+    assert table(labeling.file)["label"].tolist()[:2] == ["cat", "cat"]
+
+
+def test_a_label_for_all_exact_copies_is_one_action(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    first, second = served.labeling.indices[:2]
+    items = served.labeling.data.items
+    items.loc[items["index"] == second, "sha256"] = items["sha256"][first]
+    served.server.state.images._context.data.items["sha256"] = items["sha256"]  # type: ignore[union-attr]
+    assert served.post("claim", {"window": "a"})[1]["copies"] == {str(first): 1, str(second): 1}
+    message = {"window": "a", "number": 1, "do": "label", "index": first, "label": "cat", "copies": True}
+    assert [each[0] for each in served.post("act", message)[1]["items"]] == [first, second]
+    served.post("act", {"window": "a", "number": 2, "do": "undo"})
+    assert served.labeling.labeled == 0
+
+
+def test_an_image_that_was_changed_is_said(run: Path, serve: Serve) -> None:
+    served = serve(opened(run))
+    first, second = served.labeling.indices[:2]
+    photo = Path("photos") / served.labeling.paths[0]
+    photo.write_bytes(photo.read_bytes() + b"\0")
+    assert served.labeling.paths[0] in served.post("look", {"index": first})[1]["problem"]
+    assert served.post("look", {"index": second})[1]["problem"] == ""
+
+
+def test_a_full_disk_keeps_the_label_unsaved_and_the_file_whole(
+    run: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve(opened(run))
+    first, second = served.labeling.indices[:2]
+    message = {"window": "a", "number": 1, "do": "label", "index": first, "label": "cat"}
+    served.post("act", message)
+    before = served.labeling.file.read_bytes()
+    synced = os.fsync
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, answer = served.post("act", message | {"number": 2, "index": second})
+    assert status == 507 and "full" in answer["error"] and served.labeling.file.read_bytes() == before
+    assert answers(served.labeling)[1] == ("", False) and len([*served.labeling.file.parent.glob(".*csv.*")]) == 0
+    monkeypatch.setattr(os, "fsync", synced)
+    assert served.post("act", message | {"number": 2, "index": second})[0] == 200
+    assert [label for label, _ in answers(opened(run))[:2]] == ["cat", "cat"]

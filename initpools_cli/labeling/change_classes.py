@@ -12,6 +12,7 @@ from pathlib import Path
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.locks import locked
 from initpools_cli.core.rundir import Run
+from initpools_cli.core.spreadsheet import escaped, unescaped
 from initpools_cli.core.system_errors import disk_errors
 from initpools_cli.datasets.annotations.rows import LABEL_NAMES
 from initpools_cli.datasets.classes import KnownClasses, alike, says_nothing
@@ -179,11 +180,12 @@ def _rewrite(file: Path, change: Change) -> None:
     labels, suggested = table.place_of(LABEL_NAMES), table.place_of(("suggested",))
 
     def changed(place: int, cell: str) -> str:
-        name = alike(cell, change.old) if place in (labels, suggested) else None
+        name = alike(unescaped(cell), change.old) if place in (labels, suggested) else None
         if name is None:
             return cell
         # What was suggested stays known after a split.
-        return change.of(name) or (cell if place == suggested else "")
+        new = change.of(name)
+        return escaped(new) if new else (cell if place == suggested else "")
 
     lines = [[changed(place, cell) for place, cell in enumerate(cells)] for _, cells in table.lines]
     if lines == [cells for _, cells in table.lines]:

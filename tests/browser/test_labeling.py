@@ -18,7 +18,9 @@ from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.labeler.server import Server
 from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
-from initpools_cli.labeling.page import LabelingSession, open_labeling
+from initpools_cli.labeling.images import RunImages
+from initpools_cli.labeling.page import open_labeling
+from initpools_cli.labeling.session import LabelingSession
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +54,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     context = Common(run=Path("runs/photos"), quiet=True).start("dataset")
     labeling = open_labeling(context, None, CLASSES, None)
     facts = {"dataset": "photos", "next": "initpools al-run", "again": "initpools label"}
-    server = Server(LabelingState(labeling, facts), "secret", 0)
+    server = Server(LabelingState(labeling, facts, RunImages(context), context.run), "secret", 0)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield Served(labeling, server.address)
     server.shutdown()

@@ -1,0 +1,108 @@
+"""Suggestions, changes of classes, conflicts and copies on the labeling page in a real browser."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from test_labeling import Opens, Served, at, opens, served, settled
+
+from initpools_cli.labeling.last_round import LastRound, Suggestion
+
+__all__ = ["opens", "served"]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def suggesting(served: Served) -> Served:
+    """A batch whose images are predicted to be dogs; the second one is of the audit sample."""
+    labeling = served.labeling
+    labeling.last = LastRound(1, suggestions={index: Suggestion("dog", 0.914) for index in labeling.indices})
+    labeling.audit = frozenset(labeling.indices[1:2])
+    return served
+
+
+def rows(served: Served) -> list[dict[str, str]]:
+    with served.labeling.file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (400, "dark")])
+def test_enter_accepts_what_is_suggested(suggesting: Served, opens: Opens, width: int, theme: str) -> None:
+    page = opens(width, theme)
+    at(page, 1)
+    button = page.get_by_role("button", name="Accept the suggestion: dog, 91 percent confident")
+    assert button.is_visible() and page.inner_text("#confidence") == "91 %"
+    assert page.locator("#classes button[data-suggested]").inner_text().split("\n")[-1] == "dog"
+    page.keyboard.press("Enter")
+    at(page, 2)
+    # The audit image has none, and the buttons stay where they are.
+    assert not button.is_visible() and page.locator("#no-suggestion").is_visible()
+    page.keyboard.press("Enter")
+    page.keyboard.press("1")
+    at(page, 3)
+    page.locator("#suggestions").uncheck()
+    assert not page.locator("#suggestion").is_visible()
+    page.keyboard.press("Enter")
+    page.keyboard.press("2")
+    at(page, 4)
+    page.reload()
+    at(page, 4)
+    assert not page.locator("#suggestions").is_checked()
+    page.locator("#suggestions").check()
+    button.click()
+    page.locator("#done").wait_for()
+    settled(page)
+    assert suggesting.saved == ["dog", "cat", "dog", "dog"]
+    found = rows(suggesting)
+    assert [row["suggested"] for row in found] == ["dog", "", "", "dog"]
+    assert [row["origin"] for row in found] == ["batch", "audit", "batch", "batch"]
+    assert all(float(row["seconds"]) >= 0 for row in found)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_conflicts_show_both_labels_and_one_is_chosen(served: Served, opens: Opens) -> None:
+    page = opens()
+    at(page, 1)
+    page.keyboard.press("1")
+    at(page, 2)
+    settled(page)
+    text = served.labeling.file.read_text()
+    served.labeling.file.write_text(text.replace(",cat,0", ",dog,0"))
+    page.keyboard.press("1")
+    page.locator("#conflicts").wait_for()
+    assert "yours “cat”, theirs “dog”" in page.inner_text("#conflicts li")
+    assert page.title() == "random-b4-s0 · labeling"
+    page.get_by_role("button", name="Use yours").click()
+    page.locator("#conflicts").wait_for(state="hidden")
+    settled(page)
+    assert served.saved[:2] == ["cat", "cat"]
+
+
+def test_classes_are_changed_in_a_dialog(served: Served, opens: Opens) -> None:
+    page = opens()
+    at(page, 1)
+    page.keyboard.press("1")
+    at(page, 2)
+    page.keyboard.press("?")
+    at(page, 3)
+    page.click("#change")
+    page.locator("[name=to]").fill("dog")
+    page.locator("[name=from]").select_option("cat")
+    page.click("#changing [type=submit]")
+    page.locator("#changing [role=alert]", has_text="There is a class 'dog' already").wait_for()
+    page.locator("[name=to]").fill("<i>feline</i>")
+    page.click("#changing [type=submit]")
+    page.locator("#changing").wait_for(state="hidden")
+    assert "<i>feline</i>" in page.inner_text("#classes") and served.saved[0] == "<i>feline</i>"
+    page.click("#change")
+    page.locator("[name=do]").select_option("split")
+    page.locator("[name=from]").select_option("<i>feline</i>")
+    page.locator("[name=to]").fill("cat\nlynx")
+    page.click("#changing [type=submit]")
+    page.locator("#changing").wait_for(state="hidden")
+    assert served.saved == ["", "skipped", "", ""]
+    page.keyboard.press("Home")
+    at(page, 1)
+    assert "was “<i>feline</i>”, which was split" in page.inner_text("#before")
