@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from conftest import Initpools
 from scipy.stats import chisquare
 from test_loop import _annotate, _round, photos  # noqa: F401 - a fixture
 
+from initpools_cli.labeling.verdict import verdict
+from initpools_cli.stats.anytime_bound import ALTERNATIVES, anytime_bound
+from initpools_cli.stats.audit_accuracy import audit_accuracy
+from initpools_cli.stats.forecast import expected_gain, labels_to, slope_of
 from initpools_cli.steps.audit_sample import draw, mixed
 from initpools_cli.strategies.selection import Selection
 
@@ -101,3 +106,106 @@ def test_what_an_audit_cannot_be_gets_a_sentence(photos: pd.Series, initpools: I
     for words in (["--labels", "a.csv"], []):
         ended = initpools("al-run", *words, "--audit", 5)
         assert ended.code == 2 and "--audit" in ended.err and "requires" in ended.err
+
+
+def _census(rng: np.random.Generator) -> tuple[float, float]:
+    """Audit samples of three rounds of a population of 300, and the truth: the error of the estimate, and the bound."""
+    right, confidence = rng.random(300) < 0.7, rng.uniform(0.4, 1, 300)
+    # The easiest images are labeled first, which makes the labeled images unlike the others.
+    order, rounds, audit = np.argsort(~right, kind="stable"), np.full(300, 9), np.zeros(300, bool)
+    for number in range(3):
+        free = order[rounds[order] == 9]
+        drawn = rng.choice(free, 10, replace=False)
+        rounds[drawn], audit[drawn] = number, True
+        rounds[[image for image in free if not audit[image]][:20]] = number
+    known = rounds < 9
+    found = audit_accuracy(
+        right[known], confidence[known], audit[known], rounds[known], int((~known).sum()), confidence[~known].mean()
+    )
+    assert found[1] <= found[0] <= found[2]
+    return found[0] - right[~known].mean(), right[known].mean() - right[~known].mean()
+
+
+def test_the_estimate_from_audit_images_is_unbiased_where_labels_were_chosen() -> None:
+    rng = np.random.default_rng(0)
+    errors, of_labeled = np.array([_census(rng) for _ in range(400)]).T
+    assert abs(errors.mean()) < 3 * errors.std() / 20 and of_labeled.mean() > 0.2
+    # All without a label but for one are labeled, in one sample: the sum is known up to that one.
+    right = np.arange(50) < 30
+    share, low, high = audit_accuracy(right, np.full(50, 0.5), np.ones(50, bool), np.zeros(50, int), 1_000, 0.5)
+    assert share == pytest.approx(0.6) and low < 0.6 < high
+
+
+def test_a_bound_at_all_times_is_rarely_wrong_at_any_time() -> None:
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(100):
+        right = rng.binomial(8, 0.7, 6)
+        wrong += any(anytime_bound(right[: n + 1], [8] * (n + 1)) > 0.7 for n in range(6))
+    assert wrong / 100 <= 0.05
+    # The bound rises with the evidence, and early failures are forgotten.
+    assert anytime_bound([], []) == 0 < anytime_bound([40], [40]) < anytime_bound([400], [400])
+    assert anytime_bound([0, 0, 100], [10, 10, 100]) > 0.9
+    # One alternative and one round, by hand: the e-value of n right answers is the mean of (p / a)^n.
+    a = anytime_bound([30], [30])
+    for asked, is_more in ((a, True), (a + 0.001, False)):
+        value = np.mean([((asked + (1 - asked) * each) / asked) ** 30 for each in ALTERNATIVES])
+        assert ((value + 1) / 2 >= 20) == is_more
+
+
+def test_the_loop_stops_where_audit_labels_show_the_target(photos: pd.Series, initpools: Initpools) -> None:  # noqa: F811
+    initpools("select-pool", "random", "-n", 9, "-o", "plain.csv")
+    _annotate("plain.csv", photos, "plain.csv")
+    words = ["--query", "margin", "--budget", 4, "--next", "next.csv", "--stop-at", 0.6]
+    refused = initpools("al-run", "--labels", "plain.csv", *words)
+    assert refused.code == 2 and "none of the 9 labels is of an audit image" in refused.err
+    assert "--audit 10%" in refused.err and not Path("next.csv").exists()
+    first = _round(initpools, "plain.csv", *words, "--audit", 20)
+    assert "audit" not in first and first["forecast"]["reason"] == "There are 9 labels, and forecasts need 70."
+    rows = _annotate("next.csv", photos, "two.csv")
+    Path("next.csv").unlink()
+    rows["suggested"] = np.where(rows["origin"] == "audit", "", rows["label"])
+    rows.to_csv("two.csv", index=False)
+    second = _round(initpools, "two.csv", *words, "--audit", 20)
+    audit = second["audit"]
+    assert (audit["labeled"], audit["foreseen"][0][1]) == (20, 20)
+    assert audit["bound"] == anytime_bound([audit["foreseen"][0][0]], [20]) >= 0.6 == second["stopped"]
+    assert "Stop: with 95 % confidence" in second["said"] and not Path("next.csv").exists() and not second["next"]
+    assert audit["low"] < audit["accuracy"] <= audit["high"]
+    assert second["suggested"]["shown"] == second["suggested"]["accepted"] == 4
+    # A higher target is not reached, and without a next batch there is nothing to stop.
+    assert "stopped" not in _round(initpools, "two.csv", *words[:-1], 0.99, "--audit", 2)
+    assert initpools("al-run", "--labels", "two.csv", "--stop-at", 0.9).code == 2
+
+
+def test_forecasts_grow_with_what_is_left_to_learn() -> None:
+    steep, flat = slope_of(0.3, 0.7, 0.6), slope_of(0.3, 0.7, 0.7)
+    assert steep > flat > 0 == slope_of(0.0, 0.7, 0.9)
+    for more in (50, 100):
+        gain = expected_gain(steep, 100, more)
+        assert gain.low < gain.mean < gain.high and gain.mean == pytest.approx(steep * np.log(1 + more / 100))
+    needed = labels_to(0.75, 0.7, steep, 100)
+    assert needed is not None and expected_gain(steep, 100, needed).mean >= 0.05 > (
+        expected_gain(steep, 100, needed - 1).mean
+    )
+    assert labels_to(0.6, 0.7, steep, 100) == 0 and labels_to(0.99, 0.7, steep, 100) is None
+
+
+def test_the_verdict_says_how_good_it_is_and_whether_to_go_on() -> None:
+    audit = {"labeled": 12, "accuracy": 0.8, "low": 0.6, "high": 0.9, "bound": 0.5}
+    last = {"accuracy": 0.7, "low": 0.6, "high": 0.8, "confused": [["a", "b", 3]]}
+    can = {"can": True, "target": 0.9, "gain_50": [0.03, 0.01, 0.06], "gain_100": [0.05, 0.02, 0.1]}
+    assert verdict([]) == []
+    good, then, back = verdict([last | {"audit": audit, "forecast": can | {"labels_to_target": 140}}])
+    assert "80.0 %" in good and "12 audit images" in good and back == "Most often confused: a and b (3 labeled images)."
+    assert then == (
+        "Go on: 50 more labels are expected to add 3.0 points (1.0 to 6.0); 90.0 % may need about 140 more."
+    )
+    for few in ({}, {"audit": audit | {"labeled": 2}}):
+        assert verdict([last | few])[0].startswith("Cross-validated accuracy: 70.0 %")
+    little = verdict([last | {"forecast": can | {"gain_50": [0.004, 0.0, 0.01]}}])[1]
+    assert little.startswith("More labels add little") and little.endswith("90.0 % is too far away to forecast.")
+    assert verdict([{"forecast": {"can": False, "reason": "Too few.", "target": 0.9}}]) == [
+        "No accuracy yet: it needs at least two labeled images of two classes.",
+        "Cannot forecast what more labels would add. Too few.",
+    ]
+    assert verdict([last | {"audit": audit | {"bound": 0.91}, "stopped": 0.9}])[1].startswith("Stop")

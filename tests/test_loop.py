@@ -315,7 +315,7 @@ def test_what_can_be_mended_gets_a_sentence_and_leaves_nothing(photos: pd.Series
         assert not Path("runs/photos/loop").exists() and not Path("n.csv").exists(), what
     # Without a model, one class is no obstacle; and there is no accuracy to speak of.
     out = _round(initpools, "one.csv", "--query", "kcenter", "--budget", 4, "--next", "n.csv")
-    assert len(out["next"]) == 4 and "accuracy" not in out and "no accuracy yet" in out["said"]
+    assert len(out["next"]) == 4 and "accuracy" not in out and "No accuracy yet" in out["said"]
 
 
 def test_a_labeled_test_split_is_measured_on_and_the_bytes_are_the_same(copied_run: Path, initpools: Initpools) -> None:

@@ -90,6 +90,24 @@ def command(
         ),
     ] = None,
     audit: Audit = None,
+    stop_at: Annotated[
+        float | None,
+        typer.Option(
+            "--stop-at",
+            metavar="0.9",
+            help="Choose no next batch once audit labels show, with 95 % confidence, that this accuracy is reached.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            "--target",
+            metavar="0.9",
+            help="Forecast how many more labels reach this accuracy; default: 0.9.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -138,11 +156,22 @@ def command(
         "al.strict": strict or None,
         "al.backend": backend,
         "al.audit": audit,
+        "al.stop_at": stop_at,
+        "al.target": target if target is not None else stop_at or None,
         "embed.download": download,
     }
     knobs = _knobs(_names(learner) or ["linear"])
     request = RoundRequest(
-        labels, next_batch, predictions, doubtful, tuple(_names(classes) or ()), export or [], image_url, audit
+        labels,
+        next_batch,
+        predictions,
+        doubtful,
+        tuple(_names(classes) or ()),
+        export or [],
+        image_url,
+        audit,
+        stop_at,
+        target,
     )
     files = user_files(next_batch, exclude=exclude)
     if labels is not None:

@@ -27,6 +27,8 @@ class RoundRequest:
     exports: list[str]
     image_url: str
     audit: str | None
+    stop_at: float | None
+    target: float | None
 
     @property
     def asks(self) -> bool:
@@ -50,6 +52,8 @@ class RoundRequest:
             "--export": self.exports,
             "--image-url": self.image_url,
             "--audit": self.audit,
+            "--stop-at": self.stop_at,
+            "--target": self.target,
         }
         for flag, value in given.items():
             if value:
@@ -65,8 +69,9 @@ class RoundRequest:
         """
         from initpools_cli.core.errors import UserError
 
-        if self.audit is not None and not self.asks:
-            raise UserError(f"--audit {self.audit} requires --next.", "Add --next FILE.csv.", "--audit")
+        for flag, value in {"--audit": self.audit, "--stop-at": self.stop_at}.items():
+            if value is not None and not self.asks:
+                raise UserError(f"{flag} {value} requires --next.", "Add --next FILE.csv.", flag)
 
 
 def run_round(common: Common, context: Context, labels: Path, request: RoundRequest, files: UserFiles) -> None:
@@ -104,7 +109,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     _show_round(common, found, history(context))
     if note := doubtful_note(context, found.done):
         common.report.say(note)
-    if request.asks and batch is None:
+    if request.asks and batch is None and "stopped" not in found.done.facts["outcome"]:
         common.report.say(
             "no images are left to label: each one has a label, was skipped, is excluded or no longer exists."
         )
@@ -162,6 +167,7 @@ def _show_round(common: Common, found: Round, rounds: list[dict[str, Any]]) -> N
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.labeling.label_history import doubts
     from initpools_cli.labeling.summary import notes_of, table_of, tell_problems
+    from initpools_cli.labeling.verdict import suggestions, verdict
 
     read, report = found.labeled.read, common.report
     for note in read.notes:
@@ -174,11 +180,11 @@ def _show_round(common: Common, found: Round, rounds: list[dict[str, Any]]) -> N
     report.say(_summary(found))
     show_grid(report, *table_of(rounds))
     last = rounds[-1]
+    for sentence in [*verdict(rounds), *filter(None, [suggestions(last)])]:
+        report.say(sentence)
     if "accuracy" in last:
         for note in notes_of(rounds):
             report.say(note)
-    else:
-        report.say("no accuracy yet: it needs at least two labeled images of two classes.")
     if last.get("alone"):
         classes = _counted(last["alone"], "class has", "classes have")
         report.say(

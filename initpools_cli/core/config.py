@@ -286,6 +286,21 @@ class AlTable(Table):
         Field(description="how jobs run; see [scale-out.md](scale-out.md)"),
     ] = "processes"
     audit: Audit = ""
+    stop_at: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="with labels: accuracy from which no next batch is chosen, by the audit labels; 0: never",
+            json_schema_extra=ADDED,
+        ),
+    ] = 0.0
+    target: Annotated[
+        float,
+        Field(
+            gt=0, lt=1, description="with labels: accuracy whose number of labels is forecast", json_schema_extra=ADDED
+        ),
+    ] = 0.9
     params: Params = {}
 
 

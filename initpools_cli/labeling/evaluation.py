@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initpools_cli.core.seeds import derive
+from initpools_cli.core.seeds import derive, generator
+from initpools_cli.labeling.forecast import cannot_forecast, confused_pairs
 from initpools_cli.labeling.label_history import LabelHistory, number_of, read_predictions, rounds
 from initpools_cli.steps.context import Context
+
+#: Models fitted on random halves of the labels, for the forecast.
+HALVES = 5
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,12 +92,23 @@ def cross_validate(
             return lambda held_out: model.logits(inputs[held_out])
 
         logits = out_of_fold(fit_fold, rows, folds, len(classes))
+
+    def right_by_half(number: int) -> np.ndarray:
+        """Fit on a random half of the labels, and return which of the other predictions are right."""
+        inside = generator(context.seed, "loop half", number).permutation(len(rows)) < round(len(rows) / 2)
+        cell = cell_of(context, experiment, rows[inside])
+        seed = derive(context.seed, "loop half", number)
+        model = fit(learner, cell, seed, experiment, settings, context.machine.device)
+        others = ~inside & judged
+        return np.asarray(model.logits(inputs[rows[others]]).argmax(1) == codes[others])
+
     probs, truth = softmax(logits[judged]), codes[judged]
     metrics = classification_metrics(probs, truth)
     right = int((probs.argmax(1) == truth).sum())
     low, high = cross_validated_interval(right, len(truth))
     by_class["recall"] = recalls(probs, truth, len(classes))
     temperature = fit_temperature(logits[judged], truth)
+    halves = [] if cannot_forecast(learner.name, int(judged.sum()), 2) else [right_by_half(i) for i in range(HALVES)]
     largest = np.bincount(truth).max() / len(truth)
     quality = {
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
@@ -103,6 +118,8 @@ def cross_validate(
         "majority": float(largest),
         "alone": int((counts == 1).sum()),
         "temperature": temperature,
+        "confused": confused_pairs(probs.argmax(1), truth, classes),
+        **({"half_accuracy": float(np.concatenate(halves).mean())} if halves else {}),
     }
     return CrossValidation(by_class, quality, softmax(logits / temperature))
 

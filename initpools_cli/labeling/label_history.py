@@ -98,6 +98,16 @@ class LabelHistory:
         return self.table["origin"].to_numpy()[self._counts]
 
     @property
+    def since(self) -> np.ndarray:
+        """The round in which each label of `rows` was added, (m,) int64."""
+        return self.table["round"].to_numpy(np.int64)[self._counts]
+
+    @property
+    def suggested(self) -> np.ndarray:
+        """The class suggested for each image of `rows`, (m,) str; empty for none."""
+        return self.table["suggested"].to_numpy()[self._counts]
+
+    @property
     def judged(self) -> np.ndarray:
         """Whether each image of `rows` counts for accuracy, (m,) bool: all but those that annotators chose."""
         return np.asarray(self.origins != OWN_CHOICE)

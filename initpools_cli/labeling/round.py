@@ -17,8 +17,17 @@ from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
+from initpools_cli.labeling.audit import audit_outcome, foreseen_labels, suggestion_outcome
 from initpools_cli.labeling.class_changes import APPLIED, read_changes
-from initpools_cli.labeling.evaluation import cell_of, cross_validate, on_test, out_of_fold_table, previous_model
+from initpools_cli.labeling.evaluation import (
+    CrossValidation,
+    cell_of,
+    cross_validate,
+    on_test,
+    out_of_fold_table,
+    previous_model,
+)
+from initpools_cli.labeling.forecast import cannot_forecast, forecast_outcome
 from initpools_cli.labeling.label_history import (
     PREFIX,
     LabelHistory,
@@ -30,6 +39,7 @@ from initpools_cli.labeling.label_history import (
 from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
 from initpools_cli.labeling.review import DOUBTFUL, doubtful_labels
+from initpools_cli.labeling.stopping import has_reached, refuse_without_audit
 from initpools_cli.steps.audit_sample import AUDIT
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
@@ -106,6 +116,7 @@ def label_round(
     spec = build_spec(context, table)
     if ask:
         _refuse_single_class(spec, labeled)
+        refuse_without_audit(table, labeled)
     codes = np.full(len(context.data.kept), -1, dtype=np.int64)
     codes[labeled.rows] = labeled.codes
     experiment, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), context.data.kept)
@@ -185,6 +196,7 @@ def _work(
         learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
     )
     rest = np.setdiff1d(np.flatnonzero(experiment.kept), labeled.rows)
+    left = ~np.isin(rest, labeled.skipped)
     # Queries read the learner's own probabilities; only predictions are calibrated.
     temperature = quality.get("temperature", 1.0)
     probs = softmax(model.logits(inputs_of(learner, experiment)["train"][rest]) / temperature) if len(rest) else None
@@ -200,6 +212,9 @@ def _work(
         **quality,
         **on_test(context, model, learner, experiment, labeled),
         **previous_model(context, labeled),
+        **_estimates(
+            context, table, learner.name, experiment, labeled, validated, None if probs is None else probs[left]
+        ),
         **({} if labeled.minutes is None else {"minutes": round(labeled.minutes, 2)}),
     }
     problems = pd.DataFrame(labeled.read.problems, columns=list(Problem._fields))
@@ -211,6 +226,8 @@ def _work(
         write_array(scratch / "out_of_fold.npy", validated.probs.astype(np.float32))
     write_frame(scratch / "predictions.csv", predictions(context, rest, probs, labeled))
     write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validated.probs))
+    if ask and has_reached(table.stop_at, outcome):
+        outcome["stopped"], ask = table.stop_at, False
     batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
     if batch is not None:
         write_frame(scratch / "next.csv", batch)
@@ -219,6 +236,30 @@ def _work(
         if "origin" in batch:
             outcome["audit_next"] = int((batch["origin"] == AUDIT).sum())
     return outcome
+
+
+def _estimates(
+    context: Context,
+    table: AlTable,
+    learner: str,
+    experiment: ExperimentData,
+    labeled: LabelHistory,
+    validated: CrossValidation,
+    rest: np.ndarray | None,
+) -> dict[str, Any]:
+    """Return what audit images and suggestions say, and the forecast."""
+    settings = {"encoders": [experiment.encoder] if experiment.encoder else [], "learner": table.learner}
+    earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
+    foreseen = foreseen_labels(earlier, labeled, settings)
+    audit = audit_outcome(labeled, validated.probs, rest, foreseen)
+    judged = int(labeled.judged.sum())
+    why = cannot_forecast(learner, judged, len(np.unique(labeled.codes)))
+    return {
+        **audit,
+        **suggestion_outcome(labeled, validated.probs, foreseen),
+        **forecast_outcome(why, validated.quality, rest, judged, table.target),
+        **({} if rest is None or not len(rest) else {"confidence": float(rest.max(axis=1).mean())}),
+    }
 
 
 def _table(context: Context) -> AlTable:
@@ -275,8 +316,10 @@ def _resolved(
     """Return everything that the result depends on, for ``step.toml``."""
     select = context.settings.select
     asked: dict[str, Any] = {key: getattr(table, key) for key in USED}
-    if ask and table.audit:
-        asked["audit"] = table.audit
+    if ask:
+        asked |= {key: getattr(table, key) for key in ("audit", "stop_at") if getattr(table, key)}
+    if table.target != AlTable.model_fields["target"].default:
+        asked["target"] = table.target
     query = spec.queries[0]
     if plugin_of(query.method) is not None:
         asked |= {"query": [query.name]}

@@ -11,11 +11,17 @@ from initpools_cli.labeling.label_history import SETTINGS
 
 #: Explanation of the columns. The figures are those of benchmarks/results/confidence.csv.
 NOTE = (
-    "Accuracy is cross-validated on the labeled images, and its interval is meant for the images without a label. In "
-    "simulated loops it contained their accuracy in 94 to 97 % of cases when the labeled images were drawn at random, "
-    "but only in 1 to 29 % after 80 of 100 labels had been chosen by margin: their accuracy was then 15 to 23 points "
-    "higher. Largest class: accuracy of always predicting it. Previous model: share of this round's new labels that it "
-    "predicted correctly."
+    "Accuracy is cross-validated on the labeled images. If they were drawn at random, it is also that of the images "
+    "without a label: in simulated loops, the interval contained that in 94 to 97 % of cases. If a strategy chose "
+    "them, it is not: after 80 of 100 labels were chosen by margin, the interval contained it in only 1 to 29 % of "
+    "cases, and the accuracy on the rest was 15 to 23 points higher. Largest class: accuracy of always predicting it. "
+    "Previous model: share of this round's new labels that it predicted correctly."
+)
+#: The same, if there are audit images.
+AUDIT_NOTE = (
+    "Accuracy is cross-validated on all labeled images, most of which a strategy chose. On the images without a label: "
+    "estimated from the audit images, which were drawn at random. Largest class: accuracy of always predicting it. "
+    "Previous model: share of this round's new labels that it predicted correctly."
 )
 
 #: Maximum number of problems of a label file that are reported one by one.
@@ -43,6 +49,7 @@ COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
     "labeled": lambda outcome: f"{outcome['labeled']:,}",
     "classes": lambda outcome: str(outcome["classes"]),
     "accuracy (95 % CI)": lambda outcome: _between(outcome, "accuracy", "low", "high"),
+    "without a label": lambda outcome: _between(outcome.get("audit", {}), "accuracy", "low", "high"),
     "largest class": lambda outcome: _share(outcome, "majority"),
     "on the test split": lambda outcome: _between(outcome, "test_accuracy", "test_low", "test_high"),
     "previous model": _previous_model,
@@ -82,7 +89,7 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
     """Return notes on the table of rounds; those on accuracy and confidence are on the last round."""
     return [
         *filter(None, (guessing(outcomes[-1]), calibration(outcomes[-1]))),
-        NOTE,
+        AUDIT_NOTE if "accuracy" in outcomes[-1].get("audit", {}) else NOTE,
         *(
             f"The rounds have different {name}s ({', '.join(values)}), which also affects their accuracies."
             for name in SETTINGS

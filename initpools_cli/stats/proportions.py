@@ -60,3 +60,15 @@ def cross_validated_interval(right: int, count: int, level: float = 0.95) -> tup
         In [0, 1]; 0 and 1 if `count` is 0.
     """
     return wilson_interval(right / count, EFFECTIVE * count, level) if count else (0.0, 1.0)
+
+
+def difference_interval(
+    right: int, count: int, other_right: int, other_count: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Compute Newcombe's interval (1998, method 10) of the difference of two independent proportions."""
+    share, other = right / count, other_right / other_count
+    low, high = wilson_interval(share, count, level)
+    other_low, other_high = wilson_interval(other, other_count, level)
+    below = ((share - low) ** 2 + (other_high - other) ** 2) ** 0.5
+    above = ((high - share) ** 2 + (other - other_low) ** 2) ** 0.5
+    return share - other - below, share - other + above

@@ -1,0 +1,97 @@
+"""Verdict on the labeling loop, in sentences: how good it is, whether to go on, and what holds it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from initpools_cli.figures.escape import percent
+
+#: Gain of 50 labels from which going on is recommended.
+WORTH = 0.01
+#: Audit images from which their estimate is the first sentence.
+FEWEST_AUDIT = 5
+
+Outcome = Mapping[str, Any]
+
+
+def verdict(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return up to three sentences on the last of some rounds.
+
+    Parameters
+    ----------
+    outcomes : sequence of mapping
+        From `history`, oldest first.
+    """
+    if not outcomes:
+        return []
+    last = outcomes[-1]
+    return [*filter(None, (how_good(last), what_next(last), held_back(last)))]
+
+
+def how_good(outcome: Outcome) -> str:
+    """Say how accurate the model is, by the audit sample if there is one."""
+    audit = outcome.get("audit", {})
+    if "accuracy" in audit and audit["labeled"] >= FEWEST_AUDIT:
+        return (
+            f"The model is right about {percent(audit['accuracy'])} of the images without a label (95 % interval "
+            f"{percent(audit['low'])} to {percent(audit['high'])}), estimated with {audit['labeled']:,} audit images."
+        )
+    if "accuracy" in outcome:
+        few = f"there are {audit['labeled']} audit images so far" if audit else "add --audit 10%"
+        return (
+            f"Cross-validated accuracy: {percent(outcome['accuracy'])} (95 % interval {percent(outcome['low'])} to "
+            f"{percent(outcome['high'])}). It is that of images like the labeled ones. The accuracy on the rest needs "
+            f"an audit sample: {few}."
+        )
+    return "No accuracy yet: it needs at least two labeled images of two classes."
+
+
+def what_next(outcome: Outcome) -> str:
+    """Say whether to go on, and what more labels are expected to add."""
+    forecast = outcome.get("forecast", {})
+    if "stopped" in outcome:
+        return (
+            f"Stop: with 95 % confidence the accuracy has reached {percent(outcome['audit']['bound'])}, and --stop-at "
+            f"asks for {percent(outcome['stopped'])}."
+        )
+    if not forecast:
+        return ""
+    target = percent(forecast["target"])
+    if not forecast["can"]:
+        return f"Cannot forecast what more labels would add. {forecast['reason']}"
+    if "gain_50" not in forecast:
+        return "Fewer than 50 images are left to label."
+    mean, low, high = (100 * each for each in forecast["gain_50"])
+    gain = f"50 more labels are expected to add {mean:.1f} points ({low:.1f} to {high:.1f})"
+    needed = forecast.get("labels_to_target")
+    if needed == 0:
+        return f"The accuracy may already be {target}; {gain}."
+    away = f"{target} is too far away to forecast" if needed is None else f"{target} may need about {needed:,} more"
+    return f"{'Go on' if mean >= 100 * WORTH else 'More labels add little'}: {gain}; {away}."
+
+
+def held_back(outcome: Outcome) -> str:
+    """Name the classes that are confused most often."""
+    pairs = outcome.get("confused", [])
+    if not pairs:
+        return ""
+    first, second, count = pairs[0]
+    images = "1 labeled image" if count == 1 else f"{count:,} labeled images"
+    others = "".join(f", then {a} and {b} ({number:,})" for a, b, number in pairs[1:])
+    return f"Most often confused: {first} and {second} ({images}){others}."
+
+
+def suggestions(outcome: Outcome) -> str:
+    """Say how suggestions may have changed the labels; empty if none were shown."""
+    found = outcome.get("suggested")
+    if not found:
+        return ""
+    text = f"Suggestions: {found['accepted']:,} of {found['shown']:,} were accepted"
+    if found.get("doubtful"):
+        text += f"; the cross-validated model disagrees with {found['doubtful']:,} of these"
+    if "audit" not in found:
+        return f"{text}."
+    shown, hidden = percent(found["accepted"] / found["shown"]), percent(found["audit_agreed"] / found["audit"])
+    text += f". Labels agree with {shown} of the predictions that were shown, and with {hidden} of those that were not"
+    return f"{text}: suggestions may have changed labels." if found["low"] > 0 else f"{text}."
