@@ -1,8 +1,8 @@
 """Claim: the 95 % interval from audit images holds the accuracy on the images without a label in about 95 % of loops.
 
 Replays the loops of loops.py: 2 or 10 audit images in each batch of 20 others. The truth is the accuracy of the model
-of all labels on all images without a label. Beside it, the interval of cross-validation on all labels, Wilson's interval
-of the audit images alone, and the mean calibrated confidence.
+of all labels on all images without a label. Beside it, the interval of cross-validation on all labels, Wilson's
+interval of the audit images alone, and the mean calibrated confidence.
 
     python benchmarks/audit.py FOLDER        rewrites benchmarks/results/audit.csv (FOLDER of loops.py)
 """

@@ -65,6 +65,8 @@ def what_next(outcome: Outcome) -> str:
     mean, low, high = (100 * each for each in forecast["gain_50"])
     gain = f"50 more labels are expected to add {mean:.1f} points ({low:.1f} to {high:.1f})"
     needed = forecast.get("labels_to_target")
+    if needed is not None and needed > 100:
+        needed = round(needed, -1)
     if needed == 0:
         return f"The accuracy may already be {target}; {gain}."
     away = f"{target} is too far away to forecast" if needed is None else f"{target} may need about {needed:,} more"
