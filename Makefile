@@ -22,7 +22,7 @@ SCORED = $(POOLS),simclr,hard-to-contrast,hard-to-contrast@kmeans30
 SCANNED = digits pathmnist-mini sign-digits
 SWEEPS = $(FIRST_POOLS:%=lite0-linear-%) $(FIRST_POOLS:%=simclr-linear-%) lite0-knn-20 lite0-knn-100 lite0-queries simclr-queries
 
-.PHONY: demo gallery picture test test-all test-browser lint clean laptop-study $(STUDY:%=study-%)
+.PHONY: demo gallery picture test test-all test-browser test-exports lint clean laptop-study $(STUDY:%=study-%)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -89,7 +89,7 @@ test: $(VENV)/.installed lint
 
 # With the tests that are marked slow.
 test-all: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not browser and not exports" -n 2 --dist loadfile
 
 $(VENV)/.browser: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[browser]"
@@ -102,6 +102,18 @@ picture: $(VENV)/.browser
 # Where no Chrome or Chromium is found, every test is skipped and says why.
 test-browser: $(VENV)/.browser
 	$(BIN)/python -m pytest -m browser -rs -n 2 --dist worksteal tests/browser
+
+# Libraries that read exports, in an environment of their own. Where one can't be installed, its tests are skipped.
+READERS = datasets fiftyone datumaro label-studio-sdk torchvision ultralytics
+$(VENV)-exports/.installed: Makefile
+	$(PYTHON) -m venv $(VENV)-exports
+	for library in $(READERS); do \
+	  $(VENV)-exports/bin/python -m pip install --quiet $$library || echo "$$library can't be installed"; \
+	done
+	touch $@
+
+test-exports: $(VENV)/.installed $(VENV)-exports/.installed
+	INITPOOLS_READER=$(abspath $(VENV)-exports)/bin/python $(BIN)/python -m pytest -m exports -rs tests/exports
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -47,15 +47,16 @@ def csv(path: Path) -> Found:
 
 
 def fiftyone(path: Path) -> Found:
-    import fiftyone as fo
+    """Read the samples with the importer of `fiftyone.types.FiftyOneDataset`, without the database."""
+    from fiftyone.utils.data.importers import LegacyFiftyOneDatasetImporter
 
-    loaded = fo.Dataset.from_dir(dataset_dir=str(path), dataset_type=fo.types.FiftyOneDataset)
     found = []
-    for sample in loaded:
-        answer = sample["prediction"] if sample["source"] == "prediction" else sample["ground_truth"]
-        known = {key: sample[key] for key in ("index", "path", "source", "confidence", "round")}
-        there = Path(sample.filepath).is_file()
-        found.append({**known, "label": answer.label, "there": there, "sure": answer.confidence})
+    with LegacyFiftyOneDatasetImporter(dataset_dir=str(path)) as samples:
+        for sample in samples:
+            answer = sample["prediction"] if sample["source"] == "prediction" else sample["ground_truth"]
+            known = {key: sample[key] for key in ("index", "path", "source", "confidence", "round")}
+            there = Path(sample.filepath).is_file()
+            found.append({**known, "label": answer.label, "there": there, "sure": answer.confidence})
     return found
 
 
@@ -108,25 +109,12 @@ def image_folder(path: Path) -> Found:
 
 def yolo(path: Path) -> Found:
     """Read a split with the data set class of Ultralytics' trainer for classification."""
-    from types import SimpleNamespace
-
+    from ultralytics.cfg import get_cfg
     from ultralytics.data.dataset import ClassificationDataset
     from ultralytics.data.utils import check_cls_dataset
 
     splits = check_cls_dataset(path)
-    settings = SimpleNamespace(
-        imgsz=32,
-        cache=False,
-        fraction=1.0,
-        scale=0.5,
-        fliplr=0.5,
-        flipud=0.0,
-        erasing=0.0,
-        auto_augment=None,
-        hsv_h=0.0,
-        hsv_s=0.0,
-        hsv_v=0.0,
-    )
+    settings = get_cfg(overrides={"imgsz": 32})
     found: Found = []
     for split in ("train", "val", "test"):
         if splits[split]:
