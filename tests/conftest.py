@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["browser", "visit"]
 
+# One core for each process of pytest-xdist: threads of both on the same cores wait for each other several times longer
+# than they compute.
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
+
 # Properties are of what is computed, and never of how long it takes.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -134,6 +140,28 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.setattr(sys, "argv", ["initpools", *words])
             assert run_command_line(words) == 0, words
     return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained_with_dynamics(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pretrained run with two epochs of training dynamics (``score.epochs=2``). Never written to again."""
+    folder = tmp_path_factory.mktemp("dynamics")
+    shutil.copytree(pretrained / "runs", folder / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["score", "el2n", "--set", "score.epochs=2", "--threads", "1", "--quiet"]
+        patch.setattr(sys, "argv", ["initpools", *words])
+        assert run_command_line(words) == 0
+    shutil.rmtree(folder / "runs/digits/score")
+    return folder
+
+
+@pytest.fixture
+def run_with_dynamics(pretrained_with_dynamics: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run with training dynamics to work in; it is the current folder."""
+    shutil.copytree(pretrained_with_dynamics / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

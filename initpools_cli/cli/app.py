@@ -5,6 +5,7 @@ The commands and what they import are loaded only once signals are handled.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -54,14 +55,10 @@ def run(arguments: list[str]) -> int:
     int
         0 done; 2 an error that the user can correct; 1 a bug; 130 or 143 interrupted.
     """
-    # Click is Typer's own dependency, and the classes of its errors are the ones raised.
-    from typer.main import get_command
-
-    from initpools_cli.cli.commands import app
     from initpools_cli.cli.streams import close_output
     from initpools_cli.core.errors import UserError
 
-    command = get_command(app)
+    command = _command()
     try:
         try:
             _signals.working = True
@@ -85,6 +82,16 @@ def run(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
         return _other(error)
+
+
+@functools.cache
+def _command() -> Any:
+    """Return the command line as an object of Click, which Typer depends on; its errors are the ones raised."""
+    from typer.main import get_command
+
+    from initpools_cli.cli.commands import app
+
+    return get_command(app)
 
 
 def _refuse_bytes(arguments: list[str]) -> None:

@@ -7,8 +7,10 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar, get_args, get_type_hints
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from initpools_cli.core.entry_points import entry_points, installed
@@ -81,18 +83,25 @@ class Method(Generic[T]):
         UserError
             An unknown knob, a wrong type, or a value out of range.
         """
-        from pydantic import ConfigDict, ValidationError, create_model
+        from pydantic import ValidationError
 
         for key in given:
             if key not in self.knobs:
                 raise unknown_knob(self.name, key, self.knobs, (origins or {}).get(key, ""))
-        fields: dict[str, Any] = dict(self.knobs)
-        model = create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
         try:
-            return {key: getattr(model(**given), key) for key in self.knobs}
+            values = self._schema(**given)
+            return {key: getattr(values, key) for key in self.knobs}
         except ValidationError as error:
             where = (origins or {}).get(str(error.errors()[0]["loc"][0]), "")
             raise value_error(error, given, prefix=f"{self.name}: ", where=where) from None
+
+    @cached_property
+    def _schema(self) -> type[BaseModel]:
+        """The model that validates the knobs."""
+        from pydantic import ConfigDict, create_model
+
+        fields: dict[str, Any] = dict(self.knobs)
+        return create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
     def identity(self, knobs: Mapping[str, Any]) -> dict[str, Any]:
         """The knobs without those that schema 1 did not have and that are at their defaults."""
