@@ -14,7 +14,8 @@ Means over SEEDS, beginning with the seed FIRST. `difference` is paired over see
 
     python benchmarks/review.py FIRST SEEDS RUN …      (RUN/embed/efficientnet-lite0; needs cleanlab and a C compiler)
 
-Adds lines to benchmarks/results/review.csv. The ranking was chosen with seeds 0 to 11.
+Adds lines to benchmarks/results/review.csv. The ranking was chosen among 25 with seeds 0 to 11; lines with `first` = 0 are
+of those seeds, the others of new ones.
 """
 
 from __future__ import annotations
@@ -125,7 +126,12 @@ def main(first, seeds, *runs):
                         )
                         gap = own - other
                         row = {"data": run.name, "labels": labels, "noise": noise, "share": share, "k": k}
-                        row |= {"seeds": len(each), "initpools": f"{own.mean():.3f}", "cleanlab": f"{other.mean():.3f}"}
+                        row |= {
+                            "first": int(first),
+                            "seeds": len(each),
+                            "initpools": f"{own.mean():.3f}",
+                            "cleanlab": f"{other.mean():.3f}",
+                        }
                         row |= {"difference": f"{gap.mean():.3f}", "error": f"{gap.std(ddof=1) / len(gap) ** 0.5:.3f}"}
                         record("review", row | facts)
                     print(run.name, labels, share, noise, flush=True)

@@ -12,7 +12,7 @@ SMALLEST = 1e-12
 def label_doubt(probs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Compute how much likelier the likeliest other class is than the label: ``log(p_other / p_label)``.
 
-    Above 0 the model predicts another class. The likelihood ratio was the best of nine rankings in
+    Above 0 the model predicts another class. The likelihood ratio was the best of the rankings tried for
     `benchmarks/review.py`: the probability of the label alone ranks images between two classes too low, the difference
     of the two probabilities ranks images that are unlike their label too low.
 
