@@ -14,8 +14,8 @@ Means over SEEDS, beginning with the seed FIRST. `difference` is paired over see
 
     python benchmarks/review.py FIRST SEEDS RUN …      (RUN/embed/efficientnet-lite0; needs cleanlab and a C compiler)
 
-Adds lines to benchmarks/results/review.csv. The ranking was chosen among 25 with seeds 0 to 11; lines with `first` = 0 are
-of those seeds, the others of new ones.
+Adds lines to benchmarks/results/review.csv. The ranking was chosen among 25 with seeds 0 to 11; lines of those seeds
+have 0 as `first`, the others are of new seeds.
 """
 
 from __future__ import annotations

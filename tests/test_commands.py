@@ -184,7 +184,9 @@ def test_pools_in_every_format_and_with_labels(copied_run: Path, initpools: Init
 
 
 @pytest.mark.parametrize("name", sorted({*strategies.names(), *score_names()}))
-def test_every_strategy_selects_or_says_what_it_misses(name: str, run_with_dynamics: Path, initpools: Initpools) -> None:
+def test_every_strategy_selects_or_says_what_it_misses(
+    name: str, run_with_dynamics: Path, initpools: Initpools
+) -> None:
     inputs = set(strategies.get(name).inputs) if name in strategies else set()
     task_of = {pretext_score(method): method.name for method in pretexts}
     untrained = name in set(score_names()) - {"simclr", *scores.names()}
