@@ -25,6 +25,7 @@ from initpools_cli.labeling.images import RunImages
 from initpools_cli.labeling.label_history import classes_of_rounds, read_known, read_predictions, rounds
 from initpools_cli.labeling.page import open_labeling
 from initpools_cli.labeling.session import LabelingSession
+from initpools_cli.labeling.verdict import verdict
 
 NAMES = ["cat", "dog", "owl"]
 
@@ -139,6 +140,7 @@ def test_images_that_no_class_fits_are_skipped_and_listed(run: Path) -> None:
     state = LabelingState(session, {}, None, context.run)
     index = session.indices[0]
     state.act({"window": "a", "number": 1, "do": "unsure", "index": index})
+    assert state.claim({"window": "a"})["verdict"] == verdict(session.last.outcomes) != []
     assert state.claim({"window": "a"})["queue"] == [(index, "none of these", "")] and session.skipped == 1
     state.act({"window": "a", "number": 2, "do": "label", "index": index, "label": "dog"})
     assert state.claim({"window": "a"})["queue"] == []

@@ -41,6 +41,7 @@ from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import last_round
 from initpools_cli.labeling.relabel import NONE_FITS, WAS_SPLIT, Waiting, add_to_queue, read_queue
 from initpools_cli.labeling.session import LabelingSession, Look
+from initpools_cli.labeling.verdict import verdict
 from initpools_cli.reporting.image_bytes import changed_since
 
 #: Images shown beside each class, at most.
@@ -260,7 +261,7 @@ class LabelingState:
                 index: [each.label, round(each.confidence, 4)] for index, each in found.items() if each is not None
             },
             "queue": queue,
-            "verdict": [],
+            "verdict": verdict(labeling.last.outcomes),
             "round": {"number": labeling.last.number, "newer": labeling.newer},
             "copies": {} if self.images is None else self.images.copy_counts(indices),
             "references": labeling.references(REFERENCES),
