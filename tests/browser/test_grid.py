@@ -398,6 +398,27 @@ def test_one_image_is_opened_enlarged_and_labeled(served: Served, opened: Openin
     assert served.saved == {order[1]: served.labeling.vocabulary.names[1]}
 
 
+def test_audit_images_and_a_page_without_suggestions_show_no_prediction(served: Served, opened: Opening) -> None:
+    audit = [*served.predicted][:3]
+    served.labeling.audit |= {*audit}
+    page = opened()
+    page.keyboard.press("End")
+    page.locator(".grid-heading", has_text="No prediction").get_by_role("button").click()
+    said(page, "40 images, 3 selected")
+    assert not page.locator("#grid-accept").is_visible()
+    page.keyboard.press("Enter")
+    page.keyboard.press("1")
+    said(page, "37 images")
+    settled(page)
+    assert served.saved == dict.fromkeys(sorted(audit), served.labeling.vocabulary.names[0])
+    with served.labeling.file.open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if int(row["index"]) in audit]
+    assert {(row["origin"], row["suggested"], row["confidence"]) for row in rows} == {("audit", "", "")}
+    page.locator("#suggestions").uncheck()
+    page.wait_for_function("document.querySelector('.tile').ariaLabel.endsWith('not labeled')")
+    assert not page.locator(".tile[aria-label*=predicted]").count() and not page.locator(".grid-heading").count()
+
+
 def test_a_phone(served: Served, opened: Opening) -> None:
     page = opened(NARROW, "dark", has_touch=True, is_mobile=True)
     for tile in (0, 1):

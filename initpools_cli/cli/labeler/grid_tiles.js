@@ -88,11 +88,14 @@ export class Tiles {
 
   #drawHeadings([first, end]) {
     const { groups, layout, selection } = this.scene;
-    if (!layout.heading) return this.headings.replaceChildren();
-    const focused = document.activeElement?.dataset.group;
-    const made = groups.slice(first, end).map((group, i) => headingOf(group, first + i, layout.tops[first + i], selection));
-    this.headings.replaceChildren(...made);
-    if (focused !== undefined) this.headings.querySelector(`button[data-group="${focused}"]`)?.focus({ preventScroll: true });
+    const wanted = layout.heading ? end - first : 0;
+    const made = [...this.headings.children];
+    // Elements are kept: a click on a button that is replaced meanwhile would be lost.
+    for (const old of made.slice(wanted)) old.remove();
+    for (let i = 0; i < wanted; i += 1) {
+      if (!made[i]) this.headings.append((made[i] = emptyHeading()));
+      drawHeading(made[i], groups[first + i], first + i, layout.tops[first + i], selection);
+    }
   }
 }
 
@@ -115,21 +118,23 @@ function tileOf(row) {
   return tile;
 }
 
-function headingOf(group, number, top, selection) {
+function emptyHeading() {
   const made = document.createElement("div");
   made.className = "grid-heading";
-  made.style.top = `${top}px`;
-  const title = document.createElement("h3");
-  title.textContent = group.name;
-  const count = document.createElement("span");
-  const chosen = selection.size ? group.rows.filter((row) => selection.has(row.index)).length : 0;
-  count.textContent = `${group.rows.length.toLocaleString("en")}${chosen ? `, ${chosen.toLocaleString("en")} selected` : ""}`;
   const button = document.createElement("button");
   button.type = "button";
-  button.dataset.group = number;
+  made.append(document.createElement("h3"), document.createElement("span"), button);
+  return made;
+}
+
+function drawHeading(heading, group, number, top, selection) {
+  const [title, count, button] = heading.children;
+  heading.style.top = `${top}px`;
+  title.textContent = group.name;
+  const chosen = selection.size ? group.rows.filter((row) => selection.has(row.index)).length : 0;
+  count.textContent = `${group.rows.length.toLocaleString("en")}${chosen ? `, ${chosen.toLocaleString("en")} selected` : ""}`;
   const all = chosen === group.rows.length;
+  button.dataset.group = number;
   button.textContent = all ? "Clear" : "Select";
   button.setAttribute("aria-label", `${all ? "Clear the selection of" : "Select"} all ${group.rows.length} of ${group.name}`);
-  made.append(title, count, button);
-  return made;
 }
