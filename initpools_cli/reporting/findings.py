@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.core.errors import UserError
 from initpools_cli.figures.html import bullets, folded, paragraph, table
 from initpools_cli.figures.section import Section
-from initpools_cli.labeling.summary import guessing
-from initpools_cli.reporting.sections import Figures, fresh_steps, rounds_of, share
+from initpools_cli.reporting.sections import Figures, fresh_steps, rounds_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import named_source, trained_on
 from initpools_cli.strategies.defaults import FIRST_POOL, QUERY
@@ -75,16 +74,11 @@ def _verdicts(name: str, verdicts: SweepVerdicts | str) -> str:
 def summary(context: Context, verdicts: Mapping[str, SweepVerdicts | str]) -> list[str]:
     """Summarize the results in a few sentences; without results, name the command that produces them."""
     images = f"{int(context.data.kept.sum()):,} images to choose from"
-    sentences = [*_sweep_summary(context, verdicts)]
-    rounds = rounds_of(context)
-    if rounds and "accuracy" in (last := rounds[-1].facts["outcome"]):
-        times = "1 labeling round" if len(rounds) == 1 else f"{len(rounds)} labeling rounds"
-        sentences.append(
-            f"After {times}, {last['labeled']} images are labeled, and the cross-validated accuracy is "
-            f"{share(last['accuracy'])}."
-        )
-        sentences += [note] if (note := guessing(last)) else []
-    return [f"{images}. {sentences[0]}", *sentences[1:], *_outside_knowledge(context)]
+    if not verdicts and rounds_of(context):
+        # The state of the loop comes first on the page.
+        return _outside_knowledge(context)
+    first, *others = _sweep_summary(context, verdicts)
+    return [f"{images}. {first}", *others, *_outside_knowledge(context)]
 
 
 def _outside_knowledge(context: Context) -> list[str]:

@@ -11,8 +11,7 @@ from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.figures.escape import percent
 from initpools_cli.figures.html import facts, folded, paragraph, table
 from initpools_cli.figures.section import Section
-from initpools_cli.labeling.label_history import one_a_number, outcome_of
-from initpools_cli.labeling.summary import notes_of, table_of
+from initpools_cli.labeling.label_history import one_a_number
 from initpools_cli.reporting.status import status
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import trained_on
@@ -61,7 +60,7 @@ def data(context: Context) -> Section:
     else:
         rows["size"] = f"unknown: the run was started from the embeddings {context.data.spec.name}"
     classes = len(context.data.classes)
-    rows["classes"] = str(classes) if classes else "unknown: the data set has no labels"
+    rows["classes"] = str(classes) if classes else _classes_of_loop(context)
     unlabeled = {name: int(part["label"].isna().sum()) for name, part in splits.items()}
     if items["label"].notna().any() and any(unlabeled.values()):
         rows["no label"] = ", ".join(f"{count:,} {name}" for name, count in unlabeled.items() if count)
@@ -75,6 +74,16 @@ def data(context: Context) -> Section:
         class_table = table("Images of each class", ("class", *splits), lines, numbers=len(splits))
         body += folded(f"All {classes} classes", class_table) if classes > MANY_CLASSES else class_table
     return Section("Data", "", body, [], anchor="data")
+
+
+def _classes_of_loop(context: Context) -> str:
+    """Name the classes of the labels that rounds have read."""
+    rounds = rounds_of(context)
+    if not rounds:
+        return "unknown: no image has a label"
+    names = rounds[-1].facts["outcome"].get("class_names", [])
+    more = f" and {len(names) - MANY_CLASSES} more" if len(names) > MANY_CLASSES else ""
+    return f"{len(names)}, from the labels: {', '.join(names[:MANY_CLASSES])}{more}"
 
 
 def pretraining(context: Context, figures: Figures) -> Section | None:
@@ -107,12 +116,23 @@ def pools(context: Context, figures: Figures) -> Section | None:
     if not cards and not figures:
         return None
     columns = {key: title for key, title in CARD_COLUMNS.items() if any(key in card for _, card in cards)}
-    rows = [(step.name, card["budget"], *(_number(card.get(key)) for key in columns)) for step, card in cards]
+    rows = [(pool_title(step), card["budget"], *(_number(card.get(key)) for key in columns)) for step, card in cards]
     body = ""
     if rows:
         body = table("Report cards of the pools", ("pool", "images", *columns.values()), rows, numbers=len(columns) + 1)
         body += paragraph("Distances are between the embeddings that each pool was chosen from.", "note")
     return Section("Pools", "", body, [], parts=figures, anchor="pools")
+
+
+def pool_title(step: FinishedStep) -> str:
+    """Return a readable name of a pool: "typiclust on simclr, 20 images"; its folder if the step does not say it."""
+    table = step.table
+    if not {"strategy", "budget"} <= table.keys():
+        return step.name
+    spread = f"@{table['balance']}" if table.get("balance", "none") != "none" else ""
+    source = f" on {table['source'].removeprefix('embed/')}" if table.get("source") else ""
+    seed = f", seed {table['seed']}" if table.get("seed") else ""
+    return f"{table['strategy']}{spread}{source}, {table['budget']} images{seed}"
 
 
 def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
@@ -127,19 +147,6 @@ def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
 def rounds_of(context: Context) -> list[FinishedStep]:
     """Find the labeling rounds, sorted by number."""
     return one_a_number(fresh_steps(context, LOOP))
-
-
-def labeling(context: Context) -> Section | None:
-    """Show the results of every labeling round."""
-    rounds = rounds_of(context)
-    if not rounds:
-        return None
-    outcomes = [outcome_of(step) for step in rounds]
-    columns, lines = table_of(outcomes)
-    body = table("Labeling rounds", columns, lines, numbers=len(columns) - 1)
-    for note in notes_of(outcomes):
-        body += paragraph(note, "note")
-    return Section("Labeling rounds", "", body, [], anchor="rounds")
 
 
 def provenance(context: Context) -> Section:

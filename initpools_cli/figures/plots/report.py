@@ -10,8 +10,8 @@ from initpools_cli.figures.section import Section
 
 
 @plots.register()
-def report(summary: Sequence[str], sections: Sequence[Section]) -> Section:
-    """All results of a run on one page: a summary in words, every kind of plot, the verdicts and their provenance.
+def report(summary: Sequence[str], sections: Sequence[Section], state: str = "") -> Section:
+    """All results of a run on one page: the state of the labeling, a summary, figures, verdicts and provenance.
 
     Parameters
     ----------
@@ -19,6 +19,8 @@ def report(summary: Sequence[str], sections: Sequence[Section]) -> Section:
         The main findings, in plain sentences.
     sections : sequence of Section
         Each with an anchor, in order.
+    state : Markup
+        Above the summary: HTML on the state of the labeling loop.
     """
-    body = render("report.html.j2", summary=summary, sections=sections)
+    body = render("report.html.j2", summary=summary, sections=sections, state=state)
     return Section("", "", body, [], parts=sections)

@@ -20,6 +20,8 @@ from initpools_cli.stats.classes import class_names, ordered_classes
 # More classes than this are not distinguished by color.
 MOST_CLASSES = 20
 HEIGHT = 420
+#: Values of `color` that are classes.
+CLASSES = ("class", "label", "prediction")
 AXES = {
     "pca": ("principal component 1", "principal component 2"),
     "tsne": ("t-SNE 1", "t-SNE 2"),
@@ -62,7 +64,8 @@ def scatter(
     projection : str
         How `points` came about: names the axes.
     color : str
-        "class", "cluster" (of a pretrain that makes clusters), or the name of a score.
+        "class", "cluster" (of a pretrain that makes clusters), or the name of a score; of the last labeling round
+        "label", "prediction", "confidence", or "round".
     sample : int
         t-SNE and UMAP place at most so many images: all chosen ones, and a seeded sample of the others; 0: all.
     thumbnails : int
@@ -89,8 +92,9 @@ def scatter(
         groups: list[str] = []
         shared = _by_score(figure, xy, items, hover, chosen, values, color)
     else:
-        of_image = names if color == "class" else items["cluster"].to_numpy(object)
-        groups = ordered_classes(items) if color == "class" else sorted(set(of_image.tolist()), key=_number)
+        of_class = color in CLASSES
+        of_image = names if of_class else items["cluster"].to_numpy(object)
+        groups = ordered_classes(items) if of_class else sorted({*of_image.tolist()} - {""}, key=_number)
         shared = _by_group(figure, xy, items, hover, chosen, of_image, groups, color)
     symbols = None if several else shared.pop("symbol", np.full(n, "circle", dtype=object))
     shared.pop("symbol", None)
@@ -101,7 +105,7 @@ def scatter(
     if whole > n:
         parts.append(f"A sample of {whole:,}: all chosen ones, and others at random.")
     if len(groups) > MOST_CLASSES:
-        plural = "classes" if color == "class" else "clusters"
+        plural = "classes" if color in CLASSES else "clusters"
         parts.append(f"{len(groups)} {plural} are too many for colors; hover names them.")
     if projection != "pca":
         title = {"tsne": "t-SNE", "umap": "UMAP"}[projection]
@@ -111,7 +115,8 @@ def scatter(
     headline(figure, "Images in the embedding", " ".join(parts))
     words = [f"Scatter plot of {n} images by {x_title} and {y_title}; {chosen['row'].nunique()} are chosen."]
     if values is not None:
-        words.append(f"Color is the score {color}, from {values.min():.4g} to {values.max():.4g}.")
+        what = color if color == "confidence" else f"score {color}"
+        words.append(f"Color is the {what}, from {values.min():.4g} to {values.max():.4g}.")
     for pool, part in chosen.groupby("pool", sort=False):
         spread = sorted({str(name) for name in names[part["row"].to_numpy()]} - {""})
         who = f"The images chosen by {pool}" if several else "The chosen images"
@@ -143,7 +148,7 @@ def _by_group(
     colors, symbols = np.full(n, NEUTRAL, dtype=object), np.full(n, "circle", dtype=object)
     index = items["index"].to_numpy()
     # The class is stored once for each group: stored for every image, it would be most of the page.
-    by_class = what == "class" and colored
+    by_class = what in CLASSES and colored
     texts = _paths(items) if by_class else hover
     for (name, inside), (tone, symbol) in zip(members, looks, strict=True):
         parts = [] if texts is None else ["%{hovertext}"]
@@ -206,7 +211,7 @@ def _by_score(
         text=[f"{value:.4g}" for value in shown[faint]],
         customdata=items["index"].to_numpy()[faint],
         hovertext=hover[faint],
-        hovertemplate="%{hovertext}<br>score %{text}<br>index %{customdata}<extra></extra>",
+        hovertemplate="%{hovertext}<br>" + inert(what) + " %{text}<br>index %{customdata}<extra></extra>",
         showlegend=False,
     )
     return {"color": shown, **scale}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import PendingStep
-from initpools_cli.figures.html import bullets
+from initpools_cli.figures.html import bullets, folded
 from initpools_cli.figures.section import Section
-from initpools_cli.reporting import findings, sections
+from initpools_cli.reporting import findings, loop_sections, sections
 from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, plot_module
 from initpools_cli.steps.context import Context
 
@@ -24,13 +24,16 @@ OPTIONS = frozenset({"--from", "--embeddings", "--labeled", "--labels"})
 KINDS = {
     "pretraining": ("losses",),
     "scores": ("scores", "datamap"),
-    "pools": ("gallery", "scatter", "histogram", "overlap"),
+    "labeling": ("rounds", "classes", "confusion"),
+    "pools": ("scatter", "histogram", "overlap"),
     "sweeps": ("strategies", "correlation", "critical-difference"),
 }
 #: Kinds that are not part of a report, and why.
 EXCLUDED = {"cost": "It measures run times on this machine, which takes a while."}
+#: Pools whose images are shown, the newest ones.
+MOST_POOLS = 5
 #: Knobs that reduce the number of images compared with a separate page.
-KNOBS: dict[str, dict[str, Any]] = {"gallery": {"most": 40}, "scatter": {"thumbnails": 1000}}
+KNOBS: dict[str, dict[str, Any]] = {"gallery": {"most": 12}, "scatter": {"thumbnails": 1000}}
 
 
 class _ReadOnlyContext(Context):
@@ -78,7 +81,7 @@ def gather(request: PlotRequest) -> PlotData:
     missing: list[str] = []
     figures = {section: list(_figures(read_only, kinds, request, missing)) for section, kinds in KINDS.items()}
     curves = _curves(read_only, request, missing)
-    known = {kind for kinds in KINDS.values() for kind in kinds} | EXCLUDED.keys() | {"curves", "report"}
+    known = {kind for kinds in KINDS.values() for kind in kinds} | EXCLUDED.keys() | {"curves", "gallery", "report"}
     others = list(_figures(read_only, [kind for kind in plots.names() if kind not in known], request, missing))
     missing += [
         f"{kind}: {why} Draw it with `{context.command_for('plot', kind)}`."
@@ -86,13 +89,21 @@ def gather(request: PlotRequest) -> PlotData:
         if kind in plots
     ]
     verdicts = findings.sweep_verdicts(read_only)
+    scatters = _scatters_of_labels(read_only, request, missing)
+    galleries = _galleries(read_only, request, missing)
+    loop = [
+        loop_sections.accuracy(read_only, [*figures["labeling"], *scatters]),
+        loop_sections.labeled_images(read_only, missing),
+        loop_sections.doubtful(read_only),
+        loop_sections.near_duplicates(read_only, missing),
+    ]
     parts = [
+        *loop,
         sections.data(read_only),
         sections.pretraining(read_only, figures["pretraining"]),
         sections.scores(figures["scores"]),
-        sections.pools(read_only, figures["pools"]),
+        sections.pools(read_only, [*galleries, *figures["pools"]]),
         findings.sweeps(verdicts, curves, figures["sweeps"]),
-        sections.labeling(read_only),
         Section("More", "", "", [], parts=others, anchor="more") if others else None,
         Section("Not in this report", "", bullets(missing), [], anchor="missing") if missing else None,
         sections.provenance(read_only),
@@ -100,7 +111,11 @@ def gather(request: PlotRequest) -> PlotData:
     for text in dict.fromkeys(read_only.report.warnings):
         context.report.warn(text)
     return PlotData(
-        {"summary": findings.summary(read_only, verdicts), "sections": [part for part in parts if part is not None]}
+        {
+            "summary": findings.summary(read_only, verdicts),
+            "sections": [part for part in parts if part is not None],
+            "state": loop_sections.state(read_only),
+        }
     )
 
 
@@ -121,13 +136,57 @@ def _figures(
                 missing.append(f"{kind}: {error.fact} {error.remedy}")
 
 
-def _draw(context: Context, kind: str, names: list[str], request: PlotRequest) -> Figure | Section:
+def _draw(
+    context: Context, kind: str, names: list[str], request: PlotRequest, more: Mapping[str, Any] | None = None
+) -> Figure | Section:
     from initpools_cli.figures.registry import plots
 
     method = plots.get(kind)
-    knobs = method.validate(KNOBS.get(kind, {}))
+    knobs = method.validate({**KNOBS.get(kind, {}), **(more or {})})
     data = plot_module(kind).gather(PlotRequest(names, request.in_context(context), knobs))
     return method.build(**data.data, **knobs)
+
+
+def _scatters_of_labels(context: _ReadOnlyContext, request: PlotRequest, missing: list[str]) -> list[Figure | Section]:
+    """Draw the embeddings colored by the labels of the loop, and by the confidence of the predictions."""
+    drawn: list[Figure | Section] = []
+    if not sections.rounds_of(context):
+        return drawn
+    for color in ("label", "confidence"):
+        try:
+            figure = _draw(context, "scatter", [], request, {"color": color})
+        except UserError as error:
+            missing.append(f"scatter by {color}: {error.fact} {error.remedy}")
+            continue
+        assert not isinstance(figure, Section), "a scatter is a figure of Plotly"
+        figure.layout.title.text = f"Images in the embedding, colored by {color}"
+        drawn.append(figure)
+    for color in ("prediction", "round"):
+        command = context.command_for("plot", "scatter", "--set", f"color={color}")
+        missing.append(f"scatter by {color}: draw it with `{command}`.")
+    return drawn
+
+
+def _galleries(context: _ReadOnlyContext, request: PlotRequest, missing: list[str]) -> list[Figure | Section]:
+    """Draw the images of the newest pools; those of all but the newest are folded."""
+    pools = sections.fresh_steps(context, "pool")[::-1]
+    if not pools:
+        # Adds the reason to `missing`.
+        return list(_figures(context, ["gallery"], request, missing))
+    drawn: list[Figure | Section] = []
+    for step in pools[:MOST_POOLS]:
+        try:
+            gallery = _draw(context, "gallery", [step.name], request)
+        except UserError as error:
+            missing.append(f"{step.id}: {error.fact} {error.remedy}")
+            continue
+        assert isinstance(gallery, Section), "a gallery is no figure of Plotly"
+        body = folded("Show the images", gallery.body) if drawn else gallery.body
+        drawn.append(replace(gallery, heading=sections.pool_title(step), body=body, words=[]))
+    for step in pools[MOST_POOLS:]:
+        command = context.command_for("plot", "gallery", "--name", step.name)
+        missing.append(f"{sections.pool_title(step)}: draw it with `{command}`.")
+    return drawn
 
 
 def _curves(context: _ReadOnlyContext, request: PlotRequest, missing: list[str]) -> dict[str, Figure | Section]:

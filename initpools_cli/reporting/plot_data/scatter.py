@@ -13,6 +13,7 @@ from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.reporting.plot_data.sources import (
     PlotData,
     PlotRequest,
+    loop_rounds,
     plot_embeddings,
     select_steps,
     with_classes,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 OPTIONS = frozenset({"--name", "--from", "--embeddings", "--labeled", "--labels"})
 #: Options that have an effect without a run, and the required input.
 OPTIONS_WITHOUT_RUN, NEEDS = frozenset({"--embeddings", "--labeled", "--labels"}), "embeddings"
+#: Colors that are values of the last labeling round.
+OF_LOOP = ("label", "prediction", "confidence", "round")
 #: File endings of tables.
 TABLES = (".csv", ".tsv")
 
@@ -45,6 +48,8 @@ def _from_run(context: Context, request: PlotRequest) -> PlotData:
     items, values, value_steps = _color_values(context, with_classes(context.data.train_items, request), knobs["color"])
     embeddings, embedding_steps = plot_embeddings(request)
     pools, picks = _all_picks(context, request, items)
+    if knobs["color"] in OF_LOOP and not request.names and request.files.labeled is None:
+        pools, picks = [], _labeled_in_rounds(context)
     kept = np.flatnonzero(context.data.kept)
     first = np.empty(0, np.int64) if picks is None else picks.sort_values("order")["index"].unique()
     always = np.flatnonzero(np.isin(kept, first))
@@ -144,7 +149,47 @@ def _color_values(
     if color == "cluster":
         step = clusters_of(context)
         return items.assign(cluster=[f"cluster {c}" for c in step.array(CLUSTERS)]), None, [step]
+    if color in OF_LOOP:
+        return _of_last_round(context, items, color)
     if color not in score_names():
-        raise unknown_name("color", color, ["class", "cluster", *score_names()], "initpools list scores")
+        raise unknown_name("color", color, ["class", "cluster", *OF_LOOP, *score_names()], "initpools list scores")
     step = scores_of(context, color)
     return items, step.array("scores.npy"), [step]
+
+
+def _of_last_round(
+    context: Context, items: pd.DataFrame, color: str
+) -> tuple[pd.DataFrame, np.ndarray | None, list[FinishedStep]]:
+    """Color images by the last labeling round; labeled images have cross-validated predictions."""
+    import pandas as pd
+
+    from initpools_cli.labeling.label_history import read_known
+
+    last = loop_rounds(context)[-1]
+    texts = {"path": str, "label": str, "predicted": str}
+    if color in ("label", "round"):
+        known = read_known(last).set_index("index")
+        known = known[known["label"] != ""]
+        if color == "round":
+            number = known["round"].reindex(items.index)
+            return items.assign(cluster=[f"round {int(n)}" if n == n else "" for n in number]), None, [last]
+        names = known["label"].reindex(items.index).fillna("")
+        return items.assign(label=pd.NA, **{"class": names}), None, [last]
+    rows = last.frame("predictions.csv", dtype=texts, keep_default_na=False).set_index("index")
+    rows = rows[["label", "confidence"]].set_axis(["predicted", "confidence"], axis=1)
+    if "out_of_fold.csv" in last.facts["writes"]:
+        known = last.frame("out_of_fold.csv", dtype=texts, keep_default_na=False).set_index("index")
+        rows = pd.concat([rows, known[["predicted", "confidence"]]])
+    if color == "prediction":
+        names = rows["predicted"].reindex(items.index).fillna("")
+        return items.assign(label=pd.NA, **{"class": names}), None, [last]
+    return items, rows["confidence"].reindex(items.index).fillna(1.0).to_numpy(float), [last]
+
+
+def _labeled_in_rounds(context: Context) -> pd.DataFrame:
+    """Return the labeled images of all rounds as picks, in the order of the rounds."""
+    from initpools_cli.labeling.label_history import read_known
+
+    known = read_known(loop_rounds(context)[-1])
+    known = known[known["label"] != ""].sort_values("round", kind="stable")
+    return known[["index"]].assign(order=range(len(known)), pool="labeled")

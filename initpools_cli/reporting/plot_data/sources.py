@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.steps.provider import Provider
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.user_files import UserFiles
@@ -183,3 +183,16 @@ def select_steps(context: Context, kind: str, names: list[str], command: str) ->
         if step not in fresh:
             context.report.warn(f"{step.id} is not drawn: it is stale or incomplete. Remake it with `{step.renewal()}`")
     return fresh or [list(available.values())[-1].require_fresh()]
+
+
+def loop_rounds(context: Context) -> list[FinishedStep]:
+    """Return the labeling rounds that are not stale, oldest first.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    from initpools_cli.labeling.label_history import one_a_number
+
+    return one_a_number(select_steps(context, LOOP, [], "initpools al-run --labels labeled.csv --next next.csv"))

@@ -1,0 +1,69 @@
+"""Confusion matrix of the labeled images after a labeling round."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from initpools_cli.core.bounds import PositiveCount
+from initpools_cli.core.types import DataFrame, Figure
+from initpools_cli.figures.escape import inert, shortened
+from initpools_cli.figures.facets import complete, faceted
+from initpools_cli.figures.registry import plots
+from initpools_cli.figures.theme import NEUTRAL, headline, style, translucent
+
+#: Height of a class and of a matrix without any, in pixels; pairs of classes in words.
+LINE, BASE, PAIRS = 28, 60, 10
+
+
+@plots.register()
+def confusion(predictions: DataFrame, *, most: PositiveCount = 20) -> Figure:
+    """Label and cross-validated prediction of each labeled image, counted.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns label and predicted, one row per labeled image.
+    most : int
+        Classes shown, those with the most errors.
+    """
+    labels, predicted = (predictions[column].to_numpy(object) for column in ("label", "predicted"))
+    wrong = labels != predicted
+    every = sorted({*labels.tolist(), *predicted.tolist()})
+    errors = {name: int((wrong & ((labels == name) | (predicted == name))).sum()) for name in every}
+    shown = sorted(sorted(every, key=lambda name: -errors[name])[:most])
+    number = {name: i for i, name in enumerate(shown)}
+    counts = np.zeros((len(shown), len(shown)), dtype=np.int64)
+    for label, guess in zip(labels, predicted, strict=True):
+        if label in number and guess in number:
+            counts[number[label], number[guess]] += 1
+    names = [inert(shortened(name, 14)) for name in shown]
+    figure = faceted([""], x_title="predicted by cross-validation", y_title="label", height=BASE + LINE * len(shown))
+    ticks = {"tickvals": list(range(len(shown))), "ticktext": names, "showgrid": False}
+    figure.update_xaxes(**ticks)
+    figure.update_yaxes(**ticks, autorange="reversed")
+    off = ~np.eye(len(shown), dtype=bool)
+    for mask, color in ((~off, style(0).color), (off, style(3).color)):
+        figure.add_heatmap(
+            z=np.where(mask & (counts > 0), counts, np.nan),
+            text=[[str(each) if each else "" for each in row] for row in np.where(mask, counts, 0).tolist()],
+            texttemplate="%{text}",
+            colorscale=[[0, translucent(color, 0.15)], [1, translucent(color, 0.75)]],
+            zmin=0,
+            showscale=False,
+            showlegend=False,
+            hovertemplate="label %{y}, predicted %{x}: %{z}<extra></extra>",
+            xgap=1,
+            ygap=1,
+        )
+    figure.update_layout(plot_bgcolor=translucent(NEUTRAL, 0.05))
+    hidden = f" The {most} classes with the most errors are shown." if len(every) > most else ""
+    headline(figure, "Which classes are confused", f"{int(wrong.sum())} of {len(labels)} are wrong.{hidden}")
+    pairs = [(counts[i, j], shown[i], shown[j]) for i, j in zip(*np.nonzero(off & (counts > 0)), strict=True)]
+    worst = sorted(pairs, key=lambda pair: -pair[0])[:PAIRS]
+    return complete(
+        figure,
+        [
+            "A table of counts: one row per label, one column per prediction.",
+            *(f"{count} labeled {label} and predicted {guess}." for count, label, guess in worst),
+        ],
+    )

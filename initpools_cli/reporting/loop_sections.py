@@ -1,0 +1,231 @@
+"""Sections of the report on the labeling loop: state, accuracy, images of each round, doubtful labels, duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.figures.escape import percent, printable, shortened
+from initpools_cli.figures.html import folded, paragraph, render, table
+from initpools_cli.figures.section import Section
+from initpools_cli.labeling.label_history import number_of, outcome_of, read_known
+from initpools_cli.labeling.summary import notes_of, table_of
+from initpools_cli.labeling.verdict import verdict
+from initpools_cli.reporting.image_tiles import originals
+from initpools_cli.reporting.sections import Figures, rounds_of
+from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from markupsafe import Markup
+
+#: Side of a stored image, pixels: about twice the side at which it is shown.
+SIDE = 208
+#: Images and rounds in the report, and the images of a section that are not folded.
+MOST_IMAGES, MOST_ROUNDS, SHOWN = 60, 5, 6
+MOST_DOUBTFUL, MOST_GROUPS, SHOWN_GROUPS, LARGEST_GROUP = 24, 12, 2, 6
+#: Seconds per minute, for the time per image.
+MINUTE = 60
+
+
+def state(context: Context) -> Markup | str:
+    """Render the state of the loop: its numbers, its verdict, and what to do next; "" without a round."""
+    from initpools_cli.reporting.next_step import next_in_run
+
+    rounds = rounds_of(context)
+    if not rounds:
+        return ""
+    outcomes = [outcome_of(step) for step in rounds]
+    last = outcomes[-1]
+    body = render("tiles.html.j2", tiles=_tiles(int(context.data.kept.sum()), last))
+    for sentence in verdict(outcomes):
+        body += paragraph(sentence, "verdict")
+    return body + paragraph(f"Next: `{next_in_run('plot', context.run)}`")
+
+
+def _tiles(images: int, last: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the numbers of the first screen, each with a note."""
+    labeled = last["labeled"]
+    skipped = f"{last['skipped']:,} skipped" if last["skipped"] else ""
+    tiles = {
+        "images": (f"{images:,}", ""),
+        "labeled": (f"{labeled:,}", ", ".join(filter(None, (f"{percent(labeled / images)} of all", skipped)))),
+        "rounds": (last["round"], f"{last['classes']} classes"),
+    }
+    if "minutes" in last:
+        each = f"{MINUTE * last['minutes'] / max(1, labeled):.1f} s per label"
+        tiles["minutes of labeling"] = (
+            f"{last['minutes']:.0f}" if last["minutes"] >= 10 else f"{last['minutes']:.1f}",
+            each,
+        )
+    audit = last.get("audit", {})
+    if "accuracy" in audit:
+        tiles["accuracy"] = (percent(audit["accuracy"]), f"{_between(audit)}, audit sample")
+    elif "accuracy" in last:
+        tiles["accuracy"] = (percent(last["accuracy"]), f"{_between(last)}, cross-validated")
+    return tiles
+
+
+def _between(estimate: Mapping[str, Any]) -> str:
+    return f"{percent(estimate['low'])} to {percent(estimate['high'])}"
+
+
+def accuracy(context: Context, figures: Figures) -> Section | None:
+    """Show the results of every round, and their figures."""
+    rounds = rounds_of(context)
+    if not rounds:
+        return None
+    outcomes = [outcome_of(step) for step in rounds]
+    columns, lines = table_of(outcomes)
+    body = table("Labeling rounds", columns, lines, numbers=len(columns) - 1)
+    for note in notes_of(outcomes):
+        body += paragraph(note, "note")
+    return Section("Labeling rounds", "", body, [], parts=figures, anchor="rounds")
+
+
+def labeled_images(context: Context, missing: list[str]) -> Section | None:
+    """Show the images that each round labeled, the newest round first."""
+    rounds = rounds_of(context)
+    if not rounds or not context.data.has_images:
+        return None
+    labels = read_known(rounds[-1])
+    guesses = _guesses(rounds[-1])
+    parts = [
+        _round_images(context, labels[labels["round"] == number_of(step.name)], step, guesses)
+        for step in reversed(rounds[-MOST_ROUNDS:])
+    ]
+    if len(rounds) > MOST_ROUNDS:
+        missing.append(f"Images of rounds 1 to {len(rounds) - MOST_ROUNDS}: only the last {MOST_ROUNDS} are shown.")
+    text = "Below each image: its label and, where cross-validation predicts another class, that class."
+    return Section("Labeled images", text, "", [], parts=parts, anchor="labeled-images")
+
+
+def _round_images(
+    context: Context, rows: pd.DataFrame, step: FinishedStep, guesses: Mapping[int, tuple[str, float]]
+) -> Section:
+    first = rows.iloc[:MOST_IMAGES]
+    pictures, _ = originals(context, first["index"].tolist(), SIDE)
+    cells = []
+    for index, label, path in zip(first["index"].tolist(), first["label"], first["path"], strict=True):
+        guess = guesses.get(index, ("", 0.0))[0]
+        wrong = bool(guess and label and guess != label)
+        lines = [label or "skipped", *([f"predicted {guess}"] if wrong else [])]
+        cells.append(_cell(pictures[index], lines, path or f"image {index}", "wrong" if wrong else ""))
+    body = render("pictures.html.j2", pictures=cells, shown=SHOWN)
+    more = f"The first {MOST_IMAGES} of {len(rows)}." if len(rows) > MOST_IMAGES else ""
+    images = "1 image" if len(rows) == 1 else f"{len(rows)} images"
+    return Section(f"Round {number_of(step.name)}: {images}", more, body, [])
+
+
+def _guesses(step: FinishedStep) -> dict[int, tuple[str, float]]:
+    """Return the cross-validated class of each labeled image, and the probability of its own label."""
+    rows = _out_of_fold(step)
+    if rows is None:
+        return {}
+    pairs = zip(rows["predicted"].tolist(), rows["label_confidence"].tolist(), strict=True)
+    return dict(zip(rows["index"].tolist(), pairs, strict=True))
+
+
+def _out_of_fold(step: FinishedStep) -> pd.DataFrame | None:
+    if "out_of_fold.csv" not in step.facts["writes"]:
+        return None
+    texts = {"path": str, "label": str, "predicted": str, "origin": str}
+    return step.frame("out_of_fold.csv", dtype=texts, keep_default_na=False)
+
+
+def doubtful(context: Context) -> Section | None:
+    """Show the labels that the cross-validated model finds least likely."""
+    rounds = rounds_of(context)
+    rows = _out_of_fold(rounds[-1]) if rounds else None
+    if rows is None:
+        return None
+    rows = rows[rows["label"] != rows["predicted"]].sort_values("label_confidence", kind="stable").iloc[:MOST_DOUBTFUL]
+    if rows.empty:
+        return None
+    text = "Labels that the model, trained without them, finds least likely. They may be right: look at them."
+    command = f"Look again: `{context.command_for('label', '--review')}`"
+    if not context.data.has_images:
+        header = ("image", "label", "predicted", "probability of the label")
+        lines = [
+            (row["path"] or f"image {row['index']}", row["label"], row["predicted"], percent(row["label_confidence"]))
+            for row in rows.to_dict("records")
+        ]
+        body = table("Most doubtful labels", header, lines, numbers=1)
+    else:
+        pictures, _ = originals(context, rows["index"].tolist(), SIDE)
+        cells = [
+            _cell(
+                pictures[row["index"]],
+                [f"labeled {row['label']}, {percent(row['label_confidence'])}", f"predicted {row['predicted']}"],
+                row["path"] or f"image {row['index']}",
+            )
+            for row in rows.to_dict("records")
+        ]
+        body = render("pictures.html.j2", pictures=cells, shown=SHOWN)
+    return Section("Most doubtful labels", text, body + paragraph(command), [], anchor="doubtful")
+
+
+def near_duplicates(context: Context, missing: list[str]) -> Section | None:
+    """Show the largest groups of near-duplicates, and those with different labels first."""
+    from initpools_cli.steps.near_duplicates import duplicate_groups
+
+    if not context.data.has_images:
+        return None
+    try:
+        groups = duplicate_groups(context).near
+    except UserError as error:
+        missing.append(f"near-duplicates: {error.fact} {error.remedy}")
+        return None
+    kept = np.flatnonzero(context.data.kept)
+    names, sizes = np.unique(groups[kept], return_counts=True)
+    several = names[sizes > 1]
+    if not len(several):
+        return None
+    rounds = rounds_of(context)
+    known = {} if not rounds else dict(zip(*(read_known(rounds[-1])[key] for key in ("index", "label")), strict=True))
+    members = {int(name): kept[groups[kept] == name].tolist() for name in several}
+    mixed = {name: len({known[each] for each in group if known.get(each)}) > 1 for name, group in members.items()}
+    order = sorted(members, key=lambda name: (not mixed[name], -len(members[name]), name))[:MOST_GROUPS]
+    paths, shown, more = context.data.train_items["path"].to_numpy(), paragraph(""), paragraph("")
+    for place, name in enumerate(order):
+        group = members[name][:LARGEST_GROUP]
+        pictures, _ = originals(context, group, SIDE)
+        mark = "wrong" if mixed[name] else ""
+        cells = [
+            _cell(pictures[each], [known.get(each) or "no label"], paths[each] or f"image {each}", mark)
+            for each in group
+        ]
+        size = f"{len(members[name])} images" + (", different labels" if mixed[name] else "")
+        block = paragraph(size, "subtitle") + render("pictures.html.j2", pictures=cells, shown=LARGEST_GROUP)
+        if place < SHOWN_GROUPS:
+            shown += block
+        else:
+            more += block
+    body = shown + (folded(f"Show all {len(order)}", more) if len(order) > SHOWN_GROUPS else "")
+    extra = sum(map(len, members.values())) - len(members)
+    text = f"{len(members):,} groups of images that are nearly the same; {extra:,} images repeat another one."
+    count = sum(mixed.values())
+    if count:
+        text += f" {'1 group has' if count == 1 else f'{count} groups have'} different labels."
+    if len(members) > MOST_GROUPS:
+        text += f" {MOST_GROUPS} are shown."
+    command = f"All groups as a table: `{context.command_for('score', 'duplicate')} -o duplicates.csv`"
+    return Section("Near-duplicates", text, body + paragraph(command), [], anchor="near-duplicates")
+
+
+def _cell(image: Any, lines: Sequence[str], name: str, mark: str = "") -> dict[str, Any]:
+    """Return the values of the template for one image."""
+    from initpools_cli.figures.thumbnails import LOSSLESS, data_uri
+
+    texts = [printable(shortened(line, 40)) for line in lines]
+    return {
+        "source": data_uri(image),
+        "small": max(image.size) <= LOSSLESS,
+        "words": printable(f"{name}: {', '.join(lines)}"),
+        "lines": texts,
+        "mark": mark,
+    }

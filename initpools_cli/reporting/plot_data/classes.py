@@ -1,0 +1,16 @@
+"""Data of the classes: the newest labeling round."""
+
+from __future__ import annotations
+
+from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, loop_rounds
+
+#: Options that have an effect.
+OPTIONS: frozenset[str] = frozenset()
+
+
+def gather(request: PlotRequest) -> PlotData:
+    """Collect the recall of each class, and count labels and predictions."""
+    last = loop_rounds(request.context)[-1]
+    classes = last.frame("classes.csv", dtype={"class": str}, keep_default_na=False, na_values={"recall": [""]})
+    predicted = last.frame("predictions.csv", dtype={"label": str}, keep_default_na=False)["label"].value_counts()
+    return PlotData({"classes": classes.assign(predicted=classes["class"].map(predicted).fillna(0))}, [last])
