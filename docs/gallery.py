@@ -32,6 +32,8 @@ STEPS = [
     "select-pool typiclust --budget 20",
     "al-run --init random,typiclust,kmeans,kcenter --query random,margin --budget 10 --rounds 2 --seeds 6 --name ten",
     "al-run --init random,typiclust,kmeans,kcenter --query random --budget 40 --rounds 1 --seeds 6 --name forty",
+    "select-pool maxherding --budget 60 --with-labels -o labeled.csv",
+    "al-run --labels labeled.csv",
     "rank typicality",
     "rank simclr",
 ]

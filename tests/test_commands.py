@@ -118,7 +118,8 @@ def test_the_chain_from_embeddings_to_plots(run_with_dynamics: Path, initpools: 
     assert (np.diff(by_image[order]) <= 0).all()
 
     # Costs are measured for a while: tests/test_figures_comparisons.py draws them.
-    for kind in {*plots.names()} - {"cost"}:
+    # Labeling rounds are drawn in tests/test_page.py.
+    for kind in {*plots.names()} - {"cost", "rounds", "classes", "confusion"}:
         # Two epochs are enough to map training.
         drawn = initpools("plot", kind, "--set", "score.epochs=2", "-o", f"{kind}.html")
         assert drawn.code == 0, drawn.err

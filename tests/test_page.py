@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from conftest import Initpools
@@ -21,7 +22,10 @@ from initpools_cli.figures.facets import complete, faceted
 from initpools_cli.figures.html import facts, paragraph, table
 from initpools_cli.figures.image import image_bytes
 from initpools_cli.figures.page import page_html
+from initpools_cli.figures.plots.classes import classes
+from initpools_cli.figures.plots.confusion import confusion
 from initpools_cli.figures.plots.report import report
+from initpools_cli.figures.plots.rounds import rounds
 from initpools_cli.figures.section import Section
 from initpools_cli.figures.theme import PAGES, dressed
 
@@ -139,7 +143,7 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
     text = text_of(copied_run / "r.html")
     assert "Of 3 comparisons with random in 1 sweep, the first pool was better in 0, worse in 0" in text
     assert "3 of them had too few seeds for any verdict" in text
-    assert "Sweep little" in text and "kcenter-b10-s0" in text and "coverage radius" in text
+    assert "Sweep little" in text and "kcenter on simclr, 10 images" in text and "coverage radius" in text
     assert 'class="stale"' not in text
     Path("runs/digits/pool/kcenter-b10-s0/indices.npy").unlink()
     ended = initpools("plot", "report", "-o", "r.html", "--set", "plot.theme=dark")
@@ -153,6 +157,56 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
     text = text_of(copied_run / "r.html")
     assert "Sweep whole" in text and "Sweep little" not in text
     assert "al/little: runs/digits/al/little/rounds.csv was changed after it was written" in text
+
+
+def test_a_report_begins_with_the_state_of_the_loop(copied_run: Path, initpools: Initpools) -> None:
+    assert initpools("select-pool", "random", "--budget", 40, "--audit", 10, "--with-labels", "-o", "a.csv").code == 0
+    rows = pd.read_csv("a.csv").assign(seconds=3)
+    rows.to_csv("a.csv", index=False)
+    assert initpools("al-run", "--labels", "a.csv", "--query", "random", "--budget", 10).code == 0
+    wrong = rows.iloc[:1].assign(label=(rows["label"].iloc[0] + 1) % 10)
+    wrong.to_csv("b.csv", index=False)
+    assert initpools("al-run", "--labels", "b.csv", "--query", "random", "--budget", 10).code == 0
+    assert initpools("plot", "report", "-o", "r.html").code == 0
+    text = text_of(copied_run / "r.html")
+    words = re.sub(r"<[^>]+>", " ", text)
+    first, _, _ = words.partition("Labeling rounds")
+    assert re.search(r"images\s+1,438\s+labeled\s+50\s+3.5 % of all\s+rounds\s+2\s+10 classes", first)
+    assert re.search(r"minutes of labeling\s+2.5\s+3.0 s per label", first) and "audit sample" in first
+    assert "Round 1: 49 images" in words and "Round 2: 1 image" in words and "Show all 49" in words
+    label = str((rows["label"].iloc[0] + 1) % 10)
+    assert f"labeled {label}" in words.partition("Most doubtful labels")[2]
+    for kind in ("rounds", "classes", "confusion"):
+        ended = initpools("plot", kind, "-o", f"{kind}.html")
+        assert ended.code == 0, ended.err
+    for color, legend in (("label", "label not known"), ("prediction", "0"), ("round", "round 2")):
+        assert initpools("plot", "scatter", "--set", f"color={color}", "-o", "s.html").code == 0
+        data = json.loads(data_of(Page(Path("s.html").read_text()), "figure-1-data"))["data"]
+        assert legend in {trace.get("name") for trace in data}, color
+    assert initpools("plot", "scatter", "--set", "color=confidence", "-o", "s.html").code == 0
+
+
+def test_rounds_classes_and_confusion_show_their_tables() -> None:
+    nan = float("nan")
+    table = pd.DataFrame(
+        {"round": ["1", "2"], "labeled": [20, 40], "minutes": [1.0, nan], "accuracy": [0.5, 0.7], "low": [0.4, 0.6]}
+        | {"high": [0.6, 0.8], "audit_accuracy": [nan, 0.65], "audit_low": [nan, 0.5], "audit_high": [nan, 0.8]}
+    )
+    drawn = rounds(table)
+    assert {(trace.name, len(trace.x)) for trace in drawn.data} == {
+        ("cross-validated", 2),
+        ("audit sample", 1),
+        ("cross-validated", 1),
+        ("audit sample", 0),
+    }
+    np.testing.assert_allclose(drawn.data[1].error_y.arrayminus, [0.1, 0.1])
+    counts = pd.DataFrame({"class": ["a", "b"], "labeled": [3, 1], "predicted": [5, 0], "recall": [0.5, nan]})
+    bars = classes(counts).data[0]
+    assert list(bars.text) == ["unknown", "50.0 %"] and len(classes(counts, most=1).data[0].x) == 1
+    pairs = pd.DataFrame({"label": list("aabbc"), "predicted": list("abbba")})
+    right, wrong = (np.nan_to_num(np.array(trace.z, float)) for trace in confusion(pairs).data)
+    np.testing.assert_array_equal(right + wrong, [[1, 1, 0], [0, 2, 0], [1, 0, 0]])
+    assert (right * wrong).sum() == 0 and np.trace(right) == 3
 
 
 def test_a_report_is_of_the_whole_run(copied_run: Path, initpools: Initpools) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -104,14 +104,12 @@ def labeled_images(context: Context, missing: list[str]) -> Section | None:
     return Section("Labeled images", text, "", [], parts=parts, anchor="labeled-images")
 
 
-def _round_images(
-    context: Context, rows: pd.DataFrame, step: FinishedStep, guesses: Mapping[int, tuple[str, float]]
-) -> Section:
+def _round_images(context: Context, rows: pd.DataFrame, step: FinishedStep, guesses: Mapping[int, str]) -> Section:
     first = rows.iloc[:MOST_IMAGES]
     pictures, _ = originals(context, first["index"].tolist(), SIDE)
     cells = []
     for index, label, path in zip(first["index"].tolist(), first["label"], first["path"], strict=True):
-        guess = guesses.get(index, ("", 0.0))[0]
+        guess = guesses.get(index, "")
         wrong = bool(guess and label and guess != label)
         lines = [label or "skipped", *([f"predicted {guess}"] if wrong else [])]
         cells.append(_cell(pictures[index], lines, path or f"image {index}", "wrong" if wrong else ""))
@@ -121,52 +119,46 @@ def _round_images(
     return Section(f"Round {number_of(step.name)}: {images}", more, body, [])
 
 
-def _guesses(step: FinishedStep) -> dict[int, tuple[str, float]]:
-    """Return the cross-validated class of each labeled image, and the probability of its own label."""
-    rows = _out_of_fold(step)
-    if rows is None:
-        return {}
-    pairs = zip(rows["predicted"].tolist(), rows["label_confidence"].tolist(), strict=True)
-    return dict(zip(rows["index"].tolist(), pairs, strict=True))
-
-
-def _out_of_fold(step: FinishedStep) -> pd.DataFrame | None:
+def _guesses(step: FinishedStep) -> dict[int, str]:
+    """Return the cross-validated class of each labeled image."""
     if "out_of_fold.csv" not in step.facts["writes"]:
-        return None
+        return {}
     texts = {"path": str, "label": str, "predicted": str, "origin": str}
-    return step.frame("out_of_fold.csv", dtype=texts, keep_default_na=False)
+    rows = step.frame("out_of_fold.csv", dtype=texts, keep_default_na=False)
+    return dict(zip(rows["index"].tolist(), rows["predicted"], strict=True))
 
 
 def doubtful(context: Context) -> Section | None:
-    """Show the labels that the cross-validated model finds least likely."""
+    """Show the labels that cross-validated models and near-duplicates contradict; see `labeling.review`."""
+    from initpools_cli.labeling.review import DOUBTFUL, read_doubtful
+
     rounds = rounds_of(context)
-    rows = _out_of_fold(rounds[-1]) if rounds else None
-    if rows is None:
+    if not rounds or DOUBTFUL not in rounds[-1].facts["writes"]:
         return None
-    rows = rows[rows["label"] != rows["predicted"]].sort_values("label_confidence", kind="stable").iloc[:MOST_DOUBTFUL]
+    rows = read_doubtful(rounds[-1])
     if rows.empty:
         return None
-    text = "Labels that the model, trained without them, finds least likely. They may be right: look at them."
-    command = f"Look again: `{context.command_for('label', '--review')}`"
-    if not context.data.has_images:
-        header = ("image", "label", "predicted", "probability of the label")
-        lines = [
-            (row["path"] or f"image {row['index']}", row["label"], row["predicted"], percent(row["label_confidence"]))
-            for row in rows.to_dict("records")
-        ]
-        body = table("Most doubtful labels", header, lines, numbers=1)
-    else:
-        pictures, _ = originals(context, rows["index"].tolist(), SIDE)
-        cells = [
-            _cell(
-                pictures[row["index"]],
-                [f"labeled {row['label']}, {percent(row['label_confidence'])}", f"predicted {row['predicted']}"],
-                row["path"] or f"image {row['index']}",
-            )
-            for row in rows.to_dict("records")
-        ]
+    first = cast("list[dict[str, Any]]", rows.iloc[:MOST_DOUBTFUL].to_dict("records"))
+    if context.data.has_images:
+        pictures, _ = originals(context, [row["index"] for row in first], SIDE)
+        cells = [_cell(pictures[row["index"]], _doubt(row), _name(row)) for row in first]
         body = render("pictures.html.j2", pictures=cells, shown=SHOWN)
+    else:
+        body = table("Most doubtful labels", ("image", "label", ""), [(_name(row), *_doubt(row)) for row in first])
+    text = f"{len(rows):,} labels that other labels contradict, most doubtful first. They may be right: look at them."
+    command = f"Look again: `{context.command_for('label', '--review')}`"
     return Section("Most doubtful labels", text, body + paragraph(command), [], anchor="doubtful")
+
+
+def _doubt(row: Mapping[str, Any]) -> list[str]:
+    """Describe a doubtful label in two lines."""
+    if row["conflict"] >= 0:
+        return [f"labeled {row['label']}", f"near-duplicate of image {row['conflict']}, which has another label"]
+    return [f"labeled {row['label']}", f"predicted {row['predicted']}"]
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return row["path"] or f"image {row['index']}"
 
 
 def near_duplicates(context: Context, missing: list[str]) -> Section | None:

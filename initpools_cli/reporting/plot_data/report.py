@@ -169,6 +169,8 @@ def _scatters_of_labels(context: _ReadOnlyContext, request: PlotRequest, missing
 
 def _galleries(context: _ReadOnlyContext, request: PlotRequest, missing: list[str]) -> list[Figure | Section]:
     """Draw the images of the newest pools; those of all but the newest are folded."""
+    from markupsafe import Markup
+
     pools = sections.fresh_steps(context, "pool")[::-1]
     if not pools:
         # Adds the reason to `missing`.
@@ -181,7 +183,7 @@ def _galleries(context: _ReadOnlyContext, request: PlotRequest, missing: list[st
             missing.append(f"{step.id}: {error.fact} {error.remedy}")
             continue
         assert isinstance(gallery, Section), "a gallery is no figure of Plotly"
-        body = folded("Show the images", gallery.body) if drawn else gallery.body
+        body = folded("Show the images", Markup(gallery.body)) if drawn else gallery.body
         drawn.append(replace(gallery, heading=sections.pool_title(step), body=body, words=[]))
     for step in pools[MOST_POOLS:]:
         command = context.command_for("plot", "gallery", "--name", step.name)

@@ -174,7 +174,7 @@ def _of_last_round(
             number = known["round"].reindex(items.index)
             return items.assign(cluster=[f"round {int(n)}" if n == n else "" for n in number]), None, [last]
         names = known["label"].reindex(items.index).fillna("")
-        return items.assign(label=pd.NA, **{"class": names}), None, [last]
+        return items.drop(columns="label").assign(**{"class": names}), None, [last]
     rows = last.frame("predictions.csv", dtype=texts, keep_default_na=False).set_index("index")
     rows = rows[["label", "confidence"]].set_axis(["predicted", "confidence"], axis=1)
     if "out_of_fold.csv" in last.facts["writes"]:
@@ -182,7 +182,7 @@ def _of_last_round(
         rows = pd.concat([rows, known[["predicted", "confidence"]]])
     if color == "prediction":
         names = rows["predicted"].reindex(items.index).fillna("")
-        return items.assign(label=pd.NA, **{"class": names}), None, [last]
+        return items.drop(columns="label").assign(**{"class": names}), None, [last]
     return items, rows["confidence"].reindex(items.index).fillna(1.0).to_numpy(float), [last]
 
 
