@@ -96,7 +96,7 @@ def _of_file(context: Context, path: Path) -> Batch:
 def _batch(name: str, indices: list[int], labels: list[str], origins: list[str], file: Path | None = None) -> Batch:
     if not indices:
         raise UserError(f"The batch {name} has no images.", "Use another one: --batch NAME|FILE.", name)
-    from initpools_cli.labeling.origin import AUDIT
+    from initpools_cli.steps.audit_sample import AUDIT
 
     # A repeated image is shown once, with the first label of its lines.
     known: dict[int, str] = {}

@@ -68,7 +68,13 @@ def classes(classes: DataFrame, *, most: PositiveCount = 30) -> Figure:
         "Classes",
         "Recall: share of the labeled images of a class that cross-validation predicts correctly." + hidden,
     )
-    return complete(figure, ["Bar charts, one bar per class.", *map(_in_words, first.to_dict("records"))])
+    return complete(
+        figure,
+        [
+            "Bar charts, one bar per class.",
+            *(_in_words({str(key): value for key, value in row.items()}) for row in first.to_dict("records")),
+        ],
+    )
 
 
 def _text(column: str, value: float) -> str:
