@@ -25,17 +25,22 @@ if TYPE_CHECKING:
 
 __all__ = ["browser", "visit"]
 
-# One core for each process of pytest-xdist: threads of both on the same cores wait for each other several times longer
-# than they compute.
-if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
-
 # Properties are of what is computed, and never of how long it takes.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 FAST = ["--set", "pretrain.epochs=2", "--set", "pretrain.width=0.25", "--set", "hidden=32", "--set", "out=16"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep each process of pytest-xdist on one core, unless it shares its cores with a browser.
+
+    Threads of several processes on the same cores wait for each other several times longer than they compute.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and config.option.markexpr != "browser" and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @dataclass(frozen=True)
