@@ -211,3 +211,10 @@ def test_the_verdict_says_how_good_it_is_and_whether_to_go_on() -> None:
         "Cannot forecast what more labels would add. Too few.",
     ]
     assert verdict([last | {"audit": audit | {"bound": 0.91}, "stopped": 0.9}])[1].startswith("Stop")
+
+
+def test_a_sweep_refuses_settings_of_the_loop(copied_run: Path, initpools: Initpools) -> None:
+    for setting in ("al.audit=10%", "al.stop_at=0.9", "al.target=0.9"):
+        ended = initpools("al-run", "--init", "random", "--query", "random", "--seeds", 2, "--set", setting)
+        key = setting.partition("=")[0]
+        assert ended.code == 2 and f"{key} (--set) has no effect in a sweep" in ended.err, ended.err
