@@ -46,4 +46,5 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64], prio
     found = minimize_scalar(
         loss, bounds=(grid[max(best - 1, 0)], grid[min(best + 1, 40)]), method="bounded", options={"xatol": 1e-9}
     )
-    return float(np.exp(found.x))
+    # The bounded search ends just inside its interval: the best may be the end of the grid.
+    return float(np.exp(min((found.x, grid[best]), key=loss)))
