@@ -131,19 +131,21 @@ def process(*arguments: object, cwd: Path, **environment: str) -> subprocess.Pop
     )
 
 
+def run_in(folder: Path, *commands: list[str]) -> None:
+    """Run command lines in a folder, with one thread and without messages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command in commands:
+            words = [*command, "--threads", "1", "--quiet"]
+            patch.setattr(sys, "argv", ["initpools", *words])
+            assert run_command_line(words) == 0, words
+
+
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``runs/digits``: SimCLR pretrained for two epochs, and embedded. Never written to again."""
     folder = tmp_path_factory.mktemp("pretrained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for command in (
-            ["pretrain", "simclr", "--dataset", "digits", "--threads", "1", *FAST],
-            ["embed", "--threads", "1"],
-        ):
-            words = [*command, "--quiet"]
-            patch.setattr(sys, "argv", ["initpools", *words])
-            assert run_command_line(words) == 0, words
+    run_in(folder, ["pretrain", "simclr", "--dataset", "digits", *FAST], ["embed"])
     return folder
 
 
@@ -152,11 +154,7 @@ def pretrained_with_dynamics(pretrained: Path, tmp_path_factory: pytest.TempPath
     """The pretrained run with two epochs of training dynamics (``score.epochs=2``). Never written to again."""
     folder = tmp_path_factory.mktemp("dynamics")
     shutil.copytree(pretrained / "runs", folder / "runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        words = ["score", "el2n", "--set", "score.epochs=2", "--threads", "1", "--quiet"]
-        patch.setattr(sys, "argv", ["initpools", *words])
-        assert run_command_line(words) == 0
+    run_in(folder, ["score", "el2n", "--set", "score.epochs=2"])
     shutil.rmtree(folder / "runs/digits/score")
     return folder
 

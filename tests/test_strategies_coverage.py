@@ -10,6 +10,7 @@ from plain import crowds, go_on, pairwise, pick
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
+from initpools_cli.geometry.farthest_first import nearest_to_mean
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.strategies.activeft import loss_and_slope
@@ -36,7 +37,7 @@ def plain_cover(points, labeled, budget, delta):
 def test_probcover_equals_its_plain_definition(case, delta):
     points, labeled, budget = case
     squared = pairwise(points)
-    middle = squared[((points - points.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    middle = squared[nearest_to_mean(points)]
     if (squared < delta * delta).sum() == len(points) or (middle < delta * delta).all():
         with pytest.raises(UserError, match=f"delta={delta:g} is too (small|large)"):
             pick("probcover", {"embeddings": points}, labeled, budget, delta=delta)

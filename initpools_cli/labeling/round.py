@@ -47,6 +47,7 @@ from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
+from initpools_cli.sweeps.al_settings import SWEEP_ONLY, refuse_settings
 from initpools_cli.sweeps.setup import ExperimentSpec, build_experiment, build_settings, build_spec, identity_of
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
 
 #: Settings of [al] that the labeling loop uses.
 USED = ("query", "learner", "budget", "encoders", "space", "views", "passes", "members", "validation", "params")
-#: Settings of [al] that only sweeps use.
-SWEEP_ONLY = ("init", "init_budget", "rounds", "seeds", "candidates", "strict", "backend")
 
 
 @dataclass(frozen=True)
@@ -271,13 +270,8 @@ def _table(context: Context) -> AlTable:
         If a setting is only for sweeps, or there are several queries, learners or encoders.
     """
     table = context.settings.al
-    for key in SWEEP_ONLY:
-        if f"al.{key}" in context.given:
-            raise UserError(
-                f"al.{key} ({context.given[f'al.{key}']}) has no effect with --labels: it is for sweeps.",
-                f"Leave out al.{key}, or leave out --labels to run a sweep.",
-                f"al.{key}",
-            )
+    remedy = "leave out --labels to run a sweep"
+    refuse_settings(context, SWEEP_ONLY, "with --labels: it is for sweeps", remedy)
     _only(table.query, "--query")
     _only(table.learner, "--learner")
     if table.validation == "free-val":

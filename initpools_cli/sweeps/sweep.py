@@ -19,6 +19,7 @@ from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.user_files import UserFiles
+from initpools_cli.sweeps.al_settings import ROUND_ONLY, refuse_settings
 from initpools_cli.sweeps.executors import Executor, Jobs
 from initpools_cli.sweeps.jobs import PLAN, JobResult, run_cells, run_jobs, select_pools
 from initpools_cli.sweeps.setup import (
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 #: Keys of [al] that do not change the result, or are stored resolved.
 NOT_IDENTITY = {"backend", "strict", "scale"}
-#: Settings of [al] that only rounds of labeling use.
-LOOP_ONLY = ("audit", "stop_at", "target")
 
 
 def al_run(
@@ -61,7 +60,8 @@ def al_run(
     """
     table = context.settings.al
     context.require_labels("al-run")
-    _refuse_loop_settings(context)
+    remedy = "pass labels: --labels FILE.csv"
+    refuse_settings(context, ROUND_ONLY, "in a sweep: it is for rounds of labeling", remedy)
     spec = build_spec(context, table)
     _refuse_known_leaks(table, spec)
     experiments, reads = _experiments(context, spec, table.encoders, files)
@@ -83,16 +83,6 @@ def al_run(
         failed = sum(row["status"] != "ok" for row in rows)
         step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": failed}
     return FinishedStep(context.run, step.folder), True
-
-
-def _refuse_loop_settings(context: Context) -> None:
-    for key in LOOP_ONLY:
-        if f"al.{key}" in context.given:
-            raise UserError(
-                f"al.{key} ({context.given[f'al.{key}']}) has no effect in a sweep: it is for rounds of labeling.",
-                f"Leave out al.{key}, or pass labels: --labels FILE.csv.",
-                f"al.{key}",
-            )
 
 
 def _sweep(

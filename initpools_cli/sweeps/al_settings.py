@@ -1,0 +1,36 @@
+"""Settings of [al] that only sweeps, or only rounds of labeling, use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.steps.context import Context
+
+SWEEP_ONLY = ("init", "init_budget", "rounds", "seeds", "candidates", "strict", "backend")
+ROUND_ONLY = ("audit", "stop_at", "target")
+
+
+def refuse_settings(context: Context, keys: Iterable[str], why: str, remedy: str) -> None:
+    """Refuse settings of [al] that were given and have no effect.
+
+    Parameters
+    ----------
+    context : Context
+    keys : iterable of str
+        Keys of [al].
+    why, remedy : str
+        Ends of the two sentences of the error.
+
+    Raises
+    ------
+    UserError
+        With the first of them.
+    """
+    for key in keys:
+        if f"al.{key}" in context.given:
+            raise UserError(
+                f"al.{key} ({context.given[f'al.{key}']}) has no effect {why}.",
+                f"Leave out al.{key}, or {remedy}.",
+                f"al.{key}",
+            )
