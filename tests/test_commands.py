@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tomli
-from conftest import FAST, Initpools, process
+from conftest import FAST, Initpools, process, run_in
 from plain import QUICK
 
 from initpools_cli.cli.catalog import KINDS
@@ -263,44 +263,36 @@ def test_scratch_is_a_learner_and_sees_images(copied_run: Path, initpools: Initp
 @pytest.mark.parametrize(
     "stop", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGKILL, signal.SIGINT))]
 )
-def test_a_killed_pretrain_goes_on_to_the_same_bytes(stop: signal.Signals, tmp_path: Path) -> None:
-    words = [
-        "pretrain",
-        "simclr",
-        "--dataset",
-        "digits",
-        "--threads",
-        "1",
-        *FAST,
-        "--set",
-        "pretrain.epochs=6",
-        "--verbose",
-    ]
+def test_a_killed_pretrain_goes_on_to_the_same_bytes(
+    stop: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (96, 8, 8), dtype=np.uint8)
+    words = ["pretrain", "simclr", "--dataset", "few.npz", "--threads", "1", *FAST]
+    words += ["--set", "pretrain.epochs=24", "--set", "pretrain.batch=32", "--verbose"]
     for name in ("straight", "killed"):
         (tmp_path / name).mkdir()
-    straight = process(*words, cwd=tmp_path / "straight")
-    _, said = straight.communicate()
-    assert straight.returncode == 0, said
+        np.savez(tmp_path / name / "few.npz", train_images=images)
+    monkeypatch.chdir(tmp_path / "straight")
+    straight = initpools(*words)
+    assert straight.code == 0, straight.err
     killed = process(*words, cwd=tmp_path / "killed")
     assert killed.stderr is not None
     for line in killed.stderr:
-        if line.startswith("epoch 2 of 6"):
+        if line.startswith("epoch 2 of 24"):
             killed.send_signal(stop)
             break
     _, rest = killed.communicate()
     assert killed.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[stop], rest
     assert ("interrupted.\nFinished work in a run is kept" in rest) == (stop != signal.SIGKILL)
-    assert not (tmp_path / "killed/runs/digits/pretrain").exists()
-    resumed = process(*words, cwd=tmp_path / "killed")
-    _, said = resumed.communicate()
-    assert resumed.returncode == 0, said
-    epoch = re.search(r"resuming simclr at epoch (\d) of 6", said)
+    assert not (tmp_path / "killed/runs/few/pretrain").exists()
+    monkeypatch.chdir(tmp_path / "killed")
+    resumed = initpools(*words)
+    assert resumed.code == 0, resumed.err
+    epoch = re.search(r"resuming simclr at epoch (\d+) of 24", resumed.err)
     assert epoch is not None and int(epoch[1]) >= 3
-    one, other = (
-        tmp_path / name / "runs/digits/pretrain/simclr/encoder.safetensors" for name in ("straight", "killed")
-    )
+    one, other = (tmp_path / name / "runs/few/pretrain/simclr/encoder.safetensors" for name in ("straight", "killed"))
     assert one.read_bytes() == other.read_bytes()
-    assert not list((tmp_path / "killed/runs/digits/.partial").rglob("*.pt"))
+    assert not list((tmp_path / "killed/runs/few/.partial").rglob("*.pt"))
 
 
 # ---- bring your own numbers, without a run
@@ -601,6 +593,20 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
     assert initpools("plot", "curves").code == 0
 
 
+@pytest.fixture(scope="module")
+def swept(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pretrained run with a score, a pool and a sweep. Never written to again."""
+    folder = tmp_path_factory.mktemp("swept")
+    shutil.copytree(pretrained / "runs", folder / "runs")
+    run_in(
+        folder,
+        ["score", "simclr", "--set", "score.views=1"],
+        ["select-pool", "random", "--budget", "4"],
+        ["al-run", "--budget", "5", "--rounds", "1", "--seeds", "2"],
+    )
+    return folder
+
+
 @pytest.mark.parametrize(
     ("words", "damaged"),
     [
@@ -614,15 +620,17 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
 )
 @pytest.mark.parametrize("how", ["empty", "cut", "lost"])
 def test_a_damaged_result_is_said_with_the_command_that_makes_it_again(
-    words: list[Any], damaged: str, how: str, copied_run: Path, initpools: Initpools
+    words: list[Any],
+    damaged: str,
+    how: str,
+    swept: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    initpools: Initpools,
 ) -> None:
-    for make in (
-        ["score", "simclr", "--set", "score.views=1"],
-        ["select-pool", "random", "--budget", 4],
-        ["al-run", "--budget", 5, "--rounds", 1, "--seeds", 2],
-    ):
-        assert initpools(*make).code == 0
-    file = copied_run / "runs/digits" / damaged
+    shutil.copytree(swept / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "runs/digits" / damaged
     content = file.read_bytes()
     if how == "lost":
         file.unlink()

@@ -20,6 +20,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from initpools_cli.figures.escape import percent
+from initpools_cli.labeling import review
 from initpools_cli.labeling import round as loop
 from initpools_cli.stats.proportions import share_interval
 from initpools_cli.sweeps import setup
@@ -34,6 +35,8 @@ CLASSES = ("amber", "blue", "green")
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> pd.Series:
     """A run of 60 unlabeled images that are easily told apart; gives the class of each path."""
     monkeypatch.chdir(tmp_path)
+    # Doubtful labels, which take most of a round, are tested in tests/test_review.py.
+    monkeypatch.setattr(review, "REPETITIONS", 1)
     rng = np.random.default_rng(0)
     truth = {}
     for number in range(60):
