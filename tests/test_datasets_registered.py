@@ -327,11 +327,14 @@ def test_ham10000_is_read_where_it_was_put_by_hand(tmp_path):
     rows = ["lesion_id,image_id,dx,dx_type,age,sex,localization"]
     for number in range(12):
         put(tmp_path / "ham10000" / f"HAM10000_images_part_{number % 2 + 1}" / f"ISIC_{number:07}.jpg", picture(number))
-        rows.append(f"HAM_{number},ISIC_{number:07},{['nv', 'mel', 'bcc'][number % 3]},histo,50,male,back")
+        rows.append(f"HAM_{number % 6},ISIC_{number:07},{['nv', 'mel', 'bcc'][number % 3]},histo,50,male,back")
     put(tmp_path / "ham10000" / "ISIC2018_Task3_Test_Images" / "ISIC_9.jpg", picture(99))
     (tmp_path / "ham10000" / "HAM10000_metadata.csv").write_text("\n".join(rows) + "\n")
     data = open_ham()
-    assert data.classes == ("bcc", "mel", "nv") and data.root == tmp_path / "ham10000" and data.notes == []
+    assert data.classes == ("bcc", "mel", "nv") and data.root == tmp_path / "ham10000" and data.root is not None
+    # Images of one lesion stay together.
+    assert data.notes[0] == "groups (lesion_id): 12 images in 6 groups of 2."
+    assert (data.items.groupby("group")["split"].nunique() == 1).all()
     assert {split: len(part.images) for split, part in data.splits.items()} == {"train": 10, "test": 2}
     again = open_ham(known=data.items)
     assert again.items.equals(data.items) and again.notes == []

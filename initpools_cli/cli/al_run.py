@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Audit, Common, Download, Exclude, Export, ImageUrl, names_of, user_files
+from initpools_cli.cli.options import Audit, Common, Download, Exclude, Export, Groups, ImageUrl, names_of, user_files
 from initpools_cli.strategies.defaults import PAGE, QUERY
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def command(
             rich_help_panel=LABELING,
         ),
     ] = None,
+    groups: Groups = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -159,6 +160,7 @@ def command(
         "al.stop_at": stop_at,
         "al.target": target if target is not None else stop_at or None,
         "embed.download": download,
+        "dataset.groups": groups,
     }
     knobs = _knobs(_names(learner) or ["linear"])
     request = RoundRequest(

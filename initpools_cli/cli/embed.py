@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common, Download
+from initpools_cli.cli.options import (
+    Classes,
+    Common,
+    Download,
+    Groups,
+)
 
 EXAMPLE = "Example: initpools embed simclr"
 
@@ -42,6 +47,7 @@ def command(
     ] = None,
     download: Download = None,
     classes: Classes = None,
+    groups: Groups = None,
 ) -> None:
     """Compute the embeddings of every image."""
     from initpools_cli.datasets.embeddings import is_embeddings, refuse_other_file
@@ -49,7 +55,7 @@ def command(
     from initpools_cli.steps.encoder import UNTRAINED
 
     refuse_other_file(source)
-    flags = {"embed.source": source or None, "embed.download": download}
+    flags = {"embed.source": source or None, "embed.download": download, "dataset.groups": groups}
     may_create = source in UNTRAINED and common.dataset is not None
     own = source or common.dataset or ""
     if is_embeddings(own) and common.starts_run(own, "embed"):

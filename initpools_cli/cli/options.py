@@ -351,6 +351,17 @@ Exclude = Annotated[
         rich_help_panel=FILES,
     ),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        "--groups",
+        metavar="FILE.csv|REGEX",
+        help="Images that belong together, such as those of one patient or video, for a new run: .csv with columns "
+        "path or index, and group; or a regular expression with one (group), searched in paths. No split drawn by "
+        "initpools divides a group.",
+        rich_help_panel=RUN,
+    ),
+]
 Labels = Annotated[
     Path | None,
     typer.Option(

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common, Download, Embeddings, Labeled, Labels, Scores, Source, user_files
+from initpools_cli.cli.options import (
+    Classes,
+    Common,
+    Download,
+    Embeddings,
+    Groups,
+    Labeled,
+    Labels,
+    Scores,
+    Source,
+    user_files,
+)
 
 EXAMPLE = "Example: initpools plot curves -o curves.html"
 
@@ -38,6 +49,7 @@ def command(
     labeled: Labeled = None,
     labels: Labels = None,
     classes: Classes = None,
+    groups: Groups = None,
 ) -> None:
     """Draw results of the run as an HTML page, which works offline, or as .png or .svg."""
     from initpools_cli.core.files import require_ending
@@ -46,7 +58,7 @@ def command(
 
     require_ending(output, *FORMATS)
     files = user_files(output, embeddings=embeddings, scores=scores, labeled=labeled, labels=labels, classes=classes)
-    flags, knobs = {"plot.kind": kind, "embed.download": download}, plots.get(kind).knobs
+    flags, knobs = {"plot.kind": kind, "embed.download": download, "dataset.groups": groups}, plots.get(kind).knobs
     provider = common.provider(
         "plot", flags, knobs, files, source=source, classes=classes, of_labels=labels is not None
     )

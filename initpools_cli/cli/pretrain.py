@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common
+from initpools_cli.cli.options import (
+    Classes,
+    Common,
+    Groups,
+)
 
 EXAMPLE = "Example: initpools pretrain simclr --dataset pathmnist --set pretrain.epochs=20"
 
@@ -45,6 +49,7 @@ def command(
         ),
     ] = None,
     classes: Classes = None,
+    groups: Groups = None,
 ) -> None:
     """Train an encoder on the images, without labels; --dataset starts a new run."""
     from initpools_cli.pretext.registry import pretexts
@@ -56,6 +61,7 @@ def command(
         "pretrain.batch": batch,
         "pretrain.network": network,
         "pretrain.source": source,
+        "dataset.groups": groups,
     }
     context = common.start("pretrain", flags, pretexts.get(method).knobs, may_create=True, classes=classes)
     done, fresh = pretrain(context)

@@ -15,6 +15,7 @@ from initpools_cli.cli.options import (
     Download,
     Embeddings,
     Exclude,
+    Groups,
     Labeled,
     Labels,
     Patches,
@@ -71,6 +72,7 @@ def command(
     labeled: Labeled = None,
     labels: Labels = None,
     classes: Classes = None,
+    groups: Groups = None,
     exclude: Exclude = None,
 ) -> None:
     """Sort all train images in the order in which a strategy would choose them, best first."""
@@ -94,6 +96,7 @@ def command(
     )
     asked = named(strategy)
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth, "embed.download": download}
+    flags["dataset.groups"] = groups
     if clusters is not None and "clusters" not in asked.needed:
         flags["select.balance"] = "clusters"
     require_ending(output, ".npy")

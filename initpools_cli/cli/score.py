@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Classes, Common, Download, Embeddings, user_files
+from initpools_cli.cli.options import (
+    Classes,
+    Common,
+    Download,
+    Embeddings,
+    Groups,
+    user_files,
+)
 
 EXAMPLE = "Example: initpools score typicality --set neighbors=10 -o typicality.npy"
 
@@ -38,6 +45,7 @@ def command(
     download: Download = None,
     embeddings: Embeddings = None,
     classes: Classes = None,
+    groups: Groups = None,
 ) -> None:
     """Compute a score for every train image, such as its typicality or its loss in a pretext task."""
     from initpools_cli.core.files import require_ending, write_array
@@ -46,7 +54,7 @@ def command(
 
     require_ending(output, ".npy", *([".csv"] if method == "duplicate" else []))
     files = user_files(output, embeddings=embeddings)
-    flags = {"score.method": method, "embed.download": download}
+    flags = {"score.method": method, "embed.download": download, "dataset.groups": groups}
     provider = common.provider("score", flags, knobs_of(method), files, source=source, classes=classes)
     with provider.at_work():
         found = provider.score(method)

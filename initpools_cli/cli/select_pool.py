@@ -17,6 +17,7 @@ from initpools_cli.cli.options import (
     Embeddings,
     Exclude,
     Export,
+    Groups,
     ImageUrl,
     Labeled,
     Labels,
@@ -92,6 +93,7 @@ def command(
     labeled: Labeled = None,
     labels: Labels = None,
     classes: Classes = None,
+    groups: Groups = None,
     exclude: Exclude = None,
 ) -> None:
     """Choose the images to label first (or next, with --labeled), in order of choice."""
@@ -137,6 +139,7 @@ def command(
         "select.balance": balance,
         "select.audit": audit,
         "embed.download": download,
+        "dataset.groups": groups,
     }
     provider = common.provider(
         "select",

@@ -131,6 +131,19 @@ class DatasetTable(Table):
     ids: Annotated[
         str, Field(description="the ids of embeddings: a file with one per row", json_schema_extra=ADDED)
     ] = ""
+    groups: Annotated[
+        str,
+        Field(
+            description="images that belong together, such as those of one patient: a .csv file with `path` or "
+            "`index`, and `group`; or a regular expression with one group in parentheses, for paths; empty: those "
+            "that the data set has; none: no groups",
+            json_schema_extra=ADDED,
+        ),
+    ] = ""
+    shared_groups: Annotated[
+        Literal["refuse", "allow"],
+        Field(description="whether given splits may share groups", json_schema_extra=ADDED),
+    ] = "refuse"
 
 
 class PretrainTable(Table):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,20 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.cache import cache_folder, in_blocks, read_cache, write_cache
 from initpools_cli.datasets.decode import square
 from initpools_cli.datasets.sources import Arrays
-from initpools_cli.datasets.spec import COLUMNS, CONVERSION, SPLITS
-from initpools_cli.datasets.splits import held_out
+from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
+from initpools_cli.datasets.splits import test_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def items_of_arrays(
-    source: Arrays, test: float, seed: int, report: Reporter, what: str = "images"
+    source: Arrays,
+    test: float,
+    seed: int,
+    report: Reporter,
+    what: str = "images",
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, np.ndarray]]]:
     """Return one row per image, and the source rows of each split.
 
@@ -37,6 +42,8 @@ def items_of_arrays(
         The root seed.
     what : str
         What is read, for the progress bar.
+    groups : mapping of str to sequence of str, optional
+        The group of each image by split of the source.
 
     Returns
     -------
@@ -48,12 +55,11 @@ def items_of_arrays(
     origin = {split: (split, np.arange(len(images))) for split, images in source.images.items()}
     labels = source.labels.get("train")
     if "test" not in origin and labels is not None:
-        labeled = np.flatnonzero(labels >= 0)
-        chosen = labeled[held_out(labels[labeled], test, seed)]
+        chosen = test_rows(labels, test, seed, groups["train"] if groups else None)
         if len(chosen):
             # Train keeps all rows, so that an index is a row of the user's array; the mask excludes these.
             origin["test"] = ("train", chosen)
-    columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION)}
+    columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION, *([GROUP] if groups else []))}
     with report.progress(f"reading {what}", sum(len(rows) for _, rows in origin.values()), what) as bar:
         for split in SPLITS:
             if split not in origin:
@@ -66,6 +72,8 @@ def items_of_arrays(
             codes = [-1] * len(rows) if of_split is None else of_split[rows].tolist()
             columns["label"] += [pd.NA if code < 0 else code for code in codes]
             columns["class"] += ["" if code < 0 else source.classes[code] for code in codes]
+            if groups:
+                columns[GROUP] += [groups[name][row] for row in rows.tolist()]
             columns[CONVERSION] += [source.conversions.get(name, "")] * len(rows)
             for block in in_blocks(source.images[name], rows):
                 columns["bytes"] += [block[0].nbytes] * len(block)
@@ -92,8 +100,7 @@ def train_rows_of_test(items: pd.DataFrame, test: float, seed: int) -> np.ndarra
     """
     train, own = (items[items["split"] == split] for split in ("train", "test"))
     labels = train["label"].fillna(-1).to_numpy(np.int64)
-    labeled = np.flatnonzero(labels >= 0)
-    rows = labeled[held_out(labels[labeled], test, seed)]
+    rows = test_rows(labels, test, seed, train[GROUP].tolist() if GROUP in train else None)
     same = len(rows) == len(own) and (train["sha256"].to_numpy()[rows] == own["sha256"].to_numpy()).all()
     return rows if len(own) and same else None
 
@@ -130,6 +137,11 @@ def table_of(columns: dict[str, list[object]]) -> pd.DataFrame:
     if not any(columns[CONVERSION]):
         columns = {name: values for name, values in columns.items() if name != CONVERSION}
     return pd.DataFrame(columns).astype({"index": "int64", "label": "Int64", "bytes": "int64"})
+
+
+def in_column_order(items: pd.DataFrame) -> pd.DataFrame:
+    """Return ``items.csv`` with its additional columns last, in their order."""
+    return items[[name for name in (*COLUMNS, CONVERSION, GROUP) if name in items]]
 
 
 def _resized(images: np.ndarray, rows: np.ndarray, size: int) -> Iterator[np.ndarray]:

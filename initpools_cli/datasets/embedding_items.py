@@ -13,6 +13,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.arrays import held_out_rows, items_of_arrays, train_rows_of_test
 from initpools_cli.datasets.embeddings import read_embeddings
+from initpools_cli.datasets.groups import NONE, groups_of_arrays
 from initpools_cli.datasets.row_ids import numbered, read_ids, rows_by_split
 from initpools_cli.datasets.sources import Arrays
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
@@ -65,9 +66,10 @@ def items_of_embeddings(spec: DatasetSpec, seed: int, report: Reporter) -> Embed
             array = array[order]
     labels, classes, notes = _labels(spec, array, paths, report)
     source = Arrays({"train": array}, {"train": labels}, classes)
-    items, origin = items_of_arrays(source, spec.test, seed, report, "embeddings")
+    groups, more = groups_of_arrays(spec.groups, source, paths) if spec.groups not in ("", NONE) else (None, [])
+    items, origin = items_of_arrays(source, spec.test, seed, report, "embeddings", groups)
     items["path"] = [paths[row] for _, rows in origin.values() for row in rows]
-    return EmbeddingItems(items, classes, held_out_rows(origin), notes)
+    return EmbeddingItems(items, classes, held_out_rows(origin), [*notes, *more])
 
 
 def _labels(

@@ -14,17 +14,18 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.arrays import table_of
+from initpools_cli.datasets.arrays import in_column_order, table_of
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
 from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
 from initpools_cli.datasets.decode import Decoded, decode_files, sampled
+from initpools_cli.datasets.groups import GROUP_NAMES, NONE, read_groups, summary
 from initpools_cli.datasets.headers import Headers, no_images_error, read_headers, skipped_notes
 from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.raster import NO_IMAGE
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Files
-from initpools_cli.datasets.spec import COLUMNS, CONVERSION, SPLITS
-from initpools_cli.datasets.splits import held_out
+from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
+from initpools_cli.datasets.splits import test_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,9 @@ class OpenedFiles:
     scale: Scale
 
 
-def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, work: Storage) -> OpenedFiles:
+def open_files(
+    source: Files, size: int, scale: Scale, test: float, seed: int, work: Storage, groups: str = ""
+) -> OpenedFiles:
     """Read a folder for the first time.
 
     Parameters
@@ -67,11 +70,13 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
         Share of the labeled images held out if there is no test split.
     seed : int
         The root seed.
+    groups : str
+        ``dataset.groups``.
 
     Raises
     ------
     UserError
-        There are no images, or labels are invalid.
+        There are no images, or labels or groups are invalid.
     """
     listed = list_files(source.root, source.folders)
     headers = read_headers(source.root, listed)
@@ -98,11 +103,14 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
     names = [assigned.labels[row] for row in kept]
     classes = assigned.classes or in_order(name for name in names if name)
     labels = _numbers(names, classes)
+    group_notes: list[str] = []
+    group_names = _groups(source, groups, paths, group_notes)
     if "test" not in splits:
-        labeled = np.flatnonzero((splits == "train") & (labels >= 0))
-        splits[labeled[held_out(labels[labeled], test, seed)]] = "test"
+        train = np.flatnonzero(splits == "train")
+        of_train = None if group_names is None else [group_names[row] for row in train.tolist()]
+        splits[train[test_rows(labels[train], test, seed, of_train)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
-    items = _items(members, paths, names, labels, decoded)
+    items = _items(members, paths, names, labels, decoded, group_names)
     # A damaged color file must not turn the gray images that could be read into color images.
     all_gray = all(headers.images[path].gray for path in paths)
     pixels = decoded.pixels if all_gray is (channels == 1) else decoded.pixels[..., :1]
@@ -111,12 +119,43 @@ def open_files(source: Files, size: int, scale: Scale, test: float, seed: int, w
     arrays = read_cache(folder, counts)
     if arrays is None:
         arrays = write_cache(folder, {split: in_blocks(pixels, chosen) for split, chosen in members.items()}, counts)
-    notes = assigned.notes + decoded.notes + skipped_notes(skipped, listed)
+    notes = assigned.notes + group_notes + decoded.notes + skipped_notes(skipped, listed)
     return OpenedFiles(items, classes, arrays, notes, scale)
 
 
+def _groups(source: Files, groups: str, paths: Sequence[str], notes: list[str]) -> list[str] | None:
+    """Return the group of each image, as set or from the table of the data set, and add notes; None without groups."""
+    import pandas as pd
+
+    if groups == NONE or not (groups or source.groups):
+        return None
+    how, column = (groups, None) if groups or source.groups is None else source.groups
+    images = pd.DataFrame({"index": -1, "path": list(paths), "split": "train"})
+    found = read_groups(how, images, source.root, columns=GROUP_NAMES if column is None else (column,))
+    notes += [*found.notes, f"groups{f' ({column})' if column else ''}: {summary(found.names)}"]
+    return found.names
+
+
+def _new_groups(
+    source: Files, groups: str, everything: Sequence[str], paths: Sequence[str], notes: list[str]
+) -> list[str]:
+    """Return the groups of new images, which are read with those of all images, and add a note on those without."""
+    names = dict(zip(everything, _groups(source, groups, everything, []) or everything, strict=True))
+    alone = [path for path in paths if names[path] == path]
+    if alone:
+        notes.append(f"{_number(alone, 'new image')} without a group in {groups}: {named(alone)}")
+    return [names[path] for path in paths]
+
+
 def reopen_files(
-    source: Files, size: int, scale: Scale, seed: int, known: pd.DataFrame, fixed: bool, work: Storage
+    source: Files,
+    size: int,
+    scale: Scale,
+    seed: int,
+    known: pd.DataFrame,
+    fixed: bool,
+    work: Storage,
+    groups: str = "",
 ) -> OpenedFiles:
     """Read the folder of an existing run: known rows stay, new images are appended.
 
@@ -133,6 +172,8 @@ def reopen_files(
         The stored items.
     fixed : bool
         Whether new images are an error, because a long tail was drawn from the known images.
+    groups : str
+        ``dataset.groups``, for new images if the known ones have groups.
 
     Raises
     ------
@@ -161,7 +202,7 @@ def reopen_files(
     classes = classes_of(items)
     skipped = headers.skipped
     if headers.images:
-        new = _join(source, size, scale, seed, items, headers, arrays, fixed, work)
+        new = _join(source, size, scale, seed, items, headers, arrays, fixed, work, groups)
         items, classes, arrays, scale = new.items, new.classes, new.arrays, new.scale
         notes += new.notes
         skipped = skipped | dict.fromkeys(set(headers.images) - set(items["path"]) - set(new.left_out), NO_IMAGE)
@@ -233,6 +274,7 @@ def _join(
     arrays: dict[str, np.ndarray],
     fixed: bool,
     work: Storage,
+    groups: str,
 ) -> _Joined:
     """Append new images to their splits."""
     import pandas as pd
@@ -265,11 +307,20 @@ def _join(
         )
     # A run can't get a new split: such images go to train.
     splits = np.array([facts[path][0] if facts[path][0] in arrays else "train" for path in paths])
+    group_names = None
+    if GROUP in known:
+        group_names = _new_groups(source, groups, everything, paths, notes)
+        if "test" not in assigned.splits:
+            # The split was drawn: new images are where their group is.
+            split_of = dict(zip(known[GROUP], known["split"], strict=True))
+            splits = np.array([split_of.get(name, split) for name, split in zip(group_names, splits, strict=True)])
     labels_of = {split: known.loc[known["split"] == split, "label"].notna() for split in arrays}
     labeled = {split for split, present in labels_of.items() if present.any()}
     names = [facts[path][1] if split in labeled else "" for path, split in zip(paths, splits, strict=True)]
     unlabeled = [
-        path for path, split, name in zip(paths, splits, names, strict=True) if labels_of[split].all() and not name
+        path
+        for path, split, name in zip(paths, splits, names, strict=True)
+        if labels_of[split].all() and not name and (GROUP not in known or split == "train")
     ]
     if unlabeled:
         raise UserError(
@@ -287,12 +338,12 @@ def _join(
     names = [means[name] or "" if name else "" for name in names]
     classes += in_order({name for name in names if name} - set(classes))
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in arrays}
-    fresh = _items(members, paths, names, _numbers(names, classes), decoded)
+    fresh = _items(members, paths, names, _numbers(names, classes), decoded, group_names)
     parts = []
     for split in members:
         old, new = known[known["split"] == split], fresh[fresh["split"] == split]
         parts += [old, new.assign(index=new["index"] + len(old))]
-    items = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    items = in_column_order(pd.concat([part for part in parts if len(part)], ignore_index=True))
     if CONVERSION in items:
         items[CONVERSION] = items[CONVERSION].fillna("")
     blocks: dict[str, Iterator[np.ndarray]] = {
@@ -346,7 +397,7 @@ def _decode_again(
     differing = [path for path, old, new in zip(paths, before, decoded.conversions, strict=True) if old != new]
     notes = []
     if differing:
-        known = known.assign(**{CONVERSION: decoded.conversions})
+        known = in_column_order(known.assign(**{CONVERSION: decoded.conversions}))
         notes = [
             *decoded.notes,
             f"An older version, which started this run, read {counted(differing, 'image')} differently: steps that use "
@@ -379,15 +430,19 @@ def _items(
     names: Sequence[str],
     labels: np.ndarray,
     decoded: Decoded,
+    groups: Sequence[str] | None,
 ) -> pd.DataFrame:
     import pandas as pd
 
-    columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION)}
+    columns: dict[str, list[object]] = {
+        name: [] for name in (*COLUMNS, CONVERSION, *([] if groups is None else [GROUP]))
+    }
     for split, rows in members.items():
         for index, row in enumerate(rows):
             label = pd.NA if labels[row] < 0 else int(labels[row])
             stored = decoded.nbytes[row], decoded.sha256[row], decoded.conversions[row]
-            values = (index, paths[row], split, label, names[row], *stored)
+            group = [] if groups is None else [groups[row]]
+            values = (index, paths[row], split, label, names[row], *stored, *group)
             for column, value in zip(columns, values, strict=True):
                 columns[column].append(value)
     return table_of(columns)

@@ -11,6 +11,8 @@ from initpools_cli.datasets.labels import from_csv
 from initpools_cli.datasets.sources import DatasetFacts, Entry, Files
 
 METADATA = "HAM10000_metadata.csv"
+#: The column of lesions; several images show the same lesion.
+LESION = "lesion_id"
 IMAGES = "HAM10000_images_part_"
 
 
@@ -38,4 +40,5 @@ def _load(home: Path, size: int, scratch: Path, report: Reporter) -> Files:
             f"folders {IMAGES}1 and {IMAGES}2 into {root}.",
             root,
         )
-    return Files(root, partial(from_csv, root / METADATA), folders)
+    groups = (str(root / METADATA), LESION)
+    return Files(root, partial(from_csv, root / METADATA), folders, groups)

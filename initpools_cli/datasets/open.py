@@ -18,12 +18,13 @@ from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.datasets.embedding_items import items_of_embeddings
 from initpools_cli.datasets.embeddings import is_embeddings
 from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, classes_of, open_files, reopen_files
+from initpools_cli.datasets.groups import NONE, groups_of_arrays, split_notes
 from initpools_cli.datasets.imbalance import long_tail
 from initpools_cli.datasets.labels import assigner
 from initpools_cli.datasets.npz import read_npz
 from initpools_cli.datasets.scale import Scale, scale_of
 from initpools_cli.datasets.sources import Arrays, Files
-from initpools_cli.datasets.spec import CONVERSION, SPLITS, Dataset, DatasetSpec, Split
+from initpools_cli.datasets.spec import CONVERSION, GROUP, SPLITS, Dataset, DatasetSpec, Split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,15 +144,18 @@ def open_dataset(
         if isinstance(source, Files):
             work, size = Storage(cache, scratch, report), spec.size or DEFAULT_SIZE
             if known is None:
-                opened = open_files(source, size, scale, spec.test, seed, work)
+                opened = open_files(source, size, scale, spec.test, seed, work, spec.groups)
             else:
-                opened = reopen_files(source, size, scale, seed, known, spec.imbalance != "none", work)
+                fixed = spec.imbalance != "none"
+                opened = reopen_files(source, size, scale, seed, known, fixed, work, spec.groups)
             if kept is None:
                 kept = _mask(spec, seed, opened.items, opened.classes, np.empty(0, dtype=np.int64))
             notes = [*opened.notes, *_false_classes(spec, opened.items), *_left_out(spec, opened.items)]
+            notes += _split_notes(spec, opened.items, known, kept)
             data = _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, notes, kept)
             return replace(data, scale=opened.scale)
-        items, origin = items_of_arrays(source, spec.test, seed, report)
+        groups, notes = _groups_of(spec, source, known)
+        items, origin = items_of_arrays(source, spec.test, seed, report, groups=groups)
         if known is not None:
             _refuse_other(spec.name, known, items)
             items = known
@@ -160,7 +164,32 @@ def open_dataset(
             stamp(cache_folder(cache, items, spec.size), path)
         if kept is None:
             kept = _mask(spec, seed, items, source.classes, held_out_rows(origin))
-        return _dataset(spec, items, source.classes, arrays, None, [*source.notes, *_left_out(spec, items)], kept)
+        notes += _split_notes(spec, items, known, kept)
+        return _dataset(
+            spec, items, source.classes, arrays, None, [*source.notes, *notes, *_left_out(spec, items)], kept
+        )
+
+
+def _groups_of(
+    spec: DatasetSpec, source: Arrays, known: pd.DataFrame | None
+) -> tuple[dict[str, list[str]] | None, list[str]]:
+    """Return the groups of arrays by split, from known items or as set, and notes."""
+    if known is not None:
+        if GROUP not in known:
+            return None, []
+        return {split: known.loc[known["split"] == split, GROUP].tolist() for split in source.images}, []
+    if spec.groups in ("", NONE):
+        return None, []
+    return groups_of_arrays(spec.groups, source)
+
+
+def _split_notes(spec: DatasetSpec, items: pd.DataFrame, known: pd.DataFrame | None, kept: np.ndarray) -> list[str]:
+    """Return notes on the groups of splits that are new, or have new images; refuse shared groups."""
+    if items is known or GROUP not in items:
+        return []
+    mask = np.ones(int((items["split"] == "train").sum()), dtype=bool)
+    mask[: len(kept)] = kept
+    return split_notes(items, mask, spec.shared_groups)
 
 
 def _open_embeddings(
@@ -171,7 +200,7 @@ def _open_embeddings(
         return _dataset(spec, known, classes_of(known), {}, None, [], kept)
     opened = items_of_embeddings(spec, seed, report)
     kept = _mask(spec, seed, opened.items, opened.classes, opened.held_out)
-    notes = [*opened.notes, *_left_out(spec, opened.items)]
+    notes = [*opened.notes, *_left_out(spec, opened.items), *_split_notes(spec, opened.items, known, kept)]
     return _dataset(spec, opened.items, opened.classes, {}, None, notes, kept)
 
 

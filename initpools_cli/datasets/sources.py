@@ -70,11 +70,14 @@ class Files:
         Maps the relative POSIX paths of all images to an `Assignment`.
     folders : tuple of str
         The sub-folders to read; empty: all.
+    groups : tuple of (str, str), optional
+        A table and its column of groups, used unless the user sets others.
     """
 
     root: Path
     assign: Callable[[Sequence[str]], Assignment]
     folders: tuple[str, ...] = ()
+    groups: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

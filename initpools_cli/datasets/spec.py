@@ -22,6 +22,8 @@ COLUMNS = ("index", "path", "split", "label", "class", "bytes", "sha256")
 #: An additional column if some image was converted: the type of its values and the range that becomes 0 to 255
 #: ("uint16 98,612"), "window" (that of a DICOM file), or "white" (the background of transparent pixels).
 CONVERSION = "conversion"
+#: An additional column of data sets with groups: the name of the group of each image, never empty.
+GROUP = "group"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class DatasetSpec:
         All classes in the order of their numbers; empty: the classes that occur.
     ids : str
         For embeddings: the path of the file that names the image of each row; empty: rows have no names.
+    groups : str
+        Images that belong together: a file, or a regular expression on paths; "none": no groups; empty: those that the
+        data set has of its own. See `groups.read_groups`.
+    shared_groups : {"refuse", "allow"}
+        Whether given splits may share groups.
     """
 
     name: str
@@ -62,6 +69,8 @@ class DatasetSpec:
     scale: str = "auto"
     classes: tuple[str, ...] = ()
     ids: str = ""
+    groups: str = ""
+    shared_groups: str = "refuse"
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,29 @@ class Dataset:
     def train_items(self) -> pd.DataFrame:
         """The train rows of `items`; row i is train image i."""
         return self.items[self.items["split"] == "train"].reset_index(drop=True)
+
+    @cached_property
+    def group_names(self) -> tuple[str, ...]:
+        """The names of all groups by code; empty without groups."""
+        return tuple(dict.fromkeys(self.items[GROUP])) if GROUP in self.items else ()
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The group of each train image, (n_train,) int64 codes of `group_names`; None without groups."""
+        return self.groups_of("train")
+
+    def groups_of(self, split: str) -> np.ndarray | None:
+        """Return the group of each image of a split, (n,) int64 codes of `group_names`; None without groups."""
+        return self._group_codes.get(split)
+
+    @cached_property
+    def _group_codes(self) -> dict[str, np.ndarray]:
+        codes = {name: code for code, name in enumerate(self.group_names)}
+        return {
+            split: self.items.loc[self.items["split"] == split, GROUP].map(codes).to_numpy(np.int64)
+            for split in self.splits
+            if codes
+        }
 
 
 def no_pixels_error(what: str, source: str, instead: str = "") -> UserError:

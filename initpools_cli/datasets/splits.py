@@ -1,10 +1,136 @@
-"""Seeded, stratified test splits."""
+"""Seeded, stratified splits of images, or of groups of images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
+
+#: Random orders of groups that a split is chosen from, and the number of groups above which one is enough.
+DRAWS = 8
+MANY = 2_000
+HELD_OUT_REMEDY = (
+    "Bring test images of your own (a folder test/, or test_images in an .npz file), name smaller groups, or leave out "
+    "--groups."
+)
+
+
+def test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence[str] | None = None) -> np.ndarray:
+    """Draw a test split of the labeled images, or of whole groups, with their images without a label.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+        Class numbers; -1 for none.
+    share, seed
+        See `held_out`.
+    groups : sequence of str, optional
+        The group of each image.
+
+    Returns
+    -------
+    ndarray of shape (m,), int64
+        Ascending; empty if no image has a label.
+
+    Raises
+    ------
+    UserError
+        One group has more than half of the labeled images, or every group has all images of some class.
+    """
+    labeled = np.flatnonzero(labels >= 0)
+    if groups is None:
+        return labeled[held_out(labels[labeled], share, seed)]
+    if not len(labeled):
+        return labeled
+    names, group = np.unique(np.array(groups, dtype=object).astype(str), return_inverse=True)
+    counts = class_counts(labels, group)
+    sizes = counts.sum(axis=1).astype(int)
+    largest = int(sizes.argmax())
+    if 2 * sizes[largest] > sizes.sum():
+        raise UserError(
+            f"No test split can be drawn: the group {names[largest]!r} has {sizes[largest]:,} of the {sizes.sum():,} "
+            f"labeled images. {_listed(sizes)}",
+            HELD_OUT_REMEDY,
+            repr(names[largest]),
+        )
+    chosen = held_out_groups(counts, share, seed)
+    if not chosen.any():
+        raise UserError(
+            f"No test split can be drawn: every group has all images of some class. {_listed(sizes)}",
+            HELD_OUT_REMEDY,
+            "every group",
+        )
+    return np.flatnonzero(chosen[group])
+
+
+def class_counts(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Count the labeled images of each group and class, (g, c) float64.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+        Class numbers; -1 for none.
+    groups : ndarray of shape (n,), int64
+        Group numbers from 0.
+    """
+    counts = np.zeros((int(groups.max(initial=-1)) + 1, int(labels.max(initial=-1)) + 1))
+    labeled = labels >= 0
+    np.add.at(counts, (groups[labeled], labels[labeled]), 1)
+    return counts
+
+
+def held_out_groups(counts: np.ndarray, share: float, seed: int, *, label: str = "test-split groups") -> np.ndarray:
+    """Draw whole groups whose images are about a share of each class.
+
+    Groups are taken in random order as long as each brings the numbers of held-out images closer to the share of every
+    class (by the chi-squared distance); the best of `DRAWS` orders counts. No class gives its last group.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (g, c)
+        Images of each group and class.
+    share : float
+        In (0, 1).
+    seed : int
+    label : str
+        What is drawn, for the random numbers.
+
+    Returns
+    -------
+    ndarray of shape (g,), bool
+        True for held out; nowhere if every group has all images of some class.
+    """
+    counts = counts[:, counts.any(axis=0)]
+    target = share * counts.sum(axis=0)
+    present = counts > 0
+    own = (counts * (counts / target - 2)).sum(axis=1)
+    best, lowest = np.zeros(len(counts), dtype=bool), np.inf
+    for draw in range(DRAWS if len(counts) <= MANY else 1):
+        chosen, held, left, distance = np.zeros(len(counts), dtype=bool), 0 * target, present.sum(axis=0), 0.0
+        for group in generator(seed, label, draw).permutation(len(counts)):
+            change = own[group] + 2 * (held / target) @ counts[group]
+            if change < 0 and (left[present[group]] > 1).all():
+                chosen[group] = True
+                held, left, distance = held + counts[group], left - present[group], distance + change
+        if distance < lowest and chosen.any():
+            best, lowest = chosen, distance
+    if not best.any():
+        # Every group is larger than what is to be held out.
+        possible = np.flatnonzero(present.any(axis=1) & (~present | (present.sum(axis=0) > 1)).all(axis=1))
+        best[possible[np.argsort(own[possible], kind="stable")[:1]]] = True
+    return best
+
+
+def _listed(sizes: np.ndarray) -> str:
+    """Return the sentence on the number and sizes of groups, the largest first."""
+    shown = ", ".join(f"{size:,}" for size in np.sort(sizes)[::-1][:10])
+    more = f" and {len(sizes) - 10:,} more" if len(sizes) > 10 else ""
+    return (
+        f"The {len(sizes):,} groups have {shown}{more} labeled images." if len(sizes) > 1 else "It is the only group."
+    )
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -166,6 +166,14 @@ class Context:
             wanted, has = getattr(asked, key), getattr(fixed.table, key)
             if f"dataset.{key}" not in self.given or wanted == has:
                 continue
+            if key == "groups":
+                raise UserError(
+                    f"The split of the run {self.run.path} is fixed "
+                    f"({f'with groups by {has}' if has else 'without groups'}), so --groups {wanted} has no effect.",
+                    f"Start a new run: `initpools embed --run {self.run.path}-groups --dataset {fixed.table.name} "
+                    f"--groups {wanted}`.",
+                    wanted,
+                )
             if key == "name" and fixed.source and str(Path(wanted).resolve()) == fixed.source:
                 continue
             raise UserError(
@@ -409,13 +417,15 @@ def items_of(run: Run, content: bytes) -> pd.DataFrame:
     """The same from the content of items.csv."""
     import pandas as pd
 
-    from initpools_cli.datasets.spec import COLUMNS, CONVERSION
+    from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP
 
-    text = {"path": str, "class": str, "sha256": str, CONVERSION: str}
+    text = {"path": str, "class": str, "sha256": str, CONVERSION: str, GROUP: str}
     try:
         items = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values={"label": [""]})
         items["label"] = items["label"].astype("Int64")
-        if tuple(items.columns) not in (COLUMNS, (*COLUMNS, CONVERSION)) or items.empty or items["sha256"].isna().any():
+        first, further = tuple(items.columns[: len(COLUMNS)]), [*items.columns[len(COLUMNS) :]]
+        known = further in ([], [CONVERSION], [GROUP], [CONVERSION, GROUP])
+        if first != COLUMNS or not known or items.empty or items["sha256"].isna().any():
             raise run.damaged(ITEMS)
         return items
     except (OSError, ValueError, KeyError, pd.errors.ParserError):
@@ -430,9 +440,10 @@ def files_of(dataset: Dataset) -> dict[str, bytes]:
 
 
 def absolute(table: DatasetTable) -> DatasetTable:
-    """Return the table with absolute paths of labels and ids, so that the run can be used from anywhere."""
+    """Return the table with absolute paths of its files, so that the run can be used from anywhere."""
+    from initpools_cli.datasets.groups import is_file
     from initpools_cli.datasets.labels import BY_NAME
 
-    files = {"labels": table.labels, "ids": table.ids}
+    files = {"labels": table.labels, "ids": table.ids, "groups": table.groups if is_file(table.groups) else ""}
     found = {key: str(Path(file).resolve()) for key, file in files.items() if file not in ("", *BY_NAME)}
     return table.model_copy(update=found) if found else table
