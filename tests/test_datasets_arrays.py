@@ -209,7 +209,7 @@ def refuse(file: Path, cache: Path, says: str, **facts: object) -> UserError:
         ({"train_images": random_images(0, 8, 8)}, "has no images"),
         ({"train_images": random_images(3, 4, 4), "train_labels": np.arange(4)}, r"shape \(4,\) for 3 images"),
         ({"train_images": random_images(3, 4, 4), "train_labels": np.array(1)}, r"shape \(\) for 3 images"),
-        ({"train_images": random_images(3, 4, 4), "train_labels": np.eye(3)}, "3 labels per image; multi-label"),
+        ({"train_images": random_images(3, 4, 4), "train_labels": 2 * np.eye(3)}, "the value 2.0, which is neither"),
         (
             {"train_images": random_images(3, 4, 4), "train_labels": np.array([0.5, 1, 2])},
             "contains 0.5, which is not an integer",

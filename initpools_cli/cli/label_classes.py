@@ -57,6 +57,7 @@ def change_classes_by(
             )
     if output is not None and not output.exists():
         raise UserError(f"There is no file {output} (--output).", "Correct the path: --output FILE.csv.", output)
+    context.require_one_class(changes[0][0])
     done = []
     for option, text, do in changes:
         vocabulary = ClassList(context.data.classes, [], context.run.path / CLASSES)

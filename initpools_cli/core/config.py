@@ -144,6 +144,14 @@ class DatasetTable(Table):
         Literal["refuse", "allow"],
         Field(description="whether given splits may share groups", json_schema_extra=ADDED),
     ] = "refuse"
+    multilabel: Annotated[
+        bool,
+        Field(
+            description="whether images can have several labels, such as `cat|dog`; an .npz file with a column of 0 "
+            "and 1 per class and a column `labels` of a table say so themselves",
+            json_schema_extra=ADDED,
+        ),
+    ] = False
 
 
 class PretrainTable(Table):

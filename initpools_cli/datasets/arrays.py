@@ -13,6 +13,7 @@ from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.cache import cache_folder, in_blocks, read_cache, write_cache
 from initpools_cli.datasets.decode import square
+from initpools_cli.datasets.item_labels import label_columns, labels_of_rows, typed
 from initpools_cli.datasets.sources import Arrays
 from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
 from initpools_cli.datasets.splits import test_rows
@@ -50,8 +51,6 @@ def items_of_arrays(
     items : DataFrame
     origin : dict of split to (split of the source, ndarray of rows)
     """
-    import pandas as pd
-
     origin = {split: (split, np.arange(len(images))) for split, images in source.images.items()}
     labels = source.labels.get("train")
     if "test" not in origin and labels is not None:
@@ -69,9 +68,10 @@ def items_of_arrays(
             columns["index"] += range(len(rows))
             columns["path"] += [""] * len(rows)
             columns["split"] += [split] * len(rows)
-            codes = [-1] * len(rows) if of_split is None else of_split[rows].tolist()
-            columns["label"] += [pd.NA if code < 0 else code for code in codes]
-            columns["class"] += ["" if code < 0 else source.classes[code] for code in codes]
+            codes = np.full(len(rows), -1) if of_split is None else of_split[rows]
+            numbers, names = label_columns(codes, source.classes)
+            columns["label"] += numbers
+            columns["class"] += names
             if groups:
                 columns[GROUP] += [groups[name][row] for row in rows.tolist()]
             columns[CONVERSION] += [source.conversions.get(name, "")] * len(rows)
@@ -88,7 +88,7 @@ def held_out_rows(origin: dict[str, tuple[str, np.ndarray]]) -> np.ndarray:
     return rows if name == "train" else np.empty(0, dtype=np.int64)
 
 
-def train_rows_of_test(items: pd.DataFrame, test: float, seed: int) -> np.ndarray | None:
+def train_rows_of_test(items: pd.DataFrame, test: float, seed: int, classes: int = 0) -> np.ndarray | None:
     """Return the train rows that are the test split of stored items; None if it has images of its own.
 
     Parameters
@@ -97,9 +97,11 @@ def train_rows_of_test(items: pd.DataFrame, test: float, seed: int) -> np.ndarra
         From `items_of_arrays`, or of a folder.
     test, seed
         With which they were made.
+    classes : int
+        Number of classes with several labels per image; 0: one class per image.
     """
     train, own = (items[items["split"] == split] for split in ("train", "test"))
-    labels = train["label"].fillna(-1).to_numpy(np.int64)
+    labels = labels_of_rows(train, classes)
     rows = test_rows(labels, test, seed, train[GROUP].tolist() if GROUP in train else None)
     same = len(rows) == len(own) and (train["sha256"].to_numpy()[rows] == own["sha256"].to_numpy()).all()
     return rows if len(own) and same else None
@@ -136,7 +138,8 @@ def table_of(columns: dict[str, list[object]]) -> pd.DataFrame:
 
     if not any(columns[CONVERSION]):
         columns = {name: values for name, values in columns.items() if name != CONVERSION}
-    return pd.DataFrame(columns).astype({"index": "int64", "label": "Int64", "bytes": "int64"})
+    table = pd.DataFrame(columns).astype({"index": "int64", "bytes": "int64"})
+    return table.assign(label=typed(table["label"]))
 
 
 def in_column_order(items: pd.DataFrame) -> pd.DataFrame:

@@ -47,12 +47,15 @@ class KnownClasses:
         Where they come from, for messages.
     accepted : collection of str
         Spellings with surrounding spaces that older versions accepted as names of classes in earlier rounds.
+    several : bool or None
+        Whether images can have several labels; None: as the file says.
     """
 
     names: Sequence[str] = ()
     fixed: bool = True
     origin: str = "a class of the data set"
     accepted: frozenset[str] = frozenset()
+    several: bool | None = False
 
 
 @dataclass(frozen=True)

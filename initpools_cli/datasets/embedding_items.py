@@ -36,12 +36,15 @@ class EmbeddingItems:
         The train rows of the test split.
     notes : list of str
         Notes for the user.
+    multilabel : bool
+        Whether images can have several labels.
     """
 
     items: pd.DataFrame
     classes: tuple[str, ...]
     held_out: np.ndarray
     notes: list[str] = field(default_factory=list)
+    multilabel: bool = False
 
 
 def items_of_embeddings(spec: DatasetSpec, seed: int, report: Reporter) -> EmbeddingItems:
@@ -69,7 +72,7 @@ def items_of_embeddings(spec: DatasetSpec, seed: int, report: Reporter) -> Embed
     groups, more = groups_of_arrays(spec.groups, source, paths) if spec.groups not in ("", NONE) else (None, [])
     items, origin = items_of_arrays(source, spec.test, seed, report, "embeddings", groups)
     items["path"] = [paths[row] for _, rows in origin.values() for row in rows]
-    return EmbeddingItems(items, classes, held_out_rows(origin), [*notes, *more])
+    return EmbeddingItems(items, classes, held_out_rows(origin), [*notes, *more], source.multilabel)
 
 
 def _labels(
@@ -86,7 +89,8 @@ def _labels(
             "'folders'",
         )
     items = pd.DataFrame({"index": np.arange(len(array)), "path": paths, "split": "train", "sha256": "-"})
-    found = read_labels(Path(spec.labels), items, spec.classes, "dataset.labels", report)
+    several = True if spec.multilabel else None
+    found = read_labels(Path(spec.labels), items, spec.classes, "dataset.labels", report, several)
     missing = len(array) - len(found.rows)
     notes = [f"{spec.labels}: {missing} of {len(array)} images have no label."] if missing else []
     return found.by_image, found.classes, notes
@@ -119,8 +123,8 @@ def rows_of(array: np.ndarray, path: Path, ids: Path | None, data: Dataset, seed
     UserError
         The rows don't match the images.
     """
-    items, root = data.items, data.root
-    test = train_rows_of_test(items, data.spec.test, seed) if root is None else None
+    items, root, classes = data.items, data.root, len(data.classes) if data.multilabel else 0
+    test = train_rows_of_test(items, data.spec.test, seed, classes) if root is None else None
     derived = () if test is None else ("test",)
     if ids is not None:
         found = rows_by_split(ids, read_ids(ids, len(array)), items, derived, root)

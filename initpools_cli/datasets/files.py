@@ -20,10 +20,12 @@ from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
 from initpools_cli.datasets.decode import Decoded, decode_files, sampled
 from initpools_cli.datasets.groups import GROUP_NAMES, NONE, read_groups, summary
 from initpools_cli.datasets.headers import Headers, no_images_error, read_headers, skipped_notes
+from initpools_cli.datasets.item_labels import class_names_of, label_columns
 from initpools_cli.datasets.labels import counted, named
+from initpools_cli.datasets.multilabel import labels_of_texts
 from initpools_cli.datasets.raster import NO_IMAGE
 from initpools_cli.datasets.scale import Scale
-from initpools_cli.datasets.sources import Files
+from initpools_cli.datasets.sources import Assignment, Files
 from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
 from initpools_cli.datasets.splits import test_rows
 
@@ -45,13 +47,14 @@ class Storage:
 
 @dataclass(frozen=True)
 class OpenedFiles:
-    """Items, class names, memory-mapped arrays by split, notes and scale of an opened folder."""
+    """Items, class names, memory-mapped arrays by split, notes and scale of an opened folder; maybe several labels."""
 
     items: pd.DataFrame
     classes: tuple[str, ...]
     arrays: dict[str, np.ndarray]
     notes: list[str]
     scale: Scale
+    multilabel: bool = False
 
 
 def open_files(
@@ -102,7 +105,7 @@ def open_files(
     splits = np.array([assigned.splits[row] for row in kept])
     names = [assigned.labels[row] for row in kept]
     classes = assigned.classes or in_order(name for name in names if name)
-    labels = _numbers(names, classes)
+    labels = _numbers(names, classes, several=assigned.multilabel)
     group_notes: list[str] = []
     group_names = _groups(source, groups, paths, group_notes)
     if "test" not in splits:
@@ -110,7 +113,7 @@ def open_files(
         of_train = None if group_names is None else [group_names[row] for row in train.tolist()]
         splits[train[test_rows(labels[train], test, seed, of_train)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
-    items = _items(members, paths, names, labels, decoded, group_names)
+    items = _items(members, paths, labels, classes, decoded, group_names)
     # A damaged color file must not turn the gray images that could be read into color images.
     all_gray = all(headers.images[path].gray for path in paths)
     pixels = decoded.pixels if all_gray is (channels == 1) else decoded.pixels[..., :1]
@@ -120,7 +123,7 @@ def open_files(
     if arrays is None:
         arrays = write_cache(folder, {split: in_blocks(pixels, chosen) for split, chosen in members.items()}, counts)
     notes = assigned.notes + group_notes + decoded.notes + skipped_notes(skipped, listed)
-    return OpenedFiles(items, classes, arrays, notes, scale)
+    return OpenedFiles(items, classes, arrays, notes, scale, assigned.multilabel)
 
 
 def _groups(source: Files, groups: str, paths: Sequence[str], notes: list[str]) -> list[str] | None:
@@ -199,7 +202,7 @@ def reopen_files(
         notes += again.notes
     if not vanished:
         mark_current(cache_folder(work.cache, items, size))
-    classes = classes_of(items)
+    classes = class_names_of(items)
     skipped = headers.skipped
     if headers.images:
         new = _join(source, size, scale, seed, items, headers, arrays, fixed, work, groups)
@@ -247,13 +250,6 @@ def _is(check: Callable[[], bool]) -> bool:
         return False
 
 
-def classes_of(items: pd.DataFrame) -> tuple[str, ...]:
-    """Return the class names by class number, from the items."""
-    labeled = items[items["label"].notna()].drop_duplicates("label")
-    names = {int(label): str(name) for label, name in zip(labeled["label"], labeled["class"], strict=True)}
-    return tuple(names.get(c, str(c)) for c in range(max(names, default=-1) + 1))
-
-
 @dataclass(frozen=True)
 class _Joined:
     items: pd.DataFrame
@@ -290,7 +286,7 @@ def _join(
     paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
     notes = [f"Left out {counted(left_out, 'image')} outside the splits: {named(left_out)}"] if left_out else []
     if not paths:
-        return _Joined(known, assigned.classes or classes_of(known), arrays, left_out, notes, scale)
+        return _Joined(known, assigned.classes or class_names_of(known), arrays, left_out, notes, scale)
     if fixed:
         raise UserError(
             f"{_number(paths, 'new image')} in {source.root}, but the long tail of this run can't be extended: "
@@ -328,17 +324,10 @@ def _join(
             "Label them, or move them away.",
             named(unlabeled),
         )
-    classes = assigned.classes or classes_of(known)
-    means = meanings(
-        Counter(name for name in names if name),
-        KnownClasses(classes, fixed=False, origin="a class of this run"),
-        what=f"The new images of {source.root}",
-        remedy="Write the class as in this run, or start another run with --run DIR.",
-    ).of
-    names = [means[name] or "" if name else "" for name in names]
-    classes += in_order({name for name in names if name} - set(classes))
+    names, classes = _in_classes(names, known, assigned, source.root)
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in arrays}
-    fresh = _items(members, paths, names, _numbers(names, classes), decoded, group_names)
+    numbers = _numbers(names, classes, several=assigned.multilabel)
+    fresh = _items(members, paths, numbers, classes, decoded, group_names)
     parts = []
     for split in members:
         old, new = known[known["split"] == split], fresh[fresh["split"] == split]
@@ -361,6 +350,24 @@ def _join(
         [*notes, *decoded.notes, f"{counted(paths, 'new image')} appended: {named(paths)}"],
         scale,
     )
+
+
+def _in_classes(
+    names: list[str], known: pd.DataFrame, assigned: Assignment, root: Path
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return the labels of new images by the classes of a run, and its classes with those that are new."""
+    if assigned.multilabel:
+        # Its classes are fixed by the run.
+        return names, assigned.classes
+    classes = assigned.classes or class_names_of(known)
+    means = meanings(
+        Counter(name for name in names if name),
+        KnownClasses(classes, fixed=False, origin="a class of this run"),
+        what=f"The new images of {root}",
+        remedy="Write the class as in this run, or start another run with --run DIR.",
+    ).of
+    names = [means[name] or "" if name else "" for name in names]
+    return names, classes + in_order({name for name in names if name} - set(classes))
 
 
 def _decode_again(
@@ -405,7 +412,7 @@ def _decode_again(
         ]
     blocks = {split: in_blocks(decoded.pixels, np.flatnonzero(known["split"] == split)) for split in _counts(known)}
     arrays = write_cache(cache_folder(work.cache, known, size), blocks, _counts(known))
-    return OpenedFiles(known, classes_of(known), arrays, notes, scale)
+    return OpenedFiles(known, class_names_of(known), arrays, notes, scale)
 
 
 def _read_differently_before(root: Path, known: pd.DataFrame) -> bool:
@@ -427,29 +434,29 @@ def _refuse_changed(root: Path, known: pd.DataFrame, vanished: set[str]) -> None
 def _items(
     members: Mapping[str, np.ndarray],
     paths: Sequence[str],
-    names: Sequence[str],
     labels: np.ndarray,
+    classes: tuple[str, ...],
     decoded: Decoded,
     groups: Sequence[str] | None,
 ) -> pd.DataFrame:
-    import pandas as pd
-
     columns: dict[str, list[object]] = {
         name: [] for name in (*COLUMNS, CONVERSION, *([] if groups is None else [GROUP]))
     }
+    numbers, names = label_columns(labels, classes)
     for split, rows in members.items():
         for index, row in enumerate(rows):
-            label = pd.NA if labels[row] < 0 else int(labels[row])
             stored = decoded.nbytes[row], decoded.sha256[row], decoded.conversions[row]
             group = [] if groups is None else [groups[row]]
-            values = (index, paths[row], split, label, names[row], *stored, *group)
+            values = (index, paths[row], split, numbers[row], names[row], *stored, *group)
             for column, value in zip(columns, values, strict=True):
                 columns[column].append(value)
     return table_of(columns)
 
 
-def _numbers(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Return the class numbers (n,) int64; -1 for the empty name."""
+def _numbers(names: Sequence[str], classes: Sequence[str], *, several: bool) -> np.ndarray:
+    """Return the class numbers (n,) int64, or with several labels per image (n, c) int8; -1 for the empty name."""
+    if several:
+        return labels_of_texts(names, classes)
     number = {name: c for c, name in enumerate(classes)}
     return np.array([number[name] if name else -1 for name in names], dtype=np.int64)
 

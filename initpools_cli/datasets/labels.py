@@ -10,13 +10,16 @@ from pathlib import Path, PurePosixPath
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.classes import KnownClasses, meanings, no_label_note, plain, unfit
+from initpools_cli.datasets.label_sets import classes_in, set_meanings, why_invalid
 from initpools_cli.datasets.sources import Assignment
 
 #: Split by name of a top-level folder.
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def assigner(how: str, classes: tuple[str, ...] = ()) -> Callable[[Sequence[str]], Assignment]:
+def assigner(
+    how: str, classes: tuple[str, ...] = (), *, multilabel: bool = False
+) -> Callable[[Sequence[str]], Assignment]:
     """Return the function for ``dataset.labels``: "auto", "none", "folders", or the path of a CSV file.
 
     Parameters
@@ -24,10 +27,12 @@ def assigner(how: str, classes: tuple[str, ...] = ()) -> Callable[[Sequence[str]
     how : str
     classes : tuple of str
         The only classes there can be; empty: any.
+    multilabel : bool
+        Whether images can have several labels.
     """
     if how in BY_NAME:
-        return lambda paths: _by_folder(BY_NAME[how](paths), classes)
-    return lambda paths: from_csv(Path(how), paths, classes)
+        return lambda paths: _by_folder(BY_NAME[how](paths), classes, multilabel=multilabel)
+    return lambda paths: from_csv(Path(how), paths, classes, multilabel=multilabel)
 
 
 def no_labels(paths: Sequence[str]) -> Assignment:
@@ -62,8 +67,10 @@ def folder_labels(paths: Sequence[str]) -> Assignment:
     return Assignment(["train" if label else "" for label in labels], labels, notes=notes)
 
 
-def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) -> Assignment:
-    """Assign classes from a CSV file with a column `path` (or `image_id`) and a column `label` (or `dx`).
+def from_csv(
+    file: Path, paths: Sequence[str], classes: tuple[str, ...] = (), *, multilabel: bool = False
+) -> Assignment:
+    """Assign classes from a CSV file with a column `path` (or `image_id`) and a column `label` (or `dx`) or `labels`.
 
     A row names a file by its path relative to the folder or, if that is unique, by its file name with or without
     suffix. A label may be missing.
@@ -75,6 +82,8 @@ def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) ->
         The paths of all images.
     classes : tuple of str
         The only classes there can be; empty: any.
+    multilabel : bool
+        Whether images can have several labels; so says a column `labels`, too.
 
     Raises
     ------
@@ -85,7 +94,8 @@ def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) ->
     find = _finder(paths)
     matched = [(row, find(row.path.strip() or row.index)) for row in rows]
     unmatched = [row.path.strip() or row.index for row, path in matched if path is None]
-    meant = meanings(
+    several = multilabel or any(row.several for row in rows)
+    meant = (set_meanings if several else meanings)(
         Counter(row.label for row, path in matched if path is not None),
         KnownClasses(classes, origin="one of dataset.classes"),
         what=str(file),
@@ -98,6 +108,9 @@ def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) ->
             continue
         label = meant.of[row.label]
         if label is None:
+            if several:
+                why = why_invalid(row.label, KnownClasses(classes))
+                raise UserError(f"{file}, {row.place}: {path} {why}.", "Correct that line.", repr(plain(row.label)))
             raise UserError(
                 f"{file}, {row.place}: {plain(row.label)!r} is not among the classes {', '.join(classes[:10])}.",
                 "List all classes with --classes, or correct that line.",
@@ -128,7 +141,8 @@ def from_csv(file: Path, paths: Sequence[str], classes: tuple[str, ...] = ()) ->
         written = {row.label for row in none}
         notes.append(no_label_note(str(file), [row.place for row in none], len(rows), written))
     notes = guessed + list(meant.notes) + notes
-    return Assignment(["train"] * len(paths), [labels[path] for path in paths], classes, notes)
+    found = [labels[path] for path in paths]
+    return Assignment(["train"] * len(paths), found, classes or (classes_in(found) if several else ()), notes, several)
 
 
 def named(names: Sequence[str]) -> str:
@@ -142,9 +156,17 @@ def counted(things: Sequence[object], noun: str) -> str:
     return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
-def _by_folder(assignment: Assignment, classes: tuple[str, ...]) -> Assignment:
+def _by_folder(assignment: Assignment, classes: tuple[str, ...], *, multilabel: bool) -> Assignment:
     """Convert the names of class folders in an assignment to classes."""
     counts = Counter(label for label in assignment.labels if label)
+    if multilabel and counts:
+        raise UserError(
+            "dataset.multilabel = true, but the labels are folders, which give one class per image.",
+            "Pass a table of labels: --set dataset.labels=FILE.csv, or leave out dataset.multilabel.",
+            "dataset.multilabel = true",
+        )
+    if multilabel:
+        return replace(assignment, classes=classes, multilabel=True)
     for name in counts:
         if why := unfit(plain(name)):
             raise UserError(f"The class folder {name[:40]!a} {why}.", "Rename the folder.", ascii(name[:40]))

@@ -47,8 +47,6 @@ def _entry(name: str, info: Mapping[str, Any]) -> Entry:
 
 
 def _refusal(name: str, info: Mapping[str, Any]) -> str:
-    if "multi-label" in info["task"]:
-        return f"{name} has several labels per image, but initpools needs one class per image."
     if not all(f"url{mark}" in info for mark in SIZES.values()):
         return f"{name} has volumes (3-D), but initpools needs images."
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import check_npy
 from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.array_pixels import refuse_type, to_bytes
-from initpools_cli.datasets.label_arrays import coded
+from initpools_cli.datasets.label_arrays import Coded, coded
+from initpools_cli.datasets.multilabel import array_notes, checked_names, labels_of_array
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Arrays
 from initpools_cli.datasets.spec import SPLITS
@@ -64,11 +66,33 @@ def read_npz(
         values[split] = None if labels is None else _checked_labels(path, f"{split}_labels", labels, len(stored))
     _refuse_unlike(path, images)
     arrays = {f"{split}_labels": labels for split, labels in values.items() if labels is not None}
-    coded_labels = coded(arrays, str(path), classes)
+    several = any(labels.ndim == 2 for labels in arrays.values())
+    coded_labels = _several(path, arrays, classes) if several else coded(arrays, str(path), classes)
     numbers = {split: coded_labels.codes.get(f"{split}_labels") for split in values}
     pixels = to_bytes(images, scale or Scale(), seed, scratch)
     notes = [*coded_labels.notes, *pixels.notes]
     return Arrays(pixels.images, numbers, coded_labels.classes, notes, pixels.conversions)
+
+
+def _several(path: Path, arrays: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> Coded:
+    """Validate labels with a column per class."""
+    shapes = {key: labels.shape for key, labels in arrays.items()}
+    widths = {labels.shape[1] if labels.ndim == 2 else 1 for labels in arrays.values()}
+    if len(widths) > 1:
+        shown = " and ".join(f"{key} {shape}" for key, shape in shapes.items())
+        raise UserError(
+            f"{path} has labels of different shapes: {shown}.", "Save the same columns of labels in all splits.", shown
+        )
+    width = widths.pop()
+    if classes and len(classes) != width:
+        raise UserError(
+            f"{path} has {width} columns of labels, but there are {len(classes)} classes ({', '.join(classes[:10])}).",
+            "List one class per column with --classes.",
+            len(classes),
+        )
+    names = checked_names(classes or tuple(map(str, range(width))), str(path))
+    codes = {key: labels_of_array(path, key, labels) for key, labels in arrays.items()}
+    return Coded(names, codes, array_notes(str(path), list(codes.values())))
 
 
 def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
@@ -151,17 +175,13 @@ def _checked_images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
 
 
 def _checked_labels(path: Path, key: str, labels: np.ndarray, n: int) -> np.ndarray:
-    """Validate labels and return them as (n,)."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        raise UserError(
-            f"{key} in {path} has {labels.shape[1]} labels per image; multi-label data sets are not supported.",
-            "Save one class per image, with the shape (n,) or (n, 1).",
-            labels.shape[1],
-        )
+    """Validate the shape of labels and return them as (n,), or (n, c) with several labels per image."""
+    if labels.ndim == 2 and labels.shape[1] > 1 and len(labels) == n:
+        return np.array(labels)
     if labels.ndim == 0 or labels.size != len(labels) or len(labels) != n:
         raise UserError(
             f"{key} in {path} has the shape {labels.shape} for {n} images.",
-            "Save one class per image, with the shape (n,) or (n, 1).",
+            "Save one class per image, with the shape (n,) or (n, 1), or a column of 0 and 1 for each class.",
             labels.shape,
         )
     return np.array(labels).reshape(n)

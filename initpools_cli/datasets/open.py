@@ -17,10 +17,12 @@ from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.datasets.embedding_items import items_of_embeddings
 from initpools_cli.datasets.embeddings import is_embeddings
-from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, classes_of, open_files, reopen_files
+from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, open_files, reopen_files
 from initpools_cli.datasets.groups import NONE, groups_of_arrays, split_notes
 from initpools_cli.datasets.imbalance import long_tail
+from initpools_cli.datasets.item_labels import class_names_of, labels_of_rows
 from initpools_cli.datasets.labels import assigner
+from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.datasets.npz import read_npz
 from initpools_cli.datasets.scale import Scale, scale_of
 from initpools_cli.datasets.sources import Arrays, Files
@@ -136,7 +138,7 @@ def open_dataset(
         and (path is None or path.suffix == ".npz")
         and (arrays := _from_cache(spec, path, cache, known))
     ):
-        return _dataset(spec, known, classes_of(known), arrays, None, _false_classes(spec, known), kept)
+        return _dataset(spec, known, class_names_of(known), arrays, None, _false_classes(spec, known), kept)
     stored = known[CONVERSION] if known is not None and CONVERSION in known else ()
     scale = scale_of(spec.scale, stored)
     with scratch_folder(cache) as scratch:
@@ -152,8 +154,10 @@ def open_dataset(
                 kept = _mask(spec, seed, opened.items, opened.classes, np.empty(0, dtype=np.int64))
             notes = [*opened.notes, *_false_classes(spec, opened.items), *_left_out(spec, opened.items)]
             notes += _split_notes(spec, opened.items, known, kept)
+            spec = replace(spec, multilabel=spec.multilabel or opened.multilabel)
             data = _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, notes, kept)
             return replace(data, scale=opened.scale)
+        _refuse_one_class(spec, source)
         groups, notes = _groups_of(spec, source, known)
         items, origin = items_of_arrays(source, spec.test, seed, report, groups=groups)
         if known is not None:
@@ -165,6 +169,7 @@ def open_dataset(
         if kept is None:
             kept = _mask(spec, seed, items, source.classes, held_out_rows(origin))
         notes += _split_notes(spec, items, known, kept)
+        spec = replace(spec, multilabel=spec.multilabel or source.multilabel)
         return _dataset(
             spec, items, source.classes, arrays, None, [*source.notes, *notes, *_left_out(spec, items)], kept
         )
@@ -197,10 +202,11 @@ def _open_embeddings(
 ) -> Dataset:
     """Open a file of embeddings as a data set without images; known items are not read again."""
     if known is not None:
-        return _dataset(spec, known, classes_of(known), {}, None, [], kept)
+        return _dataset(spec, known, class_names_of(known), {}, None, [], kept)
     opened = items_of_embeddings(spec, seed, report)
     kept = _mask(spec, seed, opened.items, opened.classes, opened.held_out)
     notes = [*opened.notes, *_left_out(spec, opened.items), *_split_notes(spec, opened.items, known, kept)]
+    spec = replace(spec, multilabel=spec.multilabel or opened.multilabel)
     return _dataset(spec, opened.items, opened.classes, {}, None, notes, kept)
 
 
@@ -213,7 +219,7 @@ def _source(
             raise UserError(entry.refusal, "Choose another: `initpools list datasets` lists them.", spec.name)
         return entry.load(home, spec.size, scratch, report)
     if path.is_dir():
-        return Files(path, assigner(spec.labels, spec.classes))
+        return Files(path, assigner(spec.labels, spec.classes, multilabel=spec.multilabel))
     return read_npz(path, scratch, spec.classes, scale=scale, seed=seed)
 
 
@@ -230,10 +236,13 @@ def _mask(
     spec: DatasetSpec, seed: int, items: pd.DataFrame, classes: tuple[str, ...], held_out: np.ndarray
 ) -> np.ndarray:
     """Return the mask of train images to choose from, without held-out images and those outside a long tail."""
-    labels = items.loc[items["split"] == "train", "label"].fillna(-1).to_numpy(np.int64)
-    kept = np.ones(len(labels), dtype=bool)
+    train = items[items["split"] == "train"]
+    kept = np.ones(len(train), dtype=bool)
     kept[held_out] = False
     if spec.imbalance != "none":
+        if train["label"].dtype != "Int64":
+            raise one_class_error("A long tail (--imbalance)")
+        labels = labels_of_rows(train)
         kept[kept] = long_tail(labels[kept], len(classes), spec.imbalance, spec.ratio, seed, spec.name)
     return kept
 
@@ -247,18 +256,22 @@ def _dataset(
     notes: list[str],
     kept: np.ndarray | None,
 ) -> Dataset:
-    splits = {}
+    # Not all of the classes in the settings need have images.
+    splits, names = {}, spec.classes or classes
     for split in SPLITS:
         rows = items[items["split"] == split]
         if len(rows):
-            labels = rows["label"].fillna(-1).to_numpy(np.int64) if rows["label"].notna().any() else None
+            several = len(names) if spec.multilabel else 0
+            labels = labels_of_rows(rows, several) if rows["label"].notna().any() else None
             splits[split] = Split(arrays.get(split), labels, [str(path) for path in rows["path"]], spec.name)
     mask = np.ones(len(splits["train"]), dtype=bool)
     if kept is not None:
         # Images appended to a folder later can be chosen.
         mask[: len(kept)] = kept
-    # Not all of the classes in the settings need have images.
-    return Dataset(spec, spec.classes or classes, splits, items, mask, root, notes)
+    if spec.multilabel:
+        # A run stores them: not every class needs to be in its items.
+        spec = replace(spec, classes=names)
+    return Dataset(spec, names, splits, items, mask, root, notes, multilabel=spec.multilabel)
 
 
 def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
@@ -268,7 +281,7 @@ def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
             "Leave out dataset.ids.",
             repr(spec.ids),
         )
-    if spec.classes and path is None:
+    if spec.classes and path is None and not spec.multilabel:
         raise UserError(
             f"dataset.classes has no effect: {spec.name} has classes of its own.",
             "Leave out --classes, which is for .npz files and folders.",
@@ -282,6 +295,15 @@ def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
         )
 
 
+def _refuse_one_class(spec: DatasetSpec, source: Arrays) -> None:
+    if spec.multilabel and not source.multilabel and any(each is not None for each in source.labels.values()):
+        raise UserError(
+            f"dataset.multilabel = true, but {spec.name} has one class per image.",
+            "Save a column of 0 and 1 for each class, or leave out dataset.multilabel.",
+            "dataset.multilabel = true",
+        )
+
+
 def _refuse_pixel_settings(spec: DatasetSpec) -> None:
     for key, value, default in (("size", spec.size, 0), ("scale", spec.scale, "auto")):
         if value != default:
@@ -292,7 +314,9 @@ def _refuse_pixel_settings(spec: DatasetSpec) -> None:
 
 def _false_classes(spec: DatasetSpec, known: pd.DataFrame) -> list[str]:
     """Return notes on classes of a run of an older version that stand for a missing label."""
-    named = [] if spec.classes or spec.name in entries() else [name for name in classes_of(known) if says_nothing(name)]
+    named = (
+        [] if spec.classes or spec.name in entries() else [name for name in class_names_of(known) if says_nothing(name)]
+    )
     counts = known["class"].value_counts()
     return [
         f"An older version, which started this run, used {name!r} as a class of {counts[name]} images: in a new run "

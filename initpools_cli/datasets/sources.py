@@ -19,8 +19,8 @@ class Arrays:
     ----------
     images : dict of split to ndarray of shape (n, h, w, c), uint8
         Arrays or memory maps.
-    labels : dict of split to ndarray of shape (n,), int64, or None
-        Class numbers; -1 for images without label.
+    labels : dict of split to ndarray of shape (n,), int64, or (n, c), int8, or None
+        Class numbers, or 0 and 1 for each class; -1 for images without label.
     classes : tuple of str
         Class names by class number.
     notes : list of str
@@ -35,6 +35,11 @@ class Arrays:
     notes: list[str] = field(default_factory=list)
     conversions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def multilabel(self) -> bool:
+        """Whether images can have several labels."""
+        return any(each is not None and each.ndim == 2 for each in self.labels.values())
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -45,17 +50,20 @@ class Assignment:
     splits : list of str
         "train", "val" or "test" for each path; "" leaves the file out.
     labels : list of str
-        The class of each path; "" for no label.
+        The class of each path; "" for no label. With several labels per image classes joined by ``|``, or ``none``.
     classes : tuple of str
         All classes in order; empty: the classes that occur, sorted.
     notes : list of str
         Notes for the user.
+    multilabel : bool
+        Whether images can have several labels.
     """
 
     splits: list[str]
     labels: list[str]
     classes: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    multilabel: bool = False
 
 
 @dataclass(frozen=True)

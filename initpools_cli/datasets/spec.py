@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.multilabel import labeled_rows
 from initpools_cli.datasets.scale import Scale
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class DatasetSpec:
         data set has of its own. See `groups.read_groups`.
     shared_groups : {"refuse", "allow"}
         Whether given splits may share groups.
+    multilabel : bool
+        Whether images can have several labels; arrays and tables can also say so themselves.
     """
 
     name: str
@@ -71,6 +74,7 @@ class DatasetSpec:
     ids: str = ""
     groups: str = ""
     shared_groups: str = "refuse"
+    multilabel: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,9 @@ class Split:
     ----------
     pixels : ndarray of shape (n, h, w, c), uint8, or None
         Memory-mapped, read-only, c in {1, 3}; None if the data set is a file of embeddings.
-    labels : ndarray of shape (n,), int64, or None
-        Class numbers, -1 for images without label; None if no image has one.
+    labels : ndarray of shape (n,), int64, or (n, c), int8, or None
+        Class numbers, -1 for images without label; with several labels per image 0 and 1 for each class, rows of -1
+        for images without label. None if no image has a label.
     paths : list of str
         POSIX paths relative to the folder, or ids of embeddings; empty strings for arrays.
     source : str
@@ -114,7 +119,7 @@ class Split:
     @property
     def labeled(self) -> np.ndarray:
         """The rows that have a label, (m,) int64, ascending."""
-        return np.empty(0, np.int64) if self.labels is None else np.flatnonzero(self.labels >= 0)
+        return np.empty(0, np.int64) if self.labels is None else labeled_rows(self.labels)
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ class Dataset:
         Keys among "train", "val" and "test".
     items : DataFrame
         One row per image: index, path, split, label (Int64, NA for none), class, bytes, sha256, and maybe conversion.
+        With several labels per image, label and class are text: ``0|3`` and ``cat|dog``, both ``none`` for no class.
     kept : ndarray of shape (n_train,), bool
         The train images to choose from: without those outside a long tail, and without those held out as test split of
         an array, which keep their rows.
@@ -139,6 +145,8 @@ class Dataset:
         Notes for the user.
     scale : Scale
         The conversion of original files to 8 bits.
+    multilabel : bool
+        Whether images can have several labels.
     """
 
     spec: DatasetSpec
@@ -149,6 +157,7 @@ class Dataset:
     root: Path | None
     notes: list[str] = field(default_factory=list)
     scale: Scale = field(default_factory=Scale)
+    multilabel: bool = False
 
     @property
     def has_images(self) -> bool:

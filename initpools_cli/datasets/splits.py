@@ -8,6 +8,8 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
+from initpools_cli.datasets.multilabel import labeled_rows
+from initpools_cli.datasets.multilabel_split import held_out_sets
 
 #: Random orders of groups that a split is chosen from, and the number of groups above which one is enough.
 DRAWS = 8
@@ -23,8 +25,8 @@ def test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence[str]
 
     Parameters
     ----------
-    labels : ndarray of shape (n,), int64
-        Class numbers; -1 for none.
+    labels : ndarray of shape (n,), int64, or (n, c), int8
+        Class numbers, or 0 and 1 for each class; -1 for none.
     share, seed
         See `held_out`.
     groups : sequence of str, optional
@@ -40,14 +42,14 @@ def test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence[str]
     UserError
         One group has more than half of the labeled images, or every group has all images of some class.
     """
-    labeled = np.flatnonzero(labels >= 0)
+    labeled = labeled_rows(labels)
     if groups is None:
         return labeled[held_out(labels[labeled], share, seed)]
     if not len(labeled):
         return labeled
     names, group = np.unique(np.array(groups, dtype=object).astype(str), return_inverse=True)
     counts = class_counts(labels, group)
-    sizes = counts.sum(axis=1).astype(int)
+    sizes = np.bincount(group[labeled], minlength=len(names))
     largest = int(sizes.argmax())
     if 2 * sizes[largest] > sizes.sum():
         raise UserError(
@@ -69,15 +71,22 @@ def test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence[str]
 def class_counts(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Count the labeled images of each group and class, (g, c) float64.
 
+    With several labels per image, images without any class are counted like one more class.
+
     Parameters
     ----------
-    labels : ndarray of shape (n,), int64
-        Class numbers; -1 for none.
+    labels : ndarray of shape (n,), int64, or (n, c), int8
+        Class numbers, or 0 and 1 for each class; -1 for none.
     groups : ndarray of shape (n,), int64
         Group numbers from 0.
     """
+    labeled = labeled_rows(labels)
+    if labels.ndim == 2:
+        has = np.column_stack([labels[labeled], ~labels[labeled].any(axis=1)])
+        several = np.zeros((int(groups.max(initial=-1)) + 1, has.shape[1]))
+        np.add.at(several, groups[labeled], has)
+        return several
     counts = np.zeros((int(groups.max(initial=-1)) + 1, int(labels.max(initial=-1)) + 1))
-    labeled = labels >= 0
     np.add.at(counts, (groups[labeled], labels[labeled]), 1)
     return counts
 
@@ -141,8 +150,8 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
     Parameters
     ----------
-    labels : ndarray of shape (n,), int64
-        Class numbers from 0.
+    labels : ndarray of shape (n,), int64, or (n, c), int8
+        Class numbers from 0; or 0 and 1 for each class, see `held_out_sets`.
     share : float
         In (0, 1).
     seed : int
@@ -153,6 +162,8 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     ndarray of shape (n,), bool
         True for test.
     """
+    if labels.ndim == 2:
+        return held_out_sets(labels, share, seed)
     if not len(labels):
         return np.zeros(0, dtype=bool)
     counts = np.bincount(labels)

@@ -13,6 +13,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.multilabel import array_notes, labeled_rows, labels_of_array, labels_of_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +28,10 @@ class Labels:
 
     Attributes
     ----------
-    rows, labels : (m,) int64
-        Images and their class numbers, in the order of the file.
+    rows : (m,) int64
+        Images, in the order of the file.
+    labels : (m,) int64, or (m, c) int8
+        Their class numbers, or with several labels per image 0 and 1 for each class.
     classes : tuple of str
         Class names by class number.
     images : int
@@ -42,8 +45,8 @@ class Labels:
 
     @cached_property
     def by_image(self) -> np.ndarray:
-        """The class number of every image, (images,) int64; -1 where there is none."""
-        found = np.full(self.images, -1, dtype=np.int64)
+        """The labels of every image, (images,) int64 or (images, c) int8; -1 where there is none."""
+        found = np.full((self.images, *self.labels.shape[1:]), -1, dtype=self.labels.dtype)
         found[self.rows] = self.labels
         return found
 
@@ -54,6 +57,7 @@ def read_labels(
     classes: tuple[str, ...],
     flag: str = "--labels",
     report: Reporter | None = None,
+    several: bool | None = False,
 ) -> Labels:
     """The labels in a table, an export of an annotation tool, a folder per class, or an array.
 
@@ -69,6 +73,8 @@ def read_labels(
         The only classes there can be; empty: the file's own in sorted order.
     report : Reporter, optional
         Where it is said which rows have no label.
+    several : bool or None
+        Whether images can have several labels; None: as the file says.
 
     Raises
     ------
@@ -76,7 +82,7 @@ def read_labels(
         No such columns, an unknown path or class, one image with two labels, or a table without `items`.
     """
     if path.suffix.lower() == ".npy":
-        return _labels_of_all(path, None if items is None else len(items), classes, flag, report)
+        return _labels_of_all(path, None if items is None else len(items), classes, flag, report, several)
     if items is None:
         raise UserError(
             f"{path} ({flag}) is a table: its rows name images of a run.",
@@ -86,7 +92,7 @@ def read_labels(
     from initpools_cli.datasets.annotations.check import read_annotations
     from initpools_cli.datasets.classes import KnownClasses
 
-    read = read_annotations(path, items, KnownClasses(classes), None, flag)
+    read = read_annotations(path, items, KnownClasses(classes, several=several), None, flag)
     _say(report, read.notes)
     if read.problems:
         more = f", and {len(read.problems) - 1} more rows are wrong" if read.problems[1:] else ""
@@ -100,6 +106,8 @@ def read_labels(
             f"{path} ({flag}) has no row with a label.", "Fill the column 'label' and run again.", str(path)
         )
     known = classes or read.classes
+    if read.several:
+        return Labels(read.rows, labels_of_texts(read.labels, known), known, len(items))
     numbers = {name: code for code, name in enumerate(known)}
     return Labels(read.rows, np.array([numbers[name] for name in read.labels], dtype=np.int64), known, len(items))
 
@@ -129,9 +137,17 @@ def label_numbers(
 
 
 def _labels_of_all(
-    path: Path, count: int | None, classes: tuple[str, ...], flag: str, report: Reporter | None
+    path: Path,
+    count: int | None,
+    classes: tuple[str, ...],
+    flag: str,
+    report: Reporter | None,
+    several: bool | None,
 ) -> Labels:
     array = read_array(path, flag)
+    columns = array.ndim == 2 and array.shape[1] > 1
+    if several or (columns and several is None):
+        return _several_of_all(path, array, count, classes, flag, report)
     # MedMNIST has its labels as (n, 1).
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1 or not len(array):
@@ -149,6 +165,27 @@ def _labels_of_all(
     if count is not None and not len(rows):
         raise UserError(f"{path} ({flag}) has no label.", "Fill in at least one: -1 stands for no label.", str(path))
     return Labels(rows, labels[rows], known, len(labels))
+
+
+def _several_of_all(
+    path: Path, array: np.ndarray, count: int | None, classes: tuple[str, ...], flag: str, report: Reporter | None
+) -> Labels:
+    """Return labels from an array with a column for each class."""
+    what = f"{path} ({flag})"
+    width = array.shape[1] if array.ndim == 2 else 0
+    if width < 2 or (classes and len(classes) != width) or (count is not None and len(array) != count):
+        wanted = f"({'n' if count is None else count}, {len(classes) or 'classes'})"
+        raise UserError(
+            f"{what} has the shape {array.shape}, not {wanted}.",
+            "Save a column of 0 and 1 for each class, and a row for each train image.",
+            array.shape,
+        )
+    labels = labels_of_array(path, flag, array)
+    _say(report, array_notes(what, [labels]))
+    rows = labeled_rows(labels)
+    if not len(rows):
+        raise UserError(f"{what} has no label.", "Fill in at least one row: -1 stands for no label.", str(path))
+    return Labels(rows, labels[rows], classes or tuple(map(str, range(width))), len(labels))
 
 
 def _say(report: Reporter | None, notes: Sequence[str]) -> None:

@@ -55,6 +55,7 @@ def open_labeling(
         "Label in your own tool, and pass the labels: `initpools al-run --labels FILE.csv` (columns index or id, and "
         "label).",
     )
+    context.require_one_class("The labeling page")
     batch = review_batch(context) if review else find_batch(context, named)
     folder = context.run.path / FOLDER
     file = output or folder / f"{batch.name}.csv"

@@ -98,6 +98,7 @@ def label_round(
         If a setting has no effect, there is no label, or a query needs a model and there is only one class.
     """
     table = _table(context)
+    context.require_one_class("al-run --labels")
     newest = _newest(context)
     brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
     # Counted before the labels are read: later changes apply to them.

@@ -13,6 +13,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file
 from initpools_cli.core.output_folders import Entry, refuse_used, write_folder
 from initpools_cli.core.registry import Method
+from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.reporting.exports.data import MAX_NAME_BYTES, TABLE, ExportData
 from initpools_cli.reporting.exports.registry import ExportTraits, exports, place_of
 from initpools_cli.reporting.pool_table import refuse_losing_labels
@@ -171,6 +172,8 @@ def write_exports(
 def _refuse_unfit(data: ExportData, export: Export, copies_flag: str) -> None:
     """Raise an error if an export lacks labels, files of images, or images."""
     traits, dataset = export.method.traits, data.dataset
+    if traits.classes and dataset.multilabel:
+        raise one_class_error(f"The export {export.kind}", "Export a table or tasks: csv, jsonl, parquet, cvat.")
     if traits.classes:
         _refuse_classes(data, export.kind)
     if traits.images == "files" and dataset.root is None and data.copies is None:

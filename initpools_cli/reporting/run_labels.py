@@ -206,7 +206,8 @@ def _numbers(texts: pd.Series) -> np.ndarray:
 
 def _read(context: Context, file: Path) -> Annotations:
     data = context.data
-    return read_annotations(file, data.items, KnownClasses(data.classes), data.root, "labels", kept=data.kept)
+    known = KnownClasses(data.classes, several=data.multilabel)
+    return read_annotations(file, data.items, known, data.root, "labels", kept=data.kept)
 
 
 def unread_files(context: Context, labels: RunLabels) -> list[tuple[Path, int]]:

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import LOOP, FinishedStep
+from initpools_cli.datasets.item_labels import labels_of_rows
+from initpools_cli.datasets.multilabel import NONE, classes_of
 from initpools_cli.figures.escape import percent
 from initpools_cli.figures.html import facts, folded, paragraph, table
 from initpools_cli.figures.section import Section
@@ -18,7 +22,10 @@ from initpools_cli.steps.embed import trained_on
 from initpools_cli.steps.report_card import CARD, read_card
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from initpools_cli.core.types import Figure
+    from initpools_cli.datasets.spec import Dataset
 
 Figures = Sequence["Figure | Section"]
 #: The table of classes is collapsed if there are more than this.
@@ -66,14 +73,20 @@ def data(context: Context) -> Section:
         rows["no label"] = ", ".join(f"{count:,} {name}" for name, count in unlabeled.items() if count)
     body = facts(rows)
     if context.data.classes:
-        counts = {name: part["label"].value_counts() for name, part in splits.items()}
-        lines = [
-            (name, *(f"{int(counts[part].get(i, 0)):,}" for part in splits))
-            for i, name in enumerate(context.data.classes)
-        ]
+        counts = {name: _class_counts(part, context.data) for name, part in splits.items()}
+        lines = [(name, *(f"{counts[part][i]:,}" for part in splits)) for i, name in enumerate(context.data.classes)]
+        if context.data.multilabel:
+            lines.append((NONE, *(f"{(part['label'] == NONE).sum():,}" for part in splits.values())))
         class_table = table("Images of each class", ("class", *splits), lines, numbers=len(splits))
         body += folded(f"All {classes} classes", class_table) if classes > MANY_CLASSES else class_table
     return Section("Data", "", body, [], anchor="data")
+
+
+def _class_counts(items: pd.DataFrame, data: Dataset) -> list[int]:
+    """Count the images of each class; an image with several labels counts for each of them."""
+    labels = labels_of_rows(items, len(data.classes) if data.multilabel else 0)
+    counts: list[int] = np.bincount(classes_of(labels), minlength=len(data.classes)).tolist()
+    return counts
 
 
 def _classes_of_loop(context: Context) -> str:

@@ -30,7 +30,7 @@ def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str
     -------
     dict
         For the step's outcome: the images in the smallest and the largest cluster, and accuracy, NMI and ARI of train
-        and test images. Labels are looked at only here, when training has ended.
+        and test images with one class each. Labels are looked at only here, when training has ended.
     """
     from initpools_cli.stats.clustering import agreement
     from initpools_cli.training.infer import cluster_probs
@@ -49,7 +49,7 @@ def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str
     context.report.say(f"clusters of {sizes.min()} to {sizes.max()} images, {(sizes == 0).sum()} of {len(sizes)} empty")
     for split in ("train", "test"):
         labels = context.data.splits[split].labels if split in context.data.splits else None
-        if labels is None:
+        if labels is None or context.data.multilabel:
             continue
         rows = context.data.splits[split].labeled
         rows = rows[kept[rows]] if split == "train" else rows

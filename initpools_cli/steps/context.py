@@ -7,7 +7,7 @@ import io
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import ITEMS, KEPT, PendingStep, Run
 from initpools_cli.core.version import version
+from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.datasets.spec import no_pixels_error
 from initpools_cli.geometry.matmul import on_device
 
@@ -100,6 +101,9 @@ class Context:
             self.report.say(note)
         if dataset.items is not known and (note := copies_note(dataset)):
             self.report.once(note)
+        if dataset.multilabel:
+            several = {"multilabel": True, "classes": list(dataset.classes)}
+            identity = replace(identity, table=identity.table.model_copy(update=several))
         self.identity = identity
         if dataset.items is not known or "replacing" in self.run.facts():
             files = files_of(dataset)
@@ -251,6 +255,22 @@ class Context:
         if out:
             self.report.once(f"{what} leaves out the {out} of {int(kept.sum())} images that have no label.")
         return kept & labeled
+
+    def require_one_class(self, what: str) -> None:
+        """Refuse to go on with several labels per image.
+
+        Parameters
+        ----------
+        what : str
+            What needs one class per image, as the subject of a sentence.
+
+        Raises
+        ------
+        UserError
+            The data set has several labels per image.
+        """
+        if self.data.multilabel:
+            raise one_class_error(what)
 
     def require_labels(self, what: str) -> None:
         """Refuse to go on without labels.
@@ -417,12 +437,13 @@ def items_of(run: Run, content: bytes) -> pd.DataFrame:
     """The same from the content of items.csv."""
     import pandas as pd
 
+    from initpools_cli.datasets.item_labels import typed
     from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP
 
-    text = {"path": str, "class": str, "sha256": str, CONVERSION: str, GROUP: str}
+    text = {"path": str, "label": str, "class": str, "sha256": str, CONVERSION: str, GROUP: str}
     try:
         items = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values={"label": [""]})
-        items["label"] = items["label"].astype("Int64")
+        items["label"] = typed(items["label"])
         first, further = tuple(items.columns[: len(COLUMNS)]), [*items.columns[len(COLUMNS) :]]
         known = further in ([], [CONVERSION], [GROUP], [CONVERSION, GROUP])
         if first != COLUMNS or not known or items.empty or items["sha256"].isna().any():

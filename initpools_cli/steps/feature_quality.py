@@ -55,7 +55,7 @@ def quality(context: Context, step: str, folder: Path, advice: str = ENCODER) ->
     found: dict[str, Any] = {"rank": rank}
     words = f"RankMe {rank:.1f} of at most {most}"
     name, against = _measured_on(context)
-    labels = context.data.splits["train"].labels
+    labels = None if context.data.multilabel else context.data.splits["train"].labels
     known = _labeled(context)
     # The user's embeddings may be of train only.
     there = (folder / f"{name}.npy").exists()
@@ -92,10 +92,12 @@ def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
     _, against = _measured_on(context)
     labeled = None
     known = _labeled(context)
-    if against is not None and train.labels is not None and against.labels is not None and len(known):
+    one_class = not context.data.multilabel and train.labels is not None
+    if one_class and against is not None and against.labels is not None and len(known):
         # Where few images have a label, hardly one of them would be in the sample.
         inside = np.union1d(inside, sample_rows(known, MONITORED[0]))
         outside = sample_rows(against.labeled, MONITORED[1])
+        assert train.labels is not None
         labeled = (train.labels[inside], against.images[outside], against.labels[outside])
     return partial(measure, images=train.images[inside], labeled=labeled, device=context.machine.device)
 

@@ -38,7 +38,7 @@ class FileProvider(Provider):
     @cached_property
     def user(self) -> UserArrays:
         """What the files hold."""
-        return UserArrays(self.files, None, (), self.report)
+        return UserArrays(self.files, None, (), self.report, self.several_labels)
 
     @cached_property
     def every(self) -> np.ndarray:
@@ -54,6 +54,11 @@ class FileProvider(Provider):
     def clusters(self, asked: int) -> int:
         """As many as asked, else the usual number."""
         return asked or DEFAULT_CLUSTERS
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether the settings say so."""
+        return self.settings.dataset.multilabel
 
     def score(self, name: str) -> Scores:
         """A registered score of the user's arrays."""

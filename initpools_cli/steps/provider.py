@@ -15,11 +15,13 @@ from initpools_cli.core.config import Settings, knob_origins
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.datasets.multilabel import labeled_rows, one_class_error
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.report_card import CardData
 from initpools_cli.steps.strategy_inputs import StrategyInputs
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserArrays, UserFiles
+from initpools_cli.strategies.arrays import ONE_CLASS
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.select import refuse_none_left
 
@@ -111,6 +113,11 @@ class Provider(ABC):
     def clusters(self, asked: int) -> int:
         """How many clusters to look for; `asked` may be 0."""
 
+    @property
+    @abstractmethod
+    def several_labels(self) -> bool:
+        """Whether images can have several labels."""
+
     @abstractmethod
     def score(self, name: str) -> Scores:
         """The score of that name for every image, with the knobs of [score.params]."""
@@ -168,12 +175,18 @@ class Provider(ABC):
         UserError
             A knob that is not valid, or an input that is missing or does not fit.
         """
+        if self.several_labels:
+            strategy = strategy.for_several_labels()
         places = knob_origins(self.places, given, *tables)
         knobs = strategy.knobs(given, order or self.settings.select.order, places)
         labeled, candidates = self._labeled(strategy), self._candidates(strategy)
         free = candidates if labeled is None else np.setdiff1d(candidates, labeled)
         refuse_none_left(len(free), len(candidates))
         found = self._find(strategy, given, places, with_model, logits)
+        if self.several_labels and (with_classes := ONE_CLASS & {*strategy.method.optional} & found.arrays.keys()):
+            raise one_class_error(
+                f"'{strategy.name}' with {', '.join(sorted(with_classes))}", "Leave them out: it works without, too."
+            )
         return StrategyInputs(
             strategy.counted(self.clusters),
             knobs,
@@ -240,7 +253,7 @@ class Provider(ABC):
         return self.images
 
     def _labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """The labels of the data set, (n,) int64, and its classes."""
+        """The labels of the data set, (n,) int64 or (n, c) int8, and its classes."""
         return None, ()
 
     def _facts_of(self, subject: np.ndarray | None) -> RowFacts | None:
@@ -256,4 +269,4 @@ class Provider(ABC):
         """The images with a label in ``--labels``, where the strategy does not read them."""
         if self.user.labels is None or "labels" in strategy.method.inputs:
             return None
-        return np.flatnonzero(self.user.labels.by_image >= 0)
+        return labeled_rows(self.user.labels.by_image)

@@ -100,7 +100,7 @@ def _resolve(provider: Provider, strategy: StrategySpec) -> StrategyInputs:
     if (ranks_logits and not provider.source and has_labels) or provider.source == "logits":
         return provider.resolve(strategy, given, PARAMS, logits=classifier)
     inputs = provider.resolve(strategy, given, PARAMS, with_model=True)
-    missing = strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
+    missing = inputs.strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
     if not missing:
         return inputs
     if provider.files.probs is not None:

@@ -45,6 +45,7 @@ def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
         "A reference classifier",
         "Pass the probabilities of a model of yours, --probs FILE.npy, or rank by a strategy that needs no model.",
     )
+    context.require_one_class("A reference classifier")
     examples = _examples(context, wanted, user)
     name, images, labels = examples.name, examples.images, examples.labels
     learner = learners.get("scratch")

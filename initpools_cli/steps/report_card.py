@@ -13,6 +13,7 @@ import tomli_w
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import write_text
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.datasets.multilabel import classes_of, labeled_rows
 from initpools_cli.stats import card as numbers
 
 CARD = "card.toml"
@@ -33,7 +34,7 @@ class CardData:
         Those whose embedding is not zero, ascending: a zero row has no distance to others.
     labeled : (l,) int64
         Images that are labeled already.
-    labels : (n,) int64 or None
+    labels : (n,) int64, (n, c) int8, or None
         Of all images, -1 for none; read only after a pool is chosen.
     classes : tuple of str
     """
@@ -152,14 +153,13 @@ def class_balance(data: CardData, picks: np.ndarray) -> dict[str, Any]:
     """The classes of what will be labeled, by name, of the images whose class is known; nothing without labels."""
     if data.labels is None:
         return {}
-    available = np.unique(data.labels[data.rows])
-    available = available[available >= 0]
-    inside = np.intersect1d(data.both(picks), data.rows)
-    known = data.labels[inside]
-    unknown = int((known < 0).sum())
-    if unknown == len(known) or not len(available):
+    available = np.unique(classes_of(data.labels[data.rows]))
+    labels = data.labels[np.intersect1d(data.both(picks), data.rows)]
+    known = classes_of(labels)
+    unknown = len(labels) - len(labeled_rows(labels))
+    if not len(known) or not len(available):
         return {"class_unknown": unknown}
-    facts = numbers.balance(known[known >= 0], available)
+    facts = numbers.balance(known, available)
     counts = dict(zip((data.classes[each] for each in available), facts.pop("counts").tolist(), strict=True))
     return {**facts, **({"class_unknown": unknown} if unknown else {}), "class_counts": counts}
 

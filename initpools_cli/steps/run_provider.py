@@ -58,7 +58,7 @@ class RunProvider(Provider):
     def user(self) -> UserArrays:
         """What the files hold, of the images of the run."""
         data = self.context.data
-        return UserArrays(self.files, data.train_items, data.classes, self.report)
+        return UserArrays(self.files, data.train_items, data.classes, self.report, data.multilabel)
 
     @cached_property
     def seen(self) -> np.ndarray:
@@ -86,6 +86,11 @@ class RunProvider(Provider):
     def clusters(self, asked: int) -> int:
         """As many as asked, else as the data set has classes, else the usual number."""
         return self.context.clusters(asked)
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether the data set has several labels per image."""
+        return self.context.data.multilabel
 
     def score(self, name: str) -> Scores:
         """The score that a step holds, computed here where it is missing."""

@@ -10,13 +10,14 @@ from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.registry import Method, revisions_of, unknown_knob
+from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.scores.traits import ScoreTraits
 from initpools_cli.steps.score_name import is_oracle, score_names
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import inputs_of
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
 from initpools_cli.strategies.plugin import strategy_of
-from initpools_cli.strategies.registry import find_strategy
+from initpools_cli.strategies.registry import find_strategy, for_several_labels
 from initpools_cli.strategies.traits import StrategyTraits
 
 
@@ -85,6 +86,24 @@ class StrategySpec:
     def reads_embeddings(self) -> bool:
         """Whether it, or the score it ranks by, is about embeddings."""
         return "embeddings" in {*self.method.inputs, *(self.scoring.inputs if self.scoring else ())}
+
+    def for_several_labels(self) -> StrategySpec:
+        """The same strategy for a data set with several labels per image.
+
+        Raises
+        ------
+        UserError
+            It needs one class per image.
+        """
+        from initpools_cli.strategies.registry import strategies
+
+        method = for_several_labels(self.method)
+        if method is None or self.oracle:
+            able = ", ".join(each.name for each in strategies if each.traits.several_labels is not None)
+            raise one_class_error(
+                f"'{self.name}'", f"Use a strategy that reads embeddings alone, or a query for several labels: {able}."
+            )
+        return replace(self, method=method)
 
     @property
     def settable(self) -> set[str]:

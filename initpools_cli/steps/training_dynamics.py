@@ -33,6 +33,7 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
     from initpools_cli.training.learners.registry import learners
 
     context.require_labels(f"The score {what}")
+    context.require_one_class(f"The score {what}")
     # Dropout would measure its own noise.
     learner = learners.get("scratch")
     knobs = learner.validate({"dropout": 0.0})

@@ -121,12 +121,15 @@ class UserArrays:
         Those of the data set.
     report : Reporter, optional
         Where notes on the labels go.
+    several : bool or None
+        Whether images can have several labels; None: as the file of labels says.
     """
 
     files: UserFiles = UserFiles()
     items: pd.DataFrame | None = None
     classes: tuple[str, ...] = ()
     report: Reporter | None = None
+    several: bool | None = False
     _read: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
     _labels: dict[Path, Labels] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -155,6 +158,10 @@ class UserArrays:
         """All inputs of strategies, by name; large ones memory-mapped."""
         names = ("embeddings", "patches", "probs", "scores", "clusters", "order", "labels")
         found = {name: array for name in names if (array := self.get(name)) is not None}
+        if self.several and "probs" in found:
+            probs = found.pop("probs")
+            several = {"label_probs": probs.mean(axis=0), "mc_label_probs": probs}
+            found |= several if probs.ndim == 3 else {"label_probs": probs}
         if "probs" in found and found["probs"].ndim == 3:
             found |= dict.fromkeys(("view_probs", "mc_probs", "member_probs"), found["probs"])
         return found
@@ -169,7 +176,7 @@ class UserArrays:
         """The labels in a file; see `read_labels`."""
         if path not in self._labels:
             classes = self.files.classes_in(self.classes)
-            self._labels[path] = read_labels(path, self.items, classes, flag, self.report)
+            self._labels[path] = read_labels(path, self.items, classes, flag, self.report, self.several)
         return self._labels[path]
 
     @cached_property

@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.normalize import unit_rows
-from initpools_cli.strategies.probabilities import distributions
+from initpools_cli.strategies.probabilities import BELOW, distributions
 
 Array = NDArray[Any]
 ROWS = 4096
@@ -69,6 +69,30 @@ def _several(name: str, one: str, values: ArrayLike) -> NDArray[np.float64]:
     if len(array) < 2:
         raise UserError(
             f"{name} has 1 {one}, but at least 2 are needed.", "Pass an array of shape (t, n, c) with t ≥ 2.", 1
+        )
+    return array
+
+
+def _label_probs(values: ArrayLike, name: str = "label_probs") -> NDArray[np.float64]:
+    """Validate the probabilities of several labels, each in [0, 1] up to rounding."""
+    array = np.asarray(numbers(name, values), np.float64)
+    outside = (array < BELOW) | (array > 1 - BELOW)
+    if outside.any():
+        first = array[outside][0]
+        raise UserError(
+            f"{name} must be probabilities of labels, but has the value {first:.4g}, which is not in [0, 1].",
+            "If these are logits, apply the sigmoid 1 / (1 + exp(-x)) first.",
+            f"{first:.4g}",
+        )
+    clipped: NDArray[np.float64] = array.clip(0, 1)
+    return clipped
+
+
+def _several_label_probs(values: ArrayLike) -> NDArray[np.float64]:
+    array = _label_probs(values, "mc_label_probs")
+    if len(array) < 2:
+        raise UserError(
+            "mc_label_probs has 1 pass, but at least 2 are needed.", "Pass an array of shape (t, n, c) with t ≥ 2.", 1
         )
     return array
 
@@ -177,6 +201,15 @@ INPUTS: Mapping[str, Input] = {
         1,
         (3,),
     ),
+    "label_probs": Input(
+        f"Pass them (--probs FILE.npy) with shape (n, classes), {TRAINED}.", _label_probs, dimensions=(2,)
+    ),
+    "mc_label_probs": Input(
+        f"Pass them (--probs FILE.npy) with shape (passes, n, classes), {TRAINED}.",
+        _several_label_probs,
+        1,
+        (3,),
+    ),
     "features": Input(f"{LEARNED}, which train a classifier.", _features, dimensions=(2,)),
     "head": Input(f"{LEARNED}, which train a classifier.", _head, None, (2,), of_images=False),
     "vaal_scores": Input(f"{LEARNED}, which train a discriminator.", partial(numbers, "vaal_scores")),
@@ -198,7 +231,21 @@ INPUTS: Mapping[str, Input] = {
 #: Predicted probabilities.
 PROBABILITIES = ("probs", "view_probs", "mc_probs", "member_probs")
 #: Inputs that are outputs of a trained model.
-MODEL_OUTPUTS = frozenset({"probs", "view_probs", "mc_probs", "member_probs", "features", "head", "vaal_scores"})
+MODEL_OUTPUTS = frozenset(
+    {
+        "probs",
+        "view_probs",
+        "mc_probs",
+        "member_probs",
+        "label_probs",
+        "mc_label_probs",
+        "features",
+        "head",
+        "vaal_scores",
+    }
+)
+#: Inputs about classes, of which an image has one.
+ONE_CLASS = frozenset({"probs", "view_probs", "mc_probs", "member_probs", "head", "labels"})
 
 
 def rounding_note(method: Method, inputs: Mapping[str, ArrayLike | None]) -> str:

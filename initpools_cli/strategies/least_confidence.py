@@ -7,10 +7,16 @@ from numpy.typing import NDArray
 
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
+from initpools_cli.strategies.several_labels import least_confidence_of_sets
 
 
 @strategies.register(
-    paper="Lewis & Gale 1994, arXiv:cmp-lg/9407020", nested=True, cost="n c", needs_model=True, aliases=("uncertainty",)
+    paper="Lewis & Gale 1994, arXiv:cmp-lg/9407020",
+    nested=True,
+    cost="n c",
+    needs_model=True,
+    aliases=("uncertainty",),
+    several_labels=least_confidence_of_sets,
 )
 def least_confidence(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
     """Take the images whose predicted class has the lowest probability.

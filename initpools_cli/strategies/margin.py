@@ -7,9 +7,16 @@ from numpy.typing import NDArray
 
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
+from initpools_cli.strategies.several_labels import margin_of_sets
 
 
-@strategies.register(paper="Scheffer, Decomain & Wrobel 2001, IDA", nested=True, cost="n c", needs_model=True)
+@strategies.register(
+    paper="Scheffer, Decomain & Wrobel 2001, IDA",
+    nested=True,
+    cost="n c",
+    needs_model=True,
+    several_labels=margin_of_sets,
+)
 def margin(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
     """Take the images with the smallest difference between the probabilities of the two most likely classes.
 

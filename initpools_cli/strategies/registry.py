@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from initpools_cli.core.plugins import from_file, is_file_name
-from initpools_cli.core.registry import Method, Registry
+from initpools_cli.core.registry import Method, Registry, method_of
+from initpools_cli.strategies.arrays import ONE_CLASS
 from initpools_cli.strategies.plugin import strategy_of_plugin
 from initpools_cli.strategies.traits import StrategyTraits
 
@@ -15,6 +16,13 @@ strategies = Registry(
     "initpools.strategies",
     strategy_of_plugin,
 )
+
+
+def for_several_labels(method: Method[StrategyTraits]) -> Method[StrategyTraits] | None:
+    """Return the method that a strategy runs with several labels per image; None if it needs one class per image."""
+    if method.traits.several_labels is not None:
+        return method_of(method.name, method.traits.several_labels, method.traits)
+    return None if method.traits.oracle or ONE_CLASS & {*method.inputs} else method
 
 
 def find_strategy(name: str) -> Method[StrategyTraits] | None:

@@ -60,6 +60,7 @@ def al_run(
     """
     table = context.settings.al
     context.require_labels("al-run")
+    context.require_one_class("al-run")
     remedy = "pass labels: --labels FILE.csv"
     refuse_settings(context, ROUND_ONLY, "in a sweep: it is for rounds of labeling", remedy)
     spec = build_spec(context, table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +26,7 @@ from initpools_cli.datasets.classes import (
     unfit,
     value_of,
 )
+from initpools_cli.datasets.label_sets import classes_in, set_meanings, why_invalid
 from initpools_cli.datasets.labels import named
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Annotations:
         The class of every spelling in the file, and of every label that was known before.
     details : dict of int to Details
         How the images of `rows` and `skipped` were labeled, where the file says so.
+    several : bool
+        Whether images can have several labels: each label is then classes joined by ``|``, or ``none``.
     """
 
     rows: np.ndarray
@@ -96,11 +99,12 @@ class Annotations:
     notes: list[str] = field(default_factory=list)
     means: dict[str, str | None] = field(default_factory=dict)
     details: dict[int, Details] = field(default_factory=dict)
+    several: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes that occur, sorted; by value if all are numbers."""
-        return in_order(self.labels)
+        return classes_in(self.labels) if self.several else in_order(self.labels)
 
 
 def read_annotations(
@@ -171,12 +175,14 @@ def validate(
             reject(number, problem)
         else:
             images[number] = image
+    known = replace(known, several=are_several(rows, known, what))
     meant = _meant([(image, rows[number].label) for number, image in images.items()], known, before or {}, what)
     for number, image in images.items():
         row = rows[number]
         name = meant.of[row.label]
         if name is None:
-            reject(number, _unknown_class(plain(row.label), known.names))
+            unknown = why_invalid(row.label, known) if known.several else _unknown_class(plain(row.label), known.names)
+            reject(number, unknown)
         elif name:
             labels_of.setdefault(image, {}).setdefault(name, []).append(number)
         elif row.skipped:
@@ -204,6 +210,7 @@ def validate(
         all_notes,
         meant.of,
         {image: rows[number].details for image, number in used.items() if any(rows[number].details)},
+        bool(known.several),
     )
 
 
@@ -222,13 +229,32 @@ def _meant(labels: Sequence[tuple[int, str]], known: KnownClasses, before: Mappi
             " To change a class of earlier rounds, label its images again: loop/round-N/labels.csv in the run lists "
             "them."
         )
-    return meanings(
+    find_meanings = set_meanings if known.several else meanings
+    return find_meanings(
         Counter([*retained, *(spelling for _, spelling in labels)]),
         known,
         prefer=set(retained),
         what=what,
         remedy=remedy,
     )
+
+
+def are_several(rows: Sequence[Row], known: KnownClasses, what: str) -> bool:
+    """Return whether the labels of a file can be several classes, by the data set or else by the file.
+
+    Raises
+    ------
+    UserError
+        The file has several labels per image, and the data set one class.
+    """
+    in_file = any(row.several for row in rows)
+    if in_file and known.several is False:
+        raise UserError(
+            f"{what} has a column 'labels', of several labels per image, but this run has one class per image.",
+            "Name the column 'label', or start a run for several labels: --run DIR --set dataset.multilabel=true.",
+            "'labels'",
+        )
+    return in_file if known.several is None else known.several
 
 
 def _unknown_class(label: str, classes: Sequence[str]) -> str:

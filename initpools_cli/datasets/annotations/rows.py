@@ -50,6 +50,8 @@ class Row:
     skipped : bool
         Whether the annotator skipped the image.
     details : Details
+    several : bool
+        Whether the label may be several classes: it is from a column of that meaning.
     """
 
     place: str
@@ -60,6 +62,7 @@ class Row:
     problem: str = ""
     skipped: bool = False
     details: Details = UNKNOWN
+    several: bool = False
 
 
 #: Names of the columns or keys of an image and its class in annotation tools; the first present one is used.
@@ -72,3 +75,5 @@ SKIPPED_NAMES = ("skipped",)
 SOURCE_NAMES = ("source",)
 LABEL, PREDICTION = "label", "prediction"
 LABEL_NAMES = ("label", "dx", "choice", "class", "category")
+#: A column of several labels per image, such as ``cat|dog``; read if a table has none of the others.
+LABELS_NAMES = ("labels",)

@@ -17,6 +17,7 @@ from initpools_cli.datasets.annotations.rows import (
     ID_NAMES,
     INDEX_NAMES,
     LABEL_NAMES,
+    LABELS_NAMES,
     PATH_NAMES,
     PREDICTION,
     SKIPPED_NAMES,
@@ -117,9 +118,13 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         raise UserError(
             f"{path} ({what}) has neither a column 'index' nor 'path', only {has}.", "Add one of these columns.", path
         )
+    several = label is None and table.place_of(LABELS_NAMES) is not None
+    label = table.place_of(LABELS_NAMES) if several else label
     if label is None and with_labels:
         raise UserError(
-            f"{path} ({what}) has no column 'label', only {has}.", "Name the column of classes 'label'.", path
+            f"{path} ({what}) has no column 'label', only {has}.",
+            "Name the column of classes 'label', or 'labels' if images have several.",
+            path,
         )
     width, rows = len(table.columns), []
     extra, source = [table.place_of((name,)) for name in Details._fields], table.place_of(SOURCE_NAMES)
@@ -141,7 +146,7 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
             problem = problem or "is a prediction of the model, not a label"
         details = Details(*(unescaped(cells[at]).strip() if at is not None and at < len(cells) else "" for at in extra))
         skip = passed.strip().lower() in YES
-        rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details))
+        rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details, several))
     return rows, table.notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
@@ -22,7 +23,8 @@ def cvat(data: ExportData, stream: BinaryIO) -> None:
 
     https://docs.cvat.ai/docs/manual/advanced/formats/format-cvat/
     """
-    for text in (*data.relative_paths, *data.labels):
+    lists = data.label_lists
+    for text in (*data.relative_paths, *chain.from_iterable(lists)):
         if NOT_IN_XML.search(text):
             raise UserError(
                 f"{text!r} has a character that XML can't store.",
@@ -35,7 +37,7 @@ def cvat(data: ExportData, stream: BinaryIO) -> None:
         ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task"),
         "labels",
     )
-    for name in sorted(set(filter(None, data.labels))):
+    for name in sorted(set(chain.from_iterable(lists))):
         label = ElementTree.SubElement(labels, "label")
         ElementTree.SubElement(label, "name").text = name
         ElementTree.SubElement(label, "type").text = "tag"
@@ -44,9 +46,9 @@ def cvat(data: ExportData, stream: BinaryIO) -> None:
         width, height = _size(data, number)
         facts = {"id": str(number), "name": path, "width": str(width), "height": str(height)}
         image = ElementTree.SubElement(root, "image", facts)
-        if data.labels[number]:
-            source = "auto" if data.sources[number] == PREDICTION else "manual"
-            ElementTree.SubElement(image, "tag", {"label": data.labels[number], "source": source})
+        source = "auto" if data.sources[number] == PREDICTION else "manual"
+        for name in lists[number]:
+            ElementTree.SubElement(image, "tag", {"label": name, "source": source})
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(stream, encoding="utf-8", xml_declaration=True)
 

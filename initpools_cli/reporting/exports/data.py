@@ -13,6 +13,7 @@ import numpy as np
 
 from initpools_cli.core.output_folders import Entry, copy_of, file_of
 from initpools_cli.core.spreadsheet import safe_table
+from initpools_cli.datasets.label_sets import parts_of
 from initpools_cli.datasets.spec import Dataset
 
 if TYPE_CHECKING:
@@ -63,6 +64,15 @@ class ExportData:
     def labels(self) -> list[str]:
         """The label of each image; empty for none."""
         return [str(label) for label in self.rows["label"]]
+
+    @cached_property
+    def label_lists(self) -> list[list[str]]:
+        """The labels of each image as a list: one class, or several; empty for none."""
+        return [self.list_of(label) for label in self.labels]
+
+    def list_of(self, label: str) -> list[str]:
+        """Return the classes in a text."""
+        return (parts_of(label) if self.dataset.multilabel else [label]) if label else []
 
     @cached_property
     def sources(self) -> list[str]:

@@ -19,9 +19,20 @@ def fiftyone(data: ExportData) -> dict[str, Entry]:
     for row, path in zip(records(data.rows), data.relative_paths, strict=True):
         # FiftyOne would derive the media type from the file ending, which some images lack.
         sample = {"filepath": str(data.base / path), "_media_type": "image", "tags": [data.name]}
-        answer = _answer(row)
+        answer = _answers(row, data) if data.dataset.multilabel else _answer(row)
         samples.append({**sample, **row, **answer})
     return {"samples.json": file_of(partial(encoded, {"samples": samples}))}
+
+
+def _answers(row: dict[str, Any], data: ExportData) -> dict[str, dict[str, Any]]:
+    """Take the labels out of a row, and return them as the field `ground_truth` or `prediction`; maybe none."""
+    text = row.pop("label")
+    if not text:
+        return {}
+    predicted = row.get("source") == PREDICTION
+    facts = {"confidence": row["confidence"]} if predicted else {}
+    labels = [{"_cls": "Classification", "label": name, **facts} for name in data.list_of(text)]
+    return {"prediction" if predicted else "ground_truth": {"_cls": "Classifications", "classifications": labels}}
 
 
 def _answer(row: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -20,14 +20,20 @@ def label_studio(data: ExportData, stream: BinaryIO) -> None:
     for row, path in zip(records(data.rows), data.relative_paths, strict=True):
         shown = {"image": prefix + quote(path), "index": row.pop("index"), "path": row.pop("path")}
         stored = {key: value for key, value in row.items() if value not in (None, "")}
-        tasks.append({"data": shown, "meta": {"pool": data.name, **stored}, **_answers(row, data.name)})
+        tasks.append(
+            {
+                "data": shown,
+                "meta": {"pool": data.name, **stored},
+                **_answers(row, data.name, data.list_of(str(row["label"]))),
+            }
+        )
     stream.write(encoded(tasks))
 
 
-def _answers(row: dict[str, Any], name: str) -> dict[str, list[dict[str, Any]]]:
+def _answers(row: dict[str, Any], name: str, labels: list[str]) -> dict[str, list[dict[str, Any]]]:
     """Return the label as an annotation, or as a prediction with its confidence; nothing for a pool."""
     source = row.get("source")
-    value = {"choices": [row["label"]]}
+    value = {"choices": labels}
     result = [{"from_name": "choice", "to_name": "image", "type": "choices", "value": value}]
     if source == LABEL:
         return {"annotations": [{"result": result}]}

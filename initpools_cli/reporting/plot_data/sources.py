@@ -130,6 +130,8 @@ def with_classes(items: pd.DataFrame, request: PlotRequest) -> pd.DataFrame:
     """Replace the columns label and class by those of ``--labels``, if given; empty for images without a label."""
     import pandas as pd
 
+    from initpools_cli.datasets.item_labels import label_columns, typed
+
     given = request.provider.user.labels
     if given is None:
         return items
@@ -139,10 +141,10 @@ def with_classes(items: pd.DataFrame, request: PlotRequest) -> pd.DataFrame:
             "Save one label per image, -1 for none.",
             str(given.images),
         )
-    items = items.assign(label=pd.array([pd.NA] * len(items), dtype="Int64"), **{"class": ""})
-    items.loc[given.rows, "label"] = given.labels
-    items.loc[given.rows, "class"] = np.array(given.classes, dtype=object)[given.labels]
-    return items
+    numbers, names = label_columns(given.by_image, given.classes)
+    return items.assign(
+        label=typed(pd.Series(numbers, items.index, object)), **{"class": np.array(names, dtype=object)}
+    )
 
 
 #: The command that makes a sweep.
