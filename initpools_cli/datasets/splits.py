@@ -51,12 +51,13 @@ def test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence[str]
     counts = class_counts(labels, group)
     sizes = np.bincount(group[labeled], minlength=len(names))
     largest = int(sizes.argmax())
+    name = str(names[largest])
     if 2 * sizes[largest] > sizes.sum():
         raise UserError(
-            f"No test split can be drawn: the group {names[largest]!r} has {sizes[largest]:,} of the {sizes.sum():,} "
+            f"No test split can be drawn: the group {name!r} has {sizes[largest]:,} of the {sizes.sum():,} "
             f"labeled images. {_listed(sizes)}",
             HELD_OUT_REMEDY,
-            repr(names[largest]),
+            repr(name),
         )
     chosen = held_out_groups(counts, share, seed)
     if not chosen.any():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.seeds import derive, generator
+from initpools_cli.labeling.folds import folds_of
 from initpools_cli.labeling.forecast import cannot_forecast, confused_pairs
 from initpools_cli.labeling.label_history import LabelHistory, number_of, read_predictions, rounds
 from initpools_cli.steps.context import Context
@@ -63,21 +64,23 @@ def cross_validate(
     """Predict every labeled image by a model of the others, in five folds."""
     import pandas as pd
 
+    from initpools_cli.stats.group_interval import grouped_interval
     from initpools_cli.stats.metrics import classification_metrics, recalls
-    from initpools_cli.stats.proportions import cross_validated_interval
+    from initpools_cli.stats.proportions import EFFECTIVE, cross_validated_interval
     from initpools_cli.stats.temperature import fit_temperature
     from initpools_cli.training.active_learning import fit, inputs_of
-    from initpools_cli.training.crossvalidation import assign_folds, out_of_fold
+    from initpools_cli.training.crossvalidation import out_of_fold
     from initpools_cli.training.learners.registry import softmax
 
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
     counts = np.bincount(codes, minlength=len(classes))
     by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
-    copies = pd.factorize(context.data.train_items["sha256"].to_numpy()[rows])[0]
-    folds = assign_folds(codes, copies, derive(context.seed, "loop folds"))
+    groups = None if context.data.groups is None else context.data.groups[rows]
+    folds = folds_of(context.data, rows, codes, derive(context.seed, "loop folds"))
     judged = labeled.judged
     if (counts > 0).sum() < 2 or folds.max() < 1 or not judged.any():
-        return CrossValidation(by_class, {})
+        single = groups is not None and len(np.unique(groups)) == 1
+        return CrossValidation(by_class, {"groups": 1} if single else {})
     inputs = inputs_of(learner, experiment)["train"]
 
     count = int(folds.max()) + 1
@@ -95,7 +98,14 @@ def cross_validate(
 
     def right_by_half(number: int) -> np.ndarray:
         """Fit on a random half of the labels, and return which of the other predictions are right."""
-        inside = generator(context.seed, "loop half", number).permutation(len(rows)) < round(len(rows) / 2)
+        random = generator(context.seed, "loop half", number)
+        if groups is None:
+            inside = random.permutation(len(rows)) < round(len(rows) / 2)
+        else:
+            _, group = np.unique(groups, return_inverse=True)
+            order = random.permutation(int(group.max()) + 1)
+            size = np.bincount(group)[order].cumsum()
+            inside = np.isin(group, order[: 1 + int(np.abs(size[:-1] - len(rows) / 2).argmin())])
         cell = cell_of(context, experiment, rows[inside])
         seed = derive(context.seed, "loop half", number)
         model = fit(learner, cell, seed, experiment, settings, context.machine.device)
@@ -104,16 +114,21 @@ def cross_validate(
 
     probs, truth = softmax(logits[judged]), codes[judged]
     metrics = classification_metrics(probs, truth)
-    right = int((probs.argmax(1) == truth).sum())
-    low, high = cross_validated_interval(right, len(truth))
+    right = probs.argmax(1) == truth
+    if groups is None:
+        low, high = cross_validated_interval(int(right.sum()), len(truth))
+    else:
+        low, high = grouped_interval(right, groups[judged], worth=EFFECTIVE)
     by_class["recall"] = recalls(probs, truth, len(classes))
     temperature = fit_temperature(logits[judged], truth)
     halves = [] if cannot_forecast(learner.name, int(judged.sum()), 2) else [right_by_half(i) for i in range(HALVES)]
+    halves = [right for right in halves if len(right)]
     largest = np.bincount(truth).max() / len(truth)
     quality = {
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
         "low": low,
         "high": high,
+        **({} if groups is None else {"groups": len(np.unique(groups[judged]))}),
         "folds": count,
         "majority": float(largest),
         "alone": int((counts == 1).sum()),
@@ -152,6 +167,7 @@ def on_test(
     context: Context, model: Classifier, learner: Method, experiment: ExperimentData, labeled: LabelHistory
 ) -> dict[str, Any]:
     """Compute the accuracy on the test split; empty if the data set has no labeled one with these classes."""
+    from initpools_cli.stats.group_interval import grouped_interval
     from initpools_cli.stats.proportions import share_interval
     from initpools_cli.training.active_learning import inputs_of
 
@@ -159,9 +175,15 @@ def on_test(
     if test is None or test.labels is None or labeled.classes != context.data.classes:
         return {}
     labels = test.labels[test.labeled]
-    right = int((model.logits(inputs_of(learner, experiment)["test"]).argmax(1) == labels).sum())
-    low, high = share_interval(right, len(labels))
-    return {"test_accuracy": right / len(labels), "test_low": low, "test_high": high}
+    right = model.logits(inputs_of(learner, experiment)["test"]).argmax(1) == labels
+    groups = context.data.groups_of("test")
+    if groups is None:
+        low, high = share_interval(int(right.sum()), len(labels))
+    else:
+        groups = groups[test.labeled]
+        low, high = grouped_interval(right, groups)
+    found = {"test_accuracy": int(right.sum()) / len(labels), "test_low": low, "test_high": high}
+    return found if groups is None else {**found, "test_groups": len(np.unique(groups))}
 
 
 def previous_model(context: Context, labeled: LabelHistory) -> dict[str, Any]:

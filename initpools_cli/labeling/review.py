@@ -95,10 +95,9 @@ def _repeated(
     If the learner of the round reads images, it would have to be trained `REPETITIONS` times as often; then its own
     `probs` are returned.
     """
-    import pandas as pd
-
+    from initpools_cli.labeling.folds import folds_of
     from initpools_cli.stats.temperature import fit_temperature
-    from initpools_cli.training.crossvalidation import assign_folds, out_of_fold
+    from initpools_cli.training.crossvalidation import out_of_fold
     from initpools_cli.training.learners.linear import linear
     from initpools_cli.training.learners.registry import softmax
 
@@ -106,7 +105,6 @@ def _repeated(
         return probs
     rows, codes, count = labeled.rows, labeled.codes, len(labeled.classes)
     inputs = np.asarray(experiment.inputs["embeddings"]["train"][rows])
-    copies = pd.factorize(context.data.train_items["sha256"].to_numpy()[rows])[0]
 
     def fit(train: NDArray[np.int64], fold: int) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
         model = linear(inputs[train], codes[train], count, fold, None)
@@ -114,7 +112,7 @@ def _repeated(
 
     total = np.zeros((len(rows), count))
     for repetition in range(REPETITIONS):
-        folds = assign_folds(codes, copies, derive(context.seed, "review", repetition))
+        folds = folds_of(context.data, rows, codes, derive(context.seed, "review", repetition))
         logits = out_of_fold(fit, np.arange(len(rows)), folds, count)
         total += softmax(logits / fit_temperature(logits, codes))
     return total / REPETITIONS

@@ -24,6 +24,18 @@ AUDIT_NOTE = (
     "Previous model: share of this round's new labels that it predicted correctly."
 )
 
+#: The same with groups.
+GROUP_NOTE = (
+    "Accuracy is cross-validated by whole groups: it is that on groups without labels, if these are like the labeled "
+    "ones. The intervals are over the groups, as images of one group are not independent. Largest class: accuracy of "
+    "always predicting it. Previous model: share of this round's new labels that it predicted correctly."
+)
+#: The same with groups, if there are audit images.
+GROUP_AUDIT_NOTE = (
+    f"{GROUP_NOTE} On the images without a label: estimated from the audit images by models that have not seen their "
+    "group, so it is rather too low where groups are partly labeled."
+)
+
 #: Maximum number of problems of a label file that are reported one by one.
 LISTED = 5
 
@@ -36,6 +48,13 @@ def _share(outcome: Outcome, name: str) -> str:
 
 def _between(outcome: Outcome, name: str, low: str, high: str) -> str:
     return f"{_share(outcome, name)} ({percent(outcome[low])} to {percent(outcome[high])})" if name in outcome else ""
+
+
+def _groups(outcome: Outcome) -> str:
+    """Name the numbers of groups that the intervals are over; empty without groups."""
+    if "test_groups" not in outcome:
+        return f"{outcome['groups']:,}" if "groups" in outcome else ""
+    return f"{outcome.get('groups', 0):,}, test {outcome['test_groups']:,}"
 
 
 def _previous_model(outcome: Outcome) -> str:
@@ -52,6 +71,7 @@ COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
     "without a label": lambda outcome: _between(outcome.get("audit", {}), "accuracy", "low", "high"),
     "largest class": lambda outcome: _share(outcome, "majority"),
     "on the test split": lambda outcome: _between(outcome, "test_accuracy", "test_low", "test_high"),
+    "groups": _groups,
     "previous model": _previous_model,
 }
 
@@ -89,13 +109,21 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
     """Return notes on the table of rounds; those on accuracy and confidence are on the last round."""
     return [
         *filter(None, (guessing(outcomes[-1]), calibration(outcomes[-1]))),
-        AUDIT_NOTE if "accuracy" in outcomes[-1].get("audit", {}) else NOTE,
+        _note(outcomes[-1]),
         *(
             f"The rounds have different {name}s ({', '.join(values)}), which also affects their accuracies."
             for name in SETTINGS
             if len(values := list(dict.fromkeys(str(each[name]) for each in outcomes if each.get(name)))) > 1
         ),
     ]
+
+
+def _note(outcome: Outcome) -> str:
+    """Return the explanation of the columns."""
+    audited = "accuracy" in outcome.get("audit", {})
+    if "groups" in outcome:
+        return GROUP_AUDIT_NOTE if audited else GROUP_NOTE
+    return AUDIT_NOTE if audited else NOTE
 
 
 def tell_problems(report: Reporter, problems: Sequence[object], where: str) -> None:

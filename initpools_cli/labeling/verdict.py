@@ -39,12 +39,20 @@ def how_good(outcome: Outcome) -> str:
         )
     if "accuracy" in outcome:
         few = f"there are {audit['labeled']} audit images so far" if audit else "add --audit 10%"
+        like = "new groups" if "groups" in outcome else "images like the labeled ones"
         return (
             f"Cross-validated accuracy: {percent(outcome['accuracy'])} (95 % interval {percent(outcome['low'])} to "
-            f"{percent(outcome['high'])}). It is that of images like the labeled ones. The accuracy on the rest needs "
+            f"{percent(outcome['high'])}{_over_groups(outcome)}). It is that of {like}. The accuracy on the rest needs "
             f"an audit sample: {few}."
         )
+    if "groups" in outcome:
+        return "No accuracy yet: all labels are of one group, and cross-validation leaves out whole groups."
     return "No accuracy yet: it needs at least two labeled images of two classes."
+
+
+def _over_groups(outcome: Outcome) -> str:
+    """Name the number of groups that the interval is over; empty without groups."""
+    return f", over {outcome['groups']:,} groups" if "groups" in outcome else ""
 
 
 def what_next(outcome: Outcome) -> str:

@@ -171,11 +171,11 @@ class Context:
             if f"dataset.{key}" not in self.given or wanted == has:
                 continue
             if key == "groups":
+                place = ["--run", f"{self.run.path}-groups", "--dataset", fixed.table.name, "--groups", wanted]
                 raise UserError(
                     f"The split of the run {self.run.path} is fixed "
                     f"({f'with groups by {has}' if has else 'without groups'}), so --groups {wanted} has no effect.",
-                    f"Start a new run: `initpools embed --run {self.run.path}-groups --dataset {fixed.table.name} "
-                    f"--groups {wanted}`.",
+                    f"Start a new run: `{shlex.join(['initpools', 'embed', *place])}`.",
                     wanted,
                 )
             if key == "name" and fixed.source and str(Path(wanted).resolve()) == fixed.source:

@@ -194,6 +194,9 @@ def build_experiment(
         pretrained=begun,
         row_facts=arrays.facts,
         scale=scale,
+        groups={
+            name: _measured(data, name, codes) for name in data.splits if (codes := data.groups_of(name)) is not None
+        },
     )
     return experiment, reads
 

@@ -211,7 +211,10 @@ def _settings(context: Context, table: AlTable, spec: ExperimentSpec, experiment
 
 def _affordable(context: Context, table: AlTable, init_budget: int, experiment: ExperimentData) -> int:
     """Compute the number of rounds that there are candidates for; warns if it is less than configured."""
-    candidates = max(1, round(table.candidates * int(experiment.kept.sum())))
+    from initpools_cli.training.experiment import candidate_count
+
+    # Whole groups do not give every seed the same number.
+    candidates = min(candidate_count(experiment, table.candidates, context.seed + seed) for seed in range(table.seeds))
     if init_budget > candidates:
         raise UserError(
             f"The first pool of {init_budget} images is more than the {candidates} candidates.",

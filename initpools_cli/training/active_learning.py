@@ -12,6 +12,7 @@ import torch
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive, generator
+from initpools_cli.datasets.splits import class_counts, held_out_groups
 from initpools_cli.strategies.arrays import take
 from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.selection import Selection
@@ -229,15 +230,21 @@ def _models(
     if learner.traits.together is None:
         return (fit(learner, cell, seed, experiment, settings, device) for cell, seed in zip(cells, seeds, strict=True))
     sets = [_training_set(learner, cell, seed, experiment, settings) for cell, seed in zip(cells, seeds, strict=True)]
-    return learner.traits.together(
-        np.stack([inputs for inputs, _, _ in sets]),
-        np.stack([labels for _, labels, _ in sets]),
-        experiment.classes,
-        seeds,
-        device,
-        None if settings.validation == "none" else [validation for _, _, validation in sets],
-        **settings.learners[name],
-    )
+    models: dict[int, Classifier] = {}
+    # Held-out groups differ in size.
+    for size in dict.fromkeys(len(labels) for _, labels, _ in sets):
+        same = [number for number, (_, labels, _) in enumerate(sets) if len(labels) == size]
+        fitted = learner.traits.together(
+            np.stack([sets[number][0] for number in same]),
+            np.stack([sets[number][1] for number in same]),
+            experiment.classes,
+            [seeds[number] for number in same],
+            device,
+            None if settings.validation == "none" else [sets[number][2] for number in same],
+            **settings.learners[name],
+        )
+        models |= dict(zip(same, fitted, strict=True))
+    return [models[number] for number in range(len(sets))]
 
 
 def fit(
@@ -270,15 +277,33 @@ def _training_set(
     """Return training inputs, labels and, by the validation policy, the validation set."""
     inputs, chosen, validation = inputs_of(learner, experiment), cell.labeled, None
     if settings.validation == "from-budget":
-        chosen, held_out = _split_budget(cell.labeled, seed)
+        chosen, held_out = _split_budget(cell, seed, experiment.groups.get("train"))
         validation = (inputs["train"][held_out], cell.access.read(held_out))
     elif settings.validation == "free-val":
         validation = (inputs["val"], cell.access.leak("val"))
     return inputs["train"][chosen], cell.access.read(chosen), validation
 
 
-def _split_budget(labeled: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split the labeled images into a training set and a random validation set of a fifth, at least one image."""
+def _split_budget(cell: Cell, seed: int, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Split the labeled images into a training set and a validation set of a fifth, at least one image or group.
+
+    Images are drawn at random; groups as a whole, stratified by class.
+    """
+    labeled = cell.labeled
+    if groups is not None:
+        _, group = np.unique(groups[labeled], return_inverse=True)
+        chosen = held_out_groups(class_counts(cell.access.read(labeled), group), HELD_OUT, seed, label="validation")
+        if not chosen.any():
+            # Some class has only one group, which then is in one of the two sets.
+            alone = generator(seed, "validation").permutation(int(group.max()) + 1)
+            chosen[alone[: max(1, round(HELD_OUT * len(alone)))]] = len(alone) > 1
+        if not chosen.any():
+            raise UserError(
+                f"validation = from-budget needs labels of at least 2 groups, but all {len(labeled)} are of one.",
+                "Use a larger budget, or --set al.validation=none.",
+                len(labeled),
+            )
+        return np.sort(labeled[~chosen[group]]), np.sort(labeled[chosen[group]])
     order = generator(seed, "validation").permutation(labeled)
     held_out = max(1, round(HELD_OUT * len(labeled)))
     if held_out == len(labeled):

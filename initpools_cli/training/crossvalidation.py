@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from initpools_cli.core.seeds import generator
+from initpools_cli.datasets.splits import class_counts
 
 #: Number of folds.
 FOLDS = 5
@@ -36,6 +37,38 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int =
     order = shuffled[np.argsort(labels[first][shuffled], kind="stable")]
     fold = np.empty(count, dtype=np.int64)
     fold[order] = np.arange(count) % min(folds, count)
+    return fold[group]
+
+
+def assign_group_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
+    """Assign whole groups of different sizes to folds, stratified as far as possible.
+
+    The largest groups are assigned first, each to the fold that has the smallest share of its classes (as in
+    scikit-learn's `StratifiedGroupKFold`, which refuses classes with fewer images than folds); of equal ones to the
+    smallest.
+
+    Parameters
+    ----------
+    labels, groups : (m,) int64
+    seed : int
+    folds : int
+        Maximum; at most the number of groups.
+
+    Returns
+    -------
+    (m,) int64
+        Fold of each image, from 0; none is empty.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    counts = class_counts(labels, group)
+    size = counts.sum(axis=1)
+    shuffled = generator(seed, "group folds").permutation(len(counts))
+    held = np.zeros((min(folds, len(counts)), counts.shape[1]))
+    share, fold = 1 / np.maximum(counts.sum(axis=0), 1), np.empty(len(counts), dtype=np.int64)
+    for each in shuffled[np.argsort(-size[shuffled], kind="stable")].tolist():
+        common = (held * share) @ counts[each]
+        fold[each] = np.lexsort((held.sum(axis=1), common))[0]
+        held[fold[each]] += counts[each]
     return fold[group]
 
 

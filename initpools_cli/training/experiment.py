@@ -74,6 +74,8 @@ class ExperimentData:
         Facts about the rows of the embeddings, for each strategy name that reads embeddings.
     scale : mapping of str to str
         Entries of a step's table about the scaling of embeddings; see `steps.embedding_scale`.
+    groups : mapping of str to ndarray
+        Group of each image, int64, by split; empty without groups.
     """
 
     encoder: str
@@ -87,6 +89,7 @@ class ExperimentData:
     pretrained: object = None
     row_facts: Mapping[str, RowFacts] = field(default_factory=dict)
     scale: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,11 +189,36 @@ def block_jobs(
                         yield BlockJob(encoder, init, query, learner, block, position == 0)
 
 
+def candidate_count(experiment: ExperimentData, share: float, root: int) -> int:
+    """Return the number of images that may be labeled at this seed."""
+    if "train" in experiment.groups:
+        return len(draw_candidates(experiment, share, root))
+    return max(1, round(share * int(experiment.kept.sum())))
+
+
 def candidate_set(experiment: ExperimentData, settings: ExperimentSettings, root: int) -> np.ndarray:
     """Draw the images that may be labeled at this seed, sorted; the same for every init and query."""
+    return draw_candidates(experiment, settings.candidates, root)
+
+
+def draw_candidates(experiment: ExperimentData, share: float, root: int) -> np.ndarray:
+    """Draw a share of the images, (m,) int64, sorted.
+
+    Whole groups are drawn in random order, each that brings the number of images nearer to the share.
+    """
     images = np.flatnonzero(experiment.kept)
-    count = max(1, round(settings.candidates * len(images)))
-    return np.sort(generator(root, "candidates").choice(images, count, replace=False))
+    count = max(1, round(share * len(images)))
+    random = generator(root, "candidates")
+    if "train" not in experiment.groups or count == len(images):
+        return np.sort(random.choice(images, count, replace=False))
+    _, group, sizes = np.unique(experiment.groups["train"][images], return_inverse=True, return_counts=True)
+    drawn, total = np.zeros(len(sizes), dtype=bool), 0
+    for each in random.permutation(len(sizes)).tolist():
+        if abs(total + sizes[each] - count) < abs(total - count):
+            drawn[each], total = True, total + int(sizes[each])
+    if not total:
+        drawn[int(sizes.argmin())] = True
+    return images[drawn[group]]
 
 
 def _seed_blocks(seeds: int) -> Iterator[Sequence[int]]:
