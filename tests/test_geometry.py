@@ -351,3 +351,18 @@ def test_blocks_leave_blas_as_it_was():
     before = available_threads()
     map_blocks(lambda span: None, 4, 1, threads=2)
     assert available_threads() == before
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 60, 240])
+def test_the_order_by_similarity_keeps_tight_groups_together(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from initpools_cli.geometry import similarity_order as module
+
+    # 240 rows are more than one tree.
+    monkeypatch.setattr(module, "TREE_ROWS", 100)
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.arange(rows) % 6)
+    points = np.eye(6, 8)[groups] + rng.normal(0, 0.01, (rows, 8))
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    order = module.similarity_order(points, np.random.default_rng(1))
+    assert sorted(order.tolist()) == list(range(rows))
+    assert np.count_nonzero(np.diff(groups[order])) == max(0, min(rows, 6) - 1)

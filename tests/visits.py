@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from initpools_cli.cli.labeler.server import Server
+from initpools_cli.cli.labeler.state import LabelingState
+from initpools_cli.labeling.images import RunImages
+from initpools_cli.labeling.session import LabelingSession
+from initpools_cli.steps.context import Context
 
 WIDE, NARROW = 1280, 400
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -89,6 +97,17 @@ def browser() -> Iterator[Any]:
             pytest.skip(f"Chromium does not start: {error.message.splitlines()[0]}")
         yield launched
         launched.close()
+
+
+@contextlib.contextmanager
+def serving(labeling: LabelingSession, context: Context) -> Iterator[str]:
+    """Serve the labeling page in a thread; yields its address."""
+    facts = {"dataset": "photos", "next": "initpools al-run", "again": "initpools label"}
+    server = Server(LabelingState(labeling, facts, RunImages(context), context.run), "secret", 0)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server.address
+    server.shutdown()
+    server.server_close()
 
 
 Visiting = Callable[..., Visit]

@@ -1,4 +1,4 @@
-"""Images of a run beside each other: exact copies, near-duplicates, clusters and nearest embeddings."""
+"""Images of a run beside each other: exact copies, near-duplicates, clusters, and an order by similarity."""
 
 from __future__ import annotations
 
@@ -34,13 +34,16 @@ class RunImages:
         self._context = context
         # Two windows may ask for the same array at the same time.
         self._lock = threading.Lock()
+        self._orders: dict[bytes, NDArray[np.int64]] = {}
 
-    def prepare(self, names: Collection[str]) -> None:
-        """Compute groups (``group``) or clusters (``cluster``) if there are none yet."""
+    def prepare(self, names: Collection[str], rows: NDArray[np.int64]) -> None:
+        """Compute groups (``group``), clusters (``cluster``) or the order of `rows` (``similar``) if there are none."""
         if "group" in names:
             self.groups(compute=True)
         if "cluster" in names:
             self.clusters(compute=True)
+        if "similar" in names:
+            self.similarity_places(rows, compute=True)
 
     @cached_property
     def copies(self) -> NDArray[np.int64]:
@@ -95,6 +98,32 @@ class RunImages:
                 self._clusters = found
         return self._clusters
 
+    def similarity_places(self, rows: NDArray[np.int64], *, compute: bool) -> NDArray[np.int64] | None:
+        """Return the place of some train images in an order of them by similarity.
+
+        Parameters
+        ----------
+        rows : (m,) int64
+        compute : bool
+            Whether to make the order if there is none yet; it takes about 10 seconds for 50,000 images.
+
+        Returns
+        -------
+        (m,) int64 or None
+            None without embeddings, or if there is no order yet.
+        """
+        from initpools_cli.geometry.similarity_order import TREE_ROWS, similarity_order
+
+        with self._lock:
+            key = rows.tobytes()
+            if key not in self._orders and compute:
+                # A tree of few images is fast in all dimensions, and a little better.
+                points = self._directions if len(rows) <= TREE_ROWS else self._few_directions()
+                if points is not None:
+                    order = similarity_order(points[rows], generator(self._context.seed, "page order"))
+                    self._orders[key] = np.argsort(order)
+            return self._orders.get(key)
+
     def similar(self, index: int, count: int, among: NDArray[np.int64]) -> tuple[list[int], list[float]]:
         """Return the images with the most similar embeddings (cosine), most similar first, and their similarity.
 
@@ -148,18 +177,24 @@ class RunImages:
         found: NDArray[np.int64] = made[-1].array(CLUSTERS).astype(np.int64)
         return found if len(found) == len(self._context.data.kept) else None
 
+    def _few_directions(self) -> NDArray[np.float32] | None:
+        """The embeddings in at most `DIRECTIONS` dimensions, (n, d) float32."""
+        points = self._directions
+        if points is None or points.shape[1] <= DIRECTIONS:
+            return points
+        # A random projection keeps distances well enough for groups to look at, and is 20 times faster.
+        rng = generator(self._context.seed, "page clusters")
+        return np.ascontiguousarray(points @ rng.standard_normal((points.shape[1], DIRECTIONS), dtype=np.float32))
+
     def _by_kmeans(self) -> NDArray[np.int64] | None:
         from initpools_cli.geometry.kmeans import kmeans
 
-        points = self._directions
+        points = self._few_directions()
         if points is None:
             return None
-        rng = generator(self._context.seed, "page clusters")
         rows = np.flatnonzero(self._context.data.kept)
-        if points.shape[1] > DIRECTIONS:
-            # A random projection keeps distances well enough for groups to look at, and is 20 times faster.
-            points = points @ rng.standard_normal((points.shape[1], DIRECTIONS), dtype=np.float32)
         k = int(np.clip(len(rows) // PER_CLUSTER, 1, MOST_CLUSTERS))
         found = np.full(len(points), -1, dtype=np.int64)
+        rng = generator(self._context.seed, "page kmeans")
         found[rows] = kmeans(np.ascontiguousarray(points[rows]), k, rng).labels
         return found

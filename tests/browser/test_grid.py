@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from visits import NARROW, WIDE
+from visits import NARROW, WIDE, serving
 
 from initpools_cli.cli.app import run as run_command_line
-from initpools_cli.cli.labeler.server import Server
-from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
 from initpools_cli.labeling.images import RunImages
 from initpools_cli.labeling.page import open_labeling
@@ -88,12 +85,8 @@ def served(digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     context = Common(run=Path("runs/photos"), quiet=True).start("dataset")
     labeling = open_labeling(context, None, [], None)
-    facts = {"dataset": "photos", "next": "initpools al-run", "again": "initpools label"}
-    server = Server(LabelingState(labeling, facts, RunImages(context)), "secret", 0)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield Served(labeling, server.address)
-    server.shutdown()
-    server.server_close()
+    with serving(labeling, context) as address:
+        yield Served(labeling, address)
 
 
 Opening = Callable[..., Any]
@@ -348,12 +341,19 @@ def test_groups_similar_images_and_labels_outside_the_batch(served: Served, open
             ".grid-heading h3", has_text="luster 1" if group == "cluster" else "ear-duplicate"
         ).first.wait_for()
     everything(page)
+    page.select_option("[name=sort]", "similar")
+    images = RunImages(Common(run=Path("runs/photos"), quiet=True).start("dataset"))
+    places = images.similarity_places(np.array(served.labeling.indices), compute=True)
+    expected = np.array(served.labeling.indices)[np.argsort(places)].tolist()
+    page.locator(f".tile[data-index='{expected[0]}'][aria-posinset='1']").wait_for()
+    assert shown(page) == expected
+    page.select_option("[name=sort]", "order")
+    page.locator("#tiles").focus()
+    page.keyboard.press("Home")
     page.keyboard.press(".")
     said(page, "40 images, most similar to")
     first = served.labeling.indices[0]
-    nearest, _ = RunImages(Common(run=Path("runs/photos"), quiet=True).start("dataset")).similar(
-        first, 39, np.array(served.labeling.indices)
-    )
+    nearest, _ = images.similar(first, 39, np.array(served.labeling.indices))
     assert shown(page) == [first, *nearest]
     page.keyboard.press("Escape")
     assert shown(page) == served.labeling.indices
@@ -495,6 +495,7 @@ def test_of_50_000_images_only_the_visible_ones_are_elements(opened: Opening) ->
                 "confidence": [i % 100 / 100 for i in range(count)],
                 "cluster": [None] * count,
                 "group": [None] * count,
+                "similar": [None] * count,
             }
         )
 

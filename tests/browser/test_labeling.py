@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,12 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from visits import serving
 
 from initpools_cli.cli.app import run as run_command_line
-from initpools_cli.cli.labeler.server import Server
-from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
-from initpools_cli.labeling.images import RunImages
 from initpools_cli.labeling.page import open_labeling
 from initpools_cli.labeling.session import LabelingSession
 
@@ -53,12 +50,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     assert run_command_line(command) == 0
     context = Common(run=Path("runs/photos"), quiet=True).start("dataset")
     labeling = open_labeling(context, None, CLASSES, None)
-    facts = {"dataset": "photos", "next": "initpools al-run", "again": "initpools label"}
-    server = Server(LabelingState(labeling, facts, RunImages(context), context.run), "secret", 0)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield Served(labeling, server.address)
-    server.shutdown()
-    server.server_close()
+    with serving(labeling, context) as address:
+        yield Served(labeling, address)
 
 
 Opens = Callable[..., Any]

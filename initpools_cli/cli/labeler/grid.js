@@ -14,8 +14,8 @@ const count = (number, what) => `${number.toLocaleString("en")} ${what}${number 
 const SIMILAR = 200;
 // A longer time without an action is a break, seconds.
 const LONGEST = 120;
-// Groups that the server computes when they are first asked for, and their columns.
-const COMPUTED = { cluster: "cluster", near: "group" };
+// Groups and orders that the server computes when they are first asked for, and their columns.
+const COMPUTED = { group: { cluster: "cluster", near: "group" }, sort: { similar: "similar" } };
 
 export class Grid {
   // `page` has ask(to, message), act(label, skipped, indices, more), batch(), suggests(), unsaved(), isLabeled(row), say(text), trouble(text), key(event).
@@ -75,8 +75,8 @@ export class Grid {
 
   // Read the rows of the chosen scope from the server.
   async load() {
-    const { scope, group } = this.controls.values;
-    const compute = COMPUTED[group] ? [COMPUTED[group]] : [];
+    const { scope, group, sort } = this.controls.values;
+    const compute = [COMPUTED.group[group], COMPUTED.sort[sort]].filter(Boolean);
     $("grid-said").textContent = compute.length ? "Comparing the images …" : "Reading the images …";
     this.asked += 1;
     const asked = this.asked;
@@ -95,6 +95,9 @@ export class Grid {
     this.#showUnsaved();
     this.controls.offer(this.#classes(), this.rows);
     this.#arrange();
+    if (compute.some((field) => field !== "group" && columns[field].every((each) => each === null))) {
+      this.page.trouble("This run has no embeddings, so images are not compared: run initpools embed, and start the page again.");
+    }
   }
 
   // Labels may have changed elsewhere: read them again now or when the grid is opened.
@@ -139,8 +142,8 @@ export class Grid {
   // ---- what is shown
 
   #changed(name) {
-    const field = COMPUTED[this.controls.values.group];
-    const missing = name === "group" && field && this.rows.every((row) => row[field] === null);
+    const field = COMPUTED[name]?.[this.controls.values[name]];
+    const missing = field && this.rows.every((row) => row[field] === null);
     if (name === "scope" || missing) this.load();
     else this.#arrange();
   }

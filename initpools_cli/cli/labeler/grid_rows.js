@@ -10,6 +10,7 @@ const SORTS = {
   path: (a, b) => byText(a.path, b.path),
   low: byConfidence(1),
   high: byConfidence(-1),
+  similar: (a, b) => (a.similar ?? Infinity) - (b.similar ?? Infinity) || 0,
   predicted: (a, b) => (a.predicted && b.predicted ? byText(a.predicted, b.predicted) : !a.predicted - !b.predicted),
 };
 
@@ -26,6 +27,7 @@ export function rowsOf(columns, predictions) {
     confidence: predictions ? columns.confidence[place] : null,
     cluster: columns.cluster[place],
     group: columns.group[place],
+    similar: columns.similar[place],
   }));
 }
 

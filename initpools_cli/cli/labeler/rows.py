@@ -13,7 +13,7 @@ from initpools_cli.labeling.session import LabelingSession
 
 SCOPES = ("batch", "all")
 #: Columns that are only computed on request, since they can take a minute.
-COMPUTED = ("cluster", "group")
+COMPUTED = ("cluster", "group", "similar")
 
 
 def rows_of(labeling: LabelingSession, scope: str) -> NDArray[np.int64]:
@@ -30,8 +30,8 @@ def columns(labeling: LabelingSession, images: RunImages | None, scope: str) -> 
     ----------
     labeling : LabelingSession
     images : RunImages, optional
-        For copies, groups and clusters, which are null without it. Groups and clusters that take long are only there
-        after `RunImages.prepare`.
+        For copies, groups, clusters and the order by similarity, which are null without it. What takes long is only
+        there after `RunImages.prepare`.
     scope : {"batch", "all"}
 
     Returns
@@ -40,7 +40,8 @@ def columns(labeling: LabelingSession, images: RunImages | None, scope: str) -> 
         ``index``, ``path``, ``label`` (of this file, else of earlier rounds), ``skipped``, ``predicted`` and
         ``confidence`` ("" and null without a prediction, as for audit images), ``origin`` ("" if the image was not
         labeled and is not in the batch), ``earlier`` (whether the label is of an earlier round only), ``copies`` (the
-        lowest row of its exact copies, null without copies), ``group`` (the same of near-duplicates) and ``cluster``.
+        lowest row of its exact copies, null without copies), ``group`` (the same of near-duplicates), ``cluster``
+        and ``similar`` (place in an order by similarity).
     """
     rows = rows_of(labeling, scope)
     found: dict[str, list[Any]] = {name: [] for name in ("path", "label", "skipped", "predicted", "confidence")}
@@ -63,12 +64,14 @@ def columns(labeling: LabelingSession, images: RunImages | None, scope: str) -> 
     nothing = [None] * len(rows)
     groups = None if images is None else images.groups(compute=False)
     clusters = None if images is None else images.clusters(compute=False)
+    places = None if images is None else images.similarity_places(rows, compute=False)
     return {
         "index": rows.tolist(),
         **found,
         "copies": nothing if images is None else _shared(images.copies, rows),
         "group": nothing if groups is None else _shared(groups, rows),
         "cluster": nothing if clusters is None else clusters[rows].tolist(),
+        "similar": nothing if places is None else places.tolist(),
     }
 
 

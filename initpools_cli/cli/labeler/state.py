@@ -180,7 +180,7 @@ class LabelingState:
             raise MalformedMessage("compute")
         if self.images is not None:
             # Outside the lock: labels are saved meanwhile.
-            self.images.prepare(compute)
+            self.images.prepare(compute, rows_of(self.labeling, scope))
         with self._lock:
             return columns(self.labeling, self.images, scope)
 
