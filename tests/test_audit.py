@@ -201,7 +201,7 @@ def test_the_verdict_says_how_good_it_is_and_whether_to_go_on() -> None:
         "Go on: 50 more labels are expected to add 3.0 points (1.0 to 6.0); 90.0 % may need about 140 more."
     )
     high = {"audit": audit | {"accuracy": 0.92}, "forecast": can}
-    assert verdict([last | high])[1].startswith("The accuracy may already be 90.0 %; 50 more labels")
+    assert verdict([last | high])[1].startswith("The target of 90.0 % may already be reached; 50 more labels")
     for few in ({}, {"audit": audit | {"labeled": 2}}):
         assert verdict([last | few])[0].startswith("Cross-validated accuracy: 70.0 %")
     little = verdict([last | {"forecast": can | {"gain_50": [0.004, 0.0, 0.01]}}])[1]

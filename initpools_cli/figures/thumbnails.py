@@ -86,11 +86,16 @@ def png(image: Image) -> bytes:
     return stream.getvalue()
 
 
-def data_uri(image: Image) -> str:
-    """The picture as text that a page can show without a request."""
+def webp(image: Image) -> bytes:
+    """Encode a thumbnail; small pictures, which are shown enlarged, without loss."""
     stream = io.BytesIO()
     if max(image.size) <= LOSSLESS:
         image.save(stream, "WEBP", lossless=True)
     else:
         image.save(stream, "WEBP", quality=QUALITY, method=2)
-    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return stream.getvalue()
+
+
+def data_uri(image: Image) -> str:
+    """The picture as text that a page can show without a request."""
+    return f"data:image/webp;base64,{base64.b64encode(webp(image)).decode()}"

@@ -77,7 +77,7 @@ def what_next(outcome: Outcome) -> str:
         needed = round(needed, -1)
     reached = outcome.get("audit", {}).get("accuracy", 0.0) >= forecast["target"]
     if needed == 0 or (needed is None and reached):
-        return f"The accuracy may already be {target}; {gain}."
+        return f"The target of {target} may already be reached; {gain}."
     away = f"{target} is too far away to forecast" if needed is None else f"{target} may need about {needed:,} more"
     return f"{'Go on' if mean >= 100 * WORTH else 'More labels add little'}: {gain}; {away}."
 

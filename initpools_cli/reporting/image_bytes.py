@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,10 +45,19 @@ def original(data: Dataset, index: int) -> Picture:
 
 
 def small(data: Dataset, index: int, side: int) -> Picture:
-    """Encode the copy that training uses, at most `side` pixels wide and high; works for missing files too."""
-    from initpools_cli.figures.thumbnails import fitted, picture, png
+    """Encode a thumbnail of a train image, at most `side` pixels wide and high.
 
-    return Picture(png(fitted(picture(data.splits["train"].images[index]), side)), "image/png")
+    The small copy that training uses replaces a file that can't be read.
+    """
+    from initpools_cli.datasets.decode import read_image
+    from initpools_cli.figures.thumbnails import fitted, picture, webp
+
+    train = data.splits["train"]
+    image = None
+    if data.root is not None:
+        with contextlib.suppress(UserError):
+            image = read_image(data.root / train.paths[index], data.scale, draft=side)
+    return Picture(webp(fitted(picture(train.images[index]) if image is None else image, side)), "image/webp")
 
 
 def changed_since(data: Dataset, index: int) -> str:

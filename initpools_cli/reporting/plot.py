@@ -84,10 +84,10 @@ def _location(step: FinishedStep, run: Run) -> str:
 
 def _write_table(method: Method[PlotTraits], data: Mapping[str, Any], target: Path) -> None:
     """Write the argument that a kind registers as ``table`` to a .csv file next to the page."""
-    from initpools_cli.core.files import write_text
+    from initpools_cli.core.spreadsheet import write_table
 
     if method.traits.table:
-        write_text(target.with_suffix(".csv"), data[method.traits.table].to_csv(index=False))
+        write_table(target.with_suffix(".csv"), data[method.traits.table])
 
 
 def write_drawn(drawn: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:

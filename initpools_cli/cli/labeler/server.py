@@ -50,7 +50,7 @@ FILES = {
     "keys.js": "text/javascript",
 }
 #: Side of the images in the filmstrip and the grid, pixels.
-SMALL = 128
+SMALL = 224
 #: Largest message of the page, bytes: an action on 100,000 images.
 LONGEST = 1 << 20
 HEADERS = {

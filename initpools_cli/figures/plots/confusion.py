@@ -45,9 +45,7 @@ def confusion(predictions: DataFrame, *, most: PositiveCount = 20) -> Figure:
     for mask, color in ((~off, style(0).color), (off, style(3).color)):
         figure.add_heatmap(
             z=np.where(mask & (counts > 0), counts, np.nan),
-            text=[[str(each) if each else "" for each in row] for row in np.where(mask, counts, 0).tolist()],
-            texttemplate="%{text}",
-            colorscale=[[0, translucent(color, 0.15)], [1, translucent(color, 0.75)]],
+            colorscale=[[0, translucent(color, 0.15)], [1, translucent(color, 0.6)]],
             zmin=0,
             showscale=False,
             showlegend=False,
@@ -55,6 +53,10 @@ def confusion(predictions: DataFrame, *, most: PositiveCount = 20) -> Figure:
             xgap=1,
             ygap=1,
         )
+    # Texts of a scatter have the color of the page's text; a heatmap's own can't be read on a dark page.
+    down, across = np.nonzero(counts)
+    texts = [str(count) for count in counts[down, across]]
+    figure.add_scatter(x=across, y=down, text=texts, mode="text", hoverinfo="skip", showlegend=False)
     figure.update_layout(plot_bgcolor=translucent(NEUTRAL, 0.05))
     hidden = f" The {most} classes with the most errors are shown." if len(every) > most else ""
     headline(figure, "Which classes are confused", f"{int(wrong.sum())} of {len(labels)} are wrong.{hidden}")
