@@ -1,12 +1,13 @@
 """Claims on the labeling page: the grid with suggestions needs at most half the actions of labeling one by one.
 
-A script labels 600 images in headless Chromium as somebody who always recognizes the class of an image. Before, the
-loop has trained on 60 labels; an audit sample of 10 % is mixed in, which shows no prediction.
+A script labels 600 images in headless Chromium as somebody who always recognizes the class of an image: as one batch,
+or in four batches of 150 with a round after each. Before, the loop has trained on 60 labels; an audit sample of 10 % is
+mixed in, which shows no prediction.
 
 - One by one: a key for each image (Enter where the suggestion is right).
-- Grid: grouped by predicted class, most confident first, small thumbnails. In each group, the images of each other
-  class are clicked (runs with a shift-click) and labeled by one key; then the rest of the group is selected by its
-  button and labeled.
+- Grid: grouped by predicted class, sorted by similarity, small thumbnails. In each group, the images of each other
+  class are selected (neighbors in a row by a drag, other runs by a click and a shift-click) and labeled by one key;
+  then the rest of the group is selected by its button and labeled.
 
 An action is a key press, a click or a drag, and in the grid also a scroll by one screen. Errors are labels in the file
 that differ from the true class: they can only come from the page, as this annotator makes none.
@@ -33,6 +34,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from playwright.sync_api import sync_playwright
 from record import initpools, record, show
@@ -44,13 +46,14 @@ from initpools_cli.core.cpu import machine
 from initpools_cli.labeling.images import RunImages
 from initpools_cli.labeling.page import open_labeling
 
-FIRST, BATCH, AUDIT, GOAL = 60, 600, "10%", 0.5
+FIRST, TOTAL, BATCHES, AUDIT, GOAL = 60, 600, (600, 150), "10%", 0.5
+ACTIONS = ("keys", "clicks", "drags", "scrolls")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 KEPT = ("run.toml", "data", "embed")
 
 
-def prepare(source, truth, run):
-    """A copy of a run after one round with 60 labels, with a next batch of 600."""
+def prepare(source, truth, run, size=TOTAL):
+    """A copy of a run after one round with 60 labels, with a next batch."""
     run.mkdir(parents=True)
     for name in KEPT:
         (shutil.copytree if (source / name).is_dir() else shutil.copy)(source / name, run / name)
@@ -58,8 +61,24 @@ def prepare(source, truth, run):
     initpools("select-pool", "--run", run, "--budget", FIRST, "-o", batch)
     rows = pd.read_csv(batch)[["index", "path"]]
     rows.assign(label=rows["path"].map(truth)).to_csv(labeled, index=False)
-    words = ["--labels", labeled, "--budget", BATCH, "--audit", AUDIT, "--next", run.parent / "next.csv"]
-    initpools("al-run", "--run", run, *words)
+    next_round(run, [labeled], size)
+
+
+def next_round(run, files, size):
+    """Train on labels, and choose a batch."""
+    words = [word for file in files for word in ("--labels", file)]
+    initpools(
+        "al-run",
+        "--run",
+        run,
+        *words,
+        "--budget",
+        size,
+        "--audit",
+        AUDIT,
+        "--next",
+        run.parent / f"{files[-1].stem}-next.csv",
+    )
 
 
 @contextlib.contextmanager
@@ -67,18 +86,19 @@ def opened(browser, run, output):
     """The page of the newest batch, and its session."""
     context = Common(run=run, quiet=True).start("dataset")
     labeling = open_labeling(context, None, [], output)
-    server = Server(LabelingState(labeling, {"dataset": "", "next": "", "again": ""}, RunImages(context)), "secret", 0)
+    images = RunImages(context)
+    server = Server(LabelingState(labeling, {"dataset": "", "next": "", "again": ""}, images), "secret", 0)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto(server.address)
     page.locator("body[data-shown]").wait_for()
-    yield page, labeling
+    yield page, labeling, images
     page.close()
     server.shutdown()
     server.server_close()
 
 
-def one_by_one(page, labeling, truth):
+def one_by_one(page, labeling, _, truth):
     """Label each image by a key; returns the actions."""
     names = labeling.vocabulary.names
     for index in labeling.indices:
@@ -86,26 +106,19 @@ def one_by_one(page, labeling, truth):
         name, found = truth[labeling.path_of(index)], labeling.suggestion_of(index)
         key = page.locator(f"#classes button >> nth={names.index(name)}").get_attribute("aria-keyshortcuts")
         page.keyboard.press("Enter" if found and found.label == name else key)
-    return {"keys": len(labeling.indices), "clicks": 0, "scrolls": 0}
+    return dict.fromkeys(ACTIONS, 0) | {"keys": len(labeling.indices)}
 
 
 class GridUser:
     """Labels the grid group by group."""
 
-    def __init__(self, page, labeling, truth):
-        self.page, self.names = page, labeling.vocabulary.names
+    def __init__(self, page, labeling, images, truth):
+        self.page, self.images, self.names = page, images, labeling.vocabulary.names
+        self.indices = labeling.indices
         self.truth = {index: truth[labeling.path_of(index)] for index in labeling.indices}
-        self.count = {"keys": 0, "clicks": 0, "scrolls": 0}
-        order = {index: place for place, index in enumerate(labeling.indices)}
+        self.count = dict.fromkeys(ACTIONS, 0)
         found = {index: labeling.suggestion_of(index) for index in labeling.indices}
-        sure = {index: round(each.confidence, 4) if each else -1 for index, each in found.items()}
-        # The groups as the page shows them: in the order of the classes, images without a prediction last.
-        self.groups = [
-            sorted(
-                (i for i in order if (found[i].label if found[i] else "") == name), key=lambda i: (-sure[i], order[i])
-            )
-            for name in [*self.names, ""]
-        ]
+        self.predicted = {index: each.label if each else "" for index, each in found.items()}
 
     def key(self, key):
         self.page.keyboard.press(key)
@@ -121,6 +134,25 @@ class GridUser:
         place = [each for group in self.groups for each in group].index(index) + 1
         self.count["scrolls"] += self.page.evaluate(SCROLL, place)
 
+    def select(self, run):
+        """Select images that follow each other: in one row by a drag, else by a click and a shift-click."""
+        self.scroll(run[0])
+        tiles = [self.page.locator(f"#tile-{index}") for index in (run[0], run[-1])]
+        boxes = [tile.bounding_box() if tile.count() else None for tile in tiles]
+        if len(run) == 1 or boxes[1] is None or boxes[0]["y"] != boxes[1]["y"]:
+            self.click(run[0])
+            if len(run) > 1:
+                self.click(run[-1], modifiers=["Shift"])
+            return
+        tiles[0].scroll_into_view_if_needed()
+        boxes = [tile.bounding_box() for tile in tiles]
+        mouse = self.page.mouse
+        mouse.move(boxes[0]["x"] + 10, boxes[0]["y"] + 30)
+        mouse.down()
+        mouse.move(boxes[1]["x"] + boxes[1]["width"] - 10, boxes[1]["y"] + 40, steps=3)
+        mouse.up()
+        self.count["drags"] += 1
+
     def label(self, group, images, name):
         self.key(self.page.locator("#classes button").nth(self.names.index(name)).get_attribute("aria-keyshortcuts"))
         for index in images:
@@ -132,11 +164,16 @@ class GridUser:
         page = self.page
         self.key("g")
         page.locator(".tile").first.wait_for()
-        page.select_option("[name=sort]", "high")
+        page.select_option("[name=sort]", "similar")
+        page.locator("#grid-said", has_not_text="…").wait_for()
         page.locator("#grid-controls summary").click()
         page.select_option("[name=size]", "small")
         page.locator("#grid-controls summary").click()
         self.count["clicks"] += 4
+        places = self.images.similarity_places(np.array(self.indices), compute=False)
+        order = [self.indices[each] for each in np.argsort(places, kind="stable")]
+        # In the order of the classes, images without a prediction last.
+        self.groups = [[index for index in order if self.predicted[index] == name] for name in [*self.names, ""]]
         for group in self.groups:
             if group:
                 # Look at all of it first.
@@ -150,11 +187,7 @@ class GridUser:
         for name in classes.index[1:]:
             wrong = [index for index in group if self.truth[index] == name]
             for run in runs(group, name, self.truth):
-                self.click(run[0])
-                if len(run) == 2:
-                    self.click(run[1])
-                elif len(run) > 2:
-                    self.click(run[-1], modifiers=["Shift"])
+                self.select(run)
             self.label(group, wrong, name)
         number = [each for each in self.groups if each].index(group)
         self.scroll(group[0])
@@ -210,7 +243,7 @@ def runs(group, name, truth):
 
 
 def outcome(labeling, truth):
-    """Share of right labels, and errors among the audit images and the others, from the file."""
+    """Counts of labels and errors, of all images and of those of the audit, from the file."""
     with labeling.file.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     wrong = [row["origin"] == "audit" for row in rows if row["label"] != truth[row["path"]]]
@@ -218,42 +251,56 @@ def outcome(labeling, truth):
     return {
         "images": len(rows),
         "audit": audit,
-        "right": round(1 - len(wrong) / len(rows), 4),
         "errors": len(wrong),
         "audit_errors": sum(wrong),
     }
 
 
-def compare(browser, source, labels, folder):
+def label_batch(browser, run, file, work, truth):
+    """Label the newest batch; returns counts of actions and of labels, and how many suggestions were right."""
+    with opened(browser, run, file) as (page, labeling, images):
+        found = {index: labeling.suggestion_of(index) for index in labeling.indices}
+        shown = {index: each.label for index, each in found.items() if each}
+        started = time.perf_counter()
+        count = work(page, labeling, images, truth)
+        page.locator("#saved:not(.waiting)", has_text="saved").wait_for()
+        seconds = time.perf_counter() - started
+        right = sum(label == truth[labeling.path_of(index)] for index, label in shown.items())
+        return {**outcome(labeling, truth), "suggested": len(shown), "accepted": right, **count, "seconds": seconds}
+
+
+def label_all(browser, run, batch, work, truth):
+    """Label 600 images in batches, with a round after each; returns sums."""
+    files, found = [run.parent / "labeled.csv"], []
+    for number in range(TOTAL // batch):
+        if number:
+            next_round(run, files, batch)
+        files.append(run.parent / f"batch-{number}.csv")
+        found.append(label_batch(browser, run, files[-1], work, truth))
+    return pd.DataFrame(found).sum()
+
+
+def compare(browser, source, labels, folder, batch):
     truth = pd.read_csv(labels, dtype=str).set_index("path")["label"]
-    run = folder / "runs" / source.name
-    prepare(source, truth, run)
     arms = {"one by one": one_by_one, "grid": lambda *given: GridUser(*given).work()}
     total = {}
     for arm, work in arms.items():
-        with opened(browser, run, folder / f"{arm}.csv") as (page, labeling):
-            found = [labeling.suggestion_of(index) for index in labeling.indices]
-            right = [
-                each.label == truth[labeling.path_of(i)]
-                for i, each in zip(labeling.indices, found, strict=True)
-                if each
-            ]
-            started = time.perf_counter()
-            count = work(page, labeling, truth)
-            page.locator("#saved:not(.waiting)", has_text="saved").wait_for()
-            seconds = time.perf_counter() - started
-            result = outcome(labeling, truth)
-        total[arm] = sum(count.values())
+        run = folder / f"{batch}-{arm}" / source.name
+        prepare(source, truth, run, batch)
+        sums = label_all(browser, run, batch, work, truth)
+        total[arm] = int(sums[[*ACTIONS]].sum())
+        counts = ("images", "audit", "errors", "audit_errors", *ACTIONS)
         row = {
             **described(browser),
             "data": source.name,
+            "batch": batch,
             "labeling": arm,
-            **result,
-            "suggestions_right": round(sum(right) / len(right), 3),
-            **count,
+            **{name: int(sums[name]) for name in counts},
+            "right": round(1 - sums["errors"] / sums["images"], 4),
+            "suggestions_right": round(sums["accepted"] / sums["suggested"], 3),
             "actions": total[arm],
             "to_one_by_one": round(total[arm] / total["one by one"], 3),
-            "script_seconds": round(seconds),
+            "script_seconds": round(sums["seconds"]),
         }
         row["missed"] = "half the actions" if arm == "grid" and row["to_one_by_one"] > GOAL else ""
         record("label_page", row)
@@ -263,7 +310,7 @@ def compare(browser, source, labels, folder):
 def paint(browser, images, folder):
     run = folder / "runs" / "paint"
     initpools("select-pool", "random", "--dataset", images, "--run", run, "--budget", 20)
-    with opened(browser, run, None) as (page, _):
+    with opened(browser, run, None) as (page, _, _):
         page.keyboard.press("g")
         page.locator(".tile").first.wait_for()
         first, thumbnails, slowest, most, count = page.evaluate(PAINT)
@@ -293,7 +340,8 @@ def main(words):
             paint(browser, Path(words[1]).resolve(), Path(scratch))
         else:
             for source, labels in zip(words[::2], words[1::2], strict=True):
-                compare(browser, Path(source), labels, Path(scratch) / Path(source).name)
+                for batch in BATCHES:
+                    compare(browser, Path(source), labels, Path(scratch) / Path(source).name, batch)
         browser.close()
 
 

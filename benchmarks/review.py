@@ -14,8 +14,7 @@ Means over SEEDS, beginning with the seed FIRST. `difference` is paired over see
 
     python benchmarks/review.py FIRST SEEDS RUN …      (RUN/embed/efficientnet-lite0; needs cleanlab and a C compiler)
 
-Adds lines to benchmarks/results/review.csv. The ranking was chosen among 25 with seeds 0 to 11; lines of those seeds
-have 0 as `first`, the others are of new seeds.
+Adds lines to benchmarks/results/review.csv. The ranking was chosen among 25 with seeds 0 to 11, so FIRST is 100 there.
 """
 
 from __future__ import annotations

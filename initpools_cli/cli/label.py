@@ -111,10 +111,9 @@ def command(
                 pass
             finally:
                 state.close()
-                left = len(labeling.indices) - labeling.labeled - labeling.skipped
-                common.report.say(
-                    f"{labeling.labeled} labeled, {labeling.skipped} skipped, {left} left: {labeling.file}"
-                )
+                left = labeling.left
+                done = f"{len(labeling.checked)} checked" if review else f"{labeling.labeled} labeled"
+                common.report.say(f"{done}, {labeling.skipped} skipped, {left} left: {labeling.file}")
     found = {"labeled": labeling.labeled, "skipped": labeling.skipped, "left": left}
     names = labeling.vocabulary.names
     written = labeling.file if labeling.file.exists() else None

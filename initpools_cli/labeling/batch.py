@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError, unknown_name
@@ -29,6 +29,8 @@ class Batch:
         The table of the user.
     audit : frozenset of int
         Rows drawn at random for the audit sample, which are shown without suggestions.
+    doubts : dict of int to str
+        Why the label of an image is doubtful, in a second look.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Batch:
     labels: list[str]
     file: Path | None = None
     audit: frozenset[int] = frozenset()
+    doubts: dict[int, str] = field(default_factory=dict)
 
 
 def find_batch(context: Context, named: str | None) -> Batch:

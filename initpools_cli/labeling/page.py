@@ -80,6 +80,7 @@ def open_labeling(
         before,
         audit=batch.audit,
         last=last_round(context.run, suggestions=suggestions),
+        doubts=batch.doubts,
     )
 
 

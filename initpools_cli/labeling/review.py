@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: group of near-duplicates with another label, -1 for none.
 DOUBTFUL = "doubtful.csv"
 COLUMNS = ("order", "index", "path", "label", "predicted", "doubt", "conflict")
+#: Largest ratio of two probabilities that is shown.
+MOST_TIMES = 1000
 #: Repetitions of cross-validation. One is noisy: with five, the first ones are wrong labels more often.
 REPETITIONS = 5
 
@@ -151,14 +153,32 @@ def review_batch(context: Context) -> Batch:
     done = made[-1]
     # Classes may have been renamed since.
     known = read_known(done).set_index("index")["label"]
-    images = [image for image in read_doubtful(done)["index"].tolist() if image in known.index]
+    table = read_doubtful(done)
+    images = [image for image in table["index"].tolist() if image in known.index]
     if not images:
         raise UserError(
             f"{done.id} has no doubtful label: models and near-duplicates agree with all {len(known)}.",
             "Label more images: `initpools label`.",
             done.id,
         )
-    return Batch(f"review-{done.name}", images, [str(known[image]) for image in images])
+    doubts = _doubts(context, table, known)
+    return Batch(f"review-{done.name}", images, [str(known[image]) for image in images], doubts=doubts)
+
+
+def _doubts(context: Context, table: pd.DataFrame, known: pd.Series) -> dict[int, str]:
+    """Say why each label is doubtful: another class is likelier, or a near-duplicate has another label."""
+    paths, labels = context.data.train_items["path"].to_numpy(), known.to_dict()
+    found = {}
+    columns = (table[name].tolist() for name in ("index", "predicted", "doubt", "conflict"))
+    for image, predicted, doubt, other in zip(*columns, strict=True):
+        label, parts = labels.get(image), []
+        if doubt > 0:
+            times = f"{min(np.exp(doubt), MOST_TIMES):.3g}"
+            parts.append(f"The model finds {predicted} {times} times as likely as {label}.")
+        if labels.get(other, label) != label:
+            parts.append(f"A near-duplicate, {paths[other]}, has the label {labels[other]}.")
+        found[image] = " ".join(parts)
+    return found
 
 
 def doubtful_note(context: Context, done: FinishedStep) -> str:

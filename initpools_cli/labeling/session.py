@@ -73,6 +73,8 @@ class LabelingSession:
         Rows of the audit sample in this batch.
     last : LastRound
         Labels and predictions of the newest round.
+    doubts : mapping of int to str
+        Why the labels of the batch are doubtful, in a second look: an image is done once its label was given again.
 
     Attributes
     ----------
@@ -94,11 +96,13 @@ class LabelingSession:
         *,
         audit: frozenset[int] = frozenset(),
         last: LastRound = NO_ROUND,
+        doubts: Mapping[int, str] | None = None,
     ) -> None:
         self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
         self.last, self.suggests = last, bool(last.suggestions)
         self.audit = audit | last.audit
         self.batch = frozenset(indices)
+        self.doubts = dict(doubts or {})
         self.marks: dict[int, Mark] = {index: before.get(index, Mark()) for index in indices}
         self.conflicts: dict[int, Conflict] = {}
         self._report = report
@@ -123,6 +127,19 @@ class LabelingSession:
     def skipped(self) -> int:
         """Number of skipped images of the batch."""
         return sum(self.marks[index].skipped for index in self.indices)
+
+    @property
+    def checked(self) -> list[int]:
+        """Images of a second look whose label was given again, or that were skipped."""
+        marks = {index: self.marks[index] for index in self.doubts}
+        return [index for index, mark in marks.items() if mark.skipped or mark.details.origin]
+
+    @property
+    def left(self) -> int:
+        """Number of images of the batch that are still to be labeled, or to be checked in a second look."""
+        if self.doubts:
+            return len(self.doubts) - len(self.checked)
+        return len(self.indices) - self.labeled - self.skipped
 
     @property
     def can_undo(self) -> bool:

@@ -7,6 +7,7 @@ import csv
 import pytest
 from test_labeling import Opens, Served, at, opens, served, settled
 
+from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import LastRound, Suggestion
 
 __all__ = ["opens", "served"]
@@ -106,3 +107,37 @@ def test_classes_are_changed_in_a_dialog(served: Served, opens: Opens) -> None:
     page.keyboard.press("Home")
     at(page, 1)
     assert "was “<i>feline</i>”, which was split" in page.inner_text("#before")
+
+
+def test_a_second_look_keeps_labels_by_enter_and_counts_them(served: Served, opens: Opens) -> None:
+    labeling = served.labeling
+    for index in labeling.indices:
+        labeling.marks[index] = Mark("cat")
+        labeling.doubts[index] = f"The model finds dog {index + 2} times as likely as cat."
+    page = opens()
+    at(page, 1)
+    assert not page.locator("#done").is_visible() and page.inner_text("#left") == "0 checked, 4 left"
+    assert page.inner_text("#before") == labeling.doubts[labeling.indices[0]]
+    page.keyboard.press("Enter")
+    at(page, 2)
+    page.keyboard.press("2")
+    at(page, 3)
+    settled(page)
+    assert served.saved == ["cat", "dog", "cat", "cat"] and page.inner_text("#left") == "2 checked, 2 left"
+    page.keyboard.press("u")
+    at(page, 2)
+    settled(page)
+    assert page.inner_text("#left") == "1 checked, 3 left"
+    page.reload()
+    at(page, 2)
+    page.keyboard.press("g")
+    page.locator("#grid-said", has_text="4 images").wait_for()
+    page.keyboard.press("g")
+    for place in (2, 3, 4):
+        at(page, place)
+        page.keyboard.press("s" if place == 4 else "Enter")
+    page.locator("#done").wait_for()
+    settled(page)
+    assert page.inner_text("#done-title") == "All labels checked"
+    assert page.inner_text("#left") == "3 checked, 1 skipped, 0 left"
+    assert served.saved == ["cat", "cat", "cat", "skipped"]

@@ -100,6 +100,11 @@ export class Grid {
     }
   }
 
+  // In a second look, all images have a label.
+  showAll() {
+    this.controls.form.elements.show.value = "all";
+  }
+
   // Labels may have changed elsewhere: read them again now or when the grid is opened.
   refresh() {
     if (this.isOpen) this.load();

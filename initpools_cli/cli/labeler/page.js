@@ -18,6 +18,8 @@ let at = 0;
 // "seen" once the image is shown, "lost" if it can't be shown; else "".
 let sight = "";
 let keys = new Map();
+// Whether this is a second look at labels.
+let reviewing = false;
 const places = new Map();
 const saving = new Saving(me, { saved, failed, rejected, taken });
 const zoom = new Zoom($("frame"), $("image"));
@@ -52,10 +54,14 @@ const grid = new Grid({
 // ---- state
 
 function load(state) {
+  const first = batch === null;
   batch = state;
   items = state.items.map(([index, path, label, skipped]) => ({ index, path, label, skipped }));
   places.clear();
   items.forEach((item, place) => places.set(item.index, place));
+  reviewing = Object.keys(state.doubts).length > 0;
+  check(state.checked, items);
+  if (first && reviewing) grid.showAll();
   document.title = `${state.name} · labeling`;
   $("name").textContent = state.name;
   $("file").textContent = `Labels of ${state.dataset} are saved in ${state.file}`;
@@ -86,7 +92,13 @@ function conflicts(found) {
 function isLabeled(item) {
   return item.label !== "" && (!batch.fixed || batch.classes.includes(item.label));
 }
-const isOpen = (item) => !isLabeled(item) && !item.skipped;
+// In a second look, every image has a label already, and is done once it was given again.
+const isOpen = (item) => (reviewing ? !item.checked : !isLabeled(item) && !item.skipped);
+
+function check(indices, among) {
+  const checked = new Set(indices);
+  for (const item of among) item.checked = checked.has(item.index);
+}
 
 function nextOpen(from) {
   const order = [...items.keys()];
@@ -127,7 +139,7 @@ async function lookAt(item) {
   $("copies").hidden = !copies;
   $("copies-count").textContent = copies === 1 ? "1 exact copy" : `${copies} exact copies`;
   const waiting = batch.queue.find(([index]) => index === item.index);
-  $("before").textContent = !waiting || item.label ? "" : waiting[1] === "split" ? `was “${waiting[2]}”, which was split: label it again` : "none of the classes fits";
+  $("before").textContent = reviewing ? (batch.doubts[item.index] ?? "") : !waiting || item.label ? "" : waiting[1] === "split" ? `was “${waiting[2]}”, which was split: label it again` : "none of the classes fits";
   $("altered").textContent = "";
   if (batch.pixels) return;
   const { problem } = await send("look", { index: item.index }).catch(() => ({ problem: "" }));
@@ -179,15 +191,16 @@ function pressed() {
 function counts() {
   const labeled = items.filter(isLabeled).length;
   const skipped = items.filter((item) => item.skipped && !isLabeled(item)).length;
-  const left = items.length - labeled - skipped;
+  const left = items.filter(isOpen).length;
   $("progress").max = items.length;
-  $("progress").value = labeled + skipped;
+  $("progress").value = items.length - left;
   const passed = skipped ? `, ${skipped} skipped` : "";
-  $("left").textContent = `${labeled} labeled${passed}, ${left} left`;
+  const done = reviewing ? `${items.length - left - skipped} checked${passed}` : `${labeled} labeled${passed}`;
+  $("left").textContent = `${done}, ${left} left`;
   $("done").hidden = left > 0;
   $("look-again").hidden = skipped === 0;
-  $("done-title").textContent = skipped ? "All images seen" : "All images labeled";
-  $("done-text").textContent = `${labeled} labeled${passed}.`;
+  $("done-title").textContent = reviewing ? "All labels checked" : skipped ? "All images seen" : "All images labeled";
+  $("done-text").textContent = `${done}.`;
   $("next-command").textContent = batch.next;
   pressed();
 }
@@ -209,7 +222,7 @@ function act(label, skipped, indices, more) {
 function apply(changes) {
   for (const [index, label, skipped] of changes) {
     const item = items[places.get(index)];
-    if (item) Object.assign(item, { label, skipped });
+    if (item) Object.assign(item, { label, skipped, checked: Boolean(label || skipped) });
     buttons.learn(index, label);
   }
   grid.update(changes);
@@ -239,7 +252,11 @@ const actions = {
   skip: () => mark("", true),
   clear: () => mark("", false),
   unsure: () => mark("", true, { do: "unsure" }),
-  accept: () => (grid.isOpen ? grid.accept() : suggestion.label && mark(suggestion.label, false)),
+  accept: () => {
+    const label = reviewing ? items[at].label : suggestion.label;
+    if (grid.isOpen) grid.accept();
+    else if (label) mark(label, false);
+  },
   grid: () => {
     grid.toggle();
     if (grid.isOpen) pressed();
@@ -275,6 +292,8 @@ function saved(answer, click) {
   if (answer.classes.join("\n") !== batch.classes.join("\n")) setClasses(answer.classes);
   const later = new Set(saving.waiting.flatMap((each) => each.images ?? []));
   apply(answer.items.filter(([index]) => !later.has(index)));
+  check(answer.checked, items.filter((item) => !later.has(item.index)));
+  counts();
   if (click.do === "undo") undone(answer.items);
   conflicts(answer.conflicts);
   showSaved();

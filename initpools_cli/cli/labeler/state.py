@@ -261,6 +261,7 @@ class LabelingState:
                 index: [each.label, round(each.confidence, 4)] for index, each in found.items() if each is not None
             },
             "queue": queue,
+            "doubts": labeling.doubts,
             "verdict": verdict(labeling.last.outcomes),
             "round": {"number": labeling.last.number, "newer": labeling.newer},
             "copies": {} if self.images is None else self.images.copy_counts(indices),
@@ -275,7 +276,12 @@ class LabelingState:
             [index, labeling.path_of(index) or f"image {index}", each.yours.answer, each.theirs.answer, each.kept]
             for index, each in labeling.conflicts.items()
         ]
-        return {"classes": labeling.vocabulary.names, "canUndo": labeling.can_undo, "conflicts": conflicts}
+        return {
+            "classes": labeling.vocabulary.names,
+            "canUndo": labeling.can_undo,
+            "conflicts": conflicts,
+            "checked": labeling.checked,
+        }
 
     def _waiting(self) -> list[tuple[int, str, str]]:
         """Return the images of the relabel queue that are still to be labeled, why, and their class before."""
