@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -41,6 +42,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker and config.option.markexpr != "browser" and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+def pytest_collection_finish() -> None:
+    """Keep the thousands of tests and their modules out of garbage collections, which would visit them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,9 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     # No weights of this machine, and none from the network.
     os.environ |= {"TORCH_HOME": str(home / "torch"), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1"}
     os.environ.pop("HF_HUB_CACHE", None)
+    # Processes that tests start compile each module once.
+    os.environ["PYTHONPYCACHEPREFIX"] = str(home / "pycache")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     yield home
     os.environ.clear()
     os.environ.update(before)
@@ -157,6 +167,17 @@ def pretrained_with_dynamics(pretrained: Path, tmp_path_factory: pytest.TempPath
     run_in(folder, ["score", "el2n", "--set", "score.epochs=2"])
     shutil.rmtree(folder / "runs/digits/score")
     return folder
+
+
+@pytest.fixture
+def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classifiers on images are trained for six epochs in place of twenty or more."""
+    from initpools_cli.training import trainer
+
+    def quick(epochs: int, steps: int, *others: object) -> trainer.TrainConfig:
+        return trainer.TrainConfig(min(epochs, 6), 0, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("initpools_cli.training.learners.scratch.TrainConfig", quick)
 
 
 @pytest.fixture

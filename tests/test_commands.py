@@ -78,6 +78,7 @@ def test_every_plot_has_a_source() -> None:
 # ---- the chain
 
 
+@pytest.mark.usefixtures("quick_classifier")
 def test_the_chain_from_embeddings_to_plots(run_with_dynamics: Path, initpools: Initpools) -> None:
     run = run_with_dynamics / "runs/digits"
     assert initpools("score", "simclr", "-o", "losses.npy").code == 0
@@ -184,10 +185,19 @@ def test_pools_in_every_format_and_with_labels(copied_run: Path, initpools: Init
     assert not Path("p.txt").exists()
 
 
+@pytest.fixture(scope="module")
+def selecting(pretrained_with_dynamics: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the run with training dynamics, in which every strategy selects: clusters are made once."""
+    folder = tmp_path_factory.mktemp("selecting")
+    shutil.copytree(pretrained_with_dynamics / "runs", folder / "runs")
+    return folder
+
+
 @pytest.mark.parametrize("name", sorted({*strategies.names(), *score_names()}))
 def test_every_strategy_selects_or_says_what_it_misses(
-    name: str, run_with_dynamics: Path, initpools: Initpools
+    name: str, selecting: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
 ) -> None:
+    monkeypatch.chdir(selecting)
     inputs = set(strategies.get(name).inputs) if name in strategies else set()
     task_of = {pretext_score(method): method.name for method in pretexts}
     untrained = name in set(score_names()) - {"simclr", *scores.names()}

@@ -30,7 +30,7 @@ OF_MANY = ("command", "strategies", "score-strategies")
 #: Every command of an ```sh block runs as it is written but for these: fewer epochs, seeds and rounds, a thinner
 #: network and fewer views, so that a page takes seconds.
 FEWER = {r"pretrain\.epochs=\d+": "pretrain.epochs=1"}
-FEWER_OF = {"--epochs": "1", "--seeds": "2", "--rounds": "2"}
+FEWER_OF = {"--epochs": "1", "--seeds": "2", "--rounds": "1"}
 QUICK = {
     "pretrain": ["--set", "pretrain.width=0.25"],
     "score": ["--set", "score.views=2"],
@@ -101,6 +101,7 @@ def annotate(batch: Path, output: Path) -> None:
     pd.read_csv(batch)[["index", "path"]].merge(labels, on="path").to_csv(output, index=False)
 
 
+@pytest.mark.usefixtures("quick_classifier")
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if command_lines(page.read_text(), "sh")], ids=lambda page: page.stem
 )

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch.multiprocessing as mp
 from conftest import untrained
@@ -40,7 +41,6 @@ def start() -> torch.Tensor:
 
 
 def half(rank: int, folder: str) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     weight, ids = start(), torch.arange(ROWS).chunk(2)[rank]
     loss = loss_of(*embeddings(weight, ids), ids)
     loss.backward()
@@ -49,13 +49,11 @@ def half(rank: int, folder: str) -> None:
         distributed.all_reduce(value)
         value /= 2
     if rank == 0:
-        torch.save({"loss": loss.detach(), "gradient": weight.grad}, f"{folder}/two.pt")
-    distributed.destroy_process_group()
+        torch.save({"loss": loss.detach(), "gradient": weight.grad}, f"{folder}/loss.pt")
 
 
-def test_negatives_are_gathered_with_their_gradients(tmp_path: Path) -> None:
-    mp.spawn(half, (str(tmp_path),), nprocs=2)
-    two = torch.load(tmp_path / "two.pt", weights_only=True)
+def test_negatives_are_gathered_with_their_gradients(halves: Path) -> None:
+    two = torch.load(halves / "loss.pt", weights_only=True)
     weight, ids = start(), torch.arange(ROWS)
     loss = loss_of(*embeddings(weight, ids), ids)
     loss.backward()
@@ -78,20 +76,15 @@ def train(folder: str) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def half_a_training(rank: int, folder: str) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "GROUP_RANK": "0"}
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found = train(folder)
     if rank == 0:
-        torch.save(found, f"{folder}/two.pt")
-    distributed.destroy_process_group()
+        torch.save(found, f"{folder}/training.pt")
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(halves: Path, tmp_path: Path) -> None:
     """Every task: batch norm, negatives, queues, teachers and batch terms are those of the whole batch."""
     one = train(str(tmp_path))
-    mp.spawn(half_a_training, (str(tmp_path),), nprocs=2)
-    two = torch.load(tmp_path / "two.pt", weights_only=True)
+    two = torch.load(halves / "training.pt", weights_only=True)
     for name, state in one.items():
         for key, value in state.items():
             torch.testing.assert_close(
@@ -112,21 +105,36 @@ def normalized(inputs: torch.Tensor, *, shared: bool) -> list[torch.Tensor]:
 
 
 def half_a_batch_norm(rank: int, folder: str) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     out, inputs, *rest = normalized(batch().chunk(2)[rank], shared=True)
     for gradient in rest[:2]:
         distributed.all_reduce(gradient)
     torch.save([gather(out), gather(inputs), *rest], f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
 
 
 def batch() -> torch.Tensor:
     return torch.randn(8, 3, 5, 4, generator=torch.Generator().manual_seed(2)) * 2 + 1
 
 
-def test_batch_norm_is_that_of_the_whole_batch(tmp_path: Path) -> None:
-    mp.spawn(half_a_batch_norm, (str(tmp_path),), nprocs=2)
+def test_batch_norm_is_that_of_the_whole_batch(halves: Path) -> None:
     for rank in (0, 1):
-        two = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        two = torch.load(halves / f"{rank}.pt", weights_only=True)
         for found, expected in zip(two, normalized(batch(), shared=False), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    """Compute this process's half of every test."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "GROUP_RANK": "0"}
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    for compute in (half, half_a_batch_norm, half_a_training):
+        compute(rank, folder)
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what two processes computed; starting them takes most of the time."""
+    folder = tmp_path_factory.mktemp("halves")
+    mp.spawn(one_of_two, (str(folder),), nprocs=2)
+    return folder

@@ -226,6 +226,7 @@ def test_vaal_of_large_and_oblong_images_and_of_one_label():
 # ---- whole commands
 
 
+@pytest.mark.usefixtures("quick_classifier")
 def test_rank_has_every_answer_from_the_reference_classifier(
     copied_run: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -24,10 +25,21 @@ def _libraries() -> Any:
     return ThreadpoolController()
 
 
+def _blas_threads() -> list[int]:
+    return [library.num_threads for library in _libraries().lib_controllers if library.user_api == "blas"]
+
+
 def available_threads() -> int:
     """Return the default number of threads: the cores of this process, at most the thread limit of BLAS."""
-    blas: list[int] = [library.num_threads for library in _libraries().lib_controllers if library.user_api == "blas"]
-    return max(1, min([available_cores(), *blas]))
+    return max(1, min([available_cores(), *_blas_threads()]))
+
+
+def _single_threaded() -> AbstractContextManager[object]:
+    """Limit BLAS to one thread; setting a limit that is already there takes longer than a small block."""
+    if all(threads == 1 for threads in _blas_threads()):
+        return nullcontext()
+    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limited
 
 
 def map_blocks(function: Callable[[slice], T], n: int, block: int, threads: int | None = None) -> list[T]:
@@ -51,8 +63,8 @@ def map_blocks(function: Callable[[slice], T], n: int, block: int, threads: int 
         Return values of `function`, in the order of the blocks.
     """
     spans = [slice(start, min(start + block, n)) for start in range(0, n, block)]
-    workers = min(threads or available_threads(), len(spans))
-    with _libraries().limit(limits=1, user_api="blas"):
+    workers = 1 if len(spans) <= 1 else min(threads or available_threads(), len(spans))
+    with _single_threaded():
         if workers <= 1:
             return [function(span) for span in spans]
         with ThreadPoolExecutor(workers) as pool:

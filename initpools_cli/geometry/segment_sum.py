@@ -40,7 +40,9 @@ def sums_by_label(
     from scipy.sparse import csr_array
 
     m, d = len(labels), points.shape[1]
-    members = csr_array((weights, (labels, np.arange(m))), shape=(k, m))
+    order = np.argsort(labels, kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=k))])
+    members = csr_array((weights[order], order, ends), shape=(k, m))
     sums = np.empty((k, d))
 
     def add(columns: slice) -> None:
