@@ -344,6 +344,13 @@ def test_a_click_that_comes_twice_counts_once(run: Path, serve: Serve) -> None:
     assert served.post("act", undo | {"number": 5})[1]["items"] == []
 
 
+def test_classes_are_named_once(run: Path) -> None:
+    label(opened(run, classes="zebra,cat,a b"), 0, "cat")
+    assert opened(run, classes="").vocabulary.names == ["zebra", "cat", "a b"]
+    label(opened(run, classes="dog,cat"), 1, "cat")
+    assert opened(run, classes="").vocabulary.names == ["dog", "cat", "zebra", "a b"]
+
+
 def test_one_action_on_many_images_is_saved_and_undone_at_once(run: Path, serve: Serve) -> None:
     served = serve(opened(run))
     first, second = served.labeling.indices[:2]

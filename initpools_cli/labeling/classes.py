@@ -83,11 +83,14 @@ class ClassList:
         return match or tidy(name)
 
     def keep(self, name: str) -> None:
-        """Add a class to the list and its file, keeping classes that another process added."""
-        if name in self.names or self.fixed:
+        """Add a class to the list, and write the list to its file, keeping classes that another process added."""
+        if self.fixed:
             return
-        names = [*dict.fromkeys([*_lines(self.file), *self.names, name])]
-        write_text(self.file, "".join(f"{each}\n" for each in names))
+        stored = _lines(self.file)
+        # Classes of this page come first, so that their keys are the same the next time.
+        names = [*dict.fromkeys([*self.names, name, *stored])]
+        if names != stored:
+            self._write(names)
         self.learn([name])
 
     def replace(self, old: Sequence[str], new: Sequence[str]) -> None:
@@ -96,8 +99,11 @@ class ClassList:
         before = [name for name in self.names[:first] if name not in old]
         after = [name for name in self.names[first:] if name not in old]
         added = [name for name in new if name not in before and name not in after]
-        write_text(self.file, "".join(f"{each}\n" for each in [*before, *added, *after]))
+        self._write([*before, *added, *after])
         self.names[:] = [*before, *added, *after]
+
+    def _write(self, names: Sequence[str]) -> None:
+        write_text(self.file, "".join(f"{each}\n" for each in names))
 
 
 def tidy(name: str) -> str:
