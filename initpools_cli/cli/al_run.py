@@ -211,6 +211,7 @@ def _show_results(common: Common, rounds: DataFrame) -> None:
     """Print accuracy and verdicts after the first pool and after the last round."""
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.stats.learning_curves import CURVE, summarize
+    from initpools_cli.stats.metric_names import METRICS, TITLES, metrics_of
     from initpools_cli.stats.verdicts import notes, verdicts
 
     if common.quiet:
@@ -223,6 +224,8 @@ def _show_results(common: Common, rounds: DataFrame) -> None:
     first = curves[curves["round"] == 0].drop_duplicates(["init", "learner", "encoder"])
     begun = first.set_index(["init", "learner", "encoder"])["mean"]
     verdict_of = {tuple(row[key] for key in (*CURVE, "measure")): row["verdict"] for row in judged.to_dict("records")}
+    if (metric := metrics_of(rounds.columns)[0]) != METRICS[0]:
+        common.report.say(f"metric: {TITLES[metric]}, the mean over the classes")
     pool = f"first {first['labeled'].max()}" if len(first) else "first pool"
     tables: dict[tuple[str, str], list[list[str]]] = {}
     for row in last.to_dict("records"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from initpools_cli.cli.options import Common
+from initpools_cli.stats.metric_names import PRIMARY
 
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import FinishedStep, Run
@@ -49,8 +50,13 @@ def command(
     ] = False,
     against: Annotated[str, typer.Option("--against", help="For sweeps: the first pool to compare with.")] = "random",
     metric: Annotated[
-        str, typer.Option("--metric", help="For sweeps: accuracy, balanced_accuracy or auc.")
-    ] = "accuracy",
+        str,
+        typer.Option(
+            "--metric",
+            help="For sweeps: accuracy, balanced_accuracy or auc; with several labels per image auc (the primary one), "
+            "mean_average_precision, micro_f1 or macro_f1.",
+        ),
+    ] = PRIMARY,
     measure: Annotated[
         str,
         typer.Option("--measure", metavar="A,B", help="For sweeps: first pool, area, last round; default: all three."),
@@ -62,7 +68,7 @@ def command(
 
     run = _run(common, [*names, *([accuracy] if accuracy else [])])
     sweeps = {} if accuracy else _sweeps(run, names)
-    if not sweeps and (against, metric, measure) != ("random", "accuracy", ""):
+    if not sweeps and (against, metric, measure) != ("random", PRIMARY, ""):
         raise UserError(
             f"--against, --metric and --measure need sweeps, and {names[0]} is not one.",
             "Leave out --against, --metric and --measure, or name sweeps.",

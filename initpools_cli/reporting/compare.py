@@ -47,7 +47,7 @@ def compare(run: Run | None, names: list[str]) -> list[dict[str, Any]]:
 
 
 def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool = False) -> list[dict[str, Any]]:
-    """Correlate the mean rank of the training images with accuracy.
+    """Correlate the mean rank of the training images with accuracy, or the primary metric with several labels.
 
     Ranks are scaled from 1 for the first image to 0 for the last, so a positive correlation means that models trained
     on images near the head of the ranking were more accurate. By default only random first pools with random queries
@@ -76,6 +76,7 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
     import pandas as pd
 
     from initpools_cli.stats.correlation import correlation
+    from initpools_cli.stats.metric_names import metrics_of
     from initpools_cli.sweeps.results import rounds_of
     from initpools_cli.sweeps.verdicts import sweep_of
 
@@ -83,6 +84,7 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
     if step is None:
         raise UserError(f"There is no sweep '{sweep}'.", "Make it with `initpools al-run`, or name another one.", sweep)
     rounds = rounds_of(step)
+    metric = metrics_of(rounds.columns)[0]
     ok = rounds[rounds["status"] == "ok"]
     if not every:
         ok = ok[(ok["init"] == "random") & ok["query"].isin(["", "random"])]
@@ -100,7 +102,7 @@ def with_accuracy(run: Run | None, names: list[str], sweep: str, *, every: bool 
         keys = ["query", "learner", "encoder", "labeled"]
         for key, group in ok.groupby(keys, sort=False):
             query, learner, encoder, labeled = cast("tuple[str, str, str, int]", key)
-            result = correlation(means[group.index], group["accuracy"])
+            result = correlation(means[group.index], group[metric])
             if not np.isnan(result.pearson):
                 cell = {"ranking": name, "query": query, "learner": learner, "encoder": encoder}
                 rows.append(cell | {"labeled": int(labeled), "pools": result.pairs, **result._asdict()})

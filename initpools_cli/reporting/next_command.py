@@ -15,7 +15,7 @@ from initpools_cli.datasets.embeddings import is_embeddings
 from initpools_cli.labeling.batch import LISTS
 from initpools_cli.labeling.label_history import number_of
 from initpools_cli.labeling.page import FOLDER, round_words
-from initpools_cli.strategies.defaults import FIRST_POOL, QUERY
+from initpools_cli.strategies.defaults import FIRST_POOL, QUERY, QUERY_OF_SEVERAL
 
 #: Number of images in the suggested first batch.
 FIRST_BUDGET = 20
@@ -60,7 +60,7 @@ def next_command(run: Run, overview: dict[str, Any], *, labeled: bool, images: i
     elif (stale := _stale_embeddings(overview)) is not None:
         return stale["renew"], f"remake {stale['step']}: it is {stale['problem'].partition(':')[0]}"
     elif labeled and LOOP not in kinds and not overview["labels"]:
-        words, why = _measure(overview, kinds, images)
+        words, why = _measure(run, overview, kinds, images)
     else:
         words, why = _label(run, overview, images)
     return command_in(run, words), why
@@ -82,10 +82,11 @@ def _stale_embeddings(overview: dict[str, Any]) -> dict[str, Any] | None:
     return embeddings[-1] if embeddings and embeddings[-1]["problem"] and embeddings[-1]["renew"] else None
 
 
-def _measure(overview: dict[str, Any], kinds: set[str], images: int) -> Suggestion:
+def _measure(run: Run, overview: dict[str, Any], kinds: set[str], images: int) -> Suggestion:
     """Suggest a sweep, its report, or its verdicts."""
     if "al" not in kinds:
-        words = ["al-run", "--init", f"random,{FIRST_POOL}", "--query", f"random,{QUERY}"]
+        query = QUERY_OF_SEVERAL if run.facts()["dataset"].get("multilabel") else QUERY
+        words = ["al-run", "--init", f"random,{FIRST_POOL}", "--query", f"random,{query}"]
         candidates = int(SWEEP_CANDIDATES * images)
         if candidates < SWEEP_LABELS:
             words += ["--budget", str(max(1, candidates // 6))]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from initpools_cli.core.types import DataFrame
 from initpools_cli.stats.intervals import ROUNDING
 from initpools_cli.stats.learning_curves import CURVE, with_shared_start
+from initpools_cli.stats.metric_names import PRIMARY, chosen_metric
 
 # Fewer pairs have no confidence interval.
 FEWEST = 4
@@ -77,7 +78,7 @@ def _with_interval(r: float, inflation: float, n: int, level: float) -> tuple[fl
     return r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), p
 
 
-def start_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
+def start_and_later(rounds: DataFrame, metric: str = PRIMARY) -> DataFrame:
     """Pair the metric of each cell's first pool with the metric of each of its later rounds.
 
     Parameters
@@ -91,6 +92,7 @@ def start_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
         init, query, learner, encoder, seed, labeled (images), `start` (the metric at round 0, NaN if that failed) and
         `later`; one row per round that did not fail.
     """
+    metric = chosen_metric(metric, rounds.columns)
     rows = with_shared_start(rounds)
     rows = rows[rows["status"] == "ok"]
     start = rows[rows["round"] == 0].set_index([*CURVE, "seed"])[metric]
@@ -98,7 +100,7 @@ def start_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
     return later.rename(columns={metric: "later"})[[*CURVE, "seed", "labeled", "start", "later"]]
 
 
-def first_and_later(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
+def first_and_later(rounds: DataFrame, metric: str = PRIMARY) -> DataFrame:
     """Correlate the metric of first pools with the metric of later rounds.
 
     Within a first-pool strategy the pairs are its seeds; between strategies (`init` = "") they are the means of the

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from initpools_cli.core.seeds import generator
 from initpools_cli.core.types import DataFrame
 from initpools_cli.stats.learning_curves import CURVE, complete_cells
+from initpools_cli.stats.metric_names import PRIMARY, chosen_metric
 
 # Bootstrap samples of seeds for an interval.
 DRAWS = 2_000
@@ -46,7 +47,7 @@ def labels_to_reach(labeled: ArrayLike, values: ArrayLike, target: ArrayLike) ->
 
 
 def savings(
-    rounds: DataFrame, against: str = "random", metric: str = "accuracy", rng: np.random.Generator | None = None
+    rounds: DataFrame, against: str = "random", metric: str = PRIMARY, rng: np.random.Generator | None = None
 ) -> DataFrame:
     """Compute the labels at which each mean curve reaches the last round's value of `against`.
 
@@ -70,6 +71,7 @@ def savings(
     """
     import pandas as pd
 
+    metric = chosen_metric(metric, rounds.columns)
     rows = complete_cells(rounds)
     rows = rows[rows["query"] != ""]
     draw = generator(0, "savings") if rng is None else rng

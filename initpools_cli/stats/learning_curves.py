@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from initpools_cli.core.types import DataFrame
 from initpools_cli.stats.intervals import mean_interval
+from initpools_cli.stats.metric_names import PRIMARY, chosen_metric
 
 CURVE = ["init", "query", "learner", "encoder"]
 
@@ -57,7 +58,7 @@ def with_shared_start(rounds: DataFrame) -> DataFrame:
     return pd.concat([first[named.columns], named[~start]], ignore_index=True)
 
 
-def summarize(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) -> DataFrame:
+def summarize(rounds: DataFrame, metric: str = PRIMARY, level: float = 0.95) -> DataFrame:
     """Compute mean and confidence interval over seeds at every point of every learning curve.
 
     Parameters
@@ -65,7 +66,7 @@ def summarize(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) 
     rounds : DataFrame
         Rows of ``rounds.csv``; a row whose status is not "ok" counts as failed and is left out of means.
     metric : str
-        The column to average.
+        The column to average, or "primary".
     level : float
         Confidence level.
 
@@ -78,6 +79,7 @@ def summarize(rounds: DataFrame, metric: str = "accuracy", level: float = 0.95) 
     """
     import pandas as pd
 
+    metric = chosen_metric(metric, rounds.columns)
     rows = with_shared_start(rounds)
     ok = rows["status"] == "ok"
     points = []
@@ -139,7 +141,7 @@ def area_under_curve(labeled: ArrayLike, values: ArrayLike) -> float:
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
-def areas(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
+def areas(rounds: DataFrame, metric: str = PRIMARY) -> DataFrame:
     """Compute the area under the learning curve of every cell.
 
     Parameters
@@ -147,7 +149,7 @@ def areas(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
     rounds : DataFrame
         Rows of ``rounds.csv``.
     metric : str
-        The column to integrate.
+        The column to integrate, or "primary".
 
     Returns
     -------
@@ -156,6 +158,7 @@ def areas(rounds: DataFrame, metric: str = "accuracy") -> DataFrame:
     """
     import pandas as pd
 
+    metric = chosen_metric(metric, rounds.columns)
     rows = []
     for name, cell in with_shared_start(rounds).groupby([*CURVE, "seed"], sort=False):
         ordered = cell.sort_values("labeled")

@@ -76,19 +76,20 @@ def one_vs_rest_areas(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     ndarray
         (c,) float64, ties counted half (Mann-Whitney); NaN for classes without positive or negative images.
     """
-    n, classes = probs.shape
-    areas = np.full(classes, np.nan)
-    for k in range(classes):
-        scores = np.ascontiguousarray(probs[:, k])
-        positive = np.sort(scores[labels == k])
-        hits = len(positive)
-        if 0 < hits < n:
-            everything = np.sort(scores)
-            # Twice the mean rank of ties is an integer, so the sum is exact.
-            below = everything.searchsorted(positive, "left").sum()
-            at_most = everything.searchsorted(positive, "right").sum()
-            areas[k] = ((below + at_most) / 2 - hits * hits / 2) / (hits * (n - hits))
-    return areas
+    return np.array([one_vs_rest_area(probs[:, k], labels == k) for k in range(probs.shape[1])])
+
+
+def one_vs_rest_area(scores: np.ndarray, is_positive: np.ndarray) -> float:
+    """Compute the area under the ROC curve of scores (n,) for positive images (n,) bool; see `one_vs_rest_areas`."""
+    positive = np.sort(scores[is_positive])
+    n, hits = len(scores), len(positive)
+    if not 0 < hits < n:
+        return float("nan")
+    everything = np.sort(scores)
+    # Twice the mean rank of ties is an integer, so the sum is exact.
+    below = everything.searchsorted(positive, "left").sum()
+    at_most = everything.searchsorted(positive, "right").sum()
+    return float(((below + at_most) / 2 - hits * hits / 2) / (hits * (n - hits)))
 
 
 def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

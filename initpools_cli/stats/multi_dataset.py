@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from initpools_cli.core.types import DataFrame
 from initpools_cli.stats.friedman import friedman
+from initpools_cli.stats.metric_names import PRIMARY
 from initpools_cli.stats.paired import holm
 from initpools_cli.stats.verdicts import ALPHA, MEASURES, values_of
 
@@ -69,9 +70,7 @@ class FriedmanRow(NamedTuple):
         return f"{about} are not distinguishable: {result}."
 
 
-def across(
-    sweeps: Sequence[DataFrame], metric: str = "accuracy", measures: Sequence[str] = MEASURES
-) -> list[FriedmanRow]:
+def across(sweeps: Sequence[DataFrame], metric: str = PRIMARY, measures: Sequence[str] = MEASURES) -> list[FriedmanRow]:
     """Compare the first pools that all sweeps have by Friedman's test, with the sweeps as blocks.
 
     The value of a block is the mean over seeds and encoders, without failed cells.
@@ -100,7 +99,7 @@ def across(
     return _corrected(results)
 
 
-def over_seeds(rounds: DataFrame, metric: str = "accuracy", measures: Sequence[str] = MEASURES) -> list[FriedmanRow]:
+def over_seeds(rounds: DataFrame, metric: str = PRIMARY, measures: Sequence[str] = MEASURES) -> list[FriedmanRow]:
     """Compare the first pools of one sweep by Friedman's test, with its seeds as blocks.
 
     The result holds for this data set only. The value of a block is the mean over encoders. First pools without any

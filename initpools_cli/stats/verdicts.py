@@ -10,13 +10,12 @@ import numpy as np
 
 from initpools_cli.core.types import DataFrame
 from initpools_cli.stats.learning_curves import CURVE, areas, complete_cells, with_shared_start
+from initpools_cli.stats.metric_names import PRIMARY, chosen_metric
 from initpools_cli.stats.paired import Paired, holm, paired
 from initpools_cli.stats.power import seeds_to_detect, seeds_to_reject, smallest_p
 
 #: Measures by which two first pools are compared.
 MEASURES = ("first pool", "area", "last round")
-#: Metrics of rounds.csv for which higher is better.
-METRICS = ("accuracy", "balanced_accuracy", "auc")
 ALPHA = 0.05
 
 
@@ -85,7 +84,7 @@ class _Pair(NamedTuple):
 def verdicts(
     rounds: DataFrame,
     against: str = "random",
-    metric: str = "accuracy",
+    metric: str = PRIMARY,
     measures: Sequence[str] = MEASURES,
     alpha: float = ALPHA,
 ) -> DataFrame:
@@ -101,7 +100,7 @@ def verdicts(
     against : str
         The first pool to compare with.
     metric : str
-        One of `METRICS`.
+        One of `metrics_of`, or "primary".
     measures : sequence of str
         A subset of `MEASURES`.
     alpha : float
@@ -250,7 +249,7 @@ def values_of(rounds: DataFrame, metric: str, measure: str) -> DataFrame:
     rounds : DataFrame
         Rows of ``rounds.csv``.
     metric : str
-        One of its columns.
+        One of its columns, or "primary".
     measure : str
         One of `MEASURES`.
 
@@ -260,6 +259,7 @@ def values_of(rounds: DataFrame, metric: str, measure: str) -> DataFrame:
         init, query, learner, encoder, seed, labeled and value (NaN if the cell failed). The measure "first pool" has
         an empty query, and a value also for cells that failed in a later round.
     """
+    metric = chosen_metric(metric, rounds.columns)
     rows = with_shared_start(rounds)
     if measure == "first pool":
         start = rows[rows["round"] == 0].assign(query="")

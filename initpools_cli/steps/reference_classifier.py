@@ -16,6 +16,7 @@ from initpools_cli.core.files import write_array
 from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import derive
+from initpools_cli.datasets.multilabel import labeled_rows
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.user_files import UserArrays
 
@@ -45,7 +46,6 @@ def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
         "A reference classifier",
         "Pass the probabilities of a model of yours, --probs FILE.npy, or rank by a strategy that needs no model.",
     )
-    context.require_one_class("A reference classifier")
     examples = _examples(context, wanted, user)
     name, images, labels = examples.name, examples.images, examples.labels
     learner = learners.get("scratch")
@@ -67,7 +67,7 @@ def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
         return step.finished
     context.report.say(f"training {step.id} on {len(labels)} images")
     data = context.data
-    classes = max(len(data.classes), int(labels.max()) + 1)
+    classes = labels.shape[1] if labels.ndim == 2 else max(len(data.classes), int(labels.max()) + 1)
     command = context.command_for("rank", context.settings.rank.strategy, "--reference", wanted)
     with context.writing(step, command=command) as scratch:
         model = learner.build(
@@ -105,17 +105,20 @@ def answers(
     """
     from initpools_cli.training.experiment import OutputCounts
     from initpools_cli.training.learners.registry import softmax
+    from initpools_cli.training.logistic import sigmoid
     from initpools_cli.training.model_outputs import compute_outputs
 
     table = context.settings.rank
     found: dict[str, np.ndarray] = {}
     if "probs" in asked:
         found["probs"] = softmax(logits(done).astype(np.float64))
-    if asked - {"probs", "vaal_scores"}:
+    if "label_probs" in asked:
+        found["label_probs"] = sigmoid(logits(done).astype(np.float64))
+    if asked - {"probs", "label_probs", "vaal_scores"}:
         found |= compute_outputs(
             _classifier(context, done),
             context.data.splits["train"].images,
-            asked - {"probs"},
+            asked - {"probs", "label_probs"},
             OutputCounts(table.views, table.passes, table.members),
             derive(context.seed, "reference answers"),
             lambda count: _members(context, done, count, wanted, user),
@@ -182,7 +185,7 @@ class TrainingExamples:
     name : str
         Of its folder.
     images, labels : ndarray
-        (m, h, w, c) uint8 and (m,) int64.
+        (m, h, w, c) uint8, and (m,) int64 or (m, classes) int8.
     reads : dict of str to str
         SHA-256 by path.
     rows : (m,) int64 or None
@@ -241,10 +244,11 @@ def _from_train(context: Context, wanted: str, user: UserArrays) -> TrainingExam
             raise UserError(f"{file} (--labeled) names no image.", "Name at least one labeled image.", str(file))
         assert split.labels is not None
         labels = split.labels[rows]
-        if (labels < 0).any():
-            first = rows[labels < 0][0]
+        known = labeled_rows(labels)
+        if len(known) < len(rows):
+            first = np.delete(rows, known)[0]
             raise UserError(
-                f"{file} (--labeled) names {int((labels < 0).sum())} images without a label in the data set, the first "
+                f"{file} (--labeled) names {len(rows) - len(known)} images without a label in the data set, the first "
                 f"{first}.",
                 "Pass their labels with --labels FILE, or leave these images out of the file.",
                 str(first),

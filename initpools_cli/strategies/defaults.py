@@ -4,5 +4,7 @@
 FIRST_POOL = "maxherding"
 #: Chooses the images to label next.
 QUERY = "tcm"
+#: The same with several labels per image; not measured.
+QUERY_OF_SEVERAL = "entropy"
 #: Where the choice is explained.
 PAGE = "docs/default-strategy.md"

@@ -35,8 +35,8 @@ class JobResult:
         Rows of rounds.csv; a failed cell ends with a row with status "failed".
     picks : list of (k,) int64
         Labeled images of each cell, in order of purchase.
-    recalls : list of (c,) float64
-        Recall of each class, for each row with status "ok".
+    recalls : list of (c,) or (3, c) float64
+        Recall of each class, for each row with status "ok"; see `LabelAccess.measure`.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.stats.metric_names import METRICS, SEVERAL_LABELS, metrics_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns of rounds.csv that a failed cell leaves empty.
-NUMBERS = ("accuracy", "balanced_accuracy", "auc", "nll", "ece", "absent_classes", "leaks")
+NUMBERS = (*dict.fromkeys((*METRICS, *SEVERAL_LABELS)), "nll", "ece", "absent_classes", "leaks")
 #: Columns of rounds.csv that statistics read.
 NAMES = ("init", "query", "learner", "encoder", "status")
 COUNTS = ("seed", "round", "labeled", "leaks")
@@ -25,19 +26,18 @@ def rounds_of(done: FinishedStep) -> pd.DataFrame:
     UserError
         If the file was changed, or a column or value is not valid.
     """
-    from initpools_cli.stats.verdicts import METRICS
-
     blank = {column: [""] for column in NUMBERS}
     rounds: pd.DataFrame = done.require_fresh().frame("rounds.csv", keep_default_na=False, na_values=blank)
+    metrics = metrics_of(rounds.columns)
     place = f"{done.folder / 'rounds.csv'}"
     remedy = f"Make it again with `{done.renewal()}`."
-    missing = [column for column in (*NAMES, *COUNTS, *METRICS) if column not in rounds.columns]
+    missing = [column for column in (*NAMES, *COUNTS, *metrics) if column not in rounds.columns]
     if missing:
         raise UserError(f"{place} has no column '{missing[0]}'.", remedy, missing[0])
-    for column in (*COUNTS, *METRICS):
+    for column in (*COUNTS, *metrics):
         if rounds[column].dtype.kind not in "iuf":
             raise UserError(f"{place} has values in the column '{column}' that are not numbers.", remedy, column)
-    for column in METRICS:
+    for column in metrics:
         outside = rounds[column][(rounds[column] < 0) | (rounds[column] > 1)]
         if len(outside):
             value = f"{column} = {outside.iloc[0]:g}"

@@ -13,6 +13,7 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.embedding_scale import learner_scaling, refuse_without_embeddings
@@ -22,7 +23,7 @@ from initpools_cli.steps.pretrained import pretrained
 from initpools_cli.steps.rows import identity, tell
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
-from initpools_cli.strategies.arrays import MODEL_OUTPUTS
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS, ONE_CLASS
 from initpools_cli.strategies.balance import Balance
 from initpools_cli.strategies.duplicates import RowFacts
 
@@ -77,6 +78,8 @@ def build_spec(context: Context, table: AlTable) -> ExperimentSpec:
 
     def taking_part(name: str) -> StrategySpec:
         strategy = named(name)
+        if context.data.multilabel:
+            strategy = strategy.for_several_labels()
         if strategy.balance.kind != "kmeans":
             return strategy
         return strategy.counted(lambda own: own or context.clusters(select.n_clusters))
@@ -89,6 +92,8 @@ def build_spec(context: Context, table: AlTable) -> ExperimentSpec:
     _refuse_twice("--learner", [each.name for each in methods])
     _refuse_models_first(inits)
     for query in queries:
+        if context.data.multilabel and ONE_CLASS & {*query.method.optional}:
+            raise one_class_error(f"The query '{query.name}'", "Use it in --init, where it reads embeddings alone.")
         for method in methods:
             require_outputs(query.name, query.method, method, table.space)
     given = _knobs(table, [each.name for each in methods], [*inits, *queries])
@@ -136,7 +141,7 @@ def build_experiment(
     ----------
     provider : RunProvider
         Its source is the encoder whose embeddings are read; "" for the newest.
-    labels : mapping of str to (n,) int64
+    labels : mapping of str to (n,) int64 or (n, c) int8
         By split.
     classes : int
     kept : (n train,) bool
@@ -254,7 +259,11 @@ class StrategyArrays:
             )
         self.given[name] = {key: self._prepared(key, array) for key, array in inputs.arrays.items()}
         self.calls[name] = MethodCall(
-            strategy.method.name, dict(inputs.knobs), strategy.balance, plugin_of(strategy.method)
+            strategy.method.name,
+            dict(inputs.knobs),
+            strategy.balance,
+            plugin_of(strategy.method),
+            self.provider.several_labels,
         )
         subject, facts = inputs.subject, inputs.facts
         if subject is None or facts is None:

@@ -36,12 +36,16 @@ if TYPE_CHECKING:
 
 #: Keys of [al] that do not change the result, or are stored resolved.
 NOT_IDENTITY = {"backend", "strict", "scale"}
+#: Tables of a metric of each class; those after the first with several labels per image.
+BY_CLASS = ("recalls.csv", "average_precisions.csv", "areas.csv")
 
 
 def al_run(
     context: Context, name: str, scheduler: str = "", files: UserFiles | None = None
 ) -> tuple[FinishedStep, bool]:
     """Run a sweep and write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, unless it is already done.
+
+    With several labels per image also ``average_precisions.csv`` and ``areas.csv``, as ``recalls.csv``.
 
     Blocks finished before an interruption are kept under ``.partial`` and not run again.
 
@@ -60,7 +64,6 @@ def al_run(
     """
     table = context.settings.al
     context.require_labels("al-run")
-    context.require_one_class("al-run")
     remedy = "pass labels: --labels FILE.csv"
     refuse_settings(context, ROUND_ONLY, "in a sweep: it is for rounds of labeling", remedy)
     spec = build_spec(context, table)
@@ -77,8 +80,10 @@ def al_run(
     with context.writing(step) as scratch:
         results = _sweep(context, table, spec, experiments, settings, device, workers, scratch)
         rows = [row for _, result in results for row in result.rows]
-        _write_rows(scratch / "rounds.csv", rows)
-        _write_recalls(scratch / "recalls.csv", results, context.data.classes)
+        several = context.data.multilabel
+        _write_rows(scratch / "rounds.csv", rows, several=several)
+        for place, file in enumerate(BY_CLASS[: 3 if several else 1]):
+            _write_by_class(scratch / file, results, context.data.classes, place if several else None)
         with atomic_file(scratch / "picks.npz") as stream:
             np.savez(stream, allow_pickle=False, **_picks(results))
         failed = sum(row["status"] != "ok" for row in rows)
@@ -272,17 +277,25 @@ def _picks(results: Sequence[tuple[BlockJob, JobResult]]) -> dict[str, np.ndarra
     }
 
 
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_rows(path: Path, rows: list[dict[str, Any]], *, several: bool) -> None:
     import pandas as pd
 
-    from initpools_cli.training.active_learning import COLUMNS
+    from initpools_cli.training.active_learning import COLUMNS, SEVERAL_COLUMNS
 
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(SEVERAL_COLUMNS if several else COLUMNS))
     write_frame(path, frame)
 
 
-def _write_recalls(path: Path, results: Sequence[tuple[BlockJob, JobResult]], classes: Sequence[str]) -> None:
-    """Write the recall of each class, one column each, for every row of rounds.csv with metrics."""
+def _write_by_class(
+    path: Path, results: Sequence[tuple[BlockJob, JobResult]], classes: Sequence[str], place: int | None
+) -> None:
+    """Write a metric of each class, one column each, for every row of rounds.csv with metrics.
+
+    Parameters
+    ----------
+    place : int or None
+        The row of `RoundMetrics.recalls`, if it has several.
+    """
     import io
 
     keys = ("init", "query", "learner", "encoder", "seed", "round", "labeled")
@@ -291,7 +304,8 @@ def _write_recalls(path: Path, results: Sequence[tuple[BlockJob, JobResult]], cl
     table.writerow([*keys, *classes])
     for _, result in results:
         good = [row for row in result.rows if row["status"] == "ok"]
-        for row, recalls in zip(good, result.recalls, strict=True):
+        for row, by_class in zip(good, result.recalls, strict=True):
+            recalls = by_class if place is None else by_class[place]
             table.writerow(
                 [*(row[key] for key in keys), *("" if np.isnan(each) else f"{each:.6g}" for each in recalls)]
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.rundir import FinishedStep, Run
+from initpools_cli.stats.metric_names import PRIMARY, metrics_of
 from initpools_cli.steps.strategy_name import named
 from initpools_cli.sweeps.results import rounds_of
 
@@ -58,7 +59,7 @@ def sweep_of(run: Run | None, name: str) -> FinishedStep | None:
 
 
 def compare_sweeps(
-    sweeps: dict[str, FinishedStep], against: str = "random", metric: str = "accuracy", measures: Sequence[str] = ()
+    sweeps: dict[str, FinishedStep], against: str = "random", metric: str = PRIMARY, measures: Sequence[str] = ()
 ) -> SweepVerdicts:
     """Compare the first pools of finished sweeps.
 
@@ -69,7 +70,7 @@ def compare_sweeps(
     against : str
         The first pool that the others are compared with.
     metric : str
-        A column of rounds.csv for which higher is better.
+        A column of rounds.csv for which higher is better; "primary": accuracy, or with several labels per image auc.
     measures : sequence of str
         Any of "first pool", "area" and "last round"; default: all.
 
@@ -83,13 +84,24 @@ def compare_sweeps(
     from initpools_cli.stats.correlation import first_and_later
     from initpools_cli.stats.label_savings import savings
     from initpools_cli.stats.multi_dataset import across
-    from initpools_cli.stats.verdicts import MEASURES, METRICS, notes, verdicts
+    from initpools_cli.stats.verdicts import MEASURES, notes, verdicts
 
-    _require(metric, METRICS, "metric", "--metric")
     chosen = tuple(measures) or MEASURES
     for measure in chosen:
         _require(measure, MEASURES, "measure", "--measure")
     rounds = {name: rounds_of(done) for name, done in sweeps.items()}
+    primary = {metrics_of(rows.columns)[0] for rows in rounds.values()}
+    if len(primary) > 1:
+        listed = ", ".join(sweeps)
+        raise UserError(
+            f"{listed} are sweeps of data sets with one class and with several labels per image.",
+            "Compare those of one kind: `initpools compare NAME`.",
+            listed,
+        )
+    known = metrics_of(next(iter(rounds.values())).columns)
+    if metric == PRIMARY:
+        metric = known[0]
+    _require(metric, known, "metric", "--metric")
     # A strategy of a file is known to a sweep by a name that does not say where the file is.
     if not any(against in set(rows["init"]) for rows in rounds.values()):
         against = named(against).name

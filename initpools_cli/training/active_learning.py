@@ -18,7 +18,7 @@ from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.selection import Selection
 from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, candidate_set
 from initpools_cli.training.label_access import LabelAccess
-from initpools_cli.training.learners.registry import Classifier, Validation, learners, softmax
+from initpools_cli.training.learners.registry import Classifier, Validation, learners
 from initpools_cli.training.model_outputs import query_outputs, reads_model
 from initpools_cli.training.vaal import vaal_scores
 
@@ -26,6 +26,12 @@ from initpools_cli.training.vaal import vaal_scores
 COLUMNS = (
     "init", "query", "learner", "encoder", "seed", "round", "labeled", "validation", "accuracy", "balanced_accuracy",
     "auc", "nll", "ece", "absent_classes", "leaks", "status", "error",
+)  # fmt: skip
+
+#: The same with several labels per image.
+SEVERAL_COLUMNS = (
+    "init", "query", "learner", "encoder", "seed", "round", "labeled", "validation", "auc", "mean_average_precision",
+    "micro_f1", "macro_f1", "nll", "absent_classes", "leaks", "status", "error",
 )  # fmt: skip
 
 #: Share of the labels held out by the validation policy "from-budget".
@@ -56,7 +62,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class RoundMetrics:
-    """Row of rounds.csv, and the recall (c,) of each class (NaN for classes without test images)."""
+    """Row of rounds.csv, and the recall (c,) of each class (NaN for classes without test images); or (3, c) numbers
+    of each class, see `LabelAccess.measure`.
+    """
 
     row: dict[str, Any]
     recalls: np.ndarray
@@ -327,7 +335,7 @@ def _evaluate(
     learner = learners.get(block.learner)
     logits = model.logits(inputs_of(learner, experiment)["test"])
     require_finite("logits", logits)
-    metrics, recalls = cell.access.measure(softmax(logits))
+    metrics, recalls = cell.access.measure(experiment.probabilities(logits))
     row = {
         "init": block.init,
         "query": block.query if round_ else "",

@@ -14,8 +14,10 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.balance import UNBALANCED, Balance
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.plugin import strategy_of_plugin
-from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.registry import for_several_labels, strategies
 from initpools_cli.strategies.traits import StrategyTraits
+from initpools_cli.training.learners.registry import softmax
+from initpools_cli.training.logistic import sigmoid
 
 #: Seeds per job; they are solved together on one thread.
 BLOCK = 10
@@ -34,16 +36,20 @@ class MethodCall:
         How its picks are distributed over clusters.
     plugin : Plugin or None
         Its code, where a user brought it: another process loads it from here.
+    several_labels : bool
+        Whether it is called for several labels per image.
     """
 
     method: str
     knobs: Mapping[str, Any] = field(default_factory=dict)
     balance: Balance = UNBALANCED
     plugin: Plugin | None = None
+    several_labels: bool = False
 
     def strategy(self) -> Method[StrategyTraits]:
         """What it calls."""
-        return strategies.get(self.method) if self.plugin is None else strategy_of_plugin(self.plugin)
+        method = strategies.get(self.method) if self.plugin is None else strategy_of_plugin(self.plugin)
+        return (for_several_labels(method) or method) if self.several_labels else method
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class ExperimentData:
     calls : mapping of str to MethodCall
         How to call each strategy name.
     labels : mapping of str to ndarray
-        int64, by split.
+        (n,) int64, or with several labels per image (n, c) int8, by split.
     kept : ndarray
         (n,) bool, the train images in the data set (long tails leave some out).
     classes : int
@@ -90,6 +96,15 @@ class ExperimentData:
     row_facts: Mapping[str, RowFacts] = field(default_factory=dict)
     scale: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether images can have several labels."""
+        return self.labels["train"].ndim == 2
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Compute probabilities: of classes, whose rows sum to 1, or of each label."""
+        return sigmoid(logits) if self.several_labels else softmax(logits)
 
 
 @dataclass(frozen=True)

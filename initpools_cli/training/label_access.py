@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from initpools_cli.stats.metrics import classification_metrics, recalls
+from initpools_cli.stats.multilabel_metrics import average_precisions, label_areas, label_recalls, multilabel_metrics
 
 
 class LabelAccess:
@@ -14,7 +15,7 @@ class LabelAccess:
 
     Parameters
     ----------
-    labels : mapping of str to (n,) int64
+    labels : mapping of str to (n,) int64, or (n, c) int8
         By split: "train", "test" and, if there is one, "val".
 
     Attributes
@@ -38,8 +39,9 @@ class LabelAccess:
         return self._labels["train"][indices]
 
     def known(self) -> np.ndarray:
-        """Return all train labels, (n,) int64, with -1 for labels not bought."""
-        return np.where(self._bought, self._labels["train"], -1)
+        """Return all train labels, with -1 for labels not bought."""
+        labels = self._labels["train"]
+        return np.where(self._bought if labels.ndim == 1 else self._bought[:, None], labels, -1)
 
     def leak(self, split: str) -> np.ndarray:
         """Return all labels of another split for training or selection; each is counted as a leak."""
@@ -49,7 +51,11 @@ class LabelAccess:
     def measure(self, probs: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
         """Evaluate predictions (n, c) of the test images: metrics, and the recall of each class.
 
-        The test labels themselves are not returned, so that nothing can be trained or selected by them.
+        With several labels per image (3, c): recall, average precision and area under the ROC curve of each class. The
+        test labels themselves are not returned, so that nothing can be trained or selected by them.
         """
         labels = self._labels["test"]
+        if labels.ndim == 2:
+            by_class = [measure(probs, labels) for measure in (label_recalls, average_precisions, label_areas)]
+            return multilabel_metrics(probs, labels), np.stack(by_class)
         return classification_metrics(probs, labels), recalls(probs, labels, probs.shape[1])

@@ -13,9 +13,12 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 from initpools_cli.training.learners.registry import Classifier, LearnerTraits, learners, softmax
+from initpools_cli.training.logistic import sigmoid
 
 #: Inputs that no learner provides; a separate model is trained for them on images.
 BESIDE_THE_LEARNER = frozenset({"vaal_scores"})
+#: Inputs of queries for several labels per image, and the outputs of the same kind with one class.
+SEVERAL_LABELS = {"label_probs": "probs", "mc_label_probs": "mc_probs"}
 
 
 def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], space: str) -> None:
@@ -37,6 +40,7 @@ def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], sp
     needed = {*query.inputs} & MODEL_OUTPUTS - BESIDE_THE_LEARNER
     if space == "learner" and "embeddings" in query.inputs:
         needed.add("features")
+    needed = {SEVERAL_LABELS.get(name, name) for name in needed}
     missing = sorted(needed - {*learner.traits.gives})
     if missing:
         able = [other.name for other in learners if needed <= {*other.traits.gives}]
@@ -73,7 +77,9 @@ def query_outputs(
     seed, members
         As in `compute_outputs`.
     """
-    names = {*query.inputs, *query.optional} & {*learner.traits.gives}
+    gives = {*learner.traits.gives}
+    gives |= {several for several, one in SEVERAL_LABELS.items() if one in gives}
+    names = {*query.inputs, *query.optional} & gives
     outputs = compute_outputs(model, inputs, names, settings.outputs, seed, members)
     if settings.space == "learner" and "embeddings" in query.inputs:
         outputs["embeddings"] = model.features(inputs)
@@ -96,7 +102,8 @@ def compute_outputs(
     inputs : ndarray
         Inputs of the model for n images.
     names : set of str
-        Any of probs, features, head, mc_probs, view_probs and member_probs; others are ignored.
+        Any of probs, features, head, mc_probs, view_probs, member_probs, label_probs and mc_label_probs; others are
+        ignored.
     counts : OutputCounts
     seed : int
         Determines dropout and views.
@@ -115,6 +122,11 @@ def compute_outputs(
         outputs["mc_probs"] = softmax(model.mc_logits(inputs, passes=counts.passes, seed=derive(seed, "passes")))
     if "view_probs" in names:
         outputs["view_probs"] = softmax(model.view_logits(inputs, views=counts.views, seed=derive(seed, "views")))
+    if "label_probs" in names:
+        outputs["label_probs"] = sigmoid(model.logits(inputs))
+    if "mc_label_probs" in names:
+        passes = model.mc_logits(inputs, passes=counts.passes, seed=derive(seed, "passes"))
+        outputs["mc_label_probs"] = sigmoid(passes)
     if "member_probs" in names:
         others = (softmax(member.logits(inputs)) for member in members(counts.members - 1))
         outputs["member_probs"] = np.stack([softmax(model.logits(inputs)), *others])
@@ -124,6 +136,7 @@ def compute_outputs(
 def _require_room(model: Classifier, inputs: np.ndarray, names: Set[str], counts: OutputCounts) -> None:
     """Refuse outputs that do not fit into memory, as logits and as probabilities."""
     times = {"mc_probs": counts.passes, "view_probs": counts.views, "member_probs": counts.members}
+    times["mc_label_probs"] = counts.passes
     most = max((times[name] for name in names & times.keys()), default=0)
     if most and len(inputs):
         classes = model.logits(inputs[:1]).shape[1]

@@ -80,7 +80,7 @@ class Trainer:
     load : Loader
         For example `augmented(images, …)`.
     labels : ndarray
-        (m,) int64.
+        (m,) int64; or (m, c) int8, trained by the mean logistic loss over images and classes.
     config : TrainConfig
     seed : int
         Determines order and dropout.
@@ -96,7 +96,9 @@ class Trainer:
         self, network: Network, load: Loader, labels: np.ndarray, config: TrainConfig, seed: int, device: torch.device
     ) -> None:
         self.network, self.load = network.to(device), load
-        self.targets, self.seed = as_tensor(labels, device), seed
+        several = labels.ndim == 2
+        self.targets, self.seed = as_tensor(labels.astype(np.float32) if several else labels, device), seed
+        self.loss = F.binary_cross_entropy_with_logits if several else F.cross_entropy
         self.batches = -(-len(labels) // min(config.batch, len(labels)))
         self.epochs, self.done = max(config.epochs, -(-config.steps // self.batches)), 0
         self.optimizer = _optimizer(network, config)
@@ -117,7 +119,7 @@ class Trainer:
             logits = self.network.head(features)
             watch(chosen, features.detach(), logits.detach())
             self.optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(logits, self.targets[chosen]).backward()
+            self.loss(logits, self.targets[chosen]).backward()
             self.optimizer.step()
             self.schedule.step()
         self.done += 1

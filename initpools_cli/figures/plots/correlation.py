@@ -15,6 +15,7 @@ from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, PAGES, Style, headline, series
 from initpools_cli.stats.correlation import FEWEST, Correlation, correlation
+from initpools_cli.stats.metric_names import Metric
 
 PANEL = ["sweep", "query", "learner", "encoder", "labeled"]
 
@@ -34,7 +35,7 @@ def correlations(
     pairs: DataFrame,
     *,
     of: Annotated[str, Field(min_length=1)] = "first",
-    metric: Literal["accuracy", "balanced_accuracy", "auc"] = "accuracy",
+    metric: Metric = "primary",
     at: Literal["last", "every"] = "last",
 ) -> Figure:
     """First-round accuracy, or a score's mean over the first pool, against later accuracy; a panel per query.
@@ -56,6 +57,7 @@ def correlations(
     UserError
         There is no pair.
     """
+    named = str(pairs["metric"].iloc[0]) if "metric" in pairs and len(pairs) else metric
     pairs = pairs.dropna(subset=["start", "later"])
     if pairs.empty:
         raise UserError(
@@ -69,11 +71,11 @@ def correlations(
     panels = [panel for panel in groups if tuple(panel) in drawn]
     facts = {panel: Facts.of(group) for panel, group in groups.items()}
     titles = _titles(list(groups))
-    x_title = f"{metric.replace('_', ' ')} of the first pool" if of == "first" else f"mean {of} of the first pool"
+    x_title = f"{named.replace('_', ' ')} of the first pool" if of == "first" else f"mean {of} of the first pool"
     figure = faceted(
         [f"<b>{inert(shortened(titles[panel], 44))}</b><br>{facts[panel].heading}" for panel in panels],
         x_title=inert(x_title),
-        y_title=f"{metric.replace('_', ' ')} later",
+        y_title=f"{named.replace('_', ' ')} later",
         height=300 if len(panels) > 1 else 420,
         same_x=len({panel.sweep for panel in panels}) == 1,
     )
@@ -86,12 +88,12 @@ def correlations(
         _draw(figure, groups[panel], looks, {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)}, shown)
     headline(
         figure,
-        f"Properties of first pools ({'first-round ' + metric if of == 'first' else of}) and later accuracy",
+        f"Properties of first pools ({'first-round ' + named if of == 'first' else of}) and later accuracy",
         "Small dots: a first pool at one seed. Large marks: its mean over seeds. Seeds of one strategy are no evidence "
         "about strategies, so r is given of the means, and of the random pools alone; 95 % intervals, p uncorrected.",
     )
     words = [f"{titles[panel]}: {facts[panel].words}." for panel in groups]
-    return complete(figure, [f"Scatter plots: {x_title} against {metric.replace('_', ' ')} later.", *words])
+    return complete(figure, [f"Scatter plots: {x_title} against {named.replace('_', ' ')} later.", *words])
 
 
 class Facts(NamedTuple):

@@ -11,6 +11,7 @@ from initpools_cli.figures.escape import inert, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, PALETTE, Style, headline, series
+from initpools_cli.stats.metric_names import Metric
 from initpools_cli.stats.multi_dataset import FriedmanRow, across, over_seeds
 
 #: Heights above and below the axis of ranks, in rows of which one is PIXELS high.
@@ -21,7 +22,7 @@ NUMBER, RULER, TOP, CLIQUE, PIXELS = 0.55, 1.5, 2.6, 0.5, 22
 def critical_difference(
     sweeps: Mapping[str, DataFrame],
     *,
-    metric: Literal["accuracy", "balanced_accuracy", "auc"] = "accuracy",
+    metric: Metric = "primary",
     measure: Literal["first pool", "area", "last round"] = "area",
 ) -> Figure:
     """Mean ranks over data sets, or over the seeds of one; bars join first pools within the critical difference.

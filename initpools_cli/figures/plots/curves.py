@@ -15,6 +15,7 @@ from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import Style, headline, series, translucent
 from initpools_cli.stats.learning_curves import CurvePoint, failures, points_of, summarize
+from initpools_cli.stats.metric_names import Metric, chosen_metric
 
 
 class Quantity(NamedTuple):
@@ -30,6 +31,9 @@ QUANTITIES = {
     "accuracy": Quantity("Accuracy", "accuracy (%)", "~%", True),
     "balanced_accuracy": Quantity("Balanced accuracy", "balanced accuracy (%)", "~%", True),
     "auc": Quantity("Area under the ROC curve", "macro AUC (fraction)", "", False),
+    "mean_average_precision": Quantity("Mean average precision", "mean average precision (fraction)", "", False),
+    "micro_f1": Quantity("Micro F1", "micro F1 (fraction)", "", False),
+    "macro_f1": Quantity("Macro F1", "macro F1 (fraction)", "", False),
     "nll": Quantity("Negative log-likelihood", "negative log-likelihood (nats)", "", False),
     "ece": Quantity("Expected calibration error", "calibration error (%)", "~%", True),
 }
@@ -39,7 +43,7 @@ QUANTITIES = {
 def curves(
     rounds: DataFrame,
     *,
-    metric: Literal["accuracy", "balanced_accuracy", "auc", "nll", "ece"] = "accuracy",
+    metric: Literal[Metric, "nll", "ece"] = "primary",
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95,
 ) -> Figure:
     """Mean over seeds with its confidence band against labeled images; a panel per query, a color per first pool.
@@ -49,7 +53,7 @@ def curves(
     rounds : DataFrame
         Rows of ``rounds.csv``.
     metric : str
-        What to draw.
+        What to draw; "primary": accuracy, or with several labels per image the macro AUC.
     level : float
         Coverage of the band (Student's t over seeds); where seeds do not vary there is none.
 
@@ -58,13 +62,14 @@ def curves(
     UserError
         No cell has a value of that metric.
     """
-    quantity = QUANTITIES[metric]
-    points = [point for point in points_of(summarize(rounds, metric, level)) if point.n_seeds]
+    drawn = chosen_metric(metric, rounds.columns)
+    quantity = QUANTITIES[drawn]
+    points = [point for point in points_of(summarize(rounds, drawn, level)) if point.n_seeds]
     if not points:
         raise UserError(
-            f"None of the {len(rounds)} results has a value of '{metric}'.",
+            f"None of the {len(rounds)} results has a value of '{drawn}'.",
             "Choose another with --set metric=NAME, or look at the errors in rounds.csv.",
-            metric,
+            drawn,
         )
     lines: dict[tuple[str, Panel], list[CurvePoint]] = {}
     for point in points:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, Style, headline, series, translucent
 from initpools_cli.stats.learning_curves import CURVE, with_shared_start
+from initpools_cli.stats.metric_names import Metric, chosen_metric
 from initpools_cli.stats.verdicts import values_of
 
 #: The share of the way to the next number of labels that the marks of one stand in, and that way where there is none.
@@ -38,7 +39,7 @@ class Mark(NamedTuple):
 def strategies(
     rounds: DataFrame,
     *,
-    metric: Literal["accuracy", "balanced_accuracy", "auc"] = "accuracy",
+    metric: Metric = "primary",
     query: str = "",
 ) -> Figure:
     """Every random pool as a gray dot, each strategy's mean and deviation beside them; a panel per learner and encoder.
@@ -57,7 +58,8 @@ def strategies(
     UserError
         No cell has a value, or no such query.
     """
-    cells = _cells(rounds, metric, query)
+    drawn = chosen_metric(metric, rounds.columns)
+    cells = _cells(rounds, drawn, query)
     panels = {
         f"{learner} · {encoder or 'no encoder'}": group
         for (learner, encoder), group in cells.groupby(["learner", "encoder"], sort=False)
@@ -70,7 +72,7 @@ def strategies(
     figure = faceted(
         [f"<b>{inert(heading)}</b>" if several else "" for heading in panels],
         x_title="labeled images (logarithmic)",
-        y_title=f"{metric.replace('_', ' ')} (%)",
+        y_title=f"{drawn.replace('_', ' ')} (%)",
         columns=2,
         height=340 if several else 460,
         same_y=True,
@@ -94,7 +96,7 @@ def strategies(
     gray = f"Gray: each random pool{' with random queries' if query else ''}, and their mean (line). "
     headline(
         figure,
-        f"{metric.replace('_', ' ').capitalize()} of {after}",
+        f"{drawn.replace('_', ' ').capitalize()} of {after}",
         (gray if (cells["init"] == "random").any() else "No sweep has random pools. ")
         + f"Marks: mean over {seeds}; bars: one standard deviation. Whether a difference is more than noise is "
         "shown by `initpools compare`.",

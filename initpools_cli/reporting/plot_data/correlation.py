@@ -22,6 +22,7 @@ def gather(request: PlotRequest) -> PlotData:
     import pandas as pd
 
     from initpools_cli.stats.correlation import start_and_later
+    from initpools_cli.stats.metric_names import chosen_metric
     from initpools_cli.steps.find_scores import scores_of
     from initpools_cli.sweeps.results import rounds_of
 
@@ -29,15 +30,17 @@ def gather(request: PlotRequest) -> PlotData:
     sweeps = select_steps(context, "al", request.names, SWEEP_COMMAND)
     latest = sweeps if request.names else sweeps[-1:]
     start, metric = request.knobs["of"], request.knobs["metric"]
+    rounds = {step: rounds_of(step) for step in latest}
+    metric = chosen_metric(metric, next(iter(rounds.values())).columns)
     if start == "first":
-        frames = {step: start_and_later(rounds_of(step), metric) for step in latest}
+        frames = {step: start_and_later(rows, metric) for step, rows in rounds.items()}
         score_steps = []
     else:
         score_steps = [scores_of(context, start)]
         scores = score_steps[0].array("scores.npy")
-        frames = {step: mean_score_and_later(step, rounds_of(step), scores, metric) for step in latest}
+        frames = {step: mean_score_and_later(step, rows, scores, metric) for step, rows in rounds.items()}
     pairs = pd.concat([frame.assign(sweep=step.name) for step, frame in frames.items()], ignore_index=True)
-    return PlotData({"pairs": pairs}, [*latest, *score_steps])
+    return PlotData({"pairs": pairs.assign(metric=metric)}, [*latest, *score_steps])
 
 
 def mean_score_and_later(step: FinishedStep, rounds: pd.DataFrame, scores: np.ndarray, metric: str) -> pd.DataFrame:

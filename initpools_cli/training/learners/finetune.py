@@ -108,7 +108,7 @@ def finetune(
     images : ndarray
         (m, h, w, channels) uint8.
     labels : ndarray
-        (m,) int64.
+        (m,) int64, or (m, c) int8.
     classes : int
         c.
     seed : int

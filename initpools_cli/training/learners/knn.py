@@ -25,22 +25,23 @@ class Neighbors:
     Attributes
     ----------
     embeddings : (m, d) float32, unit rows
-    labels : (m,) int64
+    labels : (m,) int64, or (m, c) int8
     classes, k : int
     temperature, smoothing : float
     """
 
     embeddings: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.integer]
     classes: int
     k: int
     temperature: float
     smoothing: float
 
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Compute the logarithms of the smoothed vote shares, (n, c) float64."""
+        """Compute the logarithms of the smoothed vote shares, or of the odds of several labels, (n, c)."""
         k = min(self.k, len(self.labels))
-        votes = np.eye(self.classes)[self.labels]
+        several = self.labels.ndim == 2
+        votes = self.labels if several else np.eye(self.classes)[self.labels]
         logits = np.empty((len(inputs), self.classes))
         for start in range(0, len(inputs), ROWS):
             block = unit_rows(inputs[start : start + ROWS])
@@ -49,8 +50,10 @@ class Neighbors:
             nearness = (cosines - cosines.max(axis=1, keepdims=True)) / self.temperature
             weights = np.where(cosines > farthest - SAME, np.exp(nearness), 0.0)
             shares = weights @ votes / weights.sum(axis=1, keepdims=True)
-            smoothed = (k * shares + self.smoothing) / (k + self.classes * self.smoothing)
-            logits[start : start + len(block)] = np.log(smoothed)
+            # Each label is a vote of two classes: yes or no.
+            count = 2 if several else self.classes
+            smoothed = (k * shares + self.smoothing) / (k + count * self.smoothing)
+            logits[start : start + len(block)] = np.log(smoothed / (1 - smoothed) if several else smoothed)
         return logits
 
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -78,14 +81,15 @@ def knn(
     """Vote of the k nearest labeled images by cosine similarity, with weights exp(cosine / temperature).
 
     Deviation from the paper: the vote shares are smoothed as if every class had `smoothing` more of the k votes, so
-    that no class has probability zero and the log-likelihood is finite.
+    that no class has probability zero and the log-likelihood is finite. With several labels per image there is a vote
+    on each label.
 
     Parameters
     ----------
     embeddings : ndarray
         (m, d) float.
     labels : ndarray
-        (m,) int64.
+        (m,) int64, or (m, c) int8.
     classes : int
         c.
     seed, device

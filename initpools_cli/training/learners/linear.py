@@ -13,6 +13,7 @@ from pydantic import Field
 from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.training.batched_lbfgs import minimize
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
+from initpools_cli.training.logistic import logistic_objective
 
 #: Penalties tried with validation.
 GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -57,7 +58,7 @@ def fit_together(
     Parameters
     ----------
     embeddings : (s, m, d) float
-    labels : (s, m) int64
+    labels : (s, m) int64, or (s, m, c) int8
     classes : int
     seeds, device
         Unused.
@@ -97,14 +98,15 @@ def linear(
     """Logistic regression on embeddings with an L2 penalty, solved to convergence and without randomness.
 
     Minimizes ``mean cross-entropy + penalty / 2 * (||weight||² + ||bias||²)`` over all classes, labeled or not. The
-    bias is penalized too; otherwise the probability of a class without labels would go to zero.
+    bias is penalized too; otherwise the probability of a class without labels would go to zero. With several labels per
+    image it is an independent logistic regression of each class with the same penalty.
 
     Parameters
     ----------
     embeddings : ndarray
         (m, d) float, centered and scaled by the caller.
     labels : ndarray
-        (m,) int64.
+        (m,) int64, or (m, c) int8.
     classes : int
         c.
     seed, device
@@ -127,9 +129,13 @@ def _solve(
     count, images, _ = embeddings.shape
     inputs = np.concatenate([embeddings, np.ones((count, images, 1))], axis=2, dtype=np.float64)
     transposed = np.ascontiguousarray(inputs.transpose(0, 2, 1))
-    target = np.eye(classes)[labels]
+    several = labels.ndim == 3
+    target = labels if several else np.eye(classes)[labels]
 
     def objective(head: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if several:
+            value, error = logistic_objective(inputs, target, head)
+            return value + 0.5 * penalty * (head * head).sum(axis=(1, 2)), transposed @ error + penalty * head
         logits = inputs @ head
         largest = logits.max(axis=-1, keepdims=True)
         probs = np.exp(logits - largest)

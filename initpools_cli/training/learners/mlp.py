@@ -124,7 +124,7 @@ def mlp(
     embeddings : ndarray
         (m, d) float, centered and scaled by the caller.
     labels : ndarray
-        (m,) int64.
+        (m,) int64, or (m, c) int8.
     classes : int
         c.
     seed : int

@@ -1,4 +1,8 @@
-"""Registry of learners, and the interface of fitted classifiers."""
+"""Registry of learners, and the interface of fitted classifiers.
+
+Learners take labels (m,) int64, one class per image, or (m, c) int8, 0 and 1 for each class: then they have one
+logistic loss per class, and their logits are those of the labels.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 
 from initpools_cli.core.registry import Registry
 from initpools_cli.core.traits import Traits
+from initpools_cli.training.logistic import logistic_loss
 
 #: Validation inputs and labels, to choose a penalty or an epoch.
 Validation = tuple[np.ndarray, np.ndarray]
@@ -69,7 +74,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Compute the mean negative log-likelihood in nats."""
+    """Compute the mean negative log-likelihood in nats; with labels (n, c) the mean logistic loss."""
     from scipy.special import logsumexp
 
+    if labels.ndim == 2:
+        return logistic_loss(logits, labels)
     return float(np.mean(logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]))

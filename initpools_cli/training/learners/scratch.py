@@ -73,7 +73,7 @@ def scratch(
     images : ndarray
         (m, h, w, channels) uint8.
     labels : ndarray
-        (m,) int64.
+        (m,) int64, or (m, c) int8.
     classes : int
         c.
     seed : int

@@ -1,0 +1,43 @@
+"""Metrics of rounds.csv, of which higher is better."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from initpools_cli.core.errors import UserError, nearest
+
+#: The first is the primary one.
+METRICS = ("accuracy", "balanced_accuracy", "auc")
+#: Those with several labels per image.
+SEVERAL_LABELS = ("auc", "mean_average_precision", "micro_f1", "macro_f1")
+#: The primary metric of a sweep: accuracy, or with several labels per image the macro AUC.
+PRIMARY = "primary"
+Metric = Literal["primary", "accuracy", "balanced_accuracy", "auc", "mean_average_precision", "micro_f1", "macro_f1"]
+#: Names for titles, where it is not the name itself with spaces.
+TITLES = {"auc": "macro AUC", "micro_f1": "micro F1", "macro_f1": "macro F1"}
+
+
+def metrics_of(columns: Collection[str]) -> tuple[str, ...]:
+    """Return the metrics of a rounds.csv with these columns, the primary one first."""
+    return SEVERAL_LABELS if "mean_average_precision" in columns else METRICS
+
+
+def chosen_metric(metric: str, columns: Collection[str]) -> str:
+    """Return the metric of that name, or the primary one.
+
+    Raises
+    ------
+    UserError
+        The rounds don't have it.
+    """
+    known = metrics_of(columns)
+    if metric == PRIMARY:
+        return known[0]
+    if metric not in known and metric not in columns:
+        guess = nearest(metric, known)
+        meant = f"Did you mean '{guess}'? " if guess else ""
+        raise UserError(
+            f"The metric '{metric}' is not one of this sweep.", f"{meant}Use one of {', '.join(known)}.", metric
+        )
+    return metric

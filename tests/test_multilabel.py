@@ -1,0 +1,292 @@
+"""Several labels per image: learners, metrics and queries against others, and a small data set through the chain."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.stats.multilabel_metrics import (
+    average_precisions,
+    f1_scores,
+    label_areas,
+    label_recalls,
+    multilabel_metrics,
+)
+from initpools_cli.steps.strategy_name import named
+from initpools_cli.strategies import several_labels as queries
+from initpools_cli.strategies.arrays import ONE_CLASS
+from initpools_cli.strategies.registry import for_several_labels, strategies
+
+NONE = np.empty(0, np.int64)
+CLASSES = ("effusion", "mass", "nodule", "hernia")
+
+
+def predictions(seed: int, n: int = 60, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities with ties, and labels of which the last class has none."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, classes)) < 0.3).astype(np.int8)
+    labels[:, -1] = 0
+    return (labels * 0.3 + rng.random((n, classes)) * 0.7).round(1), labels
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_are_those_of_scikit_learn(seed):
+    from sklearn.metrics import average_precision_score, f1_score, log_loss, recall_score, roc_auc_score
+
+    probs, labels = predictions(seed)
+    present, predicted = labels[:, :-1], (probs >= 0.5).astype(int)
+    found = multilabel_metrics(probs, labels)
+    assert found["auc"] == pytest.approx(roc_auc_score(present, probs[:, :-1], average="macro"))
+    assert found["mean_average_precision"] == pytest.approx(average_precision_score(present, probs[:, :-1]))
+    assert found["micro_f1"] == pytest.approx(f1_score(labels, predicted, average="micro"))
+    assert found["macro_f1"] == pytest.approx(f1_score(present, predicted[:, :-1], average="macro"))
+    assert found["absent_classes"] == 1
+    losses = [log_loss(labels[:, k], probs[:, k].clip(1e-12, 1 - 1e-12), labels=[0, 1]) for k in range(4)]
+    assert found["nll"] == pytest.approx(np.mean(losses))
+    assert label_recalls(probs, labels)[:-1] == pytest.approx(recall_score(present, predicted[:, :-1], average=None))
+    for by_class in (average_precisions, f1_scores, label_areas, label_recalls):
+        assert np.isnan(by_class(probs, labels)).tolist() == [False] * 3 + [True]
+
+
+def test_the_linear_learner_is_a_logistic_regression_of_each_class():
+    import torch
+    from sklearn.linear_model import LogisticRegression
+
+    from initpools_cli.training.learners.linear import linear
+
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(50, 3))
+    labels = (points @ rng.normal(size=(3, 2)) + rng.normal(size=(50, 2)) > 0).astype(np.int8)
+    model = linear(points, labels, 2, 0, torch.device("cpu"), penalty=0.1, tolerance=1e-8)
+    ones = np.column_stack([points, np.ones(50)])
+    for k in range(2):
+        # The bias is penalized, too: a column of ones.
+        twin = LogisticRegression(C=1 / (0.1 * 50), fit_intercept=False, tol=1e-9).fit(ones, labels[:, k])
+        assert model.head[:, k] == pytest.approx(twin.coef_[0], abs=1e-4)
+
+
+def test_neighbors_vote_on_each_label():
+    from initpools_cli.training.learners.knn import knn
+    from initpools_cli.training.logistic import sigmoid
+
+    points = np.eye(3, dtype=np.float32)
+    labels = np.array([[1, 0], [1, 1], [0, 0]], np.int8)
+    model = knn(points, labels, 2, 0, None, k=3, temperature=1e6, smoothing=0.3)
+    assert sigmoid(model.logits(points[:1])) == pytest.approx(np.array([[(2 + 0.3) / 3.6, (1 + 0.3) / 3.6]]), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "knn", "scratch"])
+def test_a_learner_finds_labels_that_are_in_the_images(name):
+    import torch
+
+    from initpools_cli.training.learners.registry import learners
+
+    rng = np.random.default_rng(0)
+    labels = (rng.random((80, 2)) < 0.5).astype(np.int8)
+    images = np.zeros((80, 12, 12, 1), np.uint8)
+    images[:, :5, :, 0] += 200 * labels[:, :1, None].astype(np.uint8)
+    images[:, 7:, :, 0] += 200 * labels[:, 1:, None].astype(np.uint8)
+    images += rng.integers(0, 30, images.shape, dtype=np.uint8)
+    inputs = images if name == "scratch" else (images.reshape(80, -1) / 50 - 2).astype(np.float32)
+    quick = {"scratch": {"steps": 60, "epochs": 1, "recipe": "none"}}.get(name, {})
+    learner = learners.get(name)
+    model = learner.build(
+        inputs[:50], labels[:50], 2, 0, torch.device("cpu"), (inputs[50:], labels[50:]), **learner.validate(quick)
+    )
+    right = (model.logits(inputs[50:]) > 0) == labels[50:]
+    assert right.mean() > 0.9
+
+
+def listed_sets(probs: np.ndarray) -> np.ndarray:
+    """The probability of each of the 2^c label sets, (n, 2^c): the slow twin of the formulas."""
+    sets = np.array(list(product([0, 1], repeat=probs.shape[1])))
+    return np.where(sets[None] == 1, probs[:, None], 1 - probs[:, None]).prod(axis=2)
+
+
+some_probs = st.integers(1, 4).flatmap(
+    lambda c: st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.73, 1.0]), min_size=c, max_size=c), min_size=1)
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(some_probs)
+def test_queries_are_those_of_one_class_with_the_label_sets_as_classes(rows):
+    from initpools_cli.strategies.entropy import entropies
+    from initpools_cli.strategies.margin import margins
+
+    probs = np.array(rows)
+    sets = listed_sets(probs)
+    assert np.exp(-queries.surprise(probs)) == pytest.approx(sets.max(axis=1))
+    assert queries.set_margins(probs) == pytest.approx(margins(sets))
+    assert queries.label_entropies(probs).sum(axis=1) == pytest.approx(entropies(sets))
+
+
+def test_bald_bounds_the_information_about_the_label_set():
+    from initpools_cli.strategies.bald import information
+
+    passes = np.random.default_rng(0).random((5, 40, 3))
+    joint = information(np.stack([listed_sets(each) for each in passes]))
+    summed = queries.label_information(passes)
+    assert (summed >= joint - 1e-12).all() and (summed > joint + 1e-6).any()
+    assert queries.label_information(passes[:1].repeat(3, axis=0)).max() == 0
+    one = passes[..., :1]
+    assert queries.label_information(one) == pytest.approx(information(np.concatenate([1 - one, one], axis=-1)))
+
+
+def test_badge_takes_the_gradients_of_the_logistic_losses():
+    import torch
+
+    rng = np.random.default_rng(0)
+    features, probs = rng.normal(size=(6, 3)).astype(np.float32), rng.random((6, 2))
+    found = queries.badge_of_sets(features, probs, NONE, 6, np.random.default_rng(1))
+    logits = np.log(probs / (1 - probs))
+    gradients = []
+    for row in range(6):
+        weight = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)
+        out = torch.tensor(features[row], dtype=torch.float64) @ weight + torch.tensor(logits[row])
+        target = torch.tensor((probs[row] >= 0.5).astype(float))
+        torch.nn.functional.binary_cross_entropy_with_logits(out, target, reduction="sum").backward()
+        gradients.append(weight.grad.numpy().ravel())
+    gradients = np.array(gradients)
+    assert found.indices[0] == (gradients**2).sum(axis=1).argmax()
+    second = np.linalg.norm(gradients[found.indices[1]] - gradients[found.indices[0]])
+    assert found.scores[1] == pytest.approx(second, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", strategies.names())
+def test_a_strategy_takes_several_labels_or_says_that_it_needs_one_class(name):
+    method = strategies.get(name)
+    several = for_several_labels(method)
+    if several is None:
+        assert method.traits.oracle or ONE_CLASS & {*method.inputs}
+        with pytest.raises(UserError, match="needs one class per image"):
+            named(name).for_several_labels()
+    else:
+        assert not ONE_CLASS & {*several.inputs} and several.knobs == method.knobs
+        assert several is method or {*several.inputs} != {*method.inputs}
+
+
+def test_five_queries_with_a_model_take_several_labels():
+    able = {method.name for method in strategies if method.traits.several_labels is not None}
+    assert able == {"least-confidence", "margin", "entropy", "bald", "badge"}
+
+
+@pytest.fixture(scope="session")
+def chest(tmp_path_factory) -> Path:
+    """ChestMNIST in miniature: gray images, 0 and 1 for each of 4 classes, of which one is rare; many have none."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, n in (("train", 90), ("val", 12), ("test", 40)):
+        labels = (rng.random((n, 4)) < [0.4, 0.25, 0.15, 0.06]).astype(np.uint8)
+        images = rng.normal(90, 25, (n, 12, 12))
+        for k, (y, x) in enumerate([(0, 0), (0, 6), (6, 0), (6, 6)]):
+            images[:, y : y + 6, x : x + 6] += 30 * labels[:, k, None, None]
+        arrays |= {f"{split}_images": images.clip(0, 255).astype(np.uint8), f"{split}_labels": labels}
+    file = tmp_path_factory.mktemp("chest") / "chest.npz"
+    np.savez(file, **arrays)
+    return file
+
+
+@pytest.fixture(scope="session")
+def chest_run(chest) -> Path:
+    """A run of it with embeddings and a sweep."""
+    from conftest import run_in
+
+    run = chest.parent / "run"
+    run_in(
+        chest.parent,
+        ["embed", "pixels", "--dataset", str(chest), "--classes", ",".join(CLASSES), "--run", str(run)],
+        [
+            *("al-run", "--run", str(run), "--init", "random,typiclust", "--query", "random,entropy,badge"),
+            *("--budget", "10", "--rounds", "2", "--seeds", "3"),
+        ],
+    )
+    return run
+
+
+def test_a_sweep_has_the_metrics_of_several_labels(chest_run):
+    import pandas as pd
+
+    rounds = pd.read_csv(chest_run / "al/main/rounds.csv", keep_default_na=False)
+    assert (rounds["status"] == "ok").all() and "accuracy" not in rounds
+    assert rounds[["auc", "mean_average_precision", "micro_f1", "macro_f1"]].to_numpy().min() >= 0
+    assert rounds.loc[rounds["round"] == 2, "auc"].mean() > 0.75
+    for file in ("recalls", "average_precisions", "areas"):
+        table = pd.read_csv(chest_run / f"al/main/{file}.csv")
+        assert {*CLASSES} <= {*table.columns} and len(table) == len(rounds)
+    precisions = pd.read_csv(chest_run / "al/main/average_precisions.csv")[list(CLASSES)]
+    assert precisions.mean(axis=1).to_numpy() == pytest.approx(rounds["mean_average_precision"].to_numpy(), abs=1e-5)
+
+
+def test_the_chain_works_on_several_labels_to_the_report(chest_run, initpools, tmp_path):
+    items = (chest_run / "data/items.csv").read_text().splitlines()
+    assert any(",1|2,mass|nodule," in line for line in items) and any(",none,none," in line for line in items)
+    compared = initpools("compare", "main", "--run", chest_run)
+    assert compared.code == 0 and "first pool" in compared.out
+    assert initpools("compare", "main", "--metric", "macro_f1", "--run", chest_run).code == 0
+    refused = initpools("compare", "main", "--metric", "accuracy", "--run", chest_run)
+    assert refused.code == 2 and "macro_f1" in refused.err
+    pool = initpools(
+        "select-pool", "typiclust", "--budget", "8", "--run", chest_run, "--with-labels", "-o", tmp_path / "p.csv"
+    )
+    assert pool.code == 0 and "classes missed" in pool.err and "mass" in (tmp_path / "p.csv").read_text()
+    for kind in ("curves", "scatter"):
+        assert initpools("plot", kind, "--run", chest_run, "-o", tmp_path / f"{kind}.html").code == 0
+    report = initpools("plot", "report", "--run", chest_run, "-o", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert report.code == 0 and "hernia" in page and "macro AUC" in page
+    assert initpools("verify", "--run", chest_run).code == 0
+
+
+def test_given_probabilities_of_labels_need_not_sum_to_one(chest_run, initpools, tmp_path):
+    np.save(tmp_path / "p.npy", np.random.default_rng(0).random((90, 4)))
+    for where in (["--run", chest_run], ["--set", "dataset.multilabel=true"]):
+        done = initpools("select-pool", "entropy", "--probs", tmp_path / "p.npy", "--budget", "3", *where)
+        assert done.code == 0, done.err
+    np.save(tmp_path / "p.npy", np.full((90, 4), 1.5))
+    refused = initpools("select-pool", "entropy", "--probs", tmp_path / "p.npy", "--budget", "3", "--run", chest_run)
+    assert refused.code == 2 and "not in [0, 1]" in refused.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["select-pool", "class-balanced", "--budget", "4"],
+        ["select-pool", "el2n", "--budget", "4"],
+        ["score", "forgetting"],
+        ["al-run", "--query", "tcm"],
+        ["al-run", "--query", "dcom"],
+        ["rank", "powerbald"],
+        ["export", "yolo", "-o", "there", "--dataset-labels"],
+    ],
+)
+def test_what_needs_one_class_per_image_says_so(chest_run, initpools, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = initpools(*command, "--run", chest_run)
+    assert done.code == 2 and "needs one class per image" in done.err
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "label-studio", "cvat", "fiftyone"])
+def test_labels_are_exported_as_several(chest_run, initpools, kind, tmp_path):
+    endings = {"csv": ".csv", "jsonl": ".jsonl", "label-studio": ".json", "cvat": ".xml"}
+    target = tmp_path / f"out{endings.get(kind, '')}"
+    copies = [] if kind in ("csv", "jsonl") else ["--images", tmp_path / "images"]
+    done = initpools("export", kind, "-o", target, "--dataset-labels", "--run", chest_run, *copies)
+    assert done.code == 0, done.err
+    text = (target / "samples.json" if kind == "fiftyone" else target).read_text()
+    wanted = {
+        "csv": "mass|nodule",
+        "jsonl": '"mass|nodule"',
+        "label-studio": '"choices": ["mass", "nodule"]',
+        "cvat": '<tag label="mass" source="manual" /> <tag label="nodule" source="manual" />',
+        "fiftyone": '{ "_cls": "Classification", "label": "mass" }, { "_cls": "Classification", "label": "nodule" }',
+    }[kind]
+    assert " ".join(wanted.replace("[", "[ ").replace("]", " ]").split()) in " ".join(
+        text.replace("[", "[ ").replace("]", " ]").split()
+    )
