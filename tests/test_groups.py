@@ -15,19 +15,23 @@ from test_active_learning import PROTOCOL, experiment, run
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.datasets.groups import read_groups
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
-from initpools_cli.datasets.splits import class_counts, held_out_groups, test_rows
+from initpools_cli.datasets.splits import class_counts, draw_test_rows, held_out_groups
 from initpools_cli.labeling.folds import folds_of
 from initpools_cli.stats.group_interval import grouped_interval, independent_images
+from initpools_cli.stats.group_variance import RightByGroup
+from initpools_cli.stats.learning_curves import CURVE, right_by_cell, summarize
 from initpools_cli.stats.proportions import wilson_interval
+from initpools_cli.stats.verdicts import MEASURES, values_of, verdicts
+from initpools_cli.sweeps.results import groups_of, rounds_of
 from initpools_cli.training.active_learning import _split_budget, start_cells
 from initpools_cli.training.crossvalidation import assign_group_folds
 from initpools_cli.training.experiment import candidate_set
 from initpools_cli.training.learners.linear import linear
 
-test_rows.__test__ = False  # type: ignore[attr-defined]
 QUIET = Reporter(quiet=True)
 
 #: Class (or -1) and group of each image.
@@ -49,7 +53,7 @@ def divided(groups: np.ndarray, side: np.ndarray) -> set[int]:
 def test_a_test_split_never_divides_a_group_and_leaves_every_class_in_train(images, share, seed):
     labels, groups = images
     try:
-        rows = test_rows(labels, share, seed, groups.astype(str).tolist())
+        rows = draw_test_rows(labels, share, seed, groups.astype(str).tolist())
     except UserError as error:
         assert "No test split can be drawn" in error.fact
         return
@@ -57,7 +61,7 @@ def test_a_test_split_never_divides_a_group_and_leaves_every_class_in_train(imag
     assert not divided(groups, test)
     assert set(labels[~test]) >= set(labels) - {-1}
     assert test.any() == (labels >= 0).any()
-    assert np.array_equal(rows, test_rows(labels, share, seed, groups.astype(str).tolist()))
+    assert np.array_equal(rows, draw_test_rows(labels, share, seed, groups.astype(str).tolist()))
 
 
 def test_small_groups_are_held_out_like_a_stratified_share():
@@ -294,7 +298,7 @@ def test_accuracy_on_patients_is_chance_only_with_groups(tmp_path):
     inputs, patients = train.images.reshape(len(train), -1) / 255.0, np.arange(len(train)) // 8
 
     def accuracy(seed: int, groups: list[str] | None) -> float:
-        test = np.isin(np.arange(len(train)), test_rows(train.labels, 0.2, seed, groups))
+        test = np.isin(np.arange(len(train)), draw_test_rows(train.labels, 0.2, seed, groups))
         model = linear(inputs[~test], train.labels[~test], 2, seed, None, penalty=0.1, tolerance=1e-3)
         return float((model.logits(inputs[test]).argmax(1) == train.labels[test]).mean())
 
@@ -310,8 +314,15 @@ def test_groups_go_from_the_first_command_to_the_labeling_round(tmp_path, initpo
     items = pd.read_csv(run / "data" / "items.csv")
     assert items.columns[-1] == "group" and items["group"].nunique() == 16
     sweep = ["--budget", "8", "--rounds", "1", "--seeds", "2", "--threads", "1", "--set", "al.validation=from-budget"]
-    done = initpools("al-run", "--init", "random", "--query", "random", "--run", run, *sweep)
+    done = initpools("al-run", "--init", "random,kcenter", "--query", "random", "--run", run, *sweep)
     assert done.code == 0, done.err
+    check_sweep(FinishedStep(Run(run), run / "al" / "main"))
+    compared = initpools("compare", "main", "--run", run, "--json")
+    tests = items[items["split"] == "test"]["group"].nunique()
+    assert f"Intervals and p are over seeds and the {tests} groups of test images" in compared.err
+    assert {row["groups"] for row in json.loads(compared.out)["verdicts"]} == {tests}
+    by_auc = initpools("compare", "main", "--run", run, "--metric", "auc")
+    assert f"of auc are over seeds only, not over the {tests} groups of test images" in by_auc.err
     train = items[items["split"] == "train"]
     kept = np.load(run / "data" / "kept.npy")
     chosen = train[kept].iloc[::3]
@@ -329,7 +340,60 @@ def test_groups_go_from_the_first_command_to_the_labeling_round(tmp_path, initpo
     assert f"`initpools embed --run {run}-groups --dataset {file} --groups '(x)'`" in other.err
 
 
+def check_sweep(sweep: FinishedStep) -> None:
+    """Correct predictions by group add up to the metrics, by every measure."""
+    rounds = rounds_of(sweep)
+    groups = groups_of(sweep, rounds)
+    assert groups is not None
+    total = np.array([groups.images[groups.label == label].sum() for label in (0, 1)])
+    for measure in MEASURES:
+        cells = right_by_cell(rounds, groups, measure)
+        for metric in ("accuracy", "balanced_accuracy"):
+            values = values_of(rounds, metric, measure)
+            assert len(values) == len(cells) == 4
+            for *name, seed, value in values[[*CURVE, "seed", "value"]].itertuples(index=False, name=None):
+                right = cells[(*name, seed)]
+                by_class = np.array([right[groups.label == label].sum() for label in (0, 1)])
+                found = by_class.sum() / total.sum() if metric == "accuracy" else (by_class / total).mean()
+                assert found == pytest.approx(value)
+
+
 # ---- intervals
+
+
+def test_the_variance_over_equal_groups_is_that_of_their_mean():
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 11, 12).astype(float)
+    groups = RightByGroup(right[None], np.arange(12), np.arange(12) % 2, np.full(12, 10))
+    assert groups.variance(right, "accuracy") == pytest.approx(np.var(right / 10, ddof=1) / 12)
+    # Classes of equal size: the balanced accuracy is the accuracy, and what classes differ by is no variance.
+    by_class = right.reshape(6, 2) / 10
+    residual = (by_class - by_class.mean(axis=0)).ravel() / 12
+    assert groups.variance(right, "balanced_accuracy") == pytest.approx(12 / 11 * (residual**2).sum())
+    assert np.isnan(replace(groups, group=0 * groups.group).variance(right, "accuracy"))
+
+
+def test_few_groups_allow_no_verdict_that_seeds_alone_would_give():
+    rows = [
+        {"init": init, "query": query, "learner": "l", "encoder": "e", "seed": seed, "round": round_, "labeled": 10}
+        for init in ("random", "kcenter")
+        for query, round_ in (("", 0), ("margin", 1))
+        for seed in range(12)
+    ]
+    rounds = pd.DataFrame(rows).assign(status="ok", auc=0.5)
+    rounds["labeled"] += 10 * rounds["round"]
+    rng = np.random.default_rng(0)
+    # Better at every seed, but by one group of four.
+    right = rng.integers(48, 53, (len(rounds), 4)).astype(float)
+    right[(rounds["init"] == "kcenter").to_numpy(), 0] += 40
+    rounds["accuracy"] = rounds["balanced_accuracy"] = right.sum(axis=1) / 400
+    groups = RightByGroup(right, np.arange(4), np.zeros(4, np.int64), np.full(4, 100))
+    alone, both = verdicts(rounds), verdicts(rounds, groups=groups)
+    assert set(alone["verdict"]) == {"better"} and set(both["verdict"]) == {"not distinguishable"}
+    assert (both["low"] < 0).all() and (both["high"] > alone["high"]).all() and (both["groups"] == 4).all()
+    assert both["sentence"].str.contains("12 seeds and 4 groups of test images").all()
+    curve, wider = summarize(rounds), summarize(rounds, groups=groups)
+    assert np.allclose(curve["mean"], wider["mean"]) and (wider["high"] >= curve["high"]).all()
 
 
 def test_a_group_of_equal_predictions_is_worth_one_image():

@@ -15,6 +15,8 @@ from initpools_cli.strategies.defaults import PAGE, QUERY
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from initpools_cli.stats.group_variance import RightByGroup
+
 STRATEGIES = completion.several_of(completion.strategy)
 LABELING = "A round of labeling instead of a sweep"
 
@@ -142,7 +144,7 @@ def command(
     """Simulate active learning over seeds and compare strategies; or, with --labels, do a round of labeling."""
     from initpools_cli.cli.al_run_labels import RoundRequest, run_round
     from initpools_cli.core.errors import UserError
-    from initpools_cli.sweeps.results import rounds_of
+    from initpools_cli.sweeps.results import groups_of, rounds_of
     from initpools_cli.sweeps.sweep import al_run
 
     flags = {
@@ -192,7 +194,8 @@ def command(
     if scheduler and context.settings.al.backend == "processes":
         raise UserError(f"--scheduler {scheduler} needs a cluster.", "Add --backend dask or --backend ray.", scheduler)
     done, fresh = al_run(context, name, scheduler, files)
-    _show_results(common, rounds_of(done))
+    rows = rounds_of(done)
+    _show_results(common, rows, groups_of(done, rows))
     common.step_result(done, fresh, "rounds")
 
 
@@ -207,7 +210,7 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else names_of(text)
 
 
-def _show_results(common: Common, rounds: DataFrame) -> None:
+def _show_results(common: Common, rounds: DataFrame, groups: RightByGroup | None) -> None:
     """Print accuracy and verdicts after the first pool and after the last round."""
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.stats.learning_curves import CURVE, summarize
@@ -216,7 +219,7 @@ def _show_results(common: Common, rounds: DataFrame) -> None:
 
     if common.quiet:
         return
-    judged, curves = verdicts(rounds), summarize(rounds)
+    judged, curves = verdicts(rounds, groups=groups), summarize(rounds, groups=groups)
     if not len(curves):
         return common.report.warn("all trials of the sweep failed: there is nothing to compare.")
     queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves

@@ -16,7 +16,7 @@ from initpools_cli.datasets.decode import square
 from initpools_cli.datasets.item_labels import label_columns, labels_of_rows, typed
 from initpools_cli.datasets.sources import Arrays
 from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
-from initpools_cli.datasets.splits import test_rows
+from initpools_cli.datasets.splits import draw_test_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def items_of_arrays(
     origin = {split: (split, np.arange(len(images))) for split, images in source.images.items()}
     labels = source.labels.get("train")
     if "test" not in origin and labels is not None:
-        chosen = test_rows(labels, test, seed, groups["train"] if groups else None)
+        chosen = draw_test_rows(labels, test, seed, groups["train"] if groups else None)
         if len(chosen):
             # Train keeps all rows, so that an index is a row of the user's array; the mask excludes these.
             origin["test"] = ("train", chosen)
@@ -102,7 +102,7 @@ def train_rows_of_test(items: pd.DataFrame, test: float, seed: int, classes: int
     """
     train, own = (items[items["split"] == split] for split in ("train", "test"))
     labels = labels_of_rows(train, classes)
-    rows = test_rows(labels, test, seed, train[GROUP].tolist() if GROUP in train else None)
+    rows = draw_test_rows(labels, test, seed, train[GROUP].tolist() if GROUP in train else None)
     same = len(rows) == len(own) and (train["sha256"].to_numpy()[rows] == own["sha256"].to_numpy()).all()
     return rows if len(own) and same else None
 

@@ -27,7 +27,7 @@ from initpools_cli.datasets.raster import NO_IMAGE
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Assignment, Files
 from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
-from initpools_cli.datasets.splits import test_rows
+from initpools_cli.datasets.splits import draw_test_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ def open_files(
     if "test" not in splits:
         train = np.flatnonzero(splits == "train")
         of_train = None if group_names is None else [group_names[row] for row in train.tolist()]
-        splits[train[test_rows(labels[train], test, seed, of_train)]] = "test"
+        splits[train[draw_test_rows(labels[train], test, seed, of_train)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
     items = _items(members, paths, labels, classes, decoded, group_names)
     # A damaged color file must not turn the gray images that could be read into color images.

@@ -20,7 +20,7 @@ HELD_OUT_REMEDY = (
 )
 
 
-def test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence[str] | None = None) -> np.ndarray:
+def draw_test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence[str] | None = None) -> np.ndarray:
     """Draw a test split of the labeled images, or of whole groups, with their images without a label.
 
     Parameters

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from initpools_cli.core.types import DataFrame
-from initpools_cli.stats.intervals import mean_interval
+from initpools_cli.stats.group_variance import METRICS, RightByGroup, over_seeds_and_groups
+from initpools_cli.stats.intervals import MeanInterval, mean_interval
 from initpools_cli.stats.metric_names import PRIMARY, chosen_metric
 
 CURVE = ["init", "query", "learner", "encoder"]
@@ -58,8 +59,10 @@ def with_shared_start(rounds: DataFrame) -> DataFrame:
     return pd.concat([first[named.columns], named[~start]], ignore_index=True)
 
 
-def summarize(rounds: DataFrame, metric: str = PRIMARY, level: float = 0.95) -> DataFrame:
-    """Compute mean and confidence interval over seeds at every point of every learning curve.
+def summarize(
+    rounds: DataFrame, metric: str = PRIMARY, level: float = 0.95, groups: RightByGroup | None = None
+) -> DataFrame:
+    """Compute mean and confidence interval over seeds, and groups of test images, at every point of every curve.
 
     Parameters
     ----------
@@ -69,6 +72,8 @@ def summarize(rounds: DataFrame, metric: str = PRIMARY, level: float = 0.95) -> 
         The column to average, or "primary".
     level : float
         Confidence level.
+    groups : RightByGroup, optional
+        Correct predictions by group, for `rounds`; not used for metrics that are no means over images.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def summarize(rounds: DataFrame, metric: str = PRIMARY, level: float = 0.95) -> 
     import pandas as pd
 
     metric = chosen_metric(metric, rounds.columns)
-    rows = with_shared_start(rounds)
+    rows = with_shared_start(rounds.assign(row=np.arange(len(rounds))))
     ok = rows["status"] == "ok"
     points = []
     for group, curve in rows.groupby(CURVE, sort=False):
@@ -92,10 +97,23 @@ def summarize(rounds: DataFrame, metric: str = PRIMARY, level: float = 0.95) -> 
             at, labeled = cast("tuple[float, float]", key)
             values = cells[metric].to_numpy(np.float64)
             interval = mean_interval(values, level)
+            if groups is not None and metric in METRICS:
+                interval = _over_groups(interval.mean, values, groups, cells["row"].to_numpy(), metric, level)
             n_seeds, n_failed = int((~np.isnan(values)).sum()), int((since <= at).sum())
             counts = (int(at), int(labeled), n_seeds, n_failed)
             points.append(CurvePoint(init, query, learner, encoder, *counts, *interval))
     return pd.DataFrame(points, columns=list(CurvePoint._fields))
+
+
+def _over_groups(
+    mean: float, values: NDArray[np.float64], groups: RightByGroup, rows: NDArray[np.int64], metric: str, level: float
+) -> MeanInterval:
+    """Return the mean with its interval over seeds and groups; none for fewer than two of either."""
+    seeds = len(values)
+    by_seeds = float(values.var(ddof=1)) / seeds if seeds > 1 else float("nan")
+    by_groups = groups.variance(groups.right[rows].mean(axis=0), metric)
+    wider = over_seeds_and_groups(mean, by_seeds, seeds, by_groups, groups.count, level)
+    return MeanInterval(mean, wider.low, wider.high)
 
 
 def points_of(summary: DataFrame) -> list[CurvePoint]:
@@ -165,3 +183,41 @@ def areas(rounds: DataFrame, metric: str = PRIMARY) -> DataFrame:
         whole = bool((ordered["status"] == "ok").all())
         rows.append((*name, area_under_curve(ordered["labeled"], ordered[metric]) if whole else float("nan")))
     return pd.DataFrame(rows, columns=[*CURVE, "seed", "area"])
+
+
+def right_by_cell(rounds: DataFrame, groups: RightByGroup, measure: str) -> dict[tuple[Any, ...], NDArray[np.float64]]:
+    """Return the correct predictions behind the value of each cell by one measure.
+
+    Parameters
+    ----------
+    rounds : DataFrame
+        Rows of ``rounds.csv``, in the order of those of `groups`.
+    measure : str
+        "first pool", "area" or "last round", as in `stats.verdicts`.
+
+    Returns
+    -------
+    dict of (init, query, learner, encoder, seed) to (k,) float
+        For the area, the mean over the learning curve by the trapezoidal rule. Cells without a value are left out.
+    """
+    numbered = rounds.assign(row=np.arange(len(rounds)))
+    if measure == "area":
+        rows = complete_cells(numbered).sort_values("labeled", kind="stable")
+    else:
+        rows = with_shared_start(numbered)
+        rows = rows[rows["status"] == "ok"]
+        if measure == "first pool":
+            rows = rows[rows["round"] == 0].assign(query="").drop_duplicates([*CURVE, "seed"])
+        else:
+            rows = rows[(rows["round"] == rounds["round"].max()) & (rows["query"] != "")]
+    found: dict[tuple[Any, ...], NDArray[np.float64]] = {}
+    for name, cell in rows.groupby([*CURVE, "seed"], sort=False):
+        weights = np.ones(1)
+        if measure == "area":
+            x = cell["labeled"].to_numpy(np.float64)
+            if len(x) < 2:
+                continue
+            steps = np.diff(x)
+            weights = (np.append(steps, 0) + np.append(0, steps)) / 2 / (x[-1] - x[0])
+        found[tuple(name)] = weights @ groups.right[cell["row"].to_numpy()]
+    return found

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from initpools_cli.core.types import DataFrame
-from initpools_cli.stats.learning_curves import CURVE, areas, complete_cells, with_shared_start
+from initpools_cli.stats.group_variance import METRICS as GROUPED
+from initpools_cli.stats.group_variance import RightByGroup, over_seeds_and_groups
+from initpools_cli.stats.learning_curves import CURVE, areas, complete_cells, right_by_cell, with_shared_start
 from initpools_cli.stats.metric_names import PRIMARY, chosen_metric
 from initpools_cli.stats.paired import Paired, holm, paired
 from initpools_cli.stats.power import seeds_to_detect, seeds_to_reject, smallest_p
@@ -45,6 +47,8 @@ class Verdict(NamedTuple):
     seeds_for_a_point : float
         Seeds needed to detect a difference of 0.01 in this family with 80 % power; NaN without variation.
     verdict, sentence : str
+    groups : int
+        Number of groups of test images that the interval and p are over, besides seeds; 0 without groups.
     """
 
     init: str
@@ -69,6 +73,7 @@ class Verdict(NamedTuple):
     seeds_for_a_point: float
     verdict: str
     sentence: str
+    groups: int = 0
 
 
 class _Pair(NamedTuple):
@@ -87,8 +92,12 @@ def verdicts(
     metric: str = PRIMARY,
     measures: Sequence[str] = MEASURES,
     alpha: float = ALPHA,
+    groups: RightByGroup | None = None,
 ) -> DataFrame:
     """Compare every first pool of a sweep with a baseline, paired by seed.
+
+    With groups of test images, intervals are over seeds and groups, and p is the larger of that of the sign-flip test
+    over seeds and that of Student's test over both.
 
     The p-values are corrected by Holm over all rows of the table: the probability that any "better" or "worse" is a
     false alarm is at most `alpha`. Fewer measures, chosen before seeing results, make the family smaller.
@@ -105,6 +114,8 @@ def verdicts(
         A subset of `MEASURES`.
     alpha : float
         Family-wise error rate.
+    groups : RightByGroup, optional
+        Correct predictions by group, for `rounds`; not used for metrics that are no means over images.
 
     Returns
     -------
@@ -115,11 +126,20 @@ def verdicts(
     """
     import pandas as pd
 
+    metric = chosen_metric(metric, rounds.columns)
     pairs = [pair for measure in measures for pair in _pairs(rounds, against, metric, measure)]
     compared = [paired(pair.first, pair.second) for pair in pairs]
+    count = 0
+    if groups is not None and metric in GROUPED:
+        count = groups.count
+        right = {measure: right_by_cell(rounds, groups, measure) for measure in measures}
+        compared = [
+            _over_groups(pair, each, against, right[pair.measure], groups, metric)
+            for pair, each in zip(pairs, compared, strict=True)
+        ]
     corrected = holm([each.p for each in compared])
     rows = [
-        _row(pair, each, float(p_holm), len(pairs), against, alpha)
+        _row(pair, each, float(p_holm), len(pairs), against, alpha, count)
         for pair, each, p_holm in zip(pairs, compared, corrected, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(Verdict._fields))
@@ -152,15 +172,51 @@ def notes(table: DataFrame) -> list[str]:
     encoders = [name for name in table["encoder"].unique() if name]
     if len(encoders) == 1:
         lines.append(f"All results are for one encoder, {encoders[0]}; they may differ for others.")
+    count = int(table["groups"].max())
+    if count:
+        lines.append(f"Intervals and p are over seeds and the {count} groups of test images; label savings over seeds.")
     lost = int(table["lost"].sum())
     if lost:
         lines.append(f"{lost} pairs are left out because a cell failed or the metric has no value.")
     return lines
 
 
-def _row(pair: _Pair, comparison: Paired, p_holm: float, family: int, against: str, alpha: float) -> Verdict:
+def _over_groups(
+    pair: _Pair,
+    comparison: Paired,
+    against: str,
+    right: Mapping[tuple[Any, ...], np.ndarray],
+    groups: RightByGroup,
+    metric: str,
+) -> Paired:
+    """Return a comparison with interval and p over seeds and groups."""
+    curves: dict[tuple[str, ...], dict[int, np.ndarray]] = {pair.name: {}, (against, *pair.name[1:]): {}}
+    for (*name, seed), counts in right.items():
+        if tuple(name) in curves:
+            curves[tuple(name)][seed] = counts
+    first, second = curves.values()
+    both = [seed for seed in first if seed in second]
+    if comparison.constant or len(both) < 2:
+        return comparison
+    difference = np.mean([first[seed] - second[seed] for seed in both], axis=0)
+    wider = over_seeds_and_groups(
+        comparison.difference,
+        comparison.deviation**2 / comparison.pairs,
+        comparison.pairs,
+        groups.variance(difference, metric),
+        groups.count,
+    )
+    # With a single group nothing is known about others.
+    p = 1.0 if math.isnan(wider.p) else max(comparison.p, wider.p)
+    return comparison._replace(low=wider.low, high=wider.high, p=p)
+
+
+def _row(
+    pair: _Pair, comparison: Paired, p_holm: float, family: int, against: str, alpha: float, groups: int
+) -> Verdict:
     for_a_point = math.nan
-    if not math.isnan(comparison.deviation):
+    # More seeds do not make up for few groups.
+    if not math.isnan(comparison.deviation) and not groups:
         for_a_point = float(seeds_to_detect(comparison.deviation, 0.01, family, alpha))
     verdict = decide(comparison, p_holm, family, alpha)
     return Verdict(
@@ -182,7 +238,8 @@ def _row(pair: _Pair, comparison: Paired, p_holm: float, family: int, against: s
         rank_biserial=comparison.rank_biserial,
         seeds_for_a_point=for_a_point,
         verdict=verdict,
-        sentence=_sentence(pair, comparison, p_holm, family, against, alpha, verdict, for_a_point),
+        sentence=_sentence(pair, comparison, p_holm, family, against, alpha, verdict, for_a_point, groups),
+        groups=groups,
     )
 
 
@@ -195,6 +252,7 @@ def _sentence(
     alpha: float,
     verdict: str,
     for_a_point: float,
+    groups: int,
 ) -> str:
     init, query, learner, encoder = pair.name
     setting = ", ".join(part for part in (query, learner, encoder) if part)
@@ -213,8 +271,11 @@ def _sentence(
         f"{difference:+.1f} points, 95 % CI {low:+.1f} to {high:+.1f}, "
         f"p = {p_holm:.2g} in a family of {family}, {comparison.pairs} seeds"
     )
+    result += f" and {groups} {'groups' if groups > 1 else 'group'} of test images" if groups else ""
     if verdict in ("better", "worse"):
         return f"{init} is {verdict} than {against} {where} ({setting}): {result}."
+    if verdict == "not distinguishable" and groups:
+        return f"Not distinguishable: {about}: {result}."
     if verdict == "not distinguishable":
         needed = f"detecting a true difference of one point would take about {for_a_point:,.0f} seeds"
         return f"Not distinguishable: {about}: {result}; {needed}."

@@ -37,11 +37,14 @@ class JobResult:
         Labeled images of each cell, in order of purchase.
     recalls : list of (c,) or (3, c) float64
         Recall of each class, for each row with status "ok"; see `LabelAccess.measure`.
+    right : list of (k,) int32
+        Correct predictions of each group and class of test images, for each such row.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     picks: list[np.ndarray] = field(default_factory=list)
     recalls: list[np.ndarray] = field(default_factory=list)
+    right: list[np.ndarray] = field(default_factory=list)
 
     @property
     def failures(self) -> list[dict[str, Any]]:
@@ -52,8 +55,10 @@ class JobResult:
         """Write the result to a file, atomically."""
         recalls = np.array(self.recalls) if self.recalls else np.empty((0, 0))
         picks = {f"picks-{number:02d}": picks for number, picks in enumerate(self.picks)}
+        right = np.array(self.right) if self.right else np.empty((0, 0), np.int32)
         with atomic_file(file) as stream:
-            np.savez(stream, allow_pickle=False, rows=np.array(json.dumps(self.rows)), recalls=recalls, **picks)
+            rows = np.array(json.dumps(self.rows))
+            np.savez(stream, allow_pickle=False, rows=rows, recalls=recalls, right=right, **picks)
 
     @classmethod
     def load(cls, file: Path) -> JobResult:
@@ -67,7 +72,10 @@ class JobResult:
         try:
             with np.load(file, allow_pickle=False) as stored:
                 picks = [stored[name] for name in sorted(stored.files) if name.startswith("picks-")]
-                return cls(json.loads(str(stored["rows"])), picks, list(stored["recalls"]))
+                recalls = list(stored["recalls"])
+                # Files of older versions have none.
+                right = list(stored["right"]) if "right" in stored.files else [np.empty(0, np.int32)] * len(recalls)
+                return cls(json.loads(str(stored["rows"])), picks, recalls, right)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
             raise ValueError(str(error)) from None
 
@@ -139,8 +147,8 @@ def run_cells(
     return JobResult(*(list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)))
 
 
-def _parts(cell: JobResult) -> tuple[list[dict[str, Any]], list[np.ndarray], list[np.ndarray]]:
-    return cell.rows, cell.picks, cell.recalls
+def _parts(cell: JobResult) -> tuple[list[dict[str, Any]], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    return cell.rows, cell.picks, cell.recalls, cell.right
 
 
 def _run_together(
@@ -161,6 +169,7 @@ def _run_together(
         for each in metrics:
             results[each.row["seed"]].rows.append(each.row)
             results[each.row["seed"]].recalls.append(each.recalls)
+            results[each.row["seed"]].right.append(each.right)
     for cell in cells:
         results[cell.index].picks.append(cell.labeled)
     return results
@@ -186,6 +195,7 @@ def _run_one_by_one(
             for (metrics,) in filter(None, run_block(job, [cell], experiment, settings, torch.device(device))):
                 result.rows.append(metrics.row)
                 result.recalls.append(metrics.recalls)
+                result.right.append(metrics.right)
         except Exception as error:
             errors.append(error)
             names = (job.init, job.query, job.learner, job.encoder)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.stats.metric_names import METRICS, SEVERAL_LABELS, metrics_of
@@ -11,11 +13,38 @@ from initpools_cli.stats.metric_names import METRICS, SEVERAL_LABELS, metrics_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from initpools_cli.stats.group_variance import RightByGroup
+
+#: The file of the correct predictions by group of test images, if the data set has groups.
+TEST_GROUPS = "test_groups.npz"
 #: Columns of rounds.csv that a failed cell leaves empty.
 NUMBERS = (*dict.fromkeys((*METRICS, *SEVERAL_LABELS)), "nll", "ece", "absent_classes", "leaks")
 #: Columns of rounds.csv that statistics read.
 NAMES = ("init", "query", "learner", "encoder", "status")
 COUNTS = ("seed", "round", "labeled", "leaks")
+
+
+def groups_of(done: FinishedStep, rounds: pd.DataFrame) -> RightByGroup | None:
+    """Read the correct predictions by group of test images of a finished sweep; None without groups.
+
+    Parameters
+    ----------
+    rounds : DataFrame
+        From `rounds_of`.
+
+    Raises
+    ------
+    UserError
+        If the file was changed.
+    """
+    from initpools_cli.stats.group_variance import RightByGroup
+
+    if TEST_GROUPS not in done.facts["writes"]:
+        return None
+    with np.load(done.verified_path(TEST_GROUPS), allow_pickle=False) as stored:
+        right = np.zeros((len(rounds), len(stored["group"])))
+        right[(rounds["status"] == "ok").to_numpy()] = stored["right"]
+        return RightByGroup(right, stored["group"], stored["label"], stored["images"])
 
 
 def rounds_of(done: FinishedStep) -> pd.DataFrame:

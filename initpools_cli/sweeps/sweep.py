@@ -22,6 +22,7 @@ from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.sweeps.al_settings import ROUND_ONLY, refuse_settings
 from initpools_cli.sweeps.executors import Executor, Jobs
 from initpools_cli.sweeps.jobs import PLAN, JobResult, run_cells, run_jobs, select_pools
+from initpools_cli.sweeps.results import TEST_GROUPS
 from initpools_cli.sweeps.setup import (
     ExperimentSpec,
     build_experiment,
@@ -86,8 +87,14 @@ def al_run(
             _write_by_class(scratch / file, results, context.data.classes, place if several else None)
         with atomic_file(scratch / "picks.npz") as stream:
             np.savez(stream, allow_pickle=False, **_picks(results))
+        experiment = next(iter(experiments.values()))
+        grouped = "test" in experiment.groups
+        if grouped and not several:
+            _write_groups(scratch / TEST_GROUPS, results, experiment)
         failed = sum(row["status"] != "ok" for row in rows)
         step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": failed}
+        if grouped:
+            step.outcome["test_groups"] = len(np.unique(experiment.groups["test"]))
     return FinishedStep(context.run, step.folder), True
 
 
@@ -275,6 +282,22 @@ def _picks(results: Sequence[tuple[BlockJob, JobResult]]) -> dict[str, np.ndarra
         for job, result in results
         for index, picks in zip(job.seeds, result.picks, strict=True)
     }
+
+
+def _write_groups(path: Path, results: Sequence[tuple[BlockJob, JobResult]], experiment: ExperimentData) -> None:
+    """Write the correct predictions of each group and class of test images, for every row of rounds.csv with metrics.
+
+    ``right`` (rows, k) int32; ``group``, ``label`` and ``images`` (k,) int64: group, class and number of images of each
+    column.
+    """
+    from initpools_cli.training.label_access import group_columns
+
+    column, pairs = group_columns(experiment.groups["test"], experiment.labels["test"])
+    right = np.array([each for _, result in results for each in result.right])
+    with atomic_file(path) as stream:
+        np.savez(
+            stream, allow_pickle=False, right=right, group=pairs[:, 0], label=pairs[:, 1], images=np.bincount(column)
+        )
 
 
 def _write_rows(path: Path, rows: list[dict[str, Any]], *, several: bool) -> None:

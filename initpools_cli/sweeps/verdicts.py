@@ -11,11 +11,12 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.stats.metric_names import PRIMARY, metrics_of
 from initpools_cli.steps.strategy_name import named
-from initpools_cli.sweeps.results import rounds_of
+from initpools_cli.sweeps.results import groups_of, rounds_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from initpools_cli.stats.group_variance import RightByGroup
     from initpools_cli.stats.multi_dataset import FriedmanRow
 
 
@@ -107,20 +108,34 @@ def compare_sweeps(
         against = named(against).name
     lines, results = [], []
     for name, rows in rounds.items():
-        table = verdicts(rows, against, metric, chosen)
+        groups = groups_of(sweeps[name], rows)
+        table = verdicts(rows, against, metric, chosen, groups=groups)
         if not len(table):
             raise _nothing_to_compare(name, rows, against)
         tables = (table, savings(rows, against, metric), first_and_later(rows, metric))
         for each in tables:
             each.insert(0, "sweep", name)
         results.append(tables)
-        lines += [f"{name}: {note}" if len(rounds) > 1 else note for note in (*notes(table), *_leak_notes(rows))]
+        lines += [
+            f"{name}: {note}" if len(rounds) > 1 else note
+            for note in (*notes(table), *_leak_notes(rows), *_group_notes(sweeps[name], groups, metric))
+        ]
     sets = [str(sorted(done.run.facts()["dataset"].items())) for done in sweeps.values()]
     ranked = across(list(rounds.values()), metric, chosen) if len(set(sets)) == len(sets) else []
     if len(set(sets)) < len(sets):
         lines.append("Some sweeps use the same data set; a ranking over data sets needs one sweep per data set.")
     compared, saved, later = (pd.concat(each, ignore_index=True) for each in zip(*results, strict=True))
     return SweepVerdicts(compared, saved, later, ranked, lines)
+
+
+def _group_notes(done: FinishedStep, groups: RightByGroup | None, metric: str) -> list[str]:
+    """Return a note if the intervals of a metric can't be over groups."""
+    from initpools_cli.stats.group_variance import METRICS
+
+    count = done.facts["outcome"].get("test_groups", 0)
+    if not count or (groups is not None and metric in METRICS):
+        return []
+    return [f"Intervals and p of {metric} are over seeds only, not over the {count} groups of test images."]
 
 
 def _leak_notes(rounds: pd.DataFrame) -> list[str]:

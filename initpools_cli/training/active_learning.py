@@ -62,12 +62,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class RoundMetrics:
-    """Row of rounds.csv, and the recall (c,) of each class (NaN for classes without test images); or (3, c) numbers
-    of each class, see `LabelAccess.measure`.
+    """Row of rounds.csv, and what it is made from.
+
+    Attributes
+    ----------
+    row : dict
+    recalls : (c,) float64, or (3, c)
+        Of each class; NaN for classes without test images. With several labels per image, three numbers of each class;
+        see `LabelAccess.measure`.
+    right : (k,) int32
+        Correct predictions of each group and class of test images, see `label_access.group_columns`; k is 0 without
+        groups and with several labels per image.
     """
 
     row: dict[str, Any]
     recalls: np.ndarray
+    right: np.ndarray
 
 
 def first_pool(init: str, index: int, experiment: ExperimentData, settings: ExperimentSettings) -> np.ndarray:
@@ -350,7 +360,10 @@ def _evaluate(
         "status": "ok",
         "error": "",
     }
-    return RoundMetrics(row, recalls)
+    groups = experiment.groups.get("test")
+    # With several labels per image a prediction is not right or wrong.
+    right = np.empty(0, np.int32) if groups is None or recalls.ndim > 1 else cell.access.right_by(logits, groups)
+    return RoundMetrics(row, recalls, right)
 
 
 def require_finite(name: str, outputs: np.ndarray) -> None:

@@ -59,3 +59,28 @@ class LabelAccess:
             by_class = [measure(probs, labels) for measure in (label_recalls, average_precisions, label_areas)]
             return multilabel_metrics(probs, labels), np.stack(by_class)
         return classification_metrics(probs, labels), recalls(probs, labels, probs.shape[1])
+
+    def right_by(self, probs: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Count the correct predictions (n, c) of the test images in each column of `group_columns`, (k,) int32."""
+        labels = self._labels["test"]
+        column, _ = group_columns(groups, labels)
+        right: np.ndarray = np.bincount(column, weights=probs.argmax(1) == labels)
+        return right.astype(np.int32)
+
+
+def group_columns(groups: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the pairs of group and class that occur.
+
+    Parameters
+    ----------
+    groups, labels : (n,) int64
+
+    Returns
+    -------
+    column : (n,) int64
+        The pair of each image, ascending by group and class.
+    pairs : (k, 2) int64
+        Group and class of each pair.
+    """
+    pairs, column = np.unique(np.column_stack([groups, labels]), axis=0, return_inverse=True)
+    return column.reshape(-1), pairs
