@@ -290,3 +290,95 @@ def test_labels_are_exported_as_several(chest_run, initpools, kind, tmp_path):
     assert " ".join(wanted.replace("[", "[ ").replace("]", " ]").split()) in " ".join(
         text.replace("[", "[ ").replace("]", " ]").split()
     )
+
+
+@pytest.fixture
+def loop_run(chest, tmp_path, initpools) -> Path:
+    """A run of the images without their labels, for several labels per image."""
+    arrays = np.load(chest)
+    np.savez(tmp_path / "bare.npz", train_images=arrays["train_images"])
+    run = tmp_path / "run"
+    several = ["--set", "dataset.multilabel=true"]
+    assert initpools("embed", "pixels", "--dataset", tmp_path / "bare.npz", *several, "--run", run).code == 0
+    return run
+
+
+def label_table(chest: Path, file: Path, rows: range, column: str = "labels") -> Path:
+    """Write the labels of some train images as text."""
+    from initpools_cli.datasets.multilabel import texts_of
+
+    texts = texts_of(np.load(chest)["train_labels"].astype(np.int8), CLASSES)
+    file.write_text(f"index,{column}\n" + "".join(f"{row},{texts[row]}\n" for row in rows))
+    return file
+
+
+def test_rounds_of_labeling_work_with_several_labels(loop_run, chest, initpools, tmp_path):
+    import pandas as pd
+
+    first = label_table(chest, tmp_path / "first.csv", range(40))
+    done = initpools("al-run", "--labels", first, "--next", tmp_path / "next.csv", "--budget", "5", "--run", loop_run)
+    assert done.code == 0 and "Cross-validated macro AUC" in done.err and "query: entropy" in done.err
+    assert len(pd.read_csv(tmp_path / "next.csv")) == 5
+    step = loop_run / "loop/round-1"
+    classes = pd.read_csv(step / "classes.csv")
+    labels = np.load(chest)["train_labels"][:40]
+    assert classes.set_index("class")["labeled"].to_dict() == {
+        name: count for name, count in zip(CLASSES, labels.sum(axis=0).tolist(), strict=True) if count
+    }
+    predicted = pd.read_csv(step / "predictions.csv", keep_default_na=False)
+    probs = predicted[[f"p({name})" for name in classes["class"]]].to_numpy()
+    assert predicted["label"].tolist() == [
+        "|".join(name for name, p in zip(classes["class"], row, strict=True) if p >= 0.5) or "none" for row in probs
+    ]
+    assert predicted["confidence"].to_numpy() == pytest.approx(np.maximum(probs, 1 - probs).prod(axis=1), abs=1e-4)
+    # The same file again is the same round; other labels are the next one, in a column `label` as the batch has it.
+    assert "already done" in initpools("al-run", "--labels", first, "--run", loop_run, *next_options(tmp_path)).err
+    second = label_table(chest, tmp_path / "second.csv", range(30, 60), "label")
+    again = initpools("al-run", "--labels", second, "--run", loop_run)
+    assert again.code == 0 and "20 new labels" in again.err
+    assert initpools("export", "csv", "-o", tmp_path / "out.csv", "--run", loop_run).code == 0
+    stored = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)["label"]
+    labels = np.load(chest)["train_labels"][:60]
+    assert [{*text.split("|")} for text in stored] == [
+        {name for name, has in zip(CLASSES, row, strict=True) if has} or {"none"} for row in labels
+    ]
+    report = initpools("plot", "report", "--run", loop_run, "-o", tmp_path / "report.html")
+    assert report.code == 0 and "macro AUC" in (tmp_path / "report.html").read_text()
+
+
+def next_options(folder: Path) -> list[object]:
+    """The options of the first round."""
+    return ["--next", folder / "again.csv", "--budget", "5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        ("index,labels\n0,mass;nodule\n", [], "seems to separate labels with ';'"),
+        ("index,labels\n0,mass|\n1,mass\n2,none\n", [], "stands beside others"),
+        ("index,labels\n0,mass\n", ["--audit", "10%"], "--audit needs one class per image"),
+        ("index,labels\n0,mass\n", ["--stop-at", "0.9"], "--stop-at needs one class per image"),
+        ("index,labels\n0,mass\n1,none\n", ["--query", "tcm"], "'tcm' needs one class per image"),
+        ("index,labels\n0,mass|nodule\n", ["--classes", "mass"], "'nodule' is not a class"),
+        ("index,labels\n0,mass\n", ["--classes", "mass,none"], "the class 'none'"),
+    ],
+)
+def test_rounds_say_what_they_cannot_use(loop_run, initpools, tmp_path, text, options, says):
+    (tmp_path / "l.csv").write_text(text)
+    batch = (
+        []
+        if "--query" not in options and "--audit" not in options and "--stop-at" not in options
+        else next_options(tmp_path)
+    )
+    done = initpools("al-run", "--labels", tmp_path / "l.csv", "--run", loop_run, *batch, *options)
+    assert says in done.err
+    assert done.code == (0 if "beside" in says else 2)
+
+
+def test_a_run_of_one_class_refuses_a_column_of_several(chest, initpools, tmp_path):
+    arrays = np.load(chest)
+    np.savez(tmp_path / "bare.npz", train_images=arrays["train_images"])
+    assert initpools("embed", "pixels", "--dataset", tmp_path / "bare.npz", "--run", tmp_path / "run").code == 0
+    file = label_table(chest, tmp_path / "l.csv", range(20))
+    refused = initpools("al-run", "--labels", file, "--run", tmp_path / "run")
+    assert refused.code == 2 and "dataset.multilabel=true" in refused.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import Audit, Common, Download, Exclude, Export, Groups, ImageUrl, names_of, user_files
-from initpools_cli.strategies.defaults import PAGE, QUERY
+from initpools_cli.strategies.defaults import PAGE, QUERY, QUERY_OF_SEVERAL
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -180,8 +181,9 @@ def command(
     files = user_files(next_batch, exclude=exclude)
     if labels is not None:
         if request.asks and query is None and common.value_set("al.query") is None:
-            flags["al.query"] = [QUERY]
-            common.report.say(f"query: {QUERY}, the default ({PAGE}); name another: --query margin")
+            default = _default_query(common)
+            flags["al.query"] = [default]
+            common.report.say(f"query: {default}, the default ({PAGE}); name another: --query margin")
         if name != "main" or scheduler:
             flag, value = ("--name", name) if name != "main" else ("--scheduler", scheduler)
             raise UserError(
@@ -204,6 +206,19 @@ def _knobs(learners: list[str]) -> Collection[str]:
     from initpools_cli.training.learners.registry import learners as registry
 
     return {*registry.get(learners[0]).knobs, "preset"} if len(learners) == 1 else ()
+
+
+def _default_query(common: Common) -> str:
+    """Return the default query for the labels of the run, of one class or of several per image."""
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.core.run_location import locate
+    from initpools_cli.core.rundir import Run
+
+    several = common.value_set("dataset.multilabel")
+    with suppress(UserError):
+        run = Run(locate(common.run, common.dataset))
+        several = run.facts()["dataset"].get("multilabel") if run.exists else several
+    return QUERY_OF_SEVERAL if several is True else QUERY
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -90,6 +90,8 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     require_ending(request.doubtful, ".csv")
     exports = read_exports(request.exports, request.next_batch, request.image_url)
     _refuse_targets(request, labels)
+    if request.doubtful is not None:
+        context.require_one_class("--doubtful")
     require_images(context, exports)
     found = label_round(context, labels, request.classes, ask=request.asks, files=files)
     batch = read_next(found.done)
@@ -182,7 +184,7 @@ def _show_round(common: Common, found: Round, rounds: list[dict[str, Any]]) -> N
     last = rounds[-1]
     for sentence in [*verdict(rounds), *filter(None, [suggestions(last)])]:
         report.say(sentence)
-    if "accuracy" in last:
+    if "accuracy" in last or "auc" in last:
         for note in notes_of(rounds):
             report.say(note)
     if last.get("alone"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.classes import KnownClasses, Meanings, folded, in_order, meanings, plain, says_nothing
@@ -58,10 +58,13 @@ def set_meanings(
             return None
         return SEPARATOR.join(sorted((name for name in classes if name), key=place.__getitem__))
 
-    cells = {cell: of(cell) for cell in counts}
-    none = sum(count for cell, count in counts.items() if cells[cell] == NONE)
-    notes = [f"{what}: {none} of {sum(counts.values())} have none of the classes ({NONE})."] if none else []
-    return Meanings(cells, [*meant.notes, *notes])
+    return Meanings({cell: of(cell) for cell in counts}, meant.notes)
+
+
+def none_note(what: str, cells: Sequence[str]) -> list[str]:
+    """Return the note on images that have none of the classes, from their labels; empty if there are none."""
+    none = sum(cell == NONE for cell in cells)
+    return [f"{what}: {none} of {len(cells)} images have none of the classes ({NONE})."] if none else []
 
 
 def parts_of(cell: str) -> list[str]:

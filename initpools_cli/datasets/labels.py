@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.classes import KnownClasses, meanings, no_label_note, plain, unfit
-from initpools_cli.datasets.label_sets import classes_in, set_meanings, why_invalid
+from initpools_cli.datasets.label_sets import classes_in, none_note, set_meanings, why_invalid
 from initpools_cli.datasets.sources import Assignment
 
 #: Split by name of a top-level folder.
@@ -142,6 +142,8 @@ def from_csv(
         notes.append(no_label_note(str(file), [row.place for row in none], len(rows), written))
     notes = guessed + list(meant.notes) + notes
     found = [labels[path] for path in paths]
+    if several:
+        notes += none_note(str(file), [label for label in found if label])
     return Assignment(["train"] * len(paths), found, classes or (classes_in(found) if several else ()), notes, several)
 
 

@@ -15,6 +15,8 @@ from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
 from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, in_order, plain, says_nothing, value_of
+from initpools_cli.datasets.label_sets import classes_in, parts_of
+from initpools_cli.datasets.multilabel import checked_names, labels_of_texts
 from initpools_cli.labeling.class_changes import changes_since, read_changes, successors, through
 from initpools_cli.labeling.classes import added_classes
 from initpools_cli.labeling.origin import OWN_CHOICE, combined, listed_origins, usable
@@ -88,7 +90,9 @@ class LabelHistory:
 
     @property
     def codes(self) -> np.ndarray:
-        """Their classes, (m,) int64."""
+        """Their classes, (m,) int64; with several labels per image (m, c) int8."""
+        if self.read.several:
+            return labels_of_texts(self.table["label"][self._counts].tolist(), self.classes)
         numbers = {name: code for code, name in enumerate(self.classes)}
         return np.array([numbers[name] for name in self.table["label"][self._counts]], dtype=np.int64)
 
@@ -237,10 +241,11 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     named = class_list(classes, "--classes")
     fixed = named or data.classes
     earlier = rounds(context.run)
+    if data.multilabel:
+        checked_names(named, "--classes")
     known, since = _remembered(earlier)
-    read = read_annotations(
-        file, data.items, _known_classes(named, data.classes, earlier), data.root, kept=data.kept, before=known
-    )
+    allowed = replace(_known_classes(named, data.classes, earlier), several=data.multilabel)
+    read = read_annotations(file, data.items, allowed, data.root, kept=data.kept, before=known)
     read = _with_successors(read, context.run, str(file))
     known = _as_read(known, read)
     new = {
@@ -256,7 +261,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     read = replace(read, notes=[*read.notes, *notes])
     listed = listed_origins(context.run, {*read.rows.tolist(), *read.skipped.tolist()})
     details = combined(_details(earlier), added, listed)
-    _refuse_lost_classes(fixed, known, context.run)
+    _refuse_lost_classes(fixed, _occurring(known.values(), several=data.multilabel), context.run)
     if not any(known.values()):
         why = f": {read.problems[0]}" if read.problems else ""
         raise UserError(f"{file} (--labels) has no usable label{why}.", "Fill the column 'label'.", file)
@@ -267,7 +272,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     return LabelHistory(
         number=number,
         table=_table(known, since, details, context),
-        classes=fixed or in_order(label for label in known.values() if label),
+        classes=fixed or _occurring(known.values(), several=data.multilabel),
         read=read,
         fresh=np.array(sorted(fresh), dtype=np.int64),
         corrected=sum(bool(before.get(image)) for image in fresh),
@@ -335,6 +340,8 @@ def classes_of_rounds(run: Run) -> tuple[str, ...]:
     done = rounds(run)
     if not done:
         return ()
+    if run.facts()["dataset"].get("multilabel"):
+        return classes_in(label for label in read_known(done[-1])["label"] if label)
     named = _named_before(done)
     classes: list[str] = []
     for label in in_order(label for label in read_known(done[-1])["label"] if label):
@@ -362,7 +369,10 @@ def _details(earlier: Sequence[FinishedStep]) -> dict[int, Details]:
 
 def doubts(labeled: LabelHistory) -> list[str]:
     """Return notes on classes that are probably typing errors: few images and a name similar to another class."""
-    names, counts = np.unique([label for label in labeled.table["label"] if label], return_counts=True)
+    labels = [label for label in labeled.table["label"] if label]
+    if labeled.read.several:
+        labels = [part for label in labels for part in parts_of(label)]
+    names, counts = np.unique(labels, return_counts=True)
     size = dict(zip(names.tolist(), counts.tolist(), strict=True))
     lines = []
     for rare in (name for name, count in size.items() if count <= FEW and not name.isdigit()):
@@ -395,8 +405,14 @@ def _table(known: dict[int, str], since: dict[int, int], details: dict[int, Deta
     )
 
 
-def _refuse_lost_classes(fixed: tuple[str, ...], known: dict[int, str], run: Run) -> None:
-    lost = sorted({label for label in known.values() if label} - set(fixed)) if fixed else []
+def _occurring(labels: Iterable[str], *, several: bool) -> tuple[str, ...]:
+    """Return the classes that occur in labels."""
+    known = [label for label in labels if label]
+    return classes_in(known) if several else in_order(known)
+
+
+def _refuse_lost_classes(fixed: tuple[str, ...], occurring: tuple[str, ...], run: Run) -> None:
+    lost = sorted({*occurring} - set(fixed)) if fixed else []
     if lost:
         raise UserError(
             f"Earlier rounds of {run.path} have the class {lost[0]!r}, which is not in --classes.",

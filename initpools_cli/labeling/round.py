@@ -36,6 +36,13 @@ from initpools_cli.labeling.label_history import (
     outcome_of,
     rounds,
 )
+from initpools_cli.labeling.label_sets import (
+    cross_validate_sets,
+    on_test_sets,
+    out_of_fold_sets,
+    refuse_settings_of_one_class,
+    set_predictions,
+)
 from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
 from initpools_cli.labeling.review import DOUBTFUL, doubtful_labels
@@ -98,7 +105,8 @@ def label_round(
         If a setting has no effect, there is no label, or a query needs a model and there is only one class.
     """
     table = _table(context)
-    context.require_one_class("al-run --labels")
+    if context.data.multilabel:
+        refuse_settings_of_one_class(table)
     newest = _newest(context)
     brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
     # Counted before the labels are read: later changes apply to them.
@@ -117,7 +125,8 @@ def label_round(
     if ask:
         _refuse_single_class(spec, labeled)
         refuse_without_audit(table, labeled)
-    codes = np.full(len(context.data.kept), -1, dtype=np.int64)
+    known = labeled.codes
+    codes = np.full((len(context.data.kept), *known.shape[1:]), -1, dtype=known.dtype)
     codes[labeled.rows] = labeled.codes
     experiment, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), context.data.kept)
     resolved = _resolved(context, table, spec, experiment, labeled, ask)
@@ -185,12 +194,14 @@ def _work(
     import pandas as pd
 
     from initpools_cli.training.active_learning import fit, inputs_of
-    from initpools_cli.training.learners.registry import learners, softmax
+    from initpools_cli.training.learners.registry import learners
 
     learner = learners.get(next(iter(spec.learners)))
     settings = build_settings(context, table, spec, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
-    validated = cross_validate(context, experiment, settings, learner, labeled)
+    several = context.data.multilabel
+    validate = cross_validate_sets if several else cross_validate
+    validated = validate(context, experiment, settings, learner, labeled)
     quality = validated.quality
     model = fit(
         learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
@@ -199,7 +210,9 @@ def _work(
     left = ~np.isin(rest, labeled.skipped)
     # Queries read the learner's own probabilities; only predictions are calibrated.
     temperature = quality.get("temperature", 1.0)
-    probs = softmax(model.logits(inputs_of(learner, experiment)["train"][rest]) / temperature) if len(rest) else None
+    probs = None
+    if len(rest):
+        probs = experiment.probabilities(model.logits(inputs_of(learner, experiment)["train"][rest]) / temperature)
     outcome = {
         "labeled": len(labeled.rows),
         "skipped": len(labeled.skipped),
@@ -210,10 +223,14 @@ def _work(
         "classes": len(labeled.classes),
         "class_names": list(labeled.classes),
         **quality,
-        **on_test(context, model, learner, experiment, labeled),
+        **(on_test_sets if several else on_test)(context, model, learner, experiment, labeled),
         **previous_model(context, labeled),
-        **_estimates(
-            context, table, learner.name, experiment, labeled, validated, None if probs is None else probs[left]
+        **(
+            {"several_labels": True}
+            if several
+            else _estimates(
+                context, table, learner.name, experiment, labeled, validated, None if probs is None else probs[left]
+            )
         ),
         **({} if labeled.minutes is None else {"minutes": round(labeled.minutes, 2)}),
     }
@@ -222,10 +239,13 @@ def _work(
     write_frame(scratch / "problems.csv", problems)
     write_frame(scratch / "classes.csv", validated.by_class)
     if validated.probs is not None:
-        write_frame(scratch / "out_of_fold.csv", out_of_fold_table(context, validated.probs, labeled))
+        table_of = out_of_fold_sets if several else out_of_fold_table
+        write_frame(scratch / "out_of_fold.csv", table_of(context, validated.probs, labeled))
         write_array(scratch / "out_of_fold.npy", validated.probs.astype(np.float32))
-    write_frame(scratch / "predictions.csv", predictions(context, rest, probs, labeled))
-    write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validated.probs))
+    predict = set_predictions if several else predictions
+    write_frame(scratch / "predictions.csv", predict(context, rest, probs, labeled))
+    if not several:
+        write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validated.probs))
     if ask and has_reached(table.stop_at, outcome):
         outcome["stopped"], ask = table.stop_at, False
     batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
@@ -296,7 +316,7 @@ def _only(names: list[str], flag: str) -> str:
 
 def _refuse_single_class(spec: ExperimentSpec, labeled: LabelHistory) -> None:
     query = spec.queries[0]
-    if len(labeled.classes) < 2 and {*query.method.inputs} & MODEL_OUTPUTS:
+    if len(labeled.classes) < 2 and not labeled.read.several and {*query.method.inputs} & MODEL_OUTPUTS:
         raise UserError(
             f"The query {query.name} needs a trained model, but all {len(labeled.rows)} labels are of the class "
             f"'{labeled.classes[0]}'.",

@@ -36,6 +36,14 @@ GROUP_AUDIT_NOTE = (
     "group, so it is rather too low where groups are partly labeled."
 )
 
+#: The same with several labels per image.
+SETS_NOTE = (
+    "The metrics are cross-validated on the labeled images; classes without a labeled image are left out of the means. "
+    "The interval is over the images, or over the groups. If a strategy chose the images, it is not that of the images "
+    "without a label. Previous model: share of this round's new label sets that it predicted exactly. Probabilities "
+    "are not calibrated."
+)
+
 #: Maximum number of problems of a label file that are reported one by one.
 LISTED = 5
 
@@ -48,6 +56,17 @@ def _share(outcome: Outcome, name: str) -> str:
 
 def _between(outcome: Outcome, name: str, low: str, high: str) -> str:
     return f"{_share(outcome, name)} ({percent(outcome[low])} to {percent(outcome[high])})" if name in outcome else ""
+
+
+def _decimal(outcome: Outcome, name: str) -> str:
+    return f"{outcome[name]:.3f}" if name in outcome else ""
+
+
+def _area(outcome: Outcome) -> str:
+    """Format the macro AUC with its interval; a sample of the images may have none."""
+    if "auc" not in outcome or "low" not in outcome:
+        return _decimal(outcome, "auc")
+    return f"{outcome['auc']:.3f} ({outcome['low']:.3f} to {outcome['high']:.3f})"
 
 
 def _groups(outcome: Outcome) -> str:
@@ -71,6 +90,11 @@ COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
     "without a label": lambda outcome: _between(outcome.get("audit", {}), "accuracy", "low", "high"),
     "largest class": lambda outcome: _share(outcome, "majority"),
     "on the test split": lambda outcome: _between(outcome, "test_accuracy", "test_low", "test_high"),
+    "macro AUC (95 % CI)": lambda outcome: _area(outcome),
+    "mean average precision": lambda outcome: _decimal(outcome, "mean_average_precision"),
+    "micro F1": lambda outcome: _decimal(outcome, "micro_f1"),
+    "macro F1": lambda outcome: _decimal(outcome, "macro_f1"),
+    "AUC on the test split": lambda outcome: _decimal(outcome, "test_auc"),
     "groups": _groups,
     "previous model": _previous_model,
 }
@@ -120,6 +144,8 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _note(outcome: Outcome) -> str:
     """Return the explanation of the columns."""
+    if "several_labels" in outcome:
+        return SETS_NOTE
     audited = "accuracy" in outcome.get("audit", {})
     if "groups" in outcome:
         return GROUP_AUDIT_NOTE if audited else GROUP_NOTE

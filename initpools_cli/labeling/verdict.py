@@ -45,9 +45,24 @@ def how_good(outcome: Outcome) -> str:
             f"{percent(outcome['high'])}{_over_groups(outcome)}). It is that of {like}. The accuracy on the rest needs "
             f"an audit sample: {few}."
         )
+    if "several_labels" in outcome:
+        return _macro_area(outcome)
     if "groups" in outcome:
         return "No accuracy yet: all labels are of one group, and cross-validation leaves out whole groups."
     return "No accuracy yet: it needs at least two labeled images of two classes."
+
+
+def _macro_area(outcome: Outcome) -> str:
+    """Say how well the labels of several per image are ranked."""
+    if "auc" not in outcome:
+        return "No macro AUC yet: it needs a class that some labeled images have and others do not."
+    absent = outcome["absent_classes"]
+    missing = f" {absent:,} of {outcome['classes']:,} classes have no labeled image." if absent else ""
+    interval = f" (95 % interval {outcome['low']:.3f} to {outcome['high']:.3f}{_over_groups(outcome)})"
+    return (
+        f"Cross-validated macro AUC: {outcome['auc']:.3f}{interval if 'low' in outcome else ''}. It is that of images "
+        f"like the labeled ones.{missing}"
+    )
 
 
 def _over_groups(outcome: Outcome) -> str:

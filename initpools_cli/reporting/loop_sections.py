@@ -67,6 +67,9 @@ def _tiles(images: int, last: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         tiles["accuracy"] = (percent(audit["accuracy"]), f"{_between(audit)}, audit sample")
     elif "accuracy" in last:
         tiles["accuracy"] = (percent(last["accuracy"]), f"{_between(last)}, cross-validated")
+    elif "auc" in last:
+        note = f"{last['low']:.3f} to {last['high']:.3f}, cross-validated" if "low" in last else "cross-validated"
+        tiles["macro AUC"] = (f"{last['auc']:.3f}", note)
     return tiles
 
 

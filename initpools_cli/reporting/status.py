@@ -69,6 +69,8 @@ def _notes(step: FinishedStep, several_encoders: bool) -> Iterator[str]:
     labeled, accuracy = outcome.get("labeled"), outcome.get("accuracy")
     if step.id.startswith("loop/") and labeled is not None:
         measured = f", accuracy {accuracy:.1%}" if isinstance(accuracy, float) else ""
+        if isinstance(area := outcome.get("auc"), float):
+            measured = f", macro AUC {area:.3f}"
         encoder = ", ".join(step.table.get("encoders", ())) if several_encoders else ""
         yield f"{labeled:,} labeled{measured}{f', on {encoder}' if encoder else ''}"
     changed = revised_since(step)

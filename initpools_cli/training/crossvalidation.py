@@ -18,7 +18,8 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int =
 
     Parameters
     ----------
-    labels : (m,) int64
+    labels : (m,) int64, or (m, c) int8
+        With several labels per image, each counts by the rarest of its classes.
     groups : (m,) int64
         Images of one group, such as copies of an image, are in the same fold.
     seed : int
@@ -30,6 +31,8 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int =
     (m,) int64
         Fold of each image, from 0.
     """
+    if labels.ndim == 2:
+        labels = rarest_labels(labels)
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     count = len(first)
     shuffled = generator(seed, "folds").permutation(count)
@@ -38,6 +41,13 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int =
     fold = np.empty(count, dtype=np.int64)
     fold[order] = np.arange(count) % min(folds, count)
     return fold[group]
+
+
+def rarest_labels(labels: np.ndarray) -> np.ndarray:
+    """Return the class of each image that the fewest images have, (m,) int64; c for an image without any class."""
+    counts = np.where(labels > 0, labels.sum(axis=0, dtype=np.int64), len(labels) + 1)
+    rarest: np.ndarray = np.where(labels.any(axis=1), counts.argmin(axis=1), labels.shape[1])
+    return rarest
 
 
 def assign_group_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:

@@ -26,7 +26,7 @@ from initpools_cli.datasets.classes import (
     unfit,
     value_of,
 )
-from initpools_cli.datasets.label_sets import classes_in, set_meanings, why_invalid
+from initpools_cli.datasets.label_sets import classes_in, none_note, set_meanings, why_invalid
 from initpools_cli.datasets.labels import named
 
 if TYPE_CHECKING:
@@ -201,6 +201,8 @@ def validate(
     if empty:
         places, spellings = [rows[number].place for number in empty], {rows[number].label for number in empty}
         all_notes.append(no_label_note(what, places, len(rows), spellings))
+    if known.several:
+        all_notes += none_note(what, [name for _, name in unique])
     return Annotations(
         np.array([image for image, _ in unique], dtype=np.int64),
         [name for _, name in unique],

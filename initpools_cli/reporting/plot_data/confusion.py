@@ -12,6 +12,7 @@ FILE = "out_of_fold.csv"
 
 def gather(request: PlotRequest) -> PlotData:
     """Collect label and prediction of every labeled image."""
+    request.context.require_one_class("The plot 'confusion'")
     last = loop_rounds(request.context)[-1]
     if FILE not in last.facts["writes"]:
         raise UserError(

@@ -19,6 +19,7 @@ def gather(request: PlotRequest) -> PlotData:
 
     from initpools_cli.labeling.label_history import outcome_of
 
+    request.context.require_one_class("The plot 'rounds'")
     steps = loop_rounds(request.context)
     return PlotData({"rounds": pd.DataFrame([_row(outcome_of(step)) for step in steps])}, steps)
 

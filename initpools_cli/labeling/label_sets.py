@@ -1,0 +1,175 @@
+"""Labeling rounds with several labels per image: evaluation, and predicted label sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initpools_cli.core.config import AlTable
+from initpools_cli.core.seeds import derive, generator
+from initpools_cli.datasets.multilabel import one_class_error, texts_of
+from initpools_cli.labeling.evaluation import CrossValidation, cell_of
+from initpools_cli.labeling.folds import folds_of
+from initpools_cli.labeling.label_history import LabelHistory
+from initpools_cli.steps.context import Context
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from initpools_cli.core.registry import Method
+    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
+    from initpools_cli.training.learners.registry import Classifier
+
+#: Bootstrap samples of the interval of the macro AUC.
+DRAWS = 200
+
+
+def refuse_settings_of_one_class(table: AlTable) -> None:
+    """Refuse settings of a round that need one class per image.
+
+    Raises
+    ------
+    UserError
+        An audit sample, or an accuracy to stop at.
+    """
+    for flag, given in (("--audit", table.audit), ("--stop-at", table.stop_at)):
+        if given:
+            raise one_class_error(flag, f"Leave out {flag}.")
+    if table.target != AlTable.model_fields["target"].default:
+        raise one_class_error("--target", "Leave out --target.")
+
+
+def cross_validate_sets(
+    context: Context, experiment: ExperimentData, settings: ExperimentSettings, learner: Method, labeled: LabelHistory
+) -> CrossValidation:
+    """Predict every labeled image by a model of the others, in five folds; see `CrossValidation`.
+
+    The metrics are those of `multilabel_metrics`, and ``low`` and ``high``: the 95 % percentile interval of the macro
+    AUC over bootstrap samples of the images, or of the groups. Probabilities are not calibrated.
+    """
+    import pandas as pd
+
+    from initpools_cli.stats.multilabel_metrics import (
+        average_precisions,
+        label_areas,
+        label_recalls,
+        multilabel_metrics,
+    )
+    from initpools_cli.training.active_learning import fit, inputs_of
+    from initpools_cli.training.crossvalidation import out_of_fold
+
+    rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
+    counts = codes.sum(axis=0)
+    by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
+    folds = folds_of(context.data, rows, codes, derive(context.seed, "loop folds"))
+    judged = labeled.judged
+    if not ((counts > 0) & (counts < len(rows))).any() or folds.max() < 1 or not judged.any():
+        return CrossValidation(by_class, {})
+    inputs = inputs_of(learner, experiment)["train"]
+    count = int(folds.max()) + 1
+    with context.report.progress("cross-validation", count, "folds") as bar:
+
+        def fit_fold(train: np.ndarray, fold: int) -> Callable[[np.ndarray], np.ndarray]:
+            cell, seed = cell_of(context, experiment, train), derive(context.seed, "loop part", fold)
+            model = fit(learner, cell, seed, experiment, settings, context.machine.device)
+            bar.advance()
+            return lambda held_out: model.logits(inputs[held_out])
+
+        probs = experiment.probabilities(out_of_fold(fit_fold, rows, folds, len(classes)))
+    found, truth = probs[judged], codes[judged]
+    by_class = by_class.assign(
+        recall=label_recalls(found, truth),
+        average_precision=average_precisions(found, truth),
+        auc=label_areas(found, truth),
+    )
+    groups = None if context.data.groups is None else context.data.groups[rows][judged]
+    low, high = _interval(found, truth, groups, derive(context.seed, "loop interval"))
+    quality = {
+        **multilabel_metrics(found, truth),
+        "low": low,
+        "high": high,
+        **({} if groups is None else {"groups": len(np.unique(groups))}),
+        "folds": count,
+    }
+    # TOML of older readers has no NaN: a metric without a value is left out.
+    return CrossValidation(by_class, {key: value for key, value in quality.items() if value == value}, probs)
+
+
+def _interval(probs: np.ndarray, truth: np.ndarray, groups: np.ndarray | None, seed: int) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the macro AUC, over images or groups; NaN if it has no value."""
+    from initpools_cli.stats.multilabel_metrics import label_areas
+
+    units = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    members = [np.flatnonzero(units == unit) for unit in range(int(units.max()) + 1)]
+    rng, values = generator(seed), []
+    for _ in range(DRAWS):
+        drawn = np.concatenate([members[unit] for unit in rng.integers(0, len(members), len(members))])
+        areas = label_areas(probs[drawn], truth[drawn])
+        if not np.isnan(areas).all():
+            values.append(float(np.nanmean(areas)))
+    if not values:
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def likely_sets(probs: np.ndarray) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Return the most likely label set of each image, (n, c), and its probability, (n,), for independent labels."""
+    return (probs >= 0.5).astype(np.int8), np.maximum(probs, 1 - probs).prod(axis=1)
+
+
+def set_predictions(
+    context: Context, rest: np.ndarray, probs: np.ndarray | None, labeled: LabelHistory
+) -> pd.DataFrame:
+    """Return the most likely label set of every unlabeled image, and the probability of each class, by index."""
+    import pandas as pd
+
+    if probs is None:
+        probs = np.empty((0, len(labeled.classes)))
+    sets, confidence = likely_sets(probs)
+    columns = {
+        "index": rest,
+        "path": context.data.train_items["path"].to_numpy()[rest],
+        "label": np.array(texts_of(sets, labeled.classes), dtype=object),
+        "confidence": confidence.round(6),
+    }
+    by_class = {f"p({name})": probs[:, k].round(6) for k, name in enumerate(labeled.classes)}
+    return pd.DataFrame({**columns, **by_class})
+
+
+def out_of_fold_sets(context: Context, probs: np.ndarray, labeled: LabelHistory) -> pd.DataFrame:
+    """Return the cross-validated label set of every labeled image, with the columns of `out_of_fold_table`."""
+    import pandas as pd
+
+    sets, confidence = likely_sets(probs)
+    own = np.where(labeled.codes > 0, probs, 1 - probs).prod(axis=1)
+    return pd.DataFrame(
+        {
+            "index": labeled.rows,
+            "path": context.data.train_items["path"].to_numpy()[labeled.rows],
+            "label": texts_of(labeled.codes, labeled.classes),
+            "predicted": texts_of(sets, labeled.classes),
+            "confidence": confidence.round(6),
+            "label_confidence": own.round(6),
+            "origin": labeled.origins,
+        }
+    )
+
+
+def on_test_sets(
+    context: Context, model: Classifier, learner: Method, experiment: ExperimentData, labeled: LabelHistory
+) -> dict[str, Any]:
+    """Compute the macro AUC on the test split; empty if the data set has no labeled one with these classes."""
+    from initpools_cli.stats.multilabel_metrics import multilabel_metrics
+    from initpools_cli.training.active_learning import inputs_of
+
+    test = context.data.splits.get("test")
+    if test is None or test.labels is None or labeled.classes != context.data.classes:
+        return {}
+    probs = experiment.probabilities(model.logits(inputs_of(learner, experiment)["test"]))
+    metrics = multilabel_metrics(probs, test.labels[test.labeled])
+    names = ("auc", "mean_average_precision", "micro_f1", "macro_f1")
+    return {f"test_{name}": metrics[name] for name in names if metrics[name] == metrics[name]}
