@@ -365,11 +365,7 @@ def next_options(folder: Path) -> list[object]:
 )
 def test_rounds_say_what_they_cannot_use(loop_run, initpools, tmp_path, text, options, says):
     (tmp_path / "l.csv").write_text(text)
-    batch = (
-        []
-        if "--query" not in options and "--audit" not in options and "--stop-at" not in options
-        else next_options(tmp_path)
-    )
+    batch = next_options(tmp_path) if {"--query", "--audit", "--stop-at"} & {*options} else []
     done = initpools("al-run", "--labels", tmp_path / "l.csv", "--run", loop_run, *batch, *options)
     assert says in done.err
     assert done.code == (0 if "beside" in says else 2)
