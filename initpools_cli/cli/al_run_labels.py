@@ -83,6 +83,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     from initpools_cli.labeling.round import history, label_round
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
+    from initpools_cli.steps.split_overlap import tell, tell_test
 
     request.refuse_without_next()
     require_ending(request.next_batch, *FORMATS)
@@ -109,6 +110,10 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
         write_table(request.doubtful, read_doubtful(found.done))
         written.append(request.doubtful)
     _show_round(common, found, history(context))
+    outcome = found.done.facts["outcome"]
+    tell(context, outcome)
+    if "test_accuracy" in outcome:
+        tell_test(context, (found.done.table.get("encoders") or [""])[0])
     if note := doubtful_note(context, found.done):
         common.report.say(note)
     if request.asks and batch is None and "stopped" not in found.done.facts["outcome"]:

@@ -1,4 +1,4 @@
-"""Near-duplicates: pairs of images that are much closer than images usually are around them, and their groups."""
+"""Near-duplicates: images that are much closer than images usually are around them, in pairs, groups and splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import mean_row
 from initpools_cli.geometry.duplicates import first_equal
 from initpools_cli.geometry.knn import knn
-from initpools_cli.geometry.neighbors import search
+from initpools_cli.geometry.neighbors import nearest_k, search
 from initpools_cli.geometry.normalize import unit_rows
 
 #: A pair is near where its distance is at most `RATIO` times that to the `NEIGHBORS`-th nearest image of either one.
@@ -20,6 +20,9 @@ NEIGHBORS, RATIO = 10, 0.6
 #: That distance counts as at least this share of its median over all images. Otherwise more than `NEIGHBORS` copies of
 #: one image would hide each other.
 FLOOR = 0.4
+#: Near-duplicates across a split are looked for among at least this many images, and this many for each class:
+#: among fewer, the nearest images of one class would pass for near-duplicates.
+FEWEST, FEWEST_PER_CLASS = 50, 25
 # Rows per block of the exact search after an approximate one.
 ROWS = 256
 
@@ -124,3 +127,67 @@ def groups_of(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     _, member = connected_components(edges, directed=False)
     _, lowest = np.unique(member, return_index=True)
     return lowest[member].astype(np.int64)
+
+
+def near_across(
+    images: NDArray[Any],
+    others: NDArray[Any],
+    classes: int,
+    rng: np.random.Generator,
+    own: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.bool_], int]:
+    """Mark images that have a near-duplicate among others, such as test images among train images.
+
+    As in `near_pairs`, the distance to the `NEIGHBORS`-th nearest tells what is near. More than `NEIGHBORS` images of
+    one patient or video would hide each other. So it is also looked for among a random half of the others, a quarter,
+    and so on, down to `FEWEST` and `FEWEST_PER_CLASS`; the result is that with the most near-duplicates.
+
+    Parameters
+    ----------
+    images, others : (m, d) and (n, d) arrays of numbers
+        Without zero rows.
+    classes : int
+    rng : numpy.random.Generator
+        Draws the halves.
+    own : (m,) int64, optional
+        The row of each image among the others, where it is one of them; an image is no duplicate of itself.
+
+    Returns
+    -------
+    near : (m,) bool
+    among : int
+        How many of the others they were found among; 0 if there are too few to tell.
+    """
+    points, many = unit_rows(images), unit_rows(others)
+    fewest = max(FEWEST, FEWEST_PER_CLASS * classes)
+    best, among, size, order = np.zeros(len(points), bool), 0, len(many), rng.permutation(len(many))
+    while size >= fewest:
+        rows = np.sort(order[:size])
+        near = _near_one_of(points, many[rows], None if own is None else _places(own, rows))
+        if not among or near.sum() > best.sum():
+            best, among = near, size
+        size //= 2
+    return best, among
+
+
+def _near_one_of(
+    points: NDArray[np.float32], others: NDArray[np.float32], own: NDArray[np.int64] | None
+) -> NDArray[np.bool_]:
+    """Mark points (m, d) that are near one of the others (n, d); `own` is -1 for those that are none of them."""
+    index, gaps = nearest_k(points, others, NEIGHBORS + (own is not None))
+    if own is not None:
+        # The place of the point itself, else the last one, is left out.
+        kept = index != own[:, None]
+        kept[kept.all(axis=1), -1] = False
+        index, gaps = index[kept].reshape(len(points), NEIGHBORS), gaps[kept].reshape(len(points), NEIGHBORS)
+    floor = FLOOR * np.median(gaps[:, -1])
+    nearest, place = np.unique(index[:, 0], return_inverse=True)
+    around = nearest_k(others[nearest], others, NEIGHBORS + 1)[1][place, -1]
+    near: NDArray[np.bool_] = gaps[:, 0] <= RATIO * np.maximum(np.minimum(gaps[:, -1], around), floor)
+    return near
+
+
+def _places(own: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of `own` in `rows` (ascending), -1 for those that are not there."""
+    place = np.minimum(np.searchsorted(rows, own), len(rows) - 1)
+    return np.where(rows[place] == own, place, -1)

@@ -52,6 +52,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.run_provider import RunProvider
+from initpools_cli.steps.split_overlap import overlap_of_labeled
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.sweeps.al_settings import SWEEP_ONLY, refuse_settings
@@ -223,6 +224,7 @@ def _work(
         "classes": len(labeled.classes),
         "class_names": list(labeled.classes),
         **quality,
+        **_overlap(context, experiment, labeled, quality),
         **(on_test_sets if several else on_test)(context, model, learner, experiment, labeled),
         **previous_model(context, labeled),
         **(
@@ -256,6 +258,14 @@ def _work(
         if "origin" in batch:
             outcome["audit_next"] = int((batch["origin"] == AUDIT).sum())
     return outcome
+
+
+def _overlap(
+    context: Context, experiment: ExperimentData, labeled: LabelHistory, quality: dict[str, Any]
+) -> dict[str, Any]:
+    if not quality:
+        return {}
+    return overlap_of_labeled(context, experiment.encoder, labeled.rows, len(labeled.classes))
 
 
 def _estimates(

@@ -21,6 +21,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.encoder import UNTRAINED
 from initpools_cli.steps.feature_quality import quality
 from initpools_cli.steps.near_duplicates import find_near_duplicates
+from initpools_cli.steps.split_overlap import overlap_of_test
 
 
 def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[FinishedStep, bool]:
@@ -73,6 +74,7 @@ def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[F
             step.outcome[split] = list(write_rows(scratch / f"{split}.npy", _counted(blocks, bar), len(chosen)))
         step.outcome |= quality(context, step.id, scratch, f"Check that {path} is the right file.")
         step.outcome |= find_near_duplicates(context, step.id, scratch)
+        step.outcome |= overlap_of_test(context, scratch, step.outcome)
     return FinishedStep(context.run, step.folder), True
 
 

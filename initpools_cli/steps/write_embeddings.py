@@ -15,6 +15,7 @@ from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.feature_quality import quality
 from initpools_cli.steps.near_duplicates import find_near_duplicates
+from initpools_cli.steps.split_overlap import overlap_of_test
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Split
@@ -56,6 +57,7 @@ def write_embeddings(
             step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, rows.stop))
         if not _is_patches(step):
             step.outcome |= quality(context, step.id, scratch) | find_near_duplicates(context, step.id, scratch)
+            step.outcome |= overlap_of_test(context, scratch, step.outcome)
     return FinishedStep(context.run, step.folder), True
 
 
@@ -101,6 +103,7 @@ def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: 
                 step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, len(split.images)))
             if not _is_patches(step):
                 step.outcome |= quality(context, step.id, scratch) | find_near_duplicates(context, step.id, scratch)
+                step.outcome |= overlap_of_test(context, scratch, step.outcome)
     return FinishedStep(context.run, step.folder), True
 
 

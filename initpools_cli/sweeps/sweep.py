@@ -18,6 +18,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.run_provider import RunProvider
+from initpools_cli.steps.split_overlap import tell_test
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.sweeps.al_settings import ROUND_ONLY, refuse_settings
 from initpools_cli.sweeps.executors import Executor, Jobs
@@ -70,6 +71,7 @@ def al_run(
     spec = build_spec(context, table)
     _refuse_known_leaks(table, spec)
     experiments, reads = _experiments(context, spec, table.encoders, files)
+    tell_test(context, next(iter(experiments)))
     settings = _settings(context, table, spec, next(iter(experiments.values())))
     resolved = _resolved(context, table, spec, experiments, settings)
     step = context.run.step("al", name, resolved, {**context.items_checksum(), **reads}, force=context.force)
