@@ -95,6 +95,7 @@ def inputs_for(embeddings: Array, seed: int = 0) -> dict[str, Array]:
         "labels": np.where(np.arange(n) % 3 == 1, 1, 0),
         "patches": rng.normal(size=(n, 3, 2)),
         "clusters": rng.integers(0, 3, size=n),
+        "groups": rng.integers(0, 9, size=n),
         "order": rng.permutation(n),
     }
 

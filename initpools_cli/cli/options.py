@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -130,6 +130,21 @@ class Common:
         except UserError:
             return True
 
+    def _is_fixed_without(self, groups: str, table: str) -> bool:
+        """Return whether the run exists and was started with other groups, or with none."""
+        from initpools_cli.core.config import DatasetTable
+        from initpools_cli.core.errors import UserError
+        from initpools_cli.core.run_location import locate
+        from initpools_cli.core.rundir import Run
+        from initpools_cli.steps.context import absolute, read_identity
+
+        settings, given = self.settings(table)
+        try:
+            run = Run(locate(self.run, settings.dataset.name if "dataset.name" in given else None))
+        except UserError:
+            return False
+        return run.exists and read_identity(run).table.groups != absolute(DatasetTable(groups=groups)).groups
+
     def value_set(self, dotted: str) -> Any:
         """Return the value of a setting in --config or --set; None if it is not set."""
         from initpools_cli.core.config import value_set
@@ -219,6 +234,7 @@ class Common:
         source: str = "",
         classes: str | None = None,
         of_labels: bool = False,
+        groups: str | None = None,
     ) -> Provider:
         """What resolves the inputs of a command: the files alone where they are enough and no run is named, else a run.
 
@@ -231,6 +247,9 @@ class Common:
             What the method of the command reads.
         source : str
             ``--from``.
+        groups : str, optional
+            ``--groups``: a new run stores them; in a run with other groups or none, and without a run, only picks take
+            account of them.
 
         Raises
         ------
@@ -242,7 +261,19 @@ class Common:
         from initpools_cli.steps.run_provider import RunProvider
 
         if self.run is not None or self.dataset is not None or not files.enough_for(inputs):
+            if files.ids is not None:
+                raise UserError(
+                    f"--ids {files.ids} has no effect in a run: its images are those of data/items.csv.",
+                    "Leave out --ids.",
+                    files.ids,
+                )
+            if groups is not None and self._is_fixed_without(groups, table):
+                files = replace(files, groups=groups)
+            else:
+                flags = {**flags, "dataset.groups": groups}
             context = self.start(table, flags, knobs, classes=classes, of_labels=of_labels)
+            if files.groups:
+                self.report.say(f"--groups {groups} is used for picks only: the split of {context.run.path} is fixed.")
             return RunProvider(context, files, source)
         if source:
             raise UserError(
@@ -251,7 +282,7 @@ class Common:
                 source,
             )
         settings, given = self.settings(table, flags, knobs)
-        return FileProvider(settings, given, self.report, files)
+        return FileProvider(settings, given, self.report, replace(files, groups=groups or ""))
 
     def show_next(self, command: str, arguments: Mapping[str, Any], suggested: str | None = None) -> None:
         """Print the next command to type, which the state of the run or the files decide where none is suggested."""
@@ -348,6 +379,27 @@ Exclude = Annotated[
         "--exclude",
         metavar="FILE",
         help="Images to leave out: .npy of indices or bool, or .csv with a column index or path.",
+        rich_help_panel=FILES,
+    ),
+]
+GroupsOrPicks = Annotated[
+    str | None,
+    typer.Option(
+        "--groups",
+        metavar="FILE.csv|REGEX",
+        help="Images that belong together, such as those of one patient or video: .csv with columns path, id or index, "
+        "and group; or a regular expression with one (group), searched in paths. For STRATEGY@groups, "
+        "--set per_group=K and statistics; a new run also keeps groups on one side of its splits.",
+        rich_help_panel=FILES,
+    ),
+]
+Ids = Annotated[
+    Path | None,
+    typer.Option(
+        "--ids",
+        metavar="FILE",
+        help="Names of the rows of --embeddings, where there is no run: .csv with a column id, path or index, .npy, or "
+        "one per line. Other files may then name images by them.",
         rich_help_panel=FILES,
     ),
 ]
@@ -481,4 +533,4 @@ def user_files(output: Path | None = None, classes: str | None = None, **files: 
     for name, path in files.items():
         if output is not None and path is not None and output.resolve() == path.resolve():
             raise UserError(f"-o {output} would replace the file of --{name}.", "Give -o another file name.", output)
-    return UserFiles(**files, classes=class_list(names_of(classes), "--classes"))
+    return UserFiles(**files, classes=class_list(names_of(classes), "--classes"), groups="")

@@ -15,7 +15,8 @@ from initpools_cli.cli.options import (
     Download,
     Embeddings,
     Exclude,
-    Groups,
+    GroupsOrPicks,
+    Ids,
     Labeled,
     Labels,
     Patches,
@@ -35,7 +36,7 @@ def command(
         typer.Argument(
             metavar="STRATEGY",
             help="Strategy of `initpools list strategies`, or a function of a file: ./mine.py:norm_top. Append "
-            "@kmeans30 or @clusters to spread the order over clusters.",
+            "@kmeans30, @clusters or @groups to spread the order over clusters or groups.",
             autocompletion=completion.strategy,
         ),
     ],
@@ -72,7 +73,8 @@ def command(
     labeled: Labeled = None,
     labels: Labels = None,
     classes: Classes = None,
-    groups: Groups = None,
+    groups: GroupsOrPicks = None,
+    ids: Ids = None,
     exclude: Exclude = None,
 ) -> None:
     """Sort all train images in the order in which a strategy would choose them, best first."""
@@ -93,10 +95,10 @@ def command(
         labels=labels,
         classes=classes,
         exclude=exclude,
+        ids=ids,
     )
     asked = named(strategy)
     flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth, "embed.download": download}
-    flags["dataset.groups"] = groups
     if clusters is not None and "clusters" not in asked.needed:
         flags["select.balance"] = "clusters"
     require_ending(output, ".npy")
@@ -110,6 +112,7 @@ def command(
         source=source,
         classes=classes,
         of_labels=labels is not None or by_table,
+        groups=groups,
     )
     with provider.at_work():
         found = rank(provider)

@@ -17,7 +17,8 @@ from initpools_cli.cli.options import (
     Embeddings,
     Exclude,
     Export,
-    Groups,
+    GroupsOrPicks,
+    Ids,
     ImageUrl,
     Labeled,
     Labels,
@@ -40,7 +41,7 @@ def command(
         typer.Argument(
             metavar="[STRATEGY]",
             help="Strategy of `initpools list strategies`, or a function of a file: ./mine.py:norm_top. Append "
-            f"@kmeans30 or @clusters to spread the picks over clusters. Default: {FIRST_POOL}.",
+            f"@kmeans30, @clusters or @groups to spread the picks over clusters or groups. Default: {FIRST_POOL}.",
             autocompletion=completion.strategy,
         ),
     ] = "",
@@ -55,7 +56,8 @@ def command(
     balance: Annotated[
         str | None,
         typer.Option(
-            "--balance", help="Spread the picks over clusters: none, kmeans or clusters; the same as STRATEGY@kmeans."
+            "--balance",
+            help="Spread the picks over clusters: none, kmeans, clusters or groups; the same as STRATEGY@kmeans.",
         ),
     ] = None,
     export: Export = None,
@@ -93,7 +95,8 @@ def command(
     labeled: Labeled = None,
     labels: Labels = None,
     classes: Classes = None,
-    groups: Groups = None,
+    groups: GroupsOrPicks = None,
+    ids: Ids = None,
     exclude: Exclude = None,
 ) -> None:
     """Choose the images to label first (or next, with --labeled), in order of choice."""
@@ -123,6 +126,7 @@ def command(
         labels=labels,
         classes=classes,
         exclude=exclude,
+        ids=ids,
     )
     strategy = strategy or _first_pool(common)
     asked = named(strategy)
@@ -139,7 +143,6 @@ def command(
         "select.balance": balance,
         "select.audit": audit,
         "embed.download": download,
-        "dataset.groups": groups,
     }
     provider = common.provider(
         "select",
@@ -150,6 +153,7 @@ def command(
         source=source,
         classes=classes,
         of_labels=labels is not None,
+        groups=groups,
     )
     if exports:
         require_images(provider.require_run("--export"), exports)

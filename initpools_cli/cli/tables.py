@@ -123,6 +123,15 @@ def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
                 f"of the picks are also chosen by these strategies; {card['agreement']['random']:.1%} by chance",
             ),
         ]
+    if "groups" in card:
+        most = card["largest_group"]
+        lines.append(
+            (
+                "groups covered",
+                f"{card['groups_covered']:,} of {card['groups']:,}",
+                f"groups with a label; at most {most:,} {'image' if most == 1 else 'images'} of one group",
+            )
+        )
     if "class_unknown" in card:
         lines.append(("class unknown", str(card["class_unknown"]), "picks without a label in the data set"))
     if "class_counts" in card:

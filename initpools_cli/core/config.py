@@ -228,10 +228,10 @@ class SelectTable(Table):
     strategy: Annotated[str, Field(description="see `initpools list strategies`; empty: the default")] = ""
     budget: Annotated[PositiveCount, Field(description="images to choose; required")] = 0
     balance: Annotated[
-        Literal["none", "kmeans", "clusters"],
+        Literal["none", "kmeans", "clusters", "groups"],
         Field(
             description="spread the picks of a strategy without a suffix such as `@kmeans` over k-means clusters of "
-            "the embeddings, or over the clusters of a file; not in `al-run`"
+            "the embeddings, over the clusters of a file, or over groups; not in `al-run`"
         ),
     ] = "none"
     n_clusters: Annotated[
@@ -261,6 +261,14 @@ class SelectTable(Table):
             json_schema_extra=ADDED,
         ),
     ] = 0.0
+    per_group: Annotated[
+        Count,
+        Field(
+            description="most images of one group, such as a patient, while other groups have images left; then as "
+            "many more of each; labeled images count; 0: no limit; see [groups.md](groups.md)",
+            json_schema_extra=ADDED,
+        ),
+    ] = 0
     audit: Audit = ""
     params: Params = {}
 
@@ -485,7 +493,9 @@ def knob_origins(given: Mapping[str, str], knobs: Iterable[str], *tables: str) -
 
 
 #: Settings of [select] that every command with a strategy uses.
-WITH_EVERY_STRATEGY = {"balance", "n_clusters", "order", "normalize", "sample", "copies", "min_distance"}
+WITH_EVERY_STRATEGY = {
+    "balance", "n_clusters", "order", "normalize", "sample", "copies", "min_distance", "per_group",
+}  # fmt: skip
 #: Settings of [select] by the table of another command that uses them: rankings and queries normalize like selections,
 #: and scores use the embeddings that strategies get. [al] includes balance only to raise an error with a remedy.
 SHARED: Mapping[str, set[str]] = {"rank": WITH_EVERY_STRATEGY, "al": WITH_EVERY_STRATEGY, "score": {"normalize"}}

@@ -361,7 +361,7 @@ def _image_of(
         if not (text.isascii() and text.isdigit()):
             raise UserError(
                 f"{path} ({what}), {row.place} has the index {text!r}, which is not an integer.",
-                "Name the images by index in a column 'index'.",
+                "Name the images by index in a column 'index', or, for a file of embeddings, the rows with --ids FILE.",
                 repr(text),
             )
         if (split, int(text)) not in position:

@@ -15,6 +15,7 @@ QUANTITIES: Mapping[str, bool] = {
     "mean_distance": False,
     "redundancy": False,
     "spacing": True,
+    "groups_covered": True,
     "classes_missed": False,
     "entropy": True,
     "imbalance": False,
@@ -91,6 +92,25 @@ def balance(labels: NDArray[np.int64], available: NDArray[np.int64]) -> dict[str
         "entropy": abs(entropy),
         "imbalance": float(counts.max() / counts[counts > 0].min()),
     }
+
+
+def groups_covered(groups: NDArray[np.int64], chosen: NDArray[np.int64]) -> dict[str, int]:
+    """Count the groups with a labeled image.
+
+    Parameters
+    ----------
+    groups : (n,) int64
+        The group of every image.
+    chosen : (m,) int64
+        Those of the images in the pool; at least one.
+
+    Returns
+    -------
+    dict
+        groups, groups_covered, and largest_group (the most images in the pool that are of one group).
+    """
+    _, counts = np.unique(chosen, return_counts=True)
+    return {"groups": len(np.unique(groups)), "groups_covered": len(counts), "largest_group": int(counts.max())}
 
 
 def clusters_hit(clusters: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class Ties(NamedTuple):
     n : int
         Number of images with a score.
     missing : int
-        Number of images without a score (NaN).
+        Number of images without a score (NaN), or with an infinite one: the first pick of a cluster by distance.
     tied : float
         Share of scored images whose value occurs more than once.
     commonest : float
@@ -40,7 +40,7 @@ def ties(scores: ArrayLike) -> Ties:
     scores : array_like of float, shape (n,)
     """
     values = np.asarray(scores, dtype=np.float64).ravel()
-    known = values[~np.isnan(values)]
+    known = values[np.isfinite(values)]
     missing = values.size - known.size
     if not known.size:
         return Ties(0, missing, np.nan, np.nan, np.nan)

@@ -15,7 +15,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.stats import card as numbers
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.provider import Provider
-from initpools_cli.steps.report_card import CardData, class_balance, distance_facts, with_labeled
+from initpools_cli.steps.report_card import CardData, class_balance, distance_facts, group_coverage, with_labeled
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.select_pool import Pool, resolve_pool, select_pool
@@ -170,7 +170,7 @@ def compare_pools(data: CardData, pools: Mapping[str, np.ndarray], randoms: int,
     free = np.setdiff1d(data.rows, data.labeled)
     drawn = [generator(seed, "random pool", i).choice(free, budget, replace=False) for i in range(randoms)]
     every = [*pools.values(), *drawn]
-    cards: list[dict[str, Any]] = [class_balance(data, picks) for picks in every]
+    cards: list[dict[str, Any]] = [class_balance(data, picks) | group_coverage(data, picks) for picks in every]
     images = len(data.rows)
     places = [data.places(picks) for picks in every]
     # A pool of nothing but rows of length zero is at no distance from anything.
@@ -194,7 +194,7 @@ def _other(provider: Provider, strategy: StrategySpec) -> Provider:
         return provider.with_settings(settings)
     source = provider.source if heeds_source(balanced(strategy, table), provider.files) else ""
     words = ["select-pool", strategy.argument, "--budget", str(table.budget)]
-    for key in ("balance", "n_clusters", "normalize", "sample", "copies", "min_distance"):
+    for key in ("balance", "n_clusters", "normalize", "sample", "copies", "min_distance", "per_group"):
         value = getattr(table, key)
         if value != SelectTable.model_fields[key].default:
             words += ["--set", f"select.{key}={str(value).lower()}"]

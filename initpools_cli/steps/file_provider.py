@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from initpools_cli.core.config import DEFAULT_CLUSTERS, knob_origins
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.datasets.row_ids import read_ids
 from initpools_cli.steps.context import at_work
 from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
 from initpools_cli.steps.provider import FoundArrays, Provider, Scores
@@ -38,7 +40,25 @@ class FileProvider(Provider):
     @cached_property
     def user(self) -> UserArrays:
         """What the files hold."""
-        return UserArrays(self.files, None, (), self.report, self.several_labels)
+        found = UserArrays(self.files, None, (), self.report, self.several_labels)
+        return found if self.files.ids is None else replace(found, items=self._items(len(images_of(found.arrays))))
+
+    def _items(self, count: int) -> pd.DataFrame:
+        """One row per image, like those of items.csv; the paths are the ids of --ids."""
+        import pandas as pd
+
+        paths = [""] * count
+        if self.files.ids is not None:
+            paths = [row.path or row.index for row in read_ids(self.files.ids, count)]
+        return pd.DataFrame({"index": range(count), "path": paths, "split": "train", "class": "", "sha256": "-"})
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """Those of ``--groups``."""
+        if not self.files.groups:
+            return None
+        items = self.user.items
+        return self.user.groups(self._items(int(self.every[-1]) + 1) if items is None else items)
 
     @cached_property
     def every(self) -> np.ndarray:
@@ -103,7 +123,7 @@ class FileProvider(Provider):
         own_scores = "scores" not in self.user.arrays
         arrays = with_score(
             strategy,
-            self.user.arrays,
+            {**self.user.arrays, **self._group_arrays(strategy)},
             given,
             normalize=self.settings.select.normalize,
             seed=self.seed,

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from initpools_cli.steps.report_card import CardData
 from initpools_cli.steps.strategy_inputs import StrategyInputs
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserArrays, UserFiles
-from initpools_cli.strategies.arrays import ONE_CLASS
+from initpools_cli.strategies.arrays import ONE_CLASS, inputs_of
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.select import refuse_none_left
 
@@ -109,6 +109,11 @@ class Provider(ABC):
     def seed(self) -> int:
         """The root seed."""
 
+    @property
+    @abstractmethod
+    def groups(self) -> np.ndarray | None:
+        """The group of each image, (n,) int64; None without groups."""
+
     @abstractmethod
     def clusters(self, asked: int) -> int:
         """How many clusters to look for; `asked` may be 0."""
@@ -143,7 +148,8 @@ class Provider(ABC):
     def card_data(self, inputs: StrategyInputs, embeddings: np.ndarray | None) -> CardData:
         """What pools are measured on: the seen images, with these embeddings."""
         normalize = self.settings.select.normalize
-        return CardData.of(embeddings, normalize, inputs.images, inputs.labeled, *self._labels())
+        data = CardData.of(embeddings, normalize, inputs.images, inputs.labeled, *self._labels())
+        return replace(data, groups=self.groups)
 
     def resolve(
         self,
@@ -247,6 +253,26 @@ class Provider(ABC):
 
         Those of ``--labeled``, or else of ``--labels``, unless the strategy itself reads the labels.
         """
+
+    def _group_arrays(self, strategy: StrategySpec) -> dict[str, np.ndarray]:
+        """The groups, where the strategy or select.per_group needs them.
+
+        Raises
+        ------
+        UserError
+            There are none.
+        """
+        most = self.settings.select.per_group
+        if "groups" not in inputs_of(strategy.method, strategy.balance.kind, most):
+            return {}
+        if self.groups is None:
+            what = f"'{strategy.name}'" if strategy.balance.kind == "groups" else f"select.per_group = {most}"
+            raise UserError(
+                f"{what} needs groups, and there are none.",
+                "Add --groups FILE.csv, a table with the columns path or index, and group.",
+                what,
+            )
+        return {"groups": self.groups}
 
     def _candidates(self, strategy: StrategySpec) -> np.ndarray:
         """Those of `images` that the strategy may choose from."""

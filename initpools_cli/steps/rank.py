@@ -70,6 +70,7 @@ def rank(provider: Provider) -> Ranking:
     context, select, table = provider.context, provider.settings.select, provider.settings.rank
     strategy = balanced(named(table.strategy), select)
     refuse_source(strategy, provider.files, provider.source)
+    _refuse_groups(provider, strategy)
     inputs = _resolve(provider, strategy)
     missing = inputs.strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
     depth = _depth(inputs, table, select)
@@ -87,6 +88,17 @@ def rank(provider: Provider) -> Ranking:
             write_array(scratch / "scores.npy", by_image(found, inputs.n))
         step.outcome = {"ranked": len(found.indices)}
     return Ranking.stored(FinishedStep(context.run, step.folder), True)
+
+
+def _refuse_groups(provider: Provider, strategy: StrategySpec) -> None:
+    """Refuse groups for picks alone that the order does not depend on."""
+    groups = provider.files.groups
+    if groups and strategy.balance.kind != "groups" and not provider.settings.select.per_group:
+        raise UserError(
+            f"--groups {groups} has no effect on the order of '{strategy.name}'.",
+            f"Use '{strategy.base}@groups', or add --set select.per_group=1.",
+            groups,
+        )
 
 
 def _resolve(provider: Provider, strategy: StrategySpec) -> StrategyInputs:

@@ -37,6 +37,8 @@ class CardData:
     labels : (n,) int64, (n, c) int8, or None
         Of all images, -1 for none; read only after a pool is chosen.
     classes : tuple of str
+    groups : (n,) int64 or None
+        Of all images, such as the patient of each.
     """
 
     points: np.ndarray | None
@@ -45,6 +47,7 @@ class CardData:
     labeled: np.ndarray
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -125,7 +128,7 @@ def short_card(data: CardData, picks: np.ndarray, near: NearestPicks | None, str
         if zero:
             facts["lacks"] = [f"distances of {zero} images whose embeddings are zero"]
         facts |= distance_facts(data, picks, with_labeled(data, near.distance, data.points))
-    return facts | class_balance(data, picks)
+    return facts | group_coverage(data, picks) | class_balance(data, picks)
 
 
 def with_labeled(data: CardData, distances: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -147,6 +150,13 @@ def distance_facts(data: CardData, picks: np.ndarray, distances: np.ndarray) -> 
     covered = numbers.coverage(distances)
     gaps = pick_distances(data.points[data.places(picks)], data.points[data.places(data.labeled)])
     return covered | numbers.repetition(*gaps, covered["mean_distance"])
+
+
+def group_coverage(data: CardData, picks: np.ndarray) -> dict[str, Any]:
+    """The groups there are, and those of what will be labeled; nothing without groups."""
+    if data.groups is None:
+        return {}
+    return numbers.groups_covered(data.groups[data.rows], data.groups[data.both(picks)])
 
 
 def class_balance(data: CardData, picks: np.ndarray) -> dict[str, Any]:

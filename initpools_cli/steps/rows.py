@@ -60,8 +60,8 @@ def identity(
 
 
 def distance_identity(select: SelectTable) -> dict[str, Any]:
-    """``copies`` and ``min_distance`` where they are set, for the table of a step that [select] is not all of."""
-    return {key: value for key, value in select.identity().items() if key in ("copies", "min_distance")}
+    """The settings of picks that were added later where they are set, for a step that [select] is not all of."""
+    return {key: value for key, value in select.identity().items() if key in ("copies", "min_distance", "per_group")}
 
 
 def zero_count(embeddings: np.ndarray | None, seen: np.ndarray) -> dict[str, int]:

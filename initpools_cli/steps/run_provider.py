@@ -73,6 +73,13 @@ class RunProvider(Provider):
         self.report.once(f"{self.files.exclude} (--exclude): {count} images are left out.")
         return found
 
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """Those of ``--groups`` for picks alone, else those of the data set."""
+        data = self.context.data
+        found = self.user.groups(data.train_items, data.root)
+        return data.groups if found is None else found
+
     @property
     def every(self) -> np.ndarray:
         """All train images of the data set."""
@@ -129,7 +136,7 @@ class RunProvider(Provider):
         logits: Callable[[], FinishedStep] | None,
     ) -> FoundArrays:
         context, wants = self.context, strategy.needed
-        found = FoundArrays(dict(self.user.arrays), dict(self.user.checksums))
+        found = FoundArrays({**self.user.arrays, **self._group_arrays(strategy)}, dict(self.user.checksums))
         arrays = found.arrays
         self._refuse_other_counts(arrays)
         asked = wants & MODEL_OUTPUTS - arrays.keys()

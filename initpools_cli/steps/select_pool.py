@@ -100,7 +100,7 @@ def select_pool(provider: Provider, inputs: StrategyInputs | None = None) -> Poo
     if context is None:
         selection, origins, data, near = _choose(provider, inputs)
         card = short_card(data, selection.indices, near, inputs.strategy.name)
-        return Pool(pool_rows(selection, near, None, origins), card, inputs)
+        return Pool(pool_rows(selection, near, inputs.items, origins), card, inputs)
     step = _step(context, select, inputs, provider.files.identity)
     if step.finished:
         return Pool.stored(step.finished, inputs, False)

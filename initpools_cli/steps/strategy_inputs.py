@@ -132,6 +132,7 @@ def pick(
         sample=select.sample,
         copies=select.copies,
         min_distance=select.min_distance,
+        per_group=select.per_group,
         knobs=inputs.knobs,
         facts=inputs.facts,
         budget_name=budget_name,

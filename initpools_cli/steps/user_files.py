@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from initpools_cli.core.checksums import changed_error, checksum, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, require_file
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.groups import is_file, read_groups
 from initpools_cli.datasets.user_labels import Labels, read_labels
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ MAPPED = ("embeddings", "patches", "probs")
 
 @dataclass(frozen=True)
 class UserFiles:
-    """Paths given on the command line; None where there is none. `classes` are those that `labels` can have."""
+    """Paths given on the command line; None where there is none.
+
+    `classes` are those that `labels` can have. `groups`, of which only picks take account, is a path or a regular
+    expression; "" for none.
+    """
 
     embeddings: Path | None = None
     patches: Path | None = None
@@ -44,6 +49,8 @@ class UserFiles:
     labels: Path | None = None
     classes: tuple[str, ...] = ()
     exclude: Path | None = None
+    ids: Path | None = None
+    groups: str = ""
     _begun: dict[Path, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -54,12 +61,13 @@ class UserFiles:
     def paths(self) -> dict[str, Path]:
         """Those that were given, by option."""
         given = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        given |= {"groups": Path(self.groups)} if self.groups and is_file(self.groups) else {}
         return {name: path for name, path in given.items() if isinstance(path, Path)}
 
     @property
     def inputs(self) -> set[str]:
         """The inputs of strategies that the files hold, by name; a table of labels takes a run to be read."""
-        names = {"order" if name == "ranking" else name for name in self.paths} - {"labeled", "exclude"}
+        names = {"order" if name == "ranking" else name for name in self.paths} - {"labeled", "exclude", "ids"}
         if self.labels is not None and self.labels.suffix.lower() != ".npy":
             names -= {"labels"}
         return names
@@ -98,9 +106,10 @@ class UserFiles:
         return dataset or self.classes
 
     @property
-    def identity(self) -> dict[str, list[str]]:
-        """What else the labels depend on, for a step's table: the classes that were given for them."""
-        return {"classes": list(self.classes)} if self.classes and self.labels is not None else {}
+    def identity(self) -> dict[str, Any]:
+        """What else a result depends on, for a step's table: classes of the labels, and groups by an expression."""
+        of_labels = {"classes": list(self.classes)} if self.classes and self.labels is not None else {}
+        return of_labels | ({"groups": self.groups} if self.groups and not is_file(self.groups) else {})
 
     def enough_for(self, inputs: Collection[str]) -> bool:
         """Whether the files alone tell which images there are, to a method that reads `inputs`."""
@@ -165,6 +174,26 @@ class UserArrays:
         if "probs" in found and found["probs"].ndim == 3:
             found |= dict.fromkeys(("view_probs", "mc_probs", "member_probs"), found["probs"])
         return found
+
+    def groups(self, images: pd.DataFrame, root: Path | None = None) -> np.ndarray | None:
+        """The group of each image, (n,) int64; None where none are given.
+
+        Parameters
+        ----------
+        images : DataFrame
+            The train images: index, path and split.
+        root : Path, optional
+            Their folder, for absolute paths.
+        """
+        import pandas as pd
+
+        if not self.files.groups:
+            return None
+        found = read_groups(self.files.groups, images, root)
+        for note in found.notes:
+            if self.report is not None:
+                self.report.once(note)
+        return pd.factorize(np.array(found.names, dtype=object))[0].astype(np.int64)
 
     @cached_property
     def labels(self) -> Labels | None:

@@ -14,6 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.normalize import unit_rows
+from initpools_cli.strategies.groups import group_codes
 from initpools_cli.strategies.probabilities import BELOW, distributions
 
 Array = NDArray[Any]
@@ -225,6 +226,7 @@ INPUTS: Mapping[str, Input] = {
     ),
     "scores": Input("Pass them (--scores FILE.npy), one number per image.", _scores),
     "clusters": Input("Pass them (--clusters FILE.npy), one integer per image.", lambda a: integers("clusters", a)),
+    "groups": Input("Pass them (--groups FILE.csv), a table with the columns index and group.", group_codes),
     "order": Input("Pass it (--ranking FILE.npy): image indices, best first.", lambda a: integers("ranking", a), None),
 }
 
@@ -274,10 +276,11 @@ def image_axis(name: str, shape: tuple[int, ...]) -> int | None:
     return axis
 
 
-def inputs_of(method: Method, balance: str) -> list[str]:
-    """Return the inputs that a strategy and the balance over clusters need, in order."""
-    spread = {"kmeans": ["embeddings"], "clusters": ["clusters"]}.get(balance, [])
-    return list(dict.fromkeys([*method.inputs, *spread]))
+def inputs_of(method: Method, balance: str, per_group: int = 0) -> list[str]:
+    """Return the inputs that a strategy, the balance over clusters and a limit per group need, in order."""
+    spread = {"kmeans": ["embeddings"], "clusters": ["clusters"], "groups": ["groups"]}.get(balance, [])
+    limited = ["groups"] if per_group else []
+    return list(dict.fromkeys([*method.inputs, *spread, *limited]))
 
 
 def refuse_missing(strategy: str, needed: Iterable[str], inputs: Mapping[str, object]) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.plugins import FILE_NAME
 
-BALANCES = ("none", "kmeans", "clusters")
+BALANCES = ("none", "kmeans", "clusters", "groups")
 #: The suffix of a name, after the @.
-SUFFIX = re.compile(r"(kmeans)([0-9]{0,9})|(clusters)")
+SUFFIX = re.compile(r"(kmeans)([0-9]{0,9})|(clusters|groups)")
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Balance:
 
     Attributes
     ----------
-    kind : {"none", "kmeans", "clusters"}
-        No clusters, k-means clusters of the embeddings, or clusters from a file.
+    kind : {"none", "kmeans", "clusters", "groups"}
+        No clusters, k-means clusters of the embeddings, clusters from a file, or groups such as patients.
     n_clusters : int
         For "kmeans"; 0 means ``select.n_clusters``.
     """
@@ -30,7 +30,7 @@ class Balance:
 
     @property
     def suffix(self) -> str:
-        """The suffix of the strategy's name: "", "@kmeans", "@kmeans30" or "@clusters"."""
+        """The suffix of the strategy's name: "", "@kmeans", "@kmeans30", "@clusters" or "@groups"."""
         return "" if self.kind == "none" else f"@{self.kind}{self.n_clusters or ''}"
 
 
@@ -44,8 +44,8 @@ def split_name(name: str) -> tuple[str, Balance]:
     Parameters
     ----------
     name : str
-        ``STRATEGY``, ``STRATEGY@kmeans``, ``STRATEGY@kmeans30`` or ``STRATEGY@clusters``; the strategy may be
-        ``PATH.py:function``.
+        ``STRATEGY``, ``STRATEGY@kmeans``, ``STRATEGY@kmeans30``, ``STRATEGY@clusters`` or ``STRATEGY@groups``; the
+        strategy may be ``PATH.py:function``.
 
     Raises
     ------
@@ -79,6 +79,7 @@ def _unknown_suffix(name: str, base: str, suffix: str) -> UserError:
     guess = nearest(suffix.rstrip("-+.0123456789"), kinds) or kinds[0]
     return UserError(
         f"'{name}' has the unknown suffix '@{suffix}'.",
-        f"Did you mean '{base}@{guess}'? Use '@kmeans', '@kmeans30' (a number of clusters ≥ 1) or '@clusters'.",
+        f"Did you mean '{base}@{guess}'? Use '@kmeans', '@kmeans30' (a number of clusters ≥ 1), '@clusters' or "
+        "'@groups'.",
         name,
     )

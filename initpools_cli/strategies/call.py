@@ -1,10 +1,10 @@
-"""Call a strategy on images: on all at once, per cluster, or with a minimum distance."""
+"""Call a strategy on images: on all at once, or within each cluster."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,11 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
-from initpools_cli.geometry.distances import squared_distances
-from initpools_cli.geometry.neighbors import nearest
 from initpools_cli.strategies.arrays import INPUTS, Array, take
-from initpools_cli.strategies.selection import Selection, take_turns
+from initpools_cli.strategies.selection import Selection, ranks_within
 
 Indices = NDArray[np.int64]
 NONE: Indices = np.empty(0, np.int64)
-# Picks compared with earlier ones at once.
-BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,8 @@ class StrategyCall:
     clusters : (n,) int64, optional
         Clusters to balance picks over: the strategy runs within each cluster, and its picks are interleaved in
         ascending order of clusters, the best of each first.
+    counted : (c,) int64
+        Labeled images that count as picks of their clusters.
     """
 
     method: Method
@@ -44,6 +42,7 @@ class StrategyCall:
     knobs: Mapping[str, Any]
     seed: int
     clusters: Indices | None = None
+    counted: Indices = field(default_factory=lambda: NONE)
 
     def on(self, rows: Indices, labeled: Indices, budget: int, picked: Indices = NONE) -> Selection:
         """Select `budget` of the images in `rows`; the strategy sees only these.
@@ -60,17 +59,31 @@ class StrategyCall:
             rng = generator(self.seed, self.method.name)
             return self._run(rows, labeled, budget, rng)
         owners = self.clusters[rows]
-        is_labeled = np.isin(rows, labeled)
-        ids = np.unique(owners)
-        free = np.bincount(np.searchsorted(ids, owners[~is_labeled]), minlength=len(ids))
-        used = np.bincount(np.searchsorted(ids, self.clusters[picked]), minlength=len(ids))
-        quotas = np.maximum(round_robin(free + used, budget + int(used.sum())) - used, 0)
+        ids, place = np.unique(owners, return_inverse=True)
+        order = np.argsort(place, kind="stable")
+        inside = np.split(rows[order], np.searchsorted(place[order], np.arange(1, len(ids))))
+        free = np.bincount(place[~np.isin(rows, labeled)], minlength=len(ids))
+        quotas = round_robin(free, budget, self._used(ids, picked))
         parts = []
-        for place in np.flatnonzero(quotas):
-            inside = rows[owners == ids[place]]
-            rng = generator(self.seed, self.method.name, "cluster", int(ids[place]))
-            parts.append(self._run(inside, np.intersect1d(inside, labeled), int(quotas[place]), rng))
-        return interleave(concatenate(parts), self.clusters)
+        for at in np.flatnonzero(quotas):
+            rng = generator(self.seed, self.method.name, "cluster", int(ids[at]))
+            parts.append(self._run(inside[at], np.intersect1d(inside[at], labeled), int(quotas[at]), rng))
+        return self.interleaved(concatenate(parts))
+
+    def interleaved(self, selection: Selection) -> Selection:
+        """Reorder picks round-robin over the clusters, and record their clusters; without clusters do nothing."""
+        if self.clusters is None:
+            return selection
+        owners = self.clusters[selection.indices]
+        order = np.lexsort((owners, ranks_within(owners) + self._used(owners)))
+        scores = None if selection.scores is None else selection.scores[order]
+        return Selection(selection.indices[order], scores, owners[order], selection.candidate_scores)
+
+    def _used(self, ids: Indices, picked: Indices = NONE) -> Indices:
+        """Count the images that clusters have already, for each of `ids`."""
+        assert self.clusters is not None
+        have = np.sort(self.clusters[np.concatenate([self.counted, picked])])
+        return np.searchsorted(have, ids, "right") - np.searchsorted(have, ids, "left")
 
     def _run(self, rows: Indices, labeled: Indices, budget: int, rng: np.random.Generator) -> Selection:
         services = {"n": len(rows), "labeled": np.searchsorted(rows, labeled), "budget": int(budget), "rng": rng}
@@ -103,89 +116,8 @@ def concatenate(parts: list[Selection]) -> Selection:
     )
 
 
-def interleave(selection: Selection, clusters: Indices) -> Selection:
-    """Reorder picks round-robin over the clusters (n,), and record their clusters."""
-    owners = clusters[selection.indices]
-    order = take_turns(owners)
-    scores = None if selection.scores is None else selection.scores[order]
-    return Selection(selection.indices[order], scores, owners[order], selection.candidate_scores)
-
-
-def select_with_distance(
-    call: StrategyCall, points: NDArray[np.float32], rows: Indices, labeled: Indices, budget: int, distance: float
-) -> Selection:
-    """Select images that are at least `distance` from each other and from labeled images.
-
-    Picks of the strategy that are closer to an earlier pick are skipped. Then the strategy is called again, with the
-    remaining picks as labeled and without images too close to them, until the budget is reached or no image is left.
-
-    Parameters
-    ----------
-    call : StrategyCall
-    points : (n, d) float32
-        Embeddings for the distances.
-    rows, labeled : (m,), (l,) int64
-    budget : int
-    distance : float
-        > 0, Euclidean.
-
-    Returns
-    -------
-    Selection
-        `budget` images, or fewer.
-    """
-    free = far_from(points, np.setdiff1d(rows, labeled), labeled, distance)
-    parts: list[Selection] = []
-    picked, candidate_scores = NONE, None
-    while len(picked) < budget and len(free):
-        known = np.union1d(labeled, picked)
-        selection = call.on(np.union1d(free, known), known, min(budget - len(picked), len(free)), picked)
-        if not parts and len(free) == len(rows) - len(labeled):
-            candidate_scores = selection.candidate_scores
-        parts.append(filter_picks(selection, spaced(points[selection.indices], distance)))
-        picked = np.concatenate([picked, parts[-1].indices])
-        free = far_from(points, np.setdiff1d(free, picked), parts[-1].indices, distance)
-    if not parts:
-        return Selection(NONE)
-    every = concatenate(parts)
-    every = every if call.clusters is None else interleave(every, call.clusters)
-    return replace(every, candidate_scores=candidate_scores)
-
-
-def filter_picks(selection: Selection, mask: NDArray[np.bool_]) -> Selection:
-    """Keep the picks where `mask` (b,) is true."""
-    scores, clusters = selection.scores, selection.clusters
-    return Selection(
-        selection.indices[mask],
-        None if scores is None else scores[mask],
-        None if clusters is None else clusters[mask],
-    )
-
-
-def far_from(points: NDArray[np.float32], rows: Indices, others: Indices, distance: float) -> Indices:
-    """Return those of `rows` that are at least `distance` from all of `others`."""
-    if not len(rows) or not len(others):
-        return rows
-    return rows[nearest(points[rows], points[others])[1] >= distance]
-
-
-def spaced(points: NDArray[np.float32], distance: float) -> NDArray[np.bool_]:
-    """Mark points (b, d), in order, that are at least `distance` from all points marked before, (b,)."""
-    kept = np.zeros(len(points), bool)
-    for start in range(0, len(points), BLOCK):
-        block, before = slice(start, start + BLOCK), np.flatnonzero(kept[:start])
-        far = np.ones(len(points[block]), bool)
-        if len(before):
-            far = nearest(points[block], points[before])[1] >= distance
-        for row in start + np.flatnonzero(far):
-            inside = start + np.flatnonzero(kept[start:row])
-            gaps = np.sqrt(squared_distances(points[inside], points[row]))
-            kept[row] = (gaps >= distance).all()
-    return kept
-
-
-def round_robin(available: Indices, budget: int) -> Indices:
-    """Distribute a budget over clusters round-robin, one image at a time, skipping exhausted clusters.
+def round_robin(available: Indices, budget: int, used: Indices | None = None) -> Indices:
+    """Distribute a budget over clusters, one image at a time to the cluster that has the fewest, then the lowest.
 
     Parameters
     ----------
@@ -193,18 +125,14 @@ def round_robin(available: Indices, budget: int) -> Indices:
         Number of images in each cluster.
     budget : int
         ≤ their sum.
+    used : (k,) int64, optional
+        Number of images that each cluster has already; default: 0.
 
     Returns
     -------
     (k,) int64
         Summing to `budget`.
     """
-    quotas = np.zeros_like(available)
-    while (left := budget - int(quotas.sum())) > 0:
-        unfilled = np.flatnonzero(quotas < available)
-        turns = left // len(unfilled)
-        if turns == 0:
-            quotas[unfilled[:left]] += 1
-        else:
-            quotas[unfilled] += np.minimum(turns, (available - quotas)[unfilled])
-    return quotas
+    owners = np.repeat(np.arange(len(available)), available)
+    level = ranks_within(owners) if used is None else ranks_within(owners) + used[owners]
+    return np.bincount(owners[np.argsort(level, kind="stable")[:budget]], minlength=len(available))

@@ -1,15 +1,18 @@
-"""Checks that refuse constant scores and equal embeddings."""
+"""Checks of the settings of every strategy, and refusals of constant scores and equal embeddings."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.core.errors import UserError
+from initpools_cli.core.config import DEFAULT_CLUSTERS
+from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method
+from initpools_cli.strategies.balance import BALANCES
 from initpools_cli.strategies.selection import Selection
 from initpools_cli.strategies.traits import StrategyTraits
 
+COPIES = ("last", "any")
 COMMON_SHARE = 0.95
 # Losses are sums of terms around 1, which float64 rounds at 2e-16: a smaller range is rounding.
 FLOOR = 1e-12
@@ -98,3 +101,31 @@ def refuse_constant_outputs(method: Method[StrategyTraits], selection: Selection
     """
     if method.traits.needs_model and selection.candidate_scores is not None:
         refuse_constant(selection.candidate_scores)
+
+
+def check_settings(
+    balance: str, n_clusters: int, sample: int, copies: str, min_distance: float, per_group: int
+) -> None:
+    """Check the settings of every strategy; see `choose`.
+
+    Raises
+    ------
+    UserError
+        If a value is not valid.
+    """
+    if balance not in BALANCES:
+        guess = nearest(balance, BALANCES)
+        hint = f"Did you mean '{guess}'? " if guess else ""
+        raise UserError(f"balance = '{balance}' is not valid.", f"{hint}Use one of {', '.join(BALANCES)}.", balance)
+    if sample < 0:
+        raise UserError(f"sample={sample} is negative.", "Use a number ≥ 1, or 0 for all images.", sample)
+    if n_clusters < 0:
+        raise UserError(
+            f"n_clusters={n_clusters} is negative.", f"Use a number ≥ 1, or 0 for {DEFAULT_CLUSTERS}.", n_clusters
+        )
+    if copies not in COPIES:
+        raise UserError(f"copies = '{copies}' is not valid.", f"Use one of {', '.join(COPIES)}.", copies)
+    if not 0 <= min_distance < np.inf:
+        raise UserError(f"min_distance={min_distance} is not valid.", "Use a finite number ≥ 0.", min_distance)
+    if per_group < 0:
+        raise UserError(f"per_group={per_group} is negative.", "Use a number ≥ 1, or 0 for no limit.", per_group)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from initpools_cli.core.config import DEFAULT_CLUSTERS
-from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
@@ -24,15 +24,14 @@ from initpools_cli.strategies.arrays import (
     refuse_missing,
     take,
 )
-from initpools_cli.strategies.balance import BALANCES
-from initpools_cli.strategies.call import NONE, StrategyCall, part, select_with_distance
-from initpools_cli.strategies.checks import refuse_constant, refuse_equal_points
+from initpools_cli.strategies.call import NONE, StrategyCall, part
+from initpools_cli.strategies.checks import check_settings, refuse_constant, refuse_equal_points
 from initpools_cli.strategies.duplicates import RowFacts, fallback_order
+from initpools_cli.strategies.groups import PerGroup, shuffled
+from initpools_cli.strategies.limits import MinDistance, select_within
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 from initpools_cli.strategies.traits import StrategyTraits
-
-COPIES = ("last", "any")
 
 
 def choose(
@@ -50,6 +49,7 @@ def choose(
     sample: int = 0,
     copies: str = "last",
     min_distance: float = 0.0,
+    per_group: int = 0,
     knobs: Mapping[str, Any] | None = None,
     prepared: Mapping[str, Array] | None = None,
     facts: RowFacts | None = None,
@@ -73,9 +73,10 @@ def choose(
         Determines all random draws.
     normalize : bool
         Scale embeddings to length 1; zero rows stay zero.
-    balance : {"none", "kmeans", "clusters"}
-        Distribute picks evenly over k-means clusters of the embeddings, or over ``inputs["clusters"]``: the strategy
-        runs within each cluster, and its picks are interleaved in ascending order of clusters, the best of each first.
+    balance : {"none", "kmeans", "clusters", "groups"}
+        Distribute picks evenly over k-means clusters of the embeddings, over ``inputs["clusters"]``, or over
+        ``inputs["groups"]``: the strategy runs within each cluster, and its picks are interleaved in ascending order of
+        clusters, the best of each first. The order of groups is random, and labeled images count as picks of theirs.
     n_clusters : int
         For "kmeans"; 0 means 20.
     sample : int
@@ -87,6 +88,9 @@ def choose(
     min_distance : float
         Skip images closer than this to a pick or a labeled image, in the embedding space of the strategy. If > 0,
         copies and zero rows are never selected.
+    per_group : int
+        Select at most this many images of each of ``inputs["groups"]`` while other groups have images left, then this
+        many more of each, and so on; labeled images count. 0 means no limit. Copies and zero rows still come last.
     knobs : mapping, optional
         Knobs of the strategy.
     prepared : mapping of str to array, optional
@@ -110,22 +114,9 @@ def choose(
     """
     method = strategies.get(strategy) if isinstance(strategy, str) else strategy
     values = method.validate(knobs or {})
-    if balance not in BALANCES:
-        guess = nearest(balance, BALANCES)
-        hint = f"Did you mean '{guess}'? " if guess else ""
-        raise UserError(f"balance = '{balance}' is not valid.", f"{hint}Use one of {', '.join(BALANCES)}.", balance)
-    if sample < 0:
-        raise UserError(f"sample={sample} is negative.", "Use a number ≥ 1, or 0 for all images.", sample)
-    if n_clusters < 0:
-        raise UserError(
-            f"n_clusters={n_clusters} is negative.", f"Use a number ≥ 1, or 0 for {DEFAULT_CLUSTERS}.", n_clusters
-        )
-    if copies not in COPIES:
-        raise UserError(f"copies = '{copies}' is not valid.", f"Use one of {', '.join(COPIES)}.", copies)
-    if not 0 <= min_distance < np.inf:
-        raise UserError(f"min_distance={min_distance} is not valid.", "Use a finite number ≥ 0.", min_distance)
+    check_settings(balance, n_clusters, sample, copies, min_distance, per_group)
     ready = prepared or {}
-    arrays = _checked(method, inputs, ready, balance)
+    arrays = _checked(method, inputs, ready, balance, per_group)
     images = images_of({**inputs, **ready}, n)
     total = int(images[-1]) + 1
     labeled_rows = as_rows("labeled", labeled, total)
@@ -154,34 +145,32 @@ def choose(
         visible = np.flatnonzero(~repeated & ~facts.zero)
         if "embeddings" in arrays:
             refuse_equal_points(arrays["embeddings"], visible, len(rows))
-    clusters = arrays.get("clusters") if balance == "clusters" else None
-    if balance == "kmeans":
-        k = min(n_clusters or DEFAULT_CLUSTERS, len(visible))
-        clusters = np.full(len(rows), -1)
-        clusters[visible] = kmeans(
-            part("embeddings", arrays["embeddings"], visible), k, generator(seed, "balance", k)
-        ).labels
-    call = StrategyCall(method, arrays, values, seed, clusters)
+    clusters = _clusters(arrays, visible, balance, n_clusters, seed)
+    call = StrategyCall(method, arrays, values, seed, clusters, known if balance == "groups" else NONE)
+    limit = PerGroup(arrays["groups"], per_group, known) if per_group else None
     labeled_visible = np.intersect1d(known, visible, assume_unique=True)
     count = min(int(budget), len(visible) - len(labeled_visible))
     if not count:
         selection = Selection(NONE)
-    elif min_distance:
-        points = arrays.get("embeddings")
-        if points is None:
-            points = _points(method, facts, rows, normalize)
-        selection = select_with_distance(call, points, visible, labeled_visible, count, min_distance)
+    elif min_distance or per_group:
+        apart = None
+        if min_distance:
+            points = arrays.get("embeddings")
+            apart = MinDistance(_points(method, facts, rows, normalize) if points is None else points, min_distance)
+        selection = select_within(call, visible, labeled_visible, count, apart, limit)
     else:
         selection = call.on(visible, labeled_visible, count)
     if facts is not None:
         missing = 0 if min_distance else int(budget) - count
-        selection = _with_fallback(selection, call, facts, repeated, known, missing)
+        selection = _with_fallback(selection, call, facts, repeated, known, missing, limit)
     if not len(selection.indices):
         raise UserError(
             f"All images are closer than min_distance={min_distance:g} to a labeled image.",
             "Use a smaller min_distance.",
             f"{min_distance:g}",
         )
+    if balance == "groups":
+        selection = replace(selection, clusters=arrays["groups"][selection.indices])
     chosen = replace(selection, indices=rows[selection.indices], fallback=rows[selection.fallback])
     _check_contract(method.name, chosen, free, budget, exact=not min_distance)
     return chosen
@@ -293,10 +282,25 @@ def as_rows(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int64]:
     return rows
 
 
+def _clusters(
+    arrays: Mapping[str, Array], visible: NDArray[np.int64], balance: str, n_clusters: int, seed: int
+) -> NDArray[np.int64] | None:
+    """Return the cluster of each image (n,); groups are numbered in random order, images out of sight are -1."""
+    if balance == "kmeans":
+        points = part("embeddings", arrays["embeddings"], visible)
+        k = min(n_clusters or DEFAULT_CLUSTERS, len(visible))
+        clusters = np.full(len(arrays["embeddings"]), -1)
+        clusters[visible] = kmeans(points, k, generator(seed, "balance", k)).labels
+        return clusters
+    if balance == "groups":
+        return shuffled(arrays["groups"], seed)
+    return arrays.get("clusters") if balance == "clusters" else None
+
+
 def _checked(
-    method: Method, inputs: Mapping[str, ArrayLike], prepared: Mapping[str, Array], balance: str
+    method: Method, inputs: Mapping[str, ArrayLike], prepared: Mapping[str, Array], balance: str, per_group: int
 ) -> dict[str, Array]:
-    needed, both = inputs_of(method, balance), {**inputs, **prepared}
+    needed, both = inputs_of(method, balance, per_group), {**inputs, **prepared}
     refuse_missing(method.name, needed, both)
     present = [name for name in method.optional if both.get(name) is not None]
     return {
@@ -340,9 +344,14 @@ def _with_fallback(
     copies: NDArray[np.bool_],
     labeled: NDArray[np.int64],
     missing: int,
+    limit: PerGroup | None,
 ) -> Selection:
     """Fill the selection with copies and zero rows, whose scores are NaN, and list all of them in `fallback`."""
     fallback = fallback_order(selection, facts, copies, labeled)
+    if limit is not None:
+        copied = limit.in_order(fallback[copies[fallback]], selection.indices)
+        zero = limit.in_order(fallback[~copies[fallback]], np.concatenate([selection.indices, copied]))
+        fallback = np.concatenate([copied, zero])
     fill = fallback[:missing]
     if not len(fill):
         return replace(selection, fallback=fallback)

@@ -307,6 +307,7 @@ def build_settings(
         sample=select.sample,
         copies=select.copies,
         min_distance=select.min_distance,
+        per_group=select.per_group,
         learners=spec.learners,
     )
 

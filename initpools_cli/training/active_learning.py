@@ -181,6 +181,7 @@ def _choose(
         copies=settings.copies,
         # Strategies without embeddings are baselines or a fixed order.
         min_distance=settings.min_distance if facts is not None else 0.0,
+        per_group=settings.per_group,
         knobs=call.knobs,
         prepared=arrays,
         facts=facts,
