@@ -133,6 +133,25 @@ def test_a_batch_is_labeled_by_keys(served: Served, opens: Opens, width: int, th
     assert page.inner_text("#mark") == "skipped"
 
 
+def test_a_key_right_after_undo_is_for_the_image_that_comes_back(served: Served, opens: Opens) -> None:
+    page = opens()
+    at(page, 1)
+    page.keyboard.press("1")
+    at(page, 2)
+    settled(page)
+    # Both keys before the server can answer.
+    page.evaluate(
+        """() => {
+          for (const key of ["u", "2"]) {
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+          }
+        }"""
+    )
+    at(page, 2)
+    settled(page)
+    assert served.saved == ["dog", "", "", ""]
+
+
 def test_by_touch_and_by_tab(served: Served, opens: Opens) -> None:
     page = opens(400, has_touch=True, is_mobile=True)
     at(page, 1)

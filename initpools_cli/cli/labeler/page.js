@@ -18,6 +18,8 @@ let at = 0;
 // "seen" once the image is shown, "lost" if it can't be shown; else "".
 let sight = "";
 let keys = new Map();
+// Labels that wait for an undo to be saved.
+let held = [];
 // Whether this is a second look at labels.
 let reviewing = false;
 const places = new Map();
@@ -149,6 +151,14 @@ async function lookAt(item) {
 function shown(how) {
   sight = how;
   document.body.dataset.shown = items[at].index;
+  release();
+}
+
+const undoing = () => saving.waiting.some((each) => each.do === "undo");
+
+// Do what was asked for while an undo was being saved.
+function release() {
+  if (held.length && !undoing()) mark(...held.shift());
 }
 
 $("image").addEventListener("load", () => {
@@ -230,6 +240,11 @@ function apply(changes) {
 }
 
 function mark(label, skipped, more = {}) {
+  // A key pressed right after undo is for the image that undo shows.
+  if (undoing()) {
+    held.push([label, skipped, more]);
+    return;
+  }
   if (grid.isOpen) return grid.mark(label, skipped, more);
   // An image can be labeled only once it is shown.
   if (!sight || (label && sight === "lost")) return;
@@ -302,9 +317,13 @@ function saved(answer, click) {
 }
 
 function undone(changes) {
-  if (grid.isOpen) return grid.show(changes);
+  if (grid.isOpen) {
+    grid.show(changes);
+    return release();
+  }
   const place = changes.map(([index]) => places.get(index)).find((each) => each !== undefined);
-  if (place !== undefined) show(place);
+  if (place === undefined) release();
+  else show(place);
 }
 
 // Rename, merge or split classes once everything is saved; returns why it did not work, or "".
@@ -325,6 +344,7 @@ function failed(error) {
 }
 
 function rejected(error) {
+  held = [];
   showSaved();
   claim(true).then(() => trouble(error.message));
 }
