@@ -19,6 +19,8 @@ from initpools_cli.datasets.annotations.rows import ID_NAMES, INDEX_NAMES, PATH_
 from initpools_cli.datasets.annotations.table import read_table
 from initpools_cli.datasets.classes import folded, plain, says_nothing, unfit, value_of
 from initpools_cli.datasets.labels import counted, named
+from initpools_cli.datasets.multilabel import NONE as NO_CLASS
+from initpools_cli.datasets.multilabel import SEPARATOR
 from initpools_cli.datasets.spec import GROUP, SPLITS
 
 if TYPE_CHECKING:
@@ -145,7 +147,7 @@ def summary(names: Sequence[str]) -> str:
     return f"{len(names):,} images in {len(sizes):,} groups of {span}{middle}."
 
 
-def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str) -> list[str]:
+def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, several: bool = False) -> list[str]:
     """Return notes on the groups of the splits of a new data set, or of one with new images.
 
     Parameters
@@ -156,6 +158,8 @@ def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str) -> list[str]
         The train images to choose from.
     shared : {"refuse", "allow"}
         Whether splits may share groups.
+    several : bool
+        Whether images have several labels.
 
     Raises
     ------
@@ -185,9 +189,9 @@ def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str) -> list[str]
             )
         notes.append(f"{fact} Accuracy on these images says little about new groups.")
     labeled = used[used["label"].notna()]
-    absent = sorted(
-        set(labeled.loc[labeled["split"] == "train", "class"]) - set(labeled.loc[labeled["split"] == "test", "class"])
-    )
+    names_of = labeled["class"].str.split(SEPARATOR, regex=False) if several else labeled["class"]
+    by_split = {split: set(names_of[labeled["split"] == split].explode()) - {NO_CLASS} for split in groups}
+    absent = sorted(by_split["train"] - by_split.get("test", set()))
     if "test" in groups and absent and (labeled["split"] == "test").any():
         notes.append(f"No test image has the {'class' if len(absent) == 1 else 'classes'} {named(absent)}.")
     return notes

@@ -153,8 +153,8 @@ def open_dataset(
             if kept is None:
                 kept = _mask(spec, seed, opened.items, opened.classes, np.empty(0, dtype=np.int64))
             notes = [*opened.notes, *_false_classes(spec, opened.items), *_left_out(spec, opened.items)]
-            notes += _split_notes(spec, opened.items, known, kept)
             spec = replace(spec, multilabel=spec.multilabel or opened.multilabel)
+            notes += _split_notes(spec, opened.items, known, kept)
             data = _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, notes, kept)
             return replace(data, scale=opened.scale)
         _refuse_one_class(spec, source)
@@ -168,8 +168,8 @@ def open_dataset(
             stamp(cache_folder(cache, items, spec.size), path)
         if kept is None:
             kept = _mask(spec, seed, items, source.classes, held_out_rows(origin))
-        notes += _split_notes(spec, items, known, kept)
         spec = replace(spec, multilabel=spec.multilabel or source.multilabel)
+        notes += _split_notes(spec, items, known, kept)
         return _dataset(
             spec, items, source.classes, arrays, None, [*source.notes, *notes, *_left_out(spec, items)], kept
         )
@@ -194,7 +194,7 @@ def _split_notes(spec: DatasetSpec, items: pd.DataFrame, known: pd.DataFrame | N
         return []
     mask = np.ones(int((items["split"] == "train").sum()), dtype=bool)
     mask[: len(kept)] = kept
-    return split_notes(items, mask, spec.shared_groups)
+    return split_notes(items, mask, spec.shared_groups, several=spec.multilabel)
 
 
 def _open_embeddings(

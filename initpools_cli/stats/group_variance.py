@@ -76,8 +76,9 @@ def over_seeds_and_groups(
 ) -> WithGroups:
     """Compute a t-interval whose variance is the sum of that of the mean over seeds and that over groups.
 
-    Seeds and groups are crossed: all seeds are measured on the same groups. The sum counts their interaction twice, so
-    the interval is rather too wide. Degrees of freedom by Satterthwaite (1946).
+    Seeds and groups are crossed: all seeds are measured on the same groups. The sum counts their interaction twice, and
+    the degrees of freedom are those of the smaller of the two numbers, so the interval is rather too wide: the variance
+    over few groups may be small by chance.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def over_seeds_and_groups(
     total = by_seeds + by_groups
     if seeds < 2 or groups < 2 or not total > 0:
         return WithGroups(math.nan, math.nan, math.nan)
-    freedom = total**2 / (by_seeds**2 / (seeds - 1) + by_groups**2 / (groups - 1))
+    freedom = min(seeds, groups) - 1
     error = math.sqrt(total)
     half = float(t.ppf((1 + level) / 2, freedom)) * error
     return WithGroups(mean - half, mean + half, 2 * float(t.sf(abs(mean) / error, freedom)))

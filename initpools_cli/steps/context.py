@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -171,13 +172,7 @@ class Context:
             if f"dataset.{key}" not in self.given or wanted == has:
                 continue
             if key == "groups":
-                place = ["--run", f"{self.run.path}-groups", "--dataset", fixed.table.name, "--groups", wanted]
-                raise UserError(
-                    f"The split of the run {self.run.path} is fixed "
-                    f"({f'with groups by {has}' if has else 'without groups'}), so --groups {wanted} has no effect.",
-                    f"Start a new run: `{shlex.join(['initpools', 'embed', *place])}`.",
-                    wanted,
-                )
+                raise self._fixed_groups_error(fixed, wanted)
             if key == "name" and fixed.source and str(Path(wanted).resolve()) == fixed.source:
                 continue
             raise UserError(
@@ -185,6 +180,22 @@ class Context:
                 "Name another run with --run DIR.",
                 wanted,
             )
+
+    def _fixed_groups_error(self, fixed: Identity, wanted: str) -> UserError:
+        """Return the error for groups in a run that has others or none, with the command for a new run."""
+        defaults = DatasetTable()
+        how = f"by the groups {fixed.table.groups}" if fixed.table.groups else "without groups"
+        words = ["initpools", "embed", "--run", f"{self.run.path}-groups", "--dataset", fixed.table.name]
+        for key in DatasetTable.model_fields:
+            value = getattr(fixed.table, key)
+            if key not in ("name", "groups") and value != getattr(defaults, key):
+                words += ["--set", f"dataset.{key}={json.dumps(value) if isinstance(value, list) else value}"]
+        words += ["--seed", str(fixed.seed)] if fixed.seed else []
+        return UserError(
+            f"The split of the run {self.run.path} is fixed ({how}), so --groups {wanted} has no effect.",
+            f"Start a new run: `{shlex.join([*words, '--groups', wanted])}`.",
+            wanted,
+        )
 
     def _require_source(self, identity: Identity) -> None:
         from initpools_cli.datasets.embeddings import is_embeddings
