@@ -317,7 +317,7 @@ def test_rounds_of_labeling_work_with_several_labels(loop_run, chest, initpools,
 
     first = label_table(chest, tmp_path / "first.csv", range(40))
     done = initpools("al-run", "--labels", first, "--next", tmp_path / "next.csv", "--budget", "5", "--run", loop_run)
-    assert done.code == 0 and "Cross-validated macro AUC" in done.err and "query: entropy" in done.err
+    assert done.code == 0 and "Cross-validated macro AUC" in done.err and "query: badge" in done.err
     assert len(pd.read_csv(tmp_path / "next.csv")) == 5
     step = loop_run / "loop/round-1"
     classes = pd.read_csv(step / "classes.csv")
@@ -356,6 +356,7 @@ def next_options(folder: Path) -> list[object]:
     [
         ("index,labels\n0,mass;nodule\n", [], "seems to separate labels with ';'"),
         ("index,labels\n0,mass|\n1,mass\n2,none\n", [], "stands beside others"),
+        ("index,labels\n0,none\n1,none\n", [], "names no class"),
         ("index,labels\n0,mass\n", ["--audit", "10%"], "--audit needs one class per image"),
         ("index,labels\n0,mass\n", ["--stop-at", "0.9"], "--stop-at needs one class per image"),
         ("index,labels\n0,mass\n1,none\n", ["--query", "tcm"], "'tcm' needs one class per image"),
@@ -378,3 +379,63 @@ def test_a_run_of_one_class_refuses_a_column_of_several(chest, initpools, tmp_pa
     file = label_table(chest, tmp_path / "l.csv", range(20))
     refused = initpools("al-run", "--labels", file, "--run", tmp_path / "run")
     assert refused.code == 2 and "dataset.multilabel=true" in refused.err
+
+
+def test_the_labeling_page_keeps_label_sets(loop_run, chest, initpools, tmp_path):
+    from initpools_cli.cli.labeler.state import LabelingState
+    from initpools_cli.cli.options import Common
+    from initpools_cli.labeling.classes import InvalidClass
+    from initpools_cli.labeling.page import open_labeling
+
+    table = label_table(chest, tmp_path / "l.csv", range(40))
+    assert initpools("al-run", "--labels", table, "--run", loop_run, *next_options(tmp_path)).code == 0
+    context = Common(run=loop_run, quiet=True).start("dataset")
+    labeling = open_labeling(context, None, ["nodule"], None)
+    state = LabelingState(labeling, {}, run=context.run)
+    shown = state.claim({"window": "a"})
+    assert shown["several"] and {*shown["classes"]} == {*CLASSES} and shown["classes"][0] == "nodule"
+    first, second, third, *_ = labeling.indices
+    known = {*CLASSES, "none"}
+    assert all({*label.split("|")} <= known for label, _ in shown["suggestions"].values())
+
+    def act(number: int, image: int, label: str) -> str:
+        message = {"window": "a", "number": number, "do": "label", "label": label, "images": [image]}
+        return state.act(message)["items"][0][1]
+
+    assert act(1, first, "nodule|mass") == "mass|nodule"
+    assert act(2, second, "none") == "none"
+    assert act(3, third, "new one|mass") == "mass|new one"
+    with pytest.raises(InvalidClass, match="separates labels"):
+        act(4, third, "mass|a, b")
+    with pytest.raises(InvalidClass, match="needs one class per image"):
+        state.classes({"window": "a", "do": "rename", "from": ["mass"], "to": ["lump"]})
+    assert labeling.labeled == 3 and labeling.left == 2
+    # Read again by the page and by a round.
+    again = open_labeling(context, None, [], None)
+    assert [again.marks[image].label for image in (first, second, third)] == ["mass|nodule", "none", "mass|new one"]
+    assert "new one" in again.vocabulary.names and "none" not in again.vocabulary.names
+    done = initpools("al-run", "--labels", labeling.file, "--run", loop_run)
+    assert done.code == 0 and "3 new labels" in done.err
+
+
+@pytest.mark.parametrize("kind", ["label-studio", "cvat"])
+def test_labels_of_annotation_tools_are_read_as_several(loop_run, chest, initpools, tmp_path, kind):
+    import pandas as pd
+
+    table = label_table(chest, tmp_path / "l.csv", range(40))
+    assert initpools("al-run", "--labels", table, "--run", loop_run).code == 0
+    target = tmp_path / ("out.json" if kind == "label-studio" else "out.xml")
+    images = ["--images", tmp_path / "images"]
+    assert initpools("export", kind, "-o", target, "--run", loop_run, *images).code == 0
+    twin = tmp_path / "twin"
+    source = tmp_path / ("bare.npz" if kind == "label-studio" else "images")
+    assert (
+        initpools("embed", "pixels", "--dataset", source, "--set", "dataset.multilabel=true", "--run", twin).code == 0
+    )
+    assert initpools("al-run", "--labels", target, "--run", twin).code == 0
+    before, after = (
+        pd.read_csv(run / "loop/round-1/labels.csv", keep_default_na=False)["label"].tolist()
+        for run in (loop_run, twin)
+    )
+    # An image with none of the classes has no choice and no tag there: it is read as one without a label.
+    assert sorted(label for label in after if label) == sorted(label for label in before if label != "none")

@@ -145,3 +145,55 @@ def test_another_separator_is_refused(cells):
 def test_a_class_with_the_sign_of_a_separator_may_be_listed():
     known = KnownClasses(("a, b", "c/d", "c", "d"))
     assert set_meanings(Counter(["c/d|a, b"]), known, what="a.csv", remedy="Correct it.").of == {"c/d|a, b": "a, b|c/d"}
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("path,labels\n0.png,none\n1.png,none\n2.png,\n", "names no class"),
+        ("path,labels\n0.png,a;b\n1.png,a\n2.png,\n", "seems to separate labels with ';'"),
+        ("path,labels\n0.png,a|\n1.png,a\n2.png,\n", "stands beside others"),
+        ("path,labels\n0.png,a|b\n1.png,a\n", "no row for 1 of 3 images"),
+        ("path,labels\n0.png,a|b\n1.png,none\n2.png,\n", ""),
+        ("path,label\n0.png,a|b\n1.png,none\n2.png,\n", ""),
+    ],
+)
+def test_a_folder_takes_a_table_of_several_labels(tmp_path, table, says):
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    for name in range(3):
+        Image.fromarray(IMAGES[name]).save(tmp_path / f"photos/{name}.png")
+    (tmp_path / "labels.csv").write_text(table)
+    facts = {"labels": str(tmp_path / "labels.csv"), "size": 4, "multilabel": "label\n" in table}
+    spec = DatasetSpec(str(tmp_path / "photos"), **facts)
+
+    def read():
+        return open_dataset(spec, seed=0, cache=tmp_path / "cache", report=Reporter(quiet=True))
+
+    if says:
+        with pytest.raises(UserError, match=says):
+            read()
+        return
+    data = read()
+    assert data.multilabel and data.classes == ("a", "b") and data.spec.multilabel
+    assert dict(zip(data.items["path"], data.items["class"], strict=True)) == {
+        "0.png": "a|b",
+        "1.png": "none",
+        "2.png": "",
+    }
+    again = open_dataset(
+        data.spec, seed=0, cache=tmp_path / "cache", report=Reporter(quiet=True), known=data.items, kept=data.kept
+    )
+    assert again.multilabel and (again.splits["train"].labels == data.splits["train"].labels).all()
+
+
+def test_a_folder_without_labels_can_be_of_several(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    for name in range(3):
+        Image.fromarray(IMAGES[name]).save(tmp_path / f"photos/{name}.png")
+    spec = DatasetSpec(str(tmp_path / "photos"), size=4, multilabel=True)
+    data = open_dataset(spec, seed=0, cache=tmp_path / "cache", report=Reporter(quiet=True))
+    assert data.multilabel and data.splits["train"].labels is None and not data.items["label"].notna().any()

@@ -11,6 +11,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.classes import KnownClasses, meanings, no_label_note, plain, unfit
 from initpools_cli.datasets.label_sets import classes_in, none_note, set_meanings, why_invalid
+from initpools_cli.datasets.multilabel import require_classes
 from initpools_cli.datasets.sources import Assignment
 
 #: Split by name of a top-level folder.
@@ -143,6 +144,8 @@ def from_csv(
     notes = guessed + list(meant.notes) + notes
     found = [labels[path] for path in paths]
     if several:
+        if any(found):
+            require_classes(classes or classes_in(found), str(file))
         notes += none_note(str(file), [label for label in found if label])
     return Assignment(["train"] * len(paths), found, classes or (classes_in(found) if several else ()), notes, several)
 

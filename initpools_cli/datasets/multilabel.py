@@ -40,7 +40,8 @@ def labeled_rows(labels: np.ndarray) -> np.ndarray:
     labels : ndarray of shape (n,) or (n, c)
         Class numbers, or 0 and 1 for each class; -1 for images without label.
     """
-    return np.flatnonzero((labels if labels.ndim == 1 else labels[:, 0]) >= 0)
+    # Without classes, no image has a label.
+    return np.flatnonzero(labels >= 0 if labels.ndim == 1 else (labels[:, :1] >= 0).any(axis=1))
 
 
 def classes_of(labels: np.ndarray) -> np.ndarray:
@@ -54,6 +55,20 @@ def classes_of(labels: np.ndarray) -> np.ndarray:
     return labels[labels >= 0] if labels.ndim == 1 else np.nonzero(labels > 0)[1]
 
 
+def require_classes(classes: Sequence[str], what: str) -> None:
+    """Refuse labels of which every one is ``none``, so that no class is known.
+
+    Raises
+    ------
+    UserError
+        There is no class.
+    """
+    if not classes:
+        raise UserError(
+            f"{what} names no class: every label is {NONE!r}.", "List the classes with --classes A,B.", repr(NONE)
+        )
+
+
 def texts_of(labels: np.ndarray, names: Sequence[str]) -> list[str]:
     """Return the text of each image's labels: ``a|b``, ``none``, or "" without label.
 
@@ -64,7 +79,7 @@ def texts_of(labels: np.ndarray, names: Sequence[str]) -> list[str]:
         The c classes.
     """
     return [
-        "" if len(row) and row[0] < 0 else SEPARATOR.join(names[at] for at in np.flatnonzero(row).tolist()) or NONE
+        "" if not len(row) or row[0] < 0 else SEPARATOR.join(names[at] for at in np.flatnonzero(row).tolist()) or NONE
         for row in labels
     ]
 

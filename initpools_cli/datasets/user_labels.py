@@ -13,7 +13,13 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.multilabel import array_notes, labeled_rows, labels_of_array, labels_of_texts
+from initpools_cli.datasets.multilabel import (
+    array_notes,
+    labeled_rows,
+    labels_of_array,
+    labels_of_texts,
+    require_classes,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,6 +113,7 @@ def read_labels(
         )
     known = classes or read.classes
     if read.several:
+        require_classes(known, f"{path} ({flag})")
         return Labels(read.rows, labels_of_texts(read.labels, known), known, len(items))
     numbers = {name: code for code, name in enumerate(known)}
     return Labels(read.rows, np.array([numbers[name] for name in read.labels], dtype=np.int64), known, len(items))

@@ -9,6 +9,8 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import read_file, write_text
 from initpools_cli.core.rundir import Run
 from initpools_cli.datasets.classes import LONGEST, KnownClasses, alike, plain, says_nothing
+from initpools_cli.datasets.label_sets import CERTAIN, parts_of
+from initpools_cli.datasets.multilabel import NONE, SEPARATOR, checked_names
 
 #: File of the run with the classes that annotators added, one per line.
 CLASSES = "labels/classes.txt"
@@ -34,6 +36,8 @@ class ClassList:
         Classes named by the user, which come first.
     file : Path
         File of added classes, one per line, so that every batch of the run has the same keys.
+    several : bool
+        Whether images can have several labels: names are then classes joined by ``|``, or ``none``.
 
     Raises
     ------
@@ -41,10 +45,12 @@ class ClassList:
         If a class in `first` is not in the data set, or is not a valid name.
     """
 
-    def __init__(self, known: Sequence[str], first: Sequence[str], file: Path) -> None:
+    def __init__(self, known: Sequence[str], first: Sequence[str], file: Path, *, several: bool = False) -> None:
         self.fixed = bool(known)
-        self.file = file
+        self.file, self.several, self._order = file, several, tuple(known)
         self.names: list[str] = []
+        if several:
+            checked_names(tuple(first), "--classes")
         if self.fixed:
             self.names = [*dict.fromkeys([*(_match(name, known) for name in first), *known])]
         else:
@@ -53,10 +59,14 @@ class ClassList:
     @property
     def known(self) -> KnownClasses:
         """Classes for reading a label file: only those of the data set, or these and any other."""
-        return KnownClasses(self.names, fixed=self.fixed, origin="a class of this page")
+        # Label sets are written in the order of the data set, not of the keys.
+        names = self._order if self.several and self.fixed else self.names
+        return KnownClasses(names, fixed=self.fixed, origin="a class of this page", several=self.several)
 
     def learn(self, names: Iterable[str]) -> None:
         """Add classes that are in use, unless classes are fixed; of equivalent names only the first is added."""
+        if self.several:
+            names = [part for name in names for part in parts_of(name)]
         for name in dict.fromkeys(names) if not self.fixed else ():
             if name and alike(name, self.names) is None:
                 self.names.append(name)
@@ -69,6 +79,28 @@ class ClassList:
         InvalidClass
             If it is not a class of the data set, or not a valid name.
         """
+        if self.several:
+            return self._resolve_set(name)
+        return self._resolve(name)
+
+    def has(self, name: str) -> bool:
+        """Return whether a label is a class, or with several labels per image a set of classes."""
+        return all(part in self.names for part in (parts_of(name) if self.several else [name]))
+
+    def _resolve_set(self, text: str) -> str:
+        """Find the classes of a label set, in order."""
+        found = {self._resolve(part) for part in parts_of(text)}
+        for name in found - {*self.names}:
+            if any(sign in name for sign in (SEPARATOR, *CERTAIN)):
+                raise InvalidClass(
+                    f"{name!r} has a sign that separates labels.",
+                    "Use another name, or start again with this class in --classes.",
+                    repr(name),
+                )
+        order = self._order if self.fixed else sorted(found)
+        return SEPARATOR.join(name for name in order if name in found) or NONE
+
+    def _resolve(self, name: str) -> str:
         if name in self.names:
             return name
         if self.fixed:
@@ -86,6 +118,13 @@ class ClassList:
         """Add a class to the list, and write the list to its file, keeping classes that another process added."""
         if self.fixed:
             return
+        if self.several:
+            for part in parts_of(name):
+                self._keep(part)
+        else:
+            self._keep(name)
+
+    def _keep(self, name: str) -> None:
         stored = _lines(self.file)
         # Classes of this page come first, so that their keys are the same the next time.
         names = [*dict.fromkeys([*self.names, name, *stored])]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.classes import KnownClasses, meanings, plain, says_nothing
+from initpools_cli.datasets.label_sets import set_meanings
 from initpools_cli.labeling.batch import Batch, find_batch
 from initpools_cli.labeling.classes import CLASSES, ClassList
 from initpools_cli.labeling.label_file import Mark
@@ -55,7 +56,8 @@ def open_labeling(
         "Label in your own tool, and pass the labels: `initpools al-run --labels FILE.csv` (columns index or id, and "
         "label).",
     )
-    context.require_one_class("The labeling page")
+    if review:
+        context.require_one_class("--review")
     batch = review_batch(context) if review else find_batch(context, named)
     folder = context.run.path / FOLDER
     file = output or folder / f"{batch.name}.csv"
@@ -65,7 +67,8 @@ def open_labeling(
             "Use another file for --output.",
             file,
         )
-    vocabulary = ClassList(context.data.classes, classes, context.run.path / CLASSES)
+    several = context.data.multilabel
+    vocabulary = ClassList(context.data.classes, classes, context.run.path / CLASSES, several=several)
     vocabulary.learn(_classes_of_rounds(context))
     labels = _as_classes(batch, vocabulary.known)
     before = {index: Mark(label) for index, label in zip(batch.indices, labels, strict=True) if label}
@@ -86,7 +89,7 @@ def open_labeling(
 
 def _as_classes(batch: Batch, known: KnownClasses) -> list[str]:
     """Convert the labels of a batch to classes; unknown labels stay as written."""
-    means = meanings(
+    means = (set_meanings if known.several else meanings)(
         Counter(batch.labels), known, what=str(batch.file or batch.name), remedy="Write each class in one way there."
     ).of
     return [plain(label) if means[label] is None else means[label] or "" for label in batch.labels]

@@ -17,6 +17,7 @@ from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
+from initpools_cli.datasets.multilabel import require_classes
 from initpools_cli.labeling.audit import audit_outcome, foreseen_labels, suggestion_outcome
 from initpools_cli.labeling.class_changes import APPLIED, read_changes
 from initpools_cli.labeling.evaluation import (
@@ -123,6 +124,7 @@ def label_round(
                 len(labeled.table),
             )
     spec = build_spec(context, table)
+    require_classes(labeled.classes, f"{file} (--labels)")
     if ask:
         _refuse_single_class(spec, labeled)
         refuse_without_audit(table, labeled)

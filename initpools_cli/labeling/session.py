@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.annotations.rows import Details
+from initpools_cli.datasets.label_sets import parts_of
 from initpools_cli.datasets.spec import Dataset
 from initpools_cli.labeling.classes import ClassList
 from initpools_cli.labeling.label_file import Mark, read_marks, stamp, write_marks
@@ -148,7 +149,7 @@ class LabelingSession:
 
     def is_labeled(self, mark: Mark) -> bool:
         """Return whether the label is a valid class; the file may contain others."""
-        return bool(mark.label) and (not self.vocabulary.fixed or mark.label in self.vocabulary.names)
+        return bool(mark.label) and (not self.vocabulary.fixed or self.vocabulary.has(mark.label))
 
     def is_image(self, index: int) -> bool:
         """Return whether it is the row of a train image of the run."""
@@ -166,7 +167,7 @@ class LabelingSession:
     def suggestion_of(self, index: int) -> Suggestion | None:
         """Return the prediction of an image by the newest round; none for audit images."""
         found = None if index in self.audit else self.last.suggestions.get(index)
-        return found if found is not None and found.label in self.vocabulary.names else None
+        return found if found is not None and self.vocabulary.has(found.label) else None
 
     @property
     def newer(self) -> int:
@@ -177,9 +178,11 @@ class LabelingSession:
         """Return labeled images of each class: those of earlier rounds first, then those of this file."""
         found: dict[str, list[int]] = {}
         for index in [*self.last.labels, *self.marks]:
-            images = found.setdefault(self.label_of(index), [])
-            if len(images) < most and index not in images:
-                images.append(index)
+            label = self.label_of(index)
+            for name in parts_of(label) if self.vocabulary.several else [label]:
+                images = found.setdefault(name, [])
+                if len(images) < most and index not in images:
+                    images.append(index)
         return {name: found[name] for name in self.vocabulary.names if name in found}
 
     def origin_of(self, index: int) -> str:

@@ -4,7 +4,7 @@
 FIRST_POOL = "maxherding"
 #: Chooses the images to label next.
 QUERY = "tcm"
-#: The same with several labels per image; not measured.
-QUERY_OF_SEVERAL = "entropy"
+#: The same with several labels per image; not measured as `QUERY` is.
+QUERY_OF_SEVERAL = "badge"
 #: Where the choice is explained.
 PAGE = "docs/default-strategy.md"

@@ -28,12 +28,12 @@ export class ClassButtons {
     this.filter();
   }
 
-  // Shows which class an image has and which one is suggested, and images of each class other than this one.
-  mark(index, label, suggested, pixels) {
+  // Shows which classes an image has and which are suggested, and images of each class other than this one.
+  mark(index, labels, suggested, pixels) {
     for (const each of this.buttons) {
       const name = each.dataset.name;
-      each.setAttribute("aria-pressed", name === label);
-      each.toggleAttribute("data-suggested", name === suggested);
+      each.setAttribute("aria-pressed", labels.includes(name));
+      each.toggleAttribute("data-suggested", suggested.includes(name));
       this.#images(each, (this.references[name] ?? []).filter((other) => other !== index), pixels);
     }
   }

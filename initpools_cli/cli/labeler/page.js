@@ -9,6 +9,8 @@ import { showConflicts } from "./conflicts.js";
 import { Suggestion } from "./suggestion.js";
 import { Zoom } from "./zoom.js";
 
+// The label of an image that has none of the classes, where images can have several labels.
+const NONE = "none";
 const $ = (id) => document.getElementById(id);
 const me = [...crypto.getRandomValues(new Uint32Array(4))].join("-");
 
@@ -18,15 +20,17 @@ let at = 0;
 // "seen" once the image is shown, "lost" if it can't be shown; else "".
 let sight = "";
 let keys = new Map();
-// Labels that wait for an undo to be saved.
+// Actions that wait for an undo to be saved.
 let held = [];
+// The key of `NONE`: 0, unless a class has it.
+let noneKey = "0";
 // Whether this is a second look at labels.
 let reviewing = false;
 const places = new Map();
 const saving = new Saving(me, { saved, failed, rejected, taken });
 const zoom = new Zoom($("frame"), $("image"));
 const clock = new Clock();
-const buttons = new ClassButtons({ target: $("classes"), seek: $("seek"), find: $("find") }, (name) => mark(name, false));
+const buttons = new ClassButtons({ target: $("classes"), seek: $("seek"), find: $("find") }, choose);
 const suggestion = new Suggestion(
   {
     row: $("suggestion"), button: $("accept"), none: $("no-suggestion"), name: $("suggested"), confidence: $("confidence"),
@@ -67,7 +71,11 @@ function load(state) {
   document.title = `${state.name} · labeling`;
   $("name").textContent = state.name;
   $("file").textContent = `Labels of ${state.dataset} are saved in ${state.file}`;
-  $("new").hidden = $("change").hidden = state.fixed;
+  $("new").hidden = state.fixed;
+  $("change").hidden = state.fixed || state.several;
+  $("none-of").hidden = !state.several;
+  // One key labels all selected images there, which would replace their other labels.
+  $("grid-toggle").hidden = state.several;
   $("verdict").hidden = !state.verdict.length;
   $("verdict-title").textContent = `Round ${state.round.number}`;
   $("verdict-text").replaceChildren(...state.verdict.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence })));
@@ -82,6 +90,9 @@ function load(state) {
 function setClasses(classes) {
   batch.classes = classes;
   keys = keysOf(classes);
+  const used = [...keys.values()];
+  noneKey = [..."0=;"].find((key) => !used.includes(key));
+  $("none-key").textContent = noneKey;
   buttons.draw(classes, keys, batch.fixed);
   pressed();
   grid.classesChanged();
@@ -91,8 +102,14 @@ function conflicts(found) {
   showConflicts($("conflicts"), found, (index, [label, skipped]) => act(label, skipped, [index], {}));
 }
 
+// The classes of a label: one, or where images can have several labels any number.
+function classesOf(label) {
+  if (!batch.several) return label ? [label] : [];
+  return label && label !== NONE ? label.split("|") : [];
+}
+
 function isLabeled(item) {
-  return item.label !== "" && (!batch.fixed || batch.classes.includes(item.label));
+  return item.label !== "" && (!batch.fixed || classesOf(item.label).every((name) => batch.classes.includes(name)));
 }
 // In a second look, every image has a label already, and is done once it was given again.
 const isOpen = (item) => (reviewing ? !item.checked : !isLabeled(item) && !item.skipped);
@@ -158,7 +175,7 @@ const undoing = () => saving.waiting.some((each) => each.do === "undo");
 
 // Do what was asked for while an undo was being saved.
 function release() {
-  if (held.length && !undoing()) mark(...held.shift());
+  if (held.length && !undoing()) held.shift()();
 }
 
 $("image").addEventListener("load", () => {
@@ -194,7 +211,9 @@ function pressed() {
   if (!item) return;
   suggestion.show(item.index);
   // In the grid, no button is that of the image.
-  buttons.mark(item.index, grid.isOpen ? "" : item.label, grid.isOpen ? "" : suggestion.label, batch.pixels);
+  const [label, suggested] = grid.isOpen ? ["", ""] : [item.label, suggestion.label];
+  buttons.mark(item.index, classesOf(label), classesOf(suggested), batch.pixels);
+  $("none-of").setAttribute("aria-pressed", label === NONE);
   $("mark").textContent = describe(item);
 }
 
@@ -233,7 +252,7 @@ function apply(changes) {
   for (const [index, label, skipped] of changes) {
     const item = items[places.get(index)];
     if (item) Object.assign(item, { label, skipped, checked: Boolean(label || skipped) });
-    buttons.learn(index, label);
+    if (!batch.several) buttons.learn(index, label);
   }
   grid.update(changes);
   counts();
@@ -242,7 +261,7 @@ function apply(changes) {
 function mark(label, skipped, more = {}) {
   // A key pressed right after undo is for the image that undo shows.
   if (undoing()) {
-    held.push([label, skipped, more]);
+    held.push(() => mark(label, skipped, more));
     return;
   }
   if (grid.isOpen) return grid.mark(label, skipped, more);
@@ -258,6 +277,31 @@ function mark(label, skipped, more = {}) {
   } else show(next);
 }
 
+// Label the image with a class; where images can have several labels, switch the class on or off and stay.
+function choose(name) {
+  if (!batch.several) return mark(name, false);
+  if (undoing()) {
+    held.push(() => choose(name));
+    return;
+  }
+  if (!sight || sight === "lost") return;
+  const item = items[at];
+  const before = classesOf(item.label);
+  const after = before.includes(name) ? before.filter((each) => each !== name) : [...before, name];
+  const label = name === NONE ? (item.label === NONE ? "" : NONE) : after.join("|");
+  const copies = !$("copies").hidden && $("copies-keep").checked;
+  act(label, false, [item.index], { seconds: clock.take(item.index), suggested: suggestion.on, ...(copies && { copies }) });
+  strip();
+  $("heard").textContent = describe(item) || "not labeled";
+}
+
+// Accept the suggestion of an image without a label, else go to the next one.
+function acceptSeveral() {
+  if (!items[at].label && suggestion.label) return mark(suggestion.label, false);
+  const next = nextOpen(at + 1);
+  if (next !== undefined) show(next);
+}
+
 const actions = {
   undo: () => {
     if ($("undo").disabled) return;
@@ -269,16 +313,18 @@ const actions = {
   unsure: () => mark("", true, { do: "unsure" }),
   accept: () => {
     const label = reviewing ? items[at].label : suggestion.label;
-    if (grid.isOpen) grid.accept();
+    if (batch.several) acceptSeveral();
+    else if (grid.isOpen) grid.accept();
     else if (label) mark(label, false);
   },
   grid: () => {
+    if (batch.several) return;
     grid.toggle();
     if (grid.isOpen) pressed();
     else show(at);
   },
   find: () => !$("seek").hidden && $("find").focus(),
-  change: () => !batch.fixed && dialog.open(batch.classes, items[at].label || suggestion.label),
+  change: () => !batch.fixed && !batch.several && dialog.open(batch.classes, items[at].label || suggestion.label),
   new: () => {
     if (batch.fixed || (!grid.isOpen && sight !== "seen")) return;
     $("new-name").value = "";
@@ -399,7 +445,7 @@ $("naming").addEventListener("close", () => {
   const name = $("new-name").value.trim().replace(/\s+/g, " ");
   if ($("naming").returnValue !== "add" || !name) return;
   const known = batch.classes.find((each) => each.toLowerCase() === name.toLowerCase());
-  mark(known ?? name, false);
+  choose(known ?? name);
 });
 
 // Without focus on the clicked button, the next space skips and does not click it again.
@@ -411,10 +457,11 @@ function clicked(id, act) {
 }
 for (const id of ["undo", "skip", "unsure", "new", "change"]) clicked(id, actions[id]);
 clicked("grid-toggle", actions.grid);
+clicked("none-of", () => choose(NONE));
 for (const id of ["back", "forward"]) clicked(id, moves[id]);
 clicked("classes", (event) => {
   const button = event.target.closest("button");
-  if (button) mark(button.dataset.name, false);
+  if (button) choose(button.dataset.name);
 });
 clicked("look-again", () => show(items.findIndex((item) => item.skipped)));
 clicked("copy", async () => {
@@ -436,8 +483,9 @@ function press(event) {
   if (!input) return false;
   if (input.key !== undefined) {
     const name = batch.classes.find((each) => keys.get(each) === input.key);
-    if (name === undefined) return !grid.isOpen && zoom.key(event);
-    mark(name, false);
+    if (batch.several && input.key === noneKey) choose(NONE);
+    else if (name === undefined) return !grid.isOpen && zoom.key(event);
+    else choose(name);
   } else if (input.action) actions[input.action]();
   else if (grid.isOpen) return false;
   // Shift and an arrow pan an enlarged image.

@@ -156,6 +156,12 @@ class LabelingState:
         if self.run is None or (do != MERGE and len(old) > 1) or (do != SPLIT and len(new) > 1):
             raise MalformedMessage("from or to")
         labeling = self.labeling
+        if labeling.vocabulary.several:
+            raise InvalidClass(
+                f"{do} needs one class per image, and images of this run can have several.",
+                "Change the labels in the table.",
+                do,
+            )
         with self._lock:
             if self._closed or self._owner not in (None, window):
                 raise WindowInUse
@@ -255,6 +261,7 @@ class LabelingState:
             "name": labeling.name,
             "file": str(labeling.file),
             "fixed": labeling.vocabulary.fixed,
+            "several": labeling.vocabulary.several,
             "pixels": labeling.data.root is None,
             "items": items,
             "suggestions": {

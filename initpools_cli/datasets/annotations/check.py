@@ -28,6 +28,7 @@ from initpools_cli.datasets.classes import (
 )
 from initpools_cli.datasets.label_sets import classes_in, none_note, set_meanings, why_invalid
 from initpools_cli.datasets.labels import named
+from initpools_cli.datasets.multilabel import SEPARATOR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,6 +156,9 @@ def validate(
     what: str = "The file",
 ) -> Annotations:
     """Return the labels of rows that name one image and one class without contradiction, and all problems."""
+    known = replace(known, several=are_several(rows, known, what))
+    if known.several:
+        rows = [replace(row, label=SEPARATOR.join(row.parts), problem="") if row.parts else row for row in rows]
     problems: dict[int, Problem] = {}
     labels_of: dict[int, dict[str, list[int]]] = {}
     skipped: set[int] = set()
@@ -175,7 +179,6 @@ def validate(
             reject(number, problem)
         else:
             images[number] = image
-    known = replace(known, several=are_several(rows, known, what))
     meant = _meant([(image, rows[number].label) for number, image in images.items()], known, before or {}, what)
     for number, image in images.items():
         row = rows[number]

@@ -43,7 +43,7 @@ def _row(number: int, image: ElementTree.Element) -> Row:
     place, name = f"image {number}", image.get("name", "")
     tags = sorted({tag.get("label", "") for tag in image.iter("tag")})
     if len(tags) > 1:
-        return Row(place, name, problem=f"has {len(tags)} labels: {', '.join(tags)}")
+        return Row(place, name, problem=f"has {len(tags)} labels: {', '.join(tags)}", parts=tuple(tags))
     return Row(place, name, label=tags[0] if tags else "")
 
 

@@ -55,7 +55,8 @@ def _row(place: str, data: Mapping[str, Any], label: object) -> Row:
         label = _choices(label)
     choices = label if isinstance(label, list) else [label]
     if len(choices) > 1:
-        return Row(place, path, index, problem=f"has {len(choices)} labels: {', '.join(map(str, choices))}")
+        names = tuple(map(str, choices))
+        return Row(place, path, index, problem=f"has {len(names)} labels: {', '.join(names)}", parts=names)
     return Row(place, path, index, "" if not choices or choices[0] is None else str(choices[0]))
 
 

@@ -52,6 +52,8 @@ class Row:
     details : Details
     several : bool
         Whether the label may be several classes: it is from a column of that meaning.
+    parts : tuple of str
+        Several classes that the file lists one by one; `problem` then says that there are several.
     """
 
     place: str
@@ -63,6 +65,7 @@ class Row:
     skipped: bool = False
     details: Details = UNKNOWN
     several: bool = False
+    parts: tuple[str, ...] = ()
 
 
 #: Names of the columns or keys of an image and its class in annotation tools; the first present one is used.
