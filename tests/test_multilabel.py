@@ -81,7 +81,7 @@ def test_neighbors_vote_on_each_label():
     assert sigmoid(model.logits(points[:1])) == pytest.approx(np.array([[(2 + 0.3) / 3.6, (1 + 0.3) / 3.6]]), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "knn", "scratch"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "knn", pytest.param("scratch", marks=pytest.mark.slow)])
 def test_a_learner_finds_labels_that_are_in_the_images(name):
     import torch
 
@@ -236,7 +236,7 @@ def test_the_chain_works_on_several_labels_to_the_report(chest_run, initpools, t
         "select-pool", "typiclust", "--budget", "8", "--run", chest_run, "--with-labels", "-o", tmp_path / "p.csv"
     )
     assert pool.code == 0 and "classes missed" in pool.err and "mass" in (tmp_path / "p.csv").read_text()
-    for kind in ("curves", "scatter"):
+    for kind in ("curves", "histogram"):
         assert initpools("plot", kind, "--run", chest_run, "-o", tmp_path / f"{kind}.html").code == 0
     report = initpools("plot", "report", "--run", chest_run, "-o", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
@@ -418,7 +418,7 @@ def test_the_labeling_page_keeps_label_sets(loop_run, chest, initpools, tmp_path
     assert done.code == 0 and "3 new labels" in done.err
 
 
-@pytest.mark.parametrize("kind", ["label-studio", "cvat"])
+@pytest.mark.parametrize("kind", ["label-studio", pytest.param("cvat", marks=pytest.mark.slow)])
 def test_labels_of_annotation_tools_are_read_as_several(loop_run, chest, initpools, tmp_path, kind):
     import pandas as pd
 
@@ -439,3 +439,16 @@ def test_labels_of_annotation_tools_are_read_as_several(loop_run, chest, initpoo
     )
     # An image with none of the classes has no choice and no tag there: it is read as one without a label.
     assert sorted(label for label in after if label) == sorted(label for label in before if label != "none")
+
+
+def test_the_histogram_counts_each_label(chest_run):
+    from initpools_cli.core.rundir import Run
+    from initpools_cli.datasets.item_labels import one_row_a_class
+    from initpools_cli.steps.context import read_items
+
+    items = read_items(Run(chest_run))
+    train = one_row_a_class(items[items["split"] == "train"])
+    labels = np.load(chest_run.parent / "chest.npz")["train_labels"]
+    counts = train["class"].value_counts()
+    assert {name: counts[name] for name in CLASSES} == dict(zip(CLASSES, labels.sum(axis=0).tolist(), strict=True))
+    assert counts["none"] == (labels.sum(axis=1) == 0).sum()

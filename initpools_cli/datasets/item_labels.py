@@ -70,6 +70,12 @@ def typed(labels: pd.Series) -> pd.Series:
     return labels.astype("string")
 
 
+def one_row_a_class(items: pd.DataFrame) -> pd.DataFrame:
+    """Repeat the row of each image with several labels for each of them, so that rows can be counted by class."""
+    lists = {name: items[name].astype("string").str.split(SEPARATOR, regex=False) for name in ("label", "class")}
+    return items.assign(**lists).explode(["label", "class"], ignore_index=True)
+
+
 def class_names_of(items: pd.DataFrame) -> tuple[str, ...]:
     """Return the class names by class number; with several labels per image those that some image has."""
     labeled = items[items["label"].notna()].drop_duplicates("label")

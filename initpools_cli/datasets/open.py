@@ -241,7 +241,7 @@ def _mask(
     kept[held_out] = False
     if spec.imbalance != "none":
         if train["label"].dtype != "Int64":
-            raise one_class_error("A long tail (--imbalance)")
+            raise one_class_error("A long tail (dataset.imbalance)", "Leave out dataset.imbalance.")
         labels = labels_of_rows(train)
         kept[kept] = long_tail(labels[kept], len(classes), spec.imbalance, spec.ratio, seed, spec.name)
     return kept

@@ -159,7 +159,10 @@ def _labels_of_all(
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1 or not len(array):
         raise UserError(
-            f"{path} ({flag}) has the shape {array.shape}, not (n,).", "Save one class per image.", str(array.shape)
+            f"{path} ({flag}) has the shape {array.shape}, not (n,).",
+            "Save one class per image; for several labels per image, use a run of such a data set or add "
+            "--set dataset.multilabel=true.",
+            str(array.shape),
         )
     if count is not None and len(array) != count:
         raise UserError(

@@ -42,6 +42,9 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
     train = items[items["split"] == "train"] if "split" in items else items
     everything = Counter(name for name in class_names(train) if name)
     chosen = {str(name): Counter(class_names(pool)) for name, pool in pools.groupby("pool", sort=False)}
+    # An image with several labels has a row for each.
+    several = "index" in pools
+    sizes: dict[Any, int] = pools.groupby("pool", sort=False)["index"].nunique().to_dict() if several else {}
     classes = ordered_classes(train)
     classes += [name for name in ordered_classes(pools) if name not in everything]
     if not any(name for counts in chosen.values() for name in counts):
@@ -50,7 +53,7 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
     headings, lines = [], []
     for pool, counts in chosen.items():
         missed = _missed(counts, classes, everything)
-        size, unknown = counts.total(), counts[""]
+        size, unknown = int(sizes.get(pool, counts.total())), counts[""]
         note = f"{size} images"
         if unknown:
             note += f", {unknown} without a label"

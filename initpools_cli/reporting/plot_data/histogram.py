@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from initpools_cli.datasets.item_labels import one_row_a_class
 from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest, select_steps, with_classes
 
 #: Options that have an effect.
@@ -18,6 +19,8 @@ def gather(request: PlotRequest) -> PlotData:
     if request.files.labels is None:
         context.require_labels("`plot histogram` counts classes: it")
     items = with_classes(context.data.train_items, request)[context.data.kept]
+    if context.data.multilabel:
+        items = one_row_a_class(items)
     pools = select_steps(context, "pool", request.names, "initpools select-pool --budget 20")
     frames = []
     for step in pools:
