@@ -75,11 +75,22 @@ def command(
         str, typer.Option("--scheduler", metavar="ADDRESS", help="Address of a Dask scheduler or a Ray cluster.")
     ] = "",
     labels: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="Labels from annotators: a .csv, an export of Label Studio or CVAT, or a folder per class.",
+            help="Labels from annotators: a .csv, an export of Label Studio or CVAT, or a folder per class; repeat it "
+            "for a file of each annotator.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None,
+    annotators: Annotated[
+        str | None,
+        typer.Option(
+            "--annotators",
+            metavar="last|majority|strict",
+            help="Which label counts where annotators differ: the last, the one given most often, or only one that all "
+            "gave; default: last.",
             rich_help_panel=LABELING,
         ),
     ] = None,
@@ -159,6 +170,7 @@ def command(
         "al.encoders": _names(source),
         "al.strict": strict or None,
         "al.backend": backend,
+        "al.annotators": annotators,
         "al.audit": audit,
         "al.stop_at": stop_at,
         "al.target": target if target is not None else stop_at or None,
@@ -167,7 +179,8 @@ def command(
     }
     knobs = _knobs(_names(learner) or ["linear"])
     request = RoundRequest(
-        labels,
+        labels or [],
+        annotators,
         next_batch,
         predictions,
         doubtful,
@@ -179,7 +192,7 @@ def command(
         target,
     )
     files = user_files(next_batch, exclude=exclude)
-    if labels is not None:
+    if labels:
         if request.asks and query is None and common.value_set("al.query") is None:
             default = _default_query(common)
             flags["al.query"] = [default]

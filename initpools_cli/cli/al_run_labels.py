@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from initpools_cli.cli.options import Common
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class RoundRequest:
     """Options of a round of labeling."""
 
-    labels: Path | None
+    labels: list[Path]
+    annotators: str | None
     next_batch: Path | None
     predictions: Path | None
     doubtful: Path | None
@@ -46,6 +47,7 @@ class RoundRequest:
         from initpools_cli.core.errors import UserError
 
         given = {
+            "--annotators": self.annotators,
             "--next": self.next_batch,
             "--predictions": self.predictions,
             "--doubtful": self.doubtful,
@@ -74,13 +76,13 @@ class RoundRequest:
                 raise UserError(f"{flag} {value} requires --next.", "Add --next FILE.csv.", flag)
 
 
-def run_round(common: Common, context: Context, labels: Path, request: RoundRequest, files: UserFiles) -> None:
+def run_round(common: Common, context: Context, labels: list[Path], request: RoundRequest, files: UserFiles) -> None:
     """Do a round, write the requested files and print a summary."""
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.spreadsheet import write_table
     from initpools_cli.labeling.replace_round import read_next
     from initpools_cli.labeling.review import doubtful_note, read_doubtful
-    from initpools_cli.labeling.round import history, label_round
+    from initpools_cli.labeling.round import label_round
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
     from initpools_cli.steps.split_overlap import tell, tell_test
@@ -109,7 +111,7 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     if request.doubtful is not None:
         write_table(request.doubtful, read_doubtful(found.done))
         written.append(request.doubtful)
-    _show_round(common, found, history(context))
+    _show_round(common, context, found)
     outcome = found.done.facts["outcome"]
     tell(context, outcome)
     if "test_accuracy" in outcome:
@@ -134,14 +136,14 @@ def run_round(common: Common, context: Context, labels: Path, request: RoundRequ
     common.result(written or [found.done.folder], payload)
 
 
-def _refuse_targets(request: RoundRequest, labels: Path) -> None:
+def _refuse_targets(request: RoundRequest, labels: list[Path]) -> None:
     """Refuse to overwrite label files, or to write two results to one file."""
     from initpools_cli.core.errors import UserError
 
     asked = {"--next": request.next_batch, "--predictions": request.predictions, "--doubtful": request.doubtful}
     targets = {flag: path for flag, path in asked.items() if path is not None}
     for path in targets.values():
-        if path.resolve() == labels.resolve():
+        if path.resolve() in [file.resolve() for file in labels]:
             raise UserError(
                 f"{path} is the file of --labels and would be overwritten.", "Give the new file another name.", path
             )
@@ -169,14 +171,16 @@ def _refuse_annotated(path: Path, flag: str, column: str) -> None:
         refuse_losing_labels(path, pd.DataFrame({"index": [], "label": []}))
 
 
-def _show_round(common: Common, found: Round, rounds: list[dict[str, Any]]) -> None:
+def _show_round(common: Common, context: Context, found: Round) -> None:
     """Print the problems of the label file, a summary, and a table of all rounds."""
     from initpools_cli.cli.tables import show_grid
+    from initpools_cli.labeling.annotators import TIES, agreement, tie_lines
     from initpools_cli.labeling.label_history import doubts
+    from initpools_cli.labeling.round import history
     from initpools_cli.labeling.summary import notes_of, table_of, tell_problems
     from initpools_cli.labeling.verdict import suggestions, verdict
 
-    read, report = found.labeled.read, common.report
+    read, report, rounds = found.labeled.read, common.report, history(context)
     for note in read.notes:
         report.say(note)
     left_out = [f"{problem}; the row is ignored." for problem in read.problems]
@@ -185,6 +189,12 @@ def _show_round(common: Common, found: Round, rounds: list[dict[str, Any]]) -> N
         report.warn(doubt)
     common.report_done(found.done.folder, found.fresh, "round")
     report.say(_summary(found))
+    if sentence := agreement(found.done.facts["outcome"]):
+        report.say(sentence)
+    if found.labeled.ties:
+        for line in tie_lines(found.labeled.ties, context.data.splits["train"].paths):
+            report.warn(line)
+        report.say(f"label them again: `{context.command_for('label', '--batch', str(found.done.folder / TIES))}`")
     show_grid(report, *table_of(rounds))
     last = rounds[-1]
     for sentence in [*verdict(rounds), *filter(None, [suggestions(last)])]:

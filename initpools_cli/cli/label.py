@@ -41,6 +41,22 @@ def command(
             "-o", "--output", metavar="FILE.csv", help="File to write; default: labels/<batch>.csv in the run."
         ),
     ] = None,
+    annotator: Annotated[
+        str,
+        typer.Option("--annotator", metavar="NAME", help="Who labels; each annotator writes a file of their own."),
+    ] = "",
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="1/2", help="Label this part of the batch; others label the other parts."),
+    ] = None,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            "--overlap",
+            metavar="10%",
+            help="Share of the batch, drawn at random, that everyone labels; without --part, label only these images.",
+        ),
+    ] = None,
     review: Annotated[
         bool, typer.Option("--review", help="Open the labels that the newest round finds doubtful, to correct them.")
     ] = False,
@@ -72,7 +88,7 @@ def command(
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.run_location import run_name
     from initpools_cli.labeling.images import RunImages
-    from initpools_cli.labeling.page import open_labeling, round_words
+    from initpools_cli.labeling.page import files_with, open_labeling, round_words
 
     require_ending(output, ".csv")
     context = common.start("dataset")
@@ -84,20 +100,42 @@ def command(
             "--classes": classes,
             "--port": port,
             "--no-browser": no_browser,
+            "--annotator": annotator,
+            "--part": part,
+            "--overlap": overlap,
         }
         return change_classes_by(common, context, changes, output, {**others, "--no-suggestions": no_suggestions})
     if review and batch is not None:
         raise UserError(f"--review opens no batch, but --batch is {batch}.", "Leave out --review or --batch.", batch)
-    labeling = open_labeling(context, batch, names_of(classes), output, suggestions=not no_suggestions, review=review)
-    batch_size = 0 if review else len(labeling.indices)
-    then = context.command_for(*round_words(labeling.file, batch_size, labeling.vocabulary.names))
+    if (part or overlap) and not annotator:
+        flag, value = ("--part", part) if part else ("--overlap", overlap)
+        raise UserError(f"{flag} {value} needs the name of who labels.", "Add --annotator NAME.", f"{flag} {value}")
+    labeling = open_labeling(
+        context,
+        batch,
+        names_of(classes),
+        output,
+        suggestions=not no_suggestions,
+        review=review,
+        annotator=annotator,
+        part=part,
+        overlap=overlap,
+    )
+
+    def next_words() -> str:
+        """Return the next command, with the labels of all annotators of this batch so far."""
+        size = 0 if review or annotator else len(labeling.indices)
+        return context.command_for(*round_words(files_with(labeling), size, labeling.vocabulary.names))
+
     which = ["--review"] if review else ["--batch", batch or labeling.name]
-    again = context.command_for("label", *which, *(["-o", str(output)] if output else []))
+    shared = {"-o": output, "--annotator": annotator, "--part": part, "--overlap": overlap}
+    which += [word for flag, value in shared.items() if value for word in (flag, str(value))]
+    again = context.command_for("label", *which)
     with label_lock(labeling.file) as lock:
         # Read what another process may have written before it ended.
         if labeling.changed_elsewhere():
             labeling.read_again()
-        facts = {"dataset": run_name(context.data.spec.name), "next": then, "again": again}
+        facts = {"dataset": run_name(context.data.spec.name), "next": next_words(), "again": again}
         state = LabelingState(labeling, facts, RunImages(context), context.run)
         with _bound(state, lock, port) as server:
             lock.remember(server.server_port, server.token)
@@ -115,6 +153,7 @@ def command(
                 done = f"{len(labeling.checked)} checked" if review else f"{labeling.labeled} labeled"
                 common.report.say(f"{done}, {labeling.skipped} skipped, {left} left: {labeling.file}")
     found = {"labeled": labeling.labeled, "skipped": labeling.skipped, "left": left}
+    then = next_words()
     names = labeling.vocabulary.names
     written = labeling.file if labeling.file.exists() else None
     common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})

@@ -314,6 +314,14 @@ class AlTable(Table):
         Literal["processes", "dask", "ray"],
         Field(description="how jobs run; see [scale-out.md](scale-out.md)"),
     ] = "processes"
+    annotators: Annotated[
+        Literal["last", "majority", "strict"],
+        Field(
+            description="with labels: which label of several annotators counts: the last, the one given most often, or "
+            "the one that all gave",
+            json_schema_extra=ADDED,
+        ),
+    ] = "last"
     audit: Audit = ""
     stop_at: Annotated[
         float,

@@ -101,6 +101,7 @@ def write_marks(
     paths: Sequence[str],
     marks: Mapping[int, Mark],
     unknown: Sequence[Sequence[str]] = (),
+    annotator: str = "",
 ) -> None:
     """Write a row for every image of a batch, in order, then other images, then unknown rows.
 
@@ -117,14 +118,19 @@ def write_marks(
         Those of the batch, and of other images.
     unknown : sequence of sequence of str
         Rows with `COLUMNS`.
+    annotator : str
+        Value of one more column, "annotator"; empty: no such column.
     """
     batch = set(indices)
     stream = io.StringIO(newline="")
     rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows(_cells(order, index, paths[index], marks[index]) for order, index in enumerate(indices))
-    rows.writerows(_cells("", index, paths[index], mark) for index, mark in marks.items() if index not in batch)
-    rows.writerows(map(escaped_cells, unknown))
+    known = [_cells(order, index, paths[index], marks[index]) for order, index in enumerate(indices)]
+    known += [_cells("", index, paths[index], mark) for index, mark in marks.items() if index not in batch]
+    lines: list[Sequence[object]] = [COLUMNS, *known, *map(escaped_cells, unknown)]
+    if annotator:
+        column = ["annotator", *escaped_cells([annotator]) * (len(lines) - 1)]
+        lines = [[*cells, name] for cells, name in zip(lines, column, strict=True)]
+    rows.writerows(lines)
     write_to_disk(file, stream.getvalue())
 
 

@@ -12,11 +12,13 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import LOOP, FinishedStep, Run
+from initpools_cli.datasets.annotations.annotators import LAST, Votes
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
 from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, in_order, plain, says_nothing, value_of
 from initpools_cli.datasets.label_sets import classes_in, parts_of
 from initpools_cli.datasets.multilabel import checked_names, labels_of_texts
+from initpools_cli.labeling.annotators import VOTES, decided, refuse_only_ties
 from initpools_cli.labeling.class_changes import changes_since, read_changes, successors, through
 from initpools_cli.labeling.classes import added_classes
 from initpools_cli.labeling.origin import OWN_CHOICE, combined, listed_origins, usable
@@ -60,6 +62,12 @@ class LabelHistory:
         The classes named by the user (--classes): no others are allowed.
     excluded : (e,) int64
         Excluded images, whose labels are in the table but are not used.
+    rule : str
+        How labels of several annotators are decided.
+    votes : Votes
+        Their labels in all rounds; empty if no file named them.
+    ties : dict of int to dict
+        Images without a label because annotators disagree, and their labels by annotator.
     """
 
     number: int
@@ -70,6 +78,9 @@ class LabelHistory:
     corrected: int
     named: tuple[str, ...] = ()
     excluded: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    rule: str = LAST
+    votes: Votes = field(default_factory=dict)
+    ties: dict[int, dict[str, str]] = field(default_factory=dict)
 
     def class_of(self, label: str) -> str:
         """Return the current class of a label of an earlier round."""
@@ -187,16 +198,41 @@ def read_known(done: FinishedStep) -> pd.DataFrame:
         dtype = {"path": str, "label": str, **dict.fromkeys(DETAILS, str)}
         table = done.frame("labels.csv", dtype=dtype, keep_default_na=False)
     except UserError as error:
-        annotations = done.facts["outcome"].get("annotations", "FILE")
+        annotations = " ".join(f"--labels {file}" for file in label_files_of(done))
         raise UserError(
             error.fact,
             f"Run `{done.run.repair}`, which moves the round aside and deletes nothing, and pass its labels again: "
-            f"--labels {annotations}.",
+            f"{annotations}.",
             error.value,
         ) from None
     skipped = table["label"] == ""
     table = _with_present_classes(done, table, "label", "suggested")
     return table[skipped | (table["label"] != "")].reset_index(drop=True)
+
+
+def label_files_of(done: FinishedStep) -> list[str]:
+    """Return the label files that a round was made from."""
+    files = done.facts["outcome"].get("annotations", "FILE")
+    return [files] if isinstance(files, str) else list(files)
+
+
+def read_votes(done: FinishedStep) -> Votes:
+    """Read the labels of single annotators after a round; empty if there are none.
+
+    Raises
+    ------
+    UserError
+        If they are damaged.
+    """
+    if VOTES not in done.facts["writes"]:
+        return {}
+    table = done.frame(VOTES, dtype={"path": str, "annotator": str, "label": str}, keep_default_na=False)
+    table = _with_present_classes(done, table, "label")
+    found: Votes = {}
+    for image, annotator, label in zip(table["index"].tolist(), table["annotator"], table["label"], strict=True):
+        if label:
+            found.setdefault(image, {})[annotator] = label
+    return found
 
 
 def read_predictions(done: FinishedStep) -> pd.DataFrame:
@@ -220,7 +256,7 @@ def _with_present_classes(done: FinishedStep, table: pd.DataFrame, *columns: str
     return table.assign(**changed)
 
 
-def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> LabelHistory:
+def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, ...], rule: str = LAST) -> LabelHistory:
     """Read new annotations and merge them with the labels of earlier rounds.
 
     A new label replaces an earlier one. A file without new labels belongs to the last round.
@@ -228,14 +264,17 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     Parameters
     ----------
     context : Context
-    file : Path
+    files : sequence of Path
+        Several files are of different annotators.
     classes : tuple of str
         The allowed classes; empty: those of the data set, or any if it has none.
+    rule : str
+        How labels of several annotators are decided.
 
     Raises
     ------
     UserError
-        If the file cannot be read, or there is no label in it and in earlier rounds.
+        If a file cannot be read, or there is no label in it and in earlier rounds.
     """
     data = context.data
     named = class_list(classes, "--classes")
@@ -245,17 +284,20 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
         checked_names(named, "--classes")
     known, since = _remembered(earlier)
     allowed = replace(_known_classes(named, data.classes, earlier), several=data.multilabel)
-    read = read_annotations(file, data.items, allowed, data.root, kept=data.kept, before=known)
-    read = _with_successors(read, context.run, str(file))
+    file = " and ".join(map(str, files))
+    read = read_annotations(files, data.items, allowed, data.root, kept=data.kept, before=known)
+    read = _with_successors(read, context.run, file)
     known = _as_read(known, read)
+    read, votes, ties = decided(read, read_votes(earlier[-1]) if earlier else {}, rule, files)
     new = {
         **{image: "" for image in read.skipped.tolist() if not known.get(image)},
         **dict(zip(read.rows.tolist(), read.labels, strict=True)),
     }
     changed = {image: label for image, label in new.items() if known.get(image) != label}
     last = number_of(earlier[-1].name) if earlier else 0
-    number = last + 1 if changed or not earlier else last
-    known |= changed
+    withdrawn = [image for image in ties if known.get(image)]
+    number = last + 1 if changed or withdrawn or not earlier else last
+    known = {image: label for image, label in {**known, **changed}.items() if image not in ties}
     since |= dict.fromkeys(changed, number)
     added, notes = usable(read.details, f"{file} (--labels)")
     read = replace(read, notes=[*read.notes, *notes])
@@ -263,6 +305,7 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
     details = combined(_details(earlier), added, listed)
     _refuse_lost_classes(fixed, _occurring(known.values(), several=data.multilabel), context.run)
     if not any(known.values()):
+        refuse_only_ties(ties, rule)
         why = f": {read.problems[0]}" if read.problems else ""
         raise UserError(f"{file} (--labels) has no usable label{why}.", "Fill the column 'label'.", file)
     # Compared with the round before this one, because the same round may be run again with another query or --force.
@@ -277,6 +320,9 @@ def labeled_so_far(context: Context, file: Path, classes: tuple[str, ...]) -> La
         fresh=np.array(sorted(fresh), dtype=np.int64),
         corrected=sum(bool(before.get(image)) for image in fresh),
         named=named,
+        rule=rule,
+        votes=votes,
+        ties=ties,
     )
 
 
@@ -284,7 +330,7 @@ def _with_successors(read: Annotations, run: Run, file: str) -> Annotations:
     """Replace names of classes that were renamed or merged, and leave out labels of classes that were split."""
     changes = read_changes(run)
     became = successors(changes, added_classes(run)) if changes else {}
-    old = sorted({*read.labels} & became.keys())
+    old = sorted({*read.labels, *(vote.label for vote in read.votes)} & became.keys())
     if not old:
         return read
     pairs = zip(read.rows.tolist(), read.labels, strict=True)
@@ -296,7 +342,14 @@ def _with_successors(read: Annotations, run: Run, file: str) -> Annotations:
         for name in old
     ]
     rows = np.array([image for image, _ in kept], dtype=np.int64)
-    return replace(read, rows=rows, labels=[label for _, label in kept], notes=[*read.notes, *notes])
+    votes = [vote._replace(label=became.get(vote.label, vote.label)) for vote in read.votes]
+    return replace(
+        read,
+        rows=rows,
+        labels=[label for _, label in kept],
+        notes=[*read.notes, *notes],
+        votes=[vote for vote in votes if vote.label],
+    )
 
 
 def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequence[FinishedStep]) -> KnownClasses:

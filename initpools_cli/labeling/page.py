@@ -15,6 +15,15 @@ from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import last_round
 from initpools_cli.labeling.review import review_batch
 from initpools_cli.labeling.session import LabelingSession
+from initpools_cli.labeling.shares import (
+    file_of,
+    files_of,
+    parse_overlap,
+    parse_part,
+    share_of,
+    valid_annotator,
+    writer_of,
+)
 from initpools_cli.steps.context import Context
 
 #: Folder of a run for label files.
@@ -29,6 +38,9 @@ def open_labeling(
     *,
     suggestions: bool = True,
     review: bool = False,
+    annotator: str = "",
+    part: str | None = None,
+    overlap: str | None = None,
 ) -> LabelingSession:
     """Open a labeling session for a batch.
 
@@ -45,6 +57,10 @@ def open_labeling(
         Whether predictions of the newest round are shown.
     review : bool
         Whether to open the doubtful labels of the newest round instead of a batch.
+    annotator : str
+        Who labels; with a name, the default file is ``labels/<batch>.by-<annotator>.csv``, with a column of it.
+    part, overlap : str, optional
+        Which images of the batch to label; see `share_of`.
 
     Raises
     ------
@@ -58,9 +74,12 @@ def open_labeling(
     )
     if review:
         context.require_one_class("--review")
+    share, common = parse_part(part), parse_overlap(overlap)
+    name = valid_annotator(annotator) if annotator else ""
     batch = review_batch(context) if review else find_batch(context, named)
-    folder = context.run.path / FOLDER
-    file = output or folder / f"{batch.name}.csv"
+    if share or common:
+        batch = share_of(batch, share, common, context.seed)
+    file = output or file_of(context.run.path / FOLDER, batch.name, name)
     if batch.file is not None and batch.file.resolve() == file.resolve():
         raise UserError(
             f"--output {file} is the file of the batch, whose other columns would be lost.",
@@ -84,6 +103,7 @@ def open_labeling(
         audit=batch.audit,
         last=last_round(context.run, suggestions=suggestions),
         doubts=batch.doubts,
+        annotator=writer_of(file, name),
     )
 
 
@@ -102,17 +122,25 @@ def _classes_of_rounds(context: Context) -> tuple[str, ...]:
     return classes_of_rounds(context.run)
 
 
-def round_words(file: Path | str, images: int, classes: Sequence[str] = ()) -> list[str]:
-    """Build the command that trains on a file of labels and selects as many images again.
+def files_with(labeling: LabelingSession) -> list[Path]:
+    """Return the file of a session, and those of other annotators of the same batch."""
+    if not labeling.annotator:
+        return [labeling.file]
+    return sorted({labeling.file, *files_of(labeling.file.parent, labeling.name)})
+
+
+def round_words(files: Sequence[Path | str], images: int, classes: Sequence[str] = ()) -> list[str]:
+    """Build the command that trains on files of labels and selects as many images again.
 
     Parameters
     ----------
-    file : Path or str
+    files : sequence of Path or str
     images : int
         0 leaves the size of the next batch to the settings.
     classes : sequence of str
         Classes of the page; added to the command if one of their names otherwise stands for no label.
     """
     budget = ["--budget", str(images)] if images else []
-    words = ["al-run", "--labels", str(file), *budget, "--next", "next.csv"]
+    labels = [word for file in files for word in ("--labels", str(file))]
+    words = ["al-run", *labels, *budget, "--next", "next.csv"]
     return [*words, f"--classes={','.join(classes)}"] if any(map(says_nothing, classes)) else words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
 from initpools_cli.datasets.multilabel import require_classes
+from initpools_cli.labeling.annotators import TIES, VOTES, agreement_outcome, ties_table, votes_table
 from initpools_cli.labeling.audit import audit_outcome, foreseen_labels, suggestion_outcome
 from initpools_cli.labeling.class_changes import APPLIED, read_changes
 from initpools_cli.labeling.evaluation import (
@@ -85,15 +87,15 @@ class Round:
 
 
 def label_round(
-    context: Context, file: Path, classes: tuple[str, ...], *, ask: bool, files: UserFiles | None = None
+    context: Context, labels: Sequence[Path], classes: tuple[str, ...], *, ask: bool, files: UserFiles | None = None
 ) -> Round:
     """Run a round and write ``loop/round-<n>/``, unless it is already done.
 
     Parameters
     ----------
     context : Context
-    file : Path
-        The new annotations; those of earlier rounds are in the run.
+    labels : sequence of Path
+        Files of the new annotations; those of earlier rounds are in the run.
     classes : tuple of str
         The allowed classes; empty: those of the data set, else any.
     ask : bool
@@ -110,10 +112,10 @@ def label_round(
     if context.data.multilabel:
         refuse_settings_of_one_class(table)
     newest = _newest(context)
-    brought = {str(file.resolve()): checksum(file)} if file.is_file() else {}
+    brought = {str(file.resolve()): checksum(file) for file in labels if file.is_file()}
     # Counted before the labels are read: later changes apply to them.
     changes = len(read_changes(context.run))
-    labeled = labeled_so_far(context, file, classes)
+    labeled = labeled_so_far(context, labels, classes, table.annotators)
     provider = RunProvider(context, files, _only(table.encoders, "--from"))
     if provider.files.exclude is not None:
         labeled = replace(labeled, excluded=np.flatnonzero(~provider.seen))
@@ -155,9 +157,10 @@ def label_round(
             )
         step.outcome = _work(context, table, spec, experiment, labeled, ask, scratch)
         refuse_changed(Path(), brought)
-        step.outcome["annotations"] = str(file.resolve())
+        paths = [str(file.resolve()) for file in labels]
+        step.outcome["annotations"] = paths[0] if len(paths) == 1 else paths
         if brought:
-            step.outcome["annotations_sha256"] = brought[str(file.resolve())]
+            step.outcome["annotations_sha256"] = brought[paths[0]] if len(paths) == 1 else [*brought.values()]
         step.outcome |= _names_of(labeled, earlier) | ({APPLIED: changes} if changes else {})
     done = FinishedStep(context.run, step.folder)
     if replaced is not None:
@@ -237,10 +240,16 @@ def _work(
             )
         ),
         **({} if labeled.minutes is None else {"minutes": round(labeled.minutes, 2)}),
+        **agreement_outcome(labeled.votes, labeled.rule, labeled.ties, context.seed),
     }
     problems = pd.DataFrame(labeled.read.problems, columns=list(Problem._fields))
     write_frame(scratch / "labels.csv", labeled.stored)
     write_frame(scratch / "problems.csv", problems)
+    paths = context.data.splits["train"].paths
+    if labeled.votes:
+        write_frame(scratch / VOTES, votes_table(labeled.votes, paths))
+    if labeled.ties:
+        write_frame(scratch / TIES, ties_table(labeled.ties, paths))
     write_frame(scratch / "classes.csv", validated.by_class)
     if validated.probs is not None:
         table_of = out_of_fold_sets if several else out_of_fold_table
@@ -347,6 +356,9 @@ def _resolved(
         asked |= {key: getattr(table, key) for key in ("audit", "stop_at") if getattr(table, key)}
     if table.target != AlTable.model_fields["target"].default:
         asked["target"] = table.target
+    if labeled.votes:
+        votes = votes_table(labeled.votes, context.data.splits["train"].paths).to_csv(index=False)
+        asked |= {"annotators": labeled.rule, "votes": hashlib.sha256(votes.encode()).hexdigest()}
     query = spec.queries[0]
     if plugin_of(query.method) is not None:
         asked |= {"query": [query.name]}

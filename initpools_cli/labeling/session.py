@@ -76,6 +76,8 @@ class LabelingSession:
         Labels and predictions of the newest round.
     doubts : mapping of int to str
         Why the labels of the batch are doubtful, in a second look: an image is done once its label was given again.
+    annotator : str
+        Who labels; written to the file if there is a name.
 
     Attributes
     ----------
@@ -98,12 +100,13 @@ class LabelingSession:
         audit: frozenset[int] = frozenset(),
         last: LastRound = NO_ROUND,
         doubts: Mapping[int, str] | None = None,
+        annotator: str = "",
     ) -> None:
         self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
         self.last, self.suggests = last, bool(last.suggestions)
         self.audit = audit | last.audit
         self.batch = frozenset(indices)
-        self.doubts = dict(doubts or {})
+        self.doubts, self.annotator = dict(doubts or {}), annotator
         self.marks: dict[int, Mark] = {index: before.get(index, Mark()) for index in indices}
         self.conflicts: dict[int, Conflict] = {}
         self._report = report
@@ -329,7 +332,8 @@ class LabelingSession:
         # Other images are only in the file while they are labeled or skipped, or if another program listed them.
         listed = self.batch | self._read
         rows = {index: mark for index, mark in marks.items() if index in listed or not mark.is_open}
-        write_marks(self.file, self.indices, self.data.splits["train"].paths, rows, self._unknown)
+        paths = self.data.splits["train"].paths
+        write_marks(self.file, self.indices, paths, rows, self._unknown, self.annotator)
         self.marks, self._stamp = rows, stamp(self.file)
 
 

@@ -12,6 +12,7 @@ from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.figures.escape import percent, printable, shortened
 from initpools_cli.figures.html import folded, paragraph, render, table
 from initpools_cli.figures.section import Section
+from initpools_cli.labeling.annotators import agreement
 from initpools_cli.labeling.label_history import number_of, outcome_of, read_known
 from initpools_cli.labeling.summary import notes_of, table_of
 from initpools_cli.labeling.verdict import verdict
@@ -85,6 +86,8 @@ def accuracy(context: Context, figures: Figures) -> Section | None:
     outcomes = [outcome_of(step) for step in rounds]
     columns, lines = table_of(outcomes)
     body = table("Labeling rounds", columns, lines, numbers=len(columns) - 1)
+    if sentence := agreement(outcomes[-1]):
+        body += paragraph(sentence)
     for note in notes_of(outcomes):
         body += paragraph(note, "note")
     return Section("Labeling rounds", "", body, [], parts=figures, anchor="rounds")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.embeddings import is_embeddings
 from initpools_cli.labeling.batch import LISTS
-from initpools_cli.labeling.label_history import number_of
+from initpools_cli.labeling.label_history import label_files_of, number_of
 from initpools_cli.labeling.page import FOLDER, round_words
+from initpools_cli.labeling.shares import files_of
 from initpools_cli.strategies.defaults import FIRST_POOL, QUERY, QUERY_OF_SEVERAL
 
 #: Number of images in the suggested first batch.
@@ -103,20 +105,23 @@ def _label(run: Run, overview: dict[str, Any], images: int) -> Suggestion:
         budget = min(FIRST_BUDGET, images)
         return ["select-pool", "--budget", str(budget)], "choose the images to label first"
     name, chosen = batch
-    row = next((row for row in overview["labels"] if row["file"] == f"{name}.csv"), None)
-    left = len(chosen - _known(run)) if row is None else _left(run.path / FOLDER / row["file"], chosen)
+    files = files_of(run.path / FOLDER, name)
+    rows = [row for row in overview["labels"] if run.path / FOLDER / row["file"] in files]
+    row = rows[0] if rows else None
+    left = len(chosen - _known(run)) if row is None else _left(files, chosen)
     if row is None and not left:
         # The images were labeled elsewhere. Passing a file again that a round has trained on changes nothing.
-        again = (round_words(_last_file(run), len(chosen)), "choose the next batch")
+        again = (round_words(_last_files(run), len(chosen)), "choose the next batch")
         return _report(overview) or (again if known < images else _finished())
     if left and row is None and not _has_images(run):
-        words = round_words("labels.csv", len(chosen))
+        words = round_words(["labels.csv"], len(chosen))
         return words, f"train on labels of the {left} images of {name}, which `label` can't show without images"
     if row is None or left:
         return ["label", "--batch", name], f"label the {left} images of {name} that have no label"
     file = run.path / FOLDER / row["file"]
-    if row["labeled"] and sha256_of(file) not in _used_label_files(run):
-        return round_words(file, len(chosen)), "train on the labels and choose the next batch"
+    unused = {sha256_of(each) for each in files} - _used_label_files(run)
+    if any(each["labeled"] for each in rows) and unused:
+        return round_words(files, len(chosen)), "train on the labels and choose the next batch"
     budget = min(FIRST_BUDGET, images - max(known, row["labeled"]))
     more = ["select-pool", "--budget", str(budget), "--labeled", str(file)]
     return _report(overview) or ((more, "choose more images to label") if budget > 0 else _finished())
@@ -136,10 +141,10 @@ def _newest_batch(run: Run, overview: dict[str, Any]) -> tuple[str, set[str]] | 
     return None
 
 
-def _left(file: Path, images: set[str]) -> int:
-    """Count the images of a batch without a label; a repeated round may have left rows of other images."""
+def _left(files: Sequence[Path], images: set[str]) -> int:
+    """Count the images of a batch that nobody labeled; a repeated round may have left rows of other images."""
     try:
-        rows, _ = read(file, "labels")
+        rows = [row for file in files for row in read(file, "labels")[0]]
     except UserError:
         return 0
     by_index = any(row.index for row in rows)
@@ -161,10 +166,10 @@ def _known(run: Run) -> set[str]:
         return set()
 
 
-def _last_file(run: Run) -> str:
-    """Return the label file of the last round."""
+def _last_files(run: Run) -> list[str]:
+    """Return the label files of the last round."""
     last = _last_round(run)
-    return str(last.facts["outcome"].get("annotations", "FILE")) if last else "FILE"
+    return label_files_of(last) if last else ["FILE"]
 
 
 def _indices(file: Path) -> set[str]:
@@ -177,7 +182,8 @@ def _indices(file: Path) -> set[str]:
 
 def _used_label_files(run: Run) -> set[str]:
     """Collect the checksums of the label files that rounds have trained on."""
-    return {str(step.facts["outcome"].get("annotations_sha256", "")) for step in run.folders(LOOP)}
+    sums = [step.facts["outcome"].get("annotations_sha256", "") for step in run.folders(LOOP)]
+    return {each for found in sums for each in ([found] if isinstance(found, str) else found)}
 
 
 def _report(overview: dict[str, Any]) -> Suggestion | None:

@@ -72,7 +72,9 @@ def _notes(step: FinishedStep, several_encoders: bool) -> Iterator[str]:
         if isinstance(area := outcome.get("auc"), float):
             measured = f", macro AUC {area:.3f}"
         encoder = ", ".join(step.table.get("encoders", ())) if several_encoders else ""
-        yield f"{labeled:,} labeled{measured}{f', on {encoder}' if encoder else ''}"
+        alpha = outcome.get("agreement", {}).get("alpha")
+        agreed = "" if alpha is None else f", agreement of annotators {alpha:.2f}"
+        yield f"{labeled:,} labeled{measured}{f', on {encoder}' if encoder else ''}{agreed}"
     changed = revised_since(step)
     if changed:
         yield f"made by an older version of {', '.join(changed)}"

@@ -8,7 +8,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.steps.context import Context
 
 SWEEP_ONLY = ("init", "init_budget", "rounds", "seeds", "candidates", "strict", "backend")
-ROUND_ONLY = ("audit", "stop_at", "target")
+ROUND_ONLY = ("annotators", "audit", "stop_at", "target")
 
 
 def refuse_settings(context: Context, keys: Iterable[str], why: str, remedy: str) -> None:

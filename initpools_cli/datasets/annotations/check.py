@@ -13,6 +13,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import require_file
 from initpools_cli.datasets.annotations import cvat, folders, label_studio, table
+from initpools_cli.datasets.annotations.annotators import Vote, file_annotators, require_spelling
 from initpools_cli.datasets.annotations.match import find
 from initpools_cli.datasets.annotations.rows import Details, Row
 from initpools_cli.datasets.classes import (
@@ -90,6 +91,8 @@ class Annotations:
         How the images of `rows` and `skipped` were labeled, where the file says so.
     several : bool
         Whether images can have several labels: each label is then classes joined by ``|``, or ``none``.
+    votes : list of Vote
+        The labels of single annotators, in the order of the file; empty if it names no annotator.
     """
 
     rows: np.ndarray
@@ -101,6 +104,7 @@ class Annotations:
     means: dict[str, str | None] = field(default_factory=dict)
     details: dict[int, Details] = field(default_factory=dict)
     several: bool = False
+    votes: list[Vote] = field(default_factory=list)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -109,7 +113,7 @@ class Annotations:
 
 
 def read_annotations(
-    path: Path,
+    path: Path | Sequence[Path],
     items: pd.DataFrame,
     known: KnownClasses,
     root: Path | None = None,
@@ -121,8 +125,9 @@ def read_annotations(
 
     Parameters
     ----------
-    path : Path
-        A table (.csv, .tsv), Label Studio's .json, CVAT's .xml or .zip, or a folder with a folder per class.
+    path : Path or sequence of Path
+        A table (.csv, .tsv), Label Studio's .json, CVAT's .xml or .zip, or a folder with a folder per class. Of several
+        files, each without a column ``annotator`` is of one annotator.
     items : DataFrame
         Rows of items.csv.
     known : KnownClasses
@@ -141,8 +146,13 @@ def read_annotations(
     UserError
         The file can't be read, or its classes are ambiguous.
     """
-    rows, notes = _read(path, what, by_pixels=not any(items["path"]))
-    return validate(rows, items, known, root, notes, kept, before, f"{path} ({what})")
+    files = [path] if isinstance(path, Path) else [*path]
+    by_pixels = not any(items["path"])
+    if len(files) == 1:
+        rows, notes = _read(files[0], what, by_pixels=by_pixels)
+    else:
+        rows, notes = _read_together(files, what, by_pixels=by_pixels)
+    return validate(rows, items, known, root, notes, kept, before, f"{' and '.join(map(str, files))} ({what})")
 
 
 def validate(
@@ -155,12 +165,17 @@ def validate(
     before: Mapping[int, str] | None = None,
     what: str = "The file",
 ) -> Annotations:
-    """Return the labels of rows that name one image and one class without contradiction, and all problems."""
+    """Return the labels of rows that name one image and one class without contradiction, and all problems.
+
+    Rows of different annotators may differ; then the last label of an image counts.
+    """
+    require_spelling({row.annotator for row in rows}, what)
     known = replace(known, several=are_several(rows, known, what))
     if known.several:
         rows = [replace(row, label=SEPARATOR.join(row.parts), problem="") if row.parts else row for row in rows]
     problems: dict[int, Problem] = {}
-    labels_of: dict[int, dict[str, list[int]]] = {}
+    # By image and annotator.
+    labels_of: dict[tuple[int, str], dict[str, list[int]]] = {}
     skipped: set[int] = set()
     empty: list[int] = []
 
@@ -187,18 +202,25 @@ def validate(
             unknown = why_invalid(row.label, known) if known.several else _unknown_class(plain(row.label), known.names)
             reject(number, unknown)
         elif name:
-            labels_of.setdefault(image, {}).setdefault(name, []).append(number)
+            labels_of.setdefault((image, row.annotator), {}).setdefault(name, []).append(number)
         elif row.skipped:
             skipped.add(image)
         else:
             empty.append(number)
-    for labels in labels_of.values():
+    # Image, annotator and label by the number of the row.
+    valid: dict[int, Vote] = {}
+    for (image, annotator), labels in labels_of.items():
         if len(labels) > 1:
-            problem = f"has different labels in this file: {named([*labels])}"
+            by = f" by '{annotator}'" if annotator else " in this file"
+            problem = f"has different labels{by}: {named([*labels])}"
             for number in sorted(number for numbers in labels.values() for number in numbers):
                 reject(number, problem)
-    unique = sorted((image, next(iter(labels))) for image, labels in labels_of.items() if len(labels) == 1)
-    used = {image: numbers[-1] for image, labels in labels_of.items() for numbers in labels.values()}
+        else:
+            ((name, numbers),) = labels.items()
+            valid[numbers[-1]] = Vote(image, annotator, name)
+    votes = [valid[number] for number in sorted(valid)]
+    unique = sorted({vote.image: vote.label for vote in votes}.items())
+    used = {valid[number].image: number for number in sorted(valid)}
     used = {image: number for number, image in images.items() if image in skipped and rows[number].skipped} | used
     all_notes = [*notes, *meant.notes]
     if empty:
@@ -206,16 +228,22 @@ def validate(
         all_notes.append(no_label_note(what, places, len(rows), spellings))
     if known.several:
         all_notes += none_note(what, [name for _, name in unique])
+    several_annotators = any(vote.annotator for vote in votes)
+    final = sum(not vote.annotator for vote in votes)
+    if several_annotators and final:
+        rows_have = "1 label has no annotator and is" if final == 1 else f"{final} labels have no annotator and are"
+        all_notes.append(f"{what}: {rows_have} final, whatever others said.")
     return Annotations(
         np.array([image for image, _ in unique], dtype=np.int64),
         [name for _, name in unique],
         [problems[n] for n in sorted(problems)],
-        np.array(sorted(skipped - labels_of.keys()), dtype=np.int64),
+        np.array(sorted(skipped - {image for image, _ in labels_of}), dtype=np.int64),
         len(empty),
         all_notes,
         meant.of,
         {image: rows[number].details for image, number in used.items() if any(rows[number].details)},
         bool(known.several),
+        votes if several_annotators else [],
     )
 
 
@@ -271,6 +299,21 @@ def _unknown_class(label: str, classes: Sequence[str]) -> str:
 def _encodable(text: str) -> str:
     """Replace characters that can't be encoded as UTF-8, as in file names of another encoding."""
     return text.encode(errors="replace").decode()
+
+
+def _read_together(files: Sequence[Path], what: str, *, by_pixels: bool) -> tuple[list[Row], list[str]]:
+    """Read several files; a file without a column of annotators is of one annotator, named like the file."""
+    together: list[Row] = []
+    notes: list[str] = []
+    for file, annotator in zip(files, file_annotators(files), strict=True):
+        rows, own_notes = _read(file, what, by_pixels=by_pixels)
+        unnamed = not any(row.annotator for row in rows)
+        together += [
+            replace(row, place=f"{file}, {row.place}", annotator=annotator if unnamed else row.annotator)
+            for row in rows
+        ]
+        notes += own_notes
+    return together, notes
 
 
 def _read(path: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[str]]:

@@ -54,6 +54,8 @@ class Row:
         Whether the label may be several classes: it is from a column of that meaning.
     parts : tuple of str
         Several classes that the file lists one by one; `problem` then says that there are several.
+    annotator : str
+        Who gave the label; empty if unknown.
     """
 
     place: str
@@ -66,6 +68,7 @@ class Row:
     details: Details = UNKNOWN
     several: bool = False
     parts: tuple[str, ...] = ()
+    annotator: str = ""
 
 
 #: Names of the columns or keys of an image and its class in annotation tools; the first present one is used.
@@ -74,6 +77,7 @@ PATH_NAMES = ("path", "image_id", "image", "file", "filename", "file_name", "fil
 #: A column that names images only where a table has none of the others.
 ID_NAMES = ("id",)
 SKIPPED_NAMES = ("skipped",)
+ANNOTATOR_NAMES = ("annotator",)
 #: The column of an export that says whether a label is from an annotator or a prediction of the model.
 SOURCE_NAMES = ("source",)
 LABEL, PREDICTION = "label", "prediction"

@@ -14,6 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_file
 from initpools_cli.core.spreadsheet import unescaped
 from initpools_cli.datasets.annotations.rows import (
+    ANNOTATOR_NAMES,
     ID_NAMES,
     INDEX_NAMES,
     LABEL_NAMES,
@@ -128,6 +129,7 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         )
     width, rows = len(table.columns), []
     extra, source = [table.place_of((name,)) for name in Details._fields], table.place_of(SOURCE_NAMES)
+    by = table.place_of(ANNOTATOR_NAMES)
     for number, cells in table.lines:
         # Spreadsheets omit empty cells at the end of a line.
         surplus = sum(bool(cell.strip()) for cell in cells[width:])
@@ -146,7 +148,10 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
             problem = problem or "is a prediction of the model, not a label"
         details = Details(*(unescaped(cells[at]).strip() if at is not None and at < len(cells) else "" for at in extra))
         skip = passed.strip().lower() in YES
-        rows.append(Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details, several))
+        annotator = unescaped(cells[by]).strip() if by is not None and by < len(cells) else ""
+        rows.append(
+            Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details, several, annotator=annotator)
+        )
     return rows, table.notes
 
 
