@@ -126,7 +126,7 @@ def label_round(
                 len(labeled.table),
             )
     spec = build_spec(context, table)
-    require_classes(labeled.classes, f"{file} (--labels)")
+    require_classes(labeled.classes, f"{' and '.join(map(str, labels))} (--labels)")
     if ask:
         _refuse_single_class(spec, labeled)
         refuse_without_audit(table, labeled)

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
@@ -149,9 +149,8 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         details = Details(*(unescaped(cells[at]).strip() if at is not None and at < len(cells) else "" for at in extra))
         skip = passed.strip().lower() in YES
         annotator = unescaped(cells[by]).strip() if by is not None and by < len(cells) else ""
-        rows.append(
-            Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details, several, annotator=annotator)
-        )
+        row = Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details, several)
+        rows.append(replace(row, annotator=annotator) if annotator else row)
     return rows, table.notes
 
 
