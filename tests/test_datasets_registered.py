@@ -335,3 +335,6 @@ def test_ham10000_is_read_where_it_was_put_by_hand(tmp_path):
     assert {split: len(part.images) for split, part in data.splits.items()} == {"train": 10, "test": 2}
     again = open_ham(known=data.items)
     assert again.items.equals(data.items) and again.notes == []
+    # Runs of older versions have no groups, and stay so.
+    older = open_ham(known=data.items.drop(columns="group"))
+    assert older.groups is None and older.group_names == () and older.notes == []

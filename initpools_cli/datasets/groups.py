@@ -142,6 +142,8 @@ def groups_of_arrays(how: str, source: Arrays, paths: Sequence[str] = ()) -> tup
 def summary(names: Sequence[str]) -> str:
     """Return the note on the number and the sizes of groups."""
     sizes = sorted(Counter(names).values())
+    if sizes[-1] == 1:
+        return f"each of the {len(names):,} images is a group of its own, so groups change nothing."
     span = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
     middle = f" (median {sizes[len(sizes) // 2]:,})" if sizes[0] != sizes[-1] else ""
     return f"{len(names):,} images in {len(sizes):,} groups of {span}{middle}."
@@ -171,7 +173,7 @@ def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, several: 
     groups = {split: used.loc[used["split"] == split, GROUP] for split in SPLITS if (used["split"] == split).any()}
     if len(groups) < 2:
         return []
-    sizes = [f"{split} {len(part):,} images in {part.nunique():,} groups" for split, part in groups.items()]
+    sizes = [f"{split} {len(part):,} images in {counted(part.unique(), 'group')}" for split, part in groups.items()]
     notes = [f"splits: {', '.join(sizes)}."]
     for first, second in combinations(groups, 2):
         both = groups[first][groups[first].isin(set(groups[second]))]
@@ -215,7 +217,7 @@ def _meanings(counts: Mapping[str, int], how: str, what: str) -> tuple[dict[str,
     for spelling, text in texts.items():
         same[folded(text) if values[spelling] is None else values[spelling]].append(spelling)
     means: dict[str, str] = {}
-    notes: list[str] = []
+    equal: list[str] = []
     for spellings in same.values():
         distinct = sorted({texts[each] for each in spellings}, key=lambda text: (len(text), text))
         if len(distinct) > 1 and not numbers:
@@ -228,9 +230,9 @@ def _meanings(counts: Mapping[str, int], how: str, what: str) -> tuple[dict[str,
                 shown,
             )
         if len(distinct) > 1:
-            notes.append(f"{how}: {' and '.join(distinct)} are one group, because they are equal numbers.")
+            equal.append(" and ".join(distinct))
         means |= dict.fromkeys(spellings, distinct[0])
-    return means, notes[:5]
+    return means, [f"{how}: equal numbers are one group: {named(equal)}."] if equal else []
 
 
 def _by_pattern(how: str, paths: Sequence[str], what: str) -> list[str]:
