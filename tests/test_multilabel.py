@@ -379,6 +379,9 @@ def test_a_run_of_one_class_refuses_a_column_of_several(chest, initpools, tmp_pa
     file = label_table(chest, tmp_path / "l.csv", range(20))
     refused = initpools("al-run", "--labels", file, "--run", tmp_path / "run")
     assert refused.code == 2 and "dataset.multilabel=true" in refused.err
+    file = label_table(chest, tmp_path / "l.csv", range(20), "label")
+    noted = initpools("al-run", "--labels", file, "--run", tmp_path / "run")
+    assert noted.code == 0 and "is read as one class" in noted.err and "dataset.multilabel=true" in noted.err
 
 
 def test_the_labeling_page_keeps_label_sets(loop_run, chest, initpools, tmp_path):

@@ -136,7 +136,10 @@ def test_a_cell_means_a_set_of_classes(cell, known, means):
     assert set_meanings(Counter([cell]), known, what="a.csv", remedy="Correct it.").of[cell] == means
 
 
-@pytest.mark.parametrize("cells", [["cat;dog"], ["cat, dog"], ["cat/dog", "cat", "dog"], ["cat+dog", "dog|cat"]])
+@pytest.mark.parametrize(
+    "cells",
+    [["cat;dog"], ["cat, dog"], ["cat/dog", "cat", "dog"], ["cat+dog", "dog|cat"], ["cat dog", "cat|dog"]],
+)
 def test_another_separator_is_refused(cells):
     with pytest.raises(UserError, match="seems to separate labels"):
         set_meanings(Counter(cells), KnownClasses(), what="a.csv", remedy="Correct it.")

@@ -11,7 +11,7 @@ from initpools_cli.datasets.multilabel import NONE, SEPARATOR, checked_names
 
 #: Separators that are not ours. The first two are in no class name unless the user listed it; the others separate
 #: labels if every part is also a label of its own.
-OTHERS = ";,/+&"
+OTHERS = ";,/+&: "
 CERTAIN = ";,"
 
 
@@ -65,6 +65,17 @@ def none_note(what: str, cells: Sequence[str]) -> list[str]:
     """Return the note on images that have none of the classes, from their labels; empty if there are none."""
     none = sum(cell == NONE for cell in cells)
     return [f"{what}: {none} of {len(cells)} images have none of the classes ({NONE})."] if none else []
+
+
+def bar_note(what: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return the note on classes such as ``cat|dog`` where images have one class each; empty if there are none."""
+    found = sorted({name for name in names if SEPARATOR in name} - {*known})
+    if not found:
+        return []
+    return [
+        f"{what}: {found[0]!r} is read as one class. For several labels per image, start a run with --set "
+        "dataset.multilabel=true."
+    ]
 
 
 def parts_of(cell: str) -> list[str]:

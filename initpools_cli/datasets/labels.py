@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.classes import KnownClasses, meanings, no_label_note, plain, unfit
-from initpools_cli.datasets.label_sets import classes_in, none_note, set_meanings, why_invalid
+from initpools_cli.datasets.label_sets import bar_note, classes_in, none_note, set_meanings, why_invalid
 from initpools_cli.datasets.multilabel import require_classes
 from initpools_cli.datasets.sources import Assignment
 
@@ -147,6 +147,8 @@ def from_csv(
         if any(found):
             require_classes(classes or classes_in(found), str(file))
         notes += none_note(str(file), [label for label in found if label])
+    else:
+        notes += bar_note(str(file), found, classes)
     return Assignment(["train"] * len(paths), found, classes or (classes_in(found) if several else ()), notes, several)
 
 

@@ -27,7 +27,7 @@ from initpools_cli.datasets.classes import (
     unfit,
     value_of,
 )
-from initpools_cli.datasets.label_sets import classes_in, none_note, set_meanings, why_invalid
+from initpools_cli.datasets.label_sets import bar_note, classes_in, none_note, set_meanings, why_invalid
 from initpools_cli.datasets.labels import named
 from initpools_cli.datasets.multilabel import SEPARATOR
 
@@ -228,6 +228,8 @@ def validate(
         all_notes.append(no_label_note(what, places, len(rows), spellings))
     if known.several:
         all_notes += none_note(what, [name for _, name in unique])
+    else:
+        all_notes += bar_note(what, [name for _, name in unique], known.names)
     several_annotators = any(vote.annotator for vote in votes)
     final = sum(not vote.annotator for vote in votes)
     if several_annotators and final:
