@@ -83,13 +83,14 @@ $(STUDY:%=study-%): study-%: $(VENV)/.installed
 	$(SWEEP) --from efficientnet-lite0 --init $(QUERIED) --query $(QUERIES) --rounds 4 --budget 20 --name lite0-queries
 	$(SWEEP) --from simclr --init $(QUERIED) --query $(QUERIES) --rounds 4 --budget 20 --name simclr-queries
 
-# Two processes at a time; a file stays with one, for what its tests share.
+# Two processes at a time; a file stays with one, for what its tests share, and tests/conftest.py says which come first.
+TWO = -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TWO)
 
 # With the tests that are marked slow.
 test-all: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -m "not browser and not exports" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not browser and not exports" $(TWO)
 
 $(VENV)/.browser: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[browser]"

@@ -18,6 +18,7 @@ from initpools_cli.cli.labeler.label_lock import label_lock
 from initpools_cli.cli.options import Common
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.annotators import decide
+from initpools_cli.labeling import review
 from initpools_cli.labeling.batch import Batch
 from initpools_cli.labeling.page import files_with, open_labeling
 from initpools_cli.labeling.shares import share_of
@@ -31,6 +32,8 @@ RUN = ("--run", "run")
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> Path:
     """A run of 24 images that are easily told apart, and a pool of ten of them; it is in the current folder."""
     monkeypatch.chdir(tmp_path)
+    # Doubtful labels, which take most of a round, are tested in tests/test_review.py.
+    monkeypatch.setattr(review, "REPETITIONS", 1)
     rng = np.random.default_rng(0)
     Path("photos").mkdir()
     for number in range(24):
