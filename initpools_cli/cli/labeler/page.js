@@ -75,7 +75,8 @@ function load(state) {
   $("change").hidden = state.fixed || state.several;
   $("none-of").hidden = !state.several;
   // One key labels all selected images there, which would replace their other labels.
-  $("grid-toggle").hidden = state.several;
+  // "Has none of the classes" is a label; there is no queue of images for which a class is missing.
+  $("grid-toggle").hidden = $("unsure").hidden = state.several;
   $("verdict").hidden = !state.verdict.length;
   $("verdict-title").textContent = `Round ${state.round.number}`;
   $("verdict-text").replaceChildren(...state.verdict.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence })));
@@ -310,7 +311,7 @@ const actions = {
   },
   skip: () => mark("", true),
   clear: () => mark("", false),
-  unsure: () => mark("", true, { do: "unsure" }),
+  unsure: () => batch.several || mark("", true, { do: "unsure" }),
   accept: () => {
     const label = reviewing ? items[at].label : suggestion.label;
     if (batch.several) acceptSeveral();
