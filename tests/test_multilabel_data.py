@@ -200,3 +200,9 @@ def test_a_folder_without_labels_can_be_of_several(tmp_path):
     spec = DatasetSpec(str(tmp_path / "photos"), size=4, multilabel=True)
     data = open_dataset(spec, seed=0, cache=tmp_path / "cache", report=Reporter(quiet=True))
     assert data.multilabel and data.splits["train"].labels is None and not data.items["label"].notna().any()
+
+
+def test_a_class_of_earlier_labels_may_have_the_sign_of_a_separator():
+    cells = Counter(["left lung|heart", "left", "lung"])
+    meant = set_meanings(cells, KnownClasses(), prefer=["left lung"], what="a.csv", remedy="Correct it.")
+    assert meant.of["left lung|heart"] == "heart|left lung"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.classes import KnownClasses, Meanings, folded, in_order, meanings, plain, says_nothing
@@ -42,8 +42,9 @@ def set_meanings(
     names: Counter[str] = Counter()
     for cell, count in counts.items():
         names.update(dict.fromkeys(parts[cell], count))
-    _refuse_other_separators(names, known, what)
     preferred = [part for cell in prefer for part in parts_of(cell)]
+    # Labels that were read before are classes.
+    _refuse_other_separators(names, {*map(plain, (*known.names, *preferred))}, what)
     meant = meanings(names, known, prefer=preferred, what=what, remedy=remedy)
     fixed = known.names if known.fixed and known.names else sorted({name for name in meant.of.values() if name})
     place = {name: at for at, name in enumerate(fixed)}
@@ -98,11 +99,11 @@ def why_invalid(cell: str, known: KnownClasses) -> str:
     return f"has the labels {plain(cell)!r}, of which {wrong} is not a class: {', '.join(known.names[:10])}"
 
 
-def _refuse_other_separators(names: Mapping[str, int], known: KnownClasses, what: str) -> None:
+def _refuse_other_separators(names: Mapping[str, int], known: Collection[str], what: str) -> None:
     """Refuse ``cat;dog``, which would be a class of its own."""
-    single = {folded(each) for each in (*names, *known.names)}
+    single = {folded(each) for each in (*names, *known)}
     for name in names:
-        if plain(name) in known.names:
+        if plain(name) in known:
             continue
         for separator in OTHERS:
             pieces = [folded(piece) for piece in name.split(separator)]
