@@ -44,9 +44,17 @@ def command(
             autocompletion=STRATEGIES,
         ),
     ] = None,
-    budget: Annotated[int | None, typer.Option("--budget", "-n", help="Labels per round.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", "-n", metavar="N|1%", help="Labels per round, or a share of the train images."),
+    ] = None,
     init_budget: Annotated[
-        int | None, typer.Option("--init-budget", help="Labels in the first pool; default: the budget.")
+        str | None,
+        typer.Option(
+            "--init-budget",
+            metavar="N|1%",
+            help="Labels in the first pool, or a share of the train images; default: the budget.",
+        ),
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", help="Rounds after the first pool.")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", help="Number of repetitions, each with another seed.")] = None,

@@ -45,7 +45,12 @@ def command(
             autocompletion=completion.strategy,
         ),
     ] = "",
-    budget: Annotated[int | None, typer.Option("--budget", "-n", help="Number of images to choose.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", "-n", metavar="N|1%", help="Number of images to choose, or a share of those to choose from."
+        ),
+    ] = None,
     audit: Audit = None,
     output: Annotated[
         Path | None,
@@ -155,6 +160,7 @@ def command(
         of_labels=labels is not None,
         groups=groups,
     )
+    provider = provider.with_whole_budget()
     if exports:
         require_images(provider.require_run("--export"), exports)
     if with_labels:

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 
 from initpools_cli.core.audit_size import audit_setting
 from initpools_cli.core.bounds import Count, OptionalPasses, Passes, PositiveCount, Several
+from initpools_cli.core.budget import budget_setting
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import read_file
 from initpools_cli.core.registry import value_error
@@ -226,7 +227,11 @@ class SelectTable(Table):
     """Selection of the first pool to label."""
 
     strategy: Annotated[str, Field(description="see `initpools list strategies`; empty: the default")] = ""
-    budget: Annotated[PositiveCount, Field(description="images to choose; required")] = 0
+    budget: Annotated[
+        PositiveCount,
+        WrapValidator(budget_setting),
+        Field(description="images to choose, or a share of those to choose from, such as 1%; required"),
+    ] = 0
     balance: Annotated[
         Literal["none", "kmeans", "clusters", "groups"],
         Field(
@@ -279,8 +284,16 @@ class AlTable(Table):
     init: Annotated[Names, Field(min_length=1, description="strategies of the initial pool")] = ["random"]
     query: Annotated[Names, Field(min_length=1, description="strategies of the later rounds")] = ["random"]
     learner: Annotated[Names, Field(min_length=1, description="see `initpools list learners`")] = ["linear"]
-    budget: Annotated[PositiveCount, Field(description="labels per round")] = 10
-    init_budget: Annotated[Count, Field(description="labels of the initial pool; 0: the same as budget")] = 0
+    budget: Annotated[
+        PositiveCount,
+        WrapValidator(budget_setting),
+        Field(description="labels per round, or a share of the train images, such as 1%"),
+    ] = 10
+    init_budget: Annotated[
+        Count,
+        WrapValidator(budget_setting),
+        Field(description="labels of the initial pool, or a share of the train images; 0: the same as budget"),
+    ] = 0
     rounds: Annotated[OptionalPasses, Field(description="query rounds after the initial pool")] = 5
     seeds: Annotated[Passes, Field(description="number of repetitions")] = 10
     candidates: Annotated[

@@ -58,7 +58,7 @@ from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.split_overlap import overlap_of_labeled
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
-from initpools_cli.sweeps.al_settings import SWEEP_ONLY, refuse_settings
+from initpools_cli.sweeps.al_settings import SWEEP_ONLY, count_budgets, refuse_settings
 from initpools_cli.sweeps.setup import ExperimentSpec, build_experiment, build_settings, build_spec, identity_of
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def label_round(
     UserError
         If a setting has no effect, there is no label, or a query needs a model and there is only one class.
     """
+    count_budgets(context)
     table = _table(context)
     if context.data.multilabel:
         refuse_settings_of_one_class(table)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from initpools_cli.core.budget import Share
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import check_npy
 from initpools_cli.core.rundir import Run
@@ -78,11 +79,15 @@ def _label_more(typed: Sequence[str], arguments: Mapping[str, Any], output: Path
         return None
     if arguments.get("labeled") is None and arguments.get("exclude") is None and arguments.get("labels") is None:
         sizes = [_rows(arguments[name]) for name in ROWS if arguments.get(name) is not None]
-        if sizes and arguments["budget"] is not None and 2 * arguments["budget"] <= min(sizes):
+        if sizes and arguments["budget"] is not None and 2 * _number(arguments["budget"], min(sizes)) <= min(sizes):
             return [*_without_output(typed), "--labeled", str(output), "-o", str(_more(output))]
     if arguments.get("embeddings") is not None:
         return ["plot", "scatter", "--embeddings", str(arguments["embeddings"]), "--labeled", str(output)]
     return None
+
+
+def _number(budget: str, images: int) -> int:
+    return Share(budget).of(images) if budget.strip().endswith("%") else int(budget)
 
 
 def _more(output: Path) -> Path:

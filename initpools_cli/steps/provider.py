@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from initpools_cli.core.budget import Share
 from initpools_cli.core.config import Settings, knob_origins
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
@@ -229,6 +230,16 @@ class Provider(ABC):
     def with_settings(self, settings: Settings) -> Self:
         """The same with other settings."""
         return self._copy(settings=settings)
+
+    def with_whole_budget(self) -> Self:
+        """The same with a number of images in select.budget where it is a share of those to choose from."""
+        select = self.settings.select
+        if not isinstance(select.budget, Share):
+            return self
+        budget = select.budget.of(len(self.images))
+        self.report.say(f"--budget {select.budget.text}: {budget:,} of {len(self.images):,} images")
+        select = select.model_copy(update={"budget": budget})
+        return self.with_settings(self.settings.model_copy(update={"select": select}))
 
     def _copy(self, **other: Any) -> Self:
         self.user, self.images  # noqa: B018 -- read before the copy, so that both have them

@@ -1,9 +1,10 @@
-"""Settings of [al] that only sweeps, or only rounds of labeling, use."""
+"""Settings of [al]: budgets that are shares, and settings that only sweeps, or only rounds of labeling, use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from initpools_cli.core.budget import Share
 from initpools_cli.core.errors import UserError
 from initpools_cli.steps.context import Context
 
@@ -34,3 +35,16 @@ def refuse_settings(context: Context, keys: Iterable[str], why: str, remedy: str
                 f"Leave out al.{key}, or {remedy}.",
                 f"al.{key}",
             )
+
+
+def count_budgets(context: Context) -> None:
+    """Replace shares in al.budget and al.init_budget by numbers of the train images, and print them."""
+    table, images = context.settings.al, int(context.data.kept.sum())
+    counted = {}
+    for key in ("budget", "init_budget"):
+        share = getattr(table, key)
+        if isinstance(share, Share):
+            counted[key] = share.of(images)
+            context.report.say(f"al.{key} = {share.text}: {counted[key]:,} of {images:,} train images")
+    if counted:
+        context.settings = context.settings.model_copy(update={"al": table.model_copy(update=counted)})

@@ -20,7 +20,7 @@ from initpools_cli.steps.rows import distance_identity
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.split_overlap import tell_test
 from initpools_cli.steps.user_files import UserFiles
-from initpools_cli.sweeps.al_settings import ROUND_ONLY, refuse_settings
+from initpools_cli.sweeps.al_settings import ROUND_ONLY, count_budgets, refuse_settings
 from initpools_cli.sweeps.executors import Executor, Jobs
 from initpools_cli.sweeps.jobs import PLAN, JobResult, run_cells, run_jobs, select_pools
 from initpools_cli.sweeps.results import TEST_GROUPS
@@ -64,6 +64,7 @@ def al_run(
         If there are no labels or no test split, a name is unknown, the budget exceeds the candidates, or, with
         ``al.strict``, a label is read that was not bought.
     """
+    count_budgets(context)
     table = context.settings.al
     context.require_labels("al-run")
     remedy = "pass labels: --labels FILE.csv"
