@@ -44,10 +44,10 @@ def write(data, embeddings, groups, train, test, classes, facts):
 
 def by_pixels(data, groups, train, test, classes, facts):
     """Record pixels and principal components of images (n, h, w, c) uint8."""
-    flat = [images.reshape(len(images), -1).astype(np.float32) for images in (train, test)]
+    flat = [images.reshape(len(images), -1).astype(np.float32) / 255 for images in (train, test)]
     write(data, "pixels", groups, *flat, classes, facts)
     project = pca(train, np.arange(len(train)), 0)
-    write(data, "pca", groups, project(train), project(test), classes, facts)
+    write(data, "pca", groups, *map(project, flat), classes, facts)
 
 
 def real(folder, facts):

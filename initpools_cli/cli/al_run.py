@@ -164,6 +164,7 @@ def command(
     """Simulate active learning over seeds and compare strategies; or, with --labels, do a round of labeling."""
     from initpools_cli.cli.al_run_labels import RoundRequest, run_round
     from initpools_cli.core.errors import UserError
+    from initpools_cli.sweeps.long_tail import long_tail_notes
     from initpools_cli.sweeps.results import groups_of, rounds_of
     from initpools_cli.sweeps.sweep import al_run
 
@@ -219,6 +220,8 @@ def command(
     done, fresh = al_run(context, name, scheduler, files)
     rows = rounds_of(done)
     _show_results(common, rows, groups_of(done, rows))
+    for note in long_tail_notes(done, rows):
+        common.report.say(note)
     common.step_result(done, fresh, "rounds")
 
 
@@ -264,7 +267,7 @@ def _show_results(common: Common, rounds: DataFrame, groups: RightByGroup | None
     begun = first.set_index(["init", "learner", "encoder"])["mean"]
     verdict_of = {tuple(row[key] for key in (*CURVE, "measure")): row["verdict"] for row in judged.to_dict("records")}
     if (metric := metrics_of(rounds.columns)[0]) != METRICS[0]:
-        common.report.say(f"metric: {TITLES[metric]}, the mean over the classes")
+        common.report.say(f"metric: {TITLES.get(metric, metric.replace('_', ' '))}, the mean over the classes")
     pool = f"first {first['labeled'].max()}" if len(first) else "first pool"
     tables: dict[tuple[str, str], list[list[str]]] = {}
     for row in last.to_dict("records"):

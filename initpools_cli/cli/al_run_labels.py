@@ -83,6 +83,7 @@ def run_round(common: Common, context: Context, labels: list[Path], request: Rou
     from initpools_cli.labeling.replace_round import read_next
     from initpools_cli.labeling.review import doubtful_note, read_doubtful
     from initpools_cli.labeling.round import label_round
+    from initpools_cli.labeling.summary import long_tail_note
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
     from initpools_cli.steps.split_overlap import tell, tell_test
@@ -113,6 +114,8 @@ def run_round(common: Common, context: Context, labels: list[Path], request: Rou
         written.append(request.doubtful)
     _show_round(common, context, found)
     outcome = found.done.facts["outcome"]
+    if note := long_tail_note(outcome, found.done.frame("classes.csv")):
+        common.report.say(note)
     tell(context, outcome)
     if "test_accuracy" in outcome:
         tell_test(context, (found.done.table.get("encoders") or [""])[0])

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.types import DataFrame
 from initpools_cli.figures.escape import percent
 from initpools_cli.labeling.label_history import SETTINGS
+from initpools_cli.stats.long_tail import is_long_tail, rare_recall, rarest_third
 
 #: Explanation of the columns. The figures are those of benchmarks/results/confidence.csv.
 NOTE = (
@@ -150,6 +154,31 @@ def _note(outcome: Outcome) -> str:
     if "groups" in outcome:
         return GROUP_AUDIT_NOTE if audited else GROUP_NOTE
     return AUDIT_NOTE if audited else NOTE
+
+
+def long_tail_note(outcome: Outcome, by_class: DataFrame) -> str:
+    """Say how a round does on rare classes, if the numbers of labels differ more than tenfold; else empty.
+
+    Parameters
+    ----------
+    outcome : mapping
+        Of the round.
+    by_class : DataFrame
+        Its classes.csv: class, labeled, recall.
+    """
+    if "balanced_accuracy" not in outcome or not {"labeled", "recall"} <= {*by_class.columns}:
+        return ""
+    counts = by_class["labeled"].to_numpy(np.int64)
+    if not is_long_tail(counts):
+        return ""
+    rare = rarest_third(counts)
+    recall = float(rare_recall(by_class["recall"].to_numpy(np.float64)[None], rare)[0])
+    there = counts[counts > 0]
+    named = ", ".join(by_class["class"].astype(str).to_numpy()[rare[:5]]) + (", …" if len(rare) > 5 else "")
+    return (
+        f"The classes have {there.min():,} to {there.max():,} labels: balanced accuracy "
+        f"{percent(outcome['balanced_accuracy'])}, recall of the rarest third ({named}) {percent(recall)}."
+    )
 
 
 def tell_problems(report: Reporter, problems: Sequence[object], where: str) -> None:

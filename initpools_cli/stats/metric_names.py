@@ -11,15 +11,26 @@ from initpools_cli.core.errors import UserError, nearest
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 #: Those with several labels per image.
 SEVERAL_LABELS = ("auc", "mean_average_precision", "micro_f1", "macro_f1")
-#: The primary metric of a sweep: accuracy, or with several labels per image the macro AUC.
+#: Those where the class counts differ more than tenfold; ``rare_recall`` is the recall of the rarest third.
+LONG_TAIL = ("balanced_accuracy", "rare_recall", "accuracy", "auc")
+#: The primary metric of a sweep: accuracy, on a long tail balanced accuracy, with several labels per image macro AUC.
 PRIMARY = "primary"
-Metric = Literal["primary", "accuracy", "balanced_accuracy", "auc", "mean_average_precision", "micro_f1", "macro_f1"]
+Metric = Literal[
+    "primary", "accuracy", "balanced_accuracy", "rare_recall", "auc", "mean_average_precision", "micro_f1", "macro_f1"
+]
 #: Names for titles, where it is not the name itself with spaces.
-TITLES = {"auc": "macro AUC", "micro_f1": "micro F1", "macro_f1": "macro F1"}
+TITLES = {
+    "rare_recall": "recall of the rarest third",
+    "auc": "macro AUC",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+}
 
 
 def metrics_of(columns: Collection[str]) -> tuple[str, ...]:
     """Return the metrics of a rounds.csv with these columns, the primary one first."""
+    if "rare_recall" in columns:
+        return LONG_TAIL
     return SEVERAL_LABELS if "mean_average_precision" in columns else METRICS
 
 

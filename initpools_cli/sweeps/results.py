@@ -9,6 +9,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.stats.metric_names import METRICS, SEVERAL_LABELS, metrics_of
+from initpools_cli.sweeps.long_tail import long_tail_of, with_rare_recall
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,4 +80,5 @@ def rounds_of(done: FinishedStep) -> pd.DataFrame:
         row = twice.iloc[0]
         name = f"round {row['round']} of {row['init']}, seed {row['seed']}"
         raise UserError(f"{place} has {name}, more than once.", remedy, name)
-    return rounds
+    tail = long_tail_of(done)
+    return rounds if tail is None else with_rare_recall(done, rounds, tail)

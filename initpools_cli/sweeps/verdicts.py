@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.rundir import FinishedStep, Run
-from initpools_cli.stats.metric_names import PRIMARY, metrics_of
+from initpools_cli.stats.metric_names import LONG_TAIL, PRIMARY, SEVERAL_LABELS, metrics_of
 from initpools_cli.steps.strategy_name import named
+from initpools_cli.sweeps.long_tail import long_tail_notes
 from initpools_cli.sweeps.results import groups_of, rounds_of
 
 if TYPE_CHECKING:
@@ -91,17 +92,18 @@ def compare_sweeps(
     for measure in chosen:
         _require(measure, MEASURES, "measure", "--measure")
     rounds = {name: rounds_of(done) for name, done in sweeps.items()}
-    primary = {metrics_of(rows.columns)[0] for rows in rounds.values()}
-    if len(primary) > 1:
+    metrics = [metrics_of(rows.columns) for rows in rounds.values()]
+    if len({each == SEVERAL_LABELS for each in metrics}) > 1:
         listed = ", ".join(sweeps)
         raise UserError(
             f"{listed} are sweeps of data sets with one class and with several labels per image.",
             "Compare those of one kind: `initpools compare NAME`.",
             listed,
         )
-    known = metrics_of(next(iter(rounds.values())).columns)
+    # Of a long tail and another data set only what both have.
+    known = min(metrics, key=len)
     if metric == PRIMARY:
-        metric = known[0]
+        metric = LONG_TAIL[0] if LONG_TAIL in metrics else known[0]
     _require(metric, known, "metric", "--metric")
     # A strategy of a file is known to a sweep by a name that does not say where the file is.
     if not any(against in set(rows["init"]) for rows in rounds.values()):
@@ -118,7 +120,12 @@ def compare_sweeps(
         results.append(tables)
         lines += [
             f"{name}: {note}" if len(rounds) > 1 else note
-            for note in (*notes(table), *_leak_notes(rows), *_group_notes(sweeps[name], groups, metric))
+            for note in (
+                *notes(table),
+                *_leak_notes(rows),
+                *_group_notes(sweeps[name], groups, metric),
+                *long_tail_notes(sweeps[name], rows),
+            )
         ]
     sets = [str(sorted(done.run.facts()["dataset"].items())) for done in sweeps.values()]
     ranked = across(list(rounds.values()), metric, chosen) if len(set(sets)) == len(sets) else []

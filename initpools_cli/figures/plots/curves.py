@@ -30,6 +30,7 @@ class Quantity(NamedTuple):
 QUANTITIES = {
     "accuracy": Quantity("Accuracy", "accuracy (%)", "~%", True),
     "balanced_accuracy": Quantity("Balanced accuracy", "balanced accuracy (%)", "~%", True),
+    "rare_recall": Quantity("Recall of the rarest third of the classes", "recall of rare classes (%)", "~%", True),
     "auc": Quantity("Area under the ROC curve", "macro AUC (fraction)", "", False),
     "mean_average_precision": Quantity("Mean average precision", "mean average precision (fraction)", "", False),
     "micro_f1": Quantity("Micro F1", "micro F1 (fraction)", "", False),
@@ -53,7 +54,8 @@ def curves(
     rounds : DataFrame
         Rows of ``rounds.csv``.
     metric : str
-        What to draw; "primary": accuracy, or with several labels per image the macro AUC.
+        What to draw; "primary": accuracy, where class counts differ more than tenfold balanced accuracy, or with
+        several labels per image the macro AUC.
     level : float
         Coverage of the band (Student's t over seeds); where seeds do not vary there is none.
 
