@@ -179,7 +179,10 @@ def test_completion_of_lists() -> None:
         ("initpools pretrain sim", ["simclr", "simsiam"]),
         ("initpools select-pool maxh", ["maxherding"]),
         ("initpools al-run --init random,typic", ["random,typicality", "random,typiclust"]),
-        ("initpools al-run --init random,kcenter@", ["random,kcenter@clusters", "random,kcenter@kmeans"]),
+        (
+            "initpools al-run --init random,kcenter@",
+            ["random,kcenter@clusters", "random,kcenter@groups", "random,kcenter@kmeans"],
+        ),
         ("initpools al-run --learner scr", ["scratch"]),
         ("initpools plot his", ["histogram"]),
         ("initpools embed p", ["pca", "pixels"]),

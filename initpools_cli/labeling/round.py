@@ -126,7 +126,7 @@ def label_round(
                 "Leave some of them out of that file.",
                 len(labeled.table),
             )
-    spec = build_spec(context, table)
+    spec = build_spec(context, table, multilabel=context.data.multilabel)
     require_classes(labeled.classes, f"{' and '.join(map(str, labels))} (--labels)")
     if ask:
         _refuse_single_class(spec, labeled)

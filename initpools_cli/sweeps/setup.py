@@ -61,8 +61,15 @@ class ExperimentSpec:
         return self.knobs.get(strategy.base, {}) | self.knobs.get(strategy.name, {})
 
 
-def build_spec(context: Context, table: AlTable) -> ExperimentSpec:
-    """Resolve the strategies, queries and learners of [al].
+def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) -> ExperimentSpec:
+    """Resolve the strategies, queries and learners of [al]; the data set is not opened.
+
+    Parameters
+    ----------
+    context : Context
+    table : AlTable
+    multilabel : bool
+        Whether images can have several labels.
 
     Raises
     ------
@@ -78,7 +85,7 @@ def build_spec(context: Context, table: AlTable) -> ExperimentSpec:
 
     def taking_part(name: str) -> StrategySpec:
         strategy = named(name)
-        if context.data.multilabel:
+        if multilabel:
             strategy = strategy.for_several_labels()
         if strategy.balance.kind != "kmeans":
             return strategy
@@ -92,7 +99,7 @@ def build_spec(context: Context, table: AlTable) -> ExperimentSpec:
     _refuse_twice("--learner", [each.name for each in methods])
     _refuse_models_first(inits)
     for query in queries:
-        if context.data.multilabel and ONE_CLASS & {*query.method.optional}:
+        if multilabel and ONE_CLASS & {*query.method.optional}:
             raise one_class_error(f"The query '{query.name}'", "Use it in --init, where it reads embeddings alone.")
         for method in methods:
             require_outputs(query.name, query.method, method, table.space)

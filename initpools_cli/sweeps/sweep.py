@@ -69,7 +69,7 @@ def al_run(
     context.require_labels("al-run")
     remedy = "pass labels: --labels FILE.csv"
     refuse_settings(context, ROUND_ONLY, "in a sweep: it is for rounds of labeling", remedy)
-    spec = build_spec(context, table)
+    spec = build_spec(context, table, multilabel=context.data.multilabel)
     _refuse_known_leaks(table, spec)
     experiments, reads = _experiments(context, spec, table.encoders, files)
     tell_test(context, next(iter(experiments)))
