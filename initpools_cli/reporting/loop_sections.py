@@ -184,7 +184,10 @@ def near_duplicates(context: Context, missing: list[str]) -> Section | None:
     if not len(several):
         return None
     rounds = rounds_of(context)
-    known = {} if not rounds else dict(zip(*(read_known(rounds[-1])[key] for key in ("index", "label")), strict=True))
+    # Labels of the data set; those of the labeling rounds take precedence.
+    known = dict(enumerate(context.data.train_items["class"].fillna("").tolist()))
+    if rounds:
+        known |= dict(zip(*(read_known(rounds[-1])[key] for key in ("index", "label")), strict=True))
     members = {int(name): kept[groups[kept] == name].tolist() for name in several}
     mixed = {name: len({known[each] for each in group if known.get(each)}) > 1 for name, group in members.items()}
     order = sorted(members, key=lambda name: (not mixed[name], -len(members[name]), name))[:MOST_GROUPS]
