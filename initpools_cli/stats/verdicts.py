@@ -174,7 +174,8 @@ def notes(table: DataFrame) -> list[str]:
         lines.append(f"All results are for one encoder, {encoders[0]}; they may differ for others.")
     count = int(table["groups"].max())
     if count:
-        lines.append(f"Intervals and p are over seeds and the {count} groups of test images; label savings over seeds.")
+        groups = f"{count:,} groups" if count > 1 else "only group"
+        lines.append(f"Intervals and p are over seeds and the {groups} of test images; label savings over seeds.")
     lost = int(table["lost"].sum())
     if lost:
         lines.append(f"{lost} pairs are left out because a cell failed or the metric has no value.")
