@@ -19,9 +19,9 @@ from initpools_cli.stats.multilabel_metrics import (
     multilabel_metrics,
 )
 from initpools_cli.steps.strategy_name import named
-from initpools_cli.strategies import several_labels as queries
+from initpools_cli.strategies import multilabel as queries
 from initpools_cli.strategies.arrays import ONE_CLASS
-from initpools_cli.strategies.registry import for_several_labels, strategies
+from initpools_cli.strategies.registry import for_multilabel, strategies
 
 NONE = np.empty(0, np.int64)
 CLASSES = ("effusion", "mass", "nodule", "hernia")
@@ -160,20 +160,20 @@ def test_badge_takes_the_gradients_of_the_logistic_losses():
 
 
 @pytest.mark.parametrize("name", strategies.names())
-def test_a_strategy_takes_several_labels_or_says_that_it_needs_one_class(name):
+def test_a_strategy_takes_multilabel_or_says_that_it_needs_one_class(name):
     method = strategies.get(name)
-    several = for_several_labels(method)
+    several = for_multilabel(method)
     if several is None:
         assert method.traits.oracle or ONE_CLASS & {*method.inputs}
         with pytest.raises(UserError, match="needs one class per image"):
-            named(name).for_several_labels()
+            named(name).for_multilabel()
     else:
         assert not ONE_CLASS & {*several.inputs} and several.knobs == method.knobs
         assert several is method or {*several.inputs} != {*method.inputs}
 
 
-def test_five_queries_with_a_model_take_several_labels():
-    able = {method.name for method in strategies if method.traits.several_labels is not None}
+def test_five_queries_with_a_model_take_multilabel():
+    able = {method.name for method in strategies if method.traits.multilabel is not None}
     assert able == {"least-confidence", "margin", "entropy", "bald", "badge"}
 
 
@@ -210,7 +210,7 @@ def chest_run(chest) -> Path:
     return run
 
 
-def test_a_sweep_has_the_metrics_of_several_labels(chest_run):
+def test_a_sweep_has_the_metrics_of_multilabel(chest_run):
     import pandas as pd
 
     rounds = pd.read_csv(chest_run / "al/main/rounds.csv", keep_default_na=False)
@@ -224,7 +224,7 @@ def test_a_sweep_has_the_metrics_of_several_labels(chest_run):
     assert precisions.mean(axis=1).to_numpy() == pytest.approx(rounds["mean_average_precision"].to_numpy(), abs=1e-5)
 
 
-def test_the_chain_works_on_several_labels_to_the_report(chest_run, initpools, tmp_path):
+def test_the_chain_works_on_multilabel_to_the_report(chest_run, initpools, tmp_path):
     items = (chest_run / "data/items.csv").read_text().splitlines()
     assert any(",1|2,mass|nodule," in line for line in items) and any(",none,none," in line for line in items)
     compared = initpools("compare", "main", "--run", chest_run)
@@ -312,7 +312,7 @@ def label_table(chest: Path, file: Path, rows: range, column: str = "labels") ->
     return file
 
 
-def test_rounds_of_labeling_work_with_several_labels(loop_run, chest, initpools, tmp_path):
+def test_rounds_of_labeling_work_with_multilabel(loop_run, chest, initpools, tmp_path):
     import pandas as pd
 
     first = label_table(chest, tmp_path / "first.csv", range(40))
@@ -396,7 +396,7 @@ def test_the_labeling_page_keeps_label_sets(loop_run, chest, initpools, tmp_path
     labeling = open_labeling(context, None, ["nodule"], None)
     state = LabelingState(labeling, {}, run=context.run)
     shown = state.claim({"window": "a"})
-    assert shown["several"] and {*shown["classes"]} == {*CLASSES} and shown["classes"][0] == "nodule"
+    assert shown["multilabel"] and {*shown["classes"]} == {*CLASSES} and shown["classes"][0] == "nodule"
     first, second, third, *_ = labeling.indices
     known = {*CLASSES, "none"}
     assert all({*label.split("|")} <= known for label, _ in shown["suggestions"].values())

@@ -51,7 +51,7 @@ def test_labels_are_the_same_after_items_csv(rows):
 
 
 @pytest.mark.parametrize("kind", ["uint8", "bool", "float32", "int64"])
-def test_an_npz_with_a_column_for_each_class_has_several_labels_per_image(tmp_path, kind):
+def test_an_npz_with_a_column_for_each_class_has_multilabel_per_image(tmp_path, kind):
     labels = LABELS.astype(kind)
     if kind in ("float32", "int64"):
         labels[3] = -1 if kind == "int64" else np.nan
@@ -161,7 +161,7 @@ def test_a_class_with_the_sign_of_a_separator_may_be_listed():
         ("path,label\n0.png,a|b\n1.png,none\n2.png,\n", ""),
     ],
 )
-def test_a_folder_takes_a_table_of_several_labels(tmp_path, table, says):
+def test_a_folder_takes_a_table_of_multilabel(tmp_path, table, says):
     from PIL import Image
 
     (tmp_path / "photos").mkdir()

@@ -11,7 +11,7 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import Audit, Common, Download, Exclude, Export, Groups, ImageUrl, names_of, user_files
-from initpools_cli.strategies.defaults import PAGE, QUERY, QUERY_OF_SEVERAL
+from initpools_cli.strategies.defaults import MULTILABEL_QUERY, PAGE, QUERY
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -238,11 +238,11 @@ def _default_query(common: Common) -> str:
     from initpools_cli.core.run_location import locate
     from initpools_cli.core.rundir import Run
 
-    several = common.value_set("dataset.multilabel")
+    multilabel = common.value_set("dataset.multilabel")
     with suppress(UserError):
         run = Run(locate(common.run, common.dataset))
-        several = run.facts()["dataset"].get("multilabel") if run.exists else several
-    return QUERY_OF_SEVERAL if several is True else QUERY
+        multilabel = run.facts()["dataset"].get("multilabel") if run.exists else multilabel
+    return MULTILABEL_QUERY if multilabel is True else QUERY
 
 
 def _names(text: str | None) -> list[str] | None:

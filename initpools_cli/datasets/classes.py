@@ -47,7 +47,7 @@ class KnownClasses:
         Where they come from, for messages.
     accepted : collection of str
         Spellings with surrounding spaces that older versions accepted as names of classes in earlier rounds.
-    several : bool or None
+    multilabel : bool or None
         Whether images can have several labels; None: as the file says.
     """
 
@@ -55,7 +55,7 @@ class KnownClasses:
     fixed: bool = True
     origin: str = "a class of the data set"
     accepted: frozenset[str] = frozenset()
-    several: bool | None = False
+    multilabel: bool | None = False
 
 
 @dataclass(frozen=True)

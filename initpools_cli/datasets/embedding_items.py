@@ -89,8 +89,8 @@ def _labels(
             "'folders'",
         )
     items = pd.DataFrame({"index": np.arange(len(array)), "path": paths, "split": "train", "sha256": "-"})
-    several = True if spec.multilabel else None
-    found = read_labels(Path(spec.labels), items, spec.classes, "dataset.labels", report, several)
+    multilabel = True if spec.multilabel else None
+    found = read_labels(Path(spec.labels), items, spec.classes, "dataset.labels", report, multilabel)
     missing = len(array) - len(found.rows)
     notes = [f"{spec.labels}: {missing} of {len(array)} images have no label."] if missing else []
     return found.by_image, found.classes, notes

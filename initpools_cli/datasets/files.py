@@ -105,7 +105,7 @@ def open_files(
     splits = np.array([assigned.splits[row] for row in kept])
     names = [assigned.labels[row] for row in kept]
     classes = assigned.classes or in_order(name for name in names if name)
-    labels = _numbers(names, classes, several=assigned.multilabel)
+    labels = _numbers(names, classes, multilabel=assigned.multilabel)
     group_notes: list[str] = []
     group_names = _groups(source, groups, paths, group_notes)
     if "test" not in splits:
@@ -326,7 +326,7 @@ def _join(
         )
     names, classes = _in_classes(names, known, assigned, source.root)
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in arrays}
-    numbers = _numbers(names, classes, several=assigned.multilabel)
+    numbers = _numbers(names, classes, multilabel=assigned.multilabel)
     fresh = _items(members, paths, numbers, classes, decoded, group_names)
     parts = []
     for split in members:
@@ -453,9 +453,9 @@ def _items(
     return table_of(columns)
 
 
-def _numbers(names: Sequence[str], classes: Sequence[str], *, several: bool) -> np.ndarray:
+def _numbers(names: Sequence[str], classes: Sequence[str], *, multilabel: bool) -> np.ndarray:
     """Return the class numbers (n,) int64, or with several labels per image (n, c) int8; -1 for the empty name."""
-    if several:
+    if multilabel:
         return labels_of_texts(names, classes)
     number = {name: c for c, name in enumerate(classes)}
     return np.array([number[name] if name else -1 for name in names], dtype=np.int64)

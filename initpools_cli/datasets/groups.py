@@ -149,7 +149,7 @@ def summary(names: Sequence[str]) -> str:
     return f"{len(names):,} images in {len(sizes):,} groups of {span}{middle}."
 
 
-def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, several: bool = False) -> list[str]:
+def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, multilabel: bool = False) -> list[str]:
     """Return notes on the groups of the splits of a new data set, or of one with new images.
 
     Parameters
@@ -160,7 +160,7 @@ def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, several: 
         The train images to choose from.
     shared : {"refuse", "allow"}
         Whether splits may share groups.
-    several : bool
+    multilabel : bool
         Whether images have several labels.
 
     Raises
@@ -191,7 +191,7 @@ def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, several: 
             )
         notes.append(f"{fact} Accuracy on these images says little about new groups.")
     labeled = used[used["label"].notna()]
-    names_of = labeled["class"].str.split(SEPARATOR, regex=False) if several else labeled["class"]
+    names_of = labeled["class"].str.split(SEPARATOR, regex=False) if multilabel else labeled["class"]
     by_split = {split: set(names_of[labeled["split"] == split].explode()) - {NO_CLASS} for split in groups}
     absent = sorted(by_split["train"] - by_split.get("test", set()))
     if "test" in groups and absent and (labeled["split"] == "test").any():

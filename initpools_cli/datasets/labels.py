@@ -95,8 +95,8 @@ def from_csv(
     find = _finder(paths)
     matched = [(row, find(row.path.strip() or row.index)) for row in rows]
     unmatched = [row.path.strip() or row.index for row, path in matched if path is None]
-    several = multilabel or any(row.several for row in rows)
-    meant = (set_meanings if several else meanings)(
+    multilabel = multilabel or any(row.multilabel for row in rows)
+    meant = (set_meanings if multilabel else meanings)(
         Counter(row.label for row, path in matched if path is not None),
         KnownClasses(classes, origin="one of dataset.classes"),
         what=str(file),
@@ -109,7 +109,7 @@ def from_csv(
             continue
         label = meant.of[row.label]
         if label is None:
-            if several:
+            if multilabel:
                 why = why_invalid(row.label, KnownClasses(classes))
                 raise UserError(f"{file}, {row.place}: {path} {why}.", "Correct that line.", repr(plain(row.label)))
             raise UserError(
@@ -143,13 +143,15 @@ def from_csv(
         notes.append(no_label_note(str(file), [row.place for row in none], len(rows), written))
     notes = guessed + list(meant.notes) + notes
     found = [labels[path] for path in paths]
-    if several:
+    if multilabel:
         if any(found):
             require_classes(classes or classes_in(found), str(file))
         notes += none_note(str(file), [label for label in found if label])
     else:
         notes += bar_note(str(file), found, classes)
-    return Assignment(["train"] * len(paths), found, classes or (classes_in(found) if several else ()), notes, several)
+    return Assignment(
+        ["train"] * len(paths), found, classes or (classes_in(found) if multilabel else ()), notes, multilabel
+    )
 
 
 def named(names: Sequence[str]) -> str:

@@ -66,8 +66,8 @@ def read_npz(
         values[split] = None if labels is None else _checked_labels(path, f"{split}_labels", labels, len(stored))
     _refuse_unlike(path, images)
     arrays = {f"{split}_labels": labels for split, labels in values.items() if labels is not None}
-    several = any(labels.ndim == 2 for labels in arrays.values())
-    coded_labels = _several(path, arrays, classes) if several else coded(arrays, str(path), classes)
+    multilabel = any(labels.ndim == 2 for labels in arrays.values())
+    coded_labels = _several(path, arrays, classes) if multilabel else coded(arrays, str(path), classes)
     numbers = {split: coded_labels.codes.get(f"{split}_labels") for split in values}
     pixels = to_bytes(images, scale or Scale(), seed, scratch)
     notes = [*coded_labels.notes, *pixels.notes]

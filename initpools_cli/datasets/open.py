@@ -194,7 +194,7 @@ def _split_notes(spec: DatasetSpec, items: pd.DataFrame, known: pd.DataFrame | N
         return []
     mask = np.ones(int((items["split"] == "train").sum()), dtype=bool)
     mask[: len(kept)] = kept
-    return split_notes(items, mask, spec.shared_groups, several=spec.multilabel)
+    return split_notes(items, mask, spec.shared_groups, multilabel=spec.multilabel)
 
 
 def _open_embeddings(

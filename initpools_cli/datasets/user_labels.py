@@ -63,7 +63,7 @@ def read_labels(
     classes: tuple[str, ...],
     flag: str = "--labels",
     report: Reporter | None = None,
-    several: bool | None = False,
+    multilabel: bool | None = False,
 ) -> Labels:
     """The labels in a table, an export of an annotation tool, a folder per class, or an array.
 
@@ -79,7 +79,7 @@ def read_labels(
         The only classes there can be; empty: the file's own in sorted order.
     report : Reporter, optional
         Where it is said which rows have no label.
-    several : bool or None
+    multilabel : bool or None
         Whether images can have several labels; None: as the file says.
 
     Raises
@@ -88,7 +88,7 @@ def read_labels(
         No such columns, an unknown path or class, one image with two labels, or a table without `items`.
     """
     if path.suffix.lower() == ".npy":
-        return _labels_of_all(path, None if items is None else len(items), classes, flag, report, several)
+        return _labels_of_all(path, None if items is None else len(items), classes, flag, report, multilabel)
     if items is None:
         raise UserError(
             f"{path} ({flag}) is a table: its rows name images of a run.",
@@ -98,7 +98,7 @@ def read_labels(
     from initpools_cli.datasets.annotations.check import read_annotations
     from initpools_cli.datasets.classes import KnownClasses
 
-    read = read_annotations(path, items, KnownClasses(classes, several=several), None, flag)
+    read = read_annotations(path, items, KnownClasses(classes, multilabel=multilabel), None, flag)
     _say(report, read.notes)
     if read.problems:
         more = f", and {len(read.problems) - 1} more rows are wrong" if read.problems[1:] else ""
@@ -112,7 +112,7 @@ def read_labels(
             f"{path} ({flag}) has no row with a label.", "Fill the column 'label' and run again.", str(path)
         )
     known = classes or read.classes
-    if read.several:
+    if read.multilabel:
         require_classes(known, f"{path} ({flag})")
         return Labels(read.rows, labels_of_texts(read.labels, known), known, len(items))
     numbers = {name: code for code, name in enumerate(known)}
@@ -149,11 +149,11 @@ def _labels_of_all(
     classes: tuple[str, ...],
     flag: str,
     report: Reporter | None,
-    several: bool | None,
+    multilabel: bool | None,
 ) -> Labels:
     array = read_array(path, flag)
     columns = array.ndim == 2 and array.shape[1] > 1
-    if several or (columns and several is None):
+    if multilabel or (columns and multilabel is None):
         return _several_of_all(path, array, count, classes, flag, report)
     # MedMNIST has its labels as (n, 1).
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array

@@ -36,7 +36,7 @@ class ClassList:
         Classes named by the user, which come first.
     file : Path
         File of added classes, one per line, so that every batch of the run has the same keys.
-    several : bool
+    multilabel : bool
         Whether images can have several labels: names are then classes joined by ``|``, or ``none``.
 
     Raises
@@ -45,11 +45,11 @@ class ClassList:
         If a class in `first` is not in the data set, or is not a valid name.
     """
 
-    def __init__(self, known: Sequence[str], first: Sequence[str], file: Path, *, several: bool = False) -> None:
+    def __init__(self, known: Sequence[str], first: Sequence[str], file: Path, *, multilabel: bool = False) -> None:
         self.fixed = bool(known)
-        self.file, self.several, self._order = file, several, tuple(known)
+        self.file, self.multilabel, self._order = file, multilabel, tuple(known)
         self.names: list[str] = []
-        if several:
+        if multilabel:
             checked_names(tuple(first), "--classes")
         if self.fixed:
             self.names = [*dict.fromkeys([*(_match(name, known) for name in first), *known])]
@@ -60,12 +60,12 @@ class ClassList:
     def known(self) -> KnownClasses:
         """Classes for reading a label file: only those of the data set, or these and any other."""
         # Label sets are written in the order of the data set, not of the keys.
-        names = self._order if self.several and self.fixed else self.names
-        return KnownClasses(names, fixed=self.fixed, origin="a class of this page", several=self.several)
+        names = self._order if self.multilabel and self.fixed else self.names
+        return KnownClasses(names, fixed=self.fixed, origin="a class of this page", multilabel=self.multilabel)
 
     def learn(self, names: Iterable[str]) -> None:
         """Add classes that are in use, unless classes are fixed; of equivalent names only the first is added."""
-        if self.several:
+        if self.multilabel:
             names = [part for name in names for part in parts_of(name)]
         for name in dict.fromkeys(names) if not self.fixed else ():
             if name and alike(name, self.names) is None:
@@ -79,13 +79,13 @@ class ClassList:
         InvalidClass
             If it is not a class of the data set, or not a valid name.
         """
-        if self.several:
+        if self.multilabel:
             return self._resolve_set(name)
         return self._resolve(name)
 
     def has(self, name: str) -> bool:
         """Return whether a label is a class, or with several labels per image a set of classes."""
-        return all(part in self.names for part in (parts_of(name) if self.several else [name]))
+        return all(part in self.names for part in (parts_of(name) if self.multilabel else [name]))
 
     def _resolve_set(self, text: str) -> str:
         """Find the classes of a label set, in order."""
@@ -118,7 +118,7 @@ class ClassList:
         """Add a class to the list, and write the list to its file, keeping classes that another process added."""
         if self.fixed:
             return
-        if self.several:
+        if self.multilabel:
             for part in parts_of(name):
                 self._keep(part)
         else:

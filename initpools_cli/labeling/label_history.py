@@ -102,7 +102,7 @@ class LabelHistory:
     @property
     def codes(self) -> np.ndarray:
         """Their classes, (m,) int64; with several labels per image (m, c) int8."""
-        if self.read.several:
+        if self.read.multilabel:
             return labels_of_texts(self.table["label"][self._counts].tolist(), self.classes)
         numbers = {name: code for code, name in enumerate(self.classes)}
         return np.array([numbers[name] for name in self.table["label"][self._counts]], dtype=np.int64)
@@ -283,7 +283,7 @@ def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, 
     if data.multilabel:
         checked_names(named, "--classes")
     known, since = _remembered(earlier)
-    allowed = replace(_known_classes(named, data.classes, earlier), several=data.multilabel)
+    allowed = replace(_known_classes(named, data.classes, earlier), multilabel=data.multilabel)
     file = " and ".join(map(str, files))
     read = read_annotations(files, data.items, allowed, data.root, kept=data.kept, before=known)
     read = _with_successors(read, context.run, file)
@@ -303,7 +303,7 @@ def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, 
     read = replace(read, notes=[*read.notes, *notes])
     listed = listed_origins(context.run, {*read.rows.tolist(), *read.skipped.tolist()})
     details = combined(_details(earlier), added, listed)
-    _refuse_lost_classes(fixed, _occurring(known.values(), several=data.multilabel), context.run)
+    _refuse_lost_classes(fixed, _occurring(known.values(), multilabel=data.multilabel), context.run)
     if not any(known.values()):
         refuse_only_ties(ties, rule)
         why = f": {read.problems[0]}" if read.problems else ""
@@ -315,7 +315,7 @@ def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, 
     return LabelHistory(
         number=number,
         table=_table(known, since, details, context),
-        classes=fixed or _occurring(known.values(), several=data.multilabel),
+        classes=fixed or _occurring(known.values(), multilabel=data.multilabel),
         read=read,
         fresh=np.array(sorted(fresh), dtype=np.int64),
         corrected=sum(bool(before.get(image)) for image in fresh),
@@ -423,7 +423,7 @@ def _details(earlier: Sequence[FinishedStep]) -> dict[int, Details]:
 def doubts(labeled: LabelHistory) -> list[str]:
     """Return notes on classes that are probably typing errors: few images and a name similar to another class."""
     labels = [label for label in labeled.table["label"] if label]
-    if labeled.read.several:
+    if labeled.read.multilabel:
         labels = [part for label in labels for part in parts_of(label)]
     names, counts = np.unique(labels, return_counts=True)
     size = dict(zip(names.tolist(), counts.tolist(), strict=True))
@@ -458,10 +458,10 @@ def _table(known: dict[int, str], since: dict[int, int], details: dict[int, Deta
     )
 
 
-def _occurring(labels: Iterable[str], *, several: bool) -> tuple[str, ...]:
+def _occurring(labels: Iterable[str], *, multilabel: bool) -> tuple[str, ...]:
     """Return the classes that occur in labels."""
     known = [label for label in labels if label]
-    return classes_in(known) if several else in_order(known)
+    return classes_in(known) if multilabel else in_order(known)
 
 
 def _refuse_lost_classes(fixed: tuple[str, ...], occurring: tuple[str, ...], run: Run) -> None:

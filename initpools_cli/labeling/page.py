@@ -86,8 +86,8 @@ def open_labeling(
             "Use another file for --output.",
             file,
         )
-    several = context.data.multilabel
-    vocabulary = ClassList(context.data.classes, classes, context.run.path / CLASSES, several=several)
+    multilabel = context.data.multilabel
+    vocabulary = ClassList(context.data.classes, classes, context.run.path / CLASSES, multilabel=multilabel)
     vocabulary.learn(_classes_of_rounds(context))
     labels = _as_classes(batch, vocabulary.known)
     before = {index: Mark(label) for index, label in zip(batch.indices, labels, strict=True) if label}
@@ -109,7 +109,7 @@ def open_labeling(
 
 def _as_classes(batch: Batch, known: KnownClasses) -> list[str]:
     """Convert the labels of a batch to classes; unknown labels stay as written."""
-    means = (set_meanings if known.several else meanings)(
+    means = (set_meanings if known.multilabel else meanings)(
         Counter(batch.labels), known, what=str(batch.file or batch.name), remedy="Write each class in one way there."
     ).of
     return [plain(label) if means[label] is None else means[label] or "" for label in batch.labels]

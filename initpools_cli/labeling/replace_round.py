@@ -109,7 +109,7 @@ def _unused_labels(context: Context, file: Path, labeled: LabelHistory) -> int:
         return 0
     data = context.data
     with suppress(UserError):
-        known = KnownClasses(data.classes, several=data.multilabel)
+        known = KnownClasses(data.classes, multilabel=data.multilabel)
         read = read_annotations(file, data.items, known, data.root, kept=data.kept)
         labels = labeled.table["index"][labeled.table["label"] != ""]
         return len(set(read.rows.tolist()) - set(labels.tolist()))

@@ -206,8 +206,8 @@ def _work(
     learner = learners.get(next(iter(spec.learners)))
     settings = build_settings(context, table, spec, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
-    several = context.data.multilabel
-    validate = cross_validate_sets if several else cross_validate
+    multilabel = context.data.multilabel
+    validate = cross_validate_sets if multilabel else cross_validate
     validated = validate(context, experiment, settings, learner, labeled)
     quality = validated.quality
     model = fit(
@@ -231,11 +231,11 @@ def _work(
         "class_names": list(labeled.classes),
         **quality,
         **_overlap(context, experiment, labeled, quality),
-        **(on_test_sets if several else on_test)(context, model, learner, experiment, labeled),
+        **(on_test_sets if multilabel else on_test)(context, model, learner, experiment, labeled),
         **previous_model(context, labeled),
         **(
-            {"several_labels": True}
-            if several
+            {"multilabel": True}
+            if multilabel
             else _estimates(
                 context, table, learner.name, experiment, labeled, validated, None if probs is None else probs[left]
             )
@@ -253,12 +253,12 @@ def _work(
         write_frame(scratch / TIES, ties_table(labeled.ties, paths))
     write_frame(scratch / "classes.csv", validated.by_class)
     if validated.probs is not None:
-        table_of = out_of_fold_sets if several else out_of_fold_table
+        table_of = out_of_fold_sets if multilabel else out_of_fold_table
         write_frame(scratch / "out_of_fold.csv", table_of(context, validated.probs, labeled))
         write_array(scratch / "out_of_fold.npy", validated.probs.astype(np.float32))
-    predict = set_predictions if several else predictions
+    predict = set_predictions if multilabel else predictions
     write_frame(scratch / "predictions.csv", predict(context, rest, probs, labeled))
-    if not several:
+    if not multilabel:
         write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validated.probs))
     if ask and has_reached(table.stop_at, outcome):
         outcome["stopped"], ask = table.stop_at, False
@@ -338,7 +338,7 @@ def _only(names: list[str], flag: str) -> str:
 
 def _refuse_single_class(spec: ExperimentSpec, labeled: LabelHistory) -> None:
     query = spec.queries[0]
-    if len(labeled.classes) < 2 and not labeled.read.several and {*query.method.inputs} & MODEL_OUTPUTS:
+    if len(labeled.classes) < 2 and not labeled.read.multilabel and {*query.method.inputs} & MODEL_OUTPUTS:
         raise UserError(
             f"The query {query.name} needs a trained model, but all {len(labeled.rows)} labels are of the class "
             f"'{labeled.classes[0]}'.",

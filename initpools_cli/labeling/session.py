@@ -182,7 +182,7 @@ class LabelingSession:
         found: dict[str, list[int]] = {}
         for index in [*self.last.labels, *self.marks]:
             label = self.label_of(index)
-            for name in parts_of(label) if self.vocabulary.several else [label]:
+            for name in parts_of(label) if self.vocabulary.multilabel else [label]:
                 images = found.setdefault(name, [])
                 if len(images) < most and index not in images:
                     images.append(index)

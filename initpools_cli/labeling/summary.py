@@ -148,7 +148,7 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _note(outcome: Outcome) -> str:
     """Return the explanation of the columns."""
-    if "several_labels" in outcome:
+    if "multilabel" in outcome:
         return SETS_NOTE
     audited = "accuracy" in outcome.get("audit", {})
     if "groups" in outcome:

@@ -45,7 +45,7 @@ def how_good(outcome: Outcome) -> str:
             f"{percent(outcome['high'])}{_over_groups(outcome)}). It is that of {like}. The accuracy on the rest needs "
             f"an audit sample: {few}."
         )
-    if "several_labels" in outcome:
+    if "multilabel" in outcome:
         return _macro_area(outcome)
     if "groups" in outcome:
         return "No accuracy yet: all labels are of one group, and cross-validation leaves out whole groups."

@@ -11,7 +11,7 @@ from initpools_cli.figures.section import Section
 from initpools_cli.reporting.sections import Figures, fresh_steps, rounds_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import named_source, trained_on
-from initpools_cli.strategies.defaults import FIRST_POOL, QUERY, QUERY_OF_SEVERAL
+from initpools_cli.strategies.defaults import FIRST_POOL, MULTILABEL_QUERY, QUERY
 from initpools_cli.sweeps.verdicts import SweepVerdicts, compare_sweeps
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _sweep_summary(context: Context, verdicts: Mapping[str, SweepVerdicts | str]
     if not tables and not context.data.classes:
         return ["The data set has no labels, so first pools can't be compared with random ones."]
     if not tables:
-        query = QUERY_OF_SEVERAL if context.data.multilabel else QUERY
+        query = MULTILABEL_QUERY if context.data.multilabel else QUERY
         command = context.command_for("al-run", "--init", f"random,{FIRST_POOL}", "--query", f"random,{query}")
         return [
             "No sweep has compared first pools with random ones, so it is unknown whether a chosen pool is better.",

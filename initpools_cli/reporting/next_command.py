@@ -17,7 +17,7 @@ from initpools_cli.labeling.batch import LISTS
 from initpools_cli.labeling.label_history import label_files_of, number_of
 from initpools_cli.labeling.page import FOLDER, round_words
 from initpools_cli.labeling.shares import files_of
-from initpools_cli.strategies.defaults import FIRST_POOL, QUERY, QUERY_OF_SEVERAL
+from initpools_cli.strategies.defaults import FIRST_POOL, MULTILABEL_QUERY, QUERY
 
 #: Number of images in the suggested first batch.
 FIRST_BUDGET = 20
@@ -87,7 +87,7 @@ def _stale_embeddings(overview: dict[str, Any]) -> dict[str, Any] | None:
 def _measure(run: Run, overview: dict[str, Any], kinds: set[str], images: int) -> Suggestion:
     """Suggest a sweep, its report, or its verdicts."""
     if "al" not in kinds:
-        query = QUERY_OF_SEVERAL if run.facts()["dataset"].get("multilabel") else QUERY
+        query = MULTILABEL_QUERY if run.facts()["dataset"].get("multilabel") else QUERY
         words = ["al-run", "--init", f"random,{FIRST_POOL}", "--query", f"random,{query}"]
         candidates = int(SWEEP_CANDIDATES * images)
         if candidates < SWEEP_LABELS:

@@ -148,8 +148,8 @@ def _of_round(context: Context, done: FinishedStep) -> RunLabels:
     """Return the labels of a round; those of older versions by the rules of today."""
     table = read_known(done)
     classes = classes_of_rounds(context.run)
-    several = context.data.multilabel
-    means = {label: label if several else alike(label, classes) or "" for label in set(table["label"]) if label}
+    multilabel = context.data.multilabel
+    means = {label: label if multilabel else alike(label, classes) or "" for label in set(table["label"]) if label}
     answers = table["label"].map({"": "", **means}) if len(table) else table["label"]
     known = table.assign(label=answers)[answers != ""]
     rows = _frame(known["index"], known["path"], known["label"], number=known["round"])
@@ -207,7 +207,7 @@ def _numbers(texts: pd.Series) -> np.ndarray:
 
 def _read(context: Context, file: Path) -> Annotations:
     data = context.data
-    known = KnownClasses(data.classes, several=data.multilabel)
+    known = KnownClasses(data.classes, multilabel=data.multilabel)
     return read_annotations(file, data.items, known, data.root, "labels", kept=data.kept)
 
 

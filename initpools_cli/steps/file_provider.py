@@ -40,7 +40,7 @@ class FileProvider(Provider):
     @cached_property
     def user(self) -> UserArrays:
         """What the files hold."""
-        found = UserArrays(self.files, None, (), self.report, self.several_labels)
+        found = UserArrays(self.files, None, (), self.report, self.multilabel)
         return found if self.files.ids is None else replace(found, items=self._items(len(images_of(found.arrays))))
 
     def _items(self, count: int) -> pd.DataFrame:
@@ -76,7 +76,7 @@ class FileProvider(Provider):
         return asked or DEFAULT_CLUSTERS
 
     @property
-    def several_labels(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether the settings say so."""
         return self.settings.dataset.multilabel
 

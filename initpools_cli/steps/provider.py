@@ -121,7 +121,7 @@ class Provider(ABC):
 
     @property
     @abstractmethod
-    def several_labels(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether images can have several labels."""
 
     @abstractmethod
@@ -182,15 +182,15 @@ class Provider(ABC):
         UserError
             A knob that is not valid, or an input that is missing or does not fit.
         """
-        if self.several_labels:
-            strategy = strategy.for_several_labels()
+        if self.multilabel:
+            strategy = strategy.for_multilabel()
         places = knob_origins(self.places, given, *tables)
         knobs = strategy.knobs(given, order or self.settings.select.order, places)
         labeled, candidates = self._labeled(strategy), self._candidates(strategy)
         free = candidates if labeled is None else np.setdiff1d(candidates, labeled)
         refuse_none_left(len(free), len(candidates))
         found = self._find(strategy, given, places, with_model, logits)
-        if self.several_labels and (with_classes := ONE_CLASS & {*strategy.method.optional} & found.arrays.keys()):
+        if self.multilabel and (with_classes := ONE_CLASS & {*strategy.method.optional} & found.arrays.keys()):
             raise one_class_error(
                 f"'{strategy.name}' with {', '.join(sorted(with_classes))}", "Leave them out: it works without, too."
             )

@@ -95,7 +95,7 @@ class RunProvider(Provider):
         return self.context.clusters(asked)
 
     @property
-    def several_labels(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether the data set has several labels per image."""
         return self.context.data.multilabel
 

@@ -17,7 +17,7 @@ from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import inputs_of
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
 from initpools_cli.strategies.plugin import strategy_of
-from initpools_cli.strategies.registry import find_strategy, for_several_labels
+from initpools_cli.strategies.registry import find_strategy, for_multilabel
 from initpools_cli.strategies.traits import StrategyTraits
 
 
@@ -87,7 +87,7 @@ class StrategySpec:
         """Whether it, or the score it ranks by, is about embeddings."""
         return "embeddings" in {*self.method.inputs, *(self.scoring.inputs if self.scoring else ())}
 
-    def for_several_labels(self) -> StrategySpec:
+    def for_multilabel(self) -> StrategySpec:
         """The same strategy for a data set with several labels per image.
 
         Raises
@@ -97,9 +97,9 @@ class StrategySpec:
         """
         from initpools_cli.strategies.registry import strategies
 
-        method = for_several_labels(self.method)
+        method = for_multilabel(self.method)
         if method is None or self.oracle:
-            able = ", ".join(each.name for each in strategies if each.traits.several_labels is not None)
+            able = ", ".join(each.name for each in strategies if each.traits.multilabel is not None)
             raise one_class_error(
                 f"'{self.name}'", f"Use a strategy that reads embeddings alone, or a query for several labels: {able}."
             )

@@ -130,7 +130,7 @@ class UserArrays:
         Those of the data set.
     report : Reporter, optional
         Where notes on the labels go.
-    several : bool or None
+    multilabel : bool or None
         Whether images can have several labels; None: as the file of labels says.
     """
 
@@ -138,7 +138,7 @@ class UserArrays:
     items: pd.DataFrame | None = None
     classes: tuple[str, ...] = ()
     report: Reporter | None = None
-    several: bool | None = False
+    multilabel: bool | None = False
     _read: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
     _labels: dict[Path, Labels] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -167,7 +167,7 @@ class UserArrays:
         """All inputs of strategies, by name; large ones memory-mapped."""
         names = ("embeddings", "patches", "probs", "scores", "clusters", "order", "labels")
         found = {name: array for name in names if (array := self.get(name)) is not None}
-        if self.several and "probs" in found:
+        if self.multilabel and "probs" in found:
             probs = found.pop("probs")
             several = {"label_probs": probs.mean(axis=0), "mc_label_probs": probs}
             found |= several if probs.ndim == 3 else {"label_probs": probs}
@@ -205,7 +205,7 @@ class UserArrays:
         """The labels in a file; see `read_labels`."""
         if path not in self._labels:
             classes = self.files.classes_in(self.classes)
-            self._labels[path] = read_labels(path, self.items, classes, flag, self.report, self.several)
+            self._labels[path] = read_labels(path, self.items, classes, flag, self.report, self.multilabel)
         return self._labels[path]
 
     @cached_property

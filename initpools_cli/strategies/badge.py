@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.strategies.gradients import draw_apart
+from initpools_cli.strategies.multilabel import badge_of_sets
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
-from initpools_cli.strategies.several_labels import badge_of_sets
 
 
 @strategies.register(
-    paper="Ash et al. 2020, arXiv:1906.03671", nested=True, cost="b n h", needs_model=True, several_labels=badge_of_sets
+    paper="Ash et al. 2020, arXiv:1906.03671", nested=True, cost="b n h", needs_model=True, multilabel=badge_of_sets
 )
 def badge(
     features: NDArray[np.float32],

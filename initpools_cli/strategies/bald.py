@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.strategies.entropy import entropies
+from initpools_cli.strategies.multilabel import bald_of_sets
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
-from initpools_cli.strategies.several_labels import bald_of_sets
 
 ROWS = 4096
 
@@ -19,7 +19,7 @@ ROWS = 4096
     nested=True,
     cost="t n c",
     needs_model=True,
-    several_labels=bald_of_sets,
+    multilabel=bald_of_sets,
 )
 def bald(mc_probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
     """Take the images with the highest mutual information between label and model over dropout passes.

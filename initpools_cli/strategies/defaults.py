@@ -5,6 +5,6 @@ FIRST_POOL = "maxherding"
 #: Chooses the images to label next.
 QUERY = "tcm"
 #: The same with several labels per image; not measured as `QUERY` is.
-QUERY_OF_SEVERAL = "badge"
+MULTILABEL_QUERY = "badge"
 #: Where the choice is explained.
 PAGE = "docs/default-strategy.md"

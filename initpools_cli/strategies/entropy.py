@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from initpools_cli.strategies.multilabel import entropy_of_sets
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
-from initpools_cli.strategies.several_labels import entropy_of_sets
 
 
-@strategies.register(paper="Shannon 1948", nested=True, cost="n c", needs_model=True, several_labels=entropy_of_sets)
+@strategies.register(paper="Shannon 1948", nested=True, cost="n c", needs_model=True, multilabel=entropy_of_sets)
 def entropy(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
     """Take the images whose predictions have the highest entropy.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from initpools_cli.strategies.multilabel import least_confidence_of_sets
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
-from initpools_cli.strategies.several_labels import least_confidence_of_sets
 
 
 @strategies.register(
@@ -16,7 +16,7 @@ from initpools_cli.strategies.several_labels import least_confidence_of_sets
     cost="n c",
     needs_model=True,
     aliases=("uncertainty",),
-    several_labels=least_confidence_of_sets,
+    multilabel=least_confidence_of_sets,
 )
 def least_confidence(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
     """Take the images whose predicted class has the lowest probability.

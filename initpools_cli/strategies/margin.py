@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from initpools_cli.strategies.multilabel import margin_of_sets
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
-from initpools_cli.strategies.several_labels import margin_of_sets
 
 
 @strategies.register(
@@ -15,7 +15,7 @@ from initpools_cli.strategies.several_labels import margin_of_sets
     nested=True,
     cost="n c",
     needs_model=True,
-    several_labels=margin_of_sets,
+    multilabel=margin_of_sets,
 )
 def margin(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) -> Selection:
     """Take the images with the smallest difference between the probabilities of the two most likely classes.

@@ -18,10 +18,10 @@ strategies = Registry(
 )
 
 
-def for_several_labels(method: Method[StrategyTraits]) -> Method[StrategyTraits] | None:
+def for_multilabel(method: Method[StrategyTraits]) -> Method[StrategyTraits] | None:
     """Return the method that a strategy runs with several labels per image; None if it needs one class per image."""
-    if method.traits.several_labels is not None:
-        return method_of(method.name, method.traits.several_labels, method.traits)
+    if method.traits.multilabel is not None:
+        return method_of(method.name, method.traits.multilabel, method.traits)
     return None if method.traits.oracle or ONE_CLASS & {*method.inputs} else method
 
 

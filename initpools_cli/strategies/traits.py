@@ -33,7 +33,7 @@ class StrategyTraits(Traits):
         Whether `rank` computes its distances on the logits of the reference classifier if there are labels.
     check : callable or None
         Called once with the arrays and the knobs, also with a balance; refuses knobs that do not fit the embeddings.
-    several_labels : callable or None
+    multilabel : callable or None
         The same strategy for several labels per image, with the same knobs. A strategy without it that reads classes
         or their probabilities needs one class per image.
     """
@@ -45,4 +45,4 @@ class StrategyTraits(Traits):
     oracle: bool = False
     ranks_logits: bool = False
     check: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] | None = None
-    several_labels: Callable[..., Any] | None = None
+    multilabel: Callable[..., Any] | None = None

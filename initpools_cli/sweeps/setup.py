@@ -86,7 +86,7 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
     def taking_part(name: str) -> StrategySpec:
         strategy = named(name)
         if multilabel:
-            strategy = strategy.for_several_labels()
+            strategy = strategy.for_multilabel()
         if strategy.balance.kind != "kmeans":
             return strategy
         return strategy.counted(lambda own: own or context.clusters(select.n_clusters))
@@ -270,7 +270,7 @@ class StrategyArrays:
             dict(inputs.knobs),
             strategy.balance,
             plugin_of(strategy.method),
-            self.provider.several_labels,
+            self.provider.multilabel,
         )
         subject, facts = inputs.subject, inputs.facts
         if subject is None or facts is None:

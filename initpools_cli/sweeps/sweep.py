@@ -84,15 +84,15 @@ def al_run(
     with context.writing(step) as scratch:
         results = _sweep(context, table, spec, experiments, settings, device, workers, scratch)
         rows = [row for _, result in results for row in result.rows]
-        several = context.data.multilabel
-        _write_rows(scratch / "rounds.csv", rows, several=several)
-        for place, file in enumerate(BY_CLASS[: 3 if several else 1]):
-            _write_by_class(scratch / file, results, context.data.classes, place if several else None)
+        multilabel = context.data.multilabel
+        _write_rows(scratch / "rounds.csv", rows, multilabel=multilabel)
+        for place, file in enumerate(BY_CLASS[: 3 if multilabel else 1]):
+            _write_by_class(scratch / file, results, context.data.classes, place if multilabel else None)
         with atomic_file(scratch / "picks.npz") as stream:
             np.savez(stream, allow_pickle=False, **_picks(results))
         experiment = next(iter(experiments.values()))
         grouped = "test" in experiment.groups
-        if grouped and not several:
+        if grouped and not multilabel:
             _write_groups(scratch / TEST_GROUPS, results, experiment)
         failed = sum(row["status"] != "ok" for row in rows)
         step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": failed}
@@ -303,12 +303,12 @@ def _write_groups(path: Path, results: Sequence[tuple[BlockJob, JobResult]], exp
         )
 
 
-def _write_rows(path: Path, rows: list[dict[str, Any]], *, several: bool) -> None:
+def _write_rows(path: Path, rows: list[dict[str, Any]], *, multilabel: bool) -> None:
     import pandas as pd
 
-    from initpools_cli.training.active_learning import COLUMNS, SEVERAL_COLUMNS
+    from initpools_cli.training.active_learning import COLUMNS, MULTILABEL_COLUMNS
 
-    frame = pd.DataFrame(rows, columns=list(SEVERAL_COLUMNS if several else COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(MULTILABEL_COLUMNS if multilabel else COLUMNS))
     write_frame(path, frame)
 
 

@@ -29,7 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 
 #: The same with several labels per image.
-SEVERAL_COLUMNS = (
+MULTILABEL_COLUMNS = (
     "init", "query", "learner", "encoder", "seed", "round", "labeled", "validation", "auc", "mean_average_precision",
     "micro_f1", "macro_f1", "nll", "absent_classes", "leaks", "status", "error",
 )  # fmt: skip

@@ -14,7 +14,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.balance import UNBALANCED, Balance
 from initpools_cli.strategies.duplicates import RowFacts
 from initpools_cli.strategies.plugin import strategy_of_plugin
-from initpools_cli.strategies.registry import for_several_labels, strategies
+from initpools_cli.strategies.registry import for_multilabel, strategies
 from initpools_cli.strategies.traits import StrategyTraits
 from initpools_cli.training.learners.registry import softmax
 from initpools_cli.training.logistic import sigmoid
@@ -36,7 +36,7 @@ class MethodCall:
         How its picks are distributed over clusters.
     plugin : Plugin or None
         Its code, where a user brought it: another process loads it from here.
-    several_labels : bool
+    multilabel : bool
         Whether it is called for several labels per image.
     """
 
@@ -44,12 +44,12 @@ class MethodCall:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     balance: Balance = UNBALANCED
     plugin: Plugin | None = None
-    several_labels: bool = False
+    multilabel: bool = False
 
     def strategy(self) -> Method[StrategyTraits]:
         """What it calls."""
         method = strategies.get(self.method) if self.plugin is None else strategy_of_plugin(self.plugin)
-        return (for_several_labels(method) or method) if self.several_labels else method
+        return (for_multilabel(method) or method) if self.multilabel else method
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ class ExperimentData:
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def several_labels(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether images can have several labels."""
         return self.labels["train"].ndim == 2
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Compute probabilities: of classes, whose rows sum to 1, or of each label."""
-        return sigmoid(logits) if self.several_labels else softmax(logits)
+        return sigmoid(logits) if self.multilabel else softmax(logits)
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,9 @@ class Trainer:
         self, network: Network, load: Loader, labels: np.ndarray, config: TrainConfig, seed: int, device: torch.device
     ) -> None:
         self.network, self.load = network.to(device), load
-        several = labels.ndim == 2
-        self.targets, self.seed = as_tensor(labels.astype(np.float32) if several else labels, device), seed
-        self.loss = F.binary_cross_entropy_with_logits if several else F.cross_entropy
+        multilabel = labels.ndim == 2
+        self.targets, self.seed = as_tensor(labels.astype(np.float32) if multilabel else labels, device), seed
+        self.loss = F.binary_cross_entropy_with_logits if multilabel else F.cross_entropy
         self.batches = -(-len(labels) // min(config.batch, len(labels)))
         self.epochs, self.done = max(config.epochs, -(-config.steps // self.batches)), 0
         self.optimizer = _optimizer(network, config)

@@ -72,11 +72,11 @@ function load(state) {
   $("name").textContent = state.name;
   $("file").textContent = `Labels of ${state.dataset} are saved in ${state.file}`;
   $("new").hidden = state.fixed;
-  $("change").hidden = state.fixed || state.several;
-  $("none-of").hidden = !state.several;
+  $("change").hidden = state.fixed || state.multilabel;
+  $("none-of").hidden = !state.multilabel;
   // One key labels all selected images there, which would replace their other labels.
   // "Has none of the classes" is a label; there is no queue of images for which a class is missing.
-  $("grid-toggle").hidden = $("unsure").hidden = state.several;
+  $("grid-toggle").hidden = $("unsure").hidden = state.multilabel;
   $("verdict").hidden = !state.verdict.length;
   $("verdict-title").textContent = `Round ${state.round.number}`;
   $("verdict-text").replaceChildren(...state.verdict.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence })));
@@ -105,7 +105,7 @@ function conflicts(found) {
 
 // The classes of a label: one, or where images can have several labels any number.
 function classesOf(label) {
-  if (!batch.several) return label ? [label] : [];
+  if (!batch.multilabel) return label ? [label] : [];
   return label && label !== NONE ? label.split("|") : [];
 }
 
@@ -253,7 +253,7 @@ function apply(changes) {
   for (const [index, label, skipped] of changes) {
     const item = items[places.get(index)];
     if (item) Object.assign(item, { label, skipped, checked: Boolean(label || skipped) });
-    if (!batch.several) buttons.learn(index, label);
+    if (!batch.multilabel) buttons.learn(index, label);
   }
   grid.update(changes);
   counts();
@@ -280,7 +280,7 @@ function mark(label, skipped, more = {}) {
 
 // Label the image with a class; where images can have several labels, switch the class on or off and stay.
 function choose(name) {
-  if (!batch.several) return mark(name, false);
+  if (!batch.multilabel) return mark(name, false);
   if (undoing()) {
     held.push(() => choose(name));
     return;
@@ -297,7 +297,7 @@ function choose(name) {
 }
 
 // Accept the suggestion of an image without a label, else go to the next one.
-function acceptSeveral() {
+function acceptLabelSet() {
   if (!items[at].label && suggestion.label) return mark(suggestion.label, false);
   const next = nextOpen(at + 1);
   if (next !== undefined) show(next);
@@ -311,21 +311,21 @@ const actions = {
   },
   skip: () => mark("", true),
   clear: () => mark("", false),
-  unsure: () => batch.several || mark("", true, { do: "unsure" }),
+  unsure: () => batch.multilabel || mark("", true, { do: "unsure" }),
   accept: () => {
     const label = reviewing ? items[at].label : suggestion.label;
-    if (batch.several) acceptSeveral();
+    if (batch.multilabel) acceptLabelSet();
     else if (grid.isOpen) grid.accept();
     else if (label) mark(label, false);
   },
   grid: () => {
-    if (batch.several) return;
+    if (batch.multilabel) return;
     grid.toggle();
     if (grid.isOpen) pressed();
     else show(at);
   },
   find: () => !$("seek").hidden && $("find").focus(),
-  change: () => !batch.fixed && !batch.several && dialog.open(batch.classes, items[at].label || suggestion.label),
+  change: () => !batch.fixed && !batch.multilabel && dialog.open(batch.classes, items[at].label || suggestion.label),
   new: () => {
     if (batch.fixed || (!grid.isOpen && sight !== "seen")) return;
     $("new-name").value = "";
@@ -484,7 +484,7 @@ function press(event) {
   if (!input) return false;
   if (input.key !== undefined) {
     const name = batch.classes.find((each) => keys.get(each) === input.key);
-    if (batch.several && input.key === noneKey) choose(NONE);
+    if (batch.multilabel && input.key === noneKey) choose(NONE);
     else if (name === undefined) return !grid.isOpen && zoom.key(event);
     else choose(name);
   } else if (input.action) actions[input.action]();

@@ -156,7 +156,7 @@ class LabelingState:
         if self.run is None or (do != MERGE and len(old) > 1) or (do != SPLIT and len(new) > 1):
             raise MalformedMessage("from or to")
         labeling = self.labeling
-        if labeling.vocabulary.several:
+        if labeling.vocabulary.multilabel:
             raise InvalidClass(
                 f"{do} needs one class per image, and images of this run can have several.",
                 "Change the labels in the table.",
@@ -261,7 +261,7 @@ class LabelingState:
             "name": labeling.name,
             "file": str(labeling.file),
             "fixed": labeling.vocabulary.fixed,
-            "several": labeling.vocabulary.several,
+            "multilabel": labeling.vocabulary.multilabel,
             "pixels": labeling.data.root is None,
             "items": items,
             "suggestions": {

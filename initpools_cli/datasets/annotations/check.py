@@ -89,7 +89,7 @@ class Annotations:
         The class of every spelling in the file, and of every label that was known before.
     details : dict of int to Details
         How the images of `rows` and `skipped` were labeled, where the file says so.
-    several : bool
+    multilabel : bool
         Whether images can have several labels: each label is then classes joined by ``|``, or ``none``.
     votes : list of Vote
         The labels of single annotators, in the order of the file; empty if it names no annotator.
@@ -103,13 +103,13 @@ class Annotations:
     notes: list[str] = field(default_factory=list)
     means: dict[str, str | None] = field(default_factory=dict)
     details: dict[int, Details] = field(default_factory=dict)
-    several: bool = False
+    multilabel: bool = False
     votes: list[Vote] = field(default_factory=list)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes that occur, sorted; by value if all are numbers."""
-        return classes_in(self.labels) if self.several else in_order(self.labels)
+        return classes_in(self.labels) if self.multilabel else in_order(self.labels)
 
 
 def read_annotations(
@@ -170,8 +170,8 @@ def validate(
     Rows of different annotators may differ; then the last label of an image counts.
     """
     require_spelling({row.annotator for row in rows}, what)
-    known = replace(known, several=are_several(rows, known, what))
-    if known.several:
+    known = replace(known, multilabel=is_multilabel(rows, known, what))
+    if known.multilabel:
         rows = [replace(row, label=SEPARATOR.join(row.parts), problem="") if row.parts else row for row in rows]
     problems: dict[int, Problem] = {}
     # By image and annotator.
@@ -199,7 +199,9 @@ def validate(
         row = rows[number]
         name = meant.of[row.label]
         if name is None:
-            unknown = why_invalid(row.label, known) if known.several else _unknown_class(plain(row.label), known.names)
+            unknown = (
+                why_invalid(row.label, known) if known.multilabel else _unknown_class(plain(row.label), known.names)
+            )
             reject(number, unknown)
         elif name:
             labels_of.setdefault((image, row.annotator), {}).setdefault(name, []).append(number)
@@ -226,7 +228,7 @@ def validate(
     if empty:
         places, spellings = [rows[number].place for number in empty], {rows[number].label for number in empty}
         all_notes.append(no_label_note(what, places, len(rows), spellings))
-    if known.several:
+    if known.multilabel:
         all_notes += none_note(what, [name for _, name in unique])
     else:
         all_notes += bar_note(what, [name for _, name in unique], known.names)
@@ -244,7 +246,7 @@ def validate(
         all_notes,
         meant.of,
         {image: rows[number].details for image, number in used.items() if any(rows[number].details)},
-        bool(known.several),
+        bool(known.multilabel),
         votes if several_annotators else [],
     )
 
@@ -264,7 +266,7 @@ def _meant(labels: Sequence[tuple[int, str]], known: KnownClasses, before: Mappi
             " To change a class of earlier rounds, label its images again: loop/round-N/labels.csv in the run lists "
             "them."
         )
-    find_meanings = set_meanings if known.several else meanings
+    find_meanings = set_meanings if known.multilabel else meanings
     return find_meanings(
         Counter([*retained, *(spelling for _, spelling in labels)]),
         known,
@@ -274,7 +276,7 @@ def _meant(labels: Sequence[tuple[int, str]], known: KnownClasses, before: Mappi
     )
 
 
-def are_several(rows: Sequence[Row], known: KnownClasses, what: str) -> bool:
+def is_multilabel(rows: Sequence[Row], known: KnownClasses, what: str) -> bool:
     """Return whether the labels of a file can be several classes, by the data set or else by the file.
 
     Raises
@@ -282,14 +284,14 @@ def are_several(rows: Sequence[Row], known: KnownClasses, what: str) -> bool:
     UserError
         The file has several labels per image, and the data set one class.
     """
-    in_file = any(row.several for row in rows)
-    if in_file and known.several is False:
+    in_file = any(row.multilabel for row in rows)
+    if in_file and known.multilabel is False:
         raise UserError(
             f"{what} has a column 'labels', of several labels per image, but this run has one class per image.",
             "Name the column 'label', or start a run for several labels: --run DIR --set dataset.multilabel=true.",
             "'labels'",
         )
-    return in_file if known.several is None else known.several
+    return in_file if known.multilabel is None else known.multilabel
 
 
 def _unknown_class(label: str, classes: Sequence[str]) -> str:

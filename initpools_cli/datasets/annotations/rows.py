@@ -50,7 +50,7 @@ class Row:
     skipped : bool
         Whether the annotator skipped the image.
     details : Details
-    several : bool
+    multilabel : bool
         Whether the label may be several classes: it is from a column of that meaning.
     parts : tuple of str
         Several classes that the file lists one by one; `problem` then says that there are several.
@@ -66,7 +66,7 @@ class Row:
     problem: str = ""
     skipped: bool = False
     details: Details = UNKNOWN
-    several: bool = False
+    multilabel: bool = False
     parts: tuple[str, ...] = ()
     annotator: str = ""
 

@@ -119,8 +119,8 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         raise UserError(
             f"{path} ({what}) has neither a column 'index' nor 'path', only {has}.", "Add one of these columns.", path
         )
-    several = label is None and table.place_of(LABELS_NAMES) is not None
-    label = table.place_of(LABELS_NAMES) if several else label
+    multilabel = label is None and table.place_of(LABELS_NAMES) is not None
+    label = table.place_of(LABELS_NAMES) if multilabel else label
     if label is None and with_labels:
         raise UserError(
             f"{path} ({what}) has no column 'label', only {has}.",
@@ -149,7 +149,7 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         details = Details(*(unescaped(cells[at]).strip() if at is not None and at < len(cells) else "" for at in extra))
         skip = passed.strip().lower() in YES
         annotator = unescaped(cells[by]).strip() if by is not None and by < len(cells) else ""
-        row = Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details, several)
+        row = Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details, multilabel)
         rows.append(replace(row, annotator=annotator) if annotator else row)
     return rows, table.notes
 

@@ -40,8 +40,8 @@ class Neighbors:
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Compute the logarithms of the smoothed vote shares, or of the odds of several labels, (n, c)."""
         k = min(self.k, len(self.labels))
-        several = self.labels.ndim == 2
-        votes = self.labels if several else np.eye(self.classes)[self.labels]
+        multilabel = self.labels.ndim == 2
+        votes = self.labels if multilabel else np.eye(self.classes)[self.labels]
         logits = np.empty((len(inputs), self.classes))
         for start in range(0, len(inputs), ROWS):
             block = unit_rows(inputs[start : start + ROWS])
@@ -51,9 +51,9 @@ class Neighbors:
             weights = np.where(cosines > farthest - SAME, np.exp(nearness), 0.0)
             shares = weights @ votes / weights.sum(axis=1, keepdims=True)
             # Each label is a vote of two classes: yes or no.
-            count = 2 if several else self.classes
+            count = 2 if multilabel else self.classes
             smoothed = (k * shares + self.smoothing) / (k + count * self.smoothing)
-            logits[start : start + len(block)] = np.log(smoothed / (1 - smoothed) if several else smoothed)
+            logits[start : start + len(block)] = np.log(smoothed / (1 - smoothed) if multilabel else smoothed)
         return logits
 
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -129,11 +129,11 @@ def _solve(
     count, images, _ = embeddings.shape
     inputs = np.concatenate([embeddings, np.ones((count, images, 1))], axis=2, dtype=np.float64)
     transposed = np.ascontiguousarray(inputs.transpose(0, 2, 1))
-    several = labels.ndim == 3
-    target = labels if several else np.eye(classes)[labels]
+    multilabel = labels.ndim == 3
+    target = labels if multilabel else np.eye(classes)[labels]
 
     def objective(head: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if several:
+        if multilabel:
             value, error = logistic_objective(inputs, target, head)
             return value + 0.5 * penalty * (head * head).sum(axis=(1, 2)), transposed @ error + penalty * head
         logits = inputs @ head
