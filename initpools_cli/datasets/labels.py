@@ -162,7 +162,7 @@ def named(names: Sequence[str]) -> str:
 
 def counted(things: Sequence[object], noun: str) -> str:
     """Format a count with its noun in singular or plural."""
-    return f"{len(things):,} {noun}" if len(things) == 1 else f"{len(things):,} {noun}s"
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
 def _by_folder(assignment: Assignment, classes: tuple[str, ...], *, multilabel: bool) -> Assignment:
