@@ -10,7 +10,7 @@ from initpools_cli.core.errors import UserError, nearest
 #: The first is the primary one.
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 #: Those with several labels per image.
-SEVERAL_LABELS = ("auc", "mean_average_precision", "micro_f1", "macro_f1")
+MULTILABEL_METRICS = ("auc", "mean_average_precision", "micro_f1", "macro_f1")
 #: Those where the class counts differ more than tenfold; ``rare_recall`` is the recall of the rarest third.
 LONG_TAIL = ("balanced_accuracy", "rare_recall", "accuracy", "auc")
 #: The primary metric of a sweep: accuracy, on a long tail balanced accuracy, with several labels per image macro AUC.
@@ -31,7 +31,7 @@ def metrics_of(columns: Collection[str]) -> tuple[str, ...]:
     """Return the metrics of a rounds.csv with these columns, the primary one first."""
     if "rare_recall" in columns:
         return LONG_TAIL
-    return SEVERAL_LABELS if "mean_average_precision" in columns else METRICS
+    return MULTILABEL_METRICS if "mean_average_precision" in columns else METRICS
 
 
 def chosen_metric(metric: str, columns: Collection[str]) -> str:

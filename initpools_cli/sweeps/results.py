@@ -8,7 +8,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.stats.metric_names import METRICS, SEVERAL_LABELS, metrics_of
+from initpools_cli.stats.metric_names import METRICS, MULTILABEL_METRICS, metrics_of
 from initpools_cli.sweeps.long_tail import long_tail_of, with_rare_recall
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: The file of the correct predictions by group of test images, if the data set has groups.
 TEST_GROUPS = "test_groups.npz"
 #: Columns of rounds.csv that a failed cell leaves empty.
-NUMBERS = (*dict.fromkeys((*METRICS, *SEVERAL_LABELS)), "nll", "ece", "absent_classes", "leaks")
+NUMBERS = (*dict.fromkeys((*METRICS, *MULTILABEL_METRICS)), "nll", "ece", "absent_classes", "leaks")
 #: Columns of rounds.csv that statistics read.
 NAMES = ("init", "query", "learner", "encoder", "status")
 COUNTS = ("seed", "round", "labeled", "leaks")

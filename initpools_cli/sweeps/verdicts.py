@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.rundir import FinishedStep, Run
-from initpools_cli.stats.metric_names import LONG_TAIL, PRIMARY, SEVERAL_LABELS, metrics_of
+from initpools_cli.stats.metric_names import LONG_TAIL, MULTILABEL_METRICS, PRIMARY, metrics_of
 from initpools_cli.steps.strategy_name import named
 from initpools_cli.sweeps.long_tail import long_tail_notes
 from initpools_cli.sweeps.results import groups_of, rounds_of
@@ -93,7 +93,7 @@ def compare_sweeps(
         _require(measure, MEASURES, "measure", "--measure")
     rounds = {name: rounds_of(done) for name, done in sweeps.items()}
     metrics = [metrics_of(rows.columns) for rows in rounds.values()]
-    if len({each == SEVERAL_LABELS for each in metrics}) > 1:
+    if len({each == MULTILABEL_METRICS for each in metrics}) > 1:
         listed = ", ".join(sweeps)
         raise UserError(
             f"{listed} are sweeps of data sets with one class and with several labels per image.",

@@ -18,7 +18,7 @@ from initpools_cli.training.logistic import sigmoid
 #: Inputs that no learner provides; a separate model is trained for them on images.
 BESIDE_THE_LEARNER = frozenset({"vaal_scores"})
 #: Inputs of queries for several labels per image, and the outputs of the same kind with one class.
-SEVERAL_LABELS = {"label_probs": "probs", "mc_label_probs": "mc_probs"}
+MULTILABEL_OUTPUTS = {"label_probs": "probs", "mc_label_probs": "mc_probs"}
 
 
 def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], space: str) -> None:
@@ -40,7 +40,7 @@ def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], sp
     needed = {*query.inputs} & MODEL_OUTPUTS - BESIDE_THE_LEARNER
     if space == "learner" and "embeddings" in query.inputs:
         needed.add("features")
-    needed = {SEVERAL_LABELS.get(name, name) for name in needed}
+    needed = {MULTILABEL_OUTPUTS.get(name, name) for name in needed}
     missing = sorted(needed - {*learner.traits.gives})
     if missing:
         able = [other.name for other in learners if needed <= {*other.traits.gives}]
@@ -78,7 +78,7 @@ def query_outputs(
         As in `compute_outputs`.
     """
     gives = {*learner.traits.gives}
-    gives |= {several for several, one in SEVERAL_LABELS.items() if one in gives}
+    gives |= {several for several, one in MULTILABEL_OUTPUTS.items() if one in gives}
     names = {*query.inputs, *query.optional} & gives
     outputs = compute_outputs(model, inputs, names, settings.outputs, seed, members)
     if settings.space == "learner" and "embeddings" in query.inputs:
