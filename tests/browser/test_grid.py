@@ -101,7 +101,7 @@ def opened(browser: Any, served: Served) -> Iterator[Opening]:
     def open_grid(width: int = WIDE, theme: str = "light", **how: Any) -> Any:
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, **how))
         page = contexts[-1].new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda said: problems.append(said.text))
         page.on("request", lambda asked: asked.url.startswith(served.address) or problems.append(asked.url))

@@ -67,7 +67,7 @@ def opens(browser: Any, served: Served) -> Iterator[Opens]:
     def open_page(width: int = 1280, theme: str = "light", **how: Any) -> Any:
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, **how))
         page = contexts[-1].new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(15_000)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         # A refused or unanswered request is a message of the browser's own.

@@ -51,7 +51,7 @@ def window(browser: Any) -> Iterator[Callable[[str], Any]]:
 
     def open_page(address: str) -> Any:
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text))
         page.goto(address)

@@ -82,7 +82,7 @@ def test_pointing_tells_the_numbers(pages: Path, visit: Visiting) -> None:
     (figure,) = seen.figures()
     lines = "(plot) => plot._fullData.findIndex((trace) => trace.mode === 'lines+markers')"
     seen.point(figure, figure.evaluate(lines), 1)
-    assert "seeds" in figure.locator(".hovertext").first.text_content(timeout=5000)
+    assert "seeds" in figure.locator(".hovertext").first.text_content(timeout=15_000)
 
 
 @pytest.mark.parametrize("kind", ["scatter", "datamap"])
@@ -91,7 +91,7 @@ def test_pointing_shows_the_image(pages: Path, visit: Visiting, kind: str) -> No
     (figure,) = seen.figures()
     chosen = "(plot) => plot._fullData.findLastIndex((trace) => trace.customdata)"
     seen.point(figure, figure.evaluate(chosen), 0)
-    seen.page.wait_for_selector(".thumb-card canvas", state="visible", timeout=5000)
+    seen.page.wait_for_selector(".thumb-card canvas", state="visible", timeout=15_000)
 
 
 @pytest.mark.parametrize("kind", ["report", "scatter"])

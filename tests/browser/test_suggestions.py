@@ -48,6 +48,8 @@ def test_enter_accepts_what_is_suggested(suggesting: Served, opens: Opens, width
     page.keyboard.press("Enter")
     page.keyboard.press("2")
     at(page, 4)
+    # The image changes before the label is saved.
+    settled(page)
     page.reload()
     at(page, 4)
     assert not page.locator("#suggestions").is_checked()
