@@ -369,6 +369,42 @@ def test_given_scores_are_ordered_as_defined(bare: Path, initpools: Initpools) -
     assert np.load("spread.npy").tolist() == turns
 
 
+def test_all_rows_append_what_is_not_ranked(copied_run: Path, initpools: Initpools) -> None:
+    run = copied_run / "runs/digits"
+    kept = np.load(run / "data/kept.npy")
+    np.save("known.npy", known := np.flatnonzero(kept)[::7])
+    np.save("out.npy", out := np.flatnonzero(kept)[3:40:9])
+    free = np.setdiff1d(np.flatnonzero(kept), np.concatenate([known, out]))
+    words = ["rank", "typicality", "--labeled", "known.npy", "--exclude", "out.npy"]
+    plain, every = initpools(*words, "-o", "a.npy"), initpools(*words, "--all-rows", "-o", "b.npy")
+    ranked, rows = np.load("a.npy"), np.load("b.npy")
+    assert sorted(ranked.tolist()) == free.tolist()
+    assert rows.tolist() == [*ranked.tolist(), *np.setdiff1d(np.arange(len(kept)), free).tolist()]
+    assert f"{len(free):,} of {len(kept):,} rows; --all-rows appends the other {len(kept) - len(free)}" in plain.err
+    assert f"all {len(kept):,} rows: {len(free):,} ranked, then the other" in every.err
+    steps = {step.name: tomli.loads((step / "step.toml").read_text()) for step in (run / "rank").glob("typicality*")}
+    assert {name == "typicality": facts["outcome"] for name, facts in steps.items()} == {
+        True: {"ranked": len(free), "rows": len(free), "train_rows": len(kept)},
+        False: {"ranked": len(free), "rows": len(kept), "train_rows": len(kept)},
+    }
+    assert "all_rows" not in steps["typicality"]["table"]
+    # Appended rows are no part of an order.
+    other = next(name for name in steps if name != "typicality")
+    row = json.loads(initpools("compare", "typicality", other, "--json").out)[0]
+    assert row["shared"] == len(free) and row["spearman"] == 1
+    again = json.loads(initpools(*words, "--all-rows", "--json").out)
+    assert (again["ranked"], again["train_rows"], again["sorted_idx"]) == (len(free), len(kept), rows.tolist())
+
+
+def test_all_rows_of_a_file_of_embeddings(bare: Path, initpools: Initpools) -> None:
+    np.save("known.npy", np.array([4, 2]))
+    words = ["rank", "kcenter", "--embeddings", "emb.npy", "--all-rows", "-o", "all.npy"]
+    assert initpools(*words, "--labeled", "known.npy").code == 0
+    order = np.load("all.npy").tolist()
+    assert sorted(order) == list(range(60)) and order[-2:] == [2, 4]
+    assert "--all-rows" not in initpools(*words).err
+
+
 def test_a_table_of_labeled_images_may_have_no_rows(bare: Path, initpools: Initpools) -> None:
     Path("none.csv").write_text("index,label\n")
     words = ["select-pool", "kcenter", "--embeddings", "emb.npy", "--budget", 5]

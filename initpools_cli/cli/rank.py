@@ -56,6 +56,13 @@ def command(
             "1,000 for strategies whose larger pools do not begin with the smaller ones.",
         ),
     ] = None,
+    all_rows: Annotated[
+        bool,
+        typer.Option(
+            "--all-rows",
+            help="Append the rows of train that are not ranked (labeled, excluded, not kept), by ascending index.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.npy", help="Also write the order to this file.")
     ] = None,
@@ -98,7 +105,13 @@ def command(
         ids=ids,
     )
     asked = named(strategy)
-    flags = {"rank.strategy": strategy, "rank.reference": reference, "rank.depth": depth, "embed.download": download}
+    flags = {
+        "rank.strategy": strategy,
+        "rank.reference": reference,
+        "rank.depth": depth,
+        "rank.all_rows": all_rows or None,
+        "embed.download": download,
+    }
     if clusters is not None and "clusters" not in asked.needed:
         flags["select.balance"] = "clusters"
     require_ending(output, ".npy")
@@ -118,11 +131,14 @@ def command(
         found = rank(provider)
     order, folder = found.indices, None if found.done is None else found.done.folder
     if folder is not None:
-        common.report_done(folder, found.fresh, f"{len(order)} images ranked")
+        common.report_done(folder, found.fresh, f"{found.ranked} images ranked")
+    if found.note:
+        common.report.say(found.note)
     items = provider.user.items
     shown = {key: [""] * len(order) if items is None else items[key].iloc[order].tolist() for key in ("path", "class")}
     show_ranking(common.report, order, found.scores, shown)
     if output is not None:
         write_array(output, order)
-    payload = {"folder": folder, "output": output, "sorted_idx": order.tolist()}
+    payload = {"folder": folder, "output": output, "ranked": found.ranked, "train_rows": found.rows}
+    payload["sorted_idx"] = order.tolist()
     common.chosen(order.tolist(), shown["path"], [output] if output else [], payload)

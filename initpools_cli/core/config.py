@@ -372,6 +372,13 @@ class RankTable(Table):
     views: Annotated[Several, Field(description="random views of strategies that compare views")] = 20
     passes: Annotated[Several, Field(description="dropout passes of strategies that compare them")] = 25
     members: Annotated[Several, Field(description="classifiers of strategies that compare models")] = 3
+    all_rows: Annotated[
+        bool,
+        Field(
+            description="whether the rows of train that are not ranked follow at the end, by ascending index",
+            json_schema_extra=ADDED,
+        ),
+    ] = False
     params: Params = {}
 
 

@@ -11,6 +11,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.steps.context import read_items
+from initpools_cli.steps.rank import ranked_images
 from initpools_cli.steps.user_files import images_named
 from initpools_cli.strategies.arrays import integers
 
@@ -141,12 +142,12 @@ def is_order(run: Run | None, name: str) -> bool:
     return run is not None and _step_of(run, name) is not None
 
 
-def _step_of(run: Run, name: str) -> tuple[FinishedStep, str] | None:
-    """Find the finished pool or ranking of that name, and the name of its file of indices."""
-    for kind, file in (("pool", "indices.npy"), ("rank", "sorted_idx.npy")):
+def _step_of(run: Run, name: str) -> FinishedStep | None:
+    """Find the finished pool or ranking of that name."""
+    for kind in ("pool", "rank"):
         step = run.find_step(name) if name.startswith(f"{kind}/") else run.find_step(f"{kind}/{name}")
         if step is not None:
-            return step, file
+            return step
     return None
 
 
@@ -158,10 +159,10 @@ def order_of(run: Run | None, name: str) -> np.ndarray:
     UserError
         Neither a step of the run nor a file.
     """
-    match = None if run is None else _step_of(run, name)
-    if match is not None:
-        step, file = match
-        return step.require_fresh().array(file)
+    step = None if run is None else _step_of(run, name)
+    if step is not None:
+        step.require_fresh()
+        return step.array("indices.npy") if step.id.startswith("pool/") else ranked_images(step)
     path = Path(name)
     if path.suffix.lower() == ".csv":
         items = None if run is None else read_items(run)

@@ -1,8 +1,8 @@
-"""All images in the order a strategy would take them, best first."""
+"""All images in the order in which a strategy would choose them, best first."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from initpools_cli.core.config import RankTable, SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
-from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.provider import Provider
@@ -30,30 +29,65 @@ PARAMS = "rank.params"
 
 @dataclass(frozen=True)
 class Ranking:
-    """All images in order, best first.
+    """Images in order, best first.
 
     Attributes
     ----------
     indices : (m,) int64
+        The ranked images; with ``--all-rows`` all others follow.
     scores : (m,) float64 or None
         In that order; NaN where the strategy gave none.
+    ranked : int
+        Number of ranked images.
+    rows : int
+        Number of rows of train, ranked or not.
     done : FinishedStep or None
         The step that holds it, in a run.
     fresh : bool
-        False where the step was done already.
+        False if the step was done already.
     """
 
     indices: np.ndarray
     scores: np.ndarray | None
+    ranked: int
+    rows: int
     done: FinishedStep | None = None
     fresh: bool = True
 
     @classmethod
-    def stored(cls, done: FinishedStep, fresh: bool) -> Ranking:
-        """The ranking that a step holds."""
+    def stored(cls, done: FinishedStep, rows: int, *, fresh: bool) -> Ranking:
+        """Read the ranking of a finished step."""
         order = done.array("sorted_idx.npy")
         scores = done.array("scores.npy")[order] if "scores.npy" in done.facts["writes"] else None
-        return cls(order, scores, done, fresh)
+        return cls(order, scores, done.facts["outcome"].get("ranked", len(order)), rows, done, fresh)
+
+    @property
+    def note(self) -> str:
+        """Which rows of train are not ranked; empty if all are."""
+        if self.ranked == self.rows:
+            return ""
+        others = f"the other {self.rows - self.ranked:,}"
+        if len(self.indices) == self.rows:
+            return f"The order has all {self.rows:,} rows: {self.ranked:,} ranked, then {others} by ascending index."
+        return f"The order has {self.ranked:,} of {self.rows:,} rows; --all-rows appends {others}."
+
+    def with_all_rows(self, every: np.ndarray) -> Ranking:
+        """Append the rows that are not ranked, by ascending index.
+
+        Parameters
+        ----------
+        every : (rows,) int64
+            All rows, ascending.
+        """
+        others = np.setdiff1d(every, self.indices, assume_unique=True)
+        scores = None if self.scores is None else np.append(self.scores, np.full(len(others), np.nan))
+        return replace(self, indices=np.append(self.indices, others), scores=scores)
+
+
+def ranked_images(done: FinishedStep) -> np.ndarray:
+    """Read the ranked images of a finished step, (m,) int64, best first, without rows that were appended."""
+    order = done.array("sorted_idx.npy")
+    return order[: done.facts["outcome"].get("ranked", len(order))]
 
 
 def rank(provider: Provider) -> Ranking:
@@ -62,10 +96,12 @@ def rank(provider: Provider) -> Ranking:
     For a strategy on distances ``--from`` is by default the reference classifier's logits where it is registered to
     rank there and there are labels, else the newest embeddings.
 
+    Images that are labeled, excluded or not kept are not ranked; `rank.all_rows` appends them.
+
     Raises
     ------
     UserError
-        Anything wrong with strategy, depth or inputs.
+        If strategy, depth or inputs are not valid.
     """
     context, select, table = provider.context, provider.settings.select, provider.settings.rank
     strategy = balanced(named(table.strategy), select)
@@ -74,20 +110,21 @@ def rank(provider: Provider) -> Ranking:
     inputs = _resolve(provider, strategy)
     missing = inputs.strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
     depth = _depth(inputs, table, select)
+    every = provider.every
     if context is None:
-        return _order(inputs, depth, select, provider.seed, provider.report)
+        return _order(inputs, depth, provider, every)
     step = _step(context, inputs, depth, missing, provider.files.identity)
     if step.finished:
-        return Ranking.stored(step.finished, False)
+        return Ranking.stored(step.finished, len(every), fresh=False)
     with context.writing(step) as scratch:
         if missing:
             inputs = inputs.adding(_answers(context, provider, inputs, missing))
-        found = _order(inputs, depth, select, provider.seed, provider.report)
+        found = _order(inputs, depth, provider, every)
         write_array(scratch / "sorted_idx.npy", found.indices)
         if found.scores is not None:
             write_array(scratch / "scores.npy", by_image(found, inputs.n))
-        step.outcome = {"ranked": len(found.indices)}
-    return Ranking.stored(FinishedStep(context.run, step.folder), True)
+        step.outcome = {"ranked": found.ranked, "rows": len(found.indices), "train_rows": len(every)}
+    return Ranking.stored(FinishedStep(context.run, step.folder), len(every), fresh=True)
 
 
 def _refuse_groups(provider: Provider, strategy: StrategySpec) -> None:
@@ -151,6 +188,7 @@ def _step(
         **distance_identity(select),
         **identity(inputs.facts, inputs.seen, inputs.labeled, select),
         **({"oracle": True} if strategy.oracle else {}),
+        **({"all_rows": True} if table.all_rows else {}),
     }
     return context.run.step(
         "rank",
@@ -162,16 +200,18 @@ def _step(
     )
 
 
-def _order(inputs: StrategyInputs, depth: int, select: SelectTable, seed: int, report: Reporter) -> Ranking:
-    """The strategy's own order of `depth` images, and all others after them."""
-    selection = pick(inputs, depth, select, seed, report)
+def _order(inputs: StrategyInputs, depth: int, provider: Provider, rows: np.ndarray) -> Ranking:
+    """Return the strategy's own order of `depth` images, and all others after them."""
+    select, report = provider.settings.select, provider.report
+    selection = pick(inputs, depth, select, provider.seed, report)
     if len(selection.indices) < depth:
         report.once(
             f"{len(selection.indices):,} images are at least min_distance = {select.min_distance:g} from each other "
             "and from labeled images; the others come after them."
         )
-    every = with_the_rest(selection, inputs.unlabeled(inputs.images))
-    return Ranking(every.indices, every.scores)
+    ranked = with_the_rest(selection, inputs.unlabeled(inputs.images))
+    found = Ranking(ranked.indices, ranked.scores, len(ranked.indices), len(rows))
+    return found.with_all_rows(rows) if provider.settings.rank.all_rows else found
 
 
 def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest
+from initpools_cli.steps.rank import ranked_images
 
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import FinishedStep
@@ -32,7 +33,7 @@ def gather(request: PlotRequest) -> PlotData:
     pools = {
         step.name if step.id.startswith("pool/") else f"top {top} of {step.name}": step.array("indices.npy")
         if step.id.startswith("pool/")
-        else step.array("sorted_idx.npy")[:top]
+        else ranked_images(step)[:top]
         for step in steps
     }
     return PlotData({"pools": pools, "n": int(context.data.kept.sum())}, steps)
