@@ -27,7 +27,7 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     "random": ("random", "stratified", "class-balanced"),
     "clustering": ("kmeans", "kmeans-random", "kmeans++", "scan"),
     "coverage": ("typiclust", "probcover", "maxherding"),
-    "geometry": ("kcenter", "facility-location", "graph-cut", "cog"),
+    "geometry": ("kcenter", "facility-location", "graph-cut", "log-det", "disparity", "cog"),
     "representation": ("activeft", "usl", "zcore"),
     "scores": ("typicality", "prototypicality", "outlier", "duplicate"),
     "uncertainty": ("margin", "entropy", "least-confidence", "consistency"),
@@ -38,6 +38,7 @@ PANELS: Mapping[str, tuple[str, ...]] = {
 KNOBS: Mapping[str, Mapping[str, float | str]] = {
     "facility-location": {"similarity": "rbf", "bandwidth": 0.25},
     "graph-cut": {"similarity": "rbf", "bandwidth": 0.25},
+    "log-det": {"bandwidth": 0.25},
     "usl": {"neighbors": 20},
     "maxherding": {"bandwidth": 0.25},
     "uherding": {"bandwidth": 0.25},

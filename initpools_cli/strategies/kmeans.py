@@ -11,14 +11,15 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
 
-@strategies.register(nested=False, cost="n d b", factor=30.0)
+@strategies.register(nested=False, cost="n d b", factor=30.0, aliases=("centroid",))
 def kmeans(
     embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
 ) -> Selection:
     """Cluster the images by k-means with as many clusters as the budget; take the image nearest each centroid.
 
     Larger clusters pick first. If the nearest image is labeled or already picked, the next nearest is taken. Labeled
-    images are clustered, too.
+    images are clustered, too. With nothing labeled this is the first pool of DropQuery (Gupte et al. 2024,
+    arXiv:2401.14555), called `centroid` there.
 
     Parameters
     ----------

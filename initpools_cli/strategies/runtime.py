@@ -40,6 +40,7 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
         * min(n, _rows_per_query(n, knobs["probes"]) if knobs.get("probes") and knobs.get("neighbors", 1) else n),
         "d": d,
         "b": budget,
+        "b²": budget**2,
         "k": clusters,
         "t": knobs.get("iterations") or knobs.get("n_samples", 1),
     }
