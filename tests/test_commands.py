@@ -361,6 +361,8 @@ def test_given_scores_are_ordered_as_defined(bare: Path, initpools: Initpools) -
     scores, clusters = np.load("scores.npy"), np.load("clusters.npy")
     initpools("rank", "score", "--scores", "scores.npy", "-o", "high.npy")
     initpools("rank", "score", "--scores", "scores.npy", "--set", "order=lowest", "-o", "low.npy")
+    stratified = initpools("rank", "score", "--scores", "scores.npy", "--set", "order=stratified", "-o", "no.npy")
+    assert stratified.code == 2 and "depend on the budget" in stratified.err and not Path("no.npy").exists()
     initpools("rank", "score", "--scores", "scores.npy", "--clusters", "clusters.npy", "-o", "spread.npy")
     assert np.load("high.npy").tolist() == np.argsort(-scores, kind="stable").tolist()
     assert np.load("low.npy").tolist() == np.argsort(scores, kind="stable").tolist()

@@ -250,6 +250,18 @@ def test_the_gaussian_vae_equals_its_naive_twin() -> None:
     torch.testing.assert_close(found, divergence - pixels)
 
 
+def test_the_vae_with_the_references_output_cannot_reach_its_inputs() -> None:
+    vae, plain = task("vae", output="tanh", kl_weight=0.0), task("vae", kl_weight=0.0)
+    inputs, (rebuilt, _, _), found = looked_at(vae, images(3))
+    target = (inputs[0].double() - 0.5) / 0.25
+    assert target.max() > 1 > rebuilt.max() and rebuilt.min() < 0
+    torch.testing.assert_close(found, (rebuilt.double() - target).square().flatten(1).mean(1))
+    # The same weights: both outputs are one number per pixel, in other units.
+    torch.testing.assert_close(2 * looked_at(plain, images(3))[1][0] - 1, rebuilt)
+    with pytest.raises(UserError, match="output = 'tanh' has no effect"):
+        task("vae", likelihood="gaussian", output="tanh")
+
+
 def test_the_gaussian_vaes_noise_settles_at_the_error_of_the_rebuilt() -> None:
     """The lower bound is flattest in the deviation where its square is the mean squared error: no more to learn."""
     vae = task("vae", likelihood="gaussian").eval()

@@ -77,6 +77,21 @@ def test_score_takes_the_best_and_ties_go_to_the_lower_index(case, order):
 
 @quick
 @given(scored())
+def test_score_takes_the_middle_or_one_of_each_part(case):
+    scores, _, labeled, budget = case
+    if not passes_guard(scores):
+        return
+    free = sorted((i for i in range(len(scores)) if i not in labeled), key=lambda i: (-scores[i], i))
+    middle = choose("score", {"scores": scores}, budget, labeled=labeled, knobs={"order": "middle"})
+    center = (len(free) - 1) / 2
+    assert middle.indices.tolist() == sorted(free, key=lambda i: abs(free.index(i) - center))[:budget]
+    parts = choose("score", {"scores": scores}, budget, labeled=labeled, knobs={"order": "stratified"})
+    assert parts.indices.tolist() == [free[int((k + 0.5) * len(free) / budget)] for k in range(budget)]
+    np.testing.assert_array_equal(parts.scores, scores[parts.indices])
+
+
+@quick
+@given(scored())
 def test_balanced_score_equals_its_plain_definition(case):
     scores, clusters, labeled, budget = case
     if not passes_guard(scores):

@@ -243,7 +243,11 @@ class SelectTable(Table):
         Count, Field(description="clusters of `@kmeans` and balance; 0: the number of classes if known, else 20")
     ] = 0
     order: Annotated[
-        Literal["highest", "lowest"], Field(description="whether the highest or the lowest score comes first")
+        Literal["highest", "lowest", "middle", "stratified"],
+        Field(
+            description="which scores come first; stratified: one from the middle of each of as many equal parts of "
+            "the order as the budget"
+        ),
     ] = "highest"
     normalize: Annotated[bool, Field(description="scale embeddings to length 1 before distances are computed")] = True
     sample: Annotated[Count, Field(description="choose among this many images, drawn at random; 0: all")] = 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +14,7 @@ from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.pipelines import augment, to_float
 from initpools_cli.core.bounds import Factor, PositiveFactor
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.schema import ADDED
 from initpools_cli.networks.vae import VAE as Autoencoder
 from initpools_cli.pretext.base import Pretext
 from initpools_cli.pretext.registry import pretexts
@@ -39,13 +41,14 @@ class VAE(Pretext):
       arXiv:2006.13202), + the divergence. It may be negative. Nothing is left to weigh; the deviation's own rate is
       20 times `lr`, so that short runs find it.
 
-    Deviation: images stay in [0, 1] and the decoder ends in a sigmoid (the reference's tanh could not reach its
-    normalized inputs, so its loss ranked by contrast).
+    Deviation: images stay in [0, 1] and the decoder ends in a sigmoid, `output` "sigmoid". "tanh" is the reference's
+    output: it rebuilds (x - 0.5) / 0.25, about the reference's normalized pixels, which reach from -2 to 2, in values
+    between -1 and 1, so its squared errors are in units of 1/16 and grow with contrast.
 
     Raises
     ------
     UserError
-        A `kl_weight` of one's own with the likelihood that takes none.
+        A `kl_weight` of one's own or an `output` of "tanh" with the likelihood that takes none.
     """
 
     encoder: Autoencoder
@@ -64,6 +67,7 @@ class VAE(Pretext):
         kl_weight: Factor = REFERENCE_WEIGHT,
         lr: PositiveFactor = 1e-3,
         weight_decay: Factor = 5e-4,
+        output: Annotated[Literal["sigmoid", "tanh"], Field(json_schema_extra=ADDED)] = "sigmoid",
     ) -> None:
         super().__init__(encoder, recipe)
         if likelihood == "gaussian" and kl_weight != REFERENCE_WEIGHT:
@@ -72,6 +76,13 @@ class VAE(Pretext):
                 "Leave out kl_weight, or set likelihood=mse.",
                 kl_weight,
             )
+        if likelihood == "gaussian" and output == "tanh":
+            raise UserError(
+                "output = 'tanh' has no effect with likelihood = 'gaussian': its pixels are in [0, 1].",
+                "Leave out output, or set likelihood=mse.",
+                output,
+            )
+        self.output = output
         self.log_deviation = nn.Parameter(torch.zeros(())) if likelihood == "gaussian" else None
         self.kl_weight = kl_weight
         self.lr = lr
@@ -85,12 +96,15 @@ class VAE(Pretext):
         """What was rebuilt (b, c, h, w), and the code's mean and log-variance (b, latent)."""
         mean, log_variance = self.encoder.encode(images)
         code = mean + (0.5 * log_variance).exp() * noise
-        return self.encoder.decode(code), mean, log_variance
+        rebuilt = self.encoder.decode(code)
+        # A tanh is a sigmoid of twice the input, stretched to [-1, 1].
+        return 2 * rebuilt - 1 if self.output == "tanh" else rebuilt, mean, log_variance
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
         """Squared error and weighted divergence, or the negative evidence lower bound: (b,) float64."""
         rebuilt, mean, log_variance = (part.double() for part in outputs)
-        errors = (rebuilt - inputs[0].double()).square().flatten(1)
+        pixels = inputs[0].double()
+        errors = (rebuilt - ((pixels - 0.5) / 0.25 if self.output == "tanh" else pixels)).square().flatten(1)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         if self.log_deviation is None:
             return errors.mean(1) + self.kl_weight * divergence

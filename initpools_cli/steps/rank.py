@@ -108,6 +108,12 @@ def rank(provider: Provider) -> Ranking:
     refuse_source(strategy, provider.files, provider.source)
     _refuse_groups(provider, strategy)
     inputs = _resolve(provider, strategy)
+    if inputs.knobs.get("order") == "stratified":
+        raise UserError(
+            "order = 'stratified' gives no ranking: its picks depend on the budget.",
+            "Use `initpools select-pool`, or order=middle.",
+            "stratified",
+        )
     missing = inputs.strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
     depth = _depth(inputs, table, select)
     every = provider.every
