@@ -264,7 +264,7 @@ def test_scratch_is_a_learner_and_sees_images(copied_run: Path, initpools: Initp
     )  # fmt: skip
     assert swept.code == 0, swept.err
     refused = initpools("al-run", "--init", "random", "--query", "consistency", "--name", "t")
-    assert refused.code == 2 and "--learner: finetune, scratch" in refused.err
+    assert refused.code == 2 and "--learner: finetune, flexmatch, scratch" in refused.err
 
 
 # ---- killed and resumed

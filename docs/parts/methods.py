@@ -110,6 +110,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         name=_name,
         what=_summary,
         inputs=_inputs,
+        unlabeled=lambda row: "yes" if row.get("unlabeled") else "no",
         gives=lambda row: ", ".join(f"`{name}`" for name in row["gives"]),
         knobs=_knobs,
         paper=_paper,

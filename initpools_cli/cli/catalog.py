@@ -143,7 +143,15 @@ def _learners() -> list[dict[str, Any]]:
     from initpools_cli.training.learners.registry import learners
 
     return [
-        {**row, "line": (*row["line"], f"gives {', '.join(row['gives'])}", f"presets {', '.join(row['presets'])}")}
+        {
+            **row,
+            "line": (
+                *row["line"],
+                f"gives {', '.join(row['gives'])}",
+                f"presets {', '.join(row['presets'])}",
+                *(["reads unlabeled images"] if row.get("unlabeled") else []),
+            ),
+        }
         for row in _methods(learners)
     ]
 

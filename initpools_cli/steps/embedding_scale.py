@@ -46,11 +46,14 @@ def learner_scaling(
 
 
 def refuse_without_embeddings(context: Context, learners: Iterable[str]) -> None:
-    """Refuse a scaling that no learner goes by."""
+    """Refuse a scaling that no learner uses."""
+    from initpools_cli.training.learners.registry import learners as registry
+
     if "al.scale" in context.given:
+        able = [each.name for each in registry if "embeddings" in each.inputs]
         raise UserError(
             f"al.scale ({context.given['al.scale']}) has no effect: {', '.join(learners)} reads images.",
-            "Leave out al.scale, or name linear, mlp or knn with --learner.",
+            f"Leave out al.scale, or name another learner with --learner: {', '.join(able)}.",
             context.given["al.scale"],
         )
 

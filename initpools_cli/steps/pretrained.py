@@ -1,4 +1,4 @@
-"""What the learner `finetune` begins from."""
+"""Pretrained encoder for learners that start from one."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
     ------
     UserError
         If a name or knob is unknown, a name is repeated, a first pool needs a model, a query needs outputs that a
-        learner does not provide, or a balance is set for all strategies.
+        learner does not provide, a learner cannot learn several labels per image, or a balance is set for all
+        strategies.
     """
     from initpools_cli.training.learners.registry import learners
     from initpools_cli.training.model_outputs import require_outputs
@@ -98,6 +99,10 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
     _refuse_same("--query", queries)
     _refuse_twice("--learner", [each.name for each in methods])
     _refuse_models_first(inits)
+    for method in methods:
+        if multilabel and not method.traits.multilabel:
+            able = ", ".join(each.name for each in learners if each.traits.multilabel)
+            raise one_class_error(f"The learner '{method.name}'", f"Use another --learner: {able}.")
     for query in queries:
         if multilabel and ONE_CLASS & {*query.method.optional}:
             raise one_class_error(f"The query '{query.name}'", "Use it in --init, where it reads embeddings alone.")
@@ -190,7 +195,8 @@ def build_experiment(
         inputs["images"] = {name: _measured(data, name, split.images) for name, split in data.splits.items()}
     begun, encoder = None, "" if embedded is None else embedded.name
     if "encoder" in asked:
-        done = _behind(context, embedded, source)
+        begins = next(name for name in spec.learners if "encoder" in registry.get(name).inputs)
+        done = _behind(context, embedded, source, begins)
         encoder = encoder or done.name
         begun, checksums = pretrained(context, done)
         reads |= checksums
@@ -319,8 +325,8 @@ def build_settings(
     )
 
 
-def _behind(context: Context, embedded: FinishedStep | None, source: str) -> FinishedStep:
-    """Find the pretrain whose weights `finetune` starts from: the source of the embeddings."""
+def _behind(context: Context, embedded: FinishedStep | None, source: str, learner: str) -> FinishedStep:
+    """Find the pretrain whose weights a learner starts from: the source of the embeddings."""
     if embedded is None and not source:
         return pretrain_of(context)
     begun = f"pretrain/{source}" if embedded is None else str(embedded.table.get("source", ""))
@@ -329,7 +335,7 @@ def _behind(context: Context, embedded: FinishedStep | None, source: str) -> Fin
         wanted = source if embedded is None else embedded.name
         pretrains = ", ".join(step.name for step in context.run.steps("pretrain"))
         raise UserError(
-            f"The learner finetune needs a pretrained encoder, and '{wanted}' is not a pretrain of this run.",
+            f"The learner {learner} needs a pretrained encoder, and '{wanted}' is not a pretrain of this run.",
             f"Use one of them: --from {pretrains}." if pretrains else "Run `initpools pretrain simclr` first.",
             wanted,
         )

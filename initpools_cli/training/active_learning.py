@@ -293,14 +293,24 @@ def fit(
 def _training_set(
     learner: Method, cell: Cell, seed: int, experiment: ExperimentData, settings: ExperimentSettings
 ) -> tuple[np.ndarray, np.ndarray, Validation | None]:
-    """Return training inputs, labels and, by the validation policy, the validation set."""
+    """Return training inputs, labels and, by the validation policy, the validation set.
+
+    A learner with the trait `unlabeled` gets all candidates, sorted, with -1 in place of labels that are not for
+    training. Test images are never among them.
+    """
     inputs, chosen, validation = inputs_of(learner, experiment), cell.labeled, None
     if settings.validation == "from-budget":
         chosen, held_out = _split_budget(cell, seed, experiment.groups.get("train"))
         validation = (inputs["train"][held_out], cell.access.read(held_out))
     elif settings.validation == "free-val":
         validation = (inputs["val"], cell.access.leak("val"))
-    return inputs["train"][chosen], cell.access.read(chosen), validation
+    labels = cell.access.read(chosen)
+    if learner.traits.unlabeled:
+        rows = np.union1d(cell.candidates, chosen)
+        known = np.full((len(rows), *labels.shape[1:]), -1, labels.dtype)
+        known[np.searchsorted(rows, chosen)] = labels
+        return inputs["train"][rows], known, validation
+    return inputs["train"][chosen], labels, validation
 
 
 def _split_budget(cell: Cell, seed: int, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -75,7 +75,7 @@ class ExperimentData:
     oracles : frozenset of str
         Strategy names that read the labels of all train images; every selection by one counts as leaks.
     pretrained : object or None
-        Pretrained encoder for the learner `finetune`.
+        Pretrained encoder for learners that start from one.
     row_facts : mapping of str to RowFacts
         Facts about the rows of the embeddings, for each strategy name that reads embeddings.
     scale : mapping of str to str

@@ -115,14 +115,28 @@ class Trainer:
             if len(chosen) < 2:
                 # Batch norm needs at least two inputs.
                 chosen = np.concatenate([chosen, chosen])
-            features = drop(self.network.encoder(self.load(chosen, self.done)), self.network.dropout, dropped)
-            logits = self.network.head(features)
-            watch(chosen, features.detach(), logits.detach())
+            loss = self.batch_loss(chosen, dropped, watch)
             self.optimizer.zero_grad(set_to_none=True)
-            self.loss(logits, self.targets[chosen]).backward()
+            loss.backward()
             self.optimizer.step()
             self.schedule.step()
         self.done += 1
+
+    def batch_loss(self, chosen: np.ndarray, dropped: np.random.Generator, watch: Watch) -> torch.Tensor:
+        """Compute the loss of one step.
+
+        Parameters
+        ----------
+        chosen : (b,) int64
+            Rows of the labeled inputs.
+        dropped : Generator
+            Draws the dropout.
+        watch : Watch
+        """
+        features = drop(self.network.encoder(self.load(chosen, self.done)), self.network.dropout, dropped)
+        logits = self.network.head(features)
+        watch(chosen, features.detach(), logits.detach())
+        return self.loss(logits, self.targets[chosen])
 
     def run(self, held_out: Callable[[], float] | None = None) -> None:
         """Train all epochs; keep the last weights, or with `held_out` those of the epoch with its lowest loss."""

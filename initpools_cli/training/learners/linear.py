@@ -70,8 +70,8 @@ def fit_together(
     list of Linear
     """
     if validation is None:
-        return _solve(embeddings, labels, classes, penalty, tolerance)
-    fitted = [_solve(embeddings, labels, classes, candidate, tolerance) for candidate in GRID]
+        return solve(embeddings, labels, classes, penalty, tolerance)
+    fitted = [solve(embeddings, labels, classes, candidate, tolerance) for candidate in GRID]
     return [
         min(models, key=lambda model: log_loss(model.logits(held_out[0]), held_out[1]))
         for held_out, *models in zip(validation, *fitted, strict=True)
@@ -123,9 +123,21 @@ def linear(
     return models[0]
 
 
-def _solve(
-    embeddings: NDArray[np.float32], labels: NDArray[np.int64], classes: int, penalty: float, tolerance: float
+def solve(
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    penalty: float,
+    tolerance: float,
+    start: NDArray[np.float64] | None = None,
 ) -> list[Linear]:
+    """Minimize the objective of `linear` for several seeds; shapes as for `fit_together`.
+
+    Parameters
+    ----------
+    start : (s, d + 1, c) float64, optional
+        Heads to start from; default: zeros. The minimum does not depend on it.
+    """
     count, images, _ = embeddings.shape
     inputs = np.concatenate([embeddings, np.ones((count, images, 1))], axis=2, dtype=np.float64)
     transposed = np.ascontiguousarray(inputs.transpose(0, 2, 1))
@@ -145,5 +157,6 @@ def _solve(
         value = loss.mean(axis=-1) + 0.5 * penalty * (head * head).sum(axis=(1, 2))
         return value, transposed @ error + penalty * head
 
-    start = np.zeros((count, inputs.shape[2], classes))
+    if start is None:
+        start = np.zeros((count, inputs.shape[2], classes))
     return [Linear(head) for head in minimize(objective, start, tolerance)]

@@ -1,7 +1,8 @@
 """Registry of learners, and the interface of fitted classifiers.
 
 Learners take labels (m,) int64, one class per image, or (m, c) int8, 0 and 1 for each class: then they have one
-logistic loss per class, and their logits are those of the labels.
+logistic loss per class, and their logits are those of the labels. A learner with the trait `unlabeled` also gets the
+images without a label, with -1 in place of their labels.
 """
 
 from __future__ import annotations
@@ -57,11 +58,17 @@ class LearnerTraits(Traits):
         Sets of knobs, by name; "quick" is the default.
     together : callable or None
         Fits the models (`Classifier`) of several seeds at once.
+    unlabeled : bool
+        Whether it also reads the images without a label (semi-supervised learning).
+    multilabel : bool
+        Whether it can learn several labels per image.
     """
 
     gives: tuple[str, ...]
     presets: Mapping[str, Mapping[str, Any]]
     together: Callable[..., Sequence[Any]] | None = None
+    unlabeled: bool = False
+    multilabel: bool = True
 
 
 learners = Registry("learner", "initpools_cli.training.learners", "initpools list learners", LearnerTraits)
