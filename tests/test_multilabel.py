@@ -172,9 +172,9 @@ def test_a_strategy_takes_multilabel_or_says_that_it_needs_one_class(name):
         assert several is method or {*several.inputs} != {*method.inputs}
 
 
-def test_five_queries_with_a_model_take_multilabel():
+def test_six_queries_with_a_model_take_multilabel():
     able = {method.name for method in strategies if method.traits.multilabel is not None}
-    assert able == {"least-confidence", "margin", "entropy", "bald", "badge"}
+    assert able == {"least-confidence", "margin", "entropy", "bald", "badge", "clue"}
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ class Clusters:
     labels : (n,) int64
         The nearest centroid; ties go to the lower. With fewer than k distinct points some clusters are empty.
     inertia : float
-        Sum of the squared distances of points to their centroids.
+        Sum of the squared distances of points to their centroids, weighted if points have weights.
     """
 
     centroids: NDArray[np.float32]
@@ -44,11 +44,12 @@ def kmeans(
     iterations: int = 25,
     tolerance: float = 1e-4,
     threads: int | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> Clusters:
     """Cluster points by Lloyd's algorithm with k-means++ initialization (Arthur & Vassilvitskii 2007).
 
-    The initial centroids are drawn from a sample of 20 rows per cluster; the centroid of an empty cluster moves to the
-    point farthest from its own centroid.
+    The initial centroids are drawn from a sample of 20 rows per cluster, or from all rows if these have weights; the
+    centroid of an empty cluster moves to the point farthest from its own centroid.
 
     Parameters
     ----------
@@ -61,6 +62,8 @@ def kmeans(
     tolerance : float
         Stop when the squared shift of the centroids is below this share of the mean variance of a dimension.
     threads : int, optional
+    weights : (n,) float64, optional
+        > 0: a point counts as this many points.
 
     Returns
     -------
@@ -69,19 +72,21 @@ def kmeans(
     n = len(points)
     if not 1 <= k <= n:
         raise ValueError(f"k={k} must be ≥ 1 and ≤ n={n}")
-    drawn = np.sort(rng.choice(n, min(n, SEEDING_ROWS_PER_CLUSTER * k), replace=False))
-    sample = np.ascontiguousarray(points[drawn])
-    seeds = distance_weighted(sample, k, rng, np.empty(0, np.int64), threads)[0]
+    sample = points
+    if weights is None:
+        drawn = np.sort(rng.choice(n, min(n, SEEDING_ROWS_PER_CLUSTER * k), replace=False))
+        sample = np.ascontiguousarray(points[drawn])
+    seeds = distance_weighted(sample, k, rng, np.empty(0, np.int64), threads, weights)[0]
     centroids = sample[seeds].astype(np.float64)
     mean = mean_row(points, threads)
     still = tolerance * float(distances_to(points, mean, threads).sum()) / points.size
-    lloyd = _Lloyd(points, centroids, threads)
+    lloyd = _Lloyd(points, centroids, threads, weights)
     for _ in range(iterations):
         if lloyd.step() <= still:
             break
     final = lloyd.centroids.astype(np.float32)
     labels, squared = nearest_squared(points, final, None, threads)
-    return Clusters(final, labels, float(squared.sum()))
+    return Clusters(final, labels, float((squared if weights is None else weights * squared).sum()))
 
 
 class _Lloyd:
@@ -92,8 +97,14 @@ class _Lloyd:
     centroids : (k, d) float64
     """
 
-    def __init__(self, points: NDArray[np.float32], centroids: NDArray[np.float64], threads: int | None) -> None:
-        self.points, self.centroids, self.threads = points, centroids, threads
+    def __init__(
+        self,
+        points: NDArray[np.float32],
+        centroids: NDArray[np.float64],
+        threads: int | None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.points, self.centroids, self.threads, self.weights = points, centroids, threads, weights
         # With a nearby origin the products are small, so that float32 is precise enough.
         self.rows, self.squares, self.origin = center_if_distant(points, threads)
         self.labels = np.zeros(len(points), np.int64)
@@ -106,14 +117,10 @@ class _Lloyd:
         """Move the centroids to the means of their nearest points; return the squared shift."""
         stale = np.flatnonzero(self.lead <= 0)
         new = self._assign(stale)
-        first = not self.counts.any()
-        changed = np.ones(len(stale), bool) if first else new != self.labels[stale]
-        self._add(stale[changed], new[changed], 1.0)
-        if not first:
-            self._add(stale[changed], self.labels[stale[changed]], -1.0)
-        self.labels[stale] = new
+        self._update(stale, new)
         moved, filled = self.centroids.copy(), self.counts > 0
-        moved[filled] = self.sums[filled] / self.counts[filled, None]
+        sizes = self.counts if self.weights is None else self._weight_sums()
+        moved[filled] = self.sums[filled] / sizes[filled, None]
         empty = np.flatnonzero(~filled)
         if len(empty):
             moved[empty] = self.points[self._farthest(len(empty))]
@@ -142,6 +149,26 @@ class _Lloyd:
             return nearest
 
         return np.concatenate([np.empty(0, np.int64), *map_blocks(assign, len(stale), ROWS, self.threads)])
+
+    def _update(self, stale: Indices, new: Indices) -> None:
+        """Assign `stale` rows to the clusters `new`, and update the sums of the clusters."""
+        if self.weights is not None:
+            # Weights differ by many orders of magnitude: small ones would be lost in differences of sums.
+            self.labels[stale] = new
+            k, rows = len(self.centroids), slice(None)
+            self.sums = sums_by_label(self.points, rows, self.labels, self.weights, k, self.threads)
+            self.counts = np.bincount(self.labels, minlength=k)
+            return
+        first = not self.counts.any()
+        changed = np.ones(len(stale), bool) if first else new != self.labels[stale]
+        self._add(stale[changed], new[changed], 1.0)
+        if not first:
+            self._add(stale[changed], self.labels[stale[changed]], -1.0)
+        self.labels[stale] = new
+
+    def _weight_sums(self) -> NDArray[np.float64]:
+        """Sum the weights of each cluster, (k,)."""
+        return np.asarray(np.bincount(self.labels, self.weights, len(self.centroids)), np.float64)
 
     def _add(self, rows: Indices, labels: Indices, sign: float) -> None:
         """Add rows to the sums of their clusters (sign 1), or subtract them (−1)."""

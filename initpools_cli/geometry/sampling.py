@@ -13,7 +13,12 @@ ROWS = 4096
 
 
 def distance_weighted(
-    points: NDArray[np.float32], count: int, rng: np.random.Generator, chosen: Indices, threads: int | None = None
+    points: NDArray[np.float32],
+    count: int,
+    rng: np.random.Generator,
+    chosen: Indices,
+    threads: int | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Draw `count` rows, each with probability proportional to its squared distance from the nearest chosen row.
 
@@ -29,6 +34,8 @@ def distance_weighted(
     chosen : (m,) int64
         Rows drawn before, never drawn again; if empty, the first draw is uniform.
     threads : int, optional
+    weights : (n,) float64, optional
+        > 0; probabilities are multiplied by them, also in the first draw.
 
     Returns
     -------
@@ -46,7 +53,7 @@ def distance_weighted(
     drawn = np.empty(count, np.int64)
     gaps = np.empty(count)
     for place in range(count):
-        at = draw(squared, free, rng)
+        at = draw(squared if weights is None else weights * np.where(np.isinf(squared), 1, squared), free, rng)
         drawn[place], gaps[place] = at, squared[at]
         free[at] = False
         _lower(points, centered, norms, at, squared, threads)
