@@ -213,6 +213,38 @@ def test_a_sweep_refuses_a_strategy_that_only_files_can_feed(copied_run: Path, i
     assert ended.code == 2 and "'file' needs order, which al-run cannot provide." in ended.err
 
 
+def test_first_pools_follow_rankings_of_the_run(copied_run: Path, initpools: Initpools) -> None:
+    assert initpools("rank", "kcenter", "--reference", "test").code == 0
+    assert initpools("rank", "typicality").code == 0
+    sweep = ("al-run", "--init", "random,rank/kcenter,rank/typicality", "--budget", 5, "--rounds", 0, "--seeds", 2)
+    outcome = initpools(*sweep)
+    assert outcome.code == 0 and "rank/kcenter was made by a classifier that was trained on the test" in outcome.err
+    assert "rank/typicality was made" not in outcome.err
+    run = Path("runs/digits")
+    with np.load(run / "al/main/picks.npz") as stored:
+        picks = {key.partition("|")[0]: [] for key in stored}
+        for key in stored:
+            picks[key.partition("|")[0]].append(stored[key])
+    for name in ("kcenter", "typicality"):
+        order = np.load(run / f"rank/{name}/sorted_idx.npy").tolist()
+        for pool in picks[f"rank/{name}"]:
+            places = [order.index(index) for index in pool]
+            # The first five of the ranking that are candidates of the seed: 90 % of all images.
+            assert places == sorted(places) and places[-1] < 20
+    compared = initpools("compare", "main")
+    assert "rank/kcenter: ranked with the labels of the test split" in compared.out + compared.err
+
+    refused = initpools(*sweep, "--strict", "--name", "strict")
+    assert refused.code == 2 and "rank/kcenter" in refused.err
+    unknown = initpools("select-pool", "rank/entropy", "--budget", 3)
+    assert unknown.code == 2 and "Use one of rank/kcenter, rank/typicality" in unknown.err
+    again = initpools("rank", "rank/kcenter")
+    assert again.code == 2 and "is a ranking already" in again.err
+    np.save("some.npy", np.eye(6, dtype=np.float32))
+    alone = initpools("select-pool", "rank/kcenter", "--embeddings", "some.npy", "--budget", 2, "-o", "picks.npy")
+    assert alone.code == 2 and not Path("picks.npy").exists()
+
+
 def test_a_name_that_is_neither_sweep_nor_ranking_is_said(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools("compare", "nope")
     assert ended.code == 2 and "There is no pool or ranking 'nope'." in ended.err

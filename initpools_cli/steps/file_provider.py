@@ -120,6 +120,8 @@ class FileProvider(Provider):
         with_model: bool,
         logits: Callable[[], FinishedStep] | None,
     ) -> FoundArrays:
+        if strategy.ranking:
+            self.require_run(f"'{strategy.name}'")
         own_scores = "scores" not in self.user.arrays
         arrays = with_score(
             strategy,

@@ -90,6 +90,37 @@ def ranked_images(done: FinishedStep) -> np.ndarray:
     return order[: done.facts["outcome"].get("ranked", len(order))]
 
 
+def ranking_named(context: Context, name: str) -> FinishedStep:
+    """Find the ranking ``rank/<name>`` of a run; warn if it was made with the labels of the test split.
+
+    Raises
+    ------
+    UserError
+        If the run has none of that name.
+    """
+    known = [step.name for step in context.run.steps("rank")]
+    done = context.run.find_step(f"rank/{name}")
+    if done is None or name not in known:
+        has = f"Use one of rank/{', rank/'.join(known)}, or" if known else "First"
+        raise UserError(
+            f"The run {context.run.path} has no ranking '{name}'.",
+            f"{has} make it: `{context.command_for('rank', name)}`.",
+            name,
+        )
+    if leaks_test(done):
+        context.report.once(
+            f"rank/{name} was made by a classifier that was trained on the test labels: accuracy on the test split "
+            "is biased.",
+            warn=True,
+        )
+    return done.require_fresh()
+
+
+def leaks_test(done: FinishedStep) -> bool:
+    """Return whether a ranking was made by a classifier that was trained on the test split."""
+    return str(done.table.get("source", "")).startswith("reference/test")
+
+
 def rank(provider: Provider) -> Ranking:
     """Rank all images; a run stores it in ``rank/<strategy>/{sorted_idx.npy,scores.npy}``, if it is not stored already.
 
@@ -105,6 +136,12 @@ def rank(provider: Provider) -> Ranking:
     """
     context, select, table = provider.context, provider.settings.select, provider.settings.rank
     strategy = balanced(named(table.strategy), select)
+    if strategy.ranking:
+        raise UserError(
+            f"'{strategy.name}' is a ranking already.",
+            f"Name a strategy: `initpools rank {strategy.ranking}`.",
+            strategy.name,
+        )
     refuse_source(strategy, provider.files, provider.source)
     _refuse_groups(provider, strategy)
     inputs = _resolve(provider, strategy)

@@ -20,6 +20,9 @@ from initpools_cli.strategies.plugin import strategy_of
 from initpools_cli.strategies.registry import find_strategy, for_multilabel
 from initpools_cli.strategies.traits import StrategyTraits
 
+#: What the name of a strategy that follows a ranking of the run begins with.
+RANKING = "rank/"
+
 
 @dataclass(frozen=True)
 class StrategySpec:
@@ -37,6 +40,8 @@ class StrategySpec:
         That score, where it is a registered one and not a pretext task's loss.
     balance : Balance
         How its picks are spread over clusters.
+    ranking : str
+        The ranking of the run that it follows, or "".
     """
 
     name: str
@@ -44,6 +49,7 @@ class StrategySpec:
     score: str = ""
     scoring: Method[ScoreTraits] | None = None
     balance: Balance = UNBALANCED
+    ranking: str = ""
 
     @property
     def base(self) -> str:
@@ -53,7 +59,7 @@ class StrategySpec:
     @property
     def folder(self) -> str:
         """The name as a part of a folder's name."""
-        return self.name.replace(":", "-")
+        return self.name.replace(":", "-").replace("/", "-")
 
     @property
     def argument(self) -> str:
@@ -163,7 +169,8 @@ def named(name: str | Callable[..., Any]) -> StrategySpec:
     Parameters
     ----------
     name : str or callable
-        Of ``initpools list strategies``, or ``PATH.py:function``, or a function.
+        Of ``initpools list strategies``, or ``PATH.py:function``, or ``rank/NAME`` for a ranking of the run, or a
+        function.
 
     Raises
     ------
@@ -176,6 +183,9 @@ def named(name: str | Callable[..., Any]) -> StrategySpec:
     if not isinstance(name, str):
         method = strategy_of(name)
         return StrategySpec(method.name, method)
+    if name.startswith(RANKING):
+        # The name of a ranking may have a suffix itself.
+        return StrategySpec(name, strategies.get("file"), ranking=name.removeprefix(RANKING))
     base, balance = split_name(name)
     found = find_strategy(base)
     if found is not None:

@@ -31,6 +31,7 @@ from initpools_cli.sweeps.setup import (
     build_spec,
     identity_of,
     labels_of,
+    leaking_rankings,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def al_run(
     remedy = "pass labels: --labels FILE.csv"
     refuse_settings(context, ROUND_ONLY, "in a sweep: it is for rounds of labeling", remedy)
     spec = build_spec(context, table, multilabel=context.data.multilabel)
-    _refuse_known_leaks(table, spec)
+    leaking = leaking_rankings(context, spec)
+    _refuse_known_leaks(table, spec, leaking)
     experiments, reads = _experiments(context, spec, table.encoders, files)
     tell_test(context, next(iter(experiments)))
     settings = _settings(context, table, spec, next(iter(experiments.values())))
@@ -96,6 +98,8 @@ def al_run(
             _write_groups(scratch / TEST_GROUPS, results, experiment)
         failed = sum(row["status"] != "ok" for row in rows)
         step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": failed}
+        if leaking:
+            step.outcome["leaking_rankings"] = leaking
         if grouped:
             step.outcome["test_groups"] = len(np.unique(experiment.groups["test"]))
     return FinishedStep(context.run, step.folder), True
@@ -181,11 +185,13 @@ def _reporter(
     return advance
 
 
-def _refuse_known_leaks(table: AlTable, spec: ExperimentSpec) -> None:
-    """Refuse oracles and free validation labels under ``al.strict``."""
+def _refuse_known_leaks(table: AlTable, spec: ExperimentSpec, leaking: list[str]) -> None:
+    """Refuse oracles, rankings made with test labels, and free validation labels under ``al.strict``."""
     oracles = [each.name for each in spec.strategies if each.oracle]
     if table.strict and oracles:
         raise _leak(", ".join(oracles), "reads the labels of all train images, which were not bought")
+    if table.strict and leaking:
+        raise _leak(", ".join(leaking), "was ranked with the labels of the test split, which were not bought")
     if table.strict and table.validation == "free-val":
         raise _leak("validation = free-val", "reads the labels of the validation split, which were not bought")
 

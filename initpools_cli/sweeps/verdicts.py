@@ -123,6 +123,7 @@ def compare_sweeps(
             for note in (
                 *notes(table),
                 *_leak_notes(rows),
+                *_ranking_notes(sweeps[name]),
                 *_group_notes(sweeps[name], groups, metric),
                 *long_tail_notes(sweeps[name], rows),
             )
@@ -156,6 +157,14 @@ def _leak_notes(rounds: pd.DataFrame) -> list[str]:
         else ", ".join(dict.fromkeys(leaks["init"]))
     )
     return [f"Labels that were not bought were read by {by}; see the column leaks of rounds.csv."]
+
+
+def _ranking_notes(done: FinishedStep) -> list[str]:
+    """Return a note if rankings of a sweep were made with the labels of the test split."""
+    names = done.facts["outcome"].get("leaking_rankings", [])
+    if not names:
+        return []
+    return [f"{', '.join(names)}: ranked with the labels of the test split, so accuracy on it is biased."]
 
 
 def _require(name: str, known: Sequence[str], kind: str, flag: str) -> None:
