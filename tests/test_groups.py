@@ -23,10 +23,10 @@ from initpools_cli.datasets.splits import class_counts, draw_test_rows, held_out
 from initpools_cli.labeling.folds import folds_of
 from initpools_cli.stats.group_interval import grouped_interval, independent_images
 from initpools_cli.stats.group_variance import RightByGroup
-from initpools_cli.stats.learning_curves import CURVE, right_by_cell, summarize
+from initpools_cli.stats.learning_curves import CURVE, rows_by_cell, summarize
 from initpools_cli.stats.proportions import wilson_interval
 from initpools_cli.stats.verdicts import MEASURES, values_of, verdicts
-from initpools_cli.sweeps.results import groups_of, rounds_of
+from initpools_cli.sweeps.results import groups_of, images_of, rounds_of
 from initpools_cli.training.active_learning import _split_budget, start_cells
 from initpools_cli.training.crossvalidation import assign_group_folds
 from initpools_cli.training.experiment import candidate_set
@@ -346,13 +346,18 @@ def check_sweep(sweep: FinishedStep) -> None:
     groups = groups_of(sweep, rounds)
     assert groups is not None
     total = np.array([groups.images[groups.label == label].sum() for label in (0, 1)])
+    images = images_of(sweep, rounds)
+    assert images.correct is not None and images.label is not None and images.count == total.sum()
+    assert images.correct.mean(axis=1) == pytest.approx(rounds["accuracy"].to_numpy())
+    by_class = [images.correct[:, images.label == label].mean(axis=1) for label in (0, 1)]
+    assert np.mean(by_class, axis=0) == pytest.approx(rounds["balanced_accuracy"].to_numpy())
     for measure in MEASURES:
-        cells = right_by_cell(rounds, groups, measure)
+        cells = rows_by_cell(rounds, measure)
         for metric in ("accuracy", "balanced_accuracy"):
             values = values_of(rounds, metric, measure)
-            assert len(values) == len(cells) == 4
+            assert len(values) == sum(map(len, cells.values())) == 4
             for *name, seed, value in values[[*CURVE, "seed", "value"]].itertuples(index=False, name=None):
-                right = cells[(*name, seed)]
+                right = cells[tuple(name)][seed].average(groups.right)
                 by_class = np.array([right[groups.label == label].sum() for label in (0, 1)])
                 found = by_class.sum() / total.sum() if metric == "accuracy" else (by_class / total).mean()
                 assert found == pytest.approx(value)

@@ -21,14 +21,18 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import recall_score, roc_auc_score
 
+from initpools_cli.core.seeds import generator
 from initpools_cli.stats.correlation import correlation, first_and_later
 from initpools_cli.stats.friedman import friedman, nemenyi
+from initpools_cli.stats.intervals import RESAMPLES, bootstrap_t_intervals
 from initpools_cli.stats.label_savings import labels_to_reach, savings
 from initpools_cli.stats.metrics import classification_metrics, one_vs_rest_areas, recalls
 from initpools_cli.stats.multi_dataset import across
 from initpools_cli.stats.paired import holm, paired, rank_biserial, sign_flip
 from initpools_cli.stats.power import seeds_to_detect, seeds_to_reject, smallest_p
-from initpools_cli.stats.verdicts import MEASURES, decide, notes, verdicts
+from initpools_cli.stats.split_error import EvaluatedImages, largest_variance, variance_over_images
+from initpools_cli.stats.verdict_text import notes
+from initpools_cli.stats.verdicts import MEASURES, decide, verdicts
 
 steps = st.integers(-8, 8).map(lambda value: value / 10)
 
@@ -134,6 +138,126 @@ def test_effects_in_closed_form() -> None:
     assert (found.pairs, found.p) == (3, 0.25) and found.difference == pytest.approx(7 / 3)
     assert found.effect == pytest.approx((7 / 3) / np.std([1, 2, 4], ddof=1))
     assert rank_biserial([1, 2, -3]) == 0 and rank_biserial([1, 2, 3, 0]) == 1 and math.isnan(rank_biserial([0.0]))
+
+
+# ---- intervals
+
+
+def test_bootstrap_t_intervals_equal_a_loop_and_scipy() -> None:
+    rows = np.random.default_rng(0).exponential(size=(3, 14)) - 1
+    found = bootstrap_t_intervals(rows)
+    draws = generator(0, "bootstrap-t").integers(0, 14, (RESAMPLES, 14))
+    for values, (low, high) in zip(rows, found, strict=True):
+        mean, error = values.mean(), values.std(ddof=1) / math.sqrt(14)
+
+        def t(sample: np.ndarray, axis: int = -1, mean: float = mean) -> np.ndarray:
+            return (sample.mean(axis) - mean) / (sample.std(axis, ddof=1) / math.sqrt(14))
+
+        quantiles = np.quantile([float(t(values[draw])) for draw in draws], [0.025, 0.975])
+        assert (low, high) == pytest.approx((mean - quantiles[1] * error, mean - quantiles[0] * error))
+        # SciPy has no bootstrap-t interval, but percentile intervals of any statistic.
+        theirs = stats.bootstrap(
+            (values,), t, n_resamples=RESAMPLES, method="percentile", rng=generator(0, "bootstrap-t")
+        ).confidence_interval
+        assert (low, high) == pytest.approx((mean - theirs.high * error, mean - theirs.low * error))
+        # The long tail is to the right, so the mean may be far above.
+        assert high - mean > mean - low
+    # Each interval is of its own row.
+    np.testing.assert_allclose(bootstrap_t_intervals(rows[1:2])[0], found[1])
+    np.testing.assert_allclose(bootstrap_t_intervals(5 - 100 * rows), 5 - 100 * found[:, ::-1])
+
+
+def test_values_without_a_bootstrap_t_interval() -> None:
+    few = np.random.default_rng(0).normal(size=(2, 11))
+    assert np.isnan(bootstrap_t_intervals(few)).all()
+    rows = np.random.default_rng(0).normal(size=(4, 12))
+    rows[1], rows[2] = 0.3, np.repeat([0.0, 1.0], [11, 1])
+    # Samples without the one value that differs have no variance, and are 35 % of all.
+    assert np.isnan(bootstrap_t_intervals(rows)).any(axis=1).tolist() == [False, True, True, False]
+    assert bootstrap_t_intervals(np.empty((0, 12))).shape == (0, 2)
+    with pytest.raises(ValueError, match="level=1"):
+        bootstrap_t_intervals(rows, 1)
+
+
+# ---- test images
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 6), st.integers(4, 12), st.integers(0, 10**6))
+def test_the_variance_over_images_is_that_of_a_two_way_layout(seeds: int, images: int, root: int) -> None:
+    rng = np.random.default_rng(root)
+    first, second = rng.random((2, seeds, images)) < rng.random((2, 1, images))
+    differences = first.astype(float) - second
+    found = variance_over_images(differences, np.zeros(images, np.int64), "accuracy")
+    mean, by_seed, by_image = differences.mean(), differences.mean(axis=1), differences.mean(axis=0)
+    between = seeds * sum((by_image[i] - mean) ** 2 for i in range(images)) / (images - 1)
+    interaction = sum(
+        (differences[s, i] - by_seed[s] - by_image[i] + mean) ** 2 for s in range(seeds) for i in range(images)
+    ) / ((seeds - 1) * (images - 1))
+    assert found == pytest.approx(max(0, between - interaction) / seeds / images, abs=1e-12)
+    # The bound holds for what is measured on the same images, also before the interaction is subtracted.
+    bound = largest_variance(first.mean(), second.mean(), images)
+    assert max(found, between / seeds / images) <= bound + 1e-12
+    # Classes of equal size: the balanced accuracy is the accuracy, and what classes differ by is no variance.
+    pairs = np.repeat(differences, 2, axis=1)
+    pairs[:, 1::2] += 3
+    by_class = variance_over_images(pairs, np.arange(2 * images) % 2, "balanced_accuracy")
+    residual = (differences - by_seed[:, None]) / 2 / images
+    terms = residual.mean(axis=0) ** 2 - residual.var(axis=0, ddof=1) / seeds
+    assert by_class == pytest.approx(max(0, 2 * images / (2 * images - 1) * 2 * terms.sum()), abs=1e-12)
+
+
+def test_the_bound_is_reached_by_methods_that_are_right_on_different_images() -> None:
+    first, second = np.arange(20) < 14, np.arange(20) >= 9
+    assert np.var(first.astype(float) - second, ddof=1) / 20 == pytest.approx(largest_variance(0.7, 0.55, 20))
+    assert largest_variance(1, 1, 20) == 0 and math.isnan(largest_variance(0.7, 0.5, 1))
+
+
+def test_a_difference_on_a_few_images_is_doubted_for_others() -> None:
+    rounds = sweep(["random", "a"], 12, rounds=0, queries=())
+    rng = np.random.default_rng(0)
+    correct = rng.random((24, 40)) < 0.5
+    # At every seed the same three images.
+    correct[:, :3] = (rounds["init"] == "a").to_numpy()[:, None]
+    correct[:, 3:] = np.tile(correct[:12, 3:], (2, 1))
+    correct[:12, 3:] ^= rng.random((12, 37)) < 0.02
+    rounds["accuracy"] = correct.mean(axis=1)
+    images = EvaluatedImages(40, correct, np.zeros(40, np.int64))
+    plain, measured = verdicts(rounds), verdicts(rounds, images=images)
+    bounded = verdicts(rounds, images=EvaluatedImages(40))
+    # Nothing else in the table depends on the images.
+    same = [name for name in plain if not name.startswith("test_")]
+    pd.testing.assert_frame_equal(plain[same], measured[same])
+    assert plain["verdict"].tolist() == ["better"] and plain["test_error"].isna().all()
+    assert measured["test_error_kind"].tolist() == ["measured"] and bounded["test_error_kind"].tolist() == ["bound"]
+    row = measured.iloc[0]
+    assert row["test_low"] < 0 < row["low"] < row["high"] < row["test_high"]
+    assert row["test_error"] < bounded["test_error"].iloc[0]
+    total = math.hypot(row["test_error"], (row["high"] - row["difference"]) / stats.t.ppf(0.975, 11))
+    assert row["test_high"] - row["difference"] == pytest.approx(stats.t.ppf(0.975, 11) * total)
+    said = " ".join(notes(measured))
+    assert "for these 40 test images" in said and "1 of 1 differences (a) include 0" in said
+    assert "upper bound" in " ".join(notes(bounded)) and "--force" in " ".join(notes(bounded))
+    assert "test images" not in " ".join(notes(plain))
+    many = EvaluatedImages(40, correct[:, rng.permutation(np.r_[:40])], np.zeros(40, np.int64))
+    assert verdicts(rounds, images=many)["test_error"].iloc[0] == pytest.approx(row["test_error"])
+    unknown = verdicts(rounds.assign(auc=rounds["accuracy"]), metric="auc", images=images)
+    assert unknown["test_low"].isna().all() and "unknown for this metric" in " ".join(notes(unknown))
+
+
+def test_bootstrap_t_intervals_are_in_the_table_from_twelve_seeds() -> None:
+    rounds = fail(sweep(["random", "a", "b"], 13), init="a", query="margin", seed=4)
+    table = verdicts(rounds)
+    rows = table.set_index(["init", "query", "measure"])
+    for name in (("a", "margin", "area"), ("b", "", "first pool")):
+        low, high = rows.loc[name, ["bootstrap_low", "bootstrap_high"]]
+        assert low < rows.loc[name, "difference"] < high
+    first = rounds[rounds["round"] == 0].pivot(index="seed", columns="init", values="accuracy")
+    expected = bootstrap_t_intervals([first["b"] - first["random"]])[0]
+    np.testing.assert_allclose(rows.loc[("b", "", "first pool"), ["bootstrap_low", "bootstrap_high"]], expected)
+    assert "allow for skewed differences" in " ".join(notes(table))
+    few = verdicts(sweep(["random", "a"], 11))
+    assert few["bootstrap_low"].isna().all() and "need 12 seeds, and there are 11" in " ".join(notes(few))
 
 
 # ---- power
@@ -355,6 +479,11 @@ def test_compare_judges_a_sweep(swept: Path, initpools: Initpools, monkeypatch: 
         ("kmeans", "random", "last round"),
     ]
     assert all(row["seeds"] == 9 and row["family"] == 3 for row in found["verdicts"])
+    assert all(row["test_error_kind"] == "measured" and row["test_images"] == 359 for row in found["verdicts"])
+    assert all(row["test_low"] <= row["low"] and row["bootstrap_low"] is None for row in found["verdicts"])
+    assert "they need 12 seeds, and there are 9" in ended.err and "359 test images" in ended.err
+    header = initpools("compare", "main").out.splitlines()[0].split("\t")
+    assert header[13:] == ["verdict", "bootstrap_low", "bootstrap_high", "test_low", "test_high"]
     rounds = (
         pd.read_csv(swept / "runs/digits/al/main/rounds.csv").query("round == 0").groupby("init")["accuracy"].mean()
     )
@@ -367,6 +496,30 @@ def test_compare_judges_a_sweep(swept: Path, initpools: Initpools, monkeypatch: 
         "verdicts"
     ]
     assert [(row["init"], row["against"], row["family"]) for row in area] == [("random", "kmeans", 1)]
+
+
+def test_sweeps_of_older_versions_get_a_bound(
+    swept: Path, tmp_path: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from initpools_cli.core.checked_toml import write_checked_toml
+
+    shutil.copytree(swept / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    new = json.loads(initpools("compare", "main", "--json").out)["verdicts"]
+    folder = tmp_path / "runs/digits/al/main"
+    (folder / "test_correct.npz").write_bytes(b"x")
+    damaged = initpools("compare", "main")
+    assert damaged.code == 2 and "test_correct.npz" in damaged.err and "was changed" in damaged.err
+    (folder / "test_correct.npz").unlink()
+    facts = tomli.loads((folder / "step.toml").read_text())
+    del facts["writes"]["test_correct.npz"], facts["checksum"]
+    write_checked_toml(folder / "step.toml", facts)
+    old = json.loads(initpools("compare", "main", "--json").out)["verdicts"]
+    for before, after in zip(old, new, strict=True):
+        assert before["test_error_kind"] == "bound" and before["test_error"] > after["test_error"]
+        assert {key: value for key, value in before.items() if not key.startswith("test_")} == {
+            key: value for key, value in after.items() if not key.startswith("test_")
+        }
 
 
 def test_rankings_go_with_random_pools_at_every_budget(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -248,3 +249,24 @@ def test_first_pools_follow_rankings_of_the_run(copied_run: Path, initpools: Ini
 def test_a_name_that_is_neither_sweep_nor_ranking_is_said(copied_run: Path, initpools: Initpools) -> None:
     ended = initpools("compare", "nope")
     assert ended.code == 2 and "There is no pool or ranking 'nope'." in ended.err
+
+
+def test_blocks_of_older_versions_are_resumed_without_predictions_of_test_images(tmp_path: Path) -> None:
+    from initpools_cli.sweeps.jobs import JobResult
+    from initpools_cli.sweeps.sweep import _write_correct
+
+    row, recalls, bits = {"seed": 0, "status": "ok"}, np.array([0.5, 1]), np.packbits([True, False, True])
+    new = JobResult([row], [np.arange(3)], [recalls], [np.empty(0, np.int32)], [bits])
+    new.save(tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as stored:
+        np.savez(tmp_path / "old.npz", **{name: stored[name] for name in stored.files if name != "correct"})
+    again, old = JobResult.load(tmp_path / "new.npz"), JobResult.load(tmp_path / "old.npz")
+    assert again.correct[0].tolist() == bits.tolist() and again.rows == old.rows == [row]
+    assert [len(each) for each in old.correct] == [0]
+    experiment: Any = SimpleNamespace(labels={"test": np.array([1, 0, 1])})
+    job: Any = None
+    _write_correct(tmp_path / "mixed.npz", [(job, again), (job, old)], experiment)
+    assert not (tmp_path / "mixed.npz").exists()
+    _write_correct(tmp_path / "all.npz", [(job, again), (job, again)], experiment)
+    with np.load(tmp_path / "all.npz") as stored:
+        assert np.unpackbits(stored["correct"], axis=1, count=3).tolist() == [[1, 0, 1]] * 2

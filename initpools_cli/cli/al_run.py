@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from initpools_cli.stats.group_variance import RightByGroup
+    from initpools_cli.stats.split_error import EvaluatedImages
 
 STRATEGIES = completion.several_of(completion.strategy)
 LABELING = "A round of labeling instead of a sweep"
@@ -165,7 +166,7 @@ def command(
     from initpools_cli.cli.al_run_labels import RoundRequest, run_round
     from initpools_cli.core.errors import UserError
     from initpools_cli.sweeps.long_tail import long_tail_notes
-    from initpools_cli.sweeps.results import groups_of, rounds_of
+    from initpools_cli.sweeps.results import groups_of, images_of, rounds_of
     from initpools_cli.sweeps.sweep import al_run
 
     flags = {
@@ -219,7 +220,7 @@ def command(
         raise UserError(f"--scheduler {scheduler} needs a cluster.", "Add --backend dask or --backend ray.", scheduler)
     done, fresh = al_run(context, name, scheduler, files)
     rows = rounds_of(done)
-    _show_results(common, rows, groups_of(done, rows))
+    _show_results(common, rows, groups_of(done, rows), images_of(done, rows))
     for note in long_tail_notes(done, rows):
         common.report.say(note)
     common.step_result(done, fresh, "rounds")
@@ -249,16 +250,17 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else names_of(text)
 
 
-def _show_results(common: Common, rounds: DataFrame, groups: RightByGroup | None) -> None:
+def _show_results(common: Common, rounds: DataFrame, groups: RightByGroup | None, images: EvaluatedImages) -> None:
     """Print accuracy and verdicts after the first pool and after the last round."""
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.stats.learning_curves import CURVE, summarize
     from initpools_cli.stats.metric_names import METRICS, TITLES, metrics_of
-    from initpools_cli.stats.verdicts import notes, verdicts
+    from initpools_cli.stats.verdict_text import notes
+    from initpools_cli.stats.verdicts import verdicts
 
     if common.quiet:
         return
-    judged, curves = verdicts(rounds, groups=groups), summarize(rounds, groups=groups)
+    judged, curves = verdicts(rounds, groups=groups, images=images), summarize(rounds, groups=groups)
     if not len(curves):
         return common.report.warn("all trials of the sweep failed: there is nothing to compare.")
     queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves

@@ -21,7 +21,7 @@ EXAMPLE = "Example: initpools compare typiclust-b20-s0 random-b20-s0"
 #: What is printed of a verdict; `--json` has the rest.
 COLUMNS = (
     "sweep", "init", "query", "learner", "encoder", "measure", "labeled", "seeds", "difference", "low", "high",
-    "p_holm", "effect", "verdict",
+    "p_holm", "effect", "verdict", "bootstrap_low", "bootstrap_high", "test_low", "test_high",
 )  # fmt: skip
 
 

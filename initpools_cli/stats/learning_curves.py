@@ -185,20 +185,39 @@ def areas(rounds: DataFrame, metric: str = PRIMARY) -> DataFrame:
     return pd.DataFrame(rows, columns=[*CURVE, "seed", "area"])
 
 
-def right_by_cell(rounds: DataFrame, groups: RightByGroup, measure: str) -> dict[tuple[Any, ...], NDArray[np.float64]]:
-    """Return the correct predictions behind the value of each cell by one measure.
+class WeightedRows(NamedTuple):
+    """Rows of ``rounds.csv`` and the weights with which a measure averages them.
+
+    Attributes
+    ----------
+    rows : (r,) int64
+    weights : (r,) float64
+        1 for a single row; for the area those of the trapezoidal rule.
+    """
+
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def average(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Average values (rows, k) of all rows of ``rounds.csv`` over these rows: (k,) float64."""
+        averaged: NDArray[np.float64] = self.weights @ values[self.rows]
+        return averaged
+
+
+def rows_by_cell(rounds: DataFrame, measure: str) -> dict[tuple[str, ...], dict[int, WeightedRows]]:
+    """Return the rows of ``rounds.csv`` behind the value of each cell by one measure, and their weights.
 
     Parameters
     ----------
     rounds : DataFrame
-        Rows of ``rounds.csv``, in the order of those of `groups`.
+        Rows of ``rounds.csv``.
     measure : str
         "first pool", "area" or "last round", as in `stats.verdicts`.
 
     Returns
     -------
-    dict of (init, query, learner, encoder, seed) to (k,) float
-        For the area, the mean over the learning curve by the trapezoidal rule. Cells without a value are left out.
+    dict of (init, query, learner, encoder) to dict of int to WeightedRows
+        By curve and seed; cells without a value are left out.
     """
     numbered = rounds.assign(row=np.arange(len(rounds)))
     if measure == "area":
@@ -210,8 +229,9 @@ def right_by_cell(rounds: DataFrame, groups: RightByGroup, measure: str) -> dict
             rows = rows[rows["round"] == 0].assign(query="").drop_duplicates([*CURVE, "seed"])
         else:
             rows = rows[(rows["round"] == rounds["round"].max()) & (rows["query"] != "")]
-    found: dict[tuple[Any, ...], NDArray[np.float64]] = {}
-    for name, cell in rows.groupby([*CURVE, "seed"], sort=False):
+    found: dict[tuple[str, ...], dict[int, WeightedRows]] = {}
+    for key, cell in rows.groupby([*CURVE, "seed"], sort=False):
+        *curve, seed = cast("tuple[Any, ...]", key)
         weights = np.ones(1)
         if measure == "area":
             x = cell["labeled"].to_numpy(np.float64)
@@ -219,5 +239,5 @@ def right_by_cell(rounds: DataFrame, groups: RightByGroup, measure: str) -> dict
                 continue
             steps = np.diff(x)
             weights = (np.append(steps, 0) + np.append(0, steps)) / 2 / (x[-1] - x[0])
-        found[tuple(name)] = weights @ groups.right[cell["row"].to_numpy()]
+        found.setdefault(tuple(curve), {})[int(seed)] = WeightedRows(cell["row"].to_numpy(), weights)
     return found

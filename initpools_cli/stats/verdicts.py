@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from initpools_cli.core.types import DataFrame
-from initpools_cli.stats.group_variance import METRICS as GROUPED
-from initpools_cli.stats.group_variance import RightByGroup, over_seeds_and_groups
-from initpools_cli.stats.learning_curves import CURVE, areas, complete_cells, right_by_cell, with_shared_start
+from initpools_cli.stats.group_variance import METRICS, RightByGroup
+from initpools_cli.stats.intervals import bootstrap_t_intervals
+from initpools_cli.stats.learning_curves import CURVE, areas, complete_cells, with_shared_start
 from initpools_cli.stats.metric_names import PRIMARY, chosen_metric
 from initpools_cli.stats.paired import Paired, holm, paired
 from initpools_cli.stats.power import seeds_to_detect, seeds_to_reject, smallest_p
+from initpools_cli.stats.split_error import EvaluatedImages, SplitError, over_groups, over_images
+from initpools_cli.stats.verdict_text import sentence
 
 #: Measures by which two first pools are compared.
 MEASURES = ("first pool", "area", "last round")
@@ -49,6 +51,17 @@ class Verdict(NamedTuple):
     verdict, sentence : str
     groups : int
         Number of groups of test images that the interval and p are over, besides seeds; 0 without groups.
+    bootstrap_low, bootstrap_high : float
+        95 % bootstrap-t interval of the mean difference over seeds; NaN with groups and where it is undefined, see
+        `bootstrap_t_intervals`.
+    test_images : int
+        Number of test images; 0 if unknown.
+    test_error : float
+        Standard error of the difference over test images or, with groups, over groups; NaN if unknown.
+    test_error_kind : str
+        "measured", "bound", "groups" or "", see `SplitError`.
+    test_low, test_high : float
+        95 % interval of the mean difference over seeds and test images.
     """
 
     init: str
@@ -74,6 +87,13 @@ class Verdict(NamedTuple):
     verdict: str
     sentence: str
     groups: int = 0
+    bootstrap_low: float = math.nan
+    bootstrap_high: float = math.nan
+    test_images: int = 0
+    test_error: float = math.nan
+    test_error_kind: str = ""
+    test_low: float = math.nan
+    test_high: float = math.nan
 
 
 class _Pair(NamedTuple):
@@ -93,14 +113,17 @@ def verdicts(
     measures: Sequence[str] = MEASURES,
     alpha: float = ALPHA,
     groups: RightByGroup | None = None,
+    images: EvaluatedImages | None = None,
 ) -> DataFrame:
     """Compare every first pool of a sweep with a baseline, paired by seed.
 
     With groups of test images, intervals are over seeds and groups, and p is the larger of that of the sign-flip test
     over seeds and that of Student's test over both.
 
-    The p-values are corrected by Holm over all rows of the table: the probability that any "better" or "worse" is a
-    false alarm is at most `alpha`. Fewer measures, chosen before seeing results, make the family smaller.
+    The p-values are corrected by Holm over all rows of the table: if a first pool and the baseline are exchangeable at
+    every seed wherever there is no difference, the probability that any "better" or "worse" is a false alarm is at most
+    `alpha`. If only their means are equal and the differences are skewed, it may be twice that with few seeds
+    (benchmarks/size_power.py). Fewer measures, chosen before seeing results, make the family smaller.
 
     Parameters
     ----------
@@ -116,6 +139,8 @@ def verdicts(
         Family-wise error rate.
     groups : RightByGroup, optional
         Correct predictions by group, for `rounds`; not used for metrics that are no means over images.
+    images : EvaluatedImages, optional
+        The test images, for the sampling error of the test split; not used for such metrics either.
 
     Returns
     -------
@@ -129,20 +154,43 @@ def verdicts(
     metric = chosen_metric(metric, rounds.columns)
     pairs = [pair for measure in measures for pair in _pairs(rounds, against, metric, measure)]
     compared = [paired(pair.first, pair.second) for pair in pairs]
-    count = 0
-    if groups is not None and metric in GROUPED:
+    by_name = {(pair.name, pair.measure): each for pair, each in zip(pairs, compared, strict=True)}
+    count, errors = 0, [SplitError()] * len(pairs)
+    if groups is not None and metric in METRICS:
         count = groups.count
-        right = {measure: right_by_cell(rounds, groups, measure) for measure in measures}
-        compared = [
-            _over_groups(pair, each, against, right[pair.measure], groups, metric)
-            for pair, each in zip(pairs, compared, strict=True)
-        ]
+        wider = over_groups(rounds, by_name, against, groups, metric)
+        compared, errors = [each for each, _ in wider], [each for _, each in wider]
+    elif images is not None and metric in METRICS:
+        errors = over_images(rounds, by_name, against, images, metric)
     corrected = holm([each.p for each in compared])
+    bootstrapped = _bootstrapped(pairs, count)
     rows = [
-        _row(pair, each, float(p_holm), len(pairs), against, alpha, count)
-        for pair, each, p_holm in zip(pairs, compared, corrected, strict=True)
+        _row(pair, each, float(p_holm), len(pairs), against, alpha, count)._replace(
+            bootstrap_low=float(low),
+            bootstrap_high=float(high),
+            test_images=0 if images is None else images.count,
+            test_error=error.error,
+            test_error_kind=error.kind,
+            test_low=error.low,
+            test_high=error.high,
+        )
+        for pair, each, p_holm, (low, high), error in zip(pairs, compared, corrected, bootstrapped, errors, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(Verdict._fields))
+
+
+def _bootstrapped(pairs: Sequence[_Pair], groups: int) -> np.ndarray:
+    """Return the bootstrap-t interval of each pair's differences, (m, 2); NaN with groups, which it does not cover."""
+    ends = np.full((len(pairs), 2), math.nan)
+    if groups:
+        return ends
+    # A column in which every cell failed has objects.
+    differences = [np.asarray(pair.first - pair.second, np.float64) for pair in pairs]
+    known = [each[~np.isnan(each)] for each in differences]
+    for count in {len(each) for each in known}:
+        rows = [place for place, each in enumerate(known) if len(each) == count]
+        ends[rows] = bootstrap_t_intervals([known[place] for place in rows])
+    return ends
 
 
 def decide(comparison: Paired, p_holm: float, family: int, alpha: float = ALPHA) -> str:
@@ -159,59 +207,6 @@ def decide(comparison: Paired, p_holm: float, family: int, alpha: float = ALPHA)
     return "not distinguishable"
 
 
-def notes(table: DataFrame) -> list[str]:
-    """Return notes on a table of verdicts: the family, the encoder, pairs left out."""
-    if not len(table):
-        return []
-    first = table.iloc[0]
-    measures = ", ".join(table["measure"].unique())
-    lines = [
-        f"Paired by seed against {first['against']}; p by sign flips, corrected by Holm over a family of "
-        f"{first['family']}: all comparisons of the sweep by {measures}."
-    ]
-    encoders = [name for name in table["encoder"].unique() if name]
-    if len(encoders) == 1:
-        lines.append(f"All results are for one encoder, {encoders[0]}; they may differ for others.")
-    count = int(table["groups"].max())
-    if count:
-        groups = f"{count:,} groups" if count > 1 else "only group"
-        lines.append(f"Intervals and p are over seeds and the {groups} of test images; label savings over seeds.")
-    lost = int(table["lost"].sum())
-    if lost:
-        lines.append(f"{lost} pairs are left out because a cell failed or the metric has no value.")
-    return lines
-
-
-def _over_groups(
-    pair: _Pair,
-    comparison: Paired,
-    against: str,
-    right: Mapping[tuple[Any, ...], np.ndarray],
-    groups: RightByGroup,
-    metric: str,
-) -> Paired:
-    """Return a comparison with interval and p over seeds and groups."""
-    curves: dict[tuple[str, ...], dict[int, np.ndarray]] = {pair.name: {}, (against, *pair.name[1:]): {}}
-    for (*name, seed), counts in right.items():
-        if tuple(name) in curves:
-            curves[tuple(name)][seed] = counts
-    first, second = curves.values()
-    both = [seed for seed in first if seed in second]
-    if comparison.constant or len(both) < 2:
-        return comparison
-    difference = np.mean([first[seed] - second[seed] for seed in both], axis=0)
-    wider = over_seeds_and_groups(
-        comparison.difference,
-        comparison.deviation**2 / comparison.pairs,
-        comparison.pairs,
-        groups.variance(difference, metric),
-        groups.count,
-    )
-    # With a single group nothing is known about others.
-    p = 1.0 if math.isnan(wider.p) else max(comparison.p, wider.p)
-    return comparison._replace(low=wider.low, high=wider.high, p=p)
-
-
 def _row(
     pair: _Pair, comparison: Paired, p_holm: float, family: int, against: str, alpha: float, groups: int
 ) -> Verdict:
@@ -220,7 +215,7 @@ def _row(
     if not math.isnan(comparison.deviation) and not groups:
         for_a_point = float(seeds_to_detect(comparison.deviation, 0.01, family, alpha))
     verdict = decide(comparison, p_holm, family, alpha)
-    return Verdict(
+    row = Verdict(
         *pair.name,
         measure=pair.measure,
         labeled=pair.labeled,
@@ -239,52 +234,10 @@ def _row(
         rank_biserial=comparison.rank_biserial,
         seeds_for_a_point=for_a_point,
         verdict=verdict,
-        sentence=_sentence(pair, comparison, p_holm, family, against, alpha, verdict, for_a_point, groups),
+        sentence="",
         groups=groups,
     )
-
-
-def _sentence(
-    pair: _Pair,
-    comparison: Paired,
-    p_holm: float,
-    family: int,
-    against: str,
-    alpha: float,
-    verdict: str,
-    for_a_point: float,
-    groups: int,
-) -> str:
-    init, query, learner, encoder = pair.name
-    setting = ", ".join(part for part in (query, learner, encoder) if part)
-    where = {
-        "first pool": f"as a first pool of {pair.labeled} labels",
-        "area": f"on average up to {pair.labeled} labels",
-        "last round": f"at {pair.labeled} labels",
-    }[pair.measure]
-    about = f"{init} and {against} {where} ({setting})"
-    if verdict.startswith("no verdict"):
-        constant = {"first": init, "second": against, "difference": "their difference"}.get(comparison.constant)
-        why = f"{constant} is the same at every seed" if constant else "no seed has a value on both sides"
-        return f"No verdict on {about}: {why}."
-    difference, low, high = (100 * x for x in (comparison.difference, comparison.low, comparison.high))
-    result = (
-        f"{difference:+.1f} points, 95 % CI {low:+.1f} to {high:+.1f}, "
-        f"p = {p_holm:.2g} in a family of {family}, {comparison.pairs} seeds"
-    )
-    result += f" and {groups} {'groups' if groups > 1 else 'group'} of test images" if groups else ""
-    if verdict in ("better", "worse"):
-        return f"{init} is {verdict} than {against} {where} ({setting}): {result}."
-    if verdict == "not distinguishable" and groups:
-        return f"Not distinguishable: {about}: {result}."
-    if verdict == "not distinguishable":
-        needed = f"detecting a true difference of one point would take about {for_a_point:,.0f} seeds"
-        return f"Not distinguishable: {about}: {result}; {needed}."
-    seeds = f"{comparison.pairs} seed is" if comparison.pairs == 1 else f"{comparison.pairs} seeds are"
-    return (
-        f"{seeds} too few for any verdict on {about}: in a family of {family} no difference, however large, could be "
-        f"significant; {seeds_to_reject(family, alpha)} seeds would be enough."
-    )
+    return row._replace(sentence=sentence(row, comparison.constant, alpha))
 
 
 def _pairs(rounds: DataFrame, against: str, metric: str, measure: str) -> Iterator[_Pair]:

@@ -39,12 +39,16 @@ class JobResult:
         Recall of each class, for each row with status "ok"; see `LabelAccess.measure`.
     right : list of (k,) int32
         Correct predictions of each group and class of test images, for each such row.
+    correct : list of (b,) uint8
+        Whether each prediction of the test images is right, as bits, for each such row; of blocks of older versions b
+        is 0.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     picks: list[np.ndarray] = field(default_factory=list)
     recalls: list[np.ndarray] = field(default_factory=list)
     right: list[np.ndarray] = field(default_factory=list)
+    correct: list[np.ndarray] = field(default_factory=list)
 
     @property
     def failures(self) -> list[dict[str, Any]]:
@@ -56,9 +60,10 @@ class JobResult:
         recalls = np.array(self.recalls) if self.recalls else np.empty((0, 0))
         picks = {f"picks-{number:02d}": picks for number, picks in enumerate(self.picks)}
         right = np.array(self.right) if self.right else np.empty((0, 0), np.int32)
+        correct = np.array(self.correct) if self.correct else np.empty((0, 0), np.uint8)
         with atomic_file(file) as stream:
             rows = np.array(json.dumps(self.rows))
-            np.savez(stream, allow_pickle=False, rows=rows, recalls=recalls, right=right, **picks)
+            np.savez(stream, allow_pickle=False, rows=rows, recalls=recalls, right=right, correct=correct, **picks)
 
     @classmethod
     def load(cls, file: Path) -> JobResult:
@@ -73,9 +78,12 @@ class JobResult:
             with np.load(file, allow_pickle=False) as stored:
                 picks = [stored[name] for name in sorted(stored.files) if name.startswith("picks-")]
                 recalls = list(stored["recalls"])
-                # Files of older versions have none.
-                right = list(stored["right"]) if "right" in stored.files else [np.empty(0, np.int32)] * len(recalls)
-                return cls(json.loads(str(stored["rows"])), picks, recalls, right)
+                # Files of older versions lack some.
+                right, correct = (
+                    list(stored[name]) if name in stored.files else [np.empty(0, kind)] * len(recalls)
+                    for name, kind in (("right", np.int32), ("correct", np.uint8))
+                )
+                return cls(json.loads(str(stored["rows"])), picks, recalls, right, correct)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
             raise ValueError(str(error)) from None
 
@@ -147,8 +155,8 @@ def run_cells(
     return JobResult(*(list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)))
 
 
-def _parts(cell: JobResult) -> tuple[list[dict[str, Any]], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    return cell.rows, cell.picks, cell.recalls, cell.right
+def _parts(cell: JobResult) -> tuple[list[Any], ...]:
+    return cell.rows, cell.picks, cell.recalls, cell.right, cell.correct
 
 
 def _run_together(
@@ -170,6 +178,7 @@ def _run_together(
             results[each.row["seed"]].rows.append(each.row)
             results[each.row["seed"]].recalls.append(each.recalls)
             results[each.row["seed"]].right.append(each.right)
+            results[each.row["seed"]].correct.append(each.correct)
     for cell in cells:
         results[cell.index].picks.append(cell.labeled)
     return results
@@ -196,6 +205,7 @@ def _run_one_by_one(
                 result.rows.append(metrics.row)
                 result.recalls.append(metrics.recalls)
                 result.right.append(metrics.right)
+                result.correct.append(metrics.correct)
         except Exception as error:
             errors.append(error)
             names = (job.init, job.query, job.learner, job.encoder)

@@ -9,15 +9,19 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.stats.metric_names import METRICS, MULTILABEL_METRICS, metrics_of
+from initpools_cli.steps.context import read_items
 from initpools_cli.sweeps.long_tail import long_tail_of, with_rare_recall
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from initpools_cli.stats.group_variance import RightByGroup
+    from initpools_cli.stats.split_error import EvaluatedImages
 
 #: The file of the correct predictions by group of test images, if the data set has groups.
 TEST_GROUPS = "test_groups.npz"
+#: The file of the correct predictions of each test image, with one class per image.
+TEST_CORRECT = "test_correct.npz"
 #: Columns of rounds.csv that a failed cell leaves empty.
 NUMBERS = (*dict.fromkeys((*METRICS, *MULTILABEL_METRICS)), "nll", "ece", "absent_classes", "leaks")
 #: Columns of rounds.csv that statistics read.
@@ -46,6 +50,31 @@ def groups_of(done: FinishedStep, rounds: pd.DataFrame) -> RightByGroup | None:
         right = np.zeros((len(rounds), len(stored["group"])))
         right[(rounds["status"] == "ok").to_numpy()] = stored["right"]
         return RightByGroup(right, stored["group"], stored["label"], stored["images"])
+
+
+def images_of(done: FinishedStep, rounds: pd.DataFrame) -> EvaluatedImages:
+    """Read the correct predictions of each test image of a finished sweep; older sweeps have only the number of images.
+
+    Parameters
+    ----------
+    rounds : DataFrame
+        From `rounds_of`.
+
+    Raises
+    ------
+    UserError
+        If the file was changed.
+    """
+    from initpools_cli.stats.split_error import EvaluatedImages
+
+    if TEST_CORRECT not in done.facts["writes"]:
+        items = read_items(done.run)
+        return EvaluatedImages(int(((items["split"] == "test") & items["label"].notna()).sum()))
+    with np.load(done.verified_path(TEST_CORRECT), allow_pickle=False) as stored:
+        label = stored["label"]
+        correct = np.zeros((len(rounds), len(label)), bool)
+        correct[(rounds["status"] == "ok").to_numpy()] = np.unpackbits(stored["correct"], axis=1, count=len(label))
+        return EvaluatedImages(len(label), correct, label)
 
 
 def rounds_of(done: FinishedStep) -> pd.DataFrame:

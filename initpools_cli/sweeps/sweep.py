@@ -23,7 +23,7 @@ from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.sweeps.al_settings import ROUND_ONLY, count_budgets, refuse_settings
 from initpools_cli.sweeps.executors import Executor, Jobs
 from initpools_cli.sweeps.jobs import PLAN, JobResult, run_cells, run_jobs, select_pools
-from initpools_cli.sweeps.results import TEST_GROUPS
+from initpools_cli.sweeps.results import TEST_CORRECT, TEST_GROUPS
 from initpools_cli.sweeps.setup import (
     ExperimentSpec,
     build_experiment,
@@ -48,7 +48,8 @@ def al_run(
 ) -> tuple[FinishedStep, bool]:
     """Run a sweep and write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, unless it is already done.
 
-    With several labels per image also ``average_precisions.csv`` and ``areas.csv``, as ``recalls.csv``.
+    With one class per image it also writes ``test_correct.npz``; with several labels per image also
+    ``average_precisions.csv`` and ``areas.csv``, as ``recalls.csv``.
 
     Blocks finished before an interruption are kept under ``.partial`` and not run again.
 
@@ -93,6 +94,7 @@ def al_run(
         with atomic_file(scratch / "picks.npz") as stream:
             np.savez(stream, allow_pickle=False, **_picks(results))
         experiment = next(iter(experiments.values()))
+        _write_correct(scratch / TEST_CORRECT, results, experiment)
         grouped = "test" in experiment.groups
         if grouped and not multilabel:
             _write_groups(scratch / TEST_GROUPS, results, experiment)
@@ -307,6 +309,19 @@ def _write_groups(path: Path, results: Sequence[tuple[BlockJob, JobResult]], exp
         np.savez(
             stream, allow_pickle=False, right=right, group=pairs[:, 0], label=pairs[:, 1], images=np.bincount(column)
         )
+
+
+def _write_correct(path: Path, results: Sequence[tuple[BlockJob, JobResult]], experiment: ExperimentData) -> None:
+    """Write whether each prediction of the test images is right, for every row of rounds.csv with metrics.
+
+    ``correct`` (rows, ceil(n / 8)) uint8: bits of the n images, in the order of the split; ``label`` (n,) int64: their
+    classes. Nothing is written with several labels per image, or if blocks of an older version have no predictions.
+    """
+    correct = [each for _, result in results for each in result.correct]
+    if not correct or not all(map(len, correct)):
+        return
+    with atomic_file(path) as stream:
+        np.savez(stream, allow_pickle=False, correct=np.array(correct), label=experiment.labels["test"])
 
 
 def _write_rows(path: Path, rows: list[dict[str, Any]], *, multilabel: bool) -> None:

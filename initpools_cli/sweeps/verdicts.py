@@ -12,7 +12,7 @@ from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.stats.metric_names import LONG_TAIL, MULTILABEL_METRICS, PRIMARY, metrics_of
 from initpools_cli.steps.strategy_name import named
 from initpools_cli.sweeps.long_tail import long_tail_notes
-from initpools_cli.sweeps.results import groups_of, rounds_of
+from initpools_cli.sweeps.results import groups_of, images_of, rounds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,8 @@ def compare_sweeps(
     from initpools_cli.stats.correlation import first_and_later
     from initpools_cli.stats.label_savings import savings
     from initpools_cli.stats.multi_dataset import across
-    from initpools_cli.stats.verdicts import MEASURES, notes, verdicts
+    from initpools_cli.stats.verdict_text import notes
+    from initpools_cli.stats.verdicts import MEASURES, verdicts
 
     chosen = tuple(measures) or MEASURES
     for measure in chosen:
@@ -111,7 +112,7 @@ def compare_sweeps(
     lines, results = [], []
     for name, rows in rounds.items():
         groups = groups_of(sweeps[name], rows)
-        table = verdicts(rows, against, metric, chosen, groups=groups)
+        table = verdicts(rows, against, metric, chosen, groups=groups, images=images_of(sweeps[name], rows))
         if not len(table):
             raise _nothing_to_compare(name, rows, against)
         tables = (table, savings(rows, against, metric), first_and_later(rows, metric))

@@ -73,11 +73,15 @@ class RoundMetrics:
     right : (k,) int32
         Correct predictions of each group and class of test images, see `label_access.group_columns`; k is 0 without
         groups and with several labels per image.
+    correct : (b,) uint8
+        Whether each prediction of the test images is right, see `LabelAccess.correct`; b is 0 with several labels per
+        image.
     """
 
     row: dict[str, Any]
     recalls: np.ndarray
     right: np.ndarray
+    correct: np.ndarray
 
 
 def first_pool(init: str, index: int, experiment: ExperimentData, settings: ExperimentSettings) -> np.ndarray:
@@ -371,10 +375,12 @@ def _evaluate(
         "status": "ok",
         "error": "",
     }
+    if recalls.ndim > 1:
+        # With several labels per image a prediction is not right or wrong.
+        return RoundMetrics(row, recalls, np.empty(0, np.int32), np.empty(0, np.uint8))
     groups = experiment.groups.get("test")
-    # With several labels per image a prediction is not right or wrong.
-    right = np.empty(0, np.int32) if groups is None or recalls.ndim > 1 else cell.access.right_by(logits, groups)
-    return RoundMetrics(row, recalls, right)
+    right = np.empty(0, np.int32) if groups is None else cell.access.right_by(logits, groups)
+    return RoundMetrics(row, recalls, right, cell.access.correct(logits))
 
 
 def require_finite(name: str, outputs: np.ndarray) -> None:

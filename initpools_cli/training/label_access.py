@@ -60,6 +60,10 @@ class LabelAccess:
             return multilabel_metrics(probs, labels), np.stack(by_class)
         return classification_metrics(probs, labels), recalls(probs, labels, probs.shape[1])
 
+    def correct(self, probs: np.ndarray) -> np.ndarray:
+        """Return whether each prediction (n, c) of the test images is right, as bits: (ceil(n / 8),) uint8."""
+        return np.packbits(probs.argmax(1) == self._labels["test"])
+
     def right_by(self, probs: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Count the correct predictions (n, c) of the test images in each column of `group_columns`, (k,) int32."""
         labels = self._labels["test"]
