@@ -105,7 +105,8 @@ def select(
     **more
         The same knobs as keywords; the settings ``normalize``, ``balance``, ``n_clusters``, ``sample``, ``copies``
         and ``min_distance`` of every strategy; and the other arrays it reads, by name: ``scores``, ``probs``,
-        ``view_probs``, ``mc_probs``, ``member_probs``, ``labels``, ``patches``, ``clusters``, ``order``. Some names are
+        ``view_probs``, ``mc_probs``, ``member_probs``, ``labels``, ``patches``, ``clusters``, ``order``, and
+        ``query_set``: embeddings (q, d), or indices or a mask of images, which are then not chosen. Some names are
         both a knob and a setting or an array: ``balance`` of activeft, ``clusters`` of prototypicality. Then an array
         is the array, a text the setting, and a number the knob; with `knobs` given, the keyword is never the knob.
 
@@ -139,17 +140,20 @@ def select(
     """
     import warnings
 
+    import numpy as np
+
     from initpools_cli.core.config import SelectTable
     from initpools_cli.core.errors import UserError
     from initpools_cli.geometry.matmul import on_device
     from initpools_cli.steps.context import gpu
     from initpools_cli.steps.keywords import as_array, sort_keywords
+    from initpools_cli.steps.query_set import resolve_query_set
     from initpools_cli.steps.rows import facts_of, short_note, subject_of, zero_note
     from initpools_cli.steps.strategy_inputs import with_score
     from initpools_cli.steps.strategy_name import balanced, named
     from initpools_cli.strategies.arrays import rounding_note
     from initpools_cli.strategies.checks import refuse_constant_outputs
-    from initpools_cli.strategies.select import choose
+    from initpools_cli.strategies.select import as_rows, choose
 
     if device not in ("cpu", "cuda"):
         raise UserError(f"device = '{device}' is not valid.", "Use 'cpu' or 'cuda'.", device)
@@ -168,6 +172,9 @@ def select(
     with on_device(gpu(device)):
         own_scores = "scores" not in inputs
         excluded = as_array("exclude", exclude)
+        if inputs.get("query_set") is not None and points is not None:
+            inputs, queries = resolve_query_set(inputs, len(points), "query_set")
+            excluded = np.union1d(as_rows("exclude", excluded, len(points)), queries)
         inputs = with_score(wanted, inputs, of_score, normalize=normalize, seed=seed, exclude=excluded)
         facts = facts_of(subject_of(spread, inputs, own_scores=own_scores))
         chosen = choose(

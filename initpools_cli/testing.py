@@ -97,6 +97,7 @@ def inputs_for(embeddings: Array, seed: int = 0) -> dict[str, Array]:
         "clusters": rng.integers(0, 3, size=n),
         "groups": rng.integers(0, 9, size=n),
         "order": rng.permutation(n),
+        "query_set": rng.normal(size=(4, embeddings.shape[1])).astype(np.float32),
     }
 
 

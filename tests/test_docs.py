@@ -85,6 +85,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("views.npy", probs)
     np.save("scores.npy", rng.normal(size=400))
     np.save("clusters.npy", rng.integers(0, 8, 400))
+    np.save("like-these.npy", np.array([3, 17, 29]))
     np.savez("images.npz", train_images=rng.integers(0, 255, (60, 12, 12), dtype=np.uint8))
     return tmp_path
 

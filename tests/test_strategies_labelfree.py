@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+import pytest
+from conftest import Initpools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import crowds, go_on, pairwise, pick
 
+from initpools_cli import select
+from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.farthest_first import nearest_to_mean
+from initpools_cli.geometry.normalize import unit_rows
+from initpools_cli.testing import cloud
 
 quick = settings(max_examples=50, deadline=None)
 
@@ -61,9 +70,7 @@ def test_scores_of_log_det_multiply_to_the_determinant():
 
 
 def plain_disparity(points, labeled, budget, metric):
-    if metric == "cosine":
-        lengths = np.linalg.norm(points, axis=1, keepdims=True)
-        points = np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 0)
+    points = unit_rows(points) if metric == "cosine" else points
     gaps = pairwise(points) / 2 if metric == "cosine" else np.sqrt(pairwise(points))
     picks = []
     while len(picks) < budget:
@@ -80,3 +87,114 @@ def test_disparity_equals_its_plain_definition(case, metric):
     points, labeled, budget = case
     selection = pick("disparity", {"embeddings": points}, labeled, budget, metric=metric)
     assert selection.indices.tolist() == plain_disparity(points, labeled, budget, metric)
+
+
+def plain_similar(points, queries, name, bandwidth, labeled, budget, objective, eta):
+    """Facility-location mutual information as defined, of every possible next pick."""
+    n = len(points)
+    similar = plain_similarity(np.concatenate([points, queries]), name, bandwidth)
+    to_queries, among = similar[:n, n:], similar[:n, :n]
+
+    def value(chosen):
+        if not chosen:
+            return 0.0
+        if objective == "fl2mi":
+            return to_queries[chosen].max(axis=0).sum() + eta * to_queries[chosen].max(axis=1).sum()
+        return np.minimum(among[chosen].max(axis=0), eta * to_queries.max(axis=1)).sum()
+
+    picks = []
+    while len(picks) < budget:
+        free = np.setdiff1d(np.arange(n), labeled + picks)
+        gains = np.array([value([*labeled, *picks, int(row)]) for row in free]) - value(labeled + picks)
+        if objective == "fl1mi" and gains.max() <= 1e-6:
+            gains = to_queries[free].max(axis=1).round(6)
+            picks.append(int(free[gains.argmax()]))
+            continue
+        picks.append(int(free[np.flatnonzero(gains >= gains.max() - 1e-6)[0]]))
+    return picks
+
+
+@quick
+@given(
+    crowds(),
+    st.integers(1, 5),
+    st.sampled_from(["fl2mi", "fl1mi"]),
+    st.sampled_from(["cosine", "rbf"]),
+    st.sampled_from([0.0, 0.7, 1.0, 3.0]),
+)
+def test_similar_equals_its_plain_definition(case, count, objective, name, eta):
+    points, labeled, budget = case
+    queries = np.random.default_rng(count).normal(size=(count, points.shape[1])).astype(np.float32)
+    inputs, knobs = {"embeddings": points, "query_set": queries}, {"objective": objective, "eta": eta}
+    selection = pick("similar", inputs, labeled, budget, similarity=name, bandwidth=1.3, **knobs)
+    assert selection.indices.tolist() == plain_similar(
+        points, queries, name, 1.3, labeled, budget, objective=objective, eta=eta
+    )
+
+
+def test_a_query_set_is_embeddings_or_images_that_are_not_chosen(tmp_path: Path, monkeypatch, initpools: Initpools):
+    monkeypatch.chdir(tmp_path)
+    points = cloud(80)
+    np.save("emb.npy", points)
+    np.save("images.npy", np.array([3, 70, 5]))
+    np.save("mask.npy", np.isin(np.arange(80), [3, 5, 70]))
+    pd.DataFrame({"index": [3, 5, 70]}).to_csv("images.csv", index=False)
+    np.save("others.npy", points[[3, 5, 70]])
+    expected = select(points, "similar", 9, query_set=[3, 5, 70])
+    assert not np.isin(expected, [3, 5, 70]).any()
+    given = ["select-pool", "similar", "--budget", 9, "--embeddings", "emb.npy", "-o", "pool.npy", "--query-set"]
+    for file in ("images.npy", "mask.npy", "images.csv"):
+        found = initpools(*given, file)
+        assert found.code == 0 and "The 3 images of --query-set are not chosen." in found.err
+        np.testing.assert_array_equal(np.load("pool.npy"), expected)
+    # Embeddings of other images exclude nothing: an image with the same embedding is the most similar one.
+    assert initpools(*given, "others.npy").code == 0
+    assert set(np.load("pool.npy")[:3].tolist()) == {3, 5, 70}
+    np.testing.assert_array_equal(np.load("pool.npy"), select(points, "similar", 9, query_set=points[[3, 5, 70]]))
+    assert initpools("rank", *given[1:2], *given[4:], "images.npy").code == 0
+    assert np.load("pool.npy")[:9].tolist() == expected.tolist() and np.load("pool.npy")[-3:].tolist() == [3, 5, 70]
+
+
+def test_a_query_set_in_a_run_names_images_by_path(copied_run: Path, initpools: Initpools):
+    items = pd.read_csv(copied_run / "runs/digits/data/items.csv")
+    train = items[items["split"] == "train"]["index"].to_numpy()[:4]
+    pd.DataFrame({"index": train}).to_csv("like.csv", index=False)
+    for number, objective in enumerate(("fl2mi", "fl1mi")):
+        knob = f"objective={objective}"
+        found = initpools("select-pool", "similar", "--budget", 6, "--query-set", "like.csv", "--set", knob)
+        assert found.code == 0, found.err
+        folder = sorted((copied_run / "runs/digits/pool").glob("similar-b6-s0*"))
+        assert len(folder) == number + 1
+        reads = (folder[-1] / "step.toml").read_text()
+        assert "like.csv" in reads and not np.isin(np.load(folder[-1] / "indices.npy"), train).any()
+    assert (
+        "already done"
+        in initpools("select-pool", "similar", "--budget", 6, "--query-set", "like.csv", "--set", "objective=fl2mi").err
+    )
+    for words, said in (
+        (["select-pool", "kcenter", "--budget", 6, "--query-set", "like.csv"], "'kcenter' does not read it"),
+        (["rank", "random", "--query-set", "like.csv"], "'random' does not read it"),
+        (["select-pool", "similar", "--budget", 6], "'similar' needs query_set."),
+        (["al-run", "--init", "similar", "--query", "random", "--budget", 6], "which al-run cannot provide"),
+    ):
+        refused = initpools(*words)
+        assert refused.code == 2 and said in refused.err
+
+
+@pytest.mark.parametrize(
+    ("query_set", "said"),
+    [
+        (np.ones((2, 4)), "query_set has 4 dimensions, but the embeddings have 5."),
+        (np.array([[1, 2, 3, 4, np.nan]]), "query_set has NaN or infinity in 1 of its rows, the first 0."),
+        (np.vstack([np.ones(5), np.zeros(5)]), "1 of 2 rows of query_set are zero, the first 1."),
+        (np.empty((0, 5)), "query_set is empty: it has 0 rows."),
+        (np.empty(0, int), "query_set names 0 images."),
+        ([2, 60], "query_set has image 60, but there are 60 images."),
+        ([2, 2], "query_set has image 2 more than once."),
+        (np.arange(60), "All images are excluded: 0 are left."),
+    ],
+)
+def test_a_query_set_that_cannot_be_used_is_refused(query_set, said):
+    with pytest.raises(UserError) as error:
+        select(cloud(60), "similar", 3, query_set=query_set)
+    assert error.value.fact == said

@@ -373,6 +373,16 @@ Labeled = Annotated[
         rich_help_panel=FILES,
     ),
 ]
+QuerySet = Annotated[
+    Path | None,
+    typer.Option(
+        "--query-set",
+        metavar="FILE",
+        help="Images that picks should be like, for `similar`: .npy of indices or bool, .csv with a column index or "
+        "path, or .npy of embeddings (q, d) of other images.",
+        rich_help_panel=FILES,
+    ),
+]
 Exclude = Annotated[
     Path | None,
     typer.Option(

@@ -21,6 +21,7 @@ from initpools_cli.cli.options import (
     Labels,
     Patches,
     Probs,
+    QuerySet,
     Ranking,
     Scores,
     user_files,
@@ -83,12 +84,13 @@ def command(
     groups: GroupsOrPicks = None,
     ids: Ids = None,
     exclude: Exclude = None,
+    query_set: QuerySet = None,
 ) -> None:
     """Sort all train images in the order in which a strategy would choose them, best first."""
     from initpools_cli.cli.tables import show_ranking
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.rank import rank
-    from initpools_cli.steps.strategy_name import named
+    from initpools_cli.steps.strategy_name import named, refuse_query_set
 
     files = user_files(
         output,
@@ -102,9 +104,11 @@ def command(
         labels=labels,
         classes=classes,
         exclude=exclude,
+        query_set=query_set,
         ids=ids,
     )
     asked = named(strategy)
+    refuse_query_set((asked,), files)
     flags = {
         "rank.strategy": strategy,
         "rank.reference": reference,

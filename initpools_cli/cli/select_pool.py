@@ -24,6 +24,7 @@ from initpools_cli.cli.options import (
     Labels,
     Patches,
     Probs,
+    QuerySet,
     Ranking,
     Scores,
     Source,
@@ -103,6 +104,7 @@ def command(
     groups: GroupsOrPicks = None,
     ids: Ids = None,
     exclude: Exclude = None,
+    query_set: QuerySet = None,
 ) -> None:
     """Choose the images to label first (or next, with --labeled), in order of choice."""
     from initpools_cli.cli.tables import show_card, show_compared
@@ -115,7 +117,7 @@ def command(
     from initpools_cli.steps.report_card import require_level
     from initpools_cli.steps.select_pool import select_pool
     from initpools_cli.steps.select_pool import with_labels as fill
-    from initpools_cli.steps.strategy_name import balanced, named, refuse_source
+    from initpools_cli.steps.strategy_name import balanced, named, refuse_query_set, refuse_source
 
     require_ending(output, *FORMATS)
     exports = read_exports(export or [], output, image_url)
@@ -131,6 +133,7 @@ def command(
         labels=labels,
         classes=classes,
         exclude=exclude,
+        query_set=query_set,
         ids=ids,
     )
     strategy = strategy or _first_pool(common)
@@ -138,6 +141,7 @@ def command(
     require_level(card)
     draws = DRAWS if random_pools is None else random_pools
     others = rivals(asked, compare, draws)
+    refuse_query_set((asked, *others), files)
     if compare is None and random_pools is not None:
         raise UserError("--random-pools requires --compare.", "Add --compare A,B,C.", "--random-pools")
     if clusters is not None and balance is None and not any("clusters" in each.needed for each in (asked, *others)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -247,8 +248,11 @@ def greedy_facility_location(
     chosen: Indices,
     weights: NDArray[np.float64] | None = None,
     threads: int | None = None,
+    ceiling: NDArray[np.float64] | None = None,
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Choose rows greedily that maximize Σ_y weight(y) max over the chosen x of similarity(x, y).
+
+    With a ceiling no y counts for more than that: Σ_y weight(y) min(ceiling(y), max over the chosen x).
 
     After m picks a new pick becomes the most similar one of about n / m rows, and only similarities to those change
     the gains of others: the whole costs about ln(count) times one pass over all pairs. That is done in float32 and
@@ -265,6 +269,8 @@ def greedy_facility_location(
     weights : (n,) float64, optional
         ≥ 0; default: all 1.
     threads : int, optional
+    ceiling : (n,) float64, optional
+        ≥ 0; default: none.
 
     Returns
     -------
@@ -275,19 +281,29 @@ def greedy_facility_location(
     """
     n = len(similarity.points)
     each = np.ones(n) if weights is None else weights
-    coverage = _coverage(similarity, chosen, threads)
+    coverage = most_similar(similarity, slice(None), chosen, threads)
+    above = np.zeros(n)
+    if ceiling is not None:
+        # A gain below a ceiling is the gain without it minus the gain from the ceiling on.
+        coverage = np.minimum(coverage, ceiling)
+        above = approximate_gains(similarity, ceiling, weights, threads) - similarity.error * each.sum()
     taken = np.zeros(n, bool)
     taken[chosen] = True
+
+    def measure(rows: Indices) -> NDArray[np.float64]:
+        gains = marginal_gains(similarity, rows, coverage, weights, threads)
+        return gains if ceiling is None else gains - marginal_gains(similarity, rows, ceiling, weights, threads)
+
     if len(chosen):
-        bounds = approximate_gains(similarity, coverage, weights, threads) + similarity.error * each.sum()
+        bounds = approximate_gains(similarity, coverage, weights, threads) + similarity.error * each.sum() - above
     else:
         sums, error = row_sums(similarity, weights, threads)
-        bounds = sums + error
+        bounds = sums + error - above
     picks: list[int] = []
     gains: list[float] = []
     while len(picks) < count:
         bounds[taken] = -np.inf
-        best = _settle(similarity, bounds, coverage, weights, threads)
+        best = settle(bounds, measure)
         if best <= TIE:
             break
         at = int(np.flatnonzero(bounds >= best - TIE)[0])
@@ -295,10 +311,11 @@ def greedy_facility_location(
         gains.append(float(bounds[at]))
         taken[at] = True
         new = similarity.to_all(at, threads)
+        new = new if ceiling is None else np.minimum(new, ceiling)
         raised = np.flatnonzero((new > coverage) & (each > 0))
         if 2 * len(raised) > n:
             np.maximum(coverage, new, out=coverage)
-            bounds = approximate_gains(similarity, coverage, weights, threads) + similarity.error * each.sum()
+            bounds = approximate_gains(similarity, coverage, weights, threads) + similarity.error * each.sum() - above
         else:
             bounds -= approximate_gain_loss(similarity, raised, coverage[raised], new[raised], weights, threads)
             # Rounding cannot change a clipped value by more than the whole step.
@@ -307,14 +324,16 @@ def greedy_facility_location(
     return np.array(picks, np.int64), np.array(gains)
 
 
-def _settle(
-    similarity: Similarity,
-    bounds: NDArray[np.float64],
-    coverage: NDArray[np.float64],
-    weights: NDArray[np.float64] | None,
-    threads: int | None,
-) -> float:
-    """Replace the bounds that reach the best gain by exact gains, in place, and return the best gain (Minoux 1978)."""
+def settle(bounds: NDArray[np.float64], measure: Callable[[Indices], NDArray[np.float64]]) -> float:
+    """Replace the bounds that reach the best gain by exact gains, in place, and return the best gain (Minoux 1978).
+
+    Parameters
+    ----------
+    bounds : (n,) float64
+        Upper bounds on gains; −inf for rows that are not candidates.
+    measure : callable
+        Computes the gains of some rows.
+    """
     stale = bounds > -np.inf
     size, best = FIRST_BATCH, -np.inf
     while True:
@@ -322,21 +341,24 @@ def _settle(
         if not len(rows):
             return best
         rows = rows[np.argsort(-bounds[rows], kind="stable")[:size]]
-        bounds[rows] = marginal_gains(similarity, rows, coverage, weights, threads)
+        bounds[rows] = measure(rows)
         stale[rows] = False
         best = max(best, float(bounds[rows].max()))
         size = min(2 * size, BATCH)
 
 
-def _coverage(similarity: Similarity, chosen: Indices, threads: int | None) -> NDArray[np.float64]:
-    """Compute the largest similarity of each row to the chosen rows, (n,); 0 without any."""
-    coverage = np.zeros(len(similarity.points))
+def most_similar(
+    similarity: Similarity, rows: slice, chosen: Indices, threads: int | None = None
+) -> NDArray[np.float64]:
+    """Compute the largest similarity of each row of a range to the chosen rows; 0 without any."""
+    start, stop, _ = rows.indices(len(similarity.points))
+    largest = np.zeros(stop - start)
 
     def hold(span: slice) -> None:
-        for start in range(0, len(chosen), BATCH):
-            coverage[span] = np.maximum(
-                coverage[span], similarity.between(span, chosen[start : start + BATCH]).max(axis=1)
-            )
+        of = slice(start + span.start, start + span.stop)
+        for first in range(0, len(chosen), BATCH):
+            near = similarity.between(of, chosen[first : first + BATCH]).max(axis=1)
+            largest[span] = np.maximum(largest[span], near)
 
-    map_blocks(hold, len(coverage), ROWS, threads)
-    return coverage
+    map_blocks(hold, len(largest), ROWS, threads)
+    return largest

@@ -134,7 +134,10 @@ class FileProvider(Provider):
             report=self.report,
         )
         refuse_missing(strategy.name, sorted(strategy.needed), arrays)
-        return FoundArrays(arrays, subject=subject_of(strategy, arrays, own_scores=own_scores))
+        found = FoundArrays(arrays, subject=subject_of(strategy, arrays, own_scores=own_scores))
+        if "query_set" in strategy.needed:
+            self._with_query_set(found)
+        return found
 
     def _labeled(self, strategy: StrategySpec) -> np.ndarray | None:
         labeled = self.user.labeled

@@ -18,6 +18,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.datasets.multilabel import labeled_rows, one_class_error
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.query_set import resolve_query_set
 from initpools_cli.steps.report_card import CardData
 from initpools_cli.steps.strategy_inputs import StrategyInputs
 from initpools_cli.steps.strategy_name import StrategySpec
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class FoundArrays:
-    """The arrays of a strategy while they are collected; the attributes are those of `StrategyInputs`."""
+    """The arrays of a strategy while they are collected; the attributes are those of `StrategyInputs`.
+
+    `queries` are the images of the query set, which are not chosen.
+    """
 
     arrays: dict[str, np.ndarray]
     reads: dict[str, str] = field(default_factory=dict)
     source: str = ""
     subject: np.ndarray | None = None
+    queries: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def read(self, done: FinishedStep, *files: str) -> None:
         """Note that files of a finished step are read."""
@@ -190,6 +195,15 @@ class Provider(ABC):
         free = candidates if labeled is None else np.setdiff1d(candidates, labeled)
         refuse_none_left(len(free), len(candidates))
         found = self._find(strategy, given, places, with_model, logits)
+        if len(found.queries):
+            candidates, free = (np.setdiff1d(each, found.queries) for each in (candidates, free))
+            self.report.once(f"The {len(found.queries)} images of --query-set are not chosen.")
+            if not len(free):
+                raise UserError(
+                    f"--query-set {self.files.query_set} names all images without a label: none is left to choose.",
+                    "Name fewer images in the query set, or give embeddings of other images.",
+                    self.files.query_set,
+                )
         if self.multilabel and (with_classes := ONE_CLASS & {*strategy.method.optional} & found.arrays.keys()):
             raise one_class_error(
                 f"'{strategy.name}' with {', '.join(sorted(with_classes))}", "Leave them out: it works without, too."
@@ -264,6 +278,11 @@ class Provider(ABC):
 
         Those of ``--labeled``, or else of ``--labels``, unless the strategy itself reads the labels.
         """
+
+    def _with_query_set(self, found: FoundArrays) -> None:
+        """Replace the images of ``--query-set`` by their embeddings."""
+        n = int(self.every[-1]) + 1
+        found.arrays, found.queries = resolve_query_set(found.arrays, n, "--query-set")
 
     def _group_arrays(self, strategy: StrategySpec) -> dict[str, np.ndarray]:
         """The groups, where the strategy or select.per_group needs them.

@@ -176,6 +176,9 @@ class RunProvider(Provider):
             done = clusters_of(context, "" if wants & {"embeddings", "scores"} else self.source)
             arrays["clusters"] = done.array(CLUSTERS)
             found.read(done, CLUSTERS)
+        if "query_set" in wants:
+            self._with_query_set(found)
+            arrays = found.arrays
         about = arrays if points is None else {**arrays, "embeddings": points}
         found.subject = subject_of(strategy, about, own_scores=own_scores)
         return found

@@ -278,3 +278,20 @@ def refuse_source(strategy: StrategySpec, files: UserFiles, source: str) -> None
         reads = strategy.reads_embeddings or "embeddings" in strategy.needed
         what = "the embeddings in --embeddings" if reads and files.embeddings else "no embeddings"
         raise UserError(f"--from {source} has no effect: '{strategy.name}' reads {what}.", "Leave out --from.", source)
+
+
+def refuse_query_set(strategies: Iterable[StrategySpec], files: UserFiles) -> None:
+    """Refuse a ``--query-set`` that no strategy of the command reads.
+
+    Raises
+    ------
+    UserError
+        With the strategy that does.
+    """
+    named_all = list(strategies)
+    if files.query_set is not None and not any("query_set" in each.needed for each in named_all):
+        raise UserError(
+            f"--query-set {files.query_set} has no effect: '{named_all[0].name}' does not read it.",
+            "Use the strategy `similar`, or leave out --query-set.",
+            files.query_set,
+        )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 #: The flags that are not called as the input they bring.
-FLAGS = {"order": "--ranking"}
+FLAGS = {"order": "--ranking", "query_set": "--query-set"}
 #: What tells which images there are.
 OF_IMAGES = ("embeddings", "patches", "probs", "scores", "ranking")
 #: What tells it only to a method that reads nothing else.
@@ -49,6 +49,7 @@ class UserFiles:
     labels: Path | None = None
     classes: tuple[str, ...] = ()
     exclude: Path | None = None
+    query_set: Path | None = None
     ids: Path | None = None
     groups: str = ""
     _begun: dict[Path, tuple[int, ...]] = field(init=False, repr=False, compare=False)
@@ -167,6 +168,8 @@ class UserArrays:
         """All inputs of strategies, by name; large ones memory-mapped."""
         names = ("embeddings", "patches", "probs", "scores", "clusters", "order", "labels")
         found = {name: array for name in names if (array := self.get(name)) is not None}
+        if self.query_set is not None:
+            found["query_set"] = self.query_set
         if self.multilabel and "probs" in found:
             probs = found.pop("probs")
             several = {"label_probs": probs.mean(axis=0), "mc_label_probs": probs}
@@ -213,6 +216,18 @@ class UserArrays:
         """The images of ``--labeled``; without a run as they came."""
         path = self.files.labeled
         return None if path is None else read_rows(path, "--labeled", self.items)
+
+    @cached_property
+    def query_set(self) -> np.ndarray | None:
+        """The images of ``--query-set``, without a run as they came, or embeddings (q, d) of other images."""
+        path = self.files.query_set
+        if path is None:
+            return None
+        if path.suffix.lower() not in (".csv", ".tsv"):
+            array = read_array(path, "--query-set")
+            if array.ndim == 2:
+                return array
+        return read_rows(path, "--query-set", self.items)
 
     @cached_property
     def excluded(self) -> np.ndarray | None:

@@ -102,6 +102,30 @@ def _features(values: ArrayLike) -> NDArray[np.float32]:
     return np.ascontiguousarray(numbers("features", values), np.float32)
 
 
+def _query_set(values: ArrayLike) -> Array:
+    array = np.asanyarray(values)
+    if array.dtype.kind not in "fiub":
+        raise UserError(
+            f"query_set has dtype {array.dtype}, not real numbers.", "Save it as float32 or float64.", array.dtype
+        )
+    if array.ndim != 2:
+        raise UserError(
+            f"query_set has shape {array.shape}; it must be embeddings (q, d).",
+            "Pass the embeddings of the images that others should be like.",
+            array.shape,
+        )
+    if not array.size:
+        raise UserError("query_set is empty: it has 0 rows.", "Name at least one image in the query set.", 0)
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(bad):
+        raise UserError(
+            f"query_set has NaN or infinity in {len(bad)} of its rows, the first {bad[0]}.",
+            "Correct these rows, or leave them out.",
+            bad[0],
+        )
+    return array
+
+
 def _head(values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values, np.float64)
     if not np.isfinite(array).all():
@@ -213,6 +237,13 @@ INPUTS: Mapping[str, Input] = {
     ),
     "features": Input(f"{LEARNED}, which train a classifier.", _features, dimensions=(2,)),
     "head": Input(f"{LEARNED}, which train a classifier.", _head, None, (2,), of_images=False),
+    "query_set": Input(
+        "Pass it (--query-set FILE): images of the run by index or path, or an .npy file of embeddings (q, d).",
+        _query_set,
+        None,
+        (1, 2),
+        of_images=False,
+    ),
     "vaal_scores": Input(f"{LEARNED}, which train a discriminator.", partial(numbers, "vaal_scores")),
     "labels": Input(
         "Pass them (--labels FILE.npy), one class number per image with -1 for unknown, or use a run with labels.",

@@ -17,6 +17,8 @@ LONG = 60.0
 # With fewer multiply-adds the runtime is shorter on any machine.
 SHORT = 1e12
 SIDE = 1024
+# Images of a query set; with objective=fl1mi similarities between all images are computed.
+QUERIES = 100
 # Knobs proposed for approximate neighbors.
 PROBES, NEIGHBORS = 16, 50
 SAMPLES = (200_000, 100_000, 50_000, 20_000, 10_000)
@@ -42,6 +44,7 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
         "b": budget,
         "b²": budget**2,
         "k": clusters,
+        "q": n if knobs.get("objective") == "fl1mi" else QUERIES,
         "t": knobs.get("iterations") or knobs.get("n_samples", 1),
     }
     terms = [

@@ -135,6 +135,8 @@ def choose(
     facts = _facts(method, arrays, rows, facts)
     if "embeddings" in arrays and "embeddings" not in ready:
         arrays["embeddings"] = as_embeddings(arrays["embeddings"], normalize)
+    if "query_set" in arrays and "query_set" not in ready:
+        arrays["query_set"] = as_embeddings(arrays["query_set"], normalize, "query_set")
     if method.traits.check is not None:
         method.traits.check(arrays, values)
     known = np.flatnonzero(np.isin(rows, labeled_rows))
@@ -187,6 +189,8 @@ def prepare(inputs: Mapping[str, ArrayLike], normalize: bool) -> dict[str, Array
     checked = {name: INPUTS[name].check(array) for name, array in inputs.items()}
     if "embeddings" in checked:
         checked["embeddings"] = as_embeddings(checked["embeddings"], normalize)
+    if "query_set" in checked:
+        checked["query_set"] = as_embeddings(checked["query_set"], normalize, "query_set")
     return checked
 
 
