@@ -15,6 +15,7 @@ from pathlib import Path
 
 from parts import backbones, commands, configuration, methods, strategies
 
+from initpools_cli.bench.suite import suite_names
 from initpools_cli.cli.catalog import KINDS, names, short_names
 
 ROOT = Path(__file__).parent.parent
@@ -55,7 +56,7 @@ def pages() -> list[Path]:
 def names_file() -> str:
     """Encode the names of every kind for `completion.py`; of backbones the short ones, which no library decides."""
     known = {kind: names(kind) for kind in KINDS if kind != "backbones"}
-    return json.dumps({**known, "short_backbones": short_names()}, indent=1) + "\n"
+    return json.dumps({**known, "short_backbones": short_names(), "suites": suite_names()}, indent=1) + "\n"
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterable
 from typing import Any, get_args
 
-from typer.models import ArgumentInfo
+from typer import Context
+from typer.models import ArgumentInfo, CommandInfo
 
 from initpools_cli.cli.commands import app
 from initpools_cli.cli.options import Common
@@ -15,7 +16,24 @@ from parts.text import table
 
 def names() -> list[str]:
     """List the commands in the order of `initpools --help`."""
-    return [str(info.name) for info in app.registered_commands]
+    return [str(info.name) for info in _infos()]
+
+
+def _infos() -> list[Any]:
+    """List the commands, with a group of commands as the command that it is without a subcommand."""
+    return [*app.registered_commands, *map(_of_group, app.registered_groups)]
+
+
+def _of_group(group: Any) -> CommandInfo:
+    alone = group.typer_instance.registered_callback
+    return CommandInfo(group.name, callback=alone.callback, epilog=group.typer_instance.info.epilog)
+
+
+def _info(name: str, subcommand: str) -> Any:
+    if not subcommand:
+        return next(info for info in _infos() if info.name == name)
+    group = next(group for group in app.registered_groups if group.name == name)
+    return next(info for info in group.typer_instance.registered_commands if info.name == subcommand)
 
 
 def command_table() -> str:
@@ -31,27 +49,39 @@ def command_index() -> str:
 def _table(folder: str) -> str:
     return table(
         ("command", "what it does"),
-        (
-            (f"[`initpools {info.name}`]({folder}{info.name}.md)", inspect.getdoc(info.callback))
-            for info in app.registered_commands
-        ),
+        ((f"[`initpools {info.name}`]({folder}{info.name}.md)", inspect.getdoc(info.callback)) for info in _infos()),
     )
 
 
-def command(name: str) -> str:
+def command(name: str, subcommand: str = "") -> str:
     """Describe one command: usage, arguments, options and example."""
-    info: Any = next(info for info in app.registered_commands if info.name == name)
-    parameters = inspect.signature(info.callback).parameters
+    info = _info(name, subcommand)
+    parameters = {
+        name: each
+        for name, each in inspect.signature(info.callback).parameters.items()
+        if each.annotation is not Context
+    }
     own = {name: parameter for name, parameter in parameters.items() if name not in Common.__annotations__}
+    shared = [name for name in parameters if name not in own]
     arguments = [each for each in own.values() if isinstance(_declaration(each), ArgumentInfo)]
     options = [each for each in own.values() if each not in arguments]
-    usage = " ".join(["initpools", name, *(_declaration(each).metavar for each in arguments), "[OPTIONS]"])
+    usage = " ".join(
+        [
+            "initpools",
+            *filter(None, (name, subcommand)),
+            *(_declaration(each).metavar for each in arguments),
+            "[OPTIONS]",
+        ]
+    )
     parts = [inspect.getdoc(info.callback) or "", f"```text\n{usage}\n```"]
     if arguments:
         parts.append(table(("argument", "what it is"), ((f"`{_declaration(a).metavar}`", _help(a)) for a in arguments)))
     if options:
         parts.append(_options(options))
-    parts.append("It also takes the [options of every command](../commands.md#options-of-every-command).")
+    link = "[options of every command](../commands.md#options-of-every-command)"
+    every = len(shared) == len(Common.__annotations__)
+    flags = ", ".join(f"`{_declaration(parameters[each]).default}`" for each in shared)
+    parts.append(f"It also takes the {link}." if every else f"Of the {link} it takes {flags}.")
     return "\n\n".join([*parts, info.epilog.replace("Example: ", "```console\n") + "\n```"])
 
 

@@ -8,6 +8,7 @@ import typer
 
 from initpools_cli.cli import (
     al_run,
+    bench,
     compare,
     embed,
     export,
@@ -22,7 +23,7 @@ from initpools_cli.cli import (
     verify,
 )
 from initpools_cli.cli import list as lists
-from initpools_cli.cli.options import with_common
+from initpools_cli.cli.options import MACHINE, SPOKEN, with_common
 
 #: The first steps with a folder of images; Typer keeps lines apart only with empty lines between them.
 EXAMPLE = """Example, with a folder of images:
@@ -56,6 +57,11 @@ for name, module in {
     "repair": repair,
 }.items():
     app.command(name, epilog=module.EXAMPLE)(with_common(name, module.command))
+
+benchmarks = typer.Typer(epilog=bench.EXAMPLE)
+benchmarks.callback(invoke_without_command=True)(with_common("bench", bench.command, MACHINE))
+benchmarks.command("report", epilog=bench.REPORT_EXAMPLE)(with_common("bench report", bench.report, SPOKEN))
+app.add_typer(benchmarks, name="bench")
 
 
 def _version(requested: bool) -> None:

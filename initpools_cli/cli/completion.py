@@ -75,3 +75,8 @@ def kind(incomplete: str) -> list[str]:
     from initpools_cli.cli.catalog import KINDS
 
     return one_of(lambda: KINDS)(incomplete)
+
+
+def suites(incomplete: str) -> list[str]:
+    """Complete the name of a suite."""
+    return one_of(lambda: stored_names()["suites"])(incomplete)

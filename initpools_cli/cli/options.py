@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from initpools_cli.steps.user_files import UserFiles
 
 RUN, OUTPUT = "Run and configuration", "Output"
+#: Options of `Common` for commands that work in several runs: those on output, and on the machine too.
+SPOKEN = ("as_json", "quiet", "verbose")
+MACHINE = ("device", "threads", *SPOKEN)
 
 
 @dataclass
@@ -485,7 +488,7 @@ Download = Annotated[
 ]
 
 
-def with_common(name: str, function: Callable[..., str | None]) -> Callable[..., None]:
+def with_common(name: str, function: Callable[..., str | None], shared_by: Collection[str] = ()) -> Callable[..., None]:
     """Give a command whose first parameter is `common` the options of `Common`, and end it with the next command.
 
     Parameters
@@ -494,6 +497,8 @@ def with_common(name: str, function: Callable[..., str | None]) -> Callable[...,
         The command, such as "select-pool".
     function : callable
         Returns the command to type next, "" for none, or None where the run or the files decide.
+    shared_by : collection of str
+        The options of `Common` that it has; default: all.
     """
     hints = get_type_hints(function, include_extras=True)
     own = [
@@ -505,11 +510,12 @@ def with_common(name: str, function: Callable[..., str | None]) -> Callable[...,
     shared = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared_hints[f.name])
         for f in fields(Common)
+        if not shared_by or f.name in shared_by
     ]
 
     @functools.wraps(function)
     def command(**arguments: Any) -> None:
-        common = Common(**{f.name: arguments.pop(f.name) for f in fields(Common)})
+        common = Common(**{each.name: arguments.pop(each.name) for each in shared})
         suggested = function(common, **arguments)
         if not (common.as_json or common.report.quiet):
             common.show_next(name, arguments, suggested)

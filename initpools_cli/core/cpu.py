@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 
+#: Libraries whose version can change results.
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch")
 #: The largest number of threads for each core.
 THREADS_PER_CORE = 8
 
@@ -43,3 +46,10 @@ def machine() -> dict[str, str | int | None]:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     cpu = models[0] if models else platform.processor() or platform.machine()
     return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def provenance() -> dict[str, str]:
+    """Return the processor and the versions of Python and numerical libraries, for the step.toml of results."""
+    about = machine()
+    versions = [f"{name} {metadata.version(name)}" for name in LIBRARIES]
+    return {"cpu": str(about["cpu"]), "libraries": ", ".join([f"python {about['python']}", *versions])}

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
+#: The script that sorts tables.
+SORT = "sort.js"
+
+
 @cache
 def environment(package: str = "initpools_cli.figures") -> Environment:
     """Jinja's environment for the folder ``templates`` of a package, with autoescape."""
@@ -76,7 +80,13 @@ def facts(rows: Mapping[str, object]) -> Markup:
 
 
 def table(
-    caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0, marks: Sequence[str] = ()
+    caption: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    numbers: int = 0,
+    marks: Sequence[str] = (),
+    *,
+    sortable: bool = False,
 ) -> Markup:
     """A table that scrolls within the page where it is too wide.
 
@@ -90,8 +100,10 @@ def table(
         The last so many columns hold numbers.
     marks : sequence of str
         The class of every row, "" for none; default: none has one.
+    sortable : bool
+        Whether a click on a heading sorts the rows; its section needs the script `SORT`.
     """
-    return _block("table", caption, header, list(rows), len(header) - numbers, marks)
+    return _block("table", caption, header, list(rows), len(header) - numbers, marks, sortable)
 
 
 def _block(name: str, *values: object) -> Markup:

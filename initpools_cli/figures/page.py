@@ -58,7 +58,8 @@ def page_html(drawn: Figure | Section, title: str, provenance: Mapping[str, str]
             drawn=_piece(drawn, title, 2, count(1)),
             provenance=provenance,
             looks={name: {"colors": furniture(name), "template": template(name)} for name in PAGES},
-            scripts=_scripts(list(_figures(drawn))),
+            plotted=any(_figures(drawn)),
+            scripts=[*_scripts(list(_figures(drawn))), *(asset(name) for name in _assets(drawn))],
         )
     )
 
@@ -69,6 +70,13 @@ def _figures(drawn: Figure | Section) -> Iterator[Figure]:
         return
     for part in drawn.parts:
         yield from _figures(part)
+
+
+def _assets(drawn: Figure | Section) -> list[str]:
+    """List the further scripts of a page, each once."""
+    if not isinstance(drawn, Section):
+        return []
+    return list(dict.fromkeys([*drawn.scripts, *(name for part in drawn.parts for name in _assets(part))]))
 
 
 def _piece(drawn: Figure | Section, title: str, level: int, numbers: Iterator[int]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Section:
         What follows the body, each under its own heading one level below.
     anchor : str
         Where links inside the page find it; letters and hyphens.
+    scripts : sequence of str
+        Scripts in ``figures/assets`` that the body needs.
     """
 
     heading: str
@@ -35,3 +37,4 @@ class Section:
     image: Callable[[], bytes] | None = None
     parts: Sequence[Figure | Section] = ()
     anchor: str = ""
+    scripts: Sequence[str] = ()

@@ -118,12 +118,10 @@ class Context:
         self, step: PendingStep, *, command: str = "", machine: Mapping[str, Any] | None = None
     ) -> Iterator[Path]:
         """`PendingStep.writing`, in a run that is fixed before; a refused first step leaves no run behind."""
-        began = not self.run.exists
         accelerator = gpu(self.settings.run.device)
         if accelerator is not None:
             self.machine  # noqa: B018 -- step.toml says what the products were computed on
-        if began:
-            self.run.create(self.identity.facts | {"version": version()}, files_of(self.data))
+        began = self.begin_run()
         self.run.mark_as_last()
         try:
             with on_device(accelerator), step.writing(command or self.command, machine or self.facts()) as scratch:
@@ -132,6 +130,14 @@ class Context:
             if began and not self.run.folders():
                 self.run.remove()
             raise
+
+    def begin_run(self) -> bool:
+        """Write ``run.toml`` and the items, unless the run exists; return whether it was begun now."""
+        if self.run.exists:
+            return False
+        data = self.data
+        self.run.create(self.identity.facts | {"version": version()}, files_of(data))
+        return True
 
     @cached_property
     def identity(self) -> Identity:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initpools_cli.core.checksums import signature
 from initpools_cli.core.seeds import generator
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ COMPARED = 2_000
 WARNING = 0.5
 #: Without embeddings, images are compared by every n-th pixel, with this many on a side.
 SIDE = 16
+#: Counts of embeddings whose step has none, by the signatures of their files: a search takes seconds.
+_counted: dict[tuple[tuple[int, ...], ...], dict[str, Any]] = {}
 #: Keys of a step's outcome.
 TEST, LABELED = "near_test", "near_labeled"
 
@@ -143,11 +146,19 @@ def tell_test(context: Context, encoder: str) -> None:
     if done is not None:
         outcome = done.facts["outcome"]
         # Steps of older versions have not counted them.
-        tell(context, outcome if TEST in outcome else overlap_of_test(context, done.folder, {}))
+        tell(context, outcome if TEST in outcome else _counted_once(context, done.folder))
     elif context.data.has_images:
         train, test = (_thumbnails(context.data.splits[split].images) for split in ("train", "test"))
         classes, seed = len(context.data.classes), context.identity.seed
         tell(context, _outcome(TEST, find_overlap(test, train[context.data.kept], classes, seed)))
+
+
+def _counted_once(context: Context, folder: Path) -> dict[str, Any]:
+    files = [folder / f"{split}.npy" for split in ("train", "test")]
+    key = tuple(signature(file) for file in files if file.exists())
+    if key not in _counted:
+        _counted[key] = overlap_of_test(context, folder, {})
+    return _counted[key]
 
 
 def _embedded(context: Context, encoder: str) -> FinishedStep | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +44,8 @@ class JobResult:
     correct : list of (b,) uint8
         Whether each prediction of the test images is right, as bits, for each such row; of blocks of older versions b
         is 0.
+    seconds : float
+        Runtime of the job; NaN in files of older versions.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -49,6 +53,7 @@ class JobResult:
     recalls: list[np.ndarray] = field(default_factory=list)
     right: list[np.ndarray] = field(default_factory=list)
     correct: list[np.ndarray] = field(default_factory=list)
+    seconds: float = math.nan
 
     @property
     def failures(self) -> list[dict[str, Any]]:
@@ -63,7 +68,16 @@ class JobResult:
         correct = np.array(self.correct) if self.correct else np.empty((0, 0), np.uint8)
         with atomic_file(file) as stream:
             rows = np.array(json.dumps(self.rows))
-            np.savez(stream, allow_pickle=False, rows=rows, recalls=recalls, right=right, correct=correct, **picks)
+            np.savez(
+                stream,
+                allow_pickle=False,
+                rows=rows,
+                recalls=recalls,
+                right=right,
+                correct=correct,
+                seconds=self.seconds,
+                **picks,
+            )
 
     @classmethod
     def load(cls, file: Path) -> JobResult:
@@ -83,7 +97,8 @@ class JobResult:
                     list(stored[name]) if name in stored.files else [np.empty(0, kind)] * len(recalls)
                     for name, kind in (("right", np.int32), ("correct", np.uint8))
                 )
-                return cls(json.loads(str(stored["rows"])), picks, recalls, right, correct)
+                seconds = float(stored["seconds"]) if "seconds" in stored.files else math.nan
+                return cls(json.loads(str(stored["rows"])), picks, recalls, right, correct, seconds)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
             raise ValueError(str(error)) from None
 
@@ -100,6 +115,7 @@ def select_pools(job: FirstPoolJob, experiment: ExperimentData, settings: Experi
     from initpools_cli.training.device import one_thread
 
     result, errors = JobResult(), []
+    started = time.perf_counter()
     with one_thread():
         for index in job.seeds:
             try:
@@ -110,6 +126,7 @@ def select_pools(job: FirstPoolJob, experiment: ExperimentData, settings: Experi
                 result.rows.append(_failed(job.init, "", "", job.encoder, index, pool, settings, _message(error)))
             result.picks.append(pool)
     _raise_common_error(errors, job.seeds)
+    result.seconds = time.perf_counter() - started
     return result
 
 
@@ -141,6 +158,7 @@ def run_cells(
     """
     from initpools_cli.training.device import one_thread
 
+    started = time.perf_counter()
     ready = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in failed}
     with one_thread():
         try:
@@ -152,7 +170,9 @@ def run_cells(
         row = _failed(job.init, job.query, job.learner, job.encoder, index, empty, settings, error)
         results[index] = JobResult([row], [empty])
     cells = [results[index] for index in job.seeds]
-    return JobResult(*(list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)))
+    parts: list[list[Any]] = [list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)]
+    rows, picks, recalls, right, correct = parts
+    return JobResult(rows, picks, recalls, right, correct, time.perf_counter() - started)
 
 
 def _parts(cell: JobResult) -> tuple[list[Any], ...]:

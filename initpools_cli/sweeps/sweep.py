@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.config import AlTable
+from initpools_cli.core.cpu import provenance
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, write_frame, write_text
 from initpools_cli.core.reporter import ProgressBar
@@ -35,7 +36,7 @@ from initpools_cli.sweeps.setup import (
 )
 
 if TYPE_CHECKING:
-    from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings
+    from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, FirstPoolJob
 
 #: Keys of [al] that do not change the result, or are stored resolved.
 NOT_IDENTITY = {"backend", "strict", "scale"}
@@ -84,8 +85,8 @@ def al_run(
     device = str(context.machine.device)
     count = 1 if device != "cpu" else context.machine.threads
     workers = Executor(table.backend, count, scheduler, list(experiments.values()))
-    with context.writing(step) as scratch:
-        results = _sweep(context, table, spec, experiments, settings, device, workers, scratch)
+    with context.writing(step, machine=context.facts() | provenance()) as scratch:
+        pools, results = _sweep(context, table, spec, experiments, settings, device, workers, scratch)
         rows = [row for _, result in results for row in result.rows]
         multilabel = context.data.multilabel
         _write_rows(scratch / "rounds.csv", rows, multilabel=multilabel)
@@ -100,6 +101,7 @@ def al_run(
             _write_groups(scratch / TEST_GROUPS, results, experiment)
         failed = sum(row["status"] != "ok" for row in rows)
         step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": failed}
+        step.outcome["seconds"] = _seconds(pools, results)
         if leaking:
             step.outcome["leaking_rankings"] = leaking
         if grouped:
@@ -116,8 +118,8 @@ def _sweep(
     device: str,
     workers: Executor,
     scratch: Path,
-) -> list[tuple[BlockJob, JobResult]]:
-    """Select the first pools, once for all queries and learners, and run every block."""
+) -> tuple[list[tuple[FirstPoolJob, JobResult]], list[tuple[BlockJob, JobResult]]]:
+    """Select the first pools, once for all queries and learners, and run every block; return the results of both."""
     from initpools_cli.training.experiment import block_jobs, first_pool_jobs
 
     inits, queries = [each.name for each in spec.inits], [each.name for each in spec.queries]
@@ -160,7 +162,7 @@ def _sweep(
             workers,
             _reporter(context, table, blocks, bar),
         )
-    return list(zip(blocks, results, strict=True))
+    return list(zip(pools, selected, strict=True)), list(zip(blocks, results, strict=True))
 
 
 def _reporter(
@@ -284,6 +286,19 @@ def _resolved(
         **scale_entry(experiments.values()),
         **({"oracle": oracles} if oracles else {}),
     }
+
+
+def _seconds(
+    pools: Sequence[tuple[FirstPoolJob, JobResult]], results: Sequence[tuple[BlockJob, JobResult]]
+) -> dict[str, float]:
+    """Return the runtime over all seeds: of first pools by ``init|encoder``, of trials by the keys of picks.npz."""
+    total: dict[str, float] = {}
+    keyed = [(f"{job.init}|{job.encoder}", result) for job, result in pools]
+    keyed += [(f"{job.init}|{job.query}|{job.learner}|{job.encoder}", result) for job, result in results]
+    for key, result in keyed:
+        total[key] = total.get(key, 0.0) + result.seconds
+    # TOML has a nan, but a sum without some of its parts says nothing.
+    return {key: round(seconds, 4) for key, seconds in total.items() if seconds == seconds}
 
 
 def _picks(results: Sequence[tuple[BlockJob, JobResult]]) -> dict[str, np.ndarray]:

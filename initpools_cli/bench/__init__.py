@@ -1,0 +1,1 @@
+"""Suites of comparisons: run what is missing, and put every result into one table."""

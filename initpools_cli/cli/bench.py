@@ -1,0 +1,147 @@
+"""`initpools bench`, and its subcommands."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from initpools_cli.cli import completion
+from initpools_cli.cli.options import Common
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+EXAMPLE = "Example: initpools bench --suite quick --add ./mine.py:norm_top"
+REPORT_EXAMPLE = "Example: initpools bench report --suite quick -o leaderboard.html"
+OUT = Path("runs/bench")
+
+SuiteName = Annotated[
+    str,
+    typer.Option(
+        "--suite",
+        metavar="NAME|FILE.toml",
+        help="What is compared: quick, laptop, grid, or a file of your own.",
+        autocompletion=completion.suites,
+    ),
+]
+
+
+Folder = Annotated[
+    Path, typer.Option("--dir", metavar="DIR", help="Folder of the results: what `initpools bench` was given as -o.")
+]
+
+
+def command(
+    common: Common,
+    context: typer.Context,
+    suite: SuiteName = "quick",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Folder with the data sets that the suite names by file."),
+    ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--add",
+            metavar="./mine.py:mine",
+            help="Also compare a strategy of your own, or another of `initpools list strategies`; repeatable.",
+            autocompletion=completion.strategy,
+        ),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the results: a run for each data set, and the table."
+        ),
+    ] = OUT,
+) -> str:
+    """Compare strategies on the data sets of a suite, resuming where it stopped, and write one table of all results."""
+    if context.invoked_subcommand is not None:
+        return ""
+    from initpools_cli.bench.jobs import refuse_added
+    from initpools_cli.bench.prepare import Workplace
+    from initpools_cli.bench.run import run_suite
+    from initpools_cli.bench.suite import load_suite
+    from initpools_cli.bench.table import table_of, table_path, write_table
+
+    named = load_suite(suite)
+    added = add or []
+    refuse_added(named.suite, added)
+    machine = {"run.device": common.device, "run.threads": common.threads}
+    place = Workplace(output, data, {key: value for key, value in machine.items() if value is not None}, common.report)
+    progress = run_suite(named, place, added)
+    table = table_of(named, progress, added)
+    path = table_path(output, named.name)
+    write_table(path, table)
+    _say_what_is_missing(common, table)
+    _say_how_added_did(common, table)
+    common.report.say(f"wrote {path}: {(table['status'] == 'ok').sum():,} rows")
+    common.result([path], {"table": str(path)})
+    return shlex.join(["initpools", "bench", "report", "--suite", suite, "--dir", str(output)])
+
+
+def report(
+    common: Common,
+    suite: SuiteName = "quick",
+    folder: Folder = OUT,
+    metric: Annotated[
+        str, typer.Option("--metric", help="A metric of the table: accuracy, balanced_accuracy, auc …")
+    ] = "accuracy",
+    theme: Annotated[
+        str, typer.Option("--theme", metavar="auto|light|dark", help="Initial colors of the page.")
+    ] = "auto",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.html", help="The page; default: leaderboard.html beside the table."
+        ),
+    ] = None,
+) -> str:
+    """Write the leaderboard of a suite's table as an HTML page, which works offline."""
+    from initpools_cli.bench.report import leaderboard
+    from initpools_cli.bench.suite import suite_name
+    from initpools_cli.bench.table import METRIC_COLUMNS, read_table, table_path
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.core.files import require_ending, sha256_of, write_text
+    from initpools_cli.core.version import version
+    from initpools_cli.figures.page import THEMES, page_html
+
+    require_ending(output, ".html")
+    for flag, value, known in (("--metric", metric, METRIC_COLUMNS), ("--theme", theme, THEMES)):
+        if value not in known:
+            raise UserError(f"{flag} {value} is not valid.", f"Use one of {', '.join(known)}.", value)
+    name = suite_name(suite)
+    path = table_path(folder, name)
+    table = read_table(path)
+    if not (table["status"].eq("ok") & table[metric].notna()).any():
+        raise UserError(f"{path} has no value of {metric}.", "Use another metric, such as --metric auc.", metric)
+    about = {"table": str(path), "SHA-256 of the table": sha256_of(path), "initpools": version()}
+    page = output or path.with_name(f"{name}-leaderboard.html")
+    write_text(page, page_html(leaderboard(table, metric), f"Leaderboard: {name}", about, theme))  # type: ignore[arg-type]
+    common.report.say(f"wrote {page}")
+    common.result([page], {"page": str(page)})
+    return shlex.join(["initpools", "bench", "verify", "--suite", suite, "--dir", str(folder)])
+
+
+def _say_how_added_did(common: Common, table: DataFrame) -> None:
+    """Say for every added strategy in how many comparisons it was better than random."""
+    from initpools_cli.stats.benchmark import comparisons, sentence, values
+
+    if not table["added"].any():
+        return
+    cells = values(table)
+    rows = comparisons(cells)
+    for name in dict.fromkeys(table.loc[table["added"], "strategy"]):
+        common.report.say(f"your strategy {sentence(rows, name)}")
+
+
+def _say_what_is_missing(common: Common, table: DataFrame) -> None:
+    """Count the cells that were not run or failed, by reason."""
+    lost = table[table["status"] != "ok"]
+    for (status, error), cells in lost.groupby(["status", "error"], sort=False):
+        where = ", ".join(dict.fromkeys(f"{row.strategy} on {row.data}" for row in cells.itertuples()))
+        shown = where if len(where) <= 200 else f"{where[:200]}…"
+        common.report.say(f"{status}: {len(cells):,} cells ({shown}): {error}")
