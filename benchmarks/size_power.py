@@ -10,11 +10,11 @@ Paired differences of SEEDS seeds are drawn from distributions with mean 0 and s
 
 Claim: an interval over seeds and test images contains the difference on all images. Simulated: the logit of being right
 is the sum of a method's mean, of the image, of both, and of method and seed; the seeds see the same N test images. The
-true difference is that of 4,000 other images and 200 other seeds. Share of intervals that contain it: `seeds` (over
+true difference is the mean over PAIRS pairs of an image and a seed. Share of intervals that contain it: `seeds` (over
 seeds), `measured` (with the images' own error), `bound` (with the upper bound from accuracies); `wider` is the median
 ratio of the widths of `measured` and `seeds`, `wider_bound` that of `bound`.
 
-    python benchmarks/size_power.py        (4 minutes on one core)
+    python benchmarks/size_power.py [size-power] [test-split-coverage]        (5 minutes on one core for both)
 
 Writes benchmarks/results/size-power.csv and test-split-coverage.csv.
 """
@@ -22,6 +22,7 @@ Writes benchmarks/results/size-power.csv and test-split-coverage.csv.
 from __future__ import annotations
 
 import itertools
+import sys
 from datetime import date
 
 import numpy as np
@@ -40,7 +41,8 @@ EFFECT = 0.8
 DRAWS = {30: 2_000}
 MOST_DRAWS = 10_000
 #: Draws for the test split.
-SPLITS = 400
+SPLITS = 1000
+PAIRS = 2_000_000
 
 
 def standardized(draw, mean, deviation):
@@ -89,25 +91,22 @@ def size_and_power(draw, seeds, rng):
     }
 
 
-def probabilities(means, image, both, seed):
-    """The probability of being right of two methods, (2, seeds, images)."""
-    logits = np.asarray(means)[:, None, None] + image + both[:, None] + seed[:, :, None]
-    return 1 / (1 + np.exp(-logits))
+def chance(images, seeds, spread, rng, paired=False):
+    """The probability of being right of two methods, (2, seeds, images); if paired, of one seed for each image."""
+    # A skewed effect of the seed: some pools are much worse than most.
+    seed = (np.log(2) - rng.exponential(size=(2, images if paired else seeds))) * 0.5
+    logits = np.array([[1.6], [1.2]]) + rng.normal(0, 1.5, images) + rng.normal(0, spread, (2, images))
+    return 1 / (1 + np.exp(-(logits + seed if paired else logits[:, None] + seed[:, :, None])))
 
 
 def coverage(images, seeds, spread, rng):
     """The columns of one row of test-split-coverage.csv; `spread` is how much images differ between the methods."""
-    means, hits, wider = (1.6, 1.2), np.zeros(3), []
-
-    def population(images, seeds):
-        # A skewed effect of the seed: some pools are much worse than most.
-        effects = (np.log(2) - rng.exponential(size=(2, seeds))) * 0.5
-        return probabilities(means, rng.normal(0, 1.5, images), rng.normal(0, spread, (2, images)), effects)
-
-    truth = np.diff(population(4000, 200)[::-1].mean(axis=(1, 2)))[0]
+    hits, wider = np.zeros(3), []
+    first, second = chance(PAIRS, PAIRS, spread, rng, paired=True).mean(axis=1)
+    truth = first - second
     for _ in range(SPLITS):
-        chance = population(images, seeds)
-        first, second = rng.random(chance.shape) < chance
+        right = chance(images, seeds, spread, rng)
+        first, second = rng.random(right.shape) < right
         differences = first.astype(float) - second
         by_seed = differences.mean(axis=1)
         mean, variance = by_seed.mean(), by_seed.var(ddof=1) / seeds
@@ -128,19 +127,21 @@ def rounded(columns):
     return {name: value if isinstance(value, int) else f"{value:.4f}" for name, value in columns.items()}
 
 
-def main():
+def main(names):
     facts = {"date": date.today().isoformat(), **machine(), "numpy": np.__version__, "scipy": scipy.__version__}
-    for name in ("size-power", "test-split-coverage"):
+    for name in names:
         (RESULTS / f"{name}.csv").unlink(missing_ok=True)
     for (name, (skewness, draw)), seeds in itertools.product(DISTRIBUTIONS.items(), SEEDS):
-        rng = np.random.default_rng([int(10 * skewness), seeds])
-        row = {"differences": name, "skewness": skewness, "seeds": seeds}
-        record("size-power", row | rounded(size_and_power(draw, seeds, rng)) | facts)
+        if "size-power" in names:
+            rng = np.random.default_rng([int(10 * skewness), seeds])
+            row = {"differences": name, "skewness": skewness, "seeds": seeds}
+            record("size-power", row | rounded(size_and_power(draw, seeds, rng)) | facts)
     for images, seeds, spread in itertools.product((150, 400, 2000), (6, 12, 20), (0.0, 1.0)):
-        rng = np.random.default_rng([images, seeds, int(spread)])
-        row = {"test_images": images, "seeds": seeds, "spread": spread, "splits": SPLITS}
-        record("test-split-coverage", row | rounded(coverage(images, seeds, spread, rng)) | facts)
+        if "test-split-coverage" in names:
+            rng = np.random.default_rng([images, seeds, int(spread)])
+            row = {"test_images": images, "seeds": seeds, "spread": spread, "splits": SPLITS}
+            record("test-split-coverage", row | rounded(coverage(images, seeds, spread, rng)) | facts)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or ["size-power", "test-split-coverage"])

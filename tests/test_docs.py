@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-#: Parts that are on a page for each command, or for each family of strategies.
-OF_MANY = ("command", "strategies", "score-strategies")
+#: Parts that are on a page for each command, each family of strategies or each file of results.
+OF_MANY = ("command", "strategies", "score-strategies", "measured-on")
 
 #: Every command of an ```sh block runs as it is written but for these: fewer epochs, seeds and rounds, a thinner
 #: network and fewer views, so that a page takes seconds.

@@ -236,7 +236,7 @@ def test_a_difference_on_a_few_images_is_doubted_for_others() -> None:
     total = math.hypot(row["test_error"], (row["high"] - row["difference"]) / stats.t.ppf(0.975, 11))
     assert row["test_high"] - row["difference"] == pytest.approx(stats.t.ppf(0.975, 11) * total)
     said = " ".join(notes(measured))
-    assert "for these 40 test images" in said and "1 of 1 differences (a) include 0" in said
+    assert "for these 40 test images" in said and "They include 0 for 1 of 1 verdicts of better or worse (a)." in said
     assert "upper bound" in " ".join(notes(bounded)) and "--force" in " ".join(notes(bounded))
     assert "test images" not in " ".join(notes(plain))
     many = EvaluatedImages(40, correct[:, rng.permutation(np.r_[:40])], np.zeros(40, np.int64))

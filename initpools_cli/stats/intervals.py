@@ -12,8 +12,8 @@ from initpools_cli.core.seeds import generator
 
 # Relative differences below this are rounding, not variation.
 ROUNDING = 1e-12
-#: Fewest values for a bootstrap-t interval: with fewer, resamples repeat a few values, and their t statistics vary so
-#: much that the interval may be many times too wide.
+#: Fewest values for a bootstrap-t interval: with fewer, samples repeat a few values, and some intervals are several
+#: times too wide.
 LEAST = 12
 #: Number of resamples of a bootstrap-t interval.
 RESAMPLES = 9999
@@ -65,7 +65,7 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> MeanInterval:
 
 
 def bootstrap_t_intervals(values: ArrayLike, level: float = 0.95, least: int = LEAST) -> NDArray[np.float64]:
-    """Compute the bootstrap-t interval of the mean of each row of independent values (Hall 1988).
+    """Compute the bootstrap-t interval of the mean of each row of independent values.
 
     Student's t-interval assumes that the t statistic is symmetric. Here its quantiles are those of `RESAMPLES` samples
     drawn with replacement, so one side of the interval may be longer than the other. All rows share the same draws,

@@ -90,35 +90,36 @@ def _bootstrap_notes(table: DataFrame) -> list[str]:
             f"There are no bootstrap-t intervals, which allow for skewed differences: they need {LEAST} seeds, and "
             f"there are {seeds}."
         ]
-    note = "bootstrap_low and bootstrap_high are bootstrap-t intervals, which allow for skewed differences"
     decided, doubtful = _decided(table, "bootstrap_low", "bootstrap_high")
-    return [f"{note}; {_listed(doubtful, decided)} include 0: doubt them." if len(doubtful) else f"{note}."]
+    note = "`compare` has bootstrap-t intervals, which allow for skewed differences: bootstrap_low and bootstrap_high."
+    return [f"{note} They include 0 for {_listed(doubtful, decided)}; doubt them." if len(doubtful) else note]
 
 
 def _split_notes(table: DataFrame) -> list[str]:
     """Return a note on how much the sampling error of the test images adds to the intervals."""
     if table["groups"].max() or not table["test_images"].max():
         return []
-    images = f"{int(table['test_images'].max()):,} test images"
+    images = f"Intervals are for these {int(table['test_images'].max()):,} test images"
     known = table[table["test_low"].notna()]
     if not len(known):
-        return [f"Intervals are for these {images}; the sampling error of other ones is unknown for this metric."]
+        return [f"{images}; the sampling error of the test split is unknown for this metric."]
     ratio = (known["test_high"] - known["test_low"]) / (known["high"] - known["low"])
     if not (ratio > WIDER).any():
-        return [f"The sampling error of the {images} adds at most {WIDER - 1:.0%} to the width of any interval."]
+        return [f"{images}; for other images of the same kind, none is more than {WIDER - 1:.0%} wider."]
     decided, doubtful = _decided(known, "test_low", "test_high")
+    columns = "test_low and test_high of `compare`"
     if (known["test_error_kind"] == "bound").any():
-        held = f" {len(decided) - len(doubtful)} of {len(decided)} differences hold even then." if len(decided) else ""
+        held = f" {len(decided) - len(doubtful)} of {len(decided)} verdicts hold even then." if len(decided) else ""
         return [
-            f"Intervals are for these {images}. For other images they may be up to {ratio.max():.1f} times as wide: "
-            f"test_low and test_high, from an upper bound.{held} This sweep was made by an older version; repeat it "
-            "with --force to measure the sampling error."
+            f"{images}. For other images of the same kind they may be up to {ratio.max():.1f} times as wide "
+            f"({columns}, an upper bound).{held} The sweep was made by an older version: repeat it with --force to "
+            "measure the sampling error of the test split."
         ]
     note = (
-        f"Intervals are for these {images}. For other images, with their sampling error, {(ratio > WIDER).sum()} of "
-        f"{len(known)} are more than {WIDER - 1:.0%} wider, up to {ratio.max():.1f} times: test_low and test_high."
+        f"{images}. For other images of the same kind, {(ratio > WIDER).sum()} of {len(known)} are more than "
+        f"{WIDER - 1:.0%} wider, up to {ratio.max():.1f} times ({columns})."
     )
-    return [f"{note} With it, {_listed(doubtful, decided)} include 0." if len(doubtful) else note]
+    return [f"{note} They include 0 for {_listed(doubtful, decided)}." if len(doubtful) else note]
 
 
 def _decided(table: DataFrame, low: str, high: str) -> tuple[DataFrame, DataFrame]:
@@ -128,7 +129,7 @@ def _decided(table: DataFrame, low: str, high: str) -> tuple[DataFrame, DataFram
 
 
 def _listed(doubtful: DataFrame, decided: DataFrame) -> str:
-    """Count verdicts and name their first pools."""
+    """Count verdicts of better or worse, and name their first pools."""
     names = list(dict.fromkeys(doubtful["init"]))
     more = f" and {len(names) - 5} more" if names[5:] else ""
-    return f"those of {len(doubtful)} of {len(decided)} differences ({', '.join(names[:5])}{more})"
+    return f"{len(doubtful)} of {len(decided)} verdicts of better or worse ({', '.join(names[:5])}{more})"
