@@ -22,7 +22,7 @@ SCORED = $(POOLS),simclr,hard-to-contrast,hard-to-contrast@kmeans30
 SCANNED = digits pathmnist-mini sign-digits
 SWEEPS = $(FIRST_POOLS:%=lite0-linear-%) $(FIRST_POOLS:%=simclr-linear-%) lite0-knn-20 lite0-knn-100 lite0-queries simclr-queries
 
-.PHONY: demo gallery picture test test-all test-browser test-exports lint clean laptop-study $(STUDY:%=study-%)
+.PHONY: demo gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study $(STUDY:%=study-%)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -82,6 +82,40 @@ $(STUDY:%=study-%): study-%: $(VENV)/.installed
 	done
 	$(SWEEP) --from efficientnet-lite0 --init $(QUERIED) --query $(QUERIES) --rounds 4 --budget 20 --name lite0-queries
 	$(SWEEP) --from simclr --init $(QUERIED) --query $(QUERIES) --rounds 4 --budget 20 --name simclr-queries
+
+# configs/paper and configs/coldstart; SIZE=small: small networks, and a tenth of the images and labels.
+SIZE ?= full
+paper: $(VENV)/.installed
+	$(BIN)/python benchmarks/paper.py --size $(SIZE) --data $(DATA)
+
+# The pitfalls of evaluations of active learning; cifar10-12k.npz in DATA.
+PITFALLS = $(DEMO) al-run --run runs/pitfalls
+UNTUNED = recipe=none lr=0.0003 weight_decay=0 dropout=0
+pitfalls: $(VENV)/.installed
+	$(DEMO) embed efficientnet-lite0 --run runs/pitfalls/cifar10 --dataset $(DATA)/cifar10-12k.npz
+	$(DEMO) embed efficientnet-lite0 --run runs/pitfalls/cifar10-lt --dataset $(DATA)/cifar10-12k.npz \
+	  --set dataset.imbalance=exp --set dataset.ratio=0.02
+	$(DEMO) pretrain simclr --run runs/pitfalls/digits --dataset digits --set pretrain.network=convnet --epochs 40
+	$(PITFALLS)/cifar10 --config configs/pitfalls/class-distribution.toml --name balanced
+	$(PITFALLS)/cifar10-lt --config configs/pitfalls/class-distribution.toml --name long-tail
+	for size in 10 100 500; do \
+	  $(PITFALLS)/cifar10 --config configs/pitfalls/start-budget.toml --init-budget $$size --name start-$$size || exit; \
+	done
+	for batch in 10 40 160; do \
+	  $(PITFALLS)/cifar10 --config configs/pitfalls/query-size.toml --budget $$batch --rounds $$((160 / $$batch)) \
+	    --name batch-$$batch || exit; \
+	done
+	$(PITFALLS)/digits --config configs/pitfalls/tuning.toml --name tuned
+	$(PITFALLS)/digits --config configs/pitfalls/tuning.toml $(UNTUNED:%=--set al.params.scratch.%) --name untuned
+	$(PITFALLS)/digits --config configs/pitfalls/training-paradigm.toml --name scratch
+	$(PITFALLS)/digits --config configs/pitfalls/training-paradigm.toml --learner finetune \
+	  --set al.params.finetune.steps=100 --from simclr --name finetune
+	for learner in linear label-spreading; do \
+	  $(PITFALLS)/digits --config configs/pitfalls/training-paradigm.toml --learner $$learner --from simclr \
+	    --name $$learner || exit; \
+	done
+	$(BIN)/python benchmarks/pitfalls.py runs/pitfalls
+	$(BIN)/python docs/generate.py
 
 # Two processes at a time; a file stays with one, for what its tests share, and tests/conftest.py says which come first.
 TWO = -n 2 --dist loadfile --no-loadscope-reorder
