@@ -61,30 +61,49 @@ def test_negatives_are_gathered_with_their_gradients(halves: Path) -> None:
     torch.testing.assert_close(two["gradient"], weight.grad)
 
 
-def train(folder: str) -> dict[str, dict[str, torch.Tensor]]:
-    """Every pretext task after three steps on sixteen images, its loss and what it wrote down of them."""
+#: Between them they gather negatives, keep a queue and a moving average of weights, and share batch terms.
+FEW = ("simclr", "moco", "vicreg")
+OTHERS = tuple(method.name for method in pretexts if method.name not in FEW)
+
+
+def train(folder: str, names: tuple[str, ...]) -> dict[str, dict[str, torch.Tensor]]:
+    """Train pretext tasks for three steps on sixteen images; return weights, losses and what they recorded."""
     fabric = start_fabric(RunTable(precision="fp32", threads=1, device="cpu"))
     images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
     found = {}
-    for method in pretexts:
-        pretext, dynamics = untrained(method.name, images=16), RunningStats(16)
-        path = Path(folder) / f"{method.name}-{fabric.world_size}.pt"
+    for name in names:
+        pretext, dynamics = untrained(name, images=16), RunningStats(16)
+        path = Path(folder) / f"{name}-{fabric.world_size}.pt"
         rows = list(fit(pretext, images, np.arange(12), Plan(3, 12, 0), fabric, checkpoint=path, dynamics=dynamics))
         losses = torch.tensor([row["loss"] for row in rows])
-        found[method.name] = {**pretext.state_dict(), "losses": losses, "dynamics": torch.tensor(dynamics.table())}
+        found[name] = {**pretext.state_dict(), "losses": losses, "dynamics": torch.tensor(dynamics.table())}
     return found
 
 
-def half_a_training(rank: int, folder: str) -> None:
-    found = train(folder)
+def half_a_training(rank: int, folder: str, names: tuple[str, ...]) -> None:
+    found = train(folder, names)
     if rank == 0:
         torch.save(found, f"{folder}/training.pt")
 
 
 def test_two_processes_train_what_one_does(halves: Path, tmp_path: Path) -> None:
-    """Every task: batch norm, negatives, queues, teachers and batch terms are those of the whole batch."""
-    one = train(str(tmp_path))
+    """Batch norm, negatives, queues, teachers and batch terms are those of the whole batch."""
+    assert_same_trainings(halves, tmp_path, FEW)
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does_in_every_other_task(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    folder = tmp_path_factory.mktemp("others")
+    mp.spawn(one_of_two, (str(folder), OTHERS), nprocs=2)
+    assert_same_trainings(folder, tmp_path, OTHERS)
+
+
+def assert_same_trainings(halves: Path, folder: Path, names: tuple[str, ...]) -> None:
+    one = train(str(folder), names)
     two = torch.load(halves / "training.pt", weights_only=True)
+    assert one.keys() == two.keys()
     for name, state in one.items():
         for key, value in state.items():
             torch.testing.assert_close(
@@ -122,16 +141,17 @@ def test_batch_norm_is_that_of_the_whole_batch(halves: Path) -> None:
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def one_of_two(rank: int, folder: str) -> None:
-    """Compute this process's half of every test."""
+def one_of_two(rank: int, folder: str, names: tuple[str, ...]) -> None:
+    """Compute this process's half of every test, with the trainings of some tasks."""
     # Two processes on one core, to which a test process is kept, wait for each other in busy loops.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "GROUP_RANK": "0"}
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    for compute in (half, half_a_batch_norm, half_a_training):
-        compute(rank, folder)
+    half(rank, folder)
+    half_a_batch_norm(rank, folder)
+    half_a_training(rank, folder, names)
     distributed.destroy_process_group()
 
 
@@ -139,5 +159,5 @@ def one_of_two(rank: int, folder: str) -> None:
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what two processes computed; starting them takes most of the time."""
     folder = tmp_path_factory.mktemp("halves")
-    mp.spawn(one_of_two, (str(folder),), nprocs=2)
+    mp.spawn(one_of_two, (str(folder), FEW), nprocs=2)
     return folder
