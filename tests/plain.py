@@ -15,7 +15,12 @@ def pairwise(points):
 
 
 #: Knobs with which a strategy that takes seconds, whatever the number of images, takes none.
-QUICK = {"zcore": {"n_samples": 5000}, "activeft": {"iterations": 30}}
+QUICK = {
+    "zcore": {"n_samples": 5000},
+    "activeft": {"iterations": 30},
+    "refine": {"rounds": 1, "batches": 1},
+    "boss": {"batches": 8},
+}
 
 
 @st.composite

@@ -323,6 +323,15 @@ def test_what_can_be_mended_gets_a_sentence_and_leaves_nothing(photos: pd.Series
     assert len(out["next"]) == 4 and "accuracy" not in out and "No accuracy yet" in out["said"]
 
 
+@pytest.mark.parametrize("query", ["boss", "class-balanced", "el2n"])
+def test_an_oracle_is_no_query_of_the_loop(photos: pd.Series, initpools: Initpools, query: str) -> None:
+    assert initpools("select-pool", "kcenter", "-n", 12, "-o", "next.csv").code == 0
+    _annotate("next.csv", photos, "done.csv")
+    said = initpools("al-run", "--labels", "done.csv", "--query", query, "--budget", 3, "--next", "more.csv")
+    assert said.code == 2 and f"The query {query} is an oracle" in said.err and "--query margin" in said.err
+    assert not Path("more.csv").exists()
+
+
 def test_a_labeled_test_split_is_measured_on_and_the_bytes_are_the_same(copied_run: Path, initpools: Initpools) -> None:
     initpools("select-pool", "typiclust", "-n", 30, "--with-labels", "-o", "a.csv", "--threads", 1)
     words = ["--query", "badge", "--budget", 10, "--next", "n.csv", "--threads", 1]

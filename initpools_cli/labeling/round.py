@@ -129,6 +129,7 @@ def label_round(
     spec = build_spec(context, table, multilabel=context.data.multilabel)
     require_classes(labeled.classes, f"{' and '.join(map(str, labels))} (--labels)")
     if ask:
+        _refuse_oracle(spec)
         _refuse_single_class(spec, labeled)
         refuse_without_audit(table, labeled)
     known = labeled.codes
@@ -334,6 +335,16 @@ def _only(names: list[str], flag: str) -> str:
             ", ".join(names),
         )
     return names[0] if names else ""
+
+
+def _refuse_oracle(spec: ExperimentSpec) -> None:
+    query = spec.queries[0]
+    if query.oracle:
+        raise UserError(
+            f"The query {query.name} is an oracle: it reads the labels of images that nobody has labeled yet.",
+            "Use another one, such as --query margin; `initpools list strategies` marks oracles.",
+            query.name,
+        )
 
 
 def _refuse_single_class(spec: ExperimentSpec, labeled: LabelHistory) -> None:

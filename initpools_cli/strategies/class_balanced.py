@@ -36,12 +36,29 @@ def class_balanced(
     UserError
         If labels are unknown (-1).
     """
+    refuse_unknown("class-balanced", labels)
+    return equal_draw(labels, labeled, budget, rng)
+
+
+def refuse_unknown(name: str, labels: NDArray[np.int64]) -> None:
+    """Refuse unknown labels (-1) for an oracle.
+
+    Parameters
+    ----------
+    name : str
+        The strategy.
+    labels : (n,) int64
+
+    Raises
+    ------
+    UserError
+        With the first image without a label.
+    """
     unknown = np.flatnonzero(labels < 0)
     if len(unknown):
         raise UserError(
-            f"'class-balanced' needs the labels of all images, but {len(unknown)} of {len(labels)} are unknown, the "
+            f"'{name}' needs the labels of all images, but {len(unknown)} of {len(labels)} are unknown, the "
             f"first for image {unknown[0]}.",
             "Pass all labels (--labels FILE.npy), or use a strategy without labels, such as stratified.",
             len(unknown),
         )
-    return equal_draw(labels, labeled, budget, rng)

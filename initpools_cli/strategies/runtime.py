@@ -19,6 +19,8 @@ SHORT = 1e12
 SIDE = 1024
 # Images of a query set; with objective=fl1mi similarities between all images are computed.
 QUERIES = 100
+# Images of a subset, at most, of strategies that let others choose from subsets.
+SUBSET = 5000
 # Knobs proposed for approximate neighbors.
 PROBES, NEIGHBORS = 16, 50
 SAMPLES = (200_000, 100_000, 50_000, 20_000, 10_000)
@@ -30,7 +32,7 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
     Parameters
     ----------
     method : Method
-        With its ``cost`` in n, d, b, k and t, and its measured ``factor``; the result is 0 without one.
+        With its ``cost`` in n, d, b, k, s and t, and its measured ``factor``; the result is 0 without one.
     n, d, budget : int
     knobs : mapping
         All knobs with their values.
@@ -41,11 +43,12 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
         "n²": n
         * min(n, _rows_per_query(n, knobs["probes"]) if knobs.get("probes") and knobs.get("neighbors", 1) else n),
         "d": d,
+        "s": min(n, SUBSET),
         "b": budget,
         "b²": budget**2,
         "k": clusters,
         "q": n if knobs.get("objective") == "fl1mi" else QUERIES,
-        "t": knobs.get("iterations") or knobs.get("n_samples", 1),
+        "t": knobs.get("iterations") or knobs.get("batches") or knobs.get("n_samples", 1),
     }
     terms = [
         np.prod([float(sizes.get(symbol, 1)) for symbol in term.split()]) for term in method.traits.cost.split(" + ")

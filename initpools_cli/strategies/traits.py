@@ -21,7 +21,7 @@ class StrategyTraits(Traits):
         Whether the picks for a larger budget begin with those for a smaller one.
     cost : str
         In big-O notation: n images, d dimensions, b budget, k clusters, c classes, t views or iterations, p patches, q
-        images of a query set, h inputs of the last layer; empty if unknown.
+        images of a query set, h inputs of the last layer, s images of a subset; empty if unknown.
     factor : float
         Measured runtime per unit of cost, in multiply-adds of a matrix product; 0 for strategies that never take more
         than a minute.

@@ -1,0 +1,211 @@
+"""Strategies that combine or choose among others, against their plain definitions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+from sklearn.linear_model import Ridge
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.geometry.ridge import leave_one_out, ridge
+from initpools_cli.strategies import auto as auto_module
+from initpools_cli.strategies import refine as refine_module
+from initpools_cli.strategies.auto import PENALTY, auto, correct_without, least_typical_rows, most_missed
+from initpools_cli.strategies.boss import boss, candidate_batches, class_medoids
+from initpools_cli.strategies.ensemble import MEMBERS, ModelArrays
+from initpools_cli.strategies.margin import margin, margins
+from initpools_cli.strategies.refine import ENSEMBLE, refine
+from initpools_cli.strategies.typiclust import typiclust
+from initpools_cli.strategies.uherding import uherding
+
+quick = settings(max_examples=30, deadline=None)
+NOTHING = np.empty(0, np.int64)
+
+
+def scene(seed=0, n=60, labeled=8, spread=1.5):
+    """Three classes in four dimensions, and a linear classifier of their centers: arrays of a model, and labels."""
+    rng = np.random.default_rng(seed)
+    centers = 3 * rng.normal(size=(3, 4))
+    labels = rng.integers(0, 3, n)
+    points = (centers[labels] + spread * rng.normal(size=(n, 4))).astype(np.float32)
+    head = np.vstack([centers.T, -(centers**2).sum(axis=1) / 2]) / 4
+    probs = softmax(points @ head[:-1] + head[-1], axis=1)
+    known = np.sort(rng.choice(n, labeled, replace=False))
+    return ModelArrays(points, points, head, probs, known), labels
+
+
+def strength(points, penalty):
+    return penalty * ((points - points.mean(axis=0)) ** 2).sum() / len(points)
+
+
+# ---- ridge
+
+
+@quick
+@given(st.integers(2, 12), st.integers(1, 8), st.sampled_from([0.01, 1.0]), st.integers(0, 2**32))
+def test_ridge_and_leave_one_out_are_scikit_learns(m, d, penalty, seed):
+    rng = np.random.default_rng(seed)
+    points, targets = rng.normal(size=(m, d)).astype(np.float32), rng.normal(size=(m, 2))
+    alpha = strength(points.astype(float), penalty)
+    twin = Ridge(alpha).fit(points.astype(float), targets)
+    found = ridge(points, targets, penalty)
+    np.testing.assert_allclose(found[:-1], twin.coef_.T, atol=1e-8)
+    np.testing.assert_allclose(found[-1], twin.intercept_, atol=1e-8)
+    without = leave_one_out(points, targets, penalty)
+    for row in range(m):
+        rest = np.arange(m) != row
+        other = Ridge(alpha).fit(points[rest].astype(float), targets[rest])
+        np.testing.assert_allclose(without[row], other.predict(points[[row]].astype(float))[0], atol=1e-6)
+
+
+# ---- refine
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_member_chooses_of_the_candidates_alone(name):
+    model, _ = scene()
+    candidates = np.setdiff1d(np.arange(0, 60, 2), model.labeled)
+    for budget in (1, 5, len(candidates)):
+        picks = model.choose(name, candidates, budget, np.random.default_rng(0))
+        assert len(set(picks)) == budget and set(picks) <= set(candidates)
+
+
+@pytest.mark.parametrize(("rounds", "batches", "share", "budget"), [(1, 1, 1.0, 4), (3, 2, 0.4, 5), (2, 1, 0.1, 52)])
+def test_refine_is_the_union_of_batches_round_by_round(rounds, batches, share, budget):
+    model, _ = scene()
+    given_ = (model.embeddings, model.features, model.head, model.probs, model.labeled, budget)
+    found = refine(*given_, np.random.default_rng(5), rounds=rounds, batches=batches, share=share)
+    rng = np.random.default_rng(5)
+    left = sorted(set(range(60)) - set(model.labeled))
+    for _ in range(rounds):
+        union: set[int] = set()
+        for name in ENSEMBLE:
+            for _ in range(batches):
+                if len(left) > budget:
+                    subset = rng.choice(left, max(budget, int(share * len(left))), replace=False)
+                    union |= set(model.choose(name, subset, budget, rng))
+        left = sorted(union) or left
+    rows = np.array(sorted({*left, *model.labeled}))
+    final = uherding(model.embeddings[rows], np.searchsorted(rows, model.labeled), budget, rng, model.probs[rows])
+    np.testing.assert_array_equal(found.indices, rows[final.indices])
+
+
+def test_refine_by_margin_alone_takes_the_smallest_margins(monkeypatch):
+    model, _ = scene()
+    monkeypatch.setattr(refine_module, "ENSEMBLE", ("margin",))
+    given_ = (model.embeddings, model.features, model.head, model.probs, model.labeled, 7)
+    found = refine(*given_, np.random.default_rng(0), rounds=3, batches=1, share=1.0)
+    assert set(found.indices) == set(margin(model.probs, model.labeled, 7).indices)
+
+
+# ---- boss
+
+
+def accuracy_with(model, labels, batch):
+    known = np.concatenate([model.labeled, batch])
+    points = model.features[known].astype(float)
+    fitted = Ridge(strength(points, 0.1)).fit(points, np.eye(3)[labels[known]])
+    return (fitted.predict(model.features.astype(float)).argmax(axis=1) == labels).mean()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_boss_takes_the_batch_whose_labels_give_the_highest_accuracy(seed):
+    model, labels = scene(seed, n=90, labeled=3, spread=4.0)
+    given_ = (model.embeddings, model.features, model.head, model.probs, labels, model.labeled, 4)
+    found = boss(*given_, np.random.default_rng(seed), batches=16)
+    seen = replace(model, labels=labels)
+    batches = list(candidate_batches(seen, labels, 4, 16, np.random.default_rng(seed)))
+    each = [accuracy_with(model, labels, batch) for batch in batches]
+    assert accuracy_with(model, labels, found.indices) == max(each) > np.mean(each)
+    assert found.indices.tolist() == batches[int(np.argmax(each))].tolist()
+    assert all(len(set(batch)) == 4 and not set(batch) & set(model.labeled) for batch in batches)
+
+
+def test_class_medoids_go_to_the_class_with_the_fewest_labels():
+    points = np.array([[0.0], [1.0], [2.0], [9.0], [10.0], [20.0], [30.0]], np.float32)
+    labels = np.array([0, 0, 0, 1, 1, 2, 2])
+    # The image in the middle of class 0 is the first; class 2 has a label, and class 1 two candidates.
+    assert class_medoids(points, labels, np.array([0, 1, 2, 3, 4, 6]), np.array([5]), 6).tolist() == [1, 3, 0, 4, 6, 2]
+
+
+def test_boss_needs_the_labels_of_all_images():
+    model, labels = scene()
+    labels[7] = -1
+    given_ = (model.embeddings, model.features, model.head, model.probs, labels, model.labeled, 4)
+    with pytest.raises(UserError, match="'boss' needs the labels of all images, but 1 of 60 are unknown"):
+        boss(*given_, np.random.default_rng(0))
+
+
+# ---- auto
+
+
+@quick
+@given(st.integers(0, 2**32), st.integers(6, 20))
+def test_auto_counts_what_scikit_learn_predicts_without_labels(seed, m):
+    rng = np.random.default_rng(seed)
+    points, labels = rng.normal(size=(m, 3)).astype(np.float32), np.arange(m) % 3
+    left_out = rng.choice(m, 3, replace=False)
+    rest = np.setdiff1d(np.arange(m), left_out)
+    wide, targets = points.astype(float), np.eye(3)[labels]
+    alpha = strength(wide[rest], PENALTY)
+    right = 0
+    for row in range(m):
+        train = rest[rest != row]
+        right += Ridge(alpha).fit(wide[train], targets[train]).predict(wide[[row]])[0].argmax() == labels[row]
+    assert correct_without(points, labels, left_out) == right
+
+
+def test_auto_goes_by_the_labels_that_are_missed_most(monkeypatch):
+    points, labels = np.zeros((9, 1), np.float32), np.arange(9) % 3
+    asked: list[list[int]] = []
+    counts: list[int] = []
+
+    def correct(points, labels, left_out):
+        asked.append(sorted(labels[left_out]))
+        return counts[min(len(asked), 3) - 1]
+
+    monkeypatch.setattr(auto_module, "correct_without", correct)
+    for right, name in (
+        ((3, 5, 5), "typiclust"),
+        ((5, 3, 5), "margin"),
+        ((5, 5, 3), "random"),
+        ((4, 4, 4), "typiclust"),
+    ):
+        asked.clear()
+        counts[:] = right
+        assert most_missed(points, labels, 0.5, np.random.default_rng(0)) == name
+        # Half of nine is one for each of three classes; random sets are drawn five times.
+        assert asked == [[0, 1, 2]] * 7
+
+
+def test_auto_is_typiclust_without_labels_or_with_one_for_each_class():
+    model, labels = scene()
+    plain = typiclust(model.embeddings, model.labeled, 5, np.random.default_rng(1)).indices
+    few = np.full(60, -1)
+    few[model.labeled[:3]] = 0, 1, 2
+    for probs, known in ((None, labels), (model.probs, None), (model.probs, few), (model.probs, np.full(60, -1))):
+        found = auto(model.embeddings, model.labeled, 5, np.random.default_rng(1), probs, known)
+        np.testing.assert_array_equal(found.indices, plain)
+
+
+def test_auto_chooses_as_the_strategy_that_it_found(monkeypatch):
+    model, labels = scene()
+    given_ = (model.embeddings, model.labeled, 5)
+    monkeypatch.setattr(auto_module, "most_missed", lambda *_: "margin")
+    found = auto(*given_, np.random.default_rng(0), model.probs, labels)
+    np.testing.assert_array_equal(found.indices, margin(model.probs, model.labeled, 5).indices)
+    assert found.scores.tolist() == (-margins(model.probs)[found.indices]).tolist()
+    monkeypatch.setattr(auto_module, "most_missed", lambda *_: "random")
+    drawn = {tuple(auto(*given_, np.random.default_rng(s), model.probs, labels).indices) for s in range(5)}
+    assert len(drawn) == 5
+
+
+def test_the_least_typical_is_the_one_far_from_the_others():
+    points = np.r_[np.random.default_rng(0).normal(size=(20, 2)), [[9.0, 9.0]]].astype(np.float32)
+    assert least_typical_rows(points, 1, np.random.default_rng(0)).tolist() == [20]
+    assert len(set(least_typical_rows(np.zeros((6, 2), np.float32), 4, np.random.default_rng(0)))) == 4
