@@ -35,6 +35,7 @@ from initpools_cli.training.learners.linear import fit_together
 #: H1.4: pools, images of a pool, share of the ranking that a pool is drawn from.
 WINDOWS, SIZE, SHARE = 400, 200, 0.1
 CELL = ["init", "query", "learner", "encoder", "seed"]
+START = [column for column in CELL if column != "query"]
 METRICS = ["accuracy", "balanced_accuracy", "auc", "absent_classes"]
 
 
@@ -63,7 +64,11 @@ def cells(run):
         rounds, tail = rounds_of(done), long_tail_of(done)
         if tail is not None:
             rounds = with_rare_recall(done, rounds, tail)
-        rounds = rounds.merge(class_facts(done, labels, classes), on=CELL, how="left")
+        facts = class_facts(done, labels, classes)
+        # Rows of the first round have no query: its pool is the same for all of them.
+        start = facts.drop_duplicates(START)[[*START, "class_entropy"]]
+        rounds = rounds.merge(start, on=START, how="left")
+        rounds = rounds.merge(facts.drop(columns="class_entropy"), on=CELL, how="left")
         shown = [*CELL, "round", "labeled", *METRICS, *(["rare_recall"] if tail is not None else []), "status"]
         parts.append(rounds[[*shown, "class_entropy", "labels_until_seen"]].assign(run=run.path.name, sweep=done.name))
     return parts
