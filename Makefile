@@ -22,7 +22,7 @@ SCORED = $(POOLS),simclr,hard-to-contrast,hard-to-contrast@kmeans30
 SCANNED = digits pathmnist-mini sign-digits
 SWEEPS = $(FIRST_POOLS:%=lite0-linear-%) $(FIRST_POOLS:%=simclr-linear-%) lite0-knn-20 lite0-knn-100 lite0-queries simclr-queries
 
-.PHONY: demo gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study $(STUDY:%=study-%)
+.PHONY: demo gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study semi-supervised-study $(STUDY:%=study-%)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,18 @@ gallery: $(VENV)/.installed
 laptop-study: $(STUDY:%=study-%)
 	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%) --sweeps $(SWEEPS) --readme README.md
 	$(BIN)/python benchmarks/regret.py $(STUDY:%=runs/laptop/%)
+
+# First pools under semi-supervised learners, on the encoders and embeddings of `make laptop-study`.
+SEMI = sign-digits mnist-12k cifar10-12k
+SEMI_ENCODERS = simclr efficientnet-lite0
+semi-supervised-study: $(SEMI:%=study-%)
+	for data in $(SEMI); do for first in $(FIRST_POOLS); do for encoder in $(SEMI_ENCODERS); do \
+	  $(DEMO) al-run --run runs/laptop/$$data --config configs/semi-supervised/$$data.toml --from $$encoder \
+	    --budget $$first --name semi-$$encoder-$$first || exit; \
+	done; done; done
+	$(DEMO) al-run --run runs/laptop/mnist-12k --config configs/semi-supervised/flexmatch.toml --from simclr --name semi-flexmatch
+	$(BIN)/python docs/semi_supervised.py --runs $(SEMI:%=runs/laptop/%) --sweeps semi-flexmatch \
+	  $(foreach encoder,$(SEMI_ENCODERS),$(FIRST_POOLS:%=semi-$(encoder)-%))
 
 # A fifth of MNIST, drawn by class.
 runs/laptop/mnist-12k.npz: $(VENV)/.installed

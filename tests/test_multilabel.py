@@ -210,6 +210,15 @@ def chest_run(chest) -> Path:
     return run
 
 
+def test_learners_that_read_unlabeled_images_learn_several_labels_or_say_so(chest_run, initpools):
+    words = ("al-run", "--run", chest_run, "--init", "random", "--query", "margin", "--budget", 20, "--rounds", 1)
+    swept = initpools(*words, "--seeds", 1, "--learner", "label-spreading,self-training", "--name", "semi")
+    assert swept.code == 0 and "self-training on" in swept.err
+    refused = initpools(*words, "--learner", "flexmatch", "--name", "no")
+    assert refused.code == 2 and "The learner 'flexmatch' needs one class per image" in refused.err
+    assert "Use another --learner: finetune, knn, label-spreading" in refused.err
+
+
 def test_a_sweep_has_the_metrics_of_multilabel(chest_run):
     import pandas as pd
 

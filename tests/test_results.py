@@ -17,6 +17,7 @@ from scipy import stats
 from test_statistics import sweep
 
 from initpools_cli.core.rundir import Run
+from initpools_cli.stats.verdicts import verdicts
 
 DOCS = Path(__file__).parent.parent / "docs"
 sys.path.insert(0, str(DOCS))
@@ -163,3 +164,39 @@ def test_a_chart_is_well_formed_and_holds_its_lines(values: list[float], name: s
     root = ET.fromstring(text)
     assert root.get("role") == "img" and [each.text for each in root[:2]] == ["a chart", "a < b"]
     assert {printable, "x", "y", "$heading$"} <= {each.text for each in root.iter(f"{{{SVG}}}text")}
+
+
+def test_semi_supervised_results_are_compared_as_the_sweeps_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    learners = importlib.import_module("study.learners")
+    first, second = (sweep(INITS, 12, gain=GAINS, rounds=0, queries=(), root=root) for root in (1, 2))
+    write_run(tmp_path / "leaves", {"a": (first, "linear"), "b": (second, "self-training")})
+    rows = [row for name in "ab" for row in learners.rows_of(Run(tmp_path / "leaves"), name)]
+    (tmp_path / "rows.csv").write_text(learners.encoded(rows))
+    results = learners.Results(tmp_path / "rows.csv")
+    found = learners.comparisons(results)
+    both = pd.concat([first.assign(learner="linear"), second.assign(learner="self-training")])
+    expected = verdicts(both, measures=("first pool",))
+    for column in ("learner", "init", "verdict"):
+        assert found[column].tolist() == expected[column].tolist()
+    assert np.allclose(found[["difference", "low", "high"]], expected[["difference", "low", "high"]], atol=1e-5)
+    gains = learners.learner_gains(results)
+    means = [values[values["init"] == "typiclust"]["accuracy"].mean() for values in (second, first)]
+    own = gains[gains["init"] == "typiclust"]
+    assert own["learner"].tolist() == ["self-training"] and own["difference"].tolist() == [
+        pytest.approx(means[0] - means[1], abs=1e-5)
+    ]
+    changes = learners.gain_changes(results)
+    starts = [values[values["init"] == "random"]["accuracy"].mean() for values in (second, first)]
+    gained = means[0] - starts[0] - (means[1] - starts[1])
+    assert changes[changes["init"] == "typiclust"]["difference"].tolist() == [pytest.approx(gained, abs=2e-5)]
+
+
+def test_the_page_of_semi_supervised_learners_is_made_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    made = importlib.import_module("semi_supervised")
+    results = made.Results(made.RESULTS)
+    assert made.PAGE.read_text(encoding="utf-8") == made.page(results)
+    assert (results.rows["seeds"] >= 12).all() and not results.rows["leaks"].any()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import Initpools
@@ -263,9 +265,16 @@ def test_a_sweep_gives_all_candidates_and_only_the_labels_that_are_bought(
         assert known.sum() == bought and np.array_equal(labels[known], data.labels["train"][rows][known])
 
 
-def test_semi_supervised_learners_work_in_sweeps_and_rounds(copied_run, initpools: Initpools) -> None:
+def test_semi_supervised_learners_work_in_sweeps_and_rounds(copied_run: Path, initpools: Initpools) -> None:
     words = ("al-run", "--init", "random,kmeans", "--budget", 10, "--rounds", 1, "--seeds", 2, "--threads", 1)
     swept = initpools(*words, "--query", "badge", "--learner", "label-spreading,self-training", "--name", "semi")
     assert swept.code == 0 and "label-spreading on" in swept.err
-    refused = initpools(*words, "--query", "cdal,alfamix", "--learner", "label-spreading", "--name", "no")
+    rounds = pd.read_csv(copied_run / "runs/digits/al/semi/rounds.csv")
+    assert (rounds["status"] == "ok").all() and not rounds["leaks"].any()
+    refused = initpools(*words, "--query", "badge,alfamix", "--learner", "label-spreading", "--name", "no")
     assert refused.code == 2 and "which the learner label-spreading does not provide" in refused.err
+    assert "--learner: finetune, flexmatch, linear" in refused.err
+    assert initpools("select-pool", "kmeans", "--budget", 20, "--with-labels", "-o", "pool.csv").code == 0
+    labeled = initpools("al-run", "--labels", "pool.csv", "--learner", "label-spreading", "--next", "next.csv")
+    assert labeled.code == 0 and (copied_run / "next.csv").exists()
+    assert "20 new labels" in labeled.err and "not with label-spreading" in labeled.err

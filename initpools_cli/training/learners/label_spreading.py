@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from initpools_cli.core.bounds import Count, PositiveCount, PositiveFactor
+from initpools_cli.core.capacity import require_memory
 from initpools_cli.datasets.multilabel import labeled_rows
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.neighbors import nearest_k
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 GRID = (5, 10, 20, 50)
 #: The iteration ends when no entry changes by more.
 TOLERANCE = 1e-10
-ROWS = 4096
-#: Graphs that are kept: the images of a seed are the same for every first pool, query and round.
-KEPT = 32
+#: Neighbors that are searched at a time.
+PIECE = 2**20
+#: Bytes of graphs that are kept: the images of a seed are the same for every first pool, query and round.
+KEPT = 2**28
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,21 @@ class Spread:
 
         The rule is the same for every input. An image of the graph is one of its own nearest.
         """
+        from scipy.sparse import csr_array
+
         k, classes = min(self.k, len(self.embeddings)), self.shares.shape[1]
         # Each label is a vote of two classes: yes or no.
         count = 2 if self.multilabel else classes
         logits = np.empty((len(inputs), classes))
-        for start in range(0, len(inputs), ROWS):
-            near, _ = nearest_k(unit_rows(inputs[start : start + ROWS]), self.embeddings, k)
-            total, reached = self.shares[near].sum(axis=1), self.reached[near].sum(axis=1)[:, None]
+        step = max(1, PIECE // k)
+        for start in range(0, len(inputs), step):
+            index, _ = nearest_k(unit_rows(inputs[start : start + step]), self.embeddings, k)
+            shape = (len(index), len(self.embeddings))
+            near = csr_array((np.ones(index.size), index.ravel(), k * np.arange(len(index) + 1)), shape=shape)
+            total, reached = np.asarray(near @ self.shares), np.asarray(near @ self.reached)[:, None]
             mean = np.divide(total, reached, out=np.full_like(total, 1 / count), where=reached > 0)
             smoothed = (k * mean + self.smoothing) / (k + count * self.smoothing)
-            logits[start : start + len(near)] = np.log(smoothed / (1 - smoothed) if self.multilabel else smoothed)
+            logits[start : start + len(index)] = np.log(smoothed / (1 - smoothed) if self.multilabel else smoothed)
         return logits
 
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -91,7 +98,7 @@ def label_spreading(
     validation: Validation | None = None,
     *,
     k: PositiveCount = 10,
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+    alpha: Annotated[float, Field(gt=0, le=0.99)] = 0.5,
     smoothing: PositiveFactor = 0.3,
     probes: Count = 0,
 ) -> Spread:
@@ -118,12 +125,17 @@ def label_spreading(
     k : int
         Number of neighbors, at most all other images.
     alpha : float
-        Weight of the neighbors; the rest is that of the label itself.
+        Weight of the neighbors; the rest is that of the label itself. The closer to 1, the longer it takes.
     probes : int
         0: exact neighbors. Else approximate, from this many lists of an inverted file.
     """
     rows = unit_rows(embeddings)
     multilabel, known = labels.ndim == 2, labeled_rows(labels)
+    require_memory(
+        5 * len(rows) * (classes + multilabel) * 8,
+        f"Labels of {classes:,} classes spread to {len(rows):,} images take",
+        "Use another --learner, such as linear, or fewer images.",
+    )
     given = np.zeros((len(rows), classes + multilabel))
     if multilabel:
         given[known, :classes], given[known, classes] = labels[known], 1.0
@@ -152,6 +164,11 @@ def spread(graph: csr_array, given: NDArray[np.float64], alpha: float) -> NDArra
         Y.
     alpha : float
         In (0, 1).
+
+    Returns
+    -------
+    (n, c) float64
+        F, converged up to `TOLERANCE` in each entry and step.
     """
     degree = np.asarray(graph.sum(axis=0))
     scale = 1 / np.sqrt(np.where(degree > 0, degree, 1.0))
@@ -186,10 +203,10 @@ def neighbor_graph(points: NDArray[np.float32], k: int, probes: int = 0) -> csr_
     key = (hashlib.blake2b(np.ascontiguousarray(points).data).hexdigest(), k, probes)
     if key not in _graphs:
         n = len(points)
-        index = knn(points, k, probes=probes)[0] if k else np.empty((n, 0), np.int64)
+        index = (knn(points, k, probes=probes)[0] if k else np.empty((n, 0))).astype(np.int32)
         near = csr_array((np.ones(n * k), index.ravel(), k * np.arange(n + 1)), shape=(n, n))
         _graphs[key] = near.maximum(near.T).tocsr()
-        if len(_graphs) > KEPT:
+        while len(_graphs) > 1 and sum(each.data.nbytes + each.indices.nbytes for each in _graphs.values()) > KEPT:
             _graphs.popitem(last=False)
     _graphs.move_to_end(key)
     return _graphs[key]

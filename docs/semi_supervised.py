@@ -1,0 +1,147 @@
+"""Write docs/semi-supervised.md from benchmarks/results/semi-supervised.csv: `python docs/semi_supervised.py`.
+
+With `--runs RUN… --sweeps NAME…` the file of results is written first, from finished sweeps
+(`make semi-supervised-study`). All numbers on the page come from the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from study.learners import (
+    SUPERVISED,
+    Results,
+    accuracies,
+    comparisons,
+    encoded,
+    gain_changes,
+    learner_gains,
+    never_worse,
+    rows_of,
+    tally,
+)
+from study.sweeps import AGAINST
+from study.text import LEGEND, conjoined, seconds, table
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.rundir import Run
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results/semi-supervised.csv"
+PAGE = Path(__file__).parent / "semi-supervised.md"
+
+
+def page(results: Results) -> str:
+    """Return the text of the page."""
+    rows = results.rows
+    judged, gains, changes = comparisons(results), learner_gains(results), gain_changes(results)
+    pairs = conjoined(f"`{each}` with `{other}`" for each, other in SUPERVISED.items() if each in set(rows["learner"]))
+    inits = conjoined(f"`{init}`" for init in results.names("init") if init != AGAINST)
+    parts = [
+        "# First pools and semi-supervised learners",
+        "<!-- Written by docs/semi_supervised.py: changes made here will be lost. -->",
+        "Does a chosen first pool still help when the learner also reads the images without a label, and do such "
+        "learners need another first pool?",
+        f"First pools of {conjoined(sorted(results.names('labels')))} labels were chosen by {inits} "
+        f"([descriptions](methods.md)) and compared with `{AGAINST}` at the same {conjoined(results.names('seeds'))} "
+        "seeds. A semi-supervised learner gets all images that may be labeled at a seed, and the labels of the first "
+        "pool; it never sees a test image, and accuracy is measured on the test split. Labels read without being "
+        f"bought: {rows['leaks'].sum()}.",
+        *([f"Not finished, and not on this page: {'; '.join(missing)}."] if (missing := results.missing()) else []),
+        f"In all tables: {LEGEND} All learners have their defaults; those of the semi-supervised ones were chosen on "
+        "other data sets.",
+        "## Is a chosen first pool better than a random one?",
+        "First pools that are better than random at least once and never worse:",
+        "\n".join(
+            f"- with `{learner}`: {conjoined(never_worse(own)) or 'none'}"
+            for learner, own in judged.groupby("learner", sort=False)
+        ),
+        "Every first pool against random, by learner; then by first pool.",
+        tally(judged, "learner"),
+        *(f"With `{learner}`:\n\n{tally(own, 'init')}" for learner, own in judged.groupby("learner", sort=False)),
+        "## Does the gain over random change?",
+        f"The gain over random under a semi-supervised learner minus that under its supervised counterpart ({pairs}): "
+        "below 0, a chosen pool is worth less once the images without a label are used.",
+        tally(changes, "learner", ("larger", "smaller")),
+        tally(changes, "init", ("larger", "smaller")),
+        "## Is the semi-supervised learner better on the same pool?",
+        f"The accuracy of {pairs} compared on the same pools.",
+        tally(gains, "learner"),
+        *(
+            f"`{learner}`, by number of labels:\n\n{tally(own, 'labels')}"
+            for learner, own in gains.groupby("learner", sort=False)
+        ),
+        "## Accuracy",
+        "Mean accuracy over the seeds, in percent.",
+        *(
+            f"### {data}, {encoder}\n\n{accuracies(results, judged, data, encoder)}"
+            for data in results.names("data")
+            for encoder in results.names("encoder", data=data)
+        ),
+        "## What this does not show",
+        *_limits(results),
+        "## How it was made",
+        *_provenance(results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _limits(results: Results) -> list[str]:
+    few = [sweep for sweep in results.sweeps() if results.has(*sweep, "flexmatch", AGAINST)]
+    flexmatch = (
+        f"`flexmatch` was run on {conjoined(f'{data} with {labels} labels' for data, _, labels in few)} only, "
+        "with the short training of its defaults; the paper trains thousands of times longer. "
+        if few
+        else "`flexmatch` is not in this comparison. "
+    )
+    return [
+        f"{flexmatch}Encoders were trained once on each data set. The candidates of different seeds overlap, so "
+        "intervals and verdicts apply to these data sets only. The test split is fixed. Verdicts of each table row are "
+        "corrected within a sweep, not over all sweeps."
+    ]
+
+
+def _provenance(results: Results) -> list[str]:
+    first = results.rows.iloc[0]
+    versions = ", ".join(f"{name} {first[name]}" for name in ("torch", "numpy", "scipy", "scikit-learn"))
+    lines, total = [], 0
+    for (data, encoder, labels, duration), own in results.rows.groupby(
+        ["data", "encoder", "labels", "sweep_seconds"], sort=False
+    ):
+        lines.append((data, encoder, labels, conjoined(own["learner"]), seconds(duration)))
+        total += duration
+    return [
+        f"Computed with `make semi-supervised-study` on {first['cpu']} with {first['cores']} cores, Python "
+        f"{first['python']}, {versions}; the rows are in `benchmarks/results/semi-supervised.csv`. Sweeps took "
+        f"{seconds(total)} in all, on a machine that also ran other jobs.",
+        table(("data set", "encoder", "labels", "learners", "time"), lines),
+    ]
+
+
+def main() -> None:
+    """Write the file of results if runs are given, and the page."""
+    parser = argparse.ArgumentParser(description="Write docs/semi-supervised.md.")
+    parser.add_argument("--runs", nargs="+", default=[], type=Path, metavar="RUN")
+    parser.add_argument("--sweeps", nargs="+", default=[], metavar="NAME", help="sweeps that every run may have")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("-o", "--output", type=Path, default=PAGE)
+    args = parser.parse_args()
+    try:
+        if args.runs:
+            finished = [
+                (run, name) for run in map(Run, args.runs) for name in args.sweeps if run.find_step(f"al/{name}")
+            ]
+            rows = [row for run, name in finished for row in rows_of(run, name)]
+            if not rows:
+                parser.exit(2, "None of the runs has one of the sweeps. Make them with `make semi-supervised-study`.\n")
+            args.results.write_text(encoded(rows), encoding="utf-8")
+        args.output.write_text(page(Results(args.results)), encoding="utf-8")
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
+    sys.stdout.write(f"Wrote {args.output}.\n")
+
+
+if __name__ == "__main__":
+    main()
