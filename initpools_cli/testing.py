@@ -91,6 +91,7 @@ def inputs_for(embeddings: Array, seed: int = 0) -> dict[str, Array]:
         "features": rng.normal(size=(n, 4)).astype(np.float32),
         "head": rng.normal(size=(5, 3)),
         "vaal_scores": rng.random(n),
+        "calibration": np.array([1.5]),
         "scores": rng.normal(size=n),
         "labels": np.where(np.arange(n) % 3 == 1, 1, 0),
         "patches": rng.normal(size=(n, 3, 2)),

@@ -153,6 +153,29 @@ def test_an_oracle_leaks_every_label_that_is_not_bought() -> None:
     assert [measured.row["leaks"] for (measured,) in later] == [0, 75, 146, 213]
 
 
+def test_uherding_is_calibrated_on_what_is_bought_if_it_is_asked_for(monkeypatch) -> None:
+    def picks(temperature: object) -> list[int]:
+        data = experiment()
+        arrays = {**data.arrays, "uherding": data.arrays["kcenter"]}
+        calls = {**data.calls, "uherding": MethodCall("uherding", {"temperature": temperature})}
+        rows, (cell,) = run("random", "uherding", [0], replace(data, arrays=arrays, calls=calls))
+        assert [measured.row["leaks"] for (measured,) in rows] == [0] * 4
+        return cell.labeled.tolist()
+
+    asked: list[int] = []
+
+    def calibration(fit, inputs, labeled, labels, groups, classes, seed):
+        asked.append(len(labeled))
+        assert fit(labeled[:4], seed).logits(inputs).shape == (len(labeled), classes)
+        np.testing.assert_array_equal(labels, experiment().labels["train"][labeled])
+        return np.array([7.0])
+
+    own = picks("calibrated")
+    assert own == picks("calibrated")
+    monkeypatch.setattr("initpools_cli.training.active_learning.calibration_of", calibration)
+    assert picks("calibrated") == picks(7.0) and asked == [5, 9, 13]
+
+
 def test_a_first_pool_of_one_class_is_scored_and_the_others_are_not_dropped() -> None:
     data = experiment()
     block = BlockJob("e", "random", "margin", "linear", [0], True)

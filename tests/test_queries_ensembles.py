@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +21,11 @@ from initpools_cli.strategies.boss import boss, candidate_batches, class_medoids
 from initpools_cli.strategies.ensemble import MEMBERS, ModelArrays
 from initpools_cli.strategies.margin import margin, margins
 from initpools_cli.strategies.refine import ENSEMBLE, refine
+from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.runtime import operations
 from initpools_cli.strategies.typiclust import typiclust
 from initpools_cli.strategies.uherding import uherding
+from initpools_cli.training.calibration import calibration_of
 
 quick = settings(max_examples=30, deadline=None)
 NOTHING = np.empty(0, np.int64)
@@ -209,3 +213,58 @@ def test_the_least_typical_is_the_one_far_from_the_others():
     points = np.r_[np.random.default_rng(0).normal(size=(20, 2)), [[9.0, 9.0]]].astype(np.float32)
     assert least_typical_rows(points, 1, np.random.default_rng(0)).tolist() == [20]
     assert len(set(least_typical_rows(np.zeros((6, 2), np.float32), 4, np.random.default_rng(0)))) == 4
+
+
+# ---- runtime
+
+
+def test_the_forecast_counts_images_of_a_subset():
+    many, few = (operations(strategies.get("refine"), n, 64, 20, {"batches": 10}) for n in (10**6, 5000))
+    assert many == few == 700 * 10 * 5000 * 64 * 20
+    assert operations(strategies.get("refine"), 1000, 64, 20, {"batches": 10}) == few / 5
+
+
+# ---- uherding with a calibrated temperature
+
+
+def test_a_calibrated_temperature_is_that_number():
+    model, _ = scene(labeled=20)
+    given_ = (model.embeddings, model.labeled, 6, np.random.default_rng(0), model.probs)
+    found = uherding(*given_, np.array([3.7]), temperature="calibrated")
+    plain = uherding(*given_, temperature=3.7)
+    np.testing.assert_array_equal(found.indices, plain.indices)
+    np.testing.assert_array_equal(found.scores, plain.scores)
+    assert found.scores.tolist() != uherding(*given_, np.array([3.7])).scores.tolist()
+    with pytest.raises(UserError, match=r"temperature = 'calibrated' needs classifiers trained on parts of the labels"):
+        uherding(*given_, temperature="calibrated")
+    method = strategies.get("uherding")
+    assert method.validate({"temperature": 2})["temperature"] == 2
+    with pytest.raises(UserError, match=r"temperature = 'warm' is not valid: it should be a valid number or 'calibr"):
+        method.validate({"temperature": "warm"})
+    with pytest.raises(UserError, match=r"temperature = -1 is not valid: it should be greater than 0 or 'calibrated'"):
+        method.validate({"temperature": -1})
+    # Without a model there is nothing to calibrate.
+    uherding(*given_[:4], temperature="calibrated")
+
+
+def test_the_temperature_is_fitted_on_images_that_the_model_has_not_seen():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    # Right in 8 of 10 cases, and as sure as 1 in e⁶: the temperature that says 8 of 10 is 6 / ln 8.
+    said = np.where(rng.random(300) < 0.8, labels, (labels + 1) % 3)
+    rows, trained = rng.permutation(1000)[:300], []
+
+    class Model:
+        def logits(self, inputs):
+            return 6.0 * np.eye(3)[inputs]
+
+    def fit(some, seed):
+        trained.append(set(some))
+        return Model()
+
+    found = calibration_of(fit, said, rows, labels, np.arange(300), 3, seed=1)
+    assert found.shape == (1,) and found[0] == pytest.approx(6 / np.log(8), rel=0.15)
+    # Five models, each without a fifth of the images; every image is left out once.
+    assert [len(each) for each in trained] == [240] * 5
+    assert sum((Counter(set(rows) - each) for each in trained), Counter()) == Counter(rows)
+    np.testing.assert_array_equal(calibration_of(fit, said, rows, labels, np.zeros(300, int), 3, seed=1), [1.0])

@@ -6,7 +6,8 @@ import inspect
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from initpools_cli.cli.catalog import KINDS
 from initpools_cli.core.registry import Method
@@ -88,6 +89,8 @@ def _docstring(method: Method) -> tuple[str, dict[str, str]]:
 
 def _values(annotation: Any) -> str:
     """Describe the allowed values of a knob."""
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(map(_values, get_args(annotation)))
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{toml(value)}`" for value in get_args(annotation))
     kind, limits = annotation, []

@@ -174,13 +174,20 @@ def revisions_of(*methods: tuple[Method, Mapping[str, Any]]) -> dict[str, dict[s
     return {**({"revisions": changed} if changed else {}), **({"plugins": code} if code else {})}
 
 
+#: How pydantic names the members of a union in the place of an error.
+UNION_PARTS = ("function", "literal", "constrained-")
+
+
 def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where: str = "") -> UserError:
     """A pydantic ValidationError as the one sentence that names the key, its value and what is allowed."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function", "literal")))
+    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(UNION_PARTS))
     place = f" (in {where})" if where else ""
     value = first.get("input")
     allowed = first["msg"].removeprefix("Input ").removeprefix("Value error, ").rstrip(".")
+    # Of a number or a name, pydantic reports what is wrong with it as either.
+    names_too = [each for each in error.errors()[1:] if each["loc"][:-1] == first["loc"][:-1]]
+    allowed += "".join(f" or {each['ctx']['expected']}" for each in names_too if each["type"] == "literal_error")
     hint = ""
     if first["type"] == "literal_error" and isinstance(value, str):
         names = [name.strip("'") for name in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]

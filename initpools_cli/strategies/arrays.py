@@ -137,6 +137,15 @@ def _head(values: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
+def _calibration(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    if array.shape != (1,) or not np.isfinite(array).all() or not array[0] > 0:
+        raise UserError(
+            f"calibration must be one temperature above 0, got {array}.", "Pass an array of shape (1,).", str(array)
+        )
+    return array
+
+
 def _scores(values: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(numbers("scores", values), np.float64)
 
@@ -243,6 +252,9 @@ INPUTS: Mapping[str, Input] = {
         None,
         (1, 2),
         of_images=False,
+    ),
+    "calibration": Input(
+        "Use `initpools al-run`, which trains classifiers on parts of the labels.", _calibration, None, of_images=False
     ),
     "vaal_scores": Input(f"{LEARNED}, which train a discriminator.", partial(numbers, "vaal_scores")),
     "labels": Input(

@@ -36,6 +36,8 @@ class StrategyTraits(Traits):
     multilabel : callable or None
         The same strategy for several labels per image, with the same knobs. A strategy without it that reads classes
         or their probabilities needs one class per image.
+    only_with : mapping of str to (str, value), or None
+        Optional inputs that take long to compute, and the knob and its value with which they are read.
     """
 
     nested: bool
@@ -46,3 +48,9 @@ class StrategyTraits(Traits):
     ranks_logits: bool = False
     check: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] | None = None
     multilabel: Callable[..., Any] | None = None
+    only_with: Mapping[str, tuple[str, Any]] | None = None
+
+    def reads(self, name: str, knobs: Mapping[str, Any]) -> bool:
+        """Return whether the strategy reads an input of `only_with` with these knobs."""
+        condition = (self.only_with or {}).get(name)
+        return condition is not None and knobs.get(condition[0]) == condition[1]

@@ -16,6 +16,7 @@ from initpools_cli.datasets.splits import class_counts, held_out_groups
 from initpools_cli.strategies.arrays import take
 from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.selection import Selection
+from initpools_cli.training.calibration import calibration_of
 from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, candidate_set
 from initpools_cli.training.label_access import LabelAccess
 from initpools_cli.training.learners.registry import Classifier, Validation, learners
@@ -228,6 +229,17 @@ def run_query(
         outputs = query_outputs(query, learner, model, inputs, settings, seed, members)
         for output, array in outputs.items():
             require_finite(output, array)
+    if "probs" in outputs and query.traits.reads("calibration", experiment.calls[name].knobs):
+        groups = experiment.groups.get("train")
+        outputs["calibration"] = calibration_of(
+            lambda rows, part: fit(learner, replace(cell, labeled=rows), part, experiment, settings, device),
+            inputs_of(learner, experiment)["train"][cell.labeled],
+            cell.labeled,
+            cell.access.read(cell.labeled),
+            np.arange(len(cell.labeled)) if groups is None else groups[cell.labeled],
+            experiment.classes,
+            derive(cell.root, "calibration", round_),
+        )
     if "vaal_scores" in query.inputs:
         images = experiment.inputs["images"]["train"][cell.candidates]
         outputs["vaal_scores"] = vaal_scores(images, np.searchsorted(cell.candidates, cell.labeled), seed, device)
