@@ -1,0 +1,63 @@
+"""Generated parts of the page on replications: published results beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tomli
+
+from parts.statistics import read_results
+from parts.text import table
+
+CLAIMS = Path(__file__).parent / "replications.toml"
+TITLES = {"lite0": "`efficientnet-lite0`", "simclr": "SimCLR"}
+
+
+def claims() -> str:
+    """Tabulate every published result with its source and our numbers."""
+    rows = read_results("replications")
+    lines = []
+    for claim in tomli.loads(CLAIMS.read_text(encoding="utf-8"))["claim"]:
+        missing = [key for key in claim["ours"] if key not in map(_key, rows)]
+        if missing:
+            raise SystemExit(f"benchmarks/results/replications.csv has no '{missing[0]}'; run replications.py.")
+        found = [_ours(row) for key in claim["ours"] for row in rows if _key(row) == key]
+        cells = (f"`{claim['method']}`", claim["published"], claim["source"], "; ".join(found) or "–", claim["verdict"])
+        lines.append(cells)
+    return table(("method", "published", "source", "ours", "same, or why not"), lines)
+
+
+def picks() -> str:
+    """Tabulate how many of our picks the authors' code makes, too."""
+    lines = []
+    for row in read_results("replications"):
+        what = f"{row['data']}, {TITLES[row['encoder']]}" if row["encoder"] else row["data"]
+        value = float(row["value"])
+        if row["kind"] == "picks":
+            order = f"; {row['what']}" if row["what"] else ""
+            lines.append(
+                (f"`{row['method']}`", what, row["labels"], f"{100 * value:.0f} % of the picks are equal{order}")
+            )
+        elif row["kind"] == "objective":
+            interval = f"{float(row['low']):.3f} to {float(row['high']):.3f}"
+            text = f"sum of squared distances to the picks, ours over theirs: {value:.3f} ({interval})"
+            lines.append((f"`{row['method']}`", what, row["labels"], text))
+    return table(("method", "data", "picks", "agreement with the authors' code"), lines)
+
+
+def _key(row: Mapping[str, str]) -> str:
+    return f"{row['kind']} {row['method']} {row['labels']}"
+
+
+def _ours(row: Mapping[str, str]) -> str:
+    if row["kind"] == "classes":
+        low, high = float(row["low"]), float(row["high"])
+        return f"seed {row['seeds']}: {float(row['value']):.0f} of 10 classes, {low:.0f}–{high:.0f} images of a class"
+    setting = f"{row['data']}, {TITLES[row['encoder']]}, {row['labels']} labels"
+    name = f"`{row['method']}`, " if "@" in row["method"] else ""
+    points, low, high = (100 * float(row[key]) for key in ("value", "low", "high"))
+    return f"{name}{setting}: {points:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+PARTS = {"replications": claims, "replication-picks": picks}
