@@ -198,3 +198,113 @@ def test_a_query_set_that_cannot_be_used_is_refused(query_set, said):
     with pytest.raises(UserError) as error:
         select(cloud(60), "similar", 3, query_set=query_set)
     assert error.value.fact == said
+
+
+def fair_shares(sizes, budget):
+    """Equal shares of a budget, in order of size: what a small stratum lacks is shared by the larger ones."""
+    shares, left = [], budget
+    for place, size in enumerate(sorted(sizes)):
+        shares.append(min(size, left // (len(sizes) - place)))
+        left -= shares[-1]
+    return shares
+
+
+@quick
+@given(st.integers(2, 80), st.integers(1, 12), st.sampled_from([0.0, 0.3, 0.9]), st.integers(0, 2**32), st.data())
+def test_ccs_shares_the_budget_over_strata_without_the_hardest(n, strata, cutoff, seed, data):
+    scores = np.random.default_rng(seed).gamma(2, size=n)
+    budget = data.draw(st.integers(1, n))
+    aside = np.argsort(-scores, kind="stable")[: int(cutoff * n)]
+    kept = np.setdiff1d(np.arange(n), aside)
+    edges = np.linspace(scores[kept].min(), scores[kept].max(), strata + 1)[1:-1]
+    of_kept = np.searchsorted(edges, scores[kept], side="right")
+    picks = pick("ccs", {"scores": scores}, [], budget, seed, strata=strata, cutoff=cutoff).indices
+    drawn = picks[: min(budget, len(kept))]
+    assert np.isin(drawn, kept).all()
+    last = sorted(aside.tolist(), key=lambda row: (scores[row], row))
+    assert picks[len(drawn) :].tolist() == last[: budget - len(drawn)]
+    sizes = np.bincount(of_kept, minlength=strata)
+    counts = np.bincount(of_kept[np.searchsorted(kept, drawn)], minlength=strata)
+    if scores[kept].min() < scores[kept].max():
+        assert sorted(zip(sizes, counts, strict=True)) == list(
+            zip(sorted(sizes), fair_shares(sizes.tolist(), len(drawn)), strict=True)
+        )
+
+
+def test_ccs_counts_what_is_labeled_and_continues():
+    scores = np.random.default_rng(1).normal(size=300)
+    first = select(None, "ccs", 20, scores=scores)
+    both = select(None, "ccs", 50, scores=scores, order="lowest", cutoff=0.5)
+    assert np.isin(both, np.argsort(-scores)[:150]).all()
+    strata = np.arange(300) % 3
+    more = pick("ccs", {"scores": strata.astype(float)}, np.flatnonzero(strata)[:20].tolist(), 10, cutoff=0.0, strata=3)
+    assert (strata[more.indices] == 0).sum() == 10
+    assert len(first) == 20
+
+
+def plain_d2(points, scores, labeled, budget, neighbors, gamma):
+    """Message passing on a full matrix of edges."""
+    n = len(points)
+    gaps = np.sqrt(pairwise(points))
+    far = gaps + np.where(np.eye(n), np.inf, 0)
+    near = np.zeros((n, n), bool)
+    np.put_along_axis(near, np.argsort(far, axis=1, kind="stable")[:, : min(neighbors, n - 1)], True, axis=1)
+    near |= near.T
+    values = scores - scores.min()
+    values = values + (near * np.exp(-gaps)) @ values
+    allowance, order = 1e-9 * values.max(), []
+    while len(order) < len(labeled) + budget:
+        allowed = np.isin(np.arange(n), labeled) == (len(order) < len(labeled))
+        allowed[order] = False
+        at = int(np.flatnonzero(allowed & (values >= values[allowed].max() - allowance))[0])
+        values = values - near[at] * np.exp(-gamma * gaps[at]) * values[at]
+        order.append(at)
+    return order[len(labeled) :]
+
+
+@quick
+@given(crowds(), st.integers(1, 6), st.sampled_from([0.0, 0.1, 1.0]), st.integers(0, 2**32))
+def test_d2_equals_its_plain_definition(case, neighbors, gamma, seed):
+    points, labeled, budget = case
+    scores = np.random.default_rng(seed).normal(size=len(points))
+    inputs = {"embeddings": points, "scores": scores}
+    selection = pick("d2-pruning", inputs, labeled, budget, neighbors=neighbors, gamma=gamma)
+    assert selection.indices.tolist() == plain_d2(points, scores, labeled, budget, neighbors, gamma)
+
+
+def test_the_images_that_d2_sets_aside_come_last():
+    points, scores = cloud(50), np.arange(50.0)
+    picks = select(points, "d2-pruning", 50, scores=scores, cutoff=0.2)
+    assert picks[-10:].tolist() == list(range(40, 50))
+    assert np.isin(select(points, "d2-pruning", 5, scores=scores, order="lowest", cutoff=0.2), np.arange(10, 50)).all()
+
+
+def test_a_strategy_on_a_score_is_named_with_it(copied_run: Path, initpools: Initpools):
+    scored = initpools("score", "typicality", "-o", "scores.npy")
+    assert scored.code == 0, scored.err
+    for strategy in ("ccs", "d2-pruning"):
+        named = initpools("select-pool", f"{strategy}+typicality", "--budget", 12, "-o", "named.npy")
+        words = ["--run", "runs/digits"] if strategy == "ccs" else []
+        given = initpools("select-pool", strategy, *words, "--scores", "scores.npy", "--budget", 12, "-o", "given.npy")
+        assert named.code == given.code == 0, named.err + given.err
+        np.testing.assert_array_equal(np.load("named.npy"), np.load("given.npy"))
+        assert (copied_run / f"runs/digits/pool/{strategy}+typicality-b12-s0/indices.npy").is_file()
+    own = initpools("select-pool", "d2-pruning+typicality", "--budget", 12, "--set", "neighbors=9", "-o", "own.npy")
+    assert own.code == 0 and not np.array_equal(np.load("own.npy"), np.load("named.npy"))
+    swept = initpools(
+        *("al-run", "--init", "random,ccs+typicality", "--query", "d2-pruning+outlier", "--budget", 10),
+        *("--rounds", 1, "--seeds", 1, "--threads", 1),
+    )
+    assert swept.code == 0, swept.err
+    for name, said in (
+        ("ccs", "'ccs' needs scores."),
+        ("ccs+tipicality", "There is no score 'tipicality'."),
+        ("kmeans+typicality", "There is no strategy 'kmeans+typicality'."),
+    ):
+        refused = initpools("select-pool", name, "--budget", 5)
+        assert refused.code == 2 and said in refused.err
+
+
+def test_kmeans_plus_plus_keeps_its_names():
+    points = cloud(60)
+    np.testing.assert_array_equal(select(points, "kmeans++", 5), select(points, "d2", 5))

@@ -12,7 +12,7 @@ from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.registry import Method, revisions_of, unknown_knob
 from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.scores.traits import ScoreTraits
-from initpools_cli.steps.score_name import is_oracle, score_names
+from initpools_cli.steps.score_name import is_oracle, score_names, unknown_score
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import inputs_of
 from initpools_cli.strategies.balance import UNBALANCED, Balance, split_name
@@ -117,8 +117,10 @@ class StrategySpec:
         return {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())} - {"order"}
 
     def score_knobs(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the given knobs that are its score's."""
-        return {key: value for key, value in given.items() if self.scoring is not None and key in self.scoring.knobs}
+        """Those of the given knobs that are its score's; a knob that both have is the strategy's own."""
+        if self.scoring is None:
+            return {}
+        return {key: value for key, value in given.items() if key in {*self.scoring.knobs} - {*self.method.knobs}}
 
     def identity(self, knobs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """What of its settings and versions identifies a step that it chooses in.
@@ -190,6 +192,9 @@ def named(name: str | Callable[..., Any]) -> StrategySpec:
     found = find_strategy(base)
     if found is not None:
         return StrategySpec(found.name + balance.suffix, found, balance=balance)
+    combined = _on_score(base, balance)
+    if combined is not None:
+        return combined
     scoring = scores.own(base)
     names = () if scoring else score_names()
     # What packages add comes last: it can't change the meaning of a name.
@@ -207,6 +212,26 @@ def named(name: str | Callable[..., Any]) -> StrategySpec:
     known = (*strategies.names(), *aliases, *names, *strategies.plugin_names(), *scores.plugin_names())
     valid = [f"{each}{balance.suffix}" for each in known]
     raise unknown_name("strategy", name, valid, strategies.listing)
+
+
+def _on_score(base: str, balance: Balance) -> StrategySpec | None:
+    """The strategy and the score of a name such as ``ccs+typicality``; None for other names.
+
+    Raises
+    ------
+    UserError
+        There is no such score.
+    """
+    from initpools_cli.scores.registry import scores
+
+    name, plus, score = base.partition("+")
+    found = find_strategy(name) if plus else None
+    if found is None or "scores" not in found.inputs:
+        return None
+    if score not in scores and score not in score_names():
+        raise unknown_score(score)
+    scoring = scores.get(score) if score in scores else None
+    return StrategySpec(f"{found.name}+{score}{balance.suffix}", found, score, scoring, balance)
 
 
 def refuse_same_stem(strategies: Iterable[StrategySpec]) -> None:

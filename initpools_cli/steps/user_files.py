@@ -114,6 +114,8 @@ class UserFiles:
 
     def enough_for(self, inputs: Collection[str]) -> bool:
         """Whether the files alone tell which images there are, to a method that reads `inputs`."""
+        if {"embeddings", "scores"} <= {*inputs} and "embeddings" not in self.paths:
+            return False
         alone = [name for name in OF_IMAGES_ALONE if name in inputs]
         return any(name in self.paths for name in (*OF_IMAGES, *alone))
 

@@ -267,7 +267,9 @@ INPUTS: Mapping[str, Input] = {
         partial(numbers, "patches"),
         dimensions=(3,),
     ),
-    "scores": Input("Pass them (--scores FILE.npy), one number per image.", _scores),
+    "scores": Input(
+        "Pass them (--scores FILE.npy), one number per image, or name a score: typicality, ccs+typicality.", _scores
+    ),
     "clusters": Input("Pass them (--clusters FILE.npy), one integer per image.", lambda a: integers("clusters", a)),
     "groups": Input("Pass them (--groups FILE.csv), a table with the columns index and group.", group_codes),
     "order": Input("Pass it (--ranking FILE.npy): image indices, best first.", lambda a: integers("ranking", a), None),

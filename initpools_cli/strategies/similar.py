@@ -48,7 +48,7 @@ def refuse_zero_queries(arrays: Mapping[str, NDArray[Any]], knobs: Mapping[str, 
     paper="Kothawade et al. 2021, arXiv:2107.00717; Iyer et al. 2021, arXiv:2006.15412",
     nested=True,
     cost="n q d",
-    factor=8.0,
+    factor=20.0,
     check=refuse_zero_queries,
 )
 def similar(
