@@ -37,6 +37,7 @@ def page(results: Results) -> str:
     """Return the text of the page."""
     rows = results.rows
     judged, gains, changes = comparisons(results), learner_gains(results), gain_changes(results)
+    spread = learner_gains(results, {"label-spreading": "linear"})
     pairs = conjoined(f"`{each}` with `{other}`" for each, other in SUPERVISED.items() if each in set(rows["learner"]))
     inits = conjoined(f"`{init}`" for init in results.names("init") if init != AGAINST)
     parts = [
@@ -73,6 +74,9 @@ def page(results: Results) -> str:
             f"`{learner}`, by number of labels:\n\n{tally(own, 'labels')}"
             for learner, own in gains.groupby("learner", sort=False)
         ),
+        "`label-spreading` compared with `linear`, by data set and by number of labels:",
+        tally(spread, "data").replace("| data |", "| data set |"),
+        tally(spread, "labels"),
         "## Accuracy",
         "Mean accuracy over the seeds, in percent.",
         *(
@@ -92,9 +96,9 @@ def _limits(results: Results) -> list[str]:
     few = [sweep for sweep in results.sweeps() if results.has(*sweep, "flexmatch", AGAINST)]
     flexmatch = (
         f"`flexmatch` was run on {conjoined(f'{data} with {labels} labels' for data, _, labels in few)} only, "
-        "with the short training of its defaults; the paper trains thousands of times longer. "
+        "with the training of its defaults, which is far shorter than that of the paper. "
         if few
-        else "`flexmatch` is not in this comparison. "
+        else "`flexmatch` has not been compared yet; its sweep is `configs/semi-supervised/flexmatch.toml`. "
     )
     return [
         f"{flexmatch}Encoders were trained once on each data set. The candidates of different seeds overlap, so "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from itertools import product
@@ -149,8 +149,14 @@ def comparisons(results: Results) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def learner_gains(results: Results) -> pd.DataFrame:
-    """Compare every semi-supervised learner with its supervised counterpart, on the same pools.
+def learner_gains(results: Results, counterparts: Mapping[str, str] = SUPERVISED) -> pd.DataFrame:
+    """Compare learners with others on the same pools.
+
+    Parameters
+    ----------
+    results : Results
+    counterparts : mapping of str to str
+        The other learner by learner; default: the supervised one of each semi-supervised one.
 
     Returns
     -------
@@ -162,11 +168,11 @@ def learner_gains(results: Results) -> pd.DataFrame:
         given = dict(zip(("data", "encoder", "labels"), sweep, strict=True))
         names = [
             (learner, init)
-            for learner, init in product(SUPERVISED, results.names("init", **given))
-            if results.has(*sweep, learner, init) and results.has(*sweep, SUPERVISED[learner], init)
+            for learner, init in product(counterparts, results.names("init", **given))
+            if results.has(*sweep, learner, init) and results.has(*sweep, counterparts[learner], init)
         ]
         pairs = [
-            paired(results.cell(*sweep, learner, init), results.cell(*sweep, SUPERVISED[learner], init))
+            paired(results.cell(*sweep, learner, init), results.cell(*sweep, counterparts[learner], init))
             for learner, init in names
         ]
         found += _judged([(*sweep, *name) for name in names], pairs)
@@ -219,7 +225,7 @@ def tally(rows: pd.DataFrame, key: str, names: tuple[str, str] = ("better", "wor
         Headings of the columns of "better" and "worse".
     """
     lines = []
-    for name, own in rows.groupby(key, sort=False):
+    for name, own in rows.groupby(key, sort=key == "labels"):
         better, worse = ((own["verdict"] == verdict).sum() for verdict in ("better", "worse"))
         shown = name if key == "labels" else f"`{name}`"
         lines.append((shown, len(own), better, worse, points(own["difference"].mean())))
