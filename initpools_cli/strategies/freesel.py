@@ -35,8 +35,9 @@ def freesel(
     Each pattern is drawn with probability proportional to its squared distance from the nearest pattern of a selected
     image, and its image is selected with all its patterns; the first is drawn uniformly. The paper uses one pattern per
     image for classification, five for detection. Deviations: all patches are used, where the paper keeps those with
-    half of a transformer's attention; k-means starts from patches far apart instead of random ones, so that only the
-    draws depend on the seed.
+    half of a transformer's attention: networks return their patch tokens, but not the attention, which fused kernels
+    never store; k-means starts from patches far apart instead of random ones, so that only the draws depend on the
+    seed.
 
     Parameters
     ----------
