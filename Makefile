@@ -7,22 +7,11 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 BIN = $(VENV)/bin
 DEMO = $(BIN)/initpools
 
-# Where `make laptop-study` finds its data sets: mnist.npz, cifar10-12k.npz, pathmnist-mini.npz and pneumoniamnist.npz in
-# MedMNIST's layout; the folders sign-digits and waste, and sign-digits-labels.csv and waste-labels.csv with their labels.
+# Where `make laptop-study` finds its data sets, which initpools_cli/bench/suites/laptop.toml lists.
 DATA ?= data
-STUDY = digits pathmnist-mini pneumoniamnist cifar10-12k mnist-12k sign-digits waste
-FIRST_POOLS = 10 20 50 100
-RADII = 0.4 0.6 0.8 1.0
-QUERIED = random,typiclust,maxherding,facility-location
-QUERIES = random,margin,badge,typiclust,tcm
-comma = ,
-POOLS = random,typiclust,kmeans,maxherding,facility-location,probcover,kcenter
-# First pools by scores of SimCLR; the clusters of SCAN were trained on three data sets.
-SCORED = $(POOLS),simclr,hard-to-contrast,hard-to-contrast@kmeans30
-SCANNED = digits pathmnist-mini sign-digits
-SWEEPS = $(FIRST_POOLS:%=lite0-linear-%) $(FIRST_POOLS:%=simclr-linear-%) lite0-knn-20 lite0-knn-100 lite0-queries simclr-queries
 
-.PHONY: demo gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study semi-supervised-study $(STUDY:%=study-%)
+.PHONY: demo gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study laptop-sweeps \
+  semi-supervised-study
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -47,53 +36,26 @@ demo: $(VENV)/.installed
 gallery: $(VENV)/.installed
 	$(BIN)/python docs/gallery.py runs/gallery
 
-laptop-study: $(STUDY:%=study-%)
-	$(BIN)/python docs/results.py $(STUDY:%=runs/laptop/%) --sweeps $(SWEEPS) --readme README.md
-	$(BIN)/python benchmarks/regret.py $(STUDY:%=runs/laptop/%)
+# Every step that is done already is found done.
+laptop-sweeps: $(VENV)/.installed
+	$(DEMO) bench --suite laptop --data $(DATA) -o runs/laptop
+
+laptop-study: laptop-sweeps
+	$(BIN)/python docs/results.py --suite laptop --dir runs/laptop --readme README.md
+	$(BIN)/python benchmarks/regret.py laptop runs/laptop
 
 # First pools under semi-supervised learners, on the encoders and embeddings of `make laptop-study`.
 SEMI = sign-digits mnist-12k cifar10-12k
+SEMI_BUDGETS = 10 20 50 100
 SEMI_ENCODERS = simclr efficientnet-lite0
-semi-supervised-study: $(SEMI:%=study-%)
-	for data in $(SEMI); do for first in $(FIRST_POOLS); do for encoder in $(SEMI_ENCODERS); do \
+semi-supervised-study: laptop-sweeps
+	for data in $(SEMI); do for first in $(SEMI_BUDGETS); do for encoder in $(SEMI_ENCODERS); do \
 	  $(DEMO) al-run --run runs/laptop/$$data --config configs/semi-supervised/$$data.toml --from $$encoder \
 	    --budget $$first --name semi-$$encoder-$$first || exit; \
 	done; done; done
 	$(DEMO) al-run --run runs/laptop/mnist-12k --config configs/semi-supervised/flexmatch.toml --from simclr --name semi-flexmatch
 	$(BIN)/python docs/semi_supervised.py --runs $(SEMI:%=runs/laptop/%) --sweeps semi-flexmatch \
-	  $(foreach encoder,$(SEMI_ENCODERS),$(FIRST_POOLS:%=semi-$(encoder)-%))
-
-# A fifth of MNIST, drawn by class.
-runs/laptop/mnist-12k.npz: $(VENV)/.installed
-	mkdir -p runs/laptop
-	$(BIN)/python docs/study/subset.py $(DATA)/mnist.npz $@ --train 1000 --test 200
-
-# Every step that is done already is found done.
-study-digits: NAME = digits
-study-mnist-12k: NAME = runs/laptop/mnist-12k.npz
-study-mnist-12k: runs/laptop/mnist-12k.npz
-study-pathmnist-mini study-pneumoniamnist study-cifar10-12k: NAME = $(DATA)/$*.npz
-study-sign-digits study-waste: NAME = $(DATA)/$* --set dataset.labels=$(DATA)/$*-labels.csv
-$(STUDY:%=study-%): SWEEP = $(DEMO) al-run --run runs/laptop/$* --config configs/laptop/$*.toml
-$(STUDY:%=study-%): study-%: $(VENV)/.installed
-	$(DEMO) pretrain simclr --dataset $(NAME) --run runs/laptop/$* --config configs/laptop/$*.toml
-	$(if $(filter $*,$(SCANNED)),$(DEMO) pretrain scan --run runs/laptop/$* --epochs 30)
-	$(DEMO) embed efficientnet-lite0 --run runs/laptop/$*
-	$(DEMO) embed simclr --run runs/laptop/$*
-	for first in $(FIRST_POOLS); do \
-	  $(SWEEP) --from efficientnet-lite0 --init $(POOLS) --budget $$first --name lite0-linear-$$first || exit; \
-	  $(SWEEP) --from simclr --init $(SCORED)$(if $(filter $*,$(SCANNED)),$(comma)scan) --set score.views=3 \
-	    --budget $$first --name simclr-linear-$$first || exit; \
-	done
-	for first in 20 100; do \
-	  $(SWEEP) --from efficientnet-lite0 --init $(POOLS) --learner knn --budget $$first --name lite0-knn-$$first || exit; \
-	done
-	for radius in $(RADII); do \
-	  $(SWEEP) --from efficientnet-lite0 --init random,probcover --set al.params.probcover.delta=$$radius --budget 20 \
-	    --name lite0-radius-$$radius || exit; \
-	done
-	$(SWEEP) --from efficientnet-lite0 --init $(QUERIED) --query $(QUERIES) --rounds 4 --budget 20 --name lite0-queries
-	$(SWEEP) --from simclr --init $(QUERIED) --query $(QUERIES) --rounds 4 --budget 20 --name simclr-queries
+	  $(foreach encoder,$(SEMI_ENCODERS),$(SEMI_BUDGETS:%=semi-$(encoder)-%))
 
 # configs/paper and configs/coldstart; SIZE=small: small networks, and a tenth of the images and labels.
 SIZE ?= full

@@ -9,7 +9,7 @@ The value of a strategy in a cell is its mean accuracy over seeds; of a first po
 learning curve. Its regret is the best value in the cell minus its own. `held out` is the regret on a data set of the
 strategy with the smallest mean regret on all other data sets.
 
-    python benchmarks/regret.py RUN...
+    python benchmarks/regret.py SUITE DIR
 
 Writes benchmarks/results/regret.csv, and the tables of docs/default-strategy.md.
 """
@@ -22,13 +22,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from initpools_cli.bench.suite import load_suite
 from initpools_cli.core.rundir import Run
 from initpools_cli.sweeps.results import rounds_of
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "default-strategy.md"
-#: Names of the sweeps, without those of other settings of a strategy.
-SWEEPS = ("*-linear-*", "*-knn-*", "*-queries")
+#: Names of the sweeps, without those of other settings of a strategy, of other suites, and of added strategies.
+SWEEPS = ("lite0-linear-*", "simclr-linear-*", "lite0-knn-*", "lite0-queries", "simclr-queries")
 START, END = "<!-- regret -->", "<!-- end of regret -->"
 
 
@@ -111,7 +112,9 @@ def section(kind, table):
 
 
 def main():
-    rows = [row for run in sys.argv[1:] for row in values(run)]
+    suite, folder = sys.argv[1:]
+    runs = [Path(folder) / data.name for data in load_suite(suite).suite.data]
+    rows = [row for run in runs for row in values(run)]
     columns = ["kind", "data", "encoder", "learner", "labels", "choice", "seeds", "value"]
     table = pd.DataFrame(rows, columns=columns)
     table.round(5).to_csv(HERE / "results" / "regret.csv", index=False, lineterminator="\n")

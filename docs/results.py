@@ -1,4 +1,6 @@
-"""Write docs/results.md and docs/figures/ from finished sweeps: `python docs/results.py RUN…` (`make laptop-study`).
+"""Write docs/results.md and docs/figures/ from finished sweeps: `python docs/results.py --suite laptop --dir DIR`.
+
+`make laptop-study` runs them first. Instead of a suite, run directories can be named: `python docs/results.py RUN…`.
 
 All numbers on the page come from the runs. Unfinished sweeps are listed as missing.
 """
@@ -15,7 +17,7 @@ from study.dataset import data_set
 from study.overview import in_short, question
 from study.radius import radii
 from study.readme import with_first_pools
-from study.sweeps import Study, read_study
+from study.sweeps import Study, of_suite, read_study
 from study.together import later, over_data_sets
 
 from initpools_cli.core.errors import UserError
@@ -43,13 +45,16 @@ def page(study: Study) -> str:
 def main() -> None:
     """Write the page and its figures."""
     parser = argparse.ArgumentParser(description="Write docs/results.md from finished sweeps.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, one per data set")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories, one per data set")
+    parser.add_argument("--suite", help="the suite whose data sets and sweeps are read, instead of RUN and --sweeps")
+    parser.add_argument("--dir", type=Path, default=Path("runs/laptop"), help="the results of the suite")
     parser.add_argument("--sweeps", nargs="+", default=[], metavar="NAME", help="default: all sweeps of the runs")
     parser.add_argument("-o", "--output", type=Path, default=PAGE, help="the page; figures/ is written next to it")
     parser.add_argument("--readme", type=Path, help="also write the table of first pools in this file")
     args = parser.parse_args()
     try:
-        study = read_study(args.runs, args.sweeps)
+        runs, names = of_suite(args.suite, args.dir) if args.suite else (args.runs, args.sweeps)
+        study = read_study(runs, names)
     except UserError as error:
         parser.exit(2, f"{error}\n")
     figures = args.output.parent / "figures"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -250,3 +251,68 @@ def test_strategies_that_need_nothing_labeled() -> None:
     names = strategy_names()
     assert {"random", "typiclust", "typicality", "simclr"} <= set(names)
     assert not {"entropy", "badge", "el2n", "score", "file"} & set(names)
+
+
+def test_a_replay_agrees_and_finds_a_changed_cell(copied: Path, initpools: Initpools) -> None:
+    ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 5, *ONE)
+    assert ended.code == 0 and "replayed 5 cells" in ended.err and "byte by byte: no differences" in ended.err
+    rows = table(copied)
+    rows.loc[7, "accuracy"] += 1e-12
+    rows.to_parquet(copied / "runs/bench/tiny.parquet")
+    ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 100, *ONE)
+    assert ended.code == 2 and "1 differences" in ended.err
+    (line,) = ended.out.splitlines()
+    assert f"{rows.loc[7, 'strategy']}, seed {rows.loc[7, 'seed']}, round 0: accuracy is" in line
+    # What another machine computed may differ by rounding, and no more.
+    for number, differs in ((1e-12, False), (0.1, True)):
+        step = copied / "runs/bench/digits" / rows.loc[7, "sweep"] / "step.toml"
+        text = step.read_text().partition("\n")[2]
+        text = text.replace(tomli.loads(text)["cpu"], "Another processor")
+        step.write_text(f'checksum = "{hashlib.sha256(text.encode()).hexdigest()}"\n{text}')
+        rows.loc[7, "accuracy"] += number
+        rows.to_parquet(copied / "runs/bench/tiny.parquet")
+        ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 100, *ONE)
+        assert "tolerance" in ended.err and (ended.code == 2) is differs
+    assert not (copied / "runs/bench/digits/score").exists()
+
+
+def test_the_leaderboard_has_every_strategy_and_what_is_missing(copied: Path, initpools: Initpools) -> None:
+    added = ["--add", "./mine.py:longest", "--add", "./mine.py:twice"]
+    ended = initpools("bench", "--suite", "tiny.toml", *added, *ONE)
+    assert "your strategy mine:longest: better than random in" in ended.err and "of 2 comparisons" in ended.err
+    ended = initpools("bench", "report", "--suite", "tiny.toml", "-o", "board.html")
+    assert ended.code == 0 and ended.out == "board.html\n"
+    page = (copied / "board.html").read_text()
+    for part in ("typiclust", "mine:longest", "What is missing", "returned row 0 10 times", "20 labels", "sortable"):
+        assert part in page
+    assert "https://" not in page
+    first = page
+    assert initpools("bench", "report", "--suite", "tiny.toml", "-o", "board.html").code == 0
+    assert (copied / "board.html").read_text() == first
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["report", "--suite", "quick"], "There is no table runs/bench/quick.parquet."),
+        (["report", "-o", "board.pdf"], "'board.pdf' does not end in .html."),
+        (["report", "--metric", "acuracy"], "--metric acuracy is not valid."),
+        (["report", "--metric", "micro_f1"], "has no value of micro_f1"),
+        (["verify", "--suite", "quick"], "There is no table runs/bench/quick.parquet."),
+    ],
+)
+def test_a_report_or_replay_of_nothing_is_refused(
+    words: list[str], told: str, copied: Path, initpools: Initpools
+) -> None:
+    suite = [] if "--suite" in words else ["--suite", "tiny.toml"]
+    ended = initpools("bench", words[0], *suite, *words[1:])
+    assert ended.code == 2 and told in ended.err
+
+
+def test_a_file_that_is_no_table_is_refused(copied: Path, initpools: Initpools) -> None:
+    (copied / "runs/bench/tiny.parquet").write_text("no table")
+    ended = initpools("bench", "report", "--suite", "tiny.toml")
+    assert ended.code == 2 and "can't be read as parquet" in ended.err
+    pd.DataFrame({"a": [1]}).to_parquet(copied / "runs/bench/tiny.parquet")
+    ended = initpools("bench", "report", "--suite", "tiny.toml")
+    assert ended.code == 2 and "has no column 'suite'" in ended.err

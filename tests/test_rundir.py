@@ -74,6 +74,16 @@ def test_unfinished_work_survives_only_for_the_very_same_step(run: Run) -> None:
         assert not (scratch / "work" / "block").exists()
 
 
+def test_a_finished_step_is_found_beside_unfinished_work_of_another(run: Run) -> None:
+    make(run.step("pool", "a", {"x": 1}, {}), f="1")
+    scratch = run.path / ".partial/pool/a"
+    (scratch / "work").mkdir(parents=True)
+    (scratch / "work/checkpoint").write_text("half")
+    (scratch / "digest").write_text("of another configuration")
+    assert run.step("pool", "a", {"x": 1}, {}).finished is not None
+    assert (scratch / "work/checkpoint").read_text() == "half"
+
+
 def test_another_configuration_or_input_takes_its_own_folder(run: Run) -> None:
     make(run.step("pool", "x", {"a": 1}, {"f": "1"}))
     for table, reads in (({"a": 2}, {"f": "1"}), ({"a": 1}, {"f": "2"})):

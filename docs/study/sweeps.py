@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from initpools_cli.bench.jobs import jobs_of
+from initpools_cli.bench.suite import load_suite
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.sweeps.results import rounds_of
@@ -117,6 +119,13 @@ class Study:
     def verdicts(self, setting: str, data: str = "") -> pd.DataFrame:
         """Return the verdicts; see `rows`."""
         return self.rows("verdicts", setting, data)
+
+
+def of_suite(name: str, folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the run directories of a suite and the names of its sweeps, without those with knobs of a strategy."""
+    suite = load_suite(name).suite
+    jobs = [job for job in jobs_of(suite) if not any(key.startswith("al.params.") for key in job.settings)]
+    return [folder / data.name for data in suite.data], list(dict.fromkeys(job.name for job in jobs))
 
 
 def read_study(folders: Sequence[Path], names: Sequence[str] = ()) -> Study:

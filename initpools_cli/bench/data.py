@@ -117,5 +117,5 @@ def _subset(file: Path, part: Subset, target: Path) -> Path:
         rows = np.sort(np.concatenate(drawn))
         arrays |= {f"{split}_{what}": data[f"{split}_{what}"][rows] for what in ("images", "labels")}
     with atomic_file(target) as stream:
-        np.savez_compressed(stream, allow_pickle=True, **arrays)
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
     return target

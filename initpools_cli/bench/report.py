@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from initpools_cli.bench.jobs import AGAINST
-from initpools_cli.figures.html import SORT, bullets, paragraph, table
+from initpools_cli.figures.html import SORT, bullets, folded, paragraph, table
 from initpools_cli.figures.section import Section
 from initpools_cli.stats.benchmark import (
     Comparison,
@@ -88,7 +88,8 @@ def _overall(cells: pd.DataFrame, metric: str, when: str = "") -> Section:
         "better, in points. Cost: seconds for a first pool on the machine that computed it; empty where it was not "
         "measured. Strategies may differ in the settings they have: see the number of comparisons."
     )
-    return Section(f"All budgets{when}", "", _board("all budgets", standings(cells, AGAINST)), [about], scripts=[SORT])
+    body = _board(f"all budgets{when}", standings(cells, AGAINST)) + paragraph(about, "note")
+    return Section(f"All budgets{when}", "", body, [], scripts=[SORT])
 
 
 def _of_budget(cells: pd.DataFrame, budget: int) -> Section:
@@ -162,9 +163,8 @@ def _settings(rows: Sequence[Comparison]) -> Section:
         )
         for row in rows
     ]
-    return Section(
-        "Every comparison", "", table("comparisons", header, lines, numbers=9, sortable=True), [], scripts=[SORT]
-    )
+    body = folded(f"{len(lines):,} comparisons", table("comparisons", header, lines, numbers=9, sortable=True))
+    return Section("Every comparison", "", body, [], scripts=[SORT])
 
 
 def _left_out(rows: pd.DataFrame) -> Section | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 EXAMPLE = "Example: initpools bench --suite quick --add ./mine.py:norm_top"
+VERIFY_EXAMPLE = "Example: initpools bench verify --suite quick --cells 20"
 REPORT_EXAMPLE = "Example: initpools bench report --suite quick -o leaderboard.html"
 OUT = Path("runs/bench")
 
@@ -29,6 +30,15 @@ SuiteName = Annotated[
 ]
 
 
+Added = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--add",
+        metavar="./mine.py:mine",
+        help="Also compare a strategy of your own, or another of `initpools list strategies`; repeatable.",
+        autocompletion=completion.strategy,
+    ),
+]
 Folder = Annotated[
     Path, typer.Option("--dir", metavar="DIR", help="Folder of the results: what `initpools bench` was given as -o.")
 ]
@@ -42,15 +52,7 @@ def command(
         Path | None,
         typer.Option("--data", metavar="DIR", help="Folder with the data sets that the suite names by file."),
     ] = None,
-    add: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--add",
-            metavar="./mine.py:mine",
-            help="Also compare a strategy of your own, or another of `initpools list strategies`; repeatable.",
-            autocompletion=completion.strategy,
-        ),
-    ] = None,
+    add: Added = None,
     output: Annotated[
         Path,
         typer.Option(
@@ -70,8 +72,7 @@ def command(
     named = load_suite(suite)
     added = add or []
     refuse_added(named.suite, added)
-    machine = {"run.device": common.device, "run.threads": common.threads}
-    place = Workplace(output, data, {key: value for key, value in machine.items() if value is not None}, common.report)
+    place = Workplace(output, data, _machine(common), common.report)
     progress = run_suite(named, place, added)
     table = table_of(named, progress, added)
     path = table_path(output, named.name)
@@ -96,7 +97,7 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE.html", help="The page; default: leaderboard.html beside the table."
+            "--output", "-o", metavar="FILE.html", help="The page; default: SUITE-leaderboard.html beside the table."
         ),
     ] = None,
 ) -> str:
@@ -124,6 +125,51 @@ def report(
     common.report.say(f"wrote {page}")
     common.result([page], {"page": str(page)})
     return shlex.join(["initpools", "bench", "verify", "--suite", suite, "--dir", str(folder)])
+
+
+def verify(
+    common: Common,
+    suite: SuiteName = "quick",
+    folder: Folder = OUT,
+    cells: Annotated[int, typer.Option("--cells", min=1, help="Number of cells to run again.")] = 20,
+    drawn_by: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the sample.")] = 0,
+    add: Added = None,
+) -> str:
+    """Run a random sample of cells of a suite's table again; exits with 2 if a result differs."""
+    from initpools_cli.bench.prepare import Workplace
+    from initpools_cli.bench.suite import load_suite
+    from initpools_cli.bench.table import read_table, table_path
+    from initpools_cli.bench.verify import TOLERANCE, replay, sample
+
+    named = load_suite(suite)
+    drawn = sample(read_table(table_path(folder, named.name)), cells, drawn_by)
+    place = Workplace(folder, None, _machine(common), common.report)
+    problems, exact, count = [], True, 0
+    sweeps = drawn.groupby(["data", "sweep"], sort=False).ngroups
+    with common.report.progress("verify", sweeps, "sweeps") as bar:
+        for each in replay(named, place, drawn, add or []):
+            problems += each.problems
+            exact &= each.exact
+            count += each.cells
+            bar.advance(1, each.sweep)
+    common.result(problems, {"cells": count, "exact": exact, "problems": problems})
+    how = (
+        "byte by byte"
+        if exact
+        else (
+            f"with a tolerance of {TOLERANCE:g}, because some were computed on another processor or with other versions"
+        )
+    )
+    common.report.say(f"replayed {count} cells of {sweeps} sweeps, compared {how}: {len(problems) or 'no'} differences")
+    if problems:
+        raise typer.Exit(2)
+    return shlex.join(["initpools", "bench", "report", "--suite", suite, "--dir", str(folder)])
+
+
+def _machine(common: Common) -> dict[str, Any]:
+    """Return the settings [run] of the options."""
+    machine = {"run.device": common.device, "run.threads": common.threads}
+    return {key: value for key, value in machine.items() if value is not None}
 
 
 def _say_how_added_did(common: Common, table: DataFrame) -> None:

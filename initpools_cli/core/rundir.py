@@ -405,6 +405,9 @@ class PendingStep:
     def occupied(self) -> bool:
         """Whether its folder belongs to another configuration or other inputs, finished or interrupted."""
         step = self.run.find_step(self.id)
+        if step is not None and step.facts["digest"] == self.digest and not self.force:
+            # Finished, whatever an interrupted attempt with another configuration left beside it.
+            return False
         if step is not None and step.facts["digest"] != self.digest:
             # With force, a step replaces one that differs only in outdated inputs.
             return not (self.force and step.facts["table_digest"] == digest_of(self.table, {}))

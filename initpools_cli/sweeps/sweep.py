@@ -75,9 +75,9 @@ def al_run(
     spec = build_spec(context, table, multilabel=context.data.multilabel)
     leaking = leaking_rankings(context, spec)
     _refuse_known_leaks(table, spec, leaking)
-    experiments, reads = _experiments(context, spec, table.encoders, files)
+    experiments, reads = experiments_of(context, spec, table.encoders, files)
     tell_test(context, next(iter(experiments)))
-    settings = _settings(context, table, spec, next(iter(experiments.values())))
+    settings = settings_of(context, table, spec, next(iter(experiments.values())))
     resolved = _resolved(context, table, spec, experiments, settings)
     step = context.run.step("al", name, resolved, {**context.items_checksum(), **reads}, force=context.force)
     if step.finished:
@@ -206,10 +206,10 @@ def _leak(name: str, reads: str) -> UserError:
     )
 
 
-def _experiments(
+def experiments_of(
     context: Context, spec: ExperimentSpec, sources: Sequence[str], files: UserFiles | None
 ) -> tuple[dict[str, ExperimentData], dict[str, str]]:
-    """One experiment for each encoder."""
+    """Return the data of an experiment for each encoder, and the checksums of what is read."""
     experiments: dict[str, ExperimentData] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
@@ -228,7 +228,10 @@ def _experiments(
     return experiments, reads
 
 
-def _settings(context: Context, table: AlTable, spec: ExperimentSpec, experiment: ExperimentData) -> ExperimentSettings:
+def settings_of(
+    context: Context, table: AlTable, spec: ExperimentSpec, experiment: ExperimentData
+) -> ExperimentSettings:
+    """Return the settings of a sweep, with the number of rounds that there are candidates for."""
     init_budget = table.init_budget or table.budget
     rounds = _affordable(context, table, init_budget, experiment)
     return build_settings(context, table, spec, init_budget=init_budget, rounds=rounds, candidates=table.candidates)

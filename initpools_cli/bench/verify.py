@@ -1,0 +1,172 @@
+"""Replay a sample of the cells of a table, and compare their results."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from initpools_cli.bench.jobs import Job, jobs_of
+from initpools_cli.bench.prepare import Workplace, open_context
+from initpools_cli.bench.suite import NamedSuite
+from initpools_cli.bench.table import METRIC_COLUMNS
+from initpools_cli.core.cpu import provenance
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import FinishedStep, Run
+from initpools_cli.core.seeds import generator
+from initpools_cli.sweeps.replay import replay as replay_cells
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns that a replay computes again.
+MEASURED = (*METRIC_COLUMNS, "nll", "ece", "absent_classes", "leaks", "labeled")
+#: On another processor, or with other versions of libraries, metrics may differ by this much and still agree: a
+#: rounding error can change the class of a few test images.
+TOLERANCE = 0.01
+#: What a replay needs of a run.
+LINKED = ("pretrain", "embed", "patches", "score", "dynamics")
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Cells of one sweep that were replayed.
+
+    Attributes
+    ----------
+    sweep : str
+        The data set and the sweep.
+    cells : int
+        Number of cells of the sample.
+    exact : bool
+        Whether it was computed with the same processor and versions, so that equal bytes are expected.
+    problems : list of str
+        What differs.
+    largest : float
+        Largest difference of a metric.
+    """
+
+    sweep: str
+    cells: int
+    exact: bool
+    problems: list[str]
+    largest: float
+
+
+def sample(table: pd.DataFrame, cells: int, seed: int) -> pd.DataFrame:
+    """Draw cells of a table at random, with all their rounds.
+
+    Parameters
+    ----------
+    cells : int
+        How many; all if there are fewer.
+    seed : int
+    """
+    done = table[table["status"] == "ok"]
+    keys = ["data", "sweep", "encoder", "learner", "strategy", "query", "seed"]
+    known = done[keys].drop_duplicates().reset_index(drop=True)
+    drawn = generator(seed, "bench verify").permutation(len(known))[:cells]
+    return done.merge(known.iloc[np.sort(drawn)], on=keys)
+
+
+def replay(suite: NamedSuite, place: Workplace, rows: pd.DataFrame, added: Sequence[str] = ()) -> Iterator[Replayed]:
+    """Run the cells of a sample again, in a folder that is removed afterwards, and yield the comparisons by sweep.
+
+    Pretrains and embeddings are those of the runs; their checksums are verified.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `sample`.
+    added : sequence of str
+        The strategies that were added, as typed.
+    """
+    jobs = {(job.data, job.name): job for job in jobs_of(suite.suite, added)}
+    for (data, sweep), cells in rows.groupby(["data", "sweep"], sort=False):
+        run = place.run(str(data))
+        step = run.find_step(str(sweep))
+        if step is None:
+            path = run.path / str(sweep)
+            raise UserError(
+                f"There is no sweep {path}, which the table is about.", "Run `initpools bench` again.", path
+            )
+        name = str(sweep).partition("/")[2]
+        job = jobs.get((str(data), name)) or jobs.get((str(data), name.rpartition("-")[0]))
+        if job is None:
+            raise UserError(
+                f"The suite {suite.name} has no sweep '{name}' of {data}, which is in the table.",
+                "Name the strategy that was added: --add ./mine.py:mine.",
+                name,
+            )
+        with tempfile.TemporaryDirectory(prefix="initpools-") as folder:
+            yield _replay_sweep(suite, place, job, step, _linked(run, Path(folder)), cells)
+
+
+def _linked(run: Run, folder: Path) -> Run:
+    """Return a run with the data, encoders and embeddings of another one, but without its sweeps."""
+    shutil.copyfile(run.path / "run.toml", folder / "run.toml")
+    shutil.copytree(run.path / "data", folder / "data")
+    for kind in LINKED:
+        for step in run.folders(kind):
+            (folder / kind).mkdir(exist_ok=True)
+            (folder / kind / step.name).symlink_to(step.folder.resolve())
+    return Run(folder)
+
+
+def _replay_sweep(
+    suite: NamedSuite, place: Workplace, job: Job, step: FinishedStep, run: Run, cells: pd.DataFrame
+) -> Replayed:
+    sources = dict(zip(job.encoders, step.table["encoders"], strict=True))
+    context = open_context(
+        run, "al", {**place.machine, **job.flags(sources), "run.threads": 1}, suite.file, Reporter(True)
+    )
+    keys = {
+        (row["encoder_step"].partition("/")[2], row["strategy"], row["query"], row["learner"], row["seed"])
+        for row in cells.to_dict("records")
+    }
+    rows = replay_cells(context, lambda *key: key in keys)
+    return _compared(job, step, cells, {_key(row): row for row in rows if row["status"] == "ok"})
+
+
+def _compared(
+    job: Job, step: FinishedStep, cells: pd.DataFrame, again: dict[tuple[Any, ...], dict[str, Any]]
+) -> Replayed:
+    here = provenance()
+    exact = all(step.facts.get(key) == value for key, value in here.items())
+    problems, largest = [], 0.0
+    for row in cells.to_dict("records"):
+        cell = {**row, "init": row["strategy"], "encoder": row["encoder_step"].partition("/")[2]}
+        other = again.get(_key(cell))
+        where = f"{job.data}/{job.name}, {row['strategy']}, seed {row['seed']}, round {row['round']}"
+        if other is None:
+            problems.append(f"{where}: the replay failed")
+            continue
+        for column in MEASURED:
+            stored, found = _number(row[column]), _number(other.get(column))
+            if stored == found or (math.isnan(stored) and math.isnan(found)):
+                continue
+            gap = abs(stored - found)
+            largest = max(largest, gap) if column in METRIC_COLUMNS else largest
+            if exact or not gap <= TOLERANCE:
+                problems.append(
+                    f"{where}: {column} is {stored:.17g} in the table, and {found:.17g} when it is replayed"
+                )
+    keys = ["encoder", "learner", "strategy", "query", "seed"]
+    return Replayed(f"{job.data}/{job.name}", len(cells[keys].drop_duplicates()), exact, problems, largest)
+
+
+def _key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    return tuple(str(row[key]) for key in ("init", "query", "learner", "encoder", "seed", "round"))
+
+
+def _number(value: Any) -> float:
+    import pandas as pd
+
+    return math.nan if value is None or pd.isna(value) else float(value)

@@ -1,0 +1,49 @@
+"""Run some cells of a sweep again, without writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from initpools_cli.steps.context import Context
+from initpools_cli.sweeps.jobs import run_cells, select_pools
+from initpools_cli.sweeps.setup import build_spec
+from initpools_cli.sweeps.sweep import experiments_of, settings_of
+
+
+def replay(context: Context, wanted: Callable[[str, str, str, str, int], bool]) -> list[dict[str, Any]]:
+    """Run the cells of a sweep that are asked for, and return their rows of rounds.csv.
+
+    The seeds of a block are run together, as in the sweep, so that the same machine gives the same bytes.
+
+    Parameters
+    ----------
+    context : Context
+        With the settings of the sweep.
+    wanted : callable
+        Called with encoder, init, query, learner and seed; whether the cell is asked for. The query is "" for the
+        first pool, whose row belongs to the first query.
+    """
+    from initpools_cli.training.experiment import block_jobs, first_pool_jobs
+
+    table = context.settings.al
+    spec = build_spec(context, table, multilabel=context.data.multilabel)
+    experiments, _ = experiments_of(context, spec, table.encoders, None)
+    settings = settings_of(context, table, spec, next(iter(experiments.values())))
+    device = str(context.machine.device)
+    inits, queries = [each.name for each in spec.inits], [each.name for each in spec.queries]
+    pools = {
+        (job.encoder, job.init, tuple(job.seeds)): job for job in first_pool_jobs(list(experiments), inits, table.seeds)
+    }
+    rows: list[dict[str, Any]] = []
+    for block in block_jobs(list(experiments), inits, queries, list(spec.learners), table.seeds):
+        asked = ["", block.query] if block.with_first else [block.query]
+        if not any(
+            wanted(block.encoder, block.init, query, block.learner, seed) for query in asked for seed in block.seeds
+        ):
+            continue
+        experiment = experiments[block.encoder]
+        pool = select_pools(pools[block.encoder, block.init, tuple(block.seeds)], experiment, settings, device)
+        failed = {row["seed"]: row["error"] for row in pool.failures}
+        rows += run_cells(block, experiment, settings, device, pool.picks, failed).rows
+    return rows
