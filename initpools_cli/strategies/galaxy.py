@@ -28,8 +28,8 @@ def galaxy(
     where there is still none, such as for a class without labels, a random image is picked. So picks are balanced over
     the classes and lie on both sides of each class's boundary, which finds rare classes. Deviations: the labels of
     picks of the same batch are not known yet, so that the predicted class stands for them, where the paper asks for
-    each label at once; of several shortest paths, the one between the nearest images is taken, where the authors' code
-    takes any.
+    each label at once, which changes 16 to 27 of 30 picks on digits after 50 labels; of several shortest paths, the
+    one between the nearest images is taken, where the authors' code takes any.
 
     Parameters
     ----------
