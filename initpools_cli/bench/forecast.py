@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from initpools_cli.bench.jobs import Job, is_done
 from initpools_cli.bench.prepare import Workplace
 from initpools_cli.bench.suite import NamedSuite, flat
@@ -44,6 +46,7 @@ class Forecast:
             name: int(each.splits["train"].images[0].size) if each.has_images else 0 for name, each in data.items()
         }
         self._rate = 0.0
+        self._dimensions: dict[tuple[str, str], int] = {}
         self._measured: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self.used = 0.0
 
@@ -71,7 +74,7 @@ class Forecast:
             )
         if whole:
             limit = self.suite.suite.hours
-            at_most = f"; it stops after {limit:g} hours of computing" if limit else ""
+            at_most = f"; no sweep begins after {limit:g} hours of sweeps" if limit else ""
             report.say(
                 f"about {duration(max(1.0, whole))} in all, roughly forecast{at_most}; Ctrl-C keeps what is finished"
             )
@@ -96,7 +99,21 @@ class Forecast:
             return 0.0
         self._rate = self._rate or speed() / thread_count(0)
         knobs = {key: default for key, (_, default) in method.knobs.items()}
-        return operations(method, candidates, DIMENSIONS, job.budget, knobs) / self._rate
+        dimensions = max(self._dimensions.get((job.data, encoder), DIMENSIONS) for encoder in job.encoders)
+        return operations(method, candidates, dimensions, job.budget, knobs) / self._rate
+
+    def measure(self, data: str, sources: Mapping[str, str]) -> None:
+        """Read the dimensions of the embeddings of a data set.
+
+        Parameters
+        ----------
+        data : str
+        sources : mapping of str to str
+            Name of the step of embeddings, by encoder.
+        """
+        for encoder, step in sources.items():
+            file = self.place.run(data).path / "embed" / step / "train.npy"
+            self._dimensions[data, encoder] = int(np.load(file, mmap_mode="r").shape[1])
 
     def refusal(self, job: Job) -> str:
         """Return why a job is not run, "" if it is: its strategy is too slow, or the hours are used up."""

@@ -69,6 +69,7 @@ def run_suite(suite: NamedSuite, place: Workplace, added: Sequence[str] = ()) ->
     for entry in suite.suite.data:
         if entry.name in begun:
             progress.prepared[entry.name] = prepare(suite, entry, place, begun.pop(entry.name))
+            forecast.measure(entry.name, progress.prepared[entry.name].sources)
     for job in waiting:
         missing = progress.prepared[job.data].missing
         reason = next((missing[encoder] for encoder in job.encoders if encoder in missing), "")

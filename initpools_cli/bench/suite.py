@@ -125,7 +125,7 @@ class Suite(Table):
     description: str = ""
     seeds: Annotated[int, Field(ge=1, description="repetitions of every cell, each with another seed")]
     hours: Annotated[
-        float, Field(ge=0, description="hours of computing, over all processes, after which no sweep starts; 0: no end")
+        float, Field(ge=0, description="hours of sweeps, over all processes, after which none starts; 0: no end")
     ] = 0.0
     seconds_per_pool: Annotated[
         float, Field(ge=0, description="strategies that need longer for a first pool are not run; 0: all are")
