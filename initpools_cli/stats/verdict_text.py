@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from initpools_cli.core.types import DataFrame
 from initpools_cli.stats.intervals import LEAST
 from initpools_cli.stats.power import seeds_to_reject
-
-if TYPE_CHECKING:
-    from initpools_cli.stats.verdicts import Verdict
+from initpools_cli.stats.verdict import Verdict
 
 #: An interval counts as wider with the sampling error of the test images from this ratio of widths.
 WIDER = 1.1
