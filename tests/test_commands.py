@@ -204,9 +204,9 @@ def test_every_strategy_selects_or_says_what_it_misses(
     quick = [f"--set={key}={value}" for key, value in QUICK.get(name, {}).items()]
     for balance in ("none", "kmeans"):
         found = initpools("select-pool", name, "--budget", 12, "--balance", balance, "--set", "score.epochs=2", *quick)
-        if inputs & {*MODEL_OUTPUTS, "order", "scores", "clusters", "patches"} or untrained:
+        if inputs & {*MODEL_OUTPUTS, "order", "scores", "clusters", "patches", "query_set"} or untrained:
             assert found.code == 2
-            assert f"initpools pretrain {task_of[name]}" in found.err if untrained else "FILE.npy" in found.err
+            assert f"initpools pretrain {task_of[name]}" in found.err if untrained else "FILE" in found.err
         else:
             assert found.code == 0 and len(set(found.out.split())) == 12
 
@@ -319,6 +319,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("clusters.npy", rng.integers(0, 4, 60))
     np.save("order.npy", rng.permutation(60))
     np.save("labels.npy", rng.integers(0, 3, 60))
+    np.save("query.npy", np.array([4, 8, 15]))
     np.save("patches.npy", rng.normal(size=(60, 4, 5)).astype(np.float32))
     return tmp_path
 
@@ -334,6 +335,7 @@ BRING = {
     "clusters": ["--clusters", "clusters.npy"],
     "labels": ["--labels", "labels.npy"],
     "patches": ["--patches", "patches.npy"],
+    "query_set": ["--query-set", "query.npy"],
 }
 
 

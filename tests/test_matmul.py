@@ -56,6 +56,9 @@ def test_a_device_chooses_the_same_images(method, calls):
         "probs": rng.dirichlet(np.ones(3), size=len(points)),
         "labels": rng.integers(0, 3, len(points)),
         "scores": rng.normal(size=len(points)),
+        "features": points,
+        "head": rng.normal(size=(points.shape[1] + 1, 3)),
+        "query_set": points[:5],
     }
     for settings in ({"labeled": [3, 4]}, {"balance": "kmeans", "n_clusters": 3}):
         given = {**settings, "knobs": QUICK.get(method.name)}

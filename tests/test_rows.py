@@ -128,7 +128,12 @@ SPACED = [m for m in strategies if "embeddings" in {*m.inputs, *m.optional} and 
 @pytest.mark.parametrize("method", [pytest.param(m, id=m.name) for m in SPACED])
 def test_every_strategy_keeps_its_picks_apart_and_leaves_out_nothing_that_is_far(method, balance):
     points = cloud(60, 3)
-    inputs = {"embeddings": points, "labels": np.arange(60) % 3}
+    inputs = {
+        "embeddings": points,
+        "labels": np.arange(60) % 3,
+        "scores": points[:, 0].astype(float),
+        "query_set": points[:3],
+    }
     given = {
         "labeled": [4, 9],
         "normalize": False,

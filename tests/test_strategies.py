@@ -159,4 +159,5 @@ def test_every_cost_is_in_symbols_that_the_estimate_knows(method):
     knobs = method.validate({})
     small, large = (estimate.operations(method, n, 8, 5, knobs) for n in (10**4, 10**6))
     if "embeddings" in method.inputs:
-        assert 0 < 50 * small < large
+        # A cost in s is that of a sample, which does not grow with a large data set.
+        assert 0 < small == large if {*method.traits.cost.split()} >= {"s"} else 0 < 50 * small < large

@@ -16,6 +16,7 @@ import pytest
 from conftest import Initpools
 from PIL import Image
 
+from initpools_cli.bench.suite import suite_names
 from initpools_cli.cli import completion
 from initpools_cli.cli.catalog import KINDS, names, short_names
 from initpools_cli.cli.status import _show
@@ -158,7 +159,8 @@ def test_rank_ends_with_its_first_and_last_images(copied_run: Path, initpools: I
 
 
 def test_completion_knows_every_name() -> None:
-    current = {kind: names(kind) for kind in KINDS if kind != "backbones"} | {"short_backbones": short_names()}
+    current = {kind: names(kind) for kind in KINDS if kind != "backbones"}
+    current |= {"short_backbones": short_names(), "suites": suite_names()}
     assert completion.stored_names() == current, "out of date: run `python docs/generate.py`"
 
 
