@@ -236,7 +236,7 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(copied_run: Path, in
         "--budget",
         5,
         "--rounds",
-        4,
+        2,
         "--seeds",
         3,
     ]
@@ -278,7 +278,7 @@ def test_a_killed_pretrain_goes_on_to_the_same_bytes(
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (96, 8, 8), dtype=np.uint8)
     words = ["pretrain", "simclr", "--dataset", "few.npz", "--threads", "1", *FAST]
-    words += ["--set", "pretrain.epochs=24", "--set", "pretrain.batch=32", "--verbose"]
+    words += ["--set", "pretrain.epochs=10", "--set", "pretrain.batch=32", "--verbose"]
     for name in ("straight", "killed"):
         (tmp_path / name).mkdir()
         np.savez(tmp_path / name / "few.npz", train_images=images)
@@ -288,7 +288,7 @@ def test_a_killed_pretrain_goes_on_to_the_same_bytes(
     killed = process(*words, cwd=tmp_path / "killed")
     assert killed.stderr is not None
     for line in killed.stderr:
-        if line.startswith("epoch 2 of 24"):
+        if line.startswith("epoch 2 of 10"):
             killed.send_signal(stop)
             break
     _, rest = killed.communicate()
@@ -298,7 +298,7 @@ def test_a_killed_pretrain_goes_on_to_the_same_bytes(
     monkeypatch.chdir(tmp_path / "killed")
     resumed = initpools(*words)
     assert resumed.code == 0, resumed.err
-    epoch = re.search(r"resuming simclr at epoch (\d+) of 24", resumed.err)
+    epoch = re.search(r"resuming simclr at epoch (\d+) of 10", resumed.err)
     assert epoch is not None and int(epoch[1]) >= 3
     one, other = (tmp_path / name / "runs/few/pretrain/simclr/encoder.safetensors" for name in ("straight", "killed"))
     assert one.read_bytes() == other.read_bytes()
