@@ -49,8 +49,8 @@ def commands(file):
         yield shlex.split(words)[1:]
 
 
-def replaced(words, flag, value):
-    """Return the words with another value of a flag, appended where it is missing."""
+def with_option(words, flag, value):
+    """Return the words with an option set: its value is replaced, or it is appended."""
     if flag in words:
         at = words.index(flag)
         return [*words[: at + 1], value, *words[at + 2 :]]
@@ -62,7 +62,7 @@ def small(words, file):
     if words[0] == "pretrain":
         options = SMALL[words[1]]
         for flag, value in zip(options[::2], options[1::2], strict=True):
-            words = [*words, flag, value] if flag == "--set" else replaced(words, flag, value)
+            words = [*words, flag, value] if flag == "--set" else with_option(words, flag, value)
         return words
     if words[0] != "al-run":
         return words
@@ -77,7 +77,7 @@ def small(words, file):
         return words
     tenth = {"--init-budget": table["init_budget"] // 10, "--budget": table["budget"] // 10}
     for flag, value in tenth.items():
-        words = replaced(words, flag, str(value))
+        words = with_option(words, flag, str(value))
     return words
 
 
@@ -100,9 +100,9 @@ def main():
             continue
         run = args.runs.resolve() / file.parent.name / file.stem
         for words in commands(file):
-            words = replaced(words, "--run", str(run))
+            words = with_option(words, "--run", str(run))
             if "--dataset" in words and name != "digits" and args.size == "small":
-                words = replaced(words, "--dataset", str(data.resolve()))
+                words = with_option(words, "--dataset", str(data.resolve()))
             if args.size == "small":
                 words = small(words, file)
             print("initpools", shlex.join(words), flush=True)

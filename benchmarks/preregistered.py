@@ -146,7 +146,7 @@ def share_embeddings(runs):
                 shutil.copytree(done, target)
 
 
-def resolved(words, runs):
+def with_source(words):
     """Replace --from newest by the name of the run's own pretrain."""
     words = [str(word) for word in words]
     if "newest" in words:
@@ -173,7 +173,7 @@ def main():
             continue
         if words[0] == "al-run":
             share_embeddings(args.runs)
-        line = [*resolved(words, args.runs), "--quiet", *(("--threads", str(args.threads)) if args.threads else ())]
+        line = [*with_source(words), "--quiet", *(("--threads", str(args.threads)) if args.threads else ())]
         print("initpools", shlex.join(line), flush=True)
         subprocess.run([sys.executable, "-m", "initpools_cli", *line], check=True, stdout=subprocess.DEVNULL)
 

@@ -200,5 +200,5 @@ def run_job(
 def _opened(run: Path) -> Context:
     """Return a context whose data are open; jobs of one run in a process share them."""
     context = open_context(Run(run), "embed", {}, "", Reporter(True))
-    context.data  # noqa: B018 -- opens it
+    context.data  # noqa: B018 -- reading it opens the data set
     return context

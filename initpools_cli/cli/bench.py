@@ -121,7 +121,9 @@ def report(
         raise UserError(f"{path} has no value of {metric}.", "Use another metric, such as --metric auc.", metric)
     about = {"table": str(path), "SHA-256 of the table": sha256_of(path), "initpools": version()}
     page = output or path.with_name(f"{name}-leaderboard.html")
-    write_text(page, page_html(leaderboard(table, metric), f"Leaderboard: {name}", about, theme))  # type: ignore[arg-type]
+    # The theme is one of THEMES, as checked above.
+    text = page_html(leaderboard(table, metric), f"Leaderboard: {name}", about, theme)  # type: ignore[arg-type]
+    write_text(page, text)
     common.report.say(f"wrote {page}")
     common.result([page], {"page": str(page)})
     return shlex.join(["initpools", "bench", "verify", "--suite", suite, "--dir", str(folder)])
@@ -132,7 +134,7 @@ def verify(
     suite: SuiteName = "quick",
     folder: Folder = OUT,
     cells: Annotated[int, typer.Option("--cells", min=1, help="Number of cells to run again.")] = 20,
-    drawn_by: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the sample.")] = 0,
+    sample_seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the sample.")] = 0,
     add: Added = None,
 ) -> str:
     """Run a random sample of cells of a suite's table again; exits with 2 if a result differs."""
@@ -142,7 +144,7 @@ def verify(
     from initpools_cli.bench.verify import TOLERANCE, replay, sample
 
     named = load_suite(suite)
-    drawn = sample(read_table(table_path(folder, named.name)), cells, drawn_by)
+    drawn = sample(read_table(table_path(folder, named.name)), cells, sample_seed)
     place = Workplace(folder, None, _machine(common), common.report)
     problems, exact, count = [], True, 0
     sweeps = drawn.groupby(["data", "sweep"], sort=False).ngroups

@@ -23,7 +23,7 @@ from initpools_cli.cli import (
     verify,
 )
 from initpools_cli.cli import list as lists
-from initpools_cli.cli.options import MACHINE, SPOKEN, with_common
+from initpools_cli.cli.options import MACHINE, MESSAGE_OPTIONS, with_common
 
 #: The first steps with a folder of images; Typer keeps lines apart only with empty lines between them.
 EXAMPLE = """Example, with a folder of images:
@@ -60,7 +60,7 @@ for name, module in {
 
 benchmarks = typer.Typer(epilog=bench.EXAMPLE)
 benchmarks.callback(invoke_without_command=True)(with_common("bench", bench.command, MACHINE))
-benchmarks.command("report", epilog=bench.REPORT_EXAMPLE)(with_common("bench report", bench.report, SPOKEN))
+benchmarks.command("report", epilog=bench.REPORT_EXAMPLE)(with_common("bench report", bench.report, MESSAGE_OPTIONS))
 benchmarks.command("verify", epilog=bench.VERIFY_EXAMPLE)(with_common("bench verify", bench.verify, MACHINE))
 app.add_typer(benchmarks, name="bench")
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 RUN, OUTPUT = "Run and configuration", "Output"
 #: Options of `Common` for commands that work in several runs: those on output, and on the machine too.
-SPOKEN = ("as_json", "quiet", "verbose")
-MACHINE = ("device", "threads", *SPOKEN)
+MESSAGE_OPTIONS = ("as_json", "quiet", "verbose")
+MACHINE = ("device", "threads", *MESSAGE_OPTIONS)
 
 
 @dataclass

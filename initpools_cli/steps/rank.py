@@ -90,7 +90,7 @@ def ranked_images(done: FinishedStep) -> np.ndarray:
     return order[: done.facts["outcome"].get("ranked", len(order))]
 
 
-def ranking_named(context: Context, name: str) -> FinishedStep:
+def find_ranking(context: Context, name: str) -> FinishedStep:
     """Find the ranking ``rank/<name>`` of a run; warn if it was made with the labels of the test split.
 
     Raises

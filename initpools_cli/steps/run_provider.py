@@ -16,7 +16,7 @@ from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.evaluate import evaluate
 from initpools_cli.steps.find_scores import scores_of
 from initpools_cli.steps.provider import FoundArrays, Provider, Scores
-from initpools_cli.steps.rank import ranked_images, ranking_named
+from initpools_cli.steps.rank import find_ranking, ranked_images
 from initpools_cli.steps.rows import subject_of
 from initpools_cli.steps.score import score
 from initpools_cli.steps.score_inputs import warn_of_oracle
@@ -165,7 +165,7 @@ class RunProvider(Provider):
             assert labels is not None
             arrays["labels"] = labels
         if strategy.ranking and "order" not in arrays:
-            done = ranking_named(context, strategy.ranking)
+            done = find_ranking(context, strategy.ranking)
             arrays["order"] = ranked_images(done)
             found.read(done, "sorted_idx.npy")
         if "patches" in wants and "patches" not in arrays:

@@ -21,7 +21,7 @@ from initpools_cli.strategies.registry import find_strategy, for_multilabel
 from initpools_cli.strategies.traits import StrategyTraits
 
 #: What the name of a strategy that follows a ranking of the run begins with.
-RANKING = "rank/"
+RANKING_PREFIX = "rank/"
 
 
 @dataclass(frozen=True)
@@ -185,9 +185,9 @@ def named(name: str | Callable[..., Any]) -> StrategySpec:
     if not isinstance(name, str):
         method = strategy_of(name)
         return StrategySpec(method.name, method)
-    if name.startswith(RANKING):
+    if name.startswith(RANKING_PREFIX):
         # The name of a ranking may have a suffix itself.
-        return StrategySpec(name, strategies.get("file"), ranking=name.removeprefix(RANKING))
+        return StrategySpec(name, strategies.get("file"), ranking=name.removeprefix(RANKING_PREFIX))
     base, balance = split_name(name)
     found = find_strategy(base)
     if found is not None:

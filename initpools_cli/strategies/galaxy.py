@@ -79,7 +79,7 @@ def middle_of_path(free: NDArray[np.bool_], inside: NDArray[np.bool_], reach: in
     free : (n,) bool
         Whether each image, in the order of the line, is unlabeled.
     inside : (n,) bool
-        Whether it is of the class; of no effect where it is unlabeled.
+        Whether a labeled image has the class; values of unlabeled images are ignored.
     reach : int
         Images up to this many places apart are joined, except labeled images of the class with labeled others.
 

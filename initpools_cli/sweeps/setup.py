@@ -20,7 +20,7 @@ from initpools_cli.steps.embedding_scale import learner_scaling, refuse_without_
 from initpools_cli.steps.encoder import pretrain_of
 from initpools_cli.steps.find_scores import can_score
 from initpools_cli.steps.pretrained import pretrained
-from initpools_cli.steps.rank import leaks_test, ranking_named
+from initpools_cli.steps.rank import find_ranking, leaks_test
 from initpools_cli.steps.rows import identity, tell
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
@@ -118,7 +118,7 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
 def leaking_rankings(context: Context, spec: ExperimentSpec) -> list[str]:
     """Return the names of strategies that follow a ranking made with the labels of the test split."""
     ranked = [each for each in spec.strategies if each.ranking]
-    return [each.name for each in ranked if leaks_test(ranking_named(context, each.ranking))]
+    return [each.name for each in ranked if leaks_test(find_ranking(context, each.ranking))]
 
 
 def identity_of(

@@ -70,7 +70,7 @@ def self_training(
             model = solve(embeddings[rows][None], known[rows][None], classes, penalty, tolerance, start)[0]
             start = model.head[None]
             rest = np.setdiff1d(np.arange(len(known)), rows)
-            predicted, confidence = _predictions(model.logits(embeddings[rest]), several=labels.ndim == 2)
+            predicted, confidence = _predictions(model.logits(embeddings[rest]), multilabel=labels.ndim == 2)
             chosen = confidence > least
             if not chosen.any():
                 return model
@@ -83,9 +83,9 @@ def self_training(
     return min(map(fitted, GRID), key=lambda model: log_loss(model.logits(validation[0]), validation[1]))
 
 
-def _predictions(logits: NDArray[np.float64], *, several: bool) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+def _predictions(logits: NDArray[np.float64], *, multilabel: bool) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
     """Return the most probable label of each image, and its probability: that of the least certain of its labels."""
-    if several:
+    if multilabel:
         probs = sigmoid(logits)
         return (probs > 0.5).astype(np.int8), np.maximum(probs, 1 - probs).min(axis=1)
     probs = softmax(logits)
