@@ -23,6 +23,8 @@ WIDE, NARROW = 1280, 400
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 #: Where a page may take anything from: itself.
 OWN = ("file:", "data:", "blob:")
+#: How long a page may take for anything before a test fails, milliseconds.
+PATIENCE = 30_000
 
 
 @dataclass
@@ -86,6 +88,7 @@ def browser() -> Iterator[Any]:
     """A headless Chromium; without one, the test is skipped and says why."""
     reason = "Playwright is not installed: pip install 'initpools[browser]'"
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
+    sync_api.expect.set_options(timeout=PATIENCE)
     with sync_api.sync_playwright() as driver:
         path = next((found for name in NAMES if (found := shutil.which(name))), None)
         if path is None and not Path(driver.chromium.executable_path).exists():
@@ -108,6 +111,13 @@ def serving(labeling: LabelingSession, context: Context) -> Iterator[str]:
     yield server.address
     server.shutdown()
     server.server_close()
+
+
+def expect(found: Any) -> Any:
+    """Playwright's assertions about a locator or page, each repeated until it holds or the time is up."""
+    from playwright import sync_api
+
+    return sync_api.expect(found)
 
 
 Visiting = Callable[..., Visit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from visits import NARROW, WIDE, serving
+from visits import NARROW, WIDE, expect, serving
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.options import Common
@@ -143,7 +144,7 @@ def everything(page: Any) -> None:
     page.select_option("[name=size]", "small")
     page.select_option("[name=group]", "none")
     page.locator("#tiles").focus()
-    page.wait_for_function("document.querySelectorAll('.tile').length === 40")
+    expect(page.locator(".tile")).to_have_count(40)
     page.keyboard.press("Home")
 
 
@@ -415,7 +416,7 @@ def test_audit_images_and_a_page_without_suggestions_show_no_prediction(served: 
         rows = [row for row in csv.DictReader(stream) if int(row["index"]) in audit]
     assert {(row["origin"], row["suggested"], row["confidence"]) for row in rows} == {("audit", "", "")}
     page.locator("#suggestions").uncheck()
-    page.wait_for_function("document.querySelector('.tile').ariaLabel.endsWith('not labeled')")
+    expect(page.locator(".tile").first).to_have_attribute("aria-label", re.compile("not labeled$"))
     assert not page.locator(".tile[aria-label*=predicted]").count() and not page.locator(".grid-heading").count()
 
 

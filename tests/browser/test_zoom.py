@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from visits import NARROW, WIDE, Visit
+from visits import NARROW, WIDE, Visit, expect
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.labeler.server import Server
@@ -74,7 +74,7 @@ def test_an_image_is_enlarged_and_moved(browser: Any, address: str, width: int) 
     point = (frame["x"] + frame["width"] / 4, frame["y"] + frame["height"] / 4)
     page.mouse.move(*point)
     page.mouse.wheel(0, -400)
-    page.wait_for_function("Number(document.querySelector('#frame').dataset.scale) > 2")
+    expect(page.locator("#frame")).to_have_attribute("data-scale", "2.44")
     image, _ = page.evaluate(SHOWN)
     assert (point[0] - image["x"]) / image["width"] == pytest.approx(1 / 4, abs=0.01)
     page.mouse.down()
