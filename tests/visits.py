@@ -6,6 +6,7 @@ import contextlib
 import io
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,8 +53,7 @@ class Visit:
 
     def drawn(self, figure: Any) -> None:
         """Wait until a figure is drawn."""
-        name = figure.get_attribute("id")
-        self.page.wait_for_selector(f"#{name}[data-drawn]", timeout=30_000)
+        self.page.locator(f"#{figure.get_attribute('id')}[data-drawn]").wait_for()
 
     def colors(self, figure: Any) -> int:
         """How many different colors a figure's picture has."""
@@ -113,6 +113,26 @@ def serving(labeling: LabelingSession, context: Context) -> Iterator[str]:
     server.server_close()
 
 
+def open_context(browser: Any, *, width: int = WIDE, height: int = 800, theme: str = "light", **how: Any) -> Any:
+    """Open a browser context whose pages may take `PATIENCE` for anything."""
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme, **how)
+    context.set_default_timeout(PATIENCE)
+    return context
+
+
+def settled(page: Any) -> None:
+    """Wait until the labeling page says that every label is saved."""
+    page.locator("#saved:not(.waiting)", has_text="saved").wait_for()
+
+
+def until(read: Callable[[], Any], expected: Any = True) -> None:
+    """Read again until what is read is as expected, which is asserted at the end."""
+    end = time.monotonic() + PATIENCE / 1000
+    while (found := read()) != expected and time.monotonic() < end:
+        time.sleep(0.02)
+    assert found == expected
+
+
 def expect(found: Any) -> Any:
     """Playwright's assertions about a locator or page, each repeated until it holds or the time is up."""
     from playwright import sync_api
@@ -129,9 +149,7 @@ def visit(browser: Any) -> Iterator[Visiting]:
     contexts, visits = [], []
 
     def opened(where: str | Path, *, width: int = WIDE, theme: str = "light", touch: bool = False) -> Visit:
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=theme, has_touch=touch, is_mobile=touch
-        )
+        context = open_context(browser, width=width, height=900, theme=theme, has_touch=touch, is_mobile=touch)
         contexts.append(context)
         seen = Visit(context.new_page())
         visits.append(seen)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from visits import serving
+from visits import expect, open_context, serving, settled, until
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.options import Common
@@ -65,9 +64,8 @@ def opens(browser: Any, served: Served) -> Iterator[Opens]:
     complaints: list[str] = []
 
     def open_page(width: int = 1280, theme: str = "light", **how: Any) -> Any:
-        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, **how))
+        contexts.append(open_context(browser, width=width, theme=theme, **how))
         page = contexts[-1].new_page()
-        page.set_default_timeout(15_000)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         # A refused or unanswered request is a message of the browser's own.
@@ -89,23 +87,12 @@ def at(page: Any, place: int) -> None:
     page.locator("body[data-shown]").wait_for()
 
 
-def settled(page: Any) -> None:
-    page.locator("#saved", has_text="saved").and_(page.locator(":not(.waiting)")).wait_for()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (400, "dark")])
 def test_a_batch_is_labeled_by_keys(served: Served, opens: Opens, width: int, theme: str) -> None:
     page = opens(width, theme)
     at(page, 1)
     assert page.evaluate("document.querySelector('#image').naturalWidth") == 60
-    assert page.inner_text("#path") == served.labeling.paths[0]
+    expect(page.locator("#path")).to_have_text(served.labeling.paths[0])
     page.keyboard.press("2")
     at(page, 2)
     page.keyboard.press("Space")
@@ -124,13 +111,13 @@ def test_a_batch_is_labeled_by_keys(served: Served, opens: Opens, width: int, th
     page.locator("#done").wait_for()
     settled(page)
     assert served.saved == ["dog", "skipped", "<b>bold</b>", "cat"]
-    assert page.inner_text("#left") == "3 labeled, 1 skipped, 0 left"
-    assert page.inner_text("#next-command") == "initpools al-run"
+    expect(page.locator("#left")).to_have_text("3 labeled, 1 skipped, 0 left")
+    expect(page.locator("#next-command")).to_have_text("initpools al-run")
     assert page.title() == "random-b4-s0 · labeling"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.click("#look-again")
     at(page, 2)
-    assert page.inner_text("#mark") == "skipped"
+    expect(page.locator("#mark")).to_have_text("skipped")
 
 
 def test_a_key_right_after_undo_is_for_the_image_that_comes_back(served: Served, opens: Opens) -> None:
@@ -147,6 +134,8 @@ def test_a_key_right_after_undo_is_for_the_image_that_comes_back(served: Served,
           }
         }"""
     )
+    # The second key waits until the image is back, and everything is saved in between.
+    until(lambda: served.saved, ["dog", "", "", ""])
     at(page, 2)
     settled(page)
     assert served.saved == ["dog", "", "", ""]
@@ -159,7 +148,7 @@ def test_by_touch_and_by_tab(served: Served, opens: Opens) -> None:
     at(page, 2)
     page.locator("#strip button").first.tap()
     at(page, 1)
-    assert page.inner_text("#mark") == "dog"
+    expect(page.locator("#mark")).to_have_text("dog")
     page.locator("#classes button").first.focus()
     page.keyboard.press("Enter")
     at(page, 2)
@@ -171,12 +160,13 @@ def test_by_touch_and_by_tab(served: Served, opens: Opens) -> None:
     page.reload()
     at(page, 3)
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip-link"
+    expect(page.locator(".skip-link")).to_be_focused()
     page.locator("#single").uncheck()
     page.keyboard.press("1")
     page.locator("#single").check()
     page.keyboard.press("ArrowRight")
     at(page, 4)
+    settled(page)
     assert served.saved == ["cat", "cat", "", ""]
 
 
@@ -186,11 +176,13 @@ def test_what_is_clicked_while_the_program_is_away_is_saved_later(served: Served
     page.context.set_offline(True)
     page.keyboard.press("1")
     page.locator("#trouble", has_text="1 not saved").wait_for()
-    assert "not saved yet" in page.inner_text("#saved") and "initpools label" in page.inner_text("#trouble")
+    expect(page.locator("#saved")).to_contain_text("not saved yet")
+    expect(page.locator("#trouble")).to_contain_text("initpools label")
     assert not served.labeling.file.exists()
     page.context.set_offline(False)
     settled(page)
-    assert served.saved[0] == "cat" and not page.locator("#trouble").is_visible()
+    assert served.saved[0] == "cat"
+    expect(page.locator("#trouble")).to_be_hidden()
 
 
 def test_one_window_at_a_time(served: Served, opens: Opens) -> None:
@@ -204,7 +196,7 @@ def test_one_window_at_a_time(served: Served, opens: Opens) -> None:
     first.locator("#taken-text", has_text="Your last label is not saved").wait_for()
     assert not served.labeling.file.exists()
     first.click("#take")
-    until(lambda: served.labeling.file.exists())
+    settled(first)
     assert served.saved[0] == "cat"
     first.close()
     second.reload()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_bench_statistics import made
-from visits import NARROW, WIDE, Visiting
+from visits import NARROW, WIDE, Visiting, expect, until
 
 from initpools_cli.bench.report import leaderboard
 from initpools_cli.bench.table import typed
@@ -31,7 +31,7 @@ def board(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_fits_at_any_width(board: Path, visit: Visiting, theme: str) -> None:
     for width in (WIDE, NARROW):
         seen = visit(board, width=width, theme=theme)
-        assert not seen.overflows()
+        until(seen.overflows, False)
         assert seen.page.locator("table.sortable").count() >= 4
         assert seen.page.evaluate("window.hacked") is None
 
@@ -44,16 +44,19 @@ def test_a_heading_sorts_by_click_and_by_key(board: Path, visit: Visiting) -> No
     def column() -> list[float]:
         return [float(text) for text in table.locator("tbody tr td:nth-child(8)").all_text_contents()]
 
+    rising = sorted(column())
+    assert len(set(rising)) > 1
     heading.click()
-    falling = column()
-    assert falling == sorted(falling, reverse=True) and len(set(falling)) > 1
+    until(column, rising[::-1])
     heading.press("Enter")
-    assert column() == falling[::-1]
-    assert table.locator("th[aria-sort]").count() == 1
+    until(column, rising)
+    expect(table.locator("th[aria-sort]")).to_have_count(1)
+    names = table.locator("tbody tr td:first-child")
+    by_name = sorted(names.all_text_contents(), key=str.lower)
+    assert NAME in by_name
     table.locator("th button", has_text="strategy").click()
-    names = table.locator("tbody tr td:first-child").all_text_contents()
-    assert names == sorted(names, key=str.lower) and NAME in names
+    until(names.all_text_contents, by_name)
     # The baseline has no interval: it stays at the end either way.
     for _ in range(2):
         table.locator("th button", has_text="95 % low").click()
-        assert table.locator("tbody tr").last.locator("td").first.text_content() == "random"
+        expect(table.locator("tbody tr").last.locator("td").first).to_have_text("random")

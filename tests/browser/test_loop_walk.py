@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from visits import Visiting, serving
+from visits import Visiting, expect, open_context, serving, settled, until
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.options import Common
@@ -46,12 +47,11 @@ def initpools(*words: str) -> None:
 @pytest.fixture
 def window(browser: Any) -> Iterator[Callable[[str], Any]]:
     """Open an address; errors on the page fail at the end."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = open_context(browser)
     problems: list[str] = []
 
     def open_page(address: str) -> Any:
         page = context.new_page()
-        page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text))
         page.goto(address)
@@ -107,7 +107,7 @@ def label_in_the_grid(page: Any, labeling: LabelingSession, truth: dict[str, str
             else:
                 page.keyboard.press(str(1 + labeling.vocabulary.names.index(name)))
             left -= count
-            page.locator("#grid-said", has_text=f"{left} image").wait_for()
+            expect(page.locator("#grid-said")).to_have_text(re.compile(f"^{left} images?$"))
     page.locator("#done").wait_for()
 
 
@@ -130,7 +130,7 @@ def test_from_the_first_label_to_the_report(
                 assert number == 0 or 5 <= shown["right"] < 20
             else:
                 label_in_the_grid(page, labeling, truth)
-            page.locator("#saved", has_text="saved").and_(page.locator(":not(.waiting)")).wait_for()
+            settled(page)
             page.close()
         files.append(str(labeling.file))
         with labeling.file.open(newline="") as stream:
@@ -152,4 +152,4 @@ def test_from_the_first_label_to_the_report(
     for section in ("Recall: share", "Which classes are confused", "Most doubtful labels", "Round 4: 22 images"):
         assert section in text
     report.figures()
-    assert not report.overflows()
+    until(report.overflows, False)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_labeling import Opens, Served, at, opens, settled, until
-from visits import serving
+from test_labeling import Opens, Served, at, opens
+from visits import expect, serving, settled, until
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.options import Common
@@ -43,34 +43,39 @@ def test_classes_are_switched_on_and_off(served: Served, opens: Opens) -> None:
     page = opens()
     at(page, 1)
     pressed = page.locator("#classes button[aria-pressed=true]")
-    assert page.locator("#grid-toggle").is_hidden() and page.locator("#change").is_hidden()
+    expect(page.locator("#grid-toggle")).to_be_hidden()
+    expect(page.locator("#change")).to_be_hidden()
     for key, count in (("3", 1), ("1", 2), ("3", 1), ("2", 2)):
         page.keyboard.press(key)
-        assert pressed.count() == count
+        expect(pressed).to_have_count(count)
     # The image stays until Enter.
-    assert page.inner_text("#place") == "1 of 4"
     settled(page)
-    until(lambda: page.inner_text("#mark") == "cat|dog")
+    expect(page.locator("#place")).to_have_text("1 of 4")
+    expect(page.locator("#mark")).to_have_text("cat|dog")
     page.keyboard.press("Enter")
     at(page, 2)
     page.keyboard.press("2")
     page.keyboard.press("0")
-    assert not pressed.count() and page.get_attribute("#none-of", "aria-pressed") == "true"
+    expect(pressed).to_have_count(0)
+    expect(page.locator("#none-of")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Enter")
     at(page, 3)
     page.get_by_role("button", name="horse").click()
+    expect(pressed).to_have_count(1)
     page.keyboard.press("3")
     settled(page)
-    assert not pressed.count() and page.inner_text("#mark") == ""
+    expect(pressed).to_have_count(0)
+    expect(page.locator("#mark")).to_have_text("")
     page.keyboard.press("n")
     page.fill("#new-name", "bird")
     page.click("#add")
+    expect(page.locator("#mark")).to_have_text("bird")
     page.keyboard.press("ArrowRight")
     at(page, 4)
-    assert page.locator("#classes button[data-suggested]").count() == 2
+    expect(page.locator("#classes button[data-suggested]")).to_have_count(2)
     page.keyboard.press("Enter")
     page.locator("#done").wait_for()
     settled(page)
     assert served.saved == ["cat|dog", "none", "bird", "cat|dog"]
     page.keyboard.press("u")
-    until(lambda: served.saved == ["cat|dog", "none", "bird", ""])
+    until(lambda: served.saved, ["cat|dog", "none", "bird", ""])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import process
 from PIL import Image
-from visits import NARROW, WIDE, Visiting
+from visits import NARROW, WIDE, Visiting, expect, until
 
 from initpools_cli.figures.registry import plots
 
@@ -44,15 +44,16 @@ def test_every_kind_is_drawn_and_fits(pages: Path, visit: Visiting, kind: str) -
         figures = seen.figures()
         assert figures or kind == "gallery"
         for figure in figures:
-            assert seen.colors(figure) > 20
+            until(lambda figure=figure: seen.colors(figure) > 20)
         for image in seen.page.locator("main img").all():
             assert image.evaluate("(shown) => shown.complete ? shown.naturalWidth : shown.loading === 'lazy'")
-        assert not seen.overflows()
+        until(seen.overflows, False)
 
 
 def test_a_report_opens_on_a_phone(pages: Path, visit: Visiting) -> None:
     seen = visit(pages / "report.html", width=NARROW, touch=True)
-    assert seen.figures() and not seen.overflows()
+    assert seen.figures()
+    until(seen.overflows, False)
 
 
 @pytest.mark.parametrize("kind", ["datamap", "report"])
@@ -63,9 +64,9 @@ def test_the_theme_is_the_reader_s(pages: Path, visit: Visiting, kind: str) -> N
     for theme, color in (("auto", "rgb(20, 23, 28)"), ("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 28)")):
         seen.page.locator("#theme").select_option(theme)
         shown = "light" if theme == "light" else "dark"
-        seen.page.wait_for_selector(f".plot[data-drawn={shown}]")
-        assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == color
-        assert figure.locator(".main-svg").first.evaluate("(svg) => svg.style.background") == color
+        expect(figure).to_have_attribute("data-drawn", shown)
+        expect(seen.page.locator("body")).to_have_css("background-color", color)
+        until(lambda: figure.locator(".main-svg").first.evaluate("(svg) => svg.style.background"), color)
 
 
 def test_a_zoom_outlasts_a_change_of_theme(pages: Path, visit: Visiting) -> None:
@@ -74,7 +75,7 @@ def test_a_zoom_outlasts_a_change_of_theme(pages: Path, visit: Visiting) -> None
     figure.evaluate("(plot) => Plotly.relayout(plot, {'xaxis.range': [12, 18]})")
     seen.page.locator("#theme").select_option("dark")
     seen.page.wait_for_selector(".plot[data-drawn=dark]")
-    assert figure.evaluate("(plot) => plot._fullLayout.xaxis.range") == [12, 18]
+    until(lambda: figure.evaluate("(plot) => plot._fullLayout.xaxis.range"), [12, 18])
 
 
 def test_pointing_tells_the_numbers(pages: Path, visit: Visiting) -> None:
@@ -82,7 +83,7 @@ def test_pointing_tells_the_numbers(pages: Path, visit: Visiting) -> None:
     (figure,) = seen.figures()
     lines = "(plot) => plot._fullData.findIndex((trace) => trace.mode === 'lines+markers')"
     seen.point(figure, figure.evaluate(lines), 1)
-    assert "seeds" in figure.locator(".hovertext").first.text_content(timeout=15_000)
+    expect(figure.locator(".hovertext").first).to_contain_text("seeds")
 
 
 @pytest.mark.parametrize("kind", ["scatter", "datamap"])
@@ -91,7 +92,7 @@ def test_pointing_shows_the_image(pages: Path, visit: Visiting, kind: str) -> No
     (figure,) = seen.figures()
     chosen = "(plot) => plot._fullData.findLastIndex((trace) => trace.customdata)"
     seen.point(figure, figure.evaluate(chosen), 0)
-    seen.page.wait_for_selector(".thumb-card canvas", state="visible", timeout=15_000)
+    seen.page.locator(".thumb-card canvas").first.wait_for()
 
 
 @pytest.mark.parametrize("kind", ["report", "scatter"])
@@ -113,7 +114,7 @@ def test_what_is_folded_opens_by_key(pages: Path, visit: Visiting) -> None:
     words = seen.page.locator("summary", has_text="The figure in words")
     words.focus()
     seen.page.keyboard.press("Enter")
-    assert seen.page.locator("#figure-1-words li").first.is_visible()
+    expect(seen.page.locator("#figure-1-words li").first).to_be_visible()
 
 
 def test_the_report_leads_to_its_chapters(pages: Path, visit: Visiting) -> None:
@@ -129,8 +130,8 @@ def test_a_printed_report_has_its_figures(pages: Path, visit: Visiting) -> None:
     seen = visit(pages / "report.html", theme="dark")
     seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     for figure in seen.page.locator(".plot").all():
-        seen.page.wait_for_selector(f"#{figure.get_attribute('id')}[data-drawn=light]", timeout=30_000)
-    assert seen.page.locator("details:not([open]) > [id$=-words]").count() == 0
+        expect(figure).to_have_attribute("data-drawn", "light")
+    expect(seen.page.locator("details:not([open]) > [id$=-words]")).to_have_count(0)
     seen.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     seen.page.wait_for_selector(".plot[data-drawn=dark]")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import pytest
-from test_labeling import Opens, Served, at, opens, served, settled
+from test_labeling import Opens, Served, at, opens, served
+from visits import expect, settled
 
 from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import LastRound, Suggestion
@@ -34,17 +36,19 @@ def test_enter_accepts_what_is_suggested(suggesting: Served, opens: Opens, width
     page = opens(width, theme)
     at(page, 1)
     button = page.get_by_role("button", name="Accept the suggestion: dog, 91 percent confident")
-    assert button.is_visible() and page.inner_text("#confidence") == "91 %"
-    assert page.locator("#classes button[data-suggested]").inner_text().split("\n")[-1] == "dog"
+    expect(button).to_be_visible()
+    expect(page.locator("#confidence")).to_have_text("91 %")
+    expect(page.locator("#classes button[data-suggested]")).to_have_text(re.compile(r"\bdog$"), use_inner_text=True)
     page.keyboard.press("Enter")
     at(page, 2)
     # The audit image has none, and the buttons stay where they are.
-    assert not button.is_visible() and page.locator("#no-suggestion").is_visible()
+    expect(button).to_be_hidden()
+    expect(page.locator("#no-suggestion")).to_be_visible()
     page.keyboard.press("Enter")
     page.keyboard.press("1")
     at(page, 3)
     page.locator("#suggestions").uncheck()
-    assert not page.locator("#suggestion").is_visible()
+    expect(page.locator("#suggestion")).to_be_hidden()
     page.keyboard.press("Enter")
     page.keyboard.press("2")
     at(page, 4)
@@ -52,7 +56,7 @@ def test_enter_accepts_what_is_suggested(suggesting: Served, opens: Opens, width
     settled(page)
     page.reload()
     at(page, 4)
-    assert not page.locator("#suggestions").is_checked()
+    expect(page.locator("#suggestions")).not_to_be_checked()
     page.locator("#suggestions").check()
     button.click()
     page.locator("#done").wait_for()
@@ -74,8 +78,9 @@ def test_conflicts_show_both_labels_and_one_is_chosen(served: Served, opens: Ope
     text = served.labeling.file.read_text()
     served.labeling.file.write_text(text.replace(",cat,0", ",dog,0"))
     page.keyboard.press("1")
-    page.locator("#conflicts").wait_for()
-    assert "yours “cat”, theirs “dog”" in page.inner_text("#conflicts li")
+    # The page is loaded anew, and its buttons with it.
+    page.locator("#trouble", has_text="its labels were loaded").wait_for()
+    expect(page.locator("#conflicts li")).to_contain_text("yours “cat”, theirs “dog”")
     assert page.title() == "random-b4-s0 · labeling"
     page.get_by_role("button", name="Use yours").click()
     page.locator("#conflicts").wait_for(state="hidden")
@@ -90,6 +95,8 @@ def test_classes_are_changed_in_a_dialog(served: Served, opens: Opens) -> None:
     at(page, 2)
     page.keyboard.press("?")
     at(page, 3)
+    # Classes are changed only once every label is saved.
+    settled(page)
     page.click("#change")
     page.locator("[name=to]").fill("dog")
     page.locator("[name=from]").select_option("cat")
@@ -98,7 +105,8 @@ def test_classes_are_changed_in_a_dialog(served: Served, opens: Opens) -> None:
     page.locator("[name=to]").fill("<i>feline</i>")
     page.click("#changing [type=submit]")
     page.locator("#changing").wait_for(state="hidden")
-    assert "<i>feline</i>" in page.inner_text("#classes") and served.saved[0] == "<i>feline</i>"
+    expect(page.locator("#classes")).to_contain_text("<i>feline</i>")
+    assert served.saved[0] == "<i>feline</i>"
     page.click("#change")
     page.locator("[name=do]").select_option("split")
     page.locator("[name=from]").select_option("<i>feline</i>")
@@ -108,7 +116,7 @@ def test_classes_are_changed_in_a_dialog(served: Served, opens: Opens) -> None:
     assert served.saved == ["", "skipped", "", ""]
     page.keyboard.press("Home")
     at(page, 1)
-    assert "was “<i>feline</i>”, which was split" in page.inner_text("#before")
+    expect(page.locator("#before")).to_contain_text("was “<i>feline</i>”, which was split")
 
 
 def test_a_second_look_keeps_labels_by_enter_and_counts_them(served: Served, opens: Opens) -> None:
@@ -118,18 +126,20 @@ def test_a_second_look_keeps_labels_by_enter_and_counts_them(served: Served, ope
         labeling.doubts[index] = f"The model finds dog {index + 2} times as likely as cat."
     page = opens()
     at(page, 1)
-    assert not page.locator("#done").is_visible() and page.inner_text("#left") == "0 checked, 4 left"
-    assert page.inner_text("#before") == labeling.doubts[labeling.indices[0]]
+    expect(page.locator("#done")).to_be_hidden()
+    expect(page.locator("#left")).to_have_text("0 checked, 4 left")
+    expect(page.locator("#before")).to_have_text(labeling.doubts[labeling.indices[0]])
     page.keyboard.press("Enter")
     at(page, 2)
     page.keyboard.press("2")
     at(page, 3)
     settled(page)
-    assert served.saved == ["cat", "dog", "cat", "cat"] and page.inner_text("#left") == "2 checked, 2 left"
+    assert served.saved == ["cat", "dog", "cat", "cat"]
+    expect(page.locator("#left")).to_have_text("2 checked, 2 left")
     page.keyboard.press("u")
     at(page, 2)
     settled(page)
-    assert page.inner_text("#left") == "1 checked, 3 left"
+    expect(page.locator("#left")).to_have_text("1 checked, 3 left")
     page.reload()
     at(page, 2)
     page.keyboard.press("g")
@@ -140,6 +150,6 @@ def test_a_second_look_keeps_labels_by_enter_and_counts_them(served: Served, ope
         page.keyboard.press("s" if place == 4 else "Enter")
     page.locator("#done").wait_for()
     settled(page)
-    assert page.inner_text("#done-title") == "All labels checked"
-    assert page.inner_text("#left") == "3 checked, 1 skipped, 0 left"
+    expect(page.locator("#done-title")).to_have_text("All labels checked")
+    expect(page.locator("#left")).to_have_text("3 checked, 1 skipped, 0 left")
     assert served.saved == ["cat", "cat", "cat", "skipped"]
