@@ -426,7 +426,7 @@ class Slow:
     def find_spec(self, name, path, target=None):
         if name == "typer":
             os.write(1, b"x")
-            time.sleep(20)
+            time.sleep(60)
 
 sys.meta_path.insert(0, Slow())
 from initpools_cli.cli.app import main

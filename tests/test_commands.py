@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +225,20 @@ def test_labeled_images_are_not_chosen_again(copied_run: Path, initpools: Initpo
         assert len(second) == 10 and not set(first) & set(second)
 
 
+#: A command that is killed before it writes its third block.
+KILLED = """
+import os, signal, sys
+from initpools_cli.cli.app import main
+
+def stop(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith("block-00002.npz"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(stop)
+main()
+"""
+
+
 def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(copied_run: Path, initpools: Initpools) -> None:
     words = [
         "al-run",
@@ -242,15 +255,11 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_bytes(copied_run: Path, in
     ]
     straight = initpools(*words, "--name", "straight")
     assert straight.code == 0
-    stopped = process(*words, "--name", "stopped", cwd=copied_run)
-    work = copied_run / "runs/digits/.partial/al/stopped/work"
-    deadline = time.monotonic() + 60
-    while not (work / "block-00001.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    stopped.kill()
-    stopped.communicate()
+    command = [sys.executable, "-c", KILLED, *map(str, words), "--name", "stopped"]
+    stopped = subprocess.run(command, cwd=copied_run, capture_output=True, text=True, check=False)
+    assert stopped.returncode == -signal.SIGKILL, stopped.stderr
     again = initpools(*words, "--name", "stopped")
-    assert again.code == 0 and re.search(r"resuming al-run with [1-6] of 6 blocks done", again.err)
+    assert again.code == 0 and "resuming al-run with 2 of 6 blocks done" in again.err
     for file in ("rounds.csv", "recalls.csv", "picks.npz"):
         one, other = (copied_run / "runs/digits/al" / name / file for name in ("straight", "stopped"))
         assert one.read_bytes() == other.read_bytes()

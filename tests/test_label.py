@@ -208,7 +208,7 @@ class Served:
         sent = {"Host": host, "Origin": f"http://{host}", "Content-Type": "application/json"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=60)
         body = json.dumps(message) if isinstance(message, dict) else message
         connection.request(method, path, body, {name: value for name, value in sent.items() if value})
         response = connection.getresponse()
@@ -465,7 +465,7 @@ def started(run: Path, *arguments: object) -> tuple[subprocess.Popen[str], str, 
 
 
 def click(port: int, token: str, message: dict[str, Any]) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
     connection.request("POST", f"/{token}/act", json.dumps(message), headers)
     status = connection.getresponse().status
@@ -487,7 +487,7 @@ def test_killed_it_goes_on_and_ends_with_a_summary(run: Path, initpools: Initpoo
     # The window that was open all the time goes on.
     assert again == token and click(port, token, message | {"number": 2, "do": "skip", "index": indices[1]}) == 200
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=20)
+    out, err = running.communicate(timeout=60)
     assert running.returncode == 0 and out.strip().endswith("labels/random-b6-s0.csv")
     assert "1 labeled, 1 skipped, 4 left" in err and "initpools label --batch random-b6-s0" in err
 

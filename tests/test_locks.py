@@ -121,18 +121,19 @@ def test_a_holder_that_can_not_be_read_is_not_named(tmp_path: Path, content: str
 
 
 HOLDING = """
-import sys, time
+import sys
 from pathlib import Path
 from initpools_cli.core.locks import locked
 with locked(Path(sys.argv[1]), lambda holder: sys.exit("taken")):
     print("held", flush=True)
-    time.sleep(30)
+    sys.stdin.read()
 """
 
 
 def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
     lock = tmp_path / ".labels.csv.lock"
-    with subprocess.Popen([sys.executable, "-c", HOLDING, str(lock)], stdout=subprocess.PIPE, text=True) as holder:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", HOLDING, str(lock)], **pipes, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with pytest.raises(UserError, match=rf"another process \({holder.pid} on "):
             label(tmp_path)
@@ -228,7 +229,7 @@ def ended_after(program: str, tmp_path: Path) -> float:
 
 CHILD = (
     "import sys, time; from initpools_cli.core.interrupts import exit_with_parent; "
-    "exit_with_parent(int(sys.argv[1])); time.sleep(30)"
+    "exit_with_parent(int(sys.argv[1])); print('started', flush=True); time.sleep(60)"
 )
 
 
@@ -236,10 +237,9 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     program = f"""
 import os, subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(os.getpid())])
-print("started", flush=True)
-time.sleep(30)
+time.sleep(60)
 """
-    assert ended_after(program, tmp_path) < 5
+    assert ended_after(program, tmp_path) < 30
 
 
 @pytest.mark.slow
@@ -257,4 +257,4 @@ if __name__ == "__main__":
     workers.MIN_SECONDS = 0
     list(workers.Workers("processes", 2).map(job, [(i, i, {}) for i in range(4)]))
 """
-    assert ended_after(program, tmp_path) < 5
+    assert ended_after(program, tmp_path) < 30
