@@ -444,7 +444,7 @@ def test_names_for_screen_readers_and_hostile_names(served: Served, opened: Open
     page = opened()
     page.select_option("[name=scope]", "all")
     page.select_option("[name=show]", "all")
-    said(page, "90 images")
+    said(page, "120 images")
     everything_else = page.locator("#grid :is(button, select, input):visible")
     unnamed = everything_else.evaluate_all(
         "all => all.filter((one) => !(one.ariaLabel || one.labels?.length || one.innerText))"
