@@ -487,6 +487,23 @@ def test_what_another_program_writes_is_shown(served: Served, opened: Opening) -
     assert served.saved[order[5]] == served.labeling.vocabulary.names[1]
 
 
+def test_a_label_given_while_images_are_read_stays(served: Served, opened: Opening) -> None:
+    page = opened()
+    everything(page)
+
+    def late(route: Any) -> None:
+        answer = route.fetch()
+        page.locator("#tiles").focus()
+        page.keyboard.press("1")
+        settled(page)
+        route.fulfill(response=answer)
+
+    page.route("**/rows", late, times=1)
+    page.select_option("[name=scope]", "all")
+    said(page, "89 images")
+    assert served.saved == {served.labeling.indices[0]: served.labeling.vocabulary.names[0]}
+
+
 def test_of_50_000_images_only_the_visible_ones_are_elements(opened: Opening) -> None:
     page = opened()
 

@@ -141,6 +141,45 @@ def test_a_key_right_after_undo_is_for_the_image_that_comes_back(served: Served,
     assert served.saved == ["dog", "", "", ""]
 
 
+def test_a_key_right_after_a_new_class_is_for_the_next_image(served: Served, opens: Opens) -> None:
+    page = opens()
+    at(page, 1)
+    page.keyboard.press("n")
+    page.fill("#new-name", "bird")
+    page.evaluate(
+        """() => {
+          document.querySelector("#add").click();
+          document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+        }"""
+    )
+    at(page, 3)
+    settled(page)
+    assert served.saved == ["bird", "", "", ""]
+
+
+def test_a_label_given_while_the_page_is_loaded_again_stays(served: Served, opens: Opens) -> None:
+    page = opens()
+    at(page, 1)
+    page.keyboard.press("1")
+    at(page, 2)
+    settled(page)
+    file = served.labeling.file
+    file.write_text(file.read_text().replace(",cat,0", ",dog,0"))
+
+    def late(route: Any) -> None:
+        answer = route.fetch()
+        at(page, 3)
+        page.keyboard.press("2")
+        settled(page)
+        route.fulfill(response=answer)
+
+    page.route("**/claim", late, times=1)
+    page.keyboard.press("1")
+    page.locator("#trouble", has_text="its labels were loaded").wait_for()
+    expect(page.locator("#left")).to_have_text("3 labeled, 1 left")
+    assert served.saved == ["dog", "cat", "dog", ""]
+
+
 def test_by_touch_and_by_tab(served: Served, opens: Opens) -> None:
     page = opens(400, has_touch=True, is_mobile=True)
     at(page, 1)

@@ -24,6 +24,8 @@ export class Grid {
     this.isOpen = false;
     this.scope = "";
     this.asked = 0;
+    // Changes of labels since the rows were asked for; null if they have arrived.
+    this.meanwhile = null;
     this.rows = [];
     this.byIndex = new Map();
     this.order = [];
@@ -80,6 +82,7 @@ export class Grid {
     $("grid-said").textContent = compute.length ? "Comparing the images …" : "Reading the images …";
     this.asked += 1;
     const asked = this.asked;
+    this.meanwhile = [];
     let columns;
     try {
       columns = await this.page.ask("rows", { scope, compute });
@@ -93,6 +96,9 @@ export class Grid {
     this.rows = rowsOf(columns, this.page.suggests());
     this.byIndex = new Map(this.rows.map((row) => [row.index, row]));
     this.#showUnsaved();
+    // Labels that were saved before the rows arrived may be missing in them.
+    this.#put(this.meanwhile);
+    this.meanwhile = null;
     this.controls.offer(this.#classes(), this.rows);
     this.#arrange();
     if (compute.some((field) => field !== "group" && columns[field].every((each) => each === null))) {
@@ -113,10 +119,17 @@ export class Grid {
 
   // Take over labels, [[index, label, skipped]].
   update(changes) {
+    this.meanwhile?.push(...changes);
+    const changed = this.#put(changes);
+    if (this.isOpen && this.scope && changed) this.#arrange();
+  }
+
+  // Write labels into the rows; return whether any was different.
+  #put(changes) {
     const known = changes.map(([index, ...to]) => [this.byIndex.get(index), ...to]);
     const changed = known.filter(([row, label, skipped]) => row && (row.label !== label || row.skipped !== skipped));
     for (const [row, label, skipped] of changed) Object.assign(row, { label, skipped });
-    if (this.isOpen && this.scope && changed.length) this.#arrange();
+    return changed.length > 0;
   }
 
   // Bring the first of the changed images into view.

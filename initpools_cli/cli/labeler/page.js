@@ -22,6 +22,8 @@ let sight = "";
 let keys = new Map();
 // Actions that wait for an undo to be saved.
 let held = [];
+// Number of actions that the server has answered.
+let answers = 0;
 // The key of `NONE`: 0, unless a class has it.
 let noneKey = "0";
 // Whether this is a second look at labels.
@@ -349,6 +351,7 @@ function showSaved() {
 }
 
 function saved(answer, click) {
+  answers += 1;
   $("trouble").hidden = true;
   batch.canUndo = answer.canUndo;
   if (answer.classes.join("\n") !== batch.classes.join("\n")) setClasses(answer.classes);
@@ -412,6 +415,7 @@ function trouble(text) {
 // ---- start and end
 
 async function claim(take) {
+  const before = answers;
   let state;
   try {
     state = await send("claim", { window: me, take });
@@ -421,6 +425,8 @@ async function claim(take) {
     if (error.status !== 403) setTimeout(() => claim(take), 2000);
     return;
   }
+  // Labels that were saved before the answer arrived may be missing in it.
+  if (answers !== before) return claim(take);
   $("trouble").hidden = true;
   resume(state);
   saving.go();
@@ -442,9 +448,10 @@ function resume(state) {
 }
 
 $("taken").addEventListener("close", () => ($("taken").returnValue === "take" ? claim(true) : $("taken").showModal()));
-$("naming").addEventListener("close", () => {
+// Not at its event close, which may come after the next key: the class is for the image that is shown now.
+$("naming").querySelector("form").addEventListener("submit", (event) => {
   const name = $("new-name").value.trim().replace(/\s+/g, " ");
-  if ($("naming").returnValue !== "add" || !name) return;
+  if (event.submitter.value !== "add" || !name) return;
   const known = batch.classes.find((each) => each.toLowerCase() === name.toLowerCase());
   choose(known ?? name);
 });
