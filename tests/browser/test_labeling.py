@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from visits import expect, open_context, serving, settled, until
 
 from initpools_cli.cli.app import run as run_command_line
+from initpools_cli.cli.labeler.state import LabelingState
 from initpools_cli.cli.options import Common
 from initpools_cli.labeling.page import open_labeling
 from initpools_cli.labeling.session import LabelingSession
@@ -240,6 +242,21 @@ def test_one_window_at_a_time(served: Served, opens: Opens) -> None:
     first.close()
     second.reload()
     at(second, 2)
+
+
+def test_a_window_does_not_wait_for_itself(served: Served, opens: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = LabelingState.release
+
+    def late(state: LabelingState, message: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.5)
+        return release(state, message)
+
+    monkeypatch.setattr(LabelingState, "release", late)
+    page = opens()
+    at(page, 1)
+    page.reload()
+    at(page, 1)
+    expect(page.locator("#taken")).to_be_hidden()
 
 
 def test_a_lost_image_can_only_be_skipped(served: Served, opens: Opens) -> None:

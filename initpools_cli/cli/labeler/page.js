@@ -24,6 +24,9 @@ let keys = new Map();
 let held = [];
 // Number of actions that the server has answered.
 let answers = 0;
+// How often to ask again while another window is active: after a reload, that may be this one, whose message
+// of its end has not arrived yet.
+let again = performance.getEntriesByType("navigation")[0]?.type === "reload" ? 5 : 0;
 // The key of `NONE`: 0, unless a class has it.
 let noneKey = "0";
 // Whether this is a second look at labels.
@@ -420,11 +423,15 @@ async function claim(take) {
   try {
     state = await send("claim", { window: me, take });
   } catch (error) {
-    if (error.status === 409) return taken();
+    if (error.status === 409) {
+      again -= 1;
+      return again < 0 ? taken() : setTimeout(() => claim(take), 300);
+    }
     trouble(error.status ? error.message : "The program does not answer. Trying again.");
     if (error.status !== 403) setTimeout(() => claim(take), 2000);
     return;
   }
+  again = 0;
   // Labels that were saved before the answer arrived may be missing in it.
   if (answers !== before) return claim(take);
   $("trouble").hidden = true;
