@@ -27,6 +27,7 @@ LITE0 = "efficientnet-lite0"
 RANKED = ("entropy", "margin", "bald", "consistency", "vaal-cosine", "kcenter")
 CONTRAST = ("hard-to-contrast", "easy-to-contrast", "ambiguous-to-contrast")
 ORDERS = ("highest", "middle", "lowest", "stratified")
+BUDGETS = (500, 1000, 5000)
 
 
 def begin(run, file, *options):
@@ -66,40 +67,38 @@ def encoders(data, runs):
 
 
 def study1(runs):
-    """Yield the sweeps on reconstruction losses."""
+    """Yield the sweeps on reconstruction losses.
+
+    Pools of `random` and of `typiclust` are those of study 2, which have the same seeds and candidates.
+    """
     views = ("--set", "score.views=3")
     for seed in SEEDS:
         for kind in ("vae", "tanh"):
-            run = runs / f"cifar10-{kind}{seed}"
-            for budget in (500, 1000, 5000):
+            for budget in BUDGETS:
                 for order in ORDERS:
                     chosen = ("--set", f"select.order={order}", "--from", LITE0, *views)
-                    yield sweep(run, f"{order}-{budget}", "random,vae", "--budget", budget, *chosen)
-        run = runs / f"cifar10-vae{seed}"
-        for budget in (500, 1000, 5000):
-            # The newest embeddings are those of the autoencoder, made here.
-            yield sweep(run, f"typiclust-{budget}", "random,typiclust", "--budget", budget, "--from", "newest")
+                    yield sweep(runs / f"cifar10-{kind}{seed}", f"{order}-{budget}", "vae", "--budget", budget, *chosen)
         for budget in (10, 50, 100, 500):
             spread = ("--budget", budget, "--from", LITE0, *views)
-            yield sweep(run, f"spread-{budget}", "random,vae,vae@kmeans10", *spread)
+            yield sweep(runs / f"cifar10-vae{seed}", f"spread-{budget}", "random,vae,vae@kmeans10", *spread)
+    scratch = ("--budget", 500, "--learner", "scratch", "--set", "al.params.scratch.width=0.5")
+    yield sweep(runs / "cifar10", "scratch-500", "random", *scratch)
     for kind in ("vae", "tanh"):
         for order in ORDERS:
-            learner = ("--learner", "scratch", "--set", "al.params.scratch.width=0.5", "--set", f"select.order={order}")
-            yield sweep(
-                runs / f"cifar10-{kind}0", f"scratch-{order}-500", "random,vae", "--budget", 500, *learner, *views
-            )
+            chosen = ("--set", f"select.order={order}", *scratch, *views)
+            yield sweep(runs / f"cifar10-{kind}0", f"scratch-{order}-500", "vae", *chosen)
 
 
 def study2(runs):
     """Yield the sweeps at the paper's budgets."""
     ten = ("--set", "al.params.kmeans-random.n_clusters=10", "--set", "score.views=3")
     for run, source, own in (
+        (runs / "cifar10", LITE0, ""),
         *((runs / f"cifar10-simclr{seed}", "newest", ",simclr") for seed in SEEDS),
         *((runs / f"cifar10-vae{seed}", "newest", ",vae") for seed in SEEDS),
-        (runs / "cifar10", LITE0, ""),
     ):
         pools = f"random,kmeans-random,typiclust{own}"
-        for budget in (500, 1000, 5000):
+        for budget in BUDGETS:
             learners = ("--learner", "linear,knn", "--budget", budget, "--from", source, *ten)
             yield sweep(run, f"first-{budget}", pools, *learners)
         if own != ",vae":
@@ -115,7 +114,8 @@ def study3(runs):
         *((runs / f"lt-vae{seed}", LITE0, ",vae") for seed in SEEDS),
         (runs / "lt", LITE0, ""),
     ):
-        pools = f"random{own}" if own == ",vae" else f"random,kmeans-random,typiclust,kcenter{own}"
+        # On the same features, `random` with the autoencoders is that of the run `lt`.
+        pools = "vae" if own == ",vae" else f"random,kmeans-random,typiclust,kcenter{own}"
         yield sweep(run, "first-1400", pools, "--budget", 1400, "--from", source, *ten)
         yield sweep(run, "rounds", pools, "--query", "random,margin", "--budget", 140, "--from", source, *ten, rounds=4)
 
