@@ -108,7 +108,7 @@ def study2(runs):
 
 def study3(runs):
     """Yield the sweeps on a long tail."""
-    ten = ("--set", "al.params.kmeans-random.n_clusters=10", "--set", "score.views=3")
+    views = ("--set", "score.views=3")
     for run, source, own in (
         *((runs / f"lt-simclr{seed}", "newest", ",simclr") for seed in SEEDS),
         *((runs / f"lt-vae{seed}", LITE0, ",vae") for seed in SEEDS),
@@ -116,8 +116,10 @@ def study3(runs):
     ):
         # On the same features, `random` with the autoencoders is that of the run `lt`.
         pools = "vae" if own == ",vae" else f"random,kmeans-random,typiclust,kcenter{own}"
-        yield sweep(run, "first-1400", pools, "--budget", 1400, "--from", source, *ten)
-        yield sweep(run, "rounds", pools, "--query", "random,margin", "--budget", 140, "--from", source, *ten, rounds=4)
+        ten = () if own == ",vae" else ("--set", "al.params.kmeans-random.n_clusters=10")
+        yield sweep(run, "first-1400", pools, "--budget", 1400, "--from", source, *ten, *views)
+        query = ("--query", "random,margin", "--budget", 140, "--from", source, *ten, *views)
+        yield sweep(run, "rounds", pools, *query, rounds=4)
 
 
 def study4(runs):
