@@ -239,7 +239,7 @@ import os, subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(os.getpid())])
 time.sleep(60)
 """
-    assert ended_after(program, tmp_path) < 30
+    assert ended_after(program, tmp_path) < 5
 
 
 @pytest.mark.slow
@@ -257,4 +257,4 @@ if __name__ == "__main__":
     workers.MIN_SECONDS = 0
     list(workers.Workers("processes", 2).map(job, [(i, i, {}) for i in range(4)]))
 """
-    assert ended_after(program, tmp_path) < 30
+    assert ended_after(program, tmp_path) < 5

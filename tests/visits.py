@@ -24,8 +24,8 @@ WIDE, NARROW = 1280, 400
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 #: Where a page may take anything from: itself.
 OWN = ("file:", "data:", "blob:")
-#: How long a page may take for anything before a test fails, milliseconds.
-PATIENCE = 30_000
+#: Milliseconds after which an action or an assertion on a page fails.
+TIMEOUT = 30_000
 
 
 @dataclass
@@ -88,7 +88,7 @@ def browser() -> Iterator[Any]:
     """A headless Chromium; without one, the test is skipped and says why."""
     reason = "Playwright is not installed: pip install 'initpools[browser]'"
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
-    sync_api.expect.set_options(timeout=PATIENCE)
+    sync_api.expect.set_options(timeout=TIMEOUT)
     with sync_api.sync_playwright() as driver:
         path = next((found for name in NAMES if (found := shutil.which(name))), None)
         if path is None and not Path(driver.chromium.executable_path).exists():
@@ -114,30 +114,30 @@ def serving(labeling: LabelingSession, context: Context) -> Iterator[str]:
 
 
 def open_context(browser: Any, *, width: int = WIDE, height: int = 800, theme: str = "light", **how: Any) -> Any:
-    """Open a browser context whose pages may take `PATIENCE` for anything."""
+    """Open a browser context of a given size and theme, with the time limit `TIMEOUT`."""
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme, **how)
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT)
     return context
 
 
-def settled(page: Any) -> None:
+def wait_until_saved(page: Any) -> None:
     """Wait until the labeling page says that every label is saved."""
     page.locator("#saved:not(.waiting)", has_text="saved").wait_for()
 
 
-def until(read: Callable[[], Any], expected: Any = True) -> None:
-    """Read again until what is read is as expected, which is asserted at the end."""
-    end = time.monotonic() + PATIENCE / 1000
-    while (found := read()) != expected and time.monotonic() < end:
+def wait_until(read: Callable[[], Any], expected: Any = True) -> None:
+    """Call `read` until it returns the expected value; fail if it does not within `TIMEOUT`."""
+    end = time.monotonic() + TIMEOUT / 1000
+    while (value := read()) != expected and time.monotonic() < end:
         time.sleep(0.02)
-    assert found == expected
+    assert value == expected
 
 
-def expect(found: Any) -> Any:
-    """Playwright's assertions about a locator or page, each repeated until it holds or the time is up."""
+def expect(locator: Any) -> Any:
+    """Return Playwright's assertions on a locator, which are repeated until they hold or `TIMEOUT` has passed."""
     from playwright import sync_api
 
-    return sync_api.expect(found)
+    return sync_api.expect(locator)
 
 
 Visiting = Callable[..., Visit]

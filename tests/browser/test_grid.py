@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from visits import NARROW, WIDE, expect, open_context, serving, settled, until
+from visits import NARROW, WIDE, expect, open_context, serving, wait_until, wait_until_saved
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.options import Common
@@ -153,18 +153,18 @@ def test_a_group_is_labeled_by_one_key_and_undone_at_once(served: Served, opened
     other = next(each for each in served.labeling.vocabulary.names if each != name)
     page.keyboard.press(str(1 + served.labeling.vocabulary.names.index(other)))
     said(page, f"{40 - len(group)} images")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == dict.fromkeys(group, other)
     expect(page.locator("#left")).to_have_text(re.compile(f"^{len(group)} labeled"))
     page.keyboard.press("u")
     said(page, "40 images")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == {}
     # As predicted.
     page.keyboard.press("Control+a")
     page.keyboard.press("Enter")
     said(page, f"{40 - len(group)} images")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == dict.fromkeys(group, name)
     with served.labeling.file.open(newline="") as stream:
         rows = {int(row["index"]): row for row in csv.DictReader(stream)}
@@ -175,7 +175,7 @@ def test_a_group_is_labeled_by_one_key_and_undone_at_once(served: Served, opened
     page.keyboard.press("s")
     page.locator("#grid-empty").wait_for()
     page.locator("#done").wait_for()
-    settled(page)
+    wait_until_saved(page)
     assert len(served.saved) == 40 and {*served.saved.values()} == {"skipped", name}
     # The page shows the same.
     page.keyboard.press("g")
@@ -187,7 +187,7 @@ def test_keys_select(served: Served, opened: Opening) -> None:
     page = opened()
     everything(page)
     order = served.labeling.indices
-    until(lambda: shown(page), order)
+    wait_until(lambda: shown(page), order)
     columns = page.evaluate("new Set([...document.querySelectorAll('.tile')].map((tile) => tile.style.left)).size")
 
     def focused() -> int:
@@ -204,11 +204,11 @@ def test_keys_select(served: Served, opened: Opening) -> None:
         ("Home", 0),
     ]:
         page.keyboard.press(key)
-        until(lambda key=key: (key, focused()), (key, place))
+        wait_until(lambda key=key: (key, focused()), (key, place))
     page.keyboard.press("PageDown")
-    until(lambda: focused() >= columns)
+    wait_until(lambda: focused() >= columns)
     page.keyboard.press("PageUp")
-    until(focused, 0)
+    wait_until(focused, 0)
     assert not chosen(page)
 
     page.keyboard.press("Space")
@@ -217,14 +217,14 @@ def test_keys_select(served: Served, opened: Opening) -> None:
     for _ in range(3):
         page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Shift+ArrowLeft")
-    until(lambda: chosen(page), sorted([order[0], *order[2:5]]))
+    wait_until(lambda: chosen(page), sorted([order[0], *order[2:5]]))
     page.keyboard.press("Space")
-    until(lambda: chosen(page), sorted([order[0], *order[2:4]]))
+    wait_until(lambda: chosen(page), sorted([order[0], *order[2:4]]))
     page.keyboard.press("Escape")
-    until(lambda: chosen(page), [])
+    wait_until(lambda: chosen(page), [])
     page.keyboard.press("Home")
     page.keyboard.press("Shift+End")
-    until(lambda: len(chosen(page)), 40)
+    wait_until(lambda: len(chosen(page)), 40)
     page.keyboard.press("Escape")
     # Without a selection, a key labels the image in focus, and the focus goes on.
     page.keyboard.press("Home")
@@ -234,7 +234,7 @@ def test_keys_select(served: Served, opened: Opening) -> None:
     page.keyboard.press("Backspace")
     said(page, "39 images")
     page.keyboard.press("s")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == {order[0]: served.labeling.vocabulary.names[0], order[1]: "skipped"}
     # Single keys can be switched off; the mouse and the others still work.
     page.locator("#single").uncheck()
@@ -243,8 +243,8 @@ def test_keys_select(served: Served, opened: Opening) -> None:
     page.keyboard.press("g")
     page.keyboard.press(".")
     page.keyboard.press("Control+z")
-    settled(page)
-    until(lambda: len(served.saved), 1)
+    wait_until_saved(page)
+    wait_until(lambda: len(served.saved), 1)
     expect(page.locator("#grid")).to_be_visible()
 
 
@@ -255,11 +255,11 @@ def test_the_mouse_selects(served: Served, opened: Opening) -> None:
     page.click(TILE.format(order[1]))
     page.click(TILE.format(order[4]))
     page.click(TILE.format(order[6]), modifiers=["Shift"])
-    until(lambda: chosen(page), sorted([order[1], *order[4:7]]))
+    wait_until(lambda: chosen(page), sorted([order[1], *order[4:7]]))
     page.click(TILE.format(order[1]))
-    until(lambda: chosen(page), sorted(order[4:7]))
+    wait_until(lambda: chosen(page), sorted(order[4:7]))
     page.click("#grid-clear")
-    until(lambda: chosen(page), [])
+    wait_until(lambda: chosen(page), [])
 
     # A rectangle from the middle of one tile to the middle of another.
     boxes = [page.locator(TILE.format(order[place])).bounding_box() for place in (1, 3)]
@@ -271,11 +271,11 @@ def test_the_mouse_selects(served: Served, opened: Opening) -> None:
     expect(page.locator("#grid-band")).to_be_visible()
     page.mouse.up()
     inside = [*order[1:4], *order[1 + below : 4 + below]]
-    until(lambda: chosen(page), sorted(inside))
+    wait_until(lambda: chosen(page), sorted(inside))
     expect(page.locator("#grid-band")).to_be_hidden()
     page.locator("#classes button").first.click()
     said(page, "34 images")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == dict.fromkeys(inside, served.labeling.vocabulary.names[0])
 
     # A whole group by its button.
@@ -285,10 +285,10 @@ def test_the_mouse_selects(served: Served, opened: Opening) -> None:
     name = page.locator(".grid-heading h3").first.inner_text()
     group = sorted(index for index, each in served.predicted.items() if each == name and index not in served.saved)
     button.click()
-    until(lambda: chosen(page), group)
+    wait_until(lambda: chosen(page), group)
     expect(button).to_have_text("Clear")
     button.click()
-    until(lambda: chosen(page), [])
+    wait_until(lambda: chosen(page), [])
 
 
 def test_filters_and_orders(served: Served, opened: Opening) -> None:
@@ -303,30 +303,30 @@ def test_filters_and_orders(served: Served, opened: Opening) -> None:
         ("order", served.labeling.indices),
     ]:
         page.select_option("[name=sort]", sort)
-        until(lambda sort=sort: (sort, shown(page)), (sort, expected))
+        wait_until(lambda sort=sort: (sort, shown(page)), (sort, expected))
 
     name = served.predicted[served.labeling.indices[0]]
     page.select_option("[name=name]", name)
     predicted = sorted(index for index, each in served.predicted.items() if each == name)
-    until(lambda: sorted(shown(page)), predicted)
+    wait_until(lambda: sorted(shown(page)), predicted)
     page.select_option("[name=name]", "")
     page.fill("[name=low]", "60")
     page.fill("[name=high]", "90")
     between = sorted(index for index, each in confidence.items() if 0.6 <= each <= 0.9)
-    until(lambda: sorted(shown(page)), between)
+    wait_until(lambda: sorted(shown(page)), between)
     expect(page.locator("#grid-filters")).to_have_text("Filters (1)")
     page.fill("[name=low]", "")
     page.fill("[name=high]", "")
     page.fill("[name=path]", "DAY1")
     here = [index for index in served.labeling.indices if "day1" in served.labeling.path_of(index)]
-    until(lambda: shown(page), here)
+    wait_until(lambda: shown(page), here)
     # What a filter hides is not selected, and not labeled.
     page.locator("#tiles").focus()
     page.keyboard.press("Control+a")
     page.fill("[name=path]", served.labeling.path_of(here[0]))
     page.keyboard.press("Enter")
     page.keyboard.press("1")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == {here[0]: served.labeling.vocabulary.names[0]}
     page.fill("[name=path]", "")
     for show, count in [("labeled", 1), ("skipped", 0), ("all", 40), ("open", 39)]:
@@ -347,7 +347,7 @@ def test_groups_similar_images_and_labels_outside_the_batch(served: Served, open
     images = RunImages(Common(run=Path("runs/photos"), quiet=True).start("dataset"))
     places = images.similarity_places(np.array(served.labeling.indices), compute=True)
     expected = np.array(served.labeling.indices)[np.argsort(places)].tolist()
-    until(lambda: shown(page), expected)
+    wait_until(lambda: shown(page), expected)
     page.select_option("[name=sort]", "order")
     page.locator("#tiles").focus()
     page.keyboard.press("Home")
@@ -355,23 +355,23 @@ def test_groups_similar_images_and_labels_outside_the_batch(served: Served, open
     said(page, "40 images, most similar to")
     first = served.labeling.indices[0]
     nearest, _ = images.similar(first, 39, np.array(served.labeling.indices))
-    until(lambda: shown(page), [first, *nearest])
+    wait_until(lambda: shown(page), [first, *nearest])
     page.keyboard.press("Escape")
-    until(lambda: shown(page), served.labeling.indices)
+    wait_until(lambda: shown(page), served.labeling.indices)
     page.select_option("[name=scope]", "all")
     said(page, "90 images")
     outside = next(index for index in shown(page) if index not in served.labeling.indices)
     page.click(TILE.format(outside))
     page.keyboard.press("2")
     said(page, "89 images")
-    settled(page)
+    wait_until_saved(page)
     with served.labeling.file.open(newline="") as stream:
         origins = {int(row["index"]): row["origin"] for row in csv.DictReader(stream)}
     assert served.saved == {outside: served.labeling.vocabulary.names[1]} and origins[outside] == "own choice"
     expect(page.locator("#left")).to_have_text(re.compile("^0 labeled"))
     page.keyboard.press("Control+z")
     said(page, "90 images")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == {}
 
 
@@ -397,7 +397,7 @@ def test_one_image_is_opened_enlarged_and_labeled(served: Served, opened: Openin
     page.keyboard.press("+")
     page.locator("#viewer[open]").wait_for()
     page.click("#viewer-close")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == {order[1]: served.labeling.vocabulary.names[1]}
 
 
@@ -412,7 +412,7 @@ def test_audit_images_and_a_page_without_suggestions_show_no_prediction(served: 
     page.keyboard.press("Enter")
     page.keyboard.press("1")
     said(page, "37 images")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == dict.fromkeys(sorted(audit), served.labeling.vocabulary.names[0])
     with served.labeling.file.open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if int(row["index"]) in audit]
@@ -432,7 +432,7 @@ def test_a_phone(served: Served, opened: Opening) -> None:
     taken = chosen(page)
     page.locator("#classes button").nth(1).tap()
     said(page, "38 images")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == dict.fromkeys(taken, served.labeling.vocabulary.names[1])
     page.locator("#undo").tap()
     said(page, "40 images")
@@ -474,7 +474,7 @@ def test_what_another_program_writes_is_shown(served: Served, opened: Opening) -
     everything(page)
     order = shown(page)
     page.keyboard.press("1")
-    settled(page)
+    wait_until_saved(page)
     text = served.labeling.file.read_text()
     row = next(line for line in text.splitlines() if f",{order[5]}," in line)
     fields = next(csv.reader([row]))
@@ -483,7 +483,7 @@ def test_what_another_program_writes_is_shown(served: Served, opened: Opening) -
         csv.writer(stream).writerows([["order", "index", "path", "label", "skipped"], line])
     page.keyboard.press("2")
     page.locator(TILE.format(order[5])).wait_for(state="detached")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved[order[5]] == served.labeling.vocabulary.names[1]
 
 
@@ -495,7 +495,7 @@ def test_a_label_given_while_images_are_read_stays(served: Served, opened: Openi
         answer = route.fetch()
         page.locator("#tiles").focus()
         page.keyboard.press("1")
-        settled(page)
+        wait_until_saved(page)
         route.fulfill(response=answer)
 
     page.route("**/rows", late, times=1)
@@ -555,4 +555,4 @@ def test_of_50_000_images_only_the_visible_ones_are_elements(opened: Opening) ->
     page.keyboard.press("Home")
     page.keyboard.press("Shift+End")
     said(page, "50,000 images, 50,000 selected")
-    until(lambda: page.locator(".tile").count() < 200)
+    wait_until(lambda: page.locator(".tile").count() < 200)

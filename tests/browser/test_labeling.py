@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from visits import expect, open_context, serving, settled, until
+from visits import expect, open_context, serving, wait_until, wait_until_saved
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.labeler.state import LabelingState
@@ -103,7 +103,7 @@ def test_a_batch_is_labeled_by_keys(served: Served, opens: Opens, width: int, th
     page.keyboard.type("  a   new one ")
     page.keyboard.press("Enter")
     at(page, 4)
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["dog", "skipped", "a new one", ""]
     page.keyboard.press("u")
     at(page, 3)
@@ -111,7 +111,7 @@ def test_a_batch_is_labeled_by_keys(served: Served, opens: Opens, width: int, th
     at(page, 4)
     page.keyboard.press("1")
     page.locator("#done").wait_for()
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["dog", "skipped", "<b>bold</b>", "cat"]
     expect(page.locator("#left")).to_have_text("3 labeled, 1 skipped, 0 left")
     expect(page.locator("#next-command")).to_have_text("initpools al-run")
@@ -127,7 +127,7 @@ def test_a_key_right_after_undo_is_for_the_image_that_comes_back(served: Served,
     at(page, 1)
     page.keyboard.press("1")
     at(page, 2)
-    settled(page)
+    wait_until_saved(page)
     # Both keys before the server can answer.
     page.evaluate(
         """() => {
@@ -137,9 +137,9 @@ def test_a_key_right_after_undo_is_for_the_image_that_comes_back(served: Served,
         }"""
     )
     # The second key waits until the image is back, and everything is saved in between.
-    until(lambda: served.saved, ["dog", "", "", ""])
+    wait_until(lambda: served.saved, ["dog", "", "", ""])
     at(page, 2)
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["dog", "", "", ""]
 
 
@@ -155,7 +155,7 @@ def test_a_key_right_after_a_new_class_is_for_the_next_image(served: Served, ope
         }"""
     )
     at(page, 3)
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["bird", "", "", ""]
 
 
@@ -164,7 +164,7 @@ def test_a_label_given_while_the_page_is_loaded_again_stays(served: Served, open
     at(page, 1)
     page.keyboard.press("1")
     at(page, 2)
-    settled(page)
+    wait_until_saved(page)
     file = served.labeling.file
     file.write_text(file.read_text().replace(",cat,0", ",dog,0"))
 
@@ -172,7 +172,7 @@ def test_a_label_given_while_the_page_is_loaded_again_stays(served: Served, open
         answer = route.fetch()
         at(page, 3)
         page.keyboard.press("2")
-        settled(page)
+        wait_until_saved(page)
         route.fulfill(response=answer)
 
     page.route("**/claim", late, times=1)
@@ -196,7 +196,7 @@ def test_by_touch_and_by_tab(served: Served, opens: Opens) -> None:
     # Enter and space are the button's own while it has the focus.
     page.keyboard.press("Space")
     at(page, 3)
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["cat", "cat", "", ""]
     page.reload()
     at(page, 3)
@@ -207,7 +207,7 @@ def test_by_touch_and_by_tab(served: Served, opens: Opens) -> None:
     page.locator("#single").check()
     page.keyboard.press("ArrowRight")
     at(page, 4)
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["cat", "cat", "", ""]
 
 
@@ -221,7 +221,7 @@ def test_what_is_clicked_while_the_program_is_away_is_saved_later(served: Served
     expect(page.locator("#trouble")).to_contain_text("initpools label")
     assert not served.labeling.file.exists()
     page.context.set_offline(False)
-    settled(page)
+    wait_until_saved(page)
     assert served.saved[0] == "cat"
     expect(page.locator("#trouble")).to_be_hidden()
 
@@ -237,7 +237,7 @@ def test_one_window_at_a_time(served: Served, opens: Opens) -> None:
     first.locator("#taken-text", has_text="Your last label is not saved").wait_for()
     assert not served.labeling.file.exists()
     first.click("#take")
-    settled(first)
+    wait_until_saved(first)
     assert served.saved[0] == "cat"
     first.close()
     second.reload()
@@ -266,5 +266,5 @@ def test_a_lost_image_can_only_be_skipped(served: Served, opens: Opens) -> None:
     page.keyboard.press("1")
     page.keyboard.press("s")
     at(page, 2)
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["skipped", "", "", ""]

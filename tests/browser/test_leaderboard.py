@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_bench_statistics import made
-from visits import NARROW, WIDE, Visiting, expect, until
+from visits import NARROW, WIDE, Visiting, expect, wait_until
 
 from initpools_cli.bench.report import leaderboard
 from initpools_cli.bench.table import typed
@@ -31,7 +31,7 @@ def board(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_fits_at_any_width(board: Path, visit: Visiting, theme: str) -> None:
     for width in (WIDE, NARROW):
         seen = visit(board, width=width, theme=theme)
-        until(seen.overflows, False)
+        wait_until(seen.overflows, False)
         assert seen.page.locator("table.sortable").count() >= 4
         assert seen.page.evaluate("window.hacked") is None
 
@@ -47,15 +47,15 @@ def test_a_heading_sorts_by_click_and_by_key(board: Path, visit: Visiting) -> No
     rising = sorted(column())
     assert len(set(rising)) > 1
     heading.click()
-    until(column, rising[::-1])
+    wait_until(column, rising[::-1])
     heading.press("Enter")
-    until(column, rising)
+    wait_until(column, rising)
     expect(table.locator("th[aria-sort]")).to_have_count(1)
     names = table.locator("tbody tr td:first-child")
     by_name = sorted(names.all_text_contents(), key=str.lower)
     assert NAME in by_name
     table.locator("th button", has_text="strategy").click()
-    until(names.all_text_contents, by_name)
+    wait_until(names.all_text_contents, by_name)
     # The baseline has no interval: it stays at the end either way.
     for _ in range(2):
         table.locator("th button", has_text="95 % low").click()

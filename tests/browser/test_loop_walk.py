@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from visits import Visiting, expect, open_context, serving, settled, until
+from visits import Visiting, expect, open_context, serving, wait_until, wait_until_saved
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.options import Common
@@ -130,7 +130,7 @@ def test_from_the_first_label_to_the_report(
                 assert number == 0 or 5 <= shown["right"] < 20
             else:
                 label_in_the_grid(page, labeling, truth)
-            settled(page)
+            wait_until_saved(page)
             page.close()
         files.append(str(labeling.file))
         with labeling.file.open(newline="") as stream:
@@ -152,4 +152,4 @@ def test_from_the_first_label_to_the_report(
     for section in ("Recall: share", "Which classes are confused", "Most doubtful labels", "Round 4: 22 images"):
         assert section in text
     report.figures()
-    until(report.overflows, False)
+    wait_until(report.overflows, False)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_labeling import Opens, Served, at, opens
-from visits import expect, serving, settled, until
+from visits import expect, serving, wait_until, wait_until_saved
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.options import Common
@@ -49,7 +49,7 @@ def test_classes_are_switched_on_and_off(served: Served, opens: Opens) -> None:
         page.keyboard.press(key)
         expect(pressed).to_have_count(count)
     # The image stays until Enter.
-    settled(page)
+    wait_until_saved(page)
     expect(page.locator("#place")).to_have_text("1 of 4")
     expect(page.locator("#mark")).to_have_text("cat|dog")
     page.keyboard.press("Enter")
@@ -63,7 +63,7 @@ def test_classes_are_switched_on_and_off(served: Served, opens: Opens) -> None:
     page.get_by_role("button", name="horse").click()
     expect(pressed).to_have_count(1)
     page.keyboard.press("3")
-    settled(page)
+    wait_until_saved(page)
     expect(pressed).to_have_count(0)
     expect(page.locator("#mark")).to_have_text("")
     page.keyboard.press("n")
@@ -75,7 +75,7 @@ def test_classes_are_switched_on_and_off(served: Served, opens: Opens) -> None:
     expect(page.locator("#classes button[data-suggested]")).to_have_count(2)
     page.keyboard.press("Enter")
     page.locator("#done").wait_for()
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["cat|dog", "none", "bird", "cat|dog"]
     page.keyboard.press("u")
-    until(lambda: served.saved, ["cat|dog", "none", "bird", ""])
+    wait_until(lambda: served.saved, ["cat|dog", "none", "bird", ""])

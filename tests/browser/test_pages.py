@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import process
 from PIL import Image
-from visits import NARROW, WIDE, Visiting, expect, until
+from visits import NARROW, WIDE, Visiting, expect, wait_until
 
 from initpools_cli.figures.registry import plots
 
@@ -44,16 +44,16 @@ def test_every_kind_is_drawn_and_fits(pages: Path, visit: Visiting, kind: str) -
         figures = seen.figures()
         assert figures or kind == "gallery"
         for figure in figures:
-            until(lambda figure=figure: seen.colors(figure) > 20)
+            wait_until(lambda figure=figure: seen.colors(figure) > 20)
         for image in seen.page.locator("main img").all():
             assert image.evaluate("(shown) => shown.complete ? shown.naturalWidth : shown.loading === 'lazy'")
-        until(seen.overflows, False)
+        wait_until(seen.overflows, False)
 
 
 def test_a_report_opens_on_a_phone(pages: Path, visit: Visiting) -> None:
     seen = visit(pages / "report.html", width=NARROW, touch=True)
     assert seen.figures()
-    until(seen.overflows, False)
+    wait_until(seen.overflows, False)
 
 
 @pytest.mark.parametrize("kind", ["datamap", "report"])
@@ -66,7 +66,7 @@ def test_the_theme_is_the_reader_s(pages: Path, visit: Visiting, kind: str) -> N
         shown = "light" if theme == "light" else "dark"
         expect(figure).to_have_attribute("data-drawn", shown)
         expect(seen.page.locator("body")).to_have_css("background-color", color)
-        until(lambda: figure.locator(".main-svg").first.evaluate("(svg) => svg.style.background"), color)
+        wait_until(lambda: figure.locator(".main-svg").first.evaluate("(svg) => svg.style.background"), color)
 
 
 def test_a_zoom_outlasts_a_change_of_theme(pages: Path, visit: Visiting) -> None:
@@ -75,7 +75,7 @@ def test_a_zoom_outlasts_a_change_of_theme(pages: Path, visit: Visiting) -> None
     figure.evaluate("(plot) => Plotly.relayout(plot, {'xaxis.range': [12, 18]})")
     seen.page.locator("#theme").select_option("dark")
     seen.page.wait_for_selector(".plot[data-drawn=dark]")
-    until(lambda: figure.evaluate("(plot) => plot._fullLayout.xaxis.range"), [12, 18])
+    wait_until(lambda: figure.evaluate("(plot) => plot._fullLayout.xaxis.range"), [12, 18])
 
 
 def test_pointing_tells_the_numbers(pages: Path, visit: Visiting) -> None:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from test_labeling import Opens, Served, at, opens, served
-from visits import expect, settled
+from visits import expect, wait_until_saved
 
 from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import LastRound, Suggestion
@@ -53,14 +53,14 @@ def test_enter_accepts_what_is_suggested(suggesting: Served, opens: Opens, width
     page.keyboard.press("2")
     at(page, 4)
     # The image changes before the label is saved.
-    settled(page)
+    wait_until_saved(page)
     page.reload()
     at(page, 4)
     expect(page.locator("#suggestions")).not_to_be_checked()
     page.locator("#suggestions").check()
     button.click()
     page.locator("#done").wait_for()
-    settled(page)
+    wait_until_saved(page)
     assert suggesting.saved == ["dog", "cat", "dog", "dog"]
     found = rows(suggesting)
     assert [row["suggested"] for row in found] == ["dog", "", "", "dog"]
@@ -74,7 +74,7 @@ def test_conflicts_show_both_labels_and_one_is_chosen(served: Served, opens: Ope
     at(page, 1)
     page.keyboard.press("1")
     at(page, 2)
-    settled(page)
+    wait_until_saved(page)
     text = served.labeling.file.read_text()
     served.labeling.file.write_text(text.replace(",cat,0", ",dog,0"))
     page.keyboard.press("1")
@@ -84,7 +84,7 @@ def test_conflicts_show_both_labels_and_one_is_chosen(served: Served, opens: Ope
     assert page.title() == "random-b4-s0 · labeling"
     page.get_by_role("button", name="Use yours").click()
     page.locator("#conflicts").wait_for(state="hidden")
-    settled(page)
+    wait_until_saved(page)
     assert served.saved[:2] == ["cat", "cat"]
 
 
@@ -96,7 +96,7 @@ def test_classes_are_changed_in_a_dialog(served: Served, opens: Opens) -> None:
     page.keyboard.press("?")
     at(page, 3)
     # Classes are changed only once every label is saved.
-    settled(page)
+    wait_until_saved(page)
     page.click("#change")
     page.locator("[name=to]").fill("dog")
     page.locator("[name=from]").select_option("cat")
@@ -133,12 +133,12 @@ def test_a_second_look_keeps_labels_by_enter_and_counts_them(served: Served, ope
     at(page, 2)
     page.keyboard.press("2")
     at(page, 3)
-    settled(page)
+    wait_until_saved(page)
     assert served.saved == ["cat", "dog", "cat", "cat"]
     expect(page.locator("#left")).to_have_text("2 checked, 2 left")
     page.keyboard.press("u")
     at(page, 2)
-    settled(page)
+    wait_until_saved(page)
     expect(page.locator("#left")).to_have_text("1 checked, 3 left")
     page.reload()
     at(page, 2)
@@ -149,7 +149,7 @@ def test_a_second_look_keeps_labels_by_enter_and_counts_them(served: Served, ope
         at(page, place)
         page.keyboard.press("s" if place == 4 else "Enter")
     page.locator("#done").wait_for()
-    settled(page)
+    wait_until_saved(page)
     expect(page.locator("#done-title")).to_have_text("All labels checked")
     expect(page.locator("#left")).to_have_text("3 checked, 1 skipped, 0 left")
     assert served.saved == ["cat", "cat", "cat", "skipped"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from visits import NARROW, WIDE, Visit, expect, open_context, serving, until
+from visits import NARROW, WIDE, Visit, expect, open_context, serving, wait_until
 
 from initpools_cli.cli.app import run as run_command_line
 from initpools_cli.cli.options import Common
@@ -57,15 +57,15 @@ def test_an_image_is_enlarged_and_moved(browser: Any, address: str, width: int) 
     # By keys: the center stays, Shift and an arrow pan, 0 shows the whole image.
     page.keyboard.press("+")
     page.keyboard.press("+")
-    until(lambda: scale(page), pytest.approx(1.25**2, abs=0.01))
+    wait_until(lambda: scale(page), pytest.approx(1.25**2, abs=0.01))
     image, _ = boxes(page)
     assert image["x"] + image["width"] / 2 == pytest.approx(frame["x"] + frame["width"] / 2, abs=1)
     page.keyboard.press("Shift+ArrowRight")
-    until(lambda: boxes(page)[0]["x"], pytest.approx(image["x"] - 60, abs=1))
+    wait_until(lambda: boxes(page)[0]["x"], pytest.approx(image["x"] - 60, abs=1))
     expect(page.locator("#place")).to_have_text("1 of 2")
     page.keyboard.press("-")
     page.keyboard.press("0")
-    until(lambda: boxes(page), [frame, frame])
+    wait_until(lambda: boxes(page), [frame, frame])
 
     # By wheel: what is below the pointer stays. By drag: never beyond the edge of the image.
     point = (frame["x"] + frame["width"] / 4, frame["y"] + frame["height"] / 4)
@@ -76,20 +76,20 @@ def test_an_image_is_enlarged_and_moved(browser: Any, address: str, width: int) 
     assert (point[0] - image["x"]) / image["width"] == pytest.approx(1 / 4, abs=0.01)
     page.mouse.down()
     page.mouse.move(point[0] + 20, point[1], steps=2)
-    until(lambda: boxes(page)[0]["x"], pytest.approx(image["x"] + 20, abs=1))
+    wait_until(lambda: boxes(page)[0]["x"], pytest.approx(image["x"] + 20, abs=1))
     page.mouse.move(point[0] + 5000, point[1], steps=2)
     page.mouse.up()
-    until(lambda: boxes(page)[0]["x"], pytest.approx(frame["x"], abs=1))
+    wait_until(lambda: boxes(page)[0]["x"], pytest.approx(frame["x"], abs=1))
 
     # The next image is whole again.
     page.keyboard.press("ArrowRight")
     page.locator("#place", has_text="2 of 2").wait_for()
-    until(lambda: scale(page), 1)
+    wait_until(lambda: scale(page), 1)
     page.mouse.dblclick(*point)
-    until(lambda: scale(page), 4)
+    wait_until(lambda: scale(page), 4)
     page.mouse.dblclick(*point)
-    until(lambda: scale(page), 1)
-    until(seen.overflows, False)
+    wait_until(lambda: scale(page), 1)
+    wait_until(seen.overflows, False)
     assert not seen.problems
     context.close()
 
@@ -111,5 +111,5 @@ def test_two_fingers_enlarge(browser: Any, address: str) -> None:
     for apart in (30, 40, 50, 60):
         touch("touchMove", apart)
     touch("touchEnd", 0)
-    until(lambda: scale(page), pytest.approx(3, rel=0.2))
+    wait_until(lambda: scale(page), pytest.approx(3, rel=0.2))
     context.close()

@@ -24,8 +24,8 @@ export class Grid {
     this.isOpen = false;
     this.scope = "";
     this.asked = 0;
-    // Changes of labels since the rows were asked for; null if they have arrived.
-    this.meanwhile = null;
+    // Labels that change while rows are read from the server; null at other times.
+    this.changesWhileReading = null;
     this.rows = [];
     this.byIndex = new Map();
     this.order = [];
@@ -82,12 +82,14 @@ export class Grid {
     $("grid-said").textContent = compute.length ? "Comparing the images …" : "Reading the images …";
     this.asked += 1;
     const asked = this.asked;
-    this.meanwhile = [];
+    this.changesWhileReading = [];
     let columns;
     try {
       columns = await this.page.ask("rows", { scope, compute });
     } catch (error) {
-      if (this.asked === asked) this.page.trouble(error.message);
+      if (this.asked !== asked) return;
+      this.changesWhileReading = null;
+      this.page.trouble(error.message);
       return;
     }
     if (this.asked !== asked) return;
@@ -97,8 +99,8 @@ export class Grid {
     this.byIndex = new Map(this.rows.map((row) => [row.index, row]));
     this.#showUnsaved();
     // Labels that were saved before the rows arrived may be missing in them.
-    this.#put(this.meanwhile);
-    this.meanwhile = null;
+    this.#put(this.changesWhileReading);
+    this.changesWhileReading = null;
     this.controls.offer(this.#classes(), this.rows);
     this.#arrange();
     if (compute.some((field) => field !== "group" && columns[field].every((each) => each === null))) {
@@ -119,7 +121,7 @@ export class Grid {
 
   // Take over labels, [[index, label, skipped]].
   update(changes) {
-    this.meanwhile?.push(...changes);
+    this.changesWhileReading?.push(...changes);
     const changed = this.#put(changes);
     if (this.isOpen && this.scope && changed) this.#arrange();
   }

@@ -22,11 +22,11 @@ let sight = "";
 let keys = new Map();
 // Actions that wait for an undo to be saved.
 let held = [];
-// Number of actions that the server has answered.
-let answers = 0;
-// How often to ask again while another window is active: after a reload, that may be this one, whose message
-// of its end has not arrived yet.
-let again = performance.getEntriesByType("navigation")[0]?.type === "reload" ? 5 : 0;
+// Number of actions that the server has saved.
+let savedCount = 0;
+// Number of further requests for the batch if another window seems to be active: right after a reload, that window
+// may be this page itself, because the server learns of its end with a delay.
+let claimRetries = performance.getEntriesByType("navigation")[0]?.type === "reload" ? 5 : 0;
 // The key of `NONE`: 0, unless a class has it.
 let noneKey = "0";
 // Whether this is a second look at labels.
@@ -354,7 +354,7 @@ function showSaved() {
 }
 
 function saved(answer, click) {
-  answers += 1;
+  savedCount += 1;
   $("trouble").hidden = true;
   batch.canUndo = answer.canUndo;
   if (answer.classes.join("\n") !== batch.classes.join("\n")) setClasses(answer.classes);
@@ -418,22 +418,22 @@ function trouble(text) {
 // ---- start and end
 
 async function claim(take) {
-  const before = answers;
+  const savedBefore = savedCount;
   let state;
   try {
     state = await send("claim", { window: me, take });
   } catch (error) {
     if (error.status === 409) {
-      again -= 1;
-      return again < 0 ? taken() : setTimeout(() => claim(take), 300);
+      claimRetries -= 1;
+      return claimRetries < 0 ? taken() : setTimeout(() => claim(take), 300);
     }
     trouble(error.status ? error.message : "The program does not answer. Trying again.");
     if (error.status !== 403) setTimeout(() => claim(take), 2000);
     return;
   }
-  again = 0;
+  claimRetries = 0;
   // Labels that were saved before the answer arrived may be missing in it.
-  if (answers !== before) return claim(take);
+  if (savedCount !== savedBefore) return claim(take);
   $("trouble").hidden = true;
   resume(state);
   saving.go();
@@ -455,7 +455,7 @@ function resume(state) {
 }
 
 $("taken").addEventListener("close", () => ($("taken").returnValue === "take" ? claim(true) : $("taken").showModal()));
-// Not at its event close, which may come after the next key: the class is for the image that is shown now.
+// Read on submit, not on close: the close event can come after the next key, when another image is shown.
 $("naming").querySelector("form").addEventListener("submit", (event) => {
   const name = $("new-name").value.trim().replace(/\s+/g, " ");
   if (event.submitter.value !== "add" || !name) return;
