@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
+from initpools_cli.geometry.rows import P, Rows, shifted
 
 Floats = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -37,33 +38,31 @@ def product_error(dimensions: int, reach: NDArray[np.float32]) -> NDArray[np.flo
     return bound
 
 
-def mean_row(points: Floats, threads: int | None = None) -> NDArray[np.float64]:
+def mean_row(points: Floats | Rows, threads: int | None = None) -> NDArray[np.float64]:
     """Compute the mean of the rows, (d,), in float64."""
     sums = map_blocks(lambda span: points[span].sum(axis=0, dtype=np.float64), len(points), ROWS, threads)
     mean: NDArray[np.float64] = np.sum(sums, axis=0) / len(points)
     return mean
 
 
-def distances_to(points: Floats, center: Floats, threads: int | None = None) -> NDArray[np.float64]:
+def distances_to(points: Floats | Rows, center: Floats, threads: int | None = None) -> NDArray[np.float64]:
     """Compute squared Euclidean distances (n,) of the rows of `points` (n, d) from `center` (d,)."""
     return np.concatenate(map_blocks(lambda span: squared_distances(points[span], center), len(points), ROWS, threads))
 
 
-def center_if_distant(
-    points: NDArray[np.float32], threads: int | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
+def center_if_distant(points: P, threads: int | None = None) -> tuple[P, NDArray[np.float64], NDArray[np.float32]]:
     """Subtract the mean from the rows if most of them lie far from the origin; else return them as they are.
 
     Distances between rows change by rounding only.
 
     Parameters
     ----------
-    points : (n, d) float32
+    points : (n, d) float32, or Rows
     threads : int, optional
 
     Returns
     -------
-    rows : (n, d) float32
+    rows : (n, d) float32, or Rows
         `points` itself, unless the median row is more than twice as long as its distance from the mean.
     squares : (n,) float64
         Their squared lengths.
@@ -76,5 +75,5 @@ def center_if_distant(
     # The median is robust to a single row far from all others.
     if np.median(squares) <= MAX_LENGTH_RATIO * np.median(distances_to(points, mean, threads)):
         return points, squares, zero
-    centered = np.subtract(points, mean, dtype=np.float32)
+    centered = shifted(points, mean)
     return centered, distances_to(centered, zero, threads), mean

@@ -16,18 +16,19 @@ from initpools_cli.geometry.distances import (
 )
 from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import nearest_squared
+from initpools_cli.geometry.rows import Points
 
 # A block of products fits the cache.
 ROWS, COLUMNS = 1024, 512
 
 
-def nearest_to_mean(points: NDArray[np.float32], threads: int | None = None) -> int:
+def nearest_to_mean(points: Points, threads: int | None = None) -> int:
     """Find the row nearest the mean of all rows; ties go to the lowest row."""
     return int(distances_to(points, mean_row(points, threads), threads).argmin())
 
 
 def farthest_first(
-    points: NDArray[np.float32], count: int, chosen: Indices, threads: int | None = None
+    points: Points, count: int, chosen: Indices, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Choose `count` rows, each the farthest from all chosen before it (Gonzalez 1985).
 
@@ -38,7 +39,7 @@ def farthest_first(
 
     Parameters
     ----------
-    points : (n, d) float32
+    points : (n, d) float32, or Rows
     count : int
         1 ≤ count ≤ n − len(chosen).
     chosen : (m,) int64
@@ -98,7 +99,7 @@ class _Bounds:
         Whether the bound is the distance itself.
     """
 
-    def __init__(self, points: NDArray[np.float32], threads: int | None) -> None:
+    def __init__(self, points: Points, threads: int | None) -> None:
         self.points, self.threads = points, threads
         self.rows, self.norms, _ = center_if_distant(points, threads)
         self.lengths = np.sqrt(self.norms).astype(np.float32)

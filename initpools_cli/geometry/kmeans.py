@@ -11,6 +11,7 @@ from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Indices, center_if_distant, distances_to, mean_row, squared_distances
 from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import nearest_squared
+from initpools_cli.geometry.rows import Points
 from initpools_cli.geometry.sampling import distance_weighted
 from initpools_cli.geometry.segment_sum import sums_by_label
 
@@ -37,7 +38,7 @@ class Clusters:
 
 
 def kmeans(
-    points: NDArray[np.float32],
+    points: Points,
     k: int,
     rng: np.random.Generator,
     *,
@@ -53,7 +54,7 @@ def kmeans(
 
     Parameters
     ----------
-    points : (n, d) float32
+    points : (n, d) float32, or Rows
     k : int
         1 ≤ k ≤ n.
     rng : numpy.random.Generator
@@ -99,7 +100,7 @@ class _Lloyd:
 
     def __init__(
         self,
-        points: NDArray[np.float32],
+        points: Points,
         centroids: NDArray[np.float64],
         threads: int | None,
         weights: NDArray[np.float64] | None = None,

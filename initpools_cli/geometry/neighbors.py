@@ -17,6 +17,7 @@ from initpools_cli.geometry.distances import (
     squared_distances,
 )
 from initpools_cli.geometry.matmul import product
+from initpools_cli.geometry.rows import Rows
 
 ROWS = 1024
 COLUMNS = 2048
@@ -25,12 +26,12 @@ FIRST_COLUMNS = 128
 MANY_HITS = 4
 
 
-def nearest(queries: Floats, points: Floats, threads: int | None = None) -> tuple[Indices, NDArray[np.float64]]:
+def nearest(queries: Floats | Rows, points: Floats, threads: int | None = None) -> tuple[Indices, NDArray[np.float64]]:
     """Find the nearest of `points` for each query; ties go to the lower index.
 
     Parameters
     ----------
-    queries : (m, d) float32
+    queries : (m, d) float32, or Rows
     points : (n, d) float32, n ≥ 1
     threads : int, optional
 
@@ -45,7 +46,7 @@ def nearest(queries: Floats, points: Floats, threads: int | None = None) -> tupl
 
 
 def nearest_squared(
-    queries: Floats, points: Floats, bound: NDArray[np.float64] | None = None, threads: int | None = None
+    queries: Floats | Rows, points: Floats | Rows, bound: NDArray[np.float64] | None = None, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Like `nearest`, with squared distances; points not nearer than `bound` (m,) are ignored.
 
@@ -102,7 +103,7 @@ def nearest_k(
 
 def search(
     queries: Floats,
-    points: Floats,
+    points: Floats | Rows,
     k: int,
     shift: NDArray[np.float32],
     limit: NDArray[np.float64],
@@ -176,7 +177,7 @@ def _filter_hits(
     return kept
 
 
-def pair_distances(queries: Floats, points: Floats, row: Indices, column: Indices) -> NDArray[np.float64]:
+def pair_distances(queries: Floats, points: Floats | Rows, row: Indices, column: Indices) -> NDArray[np.float64]:
     """Compute squared distances of the pairs (row of `queries`, row of `points`)."""
     gaps = np.empty(len(row))
     # The rows gathered for one step fit the cache.
@@ -188,7 +189,7 @@ def pair_distances(queries: Floats, points: Floats, row: Indices, column: Indice
 
 
 def _merge(
-    queries: Floats, points: Floats, index: Indices, squared: NDArray[np.float64], row: Indices, column: Indices
+    queries: Floats, points: Floats | Rows, index: Indices, squared: NDArray[np.float64], row: Indices, column: Indices
 ) -> None:
     """Compute the distances of the pairs (row, column) and merge nearer ones into the sorted lists, in place."""
     k = index.shape[1]
@@ -209,14 +210,14 @@ def _merge(
 
 
 def nearest_free(
-    queries: Floats, points: Floats, taken: Indices, threads: int | None = None
+    queries: Floats, points: Floats | Rows, taken: Indices, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Assign to each query in turn the nearest point not taken yet; ties go to the lower index.
 
     Parameters
     ----------
     queries : (m, d) float32
-    points : (n, d) float32
+    points : (n, d) float32, or Rows
     taken : (t,) int64
         Points taken from the start; m ≤ n − t.
     threads : int, optional

@@ -19,25 +19,30 @@ def unit_rows(array: NDArray[Any]) -> NDArray[np.float32]:
 
     An array that has this form already, up to rounding, is returned itself.
     """
-    if (
-        array.dtype == np.float32
-        and array.flags.c_contiguous
-        and _is_unit(array[:1])
-        and all(map_blocks(lambda span: _is_unit(array[span]), len(array), ROWS))
-    ):
+    if array.dtype == np.float32 and array.flags.c_contiguous and are_unit_rows(array):
         return array
     scaled = np.empty(array.shape, np.float32)
 
     def unit(span: slice) -> None:
-        block = np.asarray(array[span], np.float64)
-        # First divided by the largest entry, so that no square overflows or underflows.
-        largest = np.abs(block).max(axis=1, keepdims=True)
-        block = np.divide(block, largest, out=np.zeros_like(block), where=largest > 0)
-        length = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
-        scaled[span] = np.divide(block, length, out=np.zeros_like(block), where=length > 0)
+        scaled[span] = unit_block(array[span])
 
     map_blocks(unit, len(array), ROWS)
     return scaled
+
+
+def unit_block(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale a few rows (m, d) to length 1, in float64; zero rows stay zero."""
+    block = np.asarray(rows, np.float64)
+    # First divided by the largest entry, so that no square overflows or underflows.
+    largest = np.abs(block).max(axis=1, keepdims=True)
+    block = np.divide(block, largest, out=np.zeros_like(block), where=largest > 0)
+    length = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
+    return np.divide(block, length, out=np.zeros_like(block), where=length > 0).astype(np.float32)
+
+
+def are_unit_rows(array: Any) -> bool:
+    """Return whether all rows have length 1 up to rounding, or are zero; the first row is looked at first."""
+    return _is_unit(array[:1]) and all(map_blocks(lambda span: _is_unit(array[span]), len(array), ROWS))
 
 
 def _is_unit(rows: NDArray[np.float32]) -> bool:

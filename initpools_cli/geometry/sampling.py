@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Indices, center_if_distant, product_error, squared_distances
 from initpools_cli.geometry.neighbors import nearest_squared
+from initpools_cli.geometry.rows import Points
 
 ROWS = 4096
 
 
 def distance_weighted(
-    points: NDArray[np.float32],
+    points: Points,
     count: int,
     rng: np.random.Generator,
     chosen: Indices,
@@ -27,7 +28,7 @@ def distance_weighted(
 
     Parameters
     ----------
-    points : (n, d) float32
+    points : (n, d) float32, or Rows
     count : int
         ≤ n − len(chosen).
     rng : numpy.random.Generator
@@ -83,8 +84,8 @@ def draw(weights: NDArray[np.float64], free: NDArray[np.bool_], rng: np.random.G
 
 
 def _lower(
-    points: NDArray[np.float32],
-    centered: NDArray[np.float32],
+    points: Points,
+    centered: Points,
     norms: NDArray[np.float32],
     at: int,
     squared: NDArray[np.float64],

@@ -18,6 +18,8 @@ class ScoreTraits(Traits):
     oracle : bool
         Whether it reads the labels of the scored images; such scores are for the analysis of a data set, not for the
         selection of images to label.
+    by_rows : bool
+        Whether it reads embeddings in blocks only, so that they need not fit in memory.
     cost, factor : str, float
         As for strategies (`strategies.registry`).
     """
@@ -26,3 +28,4 @@ class ScoreTraits(Traits):
     cost: str = ""
     factor: float = 0.0
     oracle: bool = False
+    by_rows: bool = False

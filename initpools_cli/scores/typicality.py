@@ -11,7 +11,11 @@ from initpools_cli.scores.registry import scores
 
 
 @scores.register(
-    paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", high="many images are similar", cost="n² d", factor=1.5
+    paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794",
+    high="many images are similar",
+    cost="n² d",
+    by_rows=True,
+    factor=1.5,
 )
 def typicality(
     embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 20, probes: Count = 0

@@ -39,7 +39,7 @@ def evaluate(
         The images that there are; the others get the median, too.
     """
     from initpools_cli.core.seeds import generator
-    from initpools_cli.strategies.arrays import INPUTS, as_embeddings
+    from initpools_cli.strategies.arrays import INPUTS, as_embeddings, for_method, take
     from initpools_cli.strategies.runtime import expectation
 
     given: dict[str, Any] = {name: arrays[name] for name in method.inputs}
@@ -47,8 +47,9 @@ def evaluate(
     if "embeddings" in given:
         checked = INPUTS["embeddings"].check(given["embeddings"])
         rows = _scored(checked, seen)
-        given["embeddings"] = as_embeddings(checked if len(rows) == len(checked) else checked[rows], normalize)
-        n, d = given["embeddings"].shape
+        points = as_embeddings(take("embeddings", checked, rows), normalize)
+        given["embeddings"] = for_method(method, points)
+        n, d = points.shape
         # Every image is scored, so that there is no choosing among fewer.
         told = expectation(method.name, method, n, d, n, knobs, 0, samples=())
         if told is not None and report is not None:
@@ -65,10 +66,10 @@ def evaluate(
 
 def _scored(embeddings: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     """The rows that are there and have a length, ascending; all that are there where none has one."""
-    from initpools_cli.strategies.duplicates import zero_rows
+    from initpools_cli.strategies.duplicates import largest_entries, near_zero
 
     rows = np.arange(len(embeddings)) if seen is None else np.flatnonzero(seen)
-    lengthy = rows[~zero_rows(embeddings if len(rows) == len(embeddings) else embeddings[rows])]
+    lengthy = rows[~near_zero(largest_entries(embeddings)[rows])]
     return lengthy if len(lengthy) else rows
 
 

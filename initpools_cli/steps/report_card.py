@@ -60,16 +60,16 @@ class CardData:
         classes: tuple[str, ...] = (),
     ) -> CardData:
         """Of the images in `rows` (m,), of which those in `labeled` have labels already; both ascending."""
-        from initpools_cli.strategies.arrays import INPUTS, as_embeddings
-        from initpools_cli.strategies.duplicates import zero_rows
+        from initpools_cli.strategies.arrays import INPUTS, as_embeddings, take
+        from initpools_cli.strategies.duplicates import largest_entries, near_zero
 
         points, measured = None, rows
         if embeddings is not None:
             checked = INPUTS["embeddings"].check(embeddings)
-            zero = zero_rows(checked if len(rows) == len(checked) else checked[rows])
+            zero = near_zero(largest_entries(checked)[rows])
             if not zero.all():
                 measured = rows[~zero]
-                points = as_embeddings(checked if len(measured) == len(checked) else checked[measured], normalize)
+                points = as_embeddings(take("embeddings", checked, measured), normalize)
         known = np.empty(0, np.int64) if labeled is None else labeled
         return cls(points, rows, measured, known, labels, classes)
 

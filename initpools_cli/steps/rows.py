@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.strategies.arrays import INPUTS
-from initpools_cli.strategies.duplicates import NAMED, RowFacts, zero_rows
+from initpools_cli.strategies.duplicates import NAMED, RowFacts, largest_entries, near_zero
 from initpools_cli.strategies.select import as_rows
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def distance_identity(select: SelectTable) -> dict[str, Any]:
 
 def zero_count(embeddings: np.ndarray | None, seen: np.ndarray) -> dict[str, int]:
     """How many rows of embeddings are zero, for the table of a step that measures distances; nothing where none is."""
-    count = 0 if embeddings is None else int(zero_rows(embeddings[seen]).sum())
+    count = 0 if embeddings is None else int(near_zero(largest_entries(embeddings)[seen]).sum())
     return {"zero_rows": count} if count else {}
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from initpools_cli.core.capacity import require_memory
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.chunked import map_blocks
-from initpools_cli.geometry.normalize import unit_rows
+from initpools_cli.geometry.normalize import are_unit_rows, unit_rows
+from initpools_cli.geometry.rows import Rows
 from initpools_cli.strategies.groups import group_codes
 from initpools_cli.strategies.probabilities import BELOW, distributions
 
@@ -21,6 +23,9 @@ Array = NDArray[Any]
 ROWS = 4096
 # Numbers per block, so that memory-mapped arrays are read in parts.
 BLOCK = 2**24
+# Embeddings in a file that take more bytes as float32 are not copied as a whole.
+LARGE = 2**30
+SAMPLED = "Choose among fewer images: --set select.sample=N."
 # float32 products of larger numbers overflow.
 LARGEST = 1e15
 
@@ -33,7 +38,7 @@ def numbers(name: str, values: ArrayLike) -> Array:
     UserError
         If the dtype, the number of dimensions or a value is wrong, or the array is empty.
     """
-    array = np.asanyarray(values)
+    array = cast(Array, values) if isinstance(values, Rows) else np.asanyarray(values)
     if array.dtype.kind not in "fiub":
         raise UserError(
             f"{name} has dtype {array.dtype}, not real numbers.", f"Save {name} as float32 or float64.", array.dtype
@@ -350,18 +355,55 @@ def refuse_missing(strategy: str, needed: Iterable[str], inputs: Mapping[str, ob
 
 
 def take(name: str, array: Array, rows: NDArray[np.int64]) -> Array:
-    """Restrict an input to the images in `rows` (ascending); image indices are renumbered."""
+    """Restrict an input to the images in `rows` (ascending); image indices are renumbered.
+
+    Returns the array itself if these are all of its images.
+    """
     if not INPUTS[name].of_images:
         return array
     axis = INPUTS[name].axis
+    if axis is not None and len(rows) == array.shape[axis]:
+        return array
+    if name == "embeddings" and in_file(array):
+        return cast(Array, rows_of(array).take(rows))
     if axis is not None:
         return np.take(array, rows, axis=axis)
     inside = array[np.isin(array, rows)]
     return np.searchsorted(rows, inside)
 
 
+def for_method(method: Method, points: Array) -> Array:
+    """Return embeddings as a strategy or score reads them: in memory, unless it reads rows in blocks.
+
+    Raises
+    ------
+    UserError
+        If they do not fit in memory.
+    """
+    rows: object = points
+    if not isinstance(rows, Rows) or method.traits.by_rows:
+        return points
+    size = points.size * points.dtype.itemsize
+    require_memory(size, f"'{method.name}' reads all embeddings at once. As float32 they take", SAMPLED)
+    return rows.read()
+
+
+def in_file(array: object) -> bool:
+    """Return whether embeddings (n, d) are read from a file and would take more than 1 GiB as float32."""
+    if isinstance(array, Rows):
+        return True
+    return isinstance(array, np.memmap) and array.size * np.dtype(np.float32).itemsize > LARGE
+
+
+def rows_of(array: object) -> Rows:
+    """Return a view of embeddings in a file, as they are stored."""
+    return array if isinstance(array, Rows) else Rows(array)
+
+
 def as_embeddings(array: Array, normalize: bool, name: str = "embeddings") -> NDArray[np.float32]:
     """Convert validated embeddings for strategies: (n, d) float32, C-contiguous, unit rows if `normalize`.
+
+    Embeddings of more than 1 GiB in a file are converted when rows are read, by `Rows`, which is indexed like an array.
 
     Parameters
     ----------
@@ -383,5 +425,13 @@ def as_embeddings(array: Array, normalize: bool, name: str = "embeddings") -> ND
                 "Scale them to values below 1e15.",
                 f"{largest:.3g}",
             )
-        return np.ascontiguousarray(array, np.float32)
-    return unit_rows(array)
+    if not in_file(array):
+        return unit_rows(array) if normalize else np.ascontiguousarray(array, np.float32)
+    rows: object = array
+    plain = array.dtype == np.float32 and (not normalize or are_unit_rows(array))
+    if plain and not isinstance(rows, Rows):
+        return array
+    view = rows_of(rows)
+    if view.form == "stored" or not plain:
+        view = replace(view, form="float32" if plain or not normalize else "unit")
+    return cast("NDArray[np.float32]", view)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
-from initpools_cli.strategies.arrays import INPUTS, Array, take
+from initpools_cli.strategies.arrays import Array, for_method, take
 from initpools_cli.strategies.selection import Selection, ranks_within
 
 Indices = NDArray[np.int64]
@@ -89,16 +89,12 @@ class StrategyCall:
         services = {"n": len(rows), "labeled": np.searchsorted(rows, labeled), "budget": int(budget), "rng": rng}
         parameters = inspect.signature(self.method.build).parameters
         names = [*self.method.inputs, *(name for name in self.method.optional if name in self.arrays)]
-        arguments: dict[str, Any] = {name: part(name, self.arrays[name], rows) for name in names}
+        arguments: dict[str, Any] = {name: take(name, self.arrays[name], rows) for name in names}
+        if "embeddings" in arguments:
+            arguments["embeddings"] = for_method(self.method, arguments["embeddings"])
         arguments |= {key: value for key, value in services.items() if key in parameters}
         selection: Selection = self.method.build(**arguments, **self.knobs)
         return replace(selection, indices=rows[selection.indices])
-
-
-def part(name: str, array: Array, rows: Indices) -> Array:
-    """Restrict an input to `rows`; returns the array itself if these are all of its rows."""
-    axis = INPUTS[name].axis
-    return array if axis is not None and len(rows) == array.shape[axis] else take(name, array, rows)
 
 
 def concatenate(parts: list[Selection]) -> Selection:

@@ -41,7 +41,7 @@ class RowFacts:
     @classmethod
     def of(cls, array: Array) -> RowFacts:
         """Find copies and zero rows of validated embeddings (n, d) or patches (n, p, d)."""
-        flat = array.reshape(len(array), -1)
+        flat = array if array.ndim == 2 else array.reshape(len(array), -1)
         return cls(first_equal(flat), largest_entries(flat), array)
 
     def take(self, rows: NDArray[np.int64]) -> RowFacts:

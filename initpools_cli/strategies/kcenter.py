@@ -17,6 +17,7 @@ from initpools_cli.strategies.selection import Selection
     paper="Sener & Savarese 2018, arXiv:1708.00489",
     nested=True,
     cost="b n d",
+    by_rows=True,
     factor=5.0,
     aliases=("coreset", "k-center"),
     ranks_logits=True,

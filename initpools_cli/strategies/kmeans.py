@@ -11,7 +11,7 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
 
-@strategies.register(nested=False, cost="n d b", factor=30.0, aliases=("centroid",))
+@strategies.register(nested=False, cost="n d b", by_rows=True, factor=30.0, aliases=("centroid",))
 def kmeans(
     embeddings: NDArray[np.float32], labeled: NDArray[np.int64], budget: int, rng: np.random.Generator
 ) -> Selection:

@@ -15,6 +15,7 @@ from initpools_cli.strategies.selection import Selection
     paper="Arthur & Vassilvitskii 2007, SODA",
     nested=True,
     cost="b n d",
+    by_rows=True,
     factor=25.0,
     aliases=("kmeanspp", "d2"),
 )

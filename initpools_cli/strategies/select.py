@@ -24,7 +24,7 @@ from initpools_cli.strategies.arrays import (
     refuse_missing,
     take,
 )
-from initpools_cli.strategies.call import NONE, StrategyCall, part
+from initpools_cli.strategies.call import NONE, StrategyCall
 from initpools_cli.strategies.checks import check_settings, refuse_constant, refuse_equal_points
 from initpools_cli.strategies.duplicates import RowFacts, fallback_order
 from initpools_cli.strategies.groups import PerGroup, shuffled
@@ -291,7 +291,7 @@ def _clusters(
 ) -> NDArray[np.int64] | None:
     """Return the cluster of each image (n,); groups are numbered in random order, images out of sight are -1."""
     if balance == "kmeans":
-        points = part("embeddings", arrays["embeddings"], visible)
+        points = take("embeddings", arrays["embeddings"], visible)
         k = min(n_clusters or DEFAULT_CLUSTERS, len(visible))
         clusters = np.full(len(arrays["embeddings"]), -1)
         clusters[visible] = kmeans(points, k, generator(seed, "balance", k)).labels
@@ -381,7 +381,7 @@ def _points(method: Method, facts: RowFacts | None, rows: NDArray[np.int64], nor
             "Leave out min_distance.",
             "min_distance",
         )
-    return as_embeddings(part("embeddings", facts.array, rows), normalize)
+    return as_embeddings(take("embeddings", facts.array, rows), normalize)
 
 
 def _check_contract(strategy: str, selection: Selection, free: NDArray[np.int64], budget: int, *, exact: bool) -> None:

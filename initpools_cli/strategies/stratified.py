@@ -11,7 +11,7 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, ranks_within, unlabeled_rows
 
 
-@strategies.register(nested=True, cost="n d k", factor=40.0)
+@strategies.register(nested=True, cost="n d k", by_rows=True, factor=40.0)
 def stratified(
     embeddings: NDArray[np.float32],
     labeled: NDArray[np.int64],

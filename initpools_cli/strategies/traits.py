@@ -29,6 +29,8 @@ class StrategyTraits(Traits):
         Whether it reads the outputs of a trained model.
     oracle : bool
         Whether it reads the labels of unlabeled images.
+    by_rows : bool
+        Whether it reads embeddings in blocks only, so that they need not fit in memory.
     ranks_logits : bool
         Whether `rank` computes its distances on the logits of the reference classifier if there are labels.
     check : callable or None
@@ -45,6 +47,7 @@ class StrategyTraits(Traits):
     factor: float = 0.0
     needs_model: bool = False
     oracle: bool = False
+    by_rows: bool = False
     ranks_logits: bool = False
     check: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] | None = None
     multilabel: Callable[..., Any] | None = None

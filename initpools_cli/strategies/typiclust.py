@@ -19,7 +19,9 @@ from initpools_cli.strategies.selection import Selection
 SMALL = 5
 
 
-@strategies.register(paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", nested=False, cost="n d k", factor=40.0)
+@strategies.register(
+    paper="Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794", nested=False, cost="n d k", by_rows=True, factor=40.0
+)
 def typiclust(
     embeddings: NDArray[np.float32],
     labeled: NDArray[np.int64],
