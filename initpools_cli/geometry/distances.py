@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.chunked import map_blocks
-from initpools_cli.geometry.rows import P, Rows, shifted
+from initpools_cli.geometry.rows import P, Rows, map_rows, shifted
 
 Floats = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -40,14 +41,14 @@ def product_error(dimensions: int, reach: NDArray[np.float32]) -> NDArray[np.flo
 
 def mean_row(points: Floats | Rows, threads: int | None = None) -> NDArray[np.float64]:
     """Compute the mean of the rows, (d,), in float64."""
-    sums = map_blocks(lambda span: points[span].sum(axis=0, dtype=np.float64), len(points), ROWS, threads)
+    sums = map_rows(partial(np.sum, axis=0, dtype=np.float64), points, block=ROWS, threads=threads)
     mean: NDArray[np.float64] = np.sum(sums, axis=0) / len(points)
     return mean
 
 
 def distances_to(points: Floats | Rows, center: Floats, threads: int | None = None) -> NDArray[np.float64]:
     """Compute squared Euclidean distances (n,) of the rows of `points` (n, d) from `center` (d,)."""
-    return np.concatenate(map_blocks(lambda span: squared_distances(points[span], center), len(points), ROWS, threads))
+    return np.concatenate(map_rows(partial(squared_distances, b=center), points, block=ROWS, threads=threads))
 
 
 def center_if_distant(points: P, threads: int | None = None) -> tuple[P, NDArray[np.float64], NDArray[np.float32]]:

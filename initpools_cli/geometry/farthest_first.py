@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import (
+    Floats,
     Indices,
     center_if_distant,
     distances_to,
@@ -16,7 +16,7 @@ from initpools_cli.geometry.distances import (
 )
 from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import nearest_squared
-from initpools_cli.geometry.rows import Points
+from initpools_cli.geometry.rows import Points, map_rows
 
 # A block of products fits the cache.
 ROWS, COLUMNS = 1024, 512
@@ -102,7 +102,6 @@ class _Bounds:
     def __init__(self, points: Points, threads: int | None) -> None:
         self.points, self.threads = points, threads
         self.rows, self.norms, _ = center_if_distant(points, threads)
-        self.lengths = np.sqrt(self.norms).astype(np.float32)
         self.squared = np.full(len(points), np.inf)
         self.exact = np.zeros(len(points), bool)
 
@@ -120,19 +119,20 @@ class _Bounds:
 
     def _lower(self, chosen: Indices) -> None:
         right = -2 * self.rows[chosen].T
-        norms, lengths = self.norms[chosen].astype(np.float32), self.lengths[chosen]
+        norms, lengths = (each.astype(np.float32) for each in (self.norms[chosen], np.sqrt(self.norms[chosen])))
 
-        def lower(span: slice) -> None:
-            rough = product(self.rows[span], right)
+        def bounds(rows: NDArray[np.float32], own: NDArray[np.float64]) -> tuple[NDArray[np.float64], Floats]:
+            rough = product(rows, right)
             rough += norms
             nearest = rough.argmin(axis=1)
-            least = rough[np.arange(len(rough)), nearest] + self.norms[span]
-            d, own = self.points.shape[1], self.lengths[span]
-            self.exact[span] &= least - product_error(d, own + lengths.max()) >= self.squared[span]
-            above = least + product_error(d, own + lengths[nearest])
-            np.minimum(self.squared[span], above, out=self.squared[span])
+            least = rough[np.arange(len(rough)), nearest] + own
+            d, length = rows.shape[1], np.sqrt(own).astype(np.float32)
+            below = least - product_error(d, length + lengths.max())
+            return below, least + product_error(d, length + lengths[nearest])
 
-        map_blocks(lower, len(self.points), ROWS, self.threads)
+        parts = map_rows(bounds, self.rows, self.norms, block=ROWS, threads=self.threads)
+        self.exact &= np.concatenate([below for below, _ in parts]) >= self.squared
+        np.minimum(self.squared, np.concatenate([above for _, above in parts]), out=self.squared)
 
 
 def _top(bounds: NDArray[np.float64], size: int) -> tuple[Indices, float, int]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Indices, center_if_distant, distances_to, mean_row, squared_distances
 from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import nearest_squared
-from initpools_cli.geometry.rows import Points
+from initpools_cli.geometry.rows import Points, map_rows, view
 from initpools_cli.geometry.sampling import distance_weighted
 from initpools_cli.geometry.segment_sum import sums_by_label
 
@@ -136,20 +135,20 @@ class _Lloyd:
         norms = np.einsum("ij,ij->i", targets, targets)
         products_with = np.ascontiguousarray(-2 * targets.T)
 
-        def assign(span: slice) -> Indices:
-            # A slice of all rows avoids a copy.
-            inside = span if len(stale) == len(self.rows) else stale[span]
-            products = product(self.rows[inside], products_with)
+        def assign(rows: NDArray[np.float32], squares: NDArray[np.float64]) -> tuple[Indices, NDArray[np.float64]]:
+            products = product(rows, products_with)
             products += norms
             nearest: Indices = products.argmin(axis=1)
             each = np.arange(len(nearest))
-            own = products[each, nearest] + self.squares[inside]
+            own = products[each, nearest] + squares
             products[each, nearest] = np.inf
-            second = products.min(axis=1) + self.squares[inside]
-            self.lead[inside] = np.sqrt(np.maximum(second, 0)) - np.sqrt(np.maximum(own, 0))
-            return nearest
+            second = products.min(axis=1) + squares
+            return nearest, np.sqrt(np.maximum(second, 0)) - np.sqrt(np.maximum(own, 0))
 
-        return np.concatenate([np.empty(0, np.int64), *map_blocks(assign, len(stale), ROWS, self.threads)])
+        rows = view(self.rows, stale)
+        parts = map_rows(assign, rows, self.squares[stale], block=ROWS, threads=self.threads)
+        self.lead[stale] = np.concatenate([np.empty(0), *(lead for _, lead in parts)])
+        return np.concatenate([np.empty(0, np.int64), *(nearest for nearest, _ in parts)])
 
     def _update(self, stale: Indices, new: Indices) -> None:
         """Assign `stale` rows to the clusters `new`, and update the sums of the clusters."""
@@ -179,10 +178,10 @@ class _Lloyd:
 
     def _farthest(self, count: int) -> Indices:
         """Return the `count` rows farthest from their own centroids."""
-        gaps = map_blocks(
-            lambda span: squared_distances(self.points[span], self.centroids[self.labels[span]]),
-            len(self.points),
-            ROWS,
-            self.threads,
-        )
+        centroids = self.centroids
+
+        def distances(rows: NDArray[np.float32], labels: Indices) -> NDArray[np.float64]:
+            return squared_distances(rows, centroids[labels])
+
+        gaps = map_rows(distances, self.points, self.labels, block=ROWS, threads=self.threads)
         return np.argsort(-np.concatenate(gaps), kind="stable")[:count]

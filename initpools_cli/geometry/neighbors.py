@@ -17,7 +17,7 @@ from initpools_cli.geometry.distances import (
     squared_distances,
 )
 from initpools_cli.geometry.matmul import product
-from initpools_cli.geometry.rows import Rows
+from initpools_cli.geometry.rows import Rows, map_rows
 
 ROWS = 1024
 COLUMNS = 2048
@@ -58,13 +58,13 @@ def nearest_squared(
         The bound where `index` is -1.
     """
     shift = mean_row(points, threads).astype(np.float32)
+    limits = np.full(len(queries), np.inf) if bound is None else bound
 
-    def search_block(span: slice) -> tuple[Indices, NDArray[np.float64]]:
-        limit = np.full(span.stop - span.start, np.inf) if bound is None else bound[span]
-        index, squared = search(queries[span], points, 1, shift, limit)
+    def search_block(block: Floats, limit: NDArray[np.float64]) -> tuple[Indices, NDArray[np.float64]]:
+        index, squared = search(block, points, 1, shift, limit)
         return index[:, 0], squared[:, 0]
 
-    parts = map_blocks(search_block, len(queries), ROWS, threads)
+    parts = map_rows(search_block, queries, limits, block=ROWS, threads=threads)
     if not parts:
         return np.empty(0, np.int64), np.empty(0)
     return np.concatenate([index for index, _ in parts]), np.concatenate([squared for _, squared in parts])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.normalize import unit_block
 
 
@@ -81,7 +83,41 @@ class Rows:
 
 #: What functions that read an array in blocks take.
 Points = NDArray[np.float32] | Rows
+T = TypeVar("T")
 P = TypeVar("P", NDArray[np.float32], Rows, Points)
+
+
+def view(points: Points, rows: NDArray[np.int64]) -> Points:
+    """Return a view of some rows; the points themselves if `rows` has as many as they."""
+    if len(rows) == len(points):
+        return points
+    return points.take(rows) if isinstance(points, Rows) else Rows(points, rows)
+
+
+def map_rows(
+    function: Callable[..., T], points: Any, *by_row: NDArray[Any], block: int, threads: int | None = None
+) -> list[T]:
+    """Call a function on blocks of rows, with the values that further arrays have for them.
+
+    Parameters
+    ----------
+    function : callable
+        Takes (m, d) rows and, for each array of `by_row`, its m values. It must be pure and capture little: on a
+        cluster it is sent to other processes.
+    points : (n, d) array or Rows
+    *by_row : (n, …) arrays
+    block : int
+        Number of rows per block.
+    threads : int, optional
+
+    Returns
+    -------
+    list
+        In the order of the blocks.
+    """
+    return map_blocks(
+        lambda span: function(points[span], *(each[span] for each in by_row)), len(points), block, threads
+    )
 
 
 def shifted(points: P, origin: NDArray[np.float32]) -> P:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
-from initpools_cli.geometry.distances import Floats, Indices
-from initpools_cli.geometry.rows import Rows
+from initpools_cli.geometry.distances import Indices
+from initpools_cli.geometry.rows import Points, map_rows, view
 
-# Rows read at once. Sums of these are added up in order.
+# More rows are summed in parts of this many, whose sums are added up in order.
 PART = 2**16
 # Float64 numbers converted at once.
 BLOCK = 2**21
 
 
 def sums_by_label(
-    points: Floats | Rows,
+    points: Points,
     rows: Indices | slice,
     labels: Indices,
     weights: NDArray[np.float64],
@@ -40,27 +42,26 @@ def sums_by_label(
     -------
     (k, d) float64
     """
-    sums = np.zeros((k, points.shape[1]))
-    for start in range(0, len(labels), PART):
-        span = slice(start, min(start + PART, len(labels)))
-        block = points[span if isinstance(rows, slice) else rows[span]]
-        sums += _sums(block, labels[span], weights[span], k, threads)
-    return sums
+    seen = points if isinstance(rows, slice) else view(points, rows)
+    if len(labels) <= PART:
+        return _sums(seen[:], labels, weights, k, threads)
+    parts = map_rows(partial(_sums, k=k, threads=1), seen, labels, weights, block=PART, threads=threads)
+    return np.asarray(sum(parts))
 
 
 def _sums(
-    block: Floats, labels: Indices, weights: NDArray[np.float64], k: int, threads: int | None
+    rows: NDArray[np.float32], labels: Indices, weights: NDArray[np.float64], k: int, threads: int | None
 ) -> NDArray[np.float64]:
     from scipy.sparse import csr_array
 
-    m, d = block.shape
+    m, d = rows.shape
     order = np.argsort(labels, kind="stable")
     ends = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=k))])
     members = csr_array((weights[order], order, ends), shape=(k, m))
     sums = np.empty((k, d))
 
     def add(columns: slice) -> None:
-        sums[:, columns] = members @ block[:, columns].astype(np.float64)
+        sums[:, columns] = members @ rows[:, columns].astype(np.float64)
 
     # Blocks are columns, so that each sum is computed within one block.
     map_blocks(add, d, max(16, BLOCK // max(1, m)), threads)
