@@ -376,6 +376,18 @@ Labeled = Annotated[
         rich_help_panel=FILES,
     ),
 ]
+Backend = Annotated[
+    str,
+    typer.Option("--backend", metavar="dask", help="Read embeddings on a Dask cluster, not in this process."),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Address of a Dask scheduler; default: a cluster of one process per core on this machine.",
+    ),
+]
 QuerySet = Annotated[
     Path | None,
     typer.Option(

@@ -9,6 +9,7 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import (
+    Backend,
     Classes,
     Clusters,
     Common,
@@ -23,6 +24,7 @@ from initpools_cli.cli.options import (
     Probs,
     QuerySet,
     Ranking,
+    Scheduler,
     Scores,
     user_files,
 )
@@ -85,10 +87,13 @@ def command(
     ids: Ids = None,
     exclude: Exclude = None,
     query_set: QuerySet = None,
+    backend: Backend = "",
+    scheduler: Scheduler = "",
 ) -> None:
     """Sort all train images in the order in which a strategy would choose them, best first."""
     from initpools_cli.cli.tables import show_ranking
     from initpools_cli.core.files import require_ending, write_array
+    from initpools_cli.steps.backend import on_backend
     from initpools_cli.steps.rank import rank
     from initpools_cli.steps.strategy_name import named, refuse_query_set
 
@@ -131,7 +136,7 @@ def command(
         of_labels=labels is not None or by_table,
         groups=groups,
     )
-    with provider.at_work():
+    with provider.at_work(), on_backend(backend, scheduler, asked.method):
         found = rank(provider)
     order, folder = found.indices, None if found.done is None else found.done.folder
     if folder is not None:

@@ -10,6 +10,7 @@ import typer
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import (
     Audit,
+    Backend,
     Classes,
     Clusters,
     Common,
@@ -26,6 +27,7 @@ from initpools_cli.cli.options import (
     Probs,
     QuerySet,
     Ranking,
+    Scheduler,
     Scores,
     Source,
     user_files,
@@ -105,6 +107,8 @@ def command(
     ids: Ids = None,
     exclude: Exclude = None,
     query_set: QuerySet = None,
+    backend: Backend = "",
+    scheduler: Scheduler = "",
 ) -> None:
     """Choose the images to label first (or next, with --labeled), in order of choice."""
     from initpools_cli.cli.tables import show_card, show_compared
@@ -112,6 +116,7 @@ def command(
     from initpools_cli.core.files import require_ending
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
+    from initpools_cli.steps.backend import on_backend
     from initpools_cli.steps.compare_pools import DRAWS, compare_with, rivals
     from initpools_cli.steps.full_card import full_card
     from initpools_cli.steps.report_card import require_level
@@ -172,7 +177,7 @@ def command(
     # A full card and a comparison measure any pool on the embeddings that are named.
     if card != "full" and not others:
         refuse_source(balanced(asked, provider.settings.select), files, source)
-    with provider.at_work():
+    with provider.at_work(), on_backend(backend, scheduler, asked.method):
         pool = select_pool(provider)
         folder = None if pool.done is None else pool.done.folder
         if folder is not None:

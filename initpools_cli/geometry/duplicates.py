@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
+from initpools_cli.geometry.rows import map_rows
 
 # Bytes of rows per block, so that blocks of a memory-mapped array fit the cache.
 BLOCK = 2**21
@@ -58,11 +59,11 @@ def _hashes(rows: NDArray[Any]) -> NDArray[np.uint64]:
     width = -(-rows.shape[1] * rows.dtype.itemsize // WORD().itemsize)
     odd = np.random.default_rng(0).integers(0, 2**63, width, dtype=np.uint64) * 2 + 1
 
-    def part(span: slice) -> NDArray[np.uint64]:
-        hashes: NDArray[np.uint64] = np.einsum("ij,j->i", _words(rows[span], width), odd, dtype=np.uint64)
+    def part(block: NDArray[Any]) -> NDArray[np.uint64]:
+        hashes: NDArray[np.uint64] = np.einsum("ij,j->i", _words(block, width), odd, dtype=np.uint64)
         return hashes
 
-    return np.concatenate([np.empty(0, np.uint64), *map_blocks(part, len(rows), _step(rows))])
+    return np.concatenate([np.empty(0, np.uint64), *map_rows(part, rows, block=_step(rows))])
 
 
 def _words(block: NDArray[Any], width: int) -> NDArray[np.uint32]:

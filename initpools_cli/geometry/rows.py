@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +74,13 @@ class Rows:
         """Refuse to be converted as a whole by accident; `read` does it."""
         raise TypeError("Rows are read in blocks; call read() for all of them")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send memory maps to other processes by the name of their file."""
+        stored = self.stored
+        if isinstance(stored, np.memmap):
+            stored = (str(stored.filename), stored.dtype, stored.offset, stored.shape)
+        return _restore, (stored, self.rows, self.form, self.origin)
+
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """Restrict the view to some of its rows."""
         return replace(self, rows=rows if self.rows is None else self.rows[rows])
@@ -81,9 +90,18 @@ class Rows:
         return self[:]
 
 
+def _restore(stored: Any, *others: Any) -> Rows:
+    if isinstance(stored, tuple):
+        file, dtype, offset, shape = stored
+        stored = np.memmap(file, dtype, "r", offset, shape)
+    return Rows(stored, *others)
+
+
 #: What functions that read an array in blocks take.
 Points = NDArray[np.float32] | Rows
 T = TypeVar("T")
+#: Rows of a call in another process.
+PART = 2**16
 P = TypeVar("P", NDArray[np.float32], Rows, Points)
 
 
@@ -115,9 +133,75 @@ def map_rows(
     list
         In the order of the blocks.
     """
-    return map_blocks(
-        lambda span: function(points[span], *(each[span] for each in by_row)), len(points), block, threads
-    )
+    executor = _executor.get()
+    if executor is None or not isinstance(points, Rows):
+        return _map_part(function, points, 0, len(points), by_row, block, threads)
+    step = max(block, PART // block * block)
+    parts = [slice(start, min(start + step, len(points))) for start in range(0, len(points), step)]
+    # A worker has one thread for each call that it runs.
+    jobs = [(function, *_sent(points, part), [each[part] for each in by_row], block, 1) for part in parts]
+    return [value for values in executor.map(_map_part, jobs) for value in values]
+
+
+def map_subsets(
+    function: Callable[[NDArray[np.float32]], T], points: Points, subsets: Sequence[NDArray[np.int64]]
+) -> list[T]:
+    """Call a pure function, like that of `map_rows`, on the rows of each subset."""
+    executor = _executor.get()
+    if executor is None or not isinstance(points, Rows):
+        return map_blocks(lambda span: function(points[subsets[span.start]]), len(subsets), 1)
+    return executor.map(_call, [(function, *_sent(points.take(rows), slice(0, len(rows)))) for rows in subsets])
+
+
+def _sent(points: Rows, part: slice) -> tuple[Rows, int, int]:
+    """Return a part of a view as it is sent to another process: a view, and the range of its rows."""
+    if points.rows is None:
+        return points, part.start, part.stop
+    return replace(points, rows=points.rows[part]), 0, part.stop - part.start
+
+
+def _map_part(
+    function: Callable[..., T],
+    points: Any,
+    start: int,
+    stop: int,
+    by_row: Sequence[NDArray[Any]],
+    block: int,
+    threads: int | None = None,
+) -> list[T]:
+    def call(span: slice) -> T:
+        return function(points[start + span.start : start + span.stop], *(each[span] for each in by_row))
+
+    return map_blocks(call, stop - start, block, threads)
+
+
+def _call(function: Callable[[NDArray[np.float32]], T], points: Rows, start: int, stop: int) -> T:
+    return function(points[start:stop])
+
+
+class Executor(Protocol):
+    """Calls functions in other processes."""
+
+    def map(self, function: Callable[..., T], jobs: Iterable[Sequence[Any]]) -> list[T]:
+        """Return the results of ``function(*job)`` in the order of the jobs."""
+
+
+_executor: ContextVar[Executor | None] = ContextVar("executor", default=None)
+
+
+@contextmanager
+def on_executor(executor: Executor) -> Iterator[None]:
+    """Context manager in which `map_rows` and `map_subsets` call functions on rows of files in other processes."""
+    before = _executor.set(executor)
+    try:
+        yield
+    finally:
+        _executor.reset(before)
+
+
+def has_executor() -> bool:
+    """Return whether functions on rows of files are called in other processes."""
+    return _executor.get() is not None
 
 
 def shifted(points: P, origin: NDArray[np.float32]) -> P:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Indices, center_if_distant, product_error, squared_distances
 from initpools_cli.geometry.neighbors import nearest_squared
-from initpools_cli.geometry.rows import Points
+from initpools_cli.geometry.rows import Points, map_rows, view
 
 ROWS = 4096
 
@@ -92,13 +93,14 @@ def _lower(
     threads: int | None,
 ) -> None:
     """Lower `squared` (n,), in place, to the exact squared distance from row `at` where that is less."""
-    target = -2 * centered[at]
+    target, norm = -2 * centered[at], norms[at]
 
-    def lower(span: slice) -> None:
-        rough = centered[span] @ target + norms[span] + norms[at]
-        reach = np.sqrt(norms[span]) + np.sqrt(norms[at])
-        near = rough - product_error(points.shape[1], reach) < squared[span]
-        rows = span.start + np.flatnonzero(near & (squared[span] > 0))
-        squared[rows] = np.minimum(squared[rows], squared_distances(points[rows], points[at]))
+    def near(rows: NDArray[np.float32], own: NDArray[np.float32], least: NDArray[np.float64]) -> NDArray[np.bool_]:
+        rough = rows @ target + own + norm
+        reach = np.sqrt(own) + np.sqrt(norm)
+        found: NDArray[np.bool_] = (rough - product_error(rows.shape[1], reach) < least) & (least > 0)
+        return found
 
-    map_blocks(lower, len(points), ROWS, threads)
+    rows = np.flatnonzero(np.concatenate(map_rows(near, centered, norms, squared, block=ROWS, threads=threads)))
+    exact = map_rows(partial(squared_distances, b=points[at]), view(points, rows), block=ROWS, threads=threads)
+    squared[rows] = np.minimum(squared[rows], np.concatenate([np.empty(0), *exact]))

@@ -15,7 +15,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.normalize import are_unit_rows, unit_rows
-from initpools_cli.geometry.rows import Rows
+from initpools_cli.geometry.rows import Rows, has_executor, map_rows
 from initpools_cli.strategies.groups import group_codes
 from initpools_cli.strategies.probabilities import BELOW, distributions
 
@@ -47,13 +47,17 @@ def numbers(name: str, values: ArrayLike) -> Array:
     assert axis is not None, "image indices are whole numbers"
     others = tuple(other for other in range(array.ndim) if other != axis)
 
-    def not_finite(span: slice) -> NDArray[np.int64]:
-        block = array[(slice(None),) * axis + (span,)]
-        rows: NDArray[np.int64] = np.flatnonzero(~np.isfinite(block).all(axis=others)) + span.start
-        return rows
-
     step = max(1, min(ROWS, BLOCK * array.shape[axis] // array.size))
-    bad = np.concatenate(map_blocks(not_finite, array.shape[axis], step))
+    if name == "embeddings" and in_file(array):
+        array = cast(Array, rows_of(array))
+        finite = map_rows(_are_finite, array, block=step)
+    else:
+        finite = map_blocks(
+            lambda span: np.asarray(np.isfinite(array[(slice(None),) * axis + (span,)]).all(axis=others)),
+            array.shape[axis],
+            step,
+        )
+    bad = np.flatnonzero(~np.concatenate(finite))
     if len(bad):
         first = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
         raise UserError(
@@ -62,6 +66,10 @@ def numbers(name: str, values: ArrayLike) -> Array:
             first,
         )
     return array
+
+
+def _are_finite(rows: Array) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(rows).all(axis=1))
 
 
 def _probs(values: ArrayLike) -> NDArray[np.float64]:
@@ -389,15 +397,20 @@ def for_method(method: Method, points: Array) -> Array:
 
 
 def in_file(array: object) -> bool:
-    """Return whether embeddings (n, d) are read from a file and would take more than 1 GiB as float32."""
+    """Return whether embeddings (n, d) are in a file, and take more than 1 GiB as float32 or are read elsewhere."""
     if isinstance(array, Rows):
         return True
-    return isinstance(array, np.memmap) and array.size * np.dtype(np.float32).itemsize > LARGE
+    large = has_executor() or np.size(array) * np.dtype(np.float32).itemsize > LARGE  # type: ignore[arg-type]
+    return isinstance(array, np.memmap) and large
 
 
 def rows_of(array: object) -> Rows:
     """Return a view of embeddings in a file, as they are stored."""
     return array if isinstance(array, Rows) else Rows(array)
+
+
+def _largest(rows: Array) -> float:
+    return float(np.abs(rows, dtype=np.float64).max())
 
 
 def as_embeddings(array: Array, normalize: bool, name: str = "embeddings") -> NDArray[np.float32]:
@@ -418,7 +431,7 @@ def as_embeddings(array: Array, normalize: bool, name: str = "embeddings") -> ND
         If squares of values would overflow float32.
     """
     if not normalize:
-        largest = max(map_blocks(lambda span: float(np.abs(array[span], dtype=np.float64).max()), len(array), ROWS))
+        largest = max(map_rows(_largest, array, block=ROWS))
         if largest > LARGEST:
             raise UserError(
                 f"{name} has values up to {largest:.3g}, too large to square in float32.",
@@ -427,11 +440,11 @@ def as_embeddings(array: Array, normalize: bool, name: str = "embeddings") -> ND
             )
     if not in_file(array):
         return unit_rows(array) if normalize else np.ascontiguousarray(array, np.float32)
-    rows: object = array
-    plain = array.dtype == np.float32 and (not normalize or are_unit_rows(array))
-    if plain and not isinstance(rows, Rows):
-        return array
-    view = rows_of(rows)
+    view = rows_of(array)
+    plain = view.dtype == np.float32 and (not normalize or are_unit_rows(view))
+    whole = view.form == "stored" and view.rows is None and not has_executor()
+    if plain and whole and isinstance(view.stored, np.ndarray) and view.stored.flags.c_contiguous:
+        return view.stored
     if view.form == "stored" or not plain:
         view = replace(view, form="float32" if plain or not normalize else "unit")
     return cast("NDArray[np.float32]", view)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.duplicates import first_equal
-from initpools_cli.strategies.arrays import ROWS, Array
+from initpools_cli.geometry.rows import map_rows
+from initpools_cli.strategies.arrays import ROWS, Array, in_file, rows_of
 from initpools_cli.strategies.checks import equal_embeddings
 from initpools_cli.strategies.selection import Selection, ranks_within
 
@@ -84,7 +84,12 @@ class RowFacts:
 
 def largest_entries(rows: Array) -> NDArray[np.float64]:
     """Compute the largest absolute entry of each row (n, d), (n,)."""
-    return np.concatenate(map_blocks(lambda span: np.abs(rows[span].astype(np.float64)).max(axis=1), len(rows), ROWS))
+    return np.concatenate(map_rows(_largest, rows_of(rows) if in_file(rows) else rows, block=ROWS))
+
+
+def _largest(rows: Array) -> NDArray[np.float64]:
+    largest: NDArray[np.float64] = np.abs(rows.astype(np.float64)).max(axis=1)
+    return largest
 
 
 def near_zero(largest: NDArray[np.float64]) -> NDArray[np.bool_]:

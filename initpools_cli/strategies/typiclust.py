@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import PositiveCount
-from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.density import most_typical, typicality
 from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.geometry.rows import map_subsets
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
@@ -68,11 +69,7 @@ def typiclust(
     order = free[np.argsort(clusters[free], kind="stable")]
     members = np.split(order, np.searchsorted(clusters[order], np.arange(1, k)))
 
-    def first_of(span: slice) -> tuple[int, float]:
-        rows = members[span.start]
-        return most_typical(embeddings[rows], neighbors, distance) if len(rows) else (0, 0.0)
-
-    firsts = map_blocks(first_of, k, 1)
+    firsts = map_subsets(partial(_first, neighbors=neighbors, distance=distance), embeddings, members)
     later: dict[int, Iterator[tuple[int, float]]] = {}
 
     def next_of(cluster: int) -> tuple[int, float]:
@@ -93,6 +90,10 @@ def typiclust(
         if count + 1 < -size:
             heapq.heappush(waiting, (small, count + 1, size, cluster))
     return Selection(picks, scores=scores, clusters=clusters[picks])
+
+
+def _first(points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"]) -> tuple[int, float]:
+    return most_typical(points, neighbors, distance) if len(points) else (0, 0.0)
 
 
 def _after_the_first(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from initpools_cli.core.cluster import dask_client, missing
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.interrupts import exit_with_parent
 
@@ -92,7 +93,7 @@ class Executor:
         from joblib import parallel_config
 
         if self.backend == "dask":
-            with _dask(self.scheduler, self.count), parallel_config("dask", scatter=list(self.shared)):
+            with dask_client(self.scheduler, self.count), parallel_config("dask", scatter=list(self.shared)):
                 yield
         elif self.backend == "ray":
             with _ray(self.scheduler, self.count), parallel_config("ray"):
@@ -108,34 +109,12 @@ def _numbered(number: int, function: Callable[..., Any], job: Any, **arguments: 
 
 
 @contextmanager
-def _dask(scheduler: str, count: int) -> Iterator[None]:
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise _missing("dask") from None
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=4)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"There is no Dask scheduler at {scheduler}: {error}.",
-                "Start it, or correct the address: --scheduler HOST:PORT.",
-                scheduler,
-            ) from None
-        with client:
-            yield
-        return
-    with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
-        yield
-
-
-@contextmanager
 def _ray(scheduler: str, count: int) -> Iterator[None]:
     try:
         import ray
         from ray.util.joblib import register_ray
     except ImportError:
-        raise _missing("ray") from None
+        raise missing("ray") from None
     register_ray()
     try:
         ray.init(
@@ -154,9 +133,3 @@ def _ray(scheduler: str, count: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _missing(name: str) -> UserError:
-    return UserError(
-        f"al.backend = '{name}' needs {name}, which is not installed.", f"Run `pip install 'initpools[{name}]'`.", name
-    )

@@ -1,0 +1,163 @@
+"""Connections to Dask clusters, and calls of functions on their workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from initpools_cli.core.errors import UserError
+
+T = TypeVar("T")
+#: Seconds to wait for a scheduler and for its first worker.
+CONNECT, FIRST_WORKER = 4, 30
+#: How often a call is repeated whose worker died.
+RETRIES = 3
+
+
+def missing(name: str) -> UserError:
+    """Make the error for a backend whose library is not installed."""
+    return UserError(
+        f"The backend '{name}' needs {name}, which is not installed.", f"Run `pip install 'initpools[{name}]'`.", name
+    )
+
+
+@contextmanager
+def dask_client(scheduler: str, count: int) -> Iterator[Any]:
+    """Connect to a Dask scheduler, or start a cluster on this machine.
+
+    Parameters
+    ----------
+    scheduler : str
+        Its address; "" for a cluster of `count` processes on this machine.
+    count : int
+
+    Raises
+    ------
+    UserError
+        Dask is not installed, or there is no scheduler at the address.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise missing("dask") from None
+    if not scheduler:
+        with (
+            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as cluster,
+            Client(cluster) as one,
+        ):
+            yield one
+        return
+    try:
+        client = Client(scheduler, timeout=CONNECT)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"There is no Dask scheduler at {scheduler}: {error}.",
+            "Start it, or correct the address: --scheduler HOST:PORT.",
+            scheduler,
+        ) from None
+    with client:
+        yield client
+
+
+@dataclass(frozen=True)
+class DaskExecutor:
+    """Calls pure functions on the workers of a Dask cluster.
+
+    Attributes
+    ----------
+    client : distributed.Client
+    scheduler : str
+        For error messages.
+    """
+
+    client: Any
+    scheduler: str
+
+    def map(self, function: Callable[..., T], jobs: Iterable[Sequence[Any]]) -> list[T]:
+        """Return the results of ``function(*job)`` in the order of the jobs.
+
+        Calls whose worker died are repeated on another.
+
+        Raises
+        ------
+        UserError
+            If the scheduler is gone, no worker is left, or workers die again and again.
+        """
+        from concurrent.futures import CancelledError
+
+        from distributed import KilledWorker
+        from distributed.client import ClosedClientError
+        from distributed.comm import CommClosedError
+
+        try:
+            futures = [self.client.submit(function, *job, pure=False, retries=RETRIES) for job in jobs]
+            found: list[T] = self.client.gather(futures)
+        except KilledWorker:
+            raise UserError(
+                f"Several workers of {self.scheduler} died with the same block of rows, probably for lack of memory.",
+                "Start fewer workers on each machine, and run the same command again.",
+                self.scheduler,
+            ) from None
+        except (CancelledError, ClosedClientError, CommClosedError, TimeoutError, OSError) as error:
+            raise UserError(
+                f"The connection to the scheduler {self.scheduler} was lost: {type(error).__name__}.",
+                "Start the scheduler and its workers, and run the same command again.",
+                self.scheduler,
+            ) from None
+        return found
+
+
+@contextmanager
+def dask_executor(scheduler: str, count: int) -> Iterator[DaskExecutor]:
+    """Connect to a Dask cluster whose workers have this version of initpools.
+
+    Parameters
+    ----------
+    scheduler, count
+        As for `dask_client`.
+
+    Raises
+    ------
+    UserError
+        As `dask_client`; if there is no worker; if a worker has another version.
+    """
+    from initpools_cli.core.version import version
+
+    with dask_client(scheduler, count) as client:
+        address = client.scheduler.address
+        try:
+            client.wait_for_workers(1, timeout=FIRST_WORKER)
+            versions = client.run(version)
+        except TimeoutError:
+            raise UserError(
+                f"The Dask scheduler at {address} has had no worker for {FIRST_WORKER} s.",
+                f"Start one: dask worker {address}",
+                address,
+            ) from None
+        refuse_other_versions(versions, version())
+        yield DaskExecutor(client, address)
+
+
+def refuse_other_versions(workers: Mapping[str, str], own: str) -> None:
+    """Refuse a cluster with workers of another version.
+
+    Parameters
+    ----------
+    workers : mapping
+        Their versions of initpools, by address.
+    own : str
+
+    Raises
+    ------
+    UserError
+        With the first worker of another version.
+    """
+    other = next((each for each in workers.items() if each[1] != own), None)
+    if other is not None:
+        raise UserError(
+            f"The worker {other[0]} has initpools {other[1]}, and this process {own}.",
+            "Install the same version on all machines.",
+            other[1],
+        )

@@ -1,0 +1,49 @@
+"""Where the passes over embeddings run: in this process, or on a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from initpools_cli.core.cluster import dask_executor
+from initpools_cli.core.cpu import available_cores
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.registry import Method
+from initpools_cli.geometry.rows import on_executor
+from initpools_cli.strategies.registry import strategies
+
+
+@contextmanager
+def on_backend(backend: str, scheduler: str, method: Method) -> Iterator[None]:
+    """Context manager in which a strategy reads embeddings on the workers of a cluster.
+
+    Parameters
+    ----------
+    backend : {"", "dask"}
+        "" for this process.
+    scheduler : str
+        Address of a Dask scheduler; "" for a cluster of one process per core on this machine.
+    method : Method
+        The strategy.
+
+    Raises
+    ------
+    UserError
+        An unknown backend, a scheduler without one, a strategy that does not read embeddings in blocks, or no cluster.
+    """
+    if not backend:
+        if scheduler:
+            raise UserError(f"--scheduler {scheduler} needs a cluster.", "Add --backend dask.", scheduler)
+        yield
+        return
+    if backend != "dask":
+        raise UserError(f"--backend {backend} is not valid.", "Use --backend dask, or leave it out.", backend)
+    if not method.traits.by_rows:
+        able = ", ".join(each.name for each in strategies if each.traits.by_rows)
+        raise UserError(
+            f"--backend dask has no effect on '{method.name}', which does not read embeddings in blocks.",
+            f"Leave it out, or use one of {able}.",
+            method.name,
+        )
+    with dask_executor(scheduler, available_cores()) as executor, on_executor(executor):
+        yield
