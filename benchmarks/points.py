@@ -8,8 +8,8 @@ CLUSTERS = 50
 BLOCK = 2**14
 
 
-def write_clustered(file, n, d):
-    """Write unit vectors (n, d), float32, of a mixture of 50 Gaussians, block by block.
+def write_clustered(file, n, d, dtype=np.float32):
+    """Write unit vectors (n, d) of a mixture of 50 Gaussians, block by block.
 
     Variances fall as 1 / dimension, as those of trained features do: the effective rank at 512 dimensions is about 120,
     where equal ones would make all neighbors of an image equally far. The rows of fewer images are the first of more.
@@ -17,7 +17,7 @@ def write_clustered(file, n, d):
     spread = np.arange(1, d + 1, dtype=np.float32) ** -0.5
     centers = np.random.default_rng([0, 0]).standard_normal((CLUSTERS, d), dtype=np.float32)
     partial = file.with_name(file.name + ".partial")
-    rows = np.lib.format.open_memmap(partial, "w+", np.float32, (n, d))
+    rows = np.lib.format.open_memmap(partial, "w+", dtype, (n, d))
     for number, start in enumerate(range(0, n, BLOCK)):
         rng = np.random.default_rng([1, number])
         block = centers[rng.integers(0, CLUSTERS, BLOCK)] + rng.standard_normal((BLOCK, d), dtype=np.float32)

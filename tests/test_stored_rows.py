@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from plain import QUICK
@@ -81,6 +83,15 @@ def test_views_are_indexed_like_arrays(stored):
     np.testing.assert_array_equal(shifted(unit, origin)[1:], unit_rows(inside[rows])[1:] - origin)
     assert (unit.shape, len(unit), unit.size, unit.dtype) == ((4, 12), 4, 48, np.float32)
     assert Rows(stored).dtype == np.float16
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(5, None), slice(2, 200), slice(0, None, 2)])
+def test_views_of_a_file_are_sent_by_its_name(part, stored):
+    for view in (stored[part], stored[3:][part]):
+        rows = Rows(view, form="unit").take(np.array([4, 1, 70]))
+        sent = pickle.dumps(rows)
+        np.testing.assert_array_equal(pickle.loads(sent)[:], rows[:])
+        assert len(sent) < 1000 or not view.flags.c_contiguous
 
 
 def test_sums_of_many_rows_are_the_sums_of_their_parts():

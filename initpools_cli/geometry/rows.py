@@ -76,10 +76,7 @@ class Rows:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send memory maps to other processes by the name of their file."""
-        stored = self.stored
-        if isinstance(stored, np.memmap):
-            stored = (str(stored.filename), stored.dtype, stored.offset, stored.shape)
-        return _restore, (stored, self.rows, self.form, self.origin)
+        return _restore, (_place_of(self.stored), self.rows, self.form, self.origin)
 
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """Restrict the view to some of its rows."""
@@ -88,6 +85,16 @@ class Rows:
     def read(self) -> NDArray[Any]:
         """Read all rows into memory, (n, d)."""
         return self[:]
+
+
+def _place_of(stored: Any) -> Any:
+    """Return where a memory map lies in its file; other arrays as they are."""
+    if not isinstance(stored, np.memmap) or not stored.flags.c_contiguous:
+        return stored
+    # The offset of a slice is that of the whole map.
+    whole = stored.base if isinstance(stored.base, np.memmap) else stored
+    start = stored.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return str(stored.filename), stored.dtype, whole.offset + start, stored.shape
 
 
 def _restore(stored: Any, *others: Any) -> Rows:

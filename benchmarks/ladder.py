@@ -1,0 +1,126 @@
+"""Claim: of ten million images, kcenter and stratified choose 1,000 in 10 minutes, and the others in an hour, in 4 GB.
+
+Strategies choose from 10,000 images and so on up to ten million, whose embeddings (256 dimensions, float16, 5 GB; see
+points.py) are read from a memory-mapped file. Every run is a process of its own. Memory is the peak beside the pages of
+the file that are in memory. The worth of the picks is the mean distance of 20,000 random images to the nearest pick, as
+a share of that to the nearest of as many random picks.
+
+    python benchmarks/ladder.py FOLDER [NAME[:knob=value,...] ...] [--n N ...] [--budget B] [--limit SECONDS]
+                                [--threads T]
+
+The embeddings are written to FOLDER once. Each run is a line in benchmarks/results/ladder.csv, and what has a line
+there is not run again. After a run that takes longer than the limit, larger numbers of images are not tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import contestants
+import numpy as np
+import pandas as pd
+from contests import label, parsed
+from points import write_clustered
+from process import answer, in_process, measured, task
+from record import RESULTS, record, show
+
+from initpools_cli.core.cpu import machine
+from initpools_cli.geometry.neighbors import nearest
+from initpools_cli.geometry.normalize import unit_rows
+
+SIZES, DIMENSIONS = (10_000, 100_000, 1_281_167, 10_000_000), 256
+NAMES = ("random", "kcenter", "stratified", "kmeans", "kmeans++", "typiclust", "typicality:probes=16")
+LIMIT, SAMPLE = 3600, 20_000
+CELL = ["strategy", "n", "budget", "threads"]
+
+
+def work():
+    """The worker: one strategy at one size."""
+    given = task()
+    points = np.load(given["file"], mmap_mode="r")[: given["n"]]
+    run = contestants.ours(points, given["budget"], given["strategy"], given["knobs"])
+    picks, seconds, taken = measured(run)
+    answer(seconds=seconds, bytes=taken - pages(given["file"]), distance=mean_distance(points, picks))
+
+
+def pages(file):
+    """Bytes of the file's pages that this process has in memory."""
+    lines, counted, found = Path("/proc/self/smaps").read_text().splitlines(), False, 0
+    for line in lines:
+        if "-" in line.split(" ")[0]:
+            counted = line.endswith(str(Path(file).resolve()))
+        elif counted and line.startswith("Rss:"):
+            found += int(line.split()[1]) * 1024
+    return found
+
+
+def mean_distance(points, picks):
+    """Mean distance of random images from the nearest pick."""
+    rows = np.sort(np.random.default_rng(0).choice(len(points), min(SAMPLE, len(points)), replace=False))
+    sample, chosen = (unit_rows(np.asarray(points[each], np.float32)) for each in (rows, np.sort(picks)))
+    return float(nearest(sample, chosen)[1].mean())
+
+
+def line(cell, file, knobs, given):
+    work = {**cell, "strategy": cell["strategy"].split(":")[0], "knobs": knobs, "file": str(file)}
+    found = in_process(__file__, work, given.threads, given.limit)
+    return {
+        **machine(),
+        "numpy": np.__version__,
+        "d": DIMENSIONS,
+        **cell,
+        "limit": given.limit,
+        "status": found["status"],
+        "seconds": f"{found['seconds']:.4g}" if "seconds" in found else "",
+        "gigabytes": f"{found['bytes'] / 1e9:.2f}" if "distance" in found else "",
+        "distance": f"{found['distance']:.4f}" if "distance" in found else "",
+    }
+
+
+def recorded(cell):
+    """The status of a run in the results; None where there is none."""
+    file = RESULTS / "ladder.csv"
+    rows = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=[*CELL, "status"])
+    rows = rows[(rows[CELL] == pd.Series(cell)).all(axis=1)]
+    return rows["status"].iloc[-1] if len(rows) else None
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="Choose from up to ten million images.")
+    parser.add_argument("folder", type=Path, help="where the generated embeddings are kept")
+    parser.add_argument("names", nargs="*", default=NAMES, metavar="NAME[:knob=value,...]")
+    parser.add_argument("--n", type=int, nargs="+", default=SIZES, help="numbers of images")
+    parser.add_argument("--budget", type=int, default=1000)
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one run")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    return parser.parse_args()
+
+
+def main():
+    if task():
+        work()
+        return
+    given = arguments()
+    file = given.folder / f"clustered-{max(given.n)}x{DIMENSIONS}-float16.npy"
+    if not file.exists():
+        given.folder.mkdir(parents=True, exist_ok=True)
+        print(f"Writing {file} ({2 * max(given.n) * DIMENSIONS / 1e9:.1f} GB).", flush=True)
+        write_clustered(file, max(given.n), DIMENSIONS, np.float16)
+    for strategy, knobs in map(parsed, given.names):
+        for n in sorted(given.n):
+            cell = {"strategy": label(strategy, knobs), "n": n, "budget": given.budget, "threads": given.threads}
+            status = recorded(cell)
+            if status is None:
+                row = line(cell, file, knobs, given)
+                record("ladder", row)
+                show(row)
+                print(flush=True)
+                status = row["status"]
+            if status != "done":
+                break
+
+
+if __name__ == "__main__":
+    main()
