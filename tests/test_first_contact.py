@@ -77,7 +77,7 @@ def test_list_ends_with_the_command_that_uses_the_names(kind: str, initpools: In
             "Example: initpools plot curves -o curves.html; `initpools plot --help`",
         ),
         (["selct-pool"], "'selct-pool'", "`initpools --help` lists all commands."),
-        (["rank", "random", "--depth", "x"], "--depth 'x' is not valid", "Example: initpools rank"),
+        (["rank", "random", "--threads", "x"], "--threads 'x' is not valid", "Example: initpools rank"),
     ],
 )
 def test_slips_are_answered_in_two_lines(words: list[str], fact: str, remedy: str, initpools: Initpools) -> None:

@@ -260,7 +260,7 @@ def test_what_a_strategy_does_not_order_itself_follows(tmp_path: Path, monkeypat
     np.save("probs.npy", rng.dirichlet(np.ones(3), 1100))
     np.save("labeled.npy", np.arange(6))
     files = ["--embeddings", "emb.npy", "--threads", 1, "-o", "order.npy"]
-    for strategy, more, own in (("kmeans", [], 1000), ("kmeans", ["--depth", 7], 7), ("kcenter", ["--depth", 7], 7)):
+    for strategy, more, own in (("kmeans", [], 1000), ("kmeans", ["--depth", 7], 7), ("disparity", ["--depth", 7], 7)):
         assert initpools("rank", strategy, *files, *more).code == 0
         order = np.load("order.npy")
         assert sorted(order) == list(range(1100)) and (np.diff(order[own:]) > 0).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from initpools_cli.core.config import TABLES
 from parts.text import table, toml
@@ -31,6 +31,10 @@ def configuration() -> str:
 def _type(field: Any) -> str:
     if get_origin(field.annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(field.annotation))
+    if get_origin(field.annotation) is Union:
+        # A number, or one word instead of it.
+        *_, (word,) = map(get_args, get_args(field.annotation))
+        return f"whole number, or `{word}`"
     kind = {int: "whole number", float: "number", bool: "true or false", str: "text"}.get(
         field.annotation, "list of names"
     )

@@ -52,11 +52,13 @@ def command(
         ),
     ] = None,
     depth: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             "--depth",
-            help="How many images the strategy orders itself; the others follow by score, then by index. 0: all, or "
-            "1,000 for strategies whose larger pools do not begin with the smaller ones.",
+            metavar="N|all",
+            help="How many images the strategy orders itself; the others follow by score (kcenter: by distance to the "
+            "nearest of them), then by index. Default: all, or 1,000 for strategies whose larger pools do not begin "
+            "with the smaller ones, or 10,000 where kcenter would take long.",
         ),
     ] = None,
     all_rows: Annotated[

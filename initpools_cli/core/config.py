@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +37,14 @@ Audit = Annotated[
         json_schema_extra=ADDED,
     ),
 ]
+
+
+def depth_setting(value: Any, check: Callable[[Any], int | str]) -> int | str:
+    """Validate the depth of a ranking, as typed or as in a file; raises ValueError with what it should be."""
+    try:
+        return check(int(value) if isinstance(value, str) and value != "all" else value)
+    except ValueError:
+        raise ValueError("should be a number of images, such as 1000, or all") from None
 
 
 class Table(BaseModel):
@@ -367,10 +375,12 @@ class RankTable(Table):
         Field(description="training labels of the classifier: auto, val, test, labeled, or a CSV file of annotations"),
     ] = "auto"
     depth: Annotated[
-        Count,
+        Count | Literal["all"],
+        WrapValidator(depth_setting),
         Field(
-            description="images that the strategy orders; the rest follow by its score, then by index; 0: all, or "
-            "1,000 if a larger selection of the strategy does not start with a smaller one",
+            description="images that the strategy orders, or all; the rest follow by its score, for `kcenter` by "
+            "distance to the nearest of them, then by index; 0: all, or 1,000 if a larger selection of the strategy "
+            "does not start with a smaller one, or 10,000 for `kcenter` if images² × dimensions exceed 10¹³",
         ),
     ] = 0
     views: Annotated[Several, Field(description="random views of strategies that compare views")] = 20

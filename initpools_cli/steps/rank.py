@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.config import RankTable, SelectTable
+from initpools_cli.core.durations import duration
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import FinishedStep, PendingStep
@@ -18,11 +19,16 @@ from initpools_cli.steps.reference_classifier import answers, reference
 from initpools_cli.steps.rows import distance_identity, identity
 from initpools_cli.steps.strategy_inputs import StrategyInputs, pick
 from initpools_cli.steps.strategy_name import StrategySpec, balanced, named, refuse_source
-from initpools_cli.strategies.arrays import MODEL_OUTPUTS, refuse_missing
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS, as_embeddings, numbers, refuse_missing
 from initpools_cli.strategies.selection import Selection
 
 #: How many images a strategy orders itself by default, where a larger choice of it does not begin with a smaller one.
 DEPTH = 1000
+#: The same where the others follow by distance and ordering all takes more than minutes: images² × dimensions exceed
+#: `MOST`.
+LONG_DEPTH, MOST = 10_000, 10**13
+#: In the table of a ranking whose other images follow by distance; in older versions they follow by index.
+REST = "distance"
 #: The table of its knobs.
 PARAMS = "rank.params"
 
@@ -153,16 +159,17 @@ def rank(provider: Provider) -> Ranking:
         )
     missing = inputs.strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
     depth = _depth(inputs, table, select)
+    rest = _has_rest(inputs, depth, select)
     every = provider.every
     if context is None:
-        return _order(inputs, depth, provider, every)
-    step = _step(context, inputs, depth, missing, provider.files.identity)
+        return _order(inputs, depth, rest, provider, every)
+    step = _step(context, inputs, depth, rest, missing, provider.files.identity)
     if step.finished:
         return Ranking.stored(step.finished, len(every), fresh=False)
     with context.writing(step) as scratch:
         if missing:
             inputs = inputs.adding(_answers(context, provider, inputs, missing))
-        found = _order(inputs, depth, provider, every)
+        found = _order(inputs, depth, rest, provider, every)
         write_array(scratch / "sorted_idx.npy", found.indices)
         if found.scores is not None:
             write_array(scratch / "scores.npy", by_image(found, inputs.n))
@@ -210,7 +217,7 @@ def _answers(context: Context, provider: Provider, inputs: StrategyInputs, missi
 
 
 def _step(
-    context: Context, inputs: StrategyInputs, depth: int, missing: set[str], classes: dict[str, list[str]]
+    context: Context, inputs: StrategyInputs, depth: int, rest: bool, missing: set[str], classes: dict[str, list[str]]
 ) -> PendingStep:
     """The step that the ranking is stored in, with everything that it depends on."""
     table, select, strategy = context.settings.rank, context.settings.select, inputs.strategy
@@ -219,6 +226,7 @@ def _step(
         **strategy.identity(inputs.knobs, inputs.given),
         **classes,
         "depth": depth,
+        **({"rest": REST} if rest else {}),
         "views": table.views if "view_probs" in missing else 0,
         "passes": table.passes if "mc_probs" in missing else 0,
         "members": table.members if "member_probs" in missing else 0,
@@ -243,18 +251,55 @@ def _step(
     )
 
 
-def _order(inputs: StrategyInputs, depth: int, provider: Provider, rows: np.ndarray) -> Ranking:
-    """Return the strategy's own order of `depth` images, and all others after them."""
+def _order(inputs: StrategyInputs, depth: int, rest: bool, provider: Provider, rows: np.ndarray) -> Ranking:
+    """Return the strategy's own order of `depth` images, and all others after them, by distance if `rest`."""
     select, report = provider.settings.select, provider.report
+    free = inputs.unlabeled(inputs.images)
+    if rest and not provider.settings.rank.depth and not select.sample:
+        report.say(_depth_note(inputs, depth, len(free)))
     selection = pick(inputs, depth, select, provider.seed, report)
     if len(selection.indices) < depth:
         report.once(
             f"{len(selection.indices):,} images are at least min_distance = {select.min_distance:g} from each other "
             "and from labeled images; the others come after them."
         )
-    ranked = with_the_rest(selection, inputs.unlabeled(inputs.images))
+    if rest:
+        selection = replace(selection, candidate_scores=_distances(inputs, selection, free, select))
+    ranked = with_the_rest(selection, free)
     found = Ranking(ranked.indices, ranked.scores, len(ranked.indices), len(rows))
     return found.with_all_rows(rows) if provider.settings.rank.all_rows else found
+
+
+def _depth_note(inputs: StrategyInputs, depth: int, images: int) -> str:
+    """Say how many images are ordered by default, and how long all of them would take."""
+    from initpools_cli.strategies.runtime import operations, speed
+
+    method, d = inputs.strategy.method, inputs.arrays["embeddings"].shape[1]
+    seconds = operations(method, images, d, images, inputs.knobs) / speed()
+    return (
+        f"{inputs.strategy.name} orders the first {depth:,} of {images:,} images; the others follow by distance to the "
+        f"nearest of them, the farthest first. --depth all orders all, in about {duration(seconds)}."
+    )
+
+
+def _has_rest(inputs: StrategyInputs, depth: int, select: SelectTable) -> bool:
+    """Return whether the images after the first `depth` follow by distance."""
+    strategy, available = inputs.strategy, len(inputs.unlabeled(inputs.candidates))
+    by_distance = strategy.method.traits.rest is not None and strategy.balance.kind == "none"
+    return by_distance and (depth < available or select.min_distance > 0)
+
+
+def _distances(inputs: StrategyInputs, selection: Selection, free: np.ndarray, select: SelectTable) -> np.ndarray:
+    """Measure the images that `with_the_rest` appends, aligned with `candidate_scores`; NaN for those selected."""
+    rest, others = inputs.strategy.method.traits.rest, np.setdiff1d(free, selection.fallback, assume_unique=True)
+    assert rest is not None, "checked by _has_rest"
+    # Rows are scaled one by one, so that these are the embeddings that the strategy has read.
+    points = as_embeddings(numbers("embeddings", inputs.arrays["embeddings"]), select.normalize)
+    rows = np.setdiff1d(others, selection.indices, assume_unique=True)
+    chosen = selection.indices if inputs.labeled is None else np.union1d(inputs.labeled, selection.indices)
+    scores = np.full(len(others), np.nan)
+    scores[np.searchsorted(others, rows)] = rest(points, rows, chosen, inputs.knobs)
+    return scores
 
 
 def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
@@ -300,11 +345,24 @@ def by_image(ranking: Ranking, count: int) -> np.ndarray:
 def _depth(inputs: StrategyInputs, table: RankTable, select: SelectTable) -> int:
     """How many images the strategy orders itself."""
     available = len(inputs.unlabeled(inputs.candidates))
+    if table.depth == "all":
+        return min(available, select.sample or available)
     if table.depth > available:
         raise UserError(
             f"--depth {table.depth} is more than the {available} images to rank.",
             "Lower --depth, or leave out --depth.",
             str(table.depth),
         )
-    own = available if inputs.strategy.method.traits.nested else DEPTH
+    own = _default_depth(inputs, available)
     return table.depth or min(own, select.sample or available, available)
+
+
+def _default_depth(inputs: StrategyInputs, available: int) -> int:
+    """How many images the strategy orders itself if no depth is set; the same on any machine."""
+    traits = inputs.strategy.method.traits
+    if not traits.nested:
+        return DEPTH
+    within = inputs.strategy.balance.kind != "none"
+    if traits.rest is None or within or available**2 * inputs.arrays["embeddings"].shape[1] <= MOST:
+        return available
+    return LONG_DEPTH

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.farthest_first import farthest_first
+from initpools_cli.geometry.neighbors import nearest_squared
+from initpools_cli.geometry.rows import view
 from initpools_cli.strategies.arrays import as_embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
+
+
+def distance_to_chosen(
+    embeddings: NDArray[np.float32], rows: NDArray[np.int64], chosen: NDArray[np.int64], knobs: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """Compute the distance of each of `rows` to the nearest of the rows `chosen`, (m,), in the metric of the knobs."""
+    cosine = knobs["metric"] == "cosine"
+    points = as_embeddings(embeddings, normalize=True) if cosine else embeddings
+    squared = nearest_squared(view(points, rows), points[chosen])[1]
+    return squared / 2 if cosine else np.sqrt(squared)
 
 
 @strategies.register(
@@ -21,6 +34,7 @@ from initpools_cli.strategies.selection import Selection
     factor=5.0,
     aliases=("coreset", "k-center"),
     ranks_logits=True,
+    rest=distance_to_chosen,
 )
 def kcenter(
     embeddings: NDArray[np.float32],

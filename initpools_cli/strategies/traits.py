@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.traits import Traits
@@ -38,6 +39,9 @@ class StrategyTraits(Traits):
     multilabel : callable or None
         The same strategy for several labels per image, with the same knobs. A strategy without it that reads classes
         or their probabilities needs one class per image.
+    rest : callable or None
+        Distances by which images follow those that a ranking orders, the farthest first: called with the embeddings,
+        their rows, the rows that are labeled or ordered, and the knobs.
     only_with : mapping of str to (str, value), or None
         Optional inputs that take long to compute, and the knob and its value with which they are read.
     """
@@ -51,6 +55,7 @@ class StrategyTraits(Traits):
     ranks_logits: bool = False
     check: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] | None = None
     multilabel: Callable[..., Any] | None = None
+    rest: Callable[[NDArray[Any], NDArray[np.int64], NDArray[np.int64], Mapping[str, Any]], NDArray[Any]] | None = None
     only_with: Mapping[str, tuple[str, Any]] | None = None
 
     def reads(self, name: str, knobs: Mapping[str, Any]) -> bool:
