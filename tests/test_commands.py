@@ -47,7 +47,7 @@ def test_every_command_has_help_with_an_example(command: str, initpools: Initpoo
 
 
 def test_help_loads_nothing_heavy() -> None:
-    heavy = "torch torchvision plotly sklearn medmnist lightning_fabric pandas scipy pydantic"
+    heavy = "torch torchvision plotly sklearn medmnist lightning_fabric pandas scipy pydantic faiss"
     code = f"import sys, initpools_cli.cli.app; print([m for m in '{heavy}'.split() if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 

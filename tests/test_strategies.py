@@ -145,9 +145,9 @@ def test_a_long_choice_offers_the_approximate_one_that_there_is(monkeypatch):
     monkeypatch.setattr(estimate, "speed", lambda: 1e11)
     usl = strategies.get("usl")
     said = estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({}), 0)
-    # 20 · 10³ in place of 10⁶ for the neighbors; ten times 1,000 picks are measured in any case.
+    # 44 · 10³ in place of 10⁶ for the neighbors; ten times 1,000 picks are measured in any case.
     assert "usl will take about 4.3 h for 1,000,000 images" in said
-    assert "With --set probes=16 it uses approximate neighbors and takes about 8 min." in said
+    assert "With --set probes=16 it uses approximate neighbors and takes about 14 min." in said
     assert "probes" not in str(estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({"probes": 16}), 0))
     facility = strategies.get("facility-location")
     said = estimate.expectation("facility-location", facility, 10**6, 512, 1000, facility.validate({}), 0)

@@ -20,6 +20,8 @@ from initpools_cli.core.toml import parse_toml
 
 #: The default number of clusters if the number of classes is not known.
 DEFAULT_CLUSTERS = 20
+#: Lists of an inverted file that are searched for each image, if nothing else is set.
+PROBES = 16
 #: The largest side of a training image, pixels: one color image takes 50 MB.
 LARGEST_SIZE = 4096
 #: The largest configuration file that is read, bytes.
@@ -259,6 +261,14 @@ class SelectTable(Table):
     ] = "highest"
     normalize: Annotated[bool, Field(description="scale embeddings to length 1 before distances are computed")] = True
     sample: Annotated[Count, Field(description="choose among this many images, drawn at random; 0: all")] = 0
+    index: Annotated[
+        Literal["exact", "ivf"],
+        Field(
+            description="search for nearest neighbors: exact, or approximate by an inverted file (ivf), which sets the "
+            "knob `probes` of a score or strategy that has it to 16; see [scale-out.md](scale-out.md)",
+            json_schema_extra=ADDED,
+        ),
+    ] = "exact"
     copies: Annotated[
         Literal["last", "any"],
         Field(
@@ -494,10 +504,60 @@ def load_settings(
     for dotted, where in origin.items():
         _refuse_unknown(dotted, where)
     try:
-        return Settings.model_validate(merged), origin
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
         loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
         raise value_error(error, merged, where=origin.get(loc, "")) from None
+    return _with_index(settings, origin, table, knobs), origin
+
+
+def _with_index(settings: Settings, origin: dict[str, str], table: str, knobs: Collection[str]) -> Settings:
+    """Replace ``select.index`` by the knob that it sets."""
+    if table == "al" and origin.get("select.index") == "--set":
+        raise UserError(
+            "select.index (in --set) has no effect in al-run.",
+            f"Set the knob of a strategy: --set al.params.typicality.probes={PROBES}.",
+            "select.index",
+        )
+    if table not in INDEXED or "select.index" not in origin:
+        return settings
+    own: Any = getattr(settings, table)
+    params = own.params | index_knobs(settings.select.index, getattr(own, INDEXED[table]), knobs, own.params)
+    origin.setdefault(f"{table}.params.probes", origin["select.index"])
+    updated = {table: own.model_copy(update={"params": params})}
+    updated["select"] = updated.get("select", settings.select).model_copy(update={"index": "exact"})
+    return settings.model_copy(update=updated)
+
+
+def index_knobs(index: str, name: str, knobs: Collection[str], given: Mapping[str, Any]) -> dict[str, int]:
+    """Return the knob that an index sets.
+
+    Parameters
+    ----------
+    index : {"exact", "ivf"}
+    name : str
+        The method, for errors.
+    knobs : collection of str
+        All knobs that it has.
+    given : mapping
+        Those that are set.
+
+    Raises
+    ------
+    UserError
+        If the index has no effect.
+    """
+    if index == "exact":
+        if given.get("probes"):
+            raise UserError(
+                f"probes={given['probes']} has no effect with index = 'exact'.", "Leave out one of them.", "probes"
+            )
+        return {}
+    if "probes" not in knobs:
+        raise UserError(
+            f"index = 'ivf' has no effect: '{name}' has no approximate search.", "Leave out index.", "index = 'ivf'"
+        )
+    return {} if given.get("probes") else {"probes": PROBES}
 
 
 def value_set(dotted: str, file: Path | None, sets: Sequence[str]) -> Any:
@@ -540,7 +600,13 @@ WITH_EVERY_STRATEGY = {
 }  # fmt: skip
 #: Settings of [select] by the table of another command that uses them: rankings and queries normalize like selections,
 #: and scores use the embeddings that strategies get. [al] includes balance only to raise an error with a remedy.
-SHARED: Mapping[str, set[str]] = {"rank": WITH_EVERY_STRATEGY, "al": WITH_EVERY_STRATEGY, "score": {"normalize"}}
+SHARED: Mapping[str, set[str]] = {
+    "rank": WITH_EVERY_STRATEGY | {"index"},
+    "al": WITH_EVERY_STRATEGY,
+    "score": {"normalize", "index"},
+}
+#: The option of each command with a method that may search nearest neighbors.
+INDEXED = {"select": "strategy", "rank": "strategy", "score": "method"}
 
 
 def parse_set(text: str) -> tuple[str, Any]:

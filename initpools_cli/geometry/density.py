@@ -56,7 +56,7 @@ def typicality(
 
 
 def most_typical(
-    points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"] = "l2"
+    points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"] = "l2", probes: int = 0
 ) -> tuple[int, float]:
     """Find the row with the largest `typicality` and its value, on one thread; ties go to the lowest row.
 
@@ -66,10 +66,12 @@ def most_typical(
     ----------
     points, neighbors, distance
         As for `typicality`.
+    probes : int
+        The same for more than `SMALL` rows; fewer are searched exactly.
     """
     m = len(points)
     if not 1 < m <= SMALL:
-        values = typicality(points, neighbors, distance, threads=1)
+        values = typicality(points, neighbors, distance, probes if m > SMALL else 0, threads=1)
         return int(values.argmax()), float(values.max())
     k = min(neighbors, max(1, m // 2))
     close, squares, origin = center_if_distant(points, 1)

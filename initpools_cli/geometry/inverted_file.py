@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.seeds import generator
+from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Indices, squared_distances
 from initpools_cli.geometry.kmeans import kmeans
-from initpools_cli.geometry.neighbors import nearest, nearest_k
+from initpools_cli.geometry.knn import ROWS as QUERIES
+from initpools_cli.geometry.knn import Take, candidate_neighbors
+from initpools_cli.geometry.neighbors import nearest, nearest_k, search
 
 # Lists per √n rows, and the least mean number of rows in a list.
 LISTS, ROWS = 2, 8
@@ -101,3 +104,38 @@ def make_lists(points: NDArray[np.float32], threads: int | None = None) -> Lists
 def nearest_lists(lists: Lists, count: int, threads: int | None = None) -> Indices:
     """Find for each list the `count` lists with the nearest centroids, (l, ≤ count) int64, itself usually first."""
     return nearest_k(lists.centroids, lists.centroids, min(count, len(lists)), threads)[0]
+
+
+def each_in_lists(
+    points: NDArray[np.float32],
+    k: int,
+    take: Take,
+    probes: int,
+    threads: int | None = None,
+) -> None:
+    """Search neighbors in a few lists: gather all candidates of a list's rows, centered on its centroid.
+
+    As `ivf.each_in_ivf`, but `probes` counts the lists nearest to a row's own list, or more if they hold too few rows.
+    """
+    lists = make_lists(points, threads)
+    near = nearest_lists(lists, probes, threads)
+
+    def search_block(span: slice) -> None:
+        at = span.start
+        rows, members = lists.rows(at), lists.around(at, near[at], k + 1)
+        # The original and the centered candidates are the largest arrays here.
+        candidates = points[members]
+        close = candidates - lists.centroids[at]
+        squares = np.einsum("ij,ij->i", close, close).astype(np.float64)
+        places = np.searchsorted(members, rows)
+        for start in range(0, len(rows), QUERIES):
+            part = places[start : start + QUERIES]
+            index, squared, certain = candidate_neighbors(candidates, close, squares, part, k)
+            take(members[part], members[index], squared)
+            if not certain.all():
+                uncertain = part[~certain]
+                shift, limit = lists.centroids[at], np.full(len(uncertain), np.inf)
+                index, squared = search(candidates[uncertain], candidates, k, shift, limit, uncertain)
+                take(members[uncertain], members[index], squared)
+
+    map_blocks(search_block, len(lists), 1, threads)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 from initpools_cli.core.capacity import FEWER, require_memory
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import Floats, Indices, center_if_distant, mean_row, product_error
-from initpools_cli.geometry.inverted_file import make_lists, nearest_lists
+from initpools_cli.geometry.ivf import count_lists, each_in_ivf, index_name
 from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import pair_distances, search
+from initpools_cli.geometry.recall import recall_sample
 
 # Block sizes: a block of products fits the cache.
 ROWS, COLUMNS = 512, 1024
@@ -20,7 +22,25 @@ ROWS, COLUMNS = 512, 1024
 MARGIN = 16
 
 
-def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) -> tuple[Indices, NDArray[np.float64]]:
+#: Receives rows, their (m, k) nearest rows and the squared distances; a later call for a row replaces an earlier one.
+Take = Callable[[Indices | slice, Indices, NDArray[np.float64]], None]
+#: An approximate search: called with points, k, the function that receives neighbors, probes, and threads.
+Approximate = Callable[[NDArray[np.float32], int, Take, int, int | None], None]
+
+
+def approximate_revision(knobs: Mapping[str, Any]) -> int:
+    """Return the revision of methods with the knob `probes`: the lists that it searches were others at first."""
+    return 2 if knobs.get("probes") else 1
+
+
+def knn(
+    points: Floats,
+    k: int,
+    threads: int | None = None,
+    *,
+    probes: int = 0,
+    approximate: Approximate = each_in_ivf,
+) -> tuple[Indices, NDArray[np.float64]]:
     """Find the k nearest other rows of every row, nearest first; ties by ascending index.
 
     Parameters
@@ -30,8 +50,10 @@ def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) 
         1 ≤ k < n.
     threads : int, optional
     probes : int
-        0: exact. Else approximate: only this many lists of an inverted file (`make_lists`) are searched for each row,
-        its own and the nearest ones, or more if they hold too few rows.
+        0: exact. Else approximate: only this many of about 2 √n lists of near rows are searched for each row; exact
+        from as many probes as lists.
+    approximate : callable
+        The approximate search.
 
     Returns
     -------
@@ -46,17 +68,18 @@ def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) 
     def take(rows: Indices | slice, near: Indices, gaps: NDArray[np.float64]) -> None:
         index[rows], squared[rows] = near, gaps
 
-    each_neighborhood(points, k, take, threads, probes=probes)
+    each_neighborhood(points, k, take, threads, probes=probes, approximate=approximate)
     return index, np.sqrt(squared, out=squared)
 
 
 def each_neighborhood(
     points: Floats,
     k: int,
-    take: Callable[[Indices | slice, Indices, NDArray[np.float64]], None],
+    take: Take,
     threads: int | None = None,
     *,
     probes: int = 0,
+    approximate: Approximate = each_in_ivf,
 ) -> None:
     """Like `knn`, but pass the neighbors to `take` block by block instead of storing them all.
 
@@ -66,16 +89,19 @@ def each_neighborhood(
     k : int
         1 ≤ k < n.
     take : callable
-        Called with rows, (m, k) indices and (m, k) squared distances; a later call for a row replaces an earlier one.
+        See `Take`.
     threads : int, optional
-    probes : int
+    probes, approximate
         As for `knn`.
     """
     n = len(points)
     if not 1 <= k < n:
         raise ValueError(f"k={k} must be ≥ 1 and < n={n}")
-    if probes:
-        _each_by_lists(points, k, take, probes, threads)
+    if 0 < probes < count_lists(n):
+        sample = recall_sample(points, k)
+        approximate(points, k, take if sample is None else sample.watch(take), probes, threads)
+        if sample is not None:
+            sample.report(index_name(points), threads)
         return
     close, squares, _ = center_if_distant(points, threads)
     certain = np.empty(n, bool)
@@ -93,38 +119,6 @@ def each_neighborhood(
         take(rows, *search(points[rows], points, k, shift, np.full(len(rows), np.inf), rows))
 
     map_blocks(search_uncertain, len(uncertain), min(ROWS, 256), threads)
-
-
-def _each_by_lists(
-    points: Floats,
-    k: int,
-    take: Callable[[Indices | slice, Indices, NDArray[np.float64]], None],
-    probes: int,
-    threads: int | None,
-) -> None:
-    """Search neighbors in a few lists: gather all candidates of a list's rows, centered on its centroid."""
-    lists = make_lists(points, threads)
-    near = nearest_lists(lists, probes, threads)
-
-    def search_block(span: slice) -> None:
-        at = span.start
-        rows, members = lists.rows(at), lists.around(at, near[at], k + 1)
-        # The original and the centered candidates are the largest arrays here.
-        candidates = points[members]
-        close = candidates - lists.centroids[at]
-        squares = np.einsum("ij,ij->i", close, close).astype(np.float64)
-        places = np.searchsorted(members, rows)
-        for start in range(0, len(rows), ROWS):
-            part = places[start : start + ROWS]
-            index, squared, certain = candidate_neighbors(candidates, close, squares, part, k)
-            take(members[part], members[index], squared)
-            if not certain.all():
-                uncertain = part[~certain]
-                shift, limit = lists.centroids[at], np.full(len(uncertain), np.inf)
-                index, squared = search(candidates[uncertain], candidates, k, shift, limit, uncertain)
-                take(members[uncertain], members[index], squared)
-
-    map_blocks(search_block, len(lists), 1, threads)
 
 
 def candidate_neighbors(

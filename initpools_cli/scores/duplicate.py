@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count
-from initpools_cli.geometry.knn import knn
+from initpools_cli.geometry.knn import approximate_revision, knn
 from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.scores.registry import scores
 
 
-@scores.register(high="another image is nearly the same", cost="n² d", factor=1.5)
+@scores.register(high="another image is nearly the same", cost="n² d", factor=1.5, revision=approximate_revision)
 def duplicate(embeddings: NDArray[np.float32], *, probes: Count = 0) -> NDArray[np.float64]:
     """Compute the cosine similarity to the nearest other image; exactly 1 for duplicates.
 

@@ -6,11 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, PositiveCount
-from initpools_cli.geometry.knn import knn
+from initpools_cli.geometry.knn import approximate_revision, knn
 from initpools_cli.scores.registry import scores
 
 
-@scores.register(paper="Ramaswamy, Rastogi & Shim 2000, SIGMOD", high="few images are similar", cost="n² d", factor=1.5)
+@scores.register(
+    paper="Ramaswamy, Rastogi & Shim 2000, SIGMOD",
+    high="few images are similar",
+    cost="n² d",
+    factor=1.5,
+    revision=approximate_revision,
+)
 def outlier(embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 5, probes: Count = 0) -> NDArray[np.float64]:
     """Compute the distance to the k-th nearest image.
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, PositiveCount
 from initpools_cli.geometry.density import typicality as density
+from initpools_cli.geometry.knn import approximate_revision
 from initpools_cli.scores.registry import scores
 
 
@@ -16,6 +17,7 @@ from initpools_cli.scores.registry import scores
     cost="n² d",
     by_rows=True,
     factor=1.5,
+    revision=approximate_revision,
 )
 def typicality(
     embeddings: NDArray[np.float32], *, neighbors: PositiveCount = 20, probes: Count = 0

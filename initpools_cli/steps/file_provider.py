@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from initpools_cli.datasets.row_ids import read_ids
 from initpools_cli.steps.context import at_work
 from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
 from initpools_cli.steps.provider import FoundArrays, Provider, Scores
+from initpools_cli.steps.recall import measured_recall
 from initpools_cli.steps.rows import subject_of, zero_count
 from initpools_cli.steps.score_name import score_names, unknown_score
 from initpools_cli.steps.strategy_inputs import with_score
@@ -108,9 +109,11 @@ class FileProvider(Provider):
         """The user's embeddings, if any."""
         return self.user.get("embeddings"), {}
 
-    def at_work(self) -> AbstractContextManager[None]:
-        """Compute with the threads and on the device of [run]."""
-        return at_work(self.settings.run)
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Compute with the threads and on the device of [run], and print the recall of approximate searches."""
+        with at_work(self.settings.run), measured_recall(self.report):
+            yield
 
     def _find(
         self,

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from initpools_cli.core.config import SelectTable
+from initpools_cli.core.config import SelectTable, index_knobs
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import value_error
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.strategies.arrays import INPUTS
 
 #: What `select` takes for every strategy, as the keys of [select].
-SETTINGS = ("normalize", "balance", "n_clusters", "sample", "copies", "min_distance", "per_group")
+SETTINGS = ("index", "normalize", "balance", "n_clusters", "sample", "copies", "min_distance", "per_group")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ def sort_keywords(strategy: StrategySpec, knobs: Mapping[str, Any] | None, more:
         SelectTable.model_validate(found.settings)
     except ValidationError as error:
         raise value_error(error, found.settings) from None
+    if (index := found.settings.pop("index", None)) is not None:
+        found.knobs.update(index_knobs(index, strategy.name, own, found.knobs))
     return found
 
 

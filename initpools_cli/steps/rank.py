@@ -15,6 +15,7 @@ from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.provider import Provider
+from initpools_cli.steps.recall import measured_recall
 from initpools_cli.steps.reference_classifier import answers, reference
 from initpools_cli.steps.rows import distance_identity, identity
 from initpools_cli.steps.strategy_inputs import StrategyInputs, pick
@@ -166,7 +167,7 @@ def rank(provider: Provider) -> Ranking:
     step = _step(context, inputs, depth, rest, missing, provider.files.identity)
     if step.finished:
         return Ranking.stored(step.finished, len(every), fresh=False)
-    with context.writing(step) as scratch:
+    with context.writing(step) as scratch, measured_recall(context.report, step):
         if missing:
             inputs = inputs.adding(_answers(context, provider, inputs, missing))
         found = _order(inputs, depth, rest, provider, every)

@@ -17,6 +17,7 @@ from initpools_cli.steps.evaluate import evaluate
 from initpools_cli.steps.find_scores import scores_of
 from initpools_cli.steps.provider import FoundArrays, Provider, Scores
 from initpools_cli.steps.rank import find_ranking, ranked_images
+from initpools_cli.steps.recall import measured_recall
 from initpools_cli.steps.rows import subject_of
 from initpools_cli.steps.score import score
 from initpools_cli.steps.score_inputs import warn_of_oracle
@@ -199,9 +200,10 @@ class RunProvider(Provider):
                 found.source = done.id
             knobs = scoring.validate(strategy.score_knobs(given), places)
             normalize = self.settings.select.normalize
-            arrays["scores"] = evaluate(
-                scoring, {"embeddings": points}, knobs, normalize, self.seed, self.report, self.seen
-            )
+            with measured_recall(self.report):
+                arrays["scores"] = evaluate(
+                    scoring, {"embeddings": points}, knobs, normalize, self.seed, self.report, self.seen
+                )
             return points
         about = self.source if strategy.reads_embeddings or "embeddings" not in strategy.needed else ""
         done = scores_of(context, strategy.score, about, self.user, strategy.score_knobs(given), places)

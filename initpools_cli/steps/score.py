@@ -15,6 +15,7 @@ from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.encoder import load
 from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
+from initpools_cli.steps.recall import measured_recall
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.score_inputs import origin_of
 from initpools_cli.steps.score_name import is_oracle, pretext_score, score_names, unknown_score
@@ -175,7 +176,7 @@ def _write(context: Context, step: PendingStep, compute: Callable[[], np.ndarray
     from initpools_cli.strategies.checks import refuse_constant
 
     kept = context.data.kept
-    with context.writing(step) as scratch:
+    with context.writing(step) as scratch, measured_recall(context.report, step):
         found = compute()
         write_array(scratch / "scores.npy", found)
         inside = found[kept]

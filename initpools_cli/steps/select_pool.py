@@ -16,6 +16,7 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.steps.audit_sample import AUDIT, draw, mixed, readable
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.provider import Provider
+from initpools_cli.steps.recall import measured_recall
 from initpools_cli.steps.report_card import CardData, NearestPicks, nearness, read_card, short_card, write_card
 from initpools_cli.steps.rows import identity, tell_short, zero_count
 from initpools_cli.steps.strategy_inputs import StrategyInputs, pick
@@ -104,7 +105,7 @@ def select_pool(provider: Provider, inputs: StrategyInputs | None = None) -> Poo
     step = _step(context, select, inputs, provider.files.identity)
     if step.finished:
         return Pool.stored(step.finished, inputs, False)
-    with context.writing(step) as scratch:
+    with context.writing(step) as scratch, measured_recall(context.report, step):
         selection, origins, data, near = _choose(provider, inputs)
         write_array(scratch / "indices.npy", selection.indices)
         write_frame(scratch / "items.csv", pool_rows(selection, near, inputs.items, origins))

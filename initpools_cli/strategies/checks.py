@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,6 +104,22 @@ def refuse_constant_outputs(method: Method[StrategyTraits], selection: Selection
     """
     if method.traits.needs_model and selection.candidate_scores is not None:
         refuse_constant(selection.candidate_scores)
+
+
+def refuse_probes_alone(arrays: Mapping[str, NDArray[Any]], knobs: Mapping[str, Any]) -> None:
+    """Refuse `probes` without `neighbors`: all pairs are compared then.
+
+    Raises
+    ------
+    UserError
+    """
+    probes = knobs["probes"]
+    if probes and not knobs["neighbors"]:
+        raise UserError(
+            f"probes={probes} has no effect with neighbors=0, which compares all pairs of images.",
+            "Add --set neighbors=50, or leave out probes and index.",
+            f"probes={probes}",
+        )
 
 
 def check_settings(

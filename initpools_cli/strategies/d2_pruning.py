@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, Factor, PositiveCount
-from initpools_cli.geometry.knn import knn
+from initpools_cli.geometry.knn import approximate_revision, knn
 from initpools_cli.strategies.ccs import Share
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
@@ -17,7 +17,13 @@ from initpools_cli.strategies.selection import Selection
 TIE = 1e-9
 
 
-@strategies.register(paper="Maharana, Yadav & Bansal 2024, arXiv:2310.07931", nested=True, cost="n² d", factor=1.8)
+@strategies.register(
+    paper="Maharana, Yadav & Bansal 2024, arXiv:2310.07931",
+    nested=True,
+    cost="n² d",
+    factor=1.8,
+    revision=approximate_revision,
+)
 def d2_pruning(
     embeddings: NDArray[np.float32],
     scores: NDArray[np.float64],

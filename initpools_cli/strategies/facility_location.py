@@ -8,13 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, PositiveFactor
+from initpools_cli.geometry.knn import approximate_revision
 from initpools_cli.geometry.similarity import greedy_facility_location, similarities
 from initpools_cli.geometry.sparse import nearby_similarities, sparse_facility_location
+from initpools_cli.strategies.checks import refuse_probes_alone
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, fill_by_distance
 
 
-@strategies.register(paper="Lin & Bilmes 2011, ACL", nested=True, cost="n² d", factor=8.0)
+@strategies.register(
+    paper="Lin & Bilmes 2011, ACL",
+    nested=True,
+    cost="n² d",
+    factor=8.0,
+    revision=approximate_revision,
+    check=refuse_probes_alone,
+)
 def facility_location(
     embeddings: NDArray[np.float32],
     labeled: NDArray[np.int64],

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, Factor, PositiveFactor
+from initpools_cli.geometry.knn import approximate_revision
 from initpools_cli.geometry.similarity import BATCH, TIE, marginal_gains, row_sums, similarities
 from initpools_cli.geometry.sparse import nearby_similarities
+from initpools_cli.strategies.checks import refuse_probes_alone
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
-@strategies.register(paper="Lin & Bilmes 2011, ACL", nested=True, cost="b n d", factor=70.0)
+@strategies.register(
+    paper="Lin & Bilmes 2011, ACL",
+    nested=True,
+    cost="b n d",
+    factor=70.0,
+    revision=approximate_revision,
+    check=refuse_probes_alone,
+)
 def graph_cut(
     embeddings: NDArray[np.float32],
     labeled: NDArray[np.int64],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from initpools_cli.core.config import PROBES
 from initpools_cli.core.durations import duration
 from initpools_cli.core.registry import Method
 from initpools_cli.geometry.chunked import available_threads, map_blocks
@@ -21,8 +22,8 @@ SIDE = 1024
 QUERIES = 100
 # Images of a subset, at most, of strategies that let others choose from subsets.
 SUBSET = 5000
-# Knobs proposed for approximate neighbors.
-PROBES, NEIGHBORS = 16, 50
+# Neighbors proposed with approximate neighbors.
+NEIGHBORS = 50
 SAMPLES = (200_000, 100_000, 50_000, 20_000, 10_000)
 
 
@@ -57,8 +58,8 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
 
 
 def _rows_per_query(n: int, probes: int) -> float:
-    """Estimate the rows that each row is compared with in a search by lists, including the cost of gathering."""
-    return float((probes + 4) * n**0.5)
+    """Estimate the rows that each row is compared with in a search by lists, each as costly as in an exact search."""
+    return float((2.5 * probes + 4) * n**0.5)
 
 
 def speed() -> float:
@@ -106,9 +107,10 @@ def expectation(
     note = f"{name} will take about {duration(work / rate)} for {images:,} images of {d} dimensions."
     if knobs.get("probes") == 0:
         faster = {"probes": PROBES} | ({} if knobs.get("neighbors", 1) else {"neighbors": NEIGHBORS})
-        seconds = operations(method, images, d, budget, {**knobs, **faster}) / rate
+        less = operations(method, images, d, budget, {**knobs, **faster})
         flags = " ".join(f"--set {key}={value}" for key, value in faster.items())
-        note += f" With {flags} it uses approximate neighbors and takes about {duration(max(1.0, seconds))}."
+        if less < work:
+            note += f" With {flags} it uses approximate neighbors and takes about {duration(max(1.0, less / rate))}."
     fits = [m for m in samples if 2 * budget <= m < images and operations(method, m, d, budget, knobs) <= LONG * rate]
     if fits:
         seconds = operations(method, fits[0], d, budget, knobs) / rate

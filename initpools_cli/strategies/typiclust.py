@@ -5,12 +5,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from initpools_cli.core.bounds import PositiveCount
+from initpools_cli.core.bounds import Count, PositiveCount
+from initpools_cli.core.schema import ADDED
+from initpools_cli.geometry.density import SMALL as ALL_PAIRS
 from initpools_cli.geometry.density import most_typical, typicality
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.rows import map_subsets
@@ -32,6 +35,7 @@ def typiclust(
     neighbors: PositiveCount = 20,
     max_clusters: PositiveCount = 500,
     distance: Literal["l2", "l2sq"] = "l2",
+    probes: Annotated[Count, Field(json_schema_extra=ADDED)] = 0,
 ) -> Selection:
     """Take the most typical image of the largest cluster with the fewest labels and picks, and repeat.
 
@@ -52,6 +56,9 @@ def typiclust(
     max_clusters : int
     distance : {"l2", "l2sq"}
         Euclidean as in the paper, or squared as in its code.
+    probes : int
+        0: exact. Else approximate and faster: in clusters of more than 2,048 images, neighbors are searched in this
+        many of about 2 √n lists of nearby images.
 
     Returns
     -------
@@ -69,14 +76,14 @@ def typiclust(
     order = free[np.argsort(clusters[free], kind="stable")]
     members = np.split(order, np.searchsorted(clusters[order], np.arange(1, k)))
 
-    firsts = map_subsets(partial(_first, neighbors=neighbors, distance=distance), embeddings, members)
+    firsts = map_subsets(partial(_first, neighbors=neighbors, distance=distance, probes=probes), embeddings, members)
     later: dict[int, Iterator[tuple[int, float]]] = {}
 
     def next_of(cluster: int) -> tuple[int, float]:
         rows = members[cluster]
         if cluster not in later:
             place, value = firsts[cluster]
-            later[cluster] = _after_the_first(embeddings, rows, neighbors, distance)
+            later[cluster] = _after_the_first(embeddings, rows, neighbors, distance, probes)
         else:
             place, value = next(later[cluster])
         return int(rows[place]), value
@@ -92,14 +99,16 @@ def typiclust(
     return Selection(picks, scores=scores, clusters=clusters[picks])
 
 
-def _first(points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"]) -> tuple[int, float]:
-    return most_typical(points, neighbors, distance) if len(points) else (0, 0.0)
+def _first(
+    points: NDArray[np.float32], neighbors: int, distance: Literal["l2", "l2sq"], probes: int
+) -> tuple[int, float]:
+    return most_typical(points, neighbors, distance, probes) if len(points) else (0, 0.0)
 
 
 def _after_the_first(
-    points: NDArray[np.float32], rows: NDArray[np.int64], neighbors: int, distance: Literal["l2", "l2sq"]
+    points: NDArray[np.float32], rows: NDArray[np.int64], neighbors: int, distance: Literal["l2", "l2sq"], probes: int
 ) -> Iterator[tuple[int, float]]:
     """Yield positions in `rows` and typicality in descending order, without the first; computed on first use."""
-    values = typicality(points[rows], neighbors, distance)
+    values = typicality(points[rows], neighbors, distance, probes if len(rows) > ALL_PAIRS else 0)
     for place in np.argsort(-values, kind="stable")[1:]:
         yield int(place), float(values[place])

@@ -11,7 +11,7 @@ from pydantic import Field
 from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, PositiveFactor
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.kmeans import kmeans
-from initpools_cli.geometry.knn import each_neighborhood
+from initpools_cli.geometry.knn import approximate_revision, each_neighborhood
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, ranks_within, unlabeled_rows
 
@@ -20,7 +20,13 @@ ROWS = 512
 TOUCHING = 1e-12
 
 
-@strategies.register(paper="Wang, Lian & Yu 2022, arXiv:2110.03006", nested=False, cost="n² d + t b n d", factor=3.0)
+@strategies.register(
+    paper="Wang, Lian & Yu 2022, arXiv:2110.03006",
+    nested=False,
+    cost="n² d + t b n d",
+    factor=3.0,
+    revision=approximate_revision,
+)
 def usl(
     embeddings: NDArray[np.float32],
     labeled: NDArray[np.int64],

@@ -14,7 +14,7 @@ from pydantic import Field
 from initpools_cli.core.bounds import Count, PositiveCount, PositiveFactor
 from initpools_cli.core.capacity import require_memory
 from initpools_cli.datasets.multilabel import labeled_rows
-from initpools_cli.geometry.knn import knn
+from initpools_cli.geometry.knn import approximate_revision, knn
 from initpools_cli.geometry.neighbors import nearest_k
 from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
@@ -88,6 +88,7 @@ class Spread:
     gives=("probs", "features"),
     presets={"quick": {}, "reference": {"k": 6, "alpha": 0.2}},
     unlabeled=True,
+    revision=approximate_revision,
 )
 def label_spreading(
     embeddings: NDArray[np.float32],
