@@ -103,17 +103,18 @@ def select(
     knobs : mapping, optional
         The strategy's own knobs, and those of the score it ranks by; ``initpools list strategies`` has them.
     **more
-        The same knobs as keywords; the settings ``normalize``, ``balance``, ``n_clusters``, ``sample``, ``copies``
-        and ``min_distance`` of every strategy; and the other arrays it reads, by name: ``scores``, ``probs``,
-        ``view_probs``, ``mc_probs``, ``member_probs``, ``labels``, ``patches``, ``clusters``, ``order``, and
-        ``query_set``: embeddings (q, d), or indices or a mask of images, which are then not chosen. Some names are
-        both a knob and a setting or an array: ``balance`` of activeft, ``clusters`` of prototypicality. Then an array
-        is the array, a text the setting, and a number the knob; with `knobs` given, the keyword is never the knob.
+        The same knobs as keywords; the settings ``normalize``, ``balance``, ``n_clusters``, ``sample``, ``copies``,
+        ``min_distance``, ``semdedup`` and ``index`` of every strategy; and the other arrays it reads, by name:
+        ``scores``, ``probs``, ``view_probs``, ``mc_probs``, ``member_probs``, ``labels``, ``patches``, ``clusters``,
+        ``order``, and ``query_set``: embeddings (q, d), or indices or a mask of images, which are then not chosen. Some
+        names are both a knob and a setting or an array: ``balance`` of activeft, ``clusters`` of prototypicality. Then
+        an array is the array, a text the setting, and a number the knob; with `knobs` given, the keyword is never the
+        knob.
 
     Returns
     -------
     (budget,) int64
-        Distinct unlabeled images in order of choice; fewer with ``min_distance``, where too few are far enough.
+        Distinct unlabeled images in order of choice; fewer where ``min_distance`` or ``semdedup`` leaves too few.
 
     Raises
     ------

@@ -288,6 +288,16 @@ class SelectTable(Table):
             json_schema_extra=ADDED,
         ),
     ] = 0.0
+    semdedup: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="leave out near-copies: images whose score `semdedup` exceeds 1 minus this number, such as "
+            "0.05; 0: none",
+            json_schema_extra=ADDED,
+        ),
+    ] = 0.0
     per_group: Annotated[
         Count,
         Field(
@@ -596,7 +606,7 @@ def knob_origins(given: Mapping[str, str], knobs: Iterable[str], *tables: str) -
 
 #: Settings of [select] that every command with a strategy uses.
 WITH_EVERY_STRATEGY = {
-    "balance", "n_clusters", "order", "normalize", "sample", "copies", "min_distance", "per_group",
+    "balance", "n_clusters", "order", "normalize", "sample", "copies", "min_distance", "semdedup", "per_group",
 }  # fmt: skip
 #: Settings of [select] by the table of another command that uses them: rankings and queries normalize like selections,
 #: and scores use the embeddings that strategies get. [al] includes balance only to raise an error with a remedy.

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: Settings of a round that affect only its next batch.
 BATCH_SETTINGS = {
     "query", "budget", "space", "views", "passes", "members", "balance", "normalize", "n_clusters", "sample", "order",
-    "params", "revisions", "zero_rows", "copied_rows", "copies", "min_distance", "per_group", "audit", "stop_at",
+    "params", "revisions", "zero_rows", "copied_rows", "copies", "min_distance", "semdedup", "per_group", "audit",
+    "stop_at",
 }  # fmt: skip
 
 

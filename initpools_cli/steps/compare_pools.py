@@ -72,7 +72,7 @@ def table_of(table: SelectTable, strategy: StrategySpec) -> SelectTable:
     own |= {"n_clusters": 0} if strategy.balance.n_clusters else {}
     spread = balanced(strategy, table.model_copy(update=own))
     about_embeddings = strategy.reads_embeddings or "embeddings" in spread.needed
-    return table.model_copy(update=own if about_embeddings else own | {"min_distance": 0.0})
+    return table.model_copy(update=own if about_embeddings else own | {"min_distance": 0.0, "semdedup": 0.0})
 
 
 def compare_with(provider: Provider, pool: Pool, others: list[StrategySpec], randoms: int) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ def _other(provider: Provider, strategy: StrategySpec) -> Provider:
         return provider.with_settings(settings)
     source = provider.source if heeds_source(balanced(strategy, table), provider.files) else ""
     words = ["select-pool", strategy.argument, "--budget", str(table.budget)]
-    for key in ("balance", "n_clusters", "normalize", "sample", "copies", "min_distance", "per_group"):
+    for key in ("balance", "n_clusters", "normalize", "sample", "copies", "min_distance", "semdedup", "per_group"):
         value = getattr(table, key)
         if value != SelectTable.model_fields[key].default:
             words += ["--set", f"select.{key}={str(value).lower()}"]

@@ -17,7 +17,7 @@ from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.strategies.arrays import INPUTS
 
 #: What `select` takes for every strategy, as the keys of [select].
-SETTINGS = ("index", "normalize", "balance", "n_clusters", "sample", "copies", "min_distance", "per_group")
+SETTINGS = ("index", "normalize", "balance", "n_clusters", "sample", "copies", "min_distance", "semdedup", "per_group")
 
 
 @dataclass(frozen=True)

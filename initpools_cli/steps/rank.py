@@ -256,19 +256,24 @@ def _order(inputs: StrategyInputs, depth: int, rest: bool, provider: Provider, r
     """Return the strategy's own order of `depth` images, and all others after them, by distance if `rest`."""
     select, report = provider.settings.select, provider.report
     free = inputs.unlabeled(inputs.images)
-    if rest and not provider.settings.rank.depth and not select.sample:
+    if rest and not provider.settings.rank.depth and depth == LONG_DEPTH < len(free):
         report.say(_depth_note(inputs, depth, len(free)))
     selection = pick(inputs, depth, select, provider.seed, report)
     if len(selection.indices) < depth:
-        report.once(
-            f"{len(selection.indices):,} images are at least min_distance = {select.min_distance:g} from each other "
-            "and from labeled images; the others come after them."
-        )
+        report.once(_short_note(len(selection.indices), select))
     if rest:
         selection = replace(selection, candidate_scores=_distances(inputs, selection, free, select))
     ranked = with_the_rest(selection, free)
     found = Ranking(ranked.indices, ranked.scores, len(ranked.indices), len(rows))
     return found.with_all_rows(rows) if provider.settings.rank.all_rows else found
+
+
+def _short_note(ranked: int, select: SelectTable) -> str:
+    """Say why the strategy orders fewer images than it was asked for."""
+    apart = f"are at least min_distance = {select.min_distance:g} from each other and from labeled images"
+    different = f"are no near-copies of others by semdedup = {select.semdedup:g}"
+    said = " and ".join(text for text, value in ((apart, select.min_distance), (different, select.semdedup)) if value)
+    return f"{ranked:,} images {said}; the others come after them."
 
 
 def _depth_note(inputs: StrategyInputs, depth: int, images: int) -> str:
@@ -287,12 +292,12 @@ def _has_rest(inputs: StrategyInputs, depth: int, select: SelectTable) -> bool:
     """Return whether the images after the first `depth` follow by distance."""
     strategy, available = inputs.strategy, len(inputs.unlabeled(inputs.candidates))
     by_distance = strategy.method.traits.rest is not None and strategy.balance.kind == "none"
-    return by_distance and (depth < available or select.min_distance > 0)
+    return by_distance and (depth < available or select.min_distance > 0 or select.semdedup > 0)
 
 
 def _distances(inputs: StrategyInputs, selection: Selection, free: np.ndarray, select: SelectTable) -> np.ndarray:
     """Measure the images that `with_the_rest` appends, aligned with `candidate_scores`; NaN for those selected."""
-    rest, others = inputs.strategy.method.traits.rest, np.setdiff1d(free, selection.fallback, assume_unique=True)
+    rest, others = inputs.strategy.method.traits.rest, np.setdiff1d(free, last_rows(selection), assume_unique=True)
     assert rest is not None, "checked by _has_rest"
     # Rows are scaled one by one, so that these are the embeddings that the strategy has read.
     points = as_embeddings(numbers("embeddings", inputs.arrays["embeddings"]), select.normalize)
@@ -306,7 +311,7 @@ def _distances(inputs: StrategyInputs, selection: Selection, free: np.ndarray, s
 def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
     """What a strategy ordered, then all other images: by its score where it gave one to each, then by index.
 
-    Copies and rows of length zero come after all of them.
+    Copies, rows of length zero and near-copies that were left out come after all of them.
 
     Parameters
     ----------
@@ -318,7 +323,8 @@ def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
     Selection
         Of all of them. Scores are NaN for those that the strategy gave none.
     """
-    others = np.setdiff1d(free, selection.fallback, assume_unique=True)
+    late = last_rows(selection)
+    others = np.setdiff1d(free, late, assume_unique=True)
     rest = np.setdiff1d(others, selection.indices, assume_unique=True)
     scores = np.full(len(rest), np.nan)
     # Spread over clusters or drawn from a sample, the scores are not those of all images in their order.
@@ -330,10 +336,15 @@ def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
         scores = selection.candidate_scores[np.searchsorted(others, rest)]
         order = np.argsort(-scores, kind="stable")
         rest, scores = rest[order], scores[order]
-    last = selection.fallback[~np.isin(selection.fallback, selection.indices)]
+    last = late[~np.isin(late, selection.indices)]
     scores = np.concatenate([scores, np.full(len(last), np.nan)])
     indices = np.concatenate([selection.indices, rest, last])
     return Selection(indices, None if selection.scores is None else np.concatenate([selection.scores, scores]))
+
+
+def last_rows(selection: Selection) -> np.ndarray:
+    """The images that come after all others: copies, rows of length zero, near-copies that were left out."""
+    return np.concatenate([selection.fallback, selection.near_copies])
 
 
 def by_image(ranking: Ranking, count: int) -> np.ndarray:

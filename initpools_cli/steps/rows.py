@@ -61,7 +61,11 @@ def identity(
 
 def distance_identity(select: SelectTable) -> dict[str, Any]:
     """The settings of picks that were added later where they are set, for a step that [select] is not all of."""
-    return {key: value for key, value in select.identity().items() if key in ("copies", "min_distance", "per_group")}
+    return {
+        key: value
+        for key, value in select.identity().items()
+        if key in ("copies", "min_distance", "semdedup", "per_group")
+    }
 
 
 def zero_count(embeddings: np.ndarray | None, seen: np.ndarray) -> dict[str, int]:
@@ -131,7 +135,8 @@ def short_note(picked: int, budget: int, settings: Mapping[str, Any]) -> str:
     """
     if picked >= budget:
         return ""
-    return (
-        f"{picked:,} images are chosen, of {budget:,} asked for: all others are closer than "
-        f"min_distance = {settings['min_distance']:g} to one of them or to a labeled image, or are of length zero."
-    )
+    apart, semdedup = settings.get("min_distance", 0.0), settings.get("semdedup", 0.0)
+    near = f"closer than min_distance = {apart:g} to one of them or to a labeled image, or are of length zero"
+    copies = f"near-copies by semdedup = {semdedup:g}"
+    reasons = " or ".join(text for text, value in ((near, apart), (copies, semdedup)) if value)
+    return f"{picked:,} images are chosen, of {budget:,} asked for: all others are {reasons}."

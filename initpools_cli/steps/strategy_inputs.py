@@ -132,6 +132,7 @@ def pick(
         sample=select.sample,
         copies=select.copies,
         min_distance=select.min_distance,
+        semdedup=select.semdedup,
         per_group=select.per_group,
         knobs=inputs.knobs,
         facts=inputs.facts,
@@ -141,8 +142,16 @@ def pick(
         note = rounding_note(strategy.method, arrays)
         if note:
             report.once(note)
+        kept = candidates
+        if select.semdedup:
+            kept = np.setdiff1d(candidates, selection.near_copies, assume_unique=True)
+            count, images = len(selection.near_copies), len(inputs.unlabeled(candidates))
+            report.say(
+                f"{count:,} of {min(images, select.sample or images):,} images are near-copies of others and are left "
+                f"out (select.semdedup = {select.semdedup:g})"
+            )
         if inputs.facts is not None:
-            tell(report, inputs.facts, candidates, inputs.labeled, select.copies)
+            tell(report, inputs.facts, kept, inputs.labeled, select.copies)
     refuse_constant_outputs(strategy.method, selection)
     return selection
 

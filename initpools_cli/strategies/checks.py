@@ -123,7 +123,13 @@ def refuse_probes_alone(arrays: Mapping[str, NDArray[Any]], knobs: Mapping[str, 
 
 
 def check_settings(
-    balance: str, n_clusters: int, sample: int, copies: str, min_distance: float, per_group: int
+    balance: str,
+    n_clusters: int,
+    sample: int,
+    copies: str,
+    min_distance: float,
+    semdedup: float,
+    per_group: int,
 ) -> None:
     """Check the settings of every strategy; see `choose`.
 
@@ -146,5 +152,7 @@ def check_settings(
         raise UserError(f"copies = '{copies}' is not valid.", f"Use one of {', '.join(COPIES)}.", copies)
     if not 0 <= min_distance < np.inf:
         raise UserError(f"min_distance={min_distance} is not valid.", "Use a finite number ≥ 0.", min_distance)
+    if not 0 <= semdedup <= 1:
+        raise UserError(f"semdedup={semdedup} is not valid.", "Use a number from 0 to 1, such as 0.05.", semdedup)
     if per_group < 0:
         raise UserError(f"per_group={per_group} is negative.", "Use a number ≥ 1, or 0 for no limit.", per_group)

@@ -38,7 +38,7 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
     knobs : mapping
         All knobs with their values.
     """
-    clusters = knobs.get("n_clusters") or min(knobs.get("max_clusters") or budget, budget)
+    clusters = knobs.get("n_clusters") or knobs.get("clusters") or min(knobs.get("max_clusters") or budget, budget)
     sizes = {
         "n": n,
         "n²": n

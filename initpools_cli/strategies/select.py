@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from initpools_cli.core.capacity import require_memory
 from initpools_cli.core.config import DEFAULT_CLUSTERS
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.geometry.near_copies import similarity_to_earlier
+from initpools_cli.geometry.rows import Rows
 from initpools_cli.strategies.arrays import (
     INPUTS,
+    SAMPLED,
     Array,
     as_embeddings,
     image_axis,
@@ -49,6 +53,7 @@ def choose(
     sample: int = 0,
     copies: str = "last",
     min_distance: float = 0.0,
+    semdedup: float = 0.0,
     per_group: int = 0,
     knobs: Mapping[str, Any] | None = None,
     prepared: Mapping[str, Array] | None = None,
@@ -88,6 +93,9 @@ def choose(
     min_distance : float
         Skip images closer than this to a pick or a labeled image, in the embedding space of the strategy. If > 0,
         copies and zero rows are never selected.
+    semdedup : float
+        Leave out unlabeled images whose `near_copies.similarity_to_earlier` exceeds 1 − `semdedup`; labeled images come
+        first, so that near-copies of them are left out. Among images of the sample, if there is one. 0 means none.
     per_group : int
         Select at most this many images of each of ``inputs["groups"]`` while other groups have images left, then this
         many more of each, and so on; labeled images count. 0 means no limit. Copies and zero rows still come last.
@@ -105,7 +113,8 @@ def choose(
     Returns
     -------
     Selection
-        Exactly `budget` distinct images, neither labeled nor excluded; with `min_distance` maybe fewer, at least one.
+        Exactly `budget` distinct images, neither labeled nor excluded; with `min_distance` or `semdedup` maybe fewer,
+        at least one.
 
     Raises
     ------
@@ -114,7 +123,7 @@ def choose(
     """
     method = strategies.get(strategy) if isinstance(strategy, str) else strategy
     values = method.validate(knobs or {})
-    check_settings(balance, n_clusters, sample, copies, min_distance, per_group)
+    check_settings(balance, n_clusters, sample, copies, min_distance, semdedup, per_group)
     ready = prepared or {}
     arrays = _checked(method, inputs, ready, balance, per_group)
     images = images_of({**inputs, **ready}, n)
@@ -128,6 +137,8 @@ def choose(
     if 0 < sample < len(free):
         free = _draw_sample(free, sample, budget, seed)
         rows = np.union1d(free, np.intersect1d(rows, labeled_rows, assume_unique=True))
+    near_copies = _near_copies(method, arrays, facts, rows, labeled_rows, semdedup, seed) if semdedup else NONE
+    rows = np.setdiff1d(rows, near_copies, assume_unique=True)
     if len(rows) < total:
         arrays = {name: take(name, array, rows) for name, array in arrays.items()}
     if "scores" in arrays:
@@ -163,7 +174,7 @@ def choose(
     else:
         selection = call.on(visible, labeled_visible, count)
     if facts is not None:
-        missing = 0 if min_distance else int(budget) - count
+        missing = 0 if min_distance else min(int(budget), len(rows) - len(known)) - count
         selection = _with_fallback(selection, call, facts, repeated, known, missing, limit)
     if not len(selection.indices):
         raise UserError(
@@ -173,8 +184,10 @@ def choose(
         )
     if balance == "groups":
         selection = replace(selection, clusters=arrays["groups"][selection.indices])
-    chosen = replace(selection, indices=rows[selection.indices], fallback=rows[selection.fallback])
-    _check_contract(method.name, chosen, free, budget, exact=not min_distance)
+    chosen = replace(
+        selection, indices=rows[selection.indices], fallback=rows[selection.fallback], near_copies=near_copies
+    )
+    _check_contract(method.name, chosen, free, budget, exact=not (min_distance or semdedup))
     return chosen
 
 
@@ -329,6 +342,45 @@ def _draw_sample(free: NDArray[np.int64], sample: int, budget: int, seed: int) -
             f"sample={sample} is less than budget={budget}.", "Use a larger sample, or 0 for all images.", sample
         )
     return np.sort(generator(seed, "sample").choice(free, sample, replace=False))
+
+
+def _near_copies(
+    method: Method,
+    arrays: Mapping[str, Array],
+    facts: RowFacts | None,
+    rows: NDArray[np.int64],
+    labeled: NDArray[np.int64],
+    semdedup: float,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Return the unlabeled images of `rows` that are near-copies of labeled or earlier ones, ascending.
+
+    Raises
+    ------
+    UserError
+        If the strategy reads no embeddings, or all images are near-copies of labeled ones.
+    """
+    points = arrays.get("embeddings", None if facts is None else facts.array)
+    if points is None or points.ndim != 2:
+        raise UserError(
+            f"semdedup has no effect: '{method.name}' reads no embeddings.", "Leave out semdedup.", "semdedup"
+        )
+    known = np.isin(rows, labeled)
+    rng = generator(seed, "semdedup")
+    near = take("embeddings", points, rows)
+    view: object = near
+    if isinstance(view, Rows):
+        require_memory(view.size * 4, "semdedup reads all embeddings at once. As float32 they take", SAMPLED)
+        near = view.read()
+    similar = similarity_to_earlier(near, rng, first=known)
+    left_out = rows[(similar > 1 - semdedup) & ~known]
+    if len(left_out) + known.sum() == len(rows):
+        raise UserError(
+            f"All images are near-copies of labeled images by semdedup={semdedup:g}.",
+            "Use a smaller semdedup.",
+            f"{semdedup:g}",
+        )
+    return left_out
 
 
 def _facts(

@@ -26,6 +26,8 @@ class Selection:
         Scores of all candidates, if the picks are those with the highest.
     fallback : (k,) int64
         Copies, then zero rows, in the order in which they are selected after all others; picked or not.
+    near_copies : (c,) int64
+        Images that `semdedup` leaves out, ascending.
     """
 
     indices: NDArray[np.int64]
@@ -33,6 +35,7 @@ class Selection:
     clusters: NDArray[np.int64] | None = None
     candidate_scores: NDArray[np.float64] | None = None
     fallback: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    near_copies: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def unlabeled_rows(n: int, labeled: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -289,7 +289,7 @@ class StrategyArrays:
         if subject is None or facts is None:
             return
         tell(self.provider.report, facts, self.images, None, select.copies)
-        apart = select.min_distance and subject.ndim == 2 and "embeddings" not in inputs.arrays
+        apart = (select.min_distance or select.semdedup) and subject.ndim == 2 and "embeddings" not in inputs.arrays
         self.facts[name] = replace(facts, array=self._prepared("embeddings", subject) if apart else None)
 
     def _prepared(self, name: str, array: np.ndarray) -> np.ndarray:
@@ -327,6 +327,7 @@ def build_settings(
         sample=select.sample,
         copies=select.copies,
         min_distance=select.min_distance,
+        semdedup=select.semdedup,
         per_group=select.per_group,
         learners=spec.learners,
     )

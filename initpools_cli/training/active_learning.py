@@ -147,10 +147,12 @@ def run_block(
 def _all_of(budget: int, picks: np.ndarray, settings: ExperimentSettings) -> np.ndarray:
     """Return the picks, or refuse too few: a sweep compares at equal numbers of labels."""
     if len(picks) < budget:
+        limits = {"min_distance": settings.min_distance, "semdedup": settings.semdedup}
+        name, value = next((name, value) for name, value in limits.items() if value)
         raise UserError(
-            f"min_distance = {settings.min_distance:g} leaves {len(picks)} images, fewer than the budget of {budget}.",
-            "Use a smaller --set select.min_distance, or a smaller budget.",
-            f"{settings.min_distance:g}",
+            f"{name} = {value:g} leaves {len(picks)} images, fewer than the budget of {budget}.",
+            f"Use a smaller --set select.{name}, or a smaller budget.",
+            f"{value:g}",
         )
     return picks
 
@@ -186,6 +188,7 @@ def _choose(
         copies=settings.copies,
         # Strategies without embeddings are baselines or a fixed order.
         min_distance=settings.min_distance if facts is not None else 0.0,
+        semdedup=settings.semdedup if facts is not None else 0.0,
         per_group=settings.per_group,
         knobs=call.knobs,
         prepared=arrays,

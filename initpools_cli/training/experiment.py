@@ -139,7 +139,7 @@ class ExperimentSettings:
     space : str
         Space in which queries compute distances: "embeddings", or "learner" for its penultimate features.
     outputs : OutputCounts
-    normalize, sample, copies, min_distance, per_group
+    normalize, sample, copies, min_distance, semdedup, per_group
         As in [select].
     learners : mapping of str to mapping
         The knobs of each learner.
@@ -157,6 +157,7 @@ class ExperimentSettings:
     sample: int = 0
     copies: str = "last"
     min_distance: float = 0.0
+    semdedup: float = 0.0
     per_group: int = 0
     learners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
