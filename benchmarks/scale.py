@@ -26,7 +26,8 @@ from record import initpools, record, untrained_simclr
 from initpools_cli.core.cpu import machine
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
-from initpools_cli.datasets.open import data_home, open_dataset
+from initpools_cli.datasets.cache import data_home
+from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.spec import DatasetSpec
 from initpools_cli.geometry.standardize import scaling
 from initpools_cli.training.crossvalidation import assign_folds

@@ -22,7 +22,8 @@ from record import record
 from initpools_cli.core.cpu import machine
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
-from initpools_cli.datasets.open import data_home, open_dataset
+from initpools_cli.datasets.cache import data_home
+from initpools_cli.datasets.open import open_dataset
 from initpools_cli.networks.backbones import find_weights, load_backbone
 from initpools_cli.networks.efficientnet_lite import DEFAULT
 from initpools_cli.steps.context import read_identity, stored

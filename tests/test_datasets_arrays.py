@@ -17,8 +17,8 @@ from sklearn.datasets import load_digits
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.cache import scratch_folder
-from initpools_cli.datasets.open import data_home, open_dataset, path_of
+from initpools_cli.datasets.cache import data_home, scratch_folder
+from initpools_cli.datasets.open import open_dataset, path_of
 from initpools_cli.datasets.spec import COLUMNS, Dataset, DatasetSpec
 
 QUIET = Reporter(quiet=True)
@@ -301,7 +301,7 @@ def test_names_are_resolved_registered_first(tmp_path, monkeypatch):
     assert path_of("a.npz") == Path("a.npz")
     Path("notes.txt").write_text("x")
     with pytest.raises(
-        UserError, match=r"notes.txt is neither a folder of images, an .npz file nor an .npy file of embeddings"
+        UserError, match=r"notes.txt is neither a folder of images, an .npz file nor a file of embeddings"
     ):
         path_of("notes.txt")
     with pytest.raises(UserError, match=r"There is no file or folder missing.npz"):

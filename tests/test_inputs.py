@@ -100,6 +100,7 @@ def test_a_command_reads_each_file_once(
 
     for module in ("steps.user_files", "datasets.user_labels"):
         counted(f"initpools_cli.{module}", "read_array")
+    counted("initpools_cli.steps.user_files", "read_embeddings")
     counted("initpools_cli.datasets.annotations.check", "read_annotations")
     flags = [word for name, path in user.items() for word in (f"--{name}", path)]
     ended = initpools(*words, *flags, *(["--run", copied_run / "runs" / "digits"] if in_run else []))

@@ -13,6 +13,7 @@ from initpools_cli.cli.options import (
     Common,
     Download,
     Groups,
+    IdColumn,
 )
 
 EXAMPLE = "Example: initpools embed simclr"
@@ -25,7 +26,8 @@ def command(
         typer.Argument(
             metavar="[SOURCE]",
             help="Pretrained encoder of the run, pixels, pca, a backbone (`initpools list backbones`), or a file of "
-            "your own embeddings, FILE.npy; default: the newest pretrained encoder, else efficientnet-lite0.",
+            "your own embeddings (.npy, .npz, .safetensors, .pt, .parquet, .csv, .h5), a ./FOLDER or a pattern of "
+            "such files; default: the newest pretrained encoder, else efficientnet-lite0.",
             autocompletion=completion.source,
         ),
     ] = "",
@@ -42,25 +44,28 @@ def command(
         typer.Option(
             "--ids",
             metavar="FILE",
-            help="Ids of the rows of FILE.npy: text with one path, id or index per line, or .csv with such a column.",
+            help="Ids of the rows of a file of embeddings: text with one path, id or index per line, or .csv with such "
+            "a column.",
         ),
     ] = None,
+    id_column: IdColumn = None,
     download: Download = None,
     classes: Classes = None,
     groups: Groups = None,
 ) -> None:
     """Compute the embeddings of every image."""
-    from initpools_cli.datasets.embeddings import is_embeddings, refuse_other_file
+    from initpools_cli.datasets.embeddings import as_dataset, is_embeddings, is_source, refuse_other_file
     from initpools_cli.steps.embed import embed
     from initpools_cli.steps.encoder import UNTRAINED
 
     refuse_other_file(source)
     flags = {"embed.source": source or None, "embed.download": download, "dataset.groups": groups}
     may_create = source in UNTRAINED and common.dataset is not None
-    own = source or common.dataset or ""
+    own = as_dataset(source) if is_source(source) else source or common.dataset or ""
     if is_embeddings(own) and common.starts_run(own, "embed"):
         may_create = True
         flags |= {"dataset.name": own, "dataset.ids": None if ids is None else str(ids)}
+        flags |= {"dataset.id_column": id_column}
     context = common.start("embed", flags, may_create=may_create, classes=classes)
-    done, fresh = embed(context, context.settings.embed.source, weights, ids)
+    done, fresh = embed(context, context.settings.embed.source, weights, ids, id_column or "")
     common.step_result(done, fresh, "embeddings")

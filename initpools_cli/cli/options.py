@@ -48,7 +48,7 @@ class Common:
         typer.Option(
             "--dataset",
             metavar="NAME|FILE.npz|FOLDER",
-            help="Data set: a name (`initpools list datasets`), an .npz file, a folder of images or an .npy file of "
+            help="Data set: a name (`initpools list datasets`), an .npz file, a folder of images or a file of "
             "embeddings; its run is runs/<dataset>.",
             rich_help_panel=RUN,
             autocompletion=completion.datasets,
@@ -330,7 +330,21 @@ FILES = "Your own files"
 Embeddings = Annotated[
     Path | None,
     typer.Option(
-        "--embeddings", metavar="FILE.npy", help="Embeddings (n, d); then no run is needed.", rich_help_panel=FILES
+        "--embeddings",
+        metavar="FILE",
+        help="Embeddings (n, d); then no run is needed: .npy, .npz, .safetensors, .pt, .parquet, .csv or .h5, a folder "
+        "or a pattern of such files, or FILE:NAME for one of several arrays.",
+        rich_help_panel=FILES,
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--id-column",
+        metavar="NAME",
+        help="Column or array of ids in the file of embeddings; default: image_id, id, path, filename or the like, if "
+        "there is one; none: no ids.",
+        rich_help_panel=FILES,
     ),
 ]
 Patches = Annotated[
@@ -539,7 +553,9 @@ def with_common(name: str, function: Callable[..., str | None], shared_by: Colle
     return command
 
 
-def user_files(output: Path | None = None, classes: str | None = None, **files: Path | None) -> UserFiles:
+def user_files(
+    output: Path | None = None, classes: str | None = None, id_column: str | None = None, **files: Path | None
+) -> UserFiles:
     """Collect the files given on the command line.
 
     Parameters
@@ -548,11 +564,13 @@ def user_files(output: Path | None = None, classes: str | None = None, **files: 
         The file to write.
     classes : str, optional
         Value of ``--classes``, for the labels.
+    id_column : str, optional
+        Value of ``--id-column``, for the embeddings.
 
     Raises
     ------
     UserError
-        `output` would overwrite one of them.
+        `output` would overwrite one of them, or `id_column` is of no file.
     """
     from initpools_cli.core.errors import UserError
     from initpools_cli.datasets.classes import class_list
@@ -561,4 +579,9 @@ def user_files(output: Path | None = None, classes: str | None = None, **files: 
     for name, path in files.items():
         if output is not None and path is not None and output.resolve() == path.resolve():
             raise UserError(f"-o {output} would replace the file of --{name}.", "Give -o another file name.", output)
-    return UserFiles(**files, classes=class_list(names_of(classes), "--classes"), groups="")
+    if id_column is not None and files.get("embeddings") is None:
+        raise UserError(
+            f"--id-column {id_column} has no effect without --embeddings.", "Leave out --id-column.", id_column
+        )
+    known = class_list(names_of(classes), "--classes")
+    return UserFiles(**files, classes=known, id_column=id_column or "", groups="")

@@ -17,6 +17,7 @@ from initpools_cli.cli.options import (
     Embeddings,
     Exclude,
     GroupsOrPicks,
+    IdColumn,
     Ids,
     Labeled,
     Labels,
@@ -87,6 +88,7 @@ def command(
     classes: Classes = None,
     groups: GroupsOrPicks = None,
     ids: Ids = None,
+    id_column: IdColumn = None,
     exclude: Exclude = None,
     query_set: QuerySet = None,
     backend: Backend = "",
@@ -113,6 +115,7 @@ def command(
         exclude=exclude,
         query_set=query_set,
         ids=ids,
+        id_column=id_column,
     )
     asked = named(strategy)
     refuse_query_set((asked,), files)

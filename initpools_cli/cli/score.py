@@ -14,6 +14,7 @@ from initpools_cli.cli.options import (
     Download,
     Embeddings,
     Groups,
+    IdColumn,
     user_files,
 )
 
@@ -44,6 +45,7 @@ def command(
     ] = "",
     download: Download = None,
     embeddings: Embeddings = None,
+    id_column: IdColumn = None,
     classes: Classes = None,
     groups: Groups = None,
 ) -> None:
@@ -53,7 +55,7 @@ def command(
     from initpools_cli.steps.score_name import knobs_of
 
     require_ending(output, ".npy", *([".csv"] if method == "duplicate" else []))
-    files = user_files(output, embeddings=embeddings)
+    files = user_files(output, embeddings=embeddings, id_column=id_column)
     flags = {"score.method": method, "embed.download": download, "dataset.groups": groups}
     provider = common.provider("score", flags, knobs_of(method), files, source=source, classes=classes)
     with provider.at_work():

@@ -19,6 +19,7 @@ from initpools_cli.cli.options import (
     Exclude,
     Export,
     GroupsOrPicks,
+    IdColumn,
     Ids,
     ImageUrl,
     Labeled,
@@ -105,6 +106,7 @@ def command(
     classes: Classes = None,
     groups: GroupsOrPicks = None,
     ids: Ids = None,
+    id_column: IdColumn = None,
     exclude: Exclude = None,
     query_set: QuerySet = None,
     backend: Backend = "",
@@ -140,6 +142,7 @@ def command(
         exclude=exclude,
         query_set=query_set,
         ids=ids,
+        id_column=id_column,
     )
     strategy = strategy or _first_pool(common)
     asked = named(strategy)

@@ -106,9 +106,7 @@ class DatasetTable(Table):
 
     name: Annotated[
         str,
-        Field(
-            description="a name from `initpools list datasets`, an .npz file, a folder, or an .npy file of embeddings"
-        ),
+        Field(description="a name from `initpools list datasets`, an .npz file, a folder, or a file of embeddings"),
     ] = "digits"
     size: Annotated[
         int,
@@ -141,6 +139,14 @@ class DatasetTable(Table):
     ] = []
     ids: Annotated[
         str, Field(description="the ids of embeddings: a file with one per row", json_schema_extra=ADDED)
+    ] = ""
+    id_column: Annotated[
+        str,
+        Field(
+            description="the column or array of ids in a file of embeddings; empty: the one with a usual name; none: "
+            "no ids; see [embeddings.md](embeddings.md#formats)",
+            json_schema_extra=ADDED,
+        ),
     ] = ""
     groups: Annotated[
         str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
@@ -13,6 +14,10 @@ from initpools_cli.core.files import write_text
 LAST_RUN = Path("runs/.last")
 #: The longest path that `LAST_RUN` may hold, bytes.
 LONGEST_PATH = 4096
+#: Endings of files that are data sets, which names of runs leave out.
+ENDINGS = (".npz", ".npy", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".h5", ".hdf5")
+#: The array or column in ``feats.npz:NAME``.
+MEMBER = re.compile(rf"(?<=\.)(?P<ending>{'|'.join(ending[1:] for ending in ENDINGS)}):[^/]+(/.*)?$", re.IGNORECASE)
 
 
 def locate(run: Path | None, dataset: str | None) -> Path:
@@ -49,9 +54,11 @@ def locate(run: Path | None, dataset: str | None) -> Path:
 
 def run_name(dataset: str) -> str:
     """Return the folder name under ``runs/`` for a data set's name or path."""
-    path = Path(dataset)
+    path = Path(MEMBER.sub(r"\g<ending>", dataset))
+    # A pattern of embeddings, in the folder that names them.
+    path = path.parent if "*" in path.name else path
     name = path.resolve().name if path.name in ("", ".", "..") else path.name
-    return name.removesuffix(".npz").removesuffix(".npy") or "data"
+    return name.removesuffix(path.suffix) if path.suffix.lower() in ENDINGS else name or "data"
 
 
 def read_last_run() -> Path | None:

@@ -1,4 +1,4 @@
-"""Cache of resized pixels: one uint8 array per split."""
+"""Where caches are, and the one of resized pixels: a uint8 array per split."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,6 +39,36 @@ SUMS = "checksums.json"
 RECIPE = "1"
 
 
+def data_home() -> Path:
+    """The folder of downloads and caches: ``$INITPOOLS_DATA``, by default this user's cache folder.
+
+    Before platformdirs named it, it was ``~/.cache/initpools`` on every system: that folder stays in use where it is
+    the only one.
+
+    Raises
+    ------
+    UserError
+        This user has no home folder.
+    """
+    from platformdirs import user_cache_path
+
+    asked = os.environ.get("INITPOOLS_DATA")
+    try:
+        if asked:
+            return Path(asked).expanduser()
+        earlier = Path.home() / ".cache" / "initpools"
+    except RuntimeError:
+        raise UserError(
+            f"INITPOOLS_DATA={asked} names a home folder that does not exist."
+            if asked
+            else "INITPOOLS_DATA is not set, and this user has no home folder for downloads and caches.",
+            "Name a folder: INITPOOLS_DATA=DIR initpools …",
+            "INITPOOLS_DATA",
+        ) from None
+    usual = user_cache_path("initpools", appauthor=False)
+    return earlier if earlier.is_dir() and not usual.exists() else usual
+
+
 def cache_folder(cache: Path, items: pd.DataFrame, size: int) -> Path:
     """Return the folder for the arrays of these images at this size."""
     digest = hashlib.sha256(f"{RECIPE} {size}".encode())
@@ -61,7 +92,7 @@ def read_cache(folder: Path, counts: Mapping[str, int]) -> dict[str, np.ndarray]
         return None
     wrong = _damaged(folder, counts)
     if wrong:
-        _set_aside(folder, wrong)
+        set_aside(folder, wrong)
         return None
     try:
         found = {split: np.load(folder / f"{split}.npy", mmap_mode="r", allow_pickle=False) for split in counts}
@@ -136,12 +167,13 @@ def _write_checksums(folder: Path, splits: Iterable[str]) -> None:
     write_text(folder / SUMS, json.dumps({split: checksum(folder / f"{split}.npy") for split in splits}))
 
 
-def _set_aside(folder: Path, wrong: str) -> None:
+def set_aside(folder: Path, wrong: str, what: str = "pixels") -> None:
+    """Rename a cache folder with a damaged file, with a warning."""
     number = itertools.count(2)
     target = folder.with_name(f"{folder.name}.damaged")
     while target.exists():
         target = folder.with_name(f"{folder.name}.damaged-{next(number)}")
-    Reporter().warn(f"Moved damaged cached pixels to {target}: {folder / wrong} was changed after it was written.")
+    Reporter().warn(f"Moved damaged cached {what} to {target}: {folder / wrong} was changed after it was written.")
     with place_errors(folder.parent.parent), contextlib.suppress(FileNotFoundError):
         folder.rename(target)
 

@@ -12,9 +12,9 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.arrays import held_out_rows, items_of_arrays, train_rows_of_test
-from initpools_cli.datasets.embeddings import read_embeddings
+from initpools_cli.datasets.embeddings import Embeddings, read_embeddings
 from initpools_cli.datasets.groups import NONE, groups_of_arrays
-from initpools_cli.datasets.row_ids import numbered, read_ids, rows_by_split
+from initpools_cli.datasets.row_ids import Ids, numbered, read_ids, rows_by_split
 from initpools_cli.datasets.sources import Arrays
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.datasets.user_labels import read_labels
@@ -61,10 +61,11 @@ def items_of_embeddings(spec: DatasetSpec, seed: int, report: Reporter) -> Embed
     UserError
         The embeddings, ids or labels can't be read, or don't match.
     """
-    array = read_embeddings(Path(spec.name))
+    stored = read_embeddings(Path(spec.name), spec.id_column, report)
+    array, ids = stored.array, ids_of(stored, Path(spec.ids) if spec.ids else None)
     paths = [""] * len(array)
-    if spec.ids:
-        order, paths = numbered(Path(spec.ids), read_ids(Path(spec.ids), len(array)))
+    if ids is not None:
+        order, paths = numbered(ids)
         if (order[1:] < order[:-1]).any():
             array = array[order]
     labels, classes, notes = _labels(spec, array, paths, report)
@@ -96,7 +97,24 @@ def _labels(
     return found.by_image, found.classes, notes
 
 
-def rows_of(array: np.ndarray, path: Path, ids: Path | None, data: Dataset, seed: int) -> dict[str, np.ndarray]:
+def ids_of(stored: Embeddings, file: Path | None) -> Ids | None:
+    """Return the ids that are stored with embeddings, else those of the file of ``--ids``.
+
+    Raises
+    ------
+    UserError
+        There are both.
+    """
+    if file is None or stored.ids is None:
+        return stored.ids if file is None else read_ids(file, len(stored.array))
+    raise UserError(
+        f"--ids {file} has no effect: the embeddings have ids of their own, {stored.ids.where}.",
+        "Leave out --ids, or ignore the other ones with --id-column none.",
+        file,
+    )
+
+
+def rows_of(array: np.ndarray, path: Path, ids: Ids | None, data: Dataset, seed: int) -> dict[str, np.ndarray]:
     """Return the row of every image of a data set, by split, in a file of embeddings.
 
     Without ids, rows are those of train, or of all splits, in the order of items.csv, which must be that of the paths.
@@ -107,8 +125,8 @@ def rows_of(array: np.ndarray, path: Path, ids: Path | None, data: Dataset, seed
         From `read_embeddings`.
     path : Path
         Its file, for messages.
-    ids : Path, optional
-        The file of ids.
+    ids : Ids, optional
+        The ids of the rows.
     data : Dataset
     seed : int
         The root seed of its test split.
@@ -123,16 +141,25 @@ def rows_of(array: np.ndarray, path: Path, ids: Path | None, data: Dataset, seed
     UserError
         The rows don't match the images.
     """
-    items, root, classes = data.items, data.root, len(data.classes) if data.multilabel else 0
-    test = train_rows_of_test(items, data.spec.test, seed, classes) if root is None else None
-    derived = () if test is None else ("test",)
+    test, derived = _drawn_test(data, seed), derived_splits(data, seed)
     if ids is not None:
-        found = rows_by_split(ids, read_ids(ids, len(array)), items, derived, root)
+        found = rows_by_split(ids, data.items, derived, data.root)
     else:
         found = _in_order(array, path, data, derived)
     if test is not None and "test" not in found:
         found["test"] = found["train"][test]
     return found
+
+
+def derived_splits(data: Dataset, seed: int) -> tuple[str, ...]:
+    """Return the splits whose images are also in train: a test split that was drawn from it."""
+    return () if _drawn_test(data, seed) is None else ("test",)
+
+
+def _drawn_test(data: Dataset, seed: int) -> np.ndarray | None:
+    """Return the train rows of a test split that was drawn from train; None if there is no such split."""
+    classes = len(data.classes) if data.multilabel else 0
+    return train_rows_of_test(data.items, data.spec.test, seed, classes) if data.root is None else None
 
 
 def _in_order(array: np.ndarray, path: Path, data: Dataset, derived: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -1,43 +1,87 @@
-"""Files of embeddings that users bring: one row per image."""
+"""Embeddings that users bring: one row per image, in a file, a folder or a pattern of files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from initpools_cli.core.checksums import changed_error, signature
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import read_array
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.cache import in_blocks
+from initpools_cli.datasets.embedding_formats import npz
+from initpools_cli.datasets.embedding_formats.convert import convert, find, folder_of, texts
+from initpools_cli.datasets.embedding_formats.location import Location, files_at, locate
+from initpools_cli.datasets.embedding_formats.registry import CONVERTED, READERS
+from initpools_cli.datasets.embedding_formats.stored import Stored
+from initpools_cli.datasets.row_ids import Ids, checked
 
-#: Readers by file suffix; each maps a path and the option that names it to an array.
-READERS: dict[str, Callable[[Path, str], np.ndarray]] = {".npy": partial(read_array, mapped=True)}
 #: Suffixes of files that may hold embeddings too, but that are not read.
-UNREAD = (
-    ".npz",
-    ".csv",
-    ".tsv",
-    ".txt",
-    ".json",
-    ".parquet",
-    ".feather",
-    ".h5",
-    ".hdf5",
-    ".pt",
-    ".pth",
-    ".pkl",
-    ".mat",
-)
+UNREAD = (".txt", ".json", ".jsonl", ".feather", ".arrow", ".pkl", ".pickle", ".mat", ".zarr", ".ckpt", ".tfrecord")
+#: What to do about ids in a file of embeddings that can't be used.
+OTHER_IDS = "Correct the ids, or name other ones: --id-column NAME; --id-column none ignores them."
 #: How such a file is saved.
 LAYOUT = "Save an array with one row per image, (images, dimensions), with numpy.save"
 
 
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of a user.
+
+    Attributes
+    ----------
+    array : ndarray of shape (n, d)
+        Of a boolean, integer or floating type, memory-mapped; not checked for values that are not finite.
+    ids : Ids or None
+        The ids that are stored with them.
+    files : tuple of Path
+        All files that they are in.
+    """
+
+    array: np.ndarray
+    ids: Ids | None
+    files: tuple[Path, ...]
+
+
 def is_embeddings(name: str) -> bool:
-    """Whether a name is the path of a file of embeddings, judged by its suffix."""
-    path = Path(name)
-    return path.suffix.lower() in READERS and not path.is_dir()
+    """Whether the name of a data set is a file or a pattern of embeddings, judged by its ending.
+
+    An .npz file holds images, unless an array is named: ``FILE.npz:NAME``.
+    """
+    location = locate(name)
+    of_images = location.suffix == ".npz" and not location.member
+    return location.suffix in READERS and not location.path.is_dir() and not of_images
+
+
+def is_source(name: str) -> bool:
+    """Whether a source of embeddings is a file, a pattern or a folder of them, and not a name."""
+    location = locate(name)
+    if location.path.is_dir():
+        return location.suffix in READERS or "/" in name or name.startswith(".")
+    return location.several or (location.suffix in READERS and location.path.name != location.suffix)
+
+
+def as_dataset(name: str) -> str:
+    """Return a source of embeddings as the name of a data set, which can't be one of images.
+
+    Raises
+    ------
+    UserError
+        It has no embeddings.
+    """
+    location = locate(name)
+    if location.member or (not location.several and location.suffix != ".npz"):
+        return name
+    first = files_at(location)[0]
+    if location.path.is_dir():
+        name = f"{location.path}/*{first.suffix}"
+    elif location.suffix not in READERS:
+        name += first.suffix
+    return f"{name}:{npz.embeddings_in(first)}" if first.suffix.lower() == ".npz" else name
 
 
 def refuse_other_file(name: str) -> None:
@@ -46,44 +90,125 @@ def refuse_other_file(name: str) -> None:
     Raises
     ------
     UserError
-        It is a folder, or a file of another format.
+        It is a file of another format.
     """
     path = Path(name)
-    unread = path.suffix.lower() in UNREAD
-    if path.is_dir() and (unread or path.suffix.lower() in READERS or "/" in name or name.startswith(".")):
-        raise UserError(f"{name} is a folder, not a file of embeddings.", f"{LAYOUT}, and name that file.", name)
-    if unread and path.name != path.suffix:
+    if path.suffix.lower() in UNREAD and path.name != path.suffix:
         there = f"{name} is not a {', '.join(READERS)} file." if path.is_file() else f"There is no file {name}."
         raise UserError(there, f"{LAYOUT}: `initpools embed {path.stem}.npy`.", name)
 
 
-def read_embeddings(path: Path) -> np.ndarray:
-    """Read a file of embeddings.
+def embedding_files(reference: Path) -> tuple[Path, ...]:
+    """Return all files that a path, folder or pattern names; see `files_at`."""
+    return files_at(locate(reference))
 
-    Returns
-    -------
-    ndarray of shape (n, d)
-        Of a boolean, integer or floating type, memory-mapped; not checked for values that are not finite.
+
+def read_embeddings(reference: Path, id_column: str = "", report: Reporter | None = None) -> Embeddings:
+    """Read embeddings.
+
+    What can't be memory-mapped, and several files, are copied to the cache once.
+
+    Parameters
+    ----------
+    reference : Path
+        A file, also ``FILE.npz:NAME``; a folder, or a pattern such as ``shards/*.npy``.
+    id_column : str
+        The column or array of ids; default: the one with a usual name, if any; "none": no ids.
+    report : Reporter, optional
+        Where progress goes.
 
     Raises
     ------
     UserError
-        The file is missing or damaged, or is not a numeric array of at least one row and column.
+        Files are missing or damaged, hold no numeric array of at least one row and column, don't match each other, or
+        changed meanwhile.
     """
-    array = READERS[path.suffix.lower()](path, "embeddings")
-    if array.dtype.kind not in "biuf":
+    location = locate(reference)
+    files = files_at(location)
+    _refuse_unknown(location, files[0])
+    before = [signature(file) for file in files]
+    if len(files) == 1 and files[0].suffix.lower() not in CONVERTED:
+        opened = _open(files[0], location.member, id_column)
+        if opened.array is not None:
+            ids = _ids(reference, files, [len(opened.array)], texts(opened), opened.ids_from)
+            return Embeddings(opened.array, ids, files)
+    folder = folder_of(files, location.member, id_column)
+    found = find(folder)
+    if found is None:
+        parts = [_open(file, location.member, id_column) for file in files]
+        _refuse_unlike(files, parts)
+        found = convert(folder, str(reference), parts, report or Reporter(quiet=True))
+    for file, first in zip(files, before, strict=True):
+        if not file.exists() or signature(file) != first:
+            raise changed_error(file)
+    if files_at(location) != files:
+        raise changed_error(location.path)
+    return Embeddings(found.array, _ids(reference, files, found.counts, found.ids, found.ids_from), files)
+
+
+def _refuse_unknown(location: Location, file: Path) -> None:
+    if file.suffix.lower() not in READERS:
+        raise UserError(f"{file} ends in none of {', '.join(READERS)}.", f"{LAYOUT}, and name that file.", file)
+
+
+def _open(file: Path, member: str, id_column: str) -> Stored:
+    """Open a file and check what it holds."""
+    stored = READERS[file.suffix.lower()](file, member, id_column)
+    if stored.dtype.kind not in "biuf":
         raise UserError(
-            f"{path} has the type {array.dtype}, not a numeric one.", f"{LAYOUT}, best float32.", array.dtype
+            f"{file} has the type {stored.dtype}, not a numeric one.", f"{LAYOUT}, best float32.", stored.dtype
         )
-    if array.ndim != 2 or 0 in array.shape:
-        raise UserError(f"{path} has the shape {array.shape}, not (images, dimensions).", _reshaped(array), array.shape)
-    return array
+    if len(stored.shape) != 2 or 0 in stored.shape:
+        raise UserError(
+            f"{file} has the shape {stored.shape}, not (images, dimensions).", _reshaped(stored), stored.shape
+        )
+    if stored.ids is not None and len(stored.ids) != stored.shape[0]:
+        raise UserError(
+            f"{file} has {len(stored.ids)} ids ({stored.ids_from}) for {stored.shape[0]} rows of embeddings.",
+            "Save one id for each row, or ignore them with --id-column none.",
+            len(stored.ids),
+        )
+    return stored
 
 
-def _reshaped(array: np.ndarray) -> str:
-    if array.ndim == 3:
+def _reshaped(stored: Stored) -> str:
+    if len(stored.shape) == 3:
         return f"{LAYOUT}, such as the mean over patches; `select-pool freesel --patches FILE.npy` reads all patches."
     return f"{LAYOUT}."
+
+
+def _refuse_unlike(files: Sequence[Path], parts: Sequence[Stored]) -> None:
+    """Raise an error if shards differ in anything but their rows."""
+    first = parts[0]
+    for file, part in zip(files[1:], parts[1:], strict=True):
+        for what, one, other in (
+            ("dimensions", first.shape[1], part.shape[1]),
+            ("type", first.dtype, part.dtype),
+            ("encoder", first.encoder[:12] or "none", part.encoder[:12] or "none"),
+            ("ids", first.ids_from or "none", part.ids_from or "none"),
+        ):
+            if one != other:
+                raise UserError(
+                    f"{file} differs from {files[0]} in its {what}: {other}, not {one}.",
+                    "Save all shards in the same way, by the same encoder, or name those that belong together: "
+                    "'FOLDER/train-*'.",
+                    other,
+                )
+
+
+def _ids(
+    reference: Path, files: Sequence[Path], counts: Sequence[int], ids: Sequence[str] | None, ids_from: str
+) -> Ids | None:
+    """Return checked ids with their places."""
+    if ids is None:
+        return None
+    places = (
+        f"{file.name} row {row}" if len(files) > 1 else f"row {row}"
+        for file, count in zip(files, counts, strict=True)
+        for row in range(count)
+    )
+    rows = [Row(place, text.strip()) for place, text in zip(places, ids, strict=True)]
+    return checked(Ids(rows, f"{reference} ({ids_from})", OTHER_IDS))
 
 
 def float32_blocks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folde
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.datasets.embedding_items import items_of_embeddings
-from initpools_cli.datasets.embeddings import is_embeddings
+from initpools_cli.datasets.embeddings import embedding_files, is_embeddings
 from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, open_files, reopen_files
 from initpools_cli.datasets.groups import NONE, groups_of_arrays, split_notes
 from initpools_cli.datasets.imbalance import long_tail
@@ -32,36 +31,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def data_home() -> Path:
-    """The folder of downloads and caches: ``$INITPOOLS_DATA``, by default this user's cache folder.
-
-    Before platformdirs named it, it was ``~/.cache/initpools`` on every system: that folder stays in use where it is
-    the only one.
-
-    Raises
-    ------
-    UserError
-        This user has no home folder.
-    """
-    from platformdirs import user_cache_path
-
-    asked = os.environ.get("INITPOOLS_DATA")
-    try:
-        if asked:
-            return Path(asked).expanduser()
-        earlier = Path.home() / ".cache" / "initpools"
-    except RuntimeError:
-        raise UserError(
-            f"INITPOOLS_DATA={asked} names a home folder that does not exist."
-            if asked
-            else "INITPOOLS_DATA is not set, and this user has no home folder for downloads and caches.",
-            "Name a folder: INITPOOLS_DATA=DIR initpools …",
-            "INITPOOLS_DATA",
-        ) from None
-    usual = user_cache_path("initpools", appauthor=False)
-    return earlier if earlier.is_dir() and not usual.exists() else usual
-
-
 def path_of(name: str) -> Path | None:
     """Return the file or folder of a data set's name; None for a registered name, which takes precedence.
 
@@ -73,15 +42,18 @@ def path_of(name: str) -> Path | None:
     if name in entries():
         return None
     path = Path(name).expanduser()
-    if path.is_dir() or (path.is_file() and (path.suffix == ".npz" or is_embeddings(name))):
+    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+        return path
+    if is_embeddings(name):
+        embedding_files(path)
         return path
     if path.exists():
         raise UserError(
-            f"{path} is neither a folder of images, an .npz file nor an .npy file of embeddings.",
+            f"{path} is neither a folder of images, an .npz file nor a file of embeddings.",
             "Name one of those, or a data set from `initpools list datasets`.",
             path,
         )
-    if path.suffix == ".npz" or is_embeddings(name) or len(path.parts) > 1:
+    if path.suffix == ".npz" or len(path.parts) > 1:
         raise UserError(
             f"There is no file or folder {path}.",
             "Check the path, or name a data set from `initpools list datasets`.",

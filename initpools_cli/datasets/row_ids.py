@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,26 @@ if TYPE_CHECKING:
 FLAG = "--ids"
 
 
-def read_ids(path: Path, count: int) -> list[Row]:
+@dataclass(frozen=True)
+class Ids:
+    """The ids of the rows of embeddings.
+
+    Attributes
+    ----------
+    rows : list of Row
+        With the path, or the index if a column ``index`` numbers the images.
+    where : str
+        Where they are from, for messages: "ids.txt (--ids)", "feats.csv (column 'path')".
+    remedy : str
+        What to do about one that can't be used.
+    """
+
+    rows: list[Row]
+    where: str
+    remedy: str = "Correct that line."
+
+
+def read_ids(path: Path, count: int) -> Ids:
     """Read the id of every row.
 
     Parameters
@@ -37,8 +56,7 @@ def read_ids(path: Path, count: int) -> list[Row]:
 
     Returns
     -------
-    list of Row
-        With the path, or the index if the column is ``index``.
+    Ids
 
     Raises
     ------
@@ -62,11 +80,22 @@ def read_ids(path: Path, count: int) -> list[Row]:
             "Write one id for each row, in the order of the rows.",
             len(rows),
         )
-    for row in rows:
+    return checked(Ids(rows, f"{path} ({FLAG})"))
+
+
+def checked(ids: Ids) -> Ids:
+    """Return the same ids if each can be used, and none repeats.
+
+    Raises
+    ------
+    UserError
+        It names the first empty id, or the repeated ones.
+    """
+    for row in ids.rows:
         if problem := row.problem or _unfit(row.path or row.index):
-            raise UserError(f"{path} ({FLAG}), {row.place} {problem}.", "Correct that line.", row.place)
-    refuse_repeated(path, rows, [_key(row) for row in rows])
-    return rows
+            raise UserError(f"{ids.where}, {row.place} {problem}.", ids.remedy, row.place)
+    refuse_repeated(ids, [_key(row) for row in ids.rows])
+    return ids
 
 
 def _from_array(path: Path) -> list[Row]:
@@ -101,6 +130,8 @@ def _unfit(name: str) -> str:
     """Return why a text can't be an id; empty if it can."""
     if not name.strip():
         return "has no id"
+    if name.isprintable():
+        return ""
     odd = next((char for char in name if unicodedata.category(char) in ("Cc", "Cs")), "")
     return f"has an id with the character {odd!a}" if odd else ""
 
@@ -111,7 +142,7 @@ def _key(row: Row) -> str:
     return unicodedata.normalize("NFC", row.path.strip())
 
 
-def refuse_repeated(path: Path, rows: Sequence[Row], keys: Sequence[object]) -> None:
+def refuse_repeated(ids: Ids, keys: Sequence[object]) -> None:
     """Raise an error if several rows have the same key.
 
     Raises
@@ -121,7 +152,7 @@ def refuse_repeated(path: Path, rows: Sequence[Row], keys: Sequence[object]) -> 
     """
     first: dict[object, Row] = {}
     repeated = []
-    for row, key in zip(rows, keys, strict=True):
+    for row, key in zip(ids.rows, keys, strict=True):
         if key not in first:
             first[key] = row
             continue
@@ -131,13 +162,13 @@ def refuse_repeated(path: Path, rows: Sequence[Row], keys: Sequence[object]) -> 
         repeated.append(f"{what} ({before.place} and {row.place})")
     if repeated:
         raise UserError(
-            f"{path} ({FLAG}) names {counted(repeated, 'image')} more than once: {named(repeated)}.",
+            f"{ids.where} names {counted(repeated, 'image')} more than once: {named(repeated)}.",
             "Keep one row of embeddings, and one id, for each image.",
             named(repeated),
         )
 
 
-def numbered(path: Path, rows: Sequence[Row]) -> tuple[np.ndarray, list[str]]:
+def numbered(ids: Ids) -> tuple[np.ndarray, list[str]]:
     """Return the order of the images of a new data set, and their paths.
 
     Ids are paths, in the order of the rows; a column of indices numbers the images.
@@ -154,12 +185,13 @@ def numbered(path: Path, rows: Sequence[Row]) -> tuple[np.ndarray, list[str]]:
     UserError
         Some rows have no path, or the indices are not 0 to n - 1.
     """
+    rows = ids.rows
     if all(row.path for row in rows):
         return np.arange(len(rows)), [row.path.strip() for row in rows]
     for row in rows:
         if row.path or not (row.index.isascii() and row.index.isdigit() and int(row.index) < len(rows)):
             raise UserError(
-                f"{path} ({FLAG}), {row.place} has {row.path or row.index}, not an index from 0 to {len(rows) - 1}.",
+                f"{ids.where}, {row.place} has {row.path or row.index}, not an index from 0 to {len(rows) - 1}.",
                 "Number all images from 0 in the column 'index', or name all of them in a column 'id'.",
                 row.path or row.index,
             )
@@ -168,17 +200,12 @@ def numbered(path: Path, rows: Sequence[Row]) -> tuple[np.ndarray, list[str]]:
     return order, [""] * len(rows)
 
 
-def rows_by_split(
-    path: Path, rows: Sequence[Row], items: pd.DataFrame, derived: Iterable[str], root: Path | None
-) -> dict[str, np.ndarray]:
+def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: Path | None) -> dict[str, np.ndarray]:
     """Return the row of every image, by split.
 
     Parameters
     ----------
-    path : Path
-        The file of ids, for messages.
-    rows : sequence of Row
-        From `read_ids`.
+    ids : Ids
     items : DataFrame
         All rows of items.csv.
     derived : iterable of str
@@ -200,12 +227,11 @@ def rows_by_split(
     # All splits are searched: numbered through, in the order of items.csv, where train is first.
     everything = own.assign(split="train", index=np.arange(len(own)))
     train = int((own["split"] == "train").sum())
-    paths = {name for name in own["path"] if name}
+    paths, rows = {name for name in own["path"] if name}, ids.rows
     named_row = next((row for row in rows if not row.path.isdigit() and row.path), None)
     if not paths and named_row is not None:
         raise UserError(
-            f"{path} ({FLAG}), {named_row.place} has the id {named_row.path}, but the images of the run have only "
-            "indices.",
+            f"{ids.where}, {named_row.place} has the id {named_row.path}, but the images of the run have only indices.",
             f"Write the index of each row's image, from 0 to {train - 1}.",
             named_row.path,
         )
@@ -223,11 +249,11 @@ def rows_by_split(
         more = f", and {counted(wrong[1:], 'more id')} are wrong" if len(wrong) > 2 else ""
         more = more or (f"; {wrong[1]}" if wrong[1:] else "")
         raise UserError(
-            f"{path} ({FLAG}), {wrong[0]}{more}.",
+            f"{ids.where}, {wrong[0]}{more}.",
             "Correct these ids, or leave out their rows of embeddings; the images of the run are in data/items.csv.",
             wrong[0],
         )
-    refuse_repeated(path, rows, found)
+    refuse_repeated(replace(ids, rows=rows), found)
     of_image = np.full(len(own), -1, np.int64)
     of_image[np.array(found, dtype=np.int64)] = np.arange(len(rows))
     splits = {}
@@ -240,7 +266,7 @@ def rows_by_split(
             names = [own["path"][at] or f"index {own['index'][at]}" for at in lacking[:6]]
             names += [""] * (len(lacking) - len(names))
             raise UserError(
-                f"{path} ({FLAG}) lacks {len(lacking)} of the {len(inside)} {split} images: {named(names)}.",
+                f"{ids.where} lacks {len(lacking)} of the {len(inside)} {split} images: {named(names)}.",
                 "Add the embeddings of these images, with their ids.",
                 named(names),
             )

@@ -34,8 +34,8 @@ class DatasetSpec:
     Attributes
     ----------
     name : str
-        A registered name, an .npz file, a folder, or a file of embeddings; a registered name takes precedence,
-        ``./digits`` is a path.
+        A registered name, an .npz file, a folder, or a file or pattern of embeddings; a registered name takes
+        precedence, ``./digits`` is a path.
     size : int
         Side of the images in pixels; 0 is native for arrays and 64 for folders. The shorter side is resized, then the
         center is cropped.
@@ -54,6 +54,8 @@ class DatasetSpec:
         All classes in the order of their numbers; empty: the classes that occur.
     ids : str
         For embeddings: the path of the file that names the image of each row; empty: rows have no names.
+    id_column : str
+        For embeddings: the column or array of ids in the file; empty: the one with a usual name; "none": no ids.
     groups : str
         Images that belong together: a file, or a regular expression on paths; "none": no groups; empty: those that the
         data set has of its own. See `groups.read_groups`.
@@ -72,6 +74,7 @@ class DatasetSpec:
     scale: str = "auto"
     classes: tuple[str, ...] = ()
     ids: str = ""
+    id_column: str = ""
     groups: str = ""
     shared_groups: str = "refuse"
     multilabel: bool = False

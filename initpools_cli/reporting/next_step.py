@@ -56,8 +56,9 @@ def next_with_files(command: str, typed: Sequence[str], arguments: Mapping[str, 
     elif output is not None and command == "score":
         words = ["rank", "score", "--scores", str(output), "-o", "sorted_idx.npy"]
     elif command == "plot" and arguments.get("embeddings") is not None:
-        n = _rows(arguments["embeddings"])
-        words = ["select-pool", "--embeddings", str(arguments["embeddings"]), "--budget", _budget(n)]
+        file = arguments["embeddings"]
+        n = _rows(file) if file.suffix == ".npy" and file.is_file() else FIRST_BUDGET
+        words = ["select-pool", "--embeddings", str(file), "--budget", _budget(n)]
     elif command == "plot" and arguments.get("scores") is not None:
         words = ["rank", "score", "--scores", str(arguments["scores"]), "-o", "sorted_idx.npy"]
     elif command == "compare" and len(Path(arguments["names"][0]).parts) > 2 and Path(arguments["names"][0]).is_dir():
@@ -78,7 +79,8 @@ def _label_more(typed: Sequence[str], arguments: Mapping[str, Any], output: Path
     if output.suffix not in (".npy", ".csv"):
         return None
     if arguments.get("labeled") is None and arguments.get("exclude") is None and arguments.get("labels") is None:
-        sizes = [_rows(arguments[name]) for name in ROWS if arguments.get(name) is not None]
+        files = [arguments[name] for name in ROWS if arguments.get(name) is not None]
+        sizes = [_rows(file) for file in files if file.suffix == ".npy" and file.is_file()]
         if sizes and arguments["budget"] is not None and 2 * _number(arguments["budget"], min(sizes)) <= min(sizes):
             return [*_without_output(typed), "--labeled", str(output), "-o", str(_more(output))]
     if arguments.get("embeddings") is not None:

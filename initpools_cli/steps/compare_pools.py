@@ -201,6 +201,7 @@ def _other(provider: Provider, strategy: StrategySpec) -> Provider:
     words += ["--from", source] if source else []
     for flag, file in provider.files.paths.items():
         words += [f"--{flag}", str(file.resolve())]
+    words += ["--id-column", provider.files.id_column] if provider.files.id_column else []
     words += [f"--classes={','.join(provider.files.classes)}"] if provider.files.classes else []
     other = provider.context.made_on_the_way(*words)
     other.settings = settings

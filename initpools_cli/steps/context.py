@@ -82,8 +82,9 @@ class Context:
     @cached_property
     def data(self) -> Dataset:
         """The run's data set, opened; a run that does not exist yet is fixed by its first step (`writing`)."""
+        from initpools_cli.datasets.cache import data_home
         from initpools_cli.datasets.copies import copies_note
-        from initpools_cli.datasets.open import data_home, open_dataset, path_of
+        from initpools_cli.datasets.open import open_dataset, path_of
 
         known = kept = None
         if self.run.exists:

@@ -9,7 +9,7 @@ import numpy as np
 from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.datasets.embeddings import is_embeddings, refuse_other_file
+from initpools_cli.datasets.embeddings import as_dataset, is_source, refuse_other_file
 from initpools_cli.networks.efficientnet_lite import DEFAULT
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed_backbone import embed_backbone
@@ -19,7 +19,7 @@ from initpools_cli.steps.write_embeddings import BATCH, PATCHES, write_embedding
 
 
 def embed(
-    context: Context, source: str = "", weights: Path | None = None, ids: Path | None = None
+    context: Context, source: str = "", weights: Path | None = None, ids: Path | None = None, id_column: str = ""
 ) -> tuple[FinishedStep, bool]:
     """Write ``embed/<source>/{train,test,val}.npy``, or find them already done.
 
@@ -34,6 +34,8 @@ def embed(
         The backbone's weights file; default: the one in its library's cache.
     ids : Path, optional
         Names the image of each row of a file of embeddings.
+    id_column : str
+        The column or array of a file of embeddings that does so.
 
     Raises
     ------
@@ -42,13 +44,14 @@ def embed(
     """
     if weights is None:
         source = source or default_source(context)
-    if is_embeddings(source):
+    if is_source(source):
         if weights is not None or context.settings.embed.patches:
             what = "--weights" if weights is not None else "embed.patches"
             raise UserError(f"{what} has no effect: {source} has embeddings.", f"Leave out {what}.", what)
-        return embed_file(context, Path(source), ids)
-    if ids is not None:
-        raise UserError(f"--ids {ids} needs a file of embeddings.", "Name it: `initpools embed FILE.npy`.", ids)
+        return embed_file(context, Path(as_dataset(source)), ids, id_column)
+    if ids is not None or id_column:
+        what = f"--ids {ids}" if ids is not None else f"--id-column {id_column}"
+        raise UserError(f"{what} needs a file of embeddings.", "Name it: `initpools embed FILE.npy`.", what)
     refuse_other_file(source)
     context.require_images(f"`embed {source}`")
     if weights is not None:
@@ -123,7 +126,7 @@ def newest(context: Context, source: str = "") -> FinishedStep:
     if found is None:
         name = source or default_source(context)
         refuse_other_file(name)
-        if name not in UNTRAINED and not is_embeddings(name) and not _is_backbone(context, name):
+        if name not in UNTRAINED and not is_source(name) and not _is_backbone(context, name):
             name = pretrain_of(context, name).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         found, _ = embed(context.made_on_the_way("embed", name), name)

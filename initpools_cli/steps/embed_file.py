@@ -11,10 +11,11 @@ import numpy as np
 from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import require_file, write_rows
+from initpools_cli.core.files import write_rows
 from initpools_cli.core.reporter import ProgressBar
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.datasets.embedding_items import rows_of
+from initpools_cli.datasets.embedding_formats.location import Location, locate
+from initpools_cli.datasets.embedding_items import ids_of, rows_of
 from initpools_cli.datasets.embeddings import float32_blocks, named_rows, read_embeddings
 from initpools_cli.datasets.row_ids import FLAG
 from initpools_cli.steps.context import Context
@@ -24,7 +25,7 @@ from initpools_cli.steps.near_duplicates import find_near_duplicates
 from initpools_cli.steps.split_overlap import overlap_of_test
 
 
-def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[FinishedStep, bool]:
+def embed_file(context: Context, path: Path, ids: Path | None = None, id_column: str = "") -> tuple[FinishedStep, bool]:
     """Copy the rows of a file of embeddings to ``embed/<name of the file>/{train,test,val}.npy``, as float32.
 
     Parameters
@@ -32,32 +33,42 @@ def embed_file(context: Context, path: Path, ids: Path | None = None) -> tuple[F
     path : Path
         One row per train image, or per image of all splits in the order of items.csv.
     ids : Path, optional
-        The id of each row; default: those that a run without images was started with, if it is of this file.
+        The id of each row; default: those in the file, or those that a run without images was started with, if it is
+        of this file.
+    id_column : str
+        The column or array of ids in the file; default: the one with a usual name.
 
     Raises
     ------
     UserError
         The file can't be read, has values that are not finite, or its rows don't match the images of the run.
     """
-    array = read_embeddings(path)
-    reads = {str(path.resolve()): checksum(path)}
     data = context.data
-    if ids is None and data.spec.ids and Path(data.spec.name) == path.resolve():
-        ids = Path(data.spec.ids)
+    if Path(data.spec.name) == path.resolve():
+        ids = ids or (Path(data.spec.ids) if data.spec.ids else None)
+        id_column = id_column or data.spec.id_column
+    stored = read_embeddings(path, id_column, context.report)
+    array, named = stored.array, ids_of(stored, ids)
+    reads = {str(file.resolve()): checksum(file) for file in stored.files}
     if ids is not None:
-        require_file(ids, FLAG)
         reads[str(ids.resolve())] = checksum(ids)
-    rows = rows_of(array, path, ids, data, context.identity.seed)
+    rows = rows_of(array, path, named, data, context.identity.seed)
+    location = locate(path)
+    # The name of a pattern alone says little.
+    source = "/".join(path.resolve().parts[-2:]) if location.several and not path.is_dir() else path.name
+    table = {"source": source} | ({"id_column": id_column} if id_column else {})
     step = context.run.step(
-        "embed", _folder(path), {"source": path.name}, {**context.items_checksum(), **reads}, force=context.force
+        "embed", _folder(location), table, {**context.items_checksum(), **reads}, force=context.force
     )
     if step.finished:
         return step.finished, False
     if os.environ.get("RANK", "0") != "0":
         # Of the processes that torchrun starts, one copies the file.
         raise SystemExit(0)
-    step.renew = context.command_for("embed", str(path.resolve()), *([FLAG, str(ids.resolve())] if ids else []))
-    _say(context, array, path, ids, rows)
+    more = [FLAG, str(ids.resolve())] if ids else []
+    more += ["--id-column", id_column] if id_column else []
+    step.renew = context.command_for("embed", str(path.resolve()), *more)
+    _say(context, array, path, f"by {named.where}" if named else "in the order of data/items.csv", rows)
     total = sum(map(len, rows.values()))
     require_disk(
         context.run.path,
@@ -84,20 +95,19 @@ def _counted(blocks: Iterator[np.ndarray], bar: ProgressBar) -> Iterator[np.ndar
         yield block
 
 
-def _folder(path: Path) -> str:
+def _folder(location: Location) -> str:
     """Return the name of the step; a source that is computed keeps its name for itself."""
     from initpools_cli.pretext.registry import pretexts
 
-    name = path.stem
+    name = location.name
     if name.startswith("."):
-        raise UserError(f"The name of {path} begins with a dot.", "Rename the file.", path)
+        raise UserError(f"The name of {location.path} begins with a dot.", "Rename the file.", location.path)
     return f"{name}-file" if name in UNTRAINED or name in pretexts else name
 
 
-def _say(context: Context, array: np.ndarray, path: Path, ids: Path | None, rows: dict[str, np.ndarray]) -> None:
+def _say(context: Context, array: np.ndarray, path: Path, how: str, rows: dict[str, np.ndarray]) -> None:
     """Say how rows are matched, what is converted, and which splits have no rows."""
     sizes = ", ".join(f"{len(chosen):,} {split}" for split, chosen in rows.items())
-    how = f"by {ids}" if ids else "in the order of data/items.csv"
     context.report.say(
         f"{path}: {len(array):,} rows of {array.shape[1]:,} values ({array.dtype}), matched {how}: {sizes}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +13,8 @@ import numpy as np
 from initpools_cli.core.config import DEFAULT_CLUSTERS, knob_origins
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.datasets.row_ids import read_ids
+from initpools_cli.datasets.embedding_items import ids_of
+from initpools_cli.datasets.row_ids import Ids, read_ids
 from initpools_cli.steps.context import at_work
 from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
 from initpools_cli.steps.provider import FoundArrays, Provider, Scores
@@ -42,15 +43,30 @@ class FileProvider(Provider):
     def user(self) -> UserArrays:
         """What the files hold."""
         found = UserArrays(self.files, None, (), self.report, self.multilabel)
-        return found if self.files.ids is None else replace(found, items=self._items(len(images_of(found.arrays))))
+        ids = self._ids(found)
+        if ids is None:
+            return found
+        named = replace(found, items=self._items([row.path or row.index for row in ids.rows]))
+        # Files that were read for the number of images are not read again.
+        named.__dict__.update({key: value for key, value in found.__dict__.items() if key in ("_read", "stored")})
+        return named
 
-    def _items(self, count: int) -> pd.DataFrame:
-        """One row per image, like those of items.csv; the paths are the ids of --ids."""
+    def _ids(self, found: UserArrays) -> Ids | None:
+        """Those stored with the embeddings, else those of ``--ids``."""
+        if found.stored is not None:
+            return ids_of(found.stored, self.files.ids)
+        if self.files.ids is None:
+            return None
+        # Tables of labels can be read only once the images are known.
+        names = ("patches", "probs", "scores", "clusters", "order")
+        arrays = {name: array for name in names if (array := found.get(name)) is not None}
+        return read_ids(self.files.ids, len(images_of(arrays or found.arrays)))
+
+    def _items(self, paths: Sequence[str]) -> pd.DataFrame:
+        """One row per image, like those of items.csv; paths are the ids."""
         import pandas as pd
 
-        paths = [""] * count
-        if self.files.ids is not None:
-            paths = [row.path or row.index for row in read_ids(self.files.ids, count)]
+        count = len(paths)
         return pd.DataFrame({"index": range(count), "path": paths, "split": "train", "class": "", "sha256": "-"})
 
     @cached_property
@@ -59,7 +75,7 @@ class FileProvider(Provider):
         if not self.files.groups:
             return None
         items = self.user.items
-        return self.user.groups(self._items(int(self.every[-1]) + 1) if items is None else items)
+        return self.user.groups(self._items([""] * (int(self.every[-1]) + 1)) if items is None else items)
 
     @cached_property
     def every(self) -> np.ndarray:
@@ -103,7 +119,8 @@ class FileProvider(Provider):
         from initpools_cli.steps.duplicate_table import duplicate_table
 
         embeddings = INPUTS["embeddings"].check(self.user.arrays["embeddings"])
-        return duplicate_table(embeddings, None, np.ones(len(embeddings), bool))
+        items = self.user.items
+        return duplicate_table(embeddings, items, np.ones(len(embeddings), bool))
 
     def measured(self, chosen_from: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
         """The user's embeddings, if any."""

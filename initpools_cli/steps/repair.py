@@ -168,7 +168,8 @@ def _facts_of_moved(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, 
 
 def _refuse_other(run: Run, identity: Identity, files: Mapping[str, bytes], report: Reporter) -> None:
     """Refuse a data set whose images or labels are not those of the run."""
-    from initpools_cli.datasets.open import data_home, open_dataset
+    from initpools_cli.datasets.cache import data_home
+    from initpools_cli.datasets.open import open_dataset
 
     known, kept = items_of(run, files[ITEMS]), kept_of(run, files[KEPT])
     open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, known=known, kept=kept)
@@ -234,7 +235,8 @@ def _files(run: Run, identity: Identity, sums: Mapping[str, set[str]], report: R
 
 def _open(run: Run, identity: Identity, report: Reporter, items: bytes | None) -> Dataset:
     """The data set as if for the first time, or with images appended where the stored items have some."""
-    from initpools_cli.datasets.open import data_home, open_dataset
+    from initpools_cli.datasets.cache import data_home
+    from initpools_cli.datasets.open import open_dataset
 
     def opened(**known: Any) -> Dataset:
         return open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, **known)

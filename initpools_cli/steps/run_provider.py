@@ -10,6 +10,8 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.datasets.embedding_items import derived_splits
+from initpools_cli.datasets.row_ids import Ids, rows_by_split
 from initpools_cli.steps.clusters import CLUSTERS, clusters_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, newest_patches
@@ -60,7 +62,12 @@ class RunProvider(Provider):
     def user(self) -> UserArrays:
         """What the files hold, of the images of the run."""
         data = self.context.data
-        return UserArrays(self.files, data.train_items, data.classes, self.report, data.multilabel)
+        return UserArrays(self.files, data.train_items, data.classes, self.report, data.multilabel, self._train_rows)
+
+    def _train_rows(self, ids: Ids) -> np.ndarray:
+        """The row of each train image in embeddings with these ids."""
+        data = self.context.data
+        return rows_by_split(ids, data.items, derived_splits(data, self.context.identity.seed), data.root)["train"]
 
     @cached_property
     def seen(self) -> np.ndarray:

@@ -193,7 +193,8 @@ def _write(context: Context, step: PendingStep, compute: Callable[[], np.ndarray
 def source_flags(source: str, files: UserFiles | None = None) -> tuple[str, ...]:
     """The option that names what a score is computed from."""
     if files is not None and files.embeddings is not None:
-        return ("--embeddings", str(files.embeddings.resolve()))
+        ids = ("--id-column", files.id_column) if files.id_column else ()
+        return ("--embeddings", str(files.embeddings.resolve()), *ids)
     return ("--from", source) if source else ()
 
 

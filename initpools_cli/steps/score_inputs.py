@@ -88,9 +88,9 @@ def origin_of(context: Context, method: Method[Any], source: str, user: UserArra
         path = str(file.resolve())
         return ScoreInputs(
             path,
-            {path: user.checksums[path]},
+            user.files.checksums_of("embeddings"),
             lambda: [{"embeddings": rows_of(given, context)}],
-            ("--embeddings", path),
+            ("--embeddings", path, *(("--id-column", user.files.id_column) if user.files.id_column else ())),
         )
     done = newest(context, source)
     return ScoreInputs(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,9 @@ from initpools_cli.core.checksums import changed_error, checksum, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, require_file
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.embeddings import Embeddings, embedding_files, read_embeddings
 from initpools_cli.datasets.groups import is_file, read_groups
+from initpools_cli.datasets.row_ids import Ids
 from initpools_cli.datasets.user_labels import Labels, read_labels
 
 if TYPE_CHECKING:
@@ -51,12 +54,17 @@ class UserFiles:
     exclude: Path | None = None
     query_set: Path | None = None
     ids: Path | None = None
+    id_column: str = ""
     groups: str = ""
     _begun: dict[Path, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Note size and time of every file before any of them is read."""
-        object.__setattr__(self, "_begun", {path: signature(path) for path in self.paths.values() if path.is_file()})
+        begun: dict[Path, tuple[int, ...]] = {}
+        for name in self.paths:
+            with contextlib.suppress(UserError):
+                begun |= {path: signature(path) for path in self.files_of(name)}
+        object.__setattr__(self, "_begun", begun)
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -64,6 +72,19 @@ class UserFiles:
         given = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         given |= {"groups": Path(self.groups)} if self.groups and is_file(self.groups) else {}
         return {name: path for name, path in given.items() if isinstance(path, Path)}
+
+    def files_of(self, name: str) -> tuple[Path, ...]:
+        """The files of an option: of embeddings all those in a folder, or that match a pattern.
+
+        Raises
+        ------
+        UserError
+            No such file.
+        """
+        path = self.paths[name]
+        if name == "embeddings":
+            return embedding_files(path)
+        return (require_file(path, FLAGS.get(name, f"--{name}")),)
 
     @property
     def inputs(self) -> set[str]:
@@ -74,7 +95,14 @@ class UserFiles:
         return names
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of every file, by absolute path, for ``step.toml``.
+        """SHA-256 of every file, by absolute path, for ``step.toml``; see `checksums_of`."""
+        found: dict[str, str] = {}
+        for name in self.paths:
+            found |= self.checksums_of(name)
+        return found
+
+    def checksums_of(self, name: str) -> dict[str, str]:
+        """SHA-256 of the files of one option, by absolute path.
 
         Raises
         ------
@@ -82,8 +110,7 @@ class UserFiles:
             No such file, or one that was written to since the command began: what was read of it isn't known.
         """
         found = {}
-        for name, path in self.paths.items():
-            require_file(path, FLAGS.get(name, f"--{name}"))
+        for path in self.files_of(name):
             found[str(path.resolve())] = checksum(path)
             if self._begun.get(path) != signature(path):
                 raise changed_error(path)
@@ -108,9 +135,10 @@ class UserFiles:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What else a result depends on, for a step's table: classes of the labels, and groups by an expression."""
-        of_labels = {"classes": list(self.classes)} if self.classes and self.labels is not None else {}
-        return of_labels | ({"groups": self.groups} if self.groups and not is_file(self.groups) else {})
+        """What else a result depends on, for a step's table: classes, groups by an expression, and which ids."""
+        found: dict[str, Any] = {"classes": list(self.classes)} if self.classes and self.labels is not None else {}
+        found |= {"id_column": self.id_column} if self.id_column else {}
+        return found | ({"groups": self.groups} if self.groups and not is_file(self.groups) else {})
 
     def enough_for(self, inputs: Collection[str]) -> bool:
         """Whether the files alone tell which images there are, to a method that reads `inputs`."""
@@ -135,6 +163,8 @@ class UserArrays:
         Where notes on the labels go.
     multilabel : bool or None
         Whether images can have several labels; None: as the file of labels says.
+    order : callable, optional
+        Returns the row of each image from the ids that are stored with embeddings; None: rows are in order.
     """
 
     files: UserFiles = UserFiles()
@@ -142,6 +172,7 @@ class UserArrays:
     classes: tuple[str, ...] = ()
     report: Reporter | None = None
     multilabel: bool | None = False
+    order: Callable[[Ids], np.ndarray] | None = None
     _read: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
     _labels: dict[Path, Labels] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -160,10 +191,32 @@ class UserArrays:
         path = getattr(self.files, "ranking" if name == "order" else name)
         if path is None:
             return None
+        if name == "embeddings":
+            return self._embeddings
         if name not in self._read:
             self._read[name] = read_array(path, FLAGS.get(name, f"--{name}"), mapped=name in MAPPED)
             image_axis(name, self._read[name].shape)
         return self._read[name]
+
+    @cached_property
+    def stored(self) -> Embeddings | None:
+        """What ``--embeddings`` names, with its ids."""
+        path = self.files.embeddings
+        if path is None:
+            return None
+        found = read_embeddings(path, self.files.id_column, self.report)
+        if found.ids is not None and self.report is not None:
+            self.report.once(f"ids: {found.ids.where}")
+        return found
+
+    @cached_property
+    def _embeddings(self) -> np.ndarray | None:
+        stored = self.stored
+        if stored is None or stored.ids is None or self.order is None:
+            return None if stored is None else stored.array
+        rows = self.order(stored.ids)
+        in_order = len(rows) == len(stored.array) and bool((rows[1:] > rows[:-1]).all())
+        return stored.array if in_order else stored.array[rows]
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:

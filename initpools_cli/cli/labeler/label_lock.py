@@ -73,7 +73,7 @@ def label_lock(file: Path) -> Iterator[LabelLock]:
 
 
 def _last_address(file: Path) -> LabelLock:
-    from initpools_cli.datasets.open import data_home
+    from initpools_cli.datasets.cache import data_home
 
     place = data_home() / "labeling" / f"{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:32]}.json"
     known = read_private(place)

@@ -1,0 +1,1 @@
+"""Formats in which embeddings are stored: one reader a file."""

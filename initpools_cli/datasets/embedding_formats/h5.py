@@ -1,0 +1,86 @@
+"""HDF5: several arrays, also in groups; needs the extra ``h5``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import require_file
+from initpools_cli.datasets.embedding_formats.npz import rescaled
+from initpools_cli.datasets.embedding_formats.stored import (
+    Part,
+    Stored,
+    choose_part,
+    damaged,
+    ids_name,
+    scale_name,
+    steps,
+)
+
+KIND = "an HDF5 file"
+
+
+def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+    """Open an array of an HDF5 file, with the ids beside it.
+
+    Raises
+    ------
+    UserError
+        h5py is not installed, the file is damaged, or it has no such array.
+    """
+    require_file(path, "embeddings")
+    h5py = _library(path)
+    try:
+        with h5py.File(path, "r") as file:
+            parts: dict[str, Part] = {}
+
+            def visit(name: str, each: Any) -> None:
+                if isinstance(each, h5py.Dataset) and each.shape is not None:
+                    text = h5py.check_string_dtype(each.dtype) is not None
+                    parts[name] = Part(each.shape, "str" if text else str(each.dtype))
+
+            file.visititems(visit)
+            chosen = choose_part(path, parts, member.strip("/"))
+            ids, scale = ids_name(path, parts, chosen, id_column), scale_name(parts, chosen)
+            named = None
+            if ids:
+                named = (file[ids].asstr() if parts[ids].dtype == "str" else file[ids])[()].tolist()
+            factor = np.asarray(file[scale][()]) if scale else None
+            encoder = file.attrs.get("encoder", "")
+            dtype = file[chosen].dtype
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise damaged(path, KIND, error) from None
+    found = Stored(
+        parts[chosen].shape,
+        dtype,
+        None,
+        lambda: _blocks(h5py, path, chosen),
+        named,
+        f"'{ids}'" if ids else "",
+        encoder if isinstance(encoder, str) else "",
+    )
+    return found if factor is None else rescaled(path, found, factor, scale)
+
+
+def _library(path: Path) -> Any:
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        raise UserError(
+            f"{path} needs h5py, which is not installed.", "Run `pip install 'initpools[h5]'`.", path
+        ) from None
+    return h5py
+
+
+def _blocks(h5py: Any, path: Path, name: str) -> Iterator[np.ndarray]:
+    try:
+        with h5py.File(path, "r") as file:
+            array = file[name]
+            for rows in steps(len(array), array.dtype.itemsize * int(np.prod(array.shape[1:]))):
+                yield array[rows]
+    except (OSError, ValueError, RuntimeError) as error:
+        raise damaged(path, KIND, error) from None

@@ -1,0 +1,143 @@
+"""Which files a path, a folder or a pattern of embeddings names."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import require_file
+from initpools_cli.datasets.embedding_formats.registry import READERS
+
+#: ``FILE.npz:NAME``: an array or column of a file.
+MEMBER = re.compile(rf"(?P<path>.+(?:{'|'.join(map(re.escape, READERS))})):(?P<member>[^\\]+)", re.IGNORECASE)
+PATTERN = re.compile(r"[*?\[]")
+#: ``train-00002-of-00004``: the number of a shard, and of all of them.
+OF_ALL = re.compile(r"(?P<name>.*?)(?P<number>\d+)-?_?of-?_?(?P<all>\d+)", re.IGNORECASE)
+#: ``part-2``: the number of a shard.
+NUMBERED = re.compile(r"(?P<name>.*?)(?P<number>\d{1,6})")
+WHAT = "embeddings"
+
+
+@dataclass(frozen=True)
+class Location:
+    """What a path of embeddings stands for.
+
+    Attributes
+    ----------
+    path : Path
+        The file, folder or pattern, without the name of an array.
+    member : str
+        The name of an array or column; empty for the usual one.
+    several : bool
+        Whether it is a folder or a pattern.
+    """
+
+    path: Path
+    member: str = ""
+    several: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """The ending, lower case."""
+        return self.path.suffix.lower()
+
+    @property
+    def name(self) -> str:
+        """A name without ending: of the file, or of the folder."""
+        if not self.several:
+            return self.path.stem
+        return (self.path if self.path.is_dir() else self.path.parent).resolve().name
+
+
+def locate(reference: Path | str) -> Location:
+    """Parse a path of embeddings; nothing need exist."""
+    path = Path(reference)
+    try:
+        if path.is_dir():
+            return Location(path, several=True)
+        if path.exists():
+            return Location(path)
+    except (OSError, ValueError):
+        return Location(path)
+    found, member = path, ""
+    if match := MEMBER.fullmatch(str(reference)):
+        found, member = Path(match["path"]), match["member"]
+    return Location(found, member, not found.exists() and bool(PATTERN.search(str(found))))
+
+
+def files_at(location: Location) -> tuple[Path, ...]:
+    """Return the files at a location, in the order of the numbers in their names.
+
+    Raises
+    ------
+    UserError
+        There is none, they are of several formats, or one is missing.
+    """
+    if not location.several:
+        return (require_file(location.path, WHAT),)
+    path = location.path
+    # Path.glob refuses absolute patterns.
+    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
+    files = [
+        each for each in found if each.suffix.lower() in READERS and not each.name.startswith(".") and each.is_file()
+    ]
+    if not files:
+        raise UserError(
+            f"{path} is a folder without files of embeddings."
+            if path.is_dir()
+            else f"No file of embeddings matches {path}.",
+            f"Check the path; files that are read end in {', '.join(READERS)}.",
+            path,
+        )
+    endings = sorted({each.suffix.lower() for each in files})
+    if len(endings) > 1:
+        folder = path if path.is_dir() else path.parent
+        raise UserError(
+            f"{path} has files of several formats: {', '.join(endings)}.",
+            f"Name those of one format: '{folder}/*{endings[0]}'.",
+            path,
+        )
+    _refuse_gaps(path, files)
+    return tuple(sorted(files, key=_by_number))
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    return [(int(each), "") if each.isdigit() else (-1, each) for each in re.split(r"([0-9]+)", str(path))]
+
+
+def _refuse_gaps(path: Path, files: Sequence[Path]) -> None:
+    """Raise an error if the numbers in the names of shards show that one is missing."""
+    stems = [(each.parent, each.stem) for each in files]
+    of_all = [(folder, OF_ALL.fullmatch(stem)) for folder, stem in stems]
+    numbered = [(folder, NUMBERED.fullmatch(stem)) for folder, stem in stems]
+    missing: list[str] = []
+    groups: dict[tuple[Path, str, int], set[int]] = defaultdict(set)
+    if all(match for _, match in of_all):
+        for folder, match in of_all:
+            assert match is not None
+            groups[folder, match["name"], int(match["all"])].add(int(match["number"]))
+        for (_, name, total), numbers in groups.items():
+            first = 1 if 0 not in numbers and total in numbers else 0
+            wanted = range(first, first + total)
+            missing += [f"{name}{number} of {total}" for number in wanted if number not in numbers]
+    elif all(match for _, match in numbered):
+        for folder, match in numbered:
+            assert match is not None
+            groups[folder, match["name"], 0].add(int(match["number"]))
+        for (_, name, _), numbers in groups.items():
+            # Numbers that begin elsewhere may be dates or ids.
+            if min(numbers) in (0, 1):
+                wanted = range(min(numbers), max(numbers))
+                missing += [f"{name}{number}" for number in wanted if number not in numbers][:1000]
+    if missing:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise UserError(
+            f"{path} lacks {len(missing)} of the shards that its other files are numbered for: {shown}.",
+            "Copy them there, or rename the files if their numbers are not those of shards.",
+            shown,
+        )

@@ -1,0 +1,178 @@
+"""NumPy's .npz: several arrays, memory-mapped if they are neither compressed nor misaligned."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import require_file
+from initpools_cli.datasets.embedding_formats.stored import (
+    Part,
+    Stored,
+    blocks_of,
+    choose_part,
+    damaged,
+    ids_name,
+    scale_name,
+    scaled,
+    steps,
+)
+
+KIND = "an .npz archive"
+#: What a damaged archive raises, of zipfile and NumPy.
+ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+#: The fixed part of the header before each member of a zip archive; the last two numbers are lengths that follow.
+LOCAL = struct.Struct("<4s5H3I2H")
+
+
+def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+    """Open an array of a .npz file, with the ids beside it.
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or has no such array.
+    """
+    require_file(path, "embeddings")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
+            parts = _parts(archive)
+            chosen = choose_part(path, parts, member)
+            _refuse_objects(path, chosen, parts[chosen])
+            array = _mapped(path, archive, infos[chosen])
+            ids, scale = ids_name(path, parts, chosen, id_column), scale_name(parts, chosen)
+            named = _whole(path, archive, infos[ids], parts[ids]) if ids else None
+            factor = _whole(path, archive, infos[scale], parts[scale]) if scale else None
+            encoder = str(_whole(path, archive, infos["encoder"], parts["encoder"])) if "encoder" in parts else ""
+    except ERRORS as error:
+        raise damaged(path, KIND, error) from None
+    part = parts[chosen]
+    blocks = blocks_of(array) if array is not None else lambda: _streamed(path, infos[chosen].filename)
+    kept = Stored(
+        part.shape,
+        np.dtype(part.dtype),
+        array,
+        blocks,
+        None if named is None else named.tolist(),
+        f"'{ids}'" if ids else "",
+        encoder,
+    )
+    return kept if factor is None else rescaled(path, kept, factor, scale)
+
+
+def embeddings_in(path: Path) -> str:
+    """Return the name of the embeddings in a .npz file.
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or has no embeddings, or several.
+    """
+    require_file(path, "embeddings")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return choose_part(path, _parts(archive), "")
+    except ERRORS as error:
+        raise damaged(path, KIND, error) from None
+
+
+def rescaled(path: Path, stored: Stored, scale: np.ndarray, name: str) -> Stored:
+    """Return int8 embeddings times their scale, float32, which can't be memory-mapped."""
+    if len(stored.shape) != 2:
+        return stored
+    return Stored(
+        stored.shape,
+        np.dtype(np.float32),
+        None,
+        scaled(path, stored.blocks, scale, stored.shape, name),
+        stored.ids,
+        stored.ids_from,
+        stored.encoder,
+        f"{stored.dtype} times '{name}' is float32",
+    )
+
+
+def _parts(archive: zipfile.ZipFile) -> dict[str, Part]:
+    """Return shape and type of every array."""
+    found = {}
+    for info in archive.infolist():
+        if info.filename.endswith(".npy"):
+            with archive.open(info) as stream:
+                shape, _, dtype = _header(stream)
+            found[info.filename.removesuffix(".npy")] = Part(shape, dtype.str if dtype.kind in "US" else str(dtype))
+    return found
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(stream)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        found: tuple[tuple[int, ...], bool, np.dtype] = reader(stream)
+    except ValueError:
+        raise
+    # NumPy evaluates the header as Python, so a damaged one can raise almost any error.
+    except Exception as error:
+        raise ValueError(f"a header is damaged ({type(error).__name__})") from None
+    return found
+
+
+def _refuse_objects(path: Path, name: str, part: Part) -> None:
+    if part.dtype == "object":
+        raise UserError(
+            f"{path} contains pickled Python objects ('{name}'), which could run code and are never loaded.",
+            "Save it again as an array of numbers or strings: np.array(values, dtype=str).",
+            name,
+        )
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray | None:
+    """Return a member as a memory map; None if it is compressed, encrypted, empty or misaligned."""
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        return None
+    with path.open("rb") as stream:
+        stream.seek(info.header_offset)
+        *_, name, extra = LOCAL.unpack(stream.read(LOCAL.size))
+        stream.seek(name + extra, 1)
+        start = stream.tell()
+        shape, fortran, dtype = _header(stream)
+        at = stream.tell()
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if dtype.hasobject or not size or at % dtype.alignment:
+        return None
+    if at - start + size != info.file_size:
+        raise ValueError(f"{info.filename} has another length than its header states")
+    return np.memmap(path, dtype, "r", at, shape, "F" if fortran else "C")
+
+
+def _whole(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, part: Part) -> np.ndarray:
+    _refuse_objects(path, info.filename.removesuffix(".npy"), part)
+    with archive.open(info) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _streamed(path: Path, name: str) -> Iterator[np.ndarray]:
+    """Yield the rows of a member in blocks as they are unpacked; columns first, it is unpacked as a whole."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
+            shape, fortran, dtype = _header(stream)
+            row = dtype.itemsize * int(np.prod(shape[1:]))
+            if fortran:
+                with archive.open(name) as again:
+                    whole = np.lib.format.read_array(again, allow_pickle=False)
+                yield from blocks_of(whole)()
+                return
+            for rows in steps(shape[0], row):
+                content = stream.read((rows.stop - rows.start) * row)
+                yield np.frombuffer(content, dtype).reshape(rows.stop - rows.start, *shape[1:])
+            # Reading to the end verifies the archive's checksum.
+            stream.read()
+    except ERRORS as error:
+        raise damaged(path, KIND, error) from None

@@ -1,0 +1,105 @@
+"""PyTorch's .pt and .pth: a tensor, or a dictionary of tensors and lists; never other Python objects."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import require_file
+from initpools_cli.datasets.embedding_formats.npz import rescaled
+from initpools_cli.datasets.embedding_formats.safetensors import from_bfloat16
+from initpools_cli.datasets.embedding_formats.stored import (
+    Part,
+    Stored,
+    blocks_of,
+    choose_part,
+    damaged,
+    ids_name,
+    scale_name,
+)
+
+KIND = "a file of torch.save"
+#: The name of a tensor that is not in a dictionary.
+ALONE = "tensor"
+
+
+def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+    """Open a tensor of a file of torch.save, with the ids beside it.
+
+    Raises
+    ------
+    UserError
+        The file is damaged, has objects that need unpickling, or has no such tensor.
+    """
+    import torch
+
+    require_file(path, "embeddings")
+    content, mapped = _load(path)
+    values = content if isinstance(content, dict) else {ALONE: content}
+    values = {str(name): value for name, value in values.items()}
+    parts = {name: part for name, value in values.items() if (part := _part(value)) is not None}
+    chosen = choose_part(path, parts, member, "tensor")
+    if not isinstance(values[chosen], torch.Tensor):
+        raise UserError(f"'{chosen}' of {path} is a list, not a tensor.", f"Name another: {path}:NAME.", chosen)
+    ids, scale = ids_name(path, parts, chosen, id_column), scale_name(parts, chosen)
+    encoder = values.get("encoder", "")
+    known: dict[str, Any] = {
+        "ids": None if not ids else _listed(values[ids]),
+        "ids_from": f"'{ids}'" if ids else "",
+        "encoder": encoder if isinstance(encoder, str) else "",
+    }
+    tensor = values[chosen].detach()
+    if tensor.dtype == torch.bfloat16:
+        return from_bfloat16(tensor.view(torch.int16).numpy().view(np.uint16), **known)
+    array = tensor.numpy()
+    array.flags.writeable = False
+    found = Stored(array.shape, array.dtype, array if mapped else None, blocks_of(array), **known)
+    return found if not scale else rescaled(path, found, values[scale].detach().numpy(), scale)
+
+
+def _load(path: Path) -> tuple[Any, bool]:
+    """Return the content, and whether its tensors are memory-mapped."""
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True), True
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path} contains Python objects other than tensors, numbers, strings, lists and dictionaries, which could "
+            "run code and are never loaded.",
+            "Save a tensor, or a dictionary of tensors and lists of ids, with torch.save.",
+            path,
+        ) from None
+    except RuntimeError as error:
+        if "_use_new_zipfile_serialization" not in str(error):
+            raise damaged(path, KIND, error) from None
+    # What torch raises for damaged files is not documented.
+    except Exception as error:
+        raise damaged(path, KIND, error) from None
+    # The format of torch before 1.6 can't be mapped.
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True), False
+    except Exception as error:
+        raise damaged(path, KIND, error) from None
+
+
+def _part(value: Any) -> Part | None:
+    """Return shape and type of a tensor or list; None for other values."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        dense = value.layout == torch.strided and not value.is_quantized
+        return Part(tuple(value.shape), str(value.dtype).removeprefix("torch.") if dense else "sparse or quantized")
+    if isinstance(value, list | tuple) and value and all(isinstance(each, str) for each in value):
+        return Part((len(value),), "str")
+    if isinstance(value, list | tuple) and value and all(type(each) is int for each in value):
+        return Part((len(value),), "int")
+    return None
+
+
+def _listed(values: Any) -> list[Any]:
+    return values.tolist() if hasattr(values, "tolist") else list(values)
