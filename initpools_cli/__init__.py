@@ -6,6 +6,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from os import PathLike
     from typing import Any, TypeVar
 
     import numpy as np
@@ -69,7 +70,7 @@ def register(
 
 
 def select(
-    embeddings: ArrayLike | None,
+    embeddings: ArrayLike | str | PathLike[str] | None,
     strategy: str | Callable[..., Any],
     budget: int,
     *,
@@ -84,8 +85,9 @@ def select(
 
     Parameters
     ----------
-    embeddings : (n, d) array or None
-        One row per image; None for a strategy that does without.
+    embeddings : (n, d) array, tensor, data frame, path, or None
+        One row per image; None for a strategy that does without. Of a data frame, its column of lists, or its numbered
+        columns. A path is what ``--embeddings`` takes: a file, also ``"feats.npz:NAME"``, a folder, or a pattern.
     strategy : str or callable
         A name of ``initpools list strategies``; of the scores among them, those that are made of embeddings. Or a
         strategy of yours: a function, or ``"PATH.py:function"``. With a suffix its picks are spread over clusters:

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +19,9 @@ from conftest import Initpools
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
+from initpools_cli import select
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.run_location import ENDINGS, run_name
 from initpools_cli.datasets.embedding_formats.registry import READERS
 from initpools_cli.datasets.embeddings import as_dataset, is_embeddings, is_source, read_embeddings
@@ -219,3 +223,226 @@ def test_rows_are_matched_by_id_in_a_run(rows: np.ndarray, initpools: Initpools)
     WRITERS[".pt"](Path("few.pt"), rows[3:], IDS[3:])
     lacking = initpools(*pick, "--embeddings", "few.pt")
     assert lacking.code == 2 and "few.pt ('filenames') lacks 3 of the 40 train images" in lacking.err
+
+
+# ---- shards
+
+ENDS = [(0, 7), (7, 20), (20, N)]
+
+
+def write_shards(folder: str, suffix: str, rows: np.ndarray, name: str = "train-{:05}-of-00003") -> list[Path]:
+    Path(folder).mkdir(exist_ok=True)
+    files = [Path(folder, f"{name.format(number)}{suffix}") for number in range(3)]
+    for file, (start, end) in zip(files, ENDS, strict=True):
+        WRITERS[suffix](file, rows[start:end], IDS[start:end])
+    return files
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_shards_are_one_array(rows: np.ndarray, suffix: str) -> None:
+    files = write_shards("shards", suffix, rows)
+    for reference in ("shards", f"shards/train-*{suffix}", str(Path("shards/*").resolve())):
+        found = read_embeddings(Path(reference))
+        np.testing.assert_array_equal(found.array, rows)
+        assert found.ids is not None and [row.path for row in found.ids.rows] == IDS
+        assert [file.resolve() for file in found.files] == [file.resolve() for file in files]
+    assert is_source("./shards") and is_embeddings(as_dataset("./shards")) and is_embeddings(as_dataset("shards/*"))
+
+
+def test_shards_are_in_the_order_of_their_numbers(rows: np.ndarray, initpools: Initpools) -> None:
+    Path("shards").mkdir()
+    for row in range(N):
+        np.save(f"shards/part{row}.npy", rows[row : row + 1].astype(np.float16))
+    found = read_embeddings(Path("shards"))
+    assert found.array.dtype == np.float16 and found.ids is None
+    np.testing.assert_array_equal(found.array, rows.astype(np.float16))
+    began = initpools("embed", "shards/")
+    assert began.code == 0 and "already done" in initpools("embed", "./shards").err, began.err
+    assert initpools("select-pool", "kcenter", "-n", 2).code == 0 and Path("runs/shards").is_dir()
+    of_many = initpools("select-pool", "kcenter", "-n", 4, "--embeddings", "shards/*.npy")
+    assert of_many.out.split() == [str(row) for row in select("shards", "kcenter", 4)]
+
+
+class Meddler(Reporter):
+    """Changes a folder as soon as its shards are read."""
+
+    def say(self, text: str) -> None:
+        np.save("shards/part3.npy", np.zeros((2, D), np.float32))
+
+
+def test_a_folder_that_changes_while_it_is_read_is_refused(rows: np.ndarray) -> None:
+    Path("shards").mkdir()
+    for number in range(3):
+        np.save(f"shards/part{number}.npy", rows)
+    for changed in ("shards", "shards/part3.npy"):
+        with pytest.raises(UserError, match=f"^{changed} changed while it was being read"):
+            read_embeddings(Path("shards"), report=Meddler(quiet=True))
+
+
+# ---- bad input
+
+
+def table(**columns: Any) -> Callable[[np.ndarray], object]:
+    return lambda rows: pq.write_table(pa.table(columns), "bad.parquet")
+
+
+def lines(*text: str) -> Callable[[np.ndarray], object]:
+    return lambda rows: Path("bad.csv").write_text("\n".join(text) + "\n")
+
+
+def shards(*arrays: Callable[[np.ndarray], np.ndarray], name: str = "bad/part{}.npy") -> Callable[[np.ndarray], object]:
+    def write(rows: np.ndarray) -> None:
+        Path("bad").mkdir()
+        for number, array in enumerate(arrays):
+            np.save(name.format(number), array(rows))
+
+    return write
+
+
+def encoders(rows: np.ndarray) -> None:
+    Path("bad").mkdir()
+    for number in range(2):
+        metadata = {"encoder": "ab" * 32 if number else "cd" * 32}
+        save_file({"e": rows}, f"bad/{number}.safetensors", metadata)
+
+
+def repeated(rows: np.ndarray) -> None:
+    Path("bad").mkdir()
+    for name in "ab":
+        write_parquet(Path(f"bad/{name}.parquet"), rows[:2], ["x.jpg", f"{name}.jpg"])
+
+
+def several_formats(rows: np.ndarray) -> None:
+    Path("bad").mkdir()
+    np.save("bad/a.npy", rows)
+    write_csv(Path("bad/b.csv"), rows, IDS)
+
+
+def damaged(suffix: str) -> Callable[[np.ndarray], object]:
+    def write(rows: np.ndarray) -> None:
+        path = Path(f"bad{suffix}")
+        WRITERS[suffix](path, rows, IDS)
+        path.write_bytes(path.read_bytes()[:-100])
+
+    return write
+
+
+#: What is written, the path that is named, and what the error says.
+BAD: dict[str, tuple[Callable[[np.ndarray], object], str, str]] = {
+    "no vectors": (table(path=["a"], width=[3], label=["x"]), "bad.parquet", "only path, width, label"),
+    "two vectors": (table(clip=[[1.0, 2.0]], dino=[[1.0]]), "bad.parquet", "several columns that may be"),
+    "not a column": (table(clip=[[1.0, 2.0]]), "bad.parquet:dino", "no column of lists 'dino'"),
+    "ragged": (table(v=[[1.0, 2.0], [1.0]]), "bad.parquet", "1 values in 'v' of row 1, but 2 in row 0"),
+    "null": (table(v=[[1.0, 2.0], None]), "bad.parquet", "no value in 'v' of row 1"),
+    "null inside": (table(v=[[1.0, 2.0], [None, 1.0]]), "bad.parquet", "no value in 'v' of row 1"),
+    "null id": (table(id=["a", None], v=[[1.0, 2.0]] * 2), "bad.parquet", "(column 'id'), row 1 has no id"),
+    "same id": (table(id=["a", "a"], v=[[1.0, 2.0]] * 2), "bad.parquet", "more than once: a (row 0 and row 1)"),
+    "no rows": (table(v=pa.array([], pa.list_(pa.float32()))), "bad.parquet", "the shape (0, 0)"),
+    "no text": (lines("id,e0,e1", "a,1,x"), "bad.csv", "invalid value 'x'"),
+    "empty cell": (lines("id,e0,e1", "a,1,2", "b,,2"), "bad.csv", "no value in 'e0' of row 1"),
+    "more cells": (lines("id,e0,e1", "a,1,2,3"), "bad.csv", "Expected 3 columns, got 4"),
+    "no numbers": (lines("id,width,height", "a,1,2"), "bad.csv", "only id, width, height"),
+    "a gap": (lines("id,e0,e2", "a,1,2"), "bad.csv", "no column e1"),
+    "too large": (lines("id,e0,e1", "a,1,1e300"), "bad.csv", "column 'e1', which is too large for float32"),
+    "not finite": (lines("id,e0,e1", "a,1,nan", "b,1,2"), "bad.csv", "NaN or infinity in 1 of its rows: 0"),
+    "no header": (lines(""), "bad.csv", "it has no header"),
+    "not text": (lambda rows: Path("bad.csv").write_bytes(b"\xff\xfe"), "bad.csv", "not a text in UTF-8"),
+    "width": (shards(lambda rows: rows, lambda rows: rows[:, :3]), "bad", "bad/part1.npy differs from bad/part0.npy"),
+    "dtype": (shards(lambda rows: rows, lambda rows: rows.astype("f2")), "bad", "type: float16, not float32"),
+    "encoder": (encoders, "bad", "in its encoder: abababababab, not cdcdcdcdcdcd"),
+    "same ids": (repeated, "bad", "x.jpg (a.parquet row 0 and b.parquet row 0)"),
+    "formats": (several_formats, "bad", "several formats: .csv, .npy"),
+    "missing": (
+        shards(lambda rows: rows, name="bad/train-{:05}-of-00003.npy"),
+        "bad",
+        "lacks 2 of the shards that its other files are numbered for: train-00001-of-00003, train-00002-of-00003",
+    ),
+    "huge count": (shards(lambda rows: rows, name="bad/a-{}-of-99999999999.npy"), "bad", "a-5-of-99999999999 and"),
+    "no shards": (shards(), "bad", "is a folder without files of embeddings"),
+    "no match": (shards(), "bad/*.npy", "No file of embeddings matches bad/*.npy"),
+    "two arrays": (lambda rows: np.savez("bad.npz", a=rows, b=rows), "bad.npz", "2 arrays that may be the embeddings"),
+    "images": (
+        lambda rows: np.savez("bad.npz", train_images=np.zeros((3, 8, 8)), train_labels=np.zeros((3, 1), int)),
+        "bad.npz",
+        "only train_images (3, 8, 8) float64, train_labels (3, 1) int64",
+    ),
+    "objects": (
+        lambda rows: np.savez("bad.npz", e=rows, ids=np.array(IDS, dtype=object)),
+        "bad.npz",
+        "pickled Python objects ('ids')",
+    ),
+    "scale": (
+        lambda rows: np.savez("bad.npz", e=rows.astype(np.int8), scale=np.ones(N)),
+        "bad.npz",
+        "The scale 'scale' of bad.npz has the shape (40,)",
+    ),
+    "few ids": (
+        lambda rows: save_file({"e": rows}, "bad.safetensors", {"ids": '["a"]'}),
+        "bad.safetensors",
+        "1 ids (metadata 'ids') for 40 rows",
+    ),
+    "no list": (
+        lambda rows: save_file({"e": rows}, "bad.safetensors", {"ids": "a"}),
+        "bad.safetensors",
+        "not a JSON list",
+    ),
+    "pickle": (lambda rows: torch.save({"e": Path("x")}, "bad.pt"), "bad.pt", "could run code and are never loaded"),
+    "unknown format": (lambda rows: Path("bad.mat").write_text("x"), "bad.mat", "bad.mat ends in none of .npy, .npz"),
+    **{f"cut {suffix}": (damaged(suffix), f"bad{suffix}", f"bad{suffix}") for suffix in WRITERS if suffix != ".tsv"},
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_embeddings_are_refused(rows: np.ndarray, initpools: Initpools, kind: str) -> None:
+    write, name, said = BAD[kind]
+    write(rows)
+    refused = initpools("select-pool", "kcenter", "-n", 1, "--embeddings", name)
+    assert refused.code == 2 and said in refused.err, refused.err
+    assert "Traceback" not in refused.err
+    assert not [*Path("cache").glob(".scratch-*")]
+
+
+def test_an_unknown_column_of_ids_is_refused(rows: np.ndarray, initpools: Initpools) -> None:
+    for suffix, write in WRITERS.items():
+        write(Path(f"feats{suffix}"), rows, IDS)
+        refused = initpools("rank", "kcenter", "--embeddings", f"feats{suffix}", "--id-column", "nothing")
+        assert refused.code == 2 and f"feats{suffix} has no 'nothing' (--id-column), only " in refused.err, refused.err
+    for words in (["rank", "random", "--scores", "x.npy"], ["embed", "pca", "--dataset", "digits"]):
+        assert "--id-column id" in initpools(*words, "--id-column", "id").err
+
+
+# ---- from Python
+
+
+def test_select_takes_paths_tensors_and_data_frames(rows: np.ndarray) -> None:
+    WRITERS[".csv"](Path("feats.csv"), rows, IDS)
+    np.savez("feats.npz", a=rows, b=-rows)
+    expected = select(rows, "kcenter", 5)
+    numbered = pd.DataFrame(rows).add_prefix("e").assign(path=IDS, width=3)
+    for given in (
+        "feats.csv",
+        Path("feats.csv"),
+        "feats.npz:a",
+        torch.tensor(rows),
+        torch.tensor(rows, requires_grad=True),
+        pd.DataFrame(rows),
+        pd.DataFrame(rows, index=IDS, columns=list("uvwxyz")),
+        numbered[[*reversed(numbered.columns)]],
+        pd.DataFrame({"id": IDS, "embedding": list(rows)}),
+        pa.table({"embedding": list(rows)}),
+    ):
+        np.testing.assert_array_equal(select(given, "kcenter", 5), expected)
+    half = torch.tensor(rows).bfloat16()
+    np.testing.assert_array_equal(select(half, "kcenter", 5), select(half.float().numpy(), "kcenter", 5))
+    more = select(torch.tensor(rows), "kcenter", 2, labeled=torch.tensor(expected), exclude=pd.Series([0]))
+    np.testing.assert_array_equal(more, select(rows, "kcenter", 2, labeled=expected, exclude=[0]))
+    for given, said in (
+        (pd.DataFrame({"id": IDS, "width": 3}), "only id, width"),
+        (pd.DataFrame({"e": [[1.0, 2.0], [1.0]]}), "1 values in 'e' of row 1"),
+        (torch.tensor(rows).to_sparse(), "a tensor that NumPy can't read"),
+        ("none.npy", "There is no file none.npy"),
+    ):
+        with pytest.raises(UserError, match=said):
+            select(given, "kcenter", 1)
+    with pytest.raises(UserError, match=r"labeled is the path pool\.csv"):
+        select(rows, "kcenter", 1, labeled="pool.csv")

@@ -14,7 +14,15 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.cache import in_blocks
 from initpools_cli.datasets.embedding_formats import npz
-from initpools_cli.datasets.embedding_formats.convert import convert, find, folder_of, texts
+from initpools_cli.datasets.embedding_formats.convert import (
+    ListedIds,
+    convert,
+    find,
+    find_ids,
+    folder_of,
+    listed_ids,
+    write_ids,
+)
 from initpools_cli.datasets.embedding_formats.location import Location, files_at, locate
 from initpools_cli.datasets.embedding_formats.registry import CONVERTED, READERS
 from initpools_cli.datasets.embedding_formats.stored import Stored
@@ -62,7 +70,8 @@ def is_source(name: str) -> bool:
     location = locate(name)
     if location.path.is_dir():
         return location.suffix in READERS or "/" in name or name.startswith(".")
-    return location.several or (location.suffix in READERS and location.path.name != location.suffix)
+    is_file = location.suffix in READERS and location.path.name != location.suffix
+    return is_file or location.several or name.endswith("/")
 
 
 def as_dataset(name: str) -> str:
@@ -130,20 +139,23 @@ def read_embeddings(reference: Path, id_column: str = "", report: Reporter | Non
     if len(files) == 1 and files[0].suffix.lower() not in CONVERTED:
         opened = _open(files[0], location.member, id_column)
         if opened.array is not None:
-            ids = _ids(reference, files, [len(opened.array)], texts(opened), opened.ids_from)
-            return Embeddings(opened.array, ids, files)
-    folder = folder_of(files, location.member, id_column)
-    found = find(folder)
-    if found is None:
+            return Embeddings(opened.array, _ids(reference, files, listed_ids([opened])), files)
+    folder = folder_of(files, location.member)
+    array, listed = find(folder), find_ids(folder, id_column)
+    if array is None or listed is None:
         parts = [_open(file, location.member, id_column) for file in files]
         _refuse_unlike(files, parts)
-        found = convert(folder, str(reference), parts, report or Reporter(quiet=True))
+        listed = listed_ids(parts)
+        # Repeated ids are found before anything is copied.
+        _ids(reference, files, listed)
+        array = convert(folder, str(reference), parts, report or Reporter(quiet=True)) if array is None else array
+        write_ids(folder, id_column, listed)
     for file, first in zip(files, before, strict=True):
         if not file.exists() or signature(file) != first:
             raise changed_error(file)
     if files_at(location) != files:
         raise changed_error(location.path)
-    return Embeddings(found.array, _ids(reference, files, found.counts, found.ids, found.ids_from), files)
+    return Embeddings(array, _ids(reference, files, listed), files)
 
 
 def _refuse_unknown(location: Location, file: Path) -> None:
@@ -196,19 +208,17 @@ def _refuse_unlike(files: Sequence[Path], parts: Sequence[Stored]) -> None:
                 )
 
 
-def _ids(
-    reference: Path, files: Sequence[Path], counts: Sequence[int], ids: Sequence[str] | None, ids_from: str
-) -> Ids | None:
+def _ids(reference: Path, files: Sequence[Path], listed: ListedIds) -> Ids | None:
     """Return checked ids with their places."""
-    if ids is None:
+    if listed.ids is None:
         return None
     places = (
         f"{file.name} row {row}" if len(files) > 1 else f"row {row}"
-        for file, count in zip(files, counts, strict=True)
+        for file, count in zip(files, listed.counts, strict=True)
         for row in range(count)
     )
-    rows = [Row(place, text.strip()) for place, text in zip(places, ids, strict=True)]
-    return checked(Ids(rows, f"{reference} ({ids_from})", OTHER_IDS))
+    rows = [Row(place, text.strip()) for place, text in zip(places, listed.ids, strict=True)]
+    return checked(Ids(rows, f"{reference} ({listed.ids_from})", OTHER_IDS))
 
 
 def float32_blocks(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,14 @@ from pydantic import ValidationError
 from initpools_cli.core.config import SelectTable, index_knobs
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import value_error
+from initpools_cli.datasets.embedding_formats.frames import array_of_frame, is_frame
+from initpools_cli.datasets.embedding_formats.stored import NO_IDS
+from initpools_cli.datasets.embeddings import read_embeddings
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.strategies.arrays import INPUTS
 
+#: Arguments that may be paths or data frames: one row of numbers per image.
+MATRICES = ("embeddings", "query_set")
 #: What `select` takes for every strategy, as the keys of [select].
 SETTINGS = ("index", "normalize", "balance", "n_clusters", "sample", "copies", "min_distance", "semdedup", "per_group")
 
@@ -88,19 +95,54 @@ def sort_keywords(strategy: StrategySpec, knobs: Mapping[str, Any] | None, more:
 def as_array(name: str, values: Any) -> NDArray[Any] | None:
     """`values` as an array; None stays None.
 
+    Parameters
+    ----------
+    name : str
+        The argument, for messages.
+    values : array_like, tensor, data frame, str or Path
+        A tensor may be on any device; a data frame or a path must be of embeddings, see `read_embeddings`.
+
     Raises
     ------
     UserError
-        Rows of different lengths.
+        Rows of different lengths, or a data frame or file without embeddings.
     """
     if values is None:
         return None
+    if isinstance(values, str | PathLike):
+        return _of_path(name, Path(values))
+    if hasattr(values, "detach"):
+        return _of_tensor(name, values)
+    if is_frame(values):
+        return array_of_frame(name, values) if name in MATRICES else np.asarray(values)
     try:
         return np.asanyarray(values)
     except ValueError:
         raise UserError(
             f"{name} is not an array: its rows differ in length.", "Give all rows the same length.", name
         ) from None
+
+
+def _of_path(name: str, path: Path) -> NDArray[Any]:
+    if name not in MATRICES:
+        raise UserError(
+            f"{name} is the path {path}, which is read for embeddings only.", f"Pass {name} as an array.", path
+        )
+    # Picks are indices, so that ids are not needed.
+    return read_embeddings(path, NO_IDS).array
+
+
+def _of_tensor(name: str, tensor: Any) -> NDArray[Any]:
+    tensor = tensor.detach().cpu()
+    try:
+        # NumPy has no bfloat16; float32 has all its values.
+        found: NDArray[Any] = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).split(". ")[0].rstrip(".")
+        raise UserError(
+            f"{name} is a tensor that NumPy can't read: {reason:.200}.", f"Pass {name} as a dense tensor.", name
+        ) from None
+    return found
 
 
 def scalar(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The cache of embeddings that can't be memory-mapped: one .npy array, with its ids."""
+"""The cache of embeddings that can't be memory-mapped: one .npy array, and its ids."""
 
 from __future__ import annotations
 
@@ -23,64 +23,78 @@ from initpools_cli.datasets.embedding_formats.stored import Stored
 
 #: Version of the conversion; part of every cache key.
 RECIPE = "1"
-ARRAY, FACTS = "embeddings.npy", "facts.json"
+ARRAY, SUM = "embeddings.npy", "embeddings.sha256"
 
 
 @dataclass(frozen=True)
-class Converted:
-    """Embeddings in the cache.
+class ListedIds:
+    """The ids of several files.
 
     Attributes
     ----------
-    array : ndarray of shape (n, d)
-        Memory-mapped.
+    ids : list of str or None
+        Empty for a missing one.
+    ids_from : str
+        Where they are from, such as "column 'path'".
     counts : list of int
         The rows of each file.
-    ids : list of str or None
-    ids_from : str
     """
 
-    array: np.ndarray
-    counts: list[int]
     ids: list[str] | None
     ids_from: str
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the cache says of an array, as JSON."""
-
-    sha256: str
     counts: list[int]
-    ids: list[str] | None
-    ids_from: str
 
 
-def folder_of(files: Sequence[Path], member: str, id_column: str) -> Path:
+def listed_ids(parts: Sequence[Stored]) -> ListedIds:
+    """Return the ids of all files, as text; all have ids, or none."""
+    counts = [part.shape[0] for part in parts]
+    if parts[0].ids is None:
+        return ListedIds(None, "", counts)
+    return ListedIds([_text(each) for part in parts for each in part.ids or ()], parts[0].ids_from, counts)
+
+
+def folder_of(files: Sequence[Path], member: str) -> Path:
     """Return the cache folder of files with this content."""
-    digest = hashlib.sha256(json.dumps([RECIPE, member, id_column]).encode())
+    digest = hashlib.sha256(json.dumps([RECIPE, member]).encode())
     for file in files:
         digest.update(f"\n{file.suffix.lower()} {checksum(file)}".encode())
     return data_home() / "embeddings" / digest.hexdigest()[:32]
 
 
-def find(folder: Path) -> Converted | None:
-    """Return the embeddings in a cache folder, or None if there are none; damaged ones are moved aside."""
-    if not (folder / FACTS).is_file():
+def find(folder: Path) -> np.ndarray | None:
+    """Return the embeddings in a cache folder, memory-mapped, or None if there are none; move damaged ones aside."""
+    if not folder.is_dir():
         return None
     try:
-        facts = Facts(**json.loads((folder / FACTS).read_text(encoding="utf-8")))
-        whole = checksum(folder / ARRAY) == facts.sha256
-        array = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False) if whole else None
-    except (OSError, ValueError, TypeError, EOFError):
-        array = None
-    if array is None:
+        whole = checksum(folder / ARRAY) == (folder / SUM).read_text(encoding="utf-8")
+        found = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False) if whole else None
+    except (OSError, ValueError, EOFError):
+        found = None
+    if found is None:
         set_aside(folder, ARRAY, "embeddings")
+    return found
+
+
+def find_ids(folder: Path, id_column: str) -> ListedIds | None:
+    """Return the ids in a cache folder, or None if those of this column have not been read."""
+    try:
+        return ListedIds(**json.loads(_ids_file(folder, id_column).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
-    return Converted(array, facts.counts, facts.ids, facts.ids_from)
 
 
-def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) -> Converted:
+def write_ids(folder: Path, id_column: str, ids: ListedIds) -> None:
+    """Add ids to the cache folder of their embeddings."""
+    # A shared cache may be read-only; then they are read from the files again.
+    with contextlib.suppress(UserError):
+        write_text(_ids_file(folder, id_column), json.dumps(asdict(ids)))
+
+
+def _ids_file(folder: Path, id_column: str) -> Path:
+    return folder / f"ids-{hashlib.sha256(id_column.encode()).hexdigest()[:8]}.json"
+
+
+def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) -> np.ndarray:
     """Write the rows of all parts to the cache, in blocks, as one array of their type.
 
     Parameters
@@ -90,7 +104,12 @@ def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) 
     what : str
         Name of the files, for messages.
     parts : sequence of Stored
-        Of the same width and type; all with ids, or none.
+        Of the same width and type.
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+        Memory-mapped.
 
     Raises
     ------
@@ -109,12 +128,10 @@ def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) 
     report.say(f"{what}: {n:,} rows are copied to the cache once, {size / 1e6:,.1f} MB ({folder})")
     for note in dict.fromkeys(part.note for part in parts if part.note):
         report.say(f"{what}: {note}")
-    ids = None if parts[0].ids is None else [_text(each) for part in parts for each in part.ids or ()]
     with scratch_folder(home) as scratch, place_errors(home), report.progress(f"read {what}", n, "rows") as bar:
         with (scratch / ARRAY).open("wb") as stream:
             stream_rows(stream, _counted(parts, bar), n)
-        facts = Facts(checksum(scratch / ARRAY), [part.shape[0] for part in parts], ids, parts[0].ids_from)
-        write_text(scratch / FACTS, json.dumps(asdict(facts)))
+        write_text(scratch / SUM, checksum(scratch / ARRAY))
         folder.parent.mkdir(parents=True, exist_ok=True)
         if find(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -122,18 +139,13 @@ def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) 
             with contextlib.suppress(FileExistsError):
                 scratch.rename(folder)
     found = find(folder)
-    if found is None or len(found.array) != n:
+    if found is None or len(found) != n:
         raise UserError(
             f"The embeddings written to {folder} can't be read back.",
             "Check the disk, or name another folder with INITPOOLS_DATA=DIR.",
             folder,
         )
     return found
-
-
-def texts(stored: Stored) -> list[str] | None:
-    """Return the ids of a file as text; empty for a missing one."""
-    return None if stored.ids is None else [_text(each) for each in stored.ids]
 
 
 def _text(value: object) -> str:

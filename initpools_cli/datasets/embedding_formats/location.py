@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
@@ -112,32 +113,38 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 
 def _refuse_gaps(path: Path, files: Sequence[Path]) -> None:
     """Raise an error if the numbers in the names of shards show that one is missing."""
-    stems = [(each.parent, each.stem) for each in files]
-    of_all = [(folder, OF_ALL.fullmatch(stem)) for folder, stem in stems]
-    numbered = [(folder, NUMBERED.fullmatch(stem)) for folder, stem in stems]
-    missing: list[str] = []
-    groups: dict[tuple[Path, str, int], set[int]] = defaultdict(set)
-    if all(match for _, match in of_all):
-        for folder, match in of_all:
-            assert match is not None
-            groups[folder, match["name"], int(match["all"])].add(int(match["number"]))
-        for (_, name, total), numbers in groups.items():
-            first = 1 if 0 not in numbers and total in numbers else 0
-            wanted = range(first, first + total)
-            missing += [f"{name}{number} of {total}" for number in wanted if number not in numbers]
-    elif all(match for _, match in numbered):
-        for folder, match in numbered:
-            assert match is not None
-            groups[folder, match["name"], 0].add(int(match["number"]))
-        for (_, name, _), numbers in groups.items():
-            # Numbers that begin elsewhere may be dates or ids.
-            if min(numbers) in (0, 1):
-                wanted = range(min(numbers), max(numbers))
-                missing += [f"{name}{number}" for number in wanted if number not in numbers][:1000]
-    if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise UserError(
-            f"{path} lacks {len(missing)} of the shards that its other files are numbered for: {shown}.",
-            "Copy them there, or rename the files if their numbers are not those of shards.",
-            shown,
-        )
+    for pattern in (OF_ALL, NUMBERED):
+        matches = [(file.parent, pattern.fullmatch(file.stem)) for file in files]
+        shards: dict[tuple[Path, str, str], dict[int, re.Match[str]]] = defaultdict(dict)
+        for folder, match in matches:
+            if match is not None:
+                shards[folder, match["name"], match.groupdict().get("all", "")][int(match["number"])] = match
+        if all(match for _, match in matches):
+            for found in shards.values():
+                _refuse_missing(path, found)
+            return
+
+
+def _refuse_missing(path: Path, found: Mapping[int, re.Match[str]]) -> None:
+    """Raise an error if a number of the shards of one array is missing."""
+    one = next(iter(found.values()))
+    if total := int(one.groupdict().get("all") or 0):
+        first = 1 if 0 not in found and total in found else 0
+        wanted = range(first, first + total)
+    # Numbers that begin elsewhere may be dates or ids.
+    elif min(found) in (0, 1):
+        wanted = range(min(found), max(found) + 1)
+    else:
+        return
+    count = len(wanted) - sum(number in wanted for number in found)
+    if not count:
+        return
+    missing = islice((number for number in wanted if number not in found), 5)
+    start, end = one.span("number")
+    names = [f"{one.string[:start]}{str(number).zfill(end - start)}{one.string[end:]}" for number in missing]
+    shown = ", ".join(names) + (f" and {count - 5} more" if count > 5 else "")
+    raise UserError(
+        f"{path} lacks {count} of the shards that its other files are numbered for: {shown}.",
+        "Copy them there, or rename the files if their numbers are not those of shards.",
+        shown,
+    )
