@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import Initpools
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
@@ -277,6 +278,35 @@ def test_a_folder_that_changes_while_it_is_read_is_refused(rows: np.ndarray) -> 
     for changed in ("shards", "shards/part3.npy"):
         with pytest.raises(UserError, match=f"^{changed} changed while it was being read"):
             read_embeddings(Path("shards"), report=Meddler(quiet=True))
+
+
+def test_embeddings_are_written_as_shards_with_ids_and_encoder(rows: np.ndarray, initpools: Initpools) -> None:
+    WRITERS[".pt"](Path("feats.pt"), rows, IDS)
+    made = initpools("embed", "feats.pt", "--set", "embed.shards=3")
+    assert made.code == 0 and "shards: runs/feats/shards/feats" in made.err, made.err
+    folder = Path("runs/feats/shards/feats")
+    files = sorted(folder.glob("*.safetensors"))
+    assert [file.name for file in files] == [f"train-{number:05}-of-00003.safetensors" for number in range(3)]
+    with safe_open(files[1], "np") as file:
+        metadata = file.metadata()
+        part = file.get_tensor("embeddings")
+    start = len(read_embeddings(files[0]).array)
+    np.testing.assert_array_equal(part, rows[start : start + len(part)])
+    assert json.loads(metadata["ids"]) == IDS[start : start + len(part)]
+    assert len(metadata["encoder"]) == 64 and metadata["split"] == "train" and metadata["source"] == "feats.pt"
+    # They are written once, read as one array, and make the same picks.
+    again = initpools("embed", "--set", "embed.shards=3")
+    assert again.err.count("already done") == 2 and initpools("verify").code == 0
+    by_file = initpools("select-pool", "typiclust", "-n", 4, "--embeddings", folder)
+    assert by_file.out == initpools("select-pool", "typiclust", "-n", 4, "--embeddings", "feats.pt").out
+    files[1].unlink()
+    lacking = initpools("rank", "kcenter", "--embeddings", folder)
+    assert lacking.code == 2 and "train-00001-of-00003" in lacking.err
+    renewed = initpools("embed", "--set", "embed.shards=3")
+    assert renewed.code == 0 and files[1].is_file(), renewed.err
+    for number, said in ((N + 1, "more than the 40 images of train"), (-1, "embed.shards")):
+        refused = initpools("embed", "--set", f"embed.shards={number}")
+        assert refused.code == 2 and said in refused.err, refused.err
 
 
 # ---- bad input

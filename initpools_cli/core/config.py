@@ -226,6 +226,16 @@ class EmbedTable(Table):
             json_schema_extra=ADDED,
         ),
     ] = False
+    shards: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=99_999,
+            description="also write the embeddings of each split as this many .safetensors files, with ids and a "
+            "checksum of the encoder, in `shards/` of the run; 0: none",
+            json_schema_extra=ADDED,
+        ),
+    ] = 0
 
 
 class ScoreTable(Table):

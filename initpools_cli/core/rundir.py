@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: The kinds of steps, each with a folder of its name, in the usual order of commands.
 KINDS = (
-    *("pretrain", "embed", "patches", "score", "dynamics", "reference"),
+    *("pretrain", "embed", "patches", "shards", "score", "dynamics", "reference"),
     *("pool", "card", "compare", "loop", "al", "rank"),
 )
 #: The kind of the rounds of the labeling loop.

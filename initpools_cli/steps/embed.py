@@ -14,6 +14,7 @@ from initpools_cli.networks.efficientnet_lite import DEFAULT
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed_backbone import embed_backbone
 from initpools_cli.steps.embed_file import embed_file
+from initpools_cli.steps.embed_shards import write_shards
 from initpools_cli.steps.encoder import UNTRAINED, load, pretrain_of
 from initpools_cli.steps.write_embeddings import BATCH, PATCHES, write_embeddings
 
@@ -23,7 +24,8 @@ def embed(
 ) -> tuple[FinishedStep, bool]:
     """Write ``embed/<source>/{train,test,val}.npy``, or find them already done.
 
-    With ``embed.patches``, ``patches/<backbone>/train.npy``: (n, places, d) float32.
+    With ``embed.patches``, ``patches/<backbone>/train.npy``: (n, places, d) float32. With ``embed.shards``, the same
+    embeddings also in ``shards/<source>``; see `write_shards`.
 
     Parameters
     ----------
@@ -42,6 +44,23 @@ def embed(
     UserError
         Nothing to embed with, an unknown source, or weights that don't fit.
     """
+    table = context.settings.embed
+    if table.shards and table.patches:
+        raise UserError(
+            f"embed.shards = {table.shards} has no effect with embed.patches.",
+            "Leave out embed.shards or embed.patches.",
+            table.shards,
+        )
+    done, fresh = _embed(context, source, weights, ids, id_column)
+    if table.shards:
+        shards, written = write_shards(context, done)
+        context.report.say(f"{'shards' if written else 'already done'}: {shards.folder}")
+    return done, fresh
+
+
+def _embed(
+    context: Context, source: str, weights: Path | None, ids: Path | None, id_column: str
+) -> tuple[FinishedStep, bool]:
     if weights is None:
         source = source or default_source(context)
     if is_source(source):

@@ -83,6 +83,22 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
     return found if not scale else rescaled(path, found, np.array(tensor(scale)), scale)
 
 
+def write(path: Path, blocks: Iterator[np.ndarray], shape: tuple[int, ...], metadata: dict[str, str]) -> None:
+    """Write rows of float32 as the tensor ``embeddings``, in blocks."""
+    size = 4 * int(np.prod(shape, dtype=object))
+    header = {
+        "__metadata__": metadata,
+        "embeddings": {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]},
+    }
+    text = json.dumps(header).encode()
+    # The data begin at a multiple of 64 bytes.
+    text += b" " * (-(8 + len(text)) % 64)
+    with path.open("wb") as stream:
+        stream.write(struct.pack("<Q", len(text)) + text)
+        for block in blocks:
+            stream.write(np.ascontiguousarray(block, "<f4").data)
+
+
 def from_bfloat16(array: np.ndarray, **known: Any) -> Stored:
     """Return the embeddings whose bits, as uint16, are those of bfloat16: float32, in which they are exact."""
 
