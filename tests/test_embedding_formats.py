@@ -161,6 +161,26 @@ def test_files_that_can_be_mapped_are_not_copied(rows: np.ndarray, tmp_path: Pat
     assert len([*(tmp_path / "cache/embeddings").glob("*.damaged")]) == 1
 
 
+def test_other_layouts_in_memory_and_of_pandas_are_read(rows: np.ndarray) -> None:
+    for given in (rows.astype(">f4"), np.asfortranarray(rows), np.asfortranarray(rows.astype(">f4"))):
+        np.savez("embeddings.npz", embeddings=given)
+        np.savez("other.npz", embedding=given)
+        np.savez_compressed("packed.npz", x=given)
+        with h5py.File("feats.h5", "w") as file:
+            file["x"] = given
+        for file in ("embeddings.npz", "other.npz", "packed.npz", "feats.h5"):
+            np.testing.assert_array_equal(read_embeddings(Path(file)).array, rows)
+    pd.DataFrame(rows, index=IDS).rename(columns=str).to_parquet("index.parquet")
+    pd.DataFrame(rows, index=pd.Index(IDS, name="path")).rename(columns=str).to_parquet("path.parquet")
+    pd.DataFrame(rows, index=pd.Index(IDS, name="path")).to_csv("path.csv")
+    for file in ("index.parquet", "path.parquet", "path.csv"):
+        found = read_embeddings(Path(file))
+        np.testing.assert_array_equal(found.array, rows)
+        assert found.ids is not None and [row.path for row in found.ids.rows] == IDS
+    pd.DataFrame(rows).to_csv("numbers.csv")
+    np.testing.assert_array_equal(read_embeddings(Path("numbers.csv")).array, rows)
+
+
 def test_one_of_several_arrays_is_named(rows: np.ndarray, initpools: Initpools) -> None:
     np.savez("feats.npz", clip=rows, dino=rows[:, :3], id=np.arange(N) * 10)
     several = initpools("select-pool", "kcenter", "-n", 2, "--embeddings", "feats.npz")
@@ -437,6 +457,9 @@ def test_an_unknown_column_of_ids_is_refused(rows: np.ndarray, initpools: Initpo
         write(Path(f"feats{suffix}"), rows, IDS)
         refused = initpools("rank", "kcenter", "--embeddings", f"feats{suffix}", "--id-column", "nothing")
         assert refused.code == 2 and f"feats{suffix} has no 'nothing' (--id-column), only " in refused.err, refused.err
+    np.save("feats.npy", rows)
+    refused = initpools("embed", "feats.npy", "--id-column", "id")
+    assert refused.code == 2 and "feats.npy is a single array without ids" in refused.err
     for words in (["rank", "random", "--scores", "x.npy"], ["embed", "pca", "--dataset", "digits"]):
         assert "--id-column id" in initpools(*words, "--id-column", "id").err
 

@@ -160,5 +160,6 @@ def _text(value: object) -> str:
 def _counted(parts: Sequence[Stored], bar: ProgressBar) -> Iterator[np.ndarray]:
     for part in parts:
         for block in part.blocks():
-            yield block
+            # Bytes may be stored in another order.
+            yield block.astype(part.dtype, copy=False)
             bar.advance(len(block))

@@ -41,7 +41,7 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
             def visit(name: str, each: Any) -> None:
                 if isinstance(each, h5py.Dataset) and each.shape is not None:
                     text = h5py.check_string_dtype(each.dtype) is not None
-                    parts[name] = Part(each.shape, "str" if text else str(each.dtype))
+                    parts[name] = Part(each.shape, "str" if text else each.dtype.name)
 
             file.visititems(visit)
             chosen = choose_part(path, parts, member.strip("/"))
@@ -51,7 +51,7 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
                 named = (file[ids].asstr() if parts[ids].dtype == "str" else file[ids])[()].tolist()
             factor = np.asarray(file[scale][()]) if scale else None
             encoder = file.attrs.get("encoder", "")
-            dtype = file[chosen].dtype
+            dtype = file[chosen].dtype.newbyteorder("=")
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise damaged(path, KIND, error) from None
     found = Stored(

@@ -107,7 +107,7 @@ def _parts(archive: zipfile.ZipFile) -> dict[str, Part]:
         if info.filename.endswith(".npy"):
             with archive.open(info) as stream:
                 shape, _, dtype = _header(stream)
-            found[info.filename.removesuffix(".npy")] = Part(shape, dtype.str if dtype.kind in "US" else str(dtype))
+            found[info.filename.removesuffix(".npy")] = Part(shape, dtype.str if dtype.kind in "US" else dtype.name)
     return found
 
 

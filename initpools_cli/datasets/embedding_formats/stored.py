@@ -185,9 +185,10 @@ def no_id_column(path: Path, id_column: str, names: Sequence[str]) -> UserError:
     """Return the error for ids that are not in a file."""
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "") or "nothing"
     return UserError(
-        f"{path} has no '{id_column}' (--id-column), only {shown}.", "Name one of them, or leave out --id-column.",
+        f"{path} has no '{id_column}' (--id-column), only {shown}.",
+        "Name one of them, or leave out --id-column.",
         id_column,
-    )  # fmt: skip
+    )
 
 
 def scaled(path: Path, blocks: Blocks, scale: np.ndarray, shape: tuple[int, ...], name: str) -> Blocks:

@@ -12,6 +12,7 @@ from initpools_cli.datasets.embedding_formats.stored import NAMES, NO_IDS, USUAL
 
 #: A column that is one dimension: ``embedding_0``, ``pca12``, ``7``.
 NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]{1,9})")
+INDEX = "__index_level_0__"
 #: Kinds of columns.
 NUMBER, LIST, TEXT, OTHER = "number", "list", "text", "other"
 
@@ -94,7 +95,9 @@ def id_column_of(path: Path | str, kinds: Mapping[str, str], vectors: Sequence[s
         raise no_id_column(Path(path), id_column, list(kinds))
     others = {name.strip().lower(): name for name, kind in kinds.items() if kind in (TEXT, NUMBER)}
     used = {*vectors}
-    return "" if id_column else next((others[n] for n in NAMES if n in others and others[n] not in used), "")
+    # pandas stores an index without a name so.
+    names = [*NAMES, *([INDEX] if kinds.get(INDEX) == TEXT else [])]
+    return "" if id_column else next((others[n] for n in names if n in others and others[n] not in used), "")
 
 
 def listed(kinds: Mapping[str, str]) -> str:
