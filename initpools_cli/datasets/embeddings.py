@@ -23,7 +23,7 @@ from initpools_cli.datasets.embedding_formats.convert import (
     listed_ids,
     write_ids,
 )
-from initpools_cli.datasets.embedding_formats.location import Location, files_at, locate
+from initpools_cli.datasets.embedding_formats.location import files_at, locate
 from initpools_cli.datasets.embedding_formats.registry import CONVERTED, READERS
 from initpools_cli.datasets.embedding_formats.stored import Stored
 from initpools_cli.datasets.row_ids import Ids, checked
@@ -134,7 +134,7 @@ def read_embeddings(reference: Path, id_column: str = "", report: Reporter | Non
     """
     location = locate(reference)
     files = files_at(location)
-    _refuse_unknown(location, files[0])
+    _refuse_unknown(files[0])
     before = [signature(file) for file in files]
     if len(files) == 1 and files[0].suffix.lower() not in CONVERTED:
         opened = _open(files[0], location.member, id_column)
@@ -142,12 +142,13 @@ def read_embeddings(reference: Path, id_column: str = "", report: Reporter | Non
             return Embeddings(opened.array, _ids(reference, files, listed_ids([opened])), files)
     folder = folder_of(files, location.member)
     array, listed = find(folder), find_ids(folder, id_column)
+    ids = None if listed is None else _ids(reference, files, listed)
     if array is None or listed is None:
         parts = [_open(file, location.member, id_column) for file in files]
         _refuse_unlike(files, parts)
         listed = listed_ids(parts)
         # Repeated ids are found before anything is copied.
-        _ids(reference, files, listed)
+        ids = _ids(reference, files, listed)
         array = convert(folder, str(reference), parts, report or Reporter(quiet=True)) if array is None else array
         write_ids(folder, id_column, listed)
     for file, first in zip(files, before, strict=True):
@@ -155,10 +156,10 @@ def read_embeddings(reference: Path, id_column: str = "", report: Reporter | Non
             raise changed_error(file)
     if files_at(location) != files:
         raise changed_error(location.path)
-    return Embeddings(array, _ids(reference, files, listed), files)
+    return Embeddings(array, ids, files)
 
 
-def _refuse_unknown(location: Location, file: Path) -> None:
+def _refuse_unknown(file: Path) -> None:
     if file.suffix.lower() not in READERS:
         raise UserError(f"{file} ends in none of {', '.join(READERS)}.", f"{LAYOUT}, and name that file.", file)
 

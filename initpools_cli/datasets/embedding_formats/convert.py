@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +87,7 @@ def write_ids(folder: Path, id_column: str, ids: ListedIds) -> None:
     """Add ids to the cache folder of their embeddings."""
     # A shared cache may be read-only; then they are read from the files again.
     with contextlib.suppress(UserError):
-        write_text(_ids_file(folder, id_column), json.dumps(asdict(ids)))
+        write_text(_ids_file(folder, id_column), json.dumps(vars(ids)))
 
 
 def _ids_file(folder: Path, id_column: str) -> Path:

@@ -146,7 +146,8 @@ def listing(parts: Mapping[str, Part]) -> str:
 
 def is_scale(name: str) -> bool:
     """Whether an array of that name holds the scale of another one."""
-    return name.rpartition("/")[2].lower().endswith(SCALES)
+    last = name.rpartition("/")[2].lower()
+    return last in SCALES or last.endswith(tuple(f"_{scale}" for scale in SCALES))
 
 
 def scale_name(parts: Mapping[str, Part], member: str) -> str:
