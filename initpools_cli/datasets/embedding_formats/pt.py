@@ -38,7 +38,7 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
     import torch
 
     require_file(path, "embeddings")
-    content, mapped = _load(path)
+    content = _load(path)
     values = content if isinstance(content, dict) else {ALONE: content}
     values = {str(name): value for name, value in values.items()}
     parts = {name: part for name, value in values.items() if (part := _part(value)) is not None}
@@ -56,17 +56,17 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
     if tensor.dtype == torch.bfloat16:
         return from_bfloat16(tensor.view(torch.int16).numpy().view(np.uint16), **known)
     array = tensor.numpy()
-    array.flags.writeable = False
-    found = Stored(array.shape, array.dtype, array if mapped else None, blocks_of(array), **known)
+    # torch does not say where in the file a tensor is, so that others can't map it.
+    found = Stored(array.shape, array.dtype, None, blocks_of(array), **known)
     return found if not scale else rescaled(path, found, values[scale].detach().numpy(), scale)
 
 
-def _load(path: Path) -> tuple[Any, bool]:
-    """Return the content, and whether its tensors are memory-mapped."""
+def _load(path: Path) -> Any:
+    """Return the content, with tensors that are read from the file as needed, except in old files."""
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True), True
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
         raise UserError(
             f"{path} contains Python objects other than tensors, numbers, strings, lists and dictionaries, which could "
@@ -82,7 +82,7 @@ def _load(path: Path) -> tuple[Any, bool]:
         raise damaged(path, KIND, error) from None
     # The format of torch before 1.6 can't be mapped.
     try:
-        return torch.load(path, map_location="cpu", weights_only=True), False
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise damaged(path, KIND, error) from None
 

@@ -22,4 +22,4 @@ READERS: dict[str, Callable[[Path, str, str], Stored]] = {
     ".hdf5": h5.read,
 }
 #: Formats that can never be memory-mapped, so that a converted file is looked for before they are opened.
-CONVERTED = (".parquet", ".csv", ".tsv", ".h5", ".hdf5")
+CONVERTED = (".pt", ".pth", ".parquet", ".csv", ".tsv", ".h5", ".hdf5")
