@@ -18,7 +18,9 @@ from initpools_cli.core.traits import Traits
 STORED = Path(__file__).parent / "data" / "run-schema-1.tar.xz"
 #: The commands that made it, and what each printed.
 MADE = {
-    "pretrain simclr --set pretrain.epochs=1 --set pretrain.width=0.02 --set hidden=4 --set out=4": "pretrain/simclr",
+    # The default precision depends on the processor.
+    "pretrain simclr --set pretrain.epochs=1 --set pretrain.width=0.02 --set hidden=4 --set out=4 "
+    "--set run.precision=fp32": "pretrain/simclr",
     "embed simclr": "embed/simclr",
     "embed pca": "embed/pca",
     "score simclr": "score/simclr",
