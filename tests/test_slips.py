@@ -38,9 +38,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("random --embeddings zero.npy -n 1", "shape (); it must be 2-D"),
-        ("random --embeddings none.npy -n 1", "Pass embeddings of at least one image"),
-        ("random --embeddings empty.npy -n 1", "Pass at least one number for each image"),
+        ("random --embeddings zero.npy -n 1", "zero.npy has the shape (), not (images, dimensions)"),
+        ("random --embeddings none.npy -n 1", "none.npy has the shape (0, 3), not (images, dimensions)"),
+        ("random --embeddings empty.npy -n 1", "empty.npy has the shape (40, 0), not (images, dimensions)"),
         ("random --scores zero.npy -n 1", "scores has shape ()"),
         ("file --ranking twice.npy -n 1", "The ranking has image 3 more than once"),
         (
