@@ -47,9 +47,9 @@ class Common:
         str | None,
         typer.Option(
             "--dataset",
-            metavar="NAME|FILE.npz|FOLDER",
-            help="Data set: a name (`initpools list datasets`), an .npz file, a folder of images or a file of "
-            "embeddings; its run is runs/<dataset>.",
+            metavar="NAME|FILE|FOLDER",
+            help="Data set: a name (`initpools list datasets`), a folder of images, .parquet, .tar or .csv files of "
+            "images, an .npz file or a file of embeddings; its run is runs/<dataset>.",
             rich_help_panel=RUN,
             autocompletion=completion.datasets,
         ),
@@ -198,7 +198,7 @@ class Common:
         if not run.exists and named is None and not may_create:
             raise UserError(
                 f"There is no run in {run.path}.",
-                "Name the data set to start it: --dataset NAME|FILE.npz|FOLDER.",
+                "Name the data set to start it: --dataset NAME|FILE|FOLDER.",
                 run.path,
             )
         self.used = run

@@ -106,7 +106,10 @@ class DatasetTable(Table):
 
     name: Annotated[
         str,
-        Field(description="a name from `initpools list datasets`, an .npz file, a folder, or a file of embeddings"),
+        Field(
+            description="a name from `initpools list datasets`, a folder of images, .parquet, .tar or .csv files, an "
+            ".npz file, or a file of embeddings; see [data-sets.md](data-sets.md)"
+        ),
     ] = "digits"
     size: Annotated[
         int,
@@ -119,8 +122,14 @@ class DatasetTable(Table):
     ] = 0.01
     labels: Annotated[
         str,
-        Field(description="labels of a folder: auto, none, folders, or a CSV file; of embeddings: a file of labels"),
+        Field(description="labels of files: auto, none, folders, or a CSV file; of embeddings: a file of labels"),
     ] = "auto"
+    label_column: Annotated[
+        str,
+        Field(
+            description="the column of labels of .parquet files; empty: the only one there is", json_schema_extra=ADDED
+        ),
+    ] = ""
     scale: Annotated[
         str,
         BeforeValidator(_scale),

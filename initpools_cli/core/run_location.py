@@ -15,7 +15,7 @@ LAST_RUN = Path("runs/.last")
 #: The longest path that `LAST_RUN` may hold, bytes.
 LONGEST_PATH = 4096
 #: Endings of files that are data sets, which names of runs leave out.
-ENDINGS = (".npz", ".npy", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".h5", ".hdf5")
+ENDINGS = (".npz", ".npy", ".tar", ".safetensors", ".pt", ".pth", ".parquet", ".csv", ".tsv", ".h5", ".hdf5")
 #: The array or column in ``feats.npz:NAME``.
 MEMBER = re.compile(rf"(?<=\.)(?P<ending>{'|'.join(ending[1:] for ending in ENDINGS)}):[^/]+(/.*)?$", re.IGNORECASE)
 
@@ -58,6 +58,9 @@ def run_name(dataset: str) -> str:
     # A pattern of embeddings, in the folder that names them.
     path = path.parent if "*" in path.name else path
     name = path.resolve().name if path.name in ("", ".", "..") else path.name
+    if "{" in name:
+        # A pattern of shards, without what shells expand.
+        name = re.sub(r"[{}]", "", name)
     return name.removesuffix(path.suffix) if path.suffix.lower() in ENDINGS else name or "data"
 
 

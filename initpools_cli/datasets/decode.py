@@ -21,6 +21,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.raster import read_raster
 from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, sample_of
+from initpools_cli.datasets.stored.shards import OriginalFile, Root
 from initpools_cli.datasets.to_uint8 import Facts, eight_bits, notes_of
 
 if TYPE_CHECKING:
@@ -58,13 +59,13 @@ class Decoded:
 
 
 def decode_files(
-    root: Path, paths: Sequence[str], size: int, channels: int, scale: Scale, scratch: Path, report: Reporter
+    root: Root, paths: Sequence[str], size: int, channels: int, scale: Scale, scratch: Path, report: Reporter
 ) -> Decoded:
     """Decode files in threads.
 
     Parameters
     ----------
-    root : Path
+    root : Path or Shards
         The folder that `paths` are relative to.
     paths : sequence of str
     size : int
@@ -119,12 +120,12 @@ def decode_files(
     return Decoded(pixels, good, nbytes, sha256, [each.conversion for each in facts], notes)
 
 
-def sampled(root: Path, kinds: Mapping[str, str], scale: Scale, seed: int) -> Scale:
+def sampled(root: Root, kinds: Mapping[str, str], scale: Scale, seed: int) -> Scale:
     """Return the scale with a range for each kind of value deeper than 8 bits, from a seeded sample of the files.
 
     Parameters
     ----------
-    root : Path
+    root : Path or Shards
     kinds : mapping of path to str
         By relative path, the kind of value: "integer" or "float".
     scale : Scale
@@ -165,12 +166,12 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
     return _as_array(_square(Image.fromarray(image[..., 0] if gray else image), size))
 
 
-def read_image(file: Path, scale: Scale, draft: int = 0) -> Image:
+def read_image(file: OriginalFile, scale: Scale, draft: int = 0) -> Image:
     """Read an original image at its own size, upright, as 8-bit RGB, with the scale of training.
 
     Parameters
     ----------
-    file : Path
+    file : Path or StoredImage
     scale : Scale
     draft : int
         A sufficient side of large JPEG files; see `read_raster`.
@@ -188,7 +189,7 @@ def read_image(file: Path, scale: Scale, draft: int = 0) -> Image:
         ) from None
 
 
-def _decode(file: Path, size: int, channels: int, scale: Scale) -> tuple[np.ndarray, int, str, Facts] | None:
+def _decode(file: OriginalFile, size: int, channels: int, scale: Scale) -> tuple[np.ndarray, int, str, Facts] | None:
     try:
         content = file.read_bytes()
         image, facts = eight_bits(read_raster(file.name, content, draft=size), channels, scale)

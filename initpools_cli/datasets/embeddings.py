@@ -27,6 +27,7 @@ from initpools_cli.datasets.embedding_formats.location import files_at, locate
 from initpools_cli.datasets.embedding_formats.registry import CONVERTED, READERS
 from initpools_cli.datasets.embedding_formats.stored import Stored
 from initpools_cli.datasets.row_ids import Ids, checked
+from initpools_cli.datasets.stored.sniff import holds_images
 
 #: Suffixes of files that may hold embeddings too, but that are not read.
 UNREAD = (".txt", ".json", ".jsonl", ".feather", ".arrow", ".pkl", ".pickle", ".mat", ".zarr", ".ckpt", ".tfrecord")
@@ -62,7 +63,7 @@ def is_embeddings(name: str) -> bool:
     """
     location = locate(name)
     of_images = location.suffix == ".npz" and not location.member
-    return location.suffix in READERS and not location.path.is_dir() and not of_images
+    return location.suffix in READERS and not location.path.is_dir() and not (of_images or holds_images(location.path))
 
 
 def is_source(name: str) -> bool:

@@ -28,6 +28,7 @@ from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Assignment, Files
 from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
 from initpools_cli.datasets.splits import draw_test_rows
+from initpools_cli.datasets.stored.shards import Root, nbytes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,7 @@ def open_files(
     UserError
         There are no images, or labels or groups are invalid.
     """
-    listed = list_files(source.root, source.folders)
+    listed = _listed(source)
     headers = read_headers(source.root, listed)
     if not headers.images:
         remedy = "Name a folder with image files in it or in its sub-folders."
@@ -183,7 +184,7 @@ def reopen_files(
     UserError
         A file has changed, or a new image has an invalid label or color.
     """
-    listed = list_files(source.root, source.folders)
+    listed = _listed(source)
     before = set(known["path"])
     vanished = sorted(before - set(listed), key=os.fsencode)
     _refuse_changed(source.root, known, set(vanished))
@@ -210,6 +211,13 @@ def reopen_files(
         notes += new.notes
         skipped = skipped | dict.fromkeys(set(headers.images) - set(items["path"]) - set(new.left_out), NO_IMAGE)
     return OpenedFiles(items, classes, arrays, notes + skipped_notes(skipped, listed), scale)
+
+
+def _listed(source: Files) -> list[str]:
+    if source.paths is not None:
+        return list(source.paths)
+    assert isinstance(source.root, Path), "shards list their images"
+    return list_files(source.root, source.folders)
 
 
 def list_files(root: Path, folders: Sequence[str] = ()) -> list[str]:
@@ -353,7 +361,7 @@ def _join(
 
 
 def _in_classes(
-    names: list[str], known: pd.DataFrame, assigned: Assignment, root: Path
+    names: list[str], known: pd.DataFrame, assigned: Assignment, root: Root
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the labels of new images by the classes of a run, and its classes with those that are new."""
     if assigned.multilabel:
@@ -371,7 +379,7 @@ def _in_classes(
 
 
 def _decode_again(
-    root: Path, size: int, scale: Scale, seed: int, known: pd.DataFrame, vanished: list[str], work: Storage
+    root: Root, size: int, scale: Scale, seed: int, known: pd.DataFrame, vanished: list[str], work: Storage
 ) -> OpenedFiles:
     """Decode known items again: their cache is missing, or an older version read some of them differently."""
     if vanished:
@@ -415,15 +423,15 @@ def _decode_again(
     return OpenedFiles(known, class_names_of(known), arrays, notes, scale)
 
 
-def _read_differently_before(root: Path, known: pd.DataFrame) -> bool:
+def _read_differently_before(root: Root, known: pd.DataFrame) -> bool:
     """Whether an older version may have read some images differently: deep or transparent ones."""
     headers = read_headers(root, list(known["path"]))
     return not all(header.exact for header in headers.images.values())
 
 
-def _refuse_changed(root: Path, known: pd.DataFrame, vanished: set[str]) -> None:
+def _refuse_changed(root: Root, known: pd.DataFrame, vanished: set[str]) -> None:
     for path, nbytes in zip(known["path"], known["bytes"], strict=True):
-        if path not in vanished and (now := (root / path).stat().st_size) != nbytes:
+        if path not in vanished and (now := nbytes_of(root / path)) != nbytes:
             raise UserError(
                 f"{root / path} has changed since this run was started: it had {nbytes} bytes and has {now}.",
                 "Restore the file, or start another run with --run DIR.",

@@ -22,6 +22,7 @@ from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.multilabel import NONE as NO_CLASS
 from initpools_cli.datasets.multilabel import SEPARATOR
 from initpools_cli.datasets.spec import GROUP, SPLITS
+from initpools_cli.datasets.stored.shards import Root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ def is_file(how: str) -> bool:
 def read_groups(
     how: str,
     images: pd.DataFrame,
-    root: Path | None = None,
+    root: Root | None = None,
     *,
     what: str = FLAG,
     columns: Sequence[str] = GROUP_NAMES,
@@ -76,7 +77,7 @@ def read_groups(
     images : DataFrame
         One row per image: index (-1 if it is not known yet), path (may be empty) and split. A table may name images of
         val and test by index if it has a column ``split``.
-    root : Path, optional
+    root : Path or Shards, optional
         The folder of the images, for absolute paths.
     what : str
         The option, for messages.
@@ -284,7 +285,7 @@ def _from_array(path: Path, images: pd.DataFrame, what: str) -> list[str]:
 
 
 def _from_table(
-    path: Path, images: pd.DataFrame, root: Path | None, what: str, columns: Sequence[str]
+    path: Path, images: pd.DataFrame, root: Root | None, what: str, columns: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     table = read_table(path, what)
     place, index, group, split = (
@@ -344,7 +345,7 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _image_of(
-    rows: Sequence[tuple[Row, str]], path: Path, images: pd.DataFrame, root: Path | None, what: str
+    rows: Sequence[tuple[Row, str]], path: Path, images: pd.DataFrame, root: Root | None, what: str
 ) -> list[int | str]:
     """Return the position of the image of each row, or the reason why there is none."""
     paths = images["path"].tolist()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.raster import NO_IMAGE, Header, Reason, header_of
+from initpools_cli.datasets.stored.shards import Root
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Headers:
         return {path: self.images[path].deep for path in paths if self.images[path].deep}
 
 
-def read_headers(root: Path, paths: Sequence[str]) -> Headers:
+def read_headers(root: Root, paths: Sequence[str]) -> Headers:
     """Read the headers of files."""
     headers = Headers({}, {})
     for path in paths:
@@ -48,7 +48,7 @@ def skipped_notes(skipped: Mapping[str, Reason], order: Sequence[str]) -> list[s
 
 
 def no_images_error(
-    fact: str, root: Path, skipped: Mapping[str, Reason], order: Sequence[str], remedy: str
+    fact: str, root: Root, skipped: Mapping[str, Reason], order: Sequence[str], remedy: str
 ) -> UserError:
     """Return the error for a folder without readable images."""
     remedies = dict.fromkeys(reason.remedy for reason in skipped.values() if reason.remedy)

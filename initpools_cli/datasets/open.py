@@ -23,9 +23,13 @@ from initpools_cli.datasets.item_labels import class_names_of, labels_of_rows
 from initpools_cli.datasets.labels import assigner
 from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.datasets.npz import read_npz
+from initpools_cli.datasets.path_table import TABLE, is_table, read_path_table
 from initpools_cli.datasets.scale import Scale, scale_of
 from initpools_cli.datasets.sources import Arrays, Files
 from initpools_cli.datasets.spec import CONVERSION, GROUP, SPLITS, Dataset, DatasetSpec, Split
+from initpools_cli.datasets.stored.find import SUFFIXES, find_shards
+from initpools_cli.datasets.stored.open import open_shards
+from initpools_cli.datasets.stored.shards import Root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,18 +46,20 @@ def path_of(name: str) -> Path | None:
     if name in entries():
         return None
     path = Path(name).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+    if path.is_dir() or ((path.is_file() and (path.suffix == ".npz" or is_table(path))) and not is_embeddings(name)):
         return path
     if is_embeddings(name):
         embedding_files(path)
         return path
+    if find_shards(path):
+        return path
     if path.exists():
         raise UserError(
-            f"{path} is neither a folder of images, an .npz file nor a file of embeddings.",
+            f"{path} is neither a folder of images, a .parquet, .tar, .csv or .npz file, nor a file of embeddings.",
             "Name one of those, or a data set from `initpools list datasets`.",
             path,
         )
-    if path.suffix == ".npz" or len(path.parts) > 1:
+    if path.suffix.lower() in (".npz", *SUFFIXES, TABLE) or len(path.parts) > 1:
         raise UserError(
             f"There is no file or folder {path}.",
             "Check the path, or name a data set from `initpools list datasets`.",
@@ -190,8 +196,12 @@ def _source(
         if entry.refusal:
             raise UserError(entry.refusal, "Choose another: `initpools list datasets` lists them.", spec.name)
         return entry.load(home, spec.size, scratch, report)
+    if shards := find_shards(path):
+        return open_shards(path, shards, spec, home, report)
     if path.is_dir():
         return Files(path, assigner(spec.labels, spec.classes, multilabel=spec.multilabel))
+    if is_table(path):
+        return read_path_table(path, spec)
     return read_npz(path, scratch, spec.classes, scale=scale, seed=seed)
 
 
@@ -224,7 +234,7 @@ def _dataset(
     items: pd.DataFrame,
     classes: tuple[str, ...],
     arrays: dict[str, np.ndarray],
-    root: Path | None,
+    root: Root | None,
     notes: list[str],
     kept: np.ndarray | None,
 ) -> Dataset:
@@ -259,11 +269,20 @@ def _refuse_settings(spec: DatasetSpec, path: Path | None) -> None:
             "Leave out --classes, which is for .npz files and folders.",
             "dataset.classes",
         )
-    if spec.labels != "auto" and (path is None or not path.is_dir()):
+    shards = find_shards(path) if path else []
+    files = path is not None and (path.is_dir() or is_table(path) or bool(shards))
+    folder = path is not None and path.is_dir() and not shards
+    if spec.labels != "auto" and not (folder or (files and spec.labels != "folders")):
         raise UserError(
             f"dataset.labels = {spec.labels!r} has no effect: {spec.name} is not a folder of images.",
             "Leave out dataset.labels; this data set has labels of its own.",
             repr(spec.labels),
+        )
+    if spec.label_column and not (shards and shards[0].suffix.lower() == ".parquet"):
+        raise UserError(
+            f"dataset.label_column = {spec.label_column!r} has no effect: {spec.name} is not stored in parquet.",
+            "Leave out dataset.label_column.",
+            repr(spec.label_column),
         )
 
 

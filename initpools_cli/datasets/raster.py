@@ -7,12 +7,12 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from initpools_cli.datasets.dicom import is_dicom, read_dicom, read_header
+from initpools_cli.datasets.stored.shards import OriginalFile
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -109,7 +109,7 @@ NEEDS_DICOM = _needs("DICOM", "dicom")
 NEEDS_TIFF = _needs("16-bit color TIFF", "tiff")
 
 
-def header_of(file: Path) -> Header | Reason:
+def header_of(file: OriginalFile) -> Header | Reason:
     """Read the header of an image file; return the reason if it can't be read."""
     from PIL import Image
 

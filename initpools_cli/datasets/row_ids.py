@@ -17,6 +17,7 @@ from initpools_cli.datasets.annotations.match import find
 from initpools_cli.datasets.annotations.rows import ID_NAMES, INDEX_NAMES, PATH_NAMES, Row
 from initpools_cli.datasets.annotations.table import decoded, read_table
 from initpools_cli.datasets.labels import counted, named
+from initpools_cli.datasets.stored.shards import Root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,7 +201,7 @@ def numbered(ids: Ids) -> tuple[np.ndarray, list[str]]:
     return order, [""] * len(rows)
 
 
-def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: Path | None) -> dict[str, np.ndarray]:
+def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: Root | None) -> dict[str, np.ndarray]:
     """Return the row of every image, by split.
 
     Parameters
@@ -210,7 +211,7 @@ def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: P
         All rows of items.csv.
     derived : iterable of str
         Splits whose images are also in train, which are left out.
-    root : Path, optional
+    root : Path or Shards, optional
         The folder of the data set, for absolute paths.
 
     Returns

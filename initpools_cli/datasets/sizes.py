@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.spec import Dataset
+from initpools_cli.datasets.stored.shards import OriginalFile
 
 
 def all_within(data: Dataset, side: int) -> bool:
@@ -22,14 +21,14 @@ def all_within(data: Dataset, side: int) -> bool:
     return all(_longer_side(root / path, data.scale) <= side for split in data.splits.values() for path in split.paths)
 
 
-def _longer_side(file: Path, scale: Scale) -> int:
+def _longer_side(file: OriginalFile, scale: Scale) -> int:
     from PIL import Image, UnidentifiedImageError
 
     from initpools_cli.datasets.decode import read_image
 
     try:
         # The header suffices, and turning an image upright does not change its longer side.
-        with Image.open(file) as image:
+        with file.open("rb") as stream, Image.open(stream) as image:
             return max(image.size)
     except (UnidentifiedImageError, OSError):
         return max(read_image(file, scale).size)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.stored.shards import Root
 
 
 @dataclass(frozen=True)
@@ -68,24 +69,27 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Files:
-    """Images as files.
+    """Images as files, or stored in shards.
 
     Attributes
     ----------
-    root : Path
-        The folder.
+    root : Path or Shards
+        The folder, or what reads the images of shards.
     assign : callable
         Maps the relative POSIX paths of all images to an `Assignment`.
     folders : tuple of str
         The sub-folders to read; empty: all.
     groups : tuple of (str, str), optional
         A table and its column of groups, used unless the user sets others.
+    paths : tuple of str, optional
+        The images in their order; default: all files of the folder.
     """
 
-    root: Path
+    root: Root
     assign: Callable[[Sequence[str]], Assignment]
     folders: tuple[str, ...] = ()
     groups: tuple[str, str] | None = None
+    paths: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

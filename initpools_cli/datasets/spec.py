@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.multilabel import labeled_rows
 from initpools_cli.datasets.scale import Scale
+from initpools_cli.datasets.stored.shards import Root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +34,8 @@ class DatasetSpec:
     Attributes
     ----------
     name : str
-        A registered name, an .npz file, a folder, or a file or pattern of embeddings; a registered name takes
-        precedence, ``./digits`` is a path.
+        A registered name, an .npz file, a folder, shards, a table of paths, or a file of embeddings; a registered name
+        takes precedence, ``./digits`` is a path.
     size : int
         Side of the images in pixels; 0 is native for arrays and 64 for folders. The shorter side is resized, then the
         center is cropped.
@@ -46,8 +46,10 @@ class DatasetSpec:
     ratio : float
         Size of the smallest class over that of the largest, for long tails.
     labels : str
-        For folders: "auto", "none", "folders", or the path of a CSV file. For embeddings: "auto" or "none", or the path
-        of a file of labels.
+        For folders: "auto", "none", "folders", or the path of a CSV file. For shards and tables of paths: the same but
+        "folders". For embeddings: "auto" or "none", or the path of a file of labels.
+    label_column : str
+        For parquet files: the column of labels; empty: the only one there is.
     scale : str
         Values that become 0 and 255 if pixels are not stored as 8 bits: "auto", "full" or "lo,hi".
     classes : tuple of str
@@ -71,6 +73,7 @@ class DatasetSpec:
     imbalance: str = "none"
     ratio: float = 0.01
     labels: str = "auto"
+    label_column: str = ""
     scale: str = "auto"
     classes: tuple[str, ...] = ()
     ids: str = ""
@@ -92,7 +95,7 @@ class Split:
         Class numbers, -1 for images without label; with several labels per image 0 and 1 for each class, rows of -1
         for images without label. None if no image has a label.
     paths : list of str
-        POSIX paths relative to the folder, or ids of embeddings; empty strings for arrays.
+        POSIX paths relative to the folder, or paths in shards, or ids of embeddings; empty strings for arrays.
     source : str
         The name of the data set, for messages.
     """
@@ -142,8 +145,8 @@ class Dataset:
     kept : ndarray of shape (n_train,), bool
         The train images to choose from: without those outside a long tail, and without those held out as test split of
         an array, which keep their rows.
-    root : Path or None
-        The folder of the original files.
+    root : Path or Shards or None
+        The folder of the original files, or what reads them from shards.
     notes : list of str
         Notes for the user.
     scale : Scale
@@ -157,7 +160,7 @@ class Dataset:
     splits: dict[str, Split]
     items: pd.DataFrame
     kept: np.ndarray
-    root: Path | None
+    root: Root | None
     notes: list[str] = field(default_factory=list)
     scale: Scale = field(default_factory=Scale)
     multilabel: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,12 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.multilabel import labeled_rows
 from initpools_cli.datasets.multilabel_split import held_out_sets
 
+#: Split by the name that people give it in a column or in the name of a file.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
 #: Random orders of groups that a split is chosen from, and the number of groups above which one is enough.
 DRAWS = 8
 MANY = 2_000
@@ -18,6 +24,23 @@ HELD_OUT_REMEDY = (
     "Bring test images of your own (a folder test/, or test_images in an .npz file), name smaller groups, or leave out "
     "--groups."
 )
+
+
+def require_train(splits: Iterable[str], what: str) -> None:
+    """Raise an error if no image is in the train split.
+
+    Raises
+    ------
+    UserError
+        None is.
+    """
+    names = sorted(set(splits))
+    if "train" not in names:
+        raise UserError(
+            f"{what} has no train images, only {' and '.join(names)}.",
+            "Name the images to choose from 'train', or leave out the names of splits.",
+            " and ".join(names),
+        )
 
 
 def draw_test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence[str] | None = None) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from initpools_cli.core.files import atomic_file
 from initpools_cli.core.output_folders import Entry, refuse_used, write_folder
 from initpools_cli.core.registry import Method
 from initpools_cli.datasets.multilabel import one_class_error
+from initpools_cli.datasets.spec import Dataset
+from initpools_cli.datasets.stored.shards import Root, is_readable
 from initpools_cli.reporting.exports.data import MAX_NAME_BYTES, TABLE, ExportData
 from initpools_cli.reporting.exports.registry import ExportTraits, exports, place_of
 from initpools_cli.reporting.pool_table import refuse_losing_labels
@@ -142,13 +143,12 @@ def write_exports(
     UserError
         Missing images or labels, a data set without image files, or a folder with other content.
     """
-    root = context.data.root
     copies = next((export.path for export in found if export.kind == "copies"), None)
     data = ExportData(name, rows, context.data, copies, image_url)
     for export in found:
         _refuse_unfit(data, export, copies_flag)
         if not export.method.traits.ending:
-            _refuse_in_dataset(export.path, root)
+            _refuse_in_dataset(export.path, context.data)
         refuse_losing_labels(export.path, rows)
     folders: dict[Path, dict[str, Entry]] = {
         export.path: export.method.build(data) for export in found if not export.method.traits.ending
@@ -176,9 +176,10 @@ def _refuse_unfit(data: ExportData, export: Export, copies_flag: str) -> None:
         raise one_class_error(f"The export {export.kind}", "Export a table or tasks: csv, jsonl, parquet, cvat.")
     if traits.classes:
         _refuse_classes(data, export.kind)
-    if traits.images == "files" and dataset.root is None and data.copies is None:
+    if traits.images == "files" and not isinstance(dataset.root, Path) and data.copies is None:
+        stored = "arrays" if dataset.root is None else "shards"
         raise UserError(
-            f"The data set {dataset.spec.name} consists of arrays, without image files to point to.",
+            f"The data set {dataset.spec.name} consists of {stored}, without image files to point to.",
             f"Write PNG files in the same command: {copies_flag}.",
             dataset.spec.name,
         )
@@ -213,8 +214,10 @@ def _fits_folder(name: str) -> bool:
     )
 
 
-def _refuse_in_dataset(path: Path, root: Path | None) -> None:
-    if root is not None and path.is_relative_to(root.resolve()):
+def _refuse_in_dataset(path: Path, data: Dataset) -> None:
+    root = data.root
+    # Only a folder is searched for new images.
+    if root is not None and not Path(data.spec.name).is_file() and path.is_relative_to(root.resolve()):
         raise UserError(
             f"{path} is inside the data set's folder {root}, so its images would count as new ones.",
             "Name a folder outside it.",
@@ -222,10 +225,10 @@ def _refuse_in_dataset(path: Path, root: Path | None) -> None:
         )
 
 
-def _refuse_missing(root: Path, paths: Sequence[str]) -> None:
+def _refuse_missing(root: Root, paths: Sequence[str]) -> None:
     from initpools_cli.datasets.labels import counted, named
 
-    missing = [path for path in paths if not os.access(root / path, os.R_OK)]
+    missing = [path for path in paths if not is_readable(root / path)]
     if missing:
         raise UserError(
             f"{counted(missing, 'image')} to export can't be read in {root}: {named(missing)}.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+import hashlib
 from typing import NamedTuple
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import sha256_of
 from initpools_cli.datasets.spec import Dataset
+from initpools_cli.datasets.stored.shards import OriginalFile, Root
 
 
 class Picture(NamedTuple):
@@ -67,14 +67,14 @@ def changed_since(data: Dataset, index: int) -> str:
     item = data.train_items.iloc[index]
     file = data.root / str(item["path"])
     try:
-        changed = sha256_of(file) != item["sha256"]
+        changed = hashlib.sha256(file.read_bytes()).hexdigest() != item["sha256"]
     except OSError:
         # Whoever shows the image says that it is gone.
         return ""
     return f"{item['path']} was changed after its embedding was made." if changed else ""
 
 
-def _existing(root: Path, path: str) -> Path:
+def _existing(root: Root, path: str) -> OriginalFile:
     if not (root / path).is_file():
         raise UserError(f"{path} is no longer in {root}.", "Restore the original file.", path)
     return root / path

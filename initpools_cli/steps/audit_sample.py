@@ -5,12 +5,12 @@ They estimate the accuracy without bias, which images that a strategy chose cann
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
 
 from initpools_cli.core.seeds import generator
+from initpools_cli.datasets.stored.shards import is_readable
 from initpools_cli.steps.context import Context
 from initpools_cli.strategies.selection import Selection
 
@@ -59,4 +59,4 @@ def readable(context: Context | None, rows: np.ndarray) -> np.ndarray:
     if context is None or context.data.root is None:
         return np.ones(len(rows), bool)
     root, paths = context.data.root, context.data.train_items["path"].to_numpy()[rows]
-    return np.array([os.access(root / path, os.R_OK) for path in paths], dtype=bool)
+    return np.array([is_readable(root / path) for path in paths], dtype=bool)

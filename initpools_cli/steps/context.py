@@ -206,9 +206,10 @@ class Context:
 
     def _require_source(self, identity: Identity) -> None:
         from initpools_cli.datasets.embeddings import is_embeddings
+        from initpools_cli.datasets.stored.find import exists
 
         # Items of embeddings are in the run; steps that read the file say so themselves.
-        if identity.source and not is_embeddings(identity.source) and not Path(identity.source).exists():
+        if identity.source and not is_embeddings(identity.source) and not exists(Path(identity.source)):
             raise UserError(
                 f"The data set of the run {self.run.path} is no longer at {identity.source}.",
                 f"Put it back, or name where it is now: `{self.run.repair} --dataset PATH`.",
@@ -300,11 +301,13 @@ class Context:
         """
         if self.data.splits["train"].labels is None:
             name, remedy = self.data.spec.name, "Add train_labels to the file, and work in a new run (--run DIR)."
-            if self.data.root is not None:
+            if isinstance(self.data.root, Path):
                 remedy = (
                     "Bring them with a new run (--run DIR): --set dataset.labels=FILE.csv (columns path,label), or "
                     "--set dataset.labels=folders where each sub-folder is a class."
                 )
+            elif self.data.root is not None:
+                remedy = "Bring them with a new run (--run DIR): --set dataset.labels=FILE.csv (columns path,label)."
             elif not self.data.has_images:
                 remedy = (
                     f"Bring them with a new run: --run DIR --dataset {name} --set dataset.labels=FILE.csv (columns "

@@ -133,7 +133,7 @@ def _facts_of_commands(
     if "dataset.name" not in said:
         raise DamagedFile(
             f"{run.path / 'run.toml'} is damaged, and no step says which data set the run is about.",
-            f"Name it: `{run.repair} --dataset NAME|FILE.npz|FOLDER`, with --set dataset.KEY=VALUE and --seed if you "
+            f"Name it: `{run.repair} --dataset NAME|FILE|FOLDER`, with --set dataset.KEY=VALUE and --seed if you "
             "gave them when the run began.",
             run.path / "run.toml",
         )
@@ -150,11 +150,13 @@ def _facts_of_moved(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, 
     UserError
         A folder that lacks images of the run.
     """
+    from initpools_cli.datasets.stored.find import find_shards
+
     source = _source(name, run)
     if source is None or source == facts["dataset"].get("source", source):
         return dict(facts)
     content = _content(run.path / ITEMS)
-    if Path(source).is_dir() and content is not None:
+    if Path(source).is_dir() and not find_shards(Path(source)) and content is not None:
         paths = items_of(run, content)["path"]
         gone = [path for path in paths if not (Path(source) / path).exists()]
         if gone:

@@ -18,6 +18,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.embeddings import Embeddings, embedding_files, read_embeddings
 from initpools_cli.datasets.groups import is_file, read_groups
 from initpools_cli.datasets.row_ids import Ids
+from initpools_cli.datasets.stored.shards import Root
 from initpools_cli.datasets.user_labels import Labels, read_labels
 
 if TYPE_CHECKING:
@@ -233,14 +234,14 @@ class UserArrays:
             found |= dict.fromkeys(("view_probs", "mc_probs", "member_probs"), found["probs"])
         return found
 
-    def groups(self, images: pd.DataFrame, root: Path | None = None) -> np.ndarray | None:
+    def groups(self, images: pd.DataFrame, root: Root | None = None) -> np.ndarray | None:
         """The group of each image, (n,) int64; None where none are given.
 
         Parameters
         ----------
         images : DataFrame
             The train images: index, path and split.
-        root : Path, optional
+        root : Path or Shards, optional
             Their folder, for absolute paths.
         """
         import pandas as pd
@@ -325,7 +326,7 @@ def read_rows(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
     return found if items is None else as_rows(flag, found, len(items))
 
 
-def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Path | None = None) -> np.ndarray:
+def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Root | None = None) -> np.ndarray:
     """The images that a table names by ``index`` or ``path``, in its order.
 
     Parameters
@@ -334,7 +335,7 @@ def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Path |
         What the user gave it as, for messages.
     items : DataFrame, optional
         The train rows of items.csv; without them paths mean nothing, and only indices count.
-    root : Path, optional
+    root : Path or Shards, optional
         The folder of the data set, for absolute paths.
 
     Returns

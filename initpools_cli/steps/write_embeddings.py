@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Images per forward pass.
 BATCH = 256
+#: Images in a part: finished parts survive an interruption.
+PART = 8192
 #: The kind of step that holds the features of every patch of an image.
 PATCHES = "patches"
 
@@ -36,7 +38,8 @@ def write_embeddings(
     """Compute the features of every split in blocks of `batch` images, and finish the step.
 
     With several processes (torchrun), each computes a share of whole blocks, so that the numbers are those of one
-    process; the first process joins the shares.
+    process; the first process joins the shares. Shares are written in parts, and so is a large split by one process:
+    the same step, if it was interrupted, does not compute finished parts again.
 
     Raises
     ------
@@ -53,7 +56,11 @@ def write_embeddings(
     ):
         for name, split in splits.items():
             rows = slice(0, len(split.images))
-            found = _finite(compute(name, rows, context.machine), rows.start, bar.advance)
+            if rows.stop > PART and not _is_patches(step):
+                _write_parts(step, name, rows, batch, compute, context.machine, bar.advance)
+                found = _stored_parts(step, name, [rows], batch)
+            else:
+                found = _finite(compute(name, rows, context.machine), rows.start, bar.advance)
             step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, rows.stop))
         if not _is_patches(step):
             step.outcome |= quality(context, step.id, scratch) | find_near_duplicates(context, step.id, scratch)
@@ -79,14 +86,11 @@ def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: 
     splits = _splits(context, step)
 
     def work(bar: Any) -> None:
-        # Rank 0 has checked what an earlier attempt left; its finished shares are not computed again.
+        # Rank 0 has checked what an earlier attempt left; its finished parts are not computed again.
         fabric.barrier()
         for name, split in splits.items():
             rows = share(len(split.images), batch, fabric.global_rank, fabric.world_size)
-            file = _shard(step, name, fabric.global_rank, fabric.world_size)
-            if rows.stop > rows.start and not file.exists():
-                found = _finite(compute(name, rows, machine), rows.start, bar.advance)
-                write_rows(file, found, rows.stop - rows.start)
+            _write_parts(step, name, rows, batch, compute, machine, bar.advance)
         fabric.barrier()
 
     own = [share(len(split.images), batch, fabric.global_rank, fabric.world_size) for split in splits.values()]
@@ -98,8 +102,9 @@ def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: 
         with context.writing(step, machine=machine.facts | {"processes": fabric.world_size}) as scratch:
             work(bar)
             for name, split in splits.items():
-                shards = [_shard(step, name, rank, fabric.world_size) for rank in range(fabric.world_size)]
-                found = (np.load(shard, mmap_mode="r") for shard in shards if shard.exists())
+                ranks = range(fabric.world_size)
+                shares = [share(len(split.images), batch, rank, fabric.world_size) for rank in ranks]
+                found = _stored_parts(step, name, shares, batch)
                 step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, len(split.images)))
             if not _is_patches(step):
                 step.outcome |= quality(context, step.id, scratch) | find_near_duplicates(context, step.id, scratch)
@@ -113,8 +118,35 @@ def share(n: int, batch: int, rank: int, processes: int) -> slice:
     return slice(*(min(n, number * count // processes * batch) for number in (rank, rank + 1)))
 
 
-def _shard(step: PendingStep, split: str, rank: int, processes: int) -> Path:
-    return step.scratch / "work" / f"{split}-{rank + 1}-of-{processes}.npy"
+def _write_parts(
+    step: PendingStep,
+    split: str,
+    rows: slice,
+    batch: int,
+    compute: Compute,
+    machine: DeviceConfig,
+    advance: Callable[[int], Any],
+) -> None:
+    """Compute the parts of some rows that an earlier attempt has not finished."""
+    for part, file in _parts(step, split, rows, batch):
+        if file.exists():
+            advance(part.stop - part.start)
+        else:
+            found = _finite(compute(split, part, machine), part.start, advance)
+            write_rows(file, found, part.stop - part.start)
+
+
+def _stored_parts(step: PendingStep, split: str, shares: list[slice], batch: int) -> Iterator[np.ndarray]:
+    for rows in shares:
+        for _, file in _parts(step, split, rows, batch):
+            yield np.load(file, mmap_mode="r")
+
+
+def _parts(step: PendingStep, split: str, rows: slice, batch: int) -> list[tuple[slice, Path]]:
+    """Return parts of whole blocks, and their files, whose names say which rows they have."""
+    size = max(1, PART // batch) * batch
+    parts = [slice(start, min(rows.stop, start + size)) for start in range(rows.start, rows.stop, size)]
+    return [(part, step.scratch / "work" / f"{split}-{part.start}-{part.stop}.npy") for part in parts]
 
 
 def _finite(blocks: Iterator[np.ndarray], start: int, advance: Callable[[int], Any]) -> Iterator[np.ndarray]:

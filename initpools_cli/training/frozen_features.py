@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from initpools_cli.core.capacity import require_memory
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.datasets.scale import Scale
+from initpools_cli.datasets.stored.shards import Root
 from initpools_cli.training.infer import blocks
 from initpools_cli.training.parallel import forward_workers, in_order
 
@@ -98,7 +98,7 @@ def backbone_features(
     preprocess: Preprocess,
     split: Split,
     rows: slice,
-    root: Path | None,
+    root: Root | None,
     batch: int,
     machine: DeviceConfig,
     *,
@@ -150,7 +150,7 @@ def _input_bytes(preprocess: Preprocess) -> int:
     return 4 * preprocess.read(Image.new("L", (8, 8))).numel()
 
 
-def _original(split: Split, row: int, root: Path | None, scale: Scale, draft: int) -> Image:
+def _original(split: Split, row: int, root: Root | None, scale: Scale, draft: int) -> Image:
     """Read an image from its file, or from the array of a data set without files."""
     from PIL import Image
 

@@ -30,6 +30,7 @@ from initpools_cli.datasets.classes import (
 from initpools_cli.datasets.label_sets import bar_note, classes_in, none_note, set_meanings, why_invalid
 from initpools_cli.datasets.labels import named
 from initpools_cli.datasets.multilabel import SEPARATOR
+from initpools_cli.datasets.stored.shards import Root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +117,7 @@ def read_annotations(
     path: Path | Sequence[Path],
     items: pd.DataFrame,
     known: KnownClasses,
-    root: Path | None = None,
+    root: Root | None = None,
     what: str = "--labels",
     kept: np.ndarray | None = None,
     before: Mapping[int, str] | None = None,
@@ -132,7 +133,7 @@ def read_annotations(
         Rows of items.csv.
     known : KnownClasses
         The known classes; without names: any class.
-    root : Path, optional
+    root : Path or Shards, optional
         The folder of the data set, for absolute paths.
     what : str
         The option that names the file, for messages.
@@ -159,7 +160,7 @@ def validate(
     rows: Sequence[Row],
     items: pd.DataFrame,
     known: KnownClasses,
-    root: Path | None,
+    root: Root | None,
     notes: Sequence[str] = (),
     kept: np.ndarray | None = None,
     before: Mapping[int, str] | None = None,

@@ -7,11 +7,11 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from initpools_cli.datasets.annotations.rows import Row
+from initpools_cli.datasets.stored.shards import Root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +31,11 @@ class Finder:
     ----------
     items : DataFrame
         Rows of items.csv. Only train images are matched; others are used in messages.
-    root : Path, optional
+    root : Path or Shards, optional
         The folder of the data set.
     """
 
-    def __init__(self, items: pd.DataFrame, root: Path | None = None) -> None:
+    def __init__(self, items: pd.DataFrame, root: Root | None = None) -> None:
         train = items["split"] == "train"
         self._index = dict(zip(items["path"][train], items["index"][train].tolist(), strict=True))
         self._path = dict(zip(items["index"][train].tolist(), items["path"][train], strict=True))
@@ -134,7 +134,7 @@ class Finder:
         return tails
 
 
-def find(rows: Sequence[Row], items: pd.DataFrame, root: Path | None = None) -> list[int | str]:
+def find(rows: Sequence[Row], items: pd.DataFrame, root: Root | None = None) -> list[int | str]:
     """Return the train image of each row, or the reason why there is none."""
     finder = Finder(items, root)
     return [row.problem or finder.row_of(row) for row in rows]

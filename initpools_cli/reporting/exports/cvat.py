@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.rows import PREDICTION
+from initpools_cli.datasets.stored.shards import OriginalFile
 from initpools_cli.reporting.exports.data import ExportData
 from initpools_cli.reporting.exports.registry import exports
 
@@ -64,12 +64,12 @@ def _size(data: ExportData, position: int) -> tuple[int, int]:
     return _stored_size(data.dataset.root / path) or read_image(data.dataset.root / path, data.dataset.scale).size
 
 
-def _stored_size(file: Path) -> tuple[int, int] | None:
+def _stored_size(file: OriginalFile) -> tuple[int, int] | None:
     """Return the size in the header of a file; None if Pillow does not read it."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as image:
+        with file.open("rb") as stream, Image.open(stream) as image:
             return image.size
     except UnidentifiedImageError:
         return None

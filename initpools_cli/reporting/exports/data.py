@@ -15,6 +15,7 @@ from initpools_cli.core.output_folders import Entry, copy_of, file_of
 from initpools_cli.core.spreadsheet import safe_table
 from initpools_cli.datasets.label_sets import parts_of
 from initpools_cli.datasets.spec import Dataset
+from initpools_cli.datasets.stored.shards import OriginalFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +113,7 @@ class ExportData:
 
     def _image(self, index: int, path: str) -> Entry:
         if self.dataset.root is not None:
-            return copy_of(self.dataset.root / path)
+            return copy_of_image(self.dataset.root / path)
         return file_of(partial(encoded_png, self.dataset.splits["train"].images[index]))
 
     def table(self, names: Sequence[str]) -> dict[str, Entry]:
@@ -134,13 +135,18 @@ class ExportData:
     def base(self) -> Path:
         """Folder of the image files that exports point to."""
         base = self.copies or self.dataset.root
-        assert base is not None, "arrays have files only where copies are written"
+        assert isinstance(base, Path), "arrays and shards have files only where copies are written"
         return base
 
     @cached_property
     def relative_paths(self) -> list[str]:
         """Path of each image file relative to `base`, with ``/``."""
         return self.names if self.copies is not None else self.rows["path"].tolist()
+
+
+def copy_of_image(file: OriginalFile) -> Entry:
+    """Return the entry for a copy of an original image."""
+    return copy_of(file) if isinstance(file, Path) else file_of(file.read_bytes)
 
 
 def encoded_png(pixels: np.ndarray) -> bytes:
@@ -171,12 +177,12 @@ def shortened(name: str, ending: str = "") -> str:
     return name.encode()[: MAX_NAME_BYTES - len(ending.encode())].decode(errors="ignore") + ending
 
 
-def _ending_of(file: Path) -> str:
+def _ending_of(file: OriginalFile) -> str:
     """Return the usual ending of the format of an image file; empty if Pillow does not read it."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as image:
+        with file.open("rb") as stream, Image.open(stream) as image:
             return {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "PPM": ".ppm"}.get(
                 str(image.format), f".{str(image.format).lower()}"
             )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from initpools_cli.core.output_folders import Entry, copy_of, file_of
-from initpools_cli.reporting.exports.data import ExportData, encoded_png, shortened
+from initpools_cli.core.output_folders import Entry, file_of
+from initpools_cli.reporting.exports.data import ExportData, copy_of_image, encoded_png, shortened
 from initpools_cli.reporting.exports.registry import exports
 
 
@@ -35,6 +35,6 @@ def _held_out(data: ExportData) -> dict[str, Entry]:
             if data.dataset.root is None:
                 image = file_of(partial(encoded_png, data.dataset.splits[split].images[position]))
             else:
-                image = copy_of(data.dataset.root / path)
+                image = copy_of_image(data.dataset.root / path)
             files[f"{split}/{label}/{shortened(name)}"] = image
     return files
