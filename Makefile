@@ -81,7 +81,8 @@ pitfalls: $(VENV)/.installed
 	done
 	$(PITFALLS)/digits --config configs/pitfalls/tuning.toml --name tuned
 	$(PITFALLS)/digits --config configs/pitfalls/tuning.toml $(UNTUNED:%=--set al.params.scratch.%) --name untuned
-	$(PITFALLS)/digits --config configs/pitfalls/training-paradigm.toml --name scratch
+	$(PITFALLS)/digits --config configs/pitfalls/training-paradigm.toml --set al.params.scratch.width=0.5 \
+	  --set al.params.scratch.steps=100 --name scratch
 	$(PITFALLS)/digits --config configs/pitfalls/training-paradigm.toml --learner finetune \
 	  --set al.params.finetune.steps=100 --from simclr --name finetune
 	for learner in linear label-spreading; do \
