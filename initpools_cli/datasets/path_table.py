@@ -70,7 +70,9 @@ def _paths(file: Path, table: Table) -> list[str]:
         raise UserError(f"{file} ({WHAT}) names no images.", "Add one row for each image.", file)
     empty = [number for (number, _), path in zip(table.lines, paths, strict=True) if not path]
     if empty:
-        raise UserError(f"{file}, line {empty[0]} has no path.", "Write the path of the image, or leave out the row.", empty[0])
+        raise UserError(
+            f"{file}, line {empty[0]} has no path.", "Write the path of the image, or leave out the row.", empty[0]
+        )
     repeated = [path for path, count in Counter(paths).items() if count > 1]
     if repeated:
         raise UserError(
