@@ -301,7 +301,8 @@ def test_names_are_resolved_registered_first(tmp_path, monkeypatch):
     assert path_of("a.npz") == Path("a.npz")
     Path("notes.txt").write_text("x")
     with pytest.raises(
-        UserError, match=r"notes.txt is neither a folder of images, a .parquet, .tar, .csv or .npz file, nor a file of embeddings"
+        UserError,
+        match=r"notes.txt is neither a folder of images, a .parquet, .tar, .csv or .npz file, nor a file of embeddings",
     ):
         path_of("notes.txt")
     with pytest.raises(UserError, match=r"There is no file or folder missing.npz"):
