@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from parts import backbones, commands, configuration, methods, replications, statistics, strategies
+from parts import backbones, commands, configuration, findings, methods, pitfalls, replications, statistics, strategies
 
 from initpools_cli.bench.suite import suite_names
 from initpools_cli.cli.catalog import KINDS, names, short_names
@@ -38,6 +38,8 @@ PARTS: Mapping[str, Callable[..., str]] = {
     **methods.PARTS,
     **statistics.PARTS,
     **replications.PARTS,
+    **findings.PARTS,
+    **pitfalls.PARTS,
 }
 
 
