@@ -25,7 +25,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 #: Parts that are on a page for each command, each family of strategies or each file of results.
-OF_MANY = ("command", "strategies", "score-strategies", "measured-on")
+OF_MANY = (
+    "command", "strategies", "score-strategies", "measured-on", "loss-orders", "study-first-pools", "first-pool-rounds",
+    "long-tail", "rare-recall", "cold-start", "pitfall",
+)  # fmt: skip
 
 #: Every command of an ```sh block runs as it is written but for these: fewer epochs, seeds and rounds, a thinner
 #: network and fewer views, so that a page takes seconds.

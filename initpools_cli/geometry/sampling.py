@@ -96,7 +96,9 @@ def _lower(
     target, norm = -2 * centered[at], norms[at]
 
     def near(rows: NDArray[np.float32], own: NDArray[np.float32], least: NDArray[np.float64]) -> NDArray[np.bool_]:
-        rough = rows @ target + own + norm
+        # OpenBLAS sometimes warns of invalid values although all are finite (seen once, with AVX-512).
+        with np.errstate(invalid="ignore"):
+            rough = rows @ target + own + norm
         reach = np.sqrt(own) + np.sqrt(norm)
         found: NDArray[np.bool_] = (rough - product_error(rows.shape[1], reach) < least) & (least > 0)
         return found
