@@ -23,7 +23,8 @@ export class Clock {
     const seconds = this.spent.get(index) ?? 0;
     this.spent.delete(index);
     this.#go();
-    return Math.round(10 * seconds) / 10;
+    // 0 means that the time is not known.
+    return seconds && Math.max(1, Math.round(10 * seconds)) / 10;
   }
 
   #go() {
