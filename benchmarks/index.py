@@ -26,7 +26,7 @@ import pandas as pd
 from growth import embeddings
 from points import write_sample
 from process import answer, in_process, measured, task
-from record import RESULTS, record, show
+from record import RESULTS, record, recorded, show
 
 from initpools_cli.core.cpu import machine
 from initpools_cli.geometry import ivf
@@ -62,7 +62,7 @@ def race(data, file, n, given):
     for search in SEARCHES:
         for probes in sorted(given.probes):
             cell = dict(zip(CELL, (data, n, d, given.k, given.threads, search, probes), strict=True))
-            status = recorded(cell)
+            status = recorded("index", cell)
             if status is None:
                 found = in_process(__file__, {**cell, "file": str(file)}, given.threads, given.limit)
                 row = line(cell, found)
@@ -71,13 +71,6 @@ def race(data, file, n, given):
                 status = found["status"]
             if status != "done":
                 break
-
-
-def recorded(cell):
-    """The status of a cell in the results; None where it has not been run."""
-    rows = results()
-    rows = rows[(rows[CELL] == pd.Series(cell)).all(axis=1)] if len(rows) else rows
-    return rows["status"].iloc[-1] if len(rows) else None
 
 
 def results():

@@ -20,11 +20,10 @@ from pathlib import Path
 
 import contestants
 import numpy as np
-import pandas as pd
 from contests import label, parsed
 from points import write_clustered
 from process import answer, in_process, measured, task
-from record import RESULTS, record, show
+from record import record, recorded, show
 
 from initpools_cli.core.cpu import machine
 from initpools_cli.geometry.neighbors import nearest
@@ -33,7 +32,6 @@ from initpools_cli.geometry.normalize import unit_rows
 SIZES, DIMENSIONS = (10_000, 100_000, 1_281_167, 10_000_000), 256
 NAMES = ("random", "kcenter", "stratified", "kmeans", "kmeans++", "typiclust", "typicality:probes=16")
 LIMIT, SAMPLE = 3600, 20_000
-CELL = ["strategy", "n", "budget", "threads"]
 
 
 def work():
@@ -79,14 +77,6 @@ def line(cell, file, knobs, given):
     }
 
 
-def recorded(cell):
-    """The status of a run in the results; None where there is none."""
-    file = RESULTS / "ladder.csv"
-    rows = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=[*CELL, "status"])
-    rows = rows[(rows[CELL] == pd.Series(cell)).all(axis=1)]
-    return rows["status"].iloc[-1] if len(rows) else None
-
-
 def arguments():
     parser = argparse.ArgumentParser(description="Choose from up to ten million images.")
     parser.add_argument("folder", type=Path, help="where the generated embeddings are kept")
@@ -111,7 +101,7 @@ def main():
     for strategy, knobs in map(parsed, given.names):
         for n in sorted(given.n):
             cell = {"strategy": label(strategy, knobs), "n": n, "budget": given.budget, "threads": given.threads}
-            status = recorded(cell)
+            status = recorded("ladder", cell)
             if status is None:
                 row = line(cell, file, knobs, given)
                 record("ladder", row)

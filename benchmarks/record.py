@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.steps.encoder import build
 
@@ -23,6 +25,16 @@ def record(name, row):
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def recorded(name, cell):
+    """The status of a cell in ``results/<name>.csv``; None where it has not been run."""
+    file = RESULTS / f"{name}.csv"
+    if not file.exists():
+        return None
+    rows = pd.read_csv(file)
+    rows = rows[(rows[[*cell]] == pd.Series(cell)).all(axis=1)]
+    return rows["status"].iloc[-1] if len(rows) else None
 
 
 def show(row):

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.geometry.rows import P, Rows, map_rows, shifted
+from initpools_cli.geometry.rows import PointsT, Rows, map_rows, shifted
 
 Floats = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -51,7 +51,9 @@ def distances_to(points: Floats | Rows, center: Floats, threads: int | None = No
     return np.concatenate(map_rows(partial(squared_distances, b=center), points, block=ROWS, threads=threads))
 
 
-def center_if_distant(points: P, threads: int | None = None) -> tuple[P, NDArray[np.float64], NDArray[np.float32]]:
+def center_if_distant(
+    points: PointsT, threads: int | None = None
+) -> tuple[PointsT, NDArray[np.float64], NDArray[np.float32]]:
     """Subtract the mean from the rows if most of them lie far from the origin; else return them as they are.
 
     Distances between rows change by rounding only.

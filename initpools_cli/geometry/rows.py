@@ -109,7 +109,7 @@ Points = NDArray[np.float32] | Rows
 T = TypeVar("T")
 #: Rows of a call in another process.
 PART = 2**16
-P = TypeVar("P", NDArray[np.float32], Rows, Points)
+PointsT = TypeVar("PointsT", NDArray[np.float32], Rows, Points)
 
 
 def view(points: Points, rows: NDArray[np.int64]) -> Points:
@@ -211,7 +211,7 @@ def has_executor() -> bool:
     return _executor.get() is not None
 
 
-def shifted(points: P, origin: NDArray[np.float32]) -> P:
+def shifted(points: PointsT, origin: NDArray[np.float32]) -> PointsT:
     """Subtract a vector from each row, in memory for an ndarray; `points` has no origin yet."""
     if isinstance(points, Rows):
         return replace(points, origin=origin)

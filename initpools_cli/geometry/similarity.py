@@ -14,7 +14,7 @@ from initpools_cli.geometry.chunked import map_blocks, reduce_pairs
 from initpools_cli.geometry.distances import Indices, center_if_distant, distances_to
 from initpools_cli.geometry.matmul import product
 
-Rows = Indices | slice
+RowIndex = Indices | slice
 Name = Literal["rbf", "student", "laplace", "cosine"]
 # Degrees of freedom of "student", as used by the authors of MaxHerding.
 BETA = 0.5
@@ -71,11 +71,11 @@ class Similarity:
     error: float
     beta: float = BETA
 
-    def between(self, rows: Rows, others: Rows, kind: type[np.floating] = np.float64) -> Any:
+    def between(self, rows: RowIndex, others: RowIndex, kind: type[np.floating] = np.float64) -> Any:
         """Compute the similarities (m, k) of `rows` to `others` in the dtype `kind`."""
         return self.to(rows, self.prepare(others, kind))
 
-    def prepare(self, others: Rows, kind: type[np.floating]) -> PreparedRows:
+    def prepare(self, others: RowIndex, kind: type[np.floating]) -> PreparedRows:
         """Scale `others` for `to`."""
         directions = self.points[others].astype(kind)
         if self.name == "cosine":
@@ -85,7 +85,7 @@ class Similarity:
         directions *= kind(2 * scale)
         return PreparedRows(directions, (-scale * self.squares[others]).astype(kind))
 
-    def to(self, rows: Rows, others: PreparedRows) -> Any:
+    def to(self, rows: RowIndex, others: PreparedRows) -> Any:
         """Compute the similarities (m, k) of `rows` to prepared rows."""
         kind = others.directions.dtype
         values = product(self.points[rows].astype(kind, copy=False), others.directions.T)
@@ -110,7 +110,7 @@ class Similarity:
         one = self.prepare(np.array([row]), np.float64)
         return np.concatenate(map_blocks(lambda span: self.to(span, one)[:, 0], len(self.points), ROWS, threads))
 
-    def _inverse(self, rows: Rows) -> NDArray[np.float64]:
+    def _inverse(self, rows: RowIndex) -> NDArray[np.float64]:
         lengths = np.sqrt(self.squares[rows])
         return np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
