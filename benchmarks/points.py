@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from initpools_cli.geometry.knn import knn
+
 CLUSTERS = 50
 BLOCK = 2**14
 
@@ -41,3 +43,25 @@ def write_sample(file, source, n):
     drawn = np.sort(np.random.default_rng([3, 0]).permutation(len(rows))[:n])
     points = np.asarray(rows[drawn], np.float32)
     np.save(file, points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), np.float32(1e-30)))
+
+
+def write_jittered(file, source, n, d):
+    """Write n unit vectors (n, d): the d first principal components of the rows in `source`, repeated with jitter.
+
+    Each copy is moved half as far as the nearest other row, in a random direction. The rows are in random order.
+    """
+    rows = np.asarray(np.load(source, mmap_mode="r"), np.float32)
+    rows = rows - rows.mean(axis=0)
+    rows = rows @ np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :d]
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-30))
+    gaps = knn(rows, 1)[1][:, 0].astype(np.float32)
+    drawn = np.random.default_rng([4, 0]).permutation(n) % len(rows)
+    stored = np.lib.format.open_memmap(file.with_name(file.name + ".partial"), "w+", np.float16, (n, rows.shape[1]))
+    for number, start in enumerate(range(0, n, BLOCK)):
+        own = drawn[start : start + BLOCK]
+        jitter = np.random.default_rng([5, number]).standard_normal((len(own), rows.shape[1]), dtype=np.float32)
+        jitter *= gaps[own, None] / 2 / np.linalg.norm(jitter, axis=1, keepdims=True)
+        block = rows[own] + jitter
+        stored[start : start + BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    stored.flush()
+    file.with_name(file.name + ".partial").rename(file)

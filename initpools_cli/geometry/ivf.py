@@ -172,11 +172,11 @@ def _split(own: Indices, sizes: Indices, pieces: Indices) -> Indices:
 def _nearest_lists(rows: _Rows, quantizer: Any, probes: int, threads: int | None) -> NDArray[np.int32]:
     """Find the lists with the nearest centroids, (n, probes)."""
 
-    def search_block(span: slice) -> NDArray[np.int32]:
+    def assign_block(span: slice) -> NDArray[np.int32]:
         with _one_thread():
             return np.asarray(quantizer.search(rows.block(span), probes)[1], np.int32)
 
-    return np.concatenate(map_blocks(search_block, len(rows.array), QUERIES, threads))
+    return np.concatenate(map_blocks(assign_block, len(rows.array), QUERIES, threads))
 
 
 def _fill(rows: _Rows, lists: _Lists) -> Any:

@@ -24,8 +24,6 @@ MARGIN = 16
 
 #: Receives rows, their (m, k) nearest rows and the squared distances; a later call for a row replaces an earlier one.
 Take = Callable[[Indices | slice, Indices, NDArray[np.float64]], None]
-#: An approximate search: called with points, k, the function that receives neighbors, probes, and threads.
-Approximate = Callable[[NDArray[np.float32], int, Take, int, int | None], None]
 
 
 def approximate_revision(knobs: Mapping[str, Any]) -> int:
@@ -33,14 +31,7 @@ def approximate_revision(knobs: Mapping[str, Any]) -> int:
     return 2 if knobs.get("probes") else 1
 
 
-def knn(
-    points: Floats,
-    k: int,
-    threads: int | None = None,
-    *,
-    probes: int = 0,
-    approximate: Approximate = each_in_ivf,
-) -> tuple[Indices, NDArray[np.float64]]:
+def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) -> tuple[Indices, NDArray[np.float64]]:
     """Find the k nearest other rows of every row, nearest first; ties by ascending index.
 
     Parameters
@@ -52,8 +43,6 @@ def knn(
     probes : int
         0: exact. Else approximate: only this many of about 2 √n lists of near rows are searched for each row; exact
         from as many probes as lists.
-    approximate : callable
-        The approximate search.
 
     Returns
     -------
@@ -68,7 +57,7 @@ def knn(
     def take(rows: Indices | slice, near: Indices, gaps: NDArray[np.float64]) -> None:
         index[rows], squared[rows] = near, gaps
 
-    each_neighborhood(points, k, take, threads, probes=probes, approximate=approximate)
+    each_neighborhood(points, k, take, threads, probes=probes)
     return index, np.sqrt(squared, out=squared)
 
 
@@ -79,7 +68,6 @@ def each_neighborhood(
     threads: int | None = None,
     *,
     probes: int = 0,
-    approximate: Approximate = each_in_ivf,
 ) -> None:
     """Like `knn`, but pass the neighbors to `take` block by block instead of storing them all.
 
@@ -91,7 +79,7 @@ def each_neighborhood(
     take : callable
         See `Take`.
     threads : int, optional
-    probes, approximate
+    probes : int
         As for `knn`.
     """
     n = len(points)
@@ -99,7 +87,7 @@ def each_neighborhood(
         raise ValueError(f"k={k} must be ≥ 1 and < n={n}")
     if 0 < probes < count_lists(n):
         sample = recall_sample(points, k)
-        approximate(points, k, take if sample is None else sample.watch(take), probes, threads)
+        each_in_ivf(points, k, take if sample is None else sample.watch(take), probes, threads)
         if sample is not None:
             sample.report(index_name(points), threads)
         return

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import mean_row
 from initpools_cli.geometry.duplicates import first_equal
-from initpools_cli.geometry.inverted_file import each_in_lists
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.neighbors import nearest_k, search
 from initpools_cli.geometry.normalize import unit_rows
@@ -56,7 +55,7 @@ def near_pairs(embeddings: NDArray[Any], *, probes: int = 0) -> tuple[NDArray[np
     copies = np.flatnonzero(first != np.arange(n))
     pairs, distances = np.column_stack([first[copies], copies]), np.zeros(len(copies))
     if n > NEIGHBORS:
-        index, gaps = knn(points, NEIGHBORS, probes=probes, approximate=each_in_lists)
+        index, gaps = knn(points, NEIGHBORS, probes=probes)
         if probes:
             _search_again(points, index, gaps)
         found, gap = _listed_pairs(index, gaps)

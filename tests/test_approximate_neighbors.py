@@ -1,7 +1,4 @@
-"""Approximate nearest neighbors: exact where all lists are looked through, and close where few are.
-
-Both implementations are tested alike: `each_in_ivf`, by faiss, and `each_in_lists`.
-"""
+"""Approximate nearest neighbors: exact where all lists are searched, and close where few are."""
 
 from __future__ import annotations
 
@@ -19,16 +16,14 @@ from sklearn.datasets import load_digits
 import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry import ivf
-from initpools_cli.geometry.inverted_file import LONGEST, each_in_lists, make_lists, nearest_lists
 from initpools_cli.geometry.ivf import each_in_ivf
-from initpools_cli.geometry.knn import Approximate, knn
+from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.recall import collect_recalls
 from initpools_cli.scores.duplicate import duplicate
 from initpools_cli.scores.outlier import outlier
 from initpools_cli.scores.typicality import typicality
 
 ALL = 10**6
-SEARCHES = [pytest.param(search, id=search.__name__) for search in (each_in_ivf, each_in_lists)]
 
 
 def clustered(n: int = 3000, d: int = 24) -> np.ndarray:
@@ -47,39 +42,37 @@ def recall(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]) / exact.shape[1])
 
 
-def found_by(search: Approximate, points: np.ndarray, k: int, probes: int, threads: int = 1) -> tuple:
-    """Neighbors and distances by a search, however many lists there are."""
+def searched(points: np.ndarray, k: int, probes: int) -> tuple:
+    """Neighbors and distances by the lists, however few there are."""
     index, distance = np.full((len(points), k), -1), np.full((len(points), k), np.inf)
 
     def take(rows, near, squared):
         index[rows], distance[rows] = near, np.sqrt(squared)
 
-    search(points, k, take, probes, threads)
+    each_in_ivf(points, k, take, probes, 1)
     return index, distance
 
 
-@pytest.mark.parametrize("search", SEARCHES)
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 90), st.integers(1, 4), st.integers(1, 25), st.booleans(), st.integers(0, 2**32))
-def test_with_all_lists_distances_are_exact(search, n, d, k, grid, seed):
+def test_with_all_lists_distances_are_exact(n, d, k, grid, seed):
     rng = np.random.default_rng(seed)
     # Whole numbers are full of ties and duplicates.
     points = (rng.integers(-2, 3, (n, d)) if grid else 100 + rng.normal(size=(n, d))).astype(np.float32)
     k = min(k, n - 1)
-    index, distance = found_by(search, points, k, ALL)
+    index, distance = searched(points, k, ALL)
     exact, expected = knn(points, k)
     np.testing.assert_array_equal(distance, expected)
     gaps = np.sqrt(((points[:, None].astype(np.float64) - points[index]) ** 2).sum(axis=2))
     np.testing.assert_allclose(distance, gaps, rtol=1e-12)
     assert all(len({*row}) == k and at not in row for at, row in enumerate(index.tolist()))
-    if not grid or search is each_in_lists:
+    if not grid:
         np.testing.assert_array_equal(index, exact)
 
 
-@pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("points", [clustered(), duplicates(), np.ones((600, 3), np.float32)], ids=len)
-def test_with_all_lists_distances_are_exact_over_many_blocks(search, points):
-    np.testing.assert_array_equal(found_by(search, points, 7, ALL)[1], knn(points, 7)[1])
+def test_with_all_lists_distances_are_exact_over_many_blocks(points):
+    np.testing.assert_array_equal(searched(points, 7, ALL)[1], knn(points, 7)[1])
 
 
 def test_as_many_probes_as_lists_are_an_exact_search():
@@ -87,16 +80,15 @@ def test_as_many_probes_as_lists_are_an_exact_search():
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_few_lists_find_most_neighbors(search):
+def test_few_lists_find_most_neighbors():
     points = clustered()
     exact = knn(points, 10)[0]
-    recalls = [recall(knn(points, 10, probes=probes, approximate=search)[0], exact) for probes in (1, 8, 32)]
+    recalls = [recall(knn(points, 10, probes=probes)[0], exact) for probes in (1, 8, 32)]
     assert recalls == sorted(recalls)
     assert recalls[1] > 0.9
     assert recalls[2] > 0.98
     digits = load_digits().data.astype(np.float32)
-    assert recall(knn(digits, 10, probes=8, approximate=search)[0], knn(digits, 10)[0]) > 0.95
+    assert recall(knn(digits, 10, probes=8)[0], knn(digits, 10)[0]) > 0.95
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -128,32 +120,30 @@ def test_recall_is_that_of_the_sampled_rows(monkeypatch):
     assert not recalls
 
 
-@pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("compressed", [False, True])
-def test_one_and_two_threads_find_the_same(monkeypatch, search, compressed):
+def test_one_and_two_threads_find_the_same(monkeypatch, compressed):
     import faiss
 
     monkeypatch.setattr(ivf, "MOST_BYTES", 0 if compressed else 2**32)
     points, found, before = clustered(), [], faiss.omp_get_max_threads()
     for threads in (1, 2):
         faiss.omp_set_num_threads(threads)
-        found.append(knn(points, 6, threads, probes=3, approximate=search))
+        found.append(knn(points, 6, threads, probes=3))
         assert faiss.omp_get_max_threads() == threads
     faiss.omp_set_num_threads(before)
     assert found[0][0].tobytes() == found[1][0].tobytes()
     assert found[0][1].tobytes() == found[1][1].tobytes()
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_rows_in_short_lists_get_as_many_neighbors(search):
+def test_rows_in_short_lists_get_as_many_neighbors():
     # Two far groups of 5 rows: their lists hold fewer rows than neighbors are asked for.
     points = clustered(400, 5)
     points[:5] += 1000
     points[5:10] -= 1000
-    index, distance = found_by(search, points, 40, 1)
+    index, distance = searched(points, 40, 1)
     assert np.isfinite(distance).all() and all(len({*row}) == 40 for row in index.tolist())
     np.testing.assert_array_equal(distance[:10, :4], knn(points, 4)[1][:10])
-    np.testing.assert_array_equal(found_by(search, points, 399, 1)[1], knn(points, 399)[1])
+    np.testing.assert_array_equal(searched(points, 399, 1)[1], knn(points, 399)[1])
 
 
 def test_long_lists_are_split(monkeypatch):
@@ -167,33 +157,6 @@ def test_long_lists_are_split(monkeypatch):
     copies = (points == 1).all(axis=1)
     assert len(np.unique(lists.own[copies])) > 3
     assert (knn(points, 5, probes=1)[1][copies] == 0).all()
-
-
-@pytest.mark.parametrize("points", [clustered(), duplicates(), clustered(2), clustered(1)], ids=len)
-def test_lists_are_a_partition_and_none_is_long(points):
-    lists = make_lists(points)
-    np.testing.assert_array_equal(np.sort(lists.order), np.arange(len(points)))
-    assert (lists.sizes > 0).all()
-    count = max(1, min(2 * len(points) ** 0.5, len(points) // 8))
-    assert lists.sizes.max() <= LONGEST * np.ceil(len(points) / int(count))
-    for at in range(len(lists)):
-        assert (np.diff(lists.rows(at)) > 0).all()
-
-
-def test_more_lists_are_looked_through_where_few_hold_too_little():
-    points = clustered(200)
-    lists = make_lists(points)
-    near = nearest_lists(lists, 1)
-    assert np.array_equal(lists.around(3, near[3], 1), lists.rows(3))
-    assert len(lists.around(3, near[3], 150)) >= 150
-    assert set(lists.rows(3)) < set(lists.around(3, near[3], 150))
-    np.testing.assert_array_equal(lists.around(3, near[3], 200), np.arange(200))
-
-
-def test_duplicates_find_each_other_in_lists_that_were_cut():
-    points = duplicates()
-    copies = (points == 1).all(axis=1)
-    assert (knn(points, 5, probes=1, approximate=each_in_lists)[1][copies] == 0).all()
 
 
 def test_scores_and_usl_take_probes():
