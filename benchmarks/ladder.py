@@ -2,8 +2,8 @@
 
 Strategies choose from 10,000 images and so on up to ten million, whose embeddings (256 dimensions, float16, 5 GB; see
 points.py) are read from a memory-mapped file. Every run is a process of its own. Memory is the peak beside the pages of
-the file that are in memory. The worth of the picks is the mean distance of 20,000 random images to the nearest pick, as
-a share of that to the nearest of as many random picks.
+the file that are in memory. `read` is what was read from the file, in GB, where it is read in blocks. `distance` is the
+mean distance of 20,000 random images to the nearest pick; compare it with that of `random`.
 
     python benchmarks/ladder.py FOLDER [NAME[:knob=value,...] ...] [--n N ...] [--budget B] [--limit SECONDS]
                                 [--threads T]
@@ -28,6 +28,7 @@ from record import record, recorded, show
 from initpools_cli.core.cpu import machine
 from initpools_cli.geometry.neighbors import nearest
 from initpools_cli.geometry.normalize import unit_rows
+from initpools_cli.geometry.rows import Rows
 
 SIZES, DIMENSIONS = (10_000, 100_000, 1_281_167, 10_000_000), 256
 NAMES = ("random", "kcenter", "stratified", "kmeans", "kmeans++", "typiclust", "typicality:probes=16")
@@ -39,8 +40,24 @@ def work():
     given = task()
     points = np.load(given["file"], mmap_mode="r")[: given["n"]]
     run = contestants.ours(points, given["budget"], given["strategy"], given["knobs"])
+    lengths = count_reads()
     picks, seconds, taken = measured(run)
-    answer(seconds=seconds, bytes=taken - pages(given["file"]), distance=mean_distance(points, picks))
+    read = sum(lengths) * points[0].nbytes
+    answer(seconds=seconds, bytes=taken - pages(given["file"]), read=read, distance=mean_distance(points, picks))
+
+
+def count_reads():
+    """Return a list to which every later read of a block of stored rows adds its number of rows."""
+    read, lengths = Rows.__getitem__, []
+
+    def counted(self, at):
+        block = read(self, at)
+        if block.ndim == 2:
+            lengths.append(len(block))
+        return block
+
+    Rows.__getitem__ = counted
+    return lengths
 
 
 def pages(file):
@@ -73,6 +90,7 @@ def line(cell, file, knobs, given):
         "status": found["status"],
         "seconds": f"{found['seconds']:.4g}" if "seconds" in found else "",
         "gigabytes": f"{found['bytes'] / 1e9:.2f}" if "distance" in found else "",
+        "read": f"{found['read'] / 1e9:.1f}" if "read" in found else "",
         "distance": f"{found['distance']:.4f}" if "distance" in found else "",
     }
 

@@ -16,9 +16,12 @@ from initpools_cli.core.cluster import DaskExecutor, dask_executor, refuse_other
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry import rows
 from initpools_cli.geometry.rows import on_executor
+from initpools_cli.scores.registry import scores
+from initpools_cli.steps.evaluate import evaluate
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 
+SCORES = [method.name for method in scores if method.traits.distributed]
 BY_ROWS = [method.name for method in strategies if method.traits.by_rows]
 
 
@@ -57,6 +60,16 @@ def test_a_cluster_chooses_what_one_process_chooses(name, cluster, stored):
         np.testing.assert_array_equal(found.scores, alone.scores)
 
 
+@pytest.mark.parametrize("name", SCORES)
+def test_a_cluster_computes_the_scores_of_one_process(name, cluster, stored):
+    method = scores.get(name)
+    settings = (method.validate({}), True, 0)
+    alone = evaluate(method, {"embeddings": np.array(stored)}, *settings)
+    with Client(cluster) as client, on_executor(DaskExecutor(client, "here")):
+        found = evaluate(method, {"embeddings": stored}, *settings)
+    np.testing.assert_array_equal(found, alone)
+
+
 def test_a_command_on_a_cluster_writes_the_same_files(cluster, stored, initpools: Initpools) -> None:
     assert initpools("select-pool", "kcenter", "--embeddings", "points.npy", "--budget", 9, "-o", "a.csv").code == 0
     scheduler = ["--backend", "dask", "--scheduler", cluster.scheduler_address]
@@ -66,6 +79,11 @@ def test_a_command_on_a_cluster_writes_the_same_files(cluster, stored, initpools
     assert initpools("rank", "kmeans", "--embeddings", "points.npy", "--depth", 5, "-o", "c.npy").code == 0
     assert initpools("rank", "kmeans", "--embeddings", "points.npy", "--depth", 5, "-o", "d.npy", *scheduler).code == 0
     assert Path("c.npy").read_bytes() == Path("d.npy").read_bytes()
+    words = ["score", "prototypicality", "--embeddings", "points.npy", "-o"]
+    assert initpools(*words, "e.npy").code == initpools(*words, "f.npy", *scheduler).code == 0
+    assert Path("e.npy").read_bytes() == Path("f.npy").read_bytes()
+    refused = initpools("score", "outlier", "--embeddings", "points.npy", *scheduler)
+    assert refused.code == 2 and "--backend dask has no effect on 'outlier'" in refused.err
 
 
 def _die_once(place: str, value: int) -> int:

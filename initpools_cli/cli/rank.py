@@ -100,6 +100,7 @@ def command(
     from initpools_cli.steps.backend import on_backend
     from initpools_cli.steps.rank import rank
     from initpools_cli.steps.strategy_name import named, refuse_query_set
+    from initpools_cli.strategies.registry import strategies
 
     files = user_files(
         output,
@@ -141,7 +142,7 @@ def command(
         of_labels=labels is not None or by_table,
         groups=groups,
     )
-    with provider.at_work(), on_backend(backend, scheduler, asked.method):
+    with provider.at_work(), on_backend(backend, scheduler, asked.method.name, strategies):
         found = rank(provider)
     order, folder = found.indices, None if found.done is None else found.done.folder
     if folder is not None:

@@ -9,12 +9,14 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import (
+    Backend,
     Classes,
     Common,
     Download,
     Embeddings,
     Groups,
     IdColumn,
+    Scheduler,
     user_files,
 )
 
@@ -48,17 +50,21 @@ def command(
     id_column: IdColumn = None,
     classes: Classes = None,
     groups: Groups = None,
+    backend: Backend = "",
+    scheduler: Scheduler = "",
 ) -> None:
     """Compute a score for every train image, such as its typicality or its loss in a pretext task."""
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.core.spreadsheet import write_table
+    from initpools_cli.scores.registry import scores
+    from initpools_cli.steps.backend import on_backend
     from initpools_cli.steps.score_name import knobs_of
 
     require_ending(output, ".npy", *([".csv"] if method == "duplicate" else []))
     files = user_files(output, embeddings=embeddings, id_column=id_column)
     flags = {"score.method": method, "embed.download": download, "dataset.groups": groups}
     provider = common.provider("score", flags, knobs_of(method), files, source=source, classes=classes)
-    with provider.at_work():
+    with provider.at_work(), on_backend(backend, scheduler, method, scores):
         found = provider.score(method)
     ends = found.outcome
     common.report.say(
@@ -74,5 +80,5 @@ def command(
         common.report.say(f"wrote {output}")
     if found.done is not None:
         return common.step_result(found.done, found.fresh, "scores")
-    scores = found.values.tolist()
-    common.result([output] if output else scores, {"output": output, "scores": scores})
+    values = found.values.tolist()
+    common.result([output] if output else values, {"output": output, "scores": values})

@@ -125,6 +125,7 @@ def command(
     from initpools_cli.steps.select_pool import select_pool
     from initpools_cli.steps.select_pool import with_labels as fill
     from initpools_cli.steps.strategy_name import balanced, named, refuse_query_set, refuse_source
+    from initpools_cli.strategies.registry import strategies
 
     require_ending(output, *FORMATS)
     exports = read_exports(export or [], output, image_url)
@@ -180,7 +181,7 @@ def command(
     # A full card and a comparison measure any pool on the embeddings that are named.
     if card != "full" and not others:
         refuse_source(balanced(asked, provider.settings.select), files, source)
-    with provider.at_work(), on_backend(backend, scheduler, asked.method):
+    with provider.at_work(), on_backend(backend, scheduler, asked.method.name, strategies):
         pool = select_pool(provider)
         folder = None if pool.done is None else pool.done.folder
         if folder is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from initpools_cli.geometry.distances import Indices, squared_distances
 from initpools_cli.geometry.duplicates import first_equal
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.normalize import unit_rows
+from initpools_cli.geometry.rows import Points, Rows, map_rows, map_subsets, view
 
 #: Which rows of a cluster are compared with no or few others: those far from its centroid (hard), near it, or any.
 Keep = Literal["hard", "easy", "random"]
@@ -25,7 +26,7 @@ ROWS, COLUMNS = 256, 2048
 
 
 def similarity_to_earlier(
-    points: NDArray[Any],
+    points: NDArray[Any] | Rows,
     rng: np.random.Generator,
     *,
     clusters: int = 0,
@@ -37,7 +38,7 @@ def similarity_to_earlier(
 
     Parameters
     ----------
-    points : (n, d) array
+    points : (n, d) array or Rows
         Of any length.
     rng : numpy.random.Generator
         Initializes k-means, and orders rows with ``keep="random"``.
@@ -56,12 +57,12 @@ def similarity_to_earlier(
         In [0, 1]; 0 for the first row of a cluster, and for zero rows, which are in no cluster. Exactly 1 for a row
         that equals an earlier one.
     """
-    units = unit_rows(points)
-    rows = np.flatnonzero(units.any(axis=1))
+    units: Points = replace(points, form="unit") if isinstance(points, Rows) else unit_rows(points)
+    rows = np.flatnonzero(np.concatenate([np.empty(0, bool), *map_rows(_any, units, block=ROWS, threads=threads)]))
     similarities = np.zeros(len(units))
     if not len(rows):
         return similarities
-    part = units if len(rows) == len(units) else units[rows]
+    part = view(units, rows) if isinstance(units, Rows) or len(rows) == len(units) else units[rows]
     found = kmeans(part, min(clusters or -(-len(rows) // CLUSTER), len(rows)), rng, threads=threads)
     if keep == "random":
         place = rng.permutation(len(rows)).astype(np.float64)
@@ -79,29 +80,32 @@ def similarity_to_earlier(
     repeated = rank != earliest[equal]
     similarities[rows[repeated]] = 1.0
     distinct = order[~repeated[order]]
-    bounds = np.flatnonzero(np.diff(found.labels[distinct], prepend=-1, append=-1))
-    for start, stop in pairwise(bounds.tolist()):
-        members = distinct[start:stop]
-        similarities[rows[members]] = _to_earlier(part[members], threads)
+    clustered = np.split(distinct, np.flatnonzero(np.diff(found.labels[distinct])) + 1)
+    for members, similar in zip(clustered, map_subsets(_to_earlier, part, clustered), strict=True):
+        similarities[rows[members]] = similar
     return similarities
 
 
+def _any(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return rows.any(axis=1)
+
+
 def _to_centroids(
-    rows: NDArray[np.float32], centroids: NDArray[np.float32], labels: Indices, threads: int | None
+    rows: Points, centroids: NDArray[np.float32], labels: Indices, threads: int | None
 ) -> NDArray[np.float64]:
     """Compute the cosine similarity of unit rows to their centroids, (n,); 0 to a zero centroid."""
     lengths = np.linalg.norm(centroids.astype(np.float64), axis=1, keepdims=True)
     directions = np.divide(centroids, lengths, out=np.zeros(centroids.shape), where=lengths > 0)
 
-    def block(span: slice) -> NDArray[np.float64]:
+    def block(part: NDArray[np.float32], own: Indices) -> NDArray[np.float64]:
         # By differences, so that equal rows have equal values: |a − b|² = 2 − 2 cos.
-        similar: NDArray[np.float64] = 1 - squared_distances(rows[span], directions[labels[span]]) / 2
+        similar: NDArray[np.float64] = 1 - squared_distances(part, directions[own]) / 2
         return similar
 
-    return np.concatenate(map_blocks(block, len(rows), ROWS, threads))
+    return np.concatenate(map_rows(block, rows, labels, block=ROWS, threads=threads))
 
 
-def _to_earlier(rows: NDArray[np.float32], threads: int | None) -> NDArray[np.float64]:
+def _to_earlier(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Compute the largest cosine similarity of each unit row to the rows before it, at least 0."""
     units = rows.astype(np.float64)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
@@ -115,4 +119,4 @@ def _to_earlier(rows: NDArray[np.float32], threads: int | None) -> NDArray[np.fl
         np.maximum(largest, np.tril(queries @ queries.T, -1).max(axis=1), out=largest)
         return np.minimum(largest, 1)
 
-    return np.concatenate(map_blocks(block, len(units), ROWS, threads))
+    return np.concatenate(map_blocks(block, len(units), ROWS, 1))

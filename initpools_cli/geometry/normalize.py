@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from initpools_cli.geometry.chunked import map_blocks
 
 ROWS = 4096
+# Rows that are scaled at a time.
+CACHED = 256
 # Rounding error of a squared length of 1 in float32.
 CLOSE = 1e-6
 
@@ -32,12 +34,26 @@ def unit_rows(array: NDArray[Any]) -> NDArray[np.float32]:
 
 def unit_block(rows: NDArray[Any]) -> NDArray[np.float32]:
     """Scale a few rows (m, d) to length 1, in float64; zero rows stay zero."""
-    block = np.asarray(rows, np.float64)
-    # First divided by the largest entry, so that no square overflows or underflows.
-    largest = np.abs(block).max(axis=1, keepdims=True)
-    block = np.divide(block, largest, out=np.zeros_like(block), where=largest > 0)
-    length = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
-    return np.divide(block, length, out=np.zeros_like(block), where=length > 0).astype(np.float32)
+    scaled = np.empty(rows.shape, np.float32)
+    # Few rows at a time, so that they stay in the cache.
+    buffer = np.empty((min(len(rows), CACHED), *rows.shape[1:]))
+    for start in range(0, len(rows), CACHED):
+        part = rows[start : start + CACHED]
+        block = buffer[: len(part)]
+        block[...] = part
+        # First divided by the largest entry, so that no square overflows or underflows.
+        _divide(block, np.maximum(block.max(axis=1), -block.min(axis=1)))
+        _divide(block, np.sqrt(np.einsum("ij,ij->i", block, block)))
+        scaled[start : start + CACHED] = block
+    return scaled
+
+
+def _divide(block: NDArray[np.float64], by: NDArray[np.float64]) -> None:
+    """Divide rows in place, by positive numbers only; other rows become zero."""
+    zero = ~(by > 0)
+    block[zero] = 0
+    by[zero] = 1
+    block /= by[:, None]
 
 
 def are_unit_rows(array: Any) -> bool:

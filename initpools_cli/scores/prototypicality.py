@@ -15,6 +15,8 @@ from initpools_cli.scores.registry import scores
     paper="Sorscher et al. 2022, arXiv:2206.14486",
     high="near the center of its cluster",
     cost="n d k",
+    by_rows=True,
+    distributed=True,
     factor=40.0,
 )
 def prototypicality(

@@ -14,6 +14,8 @@ from initpools_cli.scores.registry import scores
     paper="Abbas et al. 2023, arXiv:2303.09540",
     high="nearly the same as an image before it in its cluster",
     cost="n s d",
+    by_rows=True,
+    distributed=True,
     factor=4.0,
     separates_copies=True,
 )

@@ -20,6 +20,8 @@ class ScoreTraits(Traits):
         selection of images to label.
     by_rows : bool
         Whether it reads embeddings in blocks only, so that they need not fit in memory.
+    distributed : bool
+        Whether it calls functions on blocks of rows, so that these can run on a cluster.
     separates_copies : bool
         Whether equal images may have different scores, because one of them is to be kept.
     cost, factor : str, float
@@ -31,4 +33,5 @@ class ScoreTraits(Traits):
     factor: float = 0.0
     oracle: bool = False
     by_rows: bool = False
+    distributed: bool = False
     separates_copies: bool = False

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from initpools_cli.core.cluster import dask_executor
 from initpools_cli.core.cpu import available_cores
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.registry import Method
+from initpools_cli.core.registry import Registry
 from initpools_cli.geometry.rows import on_executor
-from initpools_cli.strategies.registry import strategies
 
 
 @contextmanager
-def on_backend(backend: str, scheduler: str, method: Method) -> Iterator[None]:
-    """Context manager in which a strategy reads embeddings on the workers of a cluster.
+def on_backend(backend: str, scheduler: str, name: str, methods: Registry[Any]) -> Iterator[None]:
+    """Context manager in which a strategy or a score reads embeddings on the workers of a cluster.
 
     Parameters
     ----------
@@ -23,13 +23,15 @@ def on_backend(backend: str, scheduler: str, method: Method) -> Iterator[None]:
         "" for this process.
     scheduler : str
         Address of a Dask scheduler; "" for a cluster of one process per core on this machine.
-    method : Method
-        The strategy.
+    name : str
+        The strategy or score.
+    methods : Registry
+        All strategies, or all scores.
 
     Raises
     ------
     UserError
-        An unknown backend, a scheduler without one, a strategy that does not read embeddings in blocks, or no cluster.
+        An unknown backend, a scheduler without one, a method that does not read embeddings in blocks, or no cluster.
     """
     if not backend:
         if scheduler:
@@ -38,12 +40,12 @@ def on_backend(backend: str, scheduler: str, method: Method) -> Iterator[None]:
         return
     if backend != "dask":
         raise UserError(f"--backend {backend} is not valid.", "Use --backend dask, or leave it out.", backend)
-    if not method.traits.by_rows:
-        able = ", ".join(each.name for each in strategies if each.traits.by_rows)
+    able = [each.name for each in methods if each.traits.distributed]
+    if name not in methods or methods.get(name).name not in able:
         raise UserError(
-            f"--backend dask has no effect on '{method.name}', which does not read embeddings in blocks.",
-            f"Leave it out, or use one of {able}.",
-            method.name,
+            f"--backend dask has no effect on '{name}', which does not read embeddings in blocks.",
+            f"Leave it out, or use one of {', '.join(able)}.",
+            name,
         )
     with dask_executor(scheduler, available_cores()) as executor, on_executor(executor):
         yield

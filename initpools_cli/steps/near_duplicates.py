@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from initpools_cli.core.rundir import FinishedStep
     from initpools_cli.steps.context import Context
 
-#: Up to this many images the search for near-duplicates is exact. `PROBES` is for more: 170 of 171 pairs of CIFAR-10 were found.
+#: Up to this many images the search for near-duplicates is exact. `PROBES` is for more: of the 171 pairs of CIFAR-10,
+#: 170 were found.
 EXACT, PROBES = 20_000, 4
 #: File of an embed step: the group of near-duplicates of each train image.
 NEAR = "near_duplicates.npy"

@@ -58,6 +58,11 @@ class StrategyTraits(Traits):
     rest: Callable[[NDArray[Any], NDArray[np.int64], NDArray[np.int64], Mapping[str, Any]], NDArray[Any]] | None = None
     only_with: Mapping[str, tuple[str, Any]] | None = None
 
+    @property
+    def distributed(self) -> bool:
+        """Whether it calls functions on blocks of rows, so that these can run on a cluster."""
+        return self.by_rows
+
     def reads(self, name: str, knobs: Mapping[str, Any]) -> bool:
         """Return whether the strategy reads an input of `only_with` with these knobs."""
         condition = (self.only_with or {}).get(name)
