@@ -13,7 +13,18 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from parts import backbones, commands, configuration, findings, methods, pitfalls, replications, statistics, strategies
+from parts import (
+    backbones,
+    commands,
+    configuration,
+    findings,
+    ladder,
+    methods,
+    pitfalls,
+    replications,
+    statistics,
+    strategies,
+)
 
 from initpools_cli.bench.suite import suite_names
 from initpools_cli.cli.catalog import KINDS, names, short_names
@@ -40,6 +51,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     **replications.PARTS,
     **findings.PARTS,
     **pitfalls.PARTS,
+    **ladder.PARTS,
 }
 
 

@@ -1,0 +1,79 @@
+"""Generated parts of docs/very-large.md: the measured ladder, and what 100 million images would take."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from parts.statistics import RESULTS
+from parts.text import table
+
+#: The calculated selection: images, dimensions, machines, cores of each, and bytes a second of each one's network.
+IMAGES, DIMENSIONS, MACHINES, CORES, NETWORK = 100_000_000, 512, 16, 16, 1.25e9
+#: Bytes of an embedding's value, and bytes that a pass sends or returns for each row.
+VALUE, PER_ROW = 2, 16
+#: Rows of a call on the cluster, and seconds that the scheduler takes for one.
+PART, CALL = 65_536, 0.001
+CALCULATED = ("kcenter", "stratified", "kmeans", "typiclust", "prototypicality")
+
+
+def _results() -> pd.DataFrame:
+    return pd.read_csv(RESULTS / "ladder.csv")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def ladder() -> str:
+    """Tabulate seconds, memory and coverage of every strategy by number of images."""
+    rows = _results()
+    sizes = sorted(rows["n"].unique())
+    budget = int(rows["budget"].iloc[0])
+    body = []
+    for name, own in rows.groupby("strategy", sort=False):
+        by_size = own.set_index("n")
+        done = by_size[by_size["status"] == "done"]
+        cells = []
+        for n in sizes:
+            if n in done.index:
+                cells.append(_number(done.loc[n, "seconds"]))
+            else:
+                cells.append(f"> {by_size.loc[n, 'limit']:.0f}" if n in by_size.index else "not run")
+        last = done.loc[done.index.max()]
+        body.append([f"`{name}`", *cells, f"{last['gigabytes']:.2f}", f"{last['distance']:.3f}"])
+    header = [f"{budget:,} of", *(f"{n:,}" for n in sizes), "GB of memory", "mean distance"]
+    return table(header, body)
+
+
+def hundred_million() -> str:
+    """Tabulate what a selection from 100 million images would take, from the largest measured one of each strategy."""
+    rows = _results()
+    rows = rows[(rows["status"] == "done") & rows["strategy"].isin(CALCULATED)]
+    body = []
+    for name in CALCULATED:
+        own = rows[rows["strategy"] == name].sort_values("n")
+        if not len(own):
+            continue
+        largest, read = own.iloc[-1], own[own["read"] > 0].iloc[-1]
+        passes = read["read"] * 1e9 / (read["n"] * read["d"] * VALUE)
+        work = IMAGES * DIMENSIONS / (largest["n"] * largest["d"])
+        computing = largest["seconds"] * largest["threads"] * work / (MACHINES * CORES)
+        network = passes * IMAGES * PER_ROW / NETWORK
+        scheduling = passes * IMAGES / PART * CALL
+        body.append(
+            [
+                f"`{name}`",
+                f"{largest['n']:,}: {_number(largest['seconds'])} s",
+                f"{passes:.0f}",
+                _number(largest["seconds"] * largest["threads"] * work / 3600),
+                _number(computing / 60),
+                _number(network / 60),
+                _number(scheduling / 60),
+                _number((computing + network + scheduling) / 60),
+            ]
+        )
+    header = ["", "measured", "passes", "core hours", "computing, min", "network, min", "calls, min", "sum, min"]
+    return table(header, body)
+
+
+PARTS = {"ladder": ladder, "hundred-million": hundred_million}
