@@ -106,12 +106,12 @@ def select(
         The strategy's own knobs, and those of the score it ranks by; ``initpools list strategies`` has them.
     **more
         The same knobs as keywords; the settings ``normalize``, ``balance``, ``n_clusters``, ``sample``, ``copies``,
-        ``min_distance``, ``semdedup`` and ``index`` of every strategy; and the other arrays it reads, by name:
-        ``scores``, ``probs``, ``view_probs``, ``mc_probs``, ``member_probs``, ``labels``, ``patches``, ``clusters``,
-        ``order``, and ``query_set``: embeddings (q, d), or indices or a mask of images, which are then not chosen. Some
-        names are both a knob and a setting or an array: ``balance`` of activeft, ``clusters`` of prototypicality. Then
-        an array is the array, a text the setting, and a number the knob; with `knobs` given, the keyword is never the
-        knob.
+        ``min_distance``, ``semdedup``, ``partitions`` and ``index`` of every strategy; and the other
+        arrays it reads, by name: ``scores``, ``probs``, ``view_probs``, ``mc_probs``, ``member_probs``, ``labels``,
+        ``patches``, ``clusters``, ``order``, and ``query_set``: embeddings (q, d), or indices or a mask of images,
+        which are then not chosen. Some names are both a knob and a setting or an array: ``balance`` of activeft,
+        ``clusters`` of prototypicality. Then an array is the array, a text the setting, and a number the knob; with
+        `knobs` given, the keyword is never the knob.
 
     Returns
     -------

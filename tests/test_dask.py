@@ -86,6 +86,13 @@ def test_a_command_on_a_cluster_writes_the_same_files(cluster, stored, initpools
     assert refused.code == 2 and "--backend dask has no effect on 'outlier'" in refused.err
 
 
+def test_a_cluster_selects_from_partitions(cluster, stored, initpools: Initpools) -> None:
+    words = ["select-pool", "facility-location", "--embeddings", "points.npy", "--budget", 9, "--partitions", 5, "-o"]
+    assert initpools(*words, "a.csv").code == 0
+    assert initpools(*words, "b.csv", "--backend", "dask", "--scheduler", cluster.scheduler_address).code == 0
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+
+
 def _die_once(place: str, value: int) -> int:
     if value == 2 and not Path(place).exists():
         Path(place).write_text("died")

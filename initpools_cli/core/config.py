@@ -331,6 +331,17 @@ class SelectTable(Table):
             json_schema_extra=ADDED,
         ),
     ] = 0
+    partitions: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="for strategies that compare all pairs of images: choose the budget from each of this many "
+            "random partitions, and then the budget from these; 1: from all images at once; only in `select-pool`; see "
+            "[scale-out.md](scale-out.md#two-rounds)",
+            json_schema_extra=ADDED,
+        ),
+    ] = 1
     audit: Audit = ""
     params: Params = {}
 
@@ -543,6 +554,12 @@ def load_settings(
     except ValidationError as error:
         loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
         raise value_error(error, merged, where=origin.get(loc, "")) from None
+    if table != "select" and origin.get("select.partitions") == "--set":
+        raise UserError(
+            "select.partitions (in --set) has no effect here.",
+            "Leave it out: only `initpools select-pool` selects in partitions.",
+            "select.partitions",
+        )
     return _with_index(settings, origin, table, knobs), origin
 
 

@@ -24,6 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # What every strategy is handed by its caller and no user has to bring.
 SERVICES = frozenset({"n", "labeled", "budget", "rng"})
+# What strategies of this package may be handed, too: the rows that their objective is measured on.
+SAMPLE = "sample"
 #: Characters of a value that are shown in a message.
 LONGEST_VALUE = 100
 
@@ -126,7 +128,9 @@ def method_of(name: str, build: Callable[..., Any], traits: T) -> Method[T]:
     target = build.__init__ if inspect.isclass(build) else build
     hints = get_type_hints(target, include_extras=True)
     parameters = [each for each in inspect.signature(target).parameters.values() if each.name != "self"]
-    arrays = [each for each in parameters if each.kind is not each.KEYWORD_ONLY and each.name not in SERVICES]
+    arrays = [
+        each for each in parameters if each.kind is not each.KEYWORD_ONLY and each.name not in {*SERVICES, SAMPLE}
+    ]
     inputs = tuple(each.name for each in arrays if each.default is each.empty)
     optional = tuple(each.name for each in arrays if each.default is not each.empty)
     knobs = {each.name: (hints[each.name], each.default) for each in parameters if each.kind is each.KEYWORD_ONLY}

@@ -90,7 +90,13 @@ class Balls:
 
 
 def greedy_cover(
-    points: NDArray[np.float32], radius: float, count: int, chosen: Indices, threads: int | None = None
+    points: NDArray[np.float32],
+    radius: float,
+    count: int,
+    chosen: Indices,
+    threads: int | None = None,
+    counted: NDArray[np.bool_] | None = None,
+    candidates: NDArray[np.bool_] | None = None,
 ) -> tuple[Indices, Indices]:
     """Choose rows greedily so that each ball (distance < radius) covers the most uncovered rows, until all are covered.
 
@@ -107,17 +113,22 @@ def greedy_cover(
     chosen : (m,) int64
         Rows whose balls cover from the start.
     threads : int, optional
+    counted : (n,) bool, optional
+        Rows to cover; default: all.
+    candidates : (n,) bool, optional
+        Rows that may be picked; default: all.
 
     Returns
     -------
     indices : (≤ count,) int64
-        Fewer if all rows are covered earlier; ties go to the lower index.
+        Fewer if no candidate covers another row; ties go to the lower index.
     gains : (≤ count,) int64
         Number of rows newly covered by each pick.
     """
     balls = Balls(points, radius, threads)
-    left = balls.sizes()
-    uncovered = np.ones(len(points), bool)
+    left = balls.sizes() if counted is None else balls.count(np.flatnonzero(counted))
+    uncovered = np.ones(len(points), bool) if counted is None else counted.copy()
+    barred = None if candidates is None else ~candidates
 
     def cover(row: int) -> int:
         new = balls.around(row)
@@ -130,8 +141,11 @@ def greedy_cover(
         cover(int(row))
     picks: list[int] = []
     gains: list[int] = []
-    # An uncovered row covers at least itself, so every gain is above 0.
     while len(picks) < count and uncovered.any():
-        picks.append(int(left.argmax()))
-        gains.append(cover(picks[-1]))
+        # An uncovered row covers at least itself, but may not be a candidate.
+        best = int((left if barred is None else np.where(barred, 0, left)).argmax())
+        if not left[best] or (barred is not None and barred[best]):
+            break
+        picks.append(best)
+        gains.append(cover(best))
     return np.array(picks, np.int64), np.array(gains, np.int64)

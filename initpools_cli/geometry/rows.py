@@ -160,6 +160,12 @@ def map_subsets(
     return executor.map(_call, [(function, *_sent(points.take(rows), slice(0, len(rows)))) for rows in subsets])
 
 
+def map_jobs(function: Callable[..., T], jobs: Iterable[Sequence[Any]]) -> list[T]:
+    """Call a pure function with the arguments of each job: one after the other, or in other processes on a cluster."""
+    executor = _executor.get()
+    return [function(*job) for job in jobs] if executor is None else executor.map(function, jobs)
+
+
 def _sent(points: Rows, part: slice) -> tuple[Rows, int, int]:
     """Return a part of a view as it is sent to another process: a view, and the range of its rows."""
     if points.rows is None:
@@ -197,8 +203,11 @@ _executor: ContextVar[Executor | None] = ContextVar("executor", default=None)
 
 
 @contextmanager
-def on_executor(executor: Executor) -> Iterator[None]:
-    """Context manager in which `map_rows` and `map_subsets` call functions on rows of files in other processes."""
+def on_executor(executor: Executor | None) -> Iterator[None]:
+    """Context manager in which `map_rows`, `map_subsets` and `map_jobs` call functions in other processes.
+
+    The first two do so for rows of files only. With None functions are called in this process.
+    """
     before = _executor.set(executor)
     try:
         yield

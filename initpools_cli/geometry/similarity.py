@@ -105,14 +105,20 @@ class Similarity:
             return np.power(values, -(self.beta + 1) / 2, out=values)
         return np.exp(np.negative(np.sqrt(values, out=values), out=values), out=values)
 
-    def to_all(self, row: int, threads: int | None = None) -> NDArray[np.float64]:
-        """Compute the similarities (n,) of one row to all rows."""
+    def to_all(self, row: int, threads: int | None = None, others: Indices | None = None) -> NDArray[np.float64]:
+        """Compute the similarities (n,) of one row to all rows, or (k,) to `others`."""
         one = self.prepare(np.array([row]), np.float64)
-        return np.concatenate(map_blocks(lambda span: self.to(span, one)[:, 0], len(self.points), ROWS, threads))
+        n = len(self.points if others is None else others)
+        return np.concatenate(map_blocks(lambda span: self.to(_rows(span, others), one)[:, 0], n, ROWS, threads))
 
     def _inverse(self, rows: RowIndex) -> NDArray[np.float64]:
         lengths = np.sqrt(self.squares[rows])
         return np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
+def _rows(span: slice, rows: Indices | None) -> RowIndex:
+    """Return the part of `rows` in a range; None stands for all rows."""
+    return span if rows is None else rows[span]
 
 
 def similarities(
@@ -153,15 +159,17 @@ def marginal_gains(
     coverage: NDArray[np.float64],
     weights: NDArray[np.float64] | None = None,
     threads: int | None = None,
+    counted: Indices | None = None,
 ) -> NDArray[np.float64]:
     """Compute the marginal gain of each x in `rows`: Σ_y weight(y) max(0, similarity(x, y) − coverage(y)).
 
-    `coverage` (n,) is the largest similarity of each row to the chosen rows.
+    `coverage` (n,) is the largest similarity of each row to the chosen rows. With `counted` (k,) the sum is over these
+    rows alone, and `coverage` and `weights` are theirs, (k,).
     """
     others = similarity.prepare(rows, np.float64)
 
     def part(span: slice) -> NDArray[np.float64]:
-        more = similarity.to(span, others)
+        more = similarity.to(_rows(span, counted), others)
         more -= coverage[span, None]
         np.maximum(more, 0, out=more)
         total: NDArray[np.float64] = more.sum(axis=0) if weights is None else weights[span] @ more
@@ -171,13 +179,22 @@ def marginal_gains(
 
 
 def row_sums(
-    similarity: Similarity, weights: NDArray[np.float64] | None = None, threads: int | None = None
+    similarity: Similarity,
+    weights: NDArray[np.float64] | None = None,
+    threads: int | None = None,
+    counted: Indices | None = None,
 ) -> tuple[NDArray[np.float64], float]:
-    """Compute Σ_y weight(y) similarity(x, y) of all rows, (n,), and the error allowed for each sum."""
+    """Compute Σ_y weight(y) similarity(x, y) of all rows, (n,), and the error allowed for each sum.
+
+    `counted` (k,) are the rows y whose weight is not 0, if these are few.
+    """
     n = len(similarity.points)
     each = np.ones(n) if weights is None else weights
     if similarity.name != "cosine":
-        return approximate_gains(similarity, np.zeros(n), weights, threads), similarity.error * float(each.sum())
+        error = similarity.error * float(each.sum())
+        if counted is not None:
+            return gains_over(similarity, counted, np.zeros(len(counted)), weights, threads), error
+        return approximate_gains(similarity, np.zeros(n), weights, threads), error
     # A sum of products is the product with the sum.
     toward = map_blocks(lambda span: each[span] @ similarity.prepare(span, np.float64).directions, n, ROWS, threads)
     together = PreparedRows(np.sum(toward, axis=0)[None], np.array([each.sum() / 2]))
@@ -205,6 +222,21 @@ def approximate_gains(
         return above(near, others).sum(axis=1), above(near, rows, column=True).sum(axis=0)
 
     return reduce_pairs(both, len(coverage), ROWS, threads=threads)
+
+
+def gains_over(
+    similarity: Similarity,
+    counted: Indices,
+    coverage: NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+    threads: int | None = None,
+) -> NDArray[np.float64]:
+    """Compute like `approximate_gains` the gains of all rows, (n,), where only some rows count.
+
+    `counted` and `coverage` are (k,), `weights` is (n,).
+    """
+    # No similarity exceeds 1 by more than rounding: so much is lost when coverage rises to 2.
+    return approximate_gain_loss(similarity, counted, coverage, np.full(len(counted), 2.0), weights, threads)
 
 
 def approximate_gain_loss(
@@ -249,6 +281,8 @@ def greedy_facility_location(
     weights: NDArray[np.float64] | None = None,
     threads: int | None = None,
     ceiling: NDArray[np.float64] | None = None,
+    candidates: NDArray[np.bool_] | None = None,
+    counted: Indices | None = None,
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Choose rows greedily that maximize Σ_y weight(y) max over the chosen x of similarity(x, y).
 
@@ -271,6 +305,11 @@ def greedy_facility_location(
     threads : int, optional
     ceiling : (n,) float64, optional
         ≥ 0; default: none.
+    candidates : (n,) bool, optional
+        Rows that may be chosen; default: all.
+    counted : (k,) int64, optional
+        The rows whose weight is not 0, ascending, if these are few: then k n pairs are compared instead of n². Without
+        a ceiling.
 
     Returns
     -------
@@ -281,23 +320,33 @@ def greedy_facility_location(
     """
     n = len(similarity.points)
     each = np.ones(n) if weights is None else weights
-    coverage = most_similar(similarity, slice(None), chosen, threads)
+    if counted is not None:
+        each = each[counted]
+    coverage = most_similar(similarity, slice(None) if counted is None else counted, chosen, threads)
     above = np.zeros(n)
     if ceiling is not None:
         # A gain below a ceiling is the gain without it minus the gain from the ceiling on.
         coverage = np.minimum(coverage, ceiling)
         above = approximate_gains(similarity, ceiling, weights, threads) - similarity.error * each.sum()
-    taken = np.zeros(n, bool)
+    taken = np.zeros(n, bool) if candidates is None else ~candidates
     taken[chosen] = True
 
     def measure(rows: Indices) -> NDArray[np.float64]:
-        gains = marginal_gains(similarity, rows, coverage, weights, threads)
+        own = weights if counted is None else each
+        gains = marginal_gains(similarity, rows, coverage, own, threads, counted)
         return gains if ceiling is None else gains - marginal_gains(similarity, rows, ceiling, weights, threads)
 
+    def upper_bounds() -> NDArray[np.float64]:
+        if counted is None:
+            gains = approximate_gains(similarity, coverage, weights, threads)
+        else:
+            gains = gains_over(similarity, counted, coverage, weights, threads)
+        return gains + similarity.error * each.sum() - above
+
     if len(chosen):
-        bounds = approximate_gains(similarity, coverage, weights, threads) + similarity.error * each.sum() - above
+        bounds = upper_bounds()
     else:
-        sums, error = row_sums(similarity, weights, threads)
+        sums, error = row_sums(similarity, weights, threads, counted)
         bounds = sums + error - above
     picks: list[int] = []
     gains: list[float] = []
@@ -310,14 +359,15 @@ def greedy_facility_location(
         picks.append(at)
         gains.append(float(bounds[at]))
         taken[at] = True
-        new = similarity.to_all(at, threads)
+        new = similarity.to_all(at, threads, counted)
         new = new if ceiling is None else np.minimum(new, ceiling)
         raised = np.flatnonzero((new > coverage) & (each > 0))
-        if 2 * len(raised) > n:
+        if 2 * len(raised) > len(each):
             np.maximum(coverage, new, out=coverage)
-            bounds = approximate_gains(similarity, coverage, weights, threads) + similarity.error * each.sum() - above
+            bounds = upper_bounds()
         else:
-            bounds -= approximate_gain_loss(similarity, raised, coverage[raised], new[raised], weights, threads)
+            rows = raised if counted is None else counted[raised]
+            bounds -= approximate_gain_loss(similarity, rows, coverage[raised], new[raised], weights, threads)
             # Rounding cannot change a clipped value by more than the whole step.
             bounds += (np.minimum(new[raised] - coverage[raised], similarity.error) * each[raised]).sum()
             coverage[raised] = new[raised]
@@ -348,14 +398,14 @@ def settle(bounds: NDArray[np.float64], measure: Callable[[Indices], NDArray[np.
 
 
 def most_similar(
-    similarity: Similarity, rows: slice, chosen: Indices, threads: int | None = None
+    similarity: Similarity, rows: RowIndex, chosen: Indices, threads: int | None = None
 ) -> NDArray[np.float64]:
-    """Compute the largest similarity of each row of a range to the chosen rows; 0 without any."""
-    start, stop, _ = rows.indices(len(similarity.points))
+    """Compute the largest similarity of each of `rows` to the chosen rows; 0 without any."""
+    start, stop, _ = (0, len(rows), 1) if isinstance(rows, np.ndarray) else rows.indices(len(similarity.points))
     largest = np.zeros(stop - start)
 
     def hold(span: slice) -> None:
-        of = slice(start + span.start, start + span.stop)
+        of = rows[span] if isinstance(rows, np.ndarray) else slice(start + span.start, start + span.stop)
         for first in range(0, len(chosen), BATCH):
             near = similarity.between(of, chosen[first : first + BATCH]).max(axis=1)
             largest[span] = np.maximum(largest[span], near)

@@ -14,7 +14,7 @@ from initpools_cli.geometry.rows import on_executor
 
 
 @contextmanager
-def on_backend(backend: str, scheduler: str, name: str, methods: Registry[Any]) -> Iterator[None]:
+def on_backend(backend: str, scheduler: str, name: str, methods: Registry[Any], partitions: int = 1) -> Iterator[None]:
     """Context manager in which a strategy or a score reads embeddings on the workers of a cluster.
 
     Parameters
@@ -27,6 +27,8 @@ def on_backend(backend: str, scheduler: str, name: str, methods: Registry[Any]) 
         The strategy or score.
     methods : Registry
         All strategies, or all scores.
+    partitions : int
+        > 1: from how many partitions the strategy selects first, each on a worker.
 
     Raises
     ------
@@ -40,11 +42,12 @@ def on_backend(backend: str, scheduler: str, name: str, methods: Registry[Any]) 
         return
     if backend != "dask":
         raise UserError(f"--backend {backend} is not valid.", "Use --backend dask, or leave it out.", backend)
-    able = [each.name for each in methods if each.traits.distributed]
+    able = [each.name for each in methods if each.traits.distributed or (partitions > 1 and each.traits.partitions)]
     if name not in methods or methods.get(name).name not in able:
+        divisible = name in methods and getattr(methods.get(name).traits, "partitions", False)
         raise UserError(
             f"--backend dask has no effect on '{name}', which does not read embeddings in blocks.",
-            f"Leave it out, or use one of {', '.join(able)}.",
+            f"Leave it out, {'add --partitions N, ' if divisible else ''}or use one of {', '.join(able)}.",
             name,
         )
     with dask_executor(scheduler, available_cores()) as executor, on_executor(executor):

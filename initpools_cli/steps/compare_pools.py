@@ -66,11 +66,15 @@ def rivals(strategy: StrategySpec, text: str | None, randoms: int) -> list[Strat
     return others
 
 
+COMMON = ("balance", "n_clusters", "normalize", "sample", "copies", "min_distance", "semdedup", "per_group")
+
+
 def table_of(table: SelectTable, strategy: StrategySpec) -> SelectTable:
     """The settings of [select] for another strategy: its own knobs are their defaults, what holds for all stays."""
     own: dict[str, Any] = {"strategy": strategy.argument, "params": {}, "order": "highest"}
     own |= {"n_clusters": 0} if strategy.balance.n_clusters else {}
     spread = balanced(strategy, table.model_copy(update=own))
+    own |= {} if strategy.method.traits.partitions else {"partitions": 1}
     about_embeddings = strategy.reads_embeddings or "embeddings" in spread.needed
     return table.model_copy(update=own if about_embeddings else own | {"min_distance": 0.0, "semdedup": 0.0})
 
@@ -194,7 +198,7 @@ def _other(provider: Provider, strategy: StrategySpec) -> Provider:
         return provider.with_settings(settings)
     source = provider.source if heeds_source(balanced(strategy, table), provider.files) else ""
     words = ["select-pool", strategy.argument, "--budget", str(table.budget)]
-    for key in ("balance", "n_clusters", "normalize", "sample", "copies", "min_distance", "semdedup", "per_group"):
+    for key in (*COMMON, "partitions"):
         value = getattr(table, key)
         if value != SelectTable.model_fields[key].default:
             words += ["--set", f"select.{key}={str(value).lower()}"]

@@ -24,7 +24,10 @@ from initpools_cli.strategies.arrays import INPUTS
 #: Arguments that may be paths or data frames: one row of numbers per image.
 MATRICES = ("embeddings", "query_set")
 #: What `select` takes for every strategy, as the keys of [select].
-SETTINGS = ("index", "normalize", "balance", "n_clusters", "sample", "copies", "min_distance", "semdedup", "per_group")
+SETTINGS = (
+    "index", "normalize", "balance", "n_clusters", "sample", "copies", "min_distance", "semdedup", "per_group",
+    "partitions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

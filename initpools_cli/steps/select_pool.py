@@ -127,7 +127,7 @@ def _choose(
     select, report = provider.settings.select, provider.report
     audit = _audit_sample(provider, inputs)
     others = replace(inputs, candidates=np.setdiff1d(inputs.candidates, audit), hidden=np.union1d(inputs.hidden, audit))
-    selection = pick(others, select.budget, select, provider.seed, report, "--budget ")
+    selection = pick(others, select.budget, select, provider.seed, report, "--budget ", select.partitions)
     tell_short(report, len(selection.indices), select.budget, select)
     origins = None
     if len(audit):

@@ -99,11 +99,14 @@ def pick(
     seed: int,
     report: Reporter | None = None,
     budget_name: str = "budget=",
+    partitions: int | None = None,
 ) -> Selection:
     """Let the strategy choose, with the settings of [select] that hold wherever a strategy runs.
 
     Parameters
     ----------
+    partitions : int
+        From how many partitions it chooses first; 1: from all images at once, as does a command that has none, None.
     report : Reporter, optional
         Where notes go: how long it will take, if that is long, and which embeddings are zero or copies.
     """
@@ -115,7 +118,7 @@ def pick(
     embeddings = arrays.get("embeddings")
     if report is not None and embeddings is not None and np.ndim(embeddings) == 2 and strategy.balance.kind == "none":
         n, d = len(candidates), embeddings.shape[1]
-        note = expectation(strategy.name, strategy.method, n, d, budget, inputs.knobs, select.sample)
+        note = expectation(strategy.name, strategy.method, n, d, budget, inputs.knobs, select.sample, partitions)
         if note is not None:
             report.say(note)
     selection = choose(
@@ -134,6 +137,7 @@ def pick(
         min_distance=select.min_distance,
         semdedup=select.semdedup,
         per_group=select.per_group,
+        partitions=partitions or 1,
         knobs=inputs.knobs,
         facts=inputs.facts,
         budget_name=budget_name,

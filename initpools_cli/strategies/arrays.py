@@ -392,7 +392,8 @@ def for_method(method: Method, points: Array) -> Array:
     if not isinstance(rows, Rows) or method.traits.by_rows:
         return points
     size = points.size * points.dtype.itemsize
-    require_memory(size, f"'{method.name}' reads all embeddings at once. As float32 they take", SAMPLED)
+    remedy = f"{SAMPLED[:-1]}, or in more parts: --partitions N." if method.traits.partitions else SAMPLED
+    require_memory(size, f"'{method.name}' reads all embeddings at once. As float32 they take", remedy)
     return rows.read()
 
 

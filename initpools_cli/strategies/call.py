@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.core.registry import Method
+from initpools_cli.core.registry import SAMPLE, Method
 from initpools_cli.core.seeds import generator
 from initpools_cli.strategies.arrays import Array, for_method, take
+from initpools_cli.strategies.objective_sample import ObjectiveSample
 from initpools_cli.strategies.selection import Selection, ranks_within
 
 Indices = NDArray[np.int64]
@@ -44,7 +45,14 @@ class StrategyCall:
     clusters: Indices | None = None
     counted: Indices = field(default_factory=lambda: NONE)
 
-    def on(self, rows: Indices, labeled: Indices, budget: int, picked: Indices = NONE) -> Selection:
+    def on(
+        self,
+        rows: Indices,
+        labeled: Indices,
+        budget: int,
+        picked: Indices = NONE,
+        sample: ObjectiveSample | None = None,
+    ) -> Selection:
         """Select `budget` of the images in `rows`; the strategy sees only these.
 
         Parameters
@@ -54,10 +62,13 @@ class StrategyCall:
         budget : int
         picked : (p,) int64
             Those of `labeled` that count as picks of their clusters.
+        sample : ObjectiveSample, optional
+            Those of `rows` that the objective is measured on, and those that may be picked; without clusters, and for a
+            strategy that takes it.
         """
         if self.clusters is None:
             rng = generator(self.seed, self.method.name)
-            return self._run(rows, labeled, budget, rng)
+            return self._run(rows, labeled, budget, rng, sample)
         owners = self.clusters[rows]
         ids, place = np.unique(owners, return_inverse=True)
         order = np.argsort(place, kind="stable")
@@ -85,8 +96,16 @@ class StrategyCall:
         have = np.sort(self.clusters[np.concatenate([self.counted, picked])])
         return np.searchsorted(have, ids, "right") - np.searchsorted(have, ids, "left")
 
-    def _run(self, rows: Indices, labeled: Indices, budget: int, rng: np.random.Generator) -> Selection:
+    def _run(
+        self,
+        rows: Indices,
+        labeled: Indices,
+        budget: int,
+        rng: np.random.Generator,
+        sample: ObjectiveSample | None = None,
+    ) -> Selection:
         services = {"n": len(rows), "labeled": np.searchsorted(rows, labeled), "budget": int(budget), "rng": rng}
+        services |= {} if sample is None else {SAMPLE: sample}
         parameters = inspect.signature(self.method.build).parameters
         names = [*self.method.inputs, *(name for name in self.method.optional if name in self.arrays)]
         arguments: dict[str, Any] = {name: take(name, self.arrays[name], rows) for name in names}

@@ -21,7 +21,7 @@ ROWS, COLUMNS = 2048, 256
 TIE = 1e-9
 
 
-@strategies.register(paper="Dasgupta, Kumar & Ravi 2013, ACL", nested=True, cost="b n d", factor=17.0)
+@strategies.register(paper="Dasgupta, Kumar & Ravi 2013, ACL", nested=True, cost="b n d", factor=17.0, partitions=True)
 def disparity(
     embeddings: NDArray[np.float32],
     labeled: NDArray[np.int64],

@@ -12,6 +12,7 @@ from initpools_cli.geometry.knn import approximate_revision
 from initpools_cli.geometry.similarity import greedy_facility_location, similarities
 from initpools_cli.geometry.sparse import nearby_similarities, sparse_facility_location
 from initpools_cli.strategies.checks import refuse_probes_alone
+from initpools_cli.strategies.objective_sample import ObjectiveSample, unpack
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, fill_by_distance
 
@@ -21,6 +22,7 @@ from initpools_cli.strategies.selection import Selection, fill_by_distance
     nested=True,
     cost="n² d",
     factor=8.0,
+    partitions=True,
     revision=approximate_revision,
     check=refuse_probes_alone,
 )
@@ -29,6 +31,7 @@ def facility_location(
     labeled: NDArray[np.int64],
     budget: int,
     rng: np.random.Generator,
+    sample: ObjectiveSample | None = None,
     *,
     similarity: Literal["cosine", "rbf"] = "cosine",
     bandwidth: PositiveFactor = 1.0,
@@ -47,13 +50,15 @@ def facility_location(
     budget : int
     rng : numpy.random.Generator
         Unused.
+    sample : ObjectiveSample, optional
+        Images that the sum is over, and those that may be picked; default: all.
     similarity : {"cosine", "rbf"}
         (1 + cos) / 2, or exp(−(distance / bandwidth)²).
     bandwidth : float
         In the embeddings' unit; for "rbf".
     neighbors : int
         0: all similarities. Else only those between images of which either is among this many nearest of the other, and
-        all others are 0, which allows a million images.
+        all others are 0, which allows a million images. Not in the second round of partitions.
     probes : int
         With neighbors: 0 is exact. Else approximate and faster: neighbors are searched in this many of about 2 √n lists
         of nearby images.
@@ -63,9 +68,13 @@ def facility_location(
     Selection
         Scores: increase of the sum; 0 once no image increases it.
     """
-    if neighbors:
+    weights, candidates, counted = unpack(sample)
+    if neighbors and sample is None:
         near = nearby_similarities(embeddings, similarity, bandwidth, neighbors, probes)
         picks, gains = sparse_facility_location(near, budget, labeled)
     else:
-        picks, gains = greedy_facility_location(similarities(embeddings, similarity, bandwidth), budget, labeled)
-    return fill_by_distance(embeddings, labeled, picks, gains, budget)
+        similar = similarities(embeddings, similarity, bandwidth)
+        picks, gains = greedy_facility_location(
+            similar, budget, labeled, weights, candidates=candidates, counted=counted
+        )
+    return fill_by_distance(embeddings, labeled, picks, gains, budget, candidates)

@@ -14,6 +14,7 @@ from initpools_cli.geometry.knn import approximate_revision
 from initpools_cli.geometry.similarity import BATCH, TIE, marginal_gains, row_sums, similarities
 from initpools_cli.geometry.sparse import nearby_similarities
 from initpools_cli.strategies.checks import refuse_probes_alone
+from initpools_cli.strategies.objective_sample import ObjectiveSample, unpack
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     nested=True,
     cost="b n d",
     factor=70.0,
+    partitions=True,
     revision=approximate_revision,
     check=refuse_probes_alone,
 )
@@ -34,6 +36,7 @@ def graph_cut(
     labeled: NDArray[np.int64],
     budget: int,
     rng: np.random.Generator,
+    sample: ObjectiveSample | None = None,
     *,
     similarity: Literal["cosine", "rbf"] = "cosine",
     bandwidth: PositiveFactor = 1.0,
@@ -54,6 +57,8 @@ def graph_cut(
     budget : int
     rng : numpy.random.Generator
         Unused.
+    sample : ObjectiveSample, optional
+        Images y of the first sum, and those that may be picked; default: all.
     similarity : {"cosine", "rbf"}
         (1 + cos) / 2, or exp(−(distance / bandwidth)²).
     bandwidth : float
@@ -68,20 +73,23 @@ def graph_cut(
     Selection
         Scores: the gains.
     """
-    if neighbors:
+    weights, candidates, counted = unpack(sample)
+    if neighbors and sample is None:
         near = nearby_similarities(embeddings, similarity, bandwidth, neighbors, probes)
         return _greedy(lam * near.sum(axis=1) - near.diagonal(), labeled, budget, partial(_take_from, near))
-    similar, zeros = similarities(embeddings, similarity, bandwidth), np.zeros(len(embeddings))
-    sums, error = row_sums(similar)
+    similar = similarities(embeddings, similarity, bandwidth)
+    own_weights = weights if weights is None or counted is None else weights[counted]
+    zeros = np.zeros(len(embeddings) if counted is None else len(counted))
+    sums, error = row_sums(similar, weights, counted=counted)
     own = 1.0 if similarity == "rbf" else (1 + embeddings.any(axis=1)) / 2
 
     def measure(gains: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
-        gains[rows] += lam * (marginal_gains(similar, rows, zeros) - sums[rows] - error)
+        gains[rows] += lam * (marginal_gains(similar, rows, zeros, own_weights, counted=counted) - sums[rows] - error)
 
     def take(gains: NDArray[np.float64], row: int) -> None:
         gains -= 2 * similar.to_all(row)
 
-    return _greedy(lam * (sums + error) - own, labeled, budget, take, measure if error else None)
+    return _greedy(lam * (sums + error) - own, labeled, budget, take, measure if error else None, candidates)
 
 
 def _take_from(similar: csr_array, gains: NDArray[np.float64], row: int) -> None:
@@ -95,12 +103,15 @@ def _greedy(
     budget: int,
     take: Callable[[NDArray[np.float64], int], None],
     measure: Callable[[NDArray[np.float64], NDArray[np.int64]], None] | None = None,
+    candidates: NDArray[np.bool_] | None = None,
 ) -> Selection:
     """Take the largest gain each time; `take` lowers the gains, `measure` replaces upper bounds by exact gains."""
     rough = np.full(len(gains), measure is not None)
     for row in labeled:
         take(gains, int(row))
     gains[labeled] = -np.inf
+    if candidates is not None:
+        gains[~candidates] = -np.inf
     picks, scores = np.empty(budget, np.int64), np.empty(budget)
     for place in range(budget):
         while measure is not None and len(first := np.flatnonzero(rough & (gains >= gains.max() - TIE))[:BATCH]):

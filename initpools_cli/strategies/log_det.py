@@ -20,7 +20,9 @@ from initpools_cli.strategies.selection import Selection, fill_by_distance
 ROWS = 2048
 
 
-@strategies.register(paper="Chen, Zhang & Zhou 2018, arXiv:1709.05135", nested=True, cost="b n d + b² n", factor=10.0)
+@strategies.register(
+    paper="Chen, Zhang & Zhou 2018, arXiv:1709.05135", nested=True, cost="b n d + b² n", factor=10.0, partitions=True
+)
 def log_det(
     embeddings: NDArray[np.float32],
     labeled: NDArray[np.int64],

@@ -14,6 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.schema import ADDED
 from initpools_cli.geometry.max_coverage import greedy_cover
 from initpools_cli.geometry.similarity import BETA, greedy_facility_location, similarities
+from initpools_cli.strategies.objective_sample import ObjectiveSample, unpack
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, fill_by_distance
 
@@ -38,6 +39,7 @@ def revision(knobs: Mapping[str, Any]) -> int:
     nested=True,
     cost="n² d",
     factor=8.0,
+    partitions=True,
     check=refuse_beta,
     revision=revision,
 )
@@ -46,6 +48,7 @@ def maxherding(
     labeled: NDArray[np.int64],
     budget: int,
     rng: np.random.Generator,
+    sample: ObjectiveSample | None = None,
     *,
     kernel: Literal["rbf", "tophat", "student", "laplace"] = "rbf",
     bandwidth: PositiveFactor = 1.0,
@@ -64,6 +67,8 @@ def maxherding(
     budget : int
     rng : numpy.random.Generator
         Unused.
+    sample : ObjectiveSample, optional
+        Images that the mean is over, and those that may be picked; default: all.
     kernel : {"rbf", "tophat", "student", "laplace"}
         With t = distance / bandwidth: exp(−t²), t < 1, (1 + t² / beta)^(−(beta + 1) / 2), exp(−t).
     bandwidth : float
@@ -76,9 +81,13 @@ def maxherding(
     Selection
         Scores: increase of the mean; 0 once no image increases it.
     """
-    n = len(embeddings)
+    weights, candidates, counted = unpack(sample)
     if kernel == "tophat":
-        picks, covered = greedy_cover(embeddings, bandwidth, budget, labeled)
-        return fill_by_distance(embeddings, labeled, picks, covered / n, budget)
-    picks, gains = greedy_facility_location(similarities(embeddings, kernel, bandwidth, beta=beta), budget, labeled)
-    return fill_by_distance(embeddings, labeled, picks, gains / n, budget)
+        inside = None if weights is None else weights > 0
+        picks, covered = greedy_cover(embeddings, bandwidth, budget, labeled, counted=inside, candidates=candidates)
+        rows = len(embeddings) if inside is None else np.count_nonzero(inside)
+        return fill_by_distance(embeddings, labeled, picks, covered / rows, budget, candidates)
+    similar = similarities(embeddings, kernel, bandwidth, beta=beta)
+    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, counted=counted)
+    images = len(embeddings) if sample is None else sample.images
+    return fill_by_distance(embeddings, labeled, picks, gains / images, budget, candidates)

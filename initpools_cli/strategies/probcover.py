@@ -16,6 +16,7 @@ from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.max_coverage import Balls, greedy_cover
 from initpools_cli.geometry.nearest_enemy import enemy_distance
+from initpools_cli.strategies.objective_sample import ObjectiveSample
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, fill_by_distance
 
@@ -50,13 +51,19 @@ def refuse_radius(arrays: Mapping[str, NDArray[Any]], knobs: Mapping[str, Any]) 
 
 
 @strategies.register(
-    paper="Yehuda et al. 2022, arXiv:2205.11320", nested=True, cost="n² d", factor=4.0, check=refuse_radius
+    paper="Yehuda et al. 2022, arXiv:2205.11320",
+    nested=True,
+    cost="n² d",
+    factor=4.0,
+    partitions=True,
+    check=refuse_radius,
 )
 def probcover(
     embeddings: NDArray[np.float32],
     labeled: NDArray[np.int64],
     budget: int,
     rng: np.random.Generator,
+    sample: ObjectiveSample | None = None,
     *,
     delta: Factor = 0.0,
     n_clusters: PositiveCount = 20,
@@ -75,6 +82,8 @@ def probcover(
     budget : int
     rng : numpy.random.Generator
         Initializes k-means.
+    sample : ObjectiveSample, optional
+        Images to cover, and those that may be picked; default: all.
     delta : float
         In the embeddings' unit; 0 means the largest at which a share `alpha` of the balls lies within one cluster.
     n_clusters : int
@@ -86,9 +95,13 @@ def probcover(
     Selection
         Scores: number of images newly covered; 0 once all are covered.
     """
-    radius = delta or pure_radius(embeddings, n_clusters, alpha, rng)
-    picks, gains = greedy_cover(embeddings, radius, budget, labeled)
-    return fill_by_distance(embeddings, labeled, picks, gains.astype(np.float64), budget)
+    if sample is None:
+        counted, candidates, each = None, None, 1.0
+    else:
+        counted, candidates, each = sample.weights > 0, sample.candidates, float(sample.weights.max())
+    radius = delta or pure_radius(embeddings if counted is None else embeddings[counted], n_clusters, alpha, rng)
+    picks, gains = greedy_cover(embeddings, radius, budget, labeled, counted=counted, candidates=candidates)
+    return fill_by_distance(embeddings, labeled, picks, gains.astype(np.float64) * each, budget, candidates)
 
 
 def pure_radius(points: NDArray[np.float32], n_clusters: int, alpha: float, rng: np.random.Generator) -> float:

@@ -24,6 +24,10 @@ QUERIES = 100
 SUBSET = 5000
 # Neighbors proposed with approximate neighbors.
 NEIGHBORS = 50
+# Images, at most, that the second round of a selection from partitions measures the objective on.
+MEASURED = 20_000
+# Numbers of partitions that may be proposed.
+PARTITIONS = (4, 16, 64, 256, 1024)
 SAMPLES = (200_000, 100_000, 50_000, 20_000, 10_000)
 
 
@@ -57,6 +61,17 @@ def operations(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, 
     return float(method.traits.factor * sum(terms))
 
 
+def in_partitions(method: Method, n: int, d: int, budget: int, knobs: Mapping[str, Any], partitions: int) -> float:
+    """Estimate the cost of a selection in two rounds, from partitions and then from their picks, like `operations`."""
+    if partitions == 1:
+        return operations(method, n, d, budget, knobs)
+    second = min(n, MEASURED + partitions * budget)
+    each = operations(method, n // partitions, d, budget, knobs)
+    # Similarities between the picks and the sample.
+    side = int((second * min(n, MEASURED)) ** 0.5)
+    return partitions * each + operations(method, side, d, budget, knobs)
+
+
 def _rows_per_query(n: int, probes: int) -> float:
     """Estimate the rows that each row is compared with in a search by lists, each as costly as in an exact search."""
     return float((2.5 * probes + 4) * n**0.5)
@@ -80,6 +95,7 @@ def expectation(
     budget: int,
     knobs: Mapping[str, Any],
     sample: int,
+    partitions: int | None = None,
     samples: Sequence[int] = SAMPLES,
 ) -> str | None:
     """Describe the expected runtime of a strategy or score, with faster alternatives; None below a minute.
@@ -94,17 +110,20 @@ def expectation(
     knobs : mapping
     sample : int
         ``select.sample``; 0: all images.
+    partitions : int
+        ``select.partitions``; None if the command has none.
     samples : sequence of int
         Sample sizes that may be proposed.
     """
     images = min(sample or n, n)
-    work = operations(method, images, d, budget, knobs)
+    work = in_partitions(method, images, d, budget, knobs, partitions or 1)
     if work < SHORT:
         return None
     rate = speed()
     if work / rate < LONG:
         return None
-    note = f"{name} will take about {duration(work / rate)} for {images:,} images of {d} dimensions."
+    divided = f" in {partitions} partitions" if (partitions or 1) > 1 else ""
+    note = f"{name} will take about {duration(work / rate)} for {images:,} images of {d} dimensions{divided}."
     if knobs.get("probes") == 0:
         faster = {"probes": PROBES} | ({} if knobs.get("neighbors", 1) else {"neighbors": NEIGHBORS})
         less = operations(method, images, d, budget, {**knobs, **faster})
@@ -118,4 +137,14 @@ def expectation(
             f" With --set select.sample={fits[0]} it selects from {fits[0]:,} random images in about "
             f"{duration(max(1.0, seconds))}."
         )
+    counts = [count for count in PARTITIONS if images // count >= budget]
+    if partitions == 1 and method.traits.partitions and counts:
+        works = [in_partitions(method, images, d, budget, knobs, count) for count in counts]
+        # More partitions lose more of the objective.
+        count, less = next((c, w) for c, w in zip(counts, works, strict=True) if w <= 2 * min(works))
+        if less < work:
+            note += (
+                f" With --partitions {count} it selects from random partitions and then from their picks, in about "
+                f"{duration(max(1.0, less / rate))}."
+            )
     return note

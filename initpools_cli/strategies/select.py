@@ -33,7 +33,9 @@ from initpools_cli.strategies.checks import check_settings, refuse_constant, ref
 from initpools_cli.strategies.duplicates import RowFacts, fallback_order
 from initpools_cli.strategies.groups import PerGroup, shuffled
 from initpools_cli.strategies.limits import MinDistance, select_within
+from initpools_cli.strategies.partitions import check_partition_size, check_partitions, select_in_rounds
 from initpools_cli.strategies.registry import strategies
+from initpools_cli.strategies.runtime import MEASURED
 from initpools_cli.strategies.selection import Selection
 from initpools_cli.strategies.traits import StrategyTraits
 
@@ -55,6 +57,7 @@ def choose(
     min_distance: float = 0.0,
     semdedup: float = 0.0,
     per_group: int = 0,
+    partitions: int = 1,
     knobs: Mapping[str, Any] | None = None,
     prepared: Mapping[str, Array] | None = None,
     facts: RowFacts | None = None,
@@ -99,6 +102,8 @@ def choose(
     per_group : int
         Select at most this many images of each of ``inputs["groups"]`` while other groups have images left, then this
         many more of each, and so on; labeled images count. 0 means no limit. Copies and zero rows still come last.
+    partitions : int
+        > 1: select from this many random partitions first, then from their picks; see `select_in_rounds`.
     knobs : mapping, optional
         Knobs of the strategy.
     prepared : mapping of str to array, optional
@@ -124,6 +129,7 @@ def choose(
     method = strategies.get(strategy) if isinstance(strategy, str) else strategy
     values = method.validate(knobs or {})
     check_settings(balance, n_clusters, sample, copies, min_distance, semdedup, per_group)
+    check_partitions(method, partitions, balance, min_distance, per_group)
     ready = prepared or {}
     arrays = _checked(method, inputs, ready, balance, per_group)
     images = images_of({**inputs, **ready}, n)
@@ -163,6 +169,7 @@ def choose(
     limit = PerGroup(arrays["groups"], per_group, known) if per_group else None
     labeled_visible = np.intersect1d(known, visible, assume_unique=True)
     count = min(int(budget), len(visible) - len(labeled_visible))
+    check_partition_size(len(visible) - len(labeled_visible), partitions, count)
     if not count:
         selection = Selection(NONE)
     elif min_distance or per_group:
@@ -171,6 +178,8 @@ def choose(
             points = arrays.get("embeddings")
             apart = MinDistance(_points(method, facts, rows, normalize) if points is None else points, min_distance)
         selection = select_within(call, visible, labeled_visible, count, apart, limit)
+    elif partitions > 1:
+        selection = select_in_rounds(call, visible, labeled_visible, count, partitions, MEASURED)
     else:
         selection = call.on(visible, labeled_visible, count)
     if facts is not None:

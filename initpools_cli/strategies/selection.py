@@ -107,10 +107,26 @@ def fill_by_distance(
     picks: NDArray[np.int64],
     scores: NDArray[np.float64],
     budget: int,
+    candidates: NDArray[np.bool_] | None = None,
 ) -> Selection:
-    """Fill the budget by farthest-first traversal from labeled images and picks, with scores of 0."""
+    """Fill the budget by farthest-first traversal from labeled images and picks, with scores of 0.
+
+    Parameters
+    ----------
+    points : (n, d) float32
+    labeled, picks : (m,), (k,) int64
+    scores : (k,) float64
+    budget : int
+    candidates : (n,) bool, optional
+        Images that may be picked; default: all.
+    """
     missing = budget - len(picks)
     if missing:
-        rest = farthest_first(points, missing, np.concatenate([labeled, picks]))[0]
+        known = np.concatenate([labeled, picks])
+        if candidates is None:
+            rest = farthest_first(points, missing, known)[0]
+        else:
+            rows = np.union1d(np.flatnonzero(candidates), known)
+            rest = rows[farthest_first(points[rows], missing, np.searchsorted(rows, known))[0]]
         picks, scores = np.concatenate([picks, rest]), np.concatenate([scores, np.zeros(missing)])
     return Selection(picks, scores=scores)

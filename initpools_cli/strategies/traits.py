@@ -32,6 +32,9 @@ class StrategyTraits(Traits):
         Whether it reads the labels of unlabeled images.
     by_rows : bool
         Whether it reads embeddings in blocks only, so that they need not fit in memory.
+    partitions : bool
+        Whether it compares all pairs of images, and may select from random partitions of them first (`partitions`). If
+        it takes a `sample`, the second round measures its objective on a sample of all images.
     ranks_logits : bool
         Whether `rank` computes its distances on the logits of the reference classifier if there are labels.
     check : callable or None
@@ -52,6 +55,7 @@ class StrategyTraits(Traits):
     needs_model: bool = False
     oracle: bool = False
     by_rows: bool = False
+    partitions: bool = False
     ranks_logits: bool = False
     check: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None] | None = None
     multilabel: Callable[..., Any] | None = None

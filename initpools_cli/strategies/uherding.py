@@ -13,6 +13,7 @@ from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.similarity import greedy_facility_location, similarities
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.margin import margins
+from initpools_cli.strategies.objective_sample import ObjectiveSample, unpack
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, fill_by_distance
 
@@ -26,6 +27,7 @@ SAME = 1e-6
     nested=True,
     cost="n² d",
     factor=8.0,
+    partitions=True,
     only_with={"calibration": ("temperature", CALIBRATED)},
 )
 def uherding(
@@ -35,6 +37,7 @@ def uherding(
     rng: np.random.Generator,
     probs: NDArray[np.float64] | None = None,
     calibration: NDArray[np.float64] | None = None,
+    sample: ObjectiveSample | None = None,
     *,
     uncertainty: Literal["margin", "entropy", "confidence"] = "margin",
     bandwidth: PositiveFactor = 1.0,
@@ -60,6 +63,8 @@ def uherding(
         Predictions of a model trained on the labeled images; rows sum to 1.
     calibration : (1,) float64, optional
         Temperature that calibrates the model.
+    sample : ObjectiveSample, optional
+        Images that the mean is over, and those that may be picked; default: all.
     uncertainty : {"margin", "entropy", "confidence"}
         1 − the difference of the two largest probabilities; Σ −p ln p; 1 − the largest probability.
     bandwidth : float
@@ -73,19 +78,19 @@ def uherding(
     Selection
         Scores: increase of the mean; 0 once no image increases it.
     """
-    n = len(embeddings)
-    weights, typical = np.ones(n), 1.0
+    each, candidates, counted = unpack(sample)
+    each = np.ones(len(embeddings)) if each is None else each
+    weights, typical = np.ones(len(embeddings)), 1.0
     if probs is not None:
         weights = uncertainties(tempered(probs, number_of(temperature, calibration)), uncertainty)
-        typical = float(weights.mean())
+        typical = float(weights.mean() if sample is None else np.average(weights, weights=each))
         bandwidth = smallest_gap(embeddings[labeled]) or bandwidth
     if not typical:
-        return fill_by_distance(embeddings, labeled, np.empty(0, np.int64), np.empty(0), budget)
+        return fill_by_distance(embeddings, labeled, np.empty(0, np.int64), np.empty(0), budget, candidates)
     # Divided by the mean uncertainty, so that the threshold for gains does not depend on it.
-    picks, gains = greedy_facility_location(
-        similarities(embeddings, "rbf", bandwidth), budget, labeled, weights=weights / typical
-    )
-    return fill_by_distance(embeddings, labeled, picks, gains * typical / n, budget)
+    similar, weights = similarities(embeddings, "rbf", bandwidth), weights / typical * each
+    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, counted=counted)
+    return fill_by_distance(embeddings, labeled, picks, gains * typical / each.sum(), budget, candidates)
 
 
 def number_of(temperature: float | str, calibration: NDArray[np.float64] | None) -> float:
