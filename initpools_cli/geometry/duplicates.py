@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
-from initpools_cli.geometry.rows import map_rows
+from initpools_cli.geometry.rows import Rows, map_rows
 
 # Bytes of rows per block, so that blocks of a memory-mapped array fit the cache.
 BLOCK = 2**21
 WORD = np.uint32
 
 
-def first_equal(rows: NDArray[Any]) -> NDArray[np.int64]:
+def first_equal(rows: NDArray[Any] | Rows) -> NDArray[np.int64]:
     """Find the lowest row that equals each row.
 
     Parameters
     ----------
-    rows : (n, d) array of numbers
+    rows : (n, d) array of numbers, or Rows
         -0.0 equals 0.0. May be memory-mapped.
 
     Returns
@@ -28,7 +28,7 @@ def first_equal(rows: NDArray[Any]) -> NDArray[np.int64]:
     (n,) int64
         A row's own index where no earlier row equals it.
     """
-    if rows.dtype.itemsize > np.dtype(np.float64).itemsize:
+    if isinstance(rows, np.ndarray) and rows.dtype.itemsize > np.dtype(np.float64).itemsize:
         # 80-bit numbers are stored in 128 bits; the padding bits are undefined.
         rows = rows.astype(np.float64)
     first = np.arange(len(rows))
@@ -50,11 +50,11 @@ def _repeated(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np
     return members, hashes[members]
 
 
-def _step(rows: NDArray[Any]) -> int:
+def _step(rows: NDArray[Any] | Rows) -> int:
     return max(1, BLOCK // max(1, rows.shape[1] * rows.dtype.itemsize))
 
 
-def _hashes(rows: NDArray[Any]) -> NDArray[np.uint64]:
+def _hashes(rows: NDArray[Any] | Rows) -> NDArray[np.uint64]:
     """Hash each row, equal rows alike: its 32-bit words times random odd numbers, modulo 2**64."""
     width = -(-rows.shape[1] * rows.dtype.itemsize // WORD().itemsize)
     odd = np.random.default_rng(0).integers(0, 2**63, width, dtype=np.uint64) * 2 + 1
@@ -74,7 +74,7 @@ def _words(block: NDArray[Any], width: int) -> NDArray[np.uint32]:
     return (np.pad(octets, ((0, 0), (0, missing))) if missing else octets).view(WORD)
 
 
-def _equal(rows: NDArray[Any], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _equal(rows: NDArray[Any] | Rows, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
     def part(span: slice) -> NDArray[np.bool_]:
         same: NDArray[np.bool_] = (rows[left[span]] == rows[right[span]]).all(axis=1)
         return same

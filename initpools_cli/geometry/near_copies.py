@@ -87,7 +87,7 @@ def similarity_to_earlier(
 
 
 def _any(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return rows.any(axis=1)
+    return np.asarray(rows.any(axis=1))
 
 
 def _to_centroids(

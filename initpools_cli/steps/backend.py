@@ -14,7 +14,9 @@ from initpools_cli.geometry.rows import on_executor
 
 
 @contextmanager
-def on_backend(backend: str, scheduler: str, name: str, methods: Registry[Any], partitions: int = 1) -> Iterator[None]:
+def on_backend(
+    backend: str, scheduler: str, name: str, methods: Registry[Any, Any], partitions: int = 1
+) -> Iterator[None]:
     """Context manager in which a strategy or a score reads embeddings on the workers of a cluster.
 
     Parameters
