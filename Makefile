@@ -10,7 +10,7 @@ DEMO = $(BIN)/initpools
 # Where `make laptop-study` finds its data sets, which initpools_cli/bench/suites/laptop.toml lists.
 DATA ?= data
 
-.PHONY: demo gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study laptop-sweeps \
+.PHONY: demo docs figures gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study laptop-sweeps \
   semi-supervised-study
 
 $(VENV)/.installed: pyproject.toml
@@ -104,6 +104,14 @@ test-all: $(VENV)/.installed lint
 $(VENV)/.browser: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[browser]"
 	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
+# The site, in build/site, which makes no requests to other hosts: `python -m http.server -d build/site`.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The README's, from the demo run.
 picture: $(VENV)/.browser

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from parts import (
+    api,
     backbones,
     commands,
     configuration,
@@ -37,6 +38,7 @@ PART = re.compile(
 )
 
 PARTS: Mapping[str, Callable[..., str]] = {
+    "api": api.api,
     "backbones": backbones.short_names,
     "command": commands.command,
     "command-index": commands.command_index,

@@ -7,11 +7,13 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import Initpools
 from PIL import Image
 from typer.main import get_command
@@ -27,7 +29,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: Parts that are on a page for each command, each family of strategies or each file of results.
 OF_MANY = (
     "command", "strategies", "score-strategies", "measured-on", "loss-orders", "study-first-pools", "first-pool-rounds",
-    "long-tail", "rare-recall", "cold-start", "pitfall",
+    "long-tail", "rare-recall", "cold-start", "pitfall", "api",
 )  # fmt: skip
 
 #: Every command of an ```sh block runs as it is written but for these: fewer epochs, seeds and rounds, a thinner
@@ -148,11 +150,25 @@ def test_commands_have_the_options_they_are_given(page: Path) -> None:
         load_settings(next(iter(TABLES)), sets=sets)
 
 
-def test_the_readme_names_every_command_and_page() -> None:
+def test_the_readme_names_every_command() -> None:
     text = (ROOT / "README.md").read_text()
     assert all(f"`initpools {name}`" in text for name in generate.commands.names())
-    assert all(f"docs/{page.name}" in text for page in PAGES[1:] if page.parent.name == "docs")
     assert len(text.splitlines()) <= 170
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    # BaseLoader reads tags of Python objects as plain values.
+    config = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    at_root = {"index.md", "changelog.md", "contributing.md"}
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert sorted(navigated(config["nav"])) == sorted([*pages, *at_root])
+
+
+def navigated(entry: Any) -> list[str]:
+    """The pages of a part of the navigation."""
+    if isinstance(entry, str):
+        return [entry]
+    return [page for part in (entry.values() if isinstance(entry, dict) else entry) for page in navigated(part)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
