@@ -113,6 +113,11 @@ $(VENV)/.docs: $(VENV)/.installed
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# Figures and screenshots that take minutes; the learning curves of docs/results.md are drawn by `make laptop-study`.
+figures: demo picture
+	$(BIN)/python docs/strategies.py
+	$(BIN)/python benchmarks/growth.py --draw
+
 # The README's, from the demo run.
 picture: $(VENV)/.browser
 	$(BIN)/python docs/picture.py

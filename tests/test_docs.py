@@ -219,8 +219,68 @@ def test_every_setting_is_described() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_and_tests_that_are_named_exist(page: Path) -> None:
-    text = page.read_text()
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
-        assert (page.parent / target).exists(), target
+    text = page.read_text(encoding="utf-8")
+    for target, _, anchor in re.findall(r"\]\((?!https?://)([^)#]*)(#([^)]+))?\)", text):
+        to = page.parent / target if target else page
+        assert to.exists(), target
+        assert not anchor or anchor in anchors(to), f"{target}#{anchor}"
     for file, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", text):
         assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings as on GitHub; of equal headings that of the first, which the site has too."""
+    headings = re.findall(r"^#+ (.*)", BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", heading)).lower().replace(" ", "-") for heading in headings
+    }
+
+
+#: Options of other programs, and of every command line made with Typer.
+OPTIONS_OF_OTHERS = {
+    "--authors", "--help", "--index-url", "--install-completion", "--master-addr", "--nnodes", "--node-rank",
+    "--show-completion", "--upgrade",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> dict[str, set[str]]:
+    """The commands, and all options, keys of settings, and knobs."""
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    subcommands = [sub for command in commands.values() for sub in getattr(command, "commands", {}).values()]
+    parameters = [each for command in [*commands.values(), *subcommands] for each in command.params]
+    rows = [row for kind in KINDS if kind != "backbones" for row in KINDS[kind]()]
+    return {
+        "commands": set(commands),
+        "options": {name for parameter in parameters for name in parameter.opts} | OPTIONS_OF_OTHERS,
+        "keys": {f"{table}.{key}" for table, model in TABLES.items() for key in model.model_fields},
+        "knobs": {knob for row in rows for knob in row.get("knobs", {})},
+    }
+
+
+@pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda page: page.stem)
+def test_options_settings_and_commands_in_sentences_exist(page: Path, vocabulary: dict[str, set[str]]) -> None:
+    keys = vocabulary["keys"]
+    settings = vocabulary["knobs"] | {key.partition(".")[2] for key in keys}
+    for code in re.findall(r"`([^`\n]+)`", BLOCK.sub("", page.read_text(encoding="utf-8"))):
+        unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) - vocabulary["options"]
+        assert not unknown, f"`{code}`: {unknown}"
+        key = re.match(r"(?:--set )?((\w+)\.(?!toml)[a-z]\w*)(?=$|[ =.])", code)
+        assert not key or key[2] not in TABLES or key[1] in keys, f"`{code}`"
+        knob = re.match(r"--set ([a-z]\w*)=", code)
+        assert not knob or knob[1] in settings, f"`{code}`"
+        command = re.match(r"initpools ([a-z][a-z-]*)", code)
+        assert not command or command[1] in vocabulary["commands"], f"`{code}`"
+
+
+def test_files_of_the_run_directory_are_named_in_the_code() -> None:
+    text = (ROOT / "docs/run-directory.md").read_text(encoding="utf-8")
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "initpools_cli").rglob("*.py"))
+    named = set(re.findall(r"(?<![\w/<.*-])[a-z_]+\.(?:csv|npy|npz|toml|safetensors|jsonl|txt)\b", text))
+    # One file for each split.
+    named -= {f"{split}.npy" for split in ("train", "val", "test")}
+    assert len(named) > 30
+    # By its name, or by its stem where the ending is added.
+    assert not [
+        name for name in sorted(named) if not re.search(rf"[\"'/]{re.escape(name)}|\"{Path(name).stem}\"", source)
+    ]
