@@ -13,7 +13,12 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 #: Pages that are kept at the root of the repository.
-AT_ROOT = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+AT_ROOT = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CODE_OF_CONDUCT.md": "conduct.md",
+}
 #: Folders that pages link to, with the page that lists what they hold.
 FOLDERS = {"configs": "configuration.md#reference-settings"}
 LINK = re.compile(r"(?<=\]\()(?!https?://|#)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?(?=\))")

@@ -43,8 +43,8 @@ def page(results: Results) -> str:
     parts = [
         "# First pools and semi-supervised learners",
         "<!-- Written by docs/semi_supervised.py: changes made here will be lost. -->",
-        "Does a chosen first pool still help when the learner also reads the images without a label, and do such "
-        "learners need another first pool?",
+        "For readers who ask: does a chosen first pool still help when the learner also reads the images without a "
+        "label, and do such learners need another first pool?",
         f"First pools of {conjoined(sorted(results.names('labels')))} labels were chosen by {inits} "
         f"([descriptions](methods.md)) and compared with `{AGAINST}` at the same {conjoined(results.names('seeds'))} "
         "seeds. A semi-supervised learner gets all images that may be labeled at a seed, and the labels of the first "

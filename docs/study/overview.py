@@ -40,7 +40,8 @@ def question(study: Study) -> list[str]:
         else ""
     )
     return [
-        "Does a first pool that is chosen without labels beat a random one, at which budgets, and does the gain last?",
+        "For readers who ask: does a first pool that is chosen without labels beat a random one, at which budgets, "
+        "and does the gain last?",
         f"On {conjoined(sweep.data for sweep in study.sweeps)}, first pools of {conjoined(sizes)} labels were chosen "
         f"by {conjoined(inits)} ([descriptions](methods.md)), and compared with `{AGAINST}` at the same seeds. "
         + grown
