@@ -25,6 +25,7 @@ from parts import (
     replications,
     statistics,
     strategies,
+    verdicts,
 )
 
 from initpools_cli.bench.suite import suite_names
@@ -48,6 +49,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "configs": configuration.configs,
     "strategies": strategies.descriptions,
     "score-strategies": strategies.score_table,
+    "verdicts": verdicts.verdicts,
     **methods.PARTS,
     **statistics.PARTS,
     **replications.PARTS,

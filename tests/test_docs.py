@@ -29,7 +29,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: Parts that are on a page for each command, each family of strategies or each file of results.
 OF_MANY = (
     "command", "strategies", "score-strategies", "measured-on", "loss-orders", "study-first-pools", "first-pool-rounds",
-    "long-tail", "rare-recall", "cold-start", "pitfall", "api",
+    "long-tail", "rare-recall", "cold-start", "pitfall", "api", "verdicts",
 )  # fmt: skip
 
 #: Every command of an ```sh block runs as it is written but for these: fewer epochs, seeds and rounds, a thinner
