@@ -10,6 +10,7 @@ import pytest
 from plain import QUICK
 
 import initpools_cli
+from initpools_cli import selector
 from initpools_cli.core.errors import UserError
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.strategy_name import named
@@ -96,6 +97,7 @@ def test_an_unknown_knob_of_a_score_is_named_with_those_that_it_has():
     assert error.value.remedy == "Did you mean 'clusters'? Choose one of: clusters, order."
 
 
-def test_the_examples_of_select_hold():
-    done = doctest.testmod(initpools_cli)
+@pytest.mark.parametrize("module", [initpools_cli, selector])
+def test_the_examples_of_select_hold(module):
+    done = doctest.testmod(module)
     assert done.attempted and not done.failed

@@ -1,0 +1,142 @@
+"""Selection of images as an estimator of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.steps.select_arrays import select_arrays
+from initpools_cli.strategies.defaults import FIRST_POOL
+
+
+class PoolSelector(BaseEstimator):
+    """Choose the images to label, as an estimator of scikit-learn.
+
+    It chooses the same images as `initpools_cli.select`.
+
+    Parameters
+    ----------
+    strategy : str or callable
+        As `initpools_cli.select` takes it: a name of ``initpools list strategies``, or a strategy of yours.
+    budget : int
+        How many images, ≥ 1.
+    seed : int
+        Decides everything that is drawn; ≥ 0.
+    params : mapping, optional
+        Further keywords of `initpools_cli.select`, but for `labeled` and `exclude`: the strategy's own knobs, settings
+        such as ``normalize``, and other arrays that it reads.
+
+    Attributes
+    ----------
+    indices_ : (budget,) int64
+        Rows of the chosen images, in order of choice.
+    scores_ : (budget,) float64
+        Their scores, in the same order; the column ``score`` of a pool. The order of choice, 0, 1, …, for a strategy
+        that has no scores.
+    n_samples_ : int
+        Number of images.
+    n_features_in_ : int
+        Number of dimensions.
+    feature_names_in_ : (n_features_in_,) str
+        Names of the columns, if `X` is a data frame whose columns have names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from initpools_cli import PoolSelector
+    >>> points = np.array([[1.0], [2.0], [10.0], [11.0]])
+    >>> selector = PoolSelector("kcenter", budget=2, params={"normalize": False}).fit(points)
+    >>> selector.indices_
+    array([1, 3])
+    >>> selector.get_support()
+    array([False,  True, False,  True])
+    """
+
+    def __init__(
+        self,
+        strategy: str | Callable[..., Any] = FIRST_POOL,
+        budget: int = 10,
+        seed: int = 0,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.strategy = strategy
+        self.budget = budget
+        self.seed = seed
+        self.params = params
+
+    def fit(
+        self, X: ArrayLike, y: Any = None, *, labeled: ArrayLike | None = None, exclude: ArrayLike | None = None
+    ) -> PoolSelector:
+        """Choose `budget` rows of `X`.
+
+        Parameters
+        ----------
+        X : (n, d) array or data frame
+            Embeddings, one row per image.
+        y : object
+            Ignored.
+        labeled : (m,) int or (n,) bool, optional
+            Images that have a label already.
+        exclude : (m,) int or (n,) bool, optional
+            Images to be ignored.
+
+        Returns
+        -------
+        PoolSelector
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            `X` is not a matrix of finite numbers.
+        initpools_cli.core.errors.UserError
+            A parameter is not valid, or the strategy can't choose among these rows.
+        """
+        rows = validate_data(self, X, dtype=[np.float64, np.float32, np.float16])
+        chosen = select_arrays(
+            rows,
+            self.strategy,
+            self.budget,
+            labeled=labeled,
+            exclude=exclude,
+            seed=self.seed,
+            more=_keywords(self.params),
+        )
+        order = np.arange(len(chosen.indices), dtype=np.float64)
+        self.indices_ = chosen.indices
+        self.scores_ = order if chosen.scores is None else chosen.scores
+        self.n_samples_ = len(rows)
+        return self
+
+    def get_support(self, indices: bool = False) -> NDArray[Any]:
+        """Return which rows were chosen.
+
+        Parameters
+        ----------
+        indices : bool
+            Return the indices of these rows, ascending, instead of a mask.
+
+        Returns
+        -------
+        (n,) bool or (budget,) int64
+        """
+        check_is_fitted(self)
+        chosen = np.zeros(self.n_samples_, bool)
+        chosen[self.indices_] = True
+        return np.flatnonzero(chosen) if indices else chosen
+
+
+def _keywords(params: object) -> dict[str, Any]:
+    """Return `params` as keywords of `select_arrays`."""
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        kind = type(params).__name__
+        raise UserError(f"params is of type {kind}, not a mapping.", "Write params={'name': value}.", kind)
+    return dict(params)
