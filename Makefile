@@ -119,9 +119,10 @@ figures: demo picture
 	$(BIN)/python docs/strategies.py
 	$(BIN)/python benchmarks/growth.py --draw
 
-# The README's, from the demo run.
+# Those of the README and of the page on plots, from the demo run.
 picture: $(VENV)/.browser
 	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/report_picture.py
 
 # Where no Chrome or Chromium is found, every test is skipped and says why.
 test-browser: $(VENV)/.browser

@@ -1,51 +1,81 @@
-"""Screenshot for the README: parts of the report of the demo run: `python docs/picture.py`.
+"""Picture of the README: a first pool of the demo run, and what it is worth: `python docs/picture.py [RUN]`.
 
-    make picture
-
-It needs `make demo`, Playwright and a Chromium.
+It needs `make demo`.
 """
 
 from __future__ import annotations
 
-import io
-import shutil
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image
-from playwright.sync_api import sync_playwright
+import charts
+import numpy as np
+import pandas as pd
+
+from initpools_cli.figures.theme import NEUTRAL, PALETTE
+from initpools_cli.stats.intervals import mean_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ROOT = Path(__file__).parent.parent
-REPORT, PICTURE = ROOT / "runs" / "report.html", ROOT / "docs" / "figures" / "report.png"
-SHOWN = ["The chosen images", "Images in the embedding", "Accuracy against labeled images"]
-#: Removes everything from the report except its summary and the sections to show.
-ARRANGE = """(shown) => {
-  document.querySelectorAll("section").forEach((part) => {
-    const heading = part.querySelector(":scope > h1, :scope > h2, :scope > h3, :scope > h4");
-    const wanted = [...part.querySelectorAll("h2, h3, h4")].some((each) => shown.includes(each.textContent));
-    if (!wanted) part.remove();
-    else if (!shown.includes(heading?.textContent)) heading?.remove();
-  });
-  const others = "nav, ol.gallery li:nth-child(n + 7), details, .scroll, .theme, section section > p:not(.subtitle)";
-  document.querySelectorAll(others).forEach((part) => part.remove());
-}"""
+PICTURE = ROOT / "docs/figures/first-pool.png"
+STRATEGY, BUDGET, QUERY = "typiclust", 20, "margin"
+#: In inches; pixels per inch.
+SIZE, DPI = (9.6, 3.7), 140
 
 
-def main() -> None:
-    """Take the screenshot at the maximum page width."""
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1120, "height": 1150}, color_scheme="light")
-        page.goto(REPORT.resolve().as_uri())
-        page.evaluate(ARRANGE, SHOWN)
-        for figure in page.locator(".plot").all():
-            figure.scroll_into_view_if_needed()
-            page.wait_for_selector(f"#{figure.get_attribute('id')}[data-drawn]")
-        # Drawing adds these elements again.
-        page.evaluate('document.querySelectorAll("details").forEach((part) => part.remove())')
-        taken = page.screenshot(full_page=True)
-        browser.close()
-    Image.open(io.BytesIO(taken)).convert("RGB").save(PICTURE, optimize=True)
+def draw(run: Path) -> None:
+    """Draw the chosen images in the embedding, and accuracy against labels."""
+    from matplotlib import pyplot as plt
+
+    with plt.rc_context({**charts.STYLE, "font.size": 9}):
+        figure, (left, right) = plt.subplots(1, 2, figsize=SIZE, width_ratios=(1.15, 1), layout="constrained")
+        _pool(left, run)
+        _curves(right, pd.read_csv(run / "al/main/rounds.csv"))
+        figure.savefig(PICTURE, dpi=DPI, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _pool(axes: Axes, run: Path) -> None:
+    """All train images as dots, and the chosen ones as they look."""
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+    from sklearn.datasets import load_digits
+    from sklearn.decomposition import PCA
+
+    embeddings = np.load(run / "embed/simclr/train.npy")
+    kept = np.load(run / "data/kept.npy") if (run / "data/kept.npy").exists() else np.ones(len(embeddings), bool)
+    plane = PCA(2, random_state=0).fit(embeddings[kept]).transform(embeddings)
+    picks = np.load(run / f"pool/{STRATEGY}-b{BUDGET}-s0/indices.npy")
+    axes.scatter(*plane[kept].T, s=4, color=NEUTRAL, alpha=0.35, linewidths=0)
+    images = load_digits().images
+    for pick in picks[::-1]:
+        thumbnail = OffsetImage(images[pick], zoom=2.2, cmap="gray_r", interpolation="nearest")
+        frame = {"edgecolor": PALETTE[0], "linewidth": 1.2}
+        axes.add_artist(AnnotationBbox(thumbnail, plane[pick], pad=0.1, bboxprops=frame))
+    axes.set_title(f"Label these {BUDGET} of {kept.sum():,} images first ({STRATEGY})")
+    axes.axis("off")
+
+
+def _curves(axes: Axes, rounds: pd.DataFrame) -> None:
+    """The mean over seeds, with its 95 % interval."""
+    ok = rounds[(rounds["status"] == "ok") & ((rounds["query"] == QUERY) | (rounds["round"] == 0))]
+    for init, color in (("random", NEUTRAL), (STRATEGY, PALETTE[0])):
+        cells = 100 * ok[ok["init"] == init].pivot(index="labeled", columns="seed", values="accuracy")
+        found = [mean_interval(row) for row in cells.to_numpy()]
+        means = [each.mean for each in found]
+        axes.fill_between(
+            cells.index, *zip(*((e.low, e.high) for e in found), strict=True), color=color, alpha=0.16, lw=0
+        )
+        axes.plot(cells.index, means, color=color, marker="o", markersize=4)
+        at, offset = (1, (10, -14)) if init == "random" else (0, (0, 48))
+        place = {"xytext": offset, "textcoords": "offset points", "color": color, "weight": "bold"}
+        axes.annotate(f"first pool: {init}", (cells.index[at], means[at]), **place)
+    seeds = ok["seed"].nunique()
+    axes.set_title(f"Accuracy (%) against labels: {seeds} seeds, 95 % intervals")
+    axes.set_xlabel(f"labels (first pool, then batches by {QUERY})")
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "runs/digits"))

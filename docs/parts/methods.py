@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -73,7 +74,28 @@ def _strategies(needs_model: bool) -> Callable[[], str]:
     return part
 
 
+def papers() -> str:
+    """Tabulate the names of all methods by what they are for, with links to their papers, for the README."""
+    strategies = KINDS["strategies"]()
+    scores = {row["name"] for row in KINDS["scores"]()}
+    own = [row for row in strategies if row["name"] not in scores]
+    rows = {
+        "first pools and later batches": [row for row in own if not row.get("needs_model")],
+        "later batches, by a trained classifier": [row for row in own if row.get("needs_model")],
+        "scores to rank by": KINDS["scores"](),
+        "pretext tasks": KINDS["pretexts"](),
+        "learners": KINDS["learners"](),
+    }
+    return table(("methods", "names"), ((kind, ", ".join(map(_linked_to_paper, each))) for kind, each in rows.items()))
+
+
+def _linked_to_paper(row: Mapping[str, Any]) -> str:
+    found = re.search(r"arXiv:([\w./-]*\w)", row["paper"])
+    return f"[`{row['name']}`](https://arxiv.org/abs/{found[1]})" if found else f"`{row['name']}`"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
+    "papers": papers,
     "data-sets": kind_table(
         "datasets",
         name=_name,
