@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.core.seeds import generator
+from initpools_cli.steps.compare_results import TOLERANCE
+from initpools_cli.steps.replay import linked_run
 from initpools_cli.sweeps.replay import replay as replay_cells
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 #: Columns that a replay computes again.
 MEASURED = (*METRIC_COLUMNS, "nll", "ece", "absent_classes", "leaks", "labeled")
-#: On another processor, or with other versions of libraries, metrics may differ by this much and still agree: a
-#: rounding error can change the class of a few test images.
-TOLERANCE = 0.01
 #: What a replay needs of a run.
 LINKED = ("pretrain", "embed", "patches", "score", "dynamics")
 
@@ -106,18 +104,8 @@ def replay(suite: NamedSuite, place: Workplace, rows: pd.DataFrame, added: Seque
                 name,
             )
         with tempfile.TemporaryDirectory(prefix="initpools-") as folder:
-            yield _replay_sweep(suite, place, job, step, _linked(run, Path(folder)), cells)
-
-
-def _linked(run: Run, folder: Path) -> Run:
-    """Return a run with the data, encoders and embeddings of another one, but without its sweeps."""
-    shutil.copyfile(run.path / "run.toml", folder / "run.toml")
-    shutil.copytree(run.path / "data", folder / "data")
-    for kind in LINKED:
-        for step in run.folders(kind):
-            (folder / kind).mkdir(exist_ok=True)
-            (folder / kind / step.name).symlink_to(step.folder.resolve())
-    return Run(folder)
+            inputs = [each for kind in LINKED for each in run.folders(kind)]
+            yield _replay_sweep(suite, place, job, step, linked_run(run, Path(folder), inputs), cells)
 
 
 def _replay_sweep(

@@ -141,7 +141,8 @@ def verify(
     from initpools_cli.bench.prepare import Workplace
     from initpools_cli.bench.suite import load_suite
     from initpools_cli.bench.table import read_table, table_path
-    from initpools_cli.bench.verify import TOLERANCE, replay, sample
+    from initpools_cli.bench.verify import replay, sample
+    from initpools_cli.steps.compare_results import TOLERANCE
 
     named = load_suite(suite)
     drawn = sample(read_table(table_path(folder, named.name)), cells, sample_seed)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml, write_checked_toml
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.command_line import renewal_arguments
+from initpools_cli.core.cpu import provenance
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, write_bytes
 from initpools_cli.core.run_location import remove_last_run, write_last_run
@@ -440,7 +441,7 @@ class PendingStep:
         command : str
             The command line, for ``step.toml``.
         machine : mapping
-            Device, threads and precision, for ``step.toml``.
+            Device, threads and precision, for ``step.toml``; the processor and the versions of libraries are added.
         """
         started = _now()
         identity = _without(self.run.facts(), "schema") if self.run.exists else {}
@@ -468,6 +469,7 @@ class PendingStep:
             **({"git_commit": commit} if commit else {}),
             "started": started,
             "finished": _now(),
+            **provenance(),
             **machine,
             "digest": self.digest,
             "table_digest": digest_of(self.table, {}),

@@ -96,7 +96,9 @@ def _embed(
     )
     if step.finished:
         return step.finished, False
-    step.renew = context.command_for("embed", done.name)
+    step.renew = context.command_for(
+        "embed", done.name, *(() if layer == "backbone" else ("--set", f"embed.layer={layer}"))
+    )
 
     from initpools_cli.training.infer import features
 

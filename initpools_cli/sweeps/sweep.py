@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.core.config import AlTable
-from initpools_cli.core.cpu import provenance
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file, write_frame, write_text
 from initpools_cli.core.reporter import ProgressBar
@@ -85,7 +84,7 @@ def al_run(
     device = str(context.machine.device)
     count = 1 if device != "cpu" else context.machine.threads
     workers = Executor(table.backend, count, scheduler, list(experiments.values()))
-    with context.writing(step, machine=context.facts() | provenance()) as scratch:
+    with context.writing(step) as scratch:
         pools, results = _sweep(context, table, spec, experiments, settings, device, workers, scratch)
         rows = [row for _, result in results for row in result.rows]
         multilabel = context.data.multilabel
