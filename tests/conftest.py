@@ -45,7 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 #: Files that take longest, whatever their number of tests. A process that gets one of them last leaves a core idle.
-LONG = ("test_strategies", "test_commands", "test_docs", "test_loop", "test_processes", "test_pretext", "test_sweeps")
+LONG = (
+    *("test_strategies", "test_commands", "test_bad_input", "test_docs", "test_loop", "test_processes", "test_pretext"),
+    "test_sweeps",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

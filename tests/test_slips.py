@@ -19,52 +19,10 @@ N = 40
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with arrays of 40 images, and some that are of none; it is the current one."""
+    """A folder with a ranking of images with large indices; it is the current one."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    np.save("emb.npy", rng.normal(size=(N, 3)))
-    np.save("zero.npy", np.array(3.0))
-    np.save("none.npy", np.zeros((0, 3)))
-    np.save("empty.npy", np.zeros((N, 0)))
-    np.save("all.npy", np.arange(N))
-    np.save("even.npy", np.full((N, 4), 0.25))
-    np.save("views.npy", np.full((3, N, 4), 0.25))
     np.save("far.npy", np.array([10**12, 3, 7]))
-    np.save("twice.npy", np.array([3, 3]))
-    np.save("nothing.npy", np.zeros(0, int))
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("random --embeddings zero.npy -n 1", "zero.npy has the shape (), not (images, dimensions)"),
-        ("random --embeddings none.npy -n 1", "none.npy has the shape (0, 3), not (images, dimensions)"),
-        ("random --embeddings empty.npy -n 1", "empty.npy has the shape (40, 0), not (images, dimensions)"),
-        ("random --scores zero.npy -n 1", "scores has shape ()"),
-        ("file --ranking twice.npy -n 1", "The ranking has image 3 more than once"),
-        (
-            "file --ranking far.npy --embeddings emb.npy -n 1",
-            "The ranking has image 1000000000000, but there are 40 images",
-        ),
-        ("file --ranking nothing.npy -n 1", "The ranking is empty: it has 0 images. Use a ranking"),
-        ("kcenter --embeddings emb.npy", "Missing option --budget"),
-        ("kcenter --embeddings emb.npy --budget -3", "greater than or equal to 1"),
-        (
-            "kcenter --embeddings emb.npy -n 1 --labeled all.npy",
-            "All 40 images are labeled: there is nothing to select. Use fewer",
-        ),
-        ("entropy --probs even.npy -n 1", "constant within rounding"),
-        ("margin --probs even.npy -n 3", "constant within rounding"),
-        ("consistency --probs views.npy -n 3", "constant within rounding"),
-        ("least-confidence --probs even.npy --embeddings emb.npy --balance kmeans -n 3", "constant within rounding"),
-        ("kcenter --embeddings emb.npy -n 1 --from pca", "--from pca needs a run"),
-        ("usl --embeddings emb.npy -n 1 --set momentum=2", "less than or equal to 1"),
-    ],
-)
-def test_a_slip_with_files_alone_is_told(words: str, said: str, files: Path, initpools: Initpools) -> None:
-    ended = initpools("select-pool", *words.split())
-    assert ended.code == 2 and said in " ".join(ended.err.split()), ended.err
 
 
 def test_a_ranking_is_of_the_images_it_names_however_large_their_indices(files: Path, initpools: Initpools) -> None:

@@ -7,19 +7,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import initpools_cli
 from initpools_cli.core.errors import UserError
+
+if TYPE_CHECKING:
+    from conftest import Outcome
 
 PACKAGE = str(Path(initpools_cli.__file__).parent)
 #: What a remedy may ask of the user, if it names no command, option or setting.
 VERBS = re.compile(
     r"(?i)(?:add|apply|ask|bring|build|buy|change|check|choose|close|compare|compute|copy|correct|"
     r"create|delete|divide|download|draw|end|exclude|export|fetch|fill|fix|fold|free|get|give|"
-    r"install|keep|label|leave|list|load|lower|make|merge|mount|move|name|number|open|"
+    r"install|keep|label|leave|list|load|lower|make|merge|mount|move|name|number|open|pack|"
     r"pass|put|raise|reload|rename|repeat|replace|report|rerun|resize|restart|restore|return|"
-    r"run|save|scale|see|select|send|set|shorten|skip|split|start|stop|train|try|upgrade|use|"
+    r"run|save|scale|see|select|send|set|shorten|shrink|skip|split|start|stop|store|train|try|upgrade|use|"
     r"wait|write)"
 )
 TO_TYPE = re.compile(r"`[^`]+`|--\w|\w+ = |\w+=|pip install|Did you mean")
@@ -43,6 +46,16 @@ def faults_of(error: UserError) -> list[str]:
     if not TO_TYPE.search(error.remedy) and not any(map(VERBS.fullmatch, first)):
         faults.append("the remedy asks for nothing")
     return faults
+
+
+def refused(ended: Outcome, *words: str) -> None:
+    """Check that a command ended with exit code 2 and two lines, of which the words are part."""
+    assert ended.code == 2, ended
+    assert "Traceback" not in ended.err and len(ended.err) < 5000
+    fact, remedy = ended.err.splitlines()[-2:]
+    assert fact.startswith("error: ") and remedy
+    for word in words:
+        assert word in ended.err or word in " ".join(ended.err.split()), ended.err
 
 
 @contextmanager

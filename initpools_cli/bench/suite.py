@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +18,8 @@ from initpools_cli.core.files import read_file
 from initpools_cli.core.registry import value_error
 from initpools_cli.core.toml import parse_toml
 
+#: A SHA-256 or MD5, hexadecimal.
+CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{32}")
 #: All strategies without a model that read no labels, instead of a list of names.
 NOTHING_LABELED = "nothing-labeled"
 #: What the name of a sweep may contain, each in braces; one sweep is run for every value.
@@ -58,6 +61,15 @@ class Data(Table):
             raise ValueError(f"the data set {self.name} needs `registered` or `file`")
         if self.url and not self.checksums:
             raise ValueError(f"the data set {self.name} has a url, so it needs checksums")
+        if self.url and not self.url.startswith("https://"):
+            raise ValueError(f"the url {self.url} of the data set {self.name} does not start with https://")
+        if self.url and Path(self.file).name != self.file:
+            raise ValueError(
+                f"the data set {self.name} has a url, so its file {self.file} needs a name without folders"
+            )
+        wrong = next((each for each in self.checksums if not CHECKSUM.fullmatch(each)), None)
+        if wrong is not None:
+            raise ValueError(f"the checksum {wrong!r} of the data set {self.name} is no SHA-256 or MD5")
         return self
 
 

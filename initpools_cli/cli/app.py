@@ -168,14 +168,26 @@ def _written(code: int) -> int:
 
 
 def _fail(error: UserError) -> int:
-    _print_error(f"error: {error.fact}", error.remedy)
+    _print_error(f"error: {_shown(error.fact)}", _shown(error.remedy))
     return 2
+
+
+#: The longest sentence of an error that is printed, characters: a file may have a million columns.
+LONGEST = 1000
+
+
+def _shown(sentence: str) -> str:
+    """Shorten a sentence, and escape what files could send to the terminal: control characters."""
+    import unicodedata
+
+    cut = sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - 1]}…"
+    return "".join(ascii(each)[1:-1] if unicodedata.category(each) in ("Cc", "Cs") else each for each in cut)
 
 
 def _interrupted() -> int:
     _print_error(INTERRUPTED.rstrip("\n"))
     # A signal that arrived while text was executed leaves a flag, by which Python would kill itself at the end.
-    exec("")
+    exec("")  # nosec B102 -- an empty text
     return 128 + (_signals.arrived or signal.SIGINT)
 
 

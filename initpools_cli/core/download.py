@@ -161,7 +161,8 @@ def _transfer(url: str, stream: BinaryIO, name: str, report: Reporter, timeout: 
         raise urllib.error.URLError("only http, https and file addresses are supported")
     start = stream.seek(0, 2)
     headers = {"User-Agent": f"initpools/{version()}"} | ({"Range": f"bytes={start}-"} if start else {})
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=timeout) as response:  # nosec B310 -- the scheme is checked above
         if start and not _continues(response, start):
             start = stream.seek(0)
             stream.truncate()

@@ -105,6 +105,12 @@ def _unknown(name: str, where: str, arrays: Collection[str], services: Collectio
     )
 
 
+def _globals(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the global names that a function sees."""
+    found: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
+    return found
+
+
 def _knob(parameter: inspect.Parameter, function: Callable[..., Any], where: str) -> tuple[Any, Any]:
     """The type and default of a knob; without an annotation the type of its default."""
     if parameter.default is parameter.empty:
@@ -124,7 +130,7 @@ def _knob(parameter: inspect.Parameter, function: Callable[..., Any], where: str
         return (Any if parameter.default is None else type(parameter.default)), parameter.default
     if isinstance(annotation, str):
         try:
-            annotation = eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+            annotation = eval(annotation, _globals(function))  # nosec B307 -- of the plug-in, which is code that is run
         except Exception as error:
             raise UserError(
                 f"The type of the knob '{parameter.name}' of {where} is not known: {described(error)}.",

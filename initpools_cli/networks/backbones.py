@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from initpools_cli.core.download import Remote, fetch
 from initpools_cli.core.errors import UserError, closest, nearest, unknown_name
+from initpools_cli.core.files import require_file
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.networks import efficientnet_lite, from_timm, from_torchvision, hub
 from initpools_cli.networks.aliases import ALIASES, Alias, alias, alias_of, canonical
@@ -71,9 +73,9 @@ def find_weights(
     UserError
         An unknown name, a missing file, whose remedy says what to download and where to save it, or a failed download.
     """
-    if given is not None and given.is_file():
+    if given is not None and os.path.lexists(given):
         require_backbone(name)
-        return given
+        return require_file(given, "--weights")
     published = _published(name)
     if given is not None:
         raise UserError(

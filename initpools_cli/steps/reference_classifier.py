@@ -12,7 +12,7 @@ import numpy as np
 
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.files import write_array
+from initpools_cli.core.files import require_file, write_array
 from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import derive
@@ -227,9 +227,7 @@ def _examples(context: Context, wanted: str, user: UserArrays) -> TrainingExampl
 def _from_train(context: Context, wanted: str, user: UserArrays) -> TrainingExamples:
     split = context.data.splits["train"]
     if wanted != "labeled":
-        path = Path(wanted)
-        if not path.is_file():
-            raise UserError(f"There is no file {path} (--reference).", "Check the path of --reference.", str(path))
+        path = require_file(Path(wanted), "--reference")
         before = checksum(path)
         found = user.labels_in(path, "--reference")
         rows, labels = found.rows, found.labels

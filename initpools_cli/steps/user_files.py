@@ -15,6 +15,7 @@ from initpools_cli.core.checksums import changed_error, checksum, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, require_file
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.embeddings import Embeddings, embedding_files, read_embeddings
 from initpools_cli.datasets.groups import is_file, read_groups
 from initpools_cli.datasets.row_ids import Ids
@@ -326,6 +327,18 @@ def read_rows(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
     return found if items is None else as_rows(flag, found, len(items))
 
 
+#: Digits of the largest index: Python refuses to read very long numbers, and arrays of indices have 64 bits.
+_LONGEST_INDEX = 18
+
+
+def _index_of(row: Row) -> int | str:
+    """Return the index of a row, or why it has none."""
+    if not (row.index.isascii() and row.index.isdigit()):
+        return "has no index"
+    too_long = len(row.index) > _LONGEST_INDEX
+    return f"has the index {row.index:.30}, which no image can have" if too_long else int(row.index)
+
+
 def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Root | None = None) -> np.ndarray:
     """The images that a table names by ``index`` or ``path``, in its order.
 
@@ -352,10 +365,7 @@ def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Root |
     from initpools_cli.datasets.annotations.table import read
 
     rows, _ = read(path, flag, with_labels=False)
-    if items is not None:
-        found = find(rows, items, root)
-    else:
-        found = [int(row.index) if row.index.isascii() and row.index.isdigit() else "has no index" for row in rows]
+    found = find(rows, items, root) if items is not None else [_index_of(row) for row in rows]
     wrong = [
         str(Problem(row.place, row.path.strip(), "", each))
         for row, each in zip(rows, found, strict=True)

@@ -58,12 +58,20 @@ def seconds(message: Message) -> float:
     value = message.get("seconds", 0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise MalformedMessage("seconds")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise MalformedMessage("seconds") from None
 
 
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str) or not value or len(value) > LONGEST:
         raise MalformedMessage(key)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which no file can hold.
+        raise MalformedMessage(key) from None
     return value
 
 

@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         except MalformedMessage as error:
             self.close_connection = True
             self._send_json({"error": f"The page does not send such a message ({error})."}, HTTPStatus.BAD_REQUEST)
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             self.close_connection = True
         except Exception as error:
             traceback.print_exception(error)
@@ -219,7 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _message(self) -> Mapping[str, Any]:
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit() and int(length) <= LONGEST):
+        # Python refuses to read very long numbers.
+        if not (length.isascii() and length.isdigit() and len(length) < 19 and int(length) <= LONGEST):
             raise MalformedMessage("its length")
         if self.headers.get_content_type() != "application/json":
             raise MalformedMessage("its type")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
 from collections import defaultdict
@@ -149,7 +150,9 @@ def _local_path(path: str) -> str:
     """Return the path inside an address of an annotation tool, without the tool's prefix."""
     slashed = _slashed(path)
     if "://" in slashed or slashed.startswith("/data/"):
-        address = urlsplit(slashed)
-        slashed = unquote(parse_qs(address.query).get("d", [address.path])[0])
+        # What looks like an address may be none, such as "s3://[x".
+        with contextlib.suppress(ValueError):
+            address = urlsplit(slashed)
+            slashed = unquote(parse_qs(address.query).get("d", [address.path])[0])
     upload = UPLOAD.search(slashed)
     return unicodedata.normalize("NFC", upload["name"] if upload else slashed.strip("/"))

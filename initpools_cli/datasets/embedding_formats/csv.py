@@ -19,7 +19,7 @@ from initpools_cli.datasets.embedding_formats.vector_columns import NUMBER, id_c
 
 KIND = "a CSV file in UTF-8"
 #: The longest header that is read, characters.
-LONGEST_HEADER = 16 << 20
+LONGEST_HEADER = 4 << 20
 
 
 def read(path: Path, member: str = "", id_column: str = "") -> Stored:
@@ -56,8 +56,13 @@ def _header(path: Path) -> tuple[list[str], str]:
             "Save it as CSV in UTF-8.",
             path,
         ) from None
+    if len(line) >= LONGEST_HEADER:
+        raise damaged(path, KIND, ValueError(f"its first line has more than {LONGEST_HEADER >> 20} million characters"))
     separator = max(SEPARATORS, key=line.count)
-    columns = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    try:
+        columns = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error as error:
+        raise damaged(path, KIND, error) from None
     # Columns without a name are those of row numbers.
     columns = [name or f" {number}" for number, name in enumerate(columns)]
     repeated = next((name for name, count in Counter(columns).items() if count > 1), None)

@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from initpools_cli.core.capacity import require_memory
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import require_file
 from initpools_cli.datasets.embedding_formats.stored import (
@@ -154,6 +155,13 @@ def _mapped(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.n
 
 def _whole(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, part: Part) -> np.ndarray:
     _refuse_objects(path, info.filename.removesuffix(".npy"), part)
+    with archive.open(info) as stream:
+        shape, _, dtype = _header(stream)
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        # Memory is only taken for what the archive has.
+        if min(shape, default=0) < 0 or stream.tell() + size != info.file_size:
+            raise ValueError(f"{info.filename} has another length than its header states")
+    require_memory(size, f"The array {info.filename} of {path} takes", "Leave it out of the archive.")
     with archive.open(info) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
     try:
         with pq.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
+            _refuse_repeated(path, schema.names)
             kinds = kinds_of(schema)
             chosen = vector_columns(path, kinds, member)
             ids = id_column_of(path, kinds, chosen, id_column)
@@ -60,6 +62,12 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
         (schema.metadata or {}).get(ENCODER, b"").decode(errors="replace"),
         f"int8 times column '{scale}' is float32" if scale else "",
     )
+
+
+def _refuse_repeated(path: Path, names: list[str]) -> None:
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+    if repeated is not None:
+        raise UserError(f"{path} has several columns '{repeated}'.", "Rename all but one of them.", repeated)
 
 
 def kinds_of(schema: Any) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # nosec B403 -- for the name of an exception
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,34 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
         "encoder": encoder if isinstance(encoder, str) else "",
     }
     tensor = values[chosen].detach()
-    if tensor.dtype == torch.bfloat16:
+    if tensor.dtype == torch.bfloat16 and parts[chosen].dtype == "bfloat16" and tensor.device.type == "cpu":
         return from_bfloat16(tensor.view(torch.int16).numpy().view(np.uint16), **known)
-    array = tensor.numpy()
+    array = _array(path, chosen, tensor)
     # torch does not say where in the file a tensor is, so that others can't map it.
     found = Stored(array.shape, array.dtype, None, blocks_of(array), **known)
-    return found if not scale else rescaled(path, found, values[scale].detach().numpy(), scale)
+    return found if not scale else rescaled(path, found, _array(path, scale, values[scale]), scale)
+
+
+def _array(path: Path, name: str, value: Any) -> np.ndarray:
+    """Return the values of a tensor, or of a list of numbers.
+
+    Raises
+    ------
+    UserError
+        NumPy has no such type, or the tensor is sparse, quantized or without values.
+    """
+    import torch
+
+    try:
+        return np.asarray(value.detach().numpy() if isinstance(value, torch.Tensor) else value)
+    except (TypeError, RuntimeError):
+        kind = str(value.dtype).removeprefix("torch.")
+        raise UserError(
+            f"The tensor '{name}' of {path} has the type {kind}, on {value.device}, {value.layout}, which can't be "
+            "read.",
+            "Save it as a dense tensor of float32 on the CPU.",
+            kind,
+        ) from None
 
 
 def _load(path: Path) -> Any:

@@ -131,7 +131,7 @@ def _ids(
     if listed:
         try:
             found = json.loads(metadata[listed[0]])
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, list):
             raise UserError(

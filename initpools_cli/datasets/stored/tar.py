@@ -17,6 +17,8 @@ BLOCK = 512
 #: WebDataset's key and suffix: the name up to the first dot of its last part, and the rest.
 KEY = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)")
 LABELS = (".cls", ".json")
+#: The largest file of a label that is read, bytes.
+LONGEST_LABEL = 1 << 20
 
 
 def index_of(file: Path) -> Index:
@@ -42,10 +44,13 @@ def index_of(file: Path) -> Index:
                 name = member.name.removeprefix("./")
                 if not member.isreg() or name.rpartition("/")[2].startswith("."):
                     continue
+                _refuse_surrogates(file, name)
                 names[name] += 1
                 if name.lower().endswith(image_suffixes()):
                     images[name] = member.offset_data, member.size
                 elif name.lower().endswith(LABELS):
+                    if member.size > LONGEST_LABEL:
+                        raise tarfile.ReadError(f"{name} in it has {member.size:,} bytes, too many for a label")
                     texts[name] = _label(file, name, _content(archive, member))
                 # The list of members, which the archive keeps, would grow with it.
                 archive.members = []  # type: ignore[attr-defined]
@@ -122,6 +127,17 @@ def _label_of(name: str, texts: dict[str, str]) -> str:
     return ""
 
 
+def _refuse_surrogates(file: Path, name: str) -> None:
+    """Raise an error if a name is not UTF-8; tarfile decodes the other bytes to surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = ascii(name)
+        raise UserError(
+            f"{file} has a file whose name {shown} is not UTF-8.", "Write it again, with names in UTF-8.", shown
+        ) from None
+
+
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = archive.extractfile(member)
     return b"" if stream is None else stream.read()
@@ -134,7 +150,7 @@ def _label(file: Path, name: str, content: bytes) -> str:
         if not name.lower().endswith(".json"):
             return text.strip()
         found: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{name} in {file} can't be read: {error}.", "Correct it, and pack it again.", name) from None
     value = found.get("label") if isinstance(found, dict) else None
     if value is None:
