@@ -11,7 +11,7 @@ DEMO = $(BIN)/initpools
 DATA ?= data
 
 .PHONY: demo docs figures gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study laptop-sweeps \
-  semi-supervised-study
+  semi-supervised-study fuzz
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -139,6 +139,11 @@ $(VENV)-exports/.installed: Makefile
 
 test-exports: $(VENV)/.installed $(VENV)-exports/.installed
 	INITPOOLS_READER=$(abspath $(VENV)-exports)/bin/python $(BIN)/python -m pytest -m exports -rs tests/exports
+
+# Every reader of files, with inputs near to good ones; those that break one are kept in tests/bad_input/corpus.
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/.installed
+	$(BIN)/python tests/bad_input/fuzz.py $(FUZZ_SECONDS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

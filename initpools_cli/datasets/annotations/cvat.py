@@ -61,7 +61,11 @@ def _content(path: Path, what: str) -> bytes:
             raise _no_export(path, what, "the archive has no .xml file")
         if archive.getinfo(name).file_size > LARGEST:
             raise _no_export(path, what, f"{name} in it is larger than {LARGEST >> 20} MiB")
-        return archive.read(name)
+        try:
+            return archive.read(name)
+        except OSError as error:
+            # A damaged directory of the archive may lead outside the file.
+            raise zipfile.BadZipFile(str(error)) from None
 
 
 def _no_export(path: Path, what: str, why: str) -> UserError:
