@@ -4,6 +4,8 @@ VENV ?= .venv
 # The matched pair that is known to work. For a CPU-only build (much smaller):
 #   make demo TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.14.1 torchvision==0.29.1
+# `make test LOCKED=1` installs the versions and checksums of tests/requirements.txt.
+LOCKED ?=
 BIN = $(VENV)/bin
 DEMO = $(BIN)/initpools
 
@@ -11,11 +13,12 @@ DEMO = $(BIN)/initpools
 DATA ?= data
 
 .PHONY: demo docs figures gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study laptop-sweeps \
-  semi-supervised-study fuzz
+  semi-supervised-study fuzz fuzz requirements audit package
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(if $(LOCKED),$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement tests/requirements.txt)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
@@ -145,6 +148,42 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/bad_input/fuzz.py $(FUZZ_SECONDS)
 
+$(VENV)-tools/.installed: Makefile
+	$(PYTHON) -m venv $(VENV)-tools
+	$(VENV)-tools/bin/python -m pip install --quiet bandit build pip-audit uv
+	touch $@
+
+# The versions in $(VENV) with the checksums that PyPI has, for Linux on x86-64. Without torch, whose builds for processors
+# alone are not on PyPI, and what only it needs.
+requirements: $(VENV)/.installed $(VENV)-tools/.installed
+	mkdir -p build
+	$(BIN)/python -m pip freeze --exclude-editable | grep == > build/installed.txt
+	$(VENV)-tools/bin/uv pip compile pyproject.toml --extra dev --constraints build/installed.txt --generate-hashes \
+	  --python-platform x86_64-unknown-linux-gnu --python-version 3.11 --no-header --no-annotate --quiet \
+	  --output-file build/requirements.txt
+	(echo "# Made by \`make requirements\`; \`make test LOCKED=1\` installs it after torch."; awk '/^[a-z]/ \
+	  { keep = $$0 !~ /^(torch|torchvision|triton|nvidia-.*|cuda-.*)==/ } keep' build/requirements.txt) \
+	  > tests/requirements.txt
+
+# Patterns of our own code that may be unsafe, which must be none; and known vulnerabilities of the packages in
+# tests/requirements.txt, which are printed.
+audit: $(VENV)-tools/.installed
+	$(VENV)-tools/bin/bandit --quiet --recursive initpools_cli --configfile pyproject.toml 2> /dev/null
+	@timeout 60 $(VENV)-tools/bin/pip-audit --requirement tests/requirements.txt --no-deps --disable-pip \
+	  --progress-spinner off --format json 2> /dev/null | $(PYTHON) tests/audit.py
+
+# The sdist, the wheel that is built from it, and commands of the wheel in an environment of its own, which has only the
+# packages of $(VENV) besides.
+CLEAN = build/clean
+SITE = import sysconfig; print(sysconfig.get_path('purelib'))
+package: $(VENV)/.installed $(VENV)-tools/.installed
+	rm -rf build/dist $(CLEAN) && mkdir -p build/dist
+	$(VENV)-tools/bin/python -m build --outdir build/dist . > build/package.log || (cat build/package.log; exit 1)
+	$(PYTHON) -m venv --without-pip $(CLEAN)
+	$(BIN)/python -m pip --python $(CLEAN)/bin/python install --quiet --no-deps --no-index build/dist/*.whl
+	$(BIN)/python -c "$(SITE)" > $$($(CLEAN)/bin/python -c "$(SITE)")/dependencies.pth
+	cd $(CLEAN) && INITPOOLS_DATA=$$PWD/data PATH=$$PWD/bin:$$PATH sh $(CURDIR)/tests/package.sh
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -152,4 +191,4 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VENV)-tools build *.egg-info

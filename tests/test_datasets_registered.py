@@ -260,8 +260,10 @@ def test_stl_is_read_without_its_unlabeled_images(tmp_path):
 def test_torchvision_states_the_facts_that_are_read_from_it():
     for name, family in vision.FAMILIES.items():
         for _, remote in family.downloads(getattr(datasets, name)):
-            assert remote.name and len(remote.checksum) == 32
-            assert all(url.startswith(("http://", "https://")) for url in remote.urls)
+            assert remote.name and all(url.startswith(("http://", "https://")) for url in remote.urls)
+            # Of STL-10 no SHA-256 is published; its MD5 is at least not asked for over http first.
+            assert len(remote.checksum) == (32 if name == "STL10" else 64)
+            assert len(remote.checksum) == 64 or remote.urls[0].startswith("https://")
         assert name in vision.FACTS
 
 
@@ -313,7 +315,7 @@ def test_tiny_imagenet_is_unpacked_with_its_validation_images_as_test(tmp_path):
 
 
 def test_tiny_imagenet_comes_from_its_makers():
-    assert tiny_imagenet.ARCHIVE.checksum == "90528d7ca1a48142e341f4ef8d21d0de"
+    assert tiny_imagenet.ARCHIVE.algorithm == "sha256" and tiny_imagenet.ARCHIVE.urls[0].startswith("https:")
 
 
 def test_ham10000_is_read_where_it_was_put_by_hand(tmp_path):

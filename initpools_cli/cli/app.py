@@ -187,7 +187,7 @@ def _shown(sentence: str) -> str:
 def _interrupted() -> int:
     _print_error(INTERRUPTED.rstrip("\n"))
     # A signal that arrived while text was executed leaves a flag, by which Python would kill itself at the end.
-    exec("")  # nosec B102 -- an empty text
+    exec("")  # an empty text  # nosec B102
     return 128 + (_signals.arrived or signal.SIGINT)
 
 

@@ -162,7 +162,7 @@ def _transfer(url: str, stream: BinaryIO, name: str, report: Reporter, timeout: 
     start = stream.seek(0, 2)
     headers = {"User-Agent": f"initpools/{version()}"} | ({"Range": f"bytes={start}-"} if start else {})
     request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=timeout) as response:  # nosec B310 -- the scheme is checked above
+    with urllib.request.urlopen(request, timeout=timeout) as response:  # the scheme is checked above  # nosec B310
         if start and not _continues(response, start):
             start = stream.seek(0)
             stream.truncate()

@@ -130,7 +130,7 @@ def _knob(parameter: inspect.Parameter, function: Callable[..., Any], where: str
         return (Any if parameter.default is None else type(parameter.default)), parameter.default
     if isinstance(annotation, str):
         try:
-            annotation = eval(annotation, _globals(function))  # nosec B307 -- of the plug-in, which is code that is run
+            annotation = eval(annotation, _globals(function))  # of the plug-in, which is code that is run  # nosec B307
         except Exception as error:
             raise UserError(
                 f"The type of the knob '{parameter.name}' of {where} is not known: {described(error)}.",

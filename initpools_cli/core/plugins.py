@@ -199,7 +199,7 @@ def _module_of(path: str, shown: str, source: bytes, sha256: str) -> ModuleType:
         sys.modules[module.__name__] = module
         try:
             with stdout_on_stderr():
-                exec(code, module.__dict__)  # nosec B102 -- a strategy of the user, named as such
+                exec(code, module.__dict__)  # a strategy of the user, named as such  # nosec B102
         except BaseException:
             del sys.modules[module.__name__]
             raise

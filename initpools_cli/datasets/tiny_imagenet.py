@@ -14,7 +14,9 @@ from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.sources import Assignment, DatasetFacts, Entry, Files
 
 ARCHIVE = Remote(
-    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",), "tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
+    ("https://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+    "tiny-imagenet-200.zip",
+    "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
 )
 FOLDER = "tiny-imagenet-200"
 

@@ -24,6 +24,34 @@ from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 Downloads = list[tuple[str, Remote]]
 
 
+#: SHA-256 of files by the MD5 that torchvision has.
+SHA256 = {
+    # CIFAR-10 and CIFAR-100.
+    "c58f30108f718f92721af3b95e74349a": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    "eb9058c3a382ffc7106e4002c42a8d85": "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+    # MNIST: images and labels of train and test.
+    "f68b3c2dcbeaaa9fbdd348bbdeb94873": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "d53e105ee54ea40749a09fcbcd1e9432": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "9fb629c4189551a2d022fa330f9573f3": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "ec29112dd5afa0611ce80d1b7f02629c": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    # Fashion-MNIST, the same.
+    "8d4fb7e6c68d591d4c3dfef9ec88bf0d": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "25c81989df183df01b3e8a0aad5dffbe": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "bef4ecab320f06d8554ea6380940ec79": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "bb300cfdad3c16e7a12a480ee83cd310": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    # SVHN, train and test.
+    "e26dedcc434d2e4c54c9b2d4a06d8373": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+    "eb5a983be6a315427106f1b164d9cef3": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+}
+
+
+def _remote(urls: tuple[str, ...], name: str, md5: str) -> Remote:
+    """Return a file with its SHA-256; where that is not known, with its MD5, and from an https address first."""
+    if md5 not in SHA256:
+        urls = (*(f"https:{url.removeprefix('http:')}" for url in urls if url.startswith("http:")), *urls)
+    return Remote(urls, name, SHA256.get(md5, md5))
+
+
 @dataclass(frozen=True)
 class Family:
     """How a torchvision class lists its files, how they are unpacked, and its arguments for each split."""
@@ -35,19 +63,19 @@ class Family:
 
 
 def _of_archive(dataset: Any) -> Downloads:
-    return [("", Remote((dataset.url,), dataset.filename, dataset.tgz_md5))]
+    return [("", _remote((dataset.url,), dataset.filename, dataset.tgz_md5))]
 
 
 def _of_resources(dataset: Any) -> Downloads:
     return [
-        (f"{dataset.__name__}/raw", Remote(tuple(mirror + name for mirror in dataset.mirrors), name, md5))
+        (f"{dataset.__name__}/raw", _remote(tuple(mirror + name for mirror in dataset.mirrors), name, md5))
         for name, md5 in dataset.resources
     ]
 
 
 def _of_split_list(dataset: Any) -> Downloads:
     return [
-        ("", Remote((url,), name, md5)) for split, (url, name, md5) in dataset.split_list.items() if split != "extra"
+        ("", _remote((url,), name, md5)) for split, (url, name, md5) in dataset.split_list.items() if split != "extra"
     ]
 
 

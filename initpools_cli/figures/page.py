@@ -135,5 +135,5 @@ def _scripts(figures: list[Figure]) -> list[str]:
         from markupsafe import Markup
         from plotly.offline import get_plotlyjs
 
-        scripts.insert(0, Markup(get_plotlyjs()))  # nosec B704 -- the script of an installed package
+        scripts.insert(0, Markup(get_plotlyjs()))  # the script of an installed package  # nosec B704
     return scripts

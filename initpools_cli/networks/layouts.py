@@ -101,7 +101,7 @@ def _joined(state: State, names: tuple[str, str, str]) -> State:
 # Of transformers: ViT, ViT-MAE, DeiT, DINO and DINOv2.
 _VIT = {
     r"embeddings\.(cls_token|mask_token|register_tokens)": r"\1",
-    r"embeddings\.distillation_token": "dist_token",  # nosec B105 -- the name of a tensor
+    r"embeddings\.distillation_token": "dist_token",  # the name of a tensor  # nosec B105
     r"embeddings\.position_embeddings": "pos_embed",
     r"embeddings\.patch_embeddings\.projection\.(\w+)": r"patch_embed.proj.\1",
     r"encoder\.layer\.(\d+)\.attention\.attention\.(query|key|value)\.(\w+)": r"blocks.\1.attn.\2.\3",
@@ -148,7 +148,7 @@ def _from_clip(state: State) -> State:
 
 # Of torchvision: ViT. The layers of its perceptron have numbers or, in older files, names.
 _TORCHVISION_VIT = {
-    r"class_token": "cls_token",  # nosec B105 -- the name of a tensor
+    r"class_token": "cls_token",  # the name of a tensor  # nosec B105
     r"encoder\.pos_embedding": "pos_embed",
     r"conv_proj\.(\w+)": r"patch_embed.proj.\1",
     r"encoder\.layers\.encoder_layer_(\d+)\.ln_(\d)\.(\w+)": r"blocks.\1.norm\2.\3",

@@ -227,7 +227,7 @@ def draw_candidates(experiment: ExperimentData, share: float, root: int) -> np.n
     count = max(1, round(share * len(images)))
     random = generator(root, "candidates")
     if "train" not in experiment.groups or count == len(images):
-        return np.sort(random.choice(images, count, replace=False))  # nosec B311 -- a seeded draw, no secret
+        return np.sort(random.choice(images, count, replace=False))  # a seeded draw, no secret  # nosec B311
     _, group, sizes = np.unique(experiment.groups["train"][images], return_inverse=True, return_counts=True)
     drawn, total = np.zeros(len(sizes), dtype=bool), 0
     for each in random.permutation(len(sizes)).tolist():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from xml.etree import ElementTree  # nosec B405 -- a document type, which entities need, is refused
+from xml.etree import ElementTree  # a document type, which entities need, is refused  # nosec B405
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import LARGEST, read_file, require_file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle  # nosec B403 -- for the name of an exception
+import pickle  # for the name of an exception  # nosec B403
 from pathlib import Path
 from typing import Any
 

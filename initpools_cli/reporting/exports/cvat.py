@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import chain
 from typing import BinaryIO
-from xml.etree import ElementTree  # nosec B405 -- XML is only written
+from xml.etree import ElementTree  # XML is only written  # nosec B405
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.rows import PREDICTION
