@@ -13,7 +13,7 @@ DEMO = $(BIN)/initpools
 DATA ?= data
 
 .PHONY: demo docs figures gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study laptop-sweeps \
-  semi-supervised-study fuzz fuzz requirements audit package
+  semi-supervised-study fuzz requirements audit package
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
