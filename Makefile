@@ -12,7 +12,7 @@ DEMO = $(BIN)/initpools
 # Where `make laptop-study` finds its data sets, which initpools_cli/bench/suites/laptop.toml lists.
 DATA ?= data
 
-.PHONY: demo docs figures gallery picture test test-all test-browser test-exports lint clean paper pitfalls laptop-study laptop-sweeps \
+.PHONY: demo docs figures gallery picture test test-all test-browser test-exports faults lint clean paper pitfalls laptop-study laptop-sweeps \
   semi-supervised-study fuzz requirements audit package
 
 $(VENV)/.installed: pyproject.toml
@@ -142,6 +142,11 @@ $(VENV)-exports/.installed: Makefile
 
 test-exports: $(VENV)/.installed $(VENV)-exports/.installed
 	INITPOOLS_READER=$(abspath $(VENV)-exports)/bin/python $(BIN)/python -m pytest -m exports -rs tests/exports
+
+# One part of at most 90 minutes; run it again until it says that all is done. Only what failed is tried again.
+FAULTS ?=
+faults: $(VENV)/.installed
+	$(BIN)/python -m tests.faults --state runs/faults --minutes 90 -o benchmarks/results/faults.csv $(FAULTS)
 
 # Every reader of files, with inputs near to good ones; those that break one are kept in tests/bad_input/corpus.
 FUZZ_SECONDS ?= 600

@@ -8,23 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Initpools
+from faults.damage import flip
 
 from initpools_cli.core import checksums
 from initpools_cli.core.checksums import checksum, refuse_changed
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
 from initpools_cli.steps.user_files import UserArrays, UserFiles
-
-
-def flip(path: Path, place: int = -1) -> None:
-    """Change one bit, in place, and leave size and time as they were."""
-    status = path.stat()
-    with path.open("r+b") as stream:
-        stream.seek(place, os.SEEK_END if place < 0 else os.SEEK_SET)
-        byte = stream.read(1)[0]
-        stream.seek(-1, os.SEEK_CUR)
-        stream.write(bytes([byte ^ 1]))
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def age(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ import pytest
 import tomli
 import tomli_w
 from conftest import Initpools
+from faults.damage import DAMAGES, files_of_run
 from PIL import Image
-from test_checksums import flip
 
 from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml, write_checked_toml
 from initpools_cli.core.errors import UserError
@@ -25,11 +25,6 @@ RUN = Path("runs/images")
 SOURCE = Path(__file__).parent.parent / "initpools_cli"
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-DAMAGES: dict[str, Callable[[Path], None]] = {"flip": flip, "cut": cut, "lose": Path.unlink}
 #: The steps of a small run, and commands that read its files and make nothing that takes time.
 MAKE = (
     ["embed", "pixels", "--dataset", "images.npz"],
@@ -83,10 +78,6 @@ def run(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return RUN
 
 
-def files_of_run(run: Path) -> list[Path]:
-    return [file for file in sorted(run.rglob("*")) if file.is_file() and ".partial" not in file.parts]
-
-
 def damaged(run: Path, how: str) -> Iterator[Path]:
     """Every file of the run in turn, damaged, and put back afterwards."""
     for file in files_of_run(run):
@@ -112,9 +103,9 @@ def test_what_is_no_file_of_a_step_is_named(run: Path, initpools: Initpools) -> 
     ended = initpools("verify")
     assert ended.code == 2 and "pool/random-b4-s0/more.npy\tis none of the files" in ended.out
     (run / "pool/random-b4-s0/more.npy").unlink()
-    (run / "data/.items.csv.abc").write_bytes(b"x")
+    (run / "data/.x.abcd_123").write_bytes(b"x")
     ended = initpools("verify")
-    assert ended.code == 0 and "left over from an interrupted command" in ended.err and ".items.csv.abc" in ended.err
+    assert ended.code == 0 and "left over from an interrupted command" in ended.err and ".x.abcd_123" in ended.err
 
 
 def names_it(run: Path, file: Path, words: list[object], initpools: Initpools) -> bool:

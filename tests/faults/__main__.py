@@ -1,0 +1,158 @@
+"""Every fault on every command, resumable: ``python -m tests.faults [--state DIR] [--minutes M] [-o FAULTS.csv]``.
+
+It stops after some minutes, and goes on when it is run again; tries that found something are repeated. Ends with 0: all
+done, nothing found; 1: something was lost, torn, left over, or ended in a traceback; 3: the time was up before the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .fork import library, preloaded
+from .kinds import KINDS, Try
+from .scenarios import SCENARIOS, environment_of
+from .tries import PROBLEMS
+
+STATE = "tries.jsonl"
+
+
+def main() -> int:
+    """Run what is not done yet, and write the table."""
+    asked = _arguments()
+    asked.state.mkdir(parents=True, exist_ok=True)
+    _preload(asked.state)
+    file, end = asked.state / STATE, time.monotonic() + 60 * asked.minutes
+    done, left = _read(file), 0
+    with _folder() as root, file.open("a") as stream:
+        os.environ |= environment_of(root / "try")
+        for each in _plan(asked, root):
+            if done.get(each.key) == []:
+                continue
+            if time.monotonic() > end:
+                left = 1
+                break
+            found = each.run()
+            done[each.key] = found
+            stream.write(json.dumps({"key": each.key, "found": found}) + "\n")
+            stream.flush()
+            if found:
+                print(f"{' / '.join(each.key)}: {found[:3]}", flush=True)
+    rows = table(done)
+    _show(rows)
+    if asked.output:
+        write_table(asked.output, rows)
+    wrong = any(int(row[name]) for row in rows for name in PROBLEMS)
+    if left:
+        print("the time is up: run the same command again to go on")
+    return 1 if wrong else 3 * left
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder. One of `tempfile` would be removed at the end of each forked process, too."""
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--state", type=Path, default=Path("runs/faults"), help="folder of the tries that are done")
+    parser.add_argument("--minutes", type=float, default=90.0)
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--commands", default=",".join(SCENARIOS), help="names of the first column, with commas")
+    parser.add_argument("--thin", type=int, default=1, help="do one of N tries")
+    parser.add_argument("-o", "--output", type=Path, help="CSV file of the table")
+    return parser.parse_args()
+
+
+def _preload(state: Path) -> None:
+    """Start this program again with the library of file calls."""
+    if preloaded() is None:
+        compiled = library(state)
+        if compiled is None:
+            print("no C compiler or not Linux: no faults of file calls are tried", file=sys.stderr)
+            return
+        os.environ["LD_PRELOAD"] = str(compiled.resolve())
+        os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        os.execv(sys.executable, [sys.executable, "-m", "tests.faults", *sys.argv[1:]])
+    # Processes that are not forked from this one are not disturbed.
+    os.environ.pop("LD_PRELOAD", None)
+
+
+def _plan(asked: Any, home: Path) -> Iterator[Try]:
+    commands = [SCENARIOS[name] for name in SCENARIOS if name in _names(asked.commands)]
+    number = 0
+    for kind in asked.kinds.split(","):
+        for each in KINDS[kind](commands, home):
+            number += 1
+            if number % asked.thin == 0:
+                yield each
+
+
+def _names(text: str) -> set[str]:
+    """The names in a list, which may have commas themselves."""
+    return {name for name in SCENARIOS if f",{name}," in f",{text},"}
+
+
+def _read(file: Path) -> dict[tuple[str, ...], list[Any]]:
+    """What the tries found that are done, by key."""
+    if not file.exists():
+        return {}
+    lines = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+    return {tuple(line["key"]): line["found"] for line in lines}
+
+
+def table(done: dict[tuple[str, ...], list[Any]]) -> list[dict[str, Any]]:
+    """Count the tries of each fault and command, and those that found something."""
+    tries: Counter[tuple[str, str]] = Counter()
+    survived: Counter[tuple[str, str]] = Counter()
+    problems: Counter[tuple[str, str, str]] = Counter()
+    for (fault, command, *_), found in done.items():
+        tries[fault, command] += 1
+        survived[fault, command] += not found
+        for problem in {problem for problem, _ in found}:
+            problems[fault, command, problem] += 1
+    return [
+        {
+            "fault": fault,
+            "command": command,
+            "tries": count,
+            "survived": survived[fault, command],
+            **{name: problems[fault, command, name] for name in PROBLEMS},
+        }
+        for (fault, command), count in sorted(tries.items())
+    ]
+
+
+def write_table(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the table as .csv."""
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["fault", "command", "tries", "survived", *PROBLEMS], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        wrong = "".join(f", {row[name]} {name}" for name in PROBLEMS if row[name])
+        print(f"{row['fault']:28} {row['command']:26} {row['survived']:>5} of {row['tries']}{wrong}")
+    print(f"{sum(row['survived'] for row in rows)} of {sum(row['tries'] for row in rows)} tries survived")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
