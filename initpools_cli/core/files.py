@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import math
 import os
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.locks import UNSUPPORTED, open_private
 from initpools_cli.core.system_errors import disk_errors
 
 if TYPE_CHECKING:
@@ -29,20 +32,71 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a scratch file beside `path` that is renamed to it if the block succeeds."""
+    """Open a scratch file beside `path` that is renamed to it if the block succeeds.
+
+    The next writer of `path` takes over the scratch file that a killed process left.
+    """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        scratch = Path(name)
+        handle, scratch = _open_scratch(path)
+        held = -1
         try:
             with os.fdopen(handle, "wb") as stream:
+                # Keeps the lock after the stream is closed, which may report errors of the disk. Windows can't rename
+                # an open file.
+                held = -1 if os.name == "nt" else os.dup(handle)
                 yield stream
-            # mkstemp creates private files.
+            # It is private until here.
             scratch.chmod(0o666 & ~umask())
             scratch.replace(path)
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise
+        finally:
+            if held >= 0:
+                os.close(held)
+
+
+def _open_scratch(path: Path) -> tuple[int, Path]:
+    """Open the scratch file of `path`, locked; one with a random name if another process is writing the same file."""
+    scratch = path.with_name(f".{path.name}.tmp")
+    handle = _open_locked(scratch)
+    if handle is not None:
+        return handle, scratch
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    return handle, Path(name)
+
+
+def _open_locked(scratch: Path, *, empty: bool = True) -> int | None:
+    """Open a file with a lock, emptied; None if another process holds it, or the system can't lock it."""
+    try:
+        import fcntl
+
+        handle = open_private(scratch)
+    except (ImportError, UserError, PermissionError):
+        return None
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(os.close, handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its previous owner may have given it the final name between these calls.
+            if os.path.samestat(os.fstat(handle), scratch.lstat()):
+                if empty:
+                    os.ftruncate(handle, 0)
+                on_failure.pop_all()
+                return handle
+        except OSError as error:
+            if error.errno not in {errno.EAGAIN, errno.EACCES, errno.ENOENT, *UNSUPPORTED}:
+                raise
+    return None
+
+
+def is_being_written(scratch: Path) -> bool:
+    """Return whether a process holds the lock of a scratch file of `atomic_file`, or the file may not be one."""
+    handle = _open_locked(scratch, empty=False)
+    if handle is not None:
+        os.close(handle)
+    return handle is None
 
 
 def write_text(path: Path, text: str) -> None:

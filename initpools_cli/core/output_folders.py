@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import filecmp
 import shutil
@@ -9,10 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import umask
+from initpools_cli.core.locks import LocksUnsupported, locked
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.system_errors import disk_errors
 
@@ -104,29 +107,41 @@ def refuse_used(path: Path, content: Mapping[str, Entry]) -> None:
 
 def write_folder(path: Path, content: Mapping[str, Entry], report: Reporter) -> None:
     """Write a folder atomically; a folder that exists with the same files (see `refuse_used`) is kept."""
-    if path.is_dir() and any(path.iterdir()):
-        report.say(f"already exists: {path}")
-        return
-    with _atomic_folder(path) as scratch, report.progress(f"writing {path.name}", len(content), "files") as bar:
-        for folder in {(scratch / name).parent for name in content}:
-            folder.mkdir(parents=True, exist_ok=True)
-        for name, entry in content.items():
-            entry.make(scratch / name)
-            bar.advance()
+    with _scratch_folder(path) as scratch:
+        if path.is_dir() and any(path.iterdir()):
+            report.say(f"already exists: {path}")
+            return
+        with report.progress(f"writing {path.name}", len(content), "files") as bar:
+            for folder in {(scratch / name).parent for name in content}:
+                folder.mkdir(parents=True, exist_ok=True)
+            for name, entry in content.items():
+                entry.make(scratch / name)
+                bar.advance()
+        scratch.chmod(0o777 & ~umask())
+        if path.is_dir():
+            path.rmdir()
+        scratch.rename(path)
 
 
 @contextmanager
-def _atomic_folder(path: Path) -> Iterator[Path]:
-    """Open a scratch folder beside `path` that is renamed to it if the block succeeds."""
-    with disk_errors(path):
+def _scratch_folder(path: Path) -> Iterator[Path]:
+    """Open an empty folder beside `path`, to be renamed to it; the one that a killed process left is removed."""
+    with contextlib.ExitStack() as held, disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        scratch = path.with_name(f".{path.name}.tmp")
+        try:
+            held.enter_context(locked(path.with_name(f".{path.name}.lock"), partial(_taken, path)))
+            if scratch.is_symlink():
+                scratch.unlink()
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(mode=0o700)
+        except LocksUnsupported:
+            scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             yield scratch
-            scratch.chmod(0o777 & ~umask())
-            if path.is_dir():
-                path.rmdir()
-            scratch.rename(path)
-        except BaseException:
+        finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            raise
+
+
+def _taken(path: Path, holder: str) -> UserError:
+    return UserError(f"{path} is being written by another process{holder}.", "Wait for it, or stop it first.", path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class StepFolder:
         """Hold the lock of the step, so that one process at a time works on it."""
         step = f"{self.scratch.parent.name}/{self.scratch.name}"
         return locked(
-            self.scratch.with_name(self.scratch.name + ".lock"),
+            self._lock,
             lambda holder: UserError(
                 f"Another initpools process{holder} is working on {step}.",
                 "Wait until it has finished, or stop it.",
@@ -77,18 +78,23 @@ class StepFolder:
 
     def publish(self) -> None:
         """Rename the complete scratch folder to its final name; `recover` completes an interrupted call."""
+        shutil.rmtree(self._work, ignore_errors=True)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._previous, ignore_errors=True)
         if self.folder.exists():
             self.folder.rename(self._previous)
-        self.scratch.rename(self.folder)
-        shutil.rmtree(self.folder / "work", ignore_errors=True)
-        (self.folder / "digest").unlink(missing_ok=True)
-        shutil.rmtree(self._previous, ignore_errors=True)
+        try:
+            self.scratch.rename(self.folder)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._previous.rename(self.folder)
+            raise
+        self._tidy()
 
     def recover(self) -> None:
         """Complete a `publish` that was interrupted; does nothing while another process holds the lock."""
-        if not (self.scratch.exists() or self._previous.exists()):
+        left = (self.scratch, self._previous, self._lock, self.folder / "digest")
+        if not any(map(os.path.lexists, left)):
             return
         with contextlib.suppress(UserError), disk_errors(), self.locked():
             complete = (self.scratch / "step.toml").exists() and self._marker.exists()
@@ -96,6 +102,18 @@ class StepFolder:
                 self.publish()
             elif self._previous.exists() and not self.folder.exists():
                 self._previous.rename(self.folder)
+            if (self.folder / "step.toml").exists():
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what a published step no longer needs."""
+        shutil.rmtree(self.folder / "work", ignore_errors=True)
+        (self.folder / "digest").unlink(missing_ok=True)
+        shutil.rmtree(self._previous, ignore_errors=True)
+
+    @property
+    def _lock(self) -> Path:
+        return self.scratch.with_name(self.scratch.name + ".lock")
 
     @property
     def _marker(self) -> Path:

@@ -1,0 +1,79 @@
+"""What killed commands left is taken over by the next command that owns the place."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Initpools
+from faults.state import snapshot
+
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.files import atomic_file, write_text
+from initpools_cli.core.locks import locked
+from initpools_cli.core.output_folders import file_of, write_folder
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.rundir import Run
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def test_the_next_writer_takes_over_an_unfinished_file(tmp_path: Path) -> None:
+    (tmp_path / ".a.csv.tmp").write_text("half of a longer content")
+    write_text(tmp_path / "a.csv", "whole")
+    assert names(tmp_path) == {"a.csv"} and (tmp_path / "a.csv").read_text() == "whole"
+
+
+def test_two_writers_of_a_file_do_not_mix(tmp_path: Path) -> None:
+    with atomic_file(tmp_path / "a.csv") as first:
+        first.write(b"first")
+        write_text(tmp_path / "a.csv", "second")
+        assert (tmp_path / "a.csv").read_text() == "second"
+    assert names(tmp_path) == {"a.csv"} and (tmp_path / "a.csv").read_text() == "first"
+
+
+def test_what_others_put_in_its_place_is_left(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / ".a.csv.tmp").symlink_to(tmp_path / "kept")
+    write_text(tmp_path / "a.csv", "whole")
+    assert (tmp_path / "kept").read_text() == "kept" and names(tmp_path) == {"a.csv", "kept", ".a.csv.tmp"}
+
+
+def test_the_next_export_replaces_an_unfinished_folder(tmp_path: Path) -> None:
+    (tmp_path / ".out.tmp").mkdir()
+    (tmp_path / ".out.tmp/b").write_text("of another export")
+    (tmp_path / ".out.lock").touch(mode=0o600)
+    write_folder(tmp_path / "out", {"a": file_of(lambda: b"a")}, Reporter(quiet=True))
+    assert names(tmp_path) == {"out"} and names(tmp_path / "out") == {"a"}
+    with (
+        locked(tmp_path / ".new.lock", lambda holder: UserError("taken", "wait", holder)),
+        pytest.raises(UserError, match="is being written by another process"),
+    ):
+        write_folder(tmp_path / "new", {"a": file_of(lambda: b"a")}, Reporter(quiet=True))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> Run:
+    """A run with embeddings and a pool; the folder that it is in is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INITPOOLS_DATA", str(tmp_path / "data"))
+    images = np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8)
+    np.savez("x.npz", train_images=images)
+    assert initpools("embed", "pixels", "--dataset", "x.npz").code == 0
+    assert initpools("select-pool", "random", "--budget", 3).code == 0
+    return Run(Path("runs/x"))
+
+
+def test_a_finished_step_loses_what_a_kill_left(run: Run, initpools: Initpools) -> None:
+    want = snapshot(run.path)
+    (run.path / "embed/pixels/digest").write_text("x")
+    (run.path / "embed/pixels/work").mkdir()
+    (run.path / "embed/pixels/work/checkpoint.pt").touch()
+    (run.path / ".partial/embed/pixels.lock").touch(mode=0o600)
+    shutil.copytree(run.path / "embed/pixels", run.path / ".partial/embed/pixels.old")
+    assert "already done" in initpools("embed", "pixels").err
+    assert snapshot(run.path) == want
