@@ -9,6 +9,7 @@ import typer
 from initpools_cli.cli import (
     al_run,
     bench,
+    clean,
     compare,
     embed,
     export,
@@ -55,6 +56,7 @@ for name, module in {
     "compare": compare,
     "verify": verify,
     "repair": repair,
+    "clean": clean,
 }.items():
     app.command(name, epilog=module.EXAMPLE)(with_common(name, module.command))
 

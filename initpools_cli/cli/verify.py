@@ -34,7 +34,8 @@ def command(
 ) -> None:
     """Check every file of the run against its stored checksum; exits with 2 if one differs."""
     from initpools_cli.core.errors import UserError
-    from initpools_cli.steps.verify import leftovers, verify
+    from initpools_cli.steps.leftovers import leftovers, names_of
+    from initpools_cli.steps.verify import verify
 
     run = common.locate()
     count = len(run.folders())
@@ -47,7 +48,7 @@ def command(
         common.result([], {"problems": problems, "replays": [vars(each) for each in replayed]})
     else:
         common.result(["\t".join(each.values()) for each in problems], problems)
-    for name in leftovers(run):
+    for name in names_of(run, leftovers(run)):
         common.report.say(f"left over from an interrupted command, and not part of any result: {name}")
     what = f"all files of {len(steps)} step{'' if len(steps) == 1 else 's'}"
     summary = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"

@@ -24,17 +24,6 @@ def verify(run: Run) -> list[Problem]:
     return [*_of_run(run), *(problem for step in run.folders() for problem in _of_step(step))]
 
 
-def leftovers(run: Run) -> list[str]:
-    """What interrupted commands left: nothing reads it but the same command."""
-    folders = [run.path / ".partial", run.path, run.path / "data"]
-    return sorted(
-        file.relative_to(run.path).as_posix()
-        for folder in folders
-        for file in (folder.glob("*/*") if folder.name == ".partial" else folder.glob(".*"))
-        if file.name != ".partial" and file.suffix != ".lock"
-    )
-
-
 def _problem(run: Run, file: Path | str, problem: str, renew: str = "") -> Problem:
     return {"file": str(file), "problem": problem, "renew": renew or run.repair}
 

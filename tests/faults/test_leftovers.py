@@ -1,4 +1,4 @@
-"""What killed commands left is taken over by the next command that owns the place."""
+"""What killed commands left is taken over by the next writer, or removed by `clean`; labels and results never are."""
 
 from __future__ import annotations
 
@@ -77,3 +77,34 @@ def test_a_finished_step_loses_what_a_kill_left(run: Run, initpools: Initpools) 
     shutil.copytree(run.path / "embed/pixels", run.path / ".partial/embed/pixels.old")
     assert "already done" in initpools("embed", "pixels").err
     assert snapshot(run.path) == want
+
+
+def test_clean_removes_what_no_result_needs(run: Run, initpools: Initpools) -> None:
+    assert "nothing is left over" in initpools("clean").err
+    (run.path / "labels").mkdir()
+    (run.path / "labels/a.csv").write_text("index,label\n0,cat\n")
+    (run.path / "labels/.a.csv.tmp").write_text("index,label\n0,cat\n1,dog\n")
+    want = snapshot(Path())
+    # Two finished steps that are not in their places: one was to be replaced, the other to be given its name.
+    (run.path / "embed/pixels").rename(run.path / ".partial/embed/pixels.old")
+    (run.path / "pool/random-b3-s0").rename(run.path / ".partial/pool/random-b3-s0")
+    (run.path / ".partial/pool/random-b3-s0/digest").write_text("x")
+    left = ["pool/half/digest", "pool/half/work/a.npz", "pool/old.lock"]
+    for name in left:
+        (run.path / ".partial" / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / ".partial" / name).touch(mode=0o600)
+    (run.path / "data/.items.csv.tmp").touch(mode=0o600)
+    (run.path / ".run.toml.abcd1234").touch()
+    (Path("data") / ".scratch-1").mkdir()
+    (Path("data") / ".scratch-1/train.npy").touch()
+    before = snapshot(Path())
+    listed = initpools("clean", "--dry-run")
+    assert listed.code == 0 and {path for path in before if not path.endswith(".lock")} <= snapshot(Path()).keys()
+    held = run.path / ".partial/pool/half.lock"
+    with locked(held, lambda holder: UserError("taken", "wait", holder)):
+        kept = initpools("clean")
+        assert kept.code == 0 and (run.path / ".partial/pool/half/digest").exists()
+    assert initpools("clean").out.startswith(f"{run.path}/.partial/pool/half\tunfinished step")
+    # A file that another process may be writing is kept for a day.
+    assert snapshot(Path()) == want | {"runs/x/.run.toml.abcd1234": b""}
+    assert initpools("verify").code == 0

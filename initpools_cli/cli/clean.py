@@ -1,0 +1,35 @@
+"""`initpools clean`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from initpools_cli.cli.options import Common
+
+EXAMPLE = "Example: initpools clean --dry-run"
+
+
+def command(
+    common: Common,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what is left.")] = False,
+) -> None:
+    """Remove what interrupted commands left in the run and in the caches; results and labels are kept."""
+    from initpools_cli.cli.status import size_words
+    from initpools_cli.core.errors import UserError
+    from initpools_cli.datasets.cache import data_home
+    from initpools_cli.steps.leftovers import clean
+
+    run = common.locate()
+    if not run.exists:
+        raise UserError(f"There is no run in {run.path}.", "Name another one with --run DIR.", run.path)
+    found = clean(run, data_home(), dry_run=dry_run)
+    common.result(
+        [f"{each.path}\t{each.kind}\t{size_words(each.bytes)}" for each in found],
+        [{"path": str(each.path), "kind": each.kind, "bytes": each.bytes} for each in found],
+    )
+    if not found:
+        common.report.say("nothing is left over")
+    elif dry_run:
+        common.report.say("nothing was removed; run the command without --dry-run")
