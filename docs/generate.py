@@ -18,6 +18,7 @@ from parts import (
     backbones,
     commands,
     configuration,
+    faults,
     findings,
     ladder,
     methods,
@@ -56,6 +57,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     **findings.PARTS,
     **pitfalls.PARTS,
     **ladder.PARTS,
+    **faults.PARTS,
 }
 
 
