@@ -50,7 +50,8 @@ def total() -> str:
     lost = int(rows[["lost", "torn", "traceback"]].to_numpy().sum())
     return (
         f"`make faults` kills commands, fails file calls and damages files: {survived:,} of {tries:,} tries ended as "
-        f"promised; nothing was lost or torn in {tries - lost:,}\n([the table](docs/run-directory.md#what-is-promised))."
+        f"promised; nothing was lost or torn in {tries - lost:,}\n"
+        "([the table](docs/run-directory.md#what-is-promised))."
     )
 
 
