@@ -18,6 +18,7 @@ AT_ROOT = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "CODE_OF_CONDUCT.md": "conduct.md",
+    "SECURITY.md": "security.md",
 }
 #: Folders that pages link to, with the page that lists what they hold.
 FOLDERS = {"configs": "configuration.md#reference-settings"}
