@@ -24,8 +24,10 @@ from initpools_cli import select
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.run_location import ENDINGS, run_name
+from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.embedding_formats.registry import READERS
 from initpools_cli.datasets.embeddings import as_dataset, is_embeddings, is_source, read_embeddings
+from initpools_cli.datasets.row_ids import StoredRows
 
 N, D = 40, 6
 IDS = [f"photos/{(7 * row) % N:02}.jpg" for row in range(N)]
@@ -501,3 +503,13 @@ def test_select_takes_paths_tensors_and_data_frames(rows: np.ndarray) -> None:
             select(given, "kcenter", 1)
     with pytest.raises(UserError, match=r"labeled is the path pool\.csv"):
         select(rows, "kcenter", 1, labeled="pool.csv")
+
+
+def test_stored_ids_are_a_sequence_of_rows():
+    rows = StoredRows([" a", "b", "c "], ("x.npy", "y.npy"), (2, 1))
+    expected = [Row("x.npy row 0", "a"), Row("x.npy row 1", "b"), Row("y.npy row 0", "c")]
+    assert list(rows) == expected == rows[:] and rows[::-1] == expected[::-1]
+    assert [rows[at] for at in (0, 1, -1)] == expected and len(rows) == 3
+    assert StoredRows(["a"], ("x.npy",), (1,))[0].place == "row 0"
+    with pytest.raises(IndexError):
+        rows[3]

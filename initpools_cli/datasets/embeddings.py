@@ -11,7 +11,6 @@ import numpy as np
 from initpools_cli.core.checksums import changed_error, signature
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.cache import in_blocks
 from initpools_cli.datasets.embedding_formats import npz
 from initpools_cli.datasets.embedding_formats.convert import (
@@ -26,7 +25,7 @@ from initpools_cli.datasets.embedding_formats.convert import (
 from initpools_cli.datasets.embedding_formats.location import files_at, locate
 from initpools_cli.datasets.embedding_formats.registry import CONVERTED, READERS
 from initpools_cli.datasets.embedding_formats.stored import Stored
-from initpools_cli.datasets.row_ids import Ids, checked
+from initpools_cli.datasets.row_ids import Ids, StoredRows, checked
 from initpools_cli.datasets.stored.sniff import holds_images
 
 #: Suffixes of files that may hold embeddings too, but that are not read.
@@ -214,12 +213,7 @@ def _ids(reference: Path, files: Sequence[Path], listed: ListedIds) -> Ids | Non
     """Return checked ids with their places."""
     if listed.ids is None:
         return None
-    places = (
-        f"{file.name} row {row}" if len(files) > 1 else f"row {row}"
-        for file, count in zip(files, listed.counts, strict=True)
-        for row in range(count)
-    )
-    rows = [Row(place, text.strip()) for place, text in zip(places, listed.ids, strict=True)]
+    rows = StoredRows(listed.ids, tuple(file.name for file in files), tuple(listed.counts))
     return checked(Ids(rows, f"{reference} ({listed.ids_from})", OTHER_IDS))
 
 

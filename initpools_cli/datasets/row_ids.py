@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -26,12 +27,51 @@ FLAG = "--ids"
 
 
 @dataclass(frozen=True)
+class StoredRows(Sequence[Row]):
+    """Ids that are stored with embeddings, as rows that are made when they are read: millions take little memory.
+
+    Attributes
+    ----------
+    names : list of str
+    files : tuple of str
+        The names of the files, for places.
+    counts : tuple of int
+        The rows of each file.
+    """
+
+    names: list[str]
+    files: tuple[str, ...]
+    counts: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(Row, self._places(), map(str.strip, self.names))
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Row]: ...
+
+    def __getitem__(self, at: int | slice) -> Row | list[Row]:
+        return list(self)[at] if isinstance(at, slice) else next(islice(self, range(len(self))[at], None))
+
+    def _places(self) -> Iterator[str]:
+        prefixes = [f"{file} " for file in self.files] if len(self.files) > 1 else [""]
+        return (
+            f"{prefix}row {row}" for prefix, count in zip(prefixes, self.counts, strict=True) for row in range(count)
+        )
+
+
+@dataclass(frozen=True)
 class Ids:
     """The ids of the rows of embeddings.
 
     Attributes
     ----------
-    rows : list of Row
+    rows : sequence of Row
         With the path, or the index if a column ``index`` numbers the images.
     where : str
         Where they are from, for messages: "ids.txt (--ids)", "feats.csv (column 'path')".
@@ -39,7 +79,7 @@ class Ids:
         What to do about one that can't be used.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
     where: str
     remedy: str = "Correct that line."
 
@@ -151,6 +191,8 @@ def refuse_repeated(ids: Ids, keys: Sequence[object]) -> None:
     UserError
         It names the repeated ids with the places of both.
     """
+    if len(set(keys)) == len(keys):
+        return
     first: dict[object, Row] = {}
     repeated = []
     for row, key in zip(ids.rows, keys, strict=True):
@@ -187,8 +229,9 @@ def numbered(ids: Ids) -> tuple[np.ndarray, list[str]]:
         Some rows have no path, or the indices are not 0 to n - 1.
     """
     rows = ids.rows
-    if all(row.path for row in rows):
-        return np.arange(len(rows)), [row.path.strip() for row in rows]
+    paths = [row.path.strip() for row in rows]
+    if all(paths):
+        return np.arange(len(rows)), paths
     for row in rows:
         if row.path or not (row.index.isascii() and row.index.isdigit() and int(row.index) < len(rows)):
             raise UserError(
@@ -228,7 +271,8 @@ def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: R
     # All splits are searched: numbered through, in the order of items.csv, where train is first.
     everything = own.assign(split="train", index=np.arange(len(own)))
     train = int((own["split"] == "train").sum())
-    paths, rows = {name for name in own["path"] if name}, ids.rows
+    paths = {name for name in own["path"] if name}
+    rows: Sequence[Row] = ids.rows
     named_row = next((row for row in rows if not row.path.isdigit() and row.path), None)
     if not paths and named_row is not None:
         raise UserError(
