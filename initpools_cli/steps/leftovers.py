@@ -60,7 +60,7 @@ def leftovers(run: Run) -> list[Leftover]:
     return found + [_leftover(path, FILE) for path in names if path.is_file() and not path.is_symlink()]
 
 
-def clean(run: Run, caches: Path, *, dry_run: bool) -> list[Leftover]:
+def clean(run: Run, caches: Path, *, dry_run: bool, unfinished: bool) -> list[Leftover]:
     """Remove what interrupted commands left; finish the renaming of complete steps.
 
     What a running process holds is kept, and so are all labels.
@@ -71,12 +71,16 @@ def clean(run: Run, caches: Path, *, dry_run: bool) -> list[Leftover]:
         The folder of downloads and caches.
     dry_run : bool
         Only list it.
+    unfinished : bool
+        Also remove unfinished steps, which may be hours of training that the same command would continue.
     """
     from initpools_cli.datasets.cache import SCRATCH, claimed
 
     removed = []
     with disk_errors(fallback=run.path):
         for each in leftovers(run):
+            if each.kind == UNFINISHED and not unfinished:
+                continue
             with contextlib.suppress(UserError):
                 if _remove_from_run(run, each, dry_run=dry_run):
                     removed.append(each)
