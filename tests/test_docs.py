@@ -159,7 +159,7 @@ def test_the_readme_names_every_command() -> None:
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     # BaseLoader reads tags of Python objects as plain values.
     config = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    at_root = {"index.md", "changelog.md", "contributing.md", "conduct.md"}
+    at_root = {"index.md", "changelog.md", "contributing.md", "conduct.md", "security.md"}
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
     assert sorted(navigated(config["nav"])) == sorted([*pages, *at_root])
 
