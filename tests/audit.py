@@ -6,7 +6,7 @@ import json
 import sys
 
 
-def said(text: str) -> list[str]:
+def summary(text: str) -> list[str]:
     """Return one line for each known vulnerability, or why there are none."""
     packages = json.loads(text)["dependencies"] if text.strip() else []
     audited = [each for each in packages if "skip_reason" not in each]
@@ -21,4 +21,4 @@ def said(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(said(sys.stdin.read())) + "\n")
+    sys.stdout.write("\n".join(summary(sys.stdin.read())) + "\n")

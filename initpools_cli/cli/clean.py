@@ -35,9 +35,7 @@ def command(
     )
     kept = 0 if unfinished else sum(each.kind == UNFINISHED for each in leftovers(run))
     if kept:
-        common.report.say(
-            f"unfinished steps that are kept: {kept:,}. The same commands continue them; --unfinished removes them."
-        )
+        common.report.say(f"unfinished steps that are kept: {kept:,}. The same commands continue them.")
     if not found:
         common.report.say("nothing else is left over" if kept else "nothing is left over")
     elif dry_run:

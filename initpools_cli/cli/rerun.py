@@ -23,9 +23,9 @@ def rerun(program: Any, arguments: list[str], folder: Path) -> None:
     UserError
         The command ends with an error that the user can correct.
     """
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.chdir(folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             program.main([*arguments, "--quiet"], prog_name="initpools", standalone_mode=False)
     except Exception as error:
         if not hasattr(error, "format_message"):

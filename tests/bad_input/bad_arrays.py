@@ -88,21 +88,21 @@ def of_flag(flag: str) -> str:
 
 def array_rows() -> Iterator[Row]:
     for flag in BRING:
-        for kind, (make, said) in IRREGULAR.items():
-            yield Row(f"{flag}: {kind}", of_flag(flag), {"x.npy": make}, ("x.npy", said))
-        for kind, (content, said) in ARRAYS.items():
-            yield Row(f"{flag}: {kind}", of_flag(flag), {"x.npy": content}, ("x.npy", said))
+        for kind, (make, message) in IRREGULAR.items():
+            yield Row(f"{flag}: {kind}", of_flag(flag), {"x.npy": make}, ("x.npy", message))
+        for kind, (content, message) in ARRAYS.items():
+            yield Row(f"{flag}: {kind}", of_flag(flag), {"x.npy": content}, ("x.npy", message))
         for kind, content in KINDS.items():
             if flag != "--labels":
                 yield Row(f"{flag}: {kind}", of_flag(flag), {"x.npy": content})
-    for value, said in ((np.nan, "NaN"), (np.inf, "infinit")):
-        yield Row(f"--embeddings: {value}", of_flag("--embeddings"), {"x.npy": with_value(value)}, (said,))
+    for value, message in ((np.nan, "NaN"), (np.inf, "infinit")):
+        yield Row(f"--embeddings: {value}", of_flag("--embeddings"), {"x.npy": with_value(value)}, (message,))
     for value in (np.nan, np.inf):
         yield Row(f"--scores: {value}", of_flag("--scores"), {"x.npy": with_value(value, (N,))})
     for value in (np.nan, -0.5, 7.0):
         yield Row(f"--probs: {value}", of_flag("--probs"), {"x.npy": with_value(value)})
-    for words, said in SLIPS.items():
-        yield Row(f"arrays: {words}", f"select-pool {words}", SLIP_FILES, (said,))
+    for words, message in SLIPS.items():
+        yield Row(f"arrays: {words}", f"select-pool {words}", SLIP_FILES, (message,))
 
 
 SLIP_FILES = {
@@ -304,10 +304,10 @@ def embedding_rows() -> Iterator[Row]:
             )
         for kind, (make, _) in IRREGULAR.items():
             # A folder is one of several files of embeddings.
-            said = "x" if kind == "folder" else f"x{ending}"
-            yield Row(f"x{ending}: {kind}", f"{SELECT} --embeddings x{ending}", {f"x{ending}": make}, (said,))
-    for name, (content, said) in EMBEDDINGS.items():
-        yield Row(f"embeddings: {name}", [*SELECT.split(), "--embeddings", name], {name: content}, (said,))
+            message = "x" if kind == "folder" else f"x{ending}"
+            yield Row(f"x{ending}: {kind}", f"{SELECT} --embeddings x{ending}", {f"x{ending}": make}, (message,))
+    for name, (content, message) in EMBEDDINGS.items():
+        yield Row(f"embeddings: {name}", [*SELECT.split(), "--embeddings", name], {name: content}, (message,))
     # What spreadsheets write is read.
     for kind, content in {"BOM": b"\xef\xbb\xbf" + GOOD[".csv"], "CRLF": GOOD[".csv"].replace(b"\n", b"\r\n")}.items():
         yield Row(f"x.csv: {kind}", f"{SELECT} --embeddings x.csv", {"x.csv": content}, code=0)
@@ -348,8 +348,8 @@ DATASETS: dict[str, tuple[bytes, str]] = {
 
 def dataset_rows() -> Iterator[Row]:
     words = "select-pool random --budget 2 --dataset x.npz --run new"
-    for kind, (content, said) in DATASETS.items():
-        yield Row(f"data set: {kind}", words, {"x.npz": content}, (said,))
+    for kind, (content, message) in DATASETS.items():
+        yield Row(f"data set: {kind}", words, {"x.npz": content}, (message,))
     for kind, (content, _) in ARRAYS.items():
         if kind not in ("an archive", "nothing", "text", "a pickle"):
             yield Row(f"train_images: {kind}", words, {"x.npz": npz(train_images=content)}, ("x.npz",))
@@ -380,13 +380,13 @@ WEIGHTS: dict[str, tuple[bytes, str]] = {
 
 def weight_rows() -> Iterator[Row]:
     words = "embed resnet18 --run {run} --weights"
-    for name, (content, said) in WEIGHTS.items():
-        yield Row(f"weights: {name}", [*words.split(), name], {name: content}, (said,))
+    for name, (content, message) in WEIGHTS.items():
+        yield Row(f"weights: {name}", [*words.split(), name], {name: content}, (message,))
     for ending in (".pt", ".safetensors"):
         for kind, content in damages(GOOD[ending]):
             yield Row(
                 f"weights{ending}: {kind}", [*words.split(), f"w{ending}"], {f"w{ending}": content}, (f"w{ending}",)
             )
-        for kind, (make, said) in IRREGULAR.items():
-            said = "There is no weights file" if kind == "no file" else said
-            yield Row(f"weights{ending}: {kind}", [*words.split(), f"w{ending}"], {f"w{ending}": make}, (said,))
+        for kind, (make, message) in IRREGULAR.items():
+            message = "There is no weights file" if kind == "no file" else message
+            yield Row(f"weights{ending}: {kind}", [*words.split(), f"w{ending}"], {f"w{ending}": make}, (message,))

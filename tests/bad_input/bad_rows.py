@@ -26,7 +26,7 @@ class Row:
         The command line; ``{run}`` is the folder of a small run.
     files : mapping of str to bytes or callable
         The files to write first: their content, or what makes them.
-    said : tuple of str
+    message : tuple of str
         Words of the message.
     code : int
         The exit code; 0 for input that is odd but must be accepted.
@@ -35,7 +35,7 @@ class Row:
     name: str
     words: str | list[str]
     files: Mapping[str, Content] = field(default_factory=dict)
-    said: tuple[str, ...] = ()
+    message: tuple[str, ...] = ()
     code: int = 2
 
 

@@ -56,13 +56,15 @@ LONG = "x" * 300
 
 
 def rows() -> Iterator[Row]:
-    for kind, (text, said) in SETTINGS.items():
+    for kind, (text, message) in SETTINGS.items():
         content = text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
-        yield Row(f"TOML: {kind}", f"{ALONE} --config x.toml", {"x.toml": content}, (said,))
-    for kind, (make, said) in IRREGULAR.items():
-        yield Row(f"TOML: {kind}", f"{ALONE} --config x.toml", {"x.toml": make}, ("x.toml", said))
+        yield Row(f"TOML: {kind}", f"{ALONE} --config x.toml", {"x.toml": content}, (message,))
+    for kind, (make, message) in IRREGULAR.items():
+        yield Row(f"TOML: {kind}", f"{ALONE} --config x.toml", {"x.toml": make}, ("x.toml", message))
     for kind, text in SETS.items():
-        yield Row(f"--set: {kind}", [*ALONE.split(), "--set", text], said=(text.partition("=")[0].partition(".")[0],))
+        yield Row(
+            f"--set: {kind}", [*ALONE.split(), "--set", text], message=(text.partition("=")[0].partition(".")[0],)
+        )
     words = "select-pool random --budget 2 --dataset . --set"
     yield Row("--set: NUL", [*words.split(), 'dataset.labels="a\\u0000b"'])
     for table, fields in TABLES.items():
@@ -72,7 +74,7 @@ def rows() -> Iterator[Row]:
                 continue
             for kind, value in WRONG.items():
                 text = f"{table}.{key}={value}"
-                yield Row(f"--set {table}.{key}: {kind}", [*ALONE.split(), "--set", text], said=(f"{table}.{key}",))
+                yield Row(f"--set {table}.{key}: {kind}", [*ALONE.split(), "--set", text], message=(f"{table}.{key}",))
             content = f"[{table}]\n{key} = {WRONG['a date']}\n".encode()
             yield Row(
                 f"TOML {table}.{key}: a date", f"{ALONE} --config x.toml", {"x.toml": content}, (f"{table}.{key}",)
@@ -86,8 +88,8 @@ def rows() -> Iterator[Row]:
         "export": f"select-pool random --budget 2 --dataset digits --export label-studio={LONG}.json",
         "status": f"status --run {LONG}",
     }.items():
-        yield Row(f"a name that is too long: {name}", words, said=("name too long",))
-    for words, said in {
+        yield Row(f"a name that is too long: {name}", words, message=("name too long",))
+    for words, message in {
         "select-pool kcenter --embeddings e.npy": "Missing option --budget",
         f"{ALONE} --budget -3": "greater than or equal to 1",
         f"{ALONE} --budget 41": "--budget 41",
@@ -106,4 +108,4 @@ def rows() -> Iterator[Row]:
         "select-pool kcentre --budget 2 --embeddings e.npy": "Did you mean 'kcenter'",
         "select-pool usl --embeddings e.npy -n 1 --set momentum=2": "less than or equal to 1",
     }.items():
-        yield Row(f"words: {words}", words, said=(said,))
+        yield Row(f"words: {words}", words, message=(message,))

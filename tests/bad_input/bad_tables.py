@@ -68,11 +68,11 @@ READ = {
 
 def table_rows() -> Iterator[Row]:
     for flag, words in READ.items():
-        for kind, (content, said) in (TABLES | (LABELS if flag in ("--labels", "--reference") else {})).items():
-            yield Row(f"{flag}: a table: {kind}", words, {"x.csv": content}, (said,))
-        for kind, (make, said) in IRREGULAR.items():
+        for kind, (content, message) in (TABLES | (LABELS if flag in ("--labels", "--reference") else {})).items():
+            yield Row(f"{flag}: a table: {kind}", words, {"x.csv": content}, (message,))
+        for kind, (make, message) in IRREGULAR.items():
             # A folder has a sub-folder for each class.
-            known = said if kind != "folder" or flag in ("--labeled", "--exclude") else ""
+            known = message if kind != "folder" or flag in ("--labeled", "--exclude") else ""
             yield Row(f"{flag}: a table: {kind}", words, {"x.csv": make}, (known,))
     alone = "select-pool kcenter --budget 2 --embeddings e.npy"
     for index in ("9" * 20, "9" * 10_000, "-1", "x", "1.5"):
@@ -109,7 +109,7 @@ def table_rows() -> Iterator[Row]:
         "NUL.csv": bytes(9),
     }.items():
         yield Row(f"--groups: {name}", [*groups.split(), name], {name: content}, (name,))
-    yield Row("--groups: no expression", [*groups.split(), "(["], said=("([",))
+    yield Row("--groups: no expression", [*groups.split(), "(["], message=("([",))
 
 
 # ---- exports of annotation tools
@@ -179,16 +179,16 @@ def export_rows() -> Iterator[Row]:
         (".xml", IMAGES.encode(), XML),
         (".zip", zipped(annotations_xml=IMAGES.encode()), {}),
     ):
-        for kind, (content, said) in kinds.items():
-            yield Row(f"x{ending}: {kind}", f"{words} x{ending}", {f"x{ending}": content}, (said,))
+        for kind, (content, message) in kinds.items():
+            yield Row(f"x{ending}: {kind}", f"{words} x{ending}", {f"x{ending}": content}, (message,))
         for kind, content in damages(good):
             yield Row(f"x{ending}: damage: {kind}", f"{words} x{ending}", {f"x{ending}": content}, (f"x{ending}",))
-        for kind, (make, said) in IRREGULAR.items():
-            known = said if kind != "folder" else ""
+        for kind, (make, message) in IRREGULAR.items():
+            known = message if kind != "folder" else ""
             yield Row(f"x{ending}: {kind}", f"{words} x{ending}", {f"x{ending}": make}, (known,))
     yield Row("x.zip: no XML", f"{words} x.zip", {"x.zip": zipped(a_txt=b"x")}, ("the archive has no .xml file",))
     yield Row("x.zip: laughs", f"{words} x.zip", {"x.zip": zipped(a_xml=DOCTYPE.encode())}, ("document type",))
-    yield Row("labels: the root", f"{words} /", said=("root of the file system",))
+    yield Row("labels: the root", f"{words} /", message=("root of the file system",))
     yield Row("labels: an ending", f"{words} x.xyz", {"x.xyz": TASKS}, ("x.xyz",))
 
 
@@ -280,12 +280,12 @@ PATHS: dict[str, tuple[bytes, str]] = {
 
 def file_rows() -> Iterator[Row]:
     words = ["select-pool", "random", "--budget", "1", "--run", "new", "--dataset"]
-    for kind, (make, said) in FILES.items():
-        yield Row(f"folder: {kind}", [*words, "./x"], {"x": make}, (said,))
-    for name, (content, said) in SHARDS.items():
-        yield Row(f"shard: {name}", [*words, name], {name: content}, (said,))
-    for kind, (content, said) in PATHS.items():
-        yield Row(f"paths: {kind}", [*words, "x.csv"], {"x.csv": content, "a.png": PNG}, (said,))
+    for kind, (make, message) in FILES.items():
+        yield Row(f"folder: {kind}", [*words, "./x"], {"x": make}, (message,))
+    for name, (content, message) in SHARDS.items():
+        yield Row(f"shard: {name}", [*words, name], {name: content}, (message,))
+    for kind, (content, message) in PATHS.items():
+        yield Row(f"paths: {kind}", [*words, "x.csv"], {"x.csv": content, "a.png": PNG}, (message,))
     goods = {".tar": in_tar(("a.png", PNG), ("b.png", PNG))[:3072], ".parquet": parquet(image=[PNG, PNG])}
     for ending, good in goods.items():
         for kind, content in damages(good):

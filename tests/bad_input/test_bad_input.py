@@ -95,7 +95,7 @@ def test_bad_input(row: Row, run: Path, tmp_path: Path, monkeypatch: pytest.Monk
     if row.code == 0:
         assert found.code == 0, found.err
     else:
-        refused(found, *row.said)
+        refused(found, *row.message)
         assert "not enough memory" not in found.err, found.err
     assert state_of(run) == before and not Path("it-ran").exists()
     shutil.rmtree(tmp_path, ignore_errors=True)
