@@ -21,14 +21,12 @@ of CIFAR-10 (``train``) with jitter.
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
-from pathlib import Path
 
 import faiss
 import numpy as np
 import pandas as pd
+from arguments import embeddings_parser, parse
 from points import write_clustered, write_jittered
 from process import answer, in_process, measured, task
 from record import RESULTS, record, recorded, show
@@ -159,32 +157,21 @@ def line(cell, found, share):
 def compare(rows):
     """Print, for each data set and recall, the fastest run of each search that reaches it."""
     if not len(rows):
-        return print("There are no results yet.")
+        print("There are no results yet.")
     for names, own in rows[rows["status"] == "done"].groupby(CELL[:5]):
         for recall in RECALLS:
             best = own[own["recall"] >= recall].groupby("search")["seconds"].min()
             text = ", ".join(f"{name} {seconds:.4g} s" for name, seconds in best.items())
             print(f"{' '.join(map(str, names))}: recall {recall:g}: {text or 'not reached'}")
-    return None
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="Measure approximate nearest neighbors by faiss.")
-    parser.add_argument("folder", nargs="?", type=Path, help="where the embeddings are kept")
-    parser.add_argument("files", nargs="*", type=Path, help="embeddings; default: generated ones")
-    parser.add_argument("--n", type=int, nargs="+", default=SIZES, help="numbers of rows")
-    parser.add_argument("--d", type=int, default=512)
+    parser = embeddings_parser("Measure approximate nearest neighbors by faiss.", SIZES, LIMIT)
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--share", type=float, default=0.02, help="share of the blocks of queries that are searched")
     parser.add_argument("--probes", type=int, nargs="+", default=PROBES)
     parser.add_argument("--search", nargs="+", choices=SEARCHES, default=SEARCHES)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one search")
-    parser.add_argument("--compare", action="store_true", help="only compare what has been recorded")
-    given = parser.parse_args()
-    if not given.compare and given.folder is None:
-        parser.error("name a folder for the embeddings, or --compare")
-    return given
+    return parse(parser)
 
 
 def prepared(source, given):

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Initpools, process
+from faults.label_requests import act
 from PIL import Image
 
 from initpools_cli.cli.label import _bound
@@ -464,20 +465,11 @@ def started(run: Path, *arguments: object) -> tuple[subprocess.Popen[str], str, 
     raise AssertionError(running.communicate())
 
 
-def click(port: int, token: str, message: dict[str, Any]) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
-    connection.request("POST", f"/{token}/act", json.dumps(message), headers)
-    status = connection.getresponse().status
-    connection.close()
-    return status
-
-
 def test_killed_it_goes_on_and_ends_with_a_summary(run: Path, initpools: Initpools) -> None:
     indices = table(next(run.glob("pool/*/items.csv")))["index"].tolist()
     running, token, port = started(run, "--classes", "cat,dog")
     message = {"window": "a", "number": 1, "do": "label", "index": indices[0], "label": "cat"}
-    assert click(port, token, message) == 200
+    assert act(port, token, message) == 200
     refused = initpools("label", "--run", run)
     assert refused.code == 2 and "another process" in refused.err and "--output" in refused.err
     running.kill()
@@ -485,7 +477,7 @@ def test_killed_it_goes_on_and_ends_with_a_summary(run: Path, initpools: Initpoo
     assert table(run / "labels/random-b6-s0.csv")["label"].tolist() == ["cat", *[""] * 5]
     running, again, _ = started(run)
     # The window that was open all the time goes on.
-    assert again == token and click(port, token, message | {"number": 2, "do": "skip", "index": indices[1]}) == 200
+    assert again == token and act(port, token, message | {"number": 2, "do": "skip", "index": indices[1]}) == 200
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 0 and out.strip().endswith("labels/random-b6-s0.csv")

@@ -50,7 +50,7 @@ def total() -> str:
     lost = int(rows[["lost", "torn", "traceback"]].to_numpy().sum())
     return (
         f"`make faults` kills commands, fails file calls and damages files: {survived:,} of {tries:,} tries ended as "
-        f"promised; nothing was lost or torn in {tries - lost:,}\n"
+        f"promised,\nand {lost or 'none'} lost or tore a result "
         "([the table](docs/run-directory.md#what-is-promised))."
     )
 

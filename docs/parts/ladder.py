@@ -1,4 +1,4 @@
-"""Generated parts of docs/very-large.md: the measured ladder, and what 100 million images would take."""
+"""Generated parts about large data: selections and searches as measured, and what 100 million images would take."""
 
 from __future__ import annotations
 
@@ -70,10 +70,35 @@ def hundred_million() -> str:
                 _number(network / 60),
                 _number(scheduling / 60),
                 _number((computing + network + scheduling) / 60),
+                _number(largest["gigabytes"] * IMAGES / largest["n"]),
             ]
         )
-    header = ["", "measured", "passes", "core hours", "computing, min", "network, min", "calls, min", "sum, min"]
+    header = [
+        "",
+        "measured",
+        "passes",
+        "core hours",
+        "computing, min",
+        "network, min",
+        "calls, min",
+        "sum, min",
+        "memory, GB",
+    ]
     return table(header, body)
 
 
-PARTS = {"ladder": ladder, "hundred-million": hundred_million}
+def approximate_neighbors() -> str:
+    """Tabulate the seconds and the recall of approximate nearest neighbors by number of probes."""
+    names = {"generated": "generated in clusters", "train": "CIFAR-10 by `efficientnet-lite0`, with jitter"}
+    rows = pd.read_csv(RESULTS / "index.csv")
+    rows = rows[(rows["search"] == "ivf") & (rows["status"] == "done")].sort_values(["data", "probes"])
+    return table(
+        ["embeddings", "probes", "seconds", "found"],
+        [
+            [f"{row.n:,} × {row.d}, {names[row.data]}", row.probes, f"{row.seconds:,.0f}", f"{row.recall:.1%}"]
+            for row in rows.itertuples()
+        ],
+    )
+
+
+PARTS = {"ladder": ladder, "approximate-neighbors": approximate_neighbors, "hundred-million": hundred_million}

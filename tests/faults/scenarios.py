@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import re
 import signal
@@ -14,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from .label_requests import act
 
 RUN = Path("runs/images")
 #: The environment of a command, whose caches are below the folder of the try.
@@ -104,22 +104,13 @@ def _click_through() -> None:
             indices = np.load(RUN / "pool/random-b4-s0/indices.npy")
             for number, index in enumerate(indices.tolist(), 1):
                 message = {"window": "a", "number": number, "do": "label", "index": index, "label": str(index % 2)}
-                if _post(int(address[1]), address[2], message) == 200:
+                if act(int(address[1]), address[2], message) == 200:
                     with notes.with_name("saved").open("a") as stream:
                         stream.write(f"{index},{index % 2}\n")
         finally:
             os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=click, daemon=True).start()
-
-
-def _post(port: int, token: str, message: dict[str, object]) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
-    connection.request("POST", f"/{token}/act", json.dumps(message), headers)
-    status = connection.getresponse().status
-    connection.close()
-    return status
 
 
 _EMBED = ["embed", "pixels", "--dataset", "images.npz"]

@@ -20,7 +20,7 @@ from .state import Snapshot, different, extra, missing, snapshot, torn, unsaved
 
 #: What a try may find, in the order of the columns of the table.
 PROBLEMS = ("lost", "torn", "traceback", "leftover")
-#: Conveniences that a command may fail to write without a word: they hold nothing that a result depends on.
+#: Files that a command may fail to write and still succeed, without a message: no result depends on them.
 CONVENIENCES = re.compile(r"(runs/\.last|stamps\.json)$")
 #: Seconds within which the workers of a killed process have to end.
 PATIENCE = 5.0
