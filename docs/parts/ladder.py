@@ -29,6 +29,7 @@ def ladder() -> str:
     rows = _results()
     sizes = sorted(rows["n"].unique())
     budget = int(rows["budget"].iloc[0])
+    random = rows[rows["strategy"] == "random"].set_index("n")["distance"]
     body = []
     for name, own in rows.groupby("strategy", sort=False):
         by_size = own.set_index("n")
@@ -39,9 +40,10 @@ def ladder() -> str:
                 cells.append(_number(done.loc[n, "seconds"]))
             else:
                 cells.append(f"> {by_size.loc[n, 'limit']:.0f}" if n in by_size.index else "not run")
-        last = done.loc[done.index.max()]
-        body.append([f"`{name}`", *cells, f"{last['gigabytes']:.2f}", f"{last['distance']:.3f}"])
-    header = [f"{budget:,} of", *(f"{n:,}" for n in sizes), "GB of memory", "mean distance"]
+        largest = done.index.max()
+        last = done.loc[largest]
+        body.append([f"`{name}`", *cells, f"{last['gigabytes']:.2f}", f"{last['distance'] / random[largest]:.2f}"])
+    header = [f"{budget:,} of", *(f"{n:,}" for n in sizes), "GB of memory", "distance"]
     return table(header, body)
 
 

@@ -96,11 +96,12 @@ def _lower(
     target, norm = -2 * centered[at], norms[at]
 
     def near(rows: NDArray[np.float32], own: NDArray[np.float32], least: NDArray[np.float64]) -> NDArray[np.bool_]:
-        # OpenBLAS sometimes warns of invalid values although all are finite (seen once, with AVX-512).
+        # OpenBLAS may set the flag for invalid values although all are finite (seen once, with AVX-512). A row with NaN
+        # would be measured exactly.
         with np.errstate(invalid="ignore"):
             rough = rows @ target + own + norm
         reach = np.sqrt(own) + np.sqrt(norm)
-        found: NDArray[np.bool_] = (rough - product_error(rows.shape[1], reach) < least) & (least > 0)
+        found: NDArray[np.bool_] = ~(rough - product_error(rows.shape[1], reach) >= least) & (least > 0)
         return found
 
     rows = np.flatnonzero(np.concatenate(map_rows(near, centered, norms, squared, block=ROWS, threads=threads)))

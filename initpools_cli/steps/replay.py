@@ -32,7 +32,7 @@ WRITERS = ("--export", "--image-url")
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of the replay of a step.
+    """The outcome of the replay of a step.
 
     Attributes
     ----------
