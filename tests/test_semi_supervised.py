@@ -41,6 +41,10 @@ SEMI = [method.name for method in learners if method.traits.unlabeled]
 def partly(n: int, known: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points of three classes, their labels, and the labels of which `known` are kept and the others are -1."""
     points, truth = blobs(n, seed=seed)
+    # Few random points may lack a class.
+    while len(np.unique(truth)) < 3:
+        seed += 1000
+        points, truth = blobs(n, seed=seed)
     labels = np.full(n, -1)
     rows = np.r_[[np.flatnonzero(truth == k)[0] for k in range(3)], np.random.default_rng(seed).permutation(n)][:known]
     labels[rows] = truth[rows]
