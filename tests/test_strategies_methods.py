@@ -18,10 +18,11 @@ from initpools_cli.geometry.density import most_typical, typicality
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.arrays import as_embeddings
 from initpools_cli.strategies.call import round_robin
+from initpools_cli.strategies.candidates import as_rows
 from initpools_cli.strategies.checks import refuse_constant
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.margin import margins
-from initpools_cli.strategies.select import as_rows, choose
+from initpools_cli.strategies.select import choose
 from initpools_cli.testing import cloud
 
 quick = settings(max_examples=60, deadline=None)

@@ -25,7 +25,7 @@ from initpools_cli.steps.strategy_inputs import with_score
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserArrays
 from initpools_cli.strategies.arrays import INPUTS, refuse_missing
-from initpools_cli.strategies.select import as_rows, images_of
+from initpools_cli.strategies.candidates import as_rows, images_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,8 +24,8 @@ from initpools_cli.steps.strategy_inputs import StrategyInputs
 from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserArrays, UserFiles
 from initpools_cli.strategies.arrays import ONE_CLASS, inputs_of
+from initpools_cli.strategies.candidates import refuse_none_left
 from initpools_cli.strategies.duplicates import RowFacts
-from initpools_cli.strategies.select import refuse_none_left
 
 if TYPE_CHECKING:
     import pandas as pd

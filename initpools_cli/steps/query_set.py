@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.strategies.select import as_rows
+from initpools_cli.strategies.candidates import as_rows
 
 NAME = "query_set"
 

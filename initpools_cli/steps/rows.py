@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from initpools_cli.core.config import SelectTable
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.strategies.arrays import INPUTS
+from initpools_cli.strategies.candidates import as_rows
 from initpools_cli.strategies.duplicates import NAMED, RowFacts, largest_entries, near_zero
-from initpools_cli.strategies.select import as_rows
 
 if TYPE_CHECKING:
     from initpools_cli.steps.strategy_name import StrategySpec

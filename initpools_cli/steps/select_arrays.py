@@ -18,8 +18,9 @@ from initpools_cli.steps.rows import facts_of, short_note, subject_of, zero_note
 from initpools_cli.steps.strategy_inputs import with_score
 from initpools_cli.steps.strategy_name import balanced, named
 from initpools_cli.strategies.arrays import rounding_note
+from initpools_cli.strategies.candidates import as_rows
 from initpools_cli.strategies.checks import refuse_constant_outputs
-from initpools_cli.strategies.select import as_rows, choose
+from initpools_cli.strategies.select import choose
 from initpools_cli.strategies.selection import Selection
 
 

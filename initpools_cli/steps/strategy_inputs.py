@@ -182,7 +182,7 @@ def with_score(
     origins : mapping of str to str, optional
         Where each knob was set, for errors.
     """
-    from initpools_cli.strategies.select import as_rows
+    from initpools_cli.strategies.candidates import as_rows
 
     scoring = strategy.scoring
     if scoring is None or "scores" in arrays or not set(scoring.inputs) <= arrays.keys():

@@ -320,7 +320,7 @@ def read_rows(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
     UserError
         Unreadable, neither column, paths that the data set does not have, indices out of range or repeated.
     """
-    from initpools_cli.strategies.select import as_rows
+    from initpools_cli.strategies.candidates import as_rows
 
     is_table = path.suffix.lower() in (".csv", ".tsv")
     found = images_named(path, flag, items) if is_table else read_array(path, flag)

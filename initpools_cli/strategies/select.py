@@ -22,13 +22,12 @@ from initpools_cli.strategies.arrays import (
     SAMPLED,
     Array,
     as_embeddings,
-    image_axis,
     inputs_of,
-    integers,
     refuse_missing,
     take,
 )
 from initpools_cli.strategies.call import NONE, StrategyCall
+from initpools_cli.strategies.candidates import Candidates, candidates_of, images_of
 from initpools_cli.strategies.checks import check_settings, refuse_constant, refuse_equal_points
 from initpools_cli.strategies.duplicates import RowFacts, fallback_order
 from initpools_cli.strategies.groups import PerGroup, shuffled
@@ -133,55 +132,27 @@ def choose(
     ready = prepared or {}
     arrays = _checked(method, inputs, ready, balance, per_group)
     images = images_of({**inputs, **ready}, n)
-    total = int(images[-1]) + 1
-    labeled_rows = as_rows("labeled", labeled, total)
-    excluded = as_rows("exclude", exclude, total)
-    rows = np.setdiff1d(images, excluded, assume_unique=True)
-    free = np.setdiff1d(rows, labeled_rows, assume_unique=True)
-    refuse_none_left(len(free), len(rows))
-    _check_budget(budget, len(free), budget_name)
-    if 0 < sample < len(free):
-        free = _draw_sample(free, sample, budget, seed)
-        rows = np.union1d(free, np.intersect1d(rows, labeled_rows, assume_unique=True))
-    near_copies = _near_copies(method, arrays, facts, rows, labeled_rows, semdedup, seed) if semdedup else NONE
-    rows = np.setdiff1d(rows, near_copies, assume_unique=True)
-    if len(rows) < total:
+    candidates = candidates_of(images, labeled, exclude, budget, sample=sample, seed=seed, budget_name=budget_name)
+    near_copies = _near_copies(method, arrays, facts, candidates, semdedup, seed) if semdedup else NONE
+    rows = np.setdiff1d(candidates.rows, near_copies, assume_unique=True)
+    if len(rows) < candidates.total:
         arrays = {name: take(name, array, rows) for name, array in arrays.items()}
     if "scores" in arrays:
         refuse_constant(arrays["scores"])
     facts = _facts(method, arrays, rows, facts)
-    if "embeddings" in arrays and "embeddings" not in ready:
-        arrays["embeddings"] = as_embeddings(arrays["embeddings"], normalize)
-    if "query_set" in arrays and "query_set" not in ready:
-        arrays["query_set"] = as_embeddings(arrays["query_set"], normalize, "query_set")
+    arrays |= _scaled({name: array for name, array in arrays.items() if name not in ready}, normalize)
     if method.traits.check is not None:
         method.traits.check(arrays, values)
-    known = np.flatnonzero(np.isin(rows, labeled_rows))
-    visible, repeated = np.arange(len(rows)), np.zeros(len(rows), bool)
-    if facts is not None:
-        facts.refuse_equal()
-        repeated = facts.copies(known) if copies == "last" else repeated
-        visible = np.flatnonzero(~repeated & ~facts.zero)
-        if "embeddings" in arrays:
-            refuse_equal_points(arrays["embeddings"], visible, len(rows))
+    known = np.flatnonzero(np.isin(rows, candidates.labeled))
+    visible, repeated = _visible(arrays, facts, known, copies, len(rows))
     clusters = _clusters(arrays, visible, balance, n_clusters, seed)
     call = StrategyCall(method, arrays, values, seed, clusters, known if balance == "groups" else NONE)
+    apart = MinDistance(_points(call, facts, rows, normalize), min_distance) if min_distance else None
     limit = PerGroup(arrays["groups"], per_group, known) if per_group else None
     labeled_visible = np.intersect1d(known, visible, assume_unique=True)
     count = min(int(budget), len(visible) - len(labeled_visible))
     check_partition_size(len(visible) - len(labeled_visible), partitions, count)
-    if not count:
-        selection = Selection(NONE)
-    elif min_distance or per_group:
-        apart = None
-        if min_distance:
-            points = arrays.get("embeddings")
-            apart = MinDistance(_points(method, facts, rows, normalize) if points is None else points, min_distance)
-        selection = select_within(call, visible, labeled_visible, count, apart, limit)
-    elif partitions > 1:
-        selection = select_in_rounds(call, visible, labeled_visible, count, partitions, MEASURED)
-    else:
-        selection = call.on(visible, labeled_visible, count)
+    selection = _select(call, visible, labeled_visible, count, partitions, apart, limit)
     if facts is not None:
         missing = 0 if min_distance else min(int(budget), len(rows) - len(known)) - count
         selection = _with_fallback(selection, call, facts, repeated, known, missing, limit)
@@ -196,7 +167,7 @@ def choose(
     chosen = replace(
         selection, indices=rows[selection.indices], fallback=rows[selection.fallback], near_copies=near_copies
     )
-    _check_contract(method.name, chosen, free, budget, exact=not (min_distance or semdedup))
+    _check_contract(method.name, chosen, candidates.free, budget, exact=not (min_distance or semdedup))
     return chosen
 
 
@@ -209,103 +180,14 @@ def prepare(inputs: Mapping[str, ArrayLike], normalize: bool) -> dict[str, Array
         If an input is not valid.
     """
     checked = {name: INPUTS[name].check(array) for name, array in inputs.items()}
-    if "embeddings" in checked:
-        checked["embeddings"] = as_embeddings(checked["embeddings"], normalize)
-    if "query_set" in checked:
-        checked["query_set"] = as_embeddings(checked["query_set"], normalize, "query_set")
-    return checked
+    return checked | _scaled(checked, normalize)
 
 
-def images_of(inputs: Mapping[str, ArrayLike], n: int | None = None) -> NDArray[np.int64]:
-    """Return the indices of all images, ascending: one per row of the inputs, or those of a ranking.
-
-    Parameters
-    ----------
-    inputs : mapping of str to array
-        By the names of `strategies.arrays.INPUTS`; all of them are checked, used or not.
-    n : int, optional
-        Number of images, if known.
-
-    Raises
-    ------
-    UserError
-        If a shape is not valid, the numbers of images differ, or a ranking is empty, repeats an image or has an index
-        out of range.
-    """
-    counts = {} if n is None else {"the data set": n}
-    for name, values in inputs.items():
-        if name in INPUTS and values is not None:
-            shape = np.shape(values)
-            axis = image_axis(name, shape)
-            counts |= {} if axis is None else {name: shape[axis]}
-    if len(set(counts.values())) > 1:
-        sizes = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise UserError(
-            f"The numbers of images differ: {sizes}.", "Pass arrays of the same images in the same order.", sizes
-        )
-    total = next(iter(counts.values()), None)
-    order = inputs.get("order")
-    if order is None:
-        if total is None:
-            raise ValueError("neither an input nor n tells how many images there are")
-        return np.arange(total)
-    ranking = INPUTS["order"].check(order)
-    if not len(ranking):
-        raise UserError("The ranking is empty: it has 0 images.", "Use a ranking of at least one image.", 0)
-    rows = as_rows("The ranking", ranking, int(ranking.max()) + 1 if total is None else total)
-    return rows if total is None else np.arange(total)
-
-
-def refuse_none_left(available: int, images: int) -> None:
-    """Refuse a selection without unlabeled images.
-
-    Parameters
-    ----------
-    available, images : int
-        Number of unlabeled images, and of images that are not excluded.
-
-    Raises
-    ------
-    UserError
-        If `available` is 0.
-    """
-    if not images:
-        raise UserError("All images are excluded: 0 are left.", "Exclude fewer images.", 0)
-    if not available:
-        raise UserError(
-            f"All {images} images are labeled: there is nothing to select.", "Use fewer labeled images.", images
-        )
-
-
-def as_rows(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int64]:
-    """Convert image indices, or a mask of all n images, to ascending indices.
-
-    Raises
-    ------
-    UserError
-        If the array is neither, a mask has another length, or an index is out of range or repeated.
-    """
-    if values is None:
-        return np.empty(0, np.int64)
-    array = np.asarray(values)
-    if array.dtype == bool:
-        if array.shape != (n,):
-            raise UserError(
-                f"{name} is a mask of shape {array.shape}, but there are {n} images.",
-                f"Use a mask of shape ({n},).",
-                array.shape,
-            )
-        return np.flatnonzero(array)
-    rows = np.sort(integers(name, array))
-    outside = rows[(rows < 0) | (rows >= n)]
-    if len(outside):
-        raise UserError(
-            f"{name} has image {outside[0]}, but there are {n} images.", f"Use indices from 0 to {n - 1}.", outside[0]
-        )
-    repeated = rows[1:][np.diff(rows) == 0]
-    if len(repeated):
-        raise UserError(f"{name} has image {repeated[0]} more than once.", "List each image once.", repeated[0])
-    return rows
+def _scaled(arrays: Mapping[str, Array], normalize: bool) -> dict[str, Array]:
+    """Return those of validated inputs that hold embeddings, as float32 and scaled to length 1."""
+    return {
+        name: as_embeddings(arrays[name], normalize, name) for name in ("embeddings", "query_set") if name in arrays
+    }
 
 
 def _clusters(
@@ -335,34 +217,15 @@ def _checked(
     }
 
 
-def _check_budget(budget: int, available: int, name: str) -> None:
-    if isinstance(budget, bool) or not isinstance(budget, int | np.integer):
-        raise UserError(f"{name}{budget!r} is not an integer.", "Use an integer ≥ 1.", repr(budget))
-    if budget < 1:
-        raise UserError(f"{name}{budget} is less than 1.", "Use an integer ≥ 1.", budget)
-    if budget > available:
-        images = "1 unlabeled image" if available == 1 else f"{available:,} unlabeled images"
-        raise UserError(f"{name}{budget} is more than the {images}.", "Use a smaller budget.", budget)
-
-
-def _draw_sample(free: NDArray[np.int64], sample: int, budget: int, seed: int) -> NDArray[np.int64]:
-    if sample < budget:
-        raise UserError(
-            f"sample={sample} is less than budget={budget}.", "Use a larger sample, or 0 for all images.", sample
-        )
-    return np.sort(generator(seed, "sample").choice(free, sample, replace=False))
-
-
 def _near_copies(
     method: Method,
     arrays: Mapping[str, Array],
     facts: RowFacts | None,
-    rows: NDArray[np.int64],
-    labeled: NDArray[np.int64],
+    candidates: Candidates,
     semdedup: float,
     seed: int,
 ) -> NDArray[np.int64]:
-    """Return the unlabeled images of `rows` that are near-copies of labeled or earlier ones, ascending.
+    """Return the unlabeled images that are near-copies of labeled or earlier ones, ascending.
 
     Raises
     ------
@@ -374,7 +237,8 @@ def _near_copies(
         raise UserError(
             f"semdedup has no effect: '{method.name}' reads no embeddings.", "Leave out semdedup.", "semdedup"
         )
-    known = np.isin(rows, labeled)
+    rows = candidates.rows
+    known = np.isin(rows, candidates.labeled)
     rng = generator(seed, "semdedup")
     near = take("embeddings", points, rows)
     view: object = near
@@ -400,6 +264,45 @@ def _facts(
         return facts if len(rows) == len(facts.original) else facts.take(rows)
     read = next((name for name in ("embeddings", "patches") if name in arrays), None)
     return None if read is None else RowFacts.of(arrays[read])
+
+
+def _visible(
+    arrays: Mapping[str, Array], facts: RowFacts | None, labeled: NDArray[np.int64], copies: str, n: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the images that the strategy sees, ascending, and which of all n are copies that come last.
+
+    Raises
+    ------
+    UserError
+        If all embeddings are equal.
+    """
+    if facts is None:
+        return np.arange(n), np.zeros(n, bool)
+    facts.refuse_equal()
+    repeated = facts.copies(labeled) if copies == "last" else np.zeros(n, bool)
+    visible = np.flatnonzero(~repeated & ~facts.zero)
+    if "embeddings" in arrays:
+        refuse_equal_points(arrays["embeddings"], visible, n)
+    return visible, repeated
+
+
+def _select(
+    call: StrategyCall,
+    rows: NDArray[np.int64],
+    labeled: NDArray[np.int64],
+    budget: int,
+    partitions: int,
+    apart: MinDistance | None,
+    limit: PerGroup | None,
+) -> Selection:
+    """Select `budget` of the images in `rows`: within limits, from partitions first, or at once."""
+    if not budget:
+        return Selection(NONE)
+    if apart is not None or limit is not None:
+        return select_within(call, rows, labeled, budget, apart, limit)
+    if partitions > 1:
+        return select_in_rounds(call, rows, labeled, budget, partitions, MEASURED)
+    return call.on(rows, labeled, budget)
 
 
 def _with_fallback(
@@ -434,11 +337,15 @@ def _with_fallback(
     )
 
 
-def _points(method: Method, facts: RowFacts | None, rows: NDArray[np.int64], normalize: bool) -> NDArray[np.float32]:
-    """Return the embeddings that the scores of a strategy are computed from, scaled as for the strategy."""
+def _points(
+    call: StrategyCall, facts: RowFacts | None, rows: NDArray[np.int64], normalize: bool
+) -> NDArray[np.float32]:
+    """Return the embeddings that the strategy reads, or that its scores are computed from, scaled as for it."""
+    if "embeddings" in call.arrays:
+        return call.arrays["embeddings"]
     if facts is None or facts.array is None or facts.array.ndim != 2:
         raise UserError(
-            f"min_distance has no effect: '{method.name}' reads no embeddings.",
+            f"min_distance has no effect: '{call.method.name}' reads no embeddings.",
             "Leave out min_distance.",
             "min_distance",
         )

@@ -98,7 +98,7 @@ def _labeled_picks(file: Path, items: pd.DataFrame | None, n: int) -> pd.DataFra
     """Read the images of ``--labeled``, of n, as picks in the order of the file."""
     import pandas as pd
 
-    from initpools_cli.strategies.select import as_rows
+    from initpools_cli.strategies.candidates import as_rows
 
     values = images_named(file, "--labeled", items) if file.suffix.lower() in TABLES else read_array(file, "--labeled")
     checked = as_rows("--labeled", values, n)
