@@ -183,15 +183,31 @@ def lower(effect: NDArray[np.float64], gaps: NDArray[np.float32], neighbors: int
     if same.any():
         np.subtract.at(effect, gaps[same].argmin(axis=1), 1.0)
         gaps, nearest = gaps[~same], nearest[~same]
-    last = np.partition(gaps, neighbors - 1, axis=1)[:, neighbors - 1 : neighbors]
-    inside = gaps <= last
-    if np.count_nonzero(inside) > neighbors * len(gaps):
-        for row in np.flatnonzero(np.count_nonzero(inside, axis=1) > neighbors):
-            equal = np.flatnonzero(gaps[row] == last[row])
-            inside[row, equal[len(equal) + neighbors - np.count_nonzero(inside[row]) :]] = False
+    inside = nearest_of(gaps, neighbors)
     np.divide(nearest, gaps, out=gaps)
     # At the default exponent this is two squares, which are faster than a power.
     gaps **= 2
     gaps **= exponent / 2
     gaps *= inside
     effect -= (1 / gaps.sum(axis=1)) @ gaps
+
+
+def nearest_of(gaps: NDArray[np.float32], neighbors: int) -> NDArray[np.bool_]:
+    """Mark the `neighbors` smallest distances of each row (m, n); of equal ones the lower index goes first.
+
+    Parameters
+    ----------
+    gaps : (m, n) float32
+        One of each row is infinite.
+    neighbors : int
+        ≤ n − 1.
+    """
+    if neighbors == gaps.shape[1] - 1:
+        return np.isfinite(gaps)
+    last = np.partition(gaps, neighbors - 1, axis=1)[:, neighbors - 1 : neighbors]
+    inside: NDArray[np.bool_] = gaps <= last
+    if np.count_nonzero(inside) > neighbors * len(gaps):
+        for row in np.flatnonzero(np.count_nonzero(inside, axis=1) > neighbors):
+            equal = np.flatnonzero(gaps[row] == last[row])
+            inside[row, equal[len(equal) + neighbors - np.count_nonzero(inside[row]) :]] = False
+    return inside
