@@ -26,7 +26,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets import medmnist_sets, tiny_imagenet, vision
 from initpools_cli.datasets.catalog import catalog, entries
-from initpools_cli.datasets.files import Storage, open_files
+from initpools_cli.datasets.file_items import Storage
+from initpools_cli.datasets.files import open_files
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Arrays, Files

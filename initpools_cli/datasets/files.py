@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,20 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.arrays import in_column_order, table_of
+from initpools_cli.datasets.arrays import in_column_order
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
-from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
-from initpools_cli.datasets.decode import Decoded, decode_files, sampled
-from initpools_cli.datasets.groups import GROUP_NAMES, NONE, read_groups, summary
-from initpools_cli.datasets.headers import Headers, no_images_error, read_headers, skipped_notes
-from initpools_cli.datasets.item_labels import class_names_of, label_columns
-from initpools_cli.datasets.labels import counted, named
-from initpools_cli.datasets.multilabel import labels_of_texts
+from initpools_cli.datasets.classes import in_order
+from initpools_cli.datasets.decode import decode_files, sampled
+from initpools_cli.datasets.file_items import Storage, class_numbers, groups_of, items_of, split_sizes
+from initpools_cli.datasets.headers import no_images_error, read_headers, skipped_notes
+from initpools_cli.datasets.item_labels import class_names_of
+from initpools_cli.datasets.labels import counted, counted_are, named
+from initpools_cli.datasets.new_images import append_images
 from initpools_cli.datasets.raster import NO_IMAGE
 from initpools_cli.datasets.scale import Scale
-from initpools_cli.datasets.sources import Assignment, Files
-from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
+from initpools_cli.datasets.sources import Files
+from initpools_cli.datasets.spec import CONVERSION, SPLITS
 from initpools_cli.datasets.splits import draw_test_rows
 from initpools_cli.datasets.stored.shards import Root, nbytes_of
 
@@ -35,15 +32,6 @@ if TYPE_CHECKING:
 
 #: Default side of the images of a folder, pixels.
 DEFAULT_SIZE = 64
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Cache folder, scratch folder and reporter for opening a folder."""
-
-    cache: Path
-    scratch: Path
-    report: Reporter
 
 
 @dataclass(frozen=True)
@@ -106,15 +94,15 @@ def open_files(
     splits = np.array([assigned.splits[row] for row in kept])
     names = [assigned.labels[row] for row in kept]
     classes = assigned.classes or in_order(name for name in names if name)
-    labels = _numbers(names, classes, multilabel=assigned.multilabel)
+    labels = class_numbers(names, classes, multilabel=assigned.multilabel)
     group_notes: list[str] = []
-    group_names = _groups(source, groups, paths, group_notes)
+    group_names = groups_of(source, groups, paths, group_notes)
     if "test" not in splits:
         train = np.flatnonzero(splits == "train")
         of_train = None if group_names is None else [group_names[row] for row in train.tolist()]
         splits[train[draw_test_rows(labels[train], test, seed, of_train)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
-    items = _items(members, paths, labels, classes, decoded, group_names)
+    items = items_of(members, paths, labels, classes, decoded, group_names)
     # A damaged color file must not turn the gray images that could be read into color images.
     all_gray = all(headers.images[path].gray for path in paths)
     pixels = decoded.pixels if all_gray is (channels == 1) else decoded.pixels[..., :1]
@@ -125,30 +113,6 @@ def open_files(
         arrays = write_cache(folder, {split: in_blocks(pixels, chosen) for split, chosen in members.items()}, counts)
     notes = assigned.notes + group_notes + decoded.notes + skipped_notes(skipped, listed)
     return OpenedFiles(items, classes, arrays, notes, scale, assigned.multilabel)
-
-
-def _groups(source: Files, groups: str, paths: Sequence[str], notes: list[str]) -> list[str] | None:
-    """Return the group of each image, as set or from the table of the data set, and add notes; None without groups."""
-    import pandas as pd
-
-    if groups == NONE or not (groups or source.groups):
-        return None
-    how, column = (groups, None) if groups or source.groups is None else source.groups
-    images = pd.DataFrame({"index": -1, "path": list(paths), "split": "train"})
-    found = read_groups(how, images, source.root, columns=GROUP_NAMES if column is None else (column,))
-    notes += [*found.notes, f"groups{f' ({column})' if column else ''}: {summary(found.names)}"]
-    return found.names
-
-
-def _new_groups(
-    source: Files, groups: str, everything: Sequence[str], paths: Sequence[str], notes: list[str]
-) -> list[str]:
-    """Return the groups of new images, which are read with those of all images, and add a note on those without."""
-    names = dict(zip(everything, _groups(source, groups, everything, []) or everything, strict=True))
-    alone = [path for path in paths if names[path] == path]
-    if alone:
-        notes.append(f"{_number(alone, 'new image')} without a group in {groups}: {named(alone)}")
-    return [names[path] for path in paths]
 
 
 def reopen_files(
@@ -190,9 +154,9 @@ def reopen_files(
     _refuse_changed(source.root, known, set(vanished))
     headers = read_headers(source.root, [path for path in listed if path not in before])
     folder = cache_folder(work.cache, known, size)
-    arrays = read_cache(folder, _counts(known))
+    arrays = read_cache(folder, split_sizes(known))
     notes = (
-        [f"{_number(vanished, 'file')} missing in {source.root}; cached pixels are used: {named(vanished)}"]
+        [f"{counted_are(vanished, 'file')} missing in {source.root}; cached pixels are used: {named(vanished)}"]
         if vanished
         else []
     )
@@ -206,7 +170,7 @@ def reopen_files(
     classes = class_names_of(items)
     skipped = headers.skipped
     if headers.images:
-        new = _join(source, size, scale, seed, items, headers, arrays, fixed, work, groups)
+        new = append_images(source, size, scale, seed, items, headers, arrays, fixed, work, groups)
         items, classes, arrays, scale = new.items, new.classes, new.arrays, new.scale
         notes += new.notes
         skipped = skipped | dict.fromkeys(set(headers.images) - set(items["path"]) - set(new.left_out), NO_IMAGE)
@@ -258,133 +222,13 @@ def _is(check: Callable[[], bool]) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class _Joined:
-    items: pd.DataFrame
-    classes: tuple[str, ...]
-    arrays: dict[str, np.ndarray]
-    left_out: list[str]
-    notes: list[str]
-    scale: Scale
-
-
-def _join(
-    source: Files,
-    size: int,
-    scale: Scale,
-    seed: int,
-    known: pd.DataFrame,
-    headers: Headers,
-    arrays: dict[str, np.ndarray],
-    fixed: bool,
-    work: Storage,
-    groups: str,
-) -> _Joined:
-    """Append new images to their splits."""
-    import pandas as pd
-
-    everything = sorted({*known["path"], *headers.images}, key=os.fsencode)
-    assigned = source.assign(everything)
-    facts = dict(zip(everything, zip(assigned.splits, assigned.labels, strict=True), strict=True))
-    paths = [path for path in headers.images if facts[path][0]]
-    left_out = [path for path in headers.images if not facts[path][0]]
-    channels = arrays["train"].shape[-1]
-    scale = sampled(source.root, headers.deep(paths), scale, seed)
-    decoded = decode_files(source.root, paths, size, channels, scale, work.scratch, work.report)
-    paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
-    notes = [f"Left out {counted(left_out, 'image')} outside the splits: {named(left_out)}"] if left_out else []
-    if not paths:
-        return _Joined(known, assigned.classes or class_names_of(known), arrays, left_out, notes, scale)
-    if fixed:
-        raise UserError(
-            f"{_number(paths, 'new image')} in {source.root}, but the long tail of this run can't be extended: "
-            f"{named(paths)}.",
-            "Move the new images away, or start another run with --run DIR.",
-            source.root,
-        )
-    colored = [path for path in paths if not headers.images[path].gray]
-    if channels == 1 and colored:
-        raise UserError(
-            f"{_number(colored, 'new image')} in color, but all images of this run are gray: {named(colored)}.",
-            "Move the new images away, or start another run with --run DIR.",
-            named(colored),
-        )
-    # A run can't get a new split: such images go to train.
-    splits = np.array([facts[path][0] if facts[path][0] in arrays else "train" for path in paths])
-    group_names = None
-    if GROUP in known:
-        group_names = _new_groups(source, groups, everything, paths, notes)
-        if "test" not in assigned.splits:
-            # The split was drawn: new images are where their group is.
-            split_of = dict(zip(known[GROUP], known["split"], strict=True))
-            splits = np.array([split_of.get(name, split) for name, split in zip(group_names, splits, strict=True)])
-    labels_of = {split: known.loc[known["split"] == split, "label"].notna() for split in arrays}
-    labeled = {split for split, present in labels_of.items() if present.any()}
-    names = [facts[path][1] if split in labeled else "" for path, split in zip(paths, splits, strict=True)]
-    unlabeled = [
-        path
-        for path, split, name in zip(paths, splits, names, strict=True)
-        if labels_of[split].all() and not name and (GROUP not in known or split == "train")
-    ]
-    if unlabeled:
-        raise UserError(
-            f"{_number(unlabeled, 'new image')} without a label: {named(unlabeled)}.",
-            "Label them, or move them away.",
-            named(unlabeled),
-        )
-    names, classes = _in_classes(names, known, assigned, source.root)
-    members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in arrays}
-    numbers = _numbers(names, classes, multilabel=assigned.multilabel)
-    fresh = _items(members, paths, numbers, classes, decoded, group_names)
-    parts = []
-    for split in members:
-        old, new = known[known["split"] == split], fresh[fresh["split"] == split]
-        parts += [old, new.assign(index=new["index"] + len(old))]
-    items = in_column_order(pd.concat([part for part in parts if len(part)], ignore_index=True))
-    if CONVERSION in items:
-        items[CONVERSION] = items[CONVERSION].fillna("")
-    blocks: dict[str, Iterator[np.ndarray]] = {
-        split: itertools.chain(
-            in_blocks(arrays[split], np.arange(len(arrays[split]))), in_blocks(decoded.pixels, chosen)
-        )
-        for split, chosen in members.items()
-    }
-    arrays = write_cache(cache_folder(work.cache, items, size), blocks, _counts(items))
-    return _Joined(
-        items,
-        classes,
-        arrays,
-        left_out,
-        [*notes, *decoded.notes, f"{counted(paths, 'new image')} appended: {named(paths)}"],
-        scale,
-    )
-
-
-def _in_classes(
-    names: list[str], known: pd.DataFrame, assigned: Assignment, root: Root
-) -> tuple[list[str], tuple[str, ...]]:
-    """Return the labels of new images by the classes of a run, and its classes with those that are new."""
-    if assigned.multilabel:
-        # Its classes are fixed by the run.
-        return names, assigned.classes
-    classes = assigned.classes or class_names_of(known)
-    means = meanings(
-        Counter(name for name in names if name),
-        KnownClasses(classes, fixed=False, origin="a class of this run"),
-        what=f"The new images of {root}",
-        remedy="Write the class as in this run, or start another run with --run DIR.",
-    ).of
-    names = [means[name] or "" if name else "" for name in names]
-    return names, classes + in_order({name for name in names if name} - set(classes))
-
-
 def _decode_again(
     root: Root, size: int, scale: Scale, seed: int, known: pd.DataFrame, vanished: list[str], work: Storage
 ) -> OpenedFiles:
     """Decode known items again: their cache is missing, or an older version read some of them differently."""
     if vanished:
         raise UserError(
-            f"{_number(vanished, 'file')} missing in {root}, and there are no cached pixels: {named(vanished)}.",
+            f"{counted_are(vanished, 'file')} missing in {root}, and there are no cached pixels: {named(vanished)}.",
             "Restore the files, or start another run with --run DIR.",
             named(vanished),
         )
@@ -418,8 +262,8 @@ def _decode_again(
             f"An older version, which started this run, read {counted(differing, 'image')} differently: steps that use "
             "them are stale, and encoders were trained on other pixels",
         ]
-    blocks = {split: in_blocks(decoded.pixels, np.flatnonzero(known["split"] == split)) for split in _counts(known)}
-    arrays = write_cache(cache_folder(work.cache, known, size), blocks, _counts(known))
+    blocks = {split: in_blocks(decoded.pixels, np.flatnonzero(known["split"] == split)) for split in split_sizes(known)}
+    arrays = write_cache(cache_folder(work.cache, known, size), blocks, split_sizes(known))
     return OpenedFiles(known, class_names_of(known), arrays, notes, scale)
 
 
@@ -437,42 +281,3 @@ def _refuse_changed(root: Root, known: pd.DataFrame, vanished: set[str]) -> None
                 "Restore the file, or start another run with --run DIR.",
                 root / path,
             )
-
-
-def _items(
-    members: Mapping[str, np.ndarray],
-    paths: Sequence[str],
-    labels: np.ndarray,
-    classes: tuple[str, ...],
-    decoded: Decoded,
-    groups: Sequence[str] | None,
-) -> pd.DataFrame:
-    columns: dict[str, list[object]] = {
-        name: [] for name in (*COLUMNS, CONVERSION, *([] if groups is None else [GROUP]))
-    }
-    numbers, names = label_columns(labels, classes)
-    for split, rows in members.items():
-        for index, row in enumerate(rows):
-            stored = decoded.nbytes[row], decoded.sha256[row], decoded.conversions[row]
-            group = [] if groups is None else [groups[row]]
-            values = (index, paths[row], split, numbers[row], names[row], *stored, *group)
-            for column, value in zip(columns, values, strict=True):
-                columns[column].append(value)
-    return table_of(columns)
-
-
-def _numbers(names: Sequence[str], classes: Sequence[str], *, multilabel: bool) -> np.ndarray:
-    """Return the class numbers (n,) int64, or with several labels per image (n, c) int8; -1 for the empty name."""
-    if multilabel:
-        return labels_of_texts(names, classes)
-    number = {name: c for c, name in enumerate(classes)}
-    return np.array([number[name] if name else -1 for name in names], dtype=np.int64)
-
-
-def _counts(items: pd.DataFrame) -> dict[str, int]:
-    sizes = items["split"].value_counts()
-    return {split: int(sizes[split]) for split in SPLITS if split in sizes}
-
-
-def _number(paths: Sequence[str], noun: str) -> str:
-    return f"{counted(paths, noun)} {'is' if len(paths) == 1 else 'are'}"

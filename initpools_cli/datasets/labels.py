@@ -165,6 +165,11 @@ def counted(things: Sequence[object], noun: str) -> str:
     return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
+def counted_are(things: Sequence[object], noun: str) -> str:
+    """Format a count with its noun and "is" or "are"."""
+    return f"{counted(things, noun)} {'is' if len(things) == 1 else 'are'}"
+
+
 def _by_folder(assignment: Assignment, classes: tuple[str, ...], *, multilabel: bool) -> Assignment:
     """Convert the names of class folders in an assignment to classes."""
     counts = Counter(label for label in assignment.labels if label)

@@ -16,7 +16,8 @@ from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.datasets.embedding_items import items_of_embeddings
 from initpools_cli.datasets.embeddings import embedding_files, is_embeddings
-from initpools_cli.datasets.files import DEFAULT_SIZE, Storage, open_files, reopen_files
+from initpools_cli.datasets.file_items import Storage
+from initpools_cli.datasets.files import DEFAULT_SIZE, open_files, reopen_files
 from initpools_cli.datasets.groups import NONE, groups_of_arrays, split_notes
 from initpools_cli.datasets.imbalance import long_tail
 from initpools_cli.datasets.item_labels import class_names_of, labels_of_rows

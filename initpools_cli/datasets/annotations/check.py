@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -174,82 +174,94 @@ def validate(
     known = replace(known, multilabel=is_multilabel(rows, known, what))
     if known.multilabel:
         rows = [replace(row, label=SEPARATOR.join(row.parts), problem="") if row.parts else row for row in rows]
-    problems: dict[int, Problem] = {}
-    # By image and annotator.
-    labels_of: dict[tuple[int, str], dict[str, list[int]]] = {}
-    skipped: set[int] = set()
-    empty: list[int] = []
-
-    def reject(number: int, problem: str) -> None:
-        row = rows[number]
-        place, path, label = _encodable(row.place), _encodable(row.path.strip()), _encodable(plain(row.label))
-        problems[number] = Problem(place, path, label, problem)
-
-    images: dict[int, int] = {}
-    for number, (row, image) in enumerate(zip(rows, find(rows, items, root), strict=True)):
-        if isinstance(image, str):
-            reject(number, image)
-        elif kept is not None and not kept[image]:
-            reject(number, "is in the held-out test split, or outside the long tail of this run")
-        elif problem := unfit(plain(row.label)):
-            reject(number, problem)
-        else:
-            images[number] = image
+    images, problems = _images(rows, items, root, kept)
     meant = _meant([(image, rows[number].label) for number, image in images.items()], known, before or {}, what)
-    for number, image in images.items():
-        row = rows[number]
-        name = meant.of[row.label]
-        if name is None:
-            unknown = (
-                why_invalid(row.label, known) if known.multilabel else _unknown_class(plain(row.label), known.names)
-            )
-            reject(number, unknown)
-        elif name:
-            labels_of.setdefault((image, row.annotator), {}).setdefault(name, []).append(number)
-        elif row.skipped:
-            skipped.add(image)
-        else:
-            empty.append(number)
-    # Image, annotator and label by the number of the row.
-    valid: dict[int, Vote] = {}
-    for (image, annotator), labels in labels_of.items():
-        if len(labels) > 1:
-            by = f" by '{annotator}'" if annotator else " in this file"
-            problem = f"has different labels{by}: {named([*labels])}"
-            for number in sorted(number for numbers in labels.values() for number in numbers):
-                reject(number, problem)
-        else:
-            ((name, numbers),) = labels.items()
-            valid[numbers[-1]] = Vote(image, annotator, name)
-    votes = [valid[number] for number in sorted(valid)]
-    unique = sorted({vote.image: vote.label for vote in votes}.items())
-    used = {valid[number].image: number for number in sorted(valid)}
-    used = {image: number for number, image in images.items() if image in skipped and rows[number].skipped} | used
-    all_notes = [*notes, *meant.notes]
-    if empty:
-        places, spellings = [rows[number].place for number in empty], {rows[number].label for number in empty}
-        all_notes.append(no_label_note(what, places, len(rows), spellings))
-    if known.multilabel:
-        all_notes += none_note(what, [name for _, name in unique])
-    else:
-        all_notes += bar_note(what, [name for _, name in unique], known.names)
-    several_annotators = any(vote.annotator for vote in votes)
-    final = sum(not vote.annotator for vote in votes)
-    if several_annotators and final:
-        rows_have = "1 label has no annotator and is" if final == 1 else f"{final} labels have no annotator and are"
-        all_notes.append(f"{what}: {rows_have} final, whatever others said.")
+    class_of = {number: meant.of[rows[number].label] for number in images}
+    problems |= {number: _unknown(rows[number].label, known) for number, name in class_of.items() if name is None}
+    unlabeled = [number for number, name in class_of.items() if name == ""]
+    skipped = {images[number]: number for number in unlabeled if rows[number].skipped}
+    empty = [number for number in unlabeled if not rows[number].skipped]
+    votes, contradictions = _votes(rows, images, class_of)
+    problems |= contradictions
+    voted = {(images[number], rows[number].annotator) for number, name in class_of.items() if name}
+    unique = sorted({vote.image: vote.label for vote in votes.values()}.items())
+    used = skipped | {vote.image: number for number, vote in votes.items()}
+    several_annotators = any(vote.annotator for vote in votes.values())
     return Annotations(
         np.array([image for image, _ in unique], dtype=np.int64),
         [name for _, name in unique],
-        [problems[n] for n in sorted(problems)],
-        np.array(sorted(skipped - {image for image, _ in labels_of}), dtype=np.int64),
+        [_problem(rows[number], problems[number]) for number in sorted(problems)],
+        np.array(sorted(skipped.keys() - {image for image, _ in voted}), dtype=np.int64),
         len(empty),
-        all_notes,
+        [*notes, *meant.notes, *_notes(what, rows, empty, [name for _, name in unique], known, votes.values())],
         meant.of,
         {image: rows[number].details for image, number in used.items() if any(rows[number].details)},
         bool(known.multilabel),
-        votes if several_annotators else [],
+        [*votes.values()] if several_annotators else [],
     )
+
+
+def _images(
+    rows: Sequence[Row], items: pd.DataFrame, root: Root | None, kept: np.ndarray | None
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Return the image of each valid row, and the problem of each other row, by the number of the row."""
+    images: dict[int, int] = {}
+    problems: dict[int, str] = {}
+    for number, (row, image) in enumerate(zip(rows, find(rows, items, root), strict=True)):
+        if isinstance(image, str):
+            problems[number] = image
+        elif kept is not None and not kept[image]:
+            problems[number] = "is in the held-out test split, or outside the long tail of this run"
+        elif problem := unfit(plain(row.label)):
+            problems[number] = problem
+        else:
+            images[number] = image
+    return images, problems
+
+
+def _votes(
+    rows: Sequence[Row], images: Mapping[int, int], class_of: Mapping[int, str | None]
+) -> tuple[dict[int, Vote], dict[int, str]]:
+    """Return the label of each image by each annotator, and the problems of rows that contradict each other.
+
+    Both by the number of the row, ascending; of equal labels the last row counts.
+    """
+    rows_of: dict[tuple[int, str], dict[str, list[int]]] = {}
+    for number, name in class_of.items():
+        if name:
+            rows_of.setdefault((images[number], rows[number].annotator), {}).setdefault(name, []).append(number)
+    votes: dict[int, Vote] = {}
+    problems: dict[int, str] = {}
+    for (image, annotator), labels in rows_of.items():
+        if len(labels) == 1:
+            ((name, numbers),) = labels.items()
+            votes[numbers[-1]] = Vote(image, annotator, name)
+        else:
+            by = f" by '{annotator}'" if annotator else " in this file"
+            problem = f"has different labels{by}: {named([*labels])}"
+            problems |= {number: problem for numbers in labels.values() for number in numbers}
+    return dict(sorted(votes.items())), problems
+
+
+def _notes(
+    what: str,
+    rows: Sequence[Row],
+    empty: Sequence[int],
+    labels: Sequence[str],
+    known: KnownClasses,
+    votes: Collection[Vote],
+) -> list[str]:
+    """Return notes on rows without a label, on labels that look like several, and on labels without an annotator."""
+    notes = []
+    if empty:
+        places, spellings = [rows[number].place for number in empty], {rows[number].label for number in empty}
+        notes.append(no_label_note(what, places, len(rows), spellings))
+    notes += none_note(what, labels) if known.multilabel else bar_note(what, labels, known.names)
+    final = sum(not vote.annotator for vote in votes)
+    if final and any(vote.annotator for vote in votes):
+        rows_have = "1 label has no annotator and is" if final == 1 else f"{final} labels have no annotator and are"
+        notes.append(f"{what}: {rows_have} final, whatever others said.")
+    return notes
 
 
 def _meant(labels: Sequence[tuple[int, str]], known: KnownClasses, before: Mapping[int, str], what: str) -> Meanings:
@@ -295,10 +307,18 @@ def is_multilabel(rows: Sequence[Row], known: KnownClasses, what: str) -> bool:
     return in_file if known.multilabel is None else known.multilabel
 
 
-def _unknown_class(label: str, classes: Sequence[str]) -> str:
+def _unknown(label: str, known: KnownClasses) -> str:
+    """Say that a label is not a class, and which class may be meant."""
+    if known.multilabel:
+        return why_invalid(label, known)
+    label, classes = plain(label), known.names
     guess = nearest(label, classes)
     hint = f" (did you mean '{guess}'?)" if guess else f": {', '.join(classes[:10])}"
     return f"has the label {label!r}, which is not a class{hint}"
+
+
+def _problem(row: Row, problem: str) -> Problem:
+    return Problem(_encodable(row.place), _encodable(row.path.strip()), _encodable(plain(row.label)), problem)
 
 
 def _encodable(text: str) -> str:

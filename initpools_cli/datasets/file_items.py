@@ -1,0 +1,90 @@
+"""Tables of items of folders: their rows, labels and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.datasets.arrays import table_of
+from initpools_cli.datasets.decode import Decoded
+from initpools_cli.datasets.groups import GROUP_NAMES, NONE, read_groups, summary
+from initpools_cli.datasets.item_labels import label_columns
+from initpools_cli.datasets.multilabel import labels_of_texts
+from initpools_cli.datasets.sources import Files
+from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Cache folder, scratch folder and reporter for opening a folder."""
+
+    cache: Path
+    scratch: Path
+    report: Reporter
+
+
+def groups_of(source: Files, groups: str, paths: Sequence[str], notes: list[str]) -> list[str] | None:
+    """Return the group of each image, as set or from the table of the data set, and add notes; None without groups."""
+    import pandas as pd
+
+    if groups == NONE or not (groups or source.groups):
+        return None
+    how, column = (groups, None) if groups or source.groups is None else source.groups
+    images = pd.DataFrame({"index": -1, "path": list(paths), "split": "train"})
+    found = read_groups(how, images, source.root, columns=GROUP_NAMES if column is None else (column,))
+    notes += [*found.notes, f"groups{f' ({column})' if column else ''}: {summary(found.names)}"]
+    return found.names
+
+
+def items_of(
+    members: Mapping[str, np.ndarray],
+    paths: Sequence[str],
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    decoded: Decoded,
+    groups: Sequence[str] | None,
+) -> pd.DataFrame:
+    """Return the table of decoded images.
+
+    Parameters
+    ----------
+    members : mapping of str to (m,) int64
+        Images of each split, in the numbering of `paths`.
+    paths, labels, classes, groups
+        Of all images; labels are numbers of classes, see `class_numbers`.
+    decoded : Decoded
+    """
+    columns: dict[str, list[object]] = {
+        name: [] for name in (*COLUMNS, CONVERSION, *([] if groups is None else [GROUP]))
+    }
+    numbers, names = label_columns(labels, classes)
+    for split, rows in members.items():
+        for index, row in enumerate(rows):
+            stored = decoded.nbytes[row], decoded.sha256[row], decoded.conversions[row]
+            group = [] if groups is None else [groups[row]]
+            values = (index, paths[row], split, numbers[row], names[row], *stored, *group)
+            for column, value in zip(columns, values, strict=True):
+                columns[column].append(value)
+    return table_of(columns)
+
+
+def class_numbers(names: Sequence[str], classes: Sequence[str], *, multilabel: bool) -> np.ndarray:
+    """Return the class numbers (n,) int64, or with several labels per image (n, c) int8; -1 for the empty name."""
+    if multilabel:
+        return labels_of_texts(names, classes)
+    number = {name: c for c, name in enumerate(classes)}
+    return np.array([number[name] if name else -1 for name in names], dtype=np.int64)
+
+
+def split_sizes(items: pd.DataFrame) -> dict[str, int]:
+    """Return the number of images of each split."""
+    sizes = items["split"].value_counts()
+    return {split: int(sizes[split]) for split in SPLITS if split in sizes}
