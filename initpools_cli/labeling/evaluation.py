@@ -68,8 +68,6 @@ def cross_validate(
     from initpools_cli.stats.metrics import classification_metrics, recalls
     from initpools_cli.stats.proportions import EFFECTIVE, cross_validated_interval
     from initpools_cli.stats.temperature import fit_temperature
-    from initpools_cli.training.active_learning import fit, inputs_of
-    from initpools_cli.training.crossvalidation import out_of_fold
     from initpools_cli.training.learners.registry import softmax
 
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
@@ -81,37 +79,7 @@ def cross_validate(
     if (counts > 0).sum() < 2 or folds.max() < 1 or not judged.any():
         single = groups is not None and len(np.unique(groups)) == 1
         return CrossValidation(by_class, {"groups": 1} if single else {})
-    inputs = inputs_of(learner, experiment)["train"]
-
-    count = int(folds.max()) + 1
-    with context.report.progress("cross-validation", count, "folds") as bar:
-
-        def fit_fold(train: np.ndarray, fold: int) -> Callable[[np.ndarray], np.ndarray]:
-            cell = cell_of(context, experiment, train)
-            model = fit(
-                learner, cell, derive(context.seed, "loop part", fold), experiment, settings, context.machine.device
-            )
-            bar.advance()
-            return lambda held_out: model.logits(inputs[held_out])
-
-        logits = out_of_fold(fit_fold, rows, folds, len(classes))
-
-    def right_by_half(number: int) -> np.ndarray:
-        """Fit on a random half of the labels, and return which of the other predictions are right."""
-        random = generator(context.seed, "loop half", number)
-        if groups is None:
-            inside = random.permutation(len(rows)) < round(len(rows) / 2)
-        else:
-            _, group = np.unique(groups, return_inverse=True)
-            order = random.permutation(int(group.max()) + 1)
-            size = np.bincount(group)[order].cumsum()
-            inside = np.isin(group, order[: 1 + int(np.abs(size[:-1] - len(rows) / 2).argmin())])
-        cell = cell_of(context, experiment, rows[inside])
-        seed = derive(context.seed, "loop half", number)
-        model = fit(learner, cell, seed, experiment, settings, context.machine.device)
-        others = ~inside & judged
-        return np.asarray(model.logits(inputs[rows[others]]).argmax(1) == codes[others])
-
+    logits = fold_logits(context, experiment, settings, learner, labeled, folds)
     probs, truth = softmax(logits[judged]), codes[judged]
     metrics = classification_metrics(probs, truth)
     right = probs.argmax(1) == truth
@@ -119,24 +87,86 @@ def cross_validate(
         low, high = cross_validated_interval(int(right.sum()), len(truth))
     else:
         low, high = grouped_interval(right, groups[judged], worth=EFFECTIVE)
-    by_class["recall"] = recalls(probs, truth, len(classes))
     temperature = fit_temperature(logits[judged], truth)
-    halves = [] if cannot_forecast(learner.name, int(judged.sum()), 2) else [right_by_half(i) for i in range(HALVES)]
-    halves = [right for right in halves if len(right)]
-    largest = np.bincount(truth).max() / len(truth)
+    halves = []
+    if not cannot_forecast(learner.name, int(judged.sum()), 2):
+        halves = _right_by_halves(context, experiment, settings, learner, labeled, groups)
     quality = {
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
         "low": low,
         "high": high,
         **({} if groups is None else {"groups": len(np.unique(groups[judged]))}),
-        "folds": count,
-        "majority": float(largest),
+        "folds": int(folds.max()) + 1,
+        "majority": float(np.bincount(truth).max() / len(truth)),
         "alone": int((counts == 1).sum()),
         "temperature": temperature,
         "confused": confused_pairs(probs.argmax(1), truth, classes),
         **({"half_accuracy": float(np.concatenate(halves).mean())} if halves else {}),
     }
+    by_class["recall"] = recalls(probs, truth, len(classes))
     return CrossValidation(by_class, quality, softmax(logits / temperature))
+
+
+def fold_logits(
+    context: Context,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
+    learner: Method,
+    labeled: LabelHistory,
+    folds: np.ndarray,
+) -> np.ndarray:
+    """Return the logits of every labeled image by a model of the other folds, (m, c) float64.
+
+    Parameters
+    ----------
+    folds : (m,) int64
+        The fold of each labeled image.
+    """
+    from initpools_cli.training.active_learning import fit, inputs_of
+    from initpools_cli.training.crossvalidation import out_of_fold
+
+    inputs = inputs_of(learner, experiment)["train"]
+    with context.report.progress("cross-validation", int(folds.max()) + 1, "folds") as bar:
+
+        def fit_fold(train: np.ndarray, fold: int) -> Callable[[np.ndarray], np.ndarray]:
+            cell, seed = cell_of(context, experiment, train), derive(context.seed, "loop part", fold)
+            model = fit(learner, cell, seed, experiment, settings, context.machine.device)
+            bar.advance()
+            return lambda held_out: model.logits(inputs[held_out])
+
+        return out_of_fold(fit_fold, labeled.rows, folds, len(labeled.classes))
+
+
+def _right_by_halves(
+    context: Context,
+    experiment: ExperimentData,
+    settings: ExperimentSettings,
+    learner: Method,
+    labeled: LabelHistory,
+    groups: np.ndarray | None,
+) -> list[np.ndarray]:
+    """Fit on random halves of the labels, and return which of the other predictions are right, for each half."""
+    from initpools_cli.training.active_learning import fit, inputs_of
+
+    inputs = inputs_of(learner, experiment)["train"]
+    right = []
+    for number in range(HALVES):
+        inside = _half(generator(context.seed, "loop half", number), len(labeled.rows), groups)
+        cell, seed = cell_of(context, experiment, labeled.rows[inside]), derive(context.seed, "loop half", number)
+        model = fit(learner, cell, seed, experiment, settings, context.machine.device)
+        others = ~inside & labeled.judged
+        right.append(model.logits(inputs[labeled.rows[others]]).argmax(1) == labeled.codes[others])
+    return [each for each in right if len(each)]
+
+
+def _half(rng: np.random.Generator, n: int, groups: np.ndarray | None) -> np.ndarray:
+    """Draw about half of n images, (n,) bool; images of one group stay together."""
+    if groups is None:
+        return rng.permutation(n) < round(n / 2)
+    _, group = np.unique(groups, return_inverse=True)
+    order = rng.permutation(int(group.max()) + 1)
+    size = np.bincount(group)[order].cumsum()
+    return np.isin(group, order[: 1 + int(np.abs(size[:-1] - n / 2).argmin())])
 
 
 def out_of_fold_table(context: Context, probs: np.ndarray, labeled: LabelHistory) -> pd.DataFrame:

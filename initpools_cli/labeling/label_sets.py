@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from initpools_cli.core.config import AlTable
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.datasets.multilabel import one_class_error, texts_of
-from initpools_cli.labeling.evaluation import CrossValidation, cell_of
+from initpools_cli.labeling.evaluation import CrossValidation, fold_logits
 from initpools_cli.labeling.folds import folds_of
 from initpools_cli.labeling.label_history import LabelHistory
 from initpools_cli.steps.context import Context
@@ -58,8 +57,6 @@ def cross_validate_sets(
         label_recalls,
         multilabel_metrics,
     )
-    from initpools_cli.training.active_learning import fit, inputs_of
-    from initpools_cli.training.crossvalidation import out_of_fold
 
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
     counts = codes.sum(axis=0)
@@ -68,17 +65,7 @@ def cross_validate_sets(
     judged = labeled.judged
     if not ((counts > 0) & (counts < len(rows))).any() or folds.max() < 1 or not judged.any():
         return CrossValidation(by_class, {})
-    inputs = inputs_of(learner, experiment)["train"]
-    count = int(folds.max()) + 1
-    with context.report.progress("cross-validation", count, "folds") as bar:
-
-        def fit_fold(train: np.ndarray, fold: int) -> Callable[[np.ndarray], np.ndarray]:
-            cell, seed = cell_of(context, experiment, train), derive(context.seed, "loop part", fold)
-            model = fit(learner, cell, seed, experiment, settings, context.machine.device)
-            bar.advance()
-            return lambda held_out: model.logits(inputs[held_out])
-
-        probs = experiment.probabilities(out_of_fold(fit_fold, rows, folds, len(classes)))
+    probs = experiment.probabilities(fold_logits(context, experiment, settings, learner, labeled, folds))
     found, truth = probs[judged], codes[judged]
     by_class = by_class.assign(
         recall=label_recalls(found, truth),
@@ -92,7 +79,7 @@ def cross_validate_sets(
         "low": low,
         "high": high,
         **({} if groups is None else {"groups": len(np.unique(groups))}),
-        "folds": count,
+        "folds": int(folds.max()) + 1,
     }
     # TOML of older readers has no NaN: a metric without a value is left out.
     return CrossValidation(by_class, {key: value for key, value in quality.items() if value == value}, probs)

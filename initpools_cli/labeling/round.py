@@ -199,8 +199,6 @@ def _work(
     scratch: Path,
 ) -> dict[str, Any]:
     """Write the files of a round, and return its outcome."""
-    import pandas as pd
-
     from initpools_cli.training.active_learning import fit, inputs_of
     from initpools_cli.training.learners.registry import learners
 
@@ -210,57 +208,32 @@ def _work(
     multilabel = context.data.multilabel
     validate = cross_validate_sets if multilabel else cross_validate
     validated = validate(context, experiment, settings, learner, labeled)
-    quality = validated.quality
     model = fit(
         learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
     )
     rest = np.setdiff1d(np.flatnonzero(experiment.kept), labeled.rows)
-    left = ~np.isin(rest, labeled.skipped)
     # Queries read the learner's own probabilities; only predictions are calibrated.
-    temperature = quality.get("temperature", 1.0)
+    temperature = validated.quality.get("temperature", 1.0)
     probs = None
     if len(rest):
         probs = experiment.probabilities(model.logits(inputs_of(learner, experiment)["train"][rest]) / temperature)
+    estimates = (
+        {"multilabel": True}
+        if multilabel
+        else _estimates(context, table, learner.name, experiment, labeled, validated, rest, probs)
+    )
     outcome = {
-        "labeled": len(labeled.rows),
-        "skipped": len(labeled.skipped),
-        "new": len(labeled.fresh),
-        "corrected": labeled.corrected,
-        "problems": len(labeled.read.problems),
-        "unlabeled": len(rest),
-        "classes": len(labeled.classes),
-        "class_names": list(labeled.classes),
-        **quality,
-        **_overlap(context, experiment, labeled, quality),
+        **_counts(labeled, rest),
+        **validated.quality,
+        **_overlap(context, experiment, labeled, validated.quality),
         **(on_test_sets if multilabel else on_test)(context, model, learner, experiment, labeled),
         **previous_model(context, labeled),
-        **(
-            {"multilabel": True}
-            if multilabel
-            else _estimates(
-                context, table, learner.name, experiment, labeled, validated, None if probs is None else probs[left]
-            )
-        ),
+        **estimates,
         **({} if labeled.minutes is None else {"minutes": round(labeled.minutes, 2)}),
         **agreement_outcome(labeled.votes, labeled.rule, labeled.ties, context.seed),
     }
-    problems = pd.DataFrame(labeled.read.problems, columns=list(Problem._fields))
-    write_frame(scratch / "labels.csv", labeled.stored)
-    write_frame(scratch / "problems.csv", problems)
-    paths = context.data.splits["train"].paths
-    if labeled.votes:
-        write_frame(scratch / VOTES, votes_table(labeled.votes, paths))
-    if labeled.ties:
-        write_frame(scratch / TIES, ties_table(labeled.ties, paths))
-    write_frame(scratch / "classes.csv", validated.by_class)
-    if validated.probs is not None:
-        table_of = out_of_fold_sets if multilabel else out_of_fold_table
-        write_frame(scratch / "out_of_fold.csv", table_of(context, validated.probs, labeled))
-        write_array(scratch / "out_of_fold.npy", validated.probs.astype(np.float32))
-    predict = set_predictions if multilabel else predictions
-    write_frame(scratch / "predictions.csv", predict(context, rest, probs, labeled))
-    if not multilabel:
-        write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validated.probs))
+    _write_labels(context, labeled, scratch)
+    _write_predictions(context, experiment, labeled, validated, rest, probs, scratch)
     if ask and has_reached(table.stop_at, outcome):
         outcome["stopped"], ask = table.stop_at, False
     batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
@@ -271,6 +244,55 @@ def _work(
         if "origin" in batch:
             outcome["audit_next"] = int((batch["origin"] == AUDIT).sum())
     return outcome
+
+
+def _counts(labeled: LabelHistory, rest: np.ndarray) -> dict[str, Any]:
+    """Return the numbers of images and classes, and the names of the classes."""
+    return {
+        "labeled": len(labeled.rows),
+        "skipped": len(labeled.skipped),
+        "new": len(labeled.fresh),
+        "corrected": labeled.corrected,
+        "problems": len(labeled.read.problems),
+        "unlabeled": len(rest),
+        "classes": len(labeled.classes),
+        "class_names": list(labeled.classes),
+    }
+
+
+def _write_labels(context: Context, labeled: LabelHistory, scratch: Path) -> None:
+    """Write the labels of a round, its problems, votes and ties."""
+    import pandas as pd
+
+    paths = context.data.splits["train"].paths
+    write_frame(scratch / "labels.csv", labeled.stored)
+    write_frame(scratch / "problems.csv", pd.DataFrame(labeled.read.problems, columns=list(Problem._fields)))
+    if labeled.votes:
+        write_frame(scratch / VOTES, votes_table(labeled.votes, paths))
+    if labeled.ties:
+        write_frame(scratch / TIES, ties_table(labeled.ties, paths))
+
+
+def _write_predictions(
+    context: Context,
+    experiment: ExperimentData,
+    labeled: LabelHistory,
+    validated: CrossValidation,
+    rest: np.ndarray,
+    probs: np.ndarray | None,
+    scratch: Path,
+) -> None:
+    """Write what the models of a round say about labeled images, and about `rest`."""
+    multilabel = context.data.multilabel
+    write_frame(scratch / "classes.csv", validated.by_class)
+    if validated.probs is not None:
+        table_of = out_of_fold_sets if multilabel else out_of_fold_table
+        write_frame(scratch / "out_of_fold.csv", table_of(context, validated.probs, labeled))
+        write_array(scratch / "out_of_fold.npy", validated.probs.astype(np.float32))
+    predict = set_predictions if multilabel else predictions
+    write_frame(scratch / "predictions.csv", predict(context, rest, probs, labeled))
+    if not multilabel:
+        write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validated.probs))
 
 
 def _overlap(
@@ -288,9 +310,12 @@ def _estimates(
     experiment: ExperimentData,
     labeled: LabelHistory,
     validated: CrossValidation,
-    rest: np.ndarray | None,
+    unlabeled: np.ndarray,
+    probs: np.ndarray | None,
 ) -> dict[str, Any]:
     """Return what audit images and suggestions say, and the forecast."""
+    # Skipped images are not counted.
+    rest = None if probs is None else probs[~np.isin(unlabeled, labeled.skipped)]
     settings = {"encoders": [experiment.encoder] if experiment.encoder else [], "learner": table.learner}
     earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
     foreseen = foreseen_labels(earlier, labeled, settings)

@@ -118,22 +118,7 @@ def fit(
         If there are fewer than two images, the batch is larger than the data set or not divisible by the number of
         processes, or the loss or the features are no longer finite.
     """
-    if len(ids) < 2:
-        raise UserError(
-            f"Pretraining needs at least 2 images, got {len(ids)}.", "Use a data set with more images.", len(ids)
-        )
-    if plan.batch > len(ids):
-        raise UserError(
-            f"pretrain.batch = {plan.batch} is more than the {len(ids)} training images.",
-            f"Use for example --set pretrain.batch={max(2, len(ids) // 2)}.",
-            plan.batch,
-        )
-    if plan.batch % fabric.world_size:
-        raise UserError(
-            f"pretrain.batch = {plan.batch} is not divisible by the {fabric.world_size} processes.",
-            f"Use for example --set pretrain.batch={plan.batch // fabric.world_size * fabric.world_size}.",
-            plan.batch,
-        )
+    _check(plan, len(ids), fabric.world_size)
     pretext.train().to(memory_format=torch.channels_last)
     pretext.begins(plan.epochs)
     if fabric.world_size > 1:
@@ -167,18 +152,8 @@ def fit(
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factors[step]
                 draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(np.sort(chosen), fabric.device))
-                batch = as_tensor(images[pretext.rows(draws).cpu().numpy()], fabric.device)
-                inputs = pretext.inputs(batch, draws)
-                outputs = module(*inputs)
-                loss = pretext.loss(inputs, outputs, draws.ids)
-                optimizer.zero_grad(set_to_none=True)
-                fabric.backward(loss)
-                optimizer.step()
-                confidence = pretext.confidence(outputs, draws.ids)
-                if confidence is not None:
-                    dynamics.add(gather(draws.ids), gather(confidence))
-                pretext.after_step(outputs, (epoch - 1 + (step + 1) / steps) / plan.epochs)
-                value = _mean(loss.detach(), fabric)
+                share_done = (epoch - 1 + (step + 1) / steps) / plan.epochs
+                value = _step(pretext, module, optimizer, images, draws, share_done, dynamics, fabric)
                 _refuse_divergence("loss", value, epoch)
                 done.step, done.total = step + 1, done.total + value
                 on_step(((epoch - 1) * steps + done.step) * plan.batch)
@@ -204,6 +179,51 @@ def fit(
             saved = time.monotonic()
             fabric.barrier()
             yield row
+
+
+def _check(plan: Plan, images: int, processes: int) -> None:
+    """Refuse too few images, and a batch that is too large or not divisible by the number of processes."""
+    if images < 2:
+        raise UserError(
+            f"Pretraining needs at least 2 images, got {images}.", "Use a data set with more images.", images
+        )
+    if plan.batch > images:
+        raise UserError(
+            f"pretrain.batch = {plan.batch} is more than the {images} training images.",
+            f"Use for example --set pretrain.batch={max(2, images // 2)}.",
+            plan.batch,
+        )
+    if plan.batch % processes:
+        raise UserError(
+            f"pretrain.batch = {plan.batch} is not divisible by the {processes} processes.",
+            f"Use for example --set pretrain.batch={plan.batch // processes * processes}.",
+            plan.batch,
+        )
+
+
+def _step(
+    pretext: Pretext,
+    module: torch.nn.Module,
+    optimizer: Any,
+    images: np.ndarray,
+    draws: Draws,
+    share_done: float,
+    dynamics: RunningStats,
+    fabric: Fabric,
+) -> float:
+    """Train on one batch, update `dynamics`, and return the mean loss over all processes."""
+    batch = as_tensor(images[pretext.rows(draws).cpu().numpy()], fabric.device)
+    inputs = pretext.inputs(batch, draws)
+    outputs = module(*inputs)
+    loss = pretext.loss(inputs, outputs, draws.ids)
+    optimizer.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    optimizer.step()
+    confidence = pretext.confidence(outputs, draws.ids)
+    if confidence is not None:
+        dynamics.add(gather(draws.ids), gather(confidence))
+    pretext.after_step(outputs, share_done)
+    return _mean(loss.detach(), fabric)
 
 
 def _mean(loss: torch.Tensor, fabric: Fabric) -> float:
