@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from initpools_cli.cli.labeler.label_lock import LabelLock
     from initpools_cli.cli.labeler.server import Server
     from initpools_cli.cli.labeler.state import LabelingState
+    from initpools_cli.labeling.session import LabelingSession
+    from initpools_cli.steps.context import Context
 
 EXAMPLE = "Example: initpools label --classes cat,dog,horse"
 
@@ -82,12 +85,8 @@ def command(
 ) -> str:
     """Label a batch in the browser, with one key per image; every label is saved at once. Ctrl-C ends it."""
     from initpools_cli.cli.label_classes import change_classes_by, requested
-    from initpools_cli.cli.labeler.label_lock import label_lock
-    from initpools_cli.cli.labeler.state import LabelingState
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
-    from initpools_cli.core.run_location import run_name
-    from initpools_cli.labeling.images import RunImages
     from initpools_cli.labeling.page import files_with, open_labeling, round_words
 
     require_ending(output, ".csv")
@@ -131,6 +130,32 @@ def command(
     shared = {"-o": output, "--annotator": annotator, "--part": part, "--overlap": overlap}
     which += [word for flag, value in shared.items() if value for word in (flag, str(value))]
     again = context.command_for("label", *which)
+    left = _serve(common, context, labeling, port, next_words, again, no_browser=no_browser, review=review)
+    found = {"labeled": labeling.labeled, "skipped": labeling.skipped, "left": left}
+    then = next_words()
+    names = labeling.vocabulary.names
+    written = labeling.file if labeling.file.exists() else None
+    common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
+    return again if left or written is None else then
+
+
+def _serve(
+    common: Common,
+    context: Context,
+    labeling: LabelingSession,
+    port: int,
+    next_words: Callable[[], str],
+    again: str,
+    *,
+    no_browser: bool,
+    review: bool,
+) -> int:
+    """Serve the page until Ctrl-C, and return how many images are left."""
+    from initpools_cli.cli.labeler.label_lock import label_lock
+    from initpools_cli.cli.labeler.state import LabelingState
+    from initpools_cli.core.run_location import run_name
+    from initpools_cli.labeling.images import RunImages
+
     with label_lock(labeling.file) as lock:
         # Read what another process may have written before it ended.
         if labeling.changed_elsewhere():
@@ -152,12 +177,7 @@ def command(
                 left = labeling.left
                 done = f"{len(labeling.checked)} checked" if review else f"{labeling.labeled} labeled"
                 common.report.say(f"{done}, {labeling.skipped} skipped, {left} left: {labeling.file}")
-    found = {"labeled": labeling.labeled, "skipped": labeling.skipped, "left": left}
-    then = next_words()
-    names = labeling.vocabulary.names
-    written = labeling.file if labeling.file.exists() else None
-    common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
-    return again if left or written is None else then
+    return left
 
 
 def _bound(state: LabelingState, lock: LabelLock, port: int) -> Server:
