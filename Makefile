@@ -45,8 +45,8 @@ laptop-sweeps: $(VENV)/.installed
 
 laptop-study: laptop-sweeps
 	$(BIN)/python docs/results.py --suite laptop --dir runs/laptop --readme README.md
-	$(BIN)/python docs/generate.py
 	$(BIN)/python benchmarks/regret.py laptop runs/laptop
+	$(BIN)/python docs/generate.py
 
 # First pools under semi-supervised learners, on the encoders and embeddings of `make laptop-study`.
 SEMI = sign-digits mnist-12k cifar10-12k

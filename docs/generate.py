@@ -20,10 +20,15 @@ from parts import (
     configuration,
     faults,
     findings,
+    labeling,
     ladder,
+    learners,
+    loop_accuracy,
     methods,
     pitfalls,
+    regret,
     replications,
+    seconds,
     statistics,
     strategies,
     verdicts,
@@ -58,6 +63,11 @@ PARTS: Mapping[str, Callable[..., str]] = {
     **pitfalls.PARTS,
     **ladder.PARTS,
     **faults.PARTS,
+    **seconds.PARTS,
+    **learners.PARTS,
+    **loop_accuracy.PARTS,
+    **labeling.PARTS,
+    **regret.PARTS,
 }
 
 

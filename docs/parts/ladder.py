@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from parts.statistics import RESULTS
-from parts.text import table
+from parts.text import number, table
 
 #: The calculated selection: images, dimensions, machines, cores of each, and bytes a second of each one's network.
 IMAGES, DIMENSIONS, MACHINES, CORES, NETWORK = 100_000_000, 512, 16, 16, 1.25e9
@@ -18,10 +18,6 @@ CALCULATED = ("kcenter", "stratified", "kmeans", "typiclust", "prototypicality")
 
 def _results() -> pd.DataFrame:
     return pd.read_csv(RESULTS / "ladder.csv")
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def ladder() -> str:
@@ -37,7 +33,7 @@ def ladder() -> str:
         cells = []
         for n in sizes:
             if n in done.index:
-                cells.append(_number(done.loc[n, "seconds"]))
+                cells.append(number(done.loc[n, "seconds"]))
             else:
                 cells.append(f"> {by_size.loc[n, 'limit']:.0f}" if n in by_size.index else "not run")
         largest = done.index.max()
@@ -45,6 +41,25 @@ def ladder() -> str:
         body.append([f"`{name}`", *cells, f"{last['gigabytes']:.2f}", f"{last['distance'] / random[largest]:.2f}"])
     header = [f"{budget:,} of", *(f"{n:,}" for n in sizes), "GB of memory", "distance"]
     return table(header, body)
+
+
+def assumptions() -> str:
+    """List the assumptions of the calculated selection."""
+    size = IMAGES * DIMENSIONS * VALUE
+    return "\n".join(
+        [
+            f"- *Bytes.* {IMAGES:,} × {DIMENSIONS} × {VALUE} bytes (float16) are {size / 1e9:.0f} GB: "
+            f"{size / MACHINES / 1e9:.1f} GB for each of {MACHINES} machines. If a machine has that much free memory, "
+            "its share is read from the disk once, and later passes read it from memory.",
+            "- *Computing.* Proportional to images × dimensions, from the largest measured number of images, on "
+            f"{MACHINES} machines with {CORES} cores each.",
+            f"- *Passes.* How often the rows are read, as measured. A pass is a list of calls for {PART:,} rows each, "
+            f"{-(-IMAGES // PART):,} calls in all, for which the scheduler takes about {1000 * CALL:.0f} ms each.",
+            f"- *Network.* Rows do not go over the network. A pass sends or returns at most {PER_ROW} bytes for each "
+            "image (a distance, the label of a cluster), all through the process that selects, at "
+            f"{NETWORK / 1e9:g} GB/s ({8 * NETWORK / 1e9:g} Gbit/s).",
+        ]
+    )
 
 
 def hundred_million() -> str:
@@ -65,14 +80,14 @@ def hundred_million() -> str:
         body.append(
             [
                 f"`{name}`",
-                f"{largest['n']:,}: {_number(largest['seconds'])} s",
+                f"{largest['n']:,}: {number(largest['seconds'])} s",
                 f"{passes:.0f}",
-                _number(largest["seconds"] * largest["threads"] * work / 3600),
-                _number(computing / 60),
-                _number(network / 60),
-                _number(scheduling / 60),
-                _number((computing + network + scheduling) / 60),
-                _number(largest["gigabytes"] * IMAGES / largest["n"]),
+                number(largest["seconds"] * largest["threads"] * work / 3600),
+                number(computing / 60),
+                number(network / 60),
+                number(scheduling / 60),
+                number((computing + network + scheduling) / 60),
+                number(largest["gigabytes"] * IMAGES / largest["n"]),
             ]
         )
     header = [
@@ -103,4 +118,9 @@ def approximate_neighbors() -> str:
     )
 
 
-PARTS = {"ladder": ladder, "approximate-neighbors": approximate_neighbors, "hundred-million": hundred_million}
+PARTS = {
+    "ladder": ladder,
+    "approximate-neighbors": approximate_neighbors,
+    "assumptions": assumptions,
+    "hundred-million": hundred_million,
+}

@@ -23,3 +23,20 @@ def toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def number(value: float) -> str:
+    """Format a measured quantity with one decimal, from ten on with none."""
+    return "< 0.1" if 0 < value < 0.05 else f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Format a share in [0, 1] as a percentage."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def span(values: Iterable[float], form: str = "{:.0f}") -> str:
+    """Format the smallest and the largest value, or one if both look the same."""
+    kept = [*values]
+    low, high = form.format(min(kept)), form.format(max(kept))
+    return low if low == high else f"{low} to {high}"
