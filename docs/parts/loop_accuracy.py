@@ -43,7 +43,7 @@ def confidence_intervals() -> str:
         if len(own := rows[rows["method"] == method])
     ]
     header = (
-        "interval", "coverage", "its standard error", "width, relative to a test set of as many images",
+        "interval", "coverage", "largest standard error, points", "width, relative to a test set of as many images",
         "points above the accuracy", "loops per cell",
     )  # fmt: skip
     return table(header, lines)

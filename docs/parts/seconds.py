@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from parts.statistics import RESULTS
-from parts.text import number, table
+from parts.text import number, percent, table
 
 SIZES = (10_000, 50_000, 1_281_167)
 #: What was different when a strategy was measured.
@@ -38,10 +38,16 @@ def approximation_losses() -> str:
     return table(
         ("selection", "picks", "objective", "approximate", "exact"),
         (
-            (_variant(row.strategy), row.picks, row.objective, f"{row.value:.3f}", f"{row.peer_value:.3f}")
+            (_variant(row.strategy), _in_common(row.picks), row.objective, f"{row.value:.3f}", f"{row.peer_value:.3f}")
             for row in rows.itertuples()
         ),
     )
+
+
+def _in_common(picks: str) -> str:
+    """Format the share of equal picks, which is a number unless all are equal."""
+    share, _, rest = picks.partition(" ")
+    return f"{percent(float(share))} {rest}" if rest else picks
 
 
 def _variant(text: str) -> str:
