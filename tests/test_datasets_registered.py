@@ -21,7 +21,7 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
 
-from initpools_cli.core.download import Remote
+from initpools_cli.core.download import RemoteFile
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets import medmnist_sets, tiny_imagenet, vision
@@ -299,7 +299,7 @@ def test_tiny_imagenet_is_unpacked_with_its_validation_images_as_test(tmp_path):
             "test/images/t0.JPEG": picture(60),
         }.items():
             packed.writestr(f"tiny-imagenet-200/{name}", content)
-    remote = Remote((archive.as_uri(),), "tiny.zip", md5(archive.read_bytes()))
+    remote = RemoteFile((archive.as_uri(),), "tiny.zip", md5(archive.read_bytes()))
     home, scratch = tmp_path / "home", tmp_path / "home" / "scratch"
     scratch.mkdir(parents=True)
     source = tiny_imagenet.load(remote, home, 0, scratch, QUIET)

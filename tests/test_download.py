@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from initpools_cli.core.download import Remote, fetch
+from initpools_cli.core.download import RemoteFile, fetch
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 
@@ -74,8 +74,8 @@ def serving(server: Server) -> Iterator[Server]:
         thread.join()
 
 
-def remote(url: str, checksum: str = MD5) -> Remote:
-    return Remote((url,), "data.npz", checksum)
+def remote(url: str, checksum: str = MD5) -> RemoteFile:
+    return RemoteFile((url,), "data.npz", checksum)
 
 
 def got(server: Server, folder: Path) -> bytes:
@@ -172,7 +172,7 @@ def test_a_busy_server_is_asked_again(tmp_path):
 
 def test_a_mirror_is_tried_where_the_first_address_fails(tmp_path):
     with serving(Server(status=404)) as gone, serving(Server()) as server:
-        both = Remote((gone.url, server.url), "data.npz", MD5)
+        both = RemoteFile((gone.url, server.url), "data.npz", MD5)
         assert fetch(both, tmp_path, QUIET).read_bytes() == CONTENT
         assert len(gone.asked) == len(server.asked) == 1
 

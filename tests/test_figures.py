@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.figures import image
-from initpools_cli.figures.escape import inert, percent, plain, shortened
+from initpools_cli.figures.escape import percent, plain, plotly_text, shortened
 from initpools_cli.figures.page import POLICY, page_html
 from initpools_cli.figures.plots.curves import curves
 from initpools_cli.figures.plots.histogram import histogram
@@ -26,7 +26,7 @@ from initpools_cli.figures.plots.losses import losses
 from initpools_cli.figures.plots.scatter import MOST_CLASSES, scatter
 from initpools_cli.figures.plots.scores import score_histograms
 from initpools_cli.figures.registry import plots
-from initpools_cli.figures.theme import DASHES, NEUTRAL, PAGES, PALETTE, SCALE, SYMBOLS, dressed, style, translucent
+from initpools_cli.figures.theme import DASHES, NEUTRAL, PAGES, PALETTE, SCALE, SYMBOLS, in_theme, style, translucent
 from initpools_cli.reporting.plot_data.sources import plot_module
 from initpools_cli.stats.classes import class_names, ordered_classes
 from initpools_cli.stats.learning_curves import summarize
@@ -472,7 +472,7 @@ def test_hostile_names_stay_text(kind):
 
 @given(st.text())
 def test_inert_text_shows_as_it_was(text):
-    safe = inert(text)
+    safe = plotly_text(text)
     assert "<" not in safe
     assert "%{" not in safe
     assert plain(safe) == "".join(c if c.isprintable() else "\ufffd" for c in text)
@@ -513,7 +513,7 @@ def test_both_arrangements_fit_all_panels():
 def test_dressing_leaves_the_figure_as_it_was():
     figure = every_figure()["scatter"]
     before = figure.to_json()
-    dark = dressed(figure, "dark")
+    dark = in_theme(figure, "dark")
     assert figure.to_json() == before
     assert dark.data[-1].marker.line.color != figure.data[-1].marker.line.color
 

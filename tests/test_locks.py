@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from initpools_cli.cli.labeler.label_lock import label_lock
-from initpools_cli.core.download import Remote, fetch
+from initpools_cli.core.download import RemoteFile, fetch
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.locks import locked
 from initpools_cli.core.reporter import Reporter
@@ -42,7 +42,7 @@ def label(folder: Path) -> None:
 
 def download(folder: Path) -> None:
     (folder / "source").write_text("x")
-    fetch(Remote(((folder / "source").as_uri(),), "x", "0" * 32), folder, Reporter(quiet=True), wait=0)
+    fetch(RemoteFile(((folder / "source").as_uri(),), "x", "0" * 32), folder, Reporter(quiet=True), wait=0)
 
 
 def scratch(folder: Path) -> None:

@@ -81,9 +81,17 @@ def test_rounds_go_on_until_nothing_is_left(photos: pd.Series, initpools: Initpo
     assert seen == set(photos.index) and out["next"] == [] and "no images are left to label" in out["said"]
     assert not Path("to-label-4.csv").exists()
     assert out["low"] < out["accuracy"] <= out["high"] and out["accuracy"] > 0.8 > 2 * out["majority"]
-    assert out["foretold_of"] == 8
+    assert out["previous_labels"] == 8
     assert initpools("plot", "report", "-o", "report.html").code == 0
     page = Path("report.html").read_text(encoding="utf-8")
+    assert f"{percent(out['previous_accuracy'])} of 8" in page
+    # Older versions had other keys for it, no checksum and no schema.
+    step = Path("runs/photos/loop/round-4/step.toml")
+    older = re.sub("^previous_", "foretold_", step.read_text(), flags=re.M).replace("foretold_accuracy", "foretold")
+    older = older.replace("foretold_labels", "foretold_of")
+    step.write_text(re.sub("^(checksum|schema) = .*\n", "", older, flags=re.M))
+    assert initpools("plot", "report", "-o", "older.html").code == 0
+    assert f"{percent(out['previous_accuracy'])} of 8" in Path("older.html").read_text(encoding="utf-8")
     first = re.sub(r"<[^>]+>|\s+", " ", page.partition("<dl")[2].partition("</dl>")[0])
     assert re.search(r"labeled +60 +100 % of all.+rounds +4 +3 classes", first) and "Labeling rounds" in page
     assert f"{percent(out['accuracy'])} ({percent(out['low'])} to {percent(out['high'])})" in page
@@ -120,9 +128,9 @@ def test_a_round_that_is_done_again_says_the_same(photos: pd.Series, initpools: 
     _round(initpools, "one.csv", "--query", "margin", "--budget", 8, "--next", "more.csv")
     rows = [_annotate(name, photos, name) for name in ("next.csv", "more.csv")]
     pd.concat(rows).to_csv("two.csv", index=False)
-    told = ("new", "corrected", "foretold", "foretold_of", "accuracy")
+    told = ("new", "corrected", "previous_accuracy", "previous_labels", "accuracy")
     once = _round(initpools, "two.csv")
-    assert once["new"] == 8 + once["corrected"] and once["foretold_of"] == 8
+    assert once["new"] == 8 + once["corrected"] and once["previous_labels"] == 8
     for again in (["--force"], ["--query", "entropy", "--budget", 4, "--next", "other.csv"]):
         twice = _round(initpools, "two.csv", *again)
         assert twice["fresh"] and {name: twice[name] for name in told} == {name: once[name] for name in told}

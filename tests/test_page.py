@@ -27,7 +27,7 @@ from initpools_cli.figures.plots.confusion import confusion
 from initpools_cli.figures.plots.report import report
 from initpools_cli.figures.plots.rounds import rounds
 from initpools_cli.figures.section import Section
-from initpools_cli.figures.theme import PAGES, dressed
+from initpools_cli.figures.theme import PAGES, in_theme
 
 
 def drawn(name: str = "a", **meta: object) -> go.Figure:
@@ -89,12 +89,12 @@ def test_furniture_takes_the_colors_of_the_theme() -> None:
     figure = drawn()
     many = np.arange(2000)
     figure.add_scattergl(x=many, y=many, customdata=many, marker_color=PAGES["light"].grid)
-    dark = dressed(figure, "dark")
+    dark = in_theme(figure, "dark")
     assert dark.data[0].marker.line.color == PAGES["dark"].ink
     assert dark.data[1].marker.color == PAGES["dark"].grid
     before, after = (json.loads(each.to_json())["data"][1]["x"] for each in (figure, dark))
     assert before == after
-    assert dressed(figure, "light").data[0].marker.line.color == PAGES["light"].ink
+    assert in_theme(figure, "light").data[0].marker.line.color == PAGES["light"].ink
 
 
 def test_markup_keeps_text_text() -> None:

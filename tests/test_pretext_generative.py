@@ -20,7 +20,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.networks.build import build_encoder
 from initpools_cli.networks.vit import VisionTransformer, positions
 from initpools_cli.pretext.base import Pretext
-from initpools_cli.pretext.bigan import EPSILON, critic_loss, players_loss
+from initpools_cli.pretext.bigan import EPSILON, critic_loss, generator_loss
 from initpools_cli.pretext.mae import EPSILON as MAE_EPSILON
 from initpools_cli.training.device import start_fabric
 from initpools_cli.training.fit import Plan, fit
@@ -185,7 +185,7 @@ def test_each_players_gradient_is_that_of_two_optimizers() -> None:
     fixed = critic_loss(network.critic(view, found.detach())[1], network.critic(made.detach(), codes)[1]).mean()
     for (name, _), gradient in zip(critic.items(), torch.autograd.grad(fixed, critic.values()), strict=True):
         expected[f"critic.{name}"] = gradient
-    posed = players_loss(network.critic(view, found)[1], network.critic(made, codes)[1]).mean()
+    posed = generator_loss(network.critic(view, found)[1], network.critic(made, codes)[1]).mean()
     expected |= dict(zip(others, torch.autograd.grad(posed, others.values()), strict=True))
     for name, weight in bigan.encoder.named_parameters():
         assert weight.grad is not None
@@ -211,7 +211,7 @@ def test_the_losses_of_the_game_are_cross_entropies() -> None:
     for i in range(2):
         p, q = (1 / (1 + math.exp(-float(logit[i]))) for logit in (real, made))
         assert float(critic_loss(real, made)[i]) == pytest.approx(-math.log(p) - math.log(1 - q))
-        assert float(players_loss(real, made)[i]) == pytest.approx(-math.log(1 - p) - math.log(q))
+        assert float(generator_loss(real, made)[i]) == pytest.approx(-math.log(1 - p) - math.log(q))
     torch.testing.assert_close(critic_loss(torch.zeros(2), torch.zeros(2)), torch.full((2,), 2 * math.log(2)).double())
 
 

@@ -107,10 +107,10 @@ def test_without_a_sure_image_nothing_is_learned_and_that_is_said() -> None:
     assert loss.item() == 0 and not sure.any() and strong.grad.abs().max() == 0
     unsure = task()
     unsure.begins(2)
-    assert unsure.caution() == ""
+    assert unsure.warning_after_training() == ""
     unsure.after_step(torch.zeros(12, 5, 3), 1.0)
     assert unsure.outcome() == {"head": 0, "sure": 0.0}
-    assert "no cluster probability exceeded the threshold 0.99" in unsure.caution()
+    assert "no cluster probability exceeded the threshold 0.99" in unsure.warning_after_training()
 
 
 # ---- training

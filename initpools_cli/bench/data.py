@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from initpools_cli.bench.suite import Data, Subset
-from initpools_cli.core.download import Remote, fetch
+from initpools_cli.core.download import RemoteFile, fetch
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file
 from initpools_cli.core.reporter import Reporter
@@ -79,7 +79,7 @@ def _file_of(entry: Data, folder: Path | None, out: Path, report: Reporter) -> P
     if entry.registered:
         return None
     if entry.url:
-        return fetch(Remote((entry.url,), entry.file, entry.checksums[0]), out / "downloads", report)
+        return fetch(RemoteFile((entry.url,), entry.file, entry.checksums[0]), out / "downloads", report)
     about = f": {entry.source}" if entry.source else ""
     where = "no --data DIR is given" if folder is None else f"it is not in {folder}"
     raise UserError(

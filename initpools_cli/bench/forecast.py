@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.bench.jobs import Job, is_done
-from initpools_cli.bench.prepare import Workplace
+from initpools_cli.bench.prepare import SuiteContext
 from initpools_cli.bench.suite import NamedSuite, flat
 from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.durations import duration
@@ -34,12 +34,12 @@ class Forecast:
     Parameters
     ----------
     suite : NamedSuite
-    place : Workplace
+    place : SuiteContext
     data : mapping of str to Dataset
         The data sets that could be opened.
     """
 
-    def __init__(self, suite: NamedSuite, place: Workplace, data: Mapping[str, Dataset]) -> None:
+    def __init__(self, suite: NamedSuite, place: SuiteContext, data: Mapping[str, Dataset]) -> None:
         self.suite, self.place = suite, place
         self.images = {name: int(each.kept.sum()) for name, each in data.items()}
         self._pixels = {

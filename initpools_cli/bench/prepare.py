@@ -20,7 +20,7 @@ from initpools_cli.steps.pretrain import pretrain
 
 
 @dataclass(frozen=True)
-class Workplace:
+class SuiteContext:
     """Where a suite is run, and with what.
 
     Attributes
@@ -79,7 +79,7 @@ def open_context(
     return context
 
 
-def begin(suite: NamedSuite, entry: Data, place: Workplace) -> Context:
+def begin(suite: NamedSuite, entry: Data, place: SuiteContext) -> Context:
     """Begin the run of a data set, or find it with the same images, and return its context.
 
     Raises
@@ -104,7 +104,7 @@ def begin(suite: NamedSuite, entry: Data, place: Workplace) -> Context:
     return context
 
 
-def prepare(suite: NamedSuite, entry: Data, place: Workplace, begun: Context) -> Prepared:
+def prepare(suite: NamedSuite, entry: Data, place: SuiteContext, begun: Context) -> Prepared:
     """Make the encoders and embeddings of a data set that are missing.
 
     Parameters
@@ -139,7 +139,7 @@ def _encoders(suite: NamedSuite, entry: Data) -> Sequence[Encoder]:
 
 
 def _trained(
-    suite: NamedSuite, entry: Data, each: Pretrain, place: Workplace, begun: Context, trained: Mapping[str, str]
+    suite: NamedSuite, entry: Data, each: Pretrain, place: SuiteContext, begun: Context, trained: Mapping[str, str]
 ) -> str:
     if each.start and each.start not in trained:
         raise UserError(
@@ -171,7 +171,7 @@ def _embedded(
     suite: NamedSuite,
     entry: Data,
     encoder: Encoder,
-    place: Workplace,
+    place: SuiteContext,
     begun: Context,
     trained: Mapping[str, str],
     missing: Mapping[str, str],

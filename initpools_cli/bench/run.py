@@ -15,7 +15,7 @@ from typing import Any
 
 from initpools_cli.bench.forecast import Forecast
 from initpools_cli.bench.jobs import Job, command_of, is_done, jobs_of
-from initpools_cli.bench.prepare import Prepared, Workplace, begin, open_context, prepare
+from initpools_cli.bench.prepare import Prepared, SuiteContext, begin, open_context, prepare
 from initpools_cli.bench.suite import NamedSuite
 from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.durations import duration
@@ -51,7 +51,7 @@ class Progress:
         return job.flags(self.prepared[job.data].sources)
 
 
-def run_suite(suite: NamedSuite, place: Workplace, added: Sequence[str] = ()) -> Progress:
+def run_suite(suite: NamedSuite, place: SuiteContext, added: Sequence[str] = ()) -> Progress:
     """Run everything of a suite that is missing: pretrains, embeddings and sweeps.
 
     Work that is finished is kept if the process is killed.
@@ -79,7 +79,7 @@ def run_suite(suite: NamedSuite, place: Workplace, added: Sequence[str] = ()) ->
     return progress
 
 
-def _begin_all(suite: NamedSuite, place: Workplace, progress: Progress) -> dict[str, Context]:
+def _begin_all(suite: NamedSuite, place: SuiteContext, progress: Progress) -> dict[str, Context]:
     begun: dict[str, Context] = {}
     for entry in suite.suite.data:
         try:
@@ -90,7 +90,7 @@ def _begin_all(suite: NamedSuite, place: Workplace, progress: Progress) -> dict[
     return begun
 
 
-def _run_jobs(suite: NamedSuite, place: Workplace, progress: Progress, forecast: Forecast) -> None:
+def _run_jobs(suite: NamedSuite, place: SuiteContext, progress: Progress, forecast: Forecast) -> None:
     """Run the jobs; two jobs of one data set never run at the same time, because both might make the same scores."""
     todo = []
     finished = 0
@@ -127,7 +127,7 @@ def _run_jobs(suite: NamedSuite, place: Workplace, progress: Progress, forecast:
 
 def _results(
     suite: NamedSuite,
-    place: Workplace,
+    place: SuiteContext,
     progress: Progress,
     forecast: Forecast,
     todo: Sequence[Job],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.bench.jobs import Job, jobs_of
-from initpools_cli.bench.prepare import Workplace, open_context
+from initpools_cli.bench.prepare import SuiteContext, open_context
 from initpools_cli.bench.suite import NamedSuite
 from initpools_cli.bench.table import METRIC_COLUMNS
 from initpools_cli.core.cpu import provenance
@@ -74,7 +74,7 @@ def sample(table: pd.DataFrame, cells: int, seed: int) -> pd.DataFrame:
     return done.merge(known.iloc[np.sort(drawn)], on=keys)
 
 
-def replay(suite: NamedSuite, place: Workplace, rows: pd.DataFrame, added: Sequence[str] = ()) -> Iterator[Replayed]:
+def replay(suite: NamedSuite, place: SuiteContext, rows: pd.DataFrame, added: Sequence[str] = ()) -> Iterator[Replayed]:
     """Run the cells of a sample again, in a folder that is removed afterwards, and yield the comparisons by sweep.
 
     Pretrains and embeddings are those of the runs; their checksums are verified.
@@ -109,7 +109,7 @@ def replay(suite: NamedSuite, place: Workplace, rows: pd.DataFrame, added: Seque
 
 
 def _replay_sweep(
-    suite: NamedSuite, place: Workplace, job: Job, step: FinishedStep, run: Run, cells: pd.DataFrame
+    suite: NamedSuite, place: SuiteContext, job: Job, step: FinishedStep, run: Run, cells: pd.DataFrame
 ) -> Replayed:
     sources = dict(zip(job.encoders, step.table["encoders"], strict=True))
     context = open_context(

@@ -64,7 +64,7 @@ def command(
     if context.invoked_subcommand is not None:
         return ""
     from initpools_cli.bench.jobs import refuse_added
-    from initpools_cli.bench.prepare import Workplace
+    from initpools_cli.bench.prepare import SuiteContext
     from initpools_cli.bench.run import run_suite
     from initpools_cli.bench.suite import load_suite
     from initpools_cli.bench.table import table_of, table_path, write_table
@@ -72,7 +72,7 @@ def command(
     named = load_suite(suite)
     added = add or []
     refuse_added(named.suite, added)
-    place = Workplace(output, data, _machine(common), common.report)
+    place = SuiteContext(output, data, _machine(common), common.report)
     progress = run_suite(named, place, added)
     table = table_of(named, progress, added)
     path = table_path(output, named.name)
@@ -138,7 +138,7 @@ def verify(
     add: Added = None,
 ) -> str:
     """Run a random sample of cells of a suite's table again; exits with 2 if a result differs."""
-    from initpools_cli.bench.prepare import Workplace
+    from initpools_cli.bench.prepare import SuiteContext
     from initpools_cli.bench.suite import load_suite
     from initpools_cli.bench.table import read_table, table_path
     from initpools_cli.bench.verify import replay, sample
@@ -146,7 +146,7 @@ def verify(
 
     named = load_suite(suite)
     drawn = sample(read_table(table_path(folder, named.name)), cells, sample_seed)
-    place = Workplace(folder, None, _machine(common), common.report)
+    place = SuiteContext(folder, None, _machine(common), common.report)
     problems, exact, count = [], True, 0
     sweeps = drawn.groupby(["data", "sweep"], sort=False).ngroups
     with common.report.progress("verify", sweeps, "sweeps") as bar:

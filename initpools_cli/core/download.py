@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file to download.
 
     Attributes
@@ -56,14 +56,14 @@ class Remote:
         return "md5" if len(self.checksum) == 32 else "sha256"
 
 
-def fetch(remote: Remote, folder: Path, report: Reporter, *, timeout: float = TIMEOUT, wait: float = 1.0) -> Path:
+def fetch(remote: RemoteFile, folder: Path, report: Reporter, *, timeout: float = TIMEOUT, wait: float = 1.0) -> Path:
     """Download a file unless it exists with the right checksum, and return its path.
 
     The beginning of an interrupted transfer is kept as ``NAME.part`` and resumed.
 
     Parameters
     ----------
-    remote : Remote
+    remote : RemoteFile
         What to download.
     folder : Path
         The target folder; created if it does not exist.
@@ -112,7 +112,7 @@ def fetch(remote: Remote, folder: Path, report: Reporter, *, timeout: float = TI
 
 
 def _fetch_from(
-    url: str, remote: Remote, part: Path, stream: BinaryIO, report: Reporter, timeout: float, wait: float
+    url: str, remote: RemoteFile, part: Path, stream: BinaryIO, report: Reporter, timeout: float, wait: float
 ) -> str | None:
     """Download or resume `part` from one address; return the reason if it fails, else None."""
     reason = ""
@@ -189,7 +189,7 @@ def _continues(response: Any, start: int) -> bool:
     return response.status == 206 and where.replace("bytes", "").strip().startswith(f"{start}-")
 
 
-def _refuse_wrong_file(target: Path, remote: Remote) -> None:
+def _refuse_wrong_file(target: Path, remote: RemoteFile) -> None:
     actual = _checksum(target, remote.algorithm)
     if not actual.startswith(remote.checksum):
         raise UserError(
@@ -205,6 +205,6 @@ def _checksum(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
-def _by_hand(remote: Remote, target: Path) -> str:
+def _by_hand(remote: RemoteFile, target: Path) -> str:
     known = f" ({remote.algorithm.upper()} {remote.checksum})" if remote.checksum else ""
     return f"download it yourself and save it as {target}{known}"

@@ -13,7 +13,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
 from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.cache import in_blocks
-from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, Tally, conversion_of, sample_of
+from initpools_cli.datasets.scale import SAMPLE_IMAGES, ConversionCounts, Scale, conversion_of, sample_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def to_bytes(images: Mapping[str, np.ndarray], scale: Scale, seed: int, scratch:
     # The range is estimated on train alone if possible, so that no information comes from test images.
     sampled = [deep["train"]] if "train" in deep else list(deep.values())
     scale = scale.fitted([_sample(array, seed) for array in sampled]) if scale.setting == "auto" else scale
-    tally, converted, conversions = Tally(), dict(images), {}
+    tally, converted, conversions = ConversionCounts(), dict(images), {}
     for split, array in deep.items():
         limits = scale.limits(array.dtype)
         file = scratch / f"{split}-pixels"

@@ -207,7 +207,7 @@ def scratch_folder(cache: Path) -> Iterator[Path]:
             _remove_abandoned(cache)
             # Where there are no locks, others can't take this one either, and so leave the folder alone.
             with contextlib.suppress(LocksUnsupported):
-                held.enter_context(claimed(scratch))
+                held.enter_context(scratch_lock(scratch))
             scratch.mkdir()
         try:
             yield scratch
@@ -239,12 +239,12 @@ def _stamp(file: Path) -> list[int]:
 def _remove_abandoned(cache: Path) -> None:
     """Remove the scratch folders that no living process holds, and their locks."""
     for left in {path.with_suffix("") for path in cache.glob(f"{SCRATCH}*")}:
-        with contextlib.suppress(UserError), claimed(left):
+        with contextlib.suppress(UserError), scratch_lock(left):
             if not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def claimed(scratch: Path) -> contextlib.AbstractContextManager[None]:
+def scratch_lock(scratch: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the lock of a scratch folder; a UserError if another process does."""
     return locked(
         scratch.with_suffix(".lock"),

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from initpools_cli.core.download import Remote, fetch
+from initpools_cli.core.download import RemoteFile, fetch
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.npz import read_npz
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
@@ -24,12 +24,12 @@ def entries(info: Mapping[str, Mapping[str, Any]] | None = None) -> list[Entry]:
     return [_entry(name, facts) for name, facts in (_table() if info is None else info).items()]
 
 
-def remote_of(info: Mapping[str, Any], size: int) -> Remote:
+def remote_of(info: Mapping[str, Any], size: int) -> RemoteFile:
     """Return the smallest file with images of at least `size` pixels (0: 28), or the largest file."""
     at_least = [side for side in SIZES if side >= (size or min(SIZES))]
     mark = SIZES[min(at_least, default=max(SIZES))]
     url = info[f"url{mark}"]
-    return Remote((url,), PurePosixPath(urlsplit(url).path).name, info[f"MD5{mark}"])
+    return RemoteFile((url,), PurePosixPath(urlsplit(url).path).name, info[f"MD5{mark}"])
 
 
 def _entry(name: str, info: Mapping[str, Any]) -> Entry:

@@ -105,7 +105,7 @@ def scale_of(setting: str, conversions: Iterable[str]) -> Scale:
 
 
 @dataclass
-class Tally:
+class ConversionCounts:
     """Counts of the conversion of images to 8 bits.
 
     Attributes
@@ -144,7 +144,7 @@ class Tally:
         wide *= 255 / (high - low)
         return np.rint(wide).astype(np.uint8)
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: ConversionCounts) -> None:
         """Add the counts of another tally."""
         for name in ("images", "pixels", "clipped", "touched", "invalid"):
             setattr(self, name, getattr(self, name) + getattr(other, name))

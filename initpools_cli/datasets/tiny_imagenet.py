@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from initpools_cli.core.download import Remote, fetch
+from initpools_cli.core.download import RemoteFile, fetch
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.sources import Assignment, DatasetFacts, Entry, Files
 
-ARCHIVE = Remote(
+ARCHIVE = RemoteFile(
     ("https://cs231n.stanford.edu/tiny-imagenet-200.zip",),
     "tiny-imagenet-200.zip",
     "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
@@ -35,7 +35,7 @@ def entries() -> list[Entry]:
     return [Entry(facts, partial(load, ARCHIVE))]
 
 
-def load(archive: Remote, home: Path, size: int, scratch: Path, report: Reporter) -> Files:
+def load(archive: RemoteFile, home: Path, size: int, scratch: Path, report: Reporter) -> Files:
     """Download and unpack the archive unless that is done."""
     root = home / "tinyimagenet" / FOLDER
     if not root.is_dir():

@@ -10,7 +10,7 @@ import numpy as np
 
 from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.raster import TRANSPARENT, Raster
-from initpools_cli.datasets.scale import WHITE, WINDOW, Scale, Tally, conversion_of, full_range
+from initpools_cli.datasets.scale import WHITE, WINDOW, ConversionCounts, Scale, conversion_of, full_range
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,14 +41,14 @@ class Facts:
         Whether the image is the first of several.
     window : str
         The window of a DICOM file, if it was applied.
-    tally : Tally
+    tally : ConversionCounts
     """
 
     conversion: str = ""
     dtype: np.dtype | None = None
     pages: bool = False
     window: str = ""
-    tally: Tally = field(default_factory=Tally)
+    tally: ConversionCounts = field(default_factory=ConversionCounts)
 
 
 def eight_bits(raster: Raster, channels: int, scale: Scale) -> tuple[Image, Facts]:
@@ -56,7 +56,7 @@ def eight_bits(raster: Raster, channels: int, scale: Scale) -> tuple[Image, Fact
     from PIL import Image
 
     mode = "L" if channels == 1 else "RGB"
-    tally = Tally()
+    tally = ConversionCounts()
     dtype = None
     if raster.picture is not None:
         image, white = _on_white(raster.picture)
@@ -80,7 +80,7 @@ def eight_bits(raster: Raster, channels: int, scale: Scale) -> tuple[Image, Fact
 
 def notes_of(paths: Sequence[str], facts: Sequence[Facts], scale: Scale) -> list[str]:
     """Return notes for the user on decoded files."""
-    tally = Tally()
+    tally = ConversionCounts()
     for each in facts:
         tally.merge(each.tally)
     notes = tally.notes(scale, [each.dtype for each in facts if each.dtype is not None])
@@ -121,7 +121,7 @@ def _on_white(image: Image) -> tuple[Image, bool]:
     return white.convert("RGB"), True
 
 
-def _scaled(values: np.ndarray, scale: Scale, tally: Tally) -> tuple[np.ndarray, bool]:
+def _scaled(values: np.ndarray, scale: Scale, tally: ConversionCounts) -> tuple[np.ndarray, bool]:
     """Convert values (h, w) or (h, w, c) to uint8 (h, w) or (h, w, 3), on white if the last channel is opacity."""
     limits = scale.limits(values.dtype)
     if values.ndim == 2 or values.shape[-1] in (1, 3):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from initpools_cli.core.download import Remote, fetch
+from initpools_cli.core.download import RemoteFile, fetch
 from initpools_cli.core.files import atomic_file
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.system_errors import place_errors
@@ -21,7 +21,7 @@ from initpools_cli.datasets.cache import scratch_folder
 from initpools_cli.datasets.sources import Arrays, DatasetFacts, Entry
 
 #: Files to download, each with its folder below that of the data set.
-Downloads = list[tuple[str, Remote]]
+Downloads = list[tuple[str, RemoteFile]]
 
 
 #: SHA-256 of files by the MD5 that torchvision has.
@@ -45,11 +45,11 @@ SHA256 = {
 }
 
 
-def _remote(urls: tuple[str, ...], name: str, md5: str) -> Remote:
+def _remote(urls: tuple[str, ...], name: str, md5: str) -> RemoteFile:
     """Return a file with its SHA-256; where that is not known, with its MD5, and from an https address first."""
     if md5 not in SHA256:
         urls = (*(f"https:{url.removeprefix('http:')}" for url in urls if url.startswith("http:")), *urls)
-    return Remote(urls, name, SHA256.get(md5, md5))
+    return RemoteFile(urls, name, SHA256.get(md5, md5))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 
-def inert(text: object) -> str:
+def plotly_text(text: object) -> str:
     """`text` as Plotly must be given it to show exactly these characters.
 
     Tags and entities are escaped, Plotly's ``%{...}`` is broken up, and what cannot be printed (control characters,

@@ -8,7 +8,7 @@ from pathlib import Path
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import Figure
 from initpools_cli.figures.section import Section
-from initpools_cli.figures.theme import PageTheme, Theme, dressed
+from initpools_cli.figures.theme import PageTheme, Theme, in_theme
 
 FORMATS = ("png", "svg")
 WIDTH = 1000
@@ -55,7 +55,7 @@ def _drawn_by_chrome(figure: Figure, kind: str, theme: Theme) -> bytes:
             'Run `pip install "initpools[image]"`, or name the file .html.',
             "kaleido",
         ) from None
-    shown = dressed(figure, theme)
+    shown = in_theme(figure, theme)
     lines = (shown.layout.title.subtitle.text or "").count("<br>") + 1
     room = 38 + 17 * lines if shown.layout.title.text else 0
     shown.layout.margin.t = (shown.layout.margin.t or 0) + room

@@ -11,7 +11,7 @@ from initpools_cli.core.types import Figure
 from initpools_cli.figures.escape import plain
 from initpools_cli.figures.html import asset, environment
 from initpools_cli.figures.section import Section
-from initpools_cli.figures.theme import FONT, PAGES, PageTheme, furniture, template
+from initpools_cli.figures.theme import FONT, PAGES, PageTheme, template, theme_colors
 
 # The browser itself refuses any request; Plotly's WebGL compiles functions from text, hence unsafe-eval.
 POLICY = (
@@ -57,7 +57,7 @@ def page_html(drawn: Figure | Section, title: str, provenance: Mapping[str, str]
             font=FONT,
             drawn=_piece(drawn, title, 2, count(1)),
             provenance=provenance,
-            looks={name: {"colors": furniture(name), "template": template(name)} for name in PAGES},
+            looks={name: {"colors": theme_colors(name), "template": template(name)} for name in PAGES},
             plotted=any(_figures(drawn)),
             scripts=[*_scripts(list(_figures(drawn))), *(asset(name) for name in _assets(drawn))],
         )

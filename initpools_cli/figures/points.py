@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert
+from initpools_cli.figures.escape import plotly_text
 from initpools_cli.figures.theme import PAGES
 
 #: Marks of several pools, which color does not distinguish.
@@ -30,7 +30,7 @@ def hover_texts(items: DataFrame, names: Sequence[str] | NDArray[np.object_]) ->
     paths = items["path"].tolist() if "path" in items else [""] * len(items)
     lines = []
     for path, name in zip(paths, names, strict=True):
-        shown = [inert(text) for text in (path, name) if text == text and text != ""]
+        shown = [plotly_text(text) for text in (path, name) if text == text and text != ""]
         lines.append("<br>".join(shown) or "image")
     return np.array(lines, dtype=object)
 
@@ -80,11 +80,11 @@ def add_chosen(
     numbered = max(3, NUMBERED // max(1, len(pools)))
     takers: dict[int, list[str]] = {}
     for pool, order, row in zip(chosen["pool"], chosen["order"], chosen["row"], strict=True):
-        takers.setdefault(row, []).append(f"choice {order}" + (f" of {inert(pool)}" if len(pools) > 1 else ""))
+        takers.setdefault(row, []).append(f"choice {order}" + (f" of {plotly_text(pool)}" if len(pools) > 1 else ""))
     for i, pool in enumerate(pools):
         part = chosen[chosen["pool"] == pool]
         rows, order, index = (part[name].to_numpy() for name in ("row", "order", "index"))
-        name = f"chosen: {inert(pool)}" if len(pools) > 1 else "chosen"
+        name = f"chosen: {plotly_text(pool)}" if len(pools) > 1 else "chosen"
         own = {key: value[rows] if isinstance(value, np.ndarray) else value for key, value in markers.items()}
         texts = [f"<b>{', '.join(takers[row])}</b><br>{hover[row]}" for row in rows]
         symbol = POOL_SYMBOLS[i % len(POOL_SYMBOLS)] if symbols is None else symbols[rows]
@@ -113,7 +113,7 @@ def add_chosen(
             # The page lists them for those who do not use a pointer.
             meta={
                 "picks": index.tolist(),
-                "labels": [f"{number} {inert(pool)}" if len(pools) > 1 else str(number) for number in order],
+                "labels": [f"{number} {plotly_text(pool)}" if len(pools) > 1 else str(number) for number in order],
             },
             **shared,
         )

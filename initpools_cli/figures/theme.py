@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from initpools_cli.core.types import Figure
-from initpools_cli.figures.escape import inert
+from initpools_cli.figures.escape import plotly_text
 
 Theme = Literal["light", "dark"]
 #: What a page opens in; auto: what the reader's system says.
@@ -85,11 +85,11 @@ def translucent(color: str, alpha: float) -> str:
 
 def headline(figure: Figure, title: str, subtitle: str) -> None:
     """Set title and subtitle, plain text, wrapped where an image of the figure would cut it."""
-    lines = "<br>".join(inert(line) for line in textwrap.wrap(subtitle, 120))
-    figure.layout.title = {"text": inert(title), "subtitle": {"text": lines}}
+    lines = "<br>".join(plotly_text(line) for line in textwrap.wrap(subtitle, 120))
+    figure.layout.title = {"text": plotly_text(title), "subtitle": {"text": lines}}
 
 
-def furniture(theme: Theme) -> dict[str, str]:
+def theme_colors(theme: Theme) -> dict[str, str]:
     """Colors of a theme by those of the light page, which figures name."""
     light, page = PAGES["light"], PAGES[theme]
     return {light.ink: page.ink, light.muted: page.muted, light.grid: page.grid}
@@ -139,11 +139,11 @@ def template(theme: Theme) -> dict[str, Any]:
     }
 
 
-def dressed(figure: Figure, theme: Theme) -> Figure:
-    """A copy of the figure in the theme's colors, those of `furniture` among them."""
+def in_theme(figure: Figure, theme: Theme) -> Figure:
+    """A copy of the figure in the theme's colors, those of `theme_colors` among them."""
     import plotly.graph_objects as go
 
-    copy = go.Figure(_recolored(go.Figure(figure).to_plotly_json(), furniture(theme)))
+    copy = go.Figure(_recolored(go.Figure(figure).to_plotly_json(), theme_colors(theme)))
     copy.layout.template = template(theme)
     return copy
 

@@ -352,7 +352,7 @@ def greedy_facility_location(
     gains: list[float] = []
     while len(picks) < count:
         bounds[taken] = -np.inf
-        best = settle(bounds, measure)
+        best = exact_best_gain(bounds, measure)
         if best <= TIE:
             break
         at = int(np.flatnonzero(bounds >= best - TIE)[0])
@@ -374,7 +374,7 @@ def greedy_facility_location(
     return np.array(picks, np.int64), np.array(gains)
 
 
-def settle(bounds: NDArray[np.float64], measure: Callable[[Indices], NDArray[np.float64]]) -> float:
+def exact_best_gain(bounds: NDArray[np.float64], measure: Callable[[Indices], NDArray[np.float64]]) -> float:
     """Replace the bounds that reach the best gain by exact gains, in place, and return the best gain (Minoux 1978).
 
     Parameters

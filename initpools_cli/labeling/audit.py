@@ -11,7 +11,7 @@ from initpools_cli.labeling.label_history import SETTINGS, LabelHistory, number_
 from initpools_cli.steps.audit_sample import AUDIT
 
 
-class Foreseen(NamedTuple):
+class AuditPredictions(NamedTuple):
     """Audit images of one round that the round before predicted, and how many of them correctly."""
 
     right: int
@@ -19,7 +19,7 @@ class Foreseen(NamedTuple):
 
 
 def audit_outcome(
-    labeled: LabelHistory, probs: np.ndarray | None, rest: np.ndarray | None, foreseen: list[Foreseen]
+    labeled: LabelHistory, probs: np.ndarray | None, rest: np.ndarray | None, foreseen: list[AuditPredictions]
 ) -> dict[str, Any]:
     """Return the key ``audit`` of the outcome of a round; empty without audit labels.
 
@@ -30,7 +30,7 @@ def audit_outcome(
         Cross-validated, calibrated probabilities of the labeled images.
     rest : (u, c) float64 or None
         Calibrated probabilities of the images without a label that were not skipped.
-    foreseen : list of Foreseen
+    foreseen : list of AuditPredictions
     """
     from initpools_cli.stats.anytime_bound import anytime_bound
     from initpools_cli.stats.audit_accuracy import audit_accuracy
@@ -53,7 +53,9 @@ def audit_outcome(
     return {"audit": found}
 
 
-def foreseen_labels(earlier: list[FinishedStep], labeled: LabelHistory, settings: dict[str, Any]) -> list[Foreseen]:
+def audit_predictions(
+    earlier: list[FinishedStep], labeled: LabelHistory, settings: dict[str, Any]
+) -> list[AuditPredictions]:
     """Count the audit images of each round that the model of the round before predicted correctly.
 
     Parameters
@@ -81,11 +83,15 @@ def foreseen_labels(earlier: list[FinishedStep], labeled: LabelHistory, settings
         predicted = dict(zip(table["index"].tolist(), map(labeled.class_of, table["label"]), strict=True))
         known = [image for image in images if image in predicted]
         if known:
-            found.append(Foreseen(sum(numbers.get(predicted[each]) == truth[each] for each in known), len(known)))
+            found.append(
+                AuditPredictions(sum(numbers.get(predicted[each]) == truth[each] for each in known), len(known))
+            )
     return found
 
 
-def suggestion_outcome(labeled: LabelHistory, probs: np.ndarray | None, foreseen: list[Foreseen]) -> dict[str, Any]:
+def suggestion_outcome(
+    labeled: LabelHistory, probs: np.ndarray | None, foreseen: list[AuditPredictions]
+) -> dict[str, Any]:
     """Return the key ``suggested`` of the outcome of a round; empty if nothing was suggested.
 
     Annotators may accept wrong suggestions. Two figures tell: how often the cross-validated model, which has not

@@ -21,7 +21,7 @@ from initpools_cli.labeling.class_changes import LOG, MERGE, RENAME, SPLIT, Chan
 from initpools_cli.labeling.classes import ClassList, InvalidClass, tidy
 from initpools_cli.labeling.label_file import read_marks, write_to_disk
 from initpools_cli.labeling.last_round import last_round
-from initpools_cli.labeling.relabel import WAS_SPLIT, Waiting, add_to_queue
+from initpools_cli.labeling.relabel import WAS_SPLIT, RelabelReason, add_to_queue
 from initpools_cli.labeling.session import LabelingSession
 
 
@@ -141,7 +141,7 @@ def change_classes(
         queued: list[int] = []
         if change.do == SPLIT:
             queued = sorted({*remembered}.union(*affected.values()))
-            add_to_queue(run, {index: Waiting(WAS_SPLIT, change.old[0]) for index in queued})
+            add_to_queue(run, {index: RelabelReason(WAS_SPLIT, change.old[0]) for index in queued})
         for file in files:
             _rewrite(file, change)
         if session is not None:

@@ -228,4 +228,4 @@ def previous_model(context: Context, labeled: LabelHistory) -> dict[str, Any]:
     if not both:
         return {}
     right = sum(predicted[image] == truth[image] for image in both)
-    return {"foretold": right / len(both), "foretold_of": len(both)}
+    return {"previous_accuracy": right / len(both), "previous_labels": len(both)}

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PREFIX = "round-"
 #: Settings reported if they differ between rounds, and their keys in the table of a round.
 SETTINGS = {"encoder": "encoders", "learner": "learner"}
+#: Keys of outcomes of older versions, and what they are called now.
+RENAMED = {"foretold": "previous_accuracy", "foretold_of": "previous_labels"}
 #: Columns of a round's labels.csv; an empty label is a skipped image.
 COLUMNS = ["index", "path", "label", "round"]
 #: Further columns, if any image has a value in one of them.
@@ -175,7 +177,8 @@ def outcome_of(done: FinishedStep) -> dict[str, Any]:
     """Return the outcome of a round, with its number as ``round``, its encoder and its learner."""
     facts = done.facts
     table, number = facts["table"], str(number_of(done.name))
-    return {"round": number, **{key: ", ".join(table[of]) for key, of in SETTINGS.items()}, **facts["outcome"]}
+    outcome = {RENAMED.get(key, key): value for key, value in facts["outcome"].items()}
+    return {"round": number, **{key: ", ".join(table[of]) for key, of in SETTINGS.items()}, **outcome}
 
 
 def number_of(name: str) -> int:

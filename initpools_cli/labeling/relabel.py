@@ -18,14 +18,14 @@ QUEUE = "labels/relabel.jsonl"
 WAS_SPLIT, NONE_FITS = "split", "none of these"
 
 
-class Waiting(NamedTuple):
+class RelabelReason(NamedTuple):
     """Why an image is in the queue, and its class before."""
 
     why: str
     was: str = ""
 
 
-def read_queue(run: Run) -> dict[int, Waiting]:
+def read_queue(run: Run) -> dict[int, RelabelReason]:
     """Read the queue of a run, by train row.
 
     Raises
@@ -36,7 +36,9 @@ def read_queue(run: Run) -> dict[int, Waiting]:
     return _read(run.path / QUEUE)
 
 
-def add_to_queue(run: Run, images: Mapping[int, Waiting] | Iterable[tuple[int, Waiting]]) -> dict[int, Waiting]:
+def add_to_queue(
+    run: Run, images: Mapping[int, RelabelReason] | Iterable[tuple[int, RelabelReason]]
+) -> dict[int, RelabelReason]:
     """Add images, and return the whole queue; images that are in it already get the newer reason."""
     path = run.path / QUEUE
     queue = _read(path) | dict(images)
@@ -48,12 +50,12 @@ def add_to_queue(run: Run, images: Mapping[int, Waiting] | Iterable[tuple[int, W
     return queue
 
 
-def _read(path: Path) -> dict[int, Waiting]:
+def _read(path: Path) -> dict[int, RelabelReason]:
     if not path.exists():
         return {}
     try:
         entries = [json.loads(line) for line in read_file(path, "the relabel queue").decode().splitlines() if line]
-        return {int(entry["index"]): Waiting(str(entry["why"]), str(entry["was"])) for entry in entries}
+        return {int(entry["index"]): RelabelReason(str(entry["why"]), str(entry["was"])) for entry in entries}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is damaged: {error!s:.100}.", "Restore it from a backup, or move it elsewhere.", path

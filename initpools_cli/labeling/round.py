@@ -20,7 +20,7 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
 from initpools_cli.datasets.multilabel import require_classes
 from initpools_cli.labeling.annotators import TIES, VOTES, agreement_outcome, ties_table, votes_table
-from initpools_cli.labeling.audit import audit_outcome, foreseen_labels, suggestion_outcome
+from initpools_cli.labeling.audit import audit_outcome, audit_predictions, suggestion_outcome
 from initpools_cli.labeling.class_changes import APPLIED, read_changes
 from initpools_cli.labeling.evaluation import (
     CrossValidation,
@@ -318,7 +318,7 @@ def _estimates(
     rest = None if probs is None else probs[~np.isin(unlabeled, labeled.skipped)]
     settings = {"encoders": [experiment.encoder] if experiment.encoder else [], "learner": table.learner}
     earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
-    foreseen = foreseen_labels(earlier, labeled, settings)
+    foreseen = audit_predictions(earlier, labeled, settings)
     audit = audit_outcome(labeled, validated.probs, rest, foreseen)
     judged = int(labeled.judged.sum())
     why = cannot_forecast(learner, judged, len(np.unique(labeled.codes)))

@@ -17,7 +17,7 @@ from initpools_cli.labeling.origin import AUDIT, BATCH, OWN_CHOICE
 from initpools_cli.labeling.summary import tell_problems
 
 
-class Look(NamedTuple):
+class Viewing(NamedTuple):
     """How images were looked at before an action.
 
     Attributes
@@ -33,7 +33,7 @@ class Look(NamedTuple):
 
 
 #: An action without a time and suggestions.
-NO_LOOK = Look()
+NO_VIEWING = Viewing()
 
 
 class Conflict(NamedTuple):
@@ -197,7 +197,7 @@ class LabelingSession:
             return BATCH
         return written or self.last.origins.get(index, OWN_CHOICE)
 
-    def label(self, images: Sequence[int], name: str, look: Look = NO_LOOK) -> None:
+    def label(self, images: Sequence[int], name: str, viewing: Viewing = NO_VIEWING) -> None:
         """Label images; a new class is added unless classes are fixed.
 
         Raises
@@ -209,15 +209,15 @@ class LabelingSession:
         """
         resolved = self.vocabulary.resolve(name)
         self.vocabulary.keep(resolved)
-        self._act(images, lambda _: (resolved, False), look)
+        self._act(images, lambda _: (resolved, False), viewing)
 
-    def skip(self, images: Sequence[int], look: Look = NO_LOOK) -> None:
+    def skip(self, images: Sequence[int], viewing: Viewing = NO_VIEWING) -> None:
         """Skip images."""
-        self._act(images, lambda _: ("", True), look)
+        self._act(images, lambda _: ("", True), viewing)
 
-    def clear(self, images: Sequence[int], look: Look = NO_LOOK) -> None:
+    def clear(self, images: Sequence[int], viewing: Viewing = NO_VIEWING) -> None:
         """Take the labels of images away."""
-        self._act(images, lambda _: ("", False), look)
+        self._act(images, lambda _: ("", False), viewing)
 
     def undo(self) -> list[int]:
         """Undo the last action, and return its images; none if there is no action."""
@@ -287,12 +287,12 @@ class LabelingSession:
         self.marks, self._unknown, self._read, self._stamp = merged, read.unknown, {*read.marks}, now
         self.vocabulary.learn(mark.label for mark in self.marks.values())
 
-    def _act(self, images: Iterable[int], answer: Callable[[int], tuple[str, bool]], look: Look) -> None:
+    def _act(self, images: Iterable[int], answer: Callable[[int], tuple[str, bool]], viewing: Viewing) -> None:
         rows = [*dict.fromkeys(images)]
         changes = {}
-        for index, seconds in zip(rows, _shares(look.seconds, len(rows)), strict=True):
+        for index, seconds in zip(rows, _shares(viewing.seconds, len(rows)), strict=True):
             label, skipped = answer(index)
-            changes[index] = Mark(label, skipped, self._seen(index, seconds, look.suggestions))
+            changes[index] = Mark(label, skipped, self._seen(index, seconds, viewing.suggestions))
         before = {index: self.marks.get(index, Mark()) for index in rows}
         self._save(changes)
         past = {index: mark for index, mark in before.items() if mark.answer != changes[index].answer}

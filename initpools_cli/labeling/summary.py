@@ -81,7 +81,9 @@ def _groups(outcome: Outcome) -> str:
 
 
 def _previous_model(outcome: Outcome) -> str:
-    return f"{_share(outcome, 'foretold')} of {outcome['foretold_of']:,}" if "foretold" in outcome else ""
+    if "previous_accuracy" not in outcome:
+        return ""
+    return f"{_share(outcome, 'previous_accuracy')} of {outcome['previous_labels']:,}"
 
 
 COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
@@ -104,7 +106,7 @@ COLUMNS: Mapping[str, Callable[[Outcome], str]] = {
 }
 
 
-def guessing(outcome: Outcome) -> str:
+def majority_note(outcome: Outcome) -> str:
     """Say that the accuracy is not better than that of always guessing the largest class; empty if it is better."""
     if "accuracy" not in outcome or outcome["low"] > outcome["majority"]:
         return ""
@@ -136,7 +138,7 @@ def calibration(outcome: Outcome) -> str:
 def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
     """Return notes on the table of rounds; those on accuracy and confidence are on the last round."""
     return [
-        *filter(None, (guessing(outcomes[-1]), calibration(outcomes[-1]))),
+        *filter(None, (majority_note(outcomes[-1]), calibration(outcomes[-1]))),
         _note(outcomes[-1]),
         *(
             f"The rounds have different {name}s ({', '.join(values)}), which also affects their accuracies."

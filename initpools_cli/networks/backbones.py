@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from initpools_cli.core.download import Remote, fetch
+from initpools_cli.core.download import RemoteFile, fetch
 from initpools_cli.core.errors import UserError, closest, nearest, unknown_name
 from initpools_cli.core.files import require_file
 from initpools_cli.core.reporter import Reporter
@@ -117,7 +117,7 @@ def fetch_weights(published: PretrainedWeights, report: Reporter) -> Path:
         return hub.download(published, published.hub, report)
     # The names of torch's files end in the beginning of their SHA-256.
     checksum = re.search(r"-([0-9a-f]{8,})\.\w+$", published.place.name)
-    remote = Remote((published.address,), published.place.name, checksum[1] if checksum else "", "TORCH_HOME")
+    remote = RemoteFile((published.address,), published.place.name, checksum[1] if checksum else "", "TORCH_HOME")
     return fetch(remote, published.place.parent, report)
 
 

@@ -9,7 +9,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from initpools_cli.networks.build import Encoder, scaled
 from initpools_cli.networks.registry import networks
-from initpools_cli.networks.vae import WIDTHS, growing, shrinking, sides_of
+from initpools_cli.networks.vae import WIDTHS, downsampling, sides_of, upsampling
 
 _SLOPE = 0.2
 
@@ -41,10 +41,10 @@ class BiGAN(Encoder):
         super().__init__(features=flat)
         self.latent = latent
         self.map_shape = (widths[-1], sides[-1], sides[-1])
-        self.down = nn.Sequential(*shrinking([channels, *widths], sides, nn.BatchNorm2d, bias=False), nn.Flatten())
+        self.down = nn.Sequential(*downsampling([channels, *widths], sides, nn.BatchNorm2d, bias=False), nn.Flatten())
         self.code = nn.Sequential(nn.Linear(flat, latent, bias=False), nn.BatchNorm1d(latent, affine=False))
         self.widen = nn.Linear(latent, flat)
-        self.up = nn.Sequential(*growing([*reversed(widths), widths[0]], sides[::-1], nn.BatchNorm2d, bias=False))
+        self.up = nn.Sequential(*upsampling([*reversed(widths), widths[0]], sides[::-1], nn.BatchNorm2d, bias=False))
         self.up.extend([nn.Conv2d(widths[0], channels, 3, padding=1), nn.Sigmoid()])
         self.critic = Critic([channels, *widths], sides, latent)
 
@@ -78,7 +78,7 @@ class Critic(nn.Module):
     def __init__(self, widths: list[int], sides: list[int], latent: int) -> None:
         super().__init__()
         flat = widths[-1] * sides[-1] ** 2
-        self.down = nn.Sequential(*shrinking(widths, sides, lambda _: nn.Identity()), nn.Flatten())
+        self.down = nn.Sequential(*downsampling(widths, sides, lambda _: nn.Identity()), nn.Flatten())
         self.seen = nn.Linear(flat, flat)
         self.told = nn.Linear(latent, flat)
         self.last = nn.Linear(flat, flat)

@@ -41,11 +41,11 @@ class VAE(Encoder):
         sides = sides_of(size)
         self.code_shape = (widths[-1], sides[-1], sides[-1])
         flat = widths[-1] * sides[-1] ** 2
-        self.down = nn.Sequential(*shrinking([channels, *widths], sides, nn.BatchNorm2d), nn.Flatten())
+        self.down = nn.Sequential(*downsampling([channels, *widths], sides, nn.BatchNorm2d), nn.Flatten())
         self.mu = nn.Linear(flat, latent)
         self.logvar = nn.Linear(flat, latent)
         self.widen = nn.Linear(latent, flat)
-        self.up = nn.Sequential(*growing([*reversed(widths), widths[0]], sides[::-1], nn.BatchNorm2d))
+        self.up = nn.Sequential(*upsampling([*reversed(widths), widths[0]], sides[::-1], nn.BatchNorm2d))
         self.up.extend([nn.Conv2d(widths[0], channels, 3, padding=1), nn.Sigmoid()])
 
     def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,7 +71,7 @@ def sides_of(size: int) -> list[int]:
     return sides
 
 
-def shrinking(
+def downsampling(
     widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module], *, bias: bool = True
 ) -> list[nn.Module]:
     """Build encoder stages (3 x 3 convolution, norm, leaky ReLU) for maps of the given sides and channels.
@@ -90,7 +90,7 @@ def shrinking(
     return layers
 
 
-def growing(
+def upsampling(
     widths: Sequence[int], sides: Sequence[int], norm: Callable[[int], nn.Module], *, bias: bool = True
 ) -> list[nn.Module]:
     """Build decoder stages of transposed convolutions, the inverse of `shrinking`."""

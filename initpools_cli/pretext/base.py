@@ -115,7 +115,7 @@ class Pretext(nn.Module):
         """Return results of the training for ``step.toml``."""
         return {}
 
-    def caution(self) -> str:
+    def warning_after_training(self) -> str:
         """Return a warning about the finished training; empty if there is none."""
         return ""
 

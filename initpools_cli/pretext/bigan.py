@@ -28,7 +28,7 @@ def critic_loss(real: Tensor, made: Tensor) -> Tensor:
     return F.softplus(-real.double()) + F.softplus(made.double())
 
 
-def players_loss(real: Tensor, made: Tensor) -> Tensor:
+def generator_loss(real: Tensor, made: Tensor) -> Tensor:
     """What encoder and generator minimize: the same with the answers exchanged, (b,) float64, nats."""
     return critic_loss(made, real)
 
@@ -120,7 +120,7 @@ class BiGAN(Pretext):
     def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
         """The critic's loss, that of encoder and generator, and the weighted mean of `losses`: () float64."""
         real, made, real_posed, made_posed = outputs[3:]
-        game = critic_loss(real, made) + players_loss(real_posed, made_posed)
+        game = critic_loss(real, made) + generator_loss(real_posed, made_posed)
         return (game + self.cycle * self.losses(inputs, outputs, ids)).mean()
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:

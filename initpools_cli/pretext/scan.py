@@ -241,7 +241,7 @@ class SCAN(Pretext):
         sure, shown = self.seen.tolist()
         return {"head": self.best} | ({"sure": sure / shown} if shown else {})
 
-    def caution(self) -> str:
+    def warning_after_training(self) -> str:
         """Return the warning that no image was sure enough to label itself."""
         sure, shown = self.seen.tolist()
         if not shown or sure:

@@ -19,7 +19,7 @@ from initpools_cli.steps.report_card import CardData, class_balance, distance_fa
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.select_pool import Pool, resolve_pool, select_pool
-from initpools_cli.steps.strategy_name import StrategySpec, balanced, heeds_source, named, refuse_same_stem
+from initpools_cli.steps.strategy_name import StrategySpec, balanced, named, reads_source, refuse_same_stem
 from initpools_cli.strategies.arrays import refuse_missing
 
 TABLE = "compare.csv"
@@ -196,7 +196,7 @@ def _other(provider: Provider, strategy: StrategySpec) -> Provider:
     settings = provider.settings.model_copy(update={"select": table})
     if not isinstance(provider, RunProvider):
         return provider.with_settings(settings)
-    source = provider.source if heeds_source(balanced(strategy, table), provider.files) else ""
+    source = provider.source if reads_source(balanced(strategy, table), provider.files) else ""
     words = ["select-pool", strategy.argument, "--budget", str(table.budget)]
     for key in (*COMMON, "partitions"):
         value = getattr(table, key)
@@ -207,6 +207,6 @@ def _other(provider: Provider, strategy: StrategySpec) -> Provider:
         words += [f"--{flag}", str(file.resolve())]
     words += ["--id-column", provider.files.id_column] if provider.files.id_column else []
     words += [f"--classes={','.join(provider.files.classes)}"] if provider.files.classes else []
-    other = provider.context.made_on_the_way(*words)
+    other = provider.context.for_needed_step(*words)
     other.settings = settings
     return provider.for_command(other, source)

@@ -238,7 +238,7 @@ class Context:
         begins = [] if self.run.exists else ["--dataset", self.settings.dataset.name]
         return shlex.join(["initpools", *words, "--run", str(self.run.path), *begins, *seed])
 
-    def made_on_the_way(self, *words: str) -> Context:
+    def for_needed_step(self, *words: str) -> Context:
         """The same context for a step that another step needs: it is named by its own command, and not forced."""
         other = Context(self.run, self.settings, self.given, self.report, False, self.command_for(*words))
         self.share(other)

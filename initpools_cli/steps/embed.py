@@ -150,7 +150,7 @@ def newest(context: Context, source: str = "") -> FinishedStep:
         if name not in UNTRAINED and not is_source(name) and not _is_backbone(context, name):
             name = pretrain_of(context, name).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
-        found, _ = embed(context.made_on_the_way("embed", name), name)
+        found, _ = embed(context.for_needed_step("embed", name), name)
     context.report.once(f"embeddings: {named_source(found)}")
     if not source and found.table.get("source") in UNTRAINED and context.data.splits["train"].images.shape[3] == 3:
         context.report.once(

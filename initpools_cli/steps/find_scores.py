@@ -56,7 +56,7 @@ def scores_of(
     if name in scores:
         flags = source_flags(source, files if "embeddings" in scores.get(name).inputs else None)
         words = score_command(context, name, *flags, params=asked)
-        done, fresh = score(context.made_on_the_way(*words), name, source, user, asked, known)
+        done, fresh = score(context.for_needed_step(*words), name, source, user, asked, known)
         context.report.once(f"scores: {done.id}{', made first' if fresh else ''}")
         return done
     made = [done for done in context.run.steps("score") if _is_asked_for(context, done.table, name)]
@@ -69,7 +69,7 @@ def scores_of(
         return made[-1].require_fresh()
     words = score_command(context, name, *source_flags(source), params=asked)
     context.report.say(f"making scores first: `{context.command_for(*words)}`")
-    return score(context.made_on_the_way(*words), name, source, None, asked)[0]
+    return score(context.for_needed_step(*words), name, source, None, asked)[0]
 
 
 def _is_asked_for(context: Context, table: Mapping[str, Any], name: str) -> bool:

@@ -74,7 +74,7 @@ def clean(run: Run, caches: Path, *, dry_run: bool, unfinished: bool) -> list[Le
     unfinished : bool
         Also remove unfinished steps, which may be hours of training that the same command would continue.
     """
-    from initpools_cli.datasets.cache import SCRATCH, claimed
+    from initpools_cli.datasets.cache import SCRATCH, scratch_lock
 
     removed = []
     with disk_errors(fallback=run.path):
@@ -88,7 +88,7 @@ def clean(run: Run, caches: Path, *, dry_run: bool, unfinished: bool) -> list[Le
         for path in sorted(caches.glob(f"{SCRATCH}*")):
             if path.suffix == ".lock" or not path.is_dir():
                 continue
-            with contextlib.suppress(UserError), claimed(path):
+            with contextlib.suppress(UserError), scratch_lock(path):
                 removed.append(_leftover(path, CACHE))
                 if not dry_run:
                     shutil.rmtree(path)

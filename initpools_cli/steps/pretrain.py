@@ -110,8 +110,8 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
             write_array(scratch / NEIGHBORS, given[ASKED])
         if pretext.clusters_images:
             step.outcome |= write_clusters(context, pretext, scratch)
-        if pretext.caution():
-            context.report.warn(f"{table['method']}: {pretext.caution()}")
+        if pretext.warning_after_training():
+            context.report.warn(f"{table['method']}: {pretext.warning_after_training()}")
         (scratch / "work" / "checkpoint.pt").unlink()
     return FinishedStep(context.run, step.folder), True
 

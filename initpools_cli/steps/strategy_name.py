@@ -278,7 +278,7 @@ def balanced(strategy: StrategySpec, select: SelectTable) -> StrategySpec:
     return replace(strategy, balance=Balance(own.kind, own.n_clusters or select.n_clusters))
 
 
-def heeds_source(strategy: StrategySpec, files: UserFiles) -> bool:
+def reads_source(strategy: StrategySpec, files: UserFiles) -> bool:
     """Whether ``--from`` has an effect: the strategy reads something of the run that steps of several sources hold."""
     given, wants = files.inputs, strategy.needed
     missing = wants - given
@@ -299,7 +299,7 @@ def refuse_source(strategy: StrategySpec, files: UserFiles, source: str) -> None
     UserError
         The strategy reads nothing of the run that steps of several sources hold.
     """
-    if source and not heeds_source(strategy, files):
+    if source and not reads_source(strategy, files):
         reads = strategy.reads_embeddings or "embeddings" in strategy.needed
         what = "the embeddings in --embeddings" if reads and files.embeddings else "no embeddings"
         raise UserError(f"--from {source} has no effect: '{strategy.name}' reads {what}.", "Leave out --from.", source)

@@ -34,10 +34,10 @@ def least_confidence_of_sets(label_probs: NDArray[np.float64], labeled: NDArray[
     Selection
         Scores: −ln of that probability, in nats, which orders as 1 − the probability does and does not round to 1.
     """
-    return best_first(surprise(label_probs), labeled, budget)
+    return best_first(surprisal(label_probs), labeled, budget)
 
 
-def surprise(label_probs: NDArray[np.float64]) -> NDArray[np.float64]:
+def surprisal(label_probs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute −ln of the probability of the most likely label set, (n,), in nats."""
     # 0.0 − x, because negation would give −0.0 for a certain prediction.
     values: NDArray[np.float64] = 0.0 - np.log(np.maximum(label_probs, 1 - label_probs)).sum(axis=1)

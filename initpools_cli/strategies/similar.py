@@ -14,9 +14,9 @@ from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.similarity import (
     TIE,
     Similarity,
+    exact_best_gain,
     greedy_facility_location,
     most_similar,
-    settle,
     similarities,
 )
 from initpools_cli.strategies.registry import strategies
@@ -136,7 +136,7 @@ def _fl2mi(
     bounds[labeled] = -np.inf
     picks, scores = np.empty(budget, np.int64), np.empty(budget)
     for place in range(budget):
-        best = settle(bounds, measure)
+        best = exact_best_gain(bounds, measure)
         at = int(np.flatnonzero(bounds >= best - TIE)[0])
         picks[place], scores[place] = at, bounds[at]
         covered = np.maximum(covered, cover(np.array([at])))

@@ -1,4 +1,4 @@
-"""Every kind of plot in a real browser: drawn, whole at any width, in both themes, by keyboard, with names inert."""
+"""Every kind of plot in a real browser: drawn, whole at any width, in both themes, by keyboard, with hostile names."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ from initpools_cli.labeling.classes import InvalidClass
 from initpools_cli.labeling.images import RunImages
 from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import last_round
-from initpools_cli.labeling.relabel import NONE_FITS, WAS_SPLIT, Waiting, add_to_queue, read_queue
-from initpools_cli.labeling.session import LabelingSession, Look
+from initpools_cli.labeling.relabel import NONE_FITS, WAS_SPLIT, RelabelReason, add_to_queue, read_queue
+from initpools_cli.labeling.session import LabelingSession, Viewing
 from initpools_cli.labeling.verdict import verdict
 from initpools_cli.reporting.image_bytes import changed_since
 
@@ -222,16 +222,16 @@ class LabelingState:
             changed = labeling.undo()
         else:
             changed = self._images_of(message)
-            look = Look(messages.seconds(message), message.get("suggested") is True)
+            viewing = Viewing(messages.seconds(message), message.get("suggested") is True)
             if what == "label":
-                labeling.label(changed, messages.text(message, "label"), look)
+                labeling.label(changed, messages.text(message, "label"), viewing)
             elif what == "skip":
-                labeling.skip(changed, look)
+                labeling.skip(changed, viewing)
             elif what == "unsure" and self.run is not None:
-                self._queue = add_to_queue(self.run, dict.fromkeys(changed, Waiting(NONE_FITS)))
-                labeling.skip(changed, look)
+                self._queue = add_to_queue(self.run, dict.fromkeys(changed, RelabelReason(NONE_FITS)))
+                labeling.skip(changed, viewing)
             elif what == "clear":
-                labeling.clear(changed, look)
+                labeling.clear(changed, viewing)
             else:
                 raise MalformedMessage(what)
         return {"items": [[index, *self._shown(index)] for index in changed], "reread": reread, **self._counts()}

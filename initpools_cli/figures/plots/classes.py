@@ -6,7 +6,7 @@ import numpy as np
 
 from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, percent, shortened
+from initpools_cli.figures.escape import percent, plotly_text, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import headline, style
@@ -40,7 +40,7 @@ def classes(classes: DataFrame, *, most: PositiveCount = 30) -> Figure:
         height=BASE + LINE * len(first),
         same_y=True,
     )
-    names = [inert(shortened(name, 18)) for name in first["class"]]
+    names = [plotly_text(shortened(name, 18)) for name in first["class"]]
     for i, (column, title) in enumerate(PANELS.items()):
         values = first[column].to_numpy(float)
         text = [_text(column, value) for value in values]

@@ -6,7 +6,7 @@ import numpy as np
 
 from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, shortened
+from initpools_cli.figures.escape import plotly_text, shortened
 from initpools_cli.figures.facets import complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, headline, style, translucent
@@ -36,7 +36,7 @@ def confusion(predictions: DataFrame, *, most: PositiveCount = 20) -> Figure:
     for label, guess in zip(labels, predicted, strict=True):
         if label in number and guess in number:
             counts[number[label], number[guess]] += 1
-    names = [inert(shortened(name, 14)) for name in shown]
+    names = [plotly_text(shortened(name, 14)) for name in shown]
     figure = faceted([""], x_title="predicted by cross-validation", y_title="label", height=BASE + LINE * len(shown))
     ticks = {"tickvals": list(range(len(shown))), "ticktext": names, "showgrid": False}
     figure.update_xaxes(**ticks)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, shortened
+from initpools_cli.figures.escape import plotly_text, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, PAGES, Style, headline, series
@@ -73,8 +73,8 @@ def correlations(
     titles = _titles(list(groups))
     x_title = f"{named.replace('_', ' ')} of the first pool" if of == "first" else f"mean {of} of the first pool"
     figure = faceted(
-        [f"<b>{inert(shortened(titles[panel], 44))}</b><br>{facts[panel].heading}" for panel in panels],
-        x_title=inert(x_title),
+        [f"<b>{plotly_text(shortened(titles[panel], 44))}</b><br>{facts[panel].heading}" for panel in panels],
+        x_title=plotly_text(x_title),
         y_title=f"{named.replace('_', ' ')} later",
         height=300 if len(panels) > 1 else 420,
         same_x=len({panel.sweep for panel in panels}) == 1,
@@ -172,8 +172,8 @@ def _draw(figure: Figure, group: DataFrame, looks: dict[str, Style], place: dict
             y=part["later"].to_numpy(),
             mode="markers",
             marker={"color": look.color, "symbol": look.symbol, "size": 5, "opacity": 0.4},
-            name=inert(init),
-            legendgroup=inert(init),
+            name=plotly_text(init),
+            legendgroup=plotly_text(init),
             showlegend=False,
             customdata=part["seed"].to_numpy(),
             hovertemplate="<b>%{fullData.name}</b>, seed %{customdata}<br>%{x:.4~g} → %{y:.1%}<extra></extra>",
@@ -193,8 +193,8 @@ def _draw(figure: Figure, group: DataFrame, looks: dict[str, Style], place: dict
                 "size": 12,
                 "line": {"color": PAGES["light"].ink, "width": 1.5},
             },
-            name=inert(init),
-            legendgroup=inert(init),
+            name=plotly_text(init),
+            legendgroup=plotly_text(init),
             showlegend=init not in shown,
             hovertemplate="<b>%{fullData.name}</b>, mean over seeds<br>%{x:.4~g} → %{y:.1%}<extra></extra>",
             **place,

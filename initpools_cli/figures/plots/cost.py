@@ -8,7 +8,7 @@ from typing import NamedTuple
 from initpools_cli.core.bounds import PositiveCount, PositiveFactor
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, shortened
+from initpools_cli.figures.escape import plotly_text, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import headline, series
@@ -92,8 +92,8 @@ def cost(
                 mode="lines+markers",
                 line={"color": look.color, "dash": look.dash, "width": 2},
                 marker={"color": look.color, "symbol": look.symbol, "size": 8},
-                name=inert(shortened(name)) + _short(powers[name]["seconds"]),
-                legendgroup=inert(name),
+                name=plotly_text(shortened(name)) + _short(powers[name]["seconds"]),
+                legendgroup=plotly_text(name),
                 showlegend=i == 0,
                 hovertemplate="<b>%{fullData.name}</b><br>%{x:,} images<br>%{y:.3~g} "
                 + quantity.unit

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, shortened
+from initpools_cli.figures.escape import plotly_text, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, PALETTE, Style, headline, series
@@ -57,7 +57,7 @@ def critical_difference(
     most = max(map(len, joined))
     lowest = min(-1 - most * CLIQUE - len(row.ranks) for row in found)
     figure = faceted(
-        [f"<b>{inert(_setting(row))}</b><br>{_verdict(row)}" for row in found],
+        [f"<b>{plotly_text(_setting(row))}</b><br>{_verdict(row)}" for row in found],
         x_title="mean rank (1 is best)",
         y_title="",
         columns=2,
@@ -71,7 +71,7 @@ def critical_difference(
             **bare,
             range=[lowest, TOP],
             tickvals=[_height(place, most) for place in range(len(order))],
-            ticktext=[f"{inert(shortened(name, 20))} <b>{row.ranks[name]:.2f}</b>" for name in order],
+            ticktext=[f"{plotly_text(shortened(name, 20))} <b>{row.ranks[name]:.2f}</b>" for name in order],
             selector={"anchor": axis_name("x", i)},
         )
         right = max(len(order), 1 + row.critical_difference) + 0.3
@@ -188,7 +188,7 @@ def _draw(
             "size": 9,
         },
         name="mean ranks",
-        customdata=[inert(name) for name in order],
+        customdata=[plotly_text(name) for name in order],
         hovertemplate="<b>%{customdata}</b><br>mean rank %{x:.2f}<extra></extra>",
         **place,
     )

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, percent
+from initpools_cli.figures.escape import percent, plotly_text
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import Style, headline, series, translucent
@@ -81,7 +81,7 @@ def curves(
     # Curves of one point would stand over each other: first pools alone stand side by side.
     single = all(len(line) == 1 for line in lines.values())
     figure = faceted(
-        [f"<b>{inert(heading)}</b>" for heading in headings.values()],
+        [f"<b>{plotly_text(heading)}</b>" for heading in headings.values()],
         x_title="first pool" if single else "labeled images",
         y_title=quantity.axis,
         height=300 if len(headings) > 1 else 400,
@@ -94,8 +94,12 @@ def curves(
     bands = 0.16 if len(inits) <= 4 else 0.07
     for (init, panel), line in lines.items():
         i = list(headings).index(panel)
-        place: dict[str, object] = {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i), "legendgroup": inert(init)}
-        x = [inert(init)] if single else [point.labeled for point in line]
+        place: dict[str, object] = {
+            "xaxis": axis_name("x", i),
+            "yaxis": axis_name("y", i),
+            "legendgroup": plotly_text(init),
+        }
+        x = [plotly_text(init)] if single else [point.labeled for point in line]
         place["showlegend"] = init not in shown and not single
         _draw(figure, x, line, looks[init], bands, level, quantity, place)
         shown.add(init)
@@ -152,7 +156,7 @@ def _draw(
             fill="toself",
             fillcolor=translucent(look.color, bands),
             hoverinfo="skip",
-            name=f"{inert(line[0].init)} ({100 * level:g} % CI)",
+            name=f"{plotly_text(line[0].init)} ({100 * level:g} % CI)",
             **{**place, "showlegend": False},
         )
     # An interval without a neighbor makes no band: it is a whisker.
@@ -168,7 +172,7 @@ def _draw(
             "thickness": 1.5,
             "array": [p.high - p.mean if p.labeled in alone else 0.0 for p in line],
         },
-        name=inert(line[0].init),
+        name=plotly_text(line[0].init),
         customdata=[[p.labeled, _interval(p, level, quantity), _seeds(p.n_seeds, p.n_failed)] for p in line],
         hovertemplate="<b>%{fullData.name}</b><br>%{customdata[0]} labeled images<br>mean %{y:"
         + (".1%" if quantity.share else ".4f")

@@ -8,7 +8,7 @@ from typing import Any
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, shortened
+from initpools_cli.figures.escape import plotly_text, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import MISSED, NEUTRAL, PALETTE, headline
@@ -59,7 +59,7 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
             note += f", {unknown} without a label"
         elif total:
             note += f", {_missing(len(missed), len(everything))}"
-        headings.append(f"<b>{inert(shortened(pool, 24))}</b><br>{note}")
+        headings.append(f"<b>{plotly_text(shortened(pool, 24))}</b><br>{note}")
         taken = ", ".join(f"{name} {counts[name]}" for name in classes if counts[name])
         lines.append(f"{pool}: {note}; {taken}." + (f" Missed: {', '.join(missed)}." if missed else ""))
     # Horizontal, so that the names of classes can be read; a hundred classes need thin bars.
@@ -74,7 +74,7 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
         range=[len(classes) - 0.5, -0.5],
         tickmode="array",
         tickvals=named,
-        ticktext=[inert(shortened(name, 22)) for name in named],
+        ticktext=[plotly_text(shortened(name, 22)) for name in named],
         showgrid=False,
     )
     figure.update_layout(barmode="overlay")
@@ -100,7 +100,7 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
                 cliponaxis=False,
                 name="class missed",
                 legendgroup="class missed",
-                customdata=[inert(name) for name in missed],
+                customdata=[plotly_text(name) for name in missed],
                 hovertemplate="%{customdata}: none chosen<extra></extra>",
                 showlegend=not missed_yet,
                 **place,
@@ -129,7 +129,7 @@ def _bars(
         x=heights,
         name=name,
         legendgroup=name,
-        customdata=[inert(label) for label in classes],
+        customdata=[plotly_text(label) for label in classes],
         hovertemplate="%{customdata}: %{x:.4~r} " + name + "<extra></extra>",
         **look,
         **place,

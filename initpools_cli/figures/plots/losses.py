@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, percent, shortened
+from initpools_cli.figures.escape import percent, plotly_text, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import headline, style
@@ -56,7 +56,7 @@ def losses(logs: DataFrame) -> Figure:
     measured = [each for each in MEASURED if each.column in logs and logs[each.column].notna().any()]
     panels += [(each, logs) for each in measured]
     figure = faceted(
-        [f"<b>{inert(shortened(quantity.title))}</b>" for quantity, _ in panels],
+        [f"<b>{plotly_text(shortened(quantity.title))}</b>" for quantity, _ in panels],
         x_title="epoch",
         y_title="",
         height=260,
@@ -78,8 +78,8 @@ def losses(logs: DataFrame) -> Figure:
                 mode="lines+markers" if len(line) <= MOST_MARKERS else "lines",
                 line={"color": look.color, "dash": look.dash, "width": 2},
                 marker={"color": look.color, "symbol": look.symbol, "size": 6},
-                name=inert(shortened(name)),
-                legendgroup=inert(name),
+                name=plotly_text(shortened(name)),
+                legendgroup=plotly_text(name),
                 showlegend=name not in shown,
                 hovertemplate="<b>%{fullData.name}</b><br>epoch %{x}<br>%{y:" + quantity.hover + "}<extra></extra>",
                 xaxis=axis_name("x", i),

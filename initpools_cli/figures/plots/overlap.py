@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import Figure
-from initpools_cli.figures.escape import inert, percent, shortened
+from initpools_cli.figures.escape import percent, plotly_text, shortened
 from initpools_cli.figures.facets import complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import PALETTE, headline
@@ -75,7 +75,7 @@ def overlap(
     figure.layout.meta = {
         name: {
             **figure.layout.meta[name],
-            "yaxis.ticktext": [f"{inert(shortened(each, width))} <b>{i + 1}</b>" for i, each in enumerate(names)],
+            "yaxis.ticktext": [f"{plotly_text(shortened(each, width))} <b>{i + 1}</b>" for i, each in enumerate(names)],
         }
         for name, width in cuts.items()
     }
@@ -159,7 +159,7 @@ def _hover(
 ) -> list[list[str]]:
     return [
         [
-            f"<b>{inert(a)}</b> and <b>{inert(b)}</b><br>{shared[i, j]:.0f} in common, of "
+            f"<b>{plotly_text(a)}</b> and <b>{plotly_text(b)}</b><br>{shared[i, j]:.0f} in common, of "
             f"{sizes[i]:.0f} and {sizes[j]:.0f} images<br>{percent(found[i, j])}; by chance {percent(chance[i, j])}"
             for j, b in enumerate(names)
         ]

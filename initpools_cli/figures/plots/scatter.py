@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, shortened
+from initpools_cli.figures.escape import plotly_text, shortened
 from initpools_cli.figures.facets import complete, faceted
 from initpools_cli.figures.points import add_chosen, hover_texts, placed, size_of
 from initpools_cli.figures.registry import plots
@@ -152,7 +152,7 @@ def _by_group(
     texts = _paths(items) if by_class else hover
     for (name, inside), (tone, symbol) in zip(members, looks, strict=True):
         parts = [] if texts is None else ["%{hovertext}"]
-        parts += [inert(name)] if by_class and name in groups else []
+        parts += [plotly_text(name)] if by_class and name in groups else []
         colors[inside], symbols[inside] = tone, symbol
         # A chosen image is drawn once, so that hovering always shows its order.
         faint = np.setdiff1d(inside, chosen["row"].to_numpy())
@@ -161,12 +161,12 @@ def _by_group(
             y=xy[faint, 1],
             mode="markers",
             marker={"size": size_of(n), "color": tone, "symbol": symbol, "opacity": FAINTEST if n > MANY else FAINT},
-            name=inert(shortened(name)),
+            name=plotly_text(shortened(name)),
             customdata=index[faint],
             hovertext=None if texts is None else texts[faint],
             hovertemplate="<br>".join([*parts, "index %{customdata}<extra></extra>"]),
             meta={"group": parts[-1]} if by_class and name in groups else None,
-            legendgroup=inert(name),
+            legendgroup=plotly_text(name),
             showlegend=False,
         )
         # The legend's own marker: the points are too small and too faint to be distinguished there.
@@ -175,8 +175,8 @@ def _by_group(
             y=[None],
             mode="markers",
             marker={"size": 9, "color": tone, "symbol": symbol},
-            name=inert(shortened(name)),
-            legendgroup=inert(name),
+            name=plotly_text(shortened(name)),
+            legendgroup=plotly_text(name),
         )
     return {"color": colors if colored else PALETTE[3], "symbol": symbols}
 
@@ -204,14 +204,14 @@ def _by_score(
             "size": size_of(len(xy)),
             "color": shown[faint],
             "opacity": FAINT,
-            "colorbar": {"title": {"text": inert(shortened(what)), "side": "right"}, "thickness": 12},
+            "colorbar": {"title": {"text": plotly_text(shortened(what)), "side": "right"}, "thickness": 12},
             **scale,
         },
         name="not chosen" if len(chosen) else "images",
         text=[f"{value:.4g}" for value in shown[faint]],
         customdata=items["index"].to_numpy()[faint],
         hovertext=hover[faint],
-        hovertemplate="%{hovertext}<br>" + inert(what) + " %{text}<br>index %{customdata}<extra></extra>",
+        hovertemplate="%{hovertext}<br>" + plotly_text(what) + " %{text}<br>index %{customdata}<extra></extra>",
         showlegend=False,
     )
     return {"color": shown, **scale}
@@ -226,7 +226,7 @@ def _paths(items: DataFrame) -> NDArray[np.object_] | None:
     """Hover texts beside the class; None where images have no names."""
     if "path" not in items or not items["path"].astype(bool).any():
         return None
-    return np.array([inert(path) for path in items["path"]], dtype=object)
+    return np.array([plotly_text(path) for path in items["path"]], dtype=object)
 
 
 def _number(name: str) -> int:

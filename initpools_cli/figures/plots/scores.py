@@ -6,7 +6,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, percent, shortened
+from initpools_cli.figures.escape import percent, plotly_text, shortened
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import headline, style
@@ -45,7 +45,7 @@ def score_histograms(scores: DataFrame) -> Figure:
             )
     facts = {name: ties(values) for name, values in columns.items()}
     figure = faceted(
-        [f"<b>{inert(shortened(name))}</b><br>{_numbers(facts[name])}" for name in columns],
+        [f"<b>{plotly_text(shortened(name))}</b><br>{_numbers(facts[name])}" for name in columns],
         x_title="score",
         y_title="images",
         columns=2,
@@ -61,7 +61,7 @@ def score_histograms(scores: DataFrame) -> Figure:
             marker={"color": style(0).color, "line": {"width": 0}},
             customdata=np.column_stack([edges[:-1], edges[1:]]),
             hovertemplate="%{customdata[0]:.4g} to %{customdata[1]:.4g}<br>%{y} images<extra></extra>",
-            name=inert(name),
+            name=plotly_text(name),
             showlegend=False,
             xaxis=axis_name("x", i),
             yaxis=axis_name("y", i),

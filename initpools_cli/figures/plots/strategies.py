@@ -9,7 +9,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import DataFrame, Figure
-from initpools_cli.figures.escape import inert, percent
+from initpools_cli.figures.escape import percent, plotly_text
 from initpools_cli.figures.facets import axis_name, complete, faceted
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, Style, headline, series, translucent
@@ -70,7 +70,7 @@ def strategies(
     slot = SLOT * min([float(np.log10(b / a)) for a, b in pairwise(levels)] or [ALONE])
     several = len(panels) > 1
     figure = faceted(
-        [f"<b>{inert(heading)}</b>" if several else "" for heading in panels],
+        [f"<b>{plotly_text(heading)}</b>" if several else "" for heading in panels],
         x_title="labeled images (logarithmic)",
         y_title=f"{drawn.replace('_', ' ')} (%)",
         columns=2,
@@ -189,8 +189,8 @@ def _strategy(
         error_y={"array": [mark.deviation for mark in marks], "thickness": 1.5, "width": 0, "color": look.color},
         mode="markers",
         marker={"color": look.color, "symbol": look.symbol, "size": 9},
-        name=inert(name),
-        legendgroup=inert(name),
+        name=plotly_text(name),
+        legendgroup=plotly_text(name),
         showlegend=name not in shown,
         customdata=[[_value(mark)] for mark in marks],
         hovertemplate="<b>%{fullData.name}</b><br>%{customdata[0]}<extra></extra>",

@@ -45,9 +45,9 @@ class _ReadOnlyContext(Context):
         """Raise an error with the command that makes the missing step."""
         raise UserError(f"It needs {step.id}, which does not exist.", f"Run `{self.command}` first.", step.id)
 
-    def made_on_the_way(self, *words: str) -> Context:
+    def for_needed_step(self, *words: str) -> Context:
         """Make a read-only context for a step that another one needs."""
-        return _read_only(super().made_on_the_way(*words))
+        return _read_only(super().for_needed_step(*words))
 
 
 def _read_only(context: Context) -> _ReadOnlyContext:

@@ -33,7 +33,7 @@ KEPT = 2**28
 
 
 @dataclass(frozen=True)
-class Spread:
+class SpreadLabels:
     """Labels spread over a graph.
 
     Attributes
@@ -102,7 +102,7 @@ def label_spreading(
     alpha: Annotated[float, Field(gt=0, le=0.99)] = 0.5,
     smoothing: PositiveFactor = 0.3,
     probes: Count = 0,
-) -> Spread:
+) -> SpreadLabels:
     """Labels spread over the k-NN graph of all images, labeled or not; a new image gets the mean of its k nearest.
 
     Iterates F ← alpha S F + (1 − alpha) Y with S = D^-½ W D^-½ until no entry changes by more than 1e-10. Y has the
@@ -143,11 +143,11 @@ def label_spreading(
     else:
         given[known, labels[known]] = 1.0
 
-    def fitted(count: int) -> Spread:
+    def fitted(count: int) -> SpreadLabels:
         mass = spread(neighbor_graph(rows, min(count, len(rows) - 1), probes), given, alpha)
         total = mass[:, classes:] if multilabel else mass.sum(axis=1, keepdims=True)
         shares = np.divide(mass[:, :classes], total, out=np.zeros_like(mass[:, :classes]), where=total > 0)
-        return Spread(rows, shares, (total[:, 0] > 0).astype(np.float64), count, smoothing, multilabel)
+        return SpreadLabels(rows, shares, (total[:, 0] > 0).astype(np.float64), count, smoothing, multilabel)
 
     if validation is None:
         return fitted(k)

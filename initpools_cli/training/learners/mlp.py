@@ -21,7 +21,7 @@ from initpools_cli.training.trainer import Optimizer, Schedule, TrainConfig, Tra
 ROWS = 4096
 
 
-class Hidden(Encoder):
+class HiddenLayer(Encoder):
     """Hidden layer with batch norm and ReLU: (b, d) to (b, features)."""
 
     def __init__(self, inputs: int, features: int, seed: int) -> None:
@@ -141,7 +141,7 @@ def mlp(
         Share of inputs and features dropped in training and in `mc_logits`, not in `logits`.
     """
     root = derive(seed, "mlp")
-    model = Perceptron(Network(Hidden(embeddings.shape[1], hidden, root), classes, root, dropout), device)
+    model = Perceptron(Network(HiddenLayer(embeddings.shape[1], hidden, root), classes, root, dropout), device)
     inputs, rng = as_tensor(embeddings, device), generator(seed, "inputs")
     trainer = Trainer(
         model.network,
