@@ -118,6 +118,27 @@ def test_a_second_call_runs_nothing_and_writes_the_same_table(
     assert (copied / "runs/bench/tiny.parquet").read_bytes() == before
 
 
+def test_the_table_of_finished_sweeps_lists_the_others(
+    copied: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, names = copied / "runs/bench/tiny.parquet", sweeps_run(monkeypatch)
+    before, whole = table(copied), file.read_bytes()
+    file.unlink()
+    assert initpools("bench", "table", "--suite", "tiny.toml").code == 0
+    assert file.read_bytes() == whole and not names
+    lost = before["sweep"] == "al/typiclust-components-linear-10"
+    shutil.rmtree(copied / "runs/bench/digits/al/typiclust-components-linear-10")
+    ended = initpools("bench", "table", "--suite", "tiny.toml")
+    assert ended.code == 0 and "not run: 3 cells (typiclust on digits): It was not run yet." in ended.err
+    found = table(copied)
+    assert found["status"].value_counts().to_dict() == {"ok": 9, "not run": 3}
+    kept = found[found["status"] == "ok"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, before[~lost].reset_index(drop=True))
+    shutil.rmtree(copied / "runs/bench/digits/embed")
+    ended = initpools("bench", "table", "--suite", "tiny.toml")
+    assert ended.code == 2 and "no finished sweep of the suite tiny" in ended.err and not names
+
+
 def test_an_interrupted_suite_goes_on_where_it_stopped(
     copied: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +320,7 @@ def test_the_leaderboard_has_every_strategy_and_what_is_missing(copied: Path, in
         (["report", "--metric", "acuracy"], "--metric acuracy is not valid."),
         (["report", "--metric", "micro_f1"], "has no value of micro_f1"),
         (["verify", "--suite", "quick"], "There is no table runs/bench/quick.parquet."),
+        (["table", "--dir", "other"], "other has no finished sweep of the suite tiny."),
     ],
 )
 def test_a_report_or_replay_of_nothing_is_refused(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.bench.jobs import Job, is_done
-from initpools_cli.bench.prepare import SuiteContext
+from initpools_cli.bench.prepare import Prepared, SuiteContext, pretrains_of
 from initpools_cli.bench.suite import NamedSuite, flat
 from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.durations import duration
@@ -37,10 +37,14 @@ class Forecast:
     place : SuiteContext
     data : mapping of str to Dataset
         The data sets that could be opened.
+    found : mapping of str to Prepared
+        Their encoders and embeddings that were made before.
     """
 
-    def __init__(self, suite: NamedSuite, place: SuiteContext, data: Mapping[str, Dataset]) -> None:
-        self.suite, self.place = suite, place
+    def __init__(
+        self, suite: NamedSuite, place: SuiteContext, data: Mapping[str, Dataset], found: Mapping[str, Prepared]
+    ) -> None:
+        self.suite, self.place, self.found = suite, place, found
         self.images = {name: int(each.kept.sum()) for name, each in data.items()}
         self._pixels = {
             name: int(each.splits["train"].images[0].size) if each.has_images else 0 for name, each in data.items()
@@ -140,25 +144,22 @@ class Forecast:
         return max(1, round(self.images[job.data] * float(job.settings.get("al.candidates", 0.9))))
 
     def _finished(self, job: Job) -> FinishedStep | None:
-        made = {step.name for step in self.place.run(job.data).folders("embed")}
-        sources = {encoder.name: encoder.source for encoder in self.suite.suite.encoders}
-        if not all(sources[name] in made for name in job.encoders):
+        sources = self.found[job.data].sources
+        if not all(name in sources for name in job.encoders):
             return None
         return is_done(job, job.flags(sources), self.place.run(job.data))
 
     def _preparation(self, data: str, threads: int) -> float:
-        """Forecast pretraining and embedding on all threads; those that are there by name cost nothing."""
-        run, seconds = self.place.run(data), 0.0
-        made = {kind: {step.name.partition("-")[0] for step in run.folders(kind)} for kind in ("pretrain", "embed")}
+        """Forecast pretraining and embedding on all threads; those that were made before cost nothing."""
+        seconds, found = 0.0, self.found[data]
         entry = next(each for each in self.suite.suite.data if each.name == data)
-        for each in self.suite.suite.pretrains:
-            if (each.data and data not in each.data) or (each.method in made["pretrain"] and not each.seed):
-                continue
-            settings = flat(self.suite.suite.settings, entry.settings, each.settings)
-            epochs = int(settings.get("pretrain.epochs", 100))
-            seconds += self.images[data] * self._pixels[data] * epochs / TRAINED_PIXELS / threads
+        for each in pretrains_of(self.suite, entry):
+            if each.name not in found.trained:
+                settings = flat(self.suite.suite.settings, entry.settings, each.settings)
+                epochs = int(settings.get("pretrain.epochs", 100))
+                seconds += self.images[data] * self._pixels[data] * epochs / TRAINED_PIXELS / threads
         trained = {each.name for each in self.suite.suite.pretrains}
         for encoder in self.suite.suite.encoders:
-            if encoder.source not in trained and encoder.source.partition("-")[0] not in made["embed"]:
+            if encoder.source not in trained and encoder.name in found.missing:
                 seconds += self.images[data] / EMBEDDED_IMAGES / threads
         return seconds

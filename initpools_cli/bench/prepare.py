@@ -16,7 +16,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import embed
-from initpools_cli.steps.pretrain import pretrain
+from initpools_cli.steps.pretrain import find_pretrained, pretrain
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,15 @@ class Prepared:
 
     Attributes
     ----------
+    trained : dict of str to str
+        Name of the step, by pretrain of the suite.
     sources : dict of str to str
         Name of the step of embeddings, by encoder of the suite.
     missing : dict of str to str
-        Why an encoder is missing.
+        Why a pretrain or an encoder is missing.
     """
 
+    trained: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -104,6 +107,29 @@ def begin(suite: NamedSuite, entry: Data, place: SuiteContext) -> Context:
     return context
 
 
+def find_prepared(suite: NamedSuite, entry: Data, place: SuiteContext, begun: Context) -> Prepared:
+    """Find the encoders and embeddings of a data set that were made before; nothing is made.
+
+    Parameters
+    ----------
+    begun : Context
+        From `begin`; its opened data are used.
+    """
+    run, prepared = place.run(entry.name), Prepared()
+    for each in pretrains_of(suite, entry):
+        if not each.start or each.start in prepared.trained:
+            done = find_pretrained(_pretraining(suite, entry, each, place, begun, prepared.trained))
+            prepared.trained |= {} if done is None else {each.name: done.name}
+    own = {each.name for each in suite.suite.pretrains}
+    for encoder in _encoders(suite, entry):
+        source = prepared.trained.get(encoder.source, "" if encoder.source in own else encoder.source)
+        if source and run.find_step(f"embed/{source}"):
+            prepared.sources[encoder.name] = source
+        else:
+            prepared.missing[encoder.name] = f"The embeddings of {encoder.name} are not made yet."
+    return prepared
+
+
 def prepare(suite: NamedSuite, entry: Data, place: SuiteContext, begun: Context) -> Prepared:
     """Make the encoders and embeddings of a data set that are missing.
 
@@ -112,23 +138,25 @@ def prepare(suite: NamedSuite, entry: Data, place: SuiteContext, begun: Context)
     begun : Context
         From `begin`; its opened data are used.
     """
-    trained: dict[str, str] = {}
     prepared = Prepared()
-    for each in suite.suite.pretrains:
-        if each.data and entry.name not in each.data:
-            continue
+    for each in pretrains_of(suite, entry):
         try:
-            trained[each.name] = _trained(suite, entry, each, place, begun, trained)
+            prepared.trained[each.name] = _trained(suite, entry, each, place, begun, prepared.trained)
         except UserError as error:
             prepared.missing[each.name] = error.fact
             place.report.warn(f"{entry.name}, pretrain {each.name}: {error.fact} {error.remedy}")
     for encoder in _encoders(suite, entry):
         try:
-            prepared.sources[encoder.name] = _embedded(suite, entry, encoder, place, begun, trained, prepared.missing)
+            prepared.sources[encoder.name] = _embedded(suite, entry, encoder, place, begun, prepared)
         except UserError as error:
             prepared.missing[encoder.name] = error.fact
             place.report.warn(f"{entry.name}, encoder {encoder.name}: {error.fact} {error.remedy}")
     return prepared
+
+
+def pretrains_of(suite: NamedSuite, entry: Data) -> Sequence[Pretrain]:
+    """Return the pretrains of a suite that are trained on a data set."""
+    return [each for each in suite.suite.pretrains if not each.data or entry.name in each.data]
 
 
 def _encoders(suite: NamedSuite, entry: Data) -> Sequence[Encoder]:
@@ -147,6 +175,13 @@ def _trained(
             f"Add {entry.name} to the data of {each.start}.",
             each.start,
         )
+    return pretrain(_pretraining(suite, entry, each, place, begun, trained))[0].name
+
+
+def _pretraining(
+    suite: NamedSuite, entry: Data, each: Pretrain, place: SuiteContext, begun: Context, trained: Mapping[str, str]
+) -> Context:
+    """Return the context of a pretrain."""
     flags = flat(suite.suite.settings, entry.settings, each.settings) | {"pretrain.method": each.method}
     flags = {key: value for key, value in flags.items() if key.startswith("pretrain.")}
     if each.start:
@@ -164,7 +199,7 @@ def _trained(
         _typed(command, flags, "pretrain.method"),
     )
     _share(begun, context, "seed" if each.seed else "")
-    return pretrain(context)[0].name
+    return context
 
 
 def _embedded(
@@ -173,9 +208,9 @@ def _embedded(
     encoder: Encoder,
     place: SuiteContext,
     begun: Context,
-    trained: Mapping[str, str],
-    missing: Mapping[str, str],
+    prepared: Prepared,
 ) -> str:
+    trained, missing = prepared.trained, prepared.missing
     own = {each.name for each in suite.suite.pretrains}
     if encoder.source in own and encoder.source not in trained:
         why = missing.get(encoder.source, f"{encoder.source} is not trained on {entry.name}.")

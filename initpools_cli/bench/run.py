@@ -15,7 +15,7 @@ from typing import Any
 
 from initpools_cli.bench.forecast import Forecast
 from initpools_cli.bench.jobs import Job, command_of, is_done, jobs_of
-from initpools_cli.bench.prepare import Prepared, SuiteContext, begin, open_context, prepare
+from initpools_cli.bench.prepare import Prepared, SuiteContext, begin, find_prepared, open_context, prepare
 from initpools_cli.bench.suite import NamedSuite
 from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.durations import duration
@@ -63,7 +63,9 @@ def run_suite(suite: NamedSuite, place: SuiteContext, added: Sequence[str] = ())
     """
     progress = Progress(jobs_of(suite.suite, added))
     begun = _begin_all(suite, place, progress)
-    forecast = Forecast(suite, place, {name: context.data for name, context in begun.items()})
+    entries = {entry.name: entry for entry in suite.suite.data}
+    found = {name: find_prepared(suite, entries[name], place, context) for name, context in begun.items()}
+    forecast = Forecast(suite, place, {name: context.data for name, context in begun.items()}, found)
     waiting = [job for job in progress.jobs if job not in progress.not_run]
     forecast.announce(waiting)
     for entry in suite.suite.data:
@@ -76,6 +78,32 @@ def run_suite(suite: NamedSuite, place: SuiteContext, added: Sequence[str] = ())
         if reason:
             progress.not_run[job] = reason
     _run_jobs(suite, place, progress, forecast)
+    return progress
+
+
+def find_results(suite: NamedSuite, place: SuiteContext, added: Sequence[str] = ()) -> Progress:
+    """Find the sweeps of a suite that are finished; nothing is run.
+
+    Parameters
+    ----------
+    added : sequence of str
+        Strategies of the user, such as ``./mine.py:mine``.
+    """
+    progress = Progress(jobs_of(suite.suite, added))
+    for entry in suite.suite.data:
+        own = [job for job in progress.jobs if job.data == entry.name]
+        if not place.run(entry.name).exists:
+            progress.not_run |= dict.fromkeys(own, f"There is no run of {entry.name} yet.")
+            continue
+        prepared = find_prepared(suite, entry, place, begin(suite, entry, place))
+        progress.prepared[entry.name] = prepared
+        for job in own:
+            missing = next((prepared.missing[name] for name in job.encoders if name in prepared.missing), "")
+            done = None if missing else is_done(job, progress.flags(job), place.run(job.data))
+            if done is None:
+                progress.not_run[job] = missing or "It was not run yet."
+            else:
+                progress.done[job] = done
     return progress
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: initpools bench --suite quick --add ./mine.py:norm_top"
 VERIFY_EXAMPLE = "Example: initpools bench verify --suite quick --cells 20"
 REPORT_EXAMPLE = "Example: initpools bench report --suite quick -o leaderboard.html"
+TABLE_EXAMPLE = "Example: initpools bench table --suite grid"
 OUT = Path("runs/bench")
 
 SuiteName = Annotated[
@@ -67,21 +68,49 @@ def command(
     from initpools_cli.bench.prepare import SuiteContext
     from initpools_cli.bench.run import run_suite
     from initpools_cli.bench.suite import load_suite
-    from initpools_cli.bench.table import table_of, table_path, write_table
+    from initpools_cli.bench.table import table_of
 
     named = load_suite(suite)
     added = add or []
     refuse_added(named.suite, added)
     place = SuiteContext(output, data, _machine(common), common.report)
-    progress = run_suite(named, place, added)
-    table = table_of(named, progress, added)
-    path = table_path(output, named.name)
+    return _write(common, suite, output, table_of(named, run_suite(named, place, added), added))
+
+
+def table(common: Common, suite: SuiteName = "quick", folder: Folder = OUT, add: Added = None) -> str:
+    """Write the table of the sweeps that are finished, without running any; the others are listed as not run."""
+    from initpools_cli.bench.jobs import refuse_added
+    from initpools_cli.bench.prepare import SuiteContext
+    from initpools_cli.bench.run import find_results
+    from initpools_cli.bench.suite import load_suite
+    from initpools_cli.bench.table import table_of
+    from initpools_cli.core.errors import UserError
+
+    named = load_suite(suite)
+    added = add or []
+    refuse_added(named.suite, added)
+    found = find_results(named, SuiteContext(folder, None, _machine(common), common.report), added)
+    if not found.done:
+        raise UserError(
+            f"{folder} has no finished sweep of the suite {named.name}.",
+            f"Run `{shlex.join(['initpools', 'bench', '--suite', suite, '-o', str(folder)])}`.",
+            folder,
+        )
+    return _write(common, suite, folder, table_of(named, found, added))
+
+
+def _write(common: Common, suite: str, folder: Path, table: DataFrame) -> str:
+    """Write the table of a suite, say what is missing and how added strategies did, and return the next command."""
+    from initpools_cli.bench.suite import suite_name
+    from initpools_cli.bench.table import table_path, write_table
+
+    path = table_path(folder, suite_name(suite))
     write_table(path, table)
     _say_what_is_missing(common, table)
     _say_how_added_did(common, table)
     common.report.say(f"wrote {path}: {(table['status'] == 'ok').sum():,} rows")
     common.result([path], {"table": str(path)})
-    return shlex.join(["initpools", "bench", "report", "--suite", suite, "--dir", str(output)])
+    return shlex.join(["initpools", "bench", "report", "--suite", suite, "--dir", str(folder)])
 
 
 def report(

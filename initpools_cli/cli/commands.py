@@ -62,6 +62,7 @@ for name, module in {
 
 benchmarks = typer.Typer(epilog=bench.EXAMPLE)
 benchmarks.callback(invoke_without_command=True)(with_common("bench", bench.command, MACHINE))
+benchmarks.command("table", epilog=bench.TABLE_EXAMPLE)(with_common("bench table", bench.table, MACHINE))
 benchmarks.command("report", epilog=bench.REPORT_EXAMPLE)(with_common("bench report", bench.report, MESSAGE_OPTIONS))
 benchmarks.command("verify", epilog=bench.VERIFY_EXAMPLE)(with_common("bench verify", bench.verify, MACHINE))
 app.add_typer(benchmarks, name="bench")

@@ -9,7 +9,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.registry import revisions_of
-from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.encoder import ASKED, NEIGHBORS, build, load
@@ -72,11 +72,7 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
     """
     from initpools_cli.training.device import start_fabric
 
-    context.require_images("`pretrain`")
-    table = resolved_table(context)
-    ground = NeighborSource.of(context, table["source"]) if table["source"] else None
-    reads = context.items_checksum() | ({} if ground is None else ground.reads)
-    step = context.run.step("pretrain", table["method"], table, reads, force=context.force)
+    table, ground, step = _pending(context)
     if step.finished:
         return step.finished, False
     if ground is not None and not context.settings.pretrain.source:
@@ -114,6 +110,20 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
             context.report.warn(f"{table['method']}: {pretext.warning_after_training()}")
         (scratch / "work" / "checkpoint.pt").unlink()
     return FinishedStep(context.run, step.folder), True
+
+
+def find_pretrained(context: Context) -> FinishedStep | None:
+    """Return the finished training of ``[pretrain]``, None if there is none."""
+    return _pending(context)[2].finished
+
+
+def _pending(context: Context) -> tuple[dict[str, Any], NeighborSource | None, PendingStep]:
+    """Return the resolved table of ``[pretrain]``, the encoder that it starts from, and its step."""
+    context.require_images("`pretrain`")
+    table = resolved_table(context)
+    ground = NeighborSource.of(context, table["source"]) if table["source"] else None
+    reads = context.items_checksum() | ({} if ground is None else ground.reads)
+    return table, ground, context.run.step("pretrain", table["method"], table, reads, force=context.force)
 
 
 def _untrained(
