@@ -12,7 +12,7 @@ DEMO = $(BIN)/initpools
 # Where `make laptop-study` finds its data sets, which initpools_cli/bench/suites/laptop.toml lists.
 DATA ?= data
 
-.PHONY: demo docs figures gallery picture test test-all test-browser test-exports faults lint clean paper pitfalls laptop-study laptop-sweeps \
+.PHONY: demo docs figures gallery picture test test-all test-browser test-exports faults lint clean paper pitfalls grid laptop-study laptop-sweeps \
   semi-supervised-study fuzz requirements audit package
 
 $(VENV)/.installed: pyproject.toml
@@ -46,6 +46,12 @@ laptop-sweeps: $(VENV)/.installed
 laptop-study: laptop-sweeps
 	$(BIN)/python docs/results.py --suite laptop --dir runs/laptop --readme README.md
 	$(BIN)/python benchmarks/regret.py laptop runs/laptop
+	$(BIN)/python docs/generate.py
+
+# All strategies that need nothing labeled, on the encoders of `make laptop-study` and two more seeds of SimCLR.
+grid: $(VENV)/.installed
+	$(DEMO) bench --suite grid --data $(DATA) -o runs/laptop
+	$(BIN)/python benchmarks/leaderboard.py runs/laptop/grid.parquet
 	$(BIN)/python docs/generate.py
 
 # First pools under semi-supervised learners, on the encoders and embeddings of `make laptop-study`.
