@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
 from pathlib import Path
 
@@ -303,6 +304,9 @@ def test_the_leaderboard_has_every_strategy_and_what_is_missing(copied: Path, in
     assert "your strategy mine:longest: better than random in" in ended.err and "of 2 comparisons" in ended.err
     ended = initpools("bench", "report", "--suite", "tiny.toml", "-o", "board.html")
     assert ended.code == 0 and ended.out == "board.html\n"
+    # The command that comes next works as it is printed.
+    again = initpools(*shlex.split(ended.err.splitlines()[-1])[2:], "--cells", 1, *ONE)
+    assert again.code == 0 and "left out: mine:longest" in again.err
     page = (copied / "board.html").read_text()
     for part in ("typiclust", "mine:longest", "What is missing", "returned row 0 10 times", "20 labels", "sortable"):
         assert part in page
@@ -316,6 +320,7 @@ def test_the_leaderboard_has_every_strategy_and_what_is_missing(copied: Path, in
     ("words", "told"),
     [
         (["report", "--suite", "quick"], "There is no table runs/bench/quick.parquet."),
+        (["report", "--dir", "elsewhere"], "Make it with `initpools bench --suite tiny.toml -o elsewhere`"),
         (["report", "-o", "board.pdf"], "'board.pdf' does not end in .html."),
         (["report", "--metric", "acuracy"], "--metric acuracy is not valid."),
         (["report", "--metric", "micro_f1"], "has no value of micro_f1"),

@@ -228,7 +228,7 @@ def test_a_pool_without_embeddings_says_what_its_card_lacks_and_a_full_card_find
     run: Path, initpools: Initpools
 ) -> None:
     made = initpools("select-pool", "random", "--budget", 8)
-    assert made.code == 0 and "missing" in made.err and "coverage radius" not in made.err
+    assert made.code == 0 and "not measured" in made.err and "coverage radius" not in made.err
     assert not (run / "pool/random-b8-s0/represents.npy").exists()
     full = initpools("select-pool", "random", "--budget", 8, "--card", "full", "--json")
     facts = json.loads(full.out)["card"]

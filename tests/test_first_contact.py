@@ -33,8 +33,6 @@ def next_of(ended: Outcome) -> list[str]:
 def parses(words: list[str]) -> None:
     """Check that the words are a valid command line, without running it."""
     command = get_command(app)
-    if words == ["--help"]:
-        return
     name, *rest = words
     assert name in command.commands
     if "--help" not in rest:
@@ -159,7 +157,7 @@ def test_commands_with_files_end_with_one_that_works(
         for _ in range(3):
             words = next_of(initpools(*words))
             chain.append(words)
-            if words == ["--help"] or words in chain[:-1]:
+            if words in chain[:-1]:
                 break
         assert len({word for each in chain for word in each[:1]}) > 1
     labeled = next_of(

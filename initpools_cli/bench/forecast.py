@@ -59,9 +59,10 @@ class Forecast:
         report, threads = self.place.report, thread_count(int(self.place.machine.get("run.threads", 0)))
         cells = sum(job.cells for job in jobs)
         strategies = {name for job in jobs for name in job.strategies}
+        sets = "1 data set" if len(self.images) == 1 else f"{len(self.images)} data sets"
         report.say(
             f"suite {self.suite.name}: {self.suite.suite.title}\n"
-            f"{len(self.images)} data sets, {len(strategies)} strategies, {len(jobs)} sweeps, {cells:,} cells"
+            f"{sets}, {len(strategies)} strategies, {len(jobs)} sweeps, {cells:,} cells"
         )
         whole = 0.0
         for name, images in self.images.items():
@@ -74,7 +75,7 @@ class Forecast:
             report.say(
                 f"  {name}: {images:,} train images, {sum(job.cells for job in own):,} cells, {done:,} done"
                 + (f"; encoders about {duration(encoders)}" if encoders else "")
-                + (f"; sweeps about {duration(max(1.0, sweeps))}" if left else "")
+                + (f"; sweeps about {duration(max(1.0, sweeps))} on one core" if left else "")
             )
         if whole:
             limit = self.suite.suite.hours

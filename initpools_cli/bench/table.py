@@ -99,8 +99,13 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_parquet(stream, index=False, engine="pyarrow")
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, suite: str) -> pd.DataFrame:
     """Read a table of `write_table`.
+
+    Parameters
+    ----------
+    suite : str
+        The suite as typed, for errors.
 
     Raises
     ------
@@ -112,21 +117,23 @@ def read_table(path: Path) -> pd.DataFrame:
 
     if not path.is_file():
         raise UserError(
-            f"There is no table {path}.", f"Make it with `initpools bench --suite {path.stem} -o {path.parent}`.", path
+            f"There is no table {path}.",
+            f"Make it with `initpools bench --suite {suite} -o {path.parent}`, or name another folder with --dir.",
+            path,
         )
     try:
         table = pd.read_parquet(path, engine="pyarrow")
     except (ArrowException, OSError, ValueError) as error:
         raise UserError(
             f"{path} can't be read as parquet: {str(error).splitlines()[0]:.200}.",
-            f"Write it again with `initpools bench --suite {path.stem} -o {path.parent}`.",
+            f"Write it again with `initpools bench --suite {suite} -o {path.parent}`.",
             path,
         ) from None
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise UserError(
             f"{path} is not a table of `initpools bench`: it has no column '{missing[0]}'.",
-            f"Write it with `initpools bench --suite {path.stem} -o {path.parent}`.",
+            f"Write it with `initpools bench --suite {suite} -o {path.parent}`.",
             missing[0],
         )
     return table[list(COLUMNS)]

@@ -22,6 +22,7 @@ from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.core.seeds import generator
 from initpools_cli.steps.compare_results import TOLERANCE
 from initpools_cli.steps.replay import linked_run
+from initpools_cli.steps.strategy_name import named
 from initpools_cli.sweeps.replay import replay as replay_cells
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ class Replayed:
     exact: bool
     problems: list[str]
     largest: float
+
+
+def added_strategies(table: pd.DataFrame, named_again: Sequence[str]) -> list[str]:
+    """List the added strategies of a table that are not among those, as typed, which are named again."""
+    known = {named(name).name for name in named_again}
+    return [name for name in dict.fromkeys(table.loc[table["added"], "strategy"]) if name not in known]
 
 
 def sample(table: pd.DataFrame, cells: int, seed: int) -> pd.DataFrame:

@@ -57,8 +57,10 @@ def command(
             help="Labels in the first pool, or a share of the train images; default: the budget.",
         ),
     ] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", help="Rounds after the first pool.")] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", help="Number of repetitions, each with another seed.")] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", metavar="N", help="Rounds after the first pool.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", help="Number of repetitions, each with another seed.")
+    ] = None,
     learner: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +70,7 @@ def command(
             autocompletion=completion.several_of(completion.learners),
         ),
     ] = None,
-    name: Annotated[str, typer.Option("--name", help="Name of the sweep: its folder in al/.")] = "main",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the sweep: its folder in al/.")] = "main",
     source: Annotated[
         str | None,
         typer.Option("--from", metavar="A,B", help="Embeddings to use, e.g. simclr,pca; default: the newest."),

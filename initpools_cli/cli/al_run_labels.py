@@ -135,7 +135,7 @@ def run_round(common: Common, context: Context, labels: list[Path], request: Rou
         "next": [] if batch is None else records(batch),
     }
     for path in written:
-        common.report.say(f"wrote {path}")
+        common.say_written(path)
     common.result(written or [found.done.folder], payload)
 
 

@@ -91,7 +91,19 @@ def _command() -> Any:
 
     from initpools_cli.cli.commands import app
 
-    return get_command(app)
+    command = get_command(app)
+    _show_no_value_of_flags(command)
+    return command
+
+
+def _show_no_value_of_flags(command: Any, parent: Any = None) -> None:
+    """Show flags without a value in the help; newer versions of Typer show their type, as if they took one."""
+    context = command.context_class(command, parent=parent, **command.context_settings)
+    for option in command.get_params(context):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for subcommand in getattr(command, "commands", {}).values():
+        _show_no_value_of_flags(subcommand, context)
 
 
 def _refuse_bytes(arguments: list[str]) -> None:

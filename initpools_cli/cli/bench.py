@@ -41,7 +41,7 @@ Added = Annotated[
     ),
 ]
 Folder = Annotated[
-    Path, typer.Option("--dir", metavar="DIR", help="Folder of the results: what `initpools bench` was given as -o.")
+    Path, typer.Option("--dir", metavar="DIR", help="Folder of the results: the -o of `initpools bench`.")
 ]
 
 
@@ -118,7 +118,7 @@ def report(
     suite: SuiteName = "quick",
     folder: Folder = OUT,
     metric: Annotated[
-        str, typer.Option("--metric", help="A metric of the table: accuracy, balanced_accuracy, auc …")
+        str, typer.Option("--metric", metavar="NAME", help="A metric of the table: accuracy, balanced_accuracy, auc …")
     ] = "accuracy",
     theme: Annotated[
         str, typer.Option("--theme", metavar="auto|light|dark", help="Initial colors of the page.")
@@ -145,7 +145,7 @@ def report(
             raise UserError(f"{flag} {value} is not valid.", f"Use one of {', '.join(known)}.", value)
     name = suite_name(suite)
     path = table_path(folder, name)
-    table = read_table(path)
+    table = read_table(path, suite)
     if not (table["status"].eq("ok") & table[metric].notna()).any():
         raise UserError(f"{path} has no value of {metric}.", "Use another metric, such as --metric auc.", metric)
     about = {"table": str(path), "SHA-256 of the table": sha256_of(path), "initpools": version()}
@@ -162,7 +162,7 @@ def verify(
     common: Common,
     suite: SuiteName = "quick",
     folder: Folder = OUT,
-    cells: Annotated[int, typer.Option("--cells", min=1, help="Number of cells to run again.")] = 20,
+    cells: Annotated[int, typer.Option("--cells", metavar="N", min=1, help="Number of cells to run again.")] = 20,
     sample_seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the sample.")] = 0,
     add: Added = None,
 ) -> str:
@@ -170,11 +170,15 @@ def verify(
     from initpools_cli.bench.prepare import SuiteContext
     from initpools_cli.bench.suite import load_suite
     from initpools_cli.bench.table import read_table, table_path
-    from initpools_cli.bench.verify import replay, sample
+    from initpools_cli.bench.verify import added_strategies, replay, sample
     from initpools_cli.steps.compare_results import TOLERANCE
 
     named = load_suite(suite)
-    drawn = sample(read_table(table_path(folder, named.name)), cells, sample_seed)
+    table = read_table(table_path(folder, named.name), suite)
+    unnamed = added_strategies(table, add or [])
+    if unnamed:
+        common.report.say(f"left out: {', '.join(unnamed)}; name the file of an added strategy with --add to replay it")
+    drawn = sample(table[~table["strategy"].isin(unnamed)], cells, sample_seed)
     place = SuiteContext(folder, None, _machine(common), common.report)
     problems, exact, count = [], True, 0
     sweeps = drawn.groupby(["data", "sweep"], sort=False).ngroups

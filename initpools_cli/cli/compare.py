@@ -48,11 +48,14 @@ def command(
             "--all", help="With --accuracy: use all first pools and queries of the sweep, not only the random ones."
         ),
     ] = False,
-    against: Annotated[str, typer.Option("--against", help="For sweeps: the first pool to compare with.")] = "random",
+    against: Annotated[
+        str, typer.Option("--against", metavar="NAME", help="For sweeps: the first pool to compare with.")
+    ] = "random",
     metric: Annotated[
         str,
         typer.Option(
             "--metric",
+            metavar="NAME",
             help="For sweeps: accuracy, balanced_accuracy or auc; with several labels per image auc (the primary one), "
             "mean_average_precision, micro_f1 or macro_f1.",
         ),

@@ -38,11 +38,17 @@ def command(
     ] = "",
     above: Annotated[
         float | None,
-        typer.Option("--above", help="Add only predictions with at least this calibrated confidence, in (0, 1]."),
+        typer.Option(
+            "--above", metavar="SHARE", help="Add only predictions with at least this calibrated confidence, in (0, 1]."
+        ),
     ] = None,
     val: Annotated[
         float | None,
-        typer.Option("--val", help="Share of the labels of each class for validation, in (0, 1): a column split."),
+        typer.Option(
+            "--val",
+            metavar="SHARE",
+            help="Share of the labels of each class for validation, in (0, 1): a column split.",
+        ),
     ] = None,
     images: Annotated[
         Path | None, typer.Option("--images", metavar="DIR", help="Also write copies of the images, and point to them.")
@@ -71,7 +77,7 @@ def command(
     skipped = f"; {len(labels.skipped):,} skipped images are left out" if labels.skipped else ""
     common.report.say(f"exported {' and '.join(parts)}{skipped}")
     for each in targets:
-        common.report.say(f"wrote {each.path}")
+        common.say_written(each.path)
     payload = {
         "kind": kind,
         "written": [each.path for each in targets],

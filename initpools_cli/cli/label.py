@@ -78,7 +78,9 @@ def command(
         list[str] | None,
         typer.Option("--split", metavar="A=B,C", help="Split a class: its images have to be labeled again. Then end."),
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the page; 0: any that is free.")] = 0,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port of the page; 0: any that is free.")
+    ] = 0,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address of the page and do not open it.")
     ] = False,

@@ -68,11 +68,14 @@ class Common:
         ),
     ] = None
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of everything random; default: the run's.", rich_help_panel=RUN)
+        int | None,
+        typer.Option("--seed", metavar="N", help="Seed of everything random; default: the run's.", rich_help_panel=RUN),
     ] = None
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.", rich_help_panel=RUN)] = None
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.", rich_help_panel=RUN)
+    ] = None
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Number of CPU threads; 0: all.", rich_help_panel=RUN)
+        int | None, typer.Option("--threads", metavar="N", help="Number of CPU threads; 0: all.", rich_help_panel=RUN)
     ] = None
     force: Annotated[bool, typer.Option("--force", help="Repeat the step even if it is done.", rich_help_panel=RUN)] = (
         False
@@ -218,12 +221,17 @@ class Common:
             for line in lines:
                 typer.echo(str(line))
 
+    def say_written(self, path: Path) -> None:
+        """Say that a file was written, unless its path follows on the same terminal, as the result."""
+        if not (sys.stdout.isatty() and sys.stderr.isatty()):
+            self.report.say(f"wrote {path}")
+
     def chosen(
         self, indices: Sequence[int], paths: Sequence[str], written: Sequence[Path], payload: Mapping[str, Any]
     ) -> None:
         """Print the files that were written, else the images, one per line, by path or index."""
         for path in written:
-            self.report.say(f"wrote {path}")
+            self.say_written(path)
         self.result(written or [path or index for path, index in zip(paths, indices, strict=True)], payload)
 
     def provider(

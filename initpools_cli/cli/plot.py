@@ -40,7 +40,9 @@ def command(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", help="Sweep, pool, score, pretrained encoder or strategy to draw; repeatable."),
+        typer.Option(
+            "--name", metavar="NAME", help="Sweep, pool, score, pretrained encoder or strategy to draw; repeatable."
+        ),
     ] = None,
     source: Source = "",
     download: Download = None,

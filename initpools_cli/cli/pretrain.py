@@ -27,15 +27,18 @@ def command(
         ),
     ],
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Passes over the images; default: depends on the method.")
+        int | None,
+        typer.Option("--epochs", metavar="N", help="Passes over the images; default: depends on the method."),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option("--batch", help="Images per training step; default: depends on the method.")
+        int | None,
+        typer.Option("--batch", metavar="N", help="Images per training step; default: depends on the method."),
     ] = None,
     network: Annotated[
         str | None,
         typer.Option(
             "--network",
+            metavar="NAME",
             help="Encoder; `initpools list networks` lists all.",
             autocompletion=completion.networks,
         ),

@@ -74,10 +74,10 @@ def command(
         table = provider.duplicates()
         write_table(output, table)
         common.report.say(f"{len(table):,} images in {table['group'].nunique():,} groups of near-duplicates")
-        common.report.say(f"wrote {output}")
+        common.say_written(output)
     elif output is not None:
         write_array(output, found.values)
-        common.report.say(f"wrote {output}")
+        common.say_written(output)
     if found.done is not None:
         return common.step_result(found.done, found.fresh, "scores")
     values = found.values.tolist()

@@ -75,6 +75,7 @@ def command(
         str | None,
         typer.Option(
             "--balance",
+            metavar="NAME",
             help="Spread the picks over clusters: none, kmeans, clusters or groups; the same as STRATEGY@kmeans.",
         ),
     ] = None,
@@ -99,7 +100,8 @@ def command(
         ),
     ] = None,
     random_pools: Annotated[
-        int | None, typer.Option("--random-pools", help="Number of random pools for --compare; default: 100.")
+        int | None,
+        typer.Option("--random-pools", metavar="N", help="Number of random pools for --compare; default: 100."),
     ] = None,
     with_labels: Annotated[
         bool, typer.Option("--with-labels", help="Include the labels of the data set in the output.")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Quantities that are shown as percentages.
 SHARES = {"redundancy"}
+#: Titles of quantities that are not their names.
+TITLES = {"coverage_radius_95": "95 % radius"}
 
 
 def show_card(report: Reporter, card: Mapping[str, Any]) -> None:
@@ -41,7 +43,7 @@ def show_compared(report: Reporter, rows: Sequence[Mapping[str, Any]], total: in
         cells = [f"{_number(quantity, row['value'])} ({row['percentile']:.0%})" for row in own.values()]
         drawn = next(iter(own.values()))
         mean, low, high = (_number(quantity, drawn[f"random_{what}"]) for what in ("mean", "5", "95"))
-        lines.append([quantity.replace("_", " "), *cells, f"{mean} ({low} to {high})"])
+        lines.append([TITLES.get(quantity, quantity.replace("_", " ")), *cells, f"{mean} ({low}–{high})"])
     _show(
         report,
         "comparison (in parentheses: share of random pools that are worse; for random pools their 5–95 % range)",
@@ -96,7 +98,7 @@ def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     lines = []
     if "coverage_radius" in card:
         covered = "pick or labeled image" if card["labeled"] else "pick"
-        redundant = f"no farther from another {covered} than the average image from its nearest; "
+        close = f"of the picks are close to another {covered} (at most the mean distance away)"
         lines += [
             (
                 "coverage radius",
@@ -108,7 +110,7 @@ def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             (
                 "redundancy",
                 f"{card['redundancy']:.0%}",
-                f"of the picks are {redundant}{card['duplicates']} exact duplicates",
+                f"{close}; {card['duplicates']} exact duplicates",
             ),
         ]
     if "typicality" in card:
@@ -147,7 +149,7 @@ def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             ("entropy", f"{card['entropy']:.3f}", "of the class shares; 1 means all equal"),
             ("imbalance", f"{card['imbalance']:.3g}", "size of the largest class divided by the smallest one found"),
         ]
-    return [*lines, *(("missing", "", what) for what in card.get("lacks", []))]
+    return [*lines, *(("not measured", "", what) for what in card.get("lacks", []))]
 
 
 def _number(quantity: str, value: float) -> str:

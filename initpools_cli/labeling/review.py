@@ -188,5 +188,5 @@ def doubtful_note(context: Context, done: FinishedStep) -> str:
     count = len(read_doubtful(done))
     if not count:
         return ""
-    words = "label is doubtful" if count == 1 else "labels are doubtful"
+    words = "label is doubtful, but may be right" if count == 1 else "labels are doubtful, but may be right"
     return f"{count:,} {words}: `{context.command_for('label', '--review')}` shows them, most doubtful first."

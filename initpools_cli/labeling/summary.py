@@ -13,26 +13,23 @@ from initpools_cli.figures.escape import percent
 from initpools_cli.labeling.label_history import SETTINGS
 from initpools_cli.stats.long_tail import is_long_tail, rare_recall, rarest_third
 
-#: Explanation of the columns. The figures are those of benchmarks/results/confidence.csv.
+#: What the accuracy in the table is the accuracy of.
 NOTE = (
-    "Accuracy is cross-validated on the labeled images. If they were drawn at random, it is also that of the images "
-    "without a label: in simulated loops, the interval contained that in 94 to 97 % of cases. If a strategy chose "
-    "them, it is not: after 80 of 100 labels were chosen by margin, the interval contained it in only 1 to 29 % of "
-    "cases, and the accuracy on the rest was 15 to 23 points higher. Largest class: accuracy of always predicting it. "
-    "Previous model: share of this round's new labels that it predicted correctly."
+    "Accuracy is cross-validated on the labeled images. It is also that of the images without a label if the labeled "
+    "ones were drawn at random; if a strategy chose them, it may be far from it. Largest class: accuracy of always "
+    "predicting it."
 )
 #: The same, if there are audit images.
 AUDIT_NOTE = (
     "Accuracy is cross-validated on all labeled images, most of which a strategy chose. On the images without a label: "
-    "estimated from the audit images, which were drawn at random. Largest class: accuracy of always predicting it. "
-    "Previous model: share of this round's new labels that it predicted correctly."
+    "estimated from the audit images, which were drawn at random. Largest class: accuracy of always predicting it."
 )
 
 #: The same with groups.
 GROUP_NOTE = (
     "Accuracy is cross-validated by whole groups: it is that on groups without labels, if these are like the labeled "
     "ones. The intervals are over the groups, as images of one group are not independent. Largest class: accuracy of "
-    "always predicting it. Previous model: share of this round's new labels that it predicted correctly."
+    "always predicting it."
 )
 #: The same with groups, if there are audit images.
 GROUP_AUDIT_NOTE = (
@@ -44,8 +41,7 @@ GROUP_AUDIT_NOTE = (
 SETS_NOTE = (
     "The metrics are cross-validated on the labeled images; classes without a labeled image are left out of the means. "
     "The interval is over the images, or over the groups. If a strategy chose the images, it is not that of the images "
-    "without a label. Previous model: share of this round's new label sets that it predicted exactly. Probabilities "
-    "are not calibrated."
+    "without a label. Probabilities are not calibrated."
 )
 
 #: Maximum number of problems of a label file that are reported one by one.
@@ -59,7 +55,9 @@ def _share(outcome: Outcome, name: str) -> str:
 
 
 def _between(outcome: Outcome, name: str, low: str, high: str) -> str:
-    return f"{_share(outcome, name)} ({percent(outcome[low])} to {percent(outcome[high])})" if name in outcome else ""
+    if name not in outcome:
+        return ""
+    return f"{percent(outcome[name])} ({percent(outcome[low]).removesuffix(' %')} to {percent(outcome[high])})"
 
 
 def _decimal(outcome: Outcome, name: str) -> str:
@@ -140,6 +138,7 @@ def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
     return [
         *filter(None, (majority_note(outcomes[-1]), calibration(outcomes[-1]))),
         _note(outcomes[-1]),
+        *filter(None, [_previous_model_note(outcomes)]),
         *(
             f"The rounds have different {name}s ({', '.join(values)}), which also affects their accuracies."
             for name in SETTINGS
@@ -156,6 +155,15 @@ def _note(outcome: Outcome) -> str:
     if "groups" in outcome:
         return GROUP_AUDIT_NOTE if audited else GROUP_NOTE
     return AUDIT_NOTE if audited else NOTE
+
+
+def _previous_model_note(outcomes: Sequence[Outcome]) -> str:
+    """Explain the column on the previous model; empty if the table has none."""
+    if not any(map(_previous_model, outcomes)):
+        return ""
+    sets = "multilabel" in outcomes[-1]
+    exactly = "label sets that it predicted exactly" if sets else "labels that it predicted correctly"
+    return f"Previous model: share of the new {exactly}, before it was trained on them."
 
 
 def long_tail_note(outcome: Outcome, by_class: DataFrame) -> str:

@@ -14,8 +14,6 @@ from initpools_cli.core.rundir import Run
 from initpools_cli.reporting.next_command import FIRST_BUDGET, command_in
 from initpools_cli.reporting.overview import overview
 
-#: The suggestion if there is nothing more specific.
-HELP = "initpools --help"
 #: Arrays with a row for each image.
 ROWS = ("embeddings", "patches", "scores", "clusters", "ranking")
 
@@ -35,7 +33,7 @@ def next_in_run(command: str, run: Run) -> str:
 
 
 def next_with_files(command: str, typed: Sequence[str], arguments: Mapping[str, Any]) -> str:
-    """Suggest the command after `command` with files and no run.
+    """Suggest the command after `command` with files and no run; empty if there is none.
 
     Parameters
     ----------
@@ -63,7 +61,7 @@ def next_with_files(command: str, typed: Sequence[str], arguments: Mapping[str, 
         words = ["rank", "score", "--scores", str(arguments["scores"]), "-o", "sorted_idx.npy"]
     elif command == "compare" and len(Path(arguments["names"][0]).parts) > 2 and Path(arguments["names"][0]).is_dir():
         return command_in(Run(Path(arguments["names"][0]).parent.parent), ["plot", "curves"])
-    return shlex.join(["initpools", *words]) if words else HELP
+    return shlex.join(["initpools", *words]) if words else ""
 
 
 def _rows(file: Path) -> int:

@@ -105,13 +105,20 @@ def pretraining(context: Context, figures: Figures) -> Section | None:
     for step in fresh_steps(context, "embed"):
         outcome = step.facts["outcome"]
         accuracies = (share(outcome.get(key)) for key in ("knn_accuracy", "linear_accuracy"))
-        rank = f"{outcome['rank']:.1f} of {outcome['train'][1]}" if "rank" in outcome and "train" in outcome else "–"
+        rank = f"{outcome['rank']:.1f} of {min(outcome['train'])}" if "rank" in outcome and "train" in outcome else "–"
         rows.append((step.name, trained_on(step) or "–", outcome.get("measured_on", "–"), rank, *accuracies))
     if not rows and not figures:
         return None
     body = ""
     if rows:
-        header = ("embeddings", "pretrained on", "measured on", "RankMe", "k-NN accuracy", "linear probe")
+        header = (
+            "embeddings",
+            "pretrained on",
+            "measured on",
+            "effective dimensions (RankMe)",
+            "k-NN accuracy",
+            "linear probe",
+        )
         body = paragraph("These values are only reported; no choice depends on them.", "note")
         body += table("Quality of the embeddings", header, rows, numbers=3)
     return Section("Pretraining and embeddings", "", body, [], parts=figures, anchor="pretraining")

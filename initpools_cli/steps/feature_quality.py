@@ -53,7 +53,7 @@ def quality(context: Context, step: str, folder: Path, advice: str = ENCODER) ->
     kept = np.flatnonzero(context.data.kept)
     rank, most = feature_rank(train, kept)
     found: dict[str, Any] = {"rank": rank}
-    words = f"RankMe {rank:.1f} of at most {most}"
+    words = f"effective dimensions (RankMe) {rank:.1f} of at most {most}"
     name, against = _measured_on(context)
     labels = None if context.data.multilabel else context.data.splits["train"].labels
     known = _labeled(context)
@@ -71,7 +71,7 @@ def quality(context: Context, step: str, folder: Path, advice: str = ENCODER) ->
         knn = knn_accuracy(*measured)
         linear, converged = linear_accuracy(*measured)
         found |= {"knn_accuracy": knn, "linear_accuracy": linear, "measured_on": name}
-        words += f", k-NN accuracy {knn:.1%}, linear probe {linear:.1%} on {name} (looked at, never used)"
+        words += f", k-NN accuracy {knn:.1%}, linear probe {linear:.1%} on {name} (only reported)"
         if len(known) < len(kept) or len(against.labeled) < len(against.labels):
             words += f", of the images with a label: {len(known)} train, {len(against.labeled)} {name}"
         if not converged:
