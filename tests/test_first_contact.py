@@ -45,6 +45,12 @@ def test_without_arguments_help_is_printed(initpools: Initpools) -> None:
     assert "initpools select-pool --dataset ./photos" in ended.out
 
 
+@pytest.mark.parametrize("words", [[], ["label"], ["bench", "report"]])
+def test_flags_are_shown_without_a_value(words: list[str], initpools: Initpools) -> None:
+    shown = initpools(*words, "--help").out
+    assert "--help" in shown and "bool" not in shown.lower()
+
+
 def test_the_package_runs_as_a_module() -> None:
     ended = subprocess.run([sys.executable, "-m", "initpools_cli", "--version"], capture_output=True, text=True)
     assert ended.returncode == 0 and ended.stdout.startswith("initpools ")
@@ -186,10 +192,13 @@ def test_plain_progress_shows_rate_and_time_left(
     monkeypatch.setattr(reporter, "time", clock)
     with Reporter().progress("embed x", 1000, "images") as bar:
         bar._started = clock.now
+        assert bar.short_pace() == ""
         bar.skip(100)
         for _ in range(9):
             clock.now += 3.0
             bar.advance(60, "loss 1.5")
+            if bar.done == 160:
+                assert bar.short_pace() == "20/s, 42 s left"
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "embed x: 160 of 1,000 (16%), 20 images per second, about 42 s left, loss 1.5"
     assert [re.search(r"about (\d+) s", line)[1] for line in lines] == ["42", "30", "18"]

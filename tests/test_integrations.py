@@ -84,7 +84,7 @@ def test_fiftyone_gets_tags_order_and_embeddings_by_absolute_path(initpools: Ini
     files = sorted(str(path.absolute()) for path in Path("photos").rglob("*.png"))
     dataset = recorder.fiftyone.Dataset.from_images_dir.return_value
     dataset.values.return_value = files[::-1]
-    initpools("embed", "pca", "--dataset", "photos")
+    initpools("embed", "efficientnet-lite0", "--dataset", "photos")
     run_section("FiftyOne", initpools, {})
     field, chosen = dataset.select_by.call_args.args
     assert field == "filepath" and len({*chosen}) == 20 and {*chosen} <= {*files}
@@ -93,7 +93,7 @@ def test_fiftyone_gets_tags_order_and_embeddings_by_absolute_path(initpools: Ini
     dataset.save_view.assert_called_once_with("to-label", dataset.match_tags.return_value.sort_by.return_value)
     given = recorder.fiftyone.brain.compute_visualization.call_args.kwargs["embeddings"]
     # Train rows are in the order of the paths.
-    np.testing.assert_array_equal(given[::-1], np.load("runs/photos/embed/pca/train.npy"))
+    np.testing.assert_array_equal(given[::-1], np.load("runs/photos/embed/efficientnet-lite0/train.npy"))
     assert len(json.loads(Path("in-fiftyone/samples.json").read_text())["samples"]) == 20
 
 

@@ -42,6 +42,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_the_example_of_the_docs_passes_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parent.parent / "docs" / "strategies.md").read_text(encoding="utf-8")
+    Path("mine.py").write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0])
+    check_strategy("./mine.py:spread")
+
+
 def test_the_example_of_contributing_runs_as_it_is_written(initpools: Initpools, copied_run: Path) -> None:
     Path("mine.py").write_text(NORM_TOP)
     lines = [line for line in CONTRIBUTING.splitlines() if line.startswith("initpools ") and "mine.py" in line]

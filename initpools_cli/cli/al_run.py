@@ -32,7 +32,7 @@ def command(
         typer.Option(
             "--init",
             metavar="A,B",
-            help="Strategies for the first pool, e.g. random,typiclust@kmeans30,./mine.py:norm_top.",
+            help="Strategies for the first pool, e.g. random,typiclust@kmeans30,./mine.py:spread.",
             autocompletion=STRATEGIES,
         ),
     ] = None,

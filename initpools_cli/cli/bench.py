@@ -14,7 +14,7 @@ from initpools_cli.cli.options import Common
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-EXAMPLE = "Example: initpools bench --suite quick --add ./mine.py:norm_top"
+EXAMPLE = "Example: initpools bench --suite quick --add ./mine.py:spread"
 VERIFY_EXAMPLE = "Example: initpools bench verify --suite quick --cells 20"
 REPORT_EXAMPLE = "Example: initpools bench report --suite quick -o leaderboard.html"
 TABLE_EXAMPLE = "Example: initpools bench table --suite grid"

@@ -23,6 +23,8 @@ COLUMNS = (
     "sweep", "init", "query", "learner", "encoder", "measure", "labeled", "seeds", "difference", "low", "high",
     "p_holm", "effect", "verdict", "bootstrap_low", "bootstrap_high", "test_low", "test_high",
 )  # fmt: skip
+#: Those that name a comparison.
+NAMES = ("sweep", "init", "query", "learner", "encoder")
 
 
 def command(
@@ -131,9 +133,31 @@ def _judged(
     judged = compare_sweeps(sweeps, against, metric, measures)
     _say(common, judged, against)
     rows = judged.verdicts.to_dict("records")
-    common.result(
-        ["\t".join(COLUMNS), *("\t".join(_cell(row[key]) for key in COLUMNS) for row in rows)], judged.payload()
-    )
+    lines = ["\t".join(COLUMNS), *("\t".join(_cell(row[key]) for key in COLUMNS) for row in rows)]
+    if common.on_one_terminal and not common.as_json:
+        # The lines have too many columns to be read there.
+        _show(common, rows)
+        lines = []
+    common.result(lines, judged.payload())
+
+
+def _show(common: Common, rows: Sequence[dict[str, Any]]) -> None:
+    """Show the verdicts as a table of a terminal; names that are the same in all rows are left out."""
+    from initpools_cli.cli.tables import show_grid
+
+    names = [key for key in NAMES if len({str(row[key]) for row in rows}) > 1]
+    cells = [
+        [
+            *(_cell(row[key]) for key in names),
+            str(row["measure"]),
+            f"{row['difference']:+.3f}",
+            "" if math.isnan(row["low"]) else f"{row['low']:+.3f} to {row['high']:+.3f}",
+            "" if math.isnan(row["p_holm"]) else f"{row['p_holm']:.2g}",
+            str(row["verdict"]),
+        ]
+        for row in rows
+    ]
+    show_grid(common.report, [*names, "measure", "difference", "95 % CI", "p", "verdict"], cells)
 
 
 def _say(common: Common, judged: SweepVerdicts, against: str) -> None:

@@ -221,9 +221,14 @@ class Common:
             for line in lines:
                 typer.echo(str(line))
 
+    @property
+    def on_one_terminal(self) -> bool:
+        """Whether a person reads the result and the messages side by side."""
+        return sys.stdout.isatty() and sys.stderr.isatty() and not self.quiet
+
     def say_written(self, path: Path) -> None:
         """Say that a file was written, unless its path follows on the same terminal, as the result."""
-        if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        if not self.on_one_terminal:
             self.report.say(f"wrote {path}")
 
     def chosen(

@@ -39,7 +39,7 @@ def command(
         str,
         typer.Argument(
             metavar="STRATEGY",
-            help="Strategy of `initpools list strategies`, or a function of a file: ./mine.py:norm_top. Append "
+            help="Strategy of `initpools list strategies`, or a function of a file: ./mine.py:spread. Append "
             "@kmeans30, @clusters or @groups to spread the order over clusters or groups.",
             autocompletion=completion.strategy,
         ),

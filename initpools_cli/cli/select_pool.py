@@ -44,7 +44,7 @@ def command(
         str,
         typer.Argument(
             metavar="[STRATEGY]",
-            help="Strategy of `initpools list strategies`, or a function of a file: ./mine.py:norm_top. Append "
+            help="Strategy of `initpools list strategies`, or a function of a file: ./mine.py:spread. Append "
             f"@kmeans30, @clusters or @groups to spread the picks over clusters or groups. Default: {FIRST_POOL}.",
             autocompletion=completion.strategy,
         ),

@@ -70,6 +70,15 @@ class ProgressBar:
             shown = f"{duration(1 / rate)} each"
         return shown if self.left is None else f"{shown}, about {duration(self.left)} left"
 
+    def short_pace(self) -> str:
+        """The same for a line of a terminal with little room, such as "210/s, 40 s left"."""
+        finished, elapsed = self.done - self._skipped, self.elapsed
+        if finished <= 0 or elapsed <= 0:
+            return ""
+        rate = finished / elapsed
+        shown = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 1 else f"{duration(1 / rate)} each"
+        return shown if self.left is None else f"{shown}, {duration(self.left)} left"
+
 
 @dataclass
 class Reporter:
@@ -155,7 +164,7 @@ def _terminal_bar(label: str, total: int, unit: str) -> Iterator[ProgressBar]:
 
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[pace]}", markup=False),
         TextColumn("{task.fields[note]}", markup=False),
@@ -164,6 +173,6 @@ def _terminal_bar(label: str, total: int, unit: str) -> Iterator[ProgressBar]:
         task = progress.add_task(label, total=total or None, pace="", note="")
 
         def show(bar: ProgressBar, note: str) -> None:
-            progress.update(task, completed=bar.done, pace=bar.pace(), note=note)
+            progress.update(task, completed=bar.done, pace=bar.short_pace(), note=note)
 
         yield ProgressBar(label, total, unit, _show=show)
