@@ -130,7 +130,7 @@ def test_a_report_of_a_run_that_has_little_says_what_is_not_known(copied_run: Pa
     text = text_of(copied_run / "r.html")
     assert "1,438 images to choose from. No sweep has compared first pools with random ones" in text
     assert "<code>initpools al-run" in text
-    assert "Not in this report" in text and "datamap: " in text and "curves: " in text
+    assert "Not in this report" in text and "datamap: " in text and ", curves" in text
     assert "pretrain/simclr" in text and "report — digits" in text
     assert {step.id for step in Run(Path("runs/digits")).folders()} == steps
 

@@ -158,6 +158,7 @@ def _show(common: Common, rows: Sequence[dict[str, Any]]) -> None:
         for row in rows
     ]
     show_grid(common.report, [*names, "measure", "difference", "95 % CI", "p", "verdict"], cells)
+    common.report.say("Written to a file or a pipe, the table has more columns; so has --json.")
 
 
 def _say(common: Common, judged: SweepVerdicts, against: str) -> None:

@@ -199,7 +199,7 @@ def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where
         hint = f" Did you mean '{guess}'?" if guess else ""
     return UserError(
         f"{prefix}{key} = {_shown(value)}{place} is not valid: it {allowed}.",
-        f"Set {key} to a valid value.{hint}",
+        f"Set {where if where.startswith('--') and where != '--set' else key} to a valid value.{hint}",
         _shown(value),
     )
 

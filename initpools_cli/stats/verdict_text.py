@@ -95,25 +95,25 @@ def _split_notes(table: DataFrame) -> list[str]:
     """Return a note on how much the sampling error of the test images adds to the intervals."""
     if table["groups"].max() or not table["test_images"].max():
         return []
-    images = f"Intervals are for these {int(table['test_images'].max()):,} test images"
+    images = f"Intervals hold for these {int(table['test_images'].max()):,} test images"
     known = table[table["test_low"].notna()]
     if not len(known):
         return [f"{images}; the sampling error of the test split is unknown for this metric."]
     ratio = (known["test_high"] - known["test_low"]) / (known["high"] - known["low"])
     if not (ratio > WIDER).any():
-        return [f"{images}; for other images of the same kind, none is more than {WIDER - 1:.0%} wider."]
+        return [f"{images}; for other test images of the same kind they would be at most {WIDER - 1:.0%} wider."]
     decided, doubtful = _decided(known, "test_low", "test_high")
     columns = "test_low and test_high of `compare`"
     if (known["test_error_kind"] == "bound").any():
         held = f" {len(decided) - len(doubtful)} of {len(decided)} verdicts hold even then." if len(decided) else ""
         return [
-            f"{images}. For other images of the same kind they may be up to {ratio.max():.1f} times as wide "
+            f"{images}. For other test images of the same kind they may be up to {ratio.max():.1f} times as wide "
             f"({columns}, an upper bound).{held} The sweep was made by an older version: repeat it with --force to "
             "measure the sampling error of the test split."
         ]
     note = (
-        f"{images}. For other images of the same kind, {(ratio > WIDER).sum()} of {len(known)} are more than "
-        f"{WIDER - 1:.0%} wider, up to {ratio.max():.1f} times ({columns})."
+        f"{images}. For other test images of the same kind, {(ratio > WIDER).sum()} of {len(known)} would be more than "
+        f"{WIDER - 1:.0%} wider, up to {ratio.max():.1f} times as wide ({columns})."
     )
     return [f"{note} They include 0 for {_listed(doubtful, decided)}." if len(doubtful) else note]
 

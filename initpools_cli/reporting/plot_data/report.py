@@ -105,7 +105,7 @@ def gather(request: PlotRequest) -> PlotData:
         sections.pools(read_only, [*galleries, *figures["pools"]]),
         findings.sweeps(verdicts, curves, figures["sweeps"]),
         Section("More", "", "", [], parts=others, anchor="more") if others else None,
-        Section("Not in this report", "", bullets(missing), [], anchor="missing") if missing else None,
+        Section("Not in this report", "", bullets(by_reason(missing)), [], anchor="missing") if missing else None,
         sections.provenance(read_only),
     ]
     for text in dict.fromkeys(read_only.report.warnings):
@@ -117,6 +117,15 @@ def gather(request: PlotRequest) -> PlotData:
             "state": loop_sections.state(read_only),
         }
     )
+
+
+def by_reason(missing: Iterable[str]) -> list[str]:
+    """Join lines such as ``curves: This needs labels.`` that have the same reason."""
+    kinds: dict[str, list[str]] = {}
+    for line in missing:
+        kind, _, why = line.partition(": ")
+        kinds.setdefault(why, []).append(kind)
+    return [f"{', '.join(names)}: {why}" for why, names in kinds.items()]
 
 
 def _figures(
