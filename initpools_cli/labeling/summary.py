@@ -57,7 +57,8 @@ def _share(outcome: Outcome, name: str) -> str:
 def _between(outcome: Outcome, name: str, low: str, high: str) -> str:
     if name not in outcome:
         return ""
-    return f"{percent(outcome[name])} ({percent(outcome[low]).removesuffix(' %')} to {percent(outcome[high])})"
+    ends = "–".join(percent(outcome[end]).removesuffix(" %") for end in (low, high))
+    return f"{percent(outcome[name])} ({ends})"
 
 
 def _decimal(outcome: Outcome, name: str) -> str:
