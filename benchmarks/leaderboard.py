@@ -49,7 +49,7 @@ def not_run(rows):
 
 def main():
     table = Path(sys.argv[1])
-    rows = without_paths(read_table(table), table.parent)
+    rows = without_paths(read_table(table, table.stem), table.parent)
     write_table(RESULTS / table.name, rows)
     board(rows).to_csv(RESULTS / "leaderboard.csv", index=False, float_format="%.5f", lineterminator="\n")
     not_run(rows).to_csv(RESULTS / "leaderboard-not-run.csv", index=False, lineterminator="\n")

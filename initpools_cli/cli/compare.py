@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -141,7 +141,7 @@ def _judged(
     common.result(lines, judged.payload())
 
 
-def _show(common: Common, rows: Sequence[dict[str, Any]]) -> None:
+def _show(common: Common, rows: Sequence[Mapping[Any, Any]]) -> None:
     """Show the verdicts as a table of a terminal; names that are the same in all rows are left out."""
     from initpools_cli.cli.tables import show_grid
 
