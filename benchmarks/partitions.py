@@ -30,7 +30,7 @@ from record import RESULTS, record, recorded, show
 from initpools_cli.core.cpu import machine
 
 SIZES, PARTITIONS, LIMIT, CLAIM = (50_000, 1_281_167), (4, 16, 64), 4 * 3600, 0.98
-STRATEGIES = ("facility-location", "maxherding", "probcover", "graph-cut")
+STRATEGIES = ("facility-location", "maxherding", "uherding", "probcover", "graph-cut", "log-det", "disparity")
 WARM_UP = 2000
 CELL = ["data", "n", "d", "budget", "threads", "strategy", "way"]
 

@@ -57,17 +57,34 @@ def graph_cut(points, picks):
     return float((near_all - near_each_other) / (len(picks) * len(points)))
 
 
+def log_determinant(points, picks):
+    """The mean of the logarithms of the factors by which picks increase det exp(−distance²), at most 0."""
+    similar = np.exp(-(np.concatenate(list(distances(points[picks], np.arange(len(picks))))) ** 2))
+    return float(np.linalg.slogdet(similar)[1] / len(picks))
+
+
+def dispersion(points, picks):
+    """The mean distance between two picks."""
+    between = np.concatenate(list(distances(points[picks], np.arange(len(picks)))))
+    return float(between[np.triu_indices(len(picks), 1)].mean())
+
+
 #: Of a strategy, the name of its objective and the function of points of length 1, picks and ball radius.
 OBJECTIVES = {
     "kcenter": ("largest distance to the nearest pick", lambda p, i, r: float(gaps(p, i).max())),
     "typicality": ("mean typicality of the picks", lambda p, i, r: typicality(p, i)),
     "probcover": ("share of images within delta of a pick", lambda p, i, r: float((gaps(p, i) < r).mean())),
-    "maxherding": ("mean kernel to the most similar pick", lambda p, i, r: float(np.exp(-(gaps(p, i) ** 2)).mean())),
+    **dict.fromkeys(
+        ("maxherding", "uherding"),
+        ("mean kernel to the most similar pick", lambda p, i, r: float(np.exp(-(gaps(p, i) ** 2)).mean())),
+    ),
     "facility-location": (
         "mean similarity to the most similar pick",
         lambda p, i, r: float((1 - gaps(p, i) ** 2 / 4).mean()),
     ),
     "graph-cut": ("graph cut by picks and images", lambda p, i, r: graph_cut(p, i)),
+    "log-det": ("log-determinant of the kernels of the picks, by their number", lambda p, i, r: log_determinant(p, i)),
+    "disparity": ("mean distance between two picks", lambda p, i, r: dispersion(p, i)),
 }
 OTHERS = ("mean distance to the nearest pick", lambda p, i, r: float(gaps(p, i).mean()))
 

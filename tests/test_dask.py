@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -12,12 +14,16 @@ from conftest import Initpools
 from distributed import Client, LocalCluster
 from plain import QUICK
 
-from initpools_cli.core.cluster import DaskExecutor, dask_executor, refuse_other_versions
+from initpools_cli.core.call_log import MAGIC, CallLog
+from initpools_cli.core.cluster import RESUME, DaskExecutor, dask_executor, refuse_other_versions
 from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.cache import data_home
 from initpools_cli.geometry import rows
+from initpools_cli.geometry.resumable import ResumableExecutor
 from initpools_cli.geometry.rows import on_executor
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.evaluate import evaluate
+from initpools_cli.steps.unfinished_calls import folder_of
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 
@@ -124,6 +130,145 @@ def test_a_lost_scheduler_is_named(tmp_path):
     with pytest.raises(UserError, match="The connection to the scheduler here was lost"):
         DaskExecutor(client, "here").map(_die_once, [("", 1)])
     client.close()
+
+
+class Lost(Exception):
+    """Stands for a lost scheduler."""
+
+
+class Counting:
+    """Calls functions in this process; is lost after some of them."""
+
+    def __init__(self, most=10**9):
+        self.calls, self.most = 0, most
+
+    def completed(self, function, jobs):
+        for number, job in enumerate(jobs):
+            if self.calls == self.most:
+                raise Lost
+            self.calls += 1
+            yield number, function(*job)
+
+
+def _never(message):
+    raise AssertionError(message)
+
+
+def _chosen(name, stored, executor, log):
+    knobs = {"n_clusters": 20} if name == "hierarchical-kmeans" else {}
+    with contextlib.closing(CallLog(log, 1 << 30, _never)) as kept, on_executor(ResumableExecutor(executor, kept)):
+        if name in SCORES:
+            method = scores.get(name)
+            return evaluate(method, {"embeddings": stored}, method.validate({}), True, 0)
+        partitions = 1 if name in BY_ROWS else 4
+        return choose(name, {"embeddings": stored}, 12, labeled=[3, 50], partitions=partitions, knobs=knobs).indices
+
+
+@pytest.mark.parametrize("name", [*BY_ROWS, *SCORES, "facility-location", "log-det"])
+def test_an_interrupted_command_repeats_no_call(name, stored, tmp_path):
+    whole = Counting()
+    expected = _chosen(name, stored, whole, tmp_path / "whole")
+    first, rest = Counting(whole.calls * 2 // 3), Counting()
+    with pytest.raises(Lost):
+        _chosen(name, stored, first, tmp_path / "calls")
+    np.testing.assert_array_equal(_chosen(name, stored, rest, tmp_path / "calls"), expected)
+    assert first.calls + rest.calls == whole.calls
+    again = Counting()
+    np.testing.assert_array_equal(_chosen(name, stored, again, tmp_path / "calls"), expected)
+    assert not again.calls
+
+
+def test_results_of_other_embeddings_seeds_and_knobs_are_not_used(stored, tmp_path):
+    def calls(points, **settings):
+        executor = Counting()
+        with contextlib.closing(CallLog(tmp_path / "calls", 1 << 30, _never)) as kept:
+            with on_executor(ResumableExecutor(executor, kept)):
+                found = choose("facility-location", {"embeddings": points}, 5, partitions=3, **settings)
+        alone = choose("facility-location", {"embeddings": np.array(points)}, 5, partitions=3, **settings)
+        np.testing.assert_array_equal(found.indices, alone.indices)
+        return executor.calls
+
+    np.save("few.npy", stored[:600])
+    few = np.load("few.npy", mmap_mode="r")
+    every = calls(few)
+    assert calls(few) == 0
+    # Passes that check the rows do not depend on these.
+    assert calls(few, seed=1) == calls(few, knobs={"similarity": "rbf"}) == 3
+    times = Path("few.npy").stat()
+    np.save("other.npy", np.array(few)[::-1])
+    Path("other.npy").rename("few.npy")
+    os.utime("few.npy", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert calls(np.load("few.npy", mmap_mode="r")) == every
+
+
+def test_damaged_results_are_computed_again(tmp_path):
+    path, result = tmp_path / "calls", (np.arange(9), 2.5, [np.float64(1), None, "text"])
+    keys = [bytes([number]) * 20 for number in range(4)]
+
+    def read():
+        with contextlib.closing(CallLog(path, 1 << 20, _never)) as log:
+            found = {}
+            for key in keys:
+                with contextlib.suppress(KeyError):
+                    found[key] = log[key]
+            return found
+
+    with contextlib.closing(CallLog(path, 1 << 20, _never)) as log:
+        for key in keys[:3]:
+            log.add(key, result)
+        # Reading it would call a function.
+        log.add(keys[3], partial(print, "called"))
+    whole = path.read_bytes()
+    assert path.stat().st_mode & 0o077 == 0
+    assert [*read()] == keys[:3]
+    np.testing.assert_equal(read()[keys[1]], result)
+    # Cut off in the middle of the second record, and then continued.
+    record = (len(whole) - len(MAGIC)) // 4
+    path.write_bytes(whole[: len(MAGIC) + record + 60])
+    assert [*read()] == keys[:1]
+    with contextlib.closing(CallLog(path, 1 << 20, _never)) as log:
+        log.add(keys[2], result)
+    assert [*read()] == [keys[0], keys[2]]
+    for place in range(len(MAGIC), len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        for found in read().values():
+            np.testing.assert_equal(found, result)
+    path.write_bytes(b"not results")
+    assert not read()
+
+
+def test_no_more_is_kept_than_the_limit(tmp_path):
+    said = []
+    with contextlib.closing(CallLog(tmp_path / "calls", 5000, said.append)) as log:
+        for number in range(9):
+            log.add(bytes([number]) * 20, np.random.default_rng(number).random(100))
+        assert 0 < len(log) < 9
+    assert (tmp_path / "calls").stat().st_size <= 5000
+    assert len(said) == 1 and "No more unfinished work is kept" in said[0]
+
+
+def test_a_command_that_lost_its_scheduler_continues(cluster, stored, initpools: Initpools, monkeypatch) -> None:
+    scheduler = ["--backend", "dask", "--scheduler", cluster.scheduler_address]
+    words = ["select-pool", "kcenter", "--embeddings", "points.npy", "--budget", 9, "-o"]
+    assert initpools(*words, "a.csv").code == 0
+    completed, calls = DaskExecutor.completed, []
+
+    def lost(self, function, jobs):
+        for number, result in completed(self, function, jobs):
+            if len(calls) == 9:
+                raise UserError("The connection was lost.", RESUME, "here")
+            calls.append(number)
+            yield number, result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DaskExecutor, "completed", lost)
+        stopped = initpools(*words, "b.csv", *scheduler)
+    assert stopped.code == 2 and "type the same command again" in stopped.err and not Path("b.csv").exists()
+    (left,) = folder_of(data_home()).glob("*")
+    continued = initpools(*words, "b.csv", *scheduler)
+    assert continued.code == 0 and "resuming: 9 calls" in continued.err
+    assert not left.exists()
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
 
 
 def test_workers_have_the_same_version(cluster):

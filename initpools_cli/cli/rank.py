@@ -142,7 +142,7 @@ def command(
         of_labels=labels is not None or by_table,
         groups=groups,
     )
-    with provider.at_work(), on_backend(backend, scheduler, asked.method.name, strategies):
+    with provider.at_work(), on_backend(provider, backend, scheduler, asked.method.name, strategies):
         found = rank(provider)
     order, folder = found.indices, None if found.done is None else found.done.folder
     if folder is not None:

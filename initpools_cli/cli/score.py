@@ -64,7 +64,7 @@ def command(
     files = user_files(output, embeddings=embeddings, id_column=id_column)
     flags = {"score.method": method, "embed.download": download, "dataset.groups": groups}
     provider = common.provider("score", flags, knobs_of(method), files, source=source, classes=classes)
-    with provider.at_work(), on_backend(backend, scheduler, method, scores):
+    with provider.at_work(), on_backend(provider, backend, scheduler, method, scores):
         found = provider.score(method)
     ends = found.outcome
     common.report.say(

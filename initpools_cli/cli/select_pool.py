@@ -194,7 +194,7 @@ def command(
     if card != "full" and not others:
         refuse_source(balanced(asked, provider.settings.select), files, source)
     partitions = provider.settings.select.partitions
-    with provider.at_work(), on_backend(backend, scheduler, asked.method.name, strategies, partitions):
+    with provider.at_work(), on_backend(provider, backend, scheduler, asked.method.name, strategies, partitions):
         pool = select_pool(provider)
         folder = None if pool.done is None else pool.done.folder
         if folder is not None:

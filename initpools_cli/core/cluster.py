@@ -14,6 +14,8 @@ T = TypeVar("T")
 CONNECT, FIRST_WORKER = 4, 30
 #: How often a call is repeated whose worker died.
 RETRIES = 3
+#: What to do once the cluster works again.
+RESUME = "Then type the same command again: it continues from what was finished."
 
 
 def missing(name: str) -> UserError:
@@ -76,7 +78,12 @@ class DaskExecutor:
     scheduler: str
 
     def map(self, function: Callable[..., T], jobs: Iterable[Sequence[Any]]) -> list[T]:
-        """Return the results of ``function(*job)`` in the order of the jobs.
+        """Return the results of ``function(*job)`` in the order of the jobs; see `completed`."""
+        found = dict(self.completed(function, jobs))
+        return [found[number] for number in range(len(found))]
+
+    def completed(self, function: Callable[..., T], jobs: Iterable[Sequence[Any]]) -> Iterator[tuple[int, T]]:
+        """Yield the number of each job and the result of ``function(*job)``, in any order.
 
         Calls whose worker died are repeated on another.
 
@@ -87,26 +94,27 @@ class DaskExecutor:
         """
         from concurrent.futures import CancelledError
 
-        from distributed import KilledWorker
+        from distributed import KilledWorker, as_completed
         from distributed.client import ClosedClientError
         from distributed.comm import CommClosedError
 
         try:
-            futures = [self.client.submit(function, *job, pure=False, retries=RETRIES) for job in jobs]
-            found: list[T] = self.client.gather(futures)
+            submit = self.client.submit
+            numbers = {submit(function, *job, pure=False, retries=RETRIES): number for number, job in enumerate(jobs)}
+            for batch in as_completed(list(numbers)).batches():
+                yield from zip(map(numbers.pop, batch), self.client.gather(list(batch)), strict=True)
         except KilledWorker:
             raise UserError(
                 f"Several workers of {self.scheduler} died with the same block of rows, probably for lack of memory.",
-                "Start fewer workers on each machine, and run the same command again.",
+                f"Start fewer workers on each machine. {RESUME}",
                 self.scheduler,
             ) from None
         except (CancelledError, ClosedClientError, CommClosedError, TimeoutError, OSError) as error:
             raise UserError(
                 f"The connection to the scheduler {self.scheduler} was lost: {type(error).__name__}.",
-                "Start the scheduler and its workers, and run the same command again.",
+                f"Start the scheduler and its workers. {RESUME}",
                 self.scheduler,
             ) from None
-        return found
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.geometry.distances import (
-    Floats,
     Indices,
     center_if_distant,
     distances_to,
@@ -16,7 +15,7 @@ from initpools_cli.geometry.distances import (
 )
 from initpools_cli.geometry.matmul import product
 from initpools_cli.geometry.neighbors import nearest_squared
-from initpools_cli.geometry.rows import Points, map_rows
+from initpools_cli.geometry.rows import Points, joined, map_rows
 
 # A block of products fits the cache.
 ROWS, COLUMNS = 1024, 512
@@ -121,18 +120,22 @@ class _Bounds:
         right = -2 * self.rows[chosen].T
         norms, lengths = (each.astype(np.float32) for each in (self.norms[chosen], np.sqrt(self.norms[chosen])))
 
-        def bounds(rows: NDArray[np.float32], own: NDArray[np.float64]) -> tuple[NDArray[np.float64], Floats]:
+        def lower(
+            rows: NDArray[np.float32], own: NDArray[np.float64], before: NDArray[np.float64]
+        ) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
             rough = product(rows, right)
             rough += norms
             nearest = rough.argmin(axis=1)
             least = rough[np.arange(len(rough)), nearest] + own
             d, length = rows.shape[1], np.sqrt(own).astype(np.float32)
-            below = least - product_error(d, length + lengths.max())
-            return below, least + product_error(d, length + lengths[nearest])
+            near = np.flatnonzero(least - product_error(d, length + lengths.max()) < before)
+            return near.astype(np.int16), least[near] + product_error(d, length[near] + lengths[nearest[near]])
 
-        parts = map_rows(bounds, self.rows, self.norms, block=ROWS, threads=self.threads)
-        self.exact &= np.concatenate([below for below, _ in parts]) >= self.squared
-        np.minimum(self.squared, np.concatenate([above for _, above in parts]), out=self.squared)
+        # From other processes only what may be lower comes back.
+        parts = map_rows(lower, self.rows, self.norms, self.squared, block=ROWS, threads=self.threads)
+        near = joined([rows for rows, _ in parts], ROWS)
+        self.exact[near] = False
+        self.squared[near] = np.minimum(self.squared[near], np.concatenate([above for _, above in parts]))
 
 
 def _top(bounds: NDArray[np.float64], size: int) -> tuple[Indices, float, int]:

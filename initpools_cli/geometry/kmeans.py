@@ -135,15 +135,17 @@ class _Lloyd:
         norms = np.einsum("ij,ij->i", targets, targets)
         products_with = np.ascontiguousarray(-2 * targets.T)
 
-        def assign(rows: NDArray[np.float32], squares: NDArray[np.float64]) -> tuple[Indices, NDArray[np.float64]]:
+        def assign(
+            rows: NDArray[np.float32], squares: NDArray[np.float64]
+        ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
             products = product(rows, products_with)
             products += norms
-            nearest: Indices = products.argmin(axis=1)
+            nearest = products.argmin(axis=1)
             each = np.arange(len(nearest))
             own = products[each, nearest] + squares
             products[each, nearest] = np.inf
             second = products.min(axis=1) + squares
-            return nearest, np.sqrt(np.maximum(second, 0)) - np.sqrt(np.maximum(own, 0))
+            return nearest.astype(np.int32), np.sqrt(np.maximum(second, 0)) - np.sqrt(np.maximum(own, 0))
 
         rows = view(self.rows, stale)
         parts = map_rows(assign, rows, self.squares[stale], block=ROWS, threads=self.threads)

@@ -76,7 +76,7 @@ class Rows:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send memory maps to other processes by the name of their file."""
-        return _restore, (_place_of(self.stored), self.rows, self.form, self.origin)
+        return _restore, (file_of(self.stored) or self.stored, self.rows, self.form, self.origin)
 
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """Restrict the view to some of its rows."""
@@ -87,10 +87,10 @@ class Rows:
         return self[:]
 
 
-def _place_of(stored: Any) -> Any:
-    """Return where a memory map lies in its file; other arrays as they are."""
+def file_of(stored: Any) -> tuple[str, np.dtype[Any], int, tuple[int, ...]] | None:
+    """Return the file of a memory map, its type, where it starts and its shape; None for other arrays."""
     if not isinstance(stored, np.memmap) or not stored.flags.c_contiguous:
-        return stored
+        return None
     # The offset of a slice is that of the whole map.
     whole = stored.base if isinstance(stored.base, np.memmap) else stored
     start = stored.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
@@ -148,6 +148,13 @@ def map_rows(
     # A worker has one thread for each call that it runs.
     jobs = [(function, *_sent(points, part), [each[part] for each in by_row], block, 1) for part in parts]
     return [value for values in executor.map(_map_part, jobs) for value in values]
+
+
+def joined(parts: Sequence[NDArray[np.integer[Any]]], block: int) -> NDArray[np.int64]:
+    """Join positions in the blocks of `map_rows` to rows, (m,)."""
+    return np.concatenate(
+        [np.empty(0, np.int64), *(part + np.int64(number * block) for number, part in enumerate(parts))]
+    )
 
 
 def map_subsets(

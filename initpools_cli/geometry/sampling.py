@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.geometry.distances import Indices, center_if_distant, product_error, squared_distances
 from initpools_cli.geometry.neighbors import nearest_squared
-from initpools_cli.geometry.rows import Points, map_rows, view
+from initpools_cli.geometry.rows import Points, joined, map_rows, view
 
 ROWS = 4096
 
@@ -95,15 +95,15 @@ def _lower(
     """Lower `squared` (n,), in place, to the exact squared distance from row `at` where that is less."""
     target, norm = -2 * centered[at], norms[at]
 
-    def near(rows: NDArray[np.float32], own: NDArray[np.float32], least: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def near(rows: NDArray[np.float32], own: NDArray[np.float32], least: NDArray[np.float64]) -> NDArray[np.int16]:
         # OpenBLAS may set the flag for invalid values although all are finite (seen once, with AVX-512). A row with NaN
         # would be measured exactly.
         with np.errstate(invalid="ignore"):
             rough = rows @ target + own + norm
         reach = np.sqrt(own) + np.sqrt(norm)
-        found: NDArray[np.bool_] = ~(rough - product_error(rows.shape[1], reach) >= least) & (least > 0)
-        return found
+        found = np.flatnonzero(~(rough - product_error(rows.shape[1], reach) >= least) & (least > 0))
+        return found.astype(np.int16)
 
-    rows = np.flatnonzero(np.concatenate(map_rows(near, centered, norms, squared, block=ROWS, threads=threads)))
+    rows = joined(map_rows(near, centered, norms, squared, block=ROWS, threads=threads), ROWS)
     exact = map_rows(partial(squared_distances, b=points[at]), view(points, rows), block=ROWS, threads=threads)
     squared[rows] = np.minimum(squared[rows], np.concatenate([np.empty(0), *exact]))

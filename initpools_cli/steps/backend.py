@@ -11,16 +11,20 @@ from initpools_cli.core.cpu import available_cores
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Registry
 from initpools_cli.geometry.rows import on_executor
+from initpools_cli.steps.provider import Provider
+from initpools_cli.steps.unfinished_calls import command_digest, kept_calls
 
 
 @contextmanager
 def on_backend(
-    backend: str, scheduler: str, name: str, methods: Registry[Any, Any], partitions: int = 1
+    provider: Provider, backend: str, scheduler: str, name: str, methods: Registry[Any, Any], partitions: int = 1
 ) -> Iterator[None]:
     """Context manager in which a strategy or a score reads embeddings on the workers of a cluster.
 
     Parameters
     ----------
+    provider : Provider
+        Resolves the inputs of the command.
     backend : {"", "dask"}
         "" for this process.
     scheduler : str
@@ -52,5 +56,9 @@ def on_backend(
             f"Leave it out, {'add --partitions N, ' if divisible else ''}or use one of {', '.join(able)}.",
             name,
         )
-    with dask_executor(scheduler, available_cores()) as executor, on_executor(executor):
+    with (
+        dask_executor(scheduler, available_cores()) as executor,
+        kept_calls(executor, command_digest(provider, name, partitions), provider.report) as resumable,
+        on_executor(resumable),
+    ):
         yield

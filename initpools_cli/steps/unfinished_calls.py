@@ -1,0 +1,99 @@
+"""Results of calls on a cluster that interrupted commands leave in the cache, for the same commands to continue."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from initpools_cli.core.call_log import CallLog
+from initpools_cli.core.cluster import DaskExecutor
+from initpools_cli.core.cpu import provenance
+from initpools_cli.core.errors import UserError
+from initpools_cli.core.locks import LocksUnsupported, locked
+from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.version import git_commit, version
+from initpools_cli.datasets.cache import data_home
+from initpools_cli.geometry.resumable import ResumableExecutor
+from initpools_cli.geometry.rows import Executor
+from initpools_cli.steps.provider import Provider
+
+#: Bytes that are kept of one command at most, and the share of the free disk space.
+LIMIT, SHARE = 16 << 30, 0.5
+#: Seconds after which the results of an interrupted command are removed.
+MAX_AGE = 14 * 24 * 3600
+
+
+def folder_of(caches: Path) -> Path:
+    """Return the folder of the results in the caches."""
+    return caches / "unfinished"
+
+
+def command_digest(provider: Provider, name: str, partitions: int) -> str:
+    """Return a digest of a command; a command with another result may have the same, as calls have digests too."""
+    run = None if provider.context is None else provider.context.run.path.resolve()
+    command = [Path.cwd(), run, name, partitions, provider.files, provider.source, provider.settings.model_dump_json()]
+    # Another processor or library may round differently.
+    return hashlib.sha256(repr([*command, version(), git_commit(), provenance()]).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def kept_calls(executor: DaskExecutor, digest: str, report: Reporter) -> Iterator[Executor]:
+    """Context manager with an executor that keeps results until the block succeeds.
+
+    Results that the same command left are used. Where they can't be kept, the executor itself is used, with a warning.
+
+    Raises
+    ------
+    UserError
+        Another process is running the same command.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            path = held.enter_context(_claimed_file(folder_of(data_home()), digest))
+            log = CallLog(path, min(LIMIT, int(SHARE * shutil.disk_usage(path.parent).free)), report.warn)
+        except (LocksUnsupported, OSError) as error:
+            report.warn(f"Unfinished work is not kept: {error}")
+            log = None
+        if log is None:
+            yield executor
+            return
+        with contextlib.closing(log):
+            if len(log):
+                report.say(f"resuming: {len(log):,} calls of an interrupted command are not repeated")
+            yield ResumableExecutor(executor, log)
+        path.unlink()
+
+
+@contextmanager
+def _claimed_file(folder: Path, digest: str) -> Iterator[Path]:
+    """Hold the file of a command's results; remove what others left long ago."""
+    path = folder / f"{digest}.calls"
+    with locked(path.with_suffix(".lock"), lambda holder: _taken(path, holder)):
+        for other in folder.glob("*.calls"):
+            if time.time() - other.stat().st_mtime > MAX_AGE and other != path:
+                remove(other)
+        yield path
+
+
+def remove(path: Path) -> bool:
+    """Remove the results of a command unless a process holds them; return whether they were removed."""
+    with (
+        contextlib.suppress(UserError, FileNotFoundError),
+        locked(path.with_suffix(".lock"), lambda _: _taken(path, _)),
+    ):
+        path.unlink()
+        return True
+    return False
+
+
+def _taken(path: Path, holder: str) -> UserError:
+    return UserError(
+        f"Another initpools process{holder} is running the same command ({path}).",
+        "Wait until it has finished, or stop it.",
+        path,
+    )
