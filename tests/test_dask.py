@@ -181,9 +181,9 @@ def test_an_interrupted_command_repeats_no_call(name, stored, tmp_path):
 def test_results_of_other_embeddings_seeds_and_knobs_are_not_used(stored, tmp_path):
     def calls(points, **settings):
         executor = Counting()
-        with contextlib.closing(CallLog(tmp_path / "calls", 1 << 30, _never)) as kept:
-            with on_executor(ResumableExecutor(executor, kept)):
-                found = choose("facility-location", {"embeddings": points}, 5, partitions=3, **settings)
+        log = CallLog(tmp_path / "calls", 1 << 30, _never)
+        with contextlib.closing(log), on_executor(ResumableExecutor(executor, log)):
+            found = choose("facility-location", {"embeddings": points}, 5, partitions=3, **settings)
         alone = choose("facility-location", {"embeddings": np.array(points)}, 5, partitions=3, **settings)
         np.testing.assert_array_equal(found.indices, alone.indices)
         return executor.calls

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +30,7 @@ from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.datasets.stored.find import find_shards
 from initpools_cli.reporting.image_bytes import changed_since, original, small
 from initpools_cli.steps import write_embeddings
+from initpools_cli.training import frozen_features
 
 N, N_TRAIN, PER_SHARD = 40, 30, 15
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -393,3 +397,64 @@ def test_finished_parts_of_embeddings_survive_an_interruption(tmp_path, monkeypa
         expected = np.load(f"runs/hf/embed/pixels/{split}.npy")
         assert np.array_equal(np.load(folder / f"{split}.npy") / np.float32(255), expected)
     assert not (folder / "work").exists()
+
+
+#: `initpools` with parts of 8 images in blocks of 4; notes each part, and dies at one of them.
+IN_PARTS = """
+import os
+import signal
+from pathlib import Path
+
+from initpools_cli.cli.app import main
+from initpools_cli.steps import write_embeddings
+from initpools_cli.training import frozen_features
+from initpools_cli.training import frozen_features
+
+write_embeddings.PART, frozen_features.backbone_batch = 8, lambda *_: 4
+features = frozen_features.backbone_features
+
+
+def noted(model, preprocess, split, rows, *others, **settings):
+    part = f"{'train' if len(split) == 30 else 'test'}-{rows.start}-{rows.stop}.npy"
+    if part == os.environ.get("DIES_AT"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    with Path("computed").open("a") as file:
+        file.write(part + "\\n")
+    return features(model, preprocess, split, rows, *others, **settings)
+
+
+frozen_features.backbone_features = noted
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [parquet, tar])
+def test_parts_of_two_processes_survive_a_kill(tmp_path, monkeypatch, initpools: Initpools, write):
+    monkeypatch.chdir(tmp_path)
+    name = str(write(tmp_path / "shards").relative_to(tmp_path))
+    words = ["embed", "efficientnet-lite0", "--set", "embed.size=32", "--device", "cpu", "--threads", "1"]
+    for run in ("one", "two"):
+        assert initpools("select-pool", "random", "--budget", 3, "--dataset", name, "--run", run).code == 0
+    monkeypatch.setattr(frozen_features, "backbone_batch", lambda *_: 4)
+    assert initpools(*words, "--run", "one").code == 0
+    Path("in_parts.py").write_text(IN_PARTS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "in_parts.py"]
+    settings = {**os.environ, "INITPOOLS_RUN": "two", "OMP_NUM_THREADS": "1"}
+
+    def embed(**more: str) -> tuple[int, list[str]]:
+        Path("computed").write_text("")
+        ended = subprocess.run([*torchrun, *words], env=settings | more, capture_output=True, text=True, check=False)
+        assert "Traceback" not in ended.stderr or more, ended.stderr
+        return ended.returncode, Path("computed").read_text().split()
+
+    code, _ = embed(DIES_AT="train-24-30.npy")
+    finished = {file.name for file in Path("two/.partial/embed/efficientnet-lite0/work").glob("*.npy")}
+    assert code and "train-16-24.npy" in finished and "train-24-30.npy" not in finished
+    code, computed = embed()
+    every = {"train-0-8.npy", "train-8-16.npy", "train-16-24.npy", "train-24-30.npy", "test-0-4.npy", "test-4-10.npy"}
+    assert code == 0 and sorted(computed) == sorted(every - finished)
+    for split in ("train", "test"):
+        one, two = (Path(run) / f"embed/efficientnet-lite0/{split}.npy" for run in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+    assert not Path("two/.partial/embed/efficientnet-lite0").exists()
