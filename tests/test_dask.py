@@ -264,10 +264,16 @@ def test_a_command_that_lost_its_scheduler_continues(cluster, stored, initpools:
         patched.setattr(DaskExecutor, "completed", lost)
         stopped = initpools(*words, "b.csv", *scheduler)
     assert stopped.code == 2 and "type the same command again" in stopped.err and not Path("b.csv").exists()
-    (left,) = folder_of(data_home()).glob("*")
+    (left,) = folder_of(data_home()).iterdir()
+    old = left.with_name("old.calls")
+    old.touch()
+    os.utime(old, (0, 0))
+    # Another command touches only what is old.
+    assert initpools(*words[:-2], 10, "-o", "c.csv", *scheduler).code == 0 and left.exists()
+    assert not old.exists()
     continued = initpools(*words, "b.csv", *scheduler)
     assert continued.code == 0 and "resuming: 9 calls" in continued.err
-    assert not left.exists()
+    assert not [*left.parent.iterdir()]
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ def dask_client(scheduler: str, count: int) -> Iterator[Any]:
         raise missing("dask") from None
     if not scheduler:
         with (
+            _quiet(),
             LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as cluster,
             Client(cluster) as one,
         ):
@@ -59,8 +61,20 @@ def dask_client(scheduler: str, count: int) -> Iterator[Any]:
             "Start it, or correct the address: --scheduler HOST:PORT.",
             scheduler,
         ) from None
-    with client:
+    with _quiet(), client:
         yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Context manager without Dask's traceback of a lost scheduler, which `DaskExecutor` reports."""
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,14 @@ from initpools_cli.core.system_errors import disk_errors
 TEMPORARY = re.compile(r"\..+\.(?P<ending>tmp|[a-z0-9_]{8})")
 #: Seconds after which a temporary file without a lock counts as left.
 MIN_AGE = 24 * 3600
-UNFINISHED, COMPLETE, PREVIOUS, LOCK, FILE, CACHE = (
+UNFINISHED, COMPLETE, PREVIOUS, LOCK, FILE, CACHE, CALLS = (
     "unfinished step; the same command would continue it",
     "complete step that is given its name",
     "earlier version of a step that was replaced",
     "lock of a process that has ended",
     "unfinished file",
     "unfinished work in the cache",
+    "results of calls on a cluster; the same command would continue with them",
 )
 
 
@@ -72,9 +73,11 @@ def clean(run: Run, caches: Path, *, dry_run: bool, unfinished: bool) -> list[Le
     dry_run : bool
         Only list it.
     unfinished : bool
-        Also remove unfinished steps, which may be hours of training that the same command would continue.
+        Also remove unfinished steps, which may be hours of training that the same command would continue, and what
+        interrupted commands of any run got from a cluster.
     """
     from initpools_cli.datasets.cache import SCRATCH, scratch_lock
+    from initpools_cli.steps.unfinished_calls import claimed, folder_of
 
     removed = []
     with disk_errors(fallback=run.path):
@@ -92,6 +95,11 @@ def clean(run: Run, caches: Path, *, dry_run: bool, unfinished: bool) -> list[Le
                 removed.append(_leftover(path, CACHE))
                 if not dry_run:
                     shutil.rmtree(path)
+        for path in sorted(folder_of(caches).glob("*.calls")) if unfinished else ():
+            with contextlib.suppress(UserError), claimed(path):
+                removed.append(_leftover(path, CALLS))
+                if not dry_run:
+                    path.unlink()
     return removed
 
 

@@ -52,9 +52,11 @@ def kept_calls(executor: DaskExecutor, digest: str, report: Reporter) -> Iterato
     UserError
         Another process is running the same command.
     """
+    path = folder_of(data_home()) / f"{digest}.calls"
     with contextlib.ExitStack() as held:
         try:
-            path = held.enter_context(_claimed_file(folder_of(data_home()), digest))
+            held.enter_context(claimed(path))
+            remove_old(path.parent)
             log = CallLog(path, min(LIMIT, int(SHARE * shutil.disk_usage(path.parent).free)), report.warn)
         except (LocksUnsupported, OSError) as error:
             report.warn(f"Unfinished work is not kept: {error}")
@@ -62,38 +64,33 @@ def kept_calls(executor: DaskExecutor, digest: str, report: Reporter) -> Iterato
         if log is None:
             yield executor
             return
-        with contextlib.closing(log):
+        finished = False
+        try:
             if len(log):
                 report.say(f"resuming: {len(log):,} calls of an interrupted command are not repeated")
             yield ResumableExecutor(executor, log)
-        path.unlink()
+            finished = True
+        finally:
+            log.close()
+            if finished or not len(log):
+                path.unlink()
 
 
-@contextmanager
-def _claimed_file(folder: Path, digest: str) -> Iterator[Path]:
-    """Hold the file of a command's results; remove what others left long ago."""
-    path = folder / f"{digest}.calls"
-    with locked(path.with_suffix(".lock"), lambda holder: _taken(path, holder)):
-        for other in folder.glob("*.calls"):
-            if time.time() - other.stat().st_mtime > MAX_AGE and other != path:
-                remove(other)
-        yield path
-
-
-def remove(path: Path) -> bool:
-    """Remove the results of a command unless a process holds them; return whether they were removed."""
-    with (
-        contextlib.suppress(UserError, FileNotFoundError),
-        locked(path.with_suffix(".lock"), lambda _: _taken(path, _)),
-    ):
-        path.unlink()
-        return True
-    return False
-
-
-def _taken(path: Path, holder: str) -> UserError:
-    return UserError(
-        f"Another initpools process{holder} is running the same command ({path}).",
-        "Wait until it has finished, or stop it.",
-        path,
+def claimed(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the results of a command; a UserError if another process does."""
+    return locked(
+        path.with_suffix(".lock"),
+        lambda holder: UserError(
+            f"Another initpools process{holder} is running the same command ({path}).",
+            "Wait until it has finished, or stop it.",
+            path,
+        ),
     )
+
+
+def remove_old(folder: Path) -> None:
+    """Remove the results that interrupted commands left `MAX_AGE` ago."""
+    for path in folder.glob("*.calls"):
+        if time.time() - path.stat().st_mtime > MAX_AGE:
+            with contextlib.suppress(UserError), claimed(path):
+                path.unlink()

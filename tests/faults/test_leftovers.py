@@ -97,17 +97,22 @@ def test_clean_removes_what_no_result_needs(run: Run, initpools: Initpools) -> N
     (run.path / ".run.toml.abcd1234").touch()
     (Path("data") / ".scratch-1").mkdir()
     (Path("data") / ".scratch-1/train.npy").touch()
+    (Path("data") / "unfinished").mkdir()
+    calls = Path("data/unfinished/a.calls")
+    calls.touch(mode=0o600)
     before = snapshot(Path())
     default = initpools("clean", "--dry-run")
+    assert "calls on a cluster" not in default.out
     assert "pool/half" not in default.out and "unfinished steps that are kept: 1" in default.err
     listed = initpools("clean", "--unfinished", "--dry-run")
     assert listed.code == 0 and {path for path in before if not path.endswith(".lock")} <= snapshot(Path()).keys()
+    assert "data/unfinished/a.calls\tresults of calls on a cluster" in listed.out
     held = run.path / ".partial/pool/half.lock"
     with locked(held, lambda holder: UserError("taken", "wait", holder)):
         kept = initpools("clean", "--unfinished")
         assert kept.code == 0 and (run.path / ".partial/pool/half/digest").exists()
     assert "unfinished steps that are kept: 1" in initpools("clean").err
-    assert (run.path / ".partial/pool/half/digest").exists()
+    assert (run.path / ".partial/pool/half/digest").exists() and not calls.exists()
     assert initpools("clean", "--unfinished").out.startswith(f"{run.path}/.partial/pool/half\tunfinished step")
     # A file that another process may be writing is kept for a day.
     assert snapshot(Path()) == want | {"runs/x/.run.toml.abcd1234": b""}
