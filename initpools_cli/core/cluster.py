@@ -13,6 +13,8 @@ from initpools_cli.core.errors import UserError
 T = TypeVar("T")
 #: Seconds to wait for a scheduler and for its first worker.
 CONNECT, FIRST_WORKER = 4, 30
+#: The level of Dask's own messages: below it are tracebacks of processes that are being stopped.
+QUIET = logging.CRITICAL
 #: How often a call is repeated whose worker died.
 RETRIES = 3
 #: What to do once the cluster works again.
@@ -48,7 +50,7 @@ def dask_client(scheduler: str, count: int) -> Iterator[Any]:
     if not scheduler:
         with (
             _quiet(),
-            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as cluster,
+            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=QUIET) as cluster,
             Client(cluster) as one,
         ):
             yield one
@@ -67,10 +69,10 @@ def dask_client(scheduler: str, count: int) -> Iterator[Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Context manager without Dask's traceback of a lost scheduler, which `DaskExecutor` reports."""
+    """Context manager without Dask's traceback for a lost scheduler, which `DaskExecutor` reports."""
     logger = logging.getLogger("distributed.client")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.setLevel(QUIET)
     try:
         yield
     finally:

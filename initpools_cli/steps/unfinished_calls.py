@@ -23,7 +23,7 @@ from initpools_cli.geometry.rows import Executor
 from initpools_cli.steps.provider import Provider
 
 #: Bytes that are kept of one command at most, and the share of the free disk space.
-LIMIT, SHARE = 16 << 30, 0.5
+LIMIT, SHARE = 32 << 30, 0.5
 #: Seconds after which the results of an interrupted command are removed.
 MAX_AGE = 14 * 24 * 3600
 
