@@ -15,6 +15,8 @@ T = TypeVar("T")
 CONNECT, FIRST_WORKER = 4, 30
 #: The level of Dask's own messages: below it are tracebacks of processes that are being stopped.
 QUIET = logging.CRITICAL
+#: Run by each worker of a cluster on this machine: after Ctrl-C in a terminal this process stops them.
+IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 #: How often a call is repeated whose worker died.
 RETRIES = 3
 #: What to do once the cluster works again.
@@ -50,7 +52,13 @@ def dask_client(scheduler: str, count: int) -> Iterator[Any]:
     if not scheduler:
         with (
             _quiet(),
-            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=QUIET) as cluster,
+            LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                dashboard_address=":0",
+                silence_logs=QUIET,
+                preload=[IGNORE_INTERRUPTS],
+            ) as cluster,
             Client(cluster) as one,
         ):
             yield one
