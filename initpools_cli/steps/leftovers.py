@@ -77,7 +77,7 @@ def clean(run: Run, caches: Path, *, dry_run: bool, unfinished: bool) -> list[Le
         interrupted commands of any run got from a cluster.
     """
     from initpools_cli.datasets.cache import SCRATCH, scratch_lock
-    from initpools_cli.steps.unfinished_calls import claimed, folder_of
+    from initpools_cli.steps.unfinished_calls import calls_lock, folder_of
 
     removed = []
     with disk_errors(fallback=run.path):
@@ -96,7 +96,7 @@ def clean(run: Run, caches: Path, *, dry_run: bool, unfinished: bool) -> list[Le
                 if not dry_run:
                     shutil.rmtree(path)
         for path in sorted(folder_of(caches).glob("*.calls")) if unfinished else ():
-            with contextlib.suppress(UserError), claimed(path):
+            with contextlib.suppress(UserError), calls_lock(path):
                 removed.append(_leftover(path, CALLS))
                 if not dry_run:
                     path.unlink()

@@ -55,7 +55,7 @@ def kept_calls(executor: DaskExecutor, digest: str, report: Reporter) -> Iterato
     path = folder_of(data_home()) / f"{digest}.calls"
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(claimed(path))
+            held.enter_context(calls_lock(path))
             remove_old(path.parent)
             log = CallLog(path, min(LIMIT, int(SHARE * shutil.disk_usage(path.parent).free)), report.warn)
         except (LocksUnsupported, OSError) as error:
@@ -76,7 +76,7 @@ def kept_calls(executor: DaskExecutor, digest: str, report: Reporter) -> Iterato
                 path.unlink()
 
 
-def claimed(path: Path) -> contextlib.AbstractContextManager[None]:
+def calls_lock(path: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the results of a command; a UserError if another process does."""
     return locked(
         path.with_suffix(".lock"),
@@ -92,5 +92,5 @@ def remove_old(folder: Path) -> None:
     """Remove the results that interrupted commands left `MAX_AGE` ago."""
     for path in folder.glob("*.calls"):
         if time.time() - path.stat().st_mtime > MAX_AGE:
-            with contextlib.suppress(UserError), claimed(path):
+            with contextlib.suppress(UserError), calls_lock(path):
                 path.unlink()
