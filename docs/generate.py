@@ -16,6 +16,7 @@ from pathlib import Path
 from parts import (
     api,
     backbones,
+    calls,
     commands,
     configuration,
     faults,
@@ -66,6 +67,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     **ladder.PARTS,
     **leaderboard.PARTS,
     **partitions.PARTS,
+    **calls.PARTS,
     **faults.PARTS,
     **seconds.PARTS,
     **learners.PARTS,

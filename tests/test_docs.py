@@ -216,6 +216,7 @@ ALLOWED = {
     "limits of what is accepted or reported": (
         r"(?:1|4|512) MiB",
         r"more than (?:1|4) GiB",
+        r"limit is 32 GiB",
         r"more than 10 % wider",
         r"1 \+ 2 % of the possible range",
         r"one value for over 95 %",
