@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from initpools_cli.strategies.registry import strategies
 from parts.statistics import RESULTS
 from parts.text import table
 
@@ -33,13 +34,17 @@ def partitions() -> str:
 
 def partitions_claim() -> str:
     """Say whether a choice in two rounds keeps the claimed share of the gain."""
-    every = _shares().filter(like="partitions=").stack().dropna()
+    shares = _shares()
+    every = shares.filter(like="partitions=").stack().dropna()
     held, count, least = int((every >= CLAIM).sum()), len(every), every.idxmin()
     verdict = "is met" if held == count else f"is missed by up to {CLAIM - every.min():.4f}"
     way = least[5].replace("partitions=", "--partitions ")
+    measured = shares.index.get_level_values("strategy")
+    others = ", ".join(f"`{each.name}`" for each in strategies if each.traits.partitions and each.name not in measured)
     return (
         f"The claim of the benchmark, at least {CLAIM:g} of the gain, {verdict}: it holds in {held} of {count} "
         f"selections; the least is {every.min():.4f} (`{least[4]}`, `{way}`)."
+        + (f" Not measured: {others}." if others else "")
     )
 
 
