@@ -1,7 +1,7 @@
 """Claim: with 10 to 100 labels the default strategy is better than random in most settings, and never worse.
 
-Publishes the table of a suite: copies it to benchmarks/results/SUITE.parquet, and writes the standings of its strategies
-to benchmarks/results/leaderboard.csv and what was not run to benchmarks/results/leaderboard-not-run.csv.
+Publishes the table of a suite: copies it to benchmarks/results/SUITE.parquet, and writes the standings of its
+strategies to benchmarks/results/leaderboard.csv and what was not run to benchmarks/results/leaderboard-not-run.csv.
 
     make grid DATA=FOLDER   (initpools bench --suite grid --data FOLDER -o runs/laptop, and then)
     python benchmarks/leaderboard.py runs/laptop/grid.parquet

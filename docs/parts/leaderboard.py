@@ -29,7 +29,10 @@ def leaderboard() -> str:
     for name, row in overall.iterrows():
         if not row["comparisons"]:
             continue
-        at = [_points(rows.loc[(budget, name), "difference"]) if (budget, name) in rows.index else "" for budget in budgets]
+        at = [
+            _points(rows.loc[(budget, name), "difference"]) if (budget, name) in rows.index else ""
+            for budget in budgets
+        ]
         body.append(
             [
                 f"`{name}`",
@@ -75,8 +78,8 @@ def computed_on() -> str:
     dates = sorted({rows["finished"].min()[:10], rows["finished"].max()[:10]})
     cpus, versions = " and ".join(sorted(set(rows["cpu"]))), " and ".join(sorted(set(rows["version"])))
     return (
-        f"Computed from {' to '.join(dates)} with initpools {versions} on {cpus}, on one core for each sweep while other "
-        f"jobs ran: {hours:.1f} hours of sweeps (`benchmarks/results/grid.parquet`)."
+        f"Computed from {' to '.join(dates)} with initpools {versions} on {cpus}, on one core for each sweep while "
+        f"other jobs ran: {hours:.1f} hours of sweeps (`benchmarks/results/grid.parquet`)."
     )
 
 
