@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tomli
@@ -29,21 +29,58 @@ def claims() -> str:
 
 
 def picks() -> str:
-    """Tabulate how many of our picks the authors' code makes, too."""
+    """Tabulate what the authors' code did on the same inputs as ours."""
     lines = []
     for row in read_results("replications"):
+        if row["kind"] not in AGREEMENT:
+            continue
         what = f"{row['data']}, {TITLES[row['encoder']]}" if row["encoder"] else row["data"]
-        value = float(row["value"])
-        if row["kind"] == "picks":
-            order = f"; {row['what']}" if row["what"] else ""
-            lines.append(
-                (f"`{row['method']}`", what, row["labels"], f"{100 * value:.0f} % of the picks are equal{order}")
-            )
-        elif row["kind"] == "objective":
-            interval = f"{float(row['low']):.3f} to {float(row['high']):.3f}"
-            text = f"sum of squared distances to the picks, ours over theirs: {value:.3f} ({interval})"
-            lines.append((f"`{row['method']}`", what, row["labels"], text))
+        lines.append((f"`{row['method']}`", what, row["labels"], AGREEMENT[row["kind"]](row)))
     return table(("method", "data", "picks", "agreement with the authors' code"), lines)
+
+
+def _percents(row: Mapping[str, str]) -> list[str]:
+    return [f"{100 * float(row[key]):.0f} %" for key in ("value", "low", "high") if row[key]]
+
+
+def _equal(row: Mapping[str, str]) -> str:
+    order = f"; {row['what']}" if row["what"] else ""
+    return f"{_percents(row)[0]} of the picks are equal{order}"
+
+
+def _strata(row: Mapping[str, str]) -> str:
+    return f"{_percents(row)[0]} of the picks are of the same strata"
+
+
+def _objective(row: Mapping[str, str]) -> str:
+    value, low, high = (float(row[key]) for key in ("value", "low", "high"))
+    return f"sum of squared distances to the picks, ours over theirs: {value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _overlap(row: Mapping[str, str]) -> str:
+    both, theirs, ours = _percents(row)
+    return f"equal picks with different seeds: {both}; of theirs with theirs {theirs}, of ours with ours {ours}"
+
+
+def _accuracy(row: Mapping[str, str]) -> str:
+    value, low, high = (100 * float(row[key]) for key in ("value", "low", "high"))
+    return f"accuracy after labeling, ours minus theirs: {value:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+def _choices(row: Mapping[str, str]) -> str:
+    both, theirs = _percents(row)
+    return f"{both} of the choices are equal; of theirs with two seeds {theirs}"
+
+
+#: How each kind of agreement is said.
+AGREEMENT: Mapping[str, Callable[[Mapping[str, str]], str]] = {
+    "picks": _equal,
+    "strata": _strata,
+    "objective": _objective,
+    "overlap": _overlap,
+    "accuracy": _accuracy,
+    "choices": _choices,
+}
 
 
 def _key(row: Mapping[str, str]) -> str:

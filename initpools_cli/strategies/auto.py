@@ -46,7 +46,9 @@ def auto(
     classes have one label each, without a model, and without labels. Deviations: the classifier is a ridge regression
     of embeddings, where the paper trains the network again; accuracy is measured on all labeled images, each predicted
     without itself, where the code draws validation sets from those that were not left out, which become easier once the
-    least typical are gone; TAILOR's choice by a bandit is not possible here, because a query has no memory.
+    least typical are gone; a class with fewer labels keeps one, where the code leaves out no more of any class than the
+    smallest has; uncertain images are chosen by `margin`, where the code takes BADGE; TAILOR's choice by a bandit is
+    not possible here, because a query has no memory.
 
     Parameters
     ----------

@@ -48,8 +48,8 @@ def dcom(
     terms are scaled to [0, 1] before each pick, as in the paper's code. Deviations: all radii are computed with the
     current model, where the paper keeps those of earlier rounds, so the coverage that determines the required purity is
     that of balls of radius `delta`; the ball of a labeled image covers with its whole radius, where the code cuts it at
-    the mean radius before counting newly covered images; radii are not rounded; all images count, where the code leaves
-    out the last few hundred.
+    the mean radius before counting newly covered images; radii and c are not rounded; ties go to the lower index, where
+    the code takes any; all images count, where the code leaves out the last few hundred.
 
     Parameters
     ----------

@@ -44,7 +44,8 @@ def refine(
     `badge`, `typiclust`, `alfamix`, `dropquery`, `maxherding` and `uherding`. A subset has at most 5,000 images, and
     10,000 of a larger union go on, as in the authors' code. Deviations: BAIT, the ninth strategy, is left out, because
     it takes many times as long as all others; subsets are a share of the pool in the first round, too, as in the paper,
-    where the code takes 5,000 images; UHerding's temperature is 1.
+    where the code takes 5,000 images; UHerding's temperature is 1; MaxHerding and UHerding are those of their authors,
+    where the code subtracts how well a candidate itself is covered and weights by its own uncertainty.
 
     Parameters
     ----------
