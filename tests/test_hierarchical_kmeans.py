@@ -88,6 +88,9 @@ def test_picks_are_even_over_regions_and_over_the_groups_of_each():
     assert len(set(zip(picks.clusters.tolist(), (group[picks.indices] > 3).tolist(), strict=True))) == 2
     flat = choose("hierarchical-kmeans", {"embeddings": points}, 12, normalize=False, knobs={**knobs, "levels": 1})
     assert np.bincount(group[flat.indices]).tolist() == [2] * 6
+    # With fewer images than the highest level divides by, it is a single cluster.
+    one = choose("hierarchical-kmeans", {"embeddings": points}, 12, normalize=False, knobs={**knobs, "branching": 20})
+    assert np.bincount(group[one.indices]).tolist() == [2] * 6 and not one.clusters.any()
     # Six labeled images of the second region count as its picks.
     known = np.flatnonzero(group == 4)[:6]
     given_labels = choose(

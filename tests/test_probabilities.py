@@ -86,6 +86,11 @@ NONE = {
     "counts": (np.full((3, 2), 4), r"row 0 sums to 8", "divide each row by its sum"),
     "2 decimals": (PROBS.round(2), "which is not 1 within rounding", "Pass all classes"),
     "a row of zeros": (np.vstack([PROBS[:2], np.zeros(100)]), r"row 2 sums to 0,", "Pass all classes"),
+    "two such rows": (
+        np.vstack([PROBS[:2], np.zeros((1, 100)), PROBS[:1] / 4]),
+        r"row 2 sums to 0,",
+        "Pass all classes",
+    ),
     "one column of logits": (LOGITS[:, :1], r"one column, but row \d+ is ", r"1 / \(1 \+ exp\(-x\)\)"),
 }
 

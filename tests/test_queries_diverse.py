@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.cluster import KMeans
 
+from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.sampling import distance_weighted, draw
 from initpools_cli.strategies.clue import clue, clue_of_sets
@@ -130,6 +131,15 @@ def test_noise_on_a_layer_without_weights_changes_nothing():
     assert found.indices.tolist() == [1, 2, 3, 4] and not found.scores.any()
 
 
+def test_noise_that_does_not_fit_in_memory_is_refused_before_it_is_drawn():
+    with pytest.raises(UserError, match=r"of memory, but only .* are free") as error:
+        noise_stability(
+            np.ones((20, 1), np.float32), np.zeros((2, 10**5)), np.arange(0), 4, np.random.default_rng(0), passes=10**5
+        )
+    # 21 rows, 10⁵ passes, 10⁵ classes, 4 bytes.
+    assert error.value.value == "840.0 GB"
+
+
 # ---- galaxy
 
 
@@ -174,6 +184,9 @@ def test_galaxy_takes_classes_in_turn_and_goes_by_the_labels_that_were_bought():
     assert found.indices.tolist() == [4, 6, 5]
     labels[[0, 8]] = 1, 0
     assert galaxy(probs, np.array([0, 8]), 3, np.random.default_rng(0), labels).indices.tolist() == [4, 2, 1]
+    # A labeled image whose label is not known is of the class that is predicted.
+    labels[[0, 8]] = -1, 1
+    assert galaxy(probs, np.array([0, 8]), 3, np.random.default_rng(0), labels).indices.tolist() == [4, 6, 5]
     # With labels of one class there is no path: all picks are random.
     labels[[0, 8]] = 0, 0
     drawn = {tuple(galaxy(probs, np.array([0, 8]), 1, np.random.default_rng(s), labels).indices) for s in range(20)}

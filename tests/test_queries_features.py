@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
+from initpools_cli.geometry.fisher import project_principal
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.logits import logits_of
 from initpools_cli.geometry.neighbors import nearest_free
@@ -141,6 +142,14 @@ def test_bait_goes_by_the_main_directions_of_the_features():
     np.testing.assert_array_equal(found.indices, plain.indices)
     np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-4)
     assert (np.diff(bait(narrow.astype(np.float32), probs, np.arange(3), 40 - 3).scores) < 1e-9).all()
+
+
+def test_features_are_projected_on_as_many_leading_directions_as_asked_for():
+    features = np.random.default_rng(2).normal(size=(30, 7)).astype(np.float32)
+    leading = np.linalg.svd(features.astype(np.float64))[2][:2].T
+    found = project_principal(features, 2)
+    assert found.shape == (30, 2)
+    np.testing.assert_allclose(np.abs(found), np.abs(features @ leading), atol=1e-6)
 
 
 # ---- cdal

@@ -198,6 +198,14 @@ def test_select_leaves_zero_rows_and_copies_for_last_and_warns_of_the_zero_rows(
     assert any("min_distance = 0.5" in str(each.message) for each in warned)
 
 
+def test_copies_come_in_the_order_of_their_originals():
+    points = np.repeat([[2.0], [11.0], [8.0], [0.0]], 3, axis=0)
+    with pytest.warns(UserWarning, match="3 of 12 embeddings are zero"):
+        picks = select(points, "kcenter", 12, normalize=False, copies="last")
+    # Farthest first: 8 is nearest to the mean, then 2 and 11; the copies of each likewise.
+    assert picks.tolist() == [6, 0, 3, 7, 1, 4, 8, 2, 5, 9, 10, 11]
+
+
 def test_given_orders_and_baselines_stay_as_they_are():
     points = np.repeat(cloud(6), 5, axis=0)
     points[:5] = 0

@@ -104,6 +104,7 @@ def test_what_uherding_is_made_of():
     np.testing.assert_allclose(uncertainties(probs, "confidence"), [0.2, 0])
     points = np.array([[0, 3], [0, 3], [-0.0, 3], [4, 0], [4, 1]], np.float32)
     assert smallest_gap(points) == 1 and smallest_gap(points[:3]) == 0 and smallest_gap(points[:0]) == 0
+    assert smallest_gap(points[2:4]) == 5
 
 
 # ---- dcom
