@@ -100,6 +100,9 @@ def test_wins_are_counted_after_correction_within_a_strategy() -> None:
     )
     ten = {row.strategy: row for row in benchmark.standings(cells, budget=10)}["mine"]
     assert (ten.better, ten.unclear, ten.worse) == (6, 0, 0)
+    alone = {row.strategy: row for row in benchmark.standings(cells[cells["budget"] == 10])}["mine"]
+    measured = ("difference", "low", "high", "regret", "pool_seconds")
+    np.testing.assert_allclose([getattr(ten, name) for name in measured], [getattr(alone, name) for name in measured])
 
 
 def test_without_a_difference_few_strategies_win() -> None:

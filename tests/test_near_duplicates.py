@@ -16,10 +16,15 @@ from initpools_cli.geometry.near_duplicates import (
     FLOOR,
     NEIGHBORS,
     RATIO,
+    _places,
     groups_of,
     near_pairs,
     near_pairs_between,
 )
+
+
+def test_places_of_rows_that_are_among_others():
+    assert _places(np.array([0, 2, 5, 7, 9, 11]), np.array([2, 5, 9])).tolist() == [-1, 0, 1, -1, 2, -1]
 
 
 def planted(n: int, seed: int = 0, d: int = 64) -> np.ndarray:

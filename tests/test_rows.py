@@ -19,6 +19,7 @@ from initpools_cli.geometry.duplicates import first_equal
 from initpools_cli.steps.evaluate import evaluate
 from initpools_cli.steps.strategy_name import named
 from initpools_cli.strategies.duplicates import RowFacts, zero_rows
+from initpools_cli.strategies.limits import MinDistance
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 from initpools_cli.testing import cloud
@@ -100,6 +101,14 @@ def test_a_least_distance_skips_what_is_too_close_in_the_order_of_the_scores(poi
             choose("score", inputs, budget, **how)
         return
     assert choose("score", inputs, budget, **how).indices.tolist() == expected[:budget]
+
+
+def test_many_picks_are_kept_apart_as_few_are():
+    # More than are compared at once.
+    points = np.random.default_rng(0).integers(1, 50, (600, 2)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(600)
+    kept = order[MinDistance(points, 3.0).spaced(order)]
+    assert kept.tolist() == naive_order(order, points, [], 3.0) and len(kept) > 150
 
 
 @settings(max_examples=30)

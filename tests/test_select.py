@@ -22,6 +22,26 @@ NAMED = [*(method.name for method in strategies), *(method.name for method in sc
 ARGUMENTS = inspect.signature(initpools_cli.select).parameters
 
 
+@pytest.mark.parametrize(
+    ("setting", "fact", "remedy"),
+    [
+        ({"balance": "kmean"}, "balance = 'kmean' is not valid", "Did you mean 'kmeans'"),
+        ({"sample": -1}, "sample=-1 is negative", "≥ 1, or 0"),
+        ({"n_clusters": -1}, "n_clusters=-1 is negative", "≥ 1, or 0"),
+        ({"copies": "first"}, "copies = 'first' is not valid", "Use one of"),
+        ({"min_distance": -0.1}, "min_distance=-0.1 is not valid", "finite number ≥ 0"),
+        ({"min_distance": float("inf")}, "min_distance=inf is not valid", "finite number ≥ 0"),
+        ({"semdedup": 1.01}, "semdedup=1.01 is not valid", "from 0 to 1"),
+        ({"semdedup": -0.01}, "semdedup=-0.01 is not valid", "from 0 to 1"),
+        ({"per_group": -1}, "per_group=-1 is negative", "≥ 1, or 0"),
+    ],
+)
+def test_settings_out_of_range_are_named_with_what_is_valid(setting, fact, remedy):
+    with pytest.raises(UserError, match=fact) as error:
+        choose("kcenter", {"embeddings": cloud()}, 3, **setting)
+    assert remedy in error.value.remedy
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_every_knob_at_its_default_can_be_given_to_select_in_both_ways(name):
     wanted = named(name)
