@@ -13,7 +13,7 @@ from test_loop import _annotate, _round, photos  # noqa: F401 - a fixture
 
 from initpools_cli.labeling.verdict import verdict
 from initpools_cli.stats.anytime_bound import ALTERNATIVES, anytime_bound
-from initpools_cli.stats.audit_accuracy import audit_accuracy
+from initpools_cli.stats.audit_accuracy import PRIOR_IMAGES, _explained, audit_accuracy
 from initpools_cli.stats.forecast import expected_gain, labels_to, slope_of
 from initpools_cli.steps.audit_sample import draw, mixed
 from initpools_cli.strategies.selection import Selection
@@ -134,6 +134,15 @@ def test_the_estimate_from_audit_images_is_unbiased_where_labels_were_chosen() -
     right = np.arange(50) < 30
     share, low, high = audit_accuracy(right, np.full(50, 0.5), np.ones(50, bool), np.zeros(50, int), 1_000, 0.5)
     assert share == pytest.approx(0.6) and low < 0.6 < high
+
+
+def test_confidences_that_explain_nothing_elsewhere_count_as_none() -> None:
+    # In the audit they are right, elsewhere they are the opposite: 4 times the variance, which counts as 1 times.
+    correct, audit = np.tile([0.0, 1.0], 50), np.arange(100) < 20
+    difference = np.where(audit, 0, 2 * correct - 1)
+    prior = 0.2 * PRIOR_IMAGES
+    assert _explained(correct, difference, audit) == pytest.approx(prior / (20 * 0.25 + prior))
+    assert _explained(correct, 2 * correct - 1, audit) == 1
 
 
 def test_a_bound_at_all_times_is_rarely_wrong_at_any_time() -> None:

@@ -64,6 +64,9 @@ def test_temperature_of_nothing_to_learn_from_is_one() -> None:
     assert 1 / 50 < fit_temperature(sure, np.arange(9) % 3) <= 1.0
     assert 1.0 < fit_temperature(sure, (np.arange(9) + 1) % 3) < 50
     assert PRIOR < 1
+    # Without it, the temperature is at an end of its range.
+    assert fit_temperature(sure / 60, np.arange(9) % 3, np.inf) == pytest.approx(1 / 50)
+    assert fit_temperature(sure / 60, (np.arange(9) + 1) % 3, np.inf) == pytest.approx(50)
 
 
 def _by_algorithm_1(errors: np.ndarray, folds: np.ndarray, level: float) -> tuple[float, ...]:

@@ -49,6 +49,18 @@ def test_picks_are_those_from_memory(name, normalize, stored):
             np.testing.assert_array_equal(mapped.scores, inside.scores)
 
 
+def test_float32_rows_are_normalized_unless_they_are_or_are_to_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "LARGE", 0)
+    points = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    for name, rows in (("any.npy", points), ("unit.npy", unit_rows(points))):
+        np.save(tmp_path / name, rows)
+        stored = np.load(tmp_path / name, mmap_mode="r")
+        for normalize in (True, False):
+            found = arrays.as_embeddings(stored, normalize)
+            np.testing.assert_array_equal(found[np.arange(40)], arrays.as_embeddings(rows, normalize))
+            assert (found is stored) == (name == "unit.npy" or not normalize)
+
+
 def test_rows_are_not_read_as_a_whole_by_what_reads_blocks(stored, monkeypatch):
     monkeypatch.setattr(Rows, "read", None)
     for name in BY_ROWS:
