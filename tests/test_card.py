@@ -163,6 +163,7 @@ def test_the_random_pools_are_those_of_naive_cards(labeled):
     drawn = [generator(5, "random pool", i).choice(free, 6, replace=False) for i in range(30)]
     naive = [short(ground, picks) for picks in drawn]
     assert {row["quantity"] for row in rows} == set(card.QUANTITIES)
+    assert {name for name, higher in card.QUANTITIES.items() if higher} == {"spacing", "groups_covered", "entropy"}
     for row in rows:
         name, sign = row["quantity"], 1 if card.QUANTITIES[row["quantity"]] else -1
         values = np.array([each[name] for each in naive])

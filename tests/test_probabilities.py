@@ -105,6 +105,18 @@ def test_what_is_no_probabilities_is_refused_with_what_it_looks_like(case):
         choose("consistency", {"view_probs": np.stack([array, array])}, 2)
 
 
+def test_probabilities_of_several_labels_are_each_from_0_to_1():
+    check, check_passes = INPUTS["label_probs"].check, INPUTS["mc_label_probs"].check
+    np.testing.assert_array_equal(check([[1 + 1e-9, 1.0], [-1e-9, 0.25]]), [[1, 1], [0, 0.25]])
+    assert check_passes(np.full((2, 3, 4), 0.5)).shape == (2, 3, 4)
+    for wrong in (1.01, -0.01):
+        with pytest.raises(UserError, match=f"label_probs must be .* has the value {wrong}, which is not in") as error:
+            check([[0.5, 0.5], [wrong, 9.0]])
+        assert "apply the sigmoid" in error.value.remedy
+    with pytest.raises(UserError, match="mc_label_probs has 1 pass, but at least 2"):
+        check_passes(np.full((1, 3, 4), 0.5))
+
+
 @pytest.mark.parametrize("shape", [(40,), (40, 1), (2, 40, 1)])
 def test_a_single_column_is_the_positive_class_of_two(shape):
     positive = np.random.default_rng(0).random(shape)

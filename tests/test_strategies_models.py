@@ -174,6 +174,8 @@ def test_what_dcom_is_made_of():
     assert pure_ball(squared, alike, 0.7, 1.1, 0.05) == pytest.approx(1.1, abs=0.05)
     assert pure_ball(squared, alike, 0.8, 1.1, 0.05) == pytest.approx(0.9, abs=0.05)
     assert pure_ball(squared, ~alike, 0.8, 1.1, 0.05) < 0.05
+    # What is as far as the radius is not in the ball: 1 is tried, and stays.
+    assert pure_ball(np.array([0.0, 1.0]), np.array([True, False]), 1.0, 2.0, 1.0) == 1.5
 
 
 def test_dcom_turns_from_density_to_uncertainty_as_more_is_covered():
