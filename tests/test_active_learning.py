@@ -244,6 +244,8 @@ def test_the_solver_finds_what_scipy_finds(count: int, size: int, seed: int) -> 
 
 def test_prepared_inputs_choose_the_same() -> None:
     shown, _ = blobs(60)
+    # Of other lengths in no order, so that what is not normalized has other picks.
+    shown = shown * (1 + np.arange(60)[:, None] * 7 % 60)
     plain = choose("kcenter", {"embeddings": shown}, 7, labeled=[3], exclude=[5, 6])
     ready = choose("kcenter", {}, 7, labeled=[3], exclude=[5, 6], prepared=prepare({"embeddings": shown}, True))
     np.testing.assert_array_equal(plain.indices, ready.indices)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.sparse import csr_array
 
 from initpools_cli.geometry import knn as knn_module
 from initpools_cli.geometry import neighbors
@@ -16,6 +17,7 @@ from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.knn import knn
 from initpools_cli.geometry.neighbors import nearest, nearest_free, nearest_squared
 from initpools_cli.geometry.sampling import distance_weighted
+from initpools_cli.geometry.sparse import sparse_facility_location
 
 NONE = np.empty(0, np.int64)
 quick = settings(max_examples=60, deadline=None)
@@ -366,3 +368,16 @@ def test_the_order_by_similarity_keeps_tight_groups_together(rows: int, monkeypa
     order = module.similarity_order(points, np.random.default_rng(1))
     assert sorted(order.tolist()) == list(range(rows))
     assert np.count_nonzero(np.diff(groups[order])) == max(0, min(rows, 6) - 1)
+
+
+def test_sparse_facility_location_equals_a_plain_loop():
+    rng = np.random.default_rng(0)
+    similar = rng.integers(0, 9, (30, 30)) * (rng.random((30, 30)) < 0.3)
+    similar = np.maximum(np.maximum(similar, similar.T), 9 * np.eye(30)) / 9
+    picks, gains = sparse_facility_location(csr_array(similar), 12, np.array([4, 7]))
+    coverage = similar[[4, 7]].max(axis=0)
+    for pick, gain in zip(picks, gains, strict=True):
+        added = np.maximum(similar - coverage, 0).sum(axis=1)
+        assert pick == np.flatnonzero(added >= added.max() - 1e-6)[0] and gain == pytest.approx(added[pick])
+        coverage = np.maximum(coverage, similar[pick])
+    assert len(picks) == 12

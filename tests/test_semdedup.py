@@ -84,6 +84,8 @@ def test_which_of_similar_rows_comes_first() -> None:
     assert similarity_to_earlier(points, generator(0, "x"), clusters=1, first=first)[1] == 0
     zeros = similarity_to_earlier(np.zeros((3, 2), np.float32), generator(0, "x"))
     assert zeros.tolist() == [0, 0, 0]
+    some = similarity_to_earlier(np.array([[0, 0], [3, 0], [0, 0], [4, 0]], np.float32), generator(0, "x"))
+    np.testing.assert_allclose(some, [0, 0, 0, 1])
 
 
 # ---- the setting

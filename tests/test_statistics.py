@@ -265,6 +265,8 @@ def test_bootstrap_t_intervals_are_in_the_table_from_twelve_seeds() -> None:
 
 def test_power_is_that_of_the_tables_and_of_trials() -> None:
     assert seeds_to_detect(2.0, 1.0) == 34  # Cohen's d = 0.5, two-sided, 80 %
+    # Without a deviation, or with an unknown one, as many as can reject at all.
+    assert [seeds_to_detect(each, 1.0) for each in (0.0, float("nan"), float("inf"))] == [seeds_to_reject(1)] * 3
     assert [seeds_to_reject(family) for family in (1, 10, 60)] == [6, 9, 12]
     needed = seeds_to_detect(0.012, 0.01, family=5)
     drawn = np.random.default_rng(0).normal(0.01, 0.012, (400, needed))

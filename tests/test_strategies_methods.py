@@ -181,6 +181,9 @@ def test_stratified_draws_in_proportion_at_every_budget():
     picks = choose("stratified", {"embeddings": points}, 100, labeled=labeled, normalize=False, knobs=knobs).indices
     # Of 200 labels in all, cluster 1 is owed 60 and holds 100.
     assert (group[picks] == 1).sum() == 0
+    # One label in cluster 2: its quotient is 650 / 3, below the 300 of cluster 1; then 650 / 3 is the largest.
+    some = {"labeled": [999], "normalize": False, "knobs": knobs}
+    assert group[choose("stratified", {"embeddings": points}, 2, **some).indices].tolist() == [1, 2]
 
 
 def naive_typicality(points, neighbors, power):
