@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
-from initpools_cli.geometry.fisher import project_principal
+from initpools_cli.geometry.fisher import ROWS, Fisher, project_principal
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.logits import logits_of
 from initpools_cli.geometry.neighbors import nearest_free
@@ -142,6 +142,19 @@ def test_bait_goes_by_the_main_directions_of_the_features():
     np.testing.assert_array_equal(found.indices, plain.indices)
     np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-4)
     assert (np.diff(bait(narrow.astype(np.float32), probs, np.arange(3), 40 - 3).scores) < 1e-9).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_of_more_images_than_are_measured_at_once(seed):
+    rng = np.random.default_rng(seed)
+    n = 9 * ROWS
+    features, probs = rng.normal(size=(n, 3)), rng.dirichlet(np.full(3, 0.3), size=n)
+    fisher, every = Fisher(features, probs), np.arange(n)
+    inverse = np.linalg.inv(fisher.total(every[:5]) + 0.1 * np.eye(9))
+    sandwich = inverse @ fisher.total(every) @ inverse
+    changes = fisher.changes(every, inverse, sandwich, 1.0)
+    at, most = fisher.best(every, inverse, sandwich)
+    assert at == changes.argmax() and most == pytest.approx(changes.max())
 
 
 def test_features_are_projected_on_as_many_leading_directions_as_asked_for():
