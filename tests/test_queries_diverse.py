@@ -17,7 +17,7 @@ from initpools_cli.geometry.sampling import distance_weighted, draw
 from initpools_cli.strategies.clue import clue, clue_of_sets
 from initpools_cli.strategies.epig import epig, predictive_information
 from initpools_cli.strategies.falcun import falcun
-from initpools_cli.strategies.galaxy import galaxy, middle_of_path
+from initpools_cli.strategies.galaxy import galaxy, middle_of_path, places_away
 from initpools_cli.strategies.noise_stability import noise_stability
 
 quick = settings(max_examples=60, deadline=None)
@@ -191,6 +191,21 @@ def test_galaxy_takes_classes_in_turn_and_goes_by_the_labels_that_were_bought():
     labels[[0, 8]] = 0, 0
     drawn = {tuple(galaxy(probs, np.array([0, 8]), 1, np.random.default_rng(s), labels).indices) for s in range(20)}
     assert len(drawn) > 3
+
+
+def test_the_reach_of_galaxy_grows_by_one():
+    # The nearest unlabeled images are 1 and 3 places from labeled ones of both classes: out of reach at 1 and 2.
+    probs = np.column_stack([np.linspace(0.9, 0.1, 8), np.linspace(0.1, 0.9, 8)])
+    labels = np.array([-1, -1, 0, 0, 1, 1, -1, -1])
+    picks = [galaxy(probs, np.arange(2, 6), 2, np.random.default_rng(seed), labels).indices for seed in range(20)]
+    assert {int(first) for first, _ in picks} == {0, 1, 6, 7}
+    assert {int(second) for first, second in picks if first == 0} == {1}
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_places_to_nothing_are_more_than_there_are(n):
+    assert (places_away(np.zeros(n, bool)) > n).all()
+    assert places_away(np.arange(n) == 0).tolist() == list(range(n))
 
 
 # ---- clue

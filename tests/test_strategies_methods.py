@@ -307,7 +307,7 @@ def test_logits_are_not_probabilities():
 def test_scores_that_say_nothing_are_refused():
     rng = np.random.default_rng(0)
     rounding = rng.integers(-2, 3, 1000) * 1.2e-7
-    for scores in (np.ones(50), 5 + 1e-7 * rng.normal(size=1000), rounding, np.zeros(3)):
+    for scores in (np.ones(50), 5 + 1e-7 * rng.normal(size=1000), rounding, np.zeros(3), np.ones(2)):
         with pytest.raises(UserError, match="constant within rounding"):
             refuse_constant(scores)
         with pytest.raises(UserError, match="constant within rounding"):
