@@ -418,6 +418,10 @@ def test_correlations_are_those_of_scipy() -> None:
     assert (found.pearson, found.pearson_p) == pytest.approx((pearson.statistic, pearson.pvalue))
     assert (found.pearson_low, found.pearson_high) == pytest.approx(tuple(pearson.confidence_interval()))
     assert (found.spearman, found.spearman_p) == pytest.approx((spearman.statistic, spearman.pvalue))
+    # Bonett and Wright's interval (2000), with the variance (1 + r² / 2) / (n − 3).
+    half = 1.959964 * math.sqrt((1 + found.spearman**2 / 2) / 27)
+    bounds = [math.tanh(math.atanh(found.spearman) + sign * half) for sign in (-1, 1)]
+    assert [found.spearman_low, found.spearman_high] == pytest.approx(bounds)
     assert correlation(x, 2 * x).pearson_high == pytest.approx(1)
     assert math.isnan(correlation(x, np.ones(30)).pearson) and math.isnan(correlation(x[:3], y[:3]).pearson)
 
