@@ -12,7 +12,7 @@ DEMO = $(BIN)/initpools
 # Where `make laptop-study` finds its data sets, which initpools_cli/bench/suites/laptop.toml lists.
 DATA ?= data
 
-.PHONY: demo docs figures gallery picture test test-all test-browser test-exports faults lint clean paper pitfalls grid laptop-study laptop-sweeps \
+.PHONY: demo docs figures gallery picture test test-all test-browser test-exports faults coverage mutants lint clean paper pitfalls grid laptop-study laptop-sweeps \
   semi-supervised-study fuzz requirements audit package
 
 $(VENV)/.installed: pyproject.toml
@@ -110,6 +110,19 @@ test: $(VENV)/.installed lint
 # With the tests that are marked slow.
 test-all: $(VENV)/.installed lint
 	$(BIN)/python -m pytest -m "not browser and not exports" $(TWO)
+
+# What the tests execute of the packages in [tool.coverage.run], and that it is enough.
+coverage: $(VENV)/.installed
+	mkdir -p build
+	$(BIN)/python -m pytest $(TWO) --cov --cov-context=test --cov-report= --junitxml=build/tests.xml
+	$(BIN)/coverage report --skip-covered --show-missing
+	$(BIN)/coverage json --quiet -o build/coverage.json
+	$(BIN)/python tests/check_coverage.py build/coverage.json
+
+# Small changes of the code that the tests should notice (an hour or more); a changed file begins its rows anew.
+MUTANTS ?= 400
+mutants: coverage
+	$(BIN)/python benchmarks/mutants.py $(MUTANTS)
 
 $(VENV)/.browser: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[browser]"

@@ -1,4 +1,4 @@
-"""Fill the generated parts of README.md and docs/ from the code: `python docs/generate.py`.
+"""Fill the generated parts of README.md, CONTRIBUTING.md and docs/ from the code: `python docs/generate.py`.
 
 It also writes `initpools_cli/cli/names.json`, the names for shell completion.
 
@@ -27,6 +27,7 @@ from parts import (
     learners,
     loop_accuracy,
     methods,
+    mutants,
     partitions,
     pitfalls,
     regret,
@@ -74,6 +75,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     **loop_accuracy.PARTS,
     **labeling.PARTS,
     **regret.PARTS,
+    **mutants.PARTS,
 }
 
 
@@ -87,8 +89,8 @@ def _part(match: re.Match[str]) -> str:
 
 
 def pages() -> list[Path]:
-    """List README.md and every page in docs/."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """List README.md, CONTRIBUTING.md and every page in docs/."""
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def names_file() -> str:
