@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.remove import remove_file
 
 #: Seconds before a lock counts as taken: a holder that has just removed the file costs a second attempt.
 PATIENCE = 0.1
@@ -73,8 +74,7 @@ def locked(path: Path, taken: Callable[[str], UserError]) -> Iterator[None]:
         yield
     finally:
         # Whoever waits for the removed file notices. Windows removes it with the release.
-        with contextlib.suppress(OSError):
-            path.unlink()
+        remove_file(path)
         lock.release()
 
 

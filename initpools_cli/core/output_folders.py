@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import umask
 from initpools_cli.core.locks import LocksUnsupported, locked
+from initpools_cli.core.remove import remove_folder
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.system_errors import disk_errors
 
@@ -133,14 +134,14 @@ def _scratch_folder(path: Path) -> Iterator[Path]:
             held.enter_context(locked(path.with_name(f".{path.name}.lock"), partial(_taken, path)))
             if scratch.is_symlink():
                 scratch.unlink()
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_folder(scratch)
             scratch.mkdir(mode=0o700)
         except LocksUnsupported:
             scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             yield scratch
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_folder(scratch)
 
 
 def _taken(path: Path, holder: str) -> UserError:

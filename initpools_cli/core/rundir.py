@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import shlex
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from initpools_cli.core.command_line import renewal_arguments
 from initpools_cli.core.cpu import provenance
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, write_bytes
+from initpools_cli.core.remove import remove_folder
 from initpools_cli.core.run_location import remove_last_run, write_last_run
 from initpools_cli.core.step_folder import StepFolder
 from initpools_cli.core.step_toml import read_step_toml
@@ -167,8 +167,8 @@ class Run:
 
     def remove(self) -> None:
         """Remove a run without results, and the record of it as the run used last."""
-        shutil.rmtree(self.path / "data", ignore_errors=True)
-        shutil.rmtree(self.path / ".partial", ignore_errors=True)
+        remove_folder(self.path / "data")
+        remove_folder(self.path / ".partial")
         (self.path / "run.toml").unlink(missing_ok=True)
         remove_last_run(self.path)
         with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.locks import locked
+from initpools_cli.core.remove import remove_folder
 from initpools_cli.core.system_errors import disk_errors
 
 
@@ -55,7 +56,7 @@ class StepFolder:
     def prepare(self) -> None:
         """Create the scratch folder; keep only the work that an interrupted attempt at the same step left."""
         if not (self._marker.exists() and self._marker.read_text() == self.digest):
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            remove_folder(self.scratch)
         self._work.mkdir(parents=True, exist_ok=True)
         # Half-written files of a killed process: `atomic_file` gives them a name that starts with a dot.
         for path in [*self.scratch.iterdir(), *self._work.glob(".*")]:
@@ -74,13 +75,13 @@ class StepFolder:
     def discard_if_empty(self) -> None:
         """Remove the scratch folder of a failed step unless it holds unfinished work."""
         if not self._has_work():
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            remove_folder(self.scratch)
 
     def publish(self) -> None:
         """Rename the complete scratch folder to its final name; `recover` completes an interrupted call."""
-        shutil.rmtree(self._work, ignore_errors=True)
+        remove_folder(self._work)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._previous, ignore_errors=True)
+        remove_folder(self._previous)
         if self.folder.exists():
             self.folder.rename(self._previous)
         try:
@@ -107,9 +108,9 @@ class StepFolder:
 
     def _tidy(self) -> None:
         """Remove what a published step no longer needs."""
-        shutil.rmtree(self.folder / "work", ignore_errors=True)
+        remove_folder(self.folder / "work")
         (self.folder / "digest").unlink(missing_ok=True)
-        shutil.rmtree(self._previous, ignore_errors=True)
+        remove_folder(self._previous)
 
     @property
     def _lock(self) -> Path:

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import stream_rows, write_text
 from initpools_cli.core.locks import LocksUnsupported, locked
+from initpools_cli.core.remove import remove_folder
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.spec import CONVERSION
@@ -129,7 +129,7 @@ def write_cache(
         _write_checksums(scratch, counts)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if read_cache(folder, counts) is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
             # Another process may have written the same arrays in the meantime.
             with contextlib.suppress(FileExistsError):
                 scratch.rename(folder)
@@ -212,7 +212,7 @@ def scratch_folder(cache: Path) -> Iterator[Path]:
         try:
             yield scratch
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_folder(scratch)
 
 
 def stamped(folder: Path, file: Path) -> bool:
@@ -241,7 +241,7 @@ def _remove_abandoned(cache: Path) -> None:
     for left in {path.with_suffix("") for path in cache.glob(f"{SCRATCH}*")}:
         with contextlib.suppress(UserError), scratch_lock(left):
             if not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
+                remove_folder(left)
 
 
 def scratch_lock(scratch: Path) -> contextlib.AbstractContextManager[None]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from initpools_cli.core.download import RemoteFile, fetch
 from initpools_cli.core.files import atomic_file
+from initpools_cli.core.remove import remove_folder
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.cache import scratch_folder
@@ -85,7 +86,7 @@ def _untar(archive: Path) -> None:
         with tarfile.open(archive) as tar:
             tar.extractall(scratch, filter="data")
         for folder in scratch.iterdir():
-            shutil.rmtree(archive.parent / folder.name, ignore_errors=True)
+            remove_folder(archive.parent / folder.name)
             folder.rename(archive.parent / folder.name)
 
 

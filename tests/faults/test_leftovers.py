@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Initpools
+from faults.fork import CHANGES, FAIL, READ, CallFault
+from faults.in_process import disturbed
 from faults.state import snapshot
 
 from initpools_cli.core.errors import UserError
@@ -16,6 +19,7 @@ from initpools_cli.core.locks import locked
 from initpools_cli.core.output_folders import file_of, write_folder
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
+from initpools_cli.datasets.cache import scratch_folder
 
 
 def names(folder: Path) -> set[str]:
@@ -54,6 +58,27 @@ def test_the_next_export_replaces_an_unfinished_folder(tmp_path: Path) -> None:
         pytest.raises(UserError, match="is being written by another process"),
     ):
         write_folder(tmp_path / "new", {"a": file_of(lambda: b"a")}, Reporter(quiet=True))
+
+
+def test_a_scratch_folder_of_the_cache_is_removed_even_if_one_call_fails(tmp_path: Path) -> None:
+    def use(cache: Path) -> None:
+        with scratch_folder(cache) as scratch:
+            for name in ("train.npy", "test.npy"):
+                (scratch / name).write_bytes(b"0")
+
+    def tried(at: int) -> int:
+        cache = tmp_path / f"{at}"
+        with disturbed(cache, CallFault(FAIL, CHANGES | READ, 0, errno.EIO), at) as injector:
+            try:
+                use(cache)
+            except (UserError, OSError):
+                # The next command removes a folder or lock that could not be made.
+                use(cache)
+        assert names(cache) == set(), injector.hit
+        return injector.calls
+
+    for at in range(1, tried(0) + 1):
+        tried(at)
 
 
 @pytest.fixture

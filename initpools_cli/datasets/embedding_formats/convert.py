@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import stream_rows, write_text
+from initpools_cli.core.remove import remove_folder
 from initpools_cli.core.reporter import ProgressBar, Reporter
 from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.cache import data_home, scratch_folder, set_aside
@@ -134,7 +134,7 @@ def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) 
         write_text(scratch / SUM, checksum(scratch / ARRAY))
         folder.parent.mkdir(parents=True, exist_ok=True)
         if find(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
             # Another process may have written the same array in the meantime.
             with contextlib.suppress(FileExistsError):
                 scratch.rename(folder)
