@@ -76,6 +76,21 @@ def test_a_slip_names_key_place_and_the_nearest_name(sets: list[str], said: str)
     assert re.search(said, str(error.value))
 
 
+SETTINGS = [(table, key) for table, fields in TABLES.items() for key in fields.model_fields]
+
+
+@pytest.mark.parametrize(("table", "key"), SETTINGS)
+def test_a_slip_is_refused_even_if_it_is_overridden(tmp_path: Path, table: str, key: str) -> None:
+    dotted, good = f"{table}.{key}", "1%" if key == "budget" else TABLES[table].model_fields[key].default
+    # The default is valid where a setting has one; a budget has none.
+    flags = {dotted: good} if key != "params" else {f"{dotted}.x": 1}
+    load_settings(table, flags=flags)
+    with pytest.raises(UserError, match=rf"{re.escape(dotted)} = .*1979.* \(in .*a.toml\) is not valid"):
+        load_settings(table, file=write(tmp_path, f"[{table}]\n{key} = 1979-05-27\n"), flags=flags)
+    with pytest.raises(UserError, match=rf"{re.escape(dotted)} = .*1979.* \(in --set\) is not valid"):
+        load_settings(table, sets=[f"{dotted}=1979-05-27"], flags=flags)
+
+
 def test_a_slip_in_a_file_names_the_file(tmp_path: Path) -> None:
     for text in (
         "[pretrain]\nepochs = 'x'\n",

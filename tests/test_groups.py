@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_active_learning import PROTOCOL, experiment, run
+from user_errors import refused
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep, Run
+from initpools_cli.datasets import path_pattern
 from initpools_cli.datasets.groups import read_groups
 from initpools_cli.datasets.open import open_dataset
+from initpools_cli.datasets.path_pattern import search_paths
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.datasets.splits import class_counts, draw_test_rows, held_out_groups
 from initpools_cli.labeling.folds import folds_of
@@ -238,6 +241,8 @@ def test_arrays_and_patterns_name_groups(tmp_path):
     assert names(str(tmp_path / "g.npy"), ARRAYS) == ["3", "3", "1", "1"]
     assert names("^([^/]+)/") == ["a", "a", "b", "b"]
     assert names(r"(?:x1|x(3))") == ["a/x1.png", "a/x2.png", "3", "b/x4.png"]
+    odd = "\x80\n'\"\\ é", "\U0001f600", "", "a\n"
+    assert search_paths("(?s)(.*)", odd, "--groups") == [*odd]
 
 
 @pytest.mark.parametrize(
@@ -268,6 +273,8 @@ def test_tables_that_are_wrong_are_refused(tmp_path, text, images, fact):
         ("([", IMAGES, "is not a valid regular expression"),
         ("patients", IMAGES, "no .csv or .npy file, and as a regular expression it has 0 groups"),
         ("(a)(b)", IMAGES, "has 2 groups in parentheses"),
+        ("(a{99999999999})", IMAGES, "is not a valid regular expression: the repetition number is too large"),
+        ("(" * 5000 + ")" * 5000, IMAGES, "is not a valid regular expression: maximum recursion"),
         ("(zzz)", IMAGES, "gives none of the 4 images a group"),
         ("(a)", ARRAYS, "a regular expression on paths, but these images have no paths"),
         ("missing.csv", IMAGES, "missing.csv"),
@@ -276,6 +283,17 @@ def test_tables_that_are_wrong_are_refused(tmp_path, text, images, fact):
 def test_patterns_that_are_wrong_are_refused(how, images, fact):
     with pytest.raises(UserError, match=fact):
         names(how, images)
+
+
+def test_a_search_without_end_is_refused(tmp_path, monkeypatch, initpools):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(path_pattern, "SECONDS", 1.0)
+    np.save("e.npy", np.eye(3))
+    Path("ids.txt").write_text(f"{'a' * 60}b\nc\nd\n")
+    words = ["select-pool", "random", "--budget", "1", "--embeddings", "e.npy", "--ids", "ids.txt"]
+    refused(
+        initpools(*words, "--groups", "(a+)+$"), "'(a+)+$' (--groups) takes more than 1 seconds to search in 3 paths"
+    )
 
 
 # ---- patients: the class of a patient does not show in the images

@@ -28,6 +28,8 @@ LARGEST_SIZE = 4096
 LARGEST_CONFIG = 1 << 20
 
 Params = dict[str, Any]
+#: A dotted key, its value, and where the user set it.
+Entry = tuple[str, Any, str]
 Names = list[str]
 #: Images of a batch that are drawn at random, beyond the budget.
 Audit = Annotated[
@@ -514,46 +516,20 @@ def load_settings(
     UserError
         Unknown table or key, wrong type, value out of range, unreadable file.
     """
-    merged: dict[str, dict[str, Any]] = {}
-    origin: dict[str, str] = {}
-
-    def put(dotted: str, value: Any, where: str) -> None:
-        if isinstance(value, str) and "\0" in value:
-            raise UserError(
-                f"{dotted} (in {where}) contains a NUL character.", f"Set {dotted} to text without it.", dotted
-            )
-        head, _, key = dotted.partition(".")
-        target = merged.setdefault(head, {})
-        if key.startswith("params."):
-            target = target.setdefault("params", {})
-            if not isinstance(target, dict):
-                name = f"{head}.params"
-                raise UserError(f"'{name}' is not a table (in {where}).", f"Write [{name}] in TOML.", name)
-        *inner, last = key.removeprefix("params.").split(".") if key.startswith("params.") else [key]
-        for part in inner:
-            target = target.setdefault(part, {})
-            if not isinstance(target, dict):
-                name = f"{head}.params.{part}"
-                raise UserError(f"'{name}' is both a value and a table (in {where}).", "Set only one of the two.", name)
-        target[last] = value
-        origin[dotted] = where
-
-    if file is not None:
-        for dotted, value in _flatten(_read_toml(file), str(file)):
-            put(dotted, value, str(file))
-    for text in sets:
-        key, value = parse_set(text)
-        put(_dotted_key(key, table, knobs), value, "--set")
-    for dotted, value in (flags or {}).items():
-        if value is not None:
-            put(dotted, value, f"--{dotted.rpartition('.')[2].replace('_', '-')}")
-    for dotted, where in origin.items():
-        _refuse_unknown(dotted, where)
-    try:
-        settings = Settings.model_validate(merged)
-    except ValidationError as error:
-        loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
-        raise value_error(error, merged, where=origin.get(loc, "")) from None
+    in_file = (
+        [(key, value, str(file)) for key, value in _flatten(_read_toml(file), str(file))] if file is not None else []
+    )
+    parsed = [parse_set(text) for text in sets]
+    in_sets = [(_dotted_key(key, table, knobs), value, "--set") for key, value in parsed]
+    in_flags = [
+        (key, value, f"--{key.rpartition('.')[2].replace('_', '-')}")
+        for key, value in (flags or {}).items()
+        if value is not None
+    ]
+    # What is overridden must be valid, too.
+    for overridden in (in_file, in_sets):
+        _validate(overridden)
+    settings, origin = _validate([*in_file, *in_sets, *in_flags])
     if table != "select" and origin.get("select.partitions") == "--set":
         raise UserError(
             "select.partitions (in --set) has no effect here.",
@@ -561,6 +537,42 @@ def load_settings(
             "select.partitions",
         )
     return _with_index(settings, origin, table, knobs), origin
+
+
+def _validate(entries: Iterable[Entry]) -> tuple[Settings, dict[str, str]]:
+    """Return settings, of which later entries override earlier ones, and where each dotted key was set last."""
+    merged: dict[str, dict[str, Any]] = {}
+    origin: dict[str, str] = {}
+    for dotted, value, where in entries:
+        _put(merged, dotted, value, where)
+        origin[dotted] = where
+    for dotted, where in origin.items():
+        _refuse_unknown(dotted, where)
+    try:
+        return Settings.model_validate(merged), origin
+    except ValidationError as error:
+        loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
+        raise value_error(error, merged, where=origin.get(loc, "")) from None
+
+
+def _put(merged: dict[str, dict[str, Any]], dotted: str, value: Any, where: str) -> None:
+    """Set a dotted key of nested tables."""
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{dotted} (in {where}) contains a NUL character.", f"Set {dotted} to text without it.", dotted)
+    head, _, key = dotted.partition(".")
+    target = merged.setdefault(head, {})
+    if key.startswith("params."):
+        target = target.setdefault("params", {})
+        if not isinstance(target, dict):
+            name = f"{head}.params"
+            raise UserError(f"'{name}' is not a table (in {where}).", f"Write [{name}] in TOML.", name)
+    *inner, last = key.removeprefix("params.").split(".") if key.startswith("params.") else [key]
+    for part in inner:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            name = f"{head}.params.{part}"
+            raise UserError(f"'{name}' is both a value and a table (in {where}).", "Set only one of the two.", name)
+    target[last] = value
 
 
 def _with_index(settings: Settings, origin: dict[str, str], table: str, knobs: Collection[str]) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from initpools_cli.datasets.classes import folded, plain, says_nothing, unfit, v
 from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.multilabel import NONE as NO_CLASS
 from initpools_cli.datasets.multilabel import SEPARATOR
+from initpools_cli.datasets.path_pattern import search_paths
 from initpools_cli.datasets.spec import GROUP, SPLITS
 from initpools_cli.datasets.stored.shards import Root
 
@@ -92,7 +92,7 @@ def read_groups(
     """
     notes: list[str] = []
     if not is_file(how):
-        texts = _by_pattern(how, images["path"].tolist(), what)
+        texts = search_paths(how, images["path"].tolist(), what)
     elif Path(how).suffix.lower() == ".npy":
         texts = _from_array(Path(how), images, what)
     else:
@@ -234,32 +234,6 @@ def _meanings(counts: Mapping[str, int], how: str, what: str) -> tuple[dict[str,
             equal.append(" and ".join(distinct))
         means |= dict.fromkeys(spellings, distinct[0])
     return means, [f"{how}: equal numbers are one group: {named(equal)}."] if equal else []
-
-
-def _by_pattern(how: str, paths: Sequence[str], what: str) -> list[str]:
-    try:
-        pattern = re.compile(how)
-    except re.error as error:
-        raise UserError(
-            f"{how!r} ({what}) is not a valid regular expression: {error}.",
-            f"Write one with a group in parentheses, such as {what} '^([^/]+)/', or name a .csv file.",
-            repr(how),
-        ) from None
-    if pattern.groups != 1:
-        raise UserError(
-            f"{how!r} ({what}) is no .csv or .npy file, and as a regular expression it has {pattern.groups} groups in "
-            "parentheses.",
-            f"Use exactly one, such as {what} '^([^/]+)/' for the first folder, or name a file.",
-            repr(how),
-        )
-    if not any(paths):
-        raise UserError(
-            f"{how!r} ({what}) is a regular expression on paths, but these images have no paths.",
-            "Name a .csv file with the columns index and group.",
-            repr(how),
-        )
-    found = [pattern.search(path) for path in paths]
-    return [(match[1] or "") if match else "" for match in found]
 
 
 def _from_array(path: Path, images: pd.DataFrame, what: str) -> list[str]:

@@ -69,8 +69,7 @@ def rows() -> Iterator[Row]:
     yield Row("--set: NUL", [*words.split(), 'dataset.labels="a\\u0000b"'])
     for table, fields in TABLES.items():
         for key in fields.model_fields:
-            # What the command line says as well wins.
-            if key == "params" or (table, key) in (("select", "strategy"), ("select", "budget")):
+            if key == "params":
                 continue
             for kind, value in WRONG.items():
                 text = f"{table}.{key}={value}"
