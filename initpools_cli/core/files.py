@@ -18,7 +18,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.locks import UNSUPPORTED, open_private
-from initpools_cli.core.system_errors import disk_errors
+from initpools_cli.core.system_errors import disk_errors, no_permission
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,6 +209,11 @@ def require_file(path: Path, what: str, *, most: int | None = None) -> Path:
         raise UserError(f"{path} ({what}) is a pipe, a socket or a device.", "Save its content to a file first.", path)
     if most is not None and status.st_size > most:
         raise _too_large(path, what, most)
+    # Libraries of formats call it by other names, or a missing file.
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        raise no_permission(path, what) from None
     return path
 
 

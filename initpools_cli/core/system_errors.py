@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,17 @@ def disk_error(error: OSError, path: Path | None = None) -> UserError | None:
             f"{name} can't be created: {os.strerror(error.errno)}.", "Choose another folder with --run or -o.", name
         )
     return None
+
+
+def no_permission(path: Path, what: str = "") -> UserError:
+    """Return the error for a file or folder of the user that may not be read."""
+    option = f" ({what})" if what else ""
+    mode = "+rx" if path.is_dir() else "+r"
+    return UserError(
+        f"{path}{option} can't be read: permission denied.",
+        f"Change its permissions, for example with `chmod {mode} {shlex.quote(str(path))}`.",
+        path,
+    )
 
 
 @contextmanager

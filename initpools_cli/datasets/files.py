@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.system_errors import no_permission
 from initpools_cli.datasets.arrays import in_column_order
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
 from initpools_cli.datasets.classes import in_order
@@ -201,11 +202,7 @@ def list_files(root: Path, folders: Sequence[str] = ()) -> list[str]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except PermissionError:
-            raise UserError(
-                f"The folder {folder} can't be read: permission denied.",
-                f"Change its permissions, for example with `chmod +rx {folder}`, or move it away.",
-                folder,
-            ) from None
+            raise no_permission(folder) from None
         shown = [entry for entry in entries if not entry.name.startswith(".")]
         files += [prefix + entry.name for entry in shown if _is(entry.is_file)]
         # Real folders are read before links to folders: the last one on the stack is read first.

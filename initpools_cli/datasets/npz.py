@@ -13,7 +13,7 @@ import numpy as np
 from initpools_cli.core.capacity import require_disk
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import check_npy
-from initpools_cli.core.system_errors import place_errors
+from initpools_cli.core.system_errors import no_permission, place_errors
 from initpools_cli.datasets.array_pixels import refuse_type, to_bytes
 from initpools_cli.datasets.label_arrays import Coded, coded
 from initpools_cli.datasets.multilabel import array_notes, checked_names, labels_of_array
@@ -103,11 +103,7 @@ def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.", "Check the path.", path) from None
     except PermissionError:
-        raise UserError(
-            f"{path} can't be read: permission denied.",
-            f"Change its permissions, for example with `chmod +r {path}`.",
-            path,
-        ) from None
+        raise no_permission(path) from None
     except (zipfile.BadZipFile, OSError, ValueError):
         raise damaged from None
     unpacked: dict[str, np.ndarray] = {}

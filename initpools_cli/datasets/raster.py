@@ -102,6 +102,8 @@ def _needs(kind: str, extra: str) -> Reason:
 
 
 NO_IMAGE = Reason("not a readable image", "not readable images")
+_SHUT = "not readable for lack of permission"
+NO_PERMISSION = Reason(_SHUT, _SHUT, "Change their permissions")
 TOO_LARGE = Reason("an image of more than 178 million pixels", "images of more than 178 million pixels", "Shrink them")
 DEEP_COLOR = Reason("an image of 16-bit colors", "images of 16-bit colors", "Save them as PNG or TIFF")
 NEEDS_HEIF = _needs("HEIC", "heif")
@@ -130,6 +132,8 @@ def header_of(file: OriginalFile) -> Header | Reason:
                     return _header(image)
         except Image.DecompressionBombError:
             return TOO_LARGE
+        except PermissionError:
+            return NO_PERMISSION
         # Decoders can raise almost any exception for damaged files.
         except Exception:
             return NO_IMAGE

@@ -7,12 +7,13 @@ import json
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bad_rows import IRREGULAR, SELECT, Row, damages
+from bad_rows import IRREGULAR, SELECT, Row, Shut, damages
 
 N, D = 40, 4
 RNG = np.random.default_rng(0)
@@ -206,6 +207,31 @@ def hdf5(**arrays: Any) -> bytes:
     return stream.getvalue()
 
 
+def hdf5_with(make: Callable[[Any], object]) -> bytes:
+    """An HDF5 file with what a function adds."""
+    import h5py
+
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        make(file)
+    return stream.getvalue()
+
+
+def damaged_chunk() -> bytes:
+    """An HDF5 file whose compressed values are damaged."""
+    whole = hdf5_with(lambda file: file.create_dataset("embeddings", data=POINTS, compression="gzip"))
+    start = whole.index(zlib.compress(POINTS.tobytes(), 4)[:8])
+    return whole[: start + 8] + bytes(40) + whole[start + 48 :]
+
+
+def virtual(file: Any) -> None:
+    import h5py
+
+    layout = h5py.VirtualLayout((N, D), "f4")
+    layout[:] = h5py.VirtualSource("e.h5", "embeddings", (N, D))
+    file.create_virtual_dataset("embeddings", layout)
+
+
 def table(*lines: str, encoding: str = "utf-8") -> bytes:
     return "\n".join(lines).encode(encoding)
 
@@ -292,6 +318,14 @@ EMBEDDINGS: dict[str, tuple[bytes, str]] = {
     "no array.h5": (hdf5(), "has no array"),
     "labels.h5": (hdf5(labels=np.arange(N)), "(images, dimensions)"),
     "two.h5": (hdf5(a=POINTS, b=POINTS), "2 arrays that may be the embeddings"),
+    "a damaged chunk.h5": (damaged_chunk(), "can't be read"),
+    "in another file.h5": (
+        hdf5_with(lambda file: file.create_dataset("a", (N, D), "u1", external=[("/etc/passwd", 0, N * D)])),
+        "has the values of '/a' in other files",
+    ),
+    "virtual.h5": (hdf5_with(virtual), "has the values of '/embeddings' in other files"),
+    "huge.h5": (hdf5_with(lambda file: file.create_dataset("a", (10**12, D), "f4", chunks=(1000, D))), ""),
+    "text.h5": (hdf5(embeddings=[["a", "b"]] * 3), "not a numeric one"),
     "an ending.xyz": (saved(POINTS), ".xyz"),
 }
 
@@ -306,6 +340,7 @@ def embedding_rows() -> Iterator[Row]:
             # A folder is one of several files of embeddings.
             message = "x" if kind == "folder" else f"x{ending}"
             yield Row(f"x{ending}: {kind}", f"{SELECT} --embeddings x{ending}", {f"x{ending}": make}, (message,))
+    yield Row("embeddings: a shut folder", f"{SELECT} --embeddings x", {"x": Shut(Path.mkdir)}, ("permission denied",))
     for name, (content, message) in EMBEDDINGS.items():
         yield Row(f"embeddings: {name}", [*SELECT.split(), "--embeddings", name], {name: content}, (message,))
     # What spreadsheets write is read.

@@ -69,7 +69,20 @@ def a_broken_link(path: Path) -> None:
     path.symlink_to("gone")
 
 
-#: What is no regular file, and what is said of it.
+@dataclass(frozen=True)
+class Shut:
+    """Makes a file or folder, of which a part may not be read."""
+
+    make: Callable[[Path], object]
+    part: str = "."
+
+    def __call__(self, path: Path) -> None:
+        """Make it."""
+        self.make(path)
+        (path / self.part).chmod(0)
+
+
+#: What is no regular file, or one that may not be read, and what is said of it.
 IRREGULAR: dict[str, tuple[Content, str]] = {
     "pipe": (a_pipe, "is a pipe, a socket or a device"),
     "socket": (a_socket, "is a pipe, a socket or a device"),
@@ -78,6 +91,7 @@ IRREGULAR: dict[str, tuple[Content, str]] = {
     "circle of links": (a_circle, "Too many levels"),
     "broken link": (a_broken_link, "There is no file"),
     "no file": (nothing_there, "There is no file"),
+    "no permission": (Shut(lambda path: path.write_bytes(b"0")), "permission denied"),
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bad_arrays import N, parquet, table
-from bad_rows import IRREGULAR, Row, damages
+from bad_rows import IRREGULAR, Row, Shut, damages
 
 HEADER = "index,label"
 GOOD = table(HEADER, *(f"{row},{row % 2}" for row in range(6)))
@@ -232,6 +232,50 @@ def folder(**files: bytes) -> Callable[[Path], None]:
     return make
 
 
+def dicom(**tags: Any) -> bytes:
+    """A DICOM image of 16 x 16 values of 16 bits, without the tags that are None."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, "1.2.3"
+    dataset.Rows = dataset.Columns = 16
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation, dataset.PixelData = 15, 0, bytes(512)
+    for name, value in tags.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def nested() -> bytes:
+    """A DICOM file of sequences in sequences without end."""
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    return dicom()[:-524] + (b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + item) * 5000
+
+
+#: DICOM files, and whether only their pixels are damaged.
+DICOM: dict[str, tuple[bytes, bool]] = {
+    "no pixels": (dicom(PixelData=None), True),
+    "few pixels": (dicom(PixelData=bytes(100)), True),
+    "no size": (dicom(Rows=None), False),
+    "a size of zero": (dicom(Rows=0), True),
+    "a size of 4 billion pixels": (dicom(Rows=65535, Columns=65535), False),
+    "no depth": (dicom(BitsStored=None), True),
+    "three bits": (dicom(BitsAllocated=3), True),
+    "a thousand frames": (dicom(NumberOfFrames=1000), True),
+    "no colors": (dicom(PhotometricInterpretation="PALETTE COLOR"), True),
+    "an unknown transfer syntax": (dicom().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"), True),
+    "depth": (nested(), False),
+    **{kind: (content, kind == "without its end") for kind, content in damages(dicom()) if kind != "another magic"},
+}
 PNG = png()
 FILES: dict[str, tuple[Any, str]] = {
     "no file": (folder(), "no images"),
@@ -244,6 +288,9 @@ FILES: dict[str, tuple[Any, str]] = {
     "a GIF cut in half": (folder(a_gif=b"GIF89a\x04\x00\x04\x00\x80\x00\x00"), "x contains no"),
     "a link to itself": (lambda path: (path.mkdir(), (path / "a.png").symlink_to("a.png")), "no images"),
     "a link to the folder": (lambda path: (path.mkdir(), (path / "a").symlink_to(path)), "no images"),
+    "a shut image": (Shut(folder(a_png=PNG), "a.png"), "not readable for lack of permission"),
+    "a shut folder": (Shut(folder(a_png=PNG)), "x can't be read: permission denied"),
+    "a shut folder in it": (Shut(lambda path: (path / "b").mkdir(parents=True), "b"), "x/b can't be read: permission"),
     "a pipe": (lambda path: (path.mkdir(), __import__("os").mkfifo(path / "a.png")), "no images"),
 }  # fmt: skip
 SHARDS: dict[str, tuple[bytes, str]] = {
@@ -282,6 +329,9 @@ def file_rows() -> Iterator[Row]:
     words = ["select-pool", "random", "--budget", "1", "--run", "new", "--dataset"]
     for kind, (make, message) in FILES.items():
         yield Row(f"folder: {kind}", [*words, "./x"], {"x": make}, (message,))
+    for kind, (content, pixels) in DICOM.items():
+        message = "can be read" if pixels else "skipped"
+        yield Row(f"DICOM: {kind}", [*words, "./x"], {"x": folder(a_dcm=content)}, (message, "a.dcm"))
     for name, (content, message) in SHARDS.items():
         yield Row(f"shard: {name}", [*words, name], {name: content}, (message,))
     for kind, (content, message) in PATHS.items():

@@ -46,6 +46,8 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
             file.visititems(visit)
             chosen = choose_part(path, parts, member.strip("/"))
             ids, scale = ids_name(path, parts, chosen, id_column), scale_name(parts, chosen)
+            for name in filter(None, (chosen, ids, scale)):
+                _refuse_elsewhere(path, file[name])
             named = None
             if ids:
                 named = (file[ids].asstr() if parts[ids].dtype == "str" else file[ids])[()].tolist()
@@ -64,6 +66,16 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
         encoder if isinstance(encoder, str) else "",
     )
     return found if factor is None else rescaled(path, found, factor, scale)
+
+
+def _refuse_elsewhere(path: Path, array: Any) -> None:
+    """Raise an error for an array whose values are in other files, which nobody named."""
+    if array.external or array.is_virtual:
+        raise UserError(
+            f"{path} has the values of '{array.name}' in other files.",
+            "Save a copy that holds them itself.",
+            array.name,
+        )
 
 
 def _library(path: Path) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import require_file
+from initpools_cli.core.system_errors import no_permission
 from initpools_cli.datasets.embedding_formats.registry import READERS
 
 #: ``FILE.npz:NAME``: an array or column of a file.
@@ -82,8 +83,11 @@ def files_at(location: Location) -> tuple[Path, ...]:
     if not location.several:
         return (require_file(location.path, WHAT),)
     path = location.path
-    # Path.glob refuses absolute patterns.
-    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
+    try:
+        # Path.glob refuses absolute patterns.
+        found = [*path.iterdir()] if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
+    except PermissionError:
+        raise no_permission(path) from None
     files = [
         each for each in found if each.suffix.lower() in READERS and not each.name.startswith(".") and each.is_file()
     ]

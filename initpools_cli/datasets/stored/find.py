@@ -104,8 +104,12 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _seems_stored(folder: Path) -> bool:
     """Whether a folder has a shard, or one in it among its first files: there may be millions of images."""
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+    except PermissionError:
+        # `list_files` says so.
+        return False
     if any(_is_shard(entry.name) for entry in shown):
         return True
     return any(_starts_with_shards(entry.path) for entry in shown if _is_folder(entry))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.system_errors import no_permission
 from initpools_cli.datasets.stored.index import Index
 
 LAYOUT = (
@@ -194,9 +195,7 @@ def _opened(file: Path) -> Iterator[Any]:
         with pyarrow.parquet.ParquetFile(file) as source:
             yield source
     except PermissionError:
-        raise UserError(
-            f"{file} can't be read: permission denied.", f"Change its permissions, for example `chmod +r {file}`.", file
-        ) from None
+        raise no_permission(file) from None
     except (OSError, pyarrow.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.system_errors import no_permission
 from initpools_cli.datasets.stored.find import image_suffixes
 from initpools_cli.datasets.stored.index import Index
 
@@ -55,9 +56,7 @@ def index_of(file: Path) -> Index:
                 # The list of members, which the archive keeps, would grow with it.
                 archive.members = []  # type: ignore[attr-defined]
     except PermissionError:
-        raise UserError(
-            f"{file} can't be read: permission denied.", f"Change its permissions, for example `chmod +r {file}`.", file
-        ) from None
+        raise no_permission(file) from None
     except (tarfile.TarError, OSError, EOFError) as error:
         raise _damaged(file, str(error)) from None
     _refuse_cut_off(file, end)
