@@ -6,7 +6,9 @@ import hashlib
 import io
 import os
 import shutil
+import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,23 @@ def classes(tmp_path):
     for number in range(30):
         photo(tmp_path / "photos" / "abc"[number % 3] / f"{number:02}.png", number)
     return tmp_path / "photos"
+
+
+def test_small_images_are_opened_once(classes, cache):
+    photo(classes / "large.png", 99, size=(200, 200))
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(classes / "deep.png")
+    counts = Counter()
+    listening = True
+
+    def count(event, arguments):
+        # A hook can't be taken away.
+        if listening and event == "open" and str(arguments[0]).startswith(str(classes)):
+            counts[Path(arguments[0]).name] += 1
+
+    sys.addaudithook(count)
+    opened(classes, cache)
+    listening = False
+    assert counts.pop("large.png") == 2 and len(counts) == 31 and {*counts.values()} == {1}
 
 
 def test_a_folder_is_one_array_in_the_order_of_its_path_bytes(tmp_path, cache):

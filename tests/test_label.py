@@ -35,6 +35,7 @@ from initpools_cli.core.checked_toml import read_checked_toml, write_checked_tom
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.spec import Dataset, DatasetSpec, Split
+from initpools_cli.labeling import session
 from initpools_cli.labeling.classes import ClassList, InvalidClass, tidy
 from initpools_cli.labeling.images import RunImages
 from initpools_cli.labeling.label_file import COLUMNS
@@ -497,6 +498,15 @@ def test_ten_thousand_images_are_quick(tmp_path: Path) -> None:
         desk.act({"window": "a", "number": order + 1, "do": "label", "index": order, "label": "cat"})
     assert (time.process_time() - began) / 5 < 0.25
     assert table(labeling.file)["label"].tolist()[:6] == ["cat"] * 5 + [""]
+
+
+def test_a_page_that_stays_open_keeps_the_last_actions_alone(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_UNDONE", 3)
+    labeling = opened(run)
+    for image in labeling.indices[:5]:
+        labeling.label([image], "cat")
+    undone = [labeling.undo() for _ in range(4)]
+    assert undone == [[image] for image in labeling.indices[4:1:-1]] + [[]] and labeling.labeled == 2
 
 
 # ---- suggestions, copies, conflicts

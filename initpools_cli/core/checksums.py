@@ -14,6 +14,8 @@ from initpools_cli.core.errors import UserError
 _cache: dict[tuple[int, ...], str] = {}
 #: Nanoseconds after a change in which a file may change again with the same time stamp: its checksum is not cached.
 _MIN_AGE = 100_000_000
+#: The most checksums that are kept: a process may write files without end.
+_MOST = 4096
 
 
 def checksum(path: Path) -> str:
@@ -26,8 +28,9 @@ def checksum(path: Path) -> str:
         if before in _cache:
             return _cache[before]
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        old_enough = time.time_ns() - max(before[-2:]) > _MIN_AGE
-        if old_enough and _signature(os.fstat(stream.fileno())) == before:
+        if is_settled(before) and _signature(os.fstat(stream.fileno())) == before:
+            if len(_cache) >= _MOST:
+                _cache.clear()
             _cache[before] = digest
     return digest
 
@@ -35,6 +38,11 @@ def checksum(path: Path) -> str:
 def signature(path: Path) -> tuple[int, ...]:
     """Return what changes when a file changes: device, inode, size and times."""
     return _signature(path.stat())
+
+
+def is_settled(found: tuple[int, ...]) -> bool:
+    """Return whether the next change of a file will change its signature."""
+    return time.time_ns() - max(found[-2:]) > _MIN_AGE
 
 
 def refuse_changed(folder: Path, reads: Mapping[str, str]) -> None:

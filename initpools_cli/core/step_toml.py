@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml
+from initpools_cli.core.checksums import is_settled, signature
 
 #: The required keys of ``step.toml``.
 STEP_KEYS = {
     *("command", "renew", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"),
 }
+#: Signature and content of files that were read, by path: a command reads those of all rounds many times.
+_cache: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
+#: The most that are kept.
+_MOST = 4096
 
 
 def read_step_toml(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a ``step.toml`` and validate its keys and types.
+    """Read a ``step.toml`` and validate its keys and types; callers must not change what is returned.
 
     Parameters
     ----------
@@ -27,6 +32,18 @@ def read_step_toml(path: Path, remedy: str) -> dict[str, Any]:
     UserError
         The file is missing or damaged, or a newer version wrote it.
     """
+    now = signature(path) if path.exists() else ()
+    if now and (known := _cache.get(path)) and known[0] == now:
+        return known[1]
+    facts = _validated(path, remedy)
+    if now and is_settled(now) and signature(path) == now:
+        if len(_cache) >= _MOST:
+            _cache.clear()
+        _cache[path] = now, facts
+    return facts
+
+
+def _validated(path: Path, remedy: str) -> dict[str, Any]:
     facts = read_checked_toml(path, remedy)
     for key in sorted(STEP_KEYS):
         if key not in facts:

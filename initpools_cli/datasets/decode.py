@@ -19,9 +19,10 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.seeds import generator
 from initpools_cli.core.system_errors import place_errors
+from initpools_cli.datasets.kept_files import Images
 from initpools_cli.datasets.raster import read_raster
 from initpools_cli.datasets.scale import SAMPLE_IMAGES, Scale, sample_of
-from initpools_cli.datasets.stored.shards import OriginalFile, Root
+from initpools_cli.datasets.stored.shards import OriginalFile
 from initpools_cli.datasets.to_uint8 import Facts, eight_bits, notes_of
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ class Decoded:
 
 
 def decode_files(
-    root: Root, paths: Sequence[str], size: int, channels: int, scale: Scale, scratch: Path, report: Reporter
+    root: Images, paths: Sequence[str], size: int, channels: int, scale: Scale, scratch: Path, report: Reporter
 ) -> Decoded:
     """Decode files in threads.
 
     Parameters
     ----------
-    root : Path or Shards
+    root : Path, Shards or KeptFiles
         The folder that `paths` are relative to.
     paths : sequence of str
     size : int
@@ -120,12 +121,12 @@ def decode_files(
     return Decoded(pixels, good, nbytes, sha256, [each.conversion for each in facts], notes)
 
 
-def sampled(root: Root, kinds: Mapping[str, str], scale: Scale, seed: int) -> Scale:
+def sampled(root: Images, kinds: Mapping[str, str], scale: Scale, seed: int) -> Scale:
     """Return the scale with a range for each kind of value deeper than 8 bits, from a seeded sample of the files.
 
     Parameters
     ----------
-    root : Path or Shards
+    root : Path, Shards or KeptFiles
     kinds : mapping of path to str
         By relative path, the kind of value: "integer" or "float".
     scale : Scale

@@ -19,6 +19,7 @@ from initpools_cli.datasets.decode import decode_files, sampled
 from initpools_cli.datasets.file_items import Storage, class_numbers, groups_of, items_of, split_sizes
 from initpools_cli.datasets.headers import no_images_error, read_headers, skipped_notes
 from initpools_cli.datasets.item_labels import class_names_of
+from initpools_cli.datasets.kept_files import KeptFiles
 from initpools_cli.datasets.labels import counted, counted_are, named
 from initpools_cli.datasets.new_images import append_images
 from initpools_cli.datasets.raster import NO_IMAGE
@@ -72,7 +73,8 @@ def open_files(
         There are no images, or labels or groups are invalid.
     """
     listed = _listed(source)
-    headers = read_headers(source.root, listed)
+    files = KeptFiles(source.root)
+    headers = read_headers(files, listed)
     if not headers.images:
         remedy = "Name a folder with image files in it or in its sub-folders."
         raise no_images_error(f"{source.root} contains no images", source.root, headers.skipped, listed, remedy)
@@ -84,8 +86,9 @@ def open_files(
     channels = 1 if all(gray) else 3
     # The range is estimated on train alone if possible, so that no information comes from test images.
     deep = headers.deep([path for path, row in zip(paths, rows, strict=True) if assigned.splits[row] == "train"])
-    scale = sampled(source.root, deep or headers.deep(paths), scale, seed)
-    decoded = decode_files(source.root, paths, size, channels, scale, work.scratch, work.report)
+    scale = sampled(files, deep or headers.deep(paths), scale, seed)
+    decoded = decode_files(files, paths, size, channels, scale, work.scratch, work.report)
+    del files
     skipped = headers.skipped | {path: NO_IMAGE for path, good in zip(paths, decoded.good, strict=True) if not good}
     if not decoded.good.any():
         fact = f"No image in {source.root} can be read"
@@ -229,12 +232,12 @@ def _decode_again(
             "Restore the files, or start another run with --run DIR.",
             named(vanished),
         )
-    paths = list(known["path"])
-    headers = read_headers(root, paths)
+    paths, files = list(known["path"]), KeptFiles(root)
+    headers = read_headers(files, paths)
     train = headers.deep([path for path in known.loc[known["split"] == "train", "path"] if path in headers.images])
-    scale = sampled(root, train or headers.deep(list(headers.images)), scale, seed)
+    scale = sampled(files, train or headers.deep(list(headers.images)), scale, seed)
     channels = 1 if all(header.gray for header in headers.images.values()) else 3
-    decoded = decode_files(root, paths, size, channels, scale, work.scratch, work.report)
+    decoded = decode_files(files, paths, size, channels, scale, work.scratch, work.report)
     checksums = iter(decoded.sha256)
     changed = [
         path

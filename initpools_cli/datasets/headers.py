@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.datasets.kept_files import Images
 from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.raster import NO_IMAGE, Header, Reason, header_of
 from initpools_cli.datasets.stored.shards import Root
@@ -23,7 +24,7 @@ class Headers:
         return {path: self.images[path].deep for path in paths if self.images[path].deep}
 
 
-def read_headers(root: Root, paths: Sequence[str]) -> Headers:
+def read_headers(root: Images, paths: Sequence[str]) -> Headers:
     """Read the headers of files."""
     headers = Headers({}, {})
     for path in paths:

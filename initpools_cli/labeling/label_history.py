@@ -158,19 +158,19 @@ class LabelHistory:
 
 def rounds(run: Run) -> list[FinishedStep]:
     """Return the finished rounds of the labeling loop, oldest first."""
-    return one_a_number(run.steps(LOOP))
+    return one_a_number(run.folders(LOOP))
 
 
 def one_a_number(steps: Iterable[FinishedStep]) -> list[FinishedStep]:
-    """Return the newest round of each number, in order; earlier versions kept every repetition of a round.
-
-    Parameters
-    ----------
-    steps : iterable of FinishedStep
-        Rounds, oldest first.
-    """
-    newest = {number_of(step.name): step for step in steps}
-    return [newest[number] for number in sorted(newest)]
+    """Return the newest round of each number, in order; earlier versions kept every repetition of a round."""
+    by_number: dict[int, list[FinishedStep]] = {}
+    for step in steps:
+        by_number.setdefault(number_of(step.name), []).append(step)
+    # A single one is not read.
+    return [
+        each[0] if len(each) == 1 else max(each, key=lambda step: (step.facts["finished"], step.id))
+        for _, each in sorted(by_number.items())
+    ]
 
 
 def outcome_of(done: FinishedStep) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,8 @@ class Viewing(NamedTuple):
     suggestions: bool = False
 
 
+#: The last actions that can be undone: a page may stay open for weeks.
+MOST_UNDONE = 1000
 #: An action without a time and suggestions.
 NO_VIEWING = Viewing()
 
@@ -110,7 +113,7 @@ class LabelingSession:
         self.marks: dict[int, Mark] = {index: before.get(index, Mark()) for index in indices}
         self.conflicts: dict[int, Conflict] = {}
         self._report = report
-        self._past: list[dict[int, Mark]] = []
+        self._past: deque[dict[int, Mark]] = deque(maxlen=MOST_UNDONE)
         self._own: set[int] = set()
         self._unknown: list[list[str]] = []
         self._read: set[int] = set()
@@ -252,7 +255,8 @@ class LabelingSession:
         marks = {index: changed(mark) for index, mark in self.marks.items()}
         if marks != self.marks or self.file.exists():
             self._write(marks)
-        self._past = [{index: changed(mark) for index, mark in action.items()} for action in self._past]
+        before = [{index: changed(mark) for index, mark in action.items()} for action in self._past]
+        self._past = deque(before, maxlen=MOST_UNDONE)
 
     def changed_elsewhere(self) -> bool:
         """Return whether another program has written to the file since it was read or written here."""
