@@ -38,8 +38,9 @@ def board(rows):
 
 
 def not_run(rows):
-    """The number of cells of each strategy that were not run, and the most frequent reason."""
+    """The number of cells of each strategy that were not run, and the most frequent reason on any data set."""
     missing = rows[rows["status"] != "ok"]
+    missing = missing.assign(error=missing["error"].str.replace(r"^The run \S+ has", "The run has", regex=True))
     return (
         missing.groupby("strategy")
         .agg(cells=("error", "size"), reason=("error", lambda errors: errors.mode().iloc[0]))
