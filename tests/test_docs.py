@@ -214,8 +214,10 @@ ALLOWED = {
         r"prior with\s+mean 0 and standard deviation 0\.25",
     ),
     "limits of what is accepted or reported": (
-        r"(?:1|4|512) MiB",
+        r"(?:1|4|256|512) MiB",
         r"more than (?:1|4) GiB",
+        r"of at most 64 KiB",
+        r"is refused after 5 seconds",
         r"limit is 32 GiB",
         r"more than 10 % wider",
         r"1 \+ 2 % of the possible range",

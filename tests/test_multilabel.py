@@ -122,7 +122,7 @@ def test_queries_are_those_of_one_class_with_the_label_sets_as_classes(rows):
 
     probs = np.array(rows)
     sets = listed_sets(probs)
-    assert np.exp(-queries.surprise(probs)) == pytest.approx(sets.max(axis=1))
+    assert np.exp(-queries.surprisal(probs)) == pytest.approx(sets.max(axis=1))
     assert queries.set_margins(probs) == pytest.approx(margins(sets))
     assert queries.label_entropies(probs).sum(axis=1) == pytest.approx(entropies(sets))
 

@@ -23,7 +23,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.cache import CURRENT
 from initpools_cli.datasets.decode import read_image
 from initpools_cli.datasets.open import open_dataset
-from initpools_cli.datasets.scale import Scale, Tally, kind_of
+from initpools_cli.datasets.scale import ConversionCounts, Scale, kind_of
 from initpools_cli.datasets.spec import CONVERSION, Dataset, DatasetSpec
 from initpools_cli.reporting.image_bytes import original
 
@@ -116,7 +116,7 @@ def test_floats_from_0_to_1_beside_integers_have_their_own_range():
 
 @given(arrays_of.arrays(st.sampled_from([np.int16, np.uint16, np.int32, np.float32, np.float64]), st.integers(1, 30)))
 def test_values_are_scaled_clipped_and_counted(values):
-    tally = Tally()
+    tally = ConversionCounts()
     low, high = -10.0, 90.0
     found = tally.add(values, (low, high))
     wide = values.astype(np.float64)
