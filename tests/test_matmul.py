@@ -167,3 +167,8 @@ def test_commands_hand_their_products_to_the_gpu(initpools: Initpools, calls, tm
         calls.clear()
         if not where:
             assert there.out == here.out
+
+
+def test_a_product_that_overflows_is_reported() -> None:
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        product(np.full((2, 3), 1e30, np.float32), np.full((3, 2), 1e30, np.float32))

@@ -58,7 +58,10 @@ def product(a: NDArray[Any], b: NDArray[Any]) -> Any:
     """
     device = _device.get()
     if device is None or not a.dtype == b.dtype == np.float32 or min(len(a), b.shape[1]) < FEWEST:
-        return a @ b
+        # OpenBLAS sometimes reports an invalid value where all are finite (numpy/numpy#24067). Real ones come from an
+        # overflow, which is still reported.
+        with np.errstate(invalid="ignore"):
+            return a @ b
     import torch
 
     # Copies, because memory-mapped arrays may be read-only.
