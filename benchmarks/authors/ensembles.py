@@ -104,7 +104,7 @@ def seeded(seed):
     import torch
 
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002 - their code draws from it
     torch.manual_seed(seed)
 
 

@@ -94,7 +94,7 @@ def badge(folder, inputs):
         own = strategies.get("badge").build(features, probs, NOTHING, 20, generator(seed, "badge")).indices
         ours.append(potential(own))
         # Their code draws from the global generator.
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002 - see above
         state = (set(), [], None, None)
         with contextlib.redirect_stdout(io.StringIO()):
             for _ in range(20):

@@ -7,15 +7,36 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from initpools_cli.core.errors import UserError
 
-#: SHA-256 by device, inode, size and times of a file.
-_cache: dict[tuple[int, ...], str] = {}
-#: Nanoseconds after a change in which a file may change again with the same time stamp: its checksum is not cached.
+T = TypeVar("T")
+#: Nanoseconds after a change in which a file may change again with the same time stamp: nothing is cached.
 _MIN_AGE = 100_000_000
-#: The most checksums that are kept: a process may write files without end.
+#: The most values that a cache keeps: a process may write files without end.
 _MOST = 4096
+
+
+class FileCache(Generic[T]):
+    """Values computed from files, by their `signature`: kept while a file does not change."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[int, ...], T] = {}
+
+    def get(self, signature: tuple[int, ...]) -> T | None:
+        """Return the value of a file, None if it is not known."""
+        return self._values.get(signature)
+
+    def keep(self, before: tuple[int, ...], after: tuple[int, ...], value: T) -> None:
+        """Keep a value, unless the file changed while it was computed, or may change without another signature."""
+        if before == after and time.time_ns() - max(before[-2:]) > _MIN_AGE:
+            if len(self._values) >= _MOST:
+                self._values.clear()
+            self._values[before] = value
+
+
+_checksums: FileCache[str] = FileCache()
 
 
 def checksum(path: Path) -> str:
@@ -25,24 +46,17 @@ def checksum(path: Path) -> str:
     """
     with path.open("rb") as stream:
         before = _signature(os.fstat(stream.fileno()))
-        if before in _cache:
-            return _cache[before]
+        known = _checksums.get(before)
+        if known is not None:
+            return known
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if is_settled(before) and _signature(os.fstat(stream.fileno())) == before:
-            if len(_cache) >= _MOST:
-                _cache.clear()
-            _cache[before] = digest
+        _checksums.keep(before, _signature(os.fstat(stream.fileno())), digest)
     return digest
 
 
 def signature(path: Path) -> tuple[int, ...]:
     """Return what changes when a file changes: device, inode, size and times."""
     return _signature(path.stat())
-
-
-def is_settled(found: tuple[int, ...]) -> bool:
-    """Return whether the next change of a file will change its signature."""
-    return time.time_ns() - max(found[-2:]) > _MIN_AGE
 
 
 def refuse_changed(folder: Path, reads: Mapping[str, str]) -> None:

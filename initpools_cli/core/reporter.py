@@ -61,23 +61,20 @@ class ProgressBar:
 
     def pace(self) -> str:
         """The rate and the time left, such as "210 images per second, about 40 s left"; empty at the beginning."""
-        finished, elapsed = self.done - self._skipped, self.elapsed
-        if finished <= 0 or elapsed <= 0:
-            return ""
-        rate, what = finished / elapsed, f"{self.unit} " if self.unit else ""
-        shown = f"{rate:,.0f} {what}per second" if rate >= 10 else f"{rate:.1f} {what}per second"
-        if rate < 1:
-            shown = f"{duration(1 / rate)} each"
-        return shown if self.left is None else f"{shown}, about {duration(self.left)} left"
+        return self._pace(f" {self.unit} per second" if self.unit else " per second", "about ")
 
     def short_pace(self) -> str:
         """The same for a line of a terminal with little room, such as "210/s, 40 s left"."""
+        return self._pace("/s", "")
+
+    def _pace(self, unit: str, about: str) -> str:
         finished, elapsed = self.done - self._skipped, self.elapsed
         if finished <= 0 or elapsed <= 0:
             return ""
         rate = finished / elapsed
-        shown = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 1 else f"{duration(1 / rate)} each"
-        return shown if self.left is None else f"{shown}, {duration(self.left)} left"
+        number = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+        shown = f"{number}{unit}" if rate >= 1 else f"{duration(1 / rate)} each"
+        return shown if self.left is None else f"{shown}, {about}{duration(self.left)} left"
 
 
 @dataclass

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from initpools_cli.core.checked_toml import DamagedFile, read_checked_toml
-from initpools_cli.core.checksums import is_settled, signature
+from initpools_cli.core.checksums import FileCache, signature
 
 #: The required keys of ``step.toml``.
 STEP_KEYS = {
     *("command", "renew", "finished", "started", "digest", "table_digest", "table", "outcome", "reads", "writes"),
 }
-#: Signature and content of files that were read, by path: a command reads those of all rounds many times.
-_cache: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
-#: The most that are kept.
-_MOST = 4096
+#: A command reads the files of all rounds many times.
+_steps: FileCache[dict[str, Any]] = FileCache()
 
 
 def read_step_toml(path: Path, remedy: str) -> dict[str, Any]:
@@ -32,14 +30,14 @@ def read_step_toml(path: Path, remedy: str) -> dict[str, Any]:
     UserError
         The file is missing or damaged, or a newer version wrote it.
     """
-    now = signature(path) if path.exists() else ()
-    if now and (known := _cache.get(path)) and known[0] == now:
-        return known[1]
+    if not path.exists():
+        return _validated(path, remedy)
+    before = signature(path)
+    known = _steps.get(before)
+    if known is not None:
+        return known
     facts = _validated(path, remedy)
-    if now and is_settled(now) and signature(path) == now:
-        if len(_cache) >= _MOST:
-            _cache.clear()
-        _cache[path] = now, facts
+    _steps.keep(before, signature(path), facts)
     return facts
 
 

@@ -15,6 +15,7 @@ from initpools_cli.datasets.decode import Decoded
 from initpools_cli.datasets.groups import GROUP_NAMES, NONE, read_groups, summary
 from initpools_cli.datasets.item_labels import label_columns
 from initpools_cli.datasets.multilabel import labels_of_texts
+from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Files
 from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
 
@@ -29,6 +30,18 @@ class Storage:
     cache: Path
     scratch: Path
     report: Reporter
+
+
+@dataclass(frozen=True)
+class OpenedFiles:
+    """Items, class names, memory-mapped arrays by split, notes and scale of an opened folder; maybe several labels."""
+
+    items: pd.DataFrame
+    classes: tuple[str, ...]
+    arrays: dict[str, np.ndarray]
+    notes: list[str]
+    scale: Scale
+    multilabel: bool = False
 
 
 def groups_of(source: Files, groups: str, paths: Sequence[str], notes: list[str]) -> list[str] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from initpools_cli.datasets.arrays import in_column_order
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
 from initpools_cli.datasets.classes import in_order
 from initpools_cli.datasets.decode import decode_files, sampled
-from initpools_cli.datasets.file_items import Storage, class_numbers, groups_of, items_of, split_sizes
+from initpools_cli.datasets.file_items import OpenedFiles, Storage, class_numbers, groups_of, items_of, split_sizes
 from initpools_cli.datasets.headers import no_images_error, read_headers, skipped_notes
 from initpools_cli.datasets.item_labels import class_names_of
 from initpools_cli.datasets.kept_files import KeptFiles
@@ -34,18 +33,6 @@ if TYPE_CHECKING:
 
 #: Default side of the images of a folder, pixels.
 DEFAULT_SIZE = 64
-
-
-@dataclass(frozen=True)
-class OpenedFiles:
-    """Items, class names, memory-mapped arrays by split, notes and scale of an opened folder; maybe several labels."""
-
-    items: pd.DataFrame
-    classes: tuple[str, ...]
-    arrays: dict[str, np.ndarray]
-    notes: list[str]
-    scale: Scale
-    multilabel: bool = False
 
 
 def open_files(
@@ -174,10 +161,10 @@ def reopen_files(
     classes = class_names_of(items)
     skipped = headers.skipped
     if headers.images:
-        new = append_images(source, size, scale, seed, items, headers, arrays, fixed, work, groups)
+        new, left_out = append_images(source, size, scale, seed, items, headers, arrays, fixed, work, groups)
         items, classes, arrays, scale = new.items, new.classes, new.arrays, new.scale
         notes += new.notes
-        skipped = skipped | dict.fromkeys(set(headers.images) - set(items["path"]) - set(new.left_out), NO_IMAGE)
+        skipped = skipped | dict.fromkeys(set(headers.images) - set(items["path"]) - set(left_out), NO_IMAGE)
     return OpenedFiles(items, classes, arrays, notes + skipped_notes(skipped, listed), scale)
 
 

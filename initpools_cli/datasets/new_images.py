@@ -6,7 +6,6 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from initpools_cli.datasets.cache import cache_folder, in_blocks, write_cache
 from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
 from initpools_cli.datasets.decode import Decoded, decode_files, sampled
 from initpools_cli.datasets.file_items import (
+    OpenedFiles,
     Storage,
     class_numbers,
     groups_of,
@@ -35,18 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Appended:
-    """Items, class names, arrays, notes and scale of a folder with its new images, and paths outside its splits."""
-
-    items: pd.DataFrame
-    classes: tuple[str, ...]
-    arrays: dict[str, np.ndarray]
-    left_out: list[str]
-    notes: list[str]
-    scale: Scale
-
-
 def append_images(
     source: Files,
     size: int,
@@ -58,8 +46,8 @@ def append_images(
     fixed: bool,
     work: Storage,
     groups: str,
-) -> Appended:
-    """Append new images to their splits.
+) -> tuple[OpenedFiles, list[str]]:
+    """Append new images to their splits; return the folder with them, and the images outside its splits.
 
     Parameters
     ----------
@@ -86,7 +74,7 @@ def append_images(
     decoded = decode_files(source.root, paths, size, channels, scale, work.scratch, work.report)
     paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
     if not paths:
-        return Appended(known, assigned.classes or class_names_of(known), arrays, left_out, notes, scale)
+        return OpenedFiles(known, assigned.classes or class_names_of(known), arrays, notes, scale), left_out
     _refuse(source.root, paths, fixed, [path for path in paths if channels == 1 and not headers.images[path].gray])
     group_names = _new_groups(source, groups, everything, paths, notes) if GROUP in known else None
     # A run can't get a new split: such images go to train.
@@ -101,7 +89,7 @@ def append_images(
     items = _behind(known, items_of(members, paths, numbers, classes, decoded, group_names))
     arrays = write_cache(cache_folder(work.cache, items, size), _blocks(arrays, decoded, members), split_sizes(items))
     notes += [*decoded.notes, f"{counted(paths, 'new image')} appended: {named(paths)}"]
-    return Appended(items, classes, arrays, left_out, notes, scale)
+    return OpenedFiles(items, classes, arrays, notes, scale), left_out
 
 
 def _refuse(root: Root, paths: Sequence[str], fixed: bool, colored: Sequence[str]) -> None:
