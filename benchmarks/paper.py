@@ -101,15 +101,15 @@ def main():
         run = args.runs.resolve() / file.parent.name / file.stem
         for words in commands(file):
             words = with_option(words, "--run", str(run))
-            if "--dataset" in words and name != "digits" and args.size == "small":
+            if {"--dataset", "--config"} & {*words} and name != "digits" and args.size == "small":
                 words = with_option(words, "--dataset", str(data.resolve()))
             if args.size == "small":
                 words = small(words, file)
             print("initpools", shlex.join(words), flush=True)
             if not args.list:
-                subprocess.run(
-                    [sys.executable, "-m", "initpools_cli", *words, "--quiet"], check=True, cwd=CONFIGS.parent
-                )
+                command = [sys.executable, "-m", "initpools_cli", *words, "--quiet"]
+                # `rank` prints the number of every image.
+                subprocess.run(command, check=True, cwd=CONFIGS.parent, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

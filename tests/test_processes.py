@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from pathlib import Path
 
@@ -146,13 +147,29 @@ def one_of_two(rank: int, folder: str, names: tuple[str, ...]) -> None:
     # Two processes on one core, to which a test process is kept, wait for each other in busy loops.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    # As in `start_fabric`: modules of torch.distributed that are imported later keep a reference to the group.
+    import lightning_fabric  # noqa: F401
+
+    # Called last, after what `start_fabric` registers.
+    atexit.register(write_gloo_threads, Path(folder) / f"threads-{rank}.txt")
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "GROUP_RANK": "0"}
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     half(rank, folder)
     half_a_batch_norm(rank, folder)
     half_a_training(rank, folder, names)
-    distributed.destroy_process_group()
+
+
+def write_gloo_threads(file: Path) -> None:
+    """Write the names of the threads of gloo that still run."""
+    tasks = Path("/proc/self/task")
+    names = [(task / "comm").read_text() for task in tasks.iterdir()] if tasks.exists() else []
+    file.write_text("".join(name for name in names if name.startswith("pt_gloo")), encoding="utf-8")
+
+
+def test_no_thread_of_gloo_outlives_the_process_group(halves: Path) -> None:
+    """One that frees a tensor while the interpreter ends aborts the process."""
+    assert [(halves / f"threads-{rank}.txt").read_text(encoding="utf-8") for rank in (0, 1)] == ["", ""]
 
 
 @pytest.fixture(scope="module")

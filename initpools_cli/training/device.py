@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import gc
 import logging
 import os
 import sys
@@ -103,7 +105,7 @@ def start_fabric(table: RunTable) -> Fabric:
     """Start Lightning Fabric for training.
 
     It places modules on devices, runs their forward pass in its precision, and averages gradients over the processes
-    started by ``torchrun`` or Slurm.
+    started by ``torchrun`` or Slurm. Their process group ends with the process.
     """
     from lightning_fabric import Fabric
 
@@ -122,7 +124,22 @@ def start_fabric(table: RunTable) -> Fabric:
     )
     if world > 1:
         fabric.launch()
+        atexit.register(_end_process_group)
     return fabric
+
+
+def _end_process_group() -> None:
+    """Destroy the process group, and wait for its threads.
+
+    A thread of gloo that frees a tensor of Python while the interpreter is ending aborts the process (SIGABRT,
+    pytorch issue 190489). The threads end with the last reference to their group, and modules that were set up by
+    Fabric hold references in cycles.
+    """
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+    gc.collect()
 
 
 def resolve_device(wanted: str) -> str:
