@@ -26,7 +26,7 @@ from initpools_cli.datasets.cache import data_home
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.networks.backbones import find_weights, load_backbone
 from initpools_cli.networks.efficientnet_lite import DEFAULT
-from initpools_cli.steps.context import read_identity, stored
+from initpools_cli.steps.context import read_identity, read_items_and_mask
 from initpools_cli.steps.split_overlap import WARNING, find_overlap
 from initpools_cli.training.frozen_features import pca
 
@@ -55,7 +55,7 @@ def real(folder, facts):
     """A run: its embeddings, pixels and principal components."""
     run = Run(folder)
     identity = read_identity(run)
-    items, kept, _ = stored(run)
+    items, kept, _ = read_items_and_mask(run)
     data = open_dataset(
         identity.spec, seed=identity.seed, cache=data_home(), report=Reporter(True), known=items, kept=kept
     )

@@ -15,7 +15,7 @@ from initpools_cli.labeling.verdict import verdict
 from initpools_cli.stats.anytime_bound import ALTERNATIVES, anytime_bound
 from initpools_cli.stats.audit_accuracy import PRIOR_IMAGES, _explained, audit_accuracy
 from initpools_cli.stats.forecast import expected_gain, labels_to, slope_of
-from initpools_cli.steps.audit_sample import draw, mixed
+from initpools_cli.steps.audit_sample import draw, mix
 from initpools_cli.strategies.selection import Selection
 
 RUN = Path("runs/photos/loop")
@@ -93,7 +93,7 @@ def test_every_image_without_a_label_is_drawn_as_often() -> None:
     assert chisquare(counts).pvalue > 1e-4
     # Nor does their place in the batch tell them.
     selection = Selection(np.array([20, 21, 22, 23]))
-    places = np.concatenate([np.flatnonzero(mixed(selection, free[:2], seed)[1] == "audit") for seed in range(rounds)])
+    places = np.concatenate([np.flatnonzero(mix(selection, free[:2], seed)[1] == "audit") for seed in range(rounds)])
     assert chisquare(np.bincount(places)).pvalue > 1e-4
 
 

@@ -82,7 +82,7 @@ def test_scores_are_those_from_memory(name, stored):
     method = scores.get(name)
     seen = np.arange(300) != 20
     knobs = method.validate({})
-    found = [evaluate(method, {"embeddings": each}, knobs, True, 0, seen=seen) for each in (stored, np.array(stored))]
+    found = [evaluate(method, {"embeddings": each}, knobs, True, 0, mask=seen) for each in (stored, np.array(stored))]
     np.testing.assert_array_equal(*found)
 
 

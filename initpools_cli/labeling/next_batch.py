@@ -11,7 +11,7 @@ from initpools_cli.core.audit_size import audit_size
 from initpools_cli.core.seeds import derive
 from initpools_cli.labeling.evaluation import cell_of
 from initpools_cli.labeling.label_history import LabelHistory
-from initpools_cli.steps.audit_sample import draw, mixed, readable
+from initpools_cli.steps.audit_sample import draw, mix, readable
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.rows import tell_short
 from initpools_cli.sweeps.setup import ExperimentSpec
@@ -82,7 +82,7 @@ def next_batch(
     tell_short(context.report, len(selection.indices), budget, context.settings.select)
     origins = None
     if size:
-        selection, origins = mixed(selection, audit, seed)
+        selection, origins = mix(selection, audit, seed)
         context.report.say(f"{len(audit)} audit images, drawn at random, are mixed into the next batch.")
     embeddings = experiment.arrays[spec.queries[0].name].get("embeddings")
     near = None

@@ -10,7 +10,7 @@ from initpools_cli.figures.html import bullets, folded, paragraph, table
 from initpools_cli.figures.section import Section
 from initpools_cli.reporting.sections import Figures, fresh_steps, rounds_of
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.embed import named_source, trained_on
+from initpools_cli.steps.embed import describe_source, trained_on
 from initpools_cli.strategies.defaults import FIRST_POOL, MULTILABEL_QUERY, QUERY
 from initpools_cli.sweeps.verdicts import SweepVerdicts, compare_sweeps
 
@@ -83,7 +83,7 @@ def summary(context: Context, verdicts: Mapping[str, SweepVerdicts | str]) -> li
 
 def _outside_knowledge(context: Context) -> list[str]:
     """Name the embeddings of networks that were trained outside the run."""
-    outside = [named_source(step) for step in fresh_steps(context, "embed") if trained_on(step)]
+    outside = [describe_source(step) for step in fresh_steps(context, "embed") if trained_on(step)]
     if not outside:
         return []
     return [

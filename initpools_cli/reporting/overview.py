@@ -14,7 +14,7 @@ from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.labeling.page import FOLDER
 from initpools_cli.reporting.next_command import next_command, tables_of
-from initpools_cli.steps.context import read_kept
+from initpools_cli.steps.context import read_mask
 
 
 def overview(run: Run) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def overview(run: Run) -> dict[str, Any]:
         "labels": [_labels(file) for file in sorted((run.path / FOLDER).glob("*.csv"))],
         "plots": [_plot(file) for file in sorted(run.path.glob("plot/*")) if file.is_file()],
     }
-    command, why = next_command(run, found, labeled=_has_labels(run), images=int(read_kept(run).sum()))
+    command, why = next_command(run, found, labeled=_has_labels(run), images=int(read_mask(run).sum()))
     return found | {"next": command, "next_words": why}
 
 

@@ -1,6 +1,6 @@
-"""Audit sample: images drawn at random from all that have no label, and mixed into a batch.
+"""Audit sample: random images without a label that are mixed into a batch.
 
-They estimate the accuracy without bias, which images that a strategy chose cannot.
+They estimate the accuracy without bias; the picks of a strategy cannot.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ BATCH, AUDIT = "batch", "audit"
 
 
 def draw(free: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Draw `count` of some images uniformly at random, or all if there are fewer: rows, ascending.
+    """Draw `count` rows uniformly at random, or all if there are fewer; ascending.
 
     A larger sample contains a smaller one with the same seed.
     """
     return np.sort(generator(seed, "audit sample").permutation(free)[:count])
 
 
-def mixed(selection: Selection, audit: np.ndarray, seed: int) -> tuple[Selection, np.ndarray]:
+def mix(selection: Selection, audit: np.ndarray, seed: int) -> tuple[Selection, np.ndarray]:
     """Put the audit images at random places among the picks, which keep their order.
 
     Returns
@@ -37,25 +37,25 @@ def mixed(selection: Selection, audit: np.ndarray, seed: int) -> tuple[Selection
     """
     picks, count = selection.indices, len(selection.indices) + len(audit)
     places = np.sort(generator(seed, "audit places").permutation(count)[: len(audit)])
-    drawn = np.zeros(count, bool)
-    drawn[places] = True
+    is_audit = np.zeros(count, bool)
+    is_audit[places] = True
 
     def merge(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-        merged = np.empty(count, values.dtype)
-        merged[~drawn], merged[drawn] = values, others
-        return merged
+        column = np.empty(count, values.dtype)
+        column[~is_audit], column[is_audit] = values, others
+        return column
 
-    both = replace(
+    mixture = replace(
         selection,
         indices=merge(picks, generator(seed, "audit order").permutation(audit)),
         scores=None if selection.scores is None else merge(selection.scores, np.full(len(audit), np.nan)),
         clusters=None if selection.clusters is None else merge(selection.clusters, np.full(len(audit), -1)),
     )
-    return both, np.where(drawn, AUDIT, BATCH)
+    return mixture, np.where(is_audit, AUDIT, BATCH)
 
 
 def readable(context: Context | None, rows: np.ndarray) -> np.ndarray:
-    """Whether the file of each train row can be read; all can if the data set has no files, (k,) bool."""
+    """Whether the file of each train row can be read, (k,) bool; always if the data set has no files."""
     if context is None or context.data.root is None:
         return np.ones(len(rows), bool)
     root, paths = context.data.root, context.data.train_items["path"].to_numpy()[rows]

@@ -1,4 +1,4 @@
-"""Where the passes over embeddings run: in this process, or on a Dask cluster."""
+"""Run passes over embeddings in this process or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def on_backend(
     methods : Registry
         All strategies, or all scores.
     partitions : int
-        > 1: from how many partitions the strategy selects first, each on a worker.
+        If > 1, the strategy first selects from this many partitions, each on a worker.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The clusters that a pretext task sorts images into: written beside its encoder, and found again for strategies."""
+"""Clusters of a pretext task: written beside its encoder, and read by strategies."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str
     from initpools_cli.stats.clustering import agreement
     from initpools_cli.training.infer import cluster_probs
 
-    def sorted_(split: str) -> np.ndarray:
+    def infer_probs(split: str) -> np.ndarray:
         images = context.data.splits[split].images
         return np.concatenate(list(cluster_probs(pretext, images, batch=BATCH, device=context.machine.device)))
 
-    kept = context.data.kept
-    found = sorted_("train")
-    clusters = found.argmax(1)
+    mask = context.data.kept
+    probs = infer_probs("train")
+    clusters = probs.argmax(1)
     write_array(folder / CLUSTERS, clusters)
-    write_array(folder / PROBABILITIES, found.astype(np.float32))
-    sizes = np.bincount(clusters[kept], minlength=found.shape[1])
+    write_array(folder / PROBABILITIES, probs.astype(np.float32))
+    sizes = np.bincount(clusters[mask], minlength=probs.shape[1])
     outcome: dict[str, Any] = {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
     context.report.say(f"clusters of {sizes.min()} to {sizes.max()} images, {(sizes == 0).sum()} of {len(sizes)} empty")
     for split in ("train", "test"):
@@ -52,33 +52,33 @@ def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str
         if labels is None or context.data.multilabel:
             continue
         rows = context.data.splits[split].labeled
-        rows = rows[kept[rows]] if split == "train" else rows
+        rows = rows[mask[rows]] if split == "train" else rows
         if not len(rows):
             continue
-        own = clusters if split == "train" else sorted_(split).argmax(1)
-        measured = agreement(labels[rows], own[rows])
-        outcome |= {f"{split}_{name}": value for name, value in measured.items()}
-        said = ", ".join(f"{name.upper()} {value:.3f}" for name, value in measured.items())
-        context.report.say(f"clusters against the {split} labels, only looked at: {said}")
+        own = clusters if split == "train" else infer_probs(split).argmax(1)
+        metrics = agreement(labels[rows], own[rows])
+        outcome |= {f"{split}_{name}": value for name, value in metrics.items()}
+        summary = ", ".join(f"{name.upper()} {value:.3f}" for name, value in metrics.items())
+        context.report.say(f"clusters against the {split} labels, only looked at: {summary}")
     return outcome
 
 
 def clusters_of(context: Context, source: str = "") -> FinishedStep:
-    """The finished pretrain whose clusters a strategy reads.
+    """Return the finished pretrain whose clusters a strategy reads.
 
     Parameters
     ----------
     source : str
-        Its name; default: the newest that has clusters.
+        Its name; default: the newest pretrain with clusters.
 
     Raises
     ------
     UserError
-        There is none, or it is stale.
+        No pretrain has clusters, or it is stale.
     """
-    made = [done for done in context.run.steps("pretrain") if CLUSTERS in done.facts["writes"]]
-    named = [done for done in made if done.name == source]
-    if not made or (source and not named):
+    pretrains = [step for step in context.run.steps("pretrain") if CLUSTERS in step.facts["writes"]]
+    matches = [step for step in pretrains if step.name == source]
+    if not pretrains or (source and not matches):
         how = (
             "Pass" if context.of_embeddings else f"Make them with `{context.command_for('pretrain', 'scan')}`, or pass"
         )
@@ -87,6 +87,6 @@ def clusters_of(context: Context, source: str = "") -> FinishedStep:
             f"{how} them with --clusters FILE.npy.",
             source or context.run.path,
         )
-    done = (named or made)[-1]
-    context.report.once(f"clusters: {done.id}")
-    return done.require_fresh()
+    step = (matches or pretrains)[-1]
+    context.report.once(f"clusters: {step.id}")
+    return step.require_fresh()

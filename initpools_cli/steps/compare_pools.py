@@ -32,7 +32,7 @@ PAIRS, KEPT = 2 * 10**9, 2**26
 
 
 def rivals(strategy: StrategySpec, text: str | None, randoms: int) -> list[StrategySpec]:
-    """The strategies of ``--compare A,B,C``; none where it is not given.
+    """The strategies of ``--compare A,B,C``; none without the option.
 
     Raises
     ------
@@ -96,15 +96,15 @@ def compare_with(provider: Provider, pool: Pool, others: list[StrategySpec], ran
         An input that one of the strategies lacks, before any of their pools is chosen.
     """
     providers = {each.name: _other(provider, each) for each in others}
-    resolved = {name: resolve_pool(each) for name, each in providers.items()}
-    for name, inputs in resolved.items():
+    inputs_of = {name: resolve_pool(each) for name, each in providers.items()}
+    for name, inputs in inputs_of.items():
         refuse_missing(name, sorted(inputs.strategy.needed), inputs.arrays)
     pools = {pool.inputs.strategy.name: pool}
     for name, each in providers.items():
-        pools[name] = found = select_pool(each, resolved[name])
-        if found.done is not None:
-            provider.report.say(f"{'' if found.fresh else 'already done: '}{found.done.id}")
-    embeddings, reads = provider.measured("" if pool.done is None else str(pool.done.table["source"]))
+        pools[name] = other = select_pool(each, inputs_of[name])
+        if other.done is not None:
+            provider.report.say(f"{'' if other.fresh else 'already done: '}{other.done.id}")
+    embeddings, checksums = provider.measured("" if pool.done is None else str(pool.done.table["source"]))
 
     def compute() -> list[dict[str, Any]]:
         data = provider.card_data(pool.inputs, embeddings)
@@ -115,32 +115,34 @@ def compare_with(provider: Provider, pool: Pool, others: list[StrategySpec], ran
 
     if provider.context is None:
         return compute()
-    return _stored(provider.context, provider, pools, randoms, zero_count(embeddings, pool.inputs.seen), reads, compute)
+    return _rows_of_step(
+        provider.context, provider, pools, randoms, zero_count(embeddings, pool.inputs.seen), checksums, compute
+    )
 
 
-def _stored(
+def _rows_of_step(
     context: Context,
     provider: Provider,
     pools: Mapping[str, Pool],
     randoms: int,
     zero: Mapping[str, int],
-    reads: Mapping[str, str],
+    checksums: Mapping[str, str],
     compute: Callable[[], list[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-    """The rows of the step that holds the comparison, computed where it is missing."""
+    """Return the rows of the run's comparison; compute them if there is none."""
     steps = [each.done for each in pools.values() if each.done is not None]
-    chosen = dict(each for done in steps for each in done.checksums("indices.npy").items())
+    pick_checksums = {path: sha for each in steps for path, sha in each.checksums("indices.npy").items()}
     step = context.run.step(
         "compare",
         steps[0].name,
         {
-            "pools": [done.id for done in steps],
+            "pools": [each.id for each in steps],
             "random_pools": randoms,
             "seed": context.seed,
             "normalize": context.settings.select.normalize,
             **zero,
         },
-        {**context.items_checksum(), **chosen, **provider.user.checksums, **reads},
+        {**context.items_checksum(), **pick_checksums, **provider.user.checksums, **checksums},
         force=context.force,
     )
     if step.finished is None:
@@ -150,18 +152,18 @@ def _stored(
 
             write_frame(scratch / TABLE, pd.DataFrame(rows))
             step.outcome = {"random_pools": randoms, "images": rows[0]["images"]}
-    return read_compared(FinishedStep(context.run, step.folder))
+    return read_comparison(FinishedStep(context.run, step.folder))
 
 
-def read_compared(done: FinishedStep) -> list[dict[str, Any]]:
+def read_comparison(step: FinishedStep) -> list[dict[str, Any]]:
     """The rows of a finished ``compare.csv``."""
-    return [{str(key): value for key, value in row.items()} for row in done.frame(TABLE).to_dict("records")]
+    return [{str(key): value for key, value in row.items()} for row in step.frame(TABLE).to_dict("records")]
 
 
 def compare_pools(data: CardData, pools: Mapping[str, np.ndarray], randoms: int, seed: int) -> list[dict[str, Any]]:
-    """Every pool against random ones of the same size, drawn as the strategy random would.
+    """Compare each pool with random ones of its size, drawn as the strategy 'random' draws.
 
-    All distances are of the same images: all, or a random sample where there are too many.
+    All distances are of the same images: all, or a random sample if there are too many.
 
     Returns
     -------
@@ -172,8 +174,8 @@ def compare_pools(data: CardData, pools: Mapping[str, np.ndarray], randoms: int,
 
     budget = len(next(iter(pools.values())))
     free = np.setdiff1d(data.rows, data.labeled)
-    drawn = [generator(seed, "random pool", i).choice(free, budget, replace=False) for i in range(randoms)]
-    every = [*pools.values(), *drawn]
+    random_pools = [generator(seed, "random pool", i).choice(free, budget, replace=False) for i in range(randoms)]
+    every = [*pools.values(), *random_pools]
     cards: list[dict[str, Any]] = [class_balance(data, picks) | group_coverage(data, picks) for picks in every]
     images = len(data.rows)
     places = [data.places(picks) for picks in every]
@@ -181,17 +183,17 @@ def compare_pools(data: CardData, pools: Mapping[str, np.ndarray], randoms: int,
     if data.points is not None and all(map(len, places)):
         images = min(len(data.points), PAIRS // len(np.unique(np.concatenate(places))), KEPT // len(every))
         rows = np.sort(generator(seed, "compared images").choice(len(data.points), images, replace=False))
-        measured = data.points if images == len(data.points) else data.points[rows]
-        distances = with_labeled(data, distances_to_pools(measured, data.points, places), measured)
+        sample = data.points if images == len(data.points) else data.points[rows]
+        distances = with_labeled(data, distances_to_pools(sample, data.points, places), sample)
         cards = [
             one | distance_facts(data, picks, row) for one, picks, row in zip(cards, every, distances, strict=True)
         ]
-    found = numbers.compare_strategies(dict(zip(pools, cards, strict=False)), cards[len(pools) :])
-    return [row | {"random_pools": randoms, "images": images} for row in found]
+    table = numbers.compare_strategies(dict(zip(pools, cards, strict=False)), cards[len(pools) :])
+    return [row | {"random_pools": randoms, "images": images} for row in table]
 
 
 def _other(provider: Provider, strategy: StrategySpec) -> Provider:
-    """What resolves the inputs of another strategy, as a `select-pool` of its own would."""
+    """Return the provider of another strategy's inputs, as if `select-pool` ran with it."""
     table = table_of(provider.settings.select, strategy)
     settings = provider.settings.model_copy(update={"select": table})
     if not isinstance(provider, RunProvider):

@@ -26,49 +26,51 @@ TIMINGS = ("seconds", "images_per_second")
 PICKS, RANKING = ("indices.npy", "picks.npz"), "sorted_idx.npy"
 
 
-def first_difference(stored: Path, again: Path) -> str:
+def first_difference(old_path: Path, new_path: Path) -> str:
     """Return the first difference of two files; empty if there is none.
 
     All bytes are compared, except for the timings in ``log.csv``.
     """
-    if stored.name == "log.csv":
-        return _first_line(_untimed(stored), _untimed(again))
-    if _same_bytes(stored, again):
+    if old_path.name == "log.csv":
+        return _first_line(_untimed(old_path), _untimed(new_path))
+    if _same_bytes(old_path, new_path):
         return ""
     readers = {".npy": _arrays, ".npz": _arrays, ".safetensors": _tensors}
-    if stored.suffix in readers:
-        read = readers[stored.suffix]
-        return _first_entry(read(stored), read(again)) or "the arrays are equal, but not the bytes"
-    if stored.suffix in (".csv", ".toml"):
-        return _first_line(stored.read_bytes(), again.read_bytes())
+    if old_path.suffix in readers:
+        reader = readers[old_path.suffix]
+        return _first_entry(reader(old_path), reader(new_path)) or "the arrays are equal, but not the bytes"
+    if old_path.suffix in (".csv", ".toml"):
+        return _first_line(old_path.read_bytes(), new_path.read_bytes())
     return "the bytes differ"
 
 
-def difference_within(stored: Path, again: Path) -> str:
+def difference_within(old_path: Path, new_path: Path) -> str:
     """Return how two files differ by more than the tolerances; empty if they don't.
 
     Floats of arrays are compared with `RTOL`, numbers of tables with `TOLERANCE`, and of everything else the share
     `EQUAL` must be equal: of indices regardless of their order, and of orders of all images the first half.
     """
-    if stored.name == "log.csv":
+    if old_path.name == "log.csv":
         return ""
-    if stored.suffix in (".npy", ".npz", ".safetensors"):
-        read = _tensors if stored.suffix == ".safetensors" else _arrays
-        old, new = read(stored), read(again)
+    if old_path.suffix in (".npy", ".npz", ".safetensors"):
+        reader = _tensors if old_path.suffix == ".safetensors" else _arrays
+        old, new = reader(old_path), reader(new_path)
         if old.keys() != new.keys():
             return _first_entry(old, new)
-        share = _share_of_picks if stored.name in PICKS else _share_of_top if stored.name == RANKING else _share_equal
-        found = (_beyond(name, old[name], new[name], share) for name in old)
-        return next((each for each in found if each), "")
-    if stored.suffix == ".csv":
-        return _beyond_in_table(stored, again)
+        share = (
+            _share_of_picks if old_path.name in PICKS else _share_of_top if old_path.name == RANKING else _share_equal
+        )
+        differences = (_beyond(name, old[name], new[name], share) for name in old)
+        return next((each for each in differences if each), "")
+    if old_path.suffix == ".csv":
+        return _beyond_in_table(old_path, new_path)
     return ""
 
 
-def _same_bytes(stored: Path, again: Path, chunk: int = 1 << 20) -> bool:
-    if stored.stat().st_size != again.stat().st_size:
+def _same_bytes(old_path: Path, new_path: Path, chunk: int = 1 << 20) -> bool:
+    if old_path.stat().st_size != new_path.stat().st_size:
         return False
-    with stored.open("rb") as first, again.open("rb") as second:
+    with old_path.open("rb") as first, new_path.open("rb") as second:
         while part := first.read(chunk):
             if part != second.read(chunk):
                 return False
@@ -99,8 +101,8 @@ def _shown(line: bytes) -> str:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a .npy or .npz file by name."""
-    found = np.load(path, allow_pickle=False)
-    return {"": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+    content = np.load(path, allow_pickle=False)
+    return {"": content} if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:
@@ -173,8 +175,8 @@ def _share_of_top(old: np.ndarray, new: np.ndarray) -> float:
     return _share_of_picks(old[: math.ceil(len(old) / 2)], new[: math.ceil(len(new) / 2)])
 
 
-def _beyond_in_table(stored: Path, again: Path) -> str:
-    old, new = _table(stored), _table(again)
+def _beyond_in_table(old_path: Path, new_path: Path) -> str:
+    old, new = _table(old_path), _table(new_path)
     if list(old.columns) != list(new.columns) or len(old) != len(new):
         return f"it has {old.shape[0]} rows and {old.shape[1]} columns, and {new.shape[0]} and {new.shape[1]} again"
     for name in old.columns:

@@ -1,4 +1,4 @@
-"""What every step is handed: the run, the settings, the data set, the machine, a voice."""
+"""State shared by every step: run, settings, data set, device and reporter."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ class Context:
     run : Run
     settings : Settings
         All tables, resolved.
-    given : mapping of str to str
-        The dotted keys that the user set, and where.
+    origins : mapping of str to str
+        Where the user set each dotted key.
     report : Reporter
-        Where lines and progress go.
+        Prints lines and progress.
     force : bool
-        Do the named step again even where it is done.
+        Run the step again even if it is finished.
     """
 
     run: Run
     settings: Settings
-    given: Mapping[str, str]
+    origins: Mapping[str, str]
     report: Reporter
     force: bool = False
     command: str = field(default_factory=command_line)
 
     def __post_init__(self) -> None:
-        """Hold the linear algebra to the threads that were asked for."""
+        """Limit the linear algebra to `run.threads`."""
         if self.settings.run.threads:
             import numpy  # noqa: F401 -- only libraries that are loaded can be limited
             from threadpoolctl import threadpool_limits
@@ -67,8 +67,8 @@ class Context:
 
     @cached_property
     def seed(self) -> int:
-        """The root seed: what the user gave, else the run's."""
-        if "run.seed" in self.given or not self.run.exists:
+        """The root seed: the user's, else the run's."""
+        if "run.seed" in self.origins or not self.run.exists:
             return self.settings.run.seed
         return self.identity.seed
 
@@ -86,31 +86,31 @@ class Context:
         from initpools_cli.datasets.copies import copies_note
         from initpools_cli.datasets.open import open_dataset, path_of
 
-        known = kept = None
+        items = mask = None
         if self.run.exists:
             self._refuse_other_dataset()
             identity = self.identity
             self._require_source(identity)
-            known, kept, self.items_sum = stored(self.run)
+            items, mask, self.items_sum = read_items_and_mask(self.run)
         else:
             path = path_of(self.settings.dataset.name)
             source = None if path is None else str(path.resolve())
             identity = Identity(absolute(self.settings.dataset), self.settings.run.seed, source)
         dataset = open_dataset(
-            identity.spec, seed=identity.seed, cache=data_home(), report=self.report, known=known, kept=kept
+            identity.spec, seed=identity.seed, cache=data_home(), report=self.report, known=items, kept=mask
         )
         for note in dataset.notes:
             self.report.say(note)
-        if dataset.items is not known and (note := copies_note(dataset)):
+        if dataset.items is not items and (note := copies_note(dataset)):
             self.report.once(note)
         if dataset.multilabel:
             several = {"multilabel": True, "classes": list(dataset.classes)}
             identity = replace(identity, table=identity.table.model_copy(update=several))
         self.identity = identity
-        if dataset.items is not known or "replacing" in self.run.facts():
+        if dataset.items is not items or "replacing" in self.run.facts():
             files = files_of(dataset)
             self.items_sum = hashlib.sha256(files[ITEMS]).hexdigest()
-            if known is not None:
+            if items is not None:
                 self.run.replace(files)
         return dataset
 
@@ -172,36 +172,36 @@ class Context:
             raise no_pixels_error(what, self.data.spec.name, instead)
 
     def _refuse_other_dataset(self) -> None:
-        """A run is about one data set: another name, file or size asked for is a slip or belongs in another run."""
-        fixed, asked = self.identity, absolute(self.settings.dataset)
+        """A run is about one data set: another name, file or size is a slip, or belongs in another run."""
+        identity, table = self.identity, absolute(self.settings.dataset)
         for key in DatasetTable.model_fields:
-            wanted, has = getattr(asked, key), getattr(fixed.table, key)
-            if f"dataset.{key}" not in self.given or wanted == has:
+            value, current = getattr(table, key), getattr(identity.table, key)
+            if f"dataset.{key}" not in self.origins or value == current:
                 continue
             if key == "groups":
-                raise self._fixed_groups_error(fixed, wanted)
-            if key == "name" and fixed.source and str(Path(wanted).resolve()) == fixed.source:
+                raise self._fixed_groups_error(identity, value)
+            if key == "name" and identity.source and str(Path(value).resolve()) == identity.source:
                 continue
             raise UserError(
-                f"The run {self.run.path} is about dataset.{key} = {has!r}, not {wanted!r}.",
+                f"The run {self.run.path} is about dataset.{key} = {current!r}, not {value!r}.",
                 "Name another run with --run DIR.",
-                wanted,
+                value,
             )
 
-    def _fixed_groups_error(self, fixed: Identity, wanted: str) -> UserError:
+    def _fixed_groups_error(self, identity: Identity, groups: str) -> UserError:
         """Return the error for groups in a run that has others or none, with the command for a new run."""
         defaults = DatasetTable()
-        how = f"by the groups {fixed.table.groups}" if fixed.table.groups else "without groups"
-        words = ["initpools", "embed", "--run", f"{self.run.path}-groups", "--dataset", fixed.table.name]
+        how = f"by the groups {identity.table.groups}" if identity.table.groups else "without groups"
+        words = ["initpools", "embed", "--run", f"{self.run.path}-groups", "--dataset", identity.table.name]
         for key in DatasetTable.model_fields:
-            value = getattr(fixed.table, key)
+            value = getattr(identity.table, key)
             if key not in ("name", "groups") and value != getattr(defaults, key):
                 words += ["--set", f"dataset.{key}={json.dumps(value) if isinstance(value, list) else value}"]
-        words += ["--seed", str(fixed.seed)] if fixed.seed else []
+        words += ["--seed", str(identity.seed)] if identity.seed else []
         return UserError(
-            f"The split of the run {self.run.path} is fixed ({how}), so --groups {wanted} has no effect.",
-            f"Start a new run: `{shlex.join([*words, '--groups', wanted])}`.",
-            wanted,
+            f"The split of the run {self.run.path} is fixed ({how}), so --groups {groups} has no effect.",
+            f"Start a new run: `{shlex.join([*words, '--groups', groups])}`.",
+            groups,
         )
 
     def _require_source(self, identity: Identity) -> None:
@@ -234,32 +234,32 @@ class Context:
 
     def command_for(self, *words: str) -> str:
         """A command that the user could type to make a step of this run."""
-        seed = ["--seed", str(self.seed)] if "run.seed" in self.given else []
+        seed = ["--seed", str(self.seed)] if "run.seed" in self.origins else []
         begins = [] if self.run.exists else ["--dataset", self.settings.dataset.name]
         return shlex.join(["initpools", *words, "--run", str(self.run.path), *begins, *seed])
 
     def for_needed_step(self, *words: str) -> Context:
-        """The same context for a step that another step needs: it is named by its own command, and not forced."""
-        other = Context(self.run, self.settings, self.given, self.report, False, self.command_for(*words))
+        """The same context for a step that another one needs: with its own command, and not forced."""
+        other = Context(self.run, self.settings, self.origins, self.report, False, self.command_for(*words))
         self.share(other)
         return other
 
     def share(self, other: Context) -> None:
-        """Give another context what this one has opened."""
+        """Copy what this context has opened to another one."""
         for name in ("data", "items_sum", "machine", "seed", "identity"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
 
-    def origins(self, knobs: Iterable[str], *tables: str) -> dict[str, str]:
+    def knob_origins(self, knobs: Iterable[str], *tables: str) -> dict[str, str]:
         """Where each knob was set, for errors; see `core.config.knob_origins`."""
-        return knob_origins(self.given, knobs, *tables)
+        return knob_origins(self.origins, knobs, *tables)
 
-    def clusters(self, asked: int) -> int:
-        """How many clusters to look for: as many as asked, else as the data set has classes, else the usual number."""
-        return asked or len(self.data.classes) or DEFAULT_CLUSTERS
+    def clusters(self, n_clusters: int) -> int:
+        """The number of clusters: `n_clusters` if it is not 0, else that of the classes, else the default."""
+        return n_clusters or len(self.data.classes) or DEFAULT_CLUSTERS
 
     def labeled_only(self, what: str) -> np.ndarray:
-        """The images to choose from that have a label in the data set, (n,) bool; says how many others are left out.
+        """Mask of the images to choose from that have a label, (n,) bool; prints how many have none.
 
         Parameters
         ----------
@@ -268,12 +268,12 @@ class Context:
         """
         import numpy as np
 
-        kept, labeled = self.data.kept, np.zeros(len(self.data.kept), dtype=bool)
-        labeled[self.data.splits["train"].labeled] = True
-        out = int((kept & ~labeled).sum())
-        if out:
-            self.report.once(f"{what} leaves out the {out} of {int(kept.sum())} images that have no label.")
-        return kept & labeled
+        mask, has_label = self.data.kept, np.zeros(len(self.data.kept), dtype=bool)
+        has_label[self.data.splits["train"].labeled] = True
+        n_out = int((mask & ~has_label).sum())
+        if n_out:
+            self.report.once(f"{what} leaves out the {n_out} of {int(mask.sum())} images that have no label.")
+        return mask & has_label
 
     def require_one_class(self, what: str) -> None:
         """Refuse to go on with several labels per image.
@@ -316,8 +316,8 @@ class Context:
             raise UserError(f"{what} needs labels, and {name} has none.", remedy, name)
 
 
-def gpu(wanted: str) -> str | None:
-    """The GPU that blocked products go to, where ``run.device`` names one.
+def gpu(device: str) -> str | None:
+    """The GPU for blocked products, if ``run.device`` names one.
 
     For "auto" they stay on the processor: torch is not loaded only to look for a GPU.
 
@@ -326,17 +326,17 @@ def gpu(wanted: str) -> str | None:
     UserError
         A device that this machine or this build of torch does not have.
     """
-    if wanted in ("auto", "cpu"):
+    if device in ("auto", "cpu"):
         return None
     from initpools_cli.training.device import resolve_device
 
     # What Metal rounds to is not documented, and the bounds on rounding have to hold.
-    return "cuda" if resolve_device(wanted) == "cuda" else None
+    return "cuda" if resolve_device(device) == "cuda" else None
 
 
 @contextmanager
 def at_work(table: RunTable) -> Iterator[None]:
-    """Compute without a run as its steps would: on as many threads, and on the GPU that is named."""
+    """Compute without a run as its steps would: with the same threads, and on the same GPU."""
     import numpy  # noqa: F401 -- only libraries that are loaded can be limited
     from threadpoolctl import threadpool_limits
 
@@ -351,9 +351,9 @@ class Identity:
     Attributes
     ----------
     table : DatasetTable
-        As the first command gave it.
+        That of the first command.
     source : str or None
-        The absolute path that a name which is a path stood for.
+        The absolute path, if the name is a path.
     """
 
     table: DatasetTable
@@ -393,17 +393,17 @@ def identity_of(facts: Mapping[str, Any], run: Run) -> Identity:
     from pydantic import ValidationError
 
     try:
-        fixed = dict(facts["dataset"])
-        source = fixed.pop("source", None)
+        table = dict(facts["dataset"])
+        source = table.pop("source", None)
         seed = facts["run"]["seed"]
         if not isinstance(seed, int) or not isinstance(source, str | None):
             raise run.damaged("run.toml")
-        return Identity(DatasetTable(**fixed), seed, source)
+        return Identity(DatasetTable(**table), seed, source)
     except (KeyError, TypeError, ValidationError):
         raise run.damaged("run.toml") from None
 
 
-def stored(run: Run) -> tuple[pd.DataFrame, np.ndarray, str]:
+def read_items_and_mask(run: Run) -> tuple[pd.DataFrame, np.ndarray, str]:
     """The run's items and mask, and the checksum of the items.
 
     Raises
@@ -413,15 +413,15 @@ def stored(run: Run) -> tuple[pd.DataFrame, np.ndarray, str]:
     """
     content = run.read(ITEMS)
     items = items_of(run, content)
-    kept = read_kept(run)
+    mask = read_mask(run)
     # Where the replacement of both was interrupted, images that are new are not in the mask yet.
-    missing = int((items["split"] == "train").sum()) - len(kept)
-    if missing < 0 or (missing and "replacing" not in run.facts()):
+    n_new = int((items["split"] == "train").sum()) - len(mask)
+    if n_new < 0 or (n_new and "replacing" not in run.facts()):
         raise run.damaged(KEPT)
-    return items, np.pad(kept, (0, missing), constant_values=True), hashlib.sha256(content).hexdigest()
+    return items, np.pad(mask, (0, n_new), constant_values=True), hashlib.sha256(content).hexdigest()
 
 
-def read_kept(run: Run) -> np.ndarray:
+def read_mask(run: Run) -> np.ndarray:
     """The run's mask, (n train,) bool.
 
     Raises
@@ -429,18 +429,18 @@ def read_kept(run: Run) -> np.ndarray:
     UserError
         It is missing or damaged.
     """
-    return kept_of(run, run.read(KEPT))
+    return mask_of(run, run.read(KEPT))
 
 
-def kept_of(run: Run, content: bytes | None) -> np.ndarray:
-    """The same from the content of kept.npy, None where there is no such file."""
+def mask_of(run: Run, content: bytes | None) -> np.ndarray:
+    """The same from the content of kept.npy; None if there is no such file."""
     try:
-        kept: np.ndarray = np.load(io.BytesIO(content or b""), allow_pickle=False)
+        mask: np.ndarray = np.load(io.BytesIO(content or b""), allow_pickle=False)
     except (ValueError, EOFError, OSError):
         raise run.damaged(KEPT) from None
-    if not isinstance(kept, np.ndarray) or kept.dtype != bool or kept.ndim != 1:
+    if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.ndim != 1:
         raise run.damaged(KEPT)
-    return kept
+    return mask
 
 
 def read_items(run: Run) -> pd.DataFrame:
@@ -466,8 +466,8 @@ def items_of(run: Run, content: bytes) -> pd.DataFrame:
         items = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values={"label": [""]})
         items["label"] = typed(items["label"])
         first, further = tuple(items.columns[: len(COLUMNS)]), [*items.columns[len(COLUMNS) :]]
-        known = further in ([], [CONVERSION], [GROUP], [CONVERSION, GROUP])
-        if first != COLUMNS or not known or items.empty or items["sha256"].isna().any():
+        valid = further in ([], [CONVERSION], [GROUP], [CONVERSION, GROUP])
+        if first != COLUMNS or not valid or items.empty or items["sha256"].isna().any():
             raise run.damaged(ITEMS)
         return items
     except (OSError, ValueError, KeyError, pd.errors.ParserError):
@@ -487,5 +487,5 @@ def absolute(table: DatasetTable) -> DatasetTable:
     from initpools_cli.datasets.labels import BY_NAME
 
     files = {"labels": table.labels, "ids": table.ids, "groups": table.groups if is_file(table.groups) else ""}
-    found = {key: str(Path(file).resolve()) for key, file in files.items() if file not in ("", *BY_NAME)}
-    return table.model_copy(update=found) if found else table
+    paths = {key: str(Path(file).resolve()) for key, file in files.items() if file not in ("", *BY_NAME)}
+    return table.model_copy(update=paths) if paths else table

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = ("index", "path", "group", "images", "relation", "nearest", "similarity", "first_similarity")
 
 
-def duplicate_table(embeddings: np.ndarray, items: pd.DataFrame | None, kept: np.ndarray) -> pd.DataFrame:
+def duplicate_table(embeddings: np.ndarray, items: pd.DataFrame | None, mask: np.ndarray) -> pd.DataFrame:
     """List every image that has a near-duplicate or copy, by group.
 
     Parameters
@@ -27,7 +27,7 @@ def duplicate_table(embeddings: np.ndarray, items: pd.DataFrame | None, kept: np
     embeddings : (n, d) array
     items : DataFrame, optional
         The train rows of items.csv; without them, images have no path and no checksum.
-    kept : (n,) bool
+    mask : (n,) bool
 
     Returns
     -------
@@ -39,11 +39,11 @@ def duplicate_table(embeddings: np.ndarray, items: pd.DataFrame | None, kept: np
     from initpools_cli.geometry.duplicates import first_equal
     from initpools_cli.geometry.near_duplicates import groups_of
 
-    n = len(kept)
-    exact = np.arange(n) if items is None else exact_groups(items, kept)
-    pairs, _ = pairs_of(embeddings, kept)
-    copied = np.flatnonzero(exact != np.arange(n))
-    pairs = np.concatenate([pairs, np.column_stack([exact[copied], copied])])
+    n = len(mask)
+    exact = np.arange(n) if items is None else exact_groups(items, mask)
+    pairs, _ = pairs_of(embeddings, mask)
+    copies = np.flatnonzero(exact != np.arange(n))
+    pairs = np.concatenate([pairs, np.column_stack([exact[copies], copies])])
     group = groups_of(pairs, n)
     size = np.bincount(group, minlength=n)[group]
     rows = np.flatnonzero(size > 1)
@@ -86,7 +86,7 @@ def _cosines(embeddings: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np
     """Return the cosine similarity of pairs of rows; 0 with a zero row."""
     from initpools_cli.geometry.normalize import unit_rows
 
-    used, place = np.unique(np.concatenate([rows, others]), return_inverse=True)
-    points = unit_rows(np.asarray(embeddings[used])).astype(np.float64)
+    unique, place = np.unique(np.concatenate([rows, others]), return_inverse=True)
+    points = unit_rows(np.asarray(embeddings[unique])).astype(np.float64)
     cosines: np.ndarray = np.einsum("ij,ij->i", points[place[: len(rows)]], points[place[len(rows) :]])
     return cosines

@@ -22,7 +22,7 @@ from initpools_cli.steps.write_embeddings import BATCH, PATCHES, write_embedding
 def embed(
     context: Context, source: str = "", weights: Path | None = None, ids: Path | None = None, id_column: str = ""
 ) -> tuple[FinishedStep, bool]:
-    """Write ``embed/<source>/{train,test,val}.npy``, or find them already done.
+    """Write ``embed/<source>/{train,test,val}.npy`` if they don't exist.
 
     With ``embed.patches``, ``patches/<backbone>/train.npy``: (n, places, d) float32. With ``embed.shards``, the same
     embeddings also in ``shards/<source>``; see `write_shards`.
@@ -51,11 +51,11 @@ def embed(
             "Leave out embed.shards or embed.patches.",
             table.shards,
         )
-    done, fresh = _embed(context, source, weights, ids, id_column)
+    step, fresh = _embed(context, source, weights, ids, id_column)
     if table.shards:
-        shards, written = write_shards(context, done)
-        context.report.say(f"{'shards' if written else 'already done'}: {shards.folder}")
-    return done, fresh
+        shards, wrote = write_shards(context, step)
+        context.report.say(f"{'shards' if wrote else 'already done'}: {shards.folder}")
+    return step, fresh
 
 
 def _embed(
@@ -85,24 +85,24 @@ def _embed(
             "Name one of `initpools list backbones`, preferably a transformer.",
             source,
         )
-    done = pretrain_of(context, source)
+    encoder = pretrain_of(context, source)
     layer = context.settings.embed.layer
     step = context.run.step(
         "embed",
-        done.name if layer == "backbone" else f"{done.name}-{layer}",
-        {"source": done.id, "layer": layer, "batch": BATCH},
-        {**context.items_checksum(), **done.require_fresh().checksums("encoder.safetensors")},
+        encoder.name if layer == "backbone" else f"{encoder.name}-{layer}",
+        {"source": encoder.id, "layer": layer, "batch": BATCH},
+        {**context.items_checksum(), **encoder.require_fresh().checksums("encoder.safetensors")},
         force=context.force,
     )
     if step.finished:
         return step.finished, False
     step.renew = context.command_for(
-        "embed", done.name, *(() if layer == "backbone" else ("--set", f"embed.layer={layer}"))
+        "embed", encoder.name, *(() if layer == "backbone" else ("--set", f"embed.layer={layer}"))
     )
 
     from initpools_cli.training.infer import features
 
-    pretext = load(context, done)
+    pretext = load(context, encoder)
     return write_embeddings(
         context,
         step,
@@ -119,9 +119,9 @@ def default_source(context: Context) -> str:
     """
     if context.of_embeddings:
         return context.data.spec.name
-    trained = context.run.steps("pretrain")
-    if trained:
-        return trained[-1].name
+    pretrains = context.run.steps("pretrain")
+    if pretrains:
+        return pretrains[-1].name
     # Only the encoder of a pretrain has a projector.
     return pretrain_of(context).name if context.settings.embed.layer == "projector" else DEFAULT
 
@@ -134,65 +134,65 @@ def newest(context: Context, source: str = "") -> FinishedStep:
     UserError
         `source` is unknown, or the embeddings are stale.
     """
-    made = context.run.steps("embed")
+    steps = context.run.steps("embed")
     if source:
-        found = _embedded(context, source)
+        step = _find_step(context, source)
     else:
-        found = made[-1] if made else None
-        trained = context.run.steps("pretrain")
-        newer = found is not None and bool(trained) and trained[-1].facts["finished"] > found.facts["finished"]
-        if newer and not any(step.table.get("source") == trained[-1].id for step in made):
-            command = context.command_for("embed", trained[-1].name)
-            context.report.once(f"{trained[-1].id} is newer and has no embeddings yet: `{command}`")
-    if found is None:
+        step = steps[-1] if steps else None
+        pretrains = context.run.steps("pretrain")
+        newer = step is not None and bool(pretrains) and pretrains[-1].facts["finished"] > step.facts["finished"]
+        if newer and not any(each.table.get("source") == pretrains[-1].id for each in steps):
+            command = context.command_for("embed", pretrains[-1].name)
+            context.report.once(f"{pretrains[-1].id} is newer and has no embeddings yet: `{command}`")
+    if step is None:
         name = source or default_source(context)
         refuse_other_file(name)
         if name not in UNTRAINED and not is_source(name) and not _is_backbone(context, name):
             name = pretrain_of(context, name).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
-        found, _ = embed(context.for_needed_step("embed", name), name)
-    context.report.once(f"embeddings: {named_source(found)}")
-    if not source and found.table.get("source") in UNTRAINED and context.data.splits["train"].images.shape[3] == 3:
+        step, _ = embed(context.for_needed_step("embed", name), name)
+    context.report.once(f"embeddings: {describe_source(step)}")
+    if not source and step.table.get("source") in UNTRAINED and context.data.splits["train"].images.shape[3] == 3:
         context.report.once(
-            f"{found.id} are plain {'pixels' if found.name == 'pixels' else 'principal components of pixels'}, which "
+            f"{step.id} are plain {'pixels' if step.name == 'pixels' else 'principal components of pixels'}, which "
             f"rarely help with photographs: `{context.command_for('embed', DEFAULT)}` makes pretrained embeddings."
         )
-    return found.require_fresh()
+    return step.require_fresh()
 
 
-def _embedded(context: Context, source: str) -> FinishedStep | None:
+def _find_step(context: Context, source: str) -> FinishedStep | None:
     """Return the embed step of that name; the step of a backbone has another name than its short names."""
-    found = context.run.find_step(f"embed/{source}")
-    if found is not None or source in UNTRAINED or not _is_backbone(context, source):
-        return found
+    step = context.run.find_step(f"embed/{source}")
+    if step is not None or source in UNTRAINED or not _is_backbone(context, source):
+        return step
     from initpools_cli.networks.backbones import folder_of
 
     return context.run.find_step(f"embed/{folder_of(source)}")
 
 
-def named_source(embedded: FinishedStep) -> str:
+def describe_source(step: FinishedStep) -> str:
     """Return the name of an embed step, and what its network was trained on if it was not trained in the run."""
-    known = trained_on(embedded)
-    return f"{embedded.id} (pretrained on {known})" if known else embedded.id
+    dataset = trained_on(step)
+    return f"{step.id} (pretrained on {dataset})" if dataset else step.id
 
 
-def trained_on(embedded: FinishedStep) -> str:
+def trained_on(step: FinishedStep) -> str:
     """Return what the network of an embed step was trained on outside the run; empty if that is not known."""
-    return str(embedded.facts["outcome"].get("trained_on", ""))
+    return str(step.facts["outcome"].get("trained_on", ""))
 
 
 def newest_patches(context: Context, source: str = "") -> FinishedStep:
-    """The features of the places in each image: of `source`, a backbone, else the newest; they are never made here.
+    """Return the features of the places in each image: of the backbone `source`, else the newest. None are computed.
 
     Raises
     ------
     UserError
-        There are none, or they are stale.
+        The run has none, or they are stale.
     """
     from initpools_cli.networks.backbones import folder_of
 
-    made = [step for step in context.run.steps(PATCHES) if source in ("", step.name) or step.name == folder_of(source)]
-    if not made:
+    steps = [each for each in context.run.steps(PATCHES) if source in ("", each.name) or each.name == folder_of(source)]
+    if not steps:
         of_it = f" of '{source}'" if source else ""
         raise UserError(
             f"The run {context.run.path} has no patches{of_it}.",
@@ -200,11 +200,11 @@ def newest_patches(context: Context, source: str = "") -> FinishedStep:
             "pass them with --patches FILE.npy.",
             source or context.run.path,
         )
-    context.report.once(f"patches: {made[-1].id}")
-    return made[-1].require_fresh()
+    context.report.once(f"patches: {steps[-1].id}")
+    return steps[-1].require_fresh()
 
 
-def matrix(done: FinishedStep, split: str = "train") -> np.ndarray:
+def matrix(step: FinishedStep, split: str = "train") -> np.ndarray:
     """Return (n, d) float32, or (n, places, d) of patches, memory-mapped.
 
     Raises
@@ -212,18 +212,18 @@ def matrix(done: FinishedStep, split: str = "train") -> np.ndarray:
     UserError
         The file is damaged, or the embeddings are the user's and have no rows of this split.
     """
-    if split != "train" and f"{split}.npy" not in done.facts["writes"]:
-        source = done.table["source"]
+    if split != "train" and f"{split}.npy" not in step.facts["writes"]:
+        source = step.table["source"]
         raise UserError(
-            f"{done.id} has no rows for the {split} images.",
+            f"{step.id} has no rows for the {split} images.",
             f"Add them to {source}, and run `initpools embed {source}` again, with --ids FILE if need be.",
-            done.id,
+            step.id,
         )
-    return done.array(f"{split}.npy", mapped=True)
+    return step.array(f"{split}.npy", mapped=True)
 
 
 def _is_backbone(context: Context, source: str) -> bool:
-    """Whether a backbone from elsewhere is meant; a pretrain of the run comes before one of its name."""
+    """Whether `source` is a published backbone; a pretrain of the run with its name takes precedence."""
     if not source or context.run.find_step(f"pretrain/{source}") is not None:
         return False
     from initpools_cli.networks.aliases import alias

@@ -11,14 +11,14 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.write_embeddings import PATCHES, write_embeddings
 
 
-def embed_backbone(context: Context, name: str, given: Path | None = None) -> tuple[FinishedStep, bool]:
+def embed_backbone(context: Context, name: str, weights_file: Path | None = None) -> tuple[FinishedStep, bool]:
     """Write ``embed/<backbone>/{train,test,val}.npy`` or ``patches/<backbone>/train.npy``, if they don't exist.
 
     Parameters
     ----------
     name : str
         One of `initpools list backbones`.
-    given : Path, optional
+    weights_file : Path, optional
         The user's own weights file; default: the published weights.
 
     Raises
@@ -32,10 +32,12 @@ def embed_backbone(context: Context, name: str, given: Path | None = None) -> tu
 
     if not name:
         raise UserError(
-            f"--weights {given} does not name a backbone.", "Name it: `initpools embed resnet18 --weights FILE`.", given
+            f"--weights {weights_file} does not name a backbone.",
+            "Name it: `initpools embed resnet18 --weights FILE`.",
+            weights_file,
         )
     how = context.settings.embed
-    weights = find_weights(name, given, report=context.report, download=how.download)
+    weights = find_weights(name, weights_file, report=context.report, download=how.download)
     name = canonical(name)
     bf16 = context.settings.run.precision == "bf16"
     folder = folder_of(name)
@@ -64,16 +66,16 @@ def embed_backbone(context: Context, name: str, given: Path | None = None) -> tu
         return step.finished, False
     from initpools_cli.training.frozen_features import backbone_batch, backbone_features
 
-    known = "" if given is not None else trained_on(name)
-    context.report.say(f"weights: {weights}" + (f" (pretrained on {known})" if known else ""))
+    dataset = "" if weights_file is not None else trained_on(name)
+    context.report.say(f"weights: {weights}" + (f" (pretrained on {dataset})" if dataset else ""))
     if remark(name):
         context.report.say(f"timm's note on them: {remark(name)}")
     model, preprocess = load_backbone(name, weights, size=size, pooling=how.pooling)
     if how.patches:
         model.pooling = "none"
     # Weights of the user's own may have been trained on anything.
-    if known:
-        step.outcome["trained_on"] = known
+    if dataset:
+        step.outcome["trained_on"] = dataset
     if commit_of(weights):
         step.outcome["revision"] = commit_of(weights)
     data, batch = context.data, backbone_batch(model, preprocess, context.machine.device)

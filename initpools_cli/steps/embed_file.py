@@ -1,4 +1,4 @@
-"""Embeddings that the user brings, as a step of a run."""
+"""Embeddings of the user's file, as a step of a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def embed_file(context: Context, path: Path, ids: Path | None = None, id_column:
     path : Path
         One row per train image, or per image of all splits in the order of items.csv.
     ids : Path, optional
-        The id of each row; default: those in the file, or those that a run without images was started with, if it is
+        The id of each row; default: those in the file, or those that a run without images began with, if it is
         of this file.
     id_column : str
         The column or array of ids in the file; default: the one with a usual name.
@@ -47,18 +47,18 @@ def embed_file(context: Context, path: Path, ids: Path | None = None, id_column:
     if Path(data.spec.name) == path.resolve():
         ids = ids or (Path(data.spec.ids) if data.spec.ids else None)
         id_column = id_column or data.spec.id_column
-    stored = read_embeddings(path, id_column, context.report)
-    array, named = stored.array, ids_of(stored, ids)
-    reads = {str(file.resolve()): checksum(file) for file in stored.files}
+    content = read_embeddings(path, id_column, context.report)
+    array, row_ids = content.array, ids_of(content, ids)
+    checksums = {str(file.resolve()): checksum(file) for file in content.files}
     if ids is not None:
-        reads[str(ids.resolve())] = checksum(ids)
-    rows = rows_of(array, path, named, data, context.identity.seed)
+        checksums[str(ids.resolve())] = checksum(ids)
+    rows = rows_of(array, path, row_ids, data, context.identity.seed)
     location = locate(path)
     # The name of a pattern alone says little.
     source = "/".join(path.resolve().parts[-2:]) if location.several and not path.is_dir() else path.name
     table = {"source": source} | ({"id_column": id_column} if id_column else {})
     step = context.run.step(
-        "embed", _folder(location), table, {**context.items_checksum(), **reads}, force=context.force
+        "embed", _folder(location), table, {**context.items_checksum(), **checksums}, force=context.force
     )
     if step.finished:
         return step.finished, False
@@ -68,7 +68,7 @@ def embed_file(context: Context, path: Path, ids: Path | None = None, id_column:
     more = [FLAG, str(ids.resolve())] if ids else []
     more += ["--id-column", id_column] if id_column else []
     step.renew = context.command_for("embed", str(path.resolve()), *more)
-    _say(context, array, path, f"by {named.where}" if named else "in the order of data/items.csv", rows)
+    _say(context, array, path, f"by {row_ids.where}" if row_ids else "in the order of data/items.csv", rows)
     total = sum(map(len, rows.values()))
     require_disk(
         context.run.path,
@@ -80,9 +80,9 @@ def embed_file(context: Context, path: Path, ids: Path | None = None, id_column:
         context.writing(step) as scratch,
         context.report.progress(f"embed {step.id.split('/')[1]}", total, "rows") as bar,
     ):
-        for split, chosen in rows.items():
-            blocks = float32_blocks(path, array, chosen, named_rows(data.splits[split].paths, chosen))
-            step.outcome[split] = list(write_rows(scratch / f"{split}.npy", _counted(blocks, bar), len(chosen)))
+        for split, indices in rows.items():
+            blocks = float32_blocks(path, array, indices, named_rows(data.splits[split].paths, indices))
+            step.outcome[split] = list(write_rows(scratch / f"{split}.npy", _counted(blocks, bar), len(indices)))
         step.outcome |= quality(context, step.id, scratch, f"Check that {path} is the right file.")
         step.outcome |= find_near_duplicates(context, step.id, scratch)
         step.outcome |= overlap_of_test(context, scratch, step.outcome)
@@ -107,7 +107,7 @@ def _folder(location: Location) -> str:
 
 def _say(context: Context, array: np.ndarray, path: Path, how: str, rows: dict[str, np.ndarray]) -> None:
     """Say how rows are matched, what is converted, and which splits have no rows."""
-    sizes = ", ".join(f"{len(chosen):,} {split}" for split, chosen in rows.items())
+    sizes = ", ".join(f"{len(indices):,} {split}" for split, indices in rows.items())
     context.report.say(
         f"{path}: {len(array):,} rows of {array.shape[1]:,} values ({array.dtype}), matched {how}: {sizes}"
     )

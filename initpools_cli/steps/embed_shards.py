@@ -24,38 +24,38 @@ from initpools_cli.steps.context import Context
 SHARDS = "shards"
 
 
-def write_shards(context: Context, embedded: FinishedStep) -> tuple[FinishedStep, bool]:
-    """Write ``shards/<source>/<split>-<number>-of-<count>.safetensors``, or find them already done.
+def write_shards(context: Context, embed_step: FinishedStep) -> tuple[FinishedStep, bool]:
+    """Write ``shards/<source>/<split>-<number>-of-<count>.safetensors`` if they don't exist.
 
     Each file has the tensor ``embeddings`` (rows, d) float32 and the metadata ``ids``, a JSON list: the path of each
     image, else its index. ``encoder`` is a SHA-256 that embeddings of one encoder with one configuration share.
 
     Parameters
     ----------
-    embedded : FinishedStep
+    embed_step : FinishedStep
         A step of ``embed/``.
     """
     count, data = context.settings.embed.shards, context.data
     splits = [
         name
         for name in data.splits
-        if name not in derived_splits(data, context.identity.seed) and f"{name}.npy" in embedded.facts["writes"]
+        if name not in derived_splits(data, context.identity.seed) and f"{name}.npy" in embed_step.facts["writes"]
     ]
-    reads = embedded.require_fresh().checksums(*(f"{name}.npy" for name in splits))
+    checksums = embed_step.require_fresh().checksums(*(f"{name}.npy" for name in splits))
     step = context.run.step(
         SHARDS,
-        embedded.name,
-        {"source": embedded.id, "shards": count},
-        {**context.items_checksum(), **reads},
+        embed_step.name,
+        {"source": embed_step.id, "shards": count},
+        {**context.items_checksum(), **checksums},
         force=context.force,
     )
     if step.finished:
         return step.finished, False
-    step.renew = context.command_for(*_without_shards(embedded.facts["renew"]), "--set", f"embed.shards={count}")
+    step.renew = context.command_for(*_without_shards(embed_step.facts["renew"]), "--set", f"embed.shards={count}")
     if os.environ.get("RANK", "0") != "0":
         # Of the processes that torchrun starts, one writes them.
         raise SystemExit(0)
-    arrays = {name: embedded.array(f"{name}.npy", mapped=True) for name in splits}
+    arrays = {name: embed_step.array(f"{name}.npy", mapped=True) for name in splits}
     smallest = min(arrays, key=lambda name: len(arrays[name]))
     if count > len(arrays[smallest]):
         raise UserError(
@@ -69,7 +69,7 @@ def write_shards(context: Context, embedded: FinishedStep) -> tuple[FinishedStep
         "The shards take",
         "Free some space, or name another place with --run DIR.",
     )
-    metadata = {"encoder": encoder_of(embedded), "source": str(embedded.table["source"])}
+    metadata = {"encoder": encoder_of(embed_step), "source": str(embed_step.table["source"])}
     total = sum(map(len, arrays.values()))
     with context.writing(step) as scratch, context.report.progress(f"write {step.id}", total, "rows") as bar:
         for name, array in arrays.items():
@@ -84,30 +84,30 @@ def write_shards(context: Context, embedded: FinishedStep) -> tuple[FinishedStep
 
 def _without_shards(words: Sequence[str]) -> list[str]:
     """Return the words of a command without a setting of embed.shards."""
-    kept: list[str] = []
+    rest: list[str] = []
     for word in words:
-        if word.startswith("embed.shards=") and kept and kept[-1] == "--set":
-            kept.pop()
+        if word.startswith("embed.shards=") and rest and rest[-1] == "--set":
+            rest.pop()
         else:
-            kept.append(word)
-    return kept
+            rest.append(word)
+    return rest
 
 
-def encoder_of(embedded: FinishedStep) -> str:
+def encoder_of(embed_step: FinishedStep) -> str:
     """Return a SHA-256 of the configuration of an embed step and of all files it read but those of the data set.
 
     Without such files, as of principal components, the images decide: their checksum is part of it.
     """
-    facts = embedded.facts
+    facts = embed_step.facts
     files = sorted(sha256 for path, sha256 in facts["reads"].items() if path != ITEMS)
-    known = [facts["table_digest"], *files] if files else [facts["digest"]]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    digests = [facts["table_digest"], *files] if files else [facts["digest"]]
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def _ids(paths: list[str], split: str) -> list[str]:
     """Return the ids of a split: paths, else indices, which are those of train images."""
-    numbered = "" if split == "train" else f"{split}/"
-    return [path or f"{numbered}{index}" for index, path in enumerate(paths)]
+    prefix = "" if split == "train" else f"{split}/"
+    return [path or f"{prefix}{index}" for index, path in enumerate(paths)]
 
 
 def _write(path: Path, rows: np.ndarray, metadata: dict[str, str], bar: ProgressBar) -> None:

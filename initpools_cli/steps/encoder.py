@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 #: The file that holds each train image's nearest others.
 NEIGHBORS = "neighbors.npy"
-#: What such a task asks for by its signature: each image's nearest others, (n, k).
-ASKED = "nearest"
+#: The input of such a task: each image's nearest others, (n, k).
+NEAREST = "nearest"
 #: Sources that need no training and no weights.
 UNTRAINED = ("pixels", "pca")
 
 
-def build(table: dict[str, Any], channels: int, size: int, **given: np.ndarray) -> Pretext:
-    """The untrained pretext task of a resolved table, from the arrays that its signature asks for."""
+def build(table: dict[str, Any], channels: int, size: int, **arrays: np.ndarray) -> Pretext:
+    """The untrained pretext task of a resolved table; `arrays` are those in its signature."""
     from initpools_cli.networks.build import build_encoder
     from initpools_cli.pretext.registry import pretexts
 
     encoder = build_encoder(table["network"], channels=channels, size=size, width=table["width"], seed=table["seed"])
     task: Pretext = pretexts.get(table["method"]).build(
-        encoder, table["augment"], table["seed"], **given, **table["params"]
+        encoder, table["augment"], table["seed"], **arrays, **table["params"]
     )
     return task
 
 
-def load(context: Context, done: FinishedStep) -> Pretext:
+def load(context: Context, step: FinishedStep) -> Pretext:
     """The trained pretext task of a finished pretrain."""
     from initpools_cli.networks.weights import load_weights
 
     images = context.data.splits["train"].images
-    given = {ASKED: done.array(NEIGHBORS)} if done.table.get("source") else {}
-    pretext = build(done.table, images.shape[3], min(images.shape[1:3]), **given)
-    load_weights(pretext, done.verified_path("encoder.safetensors"))
+    arrays = {NEAREST: step.array(NEIGHBORS)} if step.table.get("source") else {}
+    pretext = build(step.table, images.shape[3], min(images.shape[1:3]), **arrays)
+    load_weights(pretext, step.verified_path("encoder.safetensors"))
     return pretext
 
 
@@ -50,22 +50,22 @@ def pretrain_of(context: Context, source: str = "") -> FinishedStep:
     Raises
     ------
     UserError
-        There is none.
+        The run has none.
     """
     context.require_images("A pretrained encoder")
-    trained = context.run.steps("pretrain")
+    pretrains = context.run.steps("pretrain")
     if not source:
-        if trained:
-            return trained[-1]
+        if pretrains:
+            return pretrains[-1]
         raise UserError(
             f"The run {context.run.path} has no pretrained encoder to embed with.",
             f"Train one with `{context.command_for('pretrain', 'simclr')}`, or use principal components: "
             f"`{context.command_for('embed', 'pca')}`.",
             context.run.path,
         )
-    done = context.run.find_step(f"pretrain/{source}")
-    if done is not None:
-        return done
+    step = context.run.find_step(f"pretrain/{source}")
+    if step is not None:
+        return step
     from initpools_cli.networks.backbones import require_backbone, unknown_source
     from initpools_cli.pretext.registry import pretexts
 
@@ -77,4 +77,4 @@ def pretrain_of(context: Context, source: str = "") -> FinishedStep:
         )
     if "/" in source or "." in source:
         require_backbone(source)
-    raise unknown_source(source, [*(step.name for step in trained), *UNTRAINED])
+    raise unknown_source(source, [*(each.name for each in pretrains), *UNTRAINED])

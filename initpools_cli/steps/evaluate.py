@@ -19,56 +19,56 @@ def evaluate(
     normalize: bool,
     seed: int,
     report: Reporter | None = None,
-    seen: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> np.ndarray:
     """A registered score of arrays alone, (n,) float64.
 
-    Embeddings of length zero are left out, as they are near to all others by accident; their images get the median.
+    Zero embeddings are left out, as their direction means nothing; their images get the median.
 
     Parameters
     ----------
     arrays : mapping of str to array
-        What the score asks for, by name; embeddings as they come.
+        The inputs of the score by name; embeddings are not normalized yet.
     normalize : bool
-        Scale embeddings to length 1, as strategies get them.
+        Scale embeddings to length 1, as for strategies.
     seed : int
-        Decides everything that is drawn.
+        Of all random numbers.
     report : Reporter, optional
-        Where it is said how long it will take, if that is long.
-    seen : (n,) bool, optional
-        The images that there are; the others get the median, too.
+        Prints an estimate of the runtime, if it is long.
+    mask : (n,) bool, optional
+        The images to score; the others get the median.
     """
     from initpools_cli.core.seeds import generator
     from initpools_cli.strategies.arrays import INPUTS, as_embeddings, for_method, take
     from initpools_cli.strategies.runtime import expectation
 
-    given: dict[str, Any] = {name: arrays[name] for name in method.inputs}
+    arguments: dict[str, Any] = {name: arrays[name] for name in method.inputs}
     rows = None
-    if "embeddings" in given:
-        checked = INPUTS["embeddings"].check(given["embeddings"])
-        rows = _scored(checked, seen)
-        points = as_embeddings(take("embeddings", checked, rows), normalize)
-        given["embeddings"] = for_method(method, points)
+    if "embeddings" in arguments:
+        embeddings = INPUTS["embeddings"].check(arguments["embeddings"])
+        rows = _rows_to_score(embeddings, mask)
+        points = as_embeddings(take("embeddings", embeddings, rows), normalize)
+        arguments["embeddings"] = for_method(method, points)
         n, d = points.shape
-        # Every image is scored, so that there is no choosing among fewer.
-        told = expectation(method.name, method, n, d, n, knobs, 0, samples=())
-        if told is not None and report is not None:
-            report.say(told)
+        # Every image is scored, so there is no smaller sample.
+        runtime = expectation(method.name, method, n, d, n, knobs, 0, samples=())
+        if runtime is not None and report is not None:
+            report.say(runtime)
     if "rng" in inspect.signature(method.build).parameters:
-        given["rng"] = generator(seed, method.name)
-    found: np.ndarray = method.build(**given, **knobs)
+        arguments["rng"] = generator(seed, method.name)
+    scores: np.ndarray = method.build(**arguments, **knobs)
     if rows is None or len(rows) == len(arrays["embeddings"]):
-        return found
-    every = np.full(len(arrays["embeddings"]), np.median(found))
-    every[rows] = found
-    return every
+        return scores
+    all_scores = np.full(len(arrays["embeddings"]), np.median(scores))
+    all_scores[rows] = scores
+    return all_scores
 
 
-def _scored(embeddings: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
-    """The rows that are there and have a length, ascending; all that are there where none has one."""
+def _rows_to_score(embeddings: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Return the rows of `mask` that are not zero, ascending; all of them if they are all zero."""
     from initpools_cli.strategies.duplicates import largest_entries, near_zero
 
-    rows = np.arange(len(embeddings)) if seen is None else np.flatnonzero(seen)
+    rows = np.arange(len(embeddings)) if mask is None else np.flatnonzero(mask)
     lengthy = rows[~near_zero(largest_entries(embeddings)[rows])]
     return lengthy if len(lengthy) else rows
 

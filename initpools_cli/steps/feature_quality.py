@@ -1,4 +1,4 @@
-"""What is measured of an encoder and its features, only to be looked at."""
+"""Metrics of an encoder and its features, for information only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Split
     from initpools_cli.pretext.base import Pretext
 
-#: Images the monitor looks at, of train and of the split it is measured on.
+#: Images that the monitor reads of train, and of the split on which it measures.
 MONITORED = (2_000, 500)
 #: Advice on collapsed features of an encoder.
 ENCODER = (
@@ -26,7 +26,7 @@ ENCODER = (
 
 
 def quality(context: Context, step: str, folder: Path, advice: str = ENCODER) -> dict[str, Any]:
-    """Measure the embeddings in `folder` and say what was found; a warning where they have collapsed.
+    """Measure the embeddings in `folder` and print the metrics; warn if they have collapsed.
 
     Parameters
     ----------
@@ -50,75 +50,75 @@ def quality(context: Context, step: str, folder: Path, advice: str = ENCODER) ->
 
     report = context.report
     train = np.load(folder / "train.npy", mmap_mode="r")
-    kept = np.flatnonzero(context.data.kept)
-    rank, most = feature_rank(train, kept)
-    found: dict[str, Any] = {"rank": rank}
+    train_rows = np.flatnonzero(context.data.kept)
+    rank, most = feature_rank(train, train_rows)
+    facts: dict[str, Any] = {"rank": rank}
     words = f"effective dimensions (RankMe) {rank:.1f} of at most {most}"
     name, against = _measured_on(context)
     labels = None if context.data.multilabel else context.data.splits["train"].labels
-    known = _labeled(context)
+    labeled_rows = _labeled_rows(context)
     # The user's embeddings may be of train only.
     there = (folder / f"{name}.npy").exists()
-    if there and against is not None and labels is not None and against.labels is not None and len(known):
-        inside, outside = (probe_rows(rows, train.shape[1]) for rows in (known, against.labeled))
+    if there and against is not None and labels is not None and against.labels is not None and len(labeled_rows):
+        inside, outside = (probe_rows(rows, train.shape[1]) for rows in (labeled_rows, against.labeled))
         report.detail(f"measuring {step}: {len(inside)} train and {len(outside)} {name} images")
-        measured = (
+        probe_data = (
             np.asarray(train[inside]),
             labels[inside],
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")[outside]),
             against.labels[outside],
         )
-        knn = knn_accuracy(*measured)
-        linear, converged = linear_accuracy(*measured)
-        found |= {"knn_accuracy": knn, "linear_accuracy": linear, "measured_on": name}
+        knn = knn_accuracy(*probe_data)
+        linear, converged = linear_accuracy(*probe_data)
+        facts |= {"knn_accuracy": knn, "linear_accuracy": linear, "measured_on": name}
         words += f", k-NN accuracy {knn:.1%}, linear probe {linear:.1%} on {name} (only reported)"
-        if len(known) < len(kept) or len(against.labeled) < len(against.labels):
-            words += f", of the images with a label: {len(known)} train, {len(against.labeled)} {name}"
+        if len(labeled_rows) < len(train_rows) or len(against.labeled) < len(against.labels):
+            words += f", of the images with a label: {len(labeled_rows)} train, {len(against.labeled)} {name}"
         if not converged:
             report.warn(f"The linear probe on {step} has not converged: its accuracy is that of an unfinished fit.")
     report.say(f"{step}: {words}")
     if rank < collapse_below(most):
         report.warn(_collapsed(f"The features of {step}", rank, most, advice))
-    return found
+    return facts
 
 
 def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
-    """What `fit` calls now and then: the rank of some train images' features, and their k-NN accuracy with labels."""
+    """Return the callback of `fit`: rank of a sample's features and, with labels, their k-NN accuracy."""
     from initpools_cli.training.feature_quality import sample_rows
     from initpools_cli.training.monitor import measure
 
     train = context.data.splits["train"]
     inside = sample_rows(np.flatnonzero(context.data.kept), MONITORED[0])
     _, against = _measured_on(context)
-    labeled = None
-    known = _labeled(context)
+    probe_data = None
+    labeled_rows = _labeled_rows(context)
     one_class = not context.data.multilabel and train.labels is not None
-    if one_class and against is not None and against.labels is not None and len(known):
+    if one_class and against is not None and against.labels is not None and len(labeled_rows):
         # Where few images have a label, hardly one of them would be in the sample.
-        inside = np.union1d(inside, sample_rows(known, MONITORED[0]))
+        inside = np.union1d(inside, sample_rows(labeled_rows, MONITORED[0]))
         outside = sample_rows(against.labeled, MONITORED[1])
         assert train.labels is not None
-        labeled = (train.labels[inside], against.images[outside], against.labels[outside])
-    return partial(measure, images=train.images[inside], labeled=labeled, device=context.machine.device)
+        probe_data = (train.labels[inside], against.images[outside], against.labels[outside])
+    return partial(measure, images=train.images[inside], labeled=probe_data, device=context.machine.device)
 
 
 def measured_words(row: dict[str, Any]) -> str:
-    """What the monitor found in an epoch, to stand behind its loss; empty where it did not look."""
+    """The monitor's metrics of an epoch, printed after its loss; empty if it did not run."""
     knn = f", k-NN accuracy {row['knn_accuracy']:.1%}" if "knn_accuracy" in row else ""
     return f"{knn}, rank {row['rank']:.1f}" if "rank" in row else knn
 
 
 def warn_of_collapse(context: Context, rows: list[dict[str, Any]], epochs: int, width: int) -> None:
-    """Warn where the features have collapsed by the newest of the `rows`: the first time past halfway, and at the end.
+    """Warn if the features have collapsed in the newest of the `rows`: once past halfway, and at the end.
 
     Before that, features of tasks that learn well may still lie along few directions.
 
     Parameters
     ----------
     rows : list of dict
-        Of the epochs so far.
+        One per epoch so far.
     epochs : int
-        There will be.
+        In total.
     width : int
         Of the features.
     """
@@ -134,7 +134,7 @@ def warn_of_collapse(context: Context, rows: list[dict[str, Any]], epochs: int, 
 
 
 def say_where_loss_stayed(context: Context, rows: list[dict[str, Any]]) -> None:
-    """Say so where the last epoch's loss is not below the first's."""
+    """Print a note if the last epoch's loss is not below the first's."""
     first, last = rows[0], rows[-1]
     if len(rows) > 1 and last["loss"] >= first["loss"]:
         context.report.say(
@@ -152,7 +152,7 @@ def _collapsed(what: str, rank: float, most: int, advice: str = ENCODER) -> str:
     )
 
 
-def _labeled(context: Context) -> np.ndarray:
+def _labeled_rows(context: Context) -> np.ndarray:
     """The train images to choose from that have a label, (m,) int64, ascending."""
     labeled = context.data.splits["train"].labeled
     found: np.ndarray = labeled[context.data.kept[labeled]]

@@ -41,26 +41,26 @@ class FileProvider(Provider):
 
     @cached_property
     def user(self) -> UserArrays:
-        """What the files hold."""
-        found = UserArrays(self.files, None, (), self.report, self.multilabel)
-        ids = self._ids(found)
+        """The arrays of the files."""
+        arrays = UserArrays(self.files, None, (), self.report, self.multilabel)
+        ids = self._ids(arrays)
         if ids is None:
-            return found
-        named = replace(found, items=self._items([row.path or row.index for row in ids.rows]))
-        # Files that were read for the number of images are not read again.
-        named.__dict__.update({key: value for key, value in found.__dict__.items() if key in ("_read", "stored")})
-        return named
+            return arrays
+        with_items = replace(arrays, items=self._items([row.path or row.index for row in ids.rows]))
+        # Files that were read to count the images are not read again.
+        with_items.__dict__.update({key: value for key, value in arrays.__dict__.items() if key in ("_read", "stored")})
+        return with_items
 
-    def _ids(self, found: UserArrays) -> Ids | None:
-        """Those stored with the embeddings, else those of ``--ids``."""
-        if found.stored is not None:
-            return ids_of(found.stored, self.files.ids)
+    def _ids(self, user: UserArrays) -> Ids | None:
+        """The ids stored with the embeddings, else those of ``--ids``."""
+        if user.stored is not None:
+            return ids_of(user.stored, self.files.ids)
         if self.files.ids is None:
             return None
         # Tables of labels can be read only once the images are known.
         names = ("patches", "probs", "scores", "clusters", "order")
-        arrays = {name: array for name in names if (array := found.get(name)) is not None}
-        return read_ids(self.files.ids, len(images_of(arrays or found.arrays)))
+        arrays = {name: array for name in names if (array := user.get(name)) is not None}
+        return read_ids(self.files.ids, len(images_of(arrays or user.arrays)))
 
     def _items(self, paths: Sequence[str]) -> pd.DataFrame:
         """One row per image, like those of items.csv; paths are the ids."""
@@ -71,7 +71,7 @@ class FileProvider(Provider):
 
     @cached_property
     def groups(self) -> np.ndarray | None:
-        """Those of ``--groups``."""
+        """The groups of ``--groups``."""
         if not self.files.groups:
             return None
         items = self.user.items
@@ -79,18 +79,18 @@ class FileProvider(Provider):
 
     @cached_property
     def every(self) -> np.ndarray:
-        """The images that the arrays have rows of, (n,) int64; of a ranking alone those that it names."""
+        """The images with a row in the arrays, (n,) int64; with only a ranking, the images that it names."""
         return images_of(self.user.arrays)
 
     @cached_property
     def images(self) -> np.ndarray:
-        """Those that are not excluded."""
+        """The images that are not excluded."""
         excluded = as_rows("--exclude", self.user.excluded, int(self.every[-1]) + 1)
         return np.setdiff1d(self.every, excluded, assume_unique=True)
 
-    def clusters(self, asked: int) -> int:
-        """As many as asked, else the usual number."""
-        return asked or DEFAULT_CLUSTERS
+    def clusters(self, n_clusters: int) -> int:
+        """The number of clusters: `n_clusters` if it is not 0, else the default."""
+        return n_clusters or DEFAULT_CLUSTERS
 
     @property
     def multilabel(self) -> bool:
@@ -106,13 +106,13 @@ class FileProvider(Provider):
         arrays = self.user.arrays
         if name not in scores or not set(scores.get(name).inputs) <= arrays.keys():
             raise UserError(f"The score '{name}' is not computed from embeddings.", "Name a run with --run DIR.", name)
-        method, given = scores.get(name), self.settings.score.params
-        knobs = method.validate(given, knob_origins(self.places, given, "score.params"))
+        method, params = scores.get(name), self.settings.score.params
+        knobs = method.validate(params, knob_origins(self.places, params, "score.params"))
         if "embeddings" in method.inputs:
             points = INPUTS["embeddings"].check(arrays["embeddings"])
             tell_zero(self.report, zero_count(points, np.ones(len(points), bool)))
-        found = evaluate(method, arrays, knobs, self.settings.select.normalize, self.seed, self.report)
-        return Scores(found, outcome_of(found))
+        values = evaluate(method, arrays, knobs, self.settings.select.normalize, self.seed, self.report)
+        return Scores(values, outcome_of(values))
 
     def duplicates(self) -> pd.DataFrame:
         """Groups among the rows of the user's embeddings."""
@@ -135,7 +135,7 @@ class FileProvider(Provider):
     def _find(
         self,
         strategy: StrategySpec,
-        given: Mapping[str, Any],
+        params: Mapping[str, Any],
         places: Mapping[str, str],
         with_model: bool,
         logits: Callable[[], FinishedStep] | None,
@@ -146,7 +146,7 @@ class FileProvider(Provider):
         arrays = with_score(
             strategy,
             {**self.user.arrays, **self._group_arrays(strategy)},
-            given,
+            params,
             normalize=self.settings.select.normalize,
             seed=self.seed,
             exclude=self.user.excluded,
@@ -154,10 +154,10 @@ class FileProvider(Provider):
             report=self.report,
         )
         refuse_missing(strategy.name, sorted(strategy.needed), arrays)
-        found = FoundArrays(arrays, subject=subject_of(strategy, arrays, own_scores=own_scores))
+        inputs = FoundArrays(arrays, subject=subject_of(strategy, arrays, own_scores=own_scores))
         if "query_set" in strategy.needed:
-            self._with_query_set(found)
-        return found
+            self._with_query_set(inputs)
+        return inputs
 
     def _labeled(self, strategy: StrategySpec) -> np.ndarray | None:
         labeled = self.user.labeled

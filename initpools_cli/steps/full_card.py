@@ -28,10 +28,10 @@ SAMPLE, NEIGHBORS = 2000, 20
 def full_card(provider: Provider, pool: Pool) -> dict[str, Any]:
     """The full card of a pool; in a run, ``card/<pool>/card.toml`` holds it.
 
-    Embeddings that the pool did without are those of the user or of the run.
+    If the pool needed no embeddings, those of the user or of the run are used.
     """
     inputs, select = pool.inputs, provider.settings.select
-    embeddings, reads = provider.measured("" if pool.done is None else str(pool.done.table["source"]))
+    embeddings, checksums = provider.measured("" if pool.done is None else str(pool.done.table["source"]))
     clusters, strategy = inputs.strategy.balance.n_clusters, inputs.strategy
 
     def compute() -> dict[str, Any]:
@@ -52,7 +52,7 @@ def full_card(provider: Provider, pool: Pool) -> dict[str, Any]:
             "others": list(OTHERS),
             **zero_count(embeddings, inputs.seen),
         },
-        {**context.items_checksum(), **pool.done.checksums("indices.npy"), **provider.user.checksums, **reads},
+        {**context.items_checksum(), **pool.done.checksums("indices.npy"), **provider.user.checksums, **checksums},
         force=context.force,
     )
     if step.finished is None:
@@ -63,11 +63,11 @@ def full_card(provider: Provider, pool: Pool) -> dict[str, Any]:
 
 
 def full_facts(data: CardData, picks: np.ndarray, strategy: StrategySpec, seed: int, clusters: int) -> dict[str, Any]:
-    """A short card, and what a full one adds: typicality, cluster coverage, agreement with other strategies."""
+    """A short card with typicality, cluster coverage, and agreement with other strategies."""
     facts = short_card(data, picks, nearness(data, picks), strategy.name)
-    added = _more(data, picks, strategy.base, seed, clusters)
-    lacks = [*facts.get("lacks", []), *added.get("lacks", [])]
-    return {**facts, **added, **({"lacks": lacks} if lacks else {})}
+    more = _more(data, picks, strategy.base, seed, clusters)
+    lacks = [*facts.get("lacks", []), *more.get("lacks", [])]
+    return {**facts, **more, **({"lacks": lacks} if lacks else {})}
 
 
 def _more(data: CardData, picks: np.ndarray, base: str, seed: int, clusters: int) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _more(data: CardData, picks: np.ndarray, base: str, seed: int, clusters: int
 def _typicality(points: np.ndarray, places: np.ndarray, seed: int) -> float:
     """The mean percentile of the picks among all images, by the distance to the 20 nearest others; 1 is most typical.
 
-    All images are stood for by a random 2,000 of them, so that the cost stays linear in their number.
+    A random 2,000 represent all images, so that the cost is linear in their number.
     """
     from initpools_cli.geometry.neighbors import nearest_k
 
@@ -103,13 +103,13 @@ def _typicality(points: np.ndarray, places: np.ndarray, seed: int) -> float:
 
 
 def _agreement(data: CardData, picks: np.ndarray, base: str, seed: int) -> dict[str, Any]:
-    """The share of the picks that other strategies take too, and that random picks are expected to share."""
+    """The share of the picks that each other strategy selects too, and the expected share of random picks."""
     from initpools_cli.strategies.checks import refuse_constant_outputs
     from initpools_cli.strategies.select import choose
 
     points = data.points
     assert points is not None
-    known = data.places(data.labeled)
+    labeled = data.places(data.labeled)
     shares, left_out = {}, []
     for other in OTHERS:
         strategy = named(other)
@@ -120,11 +120,11 @@ def _agreement(data: CardData, picks: np.ndarray, base: str, seed: int) -> dict[
             continue
         try:
             # The points are normalized already.
-            found = choose(other, {"embeddings": points}, len(picks), labeled=known, seed=seed, normalize=False)
-            refuse_constant_outputs(strategy.method, found)
+            selection = choose(other, {"embeddings": points}, len(picks), labeled=labeled, seed=seed, normalize=False)
+            refuse_constant_outputs(strategy.method, selection)
         except UserError as error:
             left_out.append(f"agreement with {other}: {error.fact}")
             continue
-        shares[other] = len(np.intersect1d(found.indices, data.places(picks))) / len(picks)
-    shares["random"] = len(picks) / (len(points) - len(known))
+        shares[other] = len(np.intersect1d(selection.indices, data.places(picks))) / len(picks)
+    shares["random"] = len(picks) / (len(points) - len(labeled))
     return {"agreement": shares, **({"lacks": left_out} if left_out else {})}

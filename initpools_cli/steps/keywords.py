@@ -1,4 +1,4 @@
-"""What the keywords of `initpools_cli.select` mean: knobs of the strategy, inputs, or settings of every strategy."""
+"""Keywords of `initpools_cli.select`: knobs of the strategy, inputs, or settings of every strategy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from initpools_cli.strategies.arrays import INPUTS
 
 #: Arguments that may be paths or data frames: one row of numbers per image.
 MATRICES = ("embeddings", "query_set")
-#: What `select` takes for every strategy, as the keys of [select].
+#: Settings of `select` for every strategy, by their keys in [select].
 SETTINGS = (
     "index", "normalize", "balance", "n_clusters", "sample", "copies", "min_distance", "semdedup", "per_group",
     "partitions",
@@ -50,14 +50,14 @@ class Keywords:
 
 
 def sort_keywords(strategy: StrategySpec, knobs: Mapping[str, Any] | None, more: Mapping[str, Any]) -> Keywords:
-    """Tell knobs, inputs and settings apart.
+    """Sort keywords into knobs, inputs and settings.
 
     Parameters
     ----------
     knobs : mapping, optional
-        Knobs alone. Where it is given, a name in `more` that is both a knob and an input or a setting is not the knob.
+        Only knobs. With it, a name in `more` that is both a knob and an input or a setting is not the knob.
     more : mapping
-        All other keywords. A name that is both means what has the kind of the value: an array, a number, a text or a
+        All other keywords. The value decides what a name that is both means: an array, a number, a text or a
         switch.
 
     Raises
@@ -73,26 +73,26 @@ def sort_keywords(strategy: StrategySpec, knobs: Mapping[str, Any] | None, more:
             type(knobs).__name__,
         )
     own = {**strategy.method.knobs, **(strategy.scoring.knobs if strategy.scoring else {})}
-    found = Keywords({key: scalar(value) for key, value in (knobs or {}).items()}, {}, {})
-    for name, given in more.items():
-        value = scalar(given)
-        other = found.inputs if name in INPUTS else found.settings if name in SETTINGS else None
+    keywords = Keywords({key: scalar(value) for key, value in (knobs or {}).items()}, {}, {})
+    for name, raw in more.items():
+        value = scalar(raw)
+        other = keywords.inputs if name in INPUTS else keywords.settings if name in SETTINGS else None
         if other is None or (name in own and knobs is None and _means_knob(strategy, name, value, own, more)):
-            if name in found.knobs:
+            if name in keywords.knobs:
                 raise UserError(
                     f"The knob '{name}' is given twice.", f"Leave {name} out of knobs, or out of the keywords.", name
                 )
-            found.knobs[name] = value
+            keywords.knobs[name] = value
         else:
             other[name] = as_array(name, value) if name in INPUTS else value
-    strategy.refuse_unknown(found.knobs)
+    strategy.refuse_unknown(keywords.knobs)
     try:
-        SelectTable.model_validate(found.settings)
+        SelectTable.model_validate(keywords.settings)
     except ValidationError as error:
-        raise value_error(error, found.settings) from None
-    if (index := found.settings.pop("index", None)) is not None:
-        found.knobs.update(index_knobs(index, strategy.name, own, found.knobs))
-    return found
+        raise value_error(error, keywords.settings) from None
+    if (index := keywords.settings.pop("index", None)) is not None:
+        keywords.knobs.update(index_knobs(index, strategy.name, own, keywords.knobs))
+    return keywords
 
 
 def as_array(name: str, values: Any) -> NDArray[Any] | None:
@@ -139,13 +139,13 @@ def _of_tensor(name: str, tensor: Any) -> NDArray[Any]:
     tensor = tensor.detach().cpu()
     try:
         # NumPy has no bfloat16; float32 has all its values.
-        found: NDArray[Any] = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+        array: NDArray[Any] = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
     except (TypeError, RuntimeError) as error:
         reason = str(error).split(". ")[0].rstrip(".")
         raise UserError(
             f"{name} is a tensor that NumPy can't read: {reason:.200}.", f"Pass {name} as a dense tensor.", name
         ) from None
-    return found
+    return array
 
 
 def scalar(value: Any) -> Any:

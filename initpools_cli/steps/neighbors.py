@@ -11,7 +11,7 @@ from initpools_cli.core.registry import Method
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
-from initpools_cli.steps.encoder import ASKED
+from initpools_cli.steps.encoder import NEAREST
 
 
 def source_of(context: Context, method: Method) -> FinishedStep | None:
@@ -23,7 +23,7 @@ def source_of(context: Context, method: Method) -> FinishedStep | None:
         There is none, it stands on another itself, or the task starts from nothing.
     """
     name = context.settings.pretrain.source
-    if ASKED not in method.inputs:
+    if NEAREST not in method.inputs:
         if name:
             raise UserError(
                 f"--from {name} has no effect: the pretext task {method.name} starts from no other encoder.",

@@ -12,7 +12,7 @@ from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.encoder import ASKED, NEIGHBORS, build, load
+from initpools_cli.steps.encoder import NEAREST, NEIGHBORS, build, load
 from initpools_cli.steps.feature_quality import measured_words, monitor, say_where_loss_stayed, warn_of_collapse
 from initpools_cli.steps.neighbors import NeighborSource, source_of
 
@@ -33,7 +33,7 @@ def resolved_table(context: Context) -> dict[str, Any]:
 
     table = context.settings.pretrain
     method = pretexts.get(table.method)
-    knobs = method.validate(table.params, context.origins(table.params, "pretrain.params"))
+    knobs = method.validate(table.params, context.knob_origins(table.params, "pretrain.params"))
     recipe = method.build.recipe_default if table.augment == "auto" else table.augment
     source = source_of(context, method)
     if source is None:
@@ -103,7 +103,7 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
         save_weights(pretext, scratch / "encoder.safetensors")
         step.outcome = {"images": int(context.data.kept.sum()), "loss": rows[-1]["loss"], **pretext.outcome()}
         if given:
-            write_array(scratch / NEIGHBORS, given[ASKED])
+            write_array(scratch / NEIGHBORS, given[NEAREST])
         if pretext.clusters_images:
             step.outcome |= write_clusters(context, pretext, scratch)
         if pretext.warning_after_training():
@@ -130,7 +130,7 @@ def _untrained(
     context: Context, table: dict[str, Any], ground: NeighborSource | None
 ) -> tuple[Pretext, dict[str, np.ndarray]]:
     """The task before training, and the arrays that it was given."""
-    given = {} if ground is None else {ASKED: ground.nearest(context, table["params"]["neighbors"])}
+    given = {} if ground is None else {NEAREST: ground.nearest(context, table["params"]["neighbors"])}
     images = context.data.splits["train"].images
     pretext = build(table, images.shape[3], min(images.shape[1:3]), **given)
     if ground is not None:
@@ -211,7 +211,7 @@ def _encoder_of(source: FinishedStep, context: Context) -> tuple[str, float]:
     """Network and width of a finished pretrain, which a task on top of it can't change."""
     for key in ("network", "width"):
         asked, has = getattr(context.settings.pretrain, key), source.table[key]
-        if f"pretrain.{key}" in context.given and asked not in (has, "auto"):
+        if f"pretrain.{key}" in context.origins and asked not in (has, "auto"):
             raise UserError(
                 f"pretrain.{key} = {asked!r} conflicts with {has!r} of {source.id}, which the task starts from.",
                 f"Leave out pretrain.{key}, or name another pretrained encoder with --from.",

@@ -15,7 +15,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import ITEMS, KEPT, LOOP, FinishedStep, Run
 from initpools_cli.core.version import version
-from initpools_cli.steps.context import Identity, absolute, files_of, identity_of, items_of, kept_of
+from initpools_cli.steps.context import Identity, absolute, files_of, identity_of, items_of, mask_of
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
@@ -173,7 +173,7 @@ def _refuse_other(run: Run, identity: Identity, files: Mapping[str, bytes], repo
     from initpools_cli.datasets.cache import data_home
     from initpools_cli.datasets.open import open_dataset
 
-    known, kept = items_of(run, files[ITEMS]), kept_of(run, files[KEPT])
+    known, kept = items_of(run, files[ITEMS]), mask_of(run, files[KEPT])
     open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, known=known, kept=kept)
 
 
@@ -247,7 +247,7 @@ def _open(run: Run, identity: Identity, report: Reporter, items: bytes | None) -
     if items is None or fresh.root is None or items == files_of(fresh)[ITEMS]:
         return fresh
     try:
-        return opened(known=items_of(run, items), kept=kept_of(run, _content(run.path / KEPT)))
+        return opened(known=items_of(run, items), kept=mask_of(run, _content(run.path / KEPT)))
     except DamagedFile:
         return fresh
 

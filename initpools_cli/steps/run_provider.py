@@ -45,7 +45,7 @@ class RunProvider(Provider):
     context: Context
 
     def __init__(self, context: Context, files: UserFiles | None = None, source: str = "") -> None:
-        super().__init__(context.settings, context.given, context.report, files or UserFiles(), source)
+        super().__init__(context.settings, context.origins, context.report, files or UserFiles(), source)
         self.context = context
         self._matrices: dict[str, np.ndarray] = {}
 

@@ -60,7 +60,7 @@ def score(
 
     given = context.settings.score.params if params is None else params
     if name in scores and (scores.own(name) or name not in score_names()):
-        known = context.origins(given, "score.params") if places is None else places
+        known = context.knob_origins(given, "score.params") if places is None else places
         return _from_arrays(context, scores.get(name), source, user or UserArrays(), given, known)
     return _from_pretext(context, name, source, given)
 
@@ -206,6 +206,6 @@ def score_command(context: Context, name: str, *flags: str, params: Mapping[str,
     said = [
         f"{key}={str(value).lower() if isinstance(value, bool) else value}"
         for key, value in settings.items()
-        if key.startswith("score.params.") or key in context.given
+        if key.startswith("score.params.") or key in context.origins
     ]
     return ["score", name, *flags, *(word for text in said for word in ("--set", text))]

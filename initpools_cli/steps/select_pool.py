@@ -13,7 +13,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import write_array, write_frame
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.core.seeds import derive
-from initpools_cli.steps.audit_sample import AUDIT, draw, mixed, readable
+from initpools_cli.steps.audit_sample import AUDIT, draw, mix, readable
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.provider import Provider
 from initpools_cli.steps.recall import measured_recall
@@ -131,7 +131,7 @@ def _choose(
     tell_short(report, len(selection.indices), select.budget, select)
     origins = None
     if len(audit):
-        selection, origins = mixed(selection, audit, derive(provider.seed, "audit", 0))
+        selection, origins = mix(selection, audit, derive(provider.seed, "audit", 0))
         report.say(f"{len(audit)} audit images, drawn at random, are mixed into the {select.budget} of --budget.")
     data = provider.card_data(inputs, inputs.arrays.get("embeddings"))
     return selection, origins, data, nearness(data, selection.indices)

@@ -8,7 +8,7 @@ from pathlib import Path
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.rundir import ITEMS, KEPT, FinishedStep, Run, digest_of
-from initpools_cli.steps.context import read_identity, read_items, read_kept, stored
+from initpools_cli.steps.context import read_identity, read_items, read_items_and_mask, read_mask
 
 Problem = dict[str, str]
 
@@ -36,7 +36,7 @@ def _of_run(run: Run) -> Iterator[Problem]:
         yield _problem(run, "run.toml", error.fact)
         return
     whole = True
-    for file, read in ((ITEMS, read_items), (KEPT, read_kept)):
+    for file, read in ((ITEMS, read_items), (KEPT, read_mask)):
         try:
             read(run)
         except UserError as error:
@@ -44,7 +44,7 @@ def _of_run(run: Run) -> Iterator[Problem]:
             yield _problem(run, file, error.fact)
     if whole:
         try:
-            stored(run)
+            read_items_and_mask(run)
         except UserError as error:
             yield _problem(run, KEPT, error.fact)
 

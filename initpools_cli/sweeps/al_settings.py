@@ -29,9 +29,9 @@ def refuse_settings(context: Context, keys: Iterable[str], why: str, remedy: str
         With the first of them.
     """
     for key in keys:
-        if f"al.{key}" in context.given:
+        if f"al.{key}" in context.origins:
             raise UserError(
-                f"al.{key} ({context.given[f'al.{key}']}) has no effect {why}.",
+                f"al.{key} ({context.origins[f'al.{key}']}) has no effect {why}.",
                 f"Leave out al.{key}, or {remedy}.",
                 f"al.{key}",
             )

@@ -10,7 +10,7 @@ import numpy as np
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.stats.learning_curves import CURVE, with_shared_start
 from initpools_cli.stats.long_tail import is_long_tail, labels_until_seen, rare_recall, rarest_third
-from initpools_cli.steps.context import read_items, read_kept
+from initpools_cli.steps.context import read_items, read_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def long_tail_of(done: FinishedStep) -> LongTail | None:
     if not names or not pd.api.types.is_numeric_dtype(train["label"]):
         return None
     labels = train["label"].fillna(-1).to_numpy(np.int64)
-    counts = np.bincount(labels[read_kept(done.run) & (labels >= 0)], minlength=len(names))
+    counts = np.bincount(labels[read_mask(done.run) & (labels >= 0)], minlength=len(names))
     return LongTail(names, counts, labels) if is_long_tail(counts) else None
 
 

@@ -210,7 +210,7 @@ def build_experiment(
     experiment = ExperimentData(
         encoder=encoder,
         inputs=inputs,
-        arrays=arrays.given,
+        arrays=arrays.by_strategy,
         calls=arrays.calls,
         labels=labels,
         kept=kept,
@@ -242,7 +242,7 @@ class StrategyArrays:
 
     def __init__(self, provider: RunProvider, images: np.ndarray) -> None:
         self.provider, self.images = provider, images
-        self.given: dict[str, dict[str, np.ndarray]] = {}
+        self.by_strategy: dict[str, dict[str, np.ndarray]] = {}
         self.calls: dict[str, MethodCall] = {}
         self.facts: dict[str, RowFacts] = {}
         self.reads: dict[str, str] = {}
@@ -277,7 +277,7 @@ class StrategyArrays:
                 "Use another strategy for --init and --query: `initpools list strategies`.",
                 name,
             )
-        self.given[name] = {key: self._prepared(key, array) for key, array in inputs.arrays.items()}
+        self.by_strategy[name] = {key: self._prepared(key, array) for key, array in inputs.arrays.items()}
         self.calls[name] = MethodCall(
             strategy.method.name,
             dict(inputs.knobs),
@@ -435,15 +435,15 @@ def _refuse_balance(context: Context, table: AlTable) -> None:
         return
     suffix = Balance(select.balance, select.n_clusters if select.balance == "kmeans" else 0).suffix
     asked = {"--init": table.init, "--query": table.query}
-    given = {flag: names for flag, names in asked.items() if f"al.{flag[2:]}" in context.given} or asked
+    given = {flag: names for flag, names in asked.items() if f"al.{flag[2:]}" in context.origins} or asked
     names = [name for each in given.values() for name in each]
     spread = {name for name in names if "@" not in name and name != "random"} or {"random"}
     typed = (
         f"{flag} {','.join(name + suffix if name in spread else name for name in each)}" for flag, each in given.items()
     )
     raise UserError(
-        f"select.balance = '{select.balance}' ({context.given['select.balance']}) would apply to every strategy of the "
-        "sweep, including random.",
+        f"select.balance = '{select.balance}' ({context.origins['select.balance']}) would apply to every strategy of "
+        "the sweep, including random.",
         f"Leave it out, and use a suffix for single strategies: {' '.join(typed)}.",
         select.balance,
     )
@@ -495,7 +495,7 @@ def _preset(learner: Method[LearnerTraits], given: dict[str, Any], context: Cont
             f"{hint}Use one of {', '.join(sorted(presets))}.",
             repr(name),
         )
-    return learner.validate({**presets[name], **given}, context.origins(given, *_tables(learner.name)))
+    return learner.validate({**presets[name], **given}, context.knob_origins(given, *_tables(learner.name)))
 
 
 def _tables(name: str, base: str = "") -> list[str]:
