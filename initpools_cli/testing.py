@@ -55,9 +55,9 @@ def check_strategy(strategy: str | Callable[..., Any], **knobs: Any) -> None:
     UserError
         There is no such strategy, or its signature is not that of a strategy.
     """
-    from initpools_cli.steps.strategy_name import named
+    from initpools_cli.steps.strategy_name import parse_strategy
 
-    method = named(strategy).method
+    method = parse_strategy(strategy).method
     check_defaults(method)
     for balance in BALANCES:
         for case in HARD_CASES:

@@ -21,7 +21,7 @@ from initpools_cli.steps import compare_pools as against
 from initpools_cli.steps.compare_pools import compare_pools
 from initpools_cli.steps.full_card import full_facts
 from initpools_cli.steps.report_card import CardData, nearness, short_card
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.strategy_name import parse_strategy
 
 LINE = np.array([[1.0], [2.0], [3.0], [11.0], [11.0], [15.0]], np.float32)
 
@@ -109,7 +109,7 @@ def test_typicality_of_all_is_the_average_and_of_the_dense_is_high():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(0, 0.01, (50, 2)), rng.normal(0, 3, (50, 2))]).astype(np.float32)
     ground = CardData.of(points, False, np.arange(100), None)
-    strategy = named("random")
+    strategy = parse_strategy("random")
     assert full_facts(ground, np.arange(100), strategy, 0, 20)["typicality"] == pytest.approx(0.5)
     dense, sparse = (full_facts(ground, picks, strategy, 0, 20) for picks in (np.arange(10), np.arange(50, 60)))
     assert dense["typicality"] > 0.6 > 0.4 > sparse["typicality"]

@@ -25,7 +25,7 @@ from initpools_cli.datasets.labels import named
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.datasets.to_uint8 import UPRIGHT
-from initpools_cli.steps.user_files import images_named
+from initpools_cli.steps.user_files import images_of_table
 
 QUIET = Reporter(quiet=True)
 
@@ -227,7 +227,7 @@ def test_a_name_may_hold_a_backslash_and_so_may_a_table_from_windows(tmp_path, c
         photo(tmp_path / "f" / name)
     items = opened(tmp_path / "f", cache).items
     pd.DataFrame({"path": ["c\\d.png", "a\\b.png"]}).to_csv(tmp_path / "t.csv")
-    found = images_named(tmp_path / "t.csv", "--labeled", items)
+    found = images_of_table(tmp_path / "t.csv", "--labeled", items)
     assert items["path"].iloc[found].tolist() == ["c/d.png", "a\\b.png"]
 
 

@@ -18,7 +18,7 @@ from initpools_cli.stats.multilabel_metrics import (
     label_recalls,
     multilabel_metrics,
 )
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.strategy_name import parse_strategy
 from initpools_cli.strategies import multilabel as queries
 from initpools_cli.strategies.arrays import ONE_CLASS
 from initpools_cli.strategies.registry import for_multilabel, strategies
@@ -166,7 +166,7 @@ def test_a_strategy_takes_multilabel_or_says_that_it_needs_one_class(name):
     if several is None:
         assert method.traits.oracle or ONE_CLASS & {*method.inputs}
         with pytest.raises(UserError, match="needs one class per image"):
-            named(name).for_multilabel()
+            parse_strategy(name).for_multilabel()
     else:
         assert not ONE_CLASS & {*several.inputs} and several.knobs == method.knobs
         assert several is method or {*several.inputs} != {*method.inputs}

@@ -19,7 +19,7 @@ import initpools_cli
 from initpools_cli.core.entry_points import entry_points
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.strategy_name import parse_strategy
 from initpools_cli.strategies.balance import split_name
 from initpools_cli.strategies.selection import Selection
 from initpools_cli.testing import check_strategy, cloud
@@ -99,10 +99,10 @@ def test_labels_that_are_optional_do_not_make_an_oracle():
 
     def all_of_them(labels, probs, budget): ...
 
-    traits = [named(each).method.traits for each in (some, all_of_them)]
+    traits = [parse_strategy(each).method.traits for each in (some, all_of_them)]
     assert [(each.oracle, each.needs_model) for each in traits] == [(False, False), (True, True)]
     with pytest.raises(UserError, match="The strategy is of type int"):
-        named(3)
+        parse_strategy(3)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_paths_of_every_kind(tmp_path, monkeypatch, path, stem, suffix):
     file = Path(path).expanduser()
     file.parent.mkdir(exist_ok=True)
     file.write_text(NORM_TOP)
-    spec = named(f"{path}:norm_top{suffix}")
+    spec = parse_strategy(f"{path}:norm_top{suffix}")
     assert spec.name == f"{stem}:norm_top{suffix}" and spec.folder == f"{stem}-norm_top{suffix}"
-    assert named(spec.argument).name == spec.name and Path(spec.argument.partition(".py")[0]).is_absolute()
+    assert parse_strategy(spec.argument).name == spec.name and Path(spec.argument.partition(".py")[0]).is_absolute()
 
 
 def test_a_step_records_the_code_and_changed_code_is_another_step(initpools: Initpools, copied_run: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_step_records_the_code_and_changed_code_is_another_step(initpools: Ini
 
 
 def test_another_process_needs_no_file(folder: Path) -> None:
-    spec = named("./mine.py:norm_top")
+    spec = parse_strategy("./mine.py:norm_top")
     call = pickle.dumps(MethodCall(spec.name, plugin=spec.method.build.plugin))
     Path("mine.py").unlink()
     code = (

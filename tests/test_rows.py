@@ -17,7 +17,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.geometry import duplicates as copies
 from initpools_cli.geometry.duplicates import first_equal
 from initpools_cli.steps.evaluate import evaluate
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.strategy_name import parse_strategy
 from initpools_cli.strategies.duplicates import RowFacts, zero_rows
 from initpools_cli.strategies.limits import MinDistance
 from initpools_cli.strategies.registry import strategies
@@ -175,7 +175,7 @@ def test_a_balanced_choice_with_a_least_distance_stays_even():
 @pytest.mark.parametrize("name", ["typicality", "outlier", "prototypicality", "duplicate"])
 def test_scores_of_embeddings_leave_out_rows_of_length_zero_and_what_is_excluded(name):
     points = cloud(60)
-    scoring = named(name).scoring
+    scoring = parse_strategy(name).scoring
     knobs = scoring.validate({})
     points[[3, 8]] = 0
     others = np.setdiff1d(np.arange(60), [3, 8])

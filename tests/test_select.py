@@ -13,7 +13,7 @@ import initpools_cli
 from initpools_cli import selector
 from initpools_cli.core.errors import UserError
 from initpools_cli.scores.registry import scores
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.strategy_name import parse_strategy
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 from initpools_cli.testing import cloud, inputs_for
@@ -44,7 +44,7 @@ def test_settings_out_of_range_are_named_with_what_is_valid(setting, fact, remed
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_knob_at_its_default_can_be_given_to_select_in_both_ways(name):
-    wanted = named(name)
+    wanted = parse_strategy(name)
     inputs = inputs_for(cloud())
     points = inputs.pop("embeddings")
     if wanted.scoring is not None and wanted.scoring.inputs == ("embeddings",):
@@ -63,7 +63,7 @@ def test_every_knob_at_its_default_can_be_given_to_select_in_both_ways(name):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_strategy_can_be_balanced_over_given_clusters_from_python(name):
-    wanted = named(name)
+    wanted = parse_strategy(name)
     inputs = inputs_for(cloud())
     points, clusters = inputs.pop("embeddings"), inputs["clusters"]
     if wanted.scoring is not None and wanted.scoring.inputs == ("embeddings",):

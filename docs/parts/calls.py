@@ -8,7 +8,7 @@ from parts.statistics import RESULTS
 from parts.text import table
 
 
-def kept_calls() -> str:
+def resumable_calls() -> str:
     """Tabulate the kept bytes for each image, and for ten million images in proportion."""
     body = [
         [f"`{row.strategy}`, {row.budget:,} of {row.n:,}", f"{row.bytes / row.n:.0f}", f"{row.bytes / row.n / 100:.1f}"]
@@ -17,4 +17,4 @@ def kept_calls() -> str:
     return table(["picks", "bytes for each image", "GB for ten million images, in proportion"], body)
 
 
-PARTS = {"kept-calls": kept_calls}
+PARTS = {"kept-calls": resumable_calls}

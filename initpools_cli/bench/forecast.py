@@ -15,7 +15,7 @@ from initpools_cli.bench.suite import NamedSuite, flat
 from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.durations import duration
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.strategy_name import parse_strategy
 from initpools_cli.strategies.runtime import operations, speed
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Forecast:
             # The largest of those that are not larger says most.
             size, seconds = max(known, key=lambda each: (each[0] <= candidates * job.budget, each[0]))
             return seconds * max(1.0, candidates * job.budget / size)
-        method = named(strategy).method
+        method = parse_strategy(strategy).method
         if not method.traits.cost:
             return 0.0
         self._rate = self._rate or speed() / thread_count(0)
@@ -135,7 +135,7 @@ class Forecast:
         seconds: dict[str, Any] = done.facts["outcome"].get("seconds", {})
         self.used += sum(float(each) for each in seconds.values())
         for strategy in job.strategies:
-            name = named(strategy).name
+            name = parse_strategy(strategy).name
             measured = [float(each) for key, each in seconds.items() if key.rsplit("|", 1)[0] == name]
             if measured:
                 size = self._candidates(job) * job.budget

@@ -16,7 +16,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import revisions_of
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.steps.score_name import score_names
-from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
+from initpools_cli.steps.strategy_name import StrategySpec, parse_strategy, refuse_same_stem
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 
 #: What every strategy is compared with.
@@ -83,7 +83,9 @@ def strategy_names() -> list[str]:
     """Return all strategies and scores that choose a first pool without a model, and read no labels."""
     from initpools_cli.strategies.registry import strategies
 
-    found = [named(name) for name in dict.fromkeys([*strategies.names(), *score_names()]) if name not in OF_FILES]
+    found = [
+        parse_strategy(name) for name in dict.fromkeys([*strategies.names(), *score_names()]) if name not in OF_FILES
+    ]
     return [
         each.name
         for each in found
@@ -113,8 +115,8 @@ def refuse_added(suite: Suite, added: Sequence[str]) -> None:
     UserError
         A file can't be loaded, a strategy needs a trained model or is in the suite already, or is given twice.
     """
-    known = {named(name).name for job in jobs_of(suite) for name in job.strategies}
-    specs = [named(name) for name in added]
+    known = {parse_strategy(name).name for job in jobs_of(suite) for name in job.strategies}
+    specs = [parse_strategy(name) for name in added]
     refuse_same_stem(specs)
     for place, spec in enumerate(specs):
         needs = MODEL_OUTPUTS & set(spec.method.inputs)
@@ -160,7 +162,7 @@ def _is_of(job: Job, flags: dict[str, Any], step: FinishedStep) -> bool:
     if step.missing_file:
         return False
     table = step.table
-    specs = [named(name) for name in (*job.strategies, *job.queries)]
+    specs = [parse_strategy(name) for name in (*job.strategies, *job.queries)]
     wanted: dict[str, Any] = {
         "learner": flags["al.learner"],
         "budget": job.budget,
@@ -200,7 +202,12 @@ def _expanded(suite: Suite, sweeps: Sweeps) -> Iterator[Job]:
             continue
         settings = flat(suite.settings, data.settings, sweeps.settings)
         for budget, init, encoder, learner in itertools.product(sweeps.budgets, inits, encoders, learners):
-            places = {"strategy": named(init[0]).folder, "encoder": encoder[0], "learner": learner[0], "budget": budget}
+            places = {
+                "strategy": parse_strategy(init[0]).folder,
+                "encoder": encoder[0],
+                "learner": learner[0],
+                "budget": budget,
+            }
             name = sweeps.name.format(**places)
             yield Job(data.name, name, encoder, init, learner, tuple(sweeps.queries), budget, suite.seeds, settings)
 
@@ -211,7 +218,7 @@ def _split(values: Sequence[str], apart: bool) -> list[tuple[str, ...]]:
 
 def _with_strategy(jobs: Sequence[Job], name: str) -> Iterator[Job]:
     """Yield the jobs with a strategy in place of those of the suite, each once."""
-    spec, seen = named(name), set()
+    spec, seen = parse_strategy(name), set()
     for job in jobs:
         if AGAINST not in job.strategies:
             continue

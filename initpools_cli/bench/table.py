@@ -15,7 +15,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import atomic_file
 from initpools_cli.core.rundir import ITEMS, FinishedStep
 from initpools_cli.stats.metric_names import METRICS, MULTILABEL_METRICS
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.strategy_name import parse_strategy
 from initpools_cli.sweeps.results import rounds_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def table_of(suite: NamedSuite, progress: Progress, added: Sequence[str] = ()) -
     import pandas as pd
 
     entries = {entry.name: entry for entry in suite.suite.data}
-    own = {named(name).name for name in added}
+    own = {parse_strategy(name).name for name in added}
     parts = []
     for job in progress.jobs:
         entry = entries[job.data]
@@ -204,7 +204,7 @@ def _knobs(params: Mapping[str, Any], strategy: str, learner: str) -> str:
 def _not_run(suite: str, job: Job, entry: Data, reason: str, added: set[str]) -> Iterator[dict[str, Any]]:
     for encoder in job.encoders:
         for learner in job.learners:
-            for strategy in map(named, job.strategies):
+            for strategy in map(parse_strategy, job.strategies):
                 for seed in range(job.seeds):
                     yield {
                         "suite": suite,

@@ -21,8 +21,8 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.core.seeds import generator
 from initpools_cli.steps.compare_results import TOLERANCE
-from initpools_cli.steps.replay import linked_run
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.replay import link_run
+from initpools_cli.steps.strategy_name import parse_strategy
 from initpools_cli.sweeps.replay import replay as replay_cells
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Replayed:
 
 def added_strategies(table: pd.DataFrame, named_again: Sequence[str]) -> list[str]:
     """List the added strategies of a table that are not among those, as typed, which are named again."""
-    known = {named(name).name for name in named_again}
+    known = {parse_strategy(name).name for name in named_again}
     return [name for name in dict.fromkeys(table.loc[table["added"], "strategy"]) if name not in known]
 
 
@@ -112,7 +112,7 @@ def replay(suite: NamedSuite, place: SuiteContext, rows: pd.DataFrame, added: Se
             )
         with tempfile.TemporaryDirectory(prefix="initpools-") as folder:
             inputs = [each for kind in LINKED for each in run.folders(kind)]
-            yield _replay_sweep(suite, place, job, step, linked_run(run, Path(folder), inputs), cells)
+            yield _replay_sweep(suite, place, job, step, link_run(run, Path(folder), inputs), cells)
 
 
 def _replay_sweep(

@@ -99,7 +99,7 @@ def command(
     from initpools_cli.core.files import require_ending, write_array
     from initpools_cli.steps.backend import on_backend
     from initpools_cli.steps.rank import rank
-    from initpools_cli.steps.strategy_name import named, refuse_query_set
+    from initpools_cli.steps.strategy_name import parse_strategy, refuse_query_set
     from initpools_cli.strategies.registry import strategies
 
     files = user_files(
@@ -118,7 +118,7 @@ def command(
         ids=ids,
         id_column=id_column,
     )
-    asked = named(strategy)
+    asked = parse_strategy(strategy)
     refuse_query_set((asked,), files)
     flags = {
         "rank.strategy": strategy,
@@ -127,7 +127,7 @@ def command(
         "rank.all_rows": all_rows or None,
         "embed.download": download,
     }
-    if clusters is not None and "clusters" not in asked.needed:
+    if clusters is not None and "clusters" not in asked.inputs:
         flags["select.balance"] = "clusters"
     require_ending(output, ".npy")
     by_table = (reference or "").endswith(".csv")
@@ -144,9 +144,9 @@ def command(
     )
     with provider.at_work(), on_backend(provider, backend, scheduler, asked.method.name, strategies):
         found = rank(provider)
-    order, folder = found.indices, None if found.done is None else found.done.folder
+    order, folder = found.indices, None if found.step is None else found.step.folder
     if folder is not None:
-        common.report_done(folder, found.fresh, f"{found.ranked} images ranked")
+        common.report_done(folder, found.fresh, f"{found.n_ranked} images ranked")
     if found.note:
         common.report.say(found.note)
     items = provider.user.items
@@ -154,6 +154,6 @@ def command(
     show_ranking(common.report, order, found.scores, shown)
     if output is not None:
         write_array(output, order)
-    payload = {"folder": folder, "output": output, "ranked": found.ranked, "train_rows": found.rows}
+    payload = {"folder": folder, "output": output, "ranked": found.n_ranked, "train_rows": found.rows}
     payload["sorted_idx"] = order.tolist()
     common.chosen(order.tolist(), shown["path"], [output] if output else [], payload)

@@ -78,7 +78,7 @@ def command(
     elif output is not None:
         write_array(output, found.values)
         common.say_written(output)
-    if found.done is not None:
-        return common.step_result(found.done, found.fresh, "scores")
+    if found.step is not None:
+        return common.step_result(found.step, found.fresh, "scores")
     values = found.values.tolist()
     common.result([output] if output else values, {"output": output, "scores": values})

@@ -135,7 +135,7 @@ def command(
     from initpools_cli.steps.report_card import require_level
     from initpools_cli.steps.select_pool import select_pool
     from initpools_cli.steps.select_pool import with_labels as fill
-    from initpools_cli.steps.strategy_name import balanced, named, refuse_query_set, refuse_source
+    from initpools_cli.steps.strategy_name import parse_strategy, refuse_query_set, refuse_source, with_balance
     from initpools_cli.strategies.registry import strategies
 
     require_ending(output, *FORMATS)
@@ -157,14 +157,14 @@ def command(
         id_column=id_column,
     )
     strategy = strategy or _first_pool(common)
-    asked = named(strategy)
+    asked = parse_strategy(strategy)
     require_level(card)
     draws = DRAWS if random_pools is None else random_pools
     others = rivals(asked, compare, draws)
     refuse_query_set((asked, *others), files)
     if compare is None and random_pools is not None:
         raise UserError("--random-pools requires --compare.", "Add --compare A,B,C.", "--random-pools")
-    if clusters is not None and balance is None and not any("clusters" in each.needed for each in (asked, *others)):
+    if clusters is not None and balance is None and not any("clusters" in each.inputs for each in (asked, *others)):
         balance = "clusters"
     flags = {
         "select.strategy": strategy,
@@ -192,11 +192,11 @@ def command(
         provider.require_run("--with-labels")
     # A full card and a comparison measure any pool on the embeddings that are named.
     if card != "full" and not others:
-        refuse_source(balanced(asked, provider.settings.select), files, source)
+        refuse_source(with_balance(asked, provider.settings.select), files, source)
     partitions = provider.settings.select.partitions
     with provider.at_work(), on_backend(provider, backend, scheduler, asked.method.name, strategies, partitions):
         pool = select_pool(provider)
-        folder = None if pool.done is None else pool.done.folder
+        folder = None if pool.step is None else pool.step.folder
         if folder is not None:
             common.report_done(folder, pool.fresh, f"{len(pool.indices)} images")
         facts = full_card(provider, pool) if card == "full" else pool.card

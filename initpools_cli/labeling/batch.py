@@ -86,12 +86,12 @@ def _of_step(step: FinishedStep) -> Batch:
 
 def _of_file(context: Context, path: Path) -> Batch:
     from initpools_cli.datasets.annotations.table import read
-    from initpools_cli.steps.user_files import images_named
+    from initpools_cli.steps.user_files import images_of_table
 
     rows, notes = read(path, "--batch", with_labels=False)
     for note in notes:
         context.report.say(note)
-    images = images_named(path, "--batch", context.data.items, context.data.root)
+    images = images_of_table(path, "--batch", context.data.items, context.data.root)
     origins = [row.details.origin for row in rows]
     return _batch(path.stem, images.tolist(), [row.label for row in rows], origins, path)
 

@@ -119,7 +119,7 @@ def label_round(
     labeled = labeled_so_far(context, labels, classes, table.annotators)
     provider = RunProvider(context, files, _only(table.encoders, "--from"))
     if provider.files.exclude is not None:
-        labeled = replace(labeled, excluded=np.flatnonzero(~provider.seen))
+        labeled = replace(labeled, excluded=np.flatnonzero(~provider.image_mask))
         if not len(labeled.rows):
             raise UserError(
                 f"{provider.files.exclude} (--exclude): all {len(labeled.table)} labeled images are excluded.",

@@ -12,7 +12,7 @@ from initpools_cli.core.files import read_array
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.steps.context import read_items
 from initpools_cli.steps.rank import ranked_images
-from initpools_cli.steps.user_files import images_named
+from initpools_cli.steps.user_files import images_of_table
 from initpools_cli.strategies.arrays import integers
 
 #: Images at the head of two rankings for which the overlap is reported.
@@ -166,7 +166,7 @@ def order_of(run: Run | None, name: str) -> np.ndarray:
     path = Path(name)
     if path.suffix.lower() == ".csv":
         items = None if run is None else read_items(run)
-        return images_named(path, "a pool", None if items is None else items[items["split"] == "train"])
+        return images_of_table(path, "a pool", None if items is None else items[items["split"] == "train"])
     if path.suffix.lower() == ".npy":
         return integers(str(path), read_array(path, "a pool or ranking"))
     steps = [] if run is None else [step.id for kind in ("pool", "rank") for step in run.steps(kind)]

@@ -43,7 +43,7 @@ def plot(provider: Provider, kind: str, names: list[str], output: Path | None) -
 
     context, table = provider.context, provider.settings.plot
     method = plots.get(kind)
-    knobs = method.validate(table.params, knob_origins(provider.places, table.params, "plot.params"))
+    knobs = method.validate(table.params, knob_origins(provider.origins, table.params, "plot.params"))
     module, request = plot_module(method.name), PlotRequest(names, provider, knobs)
     if context is None:
         _refuse_without_run(method.name, module, request)

@@ -12,7 +12,7 @@ from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.core.toml import parse_toml
 from initpools_cli.reporting.overview import overview
 from initpools_cli.steps.context import read_identity
-from initpools_cli.steps.revisions import revised_since
+from initpools_cli.steps.revisions import changed_methods
 from initpools_cli.sweeps.jobs import PLAN
 
 
@@ -75,7 +75,7 @@ def _notes(step: FinishedStep, several_encoders: bool) -> Iterator[str]:
         alpha = outcome.get("agreement", {}).get("alpha")
         agreed = "" if alpha is None else f", agreement of annotators {alpha:.2f}"
         yield f"{labeled:,} labeled{measured}{f', on {encoder}' if encoder else ''}{agreed}"
-    changed = revised_since(step)
+    changed = changed_methods(step)
     if changed:
         yield f"made by an older version of {', '.join(changed)}"
 

@@ -12,7 +12,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Registry
 from initpools_cli.geometry.rows import on_executor
 from initpools_cli.steps.provider import Provider
-from initpools_cli.steps.unfinished_calls import command_digest, kept_calls
+from initpools_cli.steps.unfinished_calls import command_digest, resumable_calls
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def on_backend(
         )
     with (
         dask_executor(scheduler, available_cores()) as executor,
-        kept_calls(executor, command_digest(provider, name, partitions), provider.report) as resumable,
+        resumable_calls(executor, command_digest(provider, name, partitions), provider.report) as resumable,
         on_executor(resumable),
     ):
         yield

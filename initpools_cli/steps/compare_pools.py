@@ -19,7 +19,7 @@ from initpools_cli.steps.report_card import CardData, class_balance, distance_fa
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.select_pool import Pool, resolve_pool, select_pool
-from initpools_cli.steps.strategy_name import StrategySpec, balanced, named, reads_source, refuse_same_stem
+from initpools_cli.steps.strategy_name import StrategySpec, parse_strategy, reads_source, refuse_same_stem, with_balance
 from initpools_cli.strategies.arrays import refuse_missing
 
 TABLE = "compare.csv"
@@ -41,7 +41,7 @@ def rivals(strategy: StrategySpec, text: str | None, randoms: int) -> list[Strat
     """
     if text is None:
         return []
-    others = [named(name.strip()) for name in text.split(",") if name.strip()]
+    others = [parse_strategy(name.strip()) for name in text.split(",") if name.strip()]
     if not others:
         raise UserError("--compare names no strategy.", "Name some, for example --compare kmeans,kcenter.", "--compare")
     refuse_same_stem([strategy, *others])
@@ -73,9 +73,9 @@ def table_of(table: SelectTable, strategy: StrategySpec) -> SelectTable:
     """The settings of [select] for another strategy: its own knobs are their defaults, what holds for all stays."""
     own: dict[str, Any] = {"strategy": strategy.argument, "params": {}, "order": "highest"}
     own |= {"n_clusters": 0} if strategy.balance.n_clusters else {}
-    spread = balanced(strategy, table.model_copy(update=own))
+    balanced_spec = with_balance(strategy, table.model_copy(update=own))
     own |= {} if strategy.method.traits.partitions else {"partitions": 1}
-    about_embeddings = strategy.reads_embeddings or "embeddings" in spread.needed
+    about_embeddings = strategy.reads_embeddings or "embeddings" in balanced_spec.inputs
     return table.model_copy(update=own if about_embeddings else own | {"min_distance": 0.0, "semdedup": 0.0})
 
 
@@ -98,13 +98,13 @@ def compare_with(provider: Provider, pool: Pool, others: list[StrategySpec], ran
     providers = {each.name: _other(provider, each) for each in others}
     inputs_of = {name: resolve_pool(each) for name, each in providers.items()}
     for name, inputs in inputs_of.items():
-        refuse_missing(name, sorted(inputs.strategy.needed), inputs.arrays)
+        refuse_missing(name, sorted(inputs.strategy.inputs), inputs.arrays)
     pools = {pool.inputs.strategy.name: pool}
     for name, each in providers.items():
         pools[name] = other = select_pool(each, inputs_of[name])
-        if other.done is not None:
-            provider.report.say(f"{'' if other.fresh else 'already done: '}{other.done.id}")
-    embeddings, checksums = provider.measured("" if pool.done is None else str(pool.done.table["source"]))
+        if other.step is not None:
+            provider.report.say(f"{'' if other.fresh else 'already done: '}{other.step.id}")
+    embeddings, checksums = provider.card_embeddings("" if pool.step is None else str(pool.step.table["source"]))
 
     def compute() -> list[dict[str, Any]]:
         data = provider.card_data(pool.inputs, embeddings)
@@ -116,7 +116,7 @@ def compare_with(provider: Provider, pool: Pool, others: list[StrategySpec], ran
     if provider.context is None:
         return compute()
     return _rows_of_step(
-        provider.context, provider, pools, randoms, zero_count(embeddings, pool.inputs.seen), checksums, compute
+        provider.context, provider, pools, randoms, zero_count(embeddings, pool.inputs.image_mask), checksums, compute
     )
 
 
@@ -130,7 +130,7 @@ def _rows_of_step(
     compute: Callable[[], list[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     """Return the rows of the run's comparison; compute them if there is none."""
-    steps = [each.done for each in pools.values() if each.done is not None]
+    steps = [each.step for each in pools.values() if each.step is not None]
     pick_checksums = {path: sha for each in steps for path, sha in each.checksums("indices.npy").items()}
     step = context.run.step(
         "compare",
@@ -198,7 +198,7 @@ def _other(provider: Provider, strategy: StrategySpec) -> Provider:
     settings = provider.settings.model_copy(update={"select": table})
     if not isinstance(provider, RunProvider):
         return provider.with_settings(settings)
-    source = provider.source if reads_source(balanced(strategy, table), provider.files) else ""
+    source = provider.source if reads_source(with_balance(strategy, table), provider.files) else ""
     words = ["select-pool", strategy.argument, "--budget", str(table.budget)]
     for key in (*COMMON, "partitions"):
         value = getattr(table, key)

@@ -18,7 +18,7 @@ from initpools_cli.datasets.row_ids import Ids, read_ids
 from initpools_cli.steps.context import at_work
 from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
 from initpools_cli.steps.provider import FoundArrays, Provider, Scores
-from initpools_cli.steps.recall import measured_recall
+from initpools_cli.steps.recall import report_recall
 from initpools_cli.steps.rows import subject_of, zero_count
 from initpools_cli.steps.score_name import score_names, unknown_score
 from initpools_cli.steps.strategy_inputs import with_score
@@ -48,13 +48,15 @@ class FileProvider(Provider):
             return arrays
         with_items = replace(arrays, items=self._items([row.path or row.index for row in ids.rows]))
         # Files that were read to count the images are not read again.
-        with_items.__dict__.update({key: value for key, value in arrays.__dict__.items() if key in ("_read", "stored")})
+        with_items.__dict__.update(
+            {key: value for key, value in arrays.__dict__.items() if key in ("_arrays", "embeddings_file")}
+        )
         return with_items
 
     def _ids(self, user: UserArrays) -> Ids | None:
         """The ids stored with the embeddings, else those of ``--ids``."""
-        if user.stored is not None:
-            return ids_of(user.stored, self.files.ids)
+        if user.embeddings_file is not None:
+            return ids_of(user.embeddings_file, self.files.ids)
         if self.files.ids is None:
             return None
         # Tables of labels can be read only once the images are known.
@@ -107,7 +109,7 @@ class FileProvider(Provider):
         if name not in scores or not set(scores.get(name).inputs) <= arrays.keys():
             raise UserError(f"The score '{name}' is not computed from embeddings.", "Name a run with --run DIR.", name)
         method, params = scores.get(name), self.settings.score.params
-        knobs = method.validate(params, knob_origins(self.places, params, "score.params"))
+        knobs = method.validate(params, knob_origins(self.origins, params, "score.params"))
         if "embeddings" in method.inputs:
             points = INPUTS["embeddings"].check(arrays["embeddings"])
             tell_zero(self.report, zero_count(points, np.ones(len(points), bool)))
@@ -122,21 +124,21 @@ class FileProvider(Provider):
         items = self.user.items
         return duplicate_table(embeddings, items, np.ones(len(embeddings), bool))
 
-    def measured(self, chosen_from: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
+    def card_embeddings(self, source: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
         """The user's embeddings, if any."""
         return self.user.get("embeddings"), {}
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Compute with the threads and on the device of [run], and print the recall of approximate searches."""
-        with at_work(self.settings.run), measured_recall(self.report):
+        with at_work(self.settings.run), report_recall(self.report):
             yield
 
     def _find(
         self,
         strategy: StrategySpec,
         params: Mapping[str, Any],
-        places: Mapping[str, str],
+        origins: Mapping[str, str],
         with_model: bool,
         logits: Callable[[], FinishedStep] | None,
     ) -> FoundArrays:
@@ -150,12 +152,12 @@ class FileProvider(Provider):
             normalize=self.settings.select.normalize,
             seed=self.seed,
             exclude=self.user.excluded,
-            origins=places,
+            origins=origins,
             report=self.report,
         )
-        refuse_missing(strategy.name, sorted(strategy.needed), arrays)
+        refuse_missing(strategy.name, sorted(strategy.inputs), arrays)
         inputs = FoundArrays(arrays, subject=subject_of(strategy, arrays, own_scores=own_scores))
-        if "query_set" in strategy.needed:
+        if "query_set" in strategy.inputs:
             self._with_query_set(inputs)
         return inputs
 

@@ -31,7 +31,7 @@ def scores_of(
     source: str = "",
     user: UserArrays | None = None,
     params: Mapping[str, Any] | None = None,
-    places: Mapping[str, str] | None = None,
+    param_origins: Mapping[str, str] | None = None,
 ) -> FinishedStep:
     """Return the scores that the strategy of that name ranks by; compute them if there are none.
 
@@ -44,7 +44,7 @@ def scores_of(
         Embeddings from a file.
     params : mapping, optional
         Knobs of the score. They override ``[score.params]``, if that table is for this score or for any.
-    places : mapping of str to str, optional
+    param_origins : mapping of str to str, optional
         Where `params` were set, for errors.
     """
     from initpools_cli.scores.registry import scores
@@ -52,7 +52,7 @@ def scores_of(
     table = context.settings.score
     knobs = {**(table.params if table.method in ("", name) else {}), **(params or {})}
     files = UserFiles() if user is None else user.files
-    origins = context.knob_origins(knobs, "score.params") | dict(places or {})
+    origins = context.knob_origins(knobs, "score.params") | dict(param_origins or {})
     if name in scores:
         flags = source_flags(source, files if "embeddings" in scores.get(name).inputs else None)
         words = score_command(context, name, *flags, params=knobs)

@@ -15,7 +15,7 @@ from initpools_cli.steps.provider import Provider
 from initpools_cli.steps.report_card import CardData, nearness, read_card, short_card, write_card
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.select_pool import Pool
-from initpools_cli.steps.strategy_name import StrategySpec, named
+from initpools_cli.steps.strategy_name import StrategySpec, parse_strategy
 
 #: The strategies that a full card compares a pool with.
 OTHERS = ("kcenter", "typiclust", "maxherding")
@@ -31,7 +31,7 @@ def full_card(provider: Provider, pool: Pool) -> dict[str, Any]:
     If the pool needed no embeddings, those of the user or of the run are used.
     """
     inputs, select = pool.inputs, provider.settings.select
-    embeddings, checksums = provider.measured("" if pool.done is None else str(pool.done.table["source"]))
+    embeddings, checksums = provider.card_embeddings("" if pool.step is None else str(pool.step.table["source"]))
     clusters, strategy = inputs.strategy.balance.n_clusters, inputs.strategy
 
     def compute() -> dict[str, Any]:
@@ -39,20 +39,20 @@ def full_card(provider: Provider, pool: Pool) -> dict[str, Any]:
         return full_facts(data, pool.indices, strategy, provider.seed, clusters)
 
     context = provider.context
-    if context is None or pool.done is None:
+    if context is None or pool.step is None:
         return compute()
     step = context.run.step(
         "card",
-        pool.done.name,
+        pool.step.name,
         {
-            "pool": pool.done.id,
+            "pool": pool.step.id,
             "normalize": select.normalize,
             "n_clusters": clusters,
             "seed": context.seed,
             "others": list(OTHERS),
-            **zero_count(embeddings, inputs.seen),
+            **zero_count(embeddings, inputs.image_mask),
         },
-        {**context.items_checksum(), **pool.done.checksums("indices.npy"), **provider.user.checksums, **checksums},
+        {**context.items_checksum(), **pool.step.checksums("indices.npy"), **provider.user.checksums, **checksums},
         force=context.force,
     )
     if step.finished is None:
@@ -112,7 +112,7 @@ def _agreement(data: CardData, picks: np.ndarray, base: str, seed: int) -> dict[
     labeled = data.places(data.labeled)
     shares, left_out = {}, []
     for other in OTHERS:
-        strategy = named(other)
+        strategy = parse_strategy(other)
         if other == base:
             continue
         if "n²" in strategy.method.traits.cost and len(points) > PAIRS_OF:

@@ -39,7 +39,7 @@ class Keywords:
     knobs : dict
         The strategy's own, and those of the score it ranks by.
     inputs : dict of str to ndarray or None
-        By the names of `strategies.inputs.INPUTS`.
+        By the names of `strategies.arrays.INPUTS`.
     settings : dict
         By the names of `SETTINGS`.
     """

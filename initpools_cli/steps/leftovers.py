@@ -1,4 +1,4 @@
-"""What interrupted commands left in a run and in the caches, and its removal."""
+"""Leftovers of interrupted commands in a run and in the caches, and their removal."""
 
 from __future__ import annotations
 
@@ -51,56 +51,56 @@ class Leftover:
 
 
 def leftovers(run: Run) -> list[Leftover]:
-    """List what interrupted commands left in a run, and what running ones are working on."""
+    """List the leftovers of interrupted commands in a run, and the files of running ones."""
     steps = [path for path in sorted(run.path.glob(".partial/*/*")) if path.suffix != ".lock"]
-    found = [_leftover(path, _kind(path)) for path in steps]
-    found += [_leftover(path, LOCK) for path in sorted(run.path.glob(".partial/*/*.lock"))]
-    # Not in labels/: what is there can't be made again.
+    entries = [_leftover(path, _kind(path)) for path in steps]
+    entries += [_leftover(path, LOCK) for path in sorted(run.path.glob(".partial/*/*.lock"))]
+    # Not in labels/: labels can't be computed again.
     folders = (run.path, run.path / "data", run.path / "plot")
     names = [path for folder in folders for path in sorted(folder.glob(".*")) if TEMPORARY.fullmatch(path.name)]
-    return found + [_leftover(path, FILE) for path in names if path.is_file() and not path.is_symlink()]
+    return entries + [_leftover(path, FILE) for path in names if path.is_file() and not path.is_symlink()]
 
 
 def clean(run: Run, caches: Path, *, dry_run: bool, unfinished: bool) -> list[Leftover]:
-    """Remove what interrupted commands left; finish the renaming of complete steps.
+    """Remove the leftovers of interrupted commands; finish the renaming of complete steps.
 
-    What a running process holds is kept, and so are all labels.
+    Files of running processes and all labels are kept.
 
     Parameters
     ----------
     caches : Path
         The folder of downloads and caches.
     dry_run : bool
-        Only list it.
+        Only list them.
     unfinished : bool
-        Also remove unfinished steps, which may be hours of training that the same command would continue, and what
-        interrupted commands of any run got from a cluster.
+        Also remove unfinished steps, which may be hours of training that the same command would continue, and the
+        results of interrupted calls on a cluster, of any run.
     """
     from initpools_cli.datasets.cache import SCRATCH, scratch_lock
     from initpools_cli.steps.unfinished_calls import calls_lock, folder_of
 
-    removed = []
+    entries = []
     with disk_errors(fallback=run.path):
         for each in leftovers(run):
             if each.kind == UNFINISHED and not unfinished:
                 continue
             with contextlib.suppress(UserError):
                 if _remove_from_run(run, each, dry_run=dry_run):
-                    removed.append(each)
+                    entries.append(each)
     with disk_errors(fallback=caches):
         for path in sorted(caches.glob(f"{SCRATCH}*")):
             if path.suffix == ".lock" or not path.is_dir():
                 continue
             with contextlib.suppress(UserError), scratch_lock(path):
-                removed.append(_leftover(path, CACHE))
+                entries.append(_leftover(path, CACHE))
                 if not dry_run:
                     shutil.rmtree(path)
         for path in sorted(folder_of(caches).glob("*.calls")) if unfinished else ():
             with contextlib.suppress(UserError), calls_lock(path):
-                removed.append(_leftover(path, CALLS))
+                entries.append(_leftover(path, CALLS))
                 if not dry_run:
                     path.unlink()
-    return removed
+    return entries
 
 
 def _leftover(path: Path, kind: str) -> Leftover:
@@ -134,8 +134,8 @@ def _remove_from_run(run: Run, each: Leftover, *, dry_run: bool) -> bool:
 
 
 def _kind(scratch: Path) -> str:
-    marked, complete = ((scratch / name).exists() for name in ("digest", "step.toml"))
-    return UNFINISHED if not complete else COMPLETE if marked else PREVIOUS
+    has_digest, complete = ((scratch / name).exists() for name in ("digest", "step.toml"))
+    return UNFINISHED if not complete else COMPLETE if has_digest else PREVIOUS
 
 
 def _step_of(run: Run, each: Leftover) -> StepFolder:
@@ -149,6 +149,6 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def names_of(run: Run, found: list[Leftover]) -> Iterator[str]:
+def names_of(run: Run, entries: list[Leftover]) -> Iterator[str]:
     """Return the paths of leftovers in the run, apart from locks."""
-    return (each.path.relative_to(run.path).as_posix() for each in found if each.kind != LOCK)
+    return (each.path.relative_to(run.path).as_posix() for each in entries if each.kind != LOCK)

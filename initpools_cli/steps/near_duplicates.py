@@ -1,4 +1,4 @@
-"""Groups of exact copies and near-duplicates among the train images of a run, and what users are shown of them."""
+"""Groups of exact copies and near-duplicates among the train images of a run."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ def duplicate_groups(context: Context, embeddings: np.ndarray | None = None) -> 
     ----------
     context : Context
     embeddings : (n, d) array, optional
-        Default: the groups that were found when the newest embeddings of the run were made. Nothing is embedded here.
+        Default: the groups that are stored with the newest embeddings of the run. Nothing is embedded here.
     """
     exact = exact_groups(context.data.train_items, context.data.kept)
     if embeddings is not None:
         return Groups(exact, near_groups(embeddings, context.data.kept, exact))
-    made = context.run.steps("embed") if context.run.exists else []
-    return Groups(exact, exact if not made else _of_step(made[-1], context.data.kept, exact))
+    steps = context.run.steps("embed") if context.run.exists else []
+    return Groups(exact, exact if not steps else _of_step(steps[-1], context.data.kept, exact))
 
 
-def _of_step(done: FinishedStep, kept: np.ndarray, exact: NDArray[np.int64]) -> NDArray[np.int64]:
+def _of_step(step: FinishedStep, mask: np.ndarray, exact: NDArray[np.int64]) -> NDArray[np.int64]:
     """Read the groups of an embed step; compute them for one of an older version or of fewer images."""
-    if NEAR in done.facts["writes"]:
-        near = done.array(NEAR)
+    if NEAR in step.facts["writes"]:
+        near = step.array(NEAR)
         if len(near) == len(exact):
             return near
-    return near_groups(done.array("train.npy", mapped=True), kept, exact)
+    return near_groups(step.array("train.npy", mapped=True), mask, exact)
 
 
-def near_groups(embeddings: np.ndarray, kept: np.ndarray, exact: NDArray[np.int64]) -> NDArray[np.int64]:
+def near_groups(embeddings: np.ndarray, mask: np.ndarray, exact: NDArray[np.int64]) -> NDArray[np.int64]:
     """Group near-duplicates; zero rows of embeddings are near to nothing.
 
     Parameters
     ----------
     embeddings : (n, d) array
-    kept : (n,) bool
+    mask : (n,) bool
     exact : (n,) int64
         Groups that are joined with them.
 
@@ -81,16 +81,16 @@ def near_groups(embeddings: np.ndarray, kept: np.ndarray, exact: NDArray[np.int6
     """
     from initpools_cli.geometry.near_duplicates import groups_of
 
-    pairs, _ = pairs_of(embeddings, kept)
+    pairs, _ = pairs_of(embeddings, mask)
     return groups_of(np.concatenate([pairs, np.column_stack([exact, np.arange(len(exact))])]), len(exact))
 
 
-def pairs_of(embeddings: np.ndarray, kept: np.ndarray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def pairs_of(embeddings: np.ndarray, mask: np.ndarray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Find the near-duplicates among the kept images whose embeddings are not zero; see `near_pairs`."""
     from initpools_cli.geometry.near_duplicates import near_pairs
     from initpools_cli.strategies.duplicates import zero_rows
 
-    rows = np.flatnonzero(kept & ~zero_rows(embeddings))
+    rows = np.flatnonzero(mask & ~zero_rows(embeddings))
     pairs, distances = near_pairs(
         embeddings if len(rows) == len(embeddings) else embeddings[rows], probes=0 if len(rows) <= EXACT else PROBES
     )
@@ -113,16 +113,16 @@ def find_near_duplicates(context: Context, step: str, folder: Path) -> dict[str,
     dict of str to int
         For the outcome of the step: ``near_duplicates``, the number of images that have another one in their group.
     """
-    kept = context.data.kept
+    mask = context.data.kept
     groups = near_groups(
-        np.load(folder / "train.npy", mmap_mode="r"), kept, exact_groups(context.data.train_items, kept)
+        np.load(folder / "train.npy", mmap_mode="r"), mask, exact_groups(context.data.train_items, mask)
     )
     write_array(folder / NEAR, groups)
     count = int((np.bincount(groups, minlength=len(groups))[groups] > 1).sum())
     if count:
         command = context.command_for("score", "duplicate", "--from", step.partition("/")[2], "-o", "duplicates.csv")
         context.report.say(
-            f"{step}: {count:,} of {int(kept.sum()):,} images are near-duplicates of another one: `{command}` lists "
+            f"{step}: {count:,} of {int(mask.sum()):,} images are near-duplicates of another one: `{command}` lists "
             "them"
         )
     return {"near_duplicates": count}

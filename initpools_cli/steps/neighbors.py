@@ -1,4 +1,4 @@
-"""What a pretext task on top of another starts from: that one's encoder, and the neighbors in its embeddings."""
+"""Source of a pretext task on top of another: that one's encoder, and the neighbors in its embeddings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def source_of(context: Context, method: Method) -> FinishedStep | None:
     Raises
     ------
     UserError
-        There is none, it stands on another itself, or the task starts from nothing.
+        There is none, it was trained on top of another itself, or the task starts from no encoder.
     """
     name = context.settings.pretrain.source
     if NEAREST not in method.inputs:
@@ -31,19 +31,19 @@ def source_of(context: Context, method: Method) -> FinishedStep | None:
                 name,
             )
         return None
-    trained = {done.name: done for done in context.run.steps("pretrain")}
-    possible = [done for done in trained.values() if not done.table.get("source")]
-    if name in trained and trained[name] not in possible:
+    pretrains = {step.name: step for step in context.run.steps("pretrain")}
+    possible = [step for step in pretrains.values() if not step.table.get("source")]
+    if name in pretrains and pretrains[name] not in possible:
         raise UserError(
-            f"pretrain/{name} was itself trained on top of {trained[name].table['source']}.",
+            f"pretrain/{name} was itself trained on top of {pretrains[name].table['source']}.",
             f"Name another with --from{f', such as {possible[-1].name}' if possible else ''}.",
             name,
         )
-    if name and name not in trained:
+    if name and name not in pretrains:
         from initpools_cli.pretext.registry import pretexts
 
         if name not in pretexts:
-            raise unknown_name("pretrain", name, trained, "initpools status")
+            raise unknown_name("pretrain", name, pretrains, "initpools status")
         raise UserError(
             f"The run {context.run.path} has no pretrain '{name}'.",
             f"Make it with `{context.command_for('pretrain', name)}`.",
@@ -55,29 +55,29 @@ def source_of(context: Context, method: Method) -> FinishedStep | None:
             f"Train one with `{context.command_for('pretrain', 'simclr')}`.",
             context.run.path,
         )
-    done = trained[name] if name else possible[-1]
-    context.report.once(f"on top of: {done.id}")
-    return done.require_fresh()
+    step = pretrains[name] if name else possible[-1]
+    context.report.once(f"on top of: {step.id}")
+    return step.require_fresh()
 
 
 @dataclass(frozen=True)
 class NeighborSource:
-    """A finished pretrain and its embeddings, made here where they are missing."""
+    """A finished pretrain and its embeddings, which are computed if there are none."""
 
-    trained: FinishedStep
-    embedded: FinishedStep
+    pretrain_step: FinishedStep
+    embed_step: FinishedStep
 
     @classmethod
     def of(cls, context: Context, source: str) -> NeighborSource:
-        """That of the step ``pretrain/<name>``."""
-        trained = context.run.find_step(source)
-        assert trained is not None, f"{source} was found a moment ago"
-        return cls(trained, newest(context, trained.name))
+        """Return the source of the step ``pretrain/<name>``."""
+        step = context.run.find_step(source)
+        assert step is not None, f"{source} was found a moment ago"
+        return cls(step, newest(context, step.name))
 
     @property
     def reads(self) -> dict[str, str]:
-        """What a task on top of it is made from."""
-        return self.trained.checksums("encoder.safetensors") | self.embedded.checksums("train.npy")
+        """The checksums of the files that a task on top of it reads."""
+        return self.pretrain_step.checksums("encoder.safetensors") | self.embed_step.checksums("train.npy")
 
     def nearest(self, context: Context, k: int) -> np.ndarray:
         """The k nearest other images of each by cosine, (n, k) int64; an image that is left out has only itself.
@@ -85,19 +85,19 @@ class NeighborSource:
         Raises
         ------
         UserError
-            Not that many images.
+            k is not less than the number of images.
         """
         from initpools_cli.geometry.knn import knn
         from initpools_cli.geometry.normalize import unit_rows
 
-        kept = np.flatnonzero(context.data.kept)
-        if k >= len(kept):
+        rows = np.flatnonzero(context.data.kept)
+        if k >= len(rows):
             raise UserError(
-                f"neighbors = {k} must be less than the number of images, {len(kept)}.",
-                f"Use for example --set neighbors={max(1, (len(kept) - 1) // 2)}.",
+                f"neighbors = {k} must be less than the number of images, {len(rows)}.",
+                f"Use for example --set neighbors={max(1, (len(rows) - 1) // 2)}.",
                 k,
             )
-        found, _ = knn(unit_rows(matrix(self.embedded)[kept]), k)
+        neighbors, _ = knn(unit_rows(matrix(self.embed_step)[rows]), k)
         nearest = np.repeat(np.arange(len(context.data.kept))[:, None], k, axis=1)
-        nearest[kept] = kept[found]
+        nearest[rows] = rows[neighbors]
         return nearest

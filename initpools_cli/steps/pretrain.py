@@ -62,27 +62,27 @@ def resolved_table(context: Context) -> dict[str, Any]:
 
 
 def pretrain(context: Context) -> tuple[FinishedStep, bool]:
-    """Train the encoder of ``[pretrain]``, or find it already done.
+    """Train the encoder of ``[pretrain]``, if it is not trained already.
 
     Returns
     -------
-    done : FinishedStep
+    step : FinishedStep
     fresh : bool
-        False where there was nothing to do.
+        False if the step was finished already.
     """
     from initpools_cli.training.device import start_fabric
 
-    table, ground, step = _pending(context)
+    table, source, step = _pending(context)
     if step.finished:
         return step.finished, False
-    if ground is not None and not context.settings.pretrain.source:
-        step.renew = f"{context.command} --from {ground.trained.name}"
+    if source is not None and not context.settings.pretrain.source:
+        step.renew = f"{context.command} --from {source.pretrain_step.name}"
     fabric = start_fabric(context.settings.run)
     if not fabric.is_global_zero:
-        # Rank 0 alone writes; the others wait until it has sorted out what an earlier attempt left, and then take part
-        # in its training and read its checkpoints.
+        # Only rank 0 writes; the others wait until it has checked what an earlier attempt left, and then take part in
+        # its training and read its checkpoints.
         fabric.barrier()
-        pretext, _ = _untrained(context, table, ground)
+        pretext, _ = _untrained(context, table, source)
         _train(context, table, pretext, fabric, step.scratch / "work" / "checkpoint.pt")
         raise SystemExit(0)
     machine = context.machine.facts | {"processes": fabric.world_size}
@@ -93,7 +93,7 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
 
         rows: list[dict[str, Any]] = []
         dynamics = RunningStats(len(context.data.kept))
-        pretext, given = _untrained(context, table, ground)
+        pretext, arrays = _untrained(context, table, source)
         _train(context, table, pretext, fabric, scratch / "work" / "checkpoint.pt", dynamics, rows)
         _write_log(scratch / "log.csv", rows)
         if pretext.one_loss:
@@ -102,8 +102,8 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
             write_array(scratch / "dynamics.npy", dynamics.table())
         save_weights(pretext, scratch / "encoder.safetensors")
         step.outcome = {"images": int(context.data.kept.sum()), "loss": rows[-1]["loss"], **pretext.outcome()}
-        if given:
-            write_array(scratch / NEIGHBORS, given[NEAREST])
+        if arrays:
+            write_array(scratch / NEIGHBORS, arrays[NEAREST])
         if pretext.clusters_images:
             step.outcome |= write_clusters(context, pretext, scratch)
         if pretext.warning_after_training():
@@ -121,21 +121,21 @@ def _pending(context: Context) -> tuple[dict[str, Any], NeighborSource | None, P
     """Return the resolved table of ``[pretrain]``, the encoder that it starts from, and its step."""
     context.require_images("`pretrain`")
     table = resolved_table(context)
-    ground = NeighborSource.of(context, table["source"]) if table["source"] else None
-    reads = context.items_checksum() | ({} if ground is None else ground.reads)
-    return table, ground, context.run.step("pretrain", table["method"], table, reads, force=context.force)
+    source = NeighborSource.of(context, table["source"]) if table["source"] else None
+    checksums = context.items_checksum() | ({} if source is None else source.reads)
+    return table, source, context.run.step("pretrain", table["method"], table, checksums, force=context.force)
 
 
 def _untrained(
-    context: Context, table: dict[str, Any], ground: NeighborSource | None
+    context: Context, table: dict[str, Any], source: NeighborSource | None
 ) -> tuple[Pretext, dict[str, np.ndarray]]:
-    """The task before training, and the arrays that it was given."""
-    given = {} if ground is None else {NEAREST: ground.nearest(context, table["params"]["neighbors"])}
+    """The task before training, and its input arrays."""
+    arrays = {} if source is None else {NEAREST: source.nearest(context, table["params"]["neighbors"])}
     images = context.data.splits["train"].images
-    pretext = build(table, images.shape[3], min(images.shape[1:3]), **given)
-    if ground is not None:
-        pretext.encoder.load_state_dict(load(context, ground.trained).encoder.state_dict())
-    return pretext, given
+    pretext = build(table, images.shape[3], min(images.shape[1:3]), **arrays)
+    if source is not None:
+        pretext.encoder.load_state_dict(load(context, source.pretrain_step).encoder.state_dict())
+    return pretext, arrays
 
 
 def _train(
@@ -153,7 +153,7 @@ def _train(
     plan = Plan(table["epochs"], table["batch"], table["seed"])
     ids = np.flatnonzero(context.data.kept)
     report, name = context.report, table["method"]
-    speaks = rows is not None
+    is_first = rows is not None
     per_epoch = len(ids) // plan.batch * plan.batch
     note = ""
 
@@ -170,7 +170,7 @@ def _train(
             fabric,
             checkpoint=checkpoint,
             dynamics=dynamics,
-            monitor=monitor(context) if speaks else None,
+            monitor=monitor(context) if is_first else None,
             on_resume=on_resume,
             on_step=lambda images: bar.advance(images - bar.done, note),
         )
@@ -195,9 +195,9 @@ def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
     write_frame(path, pd.DataFrame(rows))
 
 
-def _batch(asked: int, default: int, images: int) -> int:
-    """What was asked for, else the method's own, or all images where they are fewer."""
-    batch = asked or min(default, images)
+def _batch(size: int, default: int, images: int) -> int:
+    """The batch size of the settings, else the method's, or all images if they are fewer."""
+    batch = size or min(default, images)
     if batch < 2:
         raise UserError(
             f"Pretraining needs at least 2 images in a batch: pretrain.batch = {batch}, with {images} images.",
@@ -210,12 +210,12 @@ def _batch(asked: int, default: int, images: int) -> int:
 def _encoder_of(source: FinishedStep, context: Context) -> tuple[str, float]:
     """Network and width of a finished pretrain, which a task on top of it can't change."""
     for key in ("network", "width"):
-        asked, has = getattr(context.settings.pretrain, key), source.table[key]
-        if f"pretrain.{key}" in context.origins and asked not in (has, "auto"):
+        value, own = getattr(context.settings.pretrain, key), source.table[key]
+        if f"pretrain.{key}" in context.origins and value not in (own, "auto"):
             raise UserError(
-                f"pretrain.{key} = {asked!r} conflicts with {has!r} of {source.id}, which the task starts from.",
+                f"pretrain.{key} = {value!r} conflicts with {own!r} of {source.id}, which the task starts from.",
                 f"Leave out pretrain.{key}, or name another pretrained encoder with --from.",
-                asked,
+                value,
             )
     return source.table["network"], source.table["width"]
 
@@ -233,11 +233,11 @@ def _check_clusters(clusters: int, context: Context) -> None:
 def _check_network(network: str, method: Method) -> None:
     from initpools_cli.networks.registry import networks
 
-    chosen = networks.get(network)
+    entry = networks.get(network)
     possible = method.build.networks or [each.name for each in networks if each.traits.general]
-    if chosen.name not in possible:
+    if entry.name not in possible:
         raise UserError(
-            f"The pretext task {method.name} can't be trained on the network {chosen.name}.",
+            f"The pretext task {method.name} can't be trained on the network {entry.name}.",
             f"Use {', '.join(possible)}, or leave out pretrain.network for {method.build.network}.",
-            chosen.name,
+            entry.name,
         )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 WEIGHTS = "encoder.safetensors"
 
 
-def pretrained(context: Context, done: FinishedStep) -> tuple[Pretrained, dict[str, str]]:
-    """The encoder of a finished pretrain, and the checksum of what is read.
+def pretrained_encoder(context: Context, step: FinishedStep) -> tuple[Pretrained, dict[str, str]]:
+    """The encoder of a finished pretrain, and the checksum of its weights.
 
     Raises
     ------
@@ -24,13 +24,13 @@ def pretrained(context: Context, done: FinishedStep) -> tuple[Pretrained, dict[s
     """
     from initpools_cli.training.learners.finetune import Pretrained
 
-    images, weights = context.data.splits["train"].images, done.require_fresh().verified_path(WEIGHTS)
-    found = Pretrained(
+    images, weights = context.data.splits["train"].images, step.require_fresh().verified_path(WEIGHTS)
+    encoder = Pretrained(
         weights=str(weights.absolute()),
         sha256=checksum(weights),
-        network=done.table["network"],
-        width=done.table["width"],
+        network=step.table["network"],
+        width=step.table["width"],
         channels=images.shape[3],
         size=min(images.shape[1:3]),
     )
-    return found, done.checksums(WEIGHTS)
+    return encoder, step.checksums(WEIGHTS)

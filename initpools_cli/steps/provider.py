@@ -44,40 +44,40 @@ class FoundArrays:
     subject: np.ndarray | None = None
     queries: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def read(self, done: FinishedStep, *files: str) -> None:
-        """Note that files of a finished step are read."""
-        self.reads |= done.checksums(*files)
-        self.source = self.source or done.id
+    def read(self, step: FinishedStep, *files: str) -> None:
+        """Add the checksums of files of a finished step, which are read."""
+        self.reads |= step.checksums(*files)
+        self.source = self.source or step.id
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One number per image; in a run with the step that holds them.
+    """One number per image; in a run with their step.
 
     Attributes
     ----------
     values : (n,) float64
     outcome : mapping
         The lowest, the median and the highest of them.
-    done : FinishedStep or None
+    step : FinishedStep or None
     fresh : bool
-        False where the step was done already.
+        False if the step was finished already.
     """
 
     values: np.ndarray
     outcome: Mapping[str, Any]
-    done: FinishedStep | None = None
+    step: FinishedStep | None = None
     fresh: bool = True
 
 
 class Provider(ABC):
-    """What resolves the inputs of one command.
+    """Resolver of the inputs of one command.
 
     Attributes
     ----------
     settings : Settings
-    places : mapping of str to str
-        The dotted keys that the user set, and where.
+    origins : mapping of str to str
+        Where the user set each dotted key.
     report : Reporter
     files : UserFiles
     source : str
@@ -89,16 +89,16 @@ class Provider(ABC):
     context: Context | None = None
 
     def __init__(
-        self, settings: Settings, places: Mapping[str, str], report: Reporter, files: UserFiles, source: str = ""
+        self, settings: Settings, origins: Mapping[str, str], report: Reporter, files: UserFiles, source: str = ""
     ) -> None:
-        self.settings, self.places, self.report = settings, places, report
+        self.settings, self.origins, self.report = settings, origins, report
         self.files, self.source = files, source
         self._facts: dict[int, tuple[np.ndarray, RowFacts]] = {}
 
     @property
     @abstractmethod
     def user(self) -> UserArrays:
-        """What the files hold."""
+        """The arrays of the files."""
 
     @property
     @abstractmethod
@@ -108,7 +108,7 @@ class Provider(ABC):
     @property
     @abstractmethod
     def images(self) -> np.ndarray:
-        """Those neither excluded nor left out of the data set, (m,) int64, ascending."""
+        """The images that are neither excluded nor left out of the data set, (m,) int64, ascending."""
 
     @property
     @abstractmethod
@@ -121,8 +121,8 @@ class Provider(ABC):
         """The group of each image, (n,) int64; None without groups."""
 
     @abstractmethod
-    def clusters(self, asked: int) -> int:
-        """How many clusters to look for; `asked` may be 0."""
+    def clusters(self, n_clusters: int) -> int:
+        """The number of clusters: `n_clusters`, or a default if it is 0."""
 
     @property
     @abstractmethod
@@ -138,13 +138,13 @@ class Provider(ABC):
         """The table of groups of near-duplicates, see `duplicate_table`."""
 
     @abstractmethod
-    def measured(self, chosen_from: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
-        """The embeddings that pools are measured on, and the checksums of what is read for them.
+    def card_embeddings(self, source: str) -> tuple[np.ndarray | None, Mapping[str, str]]:
+        """The embeddings for report cards, and the checksums of their files.
 
         Parameters
         ----------
-        chosen_from : str
-            The step that a pool was chosen from, or "".
+        source : str
+            The step from which the pool was chosen, or "".
         """
 
     def at_work(self) -> AbstractContextManager[None]:
@@ -152,7 +152,7 @@ class Provider(ABC):
         return nullcontext()
 
     def card_data(self, inputs: StrategyInputs, embeddings: np.ndarray | None) -> CardData:
-        """What pools are measured on: the seen images, with these embeddings."""
+        """The data for report cards: the images of `inputs`, with these embeddings."""
         normalize = self.settings.select.normalize
         data = CardData.of(embeddings, normalize, inputs.images, inputs.labeled, *self._labels())
         return replace(data, groups=self.groups)
@@ -160,25 +160,25 @@ class Provider(ABC):
     def resolve(
         self,
         strategy: StrategySpec,
-        given: Mapping[str, Any],
+        params: Mapping[str, Any],
         *tables: str,
         order: str = "",
         with_model: bool = False,
         logits: Callable[[], FinishedStep] | None = None,
     ) -> StrategyInputs:
-        """Everything a strategy is called with.
+        """Resolve all inputs of a strategy.
 
         Parameters
         ----------
         strategy : StrategySpec
-        given : mapping
-            The knobs that the user set, those of the strategy's score among them.
+        params : mapping
+            The knobs that the user set, with those of the strategy's score.
         *tables : str
-            The dotted tables that they may be set in, the most specific first, e.g. "select.params".
+            The dotted tables of the knobs, the most specific first, e.g. "select.params".
         order : str
-            Which end of a score comes first; default: select.order.
+            Which scores come first; default: select.order.
         with_model : bool
-            Whether the caller has a classifier that computes what is still missing.
+            Whether the caller has a classifier that computes missing model outputs.
         logits : callable, optional
             Trains or finds the reference classifier whose logits are the embeddings.
 
@@ -189,40 +189,40 @@ class Provider(ABC):
         """
         if self.multilabel:
             strategy = strategy.for_multilabel()
-        places = knob_origins(self.places, given, *tables)
-        knobs = strategy.knobs(given, order or self.settings.select.order, places)
+        origins = knob_origins(self.origins, params, *tables)
+        knobs = strategy.knobs(params, order or self.settings.select.order, origins)
         labeled, candidates = self._labeled(strategy), self._candidates(strategy)
         free = candidates if labeled is None else np.setdiff1d(candidates, labeled)
         refuse_none_left(len(free), len(candidates))
-        found = self._find(strategy, given, places, with_model, logits)
-        if len(found.queries):
-            candidates, free = (np.setdiff1d(each, found.queries) for each in (candidates, free))
-            self.report.once(f"The {len(found.queries)} images of --query-set are not chosen.")
+        inputs = self._find(strategy, params, origins, with_model, logits)
+        if len(inputs.queries):
+            candidates, free = (np.setdiff1d(each, inputs.queries) for each in (candidates, free))
+            self.report.once(f"The {len(inputs.queries)} images of --query-set are not chosen.")
             if not len(free):
                 raise UserError(
                     f"--query-set {self.files.query_set} names all images without a label: none is left to choose.",
                     "Name fewer images in the query set, or give embeddings of other images.",
                     self.files.query_set,
                 )
-        if self.multilabel and (with_classes := ONE_CLASS & {*strategy.method.optional} & found.arrays.keys()):
+        if self.multilabel and (with_classes := ONE_CLASS & {*strategy.method.optional} & inputs.arrays.keys()):
             raise one_class_error(
                 f"'{strategy.name}' with {', '.join(sorted(with_classes))}", "Leave them out: it works without, too."
             )
         return StrategyInputs(
-            strategy.counted(self.clusters),
+            strategy.with_clusters(self.clusters),
             knobs,
-            given,
-            found.arrays,
+            params,
+            inputs.arrays,
             int(self.every[-1]) + 1,
             self.images,
             candidates,
             np.setdiff1d(self.every, candidates, assume_unique=True),
             labeled,
-            found.subject,
-            self._facts_of(found.subject),
+            inputs.subject,
+            self._facts_of(inputs.subject),
             self.user.items,
-            found.reads,
-            found.source,
+            inputs.reads,
+            inputs.source,
         )
 
     def require_run(self, what: str) -> Context:
@@ -238,7 +238,7 @@ class Provider(ABC):
         return self.context
 
     def with_source(self, source: str) -> Self:
-        """The same with another ``--from``; files that one of them has read are not read again."""
+        """The same with another ``--from``; files are not read again."""
         return self._copy(source=source)
 
     def with_settings(self, settings: Settings) -> Self:
@@ -246,7 +246,7 @@ class Provider(ABC):
         return self._copy(settings=settings)
 
     def with_whole_budget(self) -> Self:
-        """The same with a number of images in select.budget where it is a share of those to choose from."""
+        """The same with select.budget as a number of images, if it is a share."""
         select = self.settings.select
         if not isinstance(select.budget, Share):
             return self
@@ -255,18 +255,18 @@ class Provider(ABC):
         select = select.model_copy(update={"budget": budget})
         return self.with_settings(self.settings.model_copy(update={"select": select}))
 
-    def _copy(self, **other: Any) -> Self:
+    def _copy(self, **changes: Any) -> Self:
         self.user, self.images  # noqa: B018 -- read before the copy, so that both have them
-        copied = copy(self)
-        copied.__dict__ |= other
-        return copied
+        clone = copy(self)
+        clone.__dict__ |= changes
+        return clone
 
     @abstractmethod
     def _find(
         self,
         strategy: StrategySpec,
-        given: Mapping[str, Any],
-        places: Mapping[str, str],
+        params: Mapping[str, Any],
+        origins: Mapping[str, str],
         with_model: bool,
         logits: Callable[[], FinishedStep] | None,
     ) -> FoundArrays:
@@ -274,18 +274,18 @@ class Provider(ABC):
 
     @abstractmethod
     def _labeled(self, strategy: StrategySpec) -> np.ndarray | None:
-        """Those of `images` that are labeled already, (m,) int64, ascending; None where nothing says so.
+        """The images that are labeled already, (m,) int64, ascending; None without ``--labeled`` and ``--labels``.
 
-        Those of ``--labeled``, or else of ``--labels``, unless the strategy itself reads the labels.
+        They are those of ``--labeled``, else of ``--labels``, unless the strategy itself reads the labels.
         """
 
-    def _with_query_set(self, found: FoundArrays) -> None:
+    def _with_query_set(self, inputs: FoundArrays) -> None:
         """Replace the images of ``--query-set`` by their embeddings."""
         n = int(self.every[-1]) + 1
-        found.arrays, found.queries = resolve_query_set(found.arrays, n, "--query-set")
+        inputs.arrays, inputs.queries = resolve_query_set(inputs.arrays, n, "--query-set")
 
     def _group_arrays(self, strategy: StrategySpec) -> dict[str, np.ndarray]:
-        """The groups, where the strategy or select.per_group needs them.
+        """The groups, if the strategy or select.per_group needs them.
 
         Raises
         ------
@@ -305,7 +305,7 @@ class Provider(ABC):
         return {"groups": self.groups}
 
     def _candidates(self, strategy: StrategySpec) -> np.ndarray:
-        """Those of `images` that the strategy may choose from."""
+        """The images that the strategy may choose from."""
         return self.images
 
     def _labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -317,12 +317,12 @@ class Provider(ABC):
         if subject is None:
             return None
         if id(subject) not in self._facts:
-            # The array is kept beside its facts, so that its id is not given to another one.
+            # The array is stored with its facts, so that no other array gets its id.
             self._facts[id(subject)] = (subject, RowFacts.of(subject))
         return self._facts[id(subject)][1]
 
     def _labels_as_labeled(self, strategy: StrategySpec) -> np.ndarray | None:
-        """The images with a label in ``--labels``, where the strategy does not read them."""
+        """The images with a label in ``--labels``, unless the strategy reads the labels."""
         if self.user.labels is None or "labels" in strategy.method.inputs:
             return None
         return labeled_rows(self.user.labels.by_image)

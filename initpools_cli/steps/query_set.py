@@ -22,25 +22,25 @@ def resolve_query_set(arrays: Mapping[str, Any], n: int, flag: str) -> tuple[dic
         With "query_set": embeddings (q, d), or indices or a mask of images; and the embeddings of the n images.
     n : int
     flag : str
-        What the user gave it as, for messages.
+        The option, for messages.
 
     Returns
     -------
     arrays : dict of str to array
         With embeddings as "query_set".
     rows : (m,) int64
-        The images it names, ascending; empty for embeddings of other images. They are not to be chosen.
+        The images it names, ascending; empty for embeddings of other images. Strategies do not choose them.
 
     Raises
     ------
     UserError
         It names no image, or one that does not exist, or there are no embeddings.
     """
-    given, embeddings = arrays.get(NAME), arrays.get("embeddings")
+    query_set, embeddings = arrays.get(NAME), arrays.get("embeddings")
     nothing = np.empty(0, np.int64)
-    if given is None or np.ndim(given) != 1:
+    if query_set is None or np.ndim(query_set) != 1:
         return dict(arrays), nothing
-    rows = as_rows(flag, given, n)
+    rows = as_rows(flag, query_set, n)
     if not len(rows):
         raise UserError(f"{flag} names 0 images.", "Name at least one image that others should be like.", 0)
     if embeddings is None:

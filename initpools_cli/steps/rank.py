@@ -15,17 +15,17 @@ from initpools_cli.core.files import write_array
 from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.provider import Provider
-from initpools_cli.steps.recall import measured_recall
-from initpools_cli.steps.reference_classifier import answers, reference
+from initpools_cli.steps.recall import report_recall
+from initpools_cli.steps.reference_classifier import model_outputs, reference
 from initpools_cli.steps.rows import distance_identity, identity
 from initpools_cli.steps.strategy_inputs import StrategyInputs, pick
-from initpools_cli.steps.strategy_name import StrategySpec, balanced, named, refuse_source
+from initpools_cli.steps.strategy_name import StrategySpec, parse_strategy, refuse_source, with_balance
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS, as_embeddings, numbers, refuse_missing
 from initpools_cli.strategies.selection import Selection
 
-#: How many images a strategy orders itself by default, where a larger choice of it does not begin with a smaller one.
+#: How many images a strategy that is not nested orders itself by default.
 DEPTH = 1000
-#: The same where the others follow by distance and ordering all takes more than minutes: images² × dimensions exceed
+#: The same if the others follow by distance and ordering all takes more than minutes: images² × dimensions exceed
 #: `MOST`.
 LONG_DEPTH, MOST = 10_000, 10**13
 #: In the table of a ranking whose other images follow by distance; in older versions they follow by index.
@@ -43,40 +43,40 @@ class Ranking:
     indices : (m,) int64
         The ranked images; with ``--all-rows`` all others follow.
     scores : (m,) float64 or None
-        In that order; NaN where the strategy gave none.
-    ranked : int
+        In that order; NaN for images without one.
+    n_ranked : int
         Number of ranked images.
     rows : int
         Number of rows of train, ranked or not.
-    done : FinishedStep or None
-        The step that holds it, in a run.
+    step : FinishedStep or None
+        Its step, in a run.
     fresh : bool
-        False if the step was done already.
+        False if the step was finished already.
     """
 
     indices: np.ndarray
     scores: np.ndarray | None
-    ranked: int
+    n_ranked: int
     rows: int
-    done: FinishedStep | None = None
+    step: FinishedStep | None = None
     fresh: bool = True
 
     @classmethod
-    def stored(cls, done: FinishedStep, rows: int, *, fresh: bool) -> Ranking:
+    def from_step(cls, step: FinishedStep, rows: int, *, fresh: bool) -> Ranking:
         """Read the ranking of a finished step."""
-        order = done.array("sorted_idx.npy")
-        scores = done.array("scores.npy")[order] if "scores.npy" in done.facts["writes"] else None
-        return cls(order, scores, done.facts["outcome"].get("ranked", len(order)), rows, done, fresh)
+        order = step.array("sorted_idx.npy")
+        scores = step.array("scores.npy")[order] if "scores.npy" in step.facts["writes"] else None
+        return cls(order, scores, step.facts["outcome"].get("ranked", len(order)), rows, step, fresh)
 
     @property
     def note(self) -> str:
         """Which rows of train are not ranked; empty if all are."""
-        if self.ranked == self.rows:
+        if self.n_ranked == self.rows:
             return ""
-        others = f"the other {self.rows - self.ranked:,}"
+        others = f"the other {self.rows - self.n_ranked:,}"
         if len(self.indices) == self.rows:
-            return f"The order has all {self.rows:,} rows: {self.ranked:,} ranked, then {others} by ascending index."
-        return f"The order has {self.ranked:,} of {self.rows:,} rows; --all-rows appends {others}."
+            return f"The order has all {self.rows:,} rows: {self.n_ranked:,} ranked, then {others} by ascending index."
+        return f"The order has {self.n_ranked:,} of {self.rows:,} rows; --all-rows appends {others}."
 
     def with_all_rows(self, every: np.ndarray) -> Ranking:
         """Append the rows that are not ranked, by ascending index.
@@ -91,10 +91,10 @@ class Ranking:
         return replace(self, indices=np.append(self.indices, others), scores=scores)
 
 
-def ranked_images(done: FinishedStep) -> np.ndarray:
+def ranked_images(step: FinishedStep) -> np.ndarray:
     """Read the ranked images of a finished step, (m,) int64, best first, without rows that were appended."""
-    order = done.array("sorted_idx.npy")
-    return order[: done.facts["outcome"].get("ranked", len(order))]
+    order = step.array("sorted_idx.npy")
+    return order[: step.facts["outcome"].get("ranked", len(order))]
 
 
 def find_ranking(context: Context, name: str) -> FinishedStep:
@@ -105,34 +105,34 @@ def find_ranking(context: Context, name: str) -> FinishedStep:
     UserError
         If the run has none of that name.
     """
-    known = [step.name for step in context.run.steps("rank")]
-    done = context.run.find_step(f"rank/{name}")
-    if done is None or name not in known:
-        has = f"Use one of rank/{', rank/'.join(known)}, or" if known else "First"
+    names = [each.name for each in context.run.steps("rank")]
+    step = context.run.find_step(f"rank/{name}")
+    if step is None or name not in names:
+        has = f"Use one of rank/{', rank/'.join(names)}, or" if names else "First"
         raise UserError(
             f"The run {context.run.path} has no ranking '{name}'.",
             f"{has} make it: `{context.command_for('rank', name)}`.",
             name,
         )
-    if leaks_test(done):
+    if leaks_test(step):
         context.report.once(
             f"rank/{name} was made by a classifier that was trained on the test labels: accuracy on the test split "
             "is biased.",
             warn=True,
         )
-    return done.require_fresh()
+    return step.require_fresh()
 
 
-def leaks_test(done: FinishedStep) -> bool:
+def leaks_test(step: FinishedStep) -> bool:
     """Return whether a ranking was made by a classifier that was trained on the test split."""
-    return str(done.table.get("source", "")).startswith("reference/test")
+    return str(step.table.get("source", "")).startswith("reference/test")
 
 
 def rank(provider: Provider) -> Ranking:
-    """Rank all images; a run stores it in ``rank/<strategy>/{sorted_idx.npy,scores.npy}``, if it is not stored already.
+    """Rank all images; a run stores the order in ``rank/<strategy>/{sorted_idx.npy,scores.npy}``.
 
-    For a strategy on distances ``--from`` is by default the reference classifier's logits where it is registered to
-    rank there and there are labels, else the newest embeddings.
+    Without ``--from``, a strategy that is registered to rank logits reads those of the reference classifier if there
+    are labels; all others read the newest embeddings.
 
     Images that are labeled, excluded or not kept are not ranked; `rank.all_rows` appends them.
 
@@ -142,7 +142,7 @@ def rank(provider: Provider) -> Ranking:
         If strategy, depth or inputs are not valid.
     """
     context, select, table = provider.context, provider.settings.select, provider.settings.rank
-    strategy = balanced(named(table.strategy), select)
+    strategy = with_balance(parse_strategy(table.strategy), select)
     if strategy.ranking:
         raise UserError(
             f"'{strategy.name}' is a ranking already.",
@@ -158,7 +158,7 @@ def rank(provider: Provider) -> Ranking:
             "Use `initpools select-pool`, or order=middle.",
             "stratified",
         )
-    missing = inputs.strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
+    missing = inputs.strategy.inputs & MODEL_OUTPUTS - inputs.arrays.keys()
     depth = _depth(inputs, table, select)
     rest = _has_rest(inputs, depth, select)
     every = provider.every
@@ -166,20 +166,20 @@ def rank(provider: Provider) -> Ranking:
         return _order(inputs, depth, rest, provider, every)
     step = _step(context, inputs, depth, rest, missing, provider.files.identity)
     if step.finished:
-        return Ranking.stored(step.finished, len(every), fresh=False)
-    with context.writing(step) as scratch, measured_recall(context.report, step):
+        return Ranking.from_step(step.finished, len(every), fresh=False)
+    with context.writing(step) as scratch, report_recall(context.report, step):
         if missing:
-            inputs = inputs.adding(_answers(context, provider, inputs, missing))
-        found = _order(inputs, depth, rest, provider, every)
-        write_array(scratch / "sorted_idx.npy", found.indices)
-        if found.scores is not None:
-            write_array(scratch / "scores.npy", by_image(found, inputs.n))
-        step.outcome = {"ranked": found.ranked, "rows": len(found.indices), "train_rows": len(every)}
-    return Ranking.stored(FinishedStep(context.run, step.folder), len(every), fresh=True)
+            inputs = inputs.adding(_model_outputs(context, provider, inputs, missing))
+        ranking = _order(inputs, depth, rest, provider, every)
+        write_array(scratch / "sorted_idx.npy", ranking.indices)
+        if ranking.scores is not None:
+            write_array(scratch / "scores.npy", by_image(ranking, inputs.n))
+        step.outcome = {"ranked": ranking.n_ranked, "rows": len(ranking.indices), "train_rows": len(every)}
+    return Ranking.from_step(FinishedStep(context.run, step.folder), len(every), fresh=True)
 
 
 def _refuse_groups(provider: Provider, strategy: StrategySpec) -> None:
-    """Refuse groups for picks alone that the order does not depend on."""
+    """Refuse groups that have no effect on the order."""
     groups = provider.files.groups
     if groups and strategy.balance.kind != "groups" and not provider.settings.select.per_group:
         raise UserError(
@@ -190,41 +190,43 @@ def _refuse_groups(provider: Provider, strategy: StrategySpec) -> None:
 
 
 def _resolve(provider: Provider, strategy: StrategySpec) -> StrategyInputs:
-    """The strategy's inputs; the reference classifier is trained where something is asked of it."""
-    context, given = provider.context, provider.settings.rank.params
+    """Resolve the strategy's inputs; train the reference classifier if they need it."""
+    context, params = provider.context, provider.settings.rank.params
     if context is None:
-        return provider.resolve(strategy, given, PARAMS)
+        return provider.resolve(strategy, params, PARAMS)
     classifier = partial(reference, context, provider.settings.rank.reference, provider.user)
     ranks_logits = strategy.method.traits.ranks_logits and provider.files.embeddings is None
     has_labels = context.data.splits["train"].labels is not None
     if (ranks_logits and not provider.source and has_labels) or provider.source == "logits":
-        return provider.resolve(strategy, given, PARAMS, logits=classifier)
-    inputs = provider.resolve(strategy, given, PARAMS, with_model=True)
-    missing = inputs.strategy.needed & MODEL_OUTPUTS - inputs.arrays.keys()
+        return provider.resolve(strategy, params, PARAMS, logits=classifier)
+    inputs = provider.resolve(strategy, params, PARAMS, with_model=True)
+    missing = inputs.strategy.inputs & MODEL_OUTPUTS - inputs.arrays.keys()
     if not missing:
         return inputs
     if provider.files.probs is not None:
-        # Another classifier's answers do not belong to these probabilities.
+        # The outputs of another classifier do not belong to these probabilities.
         refuse_missing(strategy.name, sorted(missing), inputs.arrays)
-    done = classifier()
-    return inputs.from_step(done.id, done.checksums("classifier.safetensors"))
+    step = classifier()
+    return inputs.from_step(step.id, step.checksums("classifier.safetensors"))
 
 
-def _answers(context: Context, provider: Provider, inputs: StrategyInputs, missing: set[str]) -> dict[str, np.ndarray]:
-    """What the reference classifier says of all images."""
+def _model_outputs(
+    context: Context, provider: Provider, inputs: StrategyInputs, missing: set[str]
+) -> dict[str, np.ndarray]:
+    """The missing model outputs of all images, by the reference classifier."""
     classifier = context.run.find_step(inputs.source)
     assert classifier is not None, "the reference classifier was trained a moment ago"
-    return answers(context, classifier, missing, context.settings.rank.reference, provider.user, inputs.labeled)
+    return model_outputs(context, classifier, missing, context.settings.rank.reference, provider.user, inputs.labeled)
 
 
 def _step(
     context: Context, inputs: StrategyInputs, depth: int, rest: bool, missing: set[str], classes: dict[str, list[str]]
 ) -> PendingStep:
-    """The step that the ranking is stored in, with everything that it depends on."""
+    """Return the step of the ranking, with everything that it depends on."""
     table, select, strategy = context.settings.rank, context.settings.select, inputs.strategy
-    resolved: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "strategy": strategy.base,
-        **strategy.identity(inputs.knobs, inputs.given),
+        **strategy.identity(inputs.knobs, inputs.params),
         **classes,
         "depth": depth,
         **({"rest": REST} if rest else {}),
@@ -238,14 +240,14 @@ def _step(
         "seed": context.seed,
         "source": inputs.source,
         **distance_identity(select),
-        **identity(inputs.facts, inputs.seen, inputs.labeled, select),
+        **identity(inputs.facts, inputs.image_mask, inputs.labeled, select),
         **({"oracle": True} if strategy.oracle else {}),
         **({"all_rows": True} if table.all_rows else {}),
     }
     return context.run.step(
         "rank",
         strategy.folder,
-        resolved,
+        settings,
         {**context.items_checksum(), **inputs.reads},
         force=context.force,
         also=strategy.spellings,
@@ -263,21 +265,21 @@ def _order(inputs: StrategyInputs, depth: int, rest: bool, provider: Provider, r
         report.once(_short_note(len(selection.indices), select))
     if rest:
         selection = replace(selection, candidate_scores=_distances(inputs, selection, free, select))
-    ranked = with_the_rest(selection, free)
-    found = Ranking(ranked.indices, ranked.scores, len(ranked.indices), len(rows))
-    return found.with_all_rows(rows) if provider.settings.rank.all_rows else found
+    order = with_the_rest(selection, free)
+    ranking = Ranking(order.indices, order.scores, len(order.indices), len(rows))
+    return ranking.with_all_rows(rows) if provider.settings.rank.all_rows else ranking
 
 
-def _short_note(ranked: int, select: SelectTable) -> str:
-    """Say why the strategy orders fewer images than it was asked for."""
+def _short_note(n_ranked: int, select: SelectTable) -> str:
+    """Return the note on why the strategy orders fewer images than `depth`."""
     apart = f"are at least min_distance = {select.min_distance:g} from each other and from labeled images"
     different = f"are no near-copies of others by semdedup = {select.semdedup:g}"
-    said = " and ".join(text for text, value in ((apart, select.min_distance), (different, select.semdedup)) if value)
-    return f"{ranked:,} images {said}; the others come after them."
+    reasons = [text for text, value in ((apart, select.min_distance), (different, select.semdedup)) if value]
+    return f"{n_ranked:,} images {' and '.join(reasons)}; the others come after them."
 
 
 def _depth_note(inputs: StrategyInputs, depth: int, images: int) -> str:
-    """Say how many images are ordered by default, and how long all of them would take."""
+    """Return the note on the default depth, and on the runtime for all images."""
     from initpools_cli.strategies.runtime import operations, speed
 
     method, d = inputs.strategy.method, inputs.arrays["embeddings"].shape[1]
@@ -299,35 +301,35 @@ def _distances(inputs: StrategyInputs, selection: Selection, free: np.ndarray, s
     """Measure the images that `with_the_rest` appends, aligned with `candidate_scores`; NaN for those selected."""
     rest, others = inputs.strategy.method.traits.rest, np.setdiff1d(free, last_rows(selection), assume_unique=True)
     assert rest is not None, "checked by _has_rest"
-    # Rows are scaled one by one, so that these are the embeddings that the strategy has read.
+    # Rows are scaled one by one, so these are the embeddings that the strategy has read.
     points = as_embeddings(numbers("embeddings", inputs.arrays["embeddings"]), select.normalize)
     rows = np.setdiff1d(others, selection.indices, assume_unique=True)
-    chosen = selection.indices if inputs.labeled is None else np.union1d(inputs.labeled, selection.indices)
+    centers = selection.indices if inputs.labeled is None else np.union1d(inputs.labeled, selection.indices)
     scores = np.full(len(others), np.nan)
-    scores[np.searchsorted(others, rows)] = rest(points, rows, chosen, inputs.knobs)
+    scores[np.searchsorted(others, rows)] = rest(points, rows, centers, inputs.knobs)
     return scores
 
 
 def with_the_rest(selection: Selection, free: np.ndarray) -> Selection:
-    """What a strategy ordered, then all other images: by its score where it gave one to each, then by index.
+    """Append all other images to a selection: by score if each has one, then by index.
 
     Copies, rows of length zero and near-copies that were left out come after all of them.
 
     Parameters
     ----------
     free : (m,) int64
-        All images there are to rank, ascending.
+        All images to rank, ascending.
 
     Returns
     -------
     Selection
-        Of all of them. Scores are NaN for those that the strategy gave none.
+        Of all of them. Scores are NaN for images without one.
     """
     late = last_rows(selection)
     others = np.setdiff1d(free, late, assume_unique=True)
     rest = np.setdiff1d(others, selection.indices, assume_unique=True)
     scores = np.full(len(rest), np.nan)
-    # Spread over clusters or drawn from a sample, the scores are not those of all images in their order.
+    # The scores of a balanced or sampled selection are not in the order of all images.
     if (
         selection.candidate_scores is not None
         and len(selection.candidate_scores) == len(others)
@@ -348,7 +350,7 @@ def last_rows(selection: Selection) -> np.ndarray:
 
 
 def by_image(ranking: Ranking, count: int) -> np.ndarray:
-    """The score of every image by its index, (n,) float64; NaN where it was not ranked."""
+    """The score of every image by its index, (n,) float64; NaN for images that are not ranked."""
     scores = np.full(count, np.nan)
     scores[ranking.indices] = ranking.scores
     return scores

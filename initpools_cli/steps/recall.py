@@ -10,7 +10,7 @@ from initpools_cli.core.rundir import PendingStep
 
 
 @contextmanager
-def measured_recall(report: Reporter, step: PendingStep | None = None) -> Iterator[None]:
+def report_recall(report: Reporter, step: PendingStep | None = None) -> Iterator[None]:
     """Context manager that measures the recall of approximate searches and prints it.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The reference classifier of rankings: trained once on labels that are said, and kept in the run."""
+"""Reference classifier of rankings: trained once, and stored in the run."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from initpools_cli.training.network import TrainedNetwork
 
 
-def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
-    """The classifier that rankings ask, trained here where it is missing.
+def reference(context: Context, source: str, user: UserArrays) -> FinishedStep:
+    """Return the classifier of rankings; train it if there is none.
 
     Parameters
     ----------
-    wanted : str
+    source : str
         "val", "test" (the predecessor's "reverse": leaking), "labeled" (the train images of ``--labeled``), a .csv of
-        annotations, or "auto": val where there is one, else test.
+        annotations, or "auto": val if there is one, else test.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
         "A reference classifier",
         "Pass the probabilities of a model of yours, --probs FILE.npy, or rank by a strategy that needs no model.",
     )
-    examples = _examples(context, wanted, user)
+    examples = _examples(context, source, user)
     name, images, labels = examples.name, examples.images, examples.labels
     learner = learners.get("scratch")
     knobs = learner.validate({})
@@ -68,7 +68,7 @@ def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
     context.report.say(f"training {step.id} on {len(labels)} images")
     data = context.data
     classes = labels.shape[1] if labels.ndim == 2 else max(len(data.classes), int(labels.max()) + 1)
-    command = context.command_for("rank", context.settings.rank.strategy, "--reference", wanted)
+    command = context.command_for("rank", context.settings.rank.strategy, "--reference", source)
     with context.writing(step, command=command) as scratch:
         model = learner.build(
             images, labels, classes, derive(context.seed, "reference", name), context.machine.device, None, **knobs
@@ -79,29 +79,29 @@ def reference(context: Context, wanted: str, user: UserArrays) -> FinishedStep:
     return FinishedStep(context.run, step.folder)
 
 
-def logits(done: FinishedStep) -> np.ndarray:
+def logits(step: FinishedStep) -> np.ndarray:
     """(n, c) float32 of the unaugmented train images."""
-    return done.array("logits.npy")
+    return step.array("logits.npy")
 
 
-def answers(
+def model_outputs(
     context: Context,
-    done: FinishedStep,
-    asked: AbstractSet[str],
-    wanted: str,
+    step: FinishedStep,
+    names: AbstractSet[str],
+    source: str,
     user: UserArrays,
     labeled: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
-    """What the classifier says of all train images, by the names of strategies' inputs.
+    """The classifier's outputs for all train images, by the names of strategies' inputs.
 
     Parameters
     ----------
-    asked : set of str
-        Of `strategies.inputs.MODEL_OUTPUTS`.
-    wanted, user
-        What the classifier was trained on; see `reference`.
+    names : set of str
+        Of `strategies.arrays.MODEL_OUTPUTS`.
+    source, user
+        See `reference`.
     labeled : (m,) int64, optional
-        What counts as labeled for VAAL's discriminator; where nothing does, what the classifier was trained on.
+        The labeled images for VAAL's discriminator; default: those that the classifier was trained on.
     """
     from initpools_cli.training.experiment import OutputCounts
     from initpools_cli.training.learners.registry import softmax
@@ -109,76 +109,73 @@ def answers(
     from initpools_cli.training.model_outputs import compute_outputs
 
     table = context.settings.rank
-    found: dict[str, np.ndarray] = {}
-    if "probs" in asked:
-        found["probs"] = softmax(logits(done).astype(np.float64))
-    if "label_probs" in asked:
-        found["label_probs"] = sigmoid(logits(done).astype(np.float64))
-    if asked - {"probs", "label_probs", "vaal_scores"}:
-        found |= compute_outputs(
-            _classifier(context, done),
+    outputs: dict[str, np.ndarray] = {}
+    if "probs" in names:
+        outputs["probs"] = softmax(logits(step).astype(np.float64))
+    if "label_probs" in names:
+        outputs["label_probs"] = sigmoid(logits(step).astype(np.float64))
+    if names - {"probs", "label_probs", "vaal_scores"}:
+        outputs |= compute_outputs(
+            _classifier(context, step),
             context.data.splits["train"].images,
-            asked - {"probs", "label_probs"},
+            names - {"probs", "label_probs"},
             OutputCounts(table.views, table.passes, table.members),
             derive(context.seed, "reference answers"),
-            lambda count: _members(context, done, count, wanted, user),
+            lambda count: _members(context, step, count, source, user),
         )
-    if "vaal_scores" in asked:
-        found["vaal_scores"] = _discriminated(context, wanted, user, labeled)
-    return found
+    if "vaal_scores" in names:
+        outputs["vaal_scores"] = _vaal_scores(context, source, user, labeled)
+    return outputs
 
 
-def _classifier(context: Context, done: FinishedStep) -> TrainedNetwork:
+def _classifier(context: Context, step: FinishedStep) -> TrainedNetwork:
     from initpools_cli.networks.build import build_encoder
     from initpools_cli.networks.weights import load_weights
     from initpools_cli.training.network import Network, TrainedNetwork
 
     images = context.data.splits["train"].images
-    knobs, facts = done.table["params"], done.facts["outcome"]
+    knobs, facts = step.table["params"], step.facts["outcome"]
     shape = {"channels": images.shape[3], "size": min(images.shape[1:3])}
     encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=0)
     network = Network(encoder, facts["classes"], 0, knobs["dropout"])
-    load_weights(network, done.verified_path("classifier.safetensors"))
+    load_weights(network, step.verified_path("classifier.safetensors"))
     return TrainedNetwork(network.to(context.machine.device), context.machine.device)
 
 
-def _members(context: Context, done: FinishedStep, count: int, wanted: str, user: UserArrays) -> Iterator[Classifier]:
-    """Further classifiers, trained as that one from other seeds."""
+def _members(context: Context, step: FinishedStep, count: int, source: str, user: UserArrays) -> Iterator[Classifier]:
+    """Further classifiers, trained like that one with other seeds."""
     from initpools_cli.training.learners.registry import learners
 
-    learner, examples = learners.get(done.table["learner"]), _examples(context, wanted, user)
-    classes, device = done.facts["outcome"]["classes"], context.machine.device
+    learner, examples = learners.get(step.table["learner"]), _examples(context, source, user)
+    classes, device = step.facts["outcome"]["classes"], context.machine.device
     for number in range(count):
         context.report.say(f"training classifier {number + 2} of {count + 1} on {len(examples.labels)} images")
         seed = derive(context.seed, "reference", examples.name, "member", number)
-        yield learner.build(examples.images, examples.labels, classes, seed, device, None, **done.table["params"])
+        yield learner.build(examples.images, examples.labels, classes, seed, device, None, **step.table["params"])
 
 
-def _discriminated(context: Context, wanted: str, user: UserArrays, labeled: np.ndarray | None) -> np.ndarray:
+def _vaal_scores(context: Context, source: str, user: UserArrays, labeled: np.ndarray | None) -> np.ndarray:
     """VAAL's scores of all train images, (n,) float64; 0 for those that a long tail leaves out."""
     from initpools_cli.training.vaal import vaal_scores
 
-    kept = np.flatnonzero(context.data.kept)
-    pool, known = context.data.splits["train"].images[kept], np.empty(0, np.int64)
-    examples = _examples(context, wanted, user)
-    if labeled is not None and len(labeled):
-        known = labeled
-    elif examples.rows is not None:
-        known = np.intersect1d(examples.rows, kept)
-    places = np.searchsorted(kept, known)
-    if not len(known):
+    rows = np.flatnonzero(context.data.kept)
+    pool, examples = context.data.splits["train"].images[rows], _examples(context, source, user)
+    if labeled is None or not len(labeled):
+        labeled = np.empty(0, np.int64) if examples.rows is None else np.intersect1d(examples.rows, rows)
+    places = np.searchsorted(rows, labeled)
+    if not len(labeled):
         pool = np.concatenate([pool, examples.images])
-        places = np.arange(len(kept), len(pool))
+        places = np.arange(len(rows), len(pool))
     context.report.say(f"training VAAL's discriminator: {len(places)} labeled images, {len(pool) - len(places)} others")
     scores = np.zeros(len(context.data.kept))
-    found = vaal_scores(pool, places, derive(context.seed, "reference vaal"), context.machine.device)
-    scores[kept] = found[: len(kept)]
+    values = vaal_scores(pool, places, derive(context.seed, "reference vaal"), context.machine.device)
+    scores[rows] = values[: len(rows)]
     return scores
 
 
 @dataclass(frozen=True)
 class TrainingExamples:
-    """What a classifier is trained on.
+    """Training data of a classifier.
 
     Attributes
     ----------
@@ -189,7 +186,7 @@ class TrainingExamples:
     reads : dict of str to str
         SHA-256 by path.
     rows : (m,) int64 or None
-        Which train images they are, where they are some.
+        Their train images; None if they are of another split.
     """
 
     name: str
@@ -199,40 +196,40 @@ class TrainingExamples:
     rows: np.ndarray | None = None
 
 
-def _examples(context: Context, wanted: str, user: UserArrays) -> TrainingExamples:
+def _examples(context: Context, source: str, user: UserArrays) -> TrainingExamples:
     data = context.data
-    if wanted == "labeled" or wanted.endswith(".csv"):
-        return _from_train(context, wanted, user)
+    if source == "labeled" or source.endswith(".csv"):
+        return _from_train(context, source, user)
     context.require_labels("A reference classifier")
-    if wanted == "auto":
-        wanted = "val" if "val" in data.splits and data.splits["val"].labels is not None else "test"
-    if wanted not in ("val", "test"):
+    if source == "auto":
+        source = "val" if "val" in data.splits and data.splits["val"].labels is not None else "test"
+    if source not in ("val", "test"):
         raise UserError(
-            f"--reference {wanted} is not valid.", "Use val, test, labeled, or a CSV file with annotations.", wanted
+            f"--reference {source} is not valid.", "Use val, test, labeled, or a CSV file with annotations.", source
         )
-    split = data.splits.get(wanted)
+    split = data.splits.get(source)
     if split is None or split.labels is None:
         raise UserError(
-            f"{data.spec.name} has no labeled {wanted} split.",
+            f"{data.spec.name} has no labeled {source} split.",
             f"Use one of its splits, {', '.join(data.splits)}, or --reference FILE.csv with annotations.",
-            wanted,
+            source,
         )
     rows = split.labeled
     if len(rows) == len(split.labels):
-        return TrainingExamples(wanted, split.images, split.labels, {})
-    context.report.once(f"reference classifier: {len(rows)} of the {len(split.labels)} {wanted} images have a label.")
-    return TrainingExamples(wanted, split.images[rows], split.labels[rows], {})
+        return TrainingExamples(source, split.images, split.labels, {})
+    context.report.once(f"reference classifier: {len(rows)} of the {len(split.labels)} {source} images have a label.")
+    return TrainingExamples(source, split.images[rows], split.labels[rows], {})
 
 
-def _from_train(context: Context, wanted: str, user: UserArrays) -> TrainingExamples:
+def _from_train(context: Context, source: str, user: UserArrays) -> TrainingExamples:
     split = context.data.splits["train"]
-    if wanted != "labeled":
-        path = require_file(Path(wanted), "--reference")
-        before = checksum(path)
+    if source != "labeled":
+        path = require_file(Path(source), "--reference")
+        sha256 = checksum(path)
         found = user.labels_in(path, "--reference")
         rows, labels = found.rows, found.labels
-        reads = {str(path.resolve()): before}
-        return TrainingExamples(f"file-{path.stem}", split.images[rows], labels, reads, rows)
+        checksums = {str(path.resolve()): sha256}
+        return TrainingExamples(f"file-{path.stem}", split.images[rows], labels, checksums, rows)
     if user.labels is not None:
         rows, labels = user.labels.rows, user.labels.labels
     elif user.labeled is not None:
@@ -242,11 +239,11 @@ def _from_train(context: Context, wanted: str, user: UserArrays) -> TrainingExam
             raise UserError(f"{file} (--labeled) names no image.", "Name at least one labeled image.", str(file))
         assert split.labels is not None
         labels = split.labels[rows]
-        known = labeled_rows(labels)
-        if len(known) < len(rows):
-            first = np.delete(rows, known)[0]
+        places = labeled_rows(labels)
+        if len(places) < len(rows):
+            first = np.delete(rows, places)[0]
             raise UserError(
-                f"{file} (--labeled) names {len(rows) - len(known)} images without a label in the data set, the first "
+                f"{file} (--labeled) names {len(rows) - len(places)} images without a label in the data set, the first "
                 f"{first}.",
                 "Pass their labels with --labels FILE, or leave these images out of the file.",
                 str(first),

@@ -1,4 +1,4 @@
-"""Make again what no step makes: run.toml from the steps, items.csv and kept.npy from the data set."""
+"""Rebuild the files that no step writes: run.toml from the steps, items.csv and kept.npy from the data set."""
 
 from __future__ import annotations
 
@@ -26,57 +26,57 @@ ASIDE = "damaged"
 OF_FILES = ("schema", "writes", "replacing")
 
 
-def repair(run: Run, named: Mapping[str, Any], sets: Sequence[str], config: Path | None, report: Reporter) -> list[str]:
-    """Mend a run as far as its steps and its data set tell; nothing is deleted, and what is damaged is kept aside.
+def repair(run: Run, flags: Mapping[str, Any], sets: Sequence[str], config: Path | None, report: Reporter) -> list[str]:
+    """Repair a run from its steps and its data set. Nothing is deleted; damaged files are moved aside.
 
     Parameters
     ----------
-    named : mapping of str to object
-        ``dataset.name`` and ``run.seed`` where the user gave them: for runs whose steps do not say them, and for a data
-        set that lies elsewhere now.
+    flags : mapping of str to object
+        ``dataset.name`` and ``run.seed`` of the user: for runs whose steps do not have them, and for a data set that
+        has moved.
     sets : sequence of str
         Further settings of [dataset], as ``key=value``.
     config : Path, optional
         A file of settings.
     report : Reporter
-        Where progress goes.
+        Prints progress.
 
     Returns
     -------
     list of str
-        A line for everything that was done.
+        A line for each repair.
 
     Raises
     ------
     UserError
-        There is no run, or what is missing is not known for sure.
+        There is no run, or its steps don't tell what is missing.
     """
-    found = run.folders()
-    if not found and not (run.path / "run.toml").exists():
+    folders = run.folders()
+    if not folders and not (run.path / "run.toml").exists():
         raise UserError(f"There is no run in {run.path}.", "Check --run.", run.path)
-    lines = [line for step in found for line in _set_aside(step)]
+    lines = [line for step in folders for line in _set_aside(step)]
     steps = run.steps()
-    stored = _stored_facts(run)
-    facts = stored or _facts_of_steps(steps) or _facts_of_commands(run, steps, named, sets, config)
-    if named.get("dataset.name"):
-        facts = _facts_of_moved(run, facts, str(named["dataset.name"]))
+    stored_facts = _stored_facts(run)
+    facts = stored_facts or _facts_of_steps(steps) or _facts_of_commands(run, steps, flags, sets, config)
+    if flags.get("dataset.name"):
+        facts = _facts_of_moved(run, facts, str(flags["dataset.name"]))
     identity = identity_of(facts, run)
-    sums = {file: _sums(file, facts, () if stored and "writes" in facts else steps) for file in (ITEMS, KEPT)}
+    sums = {file: _sums(file, facts, () if stored_facts and "writes" in facts else steps) for file in (ITEMS, KEPT)}
     files = _files(run, identity, sums, report)
-    if stored and facts != stored:
+    if stored_facts and facts != stored_facts:
         _refuse_other(run, identity, files, report)
-    return lines + _write(run, facts, files, stored)
+    return lines + _write(run, facts, files, stored_facts)
 
 
 # ---- steps
 
 
 def _set_aside(step: FinishedStep) -> Iterator[str]:
-    """Move a step out of the way whose step.toml, or what it knew of labels, is damaged; say how it is made again."""
+    """Move a step aside if its step.toml or labels.csv is damaged; yield a line with the command to repeat it."""
     try:
-        step.facts  # noqa: B018 -- what counts is whether it can be read
+        step.facts  # noqa: B018 -- raises an error if it can't be read
         if step.id.startswith(f"{LOOP}/"):
-            # The command of a round reads what the round before knew, and can't make this again.
+            # The command of a round reads labels.csv of the round before, and can't make this one again.
             step.verified_path("labels.csv")
     except DamagedFile as error:
         target = _free(step.run.path / ASIDE / step.id)
@@ -88,20 +88,20 @@ def _set_aside(step: FinishedStep) -> Iterator[str]:
 
 
 def _command(folder: Path) -> str:
-    """The command line in a step.toml that may be damaged anywhere; empty where it can't be made out."""
+    """The command line in a damaged step.toml; empty if it can't be read."""
     try:
         text = (folder / "step.toml").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    found = re.search(r'^command = "(initpools [^"\\]*)"$', text, re.MULTILINE)
-    return found[1] if found else ""
+    match = re.search(r'^command = "(initpools [^"\\]*)"$', text, re.MULTILINE)
+    return match[1] if match else ""
 
 
 # ---- run.toml
 
 
 def _stored_facts(run: Run) -> dict[str, Any] | None:
-    """What run.toml says; None where it is missing or damaged."""
+    """The content of run.toml; None if it is missing or damaged."""
     try:
         facts = run.facts()
         identity_of(facts, run)
@@ -117,33 +117,33 @@ def _facts_of_steps(steps: Sequence[FinishedStep]) -> dict[str, Any] | None:
 
 
 def _facts_of_commands(
-    run: Run, steps: Sequence[FinishedStep], named: Mapping[str, Any], sets: Sequence[str], config: Path | None
+    run: Run, steps: Sequence[FinishedStep], flags: Mapping[str, Any], sets: Sequence[str], config: Path | None
 ) -> dict[str, Any]:
-    """What the command lines of the steps say of the data set, in runs whose steps have no copy of run.toml."""
-    said: dict[str, Any] = {}
+    """The data set by the command lines of the steps, for runs whose steps have no copy of run.toml."""
+    values: dict[str, Any] = {}
     settings: list[str] = []
     for step in reversed(steps):
         words = _options(str(step.facts["command"]))
         settings = [text for text in words.get("--set", []) if text.startswith("dataset.")] + settings
         if "--dataset" in words:
-            said = {"dataset.name": words["--dataset"][-1]} | (
+            values = {"dataset.name": words["--dataset"][-1]} | (
                 {"run.seed": int(words["--seed"][-1])} if words.get("--seed", ["x"])[-1].isdigit() else {}
             )
-    said |= {key: value for key, value in named.items() if value is not None}
-    if "dataset.name" not in said:
+    values |= {key: value for key, value in flags.items() if value is not None}
+    if "dataset.name" not in values:
         raise DamagedFile(
             f"{run.path / 'run.toml'} is damaged, and no step says which data set the run is about.",
             f"Name it: `{run.repair} --dataset NAME|FILE|FOLDER`, with --set dataset.KEY=VALUE and --seed if you "
             "gave them when the run began.",
             run.path / "run.toml",
         )
-    table, _ = load_settings("dataset", file=config, sets=[*dict.fromkeys(settings), *sets], flags=said)
+    table, _ = load_settings("dataset", file=config, sets=[*dict.fromkeys(settings), *sets], flags=values)
     source = _source(table.dataset.name, run)
     return Identity(absolute(table.dataset), table.run.seed, source).facts | {"version": version()}
 
 
 def _facts_of_moved(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The same facts with the path at which a data set of files lies now.
+    """The same facts with the new path of a data set of files.
 
     Raises
     ------
@@ -158,10 +158,10 @@ def _facts_of_moved(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, 
     content = _content(run.path / ITEMS)
     if Path(source).is_dir() and not find_shards(Path(source)) and content is not None:
         paths = items_of(run, content)["path"]
-        gone = [path for path in paths if not (Path(source) / path).exists()]
-        if gone:
+        missing = [path for path in paths if not (Path(source) / path).exists()]
+        if missing:
             raise UserError(
-                f"{source} lacks {len(gone)} of the {len(paths)} images of the run, the first {gone[0]}.",
+                f"{source} lacks {len(missing)} of the {len(paths)} images of the run, the first {missing[0]}.",
                 "Name the folder that has them: --dataset PATH.",
                 source,
             )
@@ -173,23 +173,23 @@ def _refuse_other(run: Run, identity: Identity, files: Mapping[str, bytes], repo
     from initpools_cli.datasets.cache import data_home
     from initpools_cli.datasets.open import open_dataset
 
-    known, kept = items_of(run, files[ITEMS]), mask_of(run, files[KEPT])
-    open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, known=known, kept=kept)
+    items, mask = items_of(run, files[ITEMS]), mask_of(run, files[KEPT])
+    open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, known=items, kept=mask)
 
 
 def _options(command: str) -> dict[str, list[str]]:
     """The values of the options of a command line, by name."""
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     words = shlex.split(command)
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option, equals, value = word.partition("=")
         if option in ("--dataset", "--set", "--seed"):
-            found.setdefault(option, []).append(value if equals else following)
-    return found
+            values.setdefault(option, []).append(value if equals else following)
+    return values
 
 
 def _source(name: str, run: Run) -> str | None:
-    """The absolute path that a data set's name stood for, typed where the run's folder is ``runs/<name>``."""
+    """The absolute path of a data set's name, relative to the folder that has the run in ``runs/<name>``."""
     from initpools_cli.datasets.open import path_of
 
     there = run.path.resolve().parent.parent / name
@@ -201,53 +201,53 @@ def _source(name: str, run: Run) -> str | None:
 
 
 def _sums(file: str, facts: Mapping[str, Any], steps: Sequence[FinishedStep]) -> set[str]:
-    """The checksums that a file may have, as run.toml, its copies and the steps that read it say."""
-    told = [facts, *(step.facts.get("identity", {}) for step in steps)]
-    tables = [each.get(table, {}) for each in told for table in ("writes", "replacing")]
+    """The checksums that a file may have, by run.toml, its copies, and the steps that read it."""
+    copies = [facts, *(step.facts.get("identity", {}) for step in steps)]
+    tables = [each.get(table, {}) for each in copies for table in ("writes", "replacing")]
     return {table[file] for table in [*tables, *(step.facts["reads"] for step in steps)] if file in table}
 
 
 def _files(run: Run, identity: Identity, sums: Mapping[str, set[str]], report: Reporter) -> dict[str, bytes]:
-    """The content of both files: as it is where its checksum is known, else made again from the data set.
+    """The content of both files: as it is if their checksums are valid, else rebuilt from the data set.
 
     Raises
     ------
     UserError
         The data set is another, or the content can't be made again.
     """
-    stored = {file: _content(run.path / file) for file in (ITEMS, KEPT)}
-    if all(_sum(stored[file]) in sums[file] for file in stored):
-        return {file: content for file, content in stored.items() if content is not None}
+    contents = {file: _content(run.path / file) for file in (ITEMS, KEPT)}
+    if all(_sum(contents[file]) in sums[file] for file in contents):
+        return {file: content for file, content in contents.items() if content is not None}
     report.say(f"reading {identity.table.name} again")
-    fresh = _open(run, identity, report, stored[ITEMS])
-    found = files_of(fresh)
-    known = dict(sums)
-    if not known[ITEMS] and stored[ITEMS] is not None:
-        # Nothing says what they were; a data set that has other images is not the run's.
-        known[ITEMS] = {_sum(stored[ITEMS])}
-    for file, content in found.items():
-        if known[file] and _sum(content) not in known[file]:
+    fresh = _open(run, identity, report, contents[ITEMS])
+    rebuilt = files_of(fresh)
+    valid_sums = dict(sums)
+    if not valid_sums[ITEMS] and contents[ITEMS] is not None:
+        # No checksum is known: the items themselves tell whether the data set is the run's.
+        valid_sums[ITEMS] = {_sum(contents[ITEMS])}
+    for file, content in rebuilt.items():
+        if valid_sums[file] and _sum(content) not in valid_sums[file]:
             raise DamagedFile(
                 f"{run.path / file} can't be made again: {identity.table.name} is not what it was when the run began.",
                 "Put the file back from a copy, or the images back as they were.",
                 run.path / file,
             )
-    return found
+    return rebuilt
 
 
 def _open(run: Run, identity: Identity, report: Reporter, items: bytes | None) -> Dataset:
-    """The data set as if for the first time, or with images appended where the stored items have some."""
+    """Open the data set as if for the first time, or with the images that the stored items append."""
     from initpools_cli.datasets.cache import data_home
     from initpools_cli.datasets.open import open_dataset
 
-    def opened(**known: Any) -> Dataset:
-        return open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, **known)
+    def load(**state: Any) -> Dataset:
+        return open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, **state)
 
-    fresh = opened()
+    fresh = load()
     if items is None or fresh.root is None or items == files_of(fresh)[ITEMS]:
         return fresh
     try:
-        return opened(known=items_of(run, items), kept=mask_of(run, _content(run.path / KEPT)))
+        return load(known=items_of(run, items), kept=mask_of(run, _content(run.path / KEPT)))
     except DamagedFile:
         return fresh
 
@@ -264,16 +264,16 @@ def _sum(content: bytes | None) -> str:
 
 
 def _write(
-    run: Run, facts: Mapping[str, Any], files: Mapping[str, bytes], stored: Mapping[str, Any] | None
+    run: Run, facts: Mapping[str, Any], files: Mapping[str, bytes], old_facts: Mapping[str, Any] | None
 ) -> list[str]:
-    """Put in place what differs, and keep aside what was there."""
+    """Write the files that differ, and move the old ones aside."""
     wrong = [file for file, content in files.items() if _content(run.path / file) != content]
-    if facts == stored and not wrong and "writes" in facts:
+    if facts == old_facts and not wrong and "writes" in facts:
         return []
     lines = [f"{file}\tmade again{_keep(run.path / file)}" for file in wrong]
-    if stored is None:
+    if old_facts is None:
         lines.append(f"run.toml\tmade again{_keep(run.path / 'run.toml')}")
-    elif facts != stored:
+    elif facts != old_facts:
         lines.append(f"run.toml\tfinds the data set at {facts['dataset']['source']}")
     elif not wrong:
         lines.append(f"run.toml\tknows the checksums of {ITEMS} and {KEPT} now")
@@ -291,7 +291,7 @@ def _keep(path: Path) -> str:
 
 
 def _free(path: Path) -> Path:
-    """The path, or the same with a number where there is one already."""
+    """The path, or the same with a number if the path exists."""
     number, free = 2, path
     while free.exists():
         number, free = number + 1, path.with_name(f"{path.name}-{number}")

@@ -15,11 +15,11 @@ from initpools_cli.core.cpu import THREADS_PER_CORE, available_cores
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.steps.compare_results import difference_within, first_difference
-from initpools_cli.steps.revisions import revised_since
+from initpools_cli.steps.revisions import changed_methods
 
 #: Runs a command in this process: its arguments without ``initpools``, and the folder to be in.
 Rerun = Callable[[list[str], Path], None]
-#: What a ``step.toml`` says of the machine; where all of it is the same, equal bytes are expected.
+#: Facts of the machine in a ``step.toml``; if all are the same, equal bytes are expected.
 MACHINE = {
     "cpu": "another processor",
     "libraries": "other versions of libraries",
@@ -41,7 +41,7 @@ class Replay:
     outcome : str
         "same" bytes, "close": within the tolerances on another machine, "differs", or "not replayed".
     detail : str
-        The first difference, why it was not replayed, or what of the machine differs.
+        The first difference, why it was not replayed, or how the machines differ.
     """
 
     step: str
@@ -63,12 +63,12 @@ def replay(step: FinishedStep, rerun: Rerun) -> Replay:
     if reason:
         return Replay(step.id, "not replayed", reason)
     with tempfile.TemporaryDirectory(prefix="initpools-") as name:
-        scratch = linked_run(step.run, Path(name) / "run", _inputs(step))
+        scratch = link_run(step.run, Path(name) / "run", _inputs(step))
         try:
             rerun([*arguments(step), "--run", str(scratch.path)], Path(name))
         except UserError as error:
             return Replay(step.id, "not replayed", f"{error.fact} {error.remedy}")
-        return _compared(step, scratch)
+        return _compare(step, scratch)
 
 
 def obstacle(step: FinishedStep) -> str:
@@ -81,9 +81,9 @@ def obstacle(step: FinishedStep) -> str:
         return "people labeled its images"
     if facts.get("processes", 1) != 1:
         return f"it was computed by {facts['processes']} processes"
-    revised = revised_since(step)
-    if revised:
-        return f"this version of initpools gives other results with {', '.join(revised)}"
+    methods = changed_methods(step)
+    if methods:
+        return f"this version of initpools gives other results with {', '.join(methods)}"
     for path, before in facts["reads"].items():
         file = step.run.path / path
         if not file.is_file():
@@ -100,8 +100,8 @@ def seconds_of(step: FinishedStep) -> float:
 
 
 def arguments(step: FinishedStep) -> list[str]:
-    """Return the arguments that make a step again, with as many threads, but without what its run fixes."""
-    kept: list[str] = []
+    """Return the arguments that make a step again, with as many threads, but without settings of the data set."""
+    args: list[str] = []
     words = iter(step.facts["renew"])
     for word in words:
         option, equals, value = word.partition("=")
@@ -109,18 +109,18 @@ def arguments(step: FinishedStep) -> list[str]:
             value = value if equals else next(words, "")
             if option in WRITERS or value.startswith("dataset."):
                 continue
-            kept += [option, value]
+            args += [option, value]
             continue
         path = Path(word)
         # The command runs in another folder; names of methods and steps have no file of their own.
-        kept.append(str(path.resolve()) if "/" in word and path.exists() else word)
+        args.append(str(path.resolve()) if "/" in word and path.exists() else word)
     threads = step.facts.get("threads")
-    if "--threads" not in kept and isinstance(threads, int) and threads <= THREADS_PER_CORE * available_cores():
-        kept += ["--threads", str(threads)]
-    return kept
+    if "--threads" not in args and isinstance(threads, int) and threads <= THREADS_PER_CORE * available_cores():
+        args += ["--threads", str(threads)]
+    return args
 
 
-def linked_run(run: Run, folder: Path, steps: Iterable[FinishedStep]) -> Run:
+def link_run(run: Run, folder: Path, steps: Iterable[FinishedStep]) -> Run:
     """Make a run with the data set of another one, and links to some of its steps."""
     folder.mkdir(exist_ok=True)
     shutil.copyfile(run.path / "run.toml", folder / "run.toml")
@@ -132,58 +132,58 @@ def linked_run(run: Run, folder: Path, steps: Iterable[FinishedStep]) -> Run:
     return Run(folder)
 
 
-def other_machine(stored: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    """Return what of the machine differs between two ``step.toml``, in words; also where one of them does not say."""
+def machine_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return how the machines of two ``step.toml`` differ, in words; a missing fact is a difference."""
     return [
-        words if key in stored else f"step.toml does not name the {key}"
+        words if key in old else f"step.toml does not name the {key}"
         for key, words in MACHINE.items()
-        if stored.get(key) != again.get(key)
+        if old.get(key) != new.get(key)
     ]
 
 
 def _inputs(step: FinishedStep) -> Sequence[FinishedStep]:
-    """Return the steps that a step has read, and those that these have read."""
-    found: dict[str, FinishedStep] = {}
+    """Return the steps that a step depends on, directly or through others."""
+    inputs: dict[str, FinishedStep] = {}
     waiting = [step]
     while waiting:
         for path in waiting.pop().facts["reads"]:
             name = "/".join(path.split("/")[:2])
             other = None if Path(path).is_absolute() else step.run.find_step(name)
-            if other is not None and name not in found:
-                found[name] = other
+            if other is not None and name not in inputs:
+                inputs[name] = other
                 waiting.append(other)
-    return list(found.values())
+    return list(inputs.values())
 
 
-def _compared(step: FinishedStep, scratch: Run) -> Replay:
+def _compare(step: FinishedStep, scratch: Run) -> Replay:
     kind, facts = step.id.partition("/")[0], step.facts
-    made = [each for each in scratch.folders(kind) if not each.folder.is_symlink()]
-    again = next((each for each in made if each.facts["digest"] == facts["digest"]), None)
+    steps = [each for each in scratch.folders(kind) if not each.folder.is_symlink()]
+    again = next((each for each in steps if each.facts["digest"] == facts["digest"]), None)
     if again is None:
-        return Replay(step.id, "differs", _other_settings(step, made))
-    machine = other_machine(facts, again.facts)
+        return Replay(step.id, "differs", _other_settings(step, steps))
+    machine = machine_differences(facts, again.facts)
     pairs = [(name, step.folder / name, again.folder / name) for name in sorted(facts["writes"])]
     for name in sorted(facts["writes"].keys() ^ again.facts["writes"].keys()):
         where = "is not written when the step is replayed" if name in facts["writes"] else "is missing"
         return Replay(step.id, "differs", f"{name} {where}")
-    differing = [(name, found) for name, old, new in pairs if (found := first_difference(old, new))]
+    differing = [(name, difference) for name, old, new in pairs if (difference := first_difference(old, new))]
     if not differing:
         return Replay(step.id, "same")
     if not machine:
         return Replay(step.id, "differs", ": ".join(differing[0]))
     for name, old, new in pairs:
-        found = difference_within(old, new)
-        if found:
-            return Replay(step.id, "differs", f"{name}: {found} ({', '.join(machine)})")
+        difference = difference_within(old, new)
+        if difference:
+            return Replay(step.id, "differs", f"{name}: {difference} ({', '.join(machine)})")
     return Replay(step.id, "close", ", ".join(machine))
 
 
-def _other_settings(step: FinishedStep, made: Sequence[FinishedStep]) -> str:
-    """Return how the settings or inputs of a step differ from those that its command leads to."""
-    if not made:
+def _other_settings(step: FinishedStep, steps: Sequence[FinishedStep]) -> str:
+    """Return how the settings or inputs of a step differ from those of its replay."""
+    if not steps:
         return "its command no longer makes this step"
     for table in ("table", "reads"):
-        old, new = step.facts[table], made[-1].facts[table]
+        old, new = step.facts[table], steps[-1].facts[table]
         for key in [*old, *(key for key in new if key not in old)]:
             if old.get(key) != new.get(key):
                 before, after = (f"{facts[key]!r:.60}" if key in facts else "nothing" for facts in (old, new))

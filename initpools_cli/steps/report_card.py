@@ -1,4 +1,4 @@
-"""The report card of a pool: what it is measured on, and what follows from distances and classes."""
+"""The report card of a pool: its data, and metrics of distances and classes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ LEVELS = ("none", "short", "full")
 
 @dataclass(frozen=True)
 class CardData:
-    """The images, embeddings and labels that pools are measured on.
+    """The images, embeddings and labels for report cards.
 
     Attributes
     ----------
     points : (p, d) float32 or None
-        The embeddings of the images in `measured`, as strategies get them.
+        The embeddings of the images in `point_rows`, as strategies read them.
     rows : (m,) int64
         All images, ascending.
-    measured : (p,) int64
-        Those whose embedding is not zero, ascending: a zero row has no distance to others.
+    point_rows : (p,) int64
+        The images whose embedding is not zero, ascending: a zero row has no distance to others.
     labeled : (l,) int64
         Images that are labeled already.
     labels : (n,) int64, (n, c) int8, or None
@@ -43,7 +43,7 @@ class CardData:
 
     points: np.ndarray | None
     rows: np.ndarray
-    measured: np.ndarray
+    point_rows: np.ndarray
     labeled: np.ndarray
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
@@ -59,26 +59,25 @@ class CardData:
         labels: np.ndarray | None = None,
         classes: tuple[str, ...] = (),
     ) -> CardData:
-        """Of the images in `rows` (m,), of which those in `labeled` have labels already; both ascending."""
+        """Return the data of the images in `rows` (m,), of which `labeled` have labels already; both ascending."""
         from initpools_cli.strategies.arrays import INPUTS, as_embeddings, take
         from initpools_cli.strategies.duplicates import largest_entries, near_zero
 
-        points, measured = None, rows
+        points, point_rows = None, rows
         if embeddings is not None:
-            checked = INPUTS["embeddings"].check(embeddings)
-            zero = near_zero(largest_entries(checked)[rows])
+            array = INPUTS["embeddings"].check(embeddings)
+            zero = near_zero(largest_entries(array)[rows])
             if not zero.all():
-                measured = rows[~zero]
-                points = as_embeddings(take("embeddings", checked, measured), normalize)
+                point_rows = rows[~zero]
+                points = as_embeddings(take("embeddings", array, point_rows), normalize)
         known = np.empty(0, np.int64) if labeled is None else labeled
-        return cls(points, rows, measured, known, labels, classes)
+        return cls(points, rows, point_rows, known, labels, classes)
 
     def places(self, indices: np.ndarray) -> np.ndarray:
         """The places of images in `points`; images without a point are left out."""
-        place = np.searchsorted(self.measured, indices)
-        place[place == len(self.measured)] = 0
-        found: np.ndarray = place[self.measured[place] == indices]
-        return found
+        place = np.searchsorted(self.point_rows, indices)
+        place[place == len(self.point_rows)] = 0
+        return np.asarray(place[self.point_rows[place] == indices])
 
     def both(self, picks: np.ndarray) -> np.ndarray:
         """The labeled images, then the picks."""
@@ -87,15 +86,15 @@ class CardData:
 
 @dataclass(frozen=True)
 class NearestPicks:
-    """Of every measured image of a `CardData`: the pick it is nearest to, (m,) int64, and how far, (m,) float64."""
+    """The nearest pick of each of `CardData.point_rows`, (m,) int64, and its distance, (m,) float64."""
 
     owner: np.ndarray
     distance: np.ndarray
 
 
 def nearness(data: CardData, picks: np.ndarray) -> NearestPicks | None:
-    """Which pick each image is nearest to, the one chosen earlier among equals; None where no pick is measured."""
-    with_point = np.flatnonzero(np.isin(picks, data.measured))
+    """The nearest pick of each image, the first of equals; None if all picks are zero rows."""
+    with_point = np.flatnonzero(np.isin(picks, data.point_rows))
     if data.points is None or not len(with_point):
         return None
     from initpools_cli.geometry.neighbors import nearest as nearest_points
@@ -105,10 +104,10 @@ def nearness(data: CardData, picks: np.ndarray) -> NearestPicks | None:
 
 
 def short_card(data: CardData, picks: np.ndarray, near: NearestPicks | None, strategy: str) -> dict[str, Any]:
-    """What follows from the distances of `nearness`, and the classes of the picks where there are labels.
+    """The card from the distances of `nearness`, with the classes of the picks if there are labels.
 
-    Images that are labeled already count as picks do: an image is covered by the nearest of either, and classes are
-    those of both. Redundancy is of the picks, against each other and against what is labeled.
+    Labeled images count like picks: an image is covered by the nearest of either, and classes are those of both.
+    Redundancy is that of the picks, among themselves and with labeled images.
     """
     facts: dict[str, Any] = {
         "strategy": strategy,
@@ -116,7 +115,7 @@ def short_card(data: CardData, picks: np.ndarray, near: NearestPicks | None, str
         "images": len(data.rows),
         "labeled": len(data.labeled),
     }
-    zero = len(data.rows) - len(data.measured)
+    zero = len(data.rows) - len(data.point_rows)
     if zero:
         facts["zero_rows"] = zero
     if near is None and data.points is not None:
@@ -136,10 +135,10 @@ def with_labeled(data: CardData, distances: np.ndarray, images: np.ndarray) -> n
     from initpools_cli.geometry.neighbors import nearest as nearest_points
 
     assert data.points is not None
-    known = data.places(data.labeled)
-    if not len(known):
+    places = data.places(data.labeled)
+    if not len(places):
         return distances
-    return np.minimum(distances, nearest_points(images, data.points[known])[1])
+    return np.minimum(distances, nearest_points(images, data.points[places])[1])
 
 
 def distance_facts(data: CardData, picks: np.ndarray, distances: np.ndarray) -> dict[str, Any]:
@@ -147,35 +146,35 @@ def distance_facts(data: CardData, picks: np.ndarray, distances: np.ndarray) -> 
     from initpools_cli.geometry.pool_distances import pick_distances
 
     assert data.points is not None
-    covered = numbers.coverage(distances)
+    coverage = numbers.coverage(distances)
     gaps = pick_distances(data.points[data.places(picks)], data.points[data.places(data.labeled)])
-    return covered | numbers.repetition(*gaps, covered["mean_distance"])
+    return coverage | numbers.repetition(*gaps, coverage["mean_distance"])
 
 
 def group_coverage(data: CardData, picks: np.ndarray) -> dict[str, Any]:
-    """The groups there are, and those of what will be labeled; nothing without groups."""
+    """The number of groups, and of those that will be labeled; empty without groups."""
     if data.groups is None:
         return {}
     return numbers.groups_covered(data.groups[data.rows], data.groups[data.both(picks)])
 
 
 def class_balance(data: CardData, picks: np.ndarray) -> dict[str, Any]:
-    """The classes of what will be labeled, by name, of the images whose class is known; nothing without labels."""
+    """The classes of the images that will be labeled, by name; empty without labels."""
     if data.labels is None:
         return {}
     available = np.unique(classes_of(data.labels[data.rows]))
     labels = data.labels[np.intersect1d(data.both(picks), data.rows)]
-    known = classes_of(labels)
+    known_classes = classes_of(labels)
     unknown = len(labels) - len(labeled_rows(labels))
-    if not len(known) or not len(available):
+    if not len(known_classes) or not len(available):
         return {"class_unknown": unknown}
-    facts = numbers.balance(known, available)
+    facts = numbers.balance(known_classes, available)
     counts = dict(zip((data.classes[each] for each in available), facts.pop("counts").tolist(), strict=True))
     return {**facts, **({"class_unknown": unknown} if unknown else {}), "class_counts": counts}
 
 
 def require_level(level: str) -> None:
-    """Refuse a card that there is none of.
+    """Refuse an unknown level of the card.
 
     Raises
     ------
@@ -189,17 +188,17 @@ def require_level(level: str) -> None:
 
 
 def write_card(folder: Any, facts: Mapping[str, Any]) -> None:
-    """Write ``card.toml``; tables come last, as TOML wants them."""
+    """Write ``card.toml``; tables come last, as TOML requires."""
     plain = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
     write_text(folder / CARD, tomli_w.dumps({**plain, **facts}))
 
 
-def read_card(done: FinishedStep) -> dict[str, Any]:
+def read_card(step: FinishedStep) -> dict[str, Any]:
     """A finished step's card.
 
     Raises
     ------
     UserError
-        It is damaged; with the command that makes it again.
+        It is damaged.
     """
-    return tomli.loads(done.verified_path(CARD).read_text(encoding="utf-8"))
+    return tomli.loads(step.verified_path(CARD).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Which methods of a finished step give other results in this version of initpools."""
+"""Methods of a finished step whose results have changed in this version of initpools."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.embedding_scale import rescaled_since
 
 
-def revised_since(done: FinishedStep) -> list[str]:
+def changed_methods(step: FinishedStep) -> list[str]:
     """Names of the step's methods whose results have changed since it was made, sorted.
 
-    Such a step stays readable. It is never taken for the same step made now, because the revisions are part of the
-    digest.
+    Such a step stays readable. A new step never matches it, because the revisions are part of the digest.
     """
-    table = done.table
-    stored = table.get("revisions", {})
-    changed = {
+    table = step.table
+    revisions = table.get("revisions", {})
+    names = {
         method.name
-        for method, knobs in [*_methods_of(done.id.partition("/")[0], table), *_learners_of(table)]
-        if method.revision(knobs) > stored.get(method.name, 1)
+        for method, knobs in [*_methods_of(step.id.partition("/")[0], table), *_learners_of(table)]
+        if method.revision(knobs) > revisions.get(method.name, 1)
     }
-    changed |= {name for name, code in table.get("plugins", {}).items() if _differs(name, code)}
-    if rescaled_since(done):
-        changed |= {method.name for method, _ in _learners_of(table) if "embeddings" in method.inputs}
-    return sorted(changed)
+    names |= {name for name, code in table.get("plugins", {}).items() if _differs(name, code)}
+    if rescaled_since(step):
+        names |= {method.name for method, _ in _learners_of(table) if "embeddings" in method.inputs}
+    return sorted(names)
 
 
 def _differs(name: str, code: Mapping[str, str]) -> bool:
-    """Whether the code of a plug-in is other than it was; not where it is gone."""
+    """Whether the code of a plug-in has changed; False if it is no longer installed."""
     if "file" in code:
         return sha256_of_source(Path(code["file"])) not in ("", code["sha256"])
     from initpools_cli.scores.registry import scores
@@ -48,7 +47,7 @@ def _differs(name: str, code: Mapping[str, str]) -> bool:
 
 
 def _methods_of(kind: str, table: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str, Any]]]:
-    """The methods but learners that a step's table names, each with its knobs, as far as they are still registered."""
+    """The methods, other than learners, in a step's table, each with its knobs, if they are still registered."""
     from initpools_cli.pretext.registry import pretexts
     from initpools_cli.scores.registry import scores
 
@@ -73,10 +72,10 @@ def _learners_of(table: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str
 
 
 def _of_strategy(name: str, params: Mapping[str, Any]) -> Iterator[tuple[Method, Mapping[str, Any]]]:
-    from initpools_cli.steps.strategy_name import named
+    from initpools_cli.steps.strategy_name import parse_strategy
 
     try:
-        strategy = named(name)
+        strategy = parse_strategy(name)
     except UserError:
         return
     yield strategy.method, params

@@ -19,48 +19,48 @@ if TYPE_CHECKING:
 
 
 def subject_of(strategy: StrategySpec, arrays: Mapping[str, Any], *, own_scores: bool = True) -> np.ndarray | None:
-    """The embeddings, or patches, that a strategy or its score is about, checked; None where it is about none.
+    """The embeddings, or patches, that a strategy or its score reads, checked; None if it reads none.
 
     Parameters
     ----------
     arrays : mapping of str to array
-        As they were brought.
+        The inputs of the user.
     own_scores : bool
-        Whether the scores that the strategy ranks by are made of the embeddings, and are not an order that was given.
+        Whether the scores that the strategy ranks by are computed from the embeddings.
     """
-    reads = [*strategy.needed, *strategy.method.optional]
-    reads += ["embeddings"] if own_scores and strategy.reads_embeddings else []
-    name = next((each for each in ("embeddings", "patches") if each in reads and arrays.get(each) is not None), None)
+    inputs = [*strategy.inputs, *strategy.method.optional]
+    inputs += ["embeddings"] if own_scores and strategy.reads_embeddings else []
+    name = next((each for each in ("embeddings", "patches") if each in inputs and arrays.get(each) is not None), None)
     return None if name is None else INPUTS[name].check(arrays[name])
 
 
 def facts_of(subject: np.ndarray | None) -> RowFacts | None:
-    """What is known of the rows of embeddings; None where there are none."""
+    """The facts of the rows of embeddings; None without embeddings."""
     return None if subject is None else RowFacts.of(subject)
 
 
 def identity(
-    facts: RowFacts | None, seen: np.ndarray, labeled: np.ndarray | None, select: SelectTable
+    facts: RowFacts | None, mask: np.ndarray, labeled: np.ndarray | None, select: SelectTable
 ) -> dict[str, int]:
-    """How many rows are zero and how many are copies, for a step's table: older versions chose others of them.
+    """The numbers of zero rows and copies, for a step's table: older versions chose others of them.
 
-    Nothing where there are none, so that steps of other data keep their digests.
+    Empty if there are none, so that steps of other data keep their digests.
 
     Parameters
     ----------
-    seen : (n,) bool
+    mask : (n,) bool
     labeled : (m,) int64, optional
     """
     if facts is None:
         return {}
-    rows = np.flatnonzero(seen)
-    known = None if labeled is None else np.flatnonzero(np.isin(rows, labeled))
-    counts = facts.take(rows).counts(known)
+    rows = np.flatnonzero(mask)
+    labeled_places = None if labeled is None else np.flatnonzero(np.isin(rows, labeled))
+    counts = facts.take(rows).counts(labeled_places)
     return {name: count for name, count in counts.items() if name == "zero_rows" or select.copies == "last"}
 
 
 def distance_identity(select: SelectTable) -> dict[str, Any]:
-    """The settings of picks that were added later where they are set, for a step that [select] is not all of."""
+    """The settings of picks that later versions added, if they are set: for steps with only a part of [select]."""
     return {
         key: value
         for key, value in select.identity().items()
@@ -68,75 +68,75 @@ def distance_identity(select: SelectTable) -> dict[str, Any]:
     }
 
 
-def zero_count(embeddings: np.ndarray | None, seen: np.ndarray) -> dict[str, int]:
-    """How many rows of embeddings are zero, for the table of a step that measures distances; nothing where none is."""
-    count = 0 if embeddings is None else int(near_zero(largest_entries(embeddings)[seen]).sum())
+def zero_count(embeddings: np.ndarray | None, mask: np.ndarray) -> dict[str, int]:
+    """The number of zero rows, for the table of a step that measures distances; empty if there are none."""
+    count = 0 if embeddings is None else int(near_zero(largest_entries(embeddings)[mask]).sum())
     return {"zero_rows": count} if count else {}
 
 
 def tell(report: Reporter, facts: RowFacts, images: np.ndarray, labeled: np.ndarray | None, copies: str) -> None:
-    """Say which rows are zero, and how many are copies; each once in a command.
+    """Print which rows are zero, and how many are copies; each once per command.
 
     Parameters
     ----------
     images : (m,) int64
-        Those that are seen, ascending.
+        The images of the command, ascending.
     labeled : (l,) int64, optional
     """
     zero = zero_note(facts, np.setdiff1d(np.arange(len(facts.original)), images))
     if zero:
         report.once(zero, warn=True)
-    known = None if labeled is None else np.flatnonzero(np.isin(images, labeled))
-    count = int(facts.take(images).copies(known).sum())
+    labeled_places = None if labeled is None else np.flatnonzero(np.isin(images, labeled))
+    count = int(facts.take(images).copies(labeled_places).sum())
     if count:
-        chosen = "and are chosen after all others" if copies == "last" else "and are chosen like all others"
+        order = "and are chosen after all others" if copies == "last" else "and are chosen like all others"
         report.once(
-            f"{count:,} of {len(images):,} images have exactly the embedding of another one, {chosen} "
+            f"{count:,} of {len(images):,} images have exactly the embedding of another one, {order} "
             f'(select.copies = "{copies}").'
         )
 
 
-def tell_short(report: Reporter, picked: int, budget: int, select: SelectTable) -> None:
-    """Say where fewer images are chosen than were asked for."""
-    note = short_note(picked, budget, select.model_dump())
+def tell_short(report: Reporter, n_picks: int, budget: int, select: SelectTable) -> None:
+    """Warn if fewer images are chosen than the budget."""
+    note = short_note(n_picks, budget, select.model_dump())
     if note:
         report.once(note, warn=True)
 
 
 def zero_note(facts: RowFacts | None, exclude: ArrayLike | None) -> str:
-    """The sentence about rows of length zero; empty where there are none.
+    """The sentence about zero rows; empty if there are none.
 
     Parameters
     ----------
     exclude : (m,) int or (n,) bool, optional
-        The images that are not seen.
+        The images that are left out.
     """
     if facts is None:
         return ""
     n = len(facts.original)
     images = np.setdiff1d(np.arange(n), as_rows("exclude", exclude, n))
-    found = images[facts.take(images).zero]
-    if not len(found):
+    rows = images[facts.take(images).zero]
+    if not len(rows):
         return ""
-    first = ", ".join(map(str, found[:NAMED])) + (", …" if len(found) > NAMED else "")
+    first = ", ".join(map(str, rows[:NAMED])) + (", …" if len(rows) > NAMED else "")
     return (
-        f"{len(found):,} of {len(images):,} embeddings are zero, or would be but for rounding, and say nothing about "
+        f"{len(rows):,} of {len(images):,} embeddings are zero, or would be but for rounding, and say nothing about "
         f"their images (rows {first}). They are chosen after all others."
     )
 
 
-def short_note(picked: int, budget: int, settings: Mapping[str, Any]) -> str:
-    """The sentence about a choice of fewer images than asked for; empty where there are as many.
+def short_note(n_picks: int, budget: int, settings: Mapping[str, Any]) -> str:
+    """The sentence about a selection smaller than the budget; empty if it is not smaller.
 
     Parameters
     ----------
     settings : mapping
-        As in [select].
+        Of [select].
     """
-    if picked >= budget:
+    if n_picks >= budget:
         return ""
     apart, semdedup = settings.get("min_distance", 0.0), settings.get("semdedup", 0.0)
     near = f"closer than min_distance = {apart:g} to one of them or to a labeled image, or are of length zero"
     copies = f"near-copies by semdedup = {semdedup:g}"
     reasons = " or ".join(text for text, value in ((near, apart), (copies, semdedup)) if value)
-    return f"{picked:,} images are chosen, of {budget:,} asked for: all others are {reasons}."
+    return f"{n_picks:,} images are chosen, of {budget:,} asked for: all others are {reasons}."

@@ -15,14 +15,14 @@ from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.encoder import load
 from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
-from initpools_cli.steps.recall import measured_recall
+from initpools_cli.steps.recall import report_recall
 from initpools_cli.steps.rows import zero_count
 from initpools_cli.steps.score_inputs import origin_of
 from initpools_cli.steps.score_name import is_oracle, pretext_score, score_names, unknown_score
 from initpools_cli.steps.user_files import UserArrays, UserFiles
 
 BATCH = 256
-#: Settings of [score] that a score may be made with, beside its knobs.
+#: Settings of [score] besides the knobs of a score.
 SETTINGS = ("views", "reference", "epochs", "runs")
 
 
@@ -32,9 +32,9 @@ def score(
     source: str = "",
     user: UserArrays | None = None,
     params: Mapping[str, Any] | None = None,
-    places: Mapping[str, str] | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> tuple[FinishedStep, bool]:
-    """Write ``score/<name>/scores.npy``, (n,) float64, or find it already done.
+    """Write ``score/<name>/scores.npy``, (n,) float64, if it does not exist.
 
     The score of a pretext task goes into the folder of its pretrain's name.
 
@@ -43,12 +43,12 @@ def score(
     name : str
         The score's name.
     source : str
-        The pretrain or the embeddings to score with; default: the newest there are.
+        The pretrain or the embeddings to score with; default: the newest.
     user : UserArrays, optional
         Embeddings from a file.
     params : mapping, optional
         Its knobs; default: those of ``[score.params]``.
-    places : mapping of str to str, optional
+    origins : mapping of str to str, optional
         Where those knobs were set, for errors; default: in ``[score.params]``.
 
     Raises
@@ -58,11 +58,11 @@ def score(
     """
     from initpools_cli.scores.registry import scores
 
-    given = context.settings.score.params if params is None else params
+    knobs = context.settings.score.params if params is None else params
     if name in scores and (scores.own(name) or name not in score_names()):
-        known = context.knob_origins(given, "score.params") if places is None else places
-        return _from_arrays(context, scores.get(name), source, user or UserArrays(), given, known)
-    return _from_pretext(context, name, source, given)
+        origins = context.knob_origins(knobs, "score.params") if origins is None else origins
+        return _from_arrays(context, scores.get(name), source, user or UserArrays(), knobs, origins)
+    return _from_pretext(context, name, source, knobs)
 
 
 def _from_pretext(context: Context, name: str, source: str, params: Mapping[str, Any]) -> tuple[FinishedStep, bool]:
@@ -77,27 +77,33 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
         raise UserError(f"'{name}' has no knob '{key}'.", "Set score.views or score.reference.", key)
     table = context.settings.score
     possible = [step for step in context.run.steps("pretrain") if step.table["method"] == method.name]
-    trained = [step for step in possible if source in ("", step.name)]
-    if not trained:
-        wanted = f"of {method.name} named '{source}'" if source else f"'{method.name}'"
+    pretrains = [step for step in possible if source in ("", step.name)]
+    if not pretrains:
+        what = f"of {method.name} named '{source}'" if source else f"'{method.name}'"
         raise UserError(
-            f"The run {context.run.path} has no pretrain {wanted} to score with.",
+            f"The run {context.run.path} has no pretrain {what} to score with.",
             f"Leave --from out to score with {possible[-1].name}."
             if possible
             else f"Make it with `{context.command_for('pretrain', method.name)}`.",
             source or method.name,
         )
-    done = trained[-1]
+    pretrain = pretrains[-1]
     step = context.run.step(
         "score",
-        done.name,
-        {"method": name, "source": done.id, "views": table.views, "reference": table.reference, "seed": context.seed},
-        {**context.items_checksum(), **done.require_fresh().checksums("encoder.safetensors")},
+        pretrain.name,
+        {
+            "method": name,
+            "source": pretrain.id,
+            "views": table.views,
+            "reference": table.reference,
+            "seed": context.seed,
+        },
+        {**context.items_checksum(), **pretrain.require_fresh().checksums("encoder.safetensors")},
         force=context.force,
     )
     if step.finished:
         return step.finished, False
-    step.renew = context.command_for(*score_command(context, name, "--from", done.name))
+    step.renew = context.command_for(*score_command(context, name, "--from", pretrain.name))
 
     from initpools_cli.training.infer import scores
 
@@ -107,7 +113,7 @@ def _from_pretext(context: Context, name: str, source: str, params: Mapping[str,
             context,
             step,
             lambda: scores(
-                load(context, done),
+                load(context, pretrain),
                 images,
                 views=table.views,
                 reference=table.reference,
@@ -127,10 +133,10 @@ def _from_arrays(
     source: str,
     user: UserArrays,
     params: Mapping[str, Any],
-    places: Mapping[str, str],
+    origins: Mapping[str, str],
 ) -> tuple[FinishedStep, bool]:
-    """A registered score, over the images that there are; the others get the median, which puts them at neither end."""
-    knobs = method.validate(params, places)
+    """A registered score of the images of the data set; images that it leaves out get the median."""
+    knobs = method.validate(params, origins)
     origin = origin_of(context, method, source, user)
     settings, normalize = context.settings.score, context.settings.select.normalize
     table: dict[str, Any] = {"method": method.name, "params": method.identity(knobs), "source": origin.name}
@@ -148,7 +154,7 @@ def _from_arrays(
     if step.finished:
         return step.finished, False
     step.renew = context.command_for(*score_command(context, method.name, *origin.flags, params=params))
-    kept = context.labeled_only(method.name) if is_oracle(method) else context.data.kept
+    mask = context.labeled_only(method.name) if is_oracle(method) else context.data.kept
     tell_zero(context.report, table)
 
     def compute() -> np.ndarray:
@@ -158,28 +164,28 @@ def _from_arrays(
             step.outcome["unseen"] = unseen
             if unseen:
                 context.report.warn(
-                    f"{origin.name} has no dynamics of {unseen} of {kept.sum()} images: they were in the incomplete "
+                    f"{origin.name} has no dynamics of {unseen} of {mask.sum()} images: they were in the incomplete "
                     "batch of every epoch, and get the median score."
                 )
         values = np.mean(
             [evaluate(method, arrays, knobs, normalize, context.seed, context.report) for arrays in sets], axis=0
         )
-        found = np.full(len(kept), np.median(values))
-        found[kept] = values
-        return found
+        scores = np.full(len(mask), np.median(values))
+        scores[mask] = values
+        return scores
 
     return _write(context, step, compute)
 
 
 def _write(context: Context, step: PendingStep, compute: Callable[[], np.ndarray]) -> tuple[FinishedStep, bool]:
-    """Seal the scores, and say so where no order can be made of them."""
+    """Write the scores; warn if they are constant."""
     from initpools_cli.strategies.checks import refuse_constant
 
-    kept = context.data.kept
-    with context.writing(step) as scratch, measured_recall(context.report, step):
-        found = compute()
-        write_array(scratch / "scores.npy", found)
-        inside = found[kept]
+    mask = context.data.kept
+    with context.writing(step) as scratch, report_recall(context.report, step):
+        scores = compute()
+        write_array(scratch / "scores.npy", scores)
+        inside = scores[mask]
         step.outcome |= outcome_of(inside)
         if step.table.get("oracle"):
             step.outcome |= {"oracle": True, "leaks": int(context.labeled_only(step.table["method"]).sum())}
@@ -191,7 +197,7 @@ def _write(context: Context, step: PendingStep, compute: Callable[[], np.ndarray
 
 
 def source_flags(source: str, files: UserFiles | None = None) -> tuple[str, ...]:
-    """The option that names what a score is computed from."""
+    """The option for what a score is computed from."""
     if files is not None and files.embeddings is not None:
         ids = ("--id-column", files.id_column) if files.id_column else ()
         return ("--embeddings", str(files.embeddings.resolve()), *ids)
@@ -199,13 +205,13 @@ def source_flags(source: str, files: UserFiles | None = None) -> tuple[str, ...]
 
 
 def score_command(context: Context, name: str, *flags: str, params: Mapping[str, Any] | None = None) -> list[str]:
-    """The command that makes a score with the settings of this command line, in words."""
+    """The words of the command that computes a score with the settings of this command line."""
     settings: dict[str, Any] = {f"score.params.{key}": value for key, value in (params or {}).items()}
     settings |= {f"score.{key}": getattr(context.settings.score, key) for key in SETTINGS}
     settings["select.normalize"] = context.settings.select.normalize
-    said = [
+    assignments = [
         f"{key}={str(value).lower() if isinstance(value, bool) else value}"
         for key, value in settings.items()
         if key.startswith("score.params.") or key in context.origins
     ]
-    return ["score", name, *flags, *(word for text in said for word in ("--set", text))]
+    return ["score", name, *flags, *(word for text in assignments for word in ("--set", text))]

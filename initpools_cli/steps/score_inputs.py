@@ -1,4 +1,4 @@
-"""What a registered score is computed from: embeddings, training dynamics, or a training that looks at labels."""
+"""Inputs of a registered score: embeddings, training dynamics, or the dynamics of a training with labels."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ScoreInputs:
-    """What a score is computed from.
+    """Inputs of a score.
 
     Attributes
     ----------
     name : str
-        The step or steps, or the file.
+        Of the step or steps, or of the file.
     reads : dict of str to str
         SHA-256 by path, for ``step.toml``.
     load : callable
         Reads `sets`.
     flags : tuple of str
-        What names it on a command line.
+        Their option on a command line.
     """
 
     name: str
@@ -43,13 +43,13 @@ class ScoreInputs:
 
     @cached_property
     def sets(self) -> list[Arrays]:
-        """The arrays of the kept images; several sets where a score is averaged over trainings."""
+        """The arrays of the kept images; several sets if the score is averaged over trainings."""
         return self.load()
 
 
 def origin_of(context: Context, method: Method[Any], source: str, user: UserArrays) -> ScoreInputs:
-    """What a registered score is computed from; embeddings are made here where they are missing."""
-    kept = context.data.kept
+    """The inputs of a registered score; embeddings are computed if they are missing."""
+    mask = context.data.kept
     if is_oracle(method):
         warn_of_oracle(context, method.name)
         if source:
@@ -58,27 +58,27 @@ def origin_of(context: Context, method: Method[Any], source: str, user: UserArra
             )
         from initpools_cli.steps.training_dynamics import label_dynamics
 
-        known = context.labeled_only(method.name)
-        watched = [label_dynamics(context, number, method.name) for number in range(context.settings.score.runs)]
+        has_label = context.labeled_only(method.name)
+        steps = [label_dynamics(context, number, method.name) for number in range(context.settings.score.runs)]
         files = [f"{name}.npy" for name in method.inputs]
-        reads = {
-            path: checksum for done in watched for path, checksum in done.require_fresh().checksums(*files).items()
+        checksums = {
+            path: checksum for step in steps for path, checksum in step.require_fresh().checksums(*files).items()
         }
         return ScoreInputs(
-            " ".join(done.id for done in watched),
-            reads,
-            lambda: [{name: done.array(f"{name}.npy")[:, known] for name in method.inputs} for done in watched],
+            " ".join(step.id for step in steps),
+            checksums,
+            lambda: [{name: step.array(f"{name}.npy")[:, has_label] for name in method.inputs} for step in steps],
         )
     if "dynamics" in method.inputs:
-        done = _with_dynamics(context, source)
+        step = _with_dynamics(context, source)
         return ScoreInputs(
-            done.id,
-            done.require_fresh().checksums("dynamics.npy"),
-            lambda: [{"dynamics": done.array("dynamics.npy")[kept]}],
-            ("--from", done.name),
+            step.id,
+            step.require_fresh().checksums("dynamics.npy"),
+            lambda: [{"dynamics": step.array("dynamics.npy")[mask]}],
+            ("--from", step.name),
         )
-    file, given = user.files.embeddings, user.get("embeddings")
-    if file is not None and given is not None:
+    file, embeddings = user.files.embeddings, user.get("embeddings")
+    if file is not None and embeddings is not None:
         if source:
             raise UserError(
                 f"--from {source} has no effect: the embeddings in {file} (--embeddings) are scored.",
@@ -89,15 +89,15 @@ def origin_of(context: Context, method: Method[Any], source: str, user: UserArra
         return ScoreInputs(
             path,
             user.files.checksums_of("embeddings"),
-            lambda: [{"embeddings": rows_of(given, context)}],
+            lambda: [{"embeddings": rows_of(embeddings, context)}],
             ("--embeddings", path, *(("--id-column", user.files.id_column) if user.files.id_column else ())),
         )
-    done = newest(context, source)
+    step = newest(context, source)
     return ScoreInputs(
-        done.id,
-        done.checksums("train.npy"),
-        lambda: [{"embeddings": rows_of(matrix(done), context)}],
-        ("--from", done.name),
+        step.id,
+        step.checksums("train.npy"),
+        lambda: [{"embeddings": rows_of(matrix(step), context)}],
+        ("--from", step.name),
     )
 
 
@@ -109,31 +109,31 @@ def rows_of(embeddings: np.ndarray, context: Context) -> np.ndarray:
     UserError
         Embeddings of another number of images.
     """
-    kept = context.data.kept
-    if len(embeddings) != len(kept):
+    mask = context.data.kept
+    if len(embeddings) != len(mask):
         raise UserError(
-            f"embeddings has {len(embeddings)} rows, but {context.data.spec.name} has {len(kept)} train images.",
+            f"embeddings has {len(embeddings)} rows, but {context.data.spec.name} has {len(mask)} train images.",
             "Save one row per train image, in the order of data/items.csv; or leave out --run and --dataset, to work "
             "from the file alone.",
             str(len(embeddings)),
         )
-    return embeddings if kept.all() else embeddings[kept]
+    return embeddings if mask.all() else embeddings[mask]
 
 
 def _with_dynamics(context: Context, source: str) -> FinishedStep:
-    """The newest pretrain that kept its training dynamics, or the named one."""
+    """The pretrain `source`, else the newest, of those with training dynamics."""
     context.require_images("A score of training dynamics")
-    trained = [step for step in context.run.steps("pretrain") if source in ("", step.name)]
-    kept = [step for step in trained if "dynamics.npy" in step.facts["writes"]]
-    if not kept:
-        wanted = f"no pretrain '{source}'" if source else "no pretrain"
+    pretrains = [step for step in context.run.steps("pretrain") if source in ("", step.name)]
+    candidates = [step for step in pretrains if "dynamics.npy" in step.facts["writes"]]
+    if not candidates:
+        what = f"no pretrain '{source}'" if source else "no pretrain"
         raise UserError(
-            f"The run {context.run.path} has {wanted} with training dynamics.",
+            f"The run {context.run.path} has {what} with training dynamics.",
             f"Train simclr or moco, which record them: `{context.command_for('pretrain', 'simclr')}`.",
             source or context.run.path,
         )
-    context.report.once(f"training dynamics: {kept[-1].id}")
-    return kept[-1]
+    context.report.once(f"training dynamics: {candidates[-1].id}")
+    return candidates[-1]
 
 
 def warn_of_oracle(context: Context, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The scores there are, by name: losses of pretext tasks and registered scores."""
+"""Names of scores: losses of pretext tasks and registered scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from initpools_cli.core.registry import Method
 
 
 def score_names() -> dict[str, str]:
-    """The scores there are, by name, with what a high one means."""
+    """All scores by name, with the meaning of a high one."""
     from initpools_cli.pretext.registry import pretexts
     from initpools_cli.scores.registry import scores
 
@@ -16,14 +16,14 @@ def score_names() -> dict[str, str]:
 
 
 def unknown_score(name: str) -> UserError:
-    """The error for a name that no score has."""
+    """The error for an unknown score."""
     from initpools_cli.scores.registry import scores
 
     return unknown_name("score", name, [*score_names(), *scores.plugin_names()], scores.listing)
 
 
 def knobs_of(name: str) -> list[str]:
-    """What may be set for a score by the name of the knob alone."""
+    """The knobs of a score that can be set by name alone."""
     from initpools_cli.scores.registry import scores
 
     return list(scores.get(name).knobs) if name in scores else []
@@ -35,5 +35,5 @@ def pretext_score(method: Method) -> str:
 
 
 def is_oracle(method: Method) -> bool:
-    """Whether a registered score or strategy looks at labels of the images it is to choose from."""
+    """Whether a registered score or strategy reads labels of the images to choose from."""
     return bool(method.traits.oracle)

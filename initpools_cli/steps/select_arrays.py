@@ -16,7 +16,7 @@ from initpools_cli.steps.keywords import as_array, sort_keywords
 from initpools_cli.steps.query_set import resolve_query_set
 from initpools_cli.steps.rows import facts_of, short_note, subject_of, zero_note
 from initpools_cli.steps.strategy_inputs import with_score
-from initpools_cli.steps.strategy_name import balanced, named
+from initpools_cli.steps.strategy_name import parse_strategy, with_balance
 from initpools_cli.strategies.arrays import rounding_note
 from initpools_cli.strategies.candidates import as_rows
 from initpools_cli.strategies.checks import refuse_constant_outputs
@@ -62,38 +62,42 @@ def select_arrays(
         raise UserError(f"device = '{device}' is not valid.", "Use 'cpu' or 'cuda'.", device)
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
         raise UserError(f"seed = {seed!r} is not valid.", "Use an integer from 0 to 2**63 - 1.", seed)
-    wanted = named(strategy)
-    given = sort_keywords(wanted, knobs, more)
+    spec = parse_strategy(strategy)
+    keywords = sort_keywords(spec, knobs, more)
     points = as_array("embeddings", embeddings)
-    inputs = given.inputs if points is None else {"embeddings": points, **given.inputs}
-    of_score = wanted.score_knobs(given.knobs)
-    own = {key: value for key, value in given.knobs.items() if key not in of_score}
-    normalize = given.settings.get("normalize", True)
-    said = {key: given.settings[key] for key in ("balance", "n_clusters") if key in given.settings}
-    spread = balanced(wanted, SelectTable(**said))
-    settings = {**given.settings, "balance": spread.balance.kind, "n_clusters": spread.balance.n_clusters}
+    inputs = keywords.inputs if points is None else {"embeddings": points, **keywords.inputs}
+    of_score = spec.score_knobs(keywords.knobs)
+    own = {key: value for key, value in keywords.knobs.items() if key not in of_score}
+    normalize = keywords.settings.get("normalize", True)
+    balance = {key: keywords.settings[key] for key in ("balance", "n_clusters") if key in keywords.settings}
+    balanced_spec = with_balance(spec, SelectTable(**balance))
+    settings = {
+        **keywords.settings,
+        "balance": balanced_spec.balance.kind,
+        "n_clusters": balanced_spec.balance.n_clusters,
+    }
     with on_device(gpu(device)):
         own_scores = "scores" not in inputs
-        excluded = as_array("exclude", exclude)
+        exclude = as_array("exclude", exclude)
         if inputs.get("query_set") is not None and points is not None:
             inputs, queries = resolve_query_set(inputs, len(points), "query_set")
-            excluded = np.union1d(as_rows("exclude", excluded, len(points)), queries)
-        inputs = with_score(wanted, inputs, of_score, normalize=normalize, seed=seed, exclude=excluded)
-        facts = facts_of(subject_of(spread, inputs, own_scores=own_scores))
-        chosen = choose(
-            wanted.method,
+            exclude = np.union1d(as_rows("exclude", exclude, len(points)), queries)
+        inputs = with_score(spec, inputs, of_score, normalize=normalize, seed=seed, exclude=exclude)
+        facts = facts_of(subject_of(balanced_spec, inputs, own_scores=own_scores))
+        selection = choose(
+            spec.method,
             inputs,
             budget,
             labeled=as_array("labeled", labeled),
-            exclude=excluded,
+            exclude=exclude,
             seed=seed,
             knobs=own,
             facts=facts,
             **settings,
         )
-    refuse_constant_outputs(wanted.method, chosen)
-    short = short_note(len(chosen.indices), budget, given.settings)
-    for note in (zero_note(facts, excluded), short, rounding_note(wanted.method, inputs)):
+    refuse_constant_outputs(spec.method, selection)
+    short = short_note(len(selection.indices), budget, keywords.settings)
+    for note in (zero_note(facts, exclude), short, rounding_note(spec.method, inputs)):
         if note:
             warnings.warn(note, stacklevel=3)
-    return chosen
+    return selection

@@ -16,11 +16,11 @@ from initpools_cli.core.seeds import derive
 from initpools_cli.steps.audit_sample import AUDIT, draw, mix, readable
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.provider import Provider
-from initpools_cli.steps.recall import measured_recall
+from initpools_cli.steps.recall import report_recall
 from initpools_cli.steps.report_card import CardData, NearestPicks, nearness, read_card, short_card, write_card
 from initpools_cli.steps.rows import identity, tell_short, zero_count
 from initpools_cli.steps.strategy_inputs import StrategyInputs, pick
-from initpools_cli.steps.strategy_name import balanced, named
+from initpools_cli.steps.strategy_name import parse_strategy, with_balance
 from initpools_cli.strategies.selection import Selection
 
 if TYPE_CHECKING:
@@ -37,22 +37,22 @@ class Pool:
     Attributes
     ----------
     rows : DataFrame
-        The columns `COLUMNS`; paths and labels are empty where they are not known. With an audit sample, a last column
+        The columns `COLUMNS`; unknown paths and labels are empty. With an audit sample, a last column
         ``origin`` says of each image whether the strategy chose it (batch) or it was drawn at random (audit).
     card : dict
         The short report card.
     inputs : StrategyInputs
-        What it was chosen from.
-    done : FinishedStep or None
-        The step that holds it, in a run.
+        The inputs of the strategy.
+    step : FinishedStep or None
+        Its step, in a run.
     fresh : bool
-        False where the step was done already.
+        False if the step was finished already.
     """
 
     rows: pd.DataFrame
     card: dict[str, Any]
     inputs: StrategyInputs
-    done: FinishedStep | None = None
+    step: FinishedStep | None = None
     fresh: bool = True
 
     @property
@@ -61,13 +61,13 @@ class Pool:
         return self.rows["index"].to_numpy(np.int64)
 
     @classmethod
-    def stored(cls, done: FinishedStep, inputs: StrategyInputs, fresh: bool) -> Pool:
-        """The pool that a step holds."""
-        return cls(read_pool(done), read_card(done), inputs, done, fresh)
+    def from_step(cls, step: FinishedStep, inputs: StrategyInputs, fresh: bool) -> Pool:
+        """Read the pool of a step."""
+        return cls(read_pool(step), read_card(step), inputs, step, fresh)
 
 
 def resolve_pool(provider: Provider) -> StrategyInputs:
-    """What the strategy of [select] is called with.
+    """Resolve the inputs of the strategy of [select].
 
     Raises
     ------
@@ -77,14 +77,14 @@ def resolve_pool(provider: Provider) -> StrategyInputs:
     select = provider.settings.select
     if not select.budget:
         raise UserError("Missing option --budget.", "Add it, for example --budget 20.", "--budget")
-    return provider.resolve(balanced(named(select.strategy), select), select.params, "select.params")
+    return provider.resolve(with_balance(parse_strategy(select.strategy), select), select.params, "select.params")
 
 
 def select_pool(provider: Provider, inputs: StrategyInputs | None = None) -> Pool:
-    """Choose a pool; a run stores it in ``pool/<strategy>-b<budget>-s<seed>/``, if it is not stored already.
+    """Choose a pool; a run stores it in ``pool/<strategy>-b<budget>-s<seed>/``.
 
-    The files are indices.npy, items.csv, card.toml, and, where the strategy reads embeddings, represents.npy: the pick
-    that each image is nearest to.
+    The files are indices.npy, items.csv, card.toml, and, if the strategy reads embeddings, represents.npy: the nearest
+    pick of each image.
 
     Parameters
     ----------
@@ -104,26 +104,26 @@ def select_pool(provider: Provider, inputs: StrategyInputs | None = None) -> Poo
         return Pool(pool_rows(selection, near, inputs.items, origins), card, inputs)
     step = _step(context, select, inputs, provider.files.identity)
     if step.finished:
-        return Pool.stored(step.finished, inputs, False)
-    with context.writing(step) as scratch, measured_recall(context.report, step):
+        return Pool.from_step(step.finished, inputs, False)
+    with context.writing(step) as scratch, report_recall(context.report, step):
         selection, origins, data, near = _choose(provider, inputs)
         write_array(scratch / "indices.npy", selection.indices)
         write_frame(scratch / "items.csv", pool_rows(selection, near, inputs.items, origins))
         if near is not None:
             represents = np.full(inputs.n, -1, np.int64)
-            represents[data.measured] = near.owner
+            represents[data.point_rows] = near.owner
             write_array(scratch / "represents.npy", represents)
         write_card(scratch, short_card(data, selection.indices, near, inputs.strategy.name))
         step.outcome = {"picked": len(selection.indices)}
         if origins is not None:
             step.outcome["audit"] = int((origins == AUDIT).sum())
-    return Pool.stored(FinishedStep(context.run, step.folder), inputs, True)
+    return Pool.from_step(FinishedStep(context.run, step.folder), inputs, True)
 
 
 def _choose(
     provider: Provider, inputs: StrategyInputs
 ) -> tuple[Selection, np.ndarray | None, CardData, NearestPicks | None]:
-    """The picks with the audit sample, their origins if there is one, and what they are measured on."""
+    """The picks with the audit sample, their origins if there is one, and the data and distances for the card."""
     select, report = provider.settings.select, provider.report
     audit = _audit_sample(provider, inputs)
     others = replace(inputs, candidates=np.setdiff1d(inputs.candidates, audit), hidden=np.union1d(inputs.hidden, audit))
@@ -155,19 +155,19 @@ def _audit_sample(provider: Provider, inputs: StrategyInputs) -> np.ndarray:
 
 
 def _step(context: Context, select: SelectTable, inputs: StrategyInputs, classes: dict[str, list[str]]) -> PendingStep:
-    """The step that the pool is stored in, with everything that it depends on."""
+    """Return the step of the pool, with everything that it depends on."""
     strategy = inputs.strategy
     table = {
         **select.identity(),
         **classes,
         "strategy": strategy.base,
         "balance": strategy.balance.kind,
-        **strategy.identity(inputs.knobs, inputs.given),
+        **strategy.identity(inputs.knobs, inputs.params),
         "n_clusters": strategy.balance.n_clusters,
         "seed": context.seed,
         "source": inputs.source,
-        **zero_count(inputs.arrays.get("embeddings"), inputs.seen),
-        **identity(inputs.facts, inputs.seen, inputs.labeled, select),
+        **zero_count(inputs.arrays.get("embeddings"), inputs.image_mask),
+        **identity(inputs.facts, inputs.image_mask, inputs.labeled, select),
         **({"oracle": True} if strategy.oracle else {}),
     }
     ending = f"-b{select.budget}-s{context.seed}"
@@ -191,7 +191,7 @@ def pool_rows(
     import pandas as pd
 
     count = len(selection.indices)
-    represented = [pd.NA] * count if near is None else np.bincount(near.owner, minlength=count)
+    counts = [pd.NA] * count if near is None else np.bincount(near.owner, minlength=count)
     paths = [""] * count if items is None else items["path"].to_numpy()[selection.indices]
     rows = pd.DataFrame(
         {
@@ -203,21 +203,21 @@ def pool_rows(
             "cluster": pd.array(
                 selection.clusters if selection.clusters is not None else [pd.NA] * count, dtype="Int64"
             ),
-            "represents": pd.array(represented, dtype="Int64"),
+            "represents": pd.array(counts, dtype="Int64"),
         },
         columns=COLUMNS,
     )
     return rows if origins is None else rows.assign(origin=origins)
 
 
-def read_pool(done: FinishedStep) -> pd.DataFrame:
+def read_pool(step: FinishedStep) -> pd.DataFrame:
     """A finished pool's items.csv."""
-    return read_picks(done, "items.csv")
+    return read_picks(step, "items.csv")
 
 
-def read_picks(done: FinishedStep, file: str) -> pd.DataFrame:
-    """A table of picks that a step has written."""
-    return done.frame(
+def read_picks(step: FinishedStep, file: str) -> pd.DataFrame:
+    """Read a table of picks of a step."""
+    return step.frame(
         file,
         dtype={"path": str, "label": str},
         keep_default_na=False,
@@ -226,7 +226,7 @@ def read_picks(done: FinishedStep, file: str) -> pd.DataFrame:
 
 
 def with_labels(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """The rows with the data set's own labels filled in."""
+    """The rows with the labels of the data set."""
     context.require_labels("--with-labels")
     classes = context.data.train_items["class"].to_numpy()
     return rows.assign(label=classes[rows["index"].to_numpy()])

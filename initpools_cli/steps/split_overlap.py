@@ -1,4 +1,4 @@
-"""Near-duplicates across a split on which accuracy is measured: a sign that it divides a patient or a video."""
+"""Near-duplicates across the split that accuracy is measured on: a sign that it divides a patient or a video."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WARNING = 0.5
 #: Without embeddings, images are compared by every n-th pixel, with this many on a side.
 SIDE = 16
 #: Counts of embeddings whose step has none, by the signatures of their files: a search takes seconds.
-_counted: dict[tuple[tuple[int, ...], ...], dict[str, Any]] = {}
+_outcomes: dict[tuple[tuple[int, ...], ...], dict[str, Any]] = {}
 #: Keys of a step's outcome.
 TEST, LABELED = "near_test", "near_labeled"
 
@@ -35,9 +35,9 @@ class Overlap:
     Attributes
     ----------
     near, compared : int
-        How many of the compared images have one.
+        How many images have one, and how many were compared.
     among : int
-        How many images of the other side they were looked for among.
+        How many images of the other side were searched.
     """
 
     near: int
@@ -58,7 +58,7 @@ def overlap_of_test(context: Context, folder: Path, outcome: Mapping[str, Any]) 
     context : Context
     folder : Path
     outcome : mapping
-        Of the step so far; where it has an accuracy, the count is printed.
+        Of the step so far; if it has an accuracy, the count is printed.
 
     Returns
     -------
@@ -67,12 +67,12 @@ def overlap_of_test(context: Context, folder: Path, outcome: Mapping[str, Any]) 
     """
     if context.data.groups is not None or not (folder / "test.npy").exists():
         return {}
-    kept = np.flatnonzero(context.data.kept)
+    rows = np.flatnonzero(context.data.kept)
     train, test = (np.load(folder / f"{split}.npy", mmap_mode="r") for split in ("train", "test"))
-    found = _outcome(TEST, find_overlap(test, train[kept], len(context.data.classes), context.identity.seed))
+    overlap = _outcome(TEST, find_overlap(test, train[rows], len(context.data.classes), context.identity.seed))
     if "knn_accuracy" in outcome:
-        tell(context, found)
-    return found
+        tell(context, overlap)
+    return overlap
 
 
 def overlap_of_labeled(context: Context, encoder: str, rows: np.ndarray, classes: int) -> dict[str, Any]:
@@ -97,9 +97,9 @@ def overlap_of_labeled(context: Context, encoder: str, rows: np.ndarray, classes
         return {}
     sums = context.data.train_items["sha256"].to_numpy()[rows]
     originals = rows[np.sort(np.unique(sums, return_index=True)[1])]
-    done = _embedded(context, encoder)
-    if done is not None:
-        points = np.load(done.folder / "train.npy", mmap_mode="r")[originals]
+    step = _embed_step(context, encoder)
+    if step is not None:
+        points = np.load(step.folder / "train.npy", mmap_mode="r")[originals]
     elif context.data.has_images:
         points = _thumbnails(context.data.splits["train"].images[originals])
     else:
@@ -132,38 +132,38 @@ def find_overlap(images: np.ndarray, others: np.ndarray | None, classes: int, se
 
 
 def tell_test(context: Context, encoder: str) -> None:
-    """Say how many test images have a near-duplicate in train.
+    """Print how many test images have a near-duplicate in train.
 
     Parameters
     ----------
     context : Context
     encoder : str
-        The step of embeddings that tell; "" for the newest. Without any, pixels tell.
+        The step of the embeddings to compare; "" for the newest. Without embeddings, pixels are compared.
     """
     if context.data.groups is not None or "test" not in context.data.splits:
         return
-    done = _embedded(context, encoder)
-    if done is not None:
-        outcome = done.facts["outcome"]
+    step = _embed_step(context, encoder)
+    if step is not None:
+        outcome = step.facts["outcome"]
         # Steps of older versions have not counted them.
-        tell(context, outcome if TEST in outcome else _counted_once(context, done.folder))
+        tell(context, outcome if TEST in outcome else _cached_outcome(context, step.folder))
     elif context.data.has_images:
         train, test = (_thumbnails(context.data.splits[split].images) for split in ("train", "test"))
         classes, seed = len(context.data.classes), context.identity.seed
         tell(context, _outcome(TEST, find_overlap(test, train[context.data.kept], classes, seed)))
 
 
-def _counted_once(context: Context, folder: Path) -> dict[str, Any]:
+def _cached_outcome(context: Context, folder: Path) -> dict[str, Any]:
     files = [folder / f"{split}.npy" for split in ("train", "test")]
     key = tuple(signature(file) for file in files if file.exists())
-    if key not in _counted:
-        _counted[key] = overlap_of_test(context, folder, {})
-    return _counted[key]
+    if key not in _outcomes:
+        _outcomes[key] = overlap_of_test(context, folder, {})
+    return _outcomes[key]
 
 
-def _embedded(context: Context, encoder: str) -> FinishedStep | None:
-    made = context.run.steps("embed") if context.run.exists else []
-    return next((step for step in reversed(made) if encoder in ("", step.name)), None)
+def _embed_step(context: Context, encoder: str) -> FinishedStep | None:
+    steps = context.run.steps("embed") if context.run.exists else []
+    return next((step for step in reversed(steps) if encoder in ("", step.name)), None)
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
@@ -172,17 +172,17 @@ def _thumbnails(images: np.ndarray) -> np.ndarray:
 
 
 def tell(context: Context, outcome: Mapping[str, Any]) -> None:
-    """Say what the outcome of a step has on near-duplicates across splits, each once in a command."""
+    """Print the near-duplicates across splits in the outcome of a step, each once per command."""
     for key, images, others in (
         (TEST, "test images", "the train images"),
         (LABELED, "labeled images", "the other labeled images"),
     ):
         if key not in outcome:
             continue
-        found = Overlap(**outcome[key])
-        count = f"{found.near:,} of {found.compared:,} {images} ({found.share:.1%})"
+        overlap = Overlap(**outcome[key])
+        count = f"{overlap.near:,} of {overlap.compared:,} {images} ({overlap.share:.1%})"
         words = f"{count} have a near-duplicate among {others}"
-        if found.share < WARNING:
+        if overlap.share < WARNING:
             context.report.once(f"{words}.")
             continue
         context.report.once(
@@ -193,5 +193,5 @@ def tell(context: Context, outcome: Mapping[str, Any]) -> None:
         )
 
 
-def _outcome(key: str, found: Overlap | None) -> dict[str, Any]:
-    return {} if found is None else {key: asdict(found)}
+def _outcome(key: str, overlap: Overlap | None) -> dict[str, Any]:
+    return {} if overlap is None else {key: asdict(overlap)}

@@ -1,4 +1,4 @@
-"""What a strategy is called with, and the call."""
+"""Inputs of a strategy, and the call of the strategy."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StrategyInputs:
-    """Everything a strategy is called with, and where it came from; a `Provider` resolves it.
+    """All inputs of a strategy, and their source; a `Provider` resolves them.
 
     Attributes
     ----------
     strategy : StrategySpec
-        With the number of clusters that its picks are balanced over.
+        With the number of clusters for the balance.
     knobs : dict
         The values of all its own knobs.
-    given : mapping
-        The knobs that the user set, those of its score among them.
+    params : mapping
+        The knobs that the user set, with those of its score.
     arrays : dict of str to ndarray
         By the names of `strategies.arrays.INPUTS`.
     n : int
         One more than the highest index of an image.
     images : (m,) int64
-        The images there are, neither excluded nor left out of the data set, ascending.
+        The images that are neither excluded nor left out of the data set, ascending.
     candidates : (c,) int64
-        Those it may choose from, labeled ones among them.
+        The images to choose from, with labeled ones.
     hidden : (h,) int64
         All other images.
     labeled : (m,) int64 or None
-        Those of `images` that are labeled already; None where nothing says so.
+        The images that are labeled already; None if that is not known.
     subject : ndarray or None
-        The embeddings, or patches, that the strategy or its score is about.
+        The embeddings, or patches, that the strategy or its score reads.
     facts : RowFacts or None
         Which rows of `subject` are copies or zero.
     items : DataFrame or None
@@ -54,12 +54,12 @@ class StrategyInputs:
     reads : dict of str to str
         SHA-256 by path, for ``step.toml``.
     source : str
-        The step its embeddings or scores are from, or "".
+        The step of its embeddings or scores, or "".
     """
 
     strategy: StrategySpec
     knobs: Mapping[str, Any]
-    given: Mapping[str, Any]
+    params: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
     n: int
     images: np.ndarray
@@ -77,18 +77,18 @@ class StrategyInputs:
         return replace(self, arrays={**self.arrays, **arrays})
 
     def from_step(self, source: str, reads: Mapping[str, str]) -> StrategyInputs:
-        """The same from another step, which is read too."""
+        """The same with another step as the source, which is read too."""
         return replace(self, source=source, reads={**self.reads, **reads})
 
     @property
-    def seen(self) -> np.ndarray:
+    def image_mask(self) -> np.ndarray:
         """`images` as a mask, (n,) bool."""
         mask = np.zeros(self.n, bool)
         mask[self.images] = True
         return mask
 
     def unlabeled(self, images: np.ndarray) -> np.ndarray:
-        """Those of some images that are not labeled."""
+        """The images of `images` that are not labeled."""
         return images if self.labeled is None else np.setdiff1d(images, self.labeled, assume_unique=True)
 
 
@@ -101,14 +101,14 @@ def pick(
     budget_name: str = "budget=",
     partitions: int | None = None,
 ) -> Selection:
-    """Let the strategy choose, with the settings of [select] that hold wherever a strategy runs.
+    """Let the strategy choose, with the settings of [select] for every strategy.
 
     Parameters
     ----------
     partitions : int
-        From how many partitions it chooses first; 1: from all images at once, as does a command that has none, None.
+        From how many partitions it chooses first; 1: from all images at once; None: for a command without the option.
     report : Reporter, optional
-        Where notes go: how long it will take, if that is long, and which embeddings are zero or copies.
+        Prints notes: the runtime, if it is long, and which embeddings are zero or copies.
     """
     from initpools_cli.strategies.checks import refuse_constant_outputs
     from initpools_cli.strategies.runtime import expectation
@@ -146,16 +146,16 @@ def pick(
         note = rounding_note(strategy.method, arrays)
         if note:
             report.once(note)
-        kept = candidates
+        rest = candidates
         if select.semdedup:
-            kept = np.setdiff1d(candidates, selection.near_copies, assume_unique=True)
+            rest = np.setdiff1d(candidates, selection.near_copies, assume_unique=True)
             count, images = len(selection.near_copies), len(inputs.unlabeled(candidates))
             report.say(
                 f"{count:,} of {min(images, select.sample or images):,} images are near-copies of others and are left "
                 f"out (select.semdedup = {select.semdedup:g})"
             )
         if inputs.facts is not None:
-            tell(report, inputs.facts, kept, inputs.labeled, select.copies)
+            tell(report, inputs.facts, rest, inputs.labeled, select.copies)
     refuse_constant_outputs(strategy.method, selection)
     return selection
 
@@ -171,14 +171,14 @@ def with_score(
     origins: Mapping[str, str] | None = None,
     report: Reporter | None = None,
 ) -> dict[str, Any]:
-    """The arrays, and the score that the strategy ranks by where it is computed from them alone.
+    """Add the score that the strategy ranks by, if it is computed from the arrays alone.
 
     Parameters
     ----------
     params : mapping
-        The knobs that were given, those of the score among them.
+        The knobs that the user set, with those of the score.
     exclude : ndarray, optional
-        Indices or mask of the images that are not seen.
+        Indices or mask of the images to leave out.
     origins : mapping of str to str, optional
         Where each knob was set, for errors.
     """
@@ -189,6 +189,6 @@ def with_score(
         return dict(arrays)
     knobs = scoring.validate(strategy.score_knobs(params), origins)
     n = len(arrays[scoring.inputs[0]])
-    seen = np.ones(n, bool)
-    seen[as_rows("exclude", exclude, n)] = False
-    return {**arrays, "scores": evaluate(scoring, arrays, knobs, normalize, seed, report, seen)}
+    mask = np.ones(n, bool)
+    mask[as_rows("exclude", exclude, n)] = False
+    return {**arrays, "scores": evaluate(scoring, arrays, knobs, normalize, seed, report, mask)}

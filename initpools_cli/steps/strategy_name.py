@@ -1,4 +1,4 @@
-"""The strategy that a name stands for: its method, the score it ranks by, and how its picks are balanced."""
+"""Parse the name of a strategy: its method, the score it ranks by, and how its picks are balanced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from initpools_cli.strategies.plugin import strategy_of
 from initpools_cli.strategies.registry import find_strategy, for_multilabel
 from initpools_cli.strategies.traits import StrategyTraits
 
-#: What the name of a strategy that follows a ranking of the run begins with.
+#: Prefix of a strategy that follows a ranking of the run.
 RANKING_PREFIX = "rank/"
 
 
@@ -63,7 +63,7 @@ class StrategySpec:
 
     @property
     def argument(self) -> str:
-        """What a command is given to mean it: the name, or the file and the function."""
+        """The strategy as an argument of a command: the name, or the file and the function."""
         plugin = plugin_of(self.method)
         return self.name if plugin is None else plugin.argument + self.balance.suffix
 
@@ -80,17 +80,17 @@ class StrategySpec:
         return [] if kind == "none" else [base, f"{base}@{kind}", f"{base}{suffix}"]
 
     @property
-    def needed(self) -> set[str]:
-        """The inputs that it and the spreading over clusters ask for."""
+    def inputs(self) -> set[str]:
+        """The names of its inputs, with those of the balance."""
         return set(inputs_of(self.method, self.balance.kind))
 
-    def counted(self, count: Callable[[int], int]) -> StrategySpec:
-        """The same with the number of clusters that `count` makes of the one that its name asks for, 0 for none."""
+    def with_clusters(self, count: Callable[[int], int]) -> StrategySpec:
+        """The same strategy with ``count(n)`` clusters, where n is the number in its name, or 0."""
         return replace(self, balance=replace(self.balance, n_clusters=count(self.balance.n_clusters)))
 
     @property
     def reads_embeddings(self) -> bool:
-        """Whether it, or the score it ranks by, is about embeddings."""
+        """Whether it, or the score it ranks by, reads embeddings."""
         return "embeddings" in {*self.method.inputs, *(self.scoring.inputs if self.scoring else ())}
 
     def for_multilabel(self) -> StrategySpec:
@@ -113,60 +113,60 @@ class StrategySpec:
 
     @property
     def settable(self) -> set[str]:
-        """What may be set for it by the name of the knob alone: its own knobs, and those of its score."""
+        """The knobs that can be set by name alone: its own, and those of its score."""
         return {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())} - {"order"}
 
-    def score_knobs(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the given knobs that are its score's; a knob that both have is the strategy's own."""
+    def score_knobs(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The entries of `params` that are knobs of its score; a knob that both have is the strategy's own."""
         if self.scoring is None:
             return {}
-        return {key: value for key, value in given.items() if key in {*self.scoring.knobs} - {*self.method.knobs}}
+        return {key: value for key, value in params.items() if key in {*self.scoring.knobs} - {*self.method.knobs}}
 
-    def identity(self, knobs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """What of its settings and versions identifies a step that it chooses in.
+    def identity(self, knobs: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+        """Its settings and versions, for the table of a step in which it chooses.
 
         Parameters
         ----------
         knobs : mapping
             The values of all its own knobs.
-        given : mapping
-            The knobs that were given, those of its score among them.
+        params : mapping
+            The knobs that the user set, with those of its score.
 
         Returns
         -------
         dict
-            ``params``, and ``revisions`` where a method of its has one.
+            ``params``, and ``revisions`` if a method has one.
         """
         methods: list[tuple[Method, Mapping[str, Any]]] = [(self.method, knobs)]
-        params = self.method.identity(knobs)
+        values = self.method.identity(knobs)
         if self.scoring is not None:
-            of_score = self.score_knobs(given)
+            of_score = self.score_knobs(params)
             methods.append((self.scoring, of_score))
-            params |= self.scoring.identity(of_score)
-        return {"params": params, **revisions_of(*methods)}
+            values |= self.scoring.identity(of_score)
+        return {"params": values, **revisions_of(*methods)}
 
-    def refuse_unknown(self, given: Iterable[str], origins: Mapping[str, str] | None = None) -> None:
+    def refuse_unknown(self, names: Iterable[str], origins: Mapping[str, str] | None = None) -> None:
         """Refuse a knob that neither the strategy nor its score has."""
-        there = {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())}
-        for key in given:
-            if key not in there:
-                raise unknown_knob(self.name, key, there, (origins or {}).get(key, ""))
+        knobs = {*self.method.knobs, *(self.scoring.knobs if self.scoring else ())}
+        for key in names:
+            if key not in knobs:
+                raise unknown_knob(self.name, key, knobs, (origins or {}).get(key, ""))
 
-    def knobs(self, given: Mapping[str, Any], order: str, origins: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The values of all its own knobs; ``select.order`` is one where the strategy has it."""
-        ordered = {"order": order} if "order" in self.method.knobs else {}
-        if order != "highest" and not ordered:
+    def knobs(self, params: Mapping[str, Any], order: str, origins: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The values of all its own knobs; ``select.order`` is one if the strategy has it."""
+        order_knob = {"order": order} if "order" in self.method.knobs else {}
+        if order != "highest" and not order_knob:
             raise UserError(
                 f"order = '{order}' has no effect: '{self.name}' does not rank by a score.", "Leave out order.", order
             )
-        self.refuse_unknown(given, origins)
-        of_score = self.score_knobs(given)
-        own = {key: value for key, value in given.items() if key not in of_score}
-        return self.method.validate({**ordered, **own}, origins)
+        self.refuse_unknown(params, origins)
+        of_score = self.score_knobs(params)
+        own = {key: value for key, value in params.items() if key not in of_score}
+        return self.method.validate({**order_knob, **own}, origins)
 
 
-def named(name: str | Callable[..., Any]) -> StrategySpec:
-    """The strategy of that name, alias, score, or file, with or without a suffix such as ``@kmeans30``.
+def parse_strategy(name: str | Callable[..., Any]) -> StrategySpec:
+    """Return the strategy of a name, alias, score, or file, with or without a suffix such as ``@kmeans30``.
 
     Parameters
     ----------
@@ -177,31 +177,31 @@ def named(name: str | Callable[..., Any]) -> StrategySpec:
     Raises
     ------
     UserError
-        No such strategy or suffix, with the nearest name; or a function that is no strategy.
+        No such strategy or suffix; or a function that is no strategy.
     """
     from initpools_cli.scores.registry import scores
     from initpools_cli.strategies.registry import strategies
 
     if not isinstance(name, str):
-        method = strategy_of(name)
-        return StrategySpec(method.name, method)
+        plugin = strategy_of(name)
+        return StrategySpec(plugin.name, plugin)
     if name.startswith(RANKING_PREFIX):
         # The name of a ranking may have a suffix itself.
         return StrategySpec(name, strategies.get("file"), ranking=name.removeprefix(RANKING_PREFIX))
     base, balance = split_name(name)
-    found = find_strategy(base)
-    if found is not None:
-        return StrategySpec(found.name + balance.suffix, found, balance=balance)
-    combined = _on_score(base, balance)
-    if combined is not None:
-        return combined
+    method = find_strategy(base)
+    if method is not None:
+        return StrategySpec(method.name + balance.suffix, method, balance=balance)
+    spec = _on_score(base, balance)
+    if spec is not None:
+        return spec
     scoring = scores.own(base)
     names = () if scoring else score_names()
-    # What packages add comes last: it can't change the meaning of a name.
+    # Plug-ins come last, so that they can't change the meaning of a name.
     if scoring is None and base not in names:
         if base in strategies:
-            found = strategies.get(base)
-            return StrategySpec(found.name + balance.suffix, found, balance=balance)
+            method = strategies.get(base)
+            return StrategySpec(method.name + balance.suffix, method, balance=balance)
         scoring = scores.get(base) if base in scores else None
     if scoring is not None or base in names:
         return StrategySpec(base + balance.suffix, strategies.get("score"), base, scoring, balance)
@@ -209,8 +209,8 @@ def named(name: str | Callable[..., Any]) -> StrategySpec:
         stem, _, function = base.rpartition(":")
         raise UserError(f"There is no strategy '{name}'.", f"Name the file: '{stem}.py:{function}'.", name)
     aliases = [alias for method in strategies for alias in method.aliases]
-    known = (*strategies.names(), *aliases, *names, *strategies.plugin_names(), *scores.plugin_names())
-    valid = [f"{each}{balance.suffix}" for each in known]
+    all_names = (*strategies.names(), *aliases, *names, *strategies.plugin_names(), *scores.plugin_names())
+    valid = [f"{each}{balance.suffix}" for each in all_names]
     raise unknown_name("strategy", name, valid, strategies.listing)
 
 
@@ -225,13 +225,13 @@ def _on_score(base: str, balance: Balance) -> StrategySpec | None:
     from initpools_cli.scores.registry import scores
 
     name, plus, score = base.partition("+")
-    found = find_strategy(name) if plus else None
-    if found is None or "scores" not in found.inputs:
+    method = find_strategy(name) if plus else None
+    if method is None or "scores" not in method.inputs:
         return None
     if score not in scores and score not in score_names():
         raise unknown_score(score)
     scoring = scores.get(score) if score in scores else None
-    return StrategySpec(f"{found.name}+{score}{balance.suffix}", found, score, scoring, balance)
+    return StrategySpec(f"{method.name}+{score}{balance.suffix}", method, score, scoring, balance)
 
 
 def refuse_same_stem(strategies: Iterable[StrategySpec]) -> None:
@@ -242,23 +242,23 @@ def refuse_same_stem(strategies: Iterable[StrategySpec]) -> None:
     UserError
         Two files, such as ``a/mine.py`` and ``b/mine.py``.
     """
-    seen: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for plugin in filter(None, (plugin_of(each.method) for each in strategies)):
         stem = plugin.name.partition(":")[0]
-        other = seen.setdefault(stem, plugin.path)
+        other = paths.setdefault(stem, plugin.path)
         if other != plugin.path:
             raise UserError(
                 f"The files {other} and {plugin.path} are both called '{stem}' in results.", "Rename one of them.", stem
             )
 
 
-def balanced(strategy: StrategySpec, select: SelectTable) -> StrategySpec:
-    """The strategy, spread over clusters as [select] says where its own name does not.
+def with_balance(strategy: StrategySpec, select: SelectTable) -> StrategySpec:
+    """Return the strategy with the balance in its name, else that of [select].
 
     Raises
     ------
     UserError
-        Its name and [select] say different things.
+        Its name and [select] conflict.
     """
     own = strategy.balance
     if own.kind == "none":
@@ -279,15 +279,15 @@ def balanced(strategy: StrategySpec, select: SelectTable) -> StrategySpec:
 
 
 def reads_source(strategy: StrategySpec, files: UserFiles) -> bool:
-    """Whether ``--from`` has an effect: the strategy reads something of the run that steps of several sources hold."""
-    given, wants = files.inputs, strategy.needed
-    missing = wants - given
+    """Whether ``--from`` has an effect: the strategy reads results of the run that depend on the source."""
+    file_inputs, required = files.inputs, strategy.inputs
+    missing = required - file_inputs
     of_score = bool(strategy.score) and "scores" in missing and not strategy.oracle
     if strategy.reads_embeddings:
-        of_score = of_score and "embeddings" not in given
+        of_score = of_score and "embeddings" not in file_inputs
     else:
-        of_score = of_score and "embeddings" not in wants
-    of_clusters = "clusters" in missing and not wants & {"embeddings", "scores"}
+        of_score = of_score and "embeddings" not in required
+    of_clusters = "clusters" in missing and not required & {"embeddings", "scores"}
     return of_score or of_clusters or bool(missing & {"embeddings", "patches"})
 
 
@@ -297,11 +297,11 @@ def refuse_source(strategy: StrategySpec, files: UserFiles, source: str) -> None
     Raises
     ------
     UserError
-        The strategy reads nothing of the run that steps of several sources hold.
+        The strategy reads no results of the run that depend on the source.
     """
     if source and not reads_source(strategy, files):
-        reads = strategy.reads_embeddings or "embeddings" in strategy.needed
-        what = "the embeddings in --embeddings" if reads and files.embeddings else "no embeddings"
+        reads_embeddings = strategy.reads_embeddings or "embeddings" in strategy.inputs
+        what = "the embeddings in --embeddings" if reads_embeddings and files.embeddings else "no embeddings"
         raise UserError(f"--from {source} has no effect: '{strategy.name}' reads {what}.", "Leave out --from.", source)
 
 
@@ -311,12 +311,12 @@ def refuse_query_set(strategies: Iterable[StrategySpec], files: UserFiles) -> No
     Raises
     ------
     UserError
-        With the strategy that does.
+        It has no effect.
     """
-    named_all = list(strategies)
-    if files.query_set is not None and not any("query_set" in each.needed for each in named_all):
+    specs = list(strategies)
+    if files.query_set is not None and not any("query_set" in each.inputs for each in specs):
         raise UserError(
-            f"--query-set {files.query_set} has no effect: '{named_all[0].name}' does not read it.",
+            f"--query-set {files.query_set} has no effect: '{specs[0].name}' does not read it.",
             "Use the strategy `similar`, or leave out --query-set.",
             files.query_set,
         )

@@ -1,4 +1,4 @@
-"""A classifier watched while it learns all train labels: what the scores that know the labels are made of."""
+"""Training dynamics of a classifier on all train labels, for the scores that read labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from initpools_cli.steps.context import Context
 
 
 def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
-    """The labeled training ``dynamics/labels-s<seed>``, made here where it is missing.
+    """Return the step ``dynamics/labels-s<seed>``; train the classifier if there is none.
 
     Its arrays are (epochs, n): true_probs, correct, el2n and grand of `training.dynamics.record_dynamics`; NaN and
     False for images that a long tail leaves out, and for those without a label.
@@ -22,7 +22,7 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
     number : int
         Which of ``score.runs``, from 0: its seed is the root seed plus this.
     what : str
-        Who asks, for messages.
+        The score, for messages.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
 
     context.require_labels(f"The score {what}")
     context.require_one_class(f"The score {what}")
-    # Dropout would measure its own noise.
+    # With dropout, the noise of dropout would be measured.
     learner = learners.get("scratch")
     knobs = learner.validate({"dropout": 0.0})
     seed, epochs = context.seed + number, context.settings.score.epochs
@@ -60,11 +60,11 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
     from initpools_cli.training.dynamics import record_dynamics
 
     split = context.data.splits["train"]
-    kept = np.flatnonzero(context.labeled_only("training on labels"))
+    rows = np.flatnonzero(context.labeled_only("training on labels"))
     assert split.labels is not None
-    door = LabelAccess({"train": split.labels})
-    labels = door.read(kept)
-    context.report.say(f"training on the labels of {len(kept)} images for {epochs} epochs: {step.id}")
+    access = LabelAccess({"train": split.labels})
+    labels = access.read(rows)
+    context.report.say(f"training on the labels of {len(rows)} images for {epochs} epochs: {step.id}")
     with (
         context.writing(step) as scratch,
         context.report.progress(step.id, epochs, "epochs") as bar,
@@ -72,8 +72,8 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
         checkpoint = scratch / "work" / "checkpoint.pt"
         if checkpoint.exists():
             context.report.say(f"resuming {step.id}")
-        found = record_dynamics(
-            split.images if len(kept) == len(split.images) else split.images[kept],
+        dynamics = record_dynamics(
+            split.images if len(rows) == len(split.images) else split.images[rows],
             labels,
             len(context.data.classes),
             epochs=epochs,
@@ -83,11 +83,11 @@ def label_dynamics(context: Context, number: int, what: str) -> FinishedStep:
             knobs=knobs,
             on_epoch=lambda epoch, accuracy: bar.advance(note=f"accuracy {accuracy:.1%}"),
         )
-        for name, values in found.items():
-            missing = False if values.dtype == bool else np.nan
-            whole = np.full((epochs, len(split.images)), missing, values.dtype)
-            whole[:, kept] = values
-            write_array(scratch / f"{name}.npy", whole)
+        for name, values in dynamics.items():
+            fill_value = False if values.dtype == bool else np.nan
+            array = np.full((epochs, len(split.images)), fill_value, values.dtype)
+            array[:, rows] = values
+            write_array(scratch / f"{name}.npy", array)
         checkpoint.unlink()
-        step.outcome = {"labels": len(kept), "leaks": door.leaks, "accuracy": float(found["correct"][-1].mean())}
+        step.outcome = {"labels": len(rows), "leaks": access.leaks, "accuracy": float(dynamics["correct"][-1].mean())}
     return FinishedStep(context.run, step.folder)

@@ -22,7 +22,7 @@ from initpools_cli.geometry.resumable import ResumableExecutor
 from initpools_cli.geometry.rows import Executor
 from initpools_cli.steps.provider import Provider
 
-#: Bytes that are kept of one command at most, and the share of the free disk space.
+#: The most bytes that are stored for one command, and the most of the free disk space.
 LIMIT, SHARE = 32 << 30, 0.5
 #: Seconds after which the results of an interrupted command are removed.
 MAX_AGE = 14 * 24 * 3600
@@ -34,7 +34,7 @@ def folder_of(caches: Path) -> Path:
 
 
 def command_digest(provider: Provider, name: str, partitions: int) -> str:
-    """Return a digest of a command; a command with another result may have the same, as calls have digests too."""
+    """Return a digest of a command. It need not be unique, as calls have digests too."""
     run = None if provider.context is None else provider.context.run.path.resolve()
     command = [Path.cwd(), run, name, partitions, provider.files, provider.source, provider.settings.model_dump_json()]
     # Another processor or library may round differently.
@@ -42,10 +42,11 @@ def command_digest(provider: Provider, name: str, partitions: int) -> str:
 
 
 @contextmanager
-def kept_calls(executor: DaskExecutor, digest: str, report: Reporter) -> Iterator[Executor]:
-    """Context manager with an executor that keeps results until the block succeeds.
+def resumable_calls(executor: DaskExecutor, digest: str, report: Reporter) -> Iterator[Executor]:
+    """Context manager with an executor that stores results until the block succeeds.
 
-    Results that the same command left are used. Where they can't be kept, the executor itself is used, with a warning.
+    Results of an interrupted run of the same command are used. If they can't be stored, the executor itself is used,
+    with a warning.
 
     Raises
     ------
@@ -53,9 +54,9 @@ def kept_calls(executor: DaskExecutor, digest: str, report: Reporter) -> Iterato
         Another process is running the same command.
     """
     path = folder_of(data_home()) / f"{digest}.calls"
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         try:
-            held.enter_context(calls_lock(path))
+            stack.enter_context(calls_lock(path))
             remove_old(path.parent)
             log = CallLog(path, min(LIMIT, int(SHARE * shutil.disk_usage(path.parent).free)), report.warn)
         except (LocksUnsupported, OSError) as error:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-#: The flags that are not called as the input they bring.
+#: The flags that are not called like their input.
 FLAGS = {"order": "--ranking", "query_set": "--query-set"}
-#: What tells which images there are.
+#: Inputs that determine the images.
 OF_IMAGES = ("embeddings", "patches", "probs", "scores", "ranking")
-#: What tells it only to a method that reads nothing else.
+#: Inputs that determine them only for a method that reads nothing else.
 OF_IMAGES_ALONE = ("clusters", "labels")
 #: Inputs that may be too large for memory.
 MAPPED = ("embeddings", "patches", "probs")
@@ -38,9 +38,9 @@ MAPPED = ("embeddings", "patches", "probs")
 
 @dataclass(frozen=True)
 class UserFiles:
-    """Paths given on the command line; None where there is none.
+    """Paths on the command line; None without the option.
 
-    `classes` are those that `labels` can have. `groups`, of which only picks take account, is a path or a regular
+    `classes` are those that `labels` can have. `groups`, which only matters for picks, is a path or a regular
     expression; "" for none.
     """
 
@@ -58,22 +58,22 @@ class UserFiles:
     ids: Path | None = None
     id_column: str = ""
     groups: str = ""
-    _begun: dict[Path, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+    _signatures: dict[Path, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Note size and time of every file before any of them is read."""
-        begun: dict[Path, tuple[int, ...]] = {}
+        """Store size and time of every file before any of them is read."""
+        signatures: dict[Path, tuple[int, ...]] = {}
         for name in self.paths:
             with contextlib.suppress(UserError):
-                begun |= {path: signature(path) for path in self.files_of(name)}
-        object.__setattr__(self, "_begun", begun)
+                signatures |= {path: signature(path) for path in self.files_of(name)}
+        object.__setattr__(self, "_signatures", signatures)
 
     @property
     def paths(self) -> dict[str, Path]:
-        """Those that were given, by option."""
-        given = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
-        given |= {"groups": Path(self.groups)} if self.groups and is_file(self.groups) else {}
-        return {name: path for name, path in given.items() if isinstance(path, Path)}
+        """The paths by option, without the missing ones."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        values |= {"groups": Path(self.groups)} if self.groups and is_file(self.groups) else {}
+        return {name: path for name, path in values.items() if isinstance(path, Path)}
 
     def files_of(self, name: str) -> tuple[Path, ...]:
         """The files of an option: of embeddings all those in a folder, or that match a pattern.
@@ -98,10 +98,10 @@ class UserFiles:
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every file, by absolute path, for ``step.toml``; see `checksums_of`."""
-        found: dict[str, str] = {}
+        checksums: dict[str, str] = {}
         for name in self.paths:
-            found |= self.checksums_of(name)
-        return found
+            checksums |= self.checksums_of(name)
+        return checksums
 
     def checksums_of(self, name: str) -> dict[str, str]:
         """SHA-256 of the files of one option, by absolute path.
@@ -109,14 +109,14 @@ class UserFiles:
         Raises
         ------
         UserError
-            No such file, or one that was written to since the command began: what was read of it isn't known.
+            No such file, or one that has changed since the command began.
         """
-        found = {}
+        checksums = {}
         for path in self.files_of(name):
-            found[str(path.resolve())] = checksum(path)
-            if self._begun.get(path) != signature(path):
+            checksums[str(path.resolve())] = checksum(path)
+            if self._signatures.get(path) != signature(path):
                 raise changed_error(path)
-        return found
+        return checksums
 
     def classes_in(self, dataset: tuple[str, ...]) -> tuple[str, ...]:
         """The classes that `labels` can have, in a data set with these classes.
@@ -124,26 +124,26 @@ class UserFiles:
         Raises
         ------
         UserError
-            The data set's classes differ from those that were given.
+            The data set's classes differ from `classes`.
         """
         if dataset and self.classes and set(dataset) != set(self.classes):
-            named = ",".join(self.classes[:20])
+            names = ",".join(self.classes[:20])
             raise UserError(
-                f"--classes {named} differs from the classes of the data set, {', '.join(dataset[:20])}.",
+                f"--classes {names} differs from the classes of the data set, {', '.join(dataset[:20])}.",
                 "Leave out --classes, or start another run with it (--run DIR).",
-                named,
+                names,
             )
         return dataset or self.classes
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What else a result depends on, for a step's table: classes, groups by an expression, and which ids."""
-        found: dict[str, Any] = {"classes": list(self.classes)} if self.classes and self.labels is not None else {}
-        found |= {"id_column": self.id_column} if self.id_column else {}
-        return found | ({"groups": self.groups} if self.groups and not is_file(self.groups) else {})
+        """Classes, groups by an expression, and the column of ids, for a step's table."""
+        entries: dict[str, Any] = {"classes": list(self.classes)} if self.classes and self.labels is not None else {}
+        entries |= {"id_column": self.id_column} if self.id_column else {}
+        return entries | ({"groups": self.groups} if self.groups and not is_file(self.groups) else {})
 
     def enough_for(self, inputs: Collection[str]) -> bool:
-        """Whether the files alone tell which images there are, to a method that reads `inputs`."""
+        """Whether the files alone determine the images, for a method that reads `inputs`."""
         if {"embeddings", "scores"} <= {*inputs} and "embeddings" not in self.paths:
             return False
         alone = [name for name in OF_IMAGES_ALONE if name in inputs]
@@ -152,7 +152,7 @@ class UserFiles:
 
 @dataclass(frozen=True)
 class UserArrays:
-    """What the user's files hold. Each file is read once, when it is first asked for.
+    """Arrays of the user's files. Each file is read once, at its first use.
 
     Attributes
     ----------
@@ -162,9 +162,9 @@ class UserArrays:
     classes : tuple of str
         Those of the data set.
     report : Reporter, optional
-        Where notes on the labels go.
+        Prints notes on the labels.
     multilabel : bool or None
-        Whether images can have several labels; None: as the file of labels says.
+        Whether images can have several labels; None: the file of labels decides.
     order : callable, optional
         Returns the row of each image from the ids that are stored with embeddings; None: rows are in order.
     """
@@ -175,11 +175,11 @@ class UserArrays:
     report: Reporter | None = None
     multilabel: bool | None = False
     order: Callable[[Ids], np.ndarray] | None = None
-    _read: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _arrays: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
     _labels: dict[Path, Labels] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def get(self, name: str) -> np.ndarray | None:
-        """An input of strategies by its name in `strategies.arrays.INPUTS`; None where no file holds it.
+        """An input of strategies by its name in `strategies.arrays.INPUTS`; None without a file.
 
         Raises
         ------
@@ -195,48 +195,48 @@ class UserArrays:
             return None
         if name == "embeddings":
             return self._embeddings
-        if name not in self._read:
-            self._read[name] = read_array(path, FLAGS.get(name, f"--{name}"), mapped=name in MAPPED)
-            image_axis(name, self._read[name].shape)
-        return self._read[name]
+        if name not in self._arrays:
+            self._arrays[name] = read_array(path, FLAGS.get(name, f"--{name}"), mapped=name in MAPPED)
+            image_axis(name, self._arrays[name].shape)
+        return self._arrays[name]
 
     @cached_property
-    def stored(self) -> Embeddings | None:
-        """What ``--embeddings`` names, with its ids."""
+    def embeddings_file(self) -> Embeddings | None:
+        """The embeddings of ``--embeddings``, with their ids."""
         path = self.files.embeddings
         if path is None:
             return None
-        found = read_embeddings(path, self.files.id_column, self.report)
-        if found.ids is not None and self.report is not None:
-            self.report.once(f"ids: {found.ids.where}")
-        return found
+        embeddings = read_embeddings(path, self.files.id_column, self.report)
+        if embeddings.ids is not None and self.report is not None:
+            self.report.once(f"ids: {embeddings.ids.where}")
+        return embeddings
 
     @cached_property
     def _embeddings(self) -> np.ndarray | None:
-        stored = self.stored
-        if stored is None or stored.ids is None or self.order is None:
-            return None if stored is None else stored.array
-        rows = self.order(stored.ids)
-        in_order = len(rows) == len(stored.array) and bool((rows[1:] > rows[:-1]).all())
-        return stored.array if in_order else stored.array[rows]
+        file = self.embeddings_file
+        if file is None or file.ids is None or self.order is None:
+            return None if file is None else file.array
+        rows = self.order(file.ids)
+        in_order = len(rows) == len(file.array) and bool((rows[1:] > rows[:-1]).all())
+        return file.array if in_order else file.array[rows]
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """All inputs of strategies, by name; large ones memory-mapped."""
         names = ("embeddings", "patches", "probs", "scores", "clusters", "order", "labels")
-        found = {name: array for name in names if (array := self.get(name)) is not None}
+        arrays = {name: array for name in names if (array := self.get(name)) is not None}
         if self.query_set is not None:
-            found["query_set"] = self.query_set
-        if self.multilabel and "probs" in found:
-            probs = found.pop("probs")
+            arrays["query_set"] = self.query_set
+        if self.multilabel and "probs" in arrays:
+            probs = arrays.pop("probs")
             several = {"label_probs": probs.mean(axis=0), "mc_label_probs": probs}
-            found |= several if probs.ndim == 3 else {"label_probs": probs}
-        if "probs" in found and found["probs"].ndim == 3:
-            found |= dict.fromkeys(("view_probs", "mc_probs", "member_probs"), found["probs"])
-        return found
+            arrays |= several if probs.ndim == 3 else {"label_probs": probs}
+        if "probs" in arrays and arrays["probs"].ndim == 3:
+            arrays |= dict.fromkeys(("view_probs", "mc_probs", "member_probs"), arrays["probs"])
+        return arrays
 
     def groups(self, images: pd.DataFrame, root: Root | None = None) -> np.ndarray | None:
-        """The group of each image, (n,) int64; None where none are given.
+        """The group of each image, (n,) int64; None without ``--groups``.
 
         Parameters
         ----------
@@ -249,15 +249,15 @@ class UserArrays:
 
         if not self.files.groups:
             return None
-        found = read_groups(self.files.groups, images, root)
-        for note in found.notes:
+        groups = read_groups(self.files.groups, images, root)
+        for note in groups.notes:
             if self.report is not None:
                 self.report.once(note)
-        return pd.factorize(np.array(found.names, dtype=object))[0].astype(np.int64)
+        return pd.factorize(np.array(groups.names, dtype=object))[0].astype(np.int64)
 
     @cached_property
     def labels(self) -> Labels | None:
-        """Those of ``--labels``."""
+        """The labels of ``--labels``."""
         path = self.files.labels
         return None if path is None else self.labels_in(path, "--labels")
 
@@ -270,13 +270,13 @@ class UserArrays:
 
     @cached_property
     def labeled(self) -> np.ndarray | None:
-        """The images of ``--labeled``; without a run as they came."""
+        """The images of ``--labeled``; without a run as in the file."""
         path = self.files.labeled
         return None if path is None else read_rows(path, "--labeled", self.items)
 
     @cached_property
     def query_set(self) -> np.ndarray | None:
-        """The images of ``--query-set``, without a run as they came, or embeddings (q, d) of other images."""
+        """The images of ``--query-set``, without a run as in the file, or embeddings (q, d) of other images."""
         path = self.files.query_set
         if path is None:
             return None
@@ -288,7 +288,7 @@ class UserArrays:
 
     @cached_property
     def excluded(self) -> np.ndarray | None:
-        """The images of ``--exclude``; without a run as they came."""
+        """The images of ``--exclude``; without a run as in the file."""
         path = self.files.exclude
         return None if path is None else read_rows(path, "--exclude", self.items)
 
@@ -299,21 +299,21 @@ class UserArrays:
 
 
 def read_rows(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
-    """Indices of images, or the mask of them, such as those that are labeled already.
+    """Read indices of images, or a mask, such as those that are labeled already.
 
     Parameters
     ----------
     path : Path
         .npy of indices or of booleans, or a .csv with a column ``index`` or ``path``.
     flag : str
-        What the user gave it as, for messages.
+        The option, for messages.
     items : DataFrame, optional
-        The train rows of items.csv. Without them paths mean nothing, and whoever knows the number of images checks.
+        The train rows of items.csv. Without them paths can't be resolved, and the caller checks the indices.
 
     Returns
     -------
     ndarray
-        With `items`: (m,) int64, ascending. Without: as it came.
+        With `items`: (m,) int64, ascending. Without: as in the file.
 
     Raises
     ------
@@ -323,8 +323,8 @@ def read_rows(path: Path, flag: str, items: pd.DataFrame | None) -> np.ndarray:
     from initpools_cli.strategies.candidates import as_rows
 
     is_table = path.suffix.lower() in (".csv", ".tsv")
-    found = images_named(path, flag, items) if is_table else read_array(path, flag)
-    return found if items is None else as_rows(flag, found, len(items))
+    rows = images_of_table(path, flag, items) if is_table else read_array(path, flag)
+    return rows if items is None else as_rows(flag, rows, len(items))
 
 
 #: Digits of the largest index: Python refuses to read very long numbers, and arrays of indices have 64 bits.
@@ -339,15 +339,15 @@ def _index_of(row: Row) -> int | str:
     return f"has the index {row.index:.30}, which no image can have" if too_long else int(row.index)
 
 
-def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Root | None = None) -> np.ndarray:
+def images_of_table(path: Path, flag: str, items: pd.DataFrame | None, root: Root | None = None) -> np.ndarray:
     """The images that a table names by ``index`` or ``path``, in its order.
 
     Parameters
     ----------
     flag : str
-        What the user gave it as, for messages.
+        The option, for messages.
     items : DataFrame, optional
-        The train rows of items.csv; without them paths mean nothing, and only indices count.
+        The train rows of items.csv; without them only indices are read.
     root : Path or Shards, optional
         The folder of the data set, for absolute paths.
 
@@ -365,10 +365,10 @@ def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Root |
     from initpools_cli.datasets.annotations.table import read
 
     rows, _ = read(path, flag, with_labels=False)
-    found = find(rows, items, root) if items is not None else [_index_of(row) for row in rows]
+    matches = find(rows, items, root) if items is not None else [_index_of(row) for row in rows]
     wrong = [
         str(Problem(row.place, row.path.strip(), "", each))
-        for row, each in zip(rows, found, strict=True)
+        for row, each in zip(rows, matches, strict=True)
         if isinstance(each, str)
     ]
     if wrong and items is None:
@@ -380,4 +380,4 @@ def images_named(path: Path, flag: str, items: pd.DataFrame | None, root: Root |
     if wrong:
         more = f", and so for {len(wrong) - 1} more rows" if wrong[1:] else ""
         raise UserError(f"{path} ({flag}), {wrong[0]}{more}.", "Correct or leave out these rows, and run again.", path)
-    return np.array(found, dtype=np.int64)
+    return np.array(matches, dtype=np.int64)

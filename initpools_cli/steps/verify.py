@@ -1,4 +1,4 @@
-"""Whether every file of a run is as it was made."""
+"""Check that no file of a run has changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def verify(run: Run) -> list[Problem]:
     Returns
     -------
     list of dict
-        file, problem, and renew: the command that mends it. Empty where all is as it was.
+        file, problem, and renew: the command that repairs it. Empty if nothing has changed.
     """
     return [*_of_run(run), *(problem for step in run.folders() for problem in _of_step(step))]
 
@@ -29,16 +29,16 @@ def _problem(run: Run, file: Path | str, problem: str, renew: str = "") -> Probl
 
 
 def _of_run(run: Run) -> Iterator[Problem]:
-    """What is wrong with the files that hold for all steps."""
+    """The problems of the files that all steps share."""
     try:
         read_identity(run)
     except UserError as error:
         yield _problem(run, "run.toml", error.fact)
         return
     whole = True
-    for file, read in ((ITEMS, read_items), (KEPT, read_mask)):
+    for file, reader in ((ITEMS, read_items), (KEPT, read_mask)):
         try:
-            read(run)
+            reader(run)
         except UserError as error:
             whole = False
             yield _problem(run, file, error.fact)
@@ -77,6 +77,6 @@ def _of_step(step: FinishedStep) -> Iterator[Problem]:
 
 
 def _files(step: FinishedStep) -> set[str]:
-    """The files in its folder, without those that a kill may leave when the folder gets its name."""
+    """The files in its folder, without those that an interrupted command may leave."""
     names = {file.relative_to(step.folder).as_posix() for file in step.folder.rglob("*") if file.is_file()}
     return {name for name in names if name not in ("step.toml", "digest") and not name.startswith("work/")}

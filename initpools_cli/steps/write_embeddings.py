@@ -58,10 +58,10 @@ def write_embeddings(
             rows = slice(0, len(split.images))
             if rows.stop > PART and not _is_patches(step):
                 _write_parts(step, name, rows, batch, compute, context.machine, bar.advance)
-                found = _stored_parts(step, name, [rows], batch)
+                blocks = _stored_parts(step, name, [rows], batch)
             else:
-                found = _finite(compute(name, rows, context.machine), rows.start, bar.advance)
-            step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, rows.stop))
+                blocks = _finite(compute(name, rows, context.machine), rows.start, bar.advance)
+            step.outcome[name] = list(write_rows(scratch / f"{name}.npy", blocks, rows.stop))
         if not _is_patches(step):
             step.outcome |= quality(context, step.id, scratch) | find_near_duplicates(context, step.id, scratch)
             step.outcome |= overlap_of_test(context, scratch, step.outcome)
@@ -86,7 +86,7 @@ def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: 
     splits = _splits(context, step)
 
     def work(bar: Any) -> None:
-        # Rank 0 has checked what an earlier attempt left; its finished parts are not computed again.
+        # Rank 0 has checked the files of an earlier attempt; its finished parts are not computed again.
         fabric.barrier()
         for name, split in splits.items():
             rows = share(len(split.images), batch, fabric.global_rank, fabric.world_size)
@@ -104,8 +104,8 @@ def _write_shares(context: Context, step: PendingStep, compute: Compute, batch: 
             for name, split in splits.items():
                 ranks = range(fabric.world_size)
                 shares = [share(len(split.images), batch, rank, fabric.world_size) for rank in ranks]
-                found = _stored_parts(step, name, shares, batch)
-                step.outcome[name] = list(write_rows(scratch / f"{name}.npy", found, len(split.images)))
+                blocks = _stored_parts(step, name, shares, batch)
+                step.outcome[name] = list(write_rows(scratch / f"{name}.npy", blocks, len(split.images)))
             if not _is_patches(step):
                 step.outcome |= quality(context, step.id, scratch) | find_near_duplicates(context, step.id, scratch)
                 step.outcome |= overlap_of_test(context, scratch, step.outcome)
@@ -132,8 +132,8 @@ def _write_parts(
         if file.exists():
             advance(part.stop - part.start)
         else:
-            found = _finite(compute(split, part, machine), part.start, advance)
-            write_rows(file, found, part.stop - part.start)
+            blocks = _finite(compute(split, part, machine), part.start, advance)
+            write_rows(file, blocks, part.stop - part.start)
 
 
 def _stored_parts(step: PendingStep, split: str, shares: list[slice], batch: int) -> Iterator[np.ndarray]:
@@ -143,7 +143,7 @@ def _stored_parts(step: PendingStep, split: str, shares: list[slice], batch: int
 
 
 def _parts(step: PendingStep, split: str, rows: slice, batch: int) -> list[tuple[slice, Path]]:
-    """Return parts of whole blocks, and their files, whose names say which rows they have."""
+    """Return parts of whole blocks, and their files, which are named by their rows."""
     size = max(1, PART // batch) * batch
     parts = [slice(start, min(rows.stop, start + size)) for start in range(rows.start, rows.stop, size)]
     return [(part, step.scratch / "work" / f"{split}-{part.start}-{part.stop}.npy") for part in parts]

@@ -19,11 +19,11 @@ from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.embedding_scale import learner_scaling, refuse_without_embeddings
 from initpools_cli.steps.encoder import pretrain_of
 from initpools_cli.steps.find_scores import can_score
-from initpools_cli.steps.pretrained import pretrained
+from initpools_cli.steps.pretrained import pretrained_encoder
 from initpools_cli.steps.rank import find_ranking, leaks_test
 from initpools_cli.steps.rows import identity, tell
 from initpools_cli.steps.run_provider import RunProvider
-from initpools_cli.steps.strategy_name import StrategySpec, named, refuse_same_stem
+from initpools_cli.steps.strategy_name import StrategySpec, parse_strategy, refuse_same_stem
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS, ONE_CLASS
 from initpools_cli.strategies.balance import Balance
 from initpools_cli.strategies.duplicates import RowFacts
@@ -86,12 +86,12 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
     _refuse_balance(context, table)
 
     def taking_part(name: str) -> StrategySpec:
-        strategy = named(name)
+        strategy = parse_strategy(name)
         if multilabel:
             strategy = strategy.for_multilabel()
         if strategy.balance.kind != "kmeans":
             return strategy
-        return strategy.counted(lambda own: own or context.clusters(select.n_clusters))
+        return strategy.with_clusters(lambda own: own or context.clusters(select.n_clusters))
 
     inits, queries = [taking_part(each) for each in table.init], [taking_part(each) for each in table.query]
     methods = [learners.get(each) for each in table.learner]
@@ -186,7 +186,7 @@ def build_experiment(
     if "embeddings" not in asked:
         refuse_without_embeddings(context, spec.learners)
     embedded = _embedded(context, spec, asked, source)
-    kept = kept & provider.seen
+    kept = kept & provider.image_mask
     arrays = StrategyArrays(provider, np.flatnonzero(kept))
     for each in spec.strategies:
         about = embedded.name if embedded is not None and _is_about(context, each, embedded) else ""
@@ -195,7 +195,7 @@ def build_experiment(
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     scale: dict[str, str] = {}
     if embedded is not None and "embeddings" in asked:
-        apply, scale = learner_scaling(context, embedded, provider.seen)
+        apply, scale = learner_scaling(context, embedded, provider.image_mask)
         inputs["embeddings"] = {name: apply(_measured(data, name, matrix(embedded, name))) for name in data.splits}
         reads |= embedded.checksums(*(f"{split}.npy" for split in data.splits))
     if "images" in asked or any("vaal_scores" in each.method.inputs for each in spec.queries):
@@ -205,7 +205,7 @@ def build_experiment(
         begins = next(name for name in spec.learners if "encoder" in registry.get(name).inputs)
         done = _behind(context, embedded, source, begins)
         encoder = encoder or done.name
-        begun, checksums = pretrained(context, done)
+        begun, checksums = pretrained_encoder(context, done)
         reads |= checksums
     experiment = ExperimentData(
         encoder=encoder,
@@ -270,7 +270,7 @@ class StrategyArrays:
             with_model=True,
         )
         self.reads |= inputs.reads
-        missing = sorted(strategy.needed - MODEL_OUTPUTS - inputs.arrays.keys())
+        missing = sorted(strategy.inputs - MODEL_OUTPUTS - inputs.arrays.keys())
         if missing:
             raise UserError(
                 f"'{name}' needs {missing[0]}, which al-run cannot provide.",
@@ -352,7 +352,7 @@ def _behind(context: Context, embedded: FinishedStep | None, source: str, learne
 
 def _embedded(context: Context, spec: ExperimentSpec, asked: set[str], source: str) -> FinishedStep | None:
     """Find the embeddings that the sweep reads; None if nothing in it reads embeddings."""
-    wanted = asked.union(*(each.needed for each in spec.strategies))
+    wanted = asked.union(*(each.inputs for each in spec.strategies))
     if "embeddings" in wanted or any(each.reads_embeddings for each in spec.strategies):
         return newest(context, source)
     if source and "encoder" not in asked:
@@ -362,7 +362,7 @@ def _embedded(context: Context, spec: ExperimentSpec, asked: set[str], source: s
 
 def _is_about(context: Context, strategy: StrategySpec, embedded: FinishedStep) -> bool:
     """Return whether the inputs of the strategy can come from the same source as the embeddings."""
-    if strategy.reads_embeddings or "embeddings" in strategy.needed:
+    if strategy.reads_embeddings or "embeddings" in strategy.inputs:
         return True
     return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
 

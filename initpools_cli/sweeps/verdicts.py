@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.rundir import FinishedStep, Run
 from initpools_cli.stats.metric_names import LONG_TAIL, MULTILABEL_METRICS, PRIMARY, metrics_of
-from initpools_cli.steps.strategy_name import named
+from initpools_cli.steps.strategy_name import parse_strategy
 from initpools_cli.sweeps.long_tail import long_tail_notes
 from initpools_cli.sweeps.results import groups_of, images_of, rounds_of
 
@@ -108,7 +108,7 @@ def compare_sweeps(
     _require(metric, known, "metric", "--metric")
     # A strategy of a file is known to a sweep by a name that does not say where the file is.
     if not any(against in set(rows["init"]) for rows in rounds.values()):
-        against = named(against).name
+        against = parse_strategy(against).name
     lines, results = [], []
     for name, rows in rounds.items():
         groups = groups_of(sweeps[name], rows)

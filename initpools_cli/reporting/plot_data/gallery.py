@@ -63,7 +63,7 @@ def _represented(pool: FinishedStep, rows: pd.DataFrame, request: PlotRequest) -
     from initpools_cli.strategies.arrays import as_embeddings
 
     owner = pool.array("represents.npy")
-    embeddings, _ = request.provider.measured(str(pool.table["source"]))
+    embeddings, _ = request.provider.card_embeddings(str(pool.table["source"]))
     assert embeddings is not None, "a run has embeddings"
     indices = pool.array("indices.npy")
     by_owner = np.argsort(owner, kind="stable")

@@ -19,7 +19,7 @@ from initpools_cli.reporting.plot_data.sources import (
     with_classes,
 )
 from initpools_cli.reporting.projection import projected, sampled
-from initpools_cli.steps.user_files import images_named
+from initpools_cli.steps.user_files import images_of_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,9 @@ def _labeled_picks(file: Path, items: pd.DataFrame | None, n: int) -> pd.DataFra
 
     from initpools_cli.strategies.candidates import as_rows
 
-    values = images_named(file, "--labeled", items) if file.suffix.lower() in TABLES else read_array(file, "--labeled")
+    values = (
+        images_of_table(file, "--labeled", items) if file.suffix.lower() in TABLES else read_array(file, "--labeled")
+    )
     checked = as_rows("--labeled", values, n)
     # Indices stay in the order of the file, which is the order of choice.
     indices = checked if values.dtype == bool else values
