@@ -26,7 +26,7 @@ from conftest import Initpools, process
 from faults.label_requests import act
 from PIL import Image
 
-from initpools_cli.cli.label import _bound
+from initpools_cli.cli.label import _start_server
 from initpools_cli.cli.labeler.label_lock import LabelLock, label_lock, new_token
 from initpools_cli.cli.labeler.server import FILES, Server
 from initpools_cli.cli.labeler.state import LabelingState
@@ -418,7 +418,7 @@ def test_what_can_not_be_saved_is_told_and_not_pretended(run: Path, serve: Serve
 def test_a_label_file_is_for_one_process_and_keeps_its_address(tmp_path: Path, run: Path) -> None:
     file, desk = tmp_path / "labels/x.csv", LabelingState(opened(run), {})
     with label_lock(file) as lock:
-        with _bound(desk, lock, 0) as server:
+        with _start_server(desk, lock, 0) as server:
             lock.remember(server.server_port, server.token)
             port, token = server.server_port, server.token
             with pytest.raises(UserError, match=f"Port {port} is used by another program"):
@@ -426,15 +426,15 @@ def test_a_label_file_is_for_one_process_and_keeps_its_address(tmp_path: Path, r
         with pytest.raises(UserError, match=rf"another process \({os.getpid()} on "), label_lock(file):
             pass
         assert (tmp_path / "labels/.x.csv.lock").stat().st_mode & 0o077 == 0
-    with label_lock(file) as lock, _bound(desk, lock, 0) as server:
+    with label_lock(file) as lock, _start_server(desk, lock, 0) as server:
         assert (server.server_port, server.token) == (port, token)
     with socket.create_server(("127.0.0.1", 0)) as other, label_lock(file) as lock:
         lock.port = other.getsockname()[1]
-        with _bound(desk, lock, 0) as server:
+        with _start_server(desk, lock, 0) as server:
             # The token of a port that somebody else has now is given up.
             assert server.server_port != lock.port and server.token != token
         with pytest.raises(UserError, match="is used by another program"):
-            _bound(desk, lock, lock.port)
+            _start_server(desk, lock, lock.port)
     with label_lock(tmp_path / "labels/y.csv") as lock:
         assert isinstance(lock, LabelLock) and (lock.port, lock.token) == (0, "")
 

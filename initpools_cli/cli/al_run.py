@@ -220,12 +220,12 @@ def command(
     context = common.start("al", flags, knobs, classes=classes)
     if scheduler and context.settings.al.backend == "processes":
         raise UserError(f"--scheduler {scheduler} needs a cluster.", "Add --backend dask or --backend ray.", scheduler)
-    done, fresh = al_run(context, name, scheduler, files)
-    rows = rounds_of(done)
-    _show_results(common, rows, groups_of(done, rows), images_of(done, rows))
-    for note in long_tail_notes(done, rows):
+    step, fresh = al_run(context, name, scheduler, files)
+    rows = rounds_of(step)
+    _show_results(common, rows, groups_of(step, rows), images_of(step, rows))
+    for note in long_tail_notes(step, rows):
         common.report.say(note)
-    common.step_result(done, fresh, "rounds")
+    common.step_result(step, fresh, "rounds")
 
 
 def _knobs(learners: list[str]) -> Collection[str]:
@@ -262,21 +262,21 @@ def _show_results(common: Common, rounds: DataFrame, groups: RightByGroup | None
 
     if common.quiet:
         return
-    judged, curves = verdicts(rounds, groups=groups, images=images), summarize(rounds, groups=groups)
+    table, curves = verdicts(rounds, groups=groups, images=images), summarize(rounds, groups=groups)
     if not len(curves):
         return common.report.warn("all trials of the sweep failed: there is nothing to compare.")
-    queried = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves
-    last = queried[queried["round"] == queried["round"].max()]
+    later = curves[curves["round"] > 0] if (curves["round"] > 0).any() else curves
+    last = later[later["round"] == later["round"].max()]
     first = curves[curves["round"] == 0].drop_duplicates(["init", "learner", "encoder"])
-    begun = first.set_index(["init", "learner", "encoder"])["mean"]
-    verdict_of = {tuple(row[key] for key in (*CURVE, "measure")): row["verdict"] for row in judged.to_dict("records")}
+    starts = first.set_index(["init", "learner", "encoder"])["mean"]
+    verdict_of = {tuple(row[key] for key in (*CURVE, "measure")): row["verdict"] for row in table.to_dict("records")}
     if (metric := metrics_of(rounds.columns)[0]) != METRICS[0]:
         common.report.say(f"metric: {TITLES.get(metric, metric.replace('_', ' '))}, the mean over the classes")
     pool = f"first {first['labeled'].max()}" if len(first) else "first pool"
     tables: dict[tuple[str, str], list[list[str]]] = {}
     for row in last.to_dict("records"):
         init, query, learner, encoder = (str(row[column]) for column in CURVE)
-        start = begun.get((init, learner, encoder))
+        start = starts.get((init, learner, encoder))
         cells = [
             "—" if start is None else f"{float(start):.1%}",
             _short(verdict_of.get((init, "", learner, encoder, "first pool"))),
@@ -290,7 +290,7 @@ def _show_results(common: Common, rounds: DataFrame, groups: RightByGroup | None
         if len(tables) > 1:
             common.report.say(f"{learner} on {encoder}:" if encoder else f"{learner}:")
         show_grid(common.report, columns, lines)
-    for note in notes(judged):
+    for note in notes(table):
         common.report.say(note)
 
 

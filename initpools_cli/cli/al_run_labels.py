@@ -33,7 +33,7 @@ class RoundRequest:
 
     @property
     def asks(self) -> bool:
-        """Whether the next batch is to be chosen."""
+        """Whether the round chooses a next batch."""
         return self.next_batch is not None or bool(self.exports)
 
     def refuse_without_labels(self) -> None:
@@ -46,7 +46,7 @@ class RoundRequest:
         """
         from initpools_cli.core.errors import UserError
 
-        given = {
+        options = {
             "--annotators": self.annotators,
             "--next": self.next_batch,
             "--predictions": self.predictions,
@@ -57,7 +57,7 @@ class RoundRequest:
             "--stop-at": self.stop_at,
             "--target": self.target,
         }
-        for flag, value in given.items():
+        for flag, value in options.items():
             if value:
                 raise UserError(f"{flag} requires --labels.", "Add --labels FILE.", flag)
 
@@ -97,54 +97,54 @@ def run_round(common: Common, context: Context, labels: list[Path], request: Rou
     if request.doubtful is not None:
         context.require_one_class("--doubtful")
     require_images(context, exports)
-    found = label_round(context, labels, request.classes, ask=request.asks, files=files)
-    batch = read_next(found.done)
-    written = []
+    labeling_round = label_round(context, labels, request.classes, ask=request.asks, files=files)
+    batch = read_next(labeling_round.done)
+    paths = []
     if batch is not None and request.next_batch is not None:
         write_pool(batch, request.next_batch)
-        written.append(request.next_batch)
+        paths.append(request.next_batch)
     if batch is not None and exports:
-        write_exports(context, found.done.name, batch, exports, request.image_url)
-        written += [each.path for each in exports]
+        write_exports(context, labeling_round.done.name, batch, exports, request.image_url)
+        paths += [each.path for each in exports]
     if request.predictions is not None:
-        write_table(request.predictions, found.done.frame("predictions.csv", dtype=str, keep_default_na=False))
-        written.append(request.predictions)
+        write_table(request.predictions, labeling_round.done.frame("predictions.csv", dtype=str, keep_default_na=False))
+        paths.append(request.predictions)
     if request.doubtful is not None:
-        write_table(request.doubtful, read_doubtful(found.done))
-        written.append(request.doubtful)
-    _show_round(common, context, found)
-    outcome = found.done.facts["outcome"]
-    if note := long_tail_note(outcome, found.done.frame("classes.csv")):
+        write_table(request.doubtful, read_doubtful(labeling_round.done))
+        paths.append(request.doubtful)
+    _show_round(common, context, labeling_round)
+    outcome = labeling_round.done.facts["outcome"]
+    if note := long_tail_note(outcome, labeling_round.done.frame("classes.csv")):
         common.report.say(note)
     tell(context, outcome)
     if "test_accuracy" in outcome:
-        tell_test(context, (found.done.table.get("encoders") or [""])[0])
-    if note := doubtful_note(context, found.done):
+        tell_test(context, (labeling_round.done.table.get("encoders") or [""])[0])
+    if note := doubtful_note(context, labeling_round.done):
         common.report.say(note)
-    if request.asks and batch is None and "stopped" not in found.done.facts["outcome"]:
+    if request.asks and batch is None and "stopped" not in labeling_round.done.facts["outcome"]:
         common.report.say(
             "no images are left to label: each one has a label, was skipped, is excluded or no longer exists."
         )
     payload = {
-        "step": found.done.id,
-        "folder": found.done.folder,
-        "fresh": found.fresh,
-        **found.done.facts["outcome"],
-        "written": written,
-        "problem_rows": [problem._asdict() for problem in found.labeled.read.problems],
+        "step": labeling_round.done.id,
+        "folder": labeling_round.done.folder,
+        "fresh": labeling_round.fresh,
+        **labeling_round.done.facts["outcome"],
+        "written": paths,
+        "problem_rows": [problem._asdict() for problem in labeling_round.labeled.read.problems],
         "next": [] if batch is None else records(batch),
     }
-    for path in written:
+    for path in paths:
         common.say_written(path)
-    common.result(written or [found.done.folder], payload)
+    common.result(paths or [labeling_round.done.folder], payload)
 
 
 def _refuse_targets(request: RoundRequest, labels: list[Path]) -> None:
     """Refuse to overwrite label files, or to write two results to one file."""
     from initpools_cli.core.errors import UserError
 
-    asked = {"--next": request.next_batch, "--predictions": request.predictions, "--doubtful": request.doubtful}
-    targets = {flag: path for flag, path in asked.items() if path is not None}
+    options = {"--next": request.next_batch, "--predictions": request.predictions, "--doubtful": request.doubtful}
+    targets = {flag: path for flag, path in options.items() if path is not None}
     for path in targets.values():
         if path.resolve() in [file.resolve() for file in labels]:
             raise UserError(
@@ -174,7 +174,7 @@ def _refuse_annotated(path: Path, flag: str, column: str) -> None:
         refuse_losing_labels(path, pd.DataFrame({"index": [], "label": []}))
 
 
-def _show_round(common: Common, context: Context, found: Round) -> None:
+def _show_round(common: Common, context: Context, labeling_round: Round) -> None:
     """Print the problems of the label file, a summary, and a table of all rounds."""
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.labeling.annotators import TIES, agreement, tie_lines
@@ -183,21 +183,23 @@ def _show_round(common: Common, context: Context, found: Round) -> None:
     from initpools_cli.labeling.summary import notes_of, table_of, tell_problems
     from initpools_cli.labeling.verdict import suggestions, verdict
 
-    read, report, rounds = found.labeled.read, common.report, history(context)
-    for note in read.notes:
+    annotations, report, rounds = labeling_round.labeled.read, common.report, history(context)
+    for note in annotations.notes:
         report.say(note)
-    left_out = [f"{problem}; the row is ignored." for problem in read.problems]
-    tell_problems(report, left_out, str(found.done.folder / "problems.csv"))
-    for doubt in doubts(found.labeled):
+    left_out = [f"{problem}; the row is ignored." for problem in annotations.problems]
+    tell_problems(report, left_out, str(labeling_round.done.folder / "problems.csv"))
+    for doubt in doubts(labeling_round.labeled):
         report.warn(doubt)
-    common.report_done(found.done.folder, found.fresh, "round")
-    report.say(_summary(found))
-    if sentence := agreement(found.done.facts["outcome"]):
+    common.report_done(labeling_round.done.folder, labeling_round.fresh, "round")
+    report.say(_summary(labeling_round))
+    if sentence := agreement(labeling_round.done.facts["outcome"]):
         report.say(sentence)
-    if found.labeled.ties:
-        for line in tie_lines(found.labeled.ties, context.data.splits["train"].paths):
+    if labeling_round.labeled.ties:
+        for line in tie_lines(labeling_round.labeled.ties, context.data.splits["train"].paths):
             report.warn(line)
-        report.say(f"label them again: `{context.command_for('label', '--batch', str(found.done.folder / TIES))}`")
+        report.say(
+            f"label them again: `{context.command_for('label', '--batch', str(labeling_round.done.folder / TIES))}`"
+        )
     show_grid(report, *table_of(rounds))
     last = rounds[-1]
     for sentence in [*verdict(rounds), *filter(None, [suggestions(last)])]:
@@ -206,24 +208,24 @@ def _show_round(common: Common, context: Context, found: Round) -> None:
         for note in notes_of(rounds):
             report.say(note)
     if last.get("alone"):
-        classes = _counted(last["alone"], "class has", "classes have")
+        classes = _plural(last["alone"], "class has", "classes have")
         report.say(
             f"{classes} one labeled image; cross-validation counts it as wrong, as no other image has its class."
         )
 
 
-def _summary(found: Round) -> str:
-    read, outcome = found.labeled.read, found.done.facts["outcome"]
+def _summary(labeling_round: Round) -> str:
+    annotations, outcome = labeling_round.labeled.read, labeling_round.done.facts["outcome"]
     parts = [
-        _counted(outcome["new"], "new label", "new labels"),
-        _counted(outcome["corrected"], "of them a correction", "of them corrections"),
-        _counted(read.empty, "row without a label", "rows without a label"),
-        _counted(len(read.skipped), "skipped", "skipped"),
-        _counted(outcome["problems"], "row ignored", "rows ignored"),
+        _plural(outcome["new"], "new label", "new labels"),
+        _plural(outcome["corrected"], "of them a correction", "of them corrections"),
+        _plural(annotations.empty, "row without a label", "rows without a label"),
+        _plural(len(annotations.skipped), "skipped", "skipped"),
+        _plural(outcome["problems"], "row ignored", "rows ignored"),
     ]
     summary = ", ".join([parts[0], *(part for part in parts[1:] if not part.startswith("0 "))])
-    return f"{summary}; {_counted(outcome['unlabeled'], 'image has', 'images have')} no label."
+    return f"{summary}; {_plural(outcome['unlabeled'], 'image has', 'images have')} no label."
 
 
-def _counted(count: int, one: str, many: str) -> str:
+def _plural(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"

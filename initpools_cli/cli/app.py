@@ -21,9 +21,9 @@ INTERRUPTED = "interrupted.\nFinished work in a run is kept; type the same comma
 
 
 class _Signals:
-    """The signal that arrived, and whether a command is running that must be stopped."""
+    """Number of the last signal, and whether a command is running."""
 
-    arrived = 0
+    number = 0
     working = False
 
 
@@ -37,14 +37,14 @@ class Terminated(BaseException):
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        # What the shell ignores for a command in the background stays ignored.
+        # Signals that the shell ignores for background commands stay ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
     sys.unraisablehook = _unraisable
     from initpools_cli.cli.streams import open_streams
 
     open_streams()
-    sys.exit(_written(run(sys.argv[1:])))
+    sys.exit(_flush(run(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> int:
             _signals.working = False
         # Newer versions of Typer return 130 after Ctrl-C.
         if outcome == 130:
-            return _interrupted()
+            return _report_interrupt()
         return outcome if isinstance(outcome, int) else 0
     except UserError as error:
         return _fail(error)
@@ -77,7 +77,7 @@ def run(arguments: list[str]) -> int:
         close_output()
         return 0
     except (KeyboardInterrupt, Terminated):
-        return _interrupted()
+        return _report_interrupt()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
@@ -128,11 +128,11 @@ def _other(error: Exception) -> int:
         _print_error(f"error: {_fact(error)}", _usage(error))
         return 2
     # An import that a signal interrupts may end in any error.
-    if _signals.arrived or type(error).__name__ == "Abort":
-        return _interrupted()
-    known = system_error(error)
-    if known is not None:
-        return _fail(known)
+    if _signals.number or type(error).__name__ == "Abort":
+        return _report_interrupt()
+    user_error = system_error(error)
+    if user_error is not None:
+        return _fail(user_error)
     import traceback
 
     traceback.print_exception(error)
@@ -141,7 +141,7 @@ def _other(error: Exception) -> int:
 
 
 def _fact(error: Any) -> str:
-    """What is wrong with the command line, with the value of an option, which the library leaves out."""
+    """Return the error of the command line, with the value of the option, which the library leaves out."""
     from itertools import pairwise
 
     option, context = getattr(error, "param", None), getattr(error, "ctx", None)
@@ -156,14 +156,14 @@ def _fact(error: Any) -> str:
 
 
 def _usage(error: Any) -> str:
-    """The example of the command, and where its options are explained."""
+    """Return the example of the command, and the command that explains its options."""
     context = getattr(error, "ctx", None)
     if context is None or context.parent is None:
         return "`initpools --help` lists all commands."
     return f"{context.command.epilog}; `{context.command_path} --help` explains all options."
 
 
-def _written(code: int) -> int:
+def _flush(code: int) -> int:
     """Flush the output and return the exit code."""
     from initpools_cli.cli.streams import close_output
     from initpools_cli.core.errors import UserError
@@ -180,7 +180,7 @@ def _written(code: int) -> int:
 
 
 def _fail(error: UserError) -> int:
-    _print_error(f"error: {_shown(error.fact)}", _shown(error.remedy))
+    _print_error(f"error: {_printable(error.fact)}", _printable(error.remedy))
     return 2
 
 
@@ -188,19 +188,19 @@ def _fail(error: UserError) -> int:
 LONGEST = 1000
 
 
-def _shown(sentence: str) -> str:
+def _printable(sentence: str) -> str:
     """Shorten a sentence, and escape what files could send to the terminal: control characters."""
     import unicodedata
 
-    cut = sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - 1]}…"
-    return "".join(ascii(each)[1:-1] if unicodedata.category(each) in ("Cc", "Cs") else each for each in cut)
+    text = sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - 1]}…"
+    return "".join(ascii(each)[1:-1] if unicodedata.category(each) in ("Cc", "Cs") else each for each in text)
 
 
-def _interrupted() -> int:
+def _report_interrupt() -> int:
     _print_error(INTERRUPTED.rstrip("\n"))
     # A signal that arrived while text was executed leaves a flag, by which Python would kill itself at the end.
     exec("")  # an empty text  # nosec B102
-    return 128 + (_signals.arrived or signal.SIGINT)
+    return 128 + (_signals.number or signal.SIGINT)
 
 
 def _print_error(*lines: str) -> None:
@@ -209,7 +209,7 @@ def _print_error(*lines: str) -> None:
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     """Interrupt the command; before it starts and after it ends, exit at once."""
-    _signals.arrived = number
+    _signals.number = number
     if _signals.working:
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
     try:
@@ -218,16 +218,16 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
         os._exit(128 + number)
 
 
-def _unraisable(failed: sys.UnraisableHookArgs) -> None:
-    """Repeat a signal that Python could only drop, as it does in a destructor."""
-    if isinstance(failed.exc_value, KeyboardInterrupt | Terminated) and _signals.arrived:
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Repeat a signal that Python has dropped, as in a destructor."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt | Terminated) and _signals.number:
         import threading
 
-        again = threading.Timer(0.05, os.kill, (os.getpid(), _signals.arrived))
+        again = threading.Timer(0.05, os.kill, (os.getpid(), _signals.number))
         again.daemon = True
         again.start()
-    elif not _signals.arrived:
-        sys.__unraisablehook__(failed)
+    elif not _signals.number:
+        sys.__unraisablehook__(unraisable)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ SuiteName = Annotated[
 ]
 
 
-Added = Annotated[
+AddedStrategies = Annotated[
     list[str] | None,
     typer.Option(
         "--add",
@@ -53,7 +53,7 @@ def command(
         Path | None,
         typer.Option("--data", metavar="DIR", help="Folder with the data sets that the suite names by file."),
     ] = None,
-    add: Added = None,
+    add: AddedStrategies = None,
     output: Annotated[
         Path,
         typer.Option(
@@ -70,14 +70,14 @@ def command(
     from initpools_cli.bench.suite import load_suite
     from initpools_cli.bench.table import table_of
 
-    named = load_suite(suite)
-    added = add or []
-    refuse_added(named.suite, added)
+    named_suite = load_suite(suite)
+    names = add or []
+    refuse_added(named_suite.suite, names)
     place = SuiteContext(output, data, _machine(common), common.report)
-    return _write(common, suite, output, table_of(named, run_suite(named, place, added), added))
+    return _write(common, suite, output, table_of(named_suite, run_suite(named_suite, place, names), names))
 
 
-def table(common: Common, suite: SuiteName = "quick", folder: Folder = OUT, add: Added = None) -> str:
+def table(common: Common, suite: SuiteName = "quick", folder: Folder = OUT, add: AddedStrategies = None) -> str:
     """Write the table of the sweeps that are finished, without running any; the others are listed as not run."""
     from initpools_cli.bench.jobs import refuse_added
     from initpools_cli.bench.prepare import SuiteContext
@@ -86,28 +86,28 @@ def table(common: Common, suite: SuiteName = "quick", folder: Folder = OUT, add:
     from initpools_cli.bench.table import table_of
     from initpools_cli.core.errors import UserError
 
-    named = load_suite(suite)
-    added = add or []
-    refuse_added(named.suite, added)
-    found = find_results(named, SuiteContext(folder, None, _machine(common), common.report), added)
-    if not found.done:
+    named_suite = load_suite(suite)
+    names = add or []
+    refuse_added(named_suite.suite, names)
+    results = find_results(named_suite, SuiteContext(folder, None, _machine(common), common.report), names)
+    if not results.done:
         raise UserError(
-            f"{folder} has no finished sweep of the suite {named.name}.",
+            f"{folder} has no finished sweep of the suite {named_suite.name}.",
             f"Run `{shlex.join(['initpools', 'bench', '--suite', suite, '-o', str(folder)])}`.",
             folder,
         )
-    return _write(common, suite, folder, table_of(named, found, added))
+    return _write(common, suite, folder, table_of(named_suite, results, names))
 
 
 def _write(common: Common, suite: str, folder: Path, table: DataFrame) -> str:
-    """Write the table of a suite, say what is missing and how added strategies did, and return the next command."""
+    """Write the table of a suite, report missing cells and added strategies, and return the next command."""
     from initpools_cli.bench.suite import suite_name
     from initpools_cli.bench.table import table_path, write_table
 
     path = table_path(folder, suite_name(suite))
     write_table(path, table)
-    _say_what_is_missing(common, table)
-    _say_how_added_did(common, table)
+    _report_missing(common, table)
+    _report_added(common, table)
     common.report.say(f"wrote {path}: {(table['status'] == 'ok').sum():,} rows")
     common.result([path], {"table": str(path)})
     return shlex.join(["initpools", "bench", "report", "--suite", suite, "--dir", str(folder)])
@@ -140,9 +140,9 @@ def report(
     from initpools_cli.figures.page import THEMES, page_html
 
     require_ending(output, ".html")
-    for flag, value, known in (("--metric", metric, METRIC_COLUMNS), ("--theme", theme, THEMES)):
-        if value not in known:
-            raise UserError(f"{flag} {value} is not valid.", f"Use one of {', '.join(known)}.", value)
+    for flag, value, valid in (("--metric", metric, METRIC_COLUMNS), ("--theme", theme, THEMES)):
+        if value not in valid:
+            raise UserError(f"{flag} {value} is not valid.", f"Use one of {', '.join(valid)}.", value)
     name = suite_name(suite)
     path = table_path(folder, name)
     table = read_table(path, suite)
@@ -164,7 +164,7 @@ def verify(
     folder: Folder = OUT,
     cells: Annotated[int, typer.Option("--cells", metavar="N", min=1, help="Number of cells to run again.")] = 20,
     sample_seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the sample.")] = 0,
-    add: Added = None,
+    add: AddedStrategies = None,
 ) -> str:
     """Run a random sample of cells of a suite's table again; exits with 2 if a result differs."""
     from initpools_cli.bench.prepare import SuiteContext
@@ -173,17 +173,17 @@ def verify(
     from initpools_cli.bench.verify import added_strategies, replay, sample
     from initpools_cli.steps.compare_results import TOLERANCE
 
-    named = load_suite(suite)
-    table = read_table(table_path(folder, named.name), suite)
-    unnamed = added_strategies(table, add or [])
-    if unnamed:
-        common.report.say(f"left out: {', '.join(unnamed)}; name the file of an added strategy with --add to replay it")
-    drawn = sample(table[~table["strategy"].isin(unnamed)], cells, sample_seed)
+    named_suite = load_suite(suite)
+    table = read_table(table_path(folder, named_suite.name), suite)
+    missing = added_strategies(table, add or [])
+    if missing:
+        common.report.say(f"left out: {', '.join(missing)}; name the file of an added strategy with --add to replay it")
+    rows = sample(table[~table["strategy"].isin(missing)], cells, sample_seed)
     place = SuiteContext(folder, None, _machine(common), common.report)
     problems, exact, count = [], True, 0
-    sweeps = drawn.groupby(["data", "sweep"], sort=False).ngroups
+    sweeps = rows.groupby(["data", "sweep"], sort=False).ngroups
     with common.report.progress("verify", sweeps, "sweeps") as bar:
-        for each in replay(named, place, drawn, add or []):
+        for each in replay(named_suite, place, rows, add or []):
             problems += each.problems
             exact &= each.exact
             count += each.cells
@@ -203,13 +203,13 @@ def verify(
 
 
 def _machine(common: Common) -> dict[str, Any]:
-    """Return the settings [run] of the options."""
+    """Return the options of the machine as settings of [run]."""
     machine = {"run.device": common.device, "run.threads": common.threads}
     return {key: value for key, value in machine.items() if value is not None}
 
 
-def _say_how_added_did(common: Common, table: DataFrame) -> None:
-    """Say for every added strategy in how many comparisons it was better than random."""
+def _report_added(common: Common, table: DataFrame) -> None:
+    """Print for every added strategy in how many comparisons it was better than random."""
     from initpools_cli.stats.benchmark import comparisons, sentence, values
 
     if not table["added"].any():
@@ -220,10 +220,10 @@ def _say_how_added_did(common: Common, table: DataFrame) -> None:
         common.report.say(f"your strategy {sentence(rows, name)}")
 
 
-def _say_what_is_missing(common: Common, table: DataFrame) -> None:
+def _report_missing(common: Common, table: DataFrame) -> None:
     """Count the cells that were not run or failed, by reason."""
-    lost = table[table["status"] != "ok"]
-    for (status, error), cells in lost.groupby(["status", "error"], sort=False):
+    failures = table[table["status"] != "ok"]
+    for (status, error), cells in failures.groupby(["status", "error"], sort=False):
         where = ", ".join(dict.fromkeys(f"{row.strategy} on {row.data}" for row in cells.itertuples()))
-        shown = where if len(where) <= 200 else f"{where[:200]}…"
-        common.report.say(f"{status}: {len(cells):,} cells ({shown}): {error}")
+        text = where if len(where) <= 200 else f"{where[:200]}…"
+        common.report.say(f"{status}: {len(cells):,} cells ({text}): {error}")

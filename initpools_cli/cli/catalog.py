@@ -1,4 +1,4 @@
-"""What can be chosen by name: the rows behind `initpools list`, shell completion and the tables of the docs."""
+"""Catalog of all methods: the rows of `initpools list`, of shell completion and of the tables in the docs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _methods(methods: Iterable[Method]) -> list[dict[str, Any]]:
 
 
 def _package(method: Method) -> dict[str, str]:
-    """The package that a plug-in is from; nothing for our own methods."""
+    """The package of a plug-in; empty for built-in methods."""
     plugin = plugin_of(method)
     return {} if plugin is None else {"package": f"{plugin.distribution} {plugin.version}"}
 
@@ -46,14 +46,14 @@ def _strategies() -> list[dict[str, Any]]:
 
 
 def _strategy_rows(methods: Iterable[Method], scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Strategies, and one for each score that ranks by it."""
+    """Rows of the strategies, and of one for each score that ranks by it."""
     from initpools_cli.strategies.registry import strategies
 
     own = [
-        {**row, "oracle": (oracle := row.get("oracle", False)), "summary": _marked(row["summary"], oracle)}
+        {**row, "oracle": (oracle := row.get("oracle", False)), "summary": _with_oracle_mark(row["summary"], oracle)}
         for row in _methods(methods)
     ]
-    scored = [
+    by_score = [
         {
             **_methods([strategies.get("score")])[0],
             "name": row["name"],
@@ -68,7 +68,7 @@ def _strategy_rows(methods: Iterable[Method], scores: list[dict[str, Any]]) -> l
     ]
     return [
         {**row, "line": (row["name"], row["summary"], "nested" if row["nested"] else "drawn anew", *_packages(row))}
-        for row in sorted([*own, *scored], key=lambda row: row["name"])
+        for row in sorted([*own, *by_score], key=lambda row: row["name"])
     ]
 
 
@@ -87,10 +87,10 @@ def _pretexts() -> list[dict[str, Any]]:
 
 def _highest_first(row: dict[str, Any]) -> str:
     """Return the summary of a strategy that sorts by a score."""
-    return _marked(f"Highest {row['name']} score first: {row['high']}.", row["oracle"])
+    return _with_oracle_mark(f"Highest {row['name']} score first: {row['high']}.", row["oracle"])
 
 
-def _marked(summary: str, oracle: bool) -> str:
+def _with_oracle_mark(summary: str, oracle: bool) -> str:
     return summary.removesuffix(".") + f"{ORACLE}." if oracle else summary
 
 
@@ -163,7 +163,7 @@ def _networks() -> list[dict[str, Any]]:
 
 
 def short_backbones() -> list[dict[str, Any]]:
-    """The short names of backbones, with the facts that decide between them; no library is imported for them."""
+    """The short names of backbones with their facts, such as size and license; no library is imported."""
     from dataclasses import asdict
 
     from initpools_cli.networks.aliases import ALIASES, OTHER_NAMES
@@ -188,11 +188,11 @@ def _backbones() -> list[dict[str, Any]]:
         {**row, "line": (*row["line"], "not in the installed timm")} if row["name"] in lacking else row
         for row in short_backbones()
     ]
-    listed = [("torchvision", name) for name in from_torchvision.names()]
-    listed += [("timm", name) for name in from_timm.names_with_tags()]
+    pairs = [("torchvision", name) for name in from_torchvision.names()]
+    pairs += [("timm", name) for name in from_timm.names_with_tags()]
     own = {row["name"] for row in short}
     return short + [
-        {"line": (name, library), "name": name, "library": library} for library, name in listed if name not in own
+        {"line": (name, library), "name": name, "library": library} for library, name in pairs if name not in own
     ]
 
 
@@ -225,7 +225,7 @@ def _datasets() -> list[dict[str, Any]]:
     return [{"line": (facts.name, facts.title), **asdict(facts)} for facts in catalog()]
 
 
-#: What `initpools list` lists, with the function that makes the rows. Backbones come last: they take seconds to import.
+#: The kinds of `initpools list`, with the function of the rows. Backbones come last: their import takes seconds.
 KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
     "datasets": _datasets,
     "pretexts": _pretexts,
@@ -238,7 +238,7 @@ KINDS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {
     "backbones": _backbones,
 }
 
-#: What each kind is for.
+#: The purpose of each kind.
 PURPOSES = {
     "datasets": "data sets that are downloaded by name: --dataset NAME",
     "pretexts": "pretraining tasks: pretrain METHOD",
@@ -253,14 +253,14 @@ PURPOSES = {
 
 
 def plugin_rows(kind: str) -> tuple[list[dict[str, Any]], list[UserError]]:
-    """The rows of what installed packages add to a kind, and for each plug-in that can't be used the reason."""
+    """The rows of a kind from plug-ins, and an error for each plug-in that can't be loaded."""
     from initpools_cli.scores.registry import scores
     from initpools_cli.strategies.registry import strategies
 
     if kind not in ("strategies", "scores"):
         return [], []
-    added, errors = scores.plugins({*names("strategies"), *strategies.plugin_names()})
-    rows = _score_rows(_methods(added))
+    plugins, errors = scores.plugins({*names("strategies"), *strategies.plugin_names()})
+    rows = _score_rows(_methods(plugins))
     if kind == "strategies":
         own, more = strategies.plugins(names("scores"))
         return _strategy_rows(own, rows), [*more, *errors]

@@ -28,15 +28,15 @@ def command(
     run = common.locate()
     if not run.exists:
         raise UserError(f"There is no run in {run.path}.", "Name another one with --run DIR.", run.path)
-    found = clean(run, data_home(), dry_run=dry_run, unfinished=unfinished)
+    entries = clean(run, data_home(), dry_run=dry_run, unfinished=unfinished)
     common.result(
-        [f"{each.path}\t{each.kind}\t{size_words(each.bytes)}" for each in found],
-        [{"path": str(each.path), "kind": each.kind, "bytes": each.bytes} for each in found],
+        [f"{each.path}\t{each.kind}\t{size_words(each.bytes)}" for each in entries],
+        [{"path": str(each.path), "kind": each.kind, "bytes": each.bytes} for each in entries],
     )
-    kept = 0 if unfinished else sum(each.kind == UNFINISHED for each in leftovers(run))
-    if kept:
-        common.report.say(f"unfinished steps that are kept: {kept:,}. The same commands continue them.")
-    if not found:
-        common.report.say("nothing else is left over" if kept else "nothing is left over")
+    n_unfinished = 0 if unfinished else sum(each.kind == UNFINISHED for each in leftovers(run))
+    if n_unfinished:
+        common.report.say(f"unfinished steps that are kept: {n_unfinished:,}. The same commands continue them.")
+    if not entries:
+        common.report.say("nothing else is left over" if n_unfinished else "nothing is left over")
     elif dry_run:
         common.report.say("nothing was removed; run the command without --dry-run")

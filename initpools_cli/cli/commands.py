@@ -68,8 +68,8 @@ benchmarks.command("verify", epilog=bench.VERIFY_EXAMPLE)(with_common("bench ver
 app.add_typer(benchmarks, name="bench")
 
 
-def _version(requested: bool) -> None:
-    if requested:
+def _version(value: bool) -> None:
+    if value:
         from initpools_cli.core.version import version
 
         typer.echo(f"initpools {version()}")

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: initpools compare typiclust-b20-s0 random-b20-s0"
 
-#: What is printed of a verdict; `--json` has the rest.
+#: Columns of a verdict that are printed; `--json` has the others.
 COLUMNS = (
     "sweep", "init", "query", "learner", "encoder", "measure", "labeled", "seeds", "difference", "low", "high",
     "p_holm", "effect", "verdict", "bootstrap_low", "bootstrap_high", "test_low", "test_high",
 )  # fmt: skip
-#: Those that name a comparison.
+#: Columns that name a comparison.
 NAMES = ("sweep", "init", "query", "learner", "encoder")
 
 
@@ -82,7 +82,9 @@ def command(
     if every and not accuracy:
         raise UserError("--all requires --accuracy.", "Leave out --all, or add --accuracy SWEEP.", "--accuracy")
     if sweeps:
-        return _judged(common, sweeps, against, metric, [each.strip() for each in measure.split(",") if each.strip()])
+        return _show_verdicts(
+            common, sweeps, against, metric, [each.strip() for each in measure.split(",") if each.strip()]
+        )
     if accuracy:
         rows = with_accuracy(run, names, accuracy, every=every)
         if not rows:
@@ -100,7 +102,7 @@ def command(
 
 
 def _run(common: Common, names: Sequence[str]) -> Run | None:
-    """The run that the names are of; None where all of them are paths."""
+    """The run that has the names; None if all of them are paths."""
     from initpools_cli.sweeps.verdicts import sweep_of
 
     paths = all(name.endswith((".npy", ".csv")) or sweep_of(None, name) for name in names)
@@ -108,37 +110,37 @@ def _run(common: Common, names: Sequence[str]) -> Run | None:
 
 
 def _sweeps(run: Run | None, names: Sequence[str]) -> dict[str, FinishedStep]:
-    """The sweeps of those names; empty where none is one."""
+    """The sweeps by name; empty if none of the names is a sweep."""
     from initpools_cli.core.errors import UserError
     from initpools_cli.reporting.compare import is_order
     from initpools_cli.sweeps.verdicts import sweep_of
 
-    found = {name: None if is_order(run, name) else sweep_of(run, name) for name in names}
-    sweeps = {name: done for name, done in found.items() if done is not None}
-    if sweeps and len(sweeps) < len(found):
-        other = next(name for name, done in found.items() if done is None)
+    steps = {name: None if is_order(run, name) else sweep_of(run, name) for name in names}
+    sweeps = {name: step for name, step in steps.items() if step is not None}
+    if sweeps and len(sweeps) < len(steps):
+        other = next(name for name, step in steps.items() if step is None)
         raise UserError(f"{next(iter(sweeps))} is a sweep, and {other} is not.", "Compare sweeps with sweeps.", other)
-    if len({done.folder.resolve() for done in sweeps.values()}) < len(names) and sweeps:
-        listed = ", ".join(names)
-        raise UserError(f"{listed} name a sweep more than once.", "Name each sweep once.", listed)
+    if len({step.folder.resolve() for step in sweeps.values()}) < len(names) and sweeps:
+        text = ", ".join(names)
+        raise UserError(f"{text} name a sweep more than once.", "Name each sweep once.", text)
     return sweeps
 
 
-def _judged(
+def _show_verdicts(
     common: Common, sweeps: dict[str, FinishedStep], against: str, metric: str, measures: Sequence[str]
 ) -> None:
-    """The verdicts on standard output, and on standard error what they mean in words."""
+    """Print the verdicts on standard output, and the same in sentences on standard error."""
     from initpools_cli.sweeps.verdicts import compare_sweeps
 
-    judged = compare_sweeps(sweeps, against, metric, measures)
-    _say(common, judged, against)
-    rows = judged.verdicts.to_dict("records")
+    results = compare_sweeps(sweeps, against, metric, measures)
+    _say(common, results, against)
+    rows = results.verdicts.to_dict("records")
     lines = ["\t".join(COLUMNS), *("\t".join(_cell(row[key]) for key in COLUMNS) for row in rows)]
     if common.on_one_terminal and not common.as_json:
-        # The lines have too many columns to be read there.
+        # The lines have too many columns for a terminal.
         _show(common, rows)
         lines = []
-    common.result(lines, judged.payload())
+    common.result(lines, results.payload())
 
 
 def _show(common: Common, rows: Sequence[Mapping[Any, Any]]) -> None:
@@ -161,23 +163,23 @@ def _show(common: Common, rows: Sequence[Mapping[Any, Any]]) -> None:
     common.report.say("Written to a file or a pipe, the table has more columns; so has --json.")
 
 
-def _say(common: Common, judged: SweepVerdicts, against: str) -> None:
-    report, table = common.report, judged.verdicts
+def _say(common: Common, results: SweepVerdicts, against: str) -> None:
+    report, table = common.report, results.verdicts
     several = table["sweep"].nunique() > 1
-    for note in judged.notes:
+    for note in results.notes:
         report.say(note)
-    for row in judged.payload()["verdicts"]:
+    for row in results.payload()["verdicts"]:
         tell = report.say if row["verdict"] in ("better", "worse") else report.detail
         tell(f"{row['sweep']}: {row['sentence']}" if several else row["sentence"])
     count = table["verdict"].str.replace(r" \(.*|:.*", "", regex=True).value_counts(sort=False)
     report.say("verdicts: " + ", ".join(f"{number} {verdict}" for verdict, number in count.items()))
-    for row in judged.payload()["savings"]:
-        report.say(f"{row['sweep']}: {_saved(row, against)}" if several else _saved(row, against))
-    for ranked in judged.across:
-        report.say(ranked.sentence)
+    for row in results.payload()["savings"]:
+        report.say(f"{row['sweep']}: {_savings_sentence(row, against)}" if several else _savings_sentence(row, against))
+    for test in results.across:
+        report.say(test.sentence)
 
 
-def _saved(row: dict[str, Any], against: str) -> str:
+def _savings_sentence(row: dict[str, Any], against: str) -> str:
     from initpools_cli.figures.escape import percent
 
     setting = ", ".join(str(row[key]) for key in ("query", "learner", "encoder") if row[key])

@@ -67,5 +67,5 @@ def command(
         flags |= {"dataset.name": own, "dataset.ids": None if ids is None else str(ids)}
         flags |= {"dataset.id_column": id_column}
     context = common.start("embed", flags, may_create=may_create, classes=classes)
-    done, fresh = embed(context, context.settings.embed.source, weights, ids, id_column or "")
-    common.step_result(done, fresh, "embeddings")
+    step, fresh = embed(context, context.settings.embed.source, weights, ids, id_column or "")
+    common.step_result(step, fresh, "embeddings")

@@ -72,18 +72,18 @@ def command(
     labels = _labels(context, extra == "predictions", above or 0.0, val, dataset_labels)
     write_exports(context, labels.name, labels.rows, targets, image_url, "--images DIR")
     count = len(labels.rows)
-    predicted = int((labels.rows["source"] == "prediction").sum())
-    parts = [f"{count - predicted:,} labels of {labels.name}", *([f"{predicted:,} predictions"] if extra else [])]
-    skipped = f"; {len(labels.skipped):,} skipped images are left out" if labels.skipped else ""
-    common.report.say(f"exported {' and '.join(parts)}{skipped}")
+    n_predicted = int((labels.rows["source"] == "prediction").sum())
+    parts = [f"{count - n_predicted:,} labels of {labels.name}", *([f"{n_predicted:,} predictions"] if extra else [])]
+    note = f"; {len(labels.skipped):,} skipped images are left out" if labels.skipped else ""
+    common.report.say(f"exported {' and '.join(parts)}{note}")
     for each in targets:
         common.say_written(each.path)
     payload = {
         "kind": kind,
         "written": [each.path for each in targets],
         "from": labels.name,
-        "labels": count - predicted,
-        "predictions": predicted,
+        "labels": count - n_predicted,
+        "predictions": n_predicted,
         "skipped": len(labels.skipped),
     }
     common.result([each.path for each in targets], payload)

@@ -86,14 +86,14 @@ def command(
     ] = False,
 ) -> str:
     """Label a batch in the browser, with one key per image; every label is saved at once. Ctrl-C ends it."""
-    from initpools_cli.cli.label_classes import change_classes_by, requested
+    from initpools_cli.cli.label_classes import change_classes_by, change_requests
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
     from initpools_cli.labeling.page import files_with, open_labeling, round_words
 
     require_ending(output, ".csv")
     context = common.start("dataset")
-    changes = requested(rename, merge, split)
+    changes = change_requests(rename, merge, split)
     if changes:
         others = {
             "--batch": batch,
@@ -129,16 +129,16 @@ def command(
         return context.command_for(*round_words(files_with(labeling), size, labeling.vocabulary.names))
 
     which = ["--review"] if review else ["--batch", batch or labeling.name]
-    shared = {"-o": output, "--annotator": annotator, "--part": part, "--overlap": overlap}
-    which += [word for flag, value in shared.items() if value for word in (flag, str(value))]
+    options = {"-o": output, "--annotator": annotator, "--part": part, "--overlap": overlap}
+    which += [word for flag, value in options.items() if value for word in (flag, str(value))]
     again = context.command_for("label", *which)
-    left = _serve(common, context, labeling, port, next_words, again, no_browser=no_browser, review=review)
-    found = {"labeled": labeling.labeled, "skipped": labeling.skipped, "left": left}
+    n_left = _serve(common, context, labeling, port, next_words, again, no_browser=no_browser, review=review)
+    counts = {"labeled": labeling.labeled, "skipped": labeling.skipped, "left": n_left}
     then = next_words()
     names = labeling.vocabulary.names
-    written = labeling.file if labeling.file.exists() else None
-    common.result([written] if written else [], {"labels": written, "classes": names, **found, "next": then})
-    return again if left or written is None else then
+    file = labeling.file if labeling.file.exists() else None
+    common.result([file] if file else [], {"labels": file, "classes": names, **counts, "next": then})
+    return again if n_left or file is None else then
 
 
 def _serve(
@@ -159,12 +159,12 @@ def _serve(
     from initpools_cli.labeling.images import RunImages
 
     with label_lock(labeling.file) as lock:
-        # Read what another process may have written before it ended.
+        # Another process may have written labels before it ended.
         if labeling.changed_elsewhere():
             labeling.read_again()
         facts = {"dataset": run_name(context.data.spec.name), "next": next_words(), "again": again}
         state = LabelingState(labeling, facts, RunImages(context), context.run)
-        with _bound(state, lock, port) as server:
+        with _start_server(state, lock, port) as server:
             lock.remember(server.server_port, server.token)
             typer.echo(f"label {labeling.name} at {server.address}", err=True)
             common.report.say("Every label is saved at once; Ctrl-C ends the program.")
@@ -176,14 +176,14 @@ def _serve(
                 pass
             finally:
                 state.close()
-                left = labeling.left
-                done = f"{len(labeling.checked)} checked" if review else f"{labeling.labeled} labeled"
-                common.report.say(f"{done}, {labeling.skipped} skipped, {left} left: {labeling.file}")
-    return left
+                n_left = labeling.left
+                progress = f"{len(labeling.checked)} checked" if review else f"{labeling.labeled} labeled"
+                common.report.say(f"{progress}, {labeling.skipped} skipped, {n_left} left: {labeling.file}")
+    return n_left
 
 
-def _bound(state: LabelingState, lock: LabelLock, port: int) -> Server:
-    """Start the server at the requested port, else at the last one if it is free, else at any."""
+def _start_server(state: LabelingState, lock: LabelLock, port: int) -> Server:
+    """Start the server at `port`, else at the last one if it is free, else at any."""
     from initpools_cli.cli.labeler.label_lock import new_token
     from initpools_cli.cli.labeler.server import Server
     from initpools_cli.core.errors import UserError

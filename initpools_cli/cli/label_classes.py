@@ -14,19 +14,23 @@ if TYPE_CHECKING:
     from initpools_cli.steps.context import Context
 
 #: An option, the text of its value, and the kind of the change.
-Requested = tuple[str, str, str]
+ChangeRequest = tuple[str, str, str]
 
 
-def requested(
+def change_requests(
     rename: Sequence[str] | None, merge: Sequence[str] | None, split: Sequence[str] | None
-) -> list[Requested]:
-    """Return the changes that were asked for: renamed first, then merged, then split."""
+) -> list[ChangeRequest]:
+    """Return the changes on the command line: first renames, then merges, then splits."""
     options = {"rename": rename, "merge": merge, "split": split}
     return [(f"--{do}", text, do) for do, texts in options.items() for text in texts or []]
 
 
 def change_classes_by(
-    common: Common, context: Context, changes: Sequence[Requested], output: Path | None, others: Mapping[str, object]
+    common: Common,
+    context: Context,
+    changes: Sequence[ChangeRequest],
+    output: Path | None,
+    others: Mapping[str, object],
 ) -> str:
     """Change classes, report what has changed, and return the next command.
 
@@ -35,7 +39,7 @@ def change_classes_by(
     common : Common
     context : Context
     changes : sequence
-        From `requested`.
+        From `change_requests`.
     output : Path, optional
         A label file outside the run that is changed, too.
     others : mapping of str to object
@@ -58,21 +62,21 @@ def change_classes_by(
     if output is not None and not output.exists():
         raise UserError(f"There is no file {output} (--output).", "Correct the path: --output FILE.csv.", output)
     context.require_one_class(changes[0][0])
-    done = []
+    results = []
     for option, text, do in changes:
         vocabulary = ClassList(context.data.classes, [], context.run.path / CLASSES)
         vocabulary.learn([*classes_of_rounds(context.run), *_classes_of_files(context, output)])
         old, new = _parts(option, text, do, vocabulary.names)
         change = valid_change(do, old, new, vocabulary, context.data.spec.name)
-        found = change_classes(
+        result = change_classes(
             context.run, context.data, change, vocabulary, also=[output] if output is not None else []
         )
-        common.report.say(_sentence(found))
-        done.append(found)
-    written = list(dict.fromkeys(file for found in done for file in found.files))
-    queued = sorted({index for found in done for index in found.queued})
+        common.report.say(_sentence(result))
+        results.append(result)
+    files = list(dict.fromkeys(file for result in results for file in result.files))
+    queue = sorted({index for result in results for index in result.queued})
     common.result(
-        written, {"classes": vocabulary.names, "changes": [str(found.change) for found in done], "queued": queued}
+        files, {"classes": vocabulary.names, "changes": [str(result.change) for result in results], "queued": queue}
     )
     return context.command_for("label", *(["-o", str(output)] if output else []))
 
@@ -83,8 +87,10 @@ def _classes_of_files(context: Context, output: Path | None) -> list[str]:
     from initpools_cli.labeling.label_file import read_marks
 
     files = label_files(context.run, [output] if output is not None else [])
-    known = KnownClasses(fixed=False)
-    return [mark.label for file in files for mark in read_marks(file, context.data, known).marks.values() if mark.label]
+    classes = KnownClasses(fixed=False)
+    return [
+        mark.label for file in files for mark in read_marks(file, context.data, classes).marks.values() if mark.label
+    ]
 
 
 def _parts(option: str, text: str, do: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -101,8 +107,8 @@ def _parts(option: str, text: str, do: str, names: Sequence[str]) -> tuple[list[
     )
 
 
-def _sentence(found: Changed) -> str:
-    labels = sum(found.files.values())
-    files = f"{labels} label{'s' * (labels != 1)} in {len(found.files)} file{'s' * (len(found.files) != 1)}"
-    again = f"; {len(found.queued)} images are to be labeled again" if found.queued else ""
-    return f"{found.change}: {files}, {found.remembered} labels of finished rounds{again}."
+def _sentence(result: Changed) -> str:
+    labels = sum(result.files.values())
+    files = f"{labels} label{'s' * (labels != 1)} in {len(result.files)} file{'s' * (len(result.files) != 1)}"
+    again = f"; {len(result.queued)} images are to be labeled again" if result.queued else ""
+    return f"{result.change}: {files}, {result.remembered} labels of finished rounds{again}."

@@ -51,10 +51,10 @@ def command(
         raise UserError(
             f"'{kind}' is no kind of names.", f"{did_you_mean([guess] if guess else [])}Choose one of {names}.", kind
         )
-    added, skipped = plugin_rows(kind)
-    for error in skipped:
+    plugins, errors = plugin_rows(kind)
+    for error in errors:
         common.report.warn(f"skipped: {error.fact} {error.remedy}")
-    rows = sorted([*KINDS[kind](), *added], key=lambda row: row["name"]) if added else KINDS[kind]()
+    rows = sorted([*KINDS[kind](), *plugins], key=lambda row: row["name"]) if plugins else KINDS[kind]()
     common.result(
         ["\t".join(str(value) for value in row.pop("line")) for row in [dict(row) for row in rows]],
         [_bare(row) for row in rows],
@@ -70,9 +70,13 @@ def _show_kinds(common: Common) -> None:
     """Print each kind with the number of its names; the names of all but backbones are known without an import."""
     from initpools_cli.cli.catalog import KINDS, PURPOSES, names
 
-    stored = completion.stored_names()
+    names_by_kind = completion.stored_names()
     rows = [
-        {"kind": kind, "count": len(stored[kind] if kind in stored else names(kind)), "purpose": PURPOSES[kind]}
+        {
+            "kind": kind,
+            "count": len(names_by_kind[kind] if kind in names_by_kind else names(kind)),
+            "purpose": PURPOSES[kind],
+        }
         for kind in KINDS
     ]
     common.result(["\t".join(map(str, row.values())) for row in rows], rows)

@@ -32,7 +32,7 @@ MACHINE = ("device", "threads", *MESSAGE_OPTIONS)
 
 @dataclass
 class Common:
-    """The options that every command has, and what they lead to: the run, the settings, the output."""
+    """The options of all commands, with the run, the settings and the output that follow from them."""
 
     run: Annotated[
         Path | None,
@@ -88,8 +88,8 @@ class Common:
 
     def __post_init__(self) -> None:
         """Begin without a run."""
-        #: The run that the command works in, as soon as it is known.
-        self.used: Run | None = None
+        #: The run of the command, once it is known.
+        self.current_run: Run | None = None
 
     @property
     def report(self) -> Reporter:
@@ -101,38 +101,38 @@ class Common:
         from initpools_cli.core.run_location import locate
         from initpools_cli.core.rundir import Run
 
-        self.used = Run(locate(self.run, self.dataset))
-        self.report.say(f"run: {self.used.path}")
-        return self.used
+        self.current_run = Run(locate(self.run, self.dataset))
+        self.report.say(f"run: {self.current_run.path}")
+        return self.current_run
 
     def settings(
         self, table: str, flags: Mapping[str, Any] | None = None, knobs: Collection[str] = ()
     ) -> tuple[Any, dict[str, str]]:
-        """Return all settings, and where each key that the user set was set."""
+        """Return all settings, and where the user set each key."""
         from initpools_cli.core.config import load_settings
 
-        shared = {
+        common_flags = {
             "dataset.name": self.dataset,
             "run.seed": self.seed,
             "run.device": self.device,
             "run.threads": self.threads,
         }
         return load_settings(
-            table, file=self.config, sets=self.sets or (), flags={**shared, **(flags or {})}, knobs=knobs
+            table, file=self.config, sets=self.sets or (), flags={**common_flags, **(flags or {})}, knobs=knobs
         )
 
     def starts_run(self, dataset: str, table: str) -> bool:
-        """Whether a command about a data set starts its run: no other is named, and the run does not exist."""
+        """Whether a command starts the run of a data set: no other data set is named, and the run does not exist."""
         from initpools_cli.core.errors import UserError
         from initpools_cli.core.run_location import locate
         from initpools_cli.core.rundir import Run
 
-        settings, given = self.settings(table)
-        named = settings.dataset.name if "dataset.name" in given else None
-        if named not in (None, dataset):
+        settings, origins = self.settings(table)
+        name = settings.dataset.name if "dataset.name" in origins else None
+        if name not in (None, dataset):
             return False
         try:
-            return not Run(locate(self.run, named)).exists
+            return not Run(locate(self.run, name)).exists
         except UserError:
             return True
 
@@ -144,18 +144,18 @@ class Common:
         from initpools_cli.core.rundir import Run
         from initpools_cli.steps.context import absolute, read_identity
 
-        settings, given = self.settings(table)
+        settings, origins = self.settings(table)
         try:
-            run = Run(locate(self.run, settings.dataset.name if "dataset.name" in given else None))
+            run = Run(locate(self.run, settings.dataset.name if "dataset.name" in origins else None))
         except UserError:
             return False
         return run.exists and read_identity(run).table.groups != absolute(DatasetTable(groups=groups)).groups
 
-    def value_set(self, dotted: str) -> Any:
+    def value_set(self, key: str) -> Any:
         """Return the value of a setting in --config or --set; None if it is not set."""
         from initpools_cli.core.config import value_set
 
-        return value_set(dotted, self.config, self.sets or ())
+        return value_set(key, self.config, self.sets or ())
 
     def start(
         self,
@@ -188,28 +188,28 @@ class Common:
         from initpools_cli.core.rundir import Run
         from initpools_cli.steps.context import Context
 
-        settings, given = self.settings(table, flags, knobs)
-        named = settings.dataset.name if "dataset.name" in given else None
+        settings, origins = self.settings(table, flags, knobs)
+        name = settings.dataset.name if "dataset.name" in origins else None
         try:
-            run = Run(locate(self.run, named))
+            run = Run(locate(self.run, name))
         except UserError:
             if not may_create:
                 raise
             run = Run(Path("runs") / settings.dataset.name)
         if classes is not None and not (of_labels and run.exists):
-            settings, given = self.settings(table, {**(flags or {}), "dataset.classes": names_of(classes)}, knobs)
-        if not run.exists and named is None and not may_create:
+            settings, origins = self.settings(table, {**(flags or {}), "dataset.classes": names_of(classes)}, knobs)
+        if not run.exists and name is None and not may_create:
             raise UserError(
                 f"There is no run in {run.path}.",
                 "Name the data set to start it: --dataset NAME|FILE|FOLDER.",
                 run.path,
             )
-        self.used = run
+        self.current_run = run
         self.report.say(f"run: {run.path}")
         if run.exists:
-            # Also for a step that is already done: its run is now the one used last.
+            # Also for a step that is finished: its run is now the one used last.
             run.mark_as_last()
-        return Context(run, settings, given, self.report, self.force)
+        return Context(run, settings, origins, self.report, self.force)
 
     def result(self, lines: Sequence[object], payload: Mapping[str, Any] | Sequence[Any]) -> None:
         """Print the result, one item per line or as JSON; with torchrun, in the first process only."""
@@ -223,21 +223,21 @@ class Common:
 
     @property
     def on_one_terminal(self) -> bool:
-        """Whether a person reads the result and the messages side by side."""
+        """Whether the result and the messages appear on the same terminal."""
         return sys.stdout.isatty() and sys.stderr.isatty() and not self.quiet
 
     def say_written(self, path: Path) -> None:
-        """Say that a file was written, unless its path follows on the same terminal, as the result."""
+        """Print that a file was written, unless its path follows on the same terminal as the result."""
         if not self.on_one_terminal:
             self.report.say(f"wrote {path}")
 
-    def chosen(
-        self, indices: Sequence[int], paths: Sequence[str], written: Sequence[Path], payload: Mapping[str, Any]
+    def print_images(
+        self, indices: Sequence[int], paths: Sequence[str], files: Sequence[Path], payload: Mapping[str, Any]
     ) -> None:
-        """Print the files that were written, else the images, one per line, by path or index."""
-        for path in written:
+        """Print the written files, else the images, one per line, by path or index."""
+        for path in files:
             self.say_written(path)
-        self.result(written or [path or index for path, index in zip(paths, indices, strict=True)], payload)
+        self.result(files or [path or index for path, index in zip(paths, indices, strict=True)], payload)
 
     def provider(
         self,
@@ -252,7 +252,7 @@ class Common:
         of_labels: bool = False,
         groups: str | None = None,
     ) -> Provider:
-        """What resolves the inputs of a command: the files alone where they are enough and no run is named, else a run.
+        """Return the provider of the inputs: the files if they are enough and no run is named, else a run.
 
         Parameters
         ----------
@@ -260,12 +260,12 @@ class Common:
             See `start`.
         files : UserFiles
         inputs : collection of str
-            What the method of the command reads.
+            The inputs of the command's method.
         source : str
             ``--from``.
         groups : str, optional
-            ``--groups``: a new run stores them; in a run with other groups or none, and without a run, only picks take
-            account of them.
+            ``--groups``: a new run stores them; in a run with other groups or none, and without a run, they only matter
+            for picks.
 
         Raises
         ------
@@ -297,29 +297,29 @@ class Common:
                 "Leave out --from, or name the run: --run DIR.",
                 source,
             )
-        settings, given = self.settings(table, flags, knobs)
-        return FileProvider(settings, given, self.report, replace(files, groups=groups or ""))
+        settings, origins = self.settings(table, flags, knobs)
+        return FileProvider(settings, origins, self.report, replace(files, groups=groups or ""))
 
-    def show_next(self, command: str, arguments: Mapping[str, Any], suggested: str | None = None) -> None:
-        """Print the next command to type, which the state of the run or the files decide where none is suggested."""
+    def show_next(self, command: str, arguments: Mapping[str, Any], suggestion: str | None = None) -> None:
+        """Print the next command: the suggestion, else one for the state of the run or the files."""
         from initpools_cli.reporting.next_step import next_in_run, next_with_files
 
-        if suggested is None and self.used is not None:
-            suggested = next_in_run(command, self.used)
-        elif suggested is None:
-            suggested = next_with_files(command, sys.argv[1:], arguments)
-        if suggested:
-            self.report.say(f"next: {suggested}")
+        if suggestion is None and self.current_run is not None:
+            suggestion = next_in_run(command, self.current_run)
+        elif suggestion is None:
+            suggestion = next_with_files(command, sys.argv[1:], arguments)
+        if suggestion:
+            self.report.say(f"next: {suggestion}")
 
     def report_done(self, folder: Path, fresh: bool, what: str) -> None:
-        """Print where the result of a step is, and whether it existed already."""
+        """Print the folder of a result, and whether it existed already."""
         self.report.say(f"{what}: {folder}" if fresh else f"already done: {folder} (--force repeats it)")
 
-    def step_result(self, done: Any, fresh: bool, what: str) -> None:
+    def step_result(self, step: Any, fresh: bool, what: str) -> None:
         """Print the folder of a finished step."""
-        self.report_done(done.folder, fresh, what)
-        facts = done.facts
-        self.result([done.folder], {"step": done.id, "folder": str(done.folder), "fresh": fresh, **facts})
+        self.report_done(step.folder, fresh, what)
+        facts = step.facts
+        self.result([step.folder], {"step": step.id, "folder": str(step.folder), "fresh": fresh, **facts})
 
 
 def names_of(text: str | None) -> list[str]:
@@ -535,9 +535,9 @@ def with_common(name: str, function: Callable[..., str | None], shared_by: Colle
     name : str
         The command, such as "select-pool".
     function : callable
-        Returns the command to type next, "" for none, or None where the run or the files decide.
+        Returns the next command, "" for none, or None to let the run or the files decide.
     shared_by : collection of str
-        The options of `Common` that it has; default: all.
+        The options of `Common` that the command has; default: all.
     """
     hints = get_type_hints(function, include_extras=True)
     own = [
@@ -546,7 +546,7 @@ def with_common(name: str, function: Callable[..., str | None], shared_by: Colle
         if p.name != "common"
     ]
     shared_hints = get_type_hints(Common, include_extras=True)
-    shared = [
+    common_parameters = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared_hints[f.name])
         for f in fields(Common)
         if not shared_by or f.name in shared_by
@@ -554,12 +554,12 @@ def with_common(name: str, function: Callable[..., str | None], shared_by: Colle
 
     @functools.wraps(function)
     def command(**arguments: Any) -> None:
-        common = Common(**{each.name: arguments.pop(each.name) for each in shared})
-        suggested = function(common, **arguments)
+        common = Common(**{each.name: arguments.pop(each.name) for each in common_parameters})
+        suggestion = function(common, **arguments)
         if not (common.as_json or common.report.quiet):
-            common.show_next(name, arguments, suggested)
+            common.show_next(name, arguments, suggestion)
 
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common_parameters
     # `inspect` reads this attribute, which mypy does not know.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -569,7 +569,7 @@ def with_common(name: str, function: Callable[..., str | None], shared_by: Colle
 def user_files(
     output: Path | None = None, classes: str | None = None, id_column: str | None = None, **files: Path | None
 ) -> UserFiles:
-    """Collect the files given on the command line.
+    """Collect the files of the command line.
 
     Parameters
     ----------
@@ -583,7 +583,7 @@ def user_files(
     Raises
     ------
     UserError
-        `output` would overwrite one of them, or `id_column` is of no file.
+        `output` would overwrite one of them, or `id_column` has no file.
     """
     from initpools_cli.core.errors import UserError
     from initpools_cli.datasets.classes import class_list
@@ -596,5 +596,5 @@ def user_files(
         raise UserError(
             f"--id-column {id_column} has no effect without --embeddings.", "Leave out --id-column.", id_column
         )
-    known = class_list(names_of(classes), "--classes")
-    return UserFiles(**files, classes=known, id_column=id_column or "", groups="")
+    class_names = class_list(names_of(classes), "--classes")
+    return UserFiles(**files, classes=class_names, id_column=id_column or "", groups="")

@@ -67,5 +67,5 @@ def command(
         "dataset.groups": groups,
     }
     context = common.start("pretrain", flags, pretexts.get(method).knobs, may_create=True, classes=classes)
-    done, fresh = pretrain(context)
-    common.step_result(done, fresh, "encoder")
+    step, fresh = pretrain(context)
+    common.step_result(step, fresh, "encoder")

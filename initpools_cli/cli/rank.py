@@ -118,8 +118,8 @@ def command(
         ids=ids,
         id_column=id_column,
     )
-    asked = parse_strategy(strategy)
-    refuse_query_set((asked,), files)
+    spec = parse_strategy(strategy)
+    refuse_query_set((spec,), files)
     flags = {
         "rank.strategy": strategy,
         "rank.reference": reference,
@@ -127,33 +127,35 @@ def command(
         "rank.all_rows": all_rows or None,
         "embed.download": download,
     }
-    if clusters is not None and "clusters" not in asked.inputs:
+    if clusters is not None and "clusters" not in spec.inputs:
         flags["select.balance"] = "clusters"
     require_ending(output, ".npy")
     by_table = (reference or "").endswith(".csv")
     provider = common.provider(
         "rank",
         flags,
-        asked.settable,
+        spec.settable,
         files,
-        inputs=asked.method.inputs,
+        inputs=spec.method.inputs,
         source=source,
         classes=classes,
         of_labels=labels is not None or by_table,
         groups=groups,
     )
-    with provider.at_work(), on_backend(provider, backend, scheduler, asked.method.name, strategies):
-        found = rank(provider)
-    order, folder = found.indices, None if found.step is None else found.step.folder
+    with provider.at_work(), on_backend(provider, backend, scheduler, spec.method.name, strategies):
+        result = rank(provider)
+    order, folder = result.indices, None if result.step is None else result.step.folder
     if folder is not None:
-        common.report_done(folder, found.fresh, f"{found.n_ranked} images ranked")
-    if found.note:
-        common.report.say(found.note)
+        common.report_done(folder, result.fresh, f"{result.n_ranked} images ranked")
+    if result.note:
+        common.report.say(result.note)
     items = provider.user.items
-    shown = {key: [""] * len(order) if items is None else items[key].iloc[order].tolist() for key in ("path", "class")}
-    show_ranking(common.report, order, found.scores, shown)
+    columns = {
+        key: [""] * len(order) if items is None else items[key].iloc[order].tolist() for key in ("path", "class")
+    }
+    show_ranking(common.report, order, result.scores, columns)
     if output is not None:
         write_array(output, order)
-    payload = {"folder": folder, "output": output, "ranked": found.n_ranked, "train_rows": found.rows}
+    payload = {"folder": folder, "output": output, "ranked": result.n_ranked, "train_rows": result.rows}
     payload["sorted_idx"] = order.tolist()
-    common.chosen(order.tolist(), shown["path"], [output] if output else [], payload)
+    common.print_images(order.tolist(), columns["path"], [output] if output else [], payload)

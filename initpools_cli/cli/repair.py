@@ -12,8 +12,8 @@ def command(common: Common) -> None:
     from initpools_cli.steps.repair import repair
 
     run = common.locate()
-    named = {"dataset.name": common.dataset, "run.seed": common.seed}
-    lines = repair(run, named, common.sets or (), common.config, common.report)
+    flags = {"dataset.name": common.dataset, "run.seed": common.seed}
+    lines = repair(run, flags, common.sets or (), common.config, common.report)
     common.result(lines, {"done": [dict(zip(("what", "how"), line.split("\t", 1), strict=True)) for line in lines]})
     if not lines:
         common.report.say("nothing to repair")

@@ -65,8 +65,8 @@ def command(
     flags = {"score.method": method, "embed.download": download, "dataset.groups": groups}
     provider = common.provider("score", flags, knobs_of(method), files, source=source, classes=classes)
     with provider.at_work(), on_backend(provider, backend, scheduler, method, scores):
-        found = provider.score(method)
-    ends = found.outcome
+        result = provider.score(method)
+    ends = result.outcome
     common.report.say(
         f"{method}: lowest {ends['lowest']:.4g}, median {ends['median']:.4g}, highest {ends['highest']:.4g}"
     )
@@ -76,9 +76,9 @@ def command(
         common.report.say(f"{len(table):,} images in {table['group'].nunique():,} groups of near-duplicates")
         common.say_written(output)
     elif output is not None:
-        write_array(output, found.values)
+        write_array(output, result.values)
         common.say_written(output)
-    if found.step is not None:
-        return common.step_result(found.step, found.fresh, "scores")
-    values = found.values.tolist()
+    if result.step is not None:
+        return common.step_result(result.step, result.fresh, "scores")
+    values = result.values.tolist()
     common.result([output] if output else values, {"output": output, "scores": values})

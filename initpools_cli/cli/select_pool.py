@@ -124,7 +124,7 @@ def command(
     scheduler: Scheduler = "",
 ) -> None:
     """Choose the images to label first (or next, with --labeled), in order of choice."""
-    from initpools_cli.cli.tables import show_card, show_compared
+    from initpools_cli.cli.tables import show_card, show_comparison
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
@@ -157,14 +157,14 @@ def command(
         id_column=id_column,
     )
     strategy = strategy or _first_pool(common)
-    asked = parse_strategy(strategy)
+    spec = parse_strategy(strategy)
     require_level(card)
     draws = DRAWS if random_pools is None else random_pools
-    others = rivals(asked, compare, draws)
-    refuse_query_set((asked, *others), files)
+    others = rivals(spec, compare, draws)
+    refuse_query_set((spec, *others), files)
     if compare is None and random_pools is not None:
         raise UserError("--random-pools requires --compare.", "Add --compare A,B,C.", "--random-pools")
-    if clusters is not None and balance is None and not any("clusters" in each.inputs for each in (asked, *others)):
+    if clusters is not None and balance is None and not any("clusters" in each.inputs for each in (spec, *others)):
         balance = "clusters"
     flags = {
         "select.strategy": strategy,
@@ -177,9 +177,9 @@ def command(
     provider = common.provider(
         "select",
         flags,
-        asked.settable,
+        spec.settable,
         files,
-        inputs=asked.method.inputs,
+        inputs=spec.method.inputs,
         source=source,
         classes=classes,
         of_labels=labels is not None,
@@ -192,22 +192,22 @@ def command(
         provider.require_run("--with-labels")
     # A full card and a comparison measure any pool on the embeddings that are named.
     if card != "full" and not others:
-        refuse_source(with_balance(asked, provider.settings.select), files, source)
+        refuse_source(with_balance(spec, provider.settings.select), files, source)
     partitions = provider.settings.select.partitions
-    with provider.at_work(), on_backend(provider, backend, scheduler, asked.method.name, strategies, partitions):
+    with provider.at_work(), on_backend(provider, backend, scheduler, spec.method.name, strategies, partitions):
         pool = select_pool(provider)
         folder = None if pool.step is None else pool.step.folder
         if folder is not None:
             common.report_done(folder, pool.fresh, f"{len(pool.indices)} images")
         facts = full_card(provider, pool) if card == "full" else pool.card
-        compared = compare_with(provider, pool, others, draws) if others else []
+        comparison = compare_with(provider, pool, others, draws) if others else []
     rows = fill(pool.rows, provider.require_run("--with-labels")) if with_labels else pool.rows
     if exports and folder is not None:
         write_exports(provider.require_run("--export"), folder.name, rows, exports, image_url)
     if card != "none":
         show_card(common.report, facts)
-    if compared:
-        show_compared(common.report, compared, facts["images"] - facts.get("zero_rows", 0))
+    if comparison:
+        show_comparison(common.report, comparison, facts["images"] - facts.get("zero_rows", 0))
     if output is not None:
         write_pool(rows, output)
     payload = {
@@ -215,26 +215,26 @@ def command(
         "output": output,
         "exports": [vars(each) for each in exports],
         "card": facts,
-        "compare": compared,
+        "compare": comparison,
         "pool": records(rows),
     }
-    written = [*([output] if output else []), *(each.path for each in exports)]
-    common.chosen(rows["index"].tolist(), rows["path"].tolist(), written, payload)
+    paths = [*([output] if output else []), *(each.path for each in exports)]
+    common.print_images(rows["index"].tolist(), rows["path"].tolist(), paths, payload)
 
 
 def _first_pool(common: Common) -> str:
     """Return the strategy of --config or --set, else the default, which is printed."""
     from initpools_cli.core.errors import UserError
 
-    found = common.value_set("select.strategy")
-    if found is not None and not isinstance(found, str):
+    name = common.value_set("select.strategy")
+    if name is not None and not isinstance(name, str):
         raise UserError(
-            f"select.strategy = {found!r} is not the name of a strategy.",
+            f"select.strategy = {name!r} is not the name of a strategy.",
             "Set select.strategy to one of `initpools list strategies`.",
-            repr(found),
+            repr(name),
         )
-    if not found:
+    if not name:
         common.report.say(
             f"strategy: {FIRST_POOL}, the default ({PAGE}); name another: `initpools select-pool kmeans ...`"
         )
-    return found or FIRST_POOL
+    return name or FIRST_POOL

@@ -36,18 +36,18 @@ def command(common: Common) -> str:
         raise UserError(
             f"There is no run in {run.path}.", "Start it with `initpools pretrain simclr --dataset NAME`.", run.path
         )
-    found = status(run)
+    state = status(run)
     if common.as_json:
-        common.result([], found)
+        common.result([], state)
     elif sys.stdout.isatty():
-        _show(found)
+        _show(state)
     else:
-        _print(found)
+        _print(state)
     # The next command is part of the result.
     return ""
 
 
-def _lines(found: Mapping[str, Any]) -> list[Line]:
+def _lines(state: Mapping[str, Any]) -> list[Line]:
     """Return a line for each step, label file and plot, in the order of the work."""
     from initpools_cli.core.rundir import KINDS
 
@@ -58,64 +58,64 @@ def _lines(found: Mapping[str, Any]) -> list[Line]:
             row["problem"],
             row["renew"],
         )
-        for row in found["steps"]
+        for row in state["steps"]
     ]
-    for step in found["unfinished"]:
-        blocks = found["progress"].get(step)
+    for step in state["unfinished"]:
+        blocks = state["progress"].get(step)
         far = f" after {blocks[0]} of {blocks[1]} blocks" if blocks else ""
         steps.append(Line(step, (), f"unfinished{far}: type the same command again to continue"))
     order = {kind: i for i, kind in enumerate(KINDS)}
     steps.sort(key=lambda line: (order.get(_kind(line), len(order)), _kind(line)))
-    labels = [Line(f"labels/{row['file']}", (_far(row),), row["problem"]) for row in found["labels"]]
+    labels = [Line(f"labels/{row['file']}", (_progress(row),), row["problem"]) for row in state["labels"]]
     plots = [
         Line(f"plot/{row['file']}", (size_words(row["bytes"]), "", row["finished"][:16].replace("T", " ")))
-        for row in found["plots"]
+        for row in state["plots"]
     ]
     return [*steps, *labels, *plots]
 
 
-def _far(row: Mapping[str, Any]) -> str:
-    skipped = f", {row['skipped']} skipped" if row["skipped"] else ""
-    return f"{row['labeled']} of {row['images']} labeled{skipped}"
+def _progress(row: Mapping[str, Any]) -> str:
+    ending = f", {row['skipped']} skipped" if row["skipped"] else ""
+    return f"{row['labeled']} of {row['images']} labeled{ending}"
 
 
 def _kind(line: Line) -> str:
     return line.id.partition("/")[0]
 
 
-def _print(found: Mapping[str, Any]) -> None:
+def _print(state: Mapping[str, Any]) -> None:
     """Print plain lines with tabs between the cells."""
-    typer.echo(f"{found['run']}\tdata set {found['dataset']}\tseed {found['seed']}\t{size_words(found['bytes'])}")
-    for line in _lines(found):
+    typer.echo(f"{state['run']}\tdata set {state['dataset']}\tseed {state['seed']}\t{size_words(state['bytes'])}")
+    for line in _lines(state):
         renew = f"renew: {line.renew}" if line.renew else ""
         typer.echo("\t".join(cell for cell in (line.id, *line.cells, line.problem, renew) if cell))
-    typer.echo(f"next: {found['next']}\t{found['next_words']}")
+    typer.echo(f"next: {state['next']}\t{state['next_words']}")
 
 
-def _show(found: Mapping[str, Any], width: int | None = None, file: IO[str] | None = None) -> None:
+def _show(state: Mapping[str, Any], width: int | None = None, file: IO[str] | None = None) -> None:
     """Print a tree, and below it the commands, unwrapped so that they can be copied."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(file=file, width=width)
-    console.print(_tree(found))
-    for line in _lines(found):
+    console.print(_tree(state))
+    for line in _lines(state):
         if line.renew:
             console.print(Text.assemble(f"{line.id}: ", (line.renew, "bold")), soft_wrap=True)
-    console.print(Text.assemble("next: ", found["next_words"], "\n  ", (found["next"], "bold green")), soft_wrap=True)
+    console.print(Text.assemble("next: ", state["next_words"], "\n  ", (state["next"], "bold green")), soft_wrap=True)
 
 
-def _tree(found: Mapping[str, Any]) -> Tree:
+def _tree(state: Mapping[str, Any]) -> Tree:
     """Return a tree with a branch for each kind of step."""
     from rich.text import Text
     from rich.tree import Tree
 
     from initpools_cli.core.run_location import run_name
 
-    lines = _lines(found)
+    lines = _lines(state)
     title = Text.assemble(
-        (found["run"], "bold"),
-        f"  data set {run_name(found['dataset'])}, seed {found['seed']}, {size_words(found['bytes'])}",
+        (state["run"], "bold"),
+        f"  data set {run_name(state['dataset'])}, seed {state['seed']}, {size_words(state['bytes'])}",
     )
     tree = Tree(title, guide_style="dim")
     # Columns are aligned across all kinds.

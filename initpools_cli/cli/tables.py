@@ -25,7 +25,7 @@ def show_card(report: Reporter, card: Mapping[str, Any]) -> None:
     _show(report, title, [[name, value, note] for name, value, note in _lines(card)])
 
 
-def show_compared(report: Reporter, rows: Sequence[Mapping[str, Any]], total: int) -> None:
+def show_comparison(report: Reporter, rows: Sequence[Mapping[str, Any]], total: int) -> None:
     """Print a comparison of pools, unless quiet: a line per quantity, a column per strategy.
 
     Parameters
@@ -41,8 +41,8 @@ def show_compared(report: Reporter, rows: Sequence[Mapping[str, Any]], total: in
     for quantity in dict.fromkeys(row["quantity"] for row in rows):
         own = {row["strategy"]: row for row in rows if row["quantity"] == quantity}
         cells = [f"{_number(quantity, row['value'])} ({row['percentile']:.0%})" for row in own.values()]
-        drawn = next(iter(own.values()))
-        mean, low, high = (_number(quantity, drawn[f"random_{what}"]) for what in ("mean", "5", "95"))
+        reference = next(iter(own.values()))
+        mean, low, high = (_number(quantity, reference[f"random_{what}"]) for what in ("mean", "5", "95"))
         lines.append([TITLES.get(quantity, quantity.replace("_", " ")), *cells, f"{mean} ({low}–{high})"])
     _show(
         report,
@@ -70,43 +70,43 @@ def show_ranking(
     order : (n,) int64
         Image indices, best first.
     scores : (n,) float64, optional
-        In that order; NaN where an image has none.
+        In that order; NaN for images without one.
     names : mapping of str to sequence of str
         More columns by heading, with a value per image in that order; empty columns are left out.
     """
     from initpools_cli.stats.ties import ties
 
-    shown = list(range(len(order)))
+    places = list(range(len(order)))
     if len(order) > FIRST + LAST + 1:
-        shown = shown[:FIRST] + shown[-LAST:]
-    shown_columns = {heading: column for heading, column in names.items() if any(column)}
+        places = places[:FIRST] + places[-LAST:]
+    columns = {heading: column for heading, column in names.items() if any(column)}
     if scores is not None:
-        shown_columns["score"] = ["—" if score != score else f"{score:.4g}" for score in scores.tolist()]
-    lines = [[f"{i + 1:,}", str(order[i]), *(column[i] for column in shown_columns.values())] for i in shown]
+        columns["score"] = ["—" if score != score else f"{score:.4g}" for score in scores.tolist()]
+    lines = [[f"{i + 1:,}", str(order[i]), *(column[i] for column in columns.values())] for i in places]
     if len(lines) < len(order):
-        lines.insert(FIRST, ["…"] * (2 + len(shown_columns)))
-    show_grid(report, ["place", "index", *shown_columns], lines)
-    found = ties(scores) if scores is not None else None
-    if found is not None and found.tied > 0:
-        count = round(found.tied * found.n)
+        lines.insert(FIRST, ["…"] * (2 + len(columns)))
+    show_grid(report, ["place", "index", *columns], lines)
+    tie_counts = ties(scores) if scores is not None else None
+    if tie_counts is not None and tie_counts.tied > 0:
+        count = round(tie_counts.tied * tie_counts.n)
         report.say(
-            f"{count:,} of {found.n:,} scored images have the same score as another; the lower index comes first"
+            f"{count:,} of {tie_counts.n:,} scored images have the same score as another; the lower index comes first"
         )
 
 
 def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     lines = []
     if "coverage_radius" in card:
-        covered = "pick or labeled image" if card["labeled"] else "pick"
-        close = f"of the picks are close to another {covered} (at most the mean distance away)"
+        center = "pick or labeled image" if card["labeled"] else "pick"
+        close = f"of the picks are close to another {center} (at most the mean distance away)"
         lines += [
             (
                 "coverage radius",
                 f"{card['coverage_radius']:.4g}",
-                f"largest distance of an image to its nearest {covered}",
+                f"largest distance of an image to its nearest {center}",
             ),
             ("95 % radius", f"{card['coverage_radius_95']:.4g}", "95 % of the images are closer"),
-            ("mean distance", f"{card['mean_distance']:.4g}", f"average distance of an image to its nearest {covered}"),
+            ("mean distance", f"{card['mean_distance']:.4g}", f"average distance of an image to its nearest {center}"),
             (
                 "redundancy",
                 f"{card['redundancy']:.0%}",
@@ -115,13 +115,13 @@ def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ]
     if "typicality" in card:
         hit = f"{card['clusters_hit']} of {card['clusters']}"
-        agreed = ", ".join(f"{share:.0%} {name}" for name, share in card["agreement"].items() if name != "random")
+        shares = ", ".join(f"{share:.0%} {name}" for name, share in card["agreement"].items() if name != "random")
         lines += [
             ("typicality", f"{card['typicality']:.0%}", "mean percentile of the picks; an average image has 50 %"),
             ("clusters hit", hit, "k-means clusters with a label"),
             (
                 "agreement",
-                agreed,
+                shares,
                 f"of the picks are also chosen by these strategies; {card['agreement']['random']:.1%} by chance",
             ),
         ]
@@ -138,13 +138,13 @@ def _lines(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         lines.append(("class unknown", str(card["class_unknown"]), "picks without a label in the data set"))
     if "class_counts" in card:
         counts = card["class_counts"]
-        missed = [name for name, count in counts.items() if not count]
-        named = ": " + ", ".join(missed[:5]) + (", …" if len(missed) > 5 else "") if missed else ""
+        missing = [name for name, count in counts.items() if not count]
+        names = ": " + ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "") if missing else ""
         lines += [
             (
                 "classes missed",
                 f"{card['classes_missed']} of {len(counts)}",
-                f"according to the labels of the data set{named}",
+                f"according to the labels of the data set{names}",
             ),
             ("entropy", f"{card['entropy']:.3f}", "of the class shares; 1 means all equal"),
             ("imbalance", f"{card['imbalance']:.3g}", "size of the largest class divided by the smallest one found"),

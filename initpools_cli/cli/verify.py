@@ -41,11 +41,11 @@ def command(
     count = len(run.folders())
     if not count and not (run.path / "run.toml").exists():
         raise UserError(f"There is no run in {run.path}.", "Name another one with --run DIR.", run.path)
-    steps = [_named(run, step)] if step else run.folders()
+    steps = [_find_step(run, step)] if step else run.folders()
     problems = [each for each in verify(run) if step in ("", each["file"]) or each["file"].startswith(f"{step}/")]
-    replayed = _replay(common, steps, partial(rerun, context.find_root().command)) if again else []
+    replays = _replay(common, steps, partial(rerun, context.find_root().command)) if again else []
     if again and common.as_json:
-        common.result([], {"problems": problems, "replays": [vars(each) for each in replayed]})
+        common.result([], {"problems": problems, "replays": [vars(each) for each in replays]})
     else:
         common.result(["\t".join(each.values()) for each in problems], problems)
     for name in names_of(run, leftovers(run)):
@@ -54,26 +54,26 @@ def command(
     summary = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     common.report.say(summary if problems else f"{what} are intact")
     if again:
-        _summarize(common, replayed)
+        _summarize(common, replays)
     if problems:
         if not common.as_json:
             common.report.say(f"next: {problems[0]['renew']}")
         raise typer.Exit(2)
-    if any(each.outcome == "differs" or (step and each.outcome == "not replayed") for each in replayed):
+    if any(each.outcome == "differs" or (step and each.outcome == "not replayed") for each in replays):
         raise typer.Exit(2)
 
 
-def _named(run: Run, name: str) -> FinishedStep:
-    """Return the step of that id."""
+def _find_step(run: Run, name: str) -> FinishedStep:
+    """Find the step with an id."""
     from initpools_cli.core.errors import UserError, nearest
 
-    found = run.find_step(name)
+    step = run.find_step(name)
     ids = [each.id for each in run.folders()]
-    if found is None or name not in ids:
+    if step is None or name not in ids:
         guess = nearest(name, ids)
         question = f"Did you mean '{guess}'? " if guess else ""
         raise UserError(f"There is no step '{name}' in {run.path}.", f"{question}`initpools status` lists all.", name)
-    return found
+    return step
 
 
 def _replay(common: Common, steps: list[FinishedStep], rerun: Rerun) -> list[Replay]:
@@ -82,31 +82,31 @@ def _replay(common: Common, steps: list[FinishedStep], rerun: Rerun) -> list[Rep
     from initpools_cli.core.errors import UserError
     from initpools_cli.steps.replay import obstacle, replay, seconds_of
 
-    def finished(step: FinishedStep) -> tuple[str, str]:
+    def finish_time(step: FinishedStep) -> tuple[str, str]:
         try:
             return step.facts["finished"], step.id
         except UserError:
             return "", step.id
 
-    replayed = []
-    for step in sorted(steps, key=finished):
+    replays = []
+    for step in sorted(steps, key=finish_time):
         if not obstacle(step):
             common.report.say(f"replaying {step.id}, which took {duration(seconds_of(step))}")
-        replayed.append(replay(step, rerun))
+        replays.append(replay(step, rerun))
         if not common.as_json:
-            common.result([replayed[-1].line], {})
-    return replayed
+            common.result([replays[-1].line], {})
+    return replays
 
 
-def _summarize(common: Common, replayed: list[Replay]) -> None:
+def _summarize(common: Common, replays: list[Replay]) -> None:
     from initpools_cli.steps.compare_results import EQUAL, RTOL, TOLERANCE
 
-    count = Counter(each.outcome for each in replayed)
+    count = Counter(each.outcome for each in replays)
     common.report.say(
-        f"replayed {len(replayed) - count['not replayed']} of {len(replayed)} steps: {count['same']} with the same "
+        f"replayed {len(replays) - count['not replayed']} of {len(replays)} steps: {count['same']} with the same "
         f"bytes, {count['close']} within the tolerance, {count['differs']} with differences"
     )
-    if count["close"] or any("(" in each.detail for each in replayed if each.outcome == "differs"):
+    if count["close"] or any("(" in each.detail for each in replays if each.outcome == "differs"):
         common.report.say(
             f"tolerance, for results of another machine: {RTOL:g} of the largest value for arrays, {TOLERANCE:g} for "
             f"numbers in tables, and {EQUAL:.0%} equal indices"

@@ -38,7 +38,7 @@ class LabelLock:
 
     def remember(self, port: int, token: str) -> None:
         """Store the address; only this user can read it."""
-        # Where it can't be stored, the next process has another address.
+        # If it can't be stored, the next process has another address.
         with contextlib.suppress(UserError, OSError):
             write_private(self.place, {"port": port, "token": token})
 
@@ -58,7 +58,7 @@ def label_lock(file: Path) -> Iterator[LabelLock]:
         Another process is labeling, or the folder can't be written to.
     """
 
-    def taken(holder: str) -> UserError:
+    def in_use_error(holder: str) -> UserError:
         return UserError(
             f"{file} is being labeled by another process{holder}.",
             "Stop it with Ctrl-C, or write to another file with --output FILE.csv.",
@@ -66,9 +66,9 @@ def label_lock(file: Path) -> Iterator[LabelLock]:
         )
 
     lock = file.with_name(f".{file.name}.lock")
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         with disk_errors(lock):
-            held.enter_context(locked(lock, taken))
+            stack.enter_context(locked(lock, in_use_error))
         yield _last_address(file)
 
 
@@ -76,8 +76,8 @@ def _last_address(file: Path) -> LabelLock:
     from initpools_cli.datasets.cache import data_home
 
     place = data_home() / "labeling" / f"{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:32]}.json"
-    known = read_private(place)
-    port, token = known.get("port"), known.get("token")
+    address = read_private(place)
+    port, token = address.get("port"), address.get("token")
     if isinstance(port, int) and 0 < port < 2**16 and isinstance(token, str) and len(token) == len(new_token()):
         return LabelLock(place, port, token)
     return LabelLock(place)

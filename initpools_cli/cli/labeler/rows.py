@@ -30,8 +30,8 @@ def columns(labeling: LabelingSession, images: RunImages | None, scope: str) -> 
     ----------
     labeling : LabelingSession
     images : RunImages, optional
-        For copies, groups, clusters and the order by similarity, which are null without it. What takes long is only
-        there after `RunImages.prepare`.
+        For copies, groups, clusters and the order by similarity, which are null without it. Slow columns are null
+        before `RunImages.prepare`.
     scope : {"batch", "all"}
 
     Returns
@@ -44,38 +44,38 @@ def columns(labeling: LabelingSession, images: RunImages | None, scope: str) -> 
         and ``similar`` (place in an order by similarity).
     """
     rows = rows_of(labeling, scope)
-    found: dict[str, list[Any]] = {name: [] for name in ("path", "label", "skipped", "predicted", "confidence")}
-    found |= {"origin": [], "earlier": []}
+    table: dict[str, list[Any]] = {name: [] for name in ("path", "label", "skipped", "predicted", "confidence")}
+    table |= {"origin": [], "earlier": []}
     for index in rows.tolist():
         mark, suggestion = labeling.marks.get(index, Mark()), labeling.suggestion_of(index)
         label = labeling.label_of(index)
-        marked = label or mark.skipped or index in labeling.batch
+        has_origin = label or mark.skipped or index in labeling.batch
         values = {
             "path": labeling.path_of(index) or f"image {index}",
             "label": label,
             "skipped": mark.skipped,
             "predicted": suggestion.label if suggestion else "",
             "confidence": round(suggestion.confidence, 4) if suggestion else None,
-            "origin": labeling.origin_of(index) if marked else "",
+            "origin": labeling.origin_of(index) if has_origin else "",
             "earlier": bool(label) and not mark.label,
         }
         for name, value in values.items():
-            found[name].append(value)
+            table[name].append(value)
     nothing = [None] * len(rows)
     groups = None if images is None else images.groups(compute=False)
     clusters = None if images is None else images.clusters(compute=False)
     places = None if images is None else images.similarity_places(rows, compute=False)
     return {
         "index": rows.tolist(),
-        **found,
-        "copies": nothing if images is None else _shared(images.copies, rows),
-        "group": nothing if groups is None else _shared(groups, rows),
+        **table,
+        "copies": nothing if images is None else _group_values(images.copies, rows),
+        "group": nothing if groups is None else _group_values(groups, rows),
         "cluster": nothing if clusters is None else clusters[rows].tolist(),
         "similar": nothing if places is None else places.tolist(),
     }
 
 
-def _shared(groups: NDArray[np.int64], rows: NDArray[np.int64]) -> list[int | None]:
+def _group_values(groups: NDArray[np.int64], rows: NDArray[np.int64]) -> list[int | None]:
     """Return the group of each row; None for groups of one image."""
     sizes = np.bincount(groups, minlength=len(groups))
     return [group if sizes[group] > 1 else None for group in groups[rows].tolist()]

@@ -155,8 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
         if origin != f"http://{hosts[0]}" and (origin is not None or self.command == "POST"):
             raise Refused("Requests from other pages are refused.")
         site = self.headers.get("Sec-Fetch-Site", "none")
-        shown = self.command == "GET" and self.headers.get("Sec-Fetch-Mode") == "navigate"
-        if site not in ("same-origin", "none") and not shown:
+        is_navigation = self.command == "GET" and self.headers.get("Sec-Fetch-Mode") == "navigate"
+        if site not in ("same-origin", "none") and not is_navigation:
             raise Refused("Requests from other pages are refused.")
         token = self.path.split("/")[1] if self.path.startswith("/") else ""
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
@@ -239,8 +239,8 @@ class _Handler(BaseHTTPRequestHandler):
         self, content: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
     ) -> None:
         self.send_response(status)
-        sent = {"Content-Type": kind, "Content-Length": str(len(content)), **HEADERS, **(headers or {})}
-        for name, value in sent.items():
+        fields = {"Content-Type": kind, "Content-Length": str(len(content)), **HEADERS, **(headers or {})}
+        for name, value in fields.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)

@@ -173,7 +173,7 @@ class LabelingState:
             return self._state()
 
     def look(self, message: Message) -> dict[str, Any]:
-        """Return whether the file of an image is another one than was embedded."""
+        """Return whether the file of an image has changed since it was embedded."""
         index = messages.whole(message, "index")
         self._require_images([index])
         return {"problem": changed_since(self.labeling.data, index)}
@@ -206,10 +206,10 @@ class LabelingState:
         if self.images is None:
             return {"index": [], "similarity": []}
         try:
-            found, similarity = self.images.similar(index, count, among)
+            neighbors, similarity = self.images.similar(index, count, among)
         except UserError as error:
             raise InvalidClass(error.fact, error.remedy, error.value) from None
-        return {"index": found, "similarity": similarity}
+        return {"index": neighbors, "similarity": similarity}
 
     def _activate(self, window: str) -> None:
         if self._owner != window:
@@ -219,30 +219,30 @@ class LabelingState:
         labeling, what = self.labeling, messages.text(message, "do")
         reread = labeling.changed_elsewhere()
         if what == "undo":
-            changed = labeling.undo()
+            indices = labeling.undo()
         else:
-            changed = self._images_of(message)
+            indices = self._images_of(message)
             viewing = Viewing(messages.seconds(message), message.get("suggested") is True)
             if what == "label":
-                labeling.label(changed, messages.text(message, "label"), viewing)
+                labeling.label(indices, messages.text(message, "label"), viewing)
             elif what == "skip":
-                labeling.skip(changed, viewing)
+                labeling.skip(indices, viewing)
             elif what == "unsure" and self.run is not None:
-                self._queue = add_to_queue(self.run, dict.fromkeys(changed, RelabelReason(NONE_FITS)))
-                labeling.skip(changed, viewing)
+                self._queue = add_to_queue(self.run, dict.fromkeys(indices, RelabelReason(NONE_FITS)))
+                labeling.skip(indices, viewing)
             elif what == "clear":
-                labeling.clear(changed, viewing)
+                labeling.clear(indices, viewing)
             else:
                 raise MalformedMessage(what)
-        return {"items": [[index, *self._shown(index)] for index in changed], "reread": reread, **self._counts()}
+        return {"items": [[index, *self._shown(index)] for index in indices], "reread": reread, **self._counts()}
 
     def _images_of(self, message: Message) -> list[int]:
-        """Return the images of an action, with their exact copies if asked for."""
-        found = messages.images(message)
-        self._require_images(found)
+        """Return the images of an action, with their exact copies if the message says so."""
+        indices = messages.images(message)
+        self._require_images(indices)
         if message.get("copies") is True and self.images is not None:
-            found = [*found, *(copy for index in found for copy in self.images.copies_of(index))]
-        return [*dict.fromkeys(found)]
+            indices = [*indices, *(copy for index in indices for copy in self.images.copies_of(index))]
+        return [*dict.fromkeys(indices)]
 
     def _require_images(self, indices: list[int]) -> None:
         """Refuse images that are not in the data set: it may have changed since the page was loaded."""
@@ -256,7 +256,7 @@ class LabelingState:
         again = [index for index, why, _ in queue if why == WAS_SPLIT and index not in labeling.batch]
         indices = [*labeling.indices, *again]
         items = [[index, labeling.path_of(index) or f"image {index}", *self._shown(index)] for index in indices]
-        found = {index: labeling.suggestion_of(index) for index in indices}
+        suggestions = {index: labeling.suggestion_of(index) for index in indices}
         return {
             "name": labeling.name,
             "file": str(labeling.file),
@@ -265,7 +265,9 @@ class LabelingState:
             "pixels": labeling.data.root is None,
             "items": items,
             "suggestions": {
-                index: [each.label, round(each.confidence, 4)] for index, each in found.items() if each is not None
+                index: [each.label, round(each.confidence, 4)]
+                for index, each in suggestions.items()
+                if each is not None
             },
             "queue": queue,
             "doubts": labeling.doubts,
