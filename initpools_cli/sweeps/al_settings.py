@@ -13,7 +13,7 @@ ROUND_ONLY = ("annotators", "audit", "stop_at", "target")
 
 
 def refuse_settings(context: Context, keys: Iterable[str], why: str, remedy: str) -> None:
-    """Refuse settings of [al] that were given and have no effect.
+    """Refuse settings of [al] that the user set and that have no effect.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def refuse_settings(context: Context, keys: Iterable[str], why: str, remedy: str
     Raises
     ------
     UserError
-        With the first of them.
+        One of them is set.
     """
     for key in keys:
         if f"al.{key}" in context.origins:
@@ -40,11 +40,11 @@ def refuse_settings(context: Context, keys: Iterable[str], why: str, remedy: str
 def count_budgets(context: Context) -> None:
     """Replace shares in al.budget and al.init_budget by numbers of the train images, and print them."""
     table, images = context.settings.al, int(context.data.kept.sum())
-    counted = {}
+    sizes = {}
     for key in ("budget", "init_budget"):
         share = getattr(table, key)
         if isinstance(share, Share):
-            counted[key] = share.of(images)
-            context.report.say(f"al.{key} = {share.text}: {counted[key]:,} of {images:,} train images")
-    if counted:
-        context.settings = context.settings.model_copy(update={"al": table.model_copy(update=counted)})
+            sizes[key] = share.of(images)
+            context.report.say(f"al.{key} = {share.text}: {sizes[key]:,} of {images:,} train images")
+    if sizes:
+        context.settings = context.settings.model_copy(update={"al": table.model_copy(update=sizes)})

@@ -35,14 +35,14 @@ class Executor:
         Number of worker processes; with 1, or if little work is left, jobs run in this process.
     scheduler : str
         The address of a Dask scheduler or Ray cluster, or "" for one on this machine.
-    shared : sequence of object
+    shared_objects : sequence of object
         Objects that all jobs read, sent to every worker of a cluster once.
     """
 
     backend: str
     count: int
     scheduler: str = ""
-    shared: Sequence[object] = ()
+    shared_objects: Sequence[object] = ()
 
     def map(self, function: Callable[..., Any], jobs: Jobs) -> Iterator[tuple[int, Any]]:
         """Yield the number and result of each job as it finishes.
@@ -52,24 +52,24 @@ class Executor:
         UserError
             If a worker was killed, or a job raised it.
         """
-        done = 0
+        n_done = 0
         if self.backend == "processes":
-            started = time.monotonic()
-            while done < len(jobs) and not self._start_workers(started, done, len(jobs) - done):
-                number, job, arguments = jobs[done]
+            start = time.monotonic()
+            while n_done < len(jobs) and not self._start_workers(start, n_done, len(jobs) - n_done):
+                number, job, arguments = jobs[n_done]
                 yield number, function(job, **arguments)
-                done += 1
-        if done < len(jobs):
-            yield from self._map_workers(function, jobs[done:])
+                n_done += 1
+        if n_done < len(jobs):
+            yield from self._map_workers(function, jobs[n_done:])
 
-    def _start_workers(self, started: float, done: int, left: int) -> bool:
+    def _start_workers(self, start: float, n_done: int, n_left: int) -> bool:
         """Return whether the remaining work, estimated from finished jobs, justifies worker processes."""
-        return self.count > 1 and done > 0 and (time.monotonic() - started) / done * left > MIN_SECONDS
+        return self.count > 1 and n_done > 0 and (time.monotonic() - start) / n_done * n_left > MIN_SECONDS
 
     def _map_workers(self, function: Callable[..., Any], jobs: Jobs) -> Iterator[tuple[int, Any]]:
         from joblib import Parallel, delayed
 
-        calls = [delayed(_numbered)(number, function, job, **arguments) for number, job, arguments in jobs]
+        calls = [delayed(_call)(number, function, job, **arguments) for number, job, arguments in jobs]
         with self._backend_context():
             try:
                 if self.backend == "ray":
@@ -93,18 +93,18 @@ class Executor:
         from joblib import parallel_config
 
         if self.backend == "dask":
-            with dask_client(self.scheduler, self.count), parallel_config("dask", scatter=list(self.shared)):
+            with dask_client(self.scheduler, self.count), parallel_config("dask", scatter=list(self.shared_objects)):
                 yield
         elif self.backend == "ray":
             with _ray(self.scheduler, self.count), parallel_config("ray"):
                 yield
         else:
-            watched = {"initializer": exit_with_parent, "initargs": (os.getpid(),)}
-            with parallel_config("loky", n_jobs=self.count, inner_max_num_threads=1, **watched):
+            options = {"initializer": exit_with_parent, "initargs": (os.getpid(),)}
+            with parallel_config("loky", n_jobs=self.count, inner_max_num_threads=1, **options):
                 yield
 
 
-def _numbered(number: int, function: Callable[..., Any], job: Any, **arguments: Any) -> tuple[int, Any]:
+def _call(number: int, function: Callable[..., Any], job: Any, **arguments: Any) -> tuple[int, Any]:
     return number, function(job, **arguments)
 
 

@@ -89,16 +89,16 @@ class JobResult:
             If the file is damaged.
         """
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                picks = [stored[name] for name in sorted(stored.files) if name.startswith("picks-")]
-                recalls = list(stored["recalls"])
+            with np.load(file, allow_pickle=False) as archive:
+                picks = [archive[name] for name in sorted(archive.files) if name.startswith("picks-")]
+                recalls = list(archive["recalls"])
                 # Files of older versions lack some.
                 right, correct = (
-                    list(stored[name]) if name in stored.files else [np.empty(0, kind)] * len(recalls)
+                    list(archive[name]) if name in archive.files else [np.empty(0, kind)] * len(recalls)
                     for name, kind in (("right", np.int32), ("correct", np.uint8))
                 )
-                seconds = float(stored["seconds"]) if "seconds" in stored.files else math.nan
-                return cls(json.loads(str(stored["rows"])), picks, recalls, right, correct, seconds)
+                seconds = float(archive["seconds"]) if "seconds" in archive.files else math.nan
+                return cls(json.loads(str(archive["rows"])), picks, recalls, right, correct, seconds)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
             raise ValueError(str(error)) from None
 
@@ -115,7 +115,7 @@ def select_pools(job: FirstPoolJob, experiment: ExperimentData, settings: Experi
     from initpools_cli.training.device import one_thread
 
     result, errors = JobResult(), []
-    started = time.perf_counter()
+    start = time.perf_counter()
     with one_thread():
         for index in job.seeds:
             try:
@@ -123,10 +123,10 @@ def select_pools(job: FirstPoolJob, experiment: ExperimentData, settings: Experi
             except Exception as error:
                 errors.append(error)
                 pool = np.empty(0, dtype=np.int64)
-                result.rows.append(_failed(job.init, "", "", job.encoder, index, pool, settings, _message(error)))
+                result.rows.append(_failed_row(job.init, "", "", job.encoder, index, pool, settings, _message(error)))
             result.picks.append(pool)
     _raise_common_error(errors, job.seeds)
-    result.seconds = time.perf_counter() - started
+    result.seconds = time.perf_counter() - start
     return result
 
 
@@ -136,7 +136,7 @@ def run_cells(
     settings: ExperimentSettings,
     device: str,
     pools: Sequence[np.ndarray],
-    failed: Mapping[int, str],
+    pool_errors: Mapping[int, str],
 ) -> JobResult:
     """Run the cells of a block together, on one thread; if that fails, run them one by one.
 
@@ -148,7 +148,7 @@ def run_cells(
     device : str
     pools : sequence of (init_budget,) int64
         The first pool of each seed.
-    failed : mapping of int to str
+    pool_errors : mapping of int to str
         Seeds without a first pool, with the error.
 
     Raises
@@ -158,21 +158,21 @@ def run_cells(
     """
     from initpools_cli.training.device import one_thread
 
-    started = time.perf_counter()
-    ready = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in failed}
+    start = time.perf_counter()
+    ready = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in pool_errors}
     with one_thread():
         try:
             results = _run_together(job, ready, experiment, settings, device)
         except Exception:
             results = _run_one_by_one(job, ready, experiment, settings, device)
-    for index, error in failed.items():
+    for index, error in pool_errors.items():
         empty = np.empty(0, dtype=np.int64)
-        row = _failed(job.init, job.query, job.learner, job.encoder, index, empty, settings, error)
+        row = _failed_row(job.init, job.query, job.learner, job.encoder, index, empty, settings, error)
         results[index] = JobResult([row], [empty])
     cells = [results[index] for index in job.seeds]
     parts: list[list[Any]] = [list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)]
     rows, picks, recalls, right, correct = parts
-    return JobResult(rows, picks, recalls, right, correct, time.perf_counter() - started)
+    return JobResult(rows, picks, recalls, right, correct, time.perf_counter() - start)
 
 
 def _parts(cell: JobResult) -> tuple[list[Any], ...]:
@@ -229,7 +229,7 @@ def _run_one_by_one(
         except Exception as error:
             errors.append(error)
             names = (job.init, job.query, job.learner, job.encoder)
-            result.rows.append(_failed(*names, index, cell.labeled, settings, _message(error)))
+            result.rows.append(_failed_row(*names, index, cell.labeled, settings, _message(error)))
         result.picks.append(cell.labeled)
         results[index] = result
     _raise_common_error(errors, job.seeds)
@@ -247,7 +247,7 @@ def _message(error: Exception) -> str:
     return error.fact if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
-def _failed(
+def _failed_row(
     init: str,
     query: str,
     learner: str,
@@ -288,7 +288,7 @@ def run_jobs(
         Called with a job and its arguments.
     jobs : sequence of tuple
     folder : Path
-        Where the result of each job is written when it is done.
+        Folder of the results of the jobs.
     kind : str
         Prefix of the file names.
     workers : Executor
@@ -305,8 +305,8 @@ def run_jobs(
                 Reporter().warn(f"{file} was changed after it was written; it is computed again.")
                 continue
             advance(number, results[number], False)
-    waiting = [(number, job, arguments) for number, job, arguments in jobs if number not in results]
-    for number, result in workers.map(function, waiting):
+    pending = [(number, job, arguments) for number, job, arguments in jobs if number not in results]
+    for number, result in workers.map(function, pending):
         result.save(files[number])
         results[number] = result
         advance(number, result, True)

@@ -1,4 +1,4 @@
-"""Outcomes of finished sweeps on a long tail: balanced accuracy, recall of rare classes, labels until all are seen."""
+"""Outcomes of finished sweeps on a long tail: balanced accuracy, recall of rare classes, labels for all classes."""
 
 from __future__ import annotations
 
@@ -44,42 +44,42 @@ class LongTail:
 
     @property
     def note(self) -> str:
-        """What is measured and why."""
-        there = self.counts[self.counts > 0]
+        """The main outcome of the sweep, with the reason."""
+        counts = self.counts[self.counts > 0]
         rare = [self.names[each] for each in self.rare]
-        shown = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if rare[5:] else "")
+        names = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if rare[5:] else "")
         return (
-            f"Long tail: the classes have {there.min():,} to {there.max():,} train images, so balanced accuracy is the "
-            f"main outcome. Rarest third of the classes: {shown}."
+            f"Long tail: the classes have {counts.min():,} to {counts.max():,} train images, so balanced accuracy is "
+            f"the main outcome. Rarest third of the classes: {names}."
         )
 
 
-def long_tail_of(done: FinishedStep) -> LongTail | None:
+def long_tail_of(step: FinishedStep) -> LongTail | None:
     """Return the classes of a sweep's data set; None if their counts do not differ more than tenfold.
 
     Data sets with several labels per image have none.
     """
     import pandas as pd
 
-    names = list(done.frame(RECALLS, nrows=0).columns[len(KEYS) :]) if RECALLS in done.facts["writes"] else []
-    items = read_items(done.run)
+    names = list(step.frame(RECALLS, nrows=0).columns[len(KEYS) :]) if RECALLS in step.facts["writes"] else []
+    items = read_items(step.run)
     train = items[items["split"] == "train"]
     if not names or not pd.api.types.is_numeric_dtype(train["label"]):
         return None
     labels = train["label"].fillna(-1).to_numpy(np.int64)
-    counts = np.bincount(labels[read_mask(done.run) & (labels >= 0)], minlength=len(names))
+    counts = np.bincount(labels[read_mask(step.run) & (labels >= 0)], minlength=len(names))
     return LongTail(names, counts, labels) if is_long_tail(counts) else None
 
 
-def with_rare_recall(done: FinishedStep, rounds: pd.DataFrame, tail: LongTail) -> pd.DataFrame:
+def with_rare_recall(step: FinishedStep, rounds: pd.DataFrame, tail: LongTail) -> pd.DataFrame:
     """Add the column ``rare_recall``, the mean recall of the rarest third of the classes, to rows of rounds.csv."""
-    recalls = done.frame(RECALLS, keep_default_na=False, na_values={name: [""] for name in tail.names})
+    recalls = step.frame(RECALLS, keep_default_na=False, na_values={name: [""] for name in tail.names})
     values = rare_recall(recalls[tail.names].to_numpy(np.float64), tail.rare)
-    found = recalls[KEYS].assign(rare_recall=values)
-    return rounds.merge(found, on=KEYS, how="left")
+    table = recalls[KEYS].assign(rare_recall=values)
+    return rounds.merge(table, on=KEYS, how="left")
 
 
-def labels_seen(done: FinishedStep, tail: LongTail) -> pd.DataFrame:
+def count_labels(step: FinishedStep, tail: LongTail) -> pd.DataFrame:
     """Count the labels until every class has one, for each cell.
 
     Returns
@@ -90,7 +90,7 @@ def labels_seen(done: FinishedStep, tail: LongTail) -> pd.DataFrame:
     import pandas as pd
 
     classes, rows = np.flatnonzero(tail.counts), []
-    with np.load(done.verified_path(PICKS), allow_pickle=False) as file:
+    with np.load(step.verified_path(PICKS), allow_pickle=False) as file:
         for key in file.files:
             *curve, seed = key.split("|")
             picks = file[key]
@@ -98,7 +98,7 @@ def labels_seen(done: FinishedStep, tail: LongTail) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*CURVE, "seed", "labels", "bought"])
 
 
-def outcomes(done: FinishedStep, rounds: pd.DataFrame, tail: LongTail) -> pd.DataFrame:
+def outcomes(step: FinishedStep, rounds: pd.DataFrame, tail: LongTail) -> pd.DataFrame:
     """Summarize each curve of a sweep on a long tail at its last round.
 
     Returns
@@ -112,35 +112,35 @@ def outcomes(done: FinishedStep, rounds: pd.DataFrame, tail: LongTail) -> pd.Dat
 
     from initpools_cli.stats.intervals import mean_interval
 
-    whole = with_shared_start(rounds)
-    good = whole[(whole["status"] == "ok") & (whole["round"] == whole["round"].max())]
-    seen = labels_seen(done, tail)
+    curves = with_shared_start(rounds)
+    last_round = curves[(curves["status"] == "ok") & (curves["round"] == curves["round"].max())]
+    label_counts = count_labels(step, tail)
     rows: list[dict[str, Any]] = []
-    for curve, cells in good.groupby(CURVE, sort=False):
+    for curve, cells in last_round.groupby(CURVE, sort=False):
         row: dict[str, Any] = dict(zip(CURVE, curve, strict=True))
         row |= {"labeled": int(cells["labeled"].max()), "seeds": len(cells)}
         for name in ("balanced_accuracy", "rare_recall"):
             mean, low, high = mean_interval(cells[name].to_numpy(np.float64))
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-        own = seen[(seen[CURVE] == list(curve)).all(axis=1)]["labels"].to_numpy()
+        own = label_counts[(label_counts[CURVE] == list(curve)).all(axis=1)]["labels"].to_numpy()
         row |= {"labels_until_seen": float(np.median(own)) if len(own) else np.nan, "seen": int(np.isfinite(own).sum())}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def long_tail_notes(done: FinishedStep, rounds: pd.DataFrame) -> list[str]:
-    """Return what a sweep on a long tail reached, one line for each curve; nothing for other sweeps.
+def long_tail_notes(step: FinishedStep, rounds: pd.DataFrame) -> list[str]:
+    """Return the outcomes of a sweep on a long tail, one line for each curve; empty for other sweeps.
 
     Parameters
     ----------
-    done : FinishedStep
+    step : FinishedStep
     rounds : DataFrame
         From `results.rounds_of`.
     """
-    tail = long_tail_of(done)
+    tail = long_tail_of(step)
     if tail is None:
         return []
-    rows = outcomes(done, rounds, tail).to_dict("records")
+    rows = outcomes(step, rounds, tail).to_dict("records")
     return [tail.note, *(_line({str(key): value for key, value in row.items()}) for row in rows)]
 
 

@@ -11,8 +11,8 @@ from initpools_cli.sweeps.setup import build_spec
 from initpools_cli.sweeps.sweep import experiments_of, settings_of
 
 
-def replay(context: Context, wanted: Callable[[str, str, str, str, int], bool]) -> list[dict[str, Any]]:
-    """Run the cells of a sweep that are asked for, and return their rows of rounds.csv.
+def replay(context: Context, selects: Callable[[str, str, str, str, int], bool]) -> list[dict[str, Any]]:
+    """Run some cells of a sweep, and return their rows of rounds.csv.
 
     The seeds of a block are run together, as in the sweep, so that the same machine gives the same bytes.
 
@@ -20,9 +20,9 @@ def replay(context: Context, wanted: Callable[[str, str, str, str, int], bool]) 
     ----------
     context : Context
         With the settings of the sweep.
-    wanted : callable
-        Called with encoder, init, query, learner and seed; whether the cell is asked for. The query is "" for the
-        first pool, whose row belongs to the first query.
+    selects : callable
+        Returns whether to run the cell of an encoder, init, query, learner and seed. The query is "" for the first
+        pool, whose row belongs to the first query.
     """
     from initpools_cli.training.experiment import block_jobs, first_pool_jobs
 
@@ -37,13 +37,13 @@ def replay(context: Context, wanted: Callable[[str, str, str, str, int], bool]) 
     }
     rows: list[dict[str, Any]] = []
     for block in block_jobs(list(experiments), inits, queries, list(spec.learners), table.seeds):
-        asked = ["", block.query] if block.with_first else [block.query]
+        names = ["", block.query] if block.with_first else [block.query]
         if not any(
-            wanted(block.encoder, block.init, query, block.learner, seed) for query in asked for seed in block.seeds
+            selects(block.encoder, block.init, query, block.learner, seed) for query in names for seed in block.seeds
         ):
             continue
         experiment = experiments[block.encoder]
         pool = select_pools(pools[block.encoder, block.init, tuple(block.seeds)], experiment, settings, device)
-        failed = {row["seed"]: row["error"] for row in pool.failures}
-        rows += run_cells(block, experiment, settings, device, pool.picks, failed).rows
+        errors = {row["seed"]: row["error"] for row in pool.failures}
+        rows += run_cells(block, experiment, settings, device, pool.picks, errors).rows
     return rows

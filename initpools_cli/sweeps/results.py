@@ -29,7 +29,7 @@ NAMES = ("init", "query", "learner", "encoder", "status")
 COUNTS = ("seed", "round", "labeled", "leaks")
 
 
-def groups_of(done: FinishedStep, rounds: pd.DataFrame) -> RightByGroup | None:
+def groups_of(step: FinishedStep, rounds: pd.DataFrame) -> RightByGroup | None:
     """Read the correct predictions by group of test images of a finished sweep; None without groups.
 
     Parameters
@@ -44,15 +44,15 @@ def groups_of(done: FinishedStep, rounds: pd.DataFrame) -> RightByGroup | None:
     """
     from initpools_cli.stats.group_variance import RightByGroup
 
-    if TEST_GROUPS not in done.facts["writes"]:
+    if TEST_GROUPS not in step.facts["writes"]:
         return None
-    with np.load(done.verified_path(TEST_GROUPS), allow_pickle=False) as stored:
-        right = np.zeros((len(rounds), len(stored["group"])))
-        right[(rounds["status"] == "ok").to_numpy()] = stored["right"]
-        return RightByGroup(right, stored["group"], stored["label"], stored["images"])
+    with np.load(step.verified_path(TEST_GROUPS), allow_pickle=False) as archive:
+        right = np.zeros((len(rounds), len(archive["group"])))
+        right[(rounds["status"] == "ok").to_numpy()] = archive["right"]
+        return RightByGroup(right, archive["group"], archive["label"], archive["images"])
 
 
-def images_of(done: FinishedStep, rounds: pd.DataFrame) -> EvaluatedImages:
+def images_of(step: FinishedStep, rounds: pd.DataFrame) -> EvaluatedImages:
     """Read the correct predictions of each test image of a finished sweep; older sweeps have only the number of images.
 
     Parameters
@@ -67,17 +67,17 @@ def images_of(done: FinishedStep, rounds: pd.DataFrame) -> EvaluatedImages:
     """
     from initpools_cli.stats.split_error import EvaluatedImages
 
-    if TEST_CORRECT not in done.facts["writes"]:
-        items = read_items(done.run)
+    if TEST_CORRECT not in step.facts["writes"]:
+        items = read_items(step.run)
         return EvaluatedImages(int(((items["split"] == "test") & items["label"].notna()).sum()))
-    with np.load(done.verified_path(TEST_CORRECT), allow_pickle=False) as stored:
-        label = stored["label"]
+    with np.load(step.verified_path(TEST_CORRECT), allow_pickle=False) as archive:
+        label = archive["label"]
         correct = np.zeros((len(rounds), len(label)), bool)
-        correct[(rounds["status"] == "ok").to_numpy()] = np.unpackbits(stored["correct"], axis=1, count=len(label))
+        correct[(rounds["status"] == "ok").to_numpy()] = np.unpackbits(archive["correct"], axis=1, count=len(label))
         return EvaluatedImages(len(label), correct, label)
 
 
-def rounds_of(done: FinishedStep) -> pd.DataFrame:
+def rounds_of(step: FinishedStep) -> pd.DataFrame:
     """Read and validate the rounds.csv of a finished sweep.
 
     Raises
@@ -86,10 +86,10 @@ def rounds_of(done: FinishedStep) -> pd.DataFrame:
         If the file was changed, or a column or value is not valid.
     """
     blank = {column: [""] for column in NUMBERS}
-    rounds: pd.DataFrame = done.require_fresh().frame("rounds.csv", keep_default_na=False, na_values=blank)
+    rounds: pd.DataFrame = step.require_fresh().frame("rounds.csv", keep_default_na=False, na_values=blank)
     metrics = metrics_of(rounds.columns)
-    place = f"{done.folder / 'rounds.csv'}"
-    remedy = f"Make it again with `{done.renewal()}`."
+    place = f"{step.folder / 'rounds.csv'}"
+    remedy = f"Make it again with `{step.renewal()}`."
     missing = [column for column in (*NAMES, *COUNTS, *metrics) if column not in rounds.columns]
     if missing:
         raise UserError(f"{place} has no column '{missing[0]}'.", remedy, missing[0])
@@ -104,10 +104,10 @@ def rounds_of(done: FinishedStep) -> pd.DataFrame:
     if not len(rounds):
         raise UserError(f"{place} has no rows.", remedy, place)
     # A round may have two rows with different status: evaluated, then failed at the next query.
-    twice = rounds[rounds.duplicated([*NAMES, "seed", "round"])]
-    if len(twice):
-        row = twice.iloc[0]
+    duplicates = rounds[rounds.duplicated([*NAMES, "seed", "round"])]
+    if len(duplicates):
+        row = duplicates.iloc[0]
         name = f"round {row['round']} of {row['init']}, seed {row['seed']}"
         raise UserError(f"{place} has {name}, more than once.", remedy, name)
-    tail = long_tail_of(done)
-    return rounds if tail is None else with_rare_recall(done, rounds, tail)
+    tail = long_tail_of(step)
+    return rounds if tail is None else with_rare_recall(step, rounds, tail)

@@ -85,7 +85,7 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
     select = context.settings.select
     _refuse_balance(context, table)
 
-    def taking_part(name: str) -> StrategySpec:
+    def resolve(name: str) -> StrategySpec:
         strategy = parse_strategy(name)
         if multilabel:
             strategy = strategy.for_multilabel()
@@ -93,7 +93,7 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
             return strategy
         return strategy.with_clusters(lambda own: own or context.clusters(select.n_clusters))
 
-    inits, queries = [taking_part(each) for each in table.init], [taking_part(each) for each in table.query]
+    inits, queries = [resolve(each) for each in table.init], [resolve(each) for each in table.query]
     methods = [learners.get(each) for each in table.learner]
     refuse_same_stem([*inits, *queries])
     _refuse_same("--init", inits)
@@ -109,16 +109,16 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
             raise one_class_error(f"The query '{query.name}'", "Use it in --init, where it reads embeddings alone.")
         for method in methods:
             require_outputs(query.name, query.method, method, table.space)
-    given = _knobs(table, [each.name for each in methods], [*inits, *queries])
+    knobs = _knobs(table, [each.name for each in methods], [*inits, *queries])
     return ExperimentSpec(
-        inits, queries, {each.name: _preset(each, dict(given.get(each.name, {})), context) for each in methods}, given
+        inits, queries, {each.name: _preset(each, dict(knobs.get(each.name, {})), context) for each in methods}, knobs
     )
 
 
 def leaking_rankings(context: Context, spec: ExperimentSpec) -> list[str]:
     """Return the names of strategies that follow a ranking made with the labels of the test split."""
-    ranked = [each for each in spec.strategies if each.ranking]
-    return [each.name for each in ranked if leaks_test(find_ranking(context, each.ranking))]
+    followers = [each for each in spec.strategies if each.ranking]
+    return [each.name for each in followers if leaks_test(find_ranking(context, each.ranking))]
 
 
 def identity_of(
@@ -152,19 +152,19 @@ def identity_of(
 
 
 def build_experiment(
-    provider: RunProvider, spec: ExperimentSpec, labels: Mapping[str, np.ndarray], classes: int, kept: np.ndarray
+    provider: RunProvider, spec: ExperimentSpec, labels: Mapping[str, np.ndarray], classes: int, mask: np.ndarray
 ) -> tuple[ExperimentData, dict[str, str]]:
-    """Data of the experiment on one encoder, and the checksums of what is read.
+    """Data of the experiment on one encoder, and the checksums of the files that it reads.
 
     Parameters
     ----------
     provider : RunProvider
-        Its source is the encoder whose embeddings are read; "" for the newest.
+        Its source is the encoder of the embeddings; "" for the newest.
     labels : mapping of str to (n,) int64 or (n, c) int8
         By split.
     classes : int
-    kept : (n train,) bool
-        The images that may be bought, those of ``--exclude`` among them.
+    mask : (n train,) bool
+        The candidates, with those of ``--exclude``.
 
     Raises
     ------
@@ -176,36 +176,38 @@ def build_experiment(
 
     context, source = provider.context, provider.source
     data = context.data
-    asked = set().union(*(registry.get(name).inputs for name in spec.learners))
+    input_names = set().union(*(registry.get(name).inputs for name in spec.learners))
     for name in spec.learners:
         if {"images", "encoder"} & {*registry.get(name).inputs}:
             context.require_images(f"The learner '{name}'")
     for each in spec.queries:
         if "vaal_scores" in each.method.inputs:
             context.require_images(f"The query '{each.name}'")
-    if "embeddings" not in asked:
+    if "embeddings" not in input_names:
         refuse_without_embeddings(context, spec.learners)
-    embedded = _embedded(context, spec, asked, source)
-    kept = kept & provider.image_mask
-    arrays = StrategyArrays(provider, np.flatnonzero(kept))
+    embed_step = _find_embeddings(context, spec, input_names, source)
+    mask = mask & provider.image_mask
+    arrays = StrategyArrays(provider, np.flatnonzero(mask))
     for each in spec.strategies:
-        about = embedded.name if embedded is not None and _is_about(context, each, embedded) else ""
+        about = embed_step.name if embed_step is not None and _is_about(context, each, embed_step) else ""
         arrays.add(each, spec.knobs_of(each), about)
     reads = arrays.reads
     inputs: dict[str, Mapping[str, np.ndarray]] = {}
     scale: dict[str, str] = {}
-    if embedded is not None and "embeddings" in asked:
-        apply, scale = learner_scaling(context, embedded, provider.image_mask)
-        inputs["embeddings"] = {name: apply(_measured(data, name, matrix(embedded, name))) for name in data.splits}
-        reads |= embedded.checksums(*(f"{split}.npy" for split in data.splits))
-    if "images" in asked or any("vaal_scores" in each.method.inputs for each in spec.queries):
-        inputs["images"] = {name: _measured(data, name, split.images) for name, split in data.splits.items()}
-    begun, encoder = None, "" if embedded is None else embedded.name
-    if "encoder" in asked:
-        begins = next(name for name in spec.learners if "encoder" in registry.get(name).inputs)
-        done = _behind(context, embedded, source, begins)
-        encoder = encoder or done.name
-        begun, checksums = pretrained_encoder(context, done)
+    if embed_step is not None and "embeddings" in input_names:
+        apply, scale = learner_scaling(context, embed_step, provider.image_mask)
+        inputs["embeddings"] = {
+            name: apply(_labeled_only(data, name, matrix(embed_step, name))) for name in data.splits
+        }
+        reads |= embed_step.checksums(*(f"{split}.npy" for split in data.splits))
+    if "images" in input_names or any("vaal_scores" in each.method.inputs for each in spec.queries):
+        inputs["images"] = {name: _labeled_only(data, name, split.images) for name, split in data.splits.items()}
+    weights, encoder = None, "" if embed_step is None else embed_step.name
+    if "encoder" in input_names:
+        learner = next(name for name in spec.learners if "encoder" in registry.get(name).inputs)
+        pretrain_step = _find_pretrain(context, embed_step, source, learner)
+        encoder = encoder or pretrain_step.name
+        weights, checksums = pretrained_encoder(context, pretrain_step)
         reads |= checksums
     experiment = ExperimentData(
         encoder=encoder,
@@ -213,14 +215,16 @@ def build_experiment(
         arrays=arrays.by_strategy,
         calls=arrays.calls,
         labels=labels,
-        kept=kept,
+        kept=mask,
         classes=classes,
         oracles=frozenset(each.name for each in spec.strategies if each.oracle),
-        pretrained=begun,
+        pretrained=weights,
         row_facts=arrays.facts,
         scale=scale,
         groups={
-            name: _measured(data, name, codes) for name in data.splits if (codes := data.groups_of(name)) is not None
+            name: _labeled_only(data, name, codes)
+            for name in data.splits
+            if (codes := data.groups_of(name)) is not None
         },
     )
     return experiment, reads
@@ -235,7 +239,7 @@ class StrategyArrays:
         The checked arrays of each strategy, embeddings scaled.
     calls : dict of str to MethodCall
     facts : dict of str to RowFacts
-        Of the embeddings that a strategy is about.
+        Of the embeddings that each strategy reads.
     reads : dict of str to str
         SHA-256 by path.
     """
@@ -246,8 +250,8 @@ class StrategyArrays:
         self.calls: dict[str, MethodCall] = {}
         self.facts: dict[str, RowFacts] = {}
         self.reads: dict[str, str] = {}
-        # The array is kept beside what is made of it, so that its id is not given to another one.
-        self._ready: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
+        # The array is stored with the result, so that no other array gets its id.
+        self._cache: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def add(self, strategy: StrategySpec, knobs: dict[str, Any], source: str) -> None:
         """Resolve the inputs of a strategy.
@@ -255,9 +259,9 @@ class StrategyArrays:
         Parameters
         ----------
         knobs : dict
-            Those that the user set for it.
+            The knobs that the user set for it.
         source : str
-            The step that what it reads is from; "" for the newest.
+            The step of its inputs; "" for the newest.
         """
         from initpools_cli.training.experiment import MethodCall
 
@@ -277,7 +281,7 @@ class StrategyArrays:
                 "Use another strategy for --init and --query: `initpools list strategies`.",
                 name,
             )
-        self.by_strategy[name] = {key: self._prepared(key, array) for key, array in inputs.arrays.items()}
+        self.by_strategy[name] = {key: self._prepare(key, array) for key, array in inputs.arrays.items()}
         self.calls[name] = MethodCall(
             strategy.method.name,
             dict(inputs.knobs),
@@ -290,15 +294,15 @@ class StrategyArrays:
             return
         tell(self.provider.report, facts, self.images, None, select.copies)
         apart = (select.min_distance or select.semdedup) and subject.ndim == 2 and "embeddings" not in inputs.arrays
-        self.facts[name] = replace(facts, array=self._prepared("embeddings", subject) if apart else None)
+        self.facts[name] = replace(facts, array=self._prepare("embeddings", subject) if apart else None)
 
-    def _prepared(self, name: str, array: np.ndarray) -> np.ndarray:
+    def _prepare(self, name: str, array: np.ndarray) -> np.ndarray:
         from initpools_cli.strategies.select import prepare
 
         key = (name, id(array))
-        if key not in self._ready:
-            self._ready[key] = (array, prepare({name: array}, self.provider.settings.select.normalize)[name])
-        return self._ready[key][1]
+        if key not in self._cache:
+            self._cache[key] = (array, prepare({name: array}, self.provider.settings.select.normalize)[name])
+        return self._cache[key][1]
 
 
 def build_settings(
@@ -333,42 +337,42 @@ def build_settings(
     )
 
 
-def _behind(context: Context, embedded: FinishedStep | None, source: str, learner: str) -> FinishedStep:
+def _find_pretrain(context: Context, embed_step: FinishedStep | None, source: str, learner: str) -> FinishedStep:
     """Find the pretrain whose weights a learner starts from: the source of the embeddings."""
-    if embedded is None and not source:
+    if embed_step is None and not source:
         return pretrain_of(context)
-    begun = f"pretrain/{source}" if embedded is None else str(embedded.table.get("source", ""))
-    done = context.run.find_step(begun) if begun.startswith("pretrain/") else None
-    if done is None:
-        wanted = source if embedded is None else embedded.name
-        pretrains = ", ".join(step.name for step in context.run.steps("pretrain"))
+    step_id = f"pretrain/{source}" if embed_step is None else str(embed_step.table.get("source", ""))
+    step = context.run.find_step(step_id) if step_id.startswith("pretrain/") else None
+    if step is None:
+        name = source if embed_step is None else embed_step.name
+        pretrains = ", ".join(each.name for each in context.run.steps("pretrain"))
         raise UserError(
-            f"The learner {learner} needs a pretrained encoder, and '{wanted}' is not a pretrain of this run.",
+            f"The learner {learner} needs a pretrained encoder, and '{name}' is not a pretrain of this run.",
             f"Use one of them: --from {pretrains}." if pretrains else "Run `initpools pretrain simclr` first.",
-            wanted,
+            name,
         )
-    return done
+    return step
 
 
-def _embedded(context: Context, spec: ExperimentSpec, asked: set[str], source: str) -> FinishedStep | None:
+def _find_embeddings(context: Context, spec: ExperimentSpec, input_names: set[str], source: str) -> FinishedStep | None:
     """Find the embeddings that the sweep reads; None if nothing in it reads embeddings."""
-    wanted = asked.union(*(each.inputs for each in spec.strategies))
-    if "embeddings" in wanted or any(each.reads_embeddings for each in spec.strategies):
+    required = input_names.union(*(each.inputs for each in spec.strategies))
+    if "embeddings" in required or any(each.reads_embeddings for each in spec.strategies):
         return newest(context, source)
-    if source and "encoder" not in asked:
+    if source and "encoder" not in input_names:
         raise UserError(f"--from {source} has no effect: this sweep reads no embeddings.", "Leave out --from.", source)
     return None
 
 
-def _is_about(context: Context, strategy: StrategySpec, embedded: FinishedStep) -> bool:
+def _is_about(context: Context, strategy: StrategySpec, embed_step: FinishedStep) -> bool:
     """Return whether the inputs of the strategy can come from the same source as the embeddings."""
     if strategy.reads_embeddings or "embeddings" in strategy.inputs:
         return True
-    return bool(strategy.score) and can_score(context, strategy.score, embedded.name)
+    return bool(strategy.score) and can_score(context, strategy.score, embed_step.name)
 
 
-def _measured(data: Dataset, name: str, array: np.ndarray) -> np.ndarray:
-    """Restrict the rows of a split other than train to labeled images, if it has labels."""
+def _labeled_only(data: Dataset, name: str, array: np.ndarray) -> np.ndarray:
+    """Restrict the rows of a split other than train to its labeled images, if it has labels."""
     split = data.splits[name]
     if name == "train" or split.labels is None or len(split.labeled) == len(split.labels):
         return array
@@ -384,26 +388,26 @@ def labels_of(context: Context) -> dict[str, np.ndarray]:
         If there is no labeled test split, or no validation split and the validation policy needs one.
     """
     splits = context.data.splits
-    found = {name: split.labels for name, split in splits.items() if split.labels is not None}
+    labels = {name: split.labels for name, split in splits.items() if split.labels is not None}
     for name, split in splits.items():
-        if name != "train" and name in found and len(split.labeled) < len(found[name]):
+        if name != "train" and name in labels and len(split.labeled) < len(labels[name]):
             context.report.say(
-                f"{len(split.labeled)} of the {len(found[name])} {name} images have labels; the others are ignored."
+                f"{len(split.labeled)} of the {len(labels[name])} {name} images have labels; the others are ignored."
             )
-            found[name] = found[name][split.labeled]
-    if not {"train", "test"} <= found.keys():
+            labels[name] = labels[name][split.labeled]
+    if not {"train", "test"} <= labels.keys():
         raise UserError(
             f"{context.data.spec.name} has no labeled test split for the evaluation.",
             "Use a data set with labels for its test split.",
             context.data.spec.name,
         )
-    if context.settings.al.validation == "free-val" and "val" not in found:
+    if context.settings.al.validation == "free-val" and "val" not in labels:
         raise UserError(
             "validation = free-val needs a validation split, which this data set does not have.",
             "Use --set al.validation=none or --set al.validation=from-budget.",
             "free-val",
         )
-    return found
+    return labels
 
 
 def _refuse_twice(flag: str, names: list[str]) -> None:
@@ -417,9 +421,9 @@ def _refuse_twice(flag: str, names: list[str]) -> None:
 
 def _refuse_same(flag: str, strategies: list[StrategySpec]) -> None:
     _refuse_twice(flag, [each.name for each in strategies])
-    seen: dict[tuple[str, Balance], str] = {}
+    names: dict[tuple[str, Balance], str] = {}
     for each in strategies:
-        same = seen.setdefault((each.base, each.balance if each.balance.kind == "kmeans" else Balance()), each.name)
+        same = names.setdefault((each.base, each.balance if each.balance.kind == "kmeans" else Balance()), each.name)
         if each.balance.kind == "kmeans" and same != each.name:
             raise UserError(
                 f"{flag} has {same} and {each.name}, which are the same: both have {each.balance.n_clusters} clusters.",
@@ -434,27 +438,29 @@ def _refuse_balance(context: Context, table: AlTable) -> None:
     if select.balance == "none":
         return
     suffix = Balance(select.balance, select.n_clusters if select.balance == "kmeans" else 0).suffix
-    asked = {"--init": table.init, "--query": table.query}
-    given = {flag: names for flag, names in asked.items() if f"al.{flag[2:]}" in context.origins} or asked
-    names = [name for each in given.values() for name in each]
+    options = {"--init": table.init, "--query": table.query}
+    overrides = {flag: names for flag, names in options.items() if f"al.{flag[2:]}" in context.origins} or options
+    names = [name for each in overrides.values() for name in each]
     spread = {name for name in names if "@" not in name and name != "random"} or {"random"}
-    typed = (
-        f"{flag} {','.join(name + suffix if name in spread else name for name in each)}" for flag, each in given.items()
+    suggestions = (
+        f"{flag} {','.join(name + suffix if name in spread else name for name in each)}"
+        for flag, each in overrides.items()
     )
     raise UserError(
         f"select.balance = '{select.balance}' ({context.origins['select.balance']}) would apply to every strategy of "
         "the sweep, including random.",
-        f"Leave it out, and use a suffix for single strategies: {' '.join(typed)}.",
+        f"Leave it out, and use a suffix for single strategies: {' '.join(suggestions)}.",
         select.balance,
     )
 
 
 def _refuse_models_first(inits: list[StrategySpec]) -> None:
     for init in inits:
-        asked = MODEL_OUTPUTS & set(init.method.inputs)
-        if asked:
+        outputs = MODEL_OUTPUTS & set(init.method.inputs)
+        if outputs:
+            names = ", ".join(sorted(outputs))
             raise UserError(
-                f"--init {init.name} needs a trained model for {', '.join(sorted(asked))}, but a first pool has none.",
+                f"--init {init.name} needs a trained model for {names}, but a first pool has none.",
                 f"Use --query {init.argument}, and for --init a strategy without a model: `initpools list strategies`.",
                 init.name,
             )
@@ -463,30 +469,30 @@ def _refuse_models_first(inits: list[StrategySpec]) -> None:
 def _knobs(table: AlTable, names: list[str], strategies: list[StrategySpec]) -> dict[str, dict[str, Any]]:
     """Split [al.params] by learner or strategy; flat knobs belong to the only learner."""
     flat = {key: value for key, value in table.params.items() if not isinstance(value, dict)}
-    given = {key: value for key, value in table.params.items() if isinstance(value, dict)}
+    by_name = {key: value for key, value in table.params.items() if isinstance(value, dict)}
     if flat and len(names) > 1:
         raise UserError(
             f"al.params = {flat} is ambiguous: the learners are {', '.join(names)}.",
             f"Use for example --set al.params.{names[0]}='{{{next(iter(flat))} = …}}'.",
             flat,
         )
-    known = list(dict.fromkeys([*names, *(name for each in strategies for name in (each.base, each.name))]))
-    for name in given:
-        if name not in known:
-            guess = nearest(name, known)
+    valid = list(dict.fromkeys([*names, *(name for each in strategies for name in (each.base, each.name))]))
+    for name in by_name:
+        if name not in valid:
+            guess = nearest(name, valid)
             hint = f"Did you mean '{guess}'? " if guess else ""
             raise UserError(
                 f"al.params.{name} has no effect: '{name}' is not in this sweep.",
-                f"{hint}Use one of {', '.join(known)}.",
+                f"{hint}Use one of {', '.join(valid)}.",
                 name,
             )
-    return given | ({names[0]: flat | given.get(names[0], {})} if flat else {})
+    return by_name | ({names[0]: flat | by_name.get(names[0], {})} if flat else {})
 
 
-def _preset(learner: Method[LearnerTraits], given: dict[str, Any], context: Context) -> dict[str, Any]:
+def _preset(learner: Method[LearnerTraits], knobs: dict[str, Any], context: Context) -> dict[str, Any]:
     """Return all knobs of a learner: from [al.params], else its preset, else its defaults."""
     presets = learner.traits.presets
-    name = given.pop("preset", "quick")
+    name = knobs.pop("preset", "quick")
     if name not in presets:
         guess = nearest(str(name), presets)
         hint = f"Did you mean '{guess}'? " if guess else ""
@@ -495,7 +501,7 @@ def _preset(learner: Method[LearnerTraits], given: dict[str, Any], context: Cont
             f"{hint}Use one of {', '.join(sorted(presets))}.",
             repr(name),
         )
-    return learner.validate({**presets[name], **given}, context.knob_origins(given, *_tables(learner.name)))
+    return learner.validate({**presets[name], **knobs}, context.knob_origins(knobs, *_tables(learner.name)))
 
 
 def _tables(name: str, base: str = "") -> list[str]:

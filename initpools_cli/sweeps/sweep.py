@@ -46,7 +46,7 @@ BY_CLASS = ("recalls.csv", "average_precisions.csv", "areas.csv")
 def al_run(
     context: Context, name: str, scheduler: str = "", files: UserFiles | None = None
 ) -> tuple[FinishedStep, bool]:
-    """Run a sweep and write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, unless it is already done.
+    """Run a sweep and write ``al/<name>/{rounds.csv,recalls.csv,picks.npz}``, unless it is finished.
 
     With one class per image it also writes ``test_correct.npz``; with several labels per image also
     ``average_precisions.csv`` and ``areas.csv``, as ``recalls.csv``.
@@ -77,8 +77,8 @@ def al_run(
     experiments, reads = experiments_of(context, spec, table.encoders, files)
     tell_test(context, next(iter(experiments)))
     settings = settings_of(context, table, spec, next(iter(experiments.values())))
-    resolved = _resolved(context, table, spec, experiments, settings)
-    step = context.run.step("al", name, resolved, {**context.items_checksum(), **reads}, force=context.force)
+    identity = _identity(context, table, spec, experiments, settings)
+    step = context.run.step("al", name, identity, {**context.items_checksum(), **reads}, force=context.force)
     if step.finished:
         return step.finished, False
     device = str(context.machine.device)
@@ -95,15 +95,15 @@ def al_run(
             np.savez(stream, allow_pickle=False, **_picks(results))
         experiment = next(iter(experiments.values()))
         _write_correct(scratch / TEST_CORRECT, results, experiment)
-        grouped = "test" in experiment.groups
-        if grouped and not multilabel:
+        has_groups = "test" in experiment.groups
+        if has_groups and not multilabel:
             _write_groups(scratch / TEST_GROUPS, results, experiment)
-        failed = sum(row["status"] != "ok" for row in rows)
-        step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": failed}
+        n_failed = sum(row["status"] != "ok" for row in rows)
+        step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": n_failed}
         step.outcome["seconds"] = _seconds(pools, results)
         if leaking:
             step.outcome["leaking_rankings"] = leaking
-        if grouped:
+        if has_groups:
             step.outcome["test_groups"] = len(np.unique(experiment.groups["test"]))
     return FinishedStep(context.run, step.folder), True
 
@@ -125,9 +125,9 @@ def _sweep(
     pools = list(first_pool_jobs(list(experiments), inits, table.seeds))
     blocks = list(block_jobs(list(experiments), inits, queries, list(spec.learners), table.seeds))
     work = scratch / "work"
-    kept = len(list(work.glob("block-*.npz")))
-    if kept:
-        context.report.say(f"resuming al-run with {kept} of {len(blocks)} blocks done")
+    n_done = len(list(work.glob("block-*.npz")))
+    if n_done:
+        context.report.say(f"resuming al-run with {n_done} of {len(blocks)} blocks done")
     write_text(work / PLAN, f"blocks = {len(blocks)}\n")
 
     def jobs(of: Sequence[Any], **more: Callable[[Any], Any]) -> Jobs:
@@ -142,8 +142,10 @@ def _sweep(
         ]
 
     with context.report.progress("first pools", sum(len(job.seeds) for job in pools), "pools") as bar:
-        selected = run_jobs(select_pools, jobs(pools), work, "pools", workers, _reporter(context, table, pools, bar))
-    by_job = {(job.encoder, job.init, tuple(job.seeds)): pool for job, pool in zip(pools, selected, strict=True)}
+        pool_results = run_jobs(
+            select_pools, jobs(pools), work, "pools", workers, _reporter(context, table, pools, bar)
+        )
+    by_job = {(job.encoder, job.init, tuple(job.seeds)): pool for job, pool in zip(pools, pool_results, strict=True)}
 
     def first(job: BlockJob) -> JobResult:
         return by_job[job.encoder, job.init, tuple(job.seeds)]
@@ -154,14 +156,14 @@ def _sweep(
             jobs(
                 blocks,
                 pools=lambda job: first(job).picks,
-                failed=lambda job: {row["seed"]: row["error"] for row in first(job).failures},
+                pool_errors=lambda job: {row["seed"]: row["error"] for row in first(job).failures},
             ),
             work,
             "block",
             workers,
             _reporter(context, table, blocks, bar),
         )
-    return list(zip(pools, selected, strict=True)), list(zip(blocks, results, strict=True))
+    return list(zip(pools, pool_results, strict=True)), list(zip(blocks, results, strict=True))
 
 
 def _reporter(
@@ -169,9 +171,9 @@ def _reporter(
 ) -> Callable[[int, JobResult, bool], None]:
     """Make a callback that reports progress and failed cells, and ends the sweep on a leak under ``al.strict``."""
 
-    def advance(number: int, result: JobResult, computed: bool) -> None:
+    def advance(number: int, result: JobResult, is_new: bool) -> None:
         job = jobs[number]
-        (bar.advance if computed else bar.skip)(len(job.seeds))
+        (bar.advance if is_new else bar.skip)(len(job.seeds))
         for row in result.failures:
             if row["query"] and not row["labeled"]:
                 # Its first pool failed, which was reported before.
@@ -179,9 +181,9 @@ def _reporter(
             cell = ", ".join(row[key] for key in ("init", "query", "learner") if row[key])
             # A failed cell is recorded as failed, not as 0, and the sweep continues.
             context.report.warn(f"{cell}, seed {row['seed']} failed in round {row['round']}: {row['error']}")
-        leaked = [row for row in result.rows if row.get("leaks")]
-        if table.strict and leaked:
-            row = leaked[0]
+        leaks = [row for row in result.rows if row.get("leaks")]
+        if table.strict and leaks:
+            row = leaks[0]
             cell = ", ".join((row["init"], row["query"] or "no query", row["learner"]))
             raise _leak(cell, f"reads {row['leaks']} labels that were not bought")
 
@@ -199,24 +201,24 @@ def _refuse_known_leaks(table: AlTable, spec: ExperimentSpec, leaking: list[str]
         raise _leak("validation = free-val", "reads the labels of the validation split, which were not bought")
 
 
-def _leak(name: str, reads: str) -> UserError:
+def _leak(name: str, what: str) -> UserError:
     return UserError(
-        f"--strict refuses {name}: it {reads}.", f"Leave out {name}, or leave out --strict to count such reads.", name
+        f"--strict refuses {name}: it {what}.", f"Leave out {name}, or leave out --strict to count such reads.", name
     )
 
 
 def experiments_of(
     context: Context, spec: ExperimentSpec, sources: Sequence[str], files: UserFiles | None
 ) -> tuple[dict[str, ExperimentData], dict[str, str]]:
-    """Return the data of an experiment for each encoder, and the checksums of what is read."""
+    """Return the data of an experiment for each encoder, and the checksums of the files that they read."""
     experiments: dict[str, ExperimentData] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
-    kept = context.labeled_only("the sweep")
+    mask = context.labeled_only("the sweep")
     provider = RunProvider(context, files)
     for source in sources or [""]:
         experiment, checksums = build_experiment(
-            provider.with_source(source), spec, labels, len(context.data.classes), kept
+            provider.with_source(source), spec, labels, len(context.data.classes), mask
         )
         if experiment.encoder in experiments:
             raise UserError(
@@ -230,14 +232,14 @@ def experiments_of(
 def settings_of(
     context: Context, table: AlTable, spec: ExperimentSpec, experiment: ExperimentData
 ) -> ExperimentSettings:
-    """Return the settings of a sweep, with the number of rounds that there are candidates for."""
+    """Return the settings of a sweep, with the number of rounds for which there are enough candidates."""
     init_budget = table.init_budget or table.budget
-    rounds = _affordable(context, table, init_budget, experiment)
+    rounds = _round_count(context, table, init_budget, experiment)
     return build_settings(context, table, spec, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
 
 
-def _affordable(context: Context, table: AlTable, init_budget: int, experiment: ExperimentData) -> int:
-    """Compute the number of rounds that there are candidates for; warns if it is less than configured."""
+def _round_count(context: Context, table: AlTable, init_budget: int, experiment: ExperimentData) -> int:
+    """Return the number of rounds for which there are enough candidates; warn if it is less than `table.rounds`."""
     from initpools_cli.training.experiment import candidate_count
 
     # Whole groups do not give every seed the same number.
@@ -250,22 +252,22 @@ def _affordable(context: Context, table: AlTable, init_budget: int, experiment: 
         )
     rounds = min(table.rounds, (candidates - init_budget) // table.budget)
     if rounds < table.rounds:
-        bought = init_budget + rounds * table.budget
+        n_labels = init_budget + rounds * table.budget
         context.report.warn(
-            f"the sweep stops after round {rounds} of {table.rounds}, with {bought} labels: "
-            f"{candidates - bought} of the {candidates} candidates are left, and a round buys {table.budget}."
+            f"the sweep stops after round {rounds} of {table.rounds}, with {n_labels} labels: "
+            f"{candidates - n_labels} of the {candidates} candidates are left, and a round buys {table.budget}."
         )
     return rounds
 
 
-def _resolved(
+def _identity(
     context: Context,
     table: AlTable,
     spec: ExperimentSpec,
     experiments: dict[str, ExperimentData],
     settings: ExperimentSettings,
 ) -> dict[str, Any]:
-    """Return everything that the result depends on, for ``step.toml``."""
+    """Return the settings and inputs that identify the result, for ``step.toml``."""
     oracles = sorted(set().union(*(experiment.oracles for experiment in experiments.values())))
     experiment = next(iter(experiments.values()))
     return {
@@ -295,11 +297,11 @@ def _seconds(
 ) -> dict[str, float]:
     """Return the runtime over all seeds: of first pools by ``init|encoder``, of trials by the keys of picks.npz."""
     total: dict[str, float] = {}
-    keyed = [(f"{job.init}|{job.encoder}", result) for job, result in pools]
-    keyed += [(f"{job.init}|{job.query}|{job.learner}|{job.encoder}", result) for job, result in results]
-    for key, result in keyed:
+    runtimes = [(f"{job.init}|{job.encoder}", result) for job, result in pools]
+    runtimes += [(f"{job.init}|{job.query}|{job.learner}|{job.encoder}", result) for job, result in results]
+    for key, result in runtimes:
         total[key] = total.get(key, 0.0) + result.seconds
-    # TOML has a nan, but a sum without some of its parts says nothing.
+    # TOML has a nan, but a sum without some of its parts means nothing.
     return {key: round(seconds, 4) for key, seconds in total.items() if seconds == seconds}
 
 

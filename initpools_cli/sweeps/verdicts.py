@@ -89,30 +89,30 @@ def compare_sweeps(
     from initpools_cli.stats.verdict_text import notes
     from initpools_cli.stats.verdicts import MEASURES, verdicts
 
-    chosen = tuple(measures) or MEASURES
-    for measure in chosen:
+    measures = tuple(measures) or MEASURES
+    for measure in measures:
         _require(measure, MEASURES, "measure", "--measure")
-    rounds = {name: rounds_of(done) for name, done in sweeps.items()}
+    rounds = {name: rounds_of(step) for name, step in sweeps.items()}
     metrics = [metrics_of(rows.columns) for rows in rounds.values()]
     if len({each == MULTILABEL_METRICS for each in metrics}) > 1:
-        listed = ", ".join(sweeps)
+        names = ", ".join(sweeps)
         raise UserError(
-            f"{listed} are sweeps of data sets with one class and with several labels per image.",
+            f"{names} are sweeps of data sets with one class and with several labels per image.",
             "Compare those of one kind: `initpools compare NAME`.",
-            listed,
+            names,
         )
-    # Of a long tail and another data set only what both have.
-    known = min(metrics, key=len)
+    # Only metrics that all data sets have: those of a long tail have more.
+    valid = min(metrics, key=len)
     if metric == PRIMARY:
-        metric = LONG_TAIL[0] if LONG_TAIL in metrics else known[0]
-    _require(metric, known, "metric", "--metric")
+        metric = LONG_TAIL[0] if LONG_TAIL in metrics else valid[0]
+    _require(metric, valid, "metric", "--metric")
     # A strategy of a file is known to a sweep by a name that does not say where the file is.
     if not any(against in set(rows["init"]) for rows in rounds.values()):
         against = parse_strategy(against).name
     lines, results = [], []
     for name, rows in rounds.items():
         groups = groups_of(sweeps[name], rows)
-        table = verdicts(rows, against, metric, chosen, groups=groups, images=images_of(sweeps[name], rows))
+        table = verdicts(rows, against, metric, measures, groups=groups, images=images_of(sweeps[name], rows))
         if not len(table):
             raise _nothing_to_compare(name, rows, against)
         tables = (table, savings(rows, against, metric), first_and_later(rows, metric))
@@ -129,19 +129,21 @@ def compare_sweeps(
                 *long_tail_notes(sweeps[name], rows),
             )
         ]
-    sets = [str(sorted(done.run.facts()["dataset"].items())) for done in sweeps.values()]
-    ranked = across(list(rounds.values()), metric, chosen) if len(set(sets)) == len(sets) else []
+    sets = [str(sorted(step.run.facts()["dataset"].items())) for step in sweeps.values()]
+    tests = across(list(rounds.values()), metric, measures) if len(set(sets)) == len(sets) else []
     if len(set(sets)) < len(sets):
         lines.append("Some sweeps use the same data set; a ranking over data sets needs one sweep per data set.")
-    compared, saved, later = (pd.concat(each, ignore_index=True) for each in zip(*results, strict=True))
-    return SweepVerdicts(compared, saved, later, ranked, lines)
+    verdict_rows, savings_rows, correlations = (
+        pd.concat(each, ignore_index=True) for each in zip(*results, strict=True)
+    )
+    return SweepVerdicts(verdict_rows, savings_rows, correlations, tests, lines)
 
 
-def _group_notes(done: FinishedStep, groups: RightByGroup | None, metric: str) -> list[str]:
+def _group_notes(step: FinishedStep, groups: RightByGroup | None, metric: str) -> list[str]:
     """Return a note if the intervals of a metric can't be over groups."""
     from initpools_cli.stats.group_variance import METRICS
 
-    count = done.facts["outcome"].get("test_groups", 0)
+    count = step.facts["outcome"].get("test_groups", 0)
     if not count or (groups is not None and metric in METRICS):
         return []
     return [f"Intervals and p of {metric} are over seeds only, not over the {count} groups of test images."]
@@ -160,19 +162,19 @@ def _leak_notes(rounds: pd.DataFrame) -> list[str]:
     return [f"Labels that were not bought were read by {by}; see the column leaks of rounds.csv."]
 
 
-def _ranking_notes(done: FinishedStep) -> list[str]:
+def _ranking_notes(step: FinishedStep) -> list[str]:
     """Return a note if rankings of a sweep were made with the labels of the test split."""
-    names = done.facts["outcome"].get("leaking_rankings", [])
+    names = step.facts["outcome"].get("leaking_rankings", [])
     if not names:
         return []
     return [f"{', '.join(names)}: ranked with the labels of the test split, so accuracy on it is biased."]
 
 
-def _require(name: str, known: Sequence[str], kind: str, flag: str) -> None:
-    if name not in known:
-        guess = nearest(name, known)
-        meant = f"Did you mean '{guess}'? " if guess else ""
-        raise UserError(f"{flag} '{name}' is not a {kind}.", f"{meant}Use one of {', '.join(known)}.", name)
+def _require(name: str, valid: Sequence[str], kind: str, flag: str) -> None:
+    if name not in valid:
+        guess = nearest(name, valid)
+        hint = f"Did you mean '{guess}'? " if guess else ""
+        raise UserError(f"{flag} '{name}' is not a {kind}.", f"{hint}Use one of {', '.join(valid)}.", name)
 
 
 def _nothing_to_compare(name: str, rounds: pd.DataFrame, against: str) -> UserError:
