@@ -12,6 +12,7 @@ from authors.shims import NOTHING, Found, Settings, choose, compares, same_picks
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.activeft import unlabeled_rows
+from initpools_cli.strategies.hierarchical_kmeans import cluster_levels
 from initpools_cli.strategies.probcover import pure_radius
 from initpools_cli.strategies.zcore import distinct, triangular
 
@@ -180,6 +181,31 @@ def hardness(inputs):
     """Scores of images for `ccs` and `d2-pruning`: the margin, as float32."""
     ordered = np.sort(inputs.probs, axis=1)
     return (1 - ordered[:, -1] + ordered[:, -2]).astype(np.float32)
+
+
+@compares("hierarchical-kmeans", "ssl-data-curation")
+def hierarchical_kmeans(folder, inputs):
+    """Numbers of picks of the lowest clusters of our tree; what is left goes to the first of them, in theirs to any."""
+    clusters = source(folder / "src/clusters.py", "src.clusters")
+    theirs = source(
+        folder / "src/hierarchical_sampling.py", "sampling", **{"src": stub("src"), "src.clusters": clusters}
+    )
+    sizes = [200, 20]
+    tree = cluster_levels(inputs.points, sizes, generator(0, "tree"), 10)
+    lowest, parents = tree[0], tree[1][np.unique(tree[0], return_index=True)[1]]
+    levels = [{"clusters": members(lowest)}, {"clusters": members(parents)}]
+    hierarchy = clusters.HierarchicalCluster.from_dict(levels)
+    for budget in (50, 300):
+        with mock.patch.object(theirs.np.random, "choice", lambda rows, count, replace: rows[:count]):
+            picks = theirs.hierarchical_sampling(hierarchy, budget)
+        own = choose("hierarchical-kmeans", inputs.points, NOTHING, budget, seed="tree", n_clusters=sizes[0])
+        ours, others = (np.bincount(lowest[rows], minlength=lowest.max() + 1) for rows in (own.indices, picks))
+        yield same_counts("hierarchical-kmeans", ours, others, **inputs.about)
+
+
+def members(labels):
+    """The rows of each cluster."""
+    return [np.flatnonzero(labels == cluster) for cluster in range(labels.max() + 1)]
 
 
 @compares("d2-pruning", "d2pruning")

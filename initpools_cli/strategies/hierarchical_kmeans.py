@@ -40,11 +40,11 @@ def hierarchical_kmeans(
     their sizes allow, each share over the clusters below in the same way, and images of the lowest clusters are drawn
     at random.
 
-    Deviations: images are clustered once, because resampling them would cost several times as much; clusters per level
-    are a geometric sequence, where the paper sets each number; the division is exact, one image at a time to the
-    cluster with the fewest and then to the lowest, and labeled images count, where the paper searches one maximum per
-    cluster of a level whose sum is nearest to the size wanted. That search was known from descriptions of the paper,
-    not from its text, when this was written.
+    Deviations: images are clustered once, because resampling them would cost several times as much, where the paper
+    resamples at every level; numbers of clusters are a geometric sequence and resampled members half of a cluster's
+    mean, where the paper sets each number. What is left after an even division goes to the clusters with the fewest
+    picks and then to the lowest, where the authors' code draws among those that are not exhausted; labeled images
+    count as picks.
 
     Parameters
     ----------
