@@ -57,7 +57,7 @@ def real(folder, facts):
     identity = read_identity(run)
     items, kept, _ = read_items_and_mask(run)
     data = open_dataset(
-        identity.spec, seed=identity.seed, cache=data_home(), report=Reporter(True), known=items, kept=kept
+        identity.spec, seed=identity.seed, cache=data_home(), report=Reporter(True), stored_items=items, mask=kept
     )
     for step in run.steps("embed"):
         train, test = (np.load(step.folder / f"{split}.npy", mmap_mode="r") for split in ("train", "test"))

@@ -18,7 +18,7 @@ from PIL import Image
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.annotations.check import read_annotations
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, folded, in_order, meanings, value_of
-from initpools_cli.datasets.label_arrays import coded
+from initpools_cli.datasets.label_arrays import encode_labels
 from initpools_cli.datasets.labels import assigner
 from initpools_cli.datasets.user_labels import label_numbers
 
@@ -174,7 +174,7 @@ def _array(folder: Path, labels: list[str]) -> list[str]:
 
 def _npz(folder: Path, labels: list[str]) -> list[str]:
     half = len(labels) // 2
-    found = coded({"train_labels": np.array(labels[:half]), "test_labels": np.array(labels[half:])}, "l.npz")
+    found = encode_labels({"train_labels": np.array(labels[:half]), "test_labels": np.array(labels[half:])}, "l.npz")
     codes = np.concatenate([found.codes["train_labels"], found.codes["test_labels"]])
     return [found.classes[code] if code >= 0 else "" for code in codes]
 

@@ -25,7 +25,7 @@ QUIET = Reporter(quiet=True)
 
 
 def opened(name: object, cache: Path, known: pd.DataFrame | None = None, seed: int = 0, **facts: object) -> Dataset:
-    return open_dataset(DatasetSpec(str(name), **facts), seed=seed, cache=cache, report=QUIET, known=known)
+    return open_dataset(DatasetSpec(str(name), **facts), seed=seed, cache=cache, report=QUIET, stored_items=known)
 
 
 def through_csv(items: pd.DataFrame) -> pd.DataFrame:
@@ -181,7 +181,9 @@ def test_a_long_tail_is_a_mask_over_the_same_rows(tmp_path):
 def test_the_mask_of_a_run_comes_back_as_it_was_stored(tmp_path):
     first = opened("digits", tmp_path)
     mask = np.arange(1797) % 2 == 0
-    again = open_dataset(first.spec, seed=0, cache=tmp_path, report=QUIET, known=through_csv(first.items), kept=mask)
+    again = open_dataset(
+        first.spec, seed=0, cache=tmp_path, report=QUIET, stored_items=through_csv(first.items), mask=mask
+    )
     assert np.array_equal(again.kept, mask)
 
 

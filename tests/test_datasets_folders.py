@@ -32,7 +32,7 @@ QUIET = Reporter(quiet=True)
 
 def opened(folder: Path, cache: Path, known: pd.DataFrame | None = None, **facts: object) -> Dataset:
     spec = DatasetSpec(str(folder), **{"size": 16, **facts})
-    return open_dataset(spec, seed=0, cache=cache, report=QUIET, known=known)
+    return open_dataset(spec, seed=0, cache=cache, report=QUIET, stored_items=known)
 
 
 def through_csv(items: pd.DataFrame) -> pd.DataFrame:

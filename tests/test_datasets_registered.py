@@ -336,8 +336,8 @@ def test_ham10000_is_read_where_it_was_put_by_hand(tmp_path):
     assert data.notes[0] == "groups (lesion_id): 12 images in 6 groups of 2."
     assert (data.items.groupby("group")["split"].nunique() == 1).all()
     assert {split: len(part.images) for split, part in data.splits.items()} == {"train": 10, "test": 2}
-    again = open_ham(known=data.items)
+    again = open_ham(stored_items=data.items)
     assert again.items.equals(data.items) and again.notes == []
     # Runs of older versions have no groups, and stay so.
-    older = open_ham(known=data.items.drop(columns="group"))
+    older = open_ham(stored_items=data.items.drop(columns="group"))
     assert older.groups is None and older.group_names == () and older.notes == []

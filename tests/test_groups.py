@@ -160,7 +160,7 @@ def test_arrays_keep_groups_on_one_side_and_runs_read_them_back(tmp_path):
     assert data.group_names[:2] == ("p0", "p1") and data.group_names[-2:] == ("#58", "#59")
     assert any("2 of 60 images have no group and are groups of their own: #58, #59" in note for note in data.notes)
     spec = DatasetSpec(str(file), groups="gone.csv")
-    again = open_dataset(spec, seed=3, cache=tmp_path / "new", report=QUIET, known=data.items, kept=data.kept)
+    again = open_dataset(spec, seed=3, cache=tmp_path / "new", report=QUIET, stored_items=data.items, mask=data.kept)
     assert again.items.equals(data.items) and again.groups.tolist() == data.groups.tolist()
     assert opened(file).groups is None and "group" not in opened(file).items
 
@@ -184,7 +184,9 @@ def test_folders_keep_groups_on_one_side_also_of_new_images(tmp_path):
     for number in range(48, 51):
         put(f"cat/{name}-{number}.png")
     put("cat/alone.png")
-    again = open_dataset(data.spec, seed=0, cache=root.parent / "cache", report=QUIET, known=data.items, kept=data.kept)
+    again = open_dataset(
+        data.spec, seed=0, cache=root.parent / "cache", report=QUIET, stored_items=data.items, mask=data.kept
+    )
     assert not set(again.groups) & set(again.groups_of("test"))
     new = again.items[~again.items["path"].isin(data.items["path"])]
     assert new["split"].tolist() == ["train", "test", "test", "test"]

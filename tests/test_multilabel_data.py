@@ -186,7 +186,12 @@ def test_a_folder_takes_a_table_of_multilabel(tmp_path, table, says):
         "2.png": "",
     }
     again = open_dataset(
-        data.spec, seed=0, cache=tmp_path / "cache", report=Reporter(quiet=True), known=data.items, kept=data.kept
+        data.spec,
+        seed=0,
+        cache=tmp_path / "cache",
+        report=Reporter(quiet=True),
+        stored_items=data.items,
+        mask=data.kept,
     )
     assert again.multilabel and (again.splits["train"].labels == data.splits["train"].labels).all()
 

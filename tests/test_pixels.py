@@ -30,7 +30,7 @@ from initpools_cli.reporting.image_bytes import original
 
 def opened(place: Path, known: pd.DataFrame | None = None, **facts: object) -> Dataset:
     spec = DatasetSpec(str(place), **{"size": 16, **facts})
-    return open_dataset(spec, seed=0, cache=place.parent / "cache", report=Reporter(quiet=True), known=known)
+    return open_dataset(spec, seed=0, cache=place.parent / "cache", report=Reporter(quiet=True), stored_items=known)
 
 
 #: GDAL's tag of TIFF for the value of pixels without data.
@@ -122,7 +122,7 @@ def test_values_are_scaled_clipped_and_counted(values):
     wide = values.astype(np.float64)
     clean = np.where(np.isnan(wide), low, wide)
     assert np.abs(found - (np.clip(clean, low, high) - low) / (high - low) * 255).max() <= 0.5 + 1e-3
-    assert tally.clipped == np.count_nonzero(np.isfinite(wide) & ((wide < low) | (wide > high)))
+    assert tally.clipped_values == np.count_nonzero(np.isfinite(wide) & ((wide < low) | (wide > high)))
     assert tally.invalid == (not np.isfinite(wide).all())
 
 

@@ -127,7 +127,7 @@ KINDS = {"parquet": parquet, "plain_parquet": plain_parquet, "tar": tar, "table"
 
 def opened(path: Path | str, cache: Path, known: pd.DataFrame | None = None, **facts: object) -> Dataset:
     spec = DatasetSpec(str(path), **{"size": 8, **facts})
-    return open_dataset(spec, seed=0, cache=cache, report=QUIET, known=known)
+    return open_dataset(spec, seed=0, cache=cache, report=QUIET, stored_items=known)
 
 
 def by_content(data: Dataset) -> dict[str, tuple[str, str, int, bytes]]:

@@ -54,9 +54,9 @@ def to_bytes(images: Mapping[str, np.ndarray], scale: Scale, seed: int, scratch:
         "Free some space, or name another folder with INITPOOLS_DATA=DIR.",
     )
     # The range is estimated on train alone if possible, so that no information comes from test images.
-    sampled = [deep["train"]] if "train" in deep else list(deep.values())
-    scale = scale.fitted([_sample(array, seed) for array in sampled]) if scale.setting == "auto" else scale
-    tally, converted, conversions = ConversionCounts(), dict(images), {}
+    sources = [deep["train"]] if "train" in deep else list(deep.values())
+    scale = scale.fitted([_sample(array, seed) for array in sources]) if scale.setting == "auto" else scale
+    tally, pixels, conversions = ConversionCounts(), dict(images), {}
     for split, array in deep.items():
         limits = scale.limits(array.dtype)
         file = scratch / f"{split}-pixels"
@@ -64,9 +64,9 @@ def to_bytes(images: Mapping[str, np.ndarray], scale: Scale, seed: int, scratch:
             for block in in_blocks(array, np.arange(len(array))):
                 for image in block:
                     stream.write(tally.add(image, limits).data)
-        converted[split] = np.memmap(file, np.uint8, "r", shape=array.shape) if array.size else array.astype(np.uint8)
+        pixels[split] = np.memmap(file, np.uint8, "r", shape=array.shape) if array.size else array.astype(np.uint8)
         conversions[split] = conversion_of(array.dtype, limits)
-    return ArrayPixels(converted, conversions, tally.notes(scale, [array.dtype for array in deep.values()]))
+    return ArrayPixels(pixels, conversions, tally.notes(scale, [array.dtype for array in deep.values()]))
 
 
 def _sample(images: np.ndarray, seed: int) -> np.ndarray:

@@ -54,10 +54,10 @@ def items_of_arrays(
     origin = {split: (split, np.arange(len(images))) for split, images in source.images.items()}
     labels = source.labels.get("train")
     if "test" not in origin and labels is not None:
-        chosen = draw_test_rows(labels, test, seed, groups["train"] if groups else None)
-        if len(chosen):
-            # Train keeps all rows, so that an index is a row of the user's array; the mask excludes these.
-            origin["test"] = ("train", chosen)
+        test_rows = draw_test_rows(labels, test, seed, groups["train"] if groups else None)
+        if len(test_rows):
+            # Train keeps these rows, so that an index is a row of the user's array; the mask excludes them.
+            origin["test"] = ("train", test_rows)
     columns: dict[str, list[object]] = {name: [] for name in (*COLUMNS, CONVERSION, *([GROUP] if groups else []))}
     with report.progress(f"reading {what}", sum(len(rows) for _, rows in origin.values()), what) as bar:
         for split in SPLITS:

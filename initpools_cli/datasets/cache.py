@@ -52,15 +52,15 @@ def data_home() -> Path:
     """
     from platformdirs import user_cache_path
 
-    asked = os.environ.get("INITPOOLS_DATA")
+    setting = os.environ.get("INITPOOLS_DATA")
     try:
-        if asked:
-            return Path(asked).expanduser()
+        if setting:
+            return Path(setting).expanduser()
         earlier = Path.home() / ".cache" / "initpools"
     except RuntimeError:
         raise UserError(
-            f"INITPOOLS_DATA={asked} names a home folder that does not exist."
-            if asked
+            f"INITPOOLS_DATA={setting} names a home folder that does not exist."
+            if setting
             else "INITPOOLS_DATA is not set, and this user has no home folder for downloads and caches.",
             "Name a folder: INITPOOLS_DATA=DIR initpools …",
             "INITPOOLS_DATA",
@@ -90,16 +90,16 @@ def read_cache(folder: Path, counts: Mapping[str, int]) -> dict[str, np.ndarray]
     """
     if not folder.is_dir():
         return None
-    wrong = _damaged(folder, counts)
+    wrong = _damaged_file(folder, counts)
     if wrong:
         set_aside(folder, wrong)
         return None
     try:
-        found = {split: np.load(folder / f"{split}.npy", mmap_mode="r", allow_pickle=False) for split in counts}
+        arrays = {split: np.load(folder / f"{split}.npy", mmap_mode="r", allow_pickle=False) for split in counts}
     except (OSError, ValueError, EOFError):
         return None
-    whole = all(len(array) == counts[split] and array.ndim == 4 for split, array in found.items())
-    return found if whole else None
+    whole = all(len(array) == counts[split] and array.ndim == 4 for split, array in arrays.items())
+    return arrays if whole else None
 
 
 def write_cache(
@@ -133,17 +133,17 @@ def write_cache(
             # Another process may have written the same arrays in the meantime.
             with contextlib.suppress(FileExistsError):
                 scratch.rename(folder)
-    written = read_cache(folder, counts)
-    if written is None:
+    arrays = read_cache(folder, counts)
+    if arrays is None:
         raise UserError(
             f"The arrays written to {folder} can't be read back.",
             "Check the disk, or name another folder with INITPOOLS_DATA=DIR.",
             folder,
         )
-    return written
+    return arrays
 
 
-def _damaged(folder: Path, splits: Iterable[str]) -> str:
+def _damaged_file(folder: Path, splits: Iterable[str]) -> str:
     """Return the first file with a wrong checksum; empty if there is none, or if an array is missing."""
     files = {split: folder / f"{split}.npy" for split in splits}
     if not all(file.is_file() for file in files.values()):
@@ -154,12 +154,12 @@ def _damaged(folder: Path, splits: Iterable[str]) -> str:
             _write_checksums(folder, splits)
         return ""
     try:
-        known = json.loads((folder / SUMS).read_text(encoding="utf-8"))
+        checksums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
     except ValueError:
         return SUMS
-    if not isinstance(known, dict):
+    if not isinstance(checksums, dict):
         return SUMS
-    return next((file.name for split, file in files.items() if checksum(file) != known.get(split)), "")
+    return next((file.name for split, file in files.items() if checksum(file) != checksums.get(split)), "")
 
 
 def _write_checksums(folder: Path, splits: Iterable[str]) -> None:
@@ -201,13 +201,13 @@ def in_blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
 def scratch_folder(cache: Path) -> Iterator[Path]:
     """A folder under the cache for unfinished work, removed at the end, and so are those of killed processes."""
     scratch = cache / f"{SCRATCH}{secrets.token_hex(8)}"
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as locks:
         with place_errors(cache):
             cache.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(cache)
             # Where there are no locks, others can't take this one either, and so leave the folder alone.
             with contextlib.suppress(LocksUnsupported):
-                held.enter_context(scratch_lock(scratch))
+                locks.enter_context(scratch_lock(scratch))
             scratch.mkdir()
         try:
             yield scratch
@@ -215,13 +215,13 @@ def scratch_folder(cache: Path) -> Iterator[Path]:
             remove_folder(scratch)
 
 
-def stamped(folder: Path, file: Path) -> bool:
+def has_stamp(folder: Path, file: Path) -> bool:
     """Whether cached arrays were made from this file, judged by its size and time."""
     try:
-        known = json.loads((folder / "stamps.json").read_text(encoding="utf-8"))
+        stamps = json.loads((folder / "stamps.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(known, dict) and known.get(str(file.resolve())) == _stamp(file)
+    return isinstance(stamps, dict) and stamps.get(str(file.resolve())) == _stamp(file)
 
 
 def stamp(folder: Path, file: Path) -> None:
@@ -238,10 +238,10 @@ def _stamp(file: Path) -> list[int]:
 
 def _remove_abandoned(cache: Path) -> None:
     """Remove the scratch folders that no living process holds, and their locks."""
-    for left in {path.with_suffix("") for path in cache.glob(f"{SCRATCH}*")}:
-        with contextlib.suppress(UserError), scratch_lock(left):
-            if not left.is_symlink():
-                remove_folder(left)
+    for folder in {path.with_suffix("") for path in cache.glob(f"{SCRATCH}*")}:
+        with contextlib.suppress(UserError), scratch_lock(folder):
+            if not folder.is_symlink():
+                remove_folder(folder)
 
 
 def scratch_lock(scratch: Path) -> contextlib.AbstractContextManager[None]:

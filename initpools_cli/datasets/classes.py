@@ -96,13 +96,13 @@ def value_of(label: str) -> Value | None:
     match = NUMBER.fullmatch(label)
     if match is None or len(label) > LONGEST:
         return None
-    sign, whole, fraction, bare, exponent = match.groups()
-    digits = "".join(str(unicodedata.decimal(each)) for each in (whole or "") + (fraction or bare or ""))
-    stripped = digits.strip("0")
-    if not stripped:
+    sign, whole, fraction, decimals, exponent = match.groups()
+    digits = "".join(str(unicodedata.decimal(each)) for each in (whole or "") + (fraction or decimals or ""))
+    significant = digits.strip("0")
+    if not significant:
         return "0", 0
-    shift = len(digits) - len(digits.rstrip("0")) - len(fraction or bare or "")
-    return ("" if sign in (None, "+") else "-") + stripped, shift + int(exponent or 0)
+    shift = len(digits) - len(digits.rstrip("0")) - len(fraction or decimals or "")
+    return ("" if sign in (None, "+") else "-") + significant, shift + int(exponent or 0)
 
 
 def says_nothing(label: str) -> bool:
@@ -114,8 +114,9 @@ def unfit(label: str) -> str:
     """Return why a text can't be a label, as the end of a sentence; empty if it can."""
     if len(label) > LONGEST:
         return f"has a label of {len(label)} characters, but at most {LONGEST} are allowed"
-    hidden = any(unicodedata.category(character) in ("Cc", "Cs") for character in label)
-    return "has a label with control characters" if hidden else ""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in label):
+        return "has a label with control characters"
+    return ""
 
 
 def alike(name: str, names: Sequence[str]) -> str | None:
@@ -182,7 +183,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def meanings(
     counts: Mapping[str, int],
-    known: KnownClasses = KnownClasses(),
+    known_classes: KnownClasses = KnownClasses(),
     *,
     prefer: Iterable[str] = (),
     what: str,
@@ -194,7 +195,7 @@ def meanings(
     ----------
     counts : mapping of str to int
         Number of occurrences of each spelling, exactly as written.
-    known : KnownClasses
+    known_classes : KnownClasses
     prefer : iterable of str
         Names to prefer if a new class has several spellings.
     what : str
@@ -207,10 +208,10 @@ def meanings(
     UserError
         Names that differ only in case, spaces or Unicode form, or only the labels -1 and 1.
     """
-    fixed = known.fixed and bool(known.names)
-    exact = {plain(name): name for name in reversed(known.names)}
-    values = {name: value_of(plain(name)) for name in known.names}
-    folds = {folded(name) for name in known.names}
+    fixed = known_classes.fixed and bool(known_classes.names)
+    exact = {plain(name): name for name in reversed(known_classes.names)}
+    values = {name: value_of(plain(name)) for name in known_classes.names}
+    folds = {folded(name) for name in known_classes.names}
     of: dict[str, str | None] = {}
     numbers: dict[str, str] = {}
     words: list[str] = []
@@ -227,12 +228,12 @@ def meanings(
             numbers[spelling] = text
         else:
             words.append(spelling)
-    if not known.names:
+    if not known_classes.names:
         _refuse_minus_one(of, [value_of(text) for text in numbers.values()], bool(words), what)
     loose = not (words if not fixed else ()) and None not in values.values()
-    of |= _numbers(numbers, known, fixed, loose, frozenset(prefer))
-    of |= _words(words, known, fixed)
-    _refuse_alike(counts, of, known, what, remedy)
+    of |= _numbers(numbers, known_classes, fixed, loose, frozenset(prefer))
+    of |= _words(words, known_classes, fixed)
+    _refuse_alike(counts, of, known_classes, what, remedy)
     return Meanings(of, [] if loose else _distinct_numbers_notes(of, what))
 
 
@@ -244,23 +245,23 @@ def no_label_note(what: str, places: Sequence[str], total: int, spellings: Itera
     places : sequence of str
         Locations such as "line 2", or paths.
     """
-    written = ", ".join(sorted({plain(each) or "empty" for each in spellings}))
+    texts = ", ".join(sorted({plain(each) or "empty" for each in spellings}))
     kinds = {place.rpartition(" ")[0] for place in places}
     if len(kinds) == 1 and (kind := kinds.pop()):
-        shown = [place.rpartition(" ")[2] for place in places[:PLACES]]
-        first = f"{kind}{'s' if len(places) > 1 else ''} {', '.join(shown)}"
+        numbers = [place.rpartition(" ")[2] for place in places[:PLACES]]
+        first = f"{kind}{'s' if len(places) > 1 else ''} {', '.join(numbers)}"
     else:
         first = ", ".join(places[:PLACES])
     more = f" and {len(places) - PLACES} more" if len(places) > PLACES else ""
     have = "has" if len(places) == 1 else "have"
-    return f"{what}: {len(places)} of {total} {have} no label ({written}): {first}{more}."
+    return f"{what}: {len(places)} of {total} {have} no label ({texts}): {first}{more}."
 
 
 # ---- rules
 
 
 def _numbers(
-    numbers: Mapping[str, str], known: KnownClasses, fixed: bool, loose: bool, prefer: frozenset[str]
+    numbers: Mapping[str, str], known_classes: KnownClasses, fixed: bool, loose: bool, prefer: frozenset[str]
 ) -> dict[str, str | None]:
     """Return the classes of numeric spellings; `loose` if all classes are numbers."""
 
@@ -268,7 +269,7 @@ def _numbers(
         return value_of(text) if loose else _trimmed(text)
 
     known_numbers: dict[str | Value | None, str] = {}
-    for name in known.names:
+    for name in known_classes.names:
         if value_of(plain(name)) is not None:
             known_numbers.setdefault(key_of(plain(name)), name)
     of: dict[str, str | None] = {}
@@ -279,14 +280,14 @@ def _numbers(
             of[spelling] = known_numbers[key]
         elif fixed:
             number = value_of(text)
-            of[spelling] = None if known_numbers or number is None else _with_number(number, known.names)
+            of[spelling] = None if known_numbers or number is None else _with_number(number, known_classes.names)
         else:
             groups[key].append(spelling)
     for spellings in groups.values():
-        trimmed = sorted({_trimmed(numbers[each]) for each in spellings})
-        preferred = [each for each in trimmed if each in prefer]
-        candidates = preferred if len(preferred) == 1 else trimmed
-        name = candidates[0] if len(candidates) == 1 else _formatted(value_of(trimmed[0]))
+        names = sorted({_trimmed(numbers[each]) for each in spellings})
+        preferences = [each for each in names if each in prefer]
+        candidates = preferences if len(preferences) == 1 else names
+        name = candidates[0] if len(candidates) == 1 else _formatted(value_of(names[0]))
         of |= dict.fromkeys(spellings, name)
     return of
 
@@ -300,9 +301,9 @@ def _with_number(value: Value, names: Sequence[str]) -> str | None:
     return names[number] if number < len(names) else None
 
 
-def _words(words: Sequence[str], known: KnownClasses, fixed: bool) -> dict[str, str | None]:
+def _words(words: Sequence[str], known_classes: KnownClasses, fixed: bool) -> dict[str, str | None]:
     """Return the classes of spellings that are not numbers."""
-    by_fold = {folded(name): name for name in reversed(known.names)}
+    by_fold = {folded(name): name for name in reversed(known_classes.names)}
     of: dict[str, str | None] = {}
     for spelling in words:
         text = plain(spelling)
@@ -312,7 +313,7 @@ def _words(words: Sequence[str], known: KnownClasses, fixed: bool) -> dict[str, 
 
 
 def _refuse_minus_one(of: Mapping[str, str | None], values: Sequence[Value | None], words: bool, what: str) -> None:
-    present = any(meant == "" and value_of(plain(spelling)) == MINUS_ONE for spelling, meant in of.items())
+    present = any(name == "" and value_of(plain(spelling)) == MINUS_ONE for spelling, name in of.items())
     if present and not words and set(values) == {("1", 0)}:
         raise UserError(
             f"{what} has only the labels -1 and 1: -1 may be a class or mean that there is no label.",
@@ -322,30 +323,30 @@ def _refuse_minus_one(of: Mapping[str, str | None], values: Sequence[Value | Non
 
 
 def _refuse_alike(
-    counts: Mapping[str, int], of: Mapping[str, str | None], known: KnownClasses, what: str, remedy: str
+    counts: Mapping[str, int], of: Mapping[str, str | None], known_classes: KnownClasses, what: str, remedy: str
 ) -> None:
     """Raise an error for names that differ only in case, spaces or Unicode form."""
     alike: dict[str, dict[str, str]] = defaultdict(dict)
-    for name in known.names:
-        alike[folded(name)][name] = known.origin
+    for name in known_classes.names:
+        alike[folded(name)][name] = known_classes.origin
     clash = set()
-    for spelling, meant in of.items():
-        if not meant or spelling in known.accepted:
+    for spelling, class_name in of.items():
+        if not class_name or spelling in known_classes.accepted:
             continue
-        number = value_of(plain(spelling)) is not None
-        shown = meant if number else spelling
-        group = alike[folded(shown)]
-        if shown not in group:
-            group[shown] = f"{counts[spelling]}×"
+        text = spelling if value_of(plain(spelling)) is None else class_name
+        group = alike[folded(text)]
+        if text not in group:
+            group[text] = f"{counts[spelling]}×"
             if len(group) > 1:
-                clash.add(folded(shown))
+                clash.add(folded(text))
     if clash:
-        groups = [_listed(alike[key]) for key in sorted(clash)]
-        shown = "; ".join(groups[:PLACES]) + (f"; and {len(groups) - PLACES} more" if len(groups) > PLACES else "")
-        raise UserError(f"{what} has classes that differ only in case, spaces or Unicode form: {shown}.", remedy, shown)
+        groups = [_alike_text(alike[key]) for key in sorted(clash)]
+        listing = "; ".join(groups[:PLACES]) + (f"; and {len(groups) - PLACES} more" if len(groups) > PLACES else "")
+        fact = f"{what} has classes that differ only in case, spaces or Unicode form: {listing}."
+        raise UserError(fact, remedy, listing)
 
 
-def _listed(group: Mapping[str, str]) -> str:
+def _alike_text(group: Mapping[str, str]) -> str:
     return " and ".join(
         f"{ascii(name) if _looks_alike(name, group) else repr(name)} ({origin})" for name, origin in group.items()
     )
@@ -361,10 +362,10 @@ def _looks_alike(name: str, group: Iterable[str]) -> bool:
 def _distinct_numbers_notes(of: Mapping[str, str | None], what: str) -> list[str]:
     """Return notes on equal numbers that are different classes because not all classes are numbers."""
     equal: dict[Value, set[str]] = defaultdict(set)
-    for meant in of.values():
-        value = value_of(meant) if meant else None
-        if meant and value is not None:
-            equal[value].add(meant)
+    for name in of.values():
+        value = value_of(name) if name else None
+        if name and value is not None:
+            equal[value].add(name)
     return [
         f"{what}: {' and '.join(map(repr, sorted(names)))} are different classes, as not all classes are numbers."
         for names in equal.values()

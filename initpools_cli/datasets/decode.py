@@ -33,8 +33,8 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Decoded image files.
+class DecodedFiles:
+    """DecodedFiles image files.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Decoded:
 
 def decode_files(
     root: Images, paths: Sequence[str], size: int, channels: int, scale: Scale, scratch: Path, report: Reporter
-) -> Decoded:
+) -> DecodedFiles:
     """Decode files in threads.
 
     Parameters
@@ -118,7 +118,7 @@ def decode_files(
     shape = (len(sha256), size, size, channels)
     pixels = np.memmap(raw, np.uint8, "r", shape=shape) if sha256 else np.empty(shape, np.uint8)
     notes = notes_of([path for path, ok in zip(paths, good, strict=True) if ok], facts, scale)
-    return Decoded(pixels, good, nbytes, sha256, [each.conversion for each in facts], notes)
+    return DecodedFiles(pixels, good, nbytes, sha256, [each.conversion for each in facts], notes)
 
 
 def sampled(root: Images, kinds: Mapping[str, str], scale: Scale, seed: int) -> Scale:
@@ -138,11 +138,11 @@ def sampled(root: Images, kinds: Mapping[str, str], scale: Scale, seed: int) -> 
     UserError
         No sampled value is finite.
     """
-    drawn: list[str] = []
+    sample_paths: list[str] = []
     for kind in scale.misses(sorted(set(kinds.values()))):
         paths = [path for path in kinds if kinds[path] == kind]
         rows = generator(seed, "scale", kind).permutation(len(paths))[:SAMPLE_IMAGES]
-        drawn += [paths[row] for row in sorted(rows)]
+        sample_paths += [paths[row] for row in sorted(rows)]
 
     def sample(path: str) -> np.ndarray | None:
         file = root / path
@@ -155,7 +155,7 @@ def sampled(root: Images, kinds: Mapping[str, str], scale: Scale, seed: int) -> 
 
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, available_cores())) as pool:
         warnings.simplefilter("ignore")
-        samples = [values for values in pool.map(sample, drawn) if values is not None]
+        samples = [values for values in pool.map(sample, sample_paths) if values is not None]
     return scale.fitted(samples)
 
 

@@ -70,16 +70,16 @@ def read_dicom(content: bytes) -> DicomImage:
     dataset = pydicom.dcmread(io.BytesIO(content), force=True)
     photometric = str(dataset.PhotometricInterpretation)
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
-    stored = pixel_array(dataset, index=0)
+    pixels = pixel_array(dataset, index=0)
     if photometric == "PALETTE COLOR":
-        stored = apply_color_lut(stored, dataset)
+        pixels = apply_color_lut(pixels, dataset)
         bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
-        return DicomImage(_eight_bits(stored, bits), False, frames, "", None)
+        return DicomImage(_eight_bits(pixels, bits), False, frames, "", None)
     if not photometric.startswith("MONOCHROME"):
-        return DicomImage(_eight_bits(stored, int(dataset.BitsStored)), False, frames, "", None)
-    values = _narrowed(apply_modality_lut(stored, dataset), stored.dtype)
-    window, shown = _window(dataset, values)
-    return DicomImage(values, photometric == "MONOCHROME1", frames, window, shown)
+        return DicomImage(_eight_bits(pixels, int(dataset.BitsStored)), False, frames, "", None)
+    values = _narrowed(apply_modality_lut(pixels, dataset), pixels.dtype)
+    window, view = _window(dataset, values)
+    return DicomImage(values, photometric == "MONOCHROME1", frames, window, view)
 
 
 def _eight_bits(colors: np.ndarray, bits: int) -> np.ndarray:
@@ -87,10 +87,10 @@ def _eight_bits(colors: np.ndarray, bits: int) -> np.ndarray:
     return colors if bits == 8 else np.rint(colors * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
 
 
-def _narrowed(values: np.ndarray, stored: np.dtype) -> np.ndarray:
+def _narrowed(values: np.ndarray, stored_dtype: np.dtype) -> np.ndarray:
     """Convert rescaled values to the stored type or int32 if they are integers, else to float32."""
     if (values == np.floor(values)).all():
-        for dtype in (stored, np.dtype(np.int32)):
+        for dtype in (stored_dtype, np.dtype(np.int32)):
             limits = np.iinfo(dtype)
             if limits.min <= values.min() and values.max() <= limits.max:
                 return values.astype(dtype)
@@ -114,12 +114,12 @@ def _window(dataset: Any, values: np.ndarray) -> tuple[str, np.ndarray | None]:
     wide = values.astype(np.float64)
     how = str(dataset.get("VOILUTFunction") or "LINEAR")
     if how == "SIGMOID":
-        shown = 1 / (1 + np.exp(-4 * (wide - center) / width))
+        view = 1 / (1 + np.exp(-4 * (wide - center) / width))
     elif how == "LINEAR_EXACT" or width <= 1:
-        shown = (wide - center) / width + 0.5
+        view = (wide - center) / width + 0.5
     else:
-        shown = (wide - (center - 0.5)) / (width - 1) + 0.5
-    return f"center {center:g}, width {width:g}", np.clip(shown, 0, 1)
+        view = (wide - (center - 0.5)) / (width - 1) + 0.5
+    return f"center {center:g}, width {width:g}", np.clip(view, 0, 1)
 
 
 def _first(value: Any) -> float | None:

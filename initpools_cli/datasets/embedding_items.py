@@ -14,7 +14,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.arrays import held_out_rows, items_of_arrays, train_rows_of_test
 from initpools_cli.datasets.embeddings import Embeddings, read_embeddings
 from initpools_cli.datasets.groups import NONE, groups_of_arrays
-from initpools_cli.datasets.row_ids import Ids, numbered, read_ids, rows_by_split
+from initpools_cli.datasets.row_ids import Ids, order_and_paths, read_ids, rows_by_split
 from initpools_cli.datasets.sources import Arrays
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.datasets.user_labels import read_labels
@@ -61,11 +61,11 @@ def items_of_embeddings(spec: DatasetSpec, seed: int, report: Reporter) -> Embed
     UserError
         The embeddings, ids or labels can't be read, or don't match.
     """
-    stored = read_embeddings(Path(spec.name), spec.id_column, report)
-    array, ids = stored.array, ids_of(stored, Path(spec.ids) if spec.ids else None)
+    embeddings = read_embeddings(Path(spec.name), spec.id_column, report)
+    array, ids = embeddings.array, ids_of(embeddings, Path(spec.ids) if spec.ids else None)
     paths = [""] * len(array)
     if ids is not None:
-        order, paths = numbered(ids)
+        order, paths = order_and_paths(ids)
         if (order[1:] < order[:-1]).any():
             array = array[order]
     labels, classes, notes = _labels(spec, array, paths, report)
@@ -91,13 +91,13 @@ def _labels(
         )
     items = pd.DataFrame({"index": np.arange(len(array)), "path": paths, "split": "train", "sha256": "-"})
     multilabel = True if spec.multilabel else None
-    found = read_labels(Path(spec.labels), items, spec.classes, "dataset.labels", report, multilabel)
-    missing = len(array) - len(found.rows)
+    labels = read_labels(Path(spec.labels), items, spec.classes, "dataset.labels", report, multilabel)
+    missing = len(array) - len(labels.rows)
     notes = [f"{spec.labels}: {missing} of {len(array)} images have no label."] if missing else []
-    return found.by_image, found.classes, notes
+    return labels.by_image, labels.classes, notes
 
 
-def ids_of(stored: Embeddings, file: Path | None) -> Ids | None:
+def ids_of(embeddings: Embeddings, file: Path | None) -> Ids | None:
     """Return the ids that are stored with embeddings, else those of the file of ``--ids``.
 
     Raises
@@ -105,10 +105,10 @@ def ids_of(stored: Embeddings, file: Path | None) -> Ids | None:
     UserError
         There are both.
     """
-    if file is None or stored.ids is None:
-        return stored.ids if file is None else read_ids(file, len(stored.array))
+    if file is None or embeddings.ids is None:
+        return embeddings.ids if file is None else read_ids(file, len(embeddings.array))
     raise UserError(
-        f"--ids {file} has no effect: the embeddings have ids of their own, {stored.ids.where}.",
+        f"--ids {file} has no effect: the embeddings have ids of their own, {embeddings.ids.where}.",
         "Leave out --ids, or ignore the other ones with --id-column none.",
         file,
     )
@@ -141,14 +141,14 @@ def rows_of(array: np.ndarray, path: Path, ids: Ids | None, data: Dataset, seed:
     UserError
         The rows don't match the images.
     """
-    test, derived = _drawn_test(data, seed), derived_splits(data, seed)
+    test, derived_names = _drawn_test(data, seed), derived_splits(data, seed)
     if ids is not None:
-        found = rows_by_split(ids, data.items, derived, data.root)
+        rows = rows_by_split(ids, data.items, derived_names, data.root)
     else:
-        found = _in_order(array, path, data, derived)
-    if test is not None and "test" not in found:
-        found["test"] = found["train"][test]
-    return found
+        rows = _in_order(array, path, data, derived_names)
+    if test is not None and "test" not in rows:
+        rows["test"] = rows["train"][test]
+    return rows
 
 
 def derived_splits(data: Dataset, seed: int) -> tuple[str, ...]:
@@ -162,12 +162,12 @@ def _drawn_test(data: Dataset, seed: int) -> np.ndarray | None:
     return train_rows_of_test(data.items, data.spec.test, seed, classes) if data.root is None else None
 
 
-def _in_order(array: np.ndarray, path: Path, data: Dataset, derived: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _in_order(array: np.ndarray, path: Path, data: Dataset, derived_names: tuple[str, ...]) -> dict[str, np.ndarray]:
     sizes = {split: len(part) for split, part in data.splits.items()}
-    alone = {split: size for split, size in sizes.items() if split not in derived}
+    alone = {split: size for split, size in sizes.items() if split not in derived_names}
     possible = ({"train": sizes["train"]}, alone, sizes)
-    chosen = next((each for each in possible if len(array) == sum(each.values())), None)
-    if chosen is None:
+    row_counts = next((each for each in possible if len(array) == sum(each.values())), None)
+    if row_counts is None:
         several = f" ({sum(alone.values())} in all splits)" if len(alone) > 1 else ""
         raise UserError(
             f"{path} has {len(array)} rows, but {data.spec.name} has {sizes['train']} train images{several}.",
@@ -175,7 +175,7 @@ def _in_order(array: np.ndarray, path: Path, data: Dataset, derived: tuple[str, 
             f"`initpools embed {path} --run DIR`.",
             len(array),
         )
-    paths = [name for split in chosen for name in data.splits[split].paths if name]
+    paths = [name for split in row_counts for name in data.splits[split].paths if name]
     if paths != sorted(paths, key=os.fsencode):
         # Features of a folder are usually computed in the order of its files.
         raise UserError(
@@ -185,5 +185,7 @@ def _in_order(array: np.ndarray, path: Path, data: Dataset, derived: tuple[str, 
             "that file.",
             len(array),
         )
-    ends = np.cumsum(list(chosen.values()))
-    return {split: np.arange(end - chosen[split], end) for split, end in zip(chosen, ends.tolist(), strict=True)}
+    ends = np.cumsum(list(row_counts.values()))
+    return {
+        split: np.arange(end - row_counts[split], end) for split, end in zip(row_counts, ends.tolist(), strict=True)
+    }

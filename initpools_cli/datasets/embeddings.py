@@ -24,7 +24,7 @@ from initpools_cli.datasets.embedding_formats.convert import (
 )
 from initpools_cli.datasets.embedding_formats.location import files_at, locate
 from initpools_cli.datasets.embedding_formats.registry import CONVERTED, READERS
-from initpools_cli.datasets.embedding_formats.stored import Stored
+from initpools_cli.datasets.embedding_formats.stored import StoredEmbeddings
 from initpools_cli.datasets.row_ids import Ids, StoredRows, checked
 from initpools_cli.datasets.stored.sniff import holds_images
 
@@ -137,20 +137,20 @@ def read_embeddings(reference: Path, id_column: str = "", report: Reporter | Non
     _refuse_unknown(files[0])
     before = [signature(file) for file in files]
     if len(files) == 1 and files[0].suffix.lower() not in CONVERTED:
-        opened = _open(files[0], location.member, id_column)
-        if opened.array is not None:
-            return Embeddings(opened.array, _ids(reference, files, listed_ids([opened])), files)
+        embeddings = _open(files[0], location.member, id_column)
+        if embeddings.array is not None:
+            return Embeddings(embeddings.array, _ids(reference, files, listed_ids([embeddings])), files)
     folder = folder_of(files, location.member)
-    array, listed = find(folder), find_ids(folder, id_column)
-    ids = None if listed is None else _ids(reference, files, listed)
-    if array is None or listed is None:
+    array, raw_ids = find(folder), find_ids(folder, id_column)
+    ids = None if raw_ids is None else _ids(reference, files, raw_ids)
+    if array is None or raw_ids is None:
         parts = [_open(file, location.member, id_column) for file in files]
         _refuse_unlike(files, parts)
-        listed = listed_ids(parts)
+        raw_ids = listed_ids(parts)
         # Repeated ids are found before anything is copied.
-        ids = _ids(reference, files, listed)
+        ids = _ids(reference, files, raw_ids)
         array = convert(folder, str(reference), parts, report or Reporter(quiet=True)) if array is None else array
-        write_ids(folder, id_column, listed)
+        write_ids(folder, id_column, raw_ids)
     for file, first in zip(files, before, strict=True):
         if not file.exists() or signature(file) != first:
             raise changed_error(file)
@@ -164,33 +164,36 @@ def _refuse_unknown(file: Path) -> None:
         raise UserError(f"{file} ends in none of {', '.join(READERS)}.", f"{LAYOUT}, and name that file.", file)
 
 
-def _open(file: Path, member: str, id_column: str) -> Stored:
+def _open(file: Path, member: str, id_column: str) -> StoredEmbeddings:
     """Open a file and check what it holds."""
-    stored = READERS[file.suffix.lower()](file, member, id_column)
-    if stored.dtype.kind not in "biuf":
+    embeddings = READERS[file.suffix.lower()](file, member, id_column)
+    if embeddings.dtype.kind not in "biuf":
         raise UserError(
-            f"{file} has the type {stored.dtype}, not a numeric one.", f"{LAYOUT}, best float32.", stored.dtype
+            f"{file} has the type {embeddings.dtype}, not a numeric one.", f"{LAYOUT}, best float32.", embeddings.dtype
         )
-    if len(stored.shape) != 2 or 0 in stored.shape:
+    if len(embeddings.shape) != 2 or 0 in embeddings.shape:
         raise UserError(
-            f"{file} has the shape {stored.shape}, not (images, dimensions).", _reshaped(stored), stored.shape
+            f"{file} has the shape {embeddings.shape}, not (images, dimensions).",
+            _reshaped(embeddings),
+            embeddings.shape,
         )
-    if stored.ids is not None and len(stored.ids) != stored.shape[0]:
+    if embeddings.ids is not None and len(embeddings.ids) != embeddings.shape[0]:
         raise UserError(
-            f"{file} has {len(stored.ids)} ids ({stored.ids_from}) for {stored.shape[0]} rows of embeddings.",
+            f"{file} has {len(embeddings.ids)} ids ({embeddings.ids_from}) for {embeddings.shape[0]} rows of "
+            "embeddings.",
             "Save one id for each row, or ignore them with --id-column none.",
-            len(stored.ids),
+            len(embeddings.ids),
         )
-    return stored
+    return embeddings
 
 
-def _reshaped(stored: Stored) -> str:
-    if len(stored.shape) == 3:
+def _reshaped(embeddings: StoredEmbeddings) -> str:
+    if len(embeddings.shape) == 3:
         return f"{LAYOUT}, such as the mean over patches; `select-pool freesel --patches FILE.npy` reads all patches."
     return f"{LAYOUT}."
 
 
-def _refuse_unlike(files: Sequence[Path], parts: Sequence[Stored]) -> None:
+def _refuse_unlike(files: Sequence[Path], parts: Sequence[StoredEmbeddings]) -> None:
     """Raise an error if shards differ in anything but their rows."""
     first = parts[0]
     for file, part in zip(files[1:], parts[1:], strict=True):
@@ -209,12 +212,12 @@ def _refuse_unlike(files: Sequence[Path], parts: Sequence[Stored]) -> None:
                 )
 
 
-def _ids(reference: Path, files: Sequence[Path], listed: ListedIds) -> Ids | None:
+def _ids(reference: Path, files: Sequence[Path], raw_ids: ListedIds) -> Ids | None:
     """Return checked ids with their places."""
-    if listed.ids is None:
+    if raw_ids.ids is None:
         return None
-    rows = StoredRows(listed.ids, tuple(file.name for file in files), tuple(listed.counts))
-    return checked(Ids(rows, f"{reference} ({listed.ids_from})", OTHER_IDS))
+    rows = StoredRows(raw_ids.ids, tuple(file.name for file in files), tuple(raw_ids.counts))
+    return checked(Ids(rows, f"{reference} ({raw_ids.ids_from})", OTHER_IDS))
 
 
 def float32_blocks(
@@ -240,11 +243,11 @@ def float32_blocks(
     start = 0
     for block in in_blocks(array, rows):
         with np.errstate(over="ignore"):
-            converted = np.ascontiguousarray(block, dtype=np.float32)
-        wrong = np.flatnonzero(~np.isfinite(converted).all(axis=1))
+            floats = np.ascontiguousarray(block, dtype=np.float32)
+        wrong = np.flatnonzero(~np.isfinite(floats).all(axis=1))
         if len(wrong):
             values = block[wrong[0]]
-            value = values[~np.isfinite(converted[wrong[0]])][0]
+            value = values[~np.isfinite(floats[wrong[0]])][0]
             why = "which is too large for float32" if np.isfinite(value) else "which is not a finite number"
             raise UserError(
                 f"{path} contains {value} in {places(start + int(wrong[0]))}, {why}.",
@@ -252,7 +255,7 @@ def float32_blocks(
                 value,
             )
         start += len(block)
-        yield converted
+        yield floats
 
 
 def named_rows(names: Sequence[str], rows: np.ndarray) -> Callable[[int], str]:

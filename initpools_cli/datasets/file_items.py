@@ -11,7 +11,7 @@ import numpy as np
 
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.arrays import table_of
-from initpools_cli.datasets.decode import Decoded
+from initpools_cli.datasets.decode import DecodedFiles
 from initpools_cli.datasets.groups import GROUP_NAMES, NONE, read_groups, summary
 from initpools_cli.datasets.item_labels import label_columns
 from initpools_cli.datasets.multilabel import labels_of_texts
@@ -52,9 +52,9 @@ def groups_of(source: Files, groups: str, paths: Sequence[str], notes: list[str]
         return None
     how, column = (groups, None) if groups or source.groups is None else source.groups
     images = pd.DataFrame({"index": -1, "path": list(paths), "split": "train"})
-    found = read_groups(how, images, source.root, columns=GROUP_NAMES if column is None else (column,))
-    notes += [*found.notes, f"groups{f' ({column})' if column else ''}: {summary(found.names)}"]
-    return found.names
+    image_groups = read_groups(how, images, source.root, columns=GROUP_NAMES if column is None else (column,))
+    notes += [*image_groups.notes, f"groups{f' ({column})' if column else ''}: {summary(image_groups.names)}"]
+    return image_groups.names
 
 
 def items_of(
@@ -62,7 +62,7 @@ def items_of(
     paths: Sequence[str],
     labels: np.ndarray,
     classes: tuple[str, ...],
-    decoded: Decoded,
+    decoded_files: DecodedFiles,
     groups: Sequence[str] | None,
 ) -> pd.DataFrame:
     """Return the table of decoded images.
@@ -73,7 +73,7 @@ def items_of(
         Images of each split, in the numbering of `paths`.
     paths, labels, classes, groups
         Of all images; labels are numbers of classes, see `class_numbers`.
-    decoded : Decoded
+    decoded_files : DecodedFiles
     """
     columns: dict[str, list[object]] = {
         name: [] for name in (*COLUMNS, CONVERSION, *([] if groups is None else [GROUP]))
@@ -81,9 +81,9 @@ def items_of(
     numbers, names = label_columns(labels, classes)
     for split, rows in members.items():
         for index, row in enumerate(rows):
-            stored = decoded.nbytes[row], decoded.sha256[row], decoded.conversions[row]
+            file_facts = decoded_files.nbytes[row], decoded_files.sha256[row], decoded_files.conversions[row]
             group = [] if groups is None else [groups[row]]
-            values = (index, paths[row], split, numbers[row], names[row], *stored, *group)
+            values = (index, paths[row], split, numbers[row], names[row], *file_facts, *group)
             for column, value in zip(columns, values, strict=True):
                 columns[column].append(value)
     return table_of(columns)

@@ -59,33 +59,35 @@ def open_files(
     UserError
         There are no images, or labels or groups are invalid.
     """
-    listed = _listed(source)
+    all_paths = _paths_in(source)
     files = KeptFiles(source.root)
-    headers = read_headers(files, listed)
+    headers = read_headers(files, all_paths)
     if not headers.images:
         remedy = "Name a folder with image files in it or in its sub-folders."
-        raise no_images_error(f"{source.root} contains no images", source.root, headers.skipped, listed, remedy)
+        raise no_images_error(f"{source.root} contains no images", source.root, headers.skip_reasons, all_paths, remedy)
     images = list(headers.images)
-    assigned = source.assign(images)
-    rows = [row for row, split in enumerate(assigned.splits) if split]
+    assignment = source.assign(images)
+    rows = [row for row, split in enumerate(assignment.splits) if split]
     paths = [images[row] for row in rows]
     gray = [headers.images[path].gray for path in paths]
     channels = 1 if all(gray) else 3
     # The range is estimated on train alone if possible, so that no information comes from test images.
-    deep = headers.deep([path for path, row in zip(paths, rows, strict=True) if assigned.splits[row] == "train"])
+    deep = headers.deep([path for path, row in zip(paths, rows, strict=True) if assignment.splits[row] == "train"])
     scale = sampled(files, deep or headers.deep(paths), scale, seed)
-    decoded = decode_files(files, paths, size, channels, scale, work.scratch, work.report)
+    decoded_files = decode_files(files, paths, size, channels, scale, work.scratch, work.report)
     del files
-    skipped = headers.skipped | {path: NO_IMAGE for path, good in zip(paths, decoded.good, strict=True) if not good}
-    if not decoded.good.any():
+    skip_reasons = headers.skip_reasons | {
+        path: NO_IMAGE for path, good in zip(paths, decoded_files.good, strict=True) if not good
+    }
+    if not decoded_files.good.any():
         fact = f"No image in {source.root} can be read"
-        raise no_images_error(fact, source.root, skipped, listed, "Check the files.")
-    kept = [row for row, good in zip(rows, decoded.good, strict=True) if good]
-    paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
-    splits = np.array([assigned.splits[row] for row in kept])
-    names = [assigned.labels[row] for row in kept]
-    classes = assigned.classes or in_order(name for name in names if name)
-    labels = class_numbers(names, classes, multilabel=assigned.multilabel)
+        raise no_images_error(fact, source.root, skip_reasons, all_paths, "Check the files.")
+    good_rows = [row for row, good in zip(rows, decoded_files.good, strict=True) if good]
+    paths = [path for path, good in zip(paths, decoded_files.good, strict=True) if good]
+    splits = np.array([assignment.splits[row] for row in good_rows])
+    names = [assignment.labels[row] for row in good_rows]
+    classes = assignment.classes or in_order(name for name in names if name)
+    labels = class_numbers(names, classes, multilabel=assignment.multilabel)
     group_notes: list[str] = []
     group_names = groups_of(source, groups, paths, group_notes)
     if "test" not in splits:
@@ -93,17 +95,17 @@ def open_files(
         of_train = None if group_names is None else [group_names[row] for row in train.tolist()]
         splits[train[draw_test_rows(labels[train], test, seed, of_train)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
-    items = items_of(members, paths, labels, classes, decoded, group_names)
+    items = items_of(members, paths, labels, classes, decoded_files, group_names)
     # A damaged color file must not turn the gray images that could be read into color images.
     all_gray = all(headers.images[path].gray for path in paths)
-    pixels = decoded.pixels if all_gray is (channels == 1) else decoded.pixels[..., :1]
-    counts = {split: len(chosen) for split, chosen in members.items()}
+    pixels = decoded_files.pixels if all_gray is (channels == 1) else decoded_files.pixels[..., :1]
+    counts = {split: len(indices) for split, indices in members.items()}
     folder = cache_folder(work.cache, items, size)
     arrays = read_cache(folder, counts)
     if arrays is None:
-        arrays = write_cache(folder, {split: in_blocks(pixels, chosen) for split, chosen in members.items()}, counts)
-    notes = assigned.notes + group_notes + decoded.notes + skipped_notes(skipped, listed)
-    return OpenedFiles(items, classes, arrays, notes, scale, assigned.multilabel)
+        arrays = write_cache(folder, {split: in_blocks(pixels, indices) for split, indices in members.items()}, counts)
+    notes = assignment.notes + group_notes + decoded_files.notes + skipped_notes(skip_reasons, all_paths)
+    return OpenedFiles(items, classes, arrays, notes, scale, assignment.multilabel)
 
 
 def reopen_files(
@@ -111,7 +113,7 @@ def reopen_files(
     size: int,
     scale: Scale,
     seed: int,
-    known: pd.DataFrame,
+    stored_items: pd.DataFrame,
     fixed: bool,
     work: Storage,
     groups: str = "",
@@ -127,7 +129,7 @@ def reopen_files(
         With the ranges of the known images.
     seed : int
         The root seed.
-    known : DataFrame
+    stored_items : DataFrame
         The stored items.
     fixed : bool
         Whether new images are an error, because a long tail was drawn from the known images.
@@ -139,36 +141,38 @@ def reopen_files(
     UserError
         A file has changed, or a new image has an invalid label or color.
     """
-    listed = _listed(source)
-    before = set(known["path"])
-    vanished = sorted(before - set(listed), key=os.fsencode)
-    _refuse_changed(source.root, known, set(vanished))
-    headers = read_headers(source.root, [path for path in listed if path not in before])
-    folder = cache_folder(work.cache, known, size)
-    arrays = read_cache(folder, split_sizes(known))
+    all_paths = _paths_in(source)
+    before = set(stored_items["path"])
+    missing = sorted(before - set(all_paths), key=os.fsencode)
+    _refuse_changed(source.root, stored_items, set(missing))
+    headers = read_headers(source.root, [path for path in all_paths if path not in before])
+    folder = cache_folder(work.cache, stored_items, size)
+    arrays = read_cache(folder, split_sizes(stored_items))
     notes = (
-        [f"{counted_are(vanished, 'file')} missing in {source.root}; cached pixels are used: {named(vanished)}"]
-        if vanished
+        [f"{counted_are(missing, 'file')} missing in {source.root}; cached pixels are used: {named(missing)}"]
+        if missing
         else []
     )
-    items = known
-    if arrays is None or (not vanished and not is_current(folder) and _read_differently_before(source.root, known)):
-        again = _decode_again(source.root, size, scale, seed, known, vanished, work)
+    items = stored_items
+    if arrays is None or (
+        not missing and not is_current(folder) and _read_differently_before(source.root, stored_items)
+    ):
+        again = _decode_again(source.root, size, scale, seed, stored_items, missing, work)
         items, arrays, scale = again.items, again.arrays, again.scale
         notes += again.notes
-    if not vanished:
+    if not missing:
         mark_current(cache_folder(work.cache, items, size))
     classes = class_names_of(items)
-    skipped = headers.skipped
+    skip_reasons = headers.skip_reasons
     if headers.images:
         new, left_out = append_images(source, size, scale, seed, items, headers, arrays, fixed, work, groups)
         items, classes, arrays, scale = new.items, new.classes, new.arrays, new.scale
         notes += new.notes
-        skipped = skipped | dict.fromkeys(set(headers.images) - set(items["path"]) - set(left_out), NO_IMAGE)
-    return OpenedFiles(items, classes, arrays, notes + skipped_notes(skipped, listed), scale)
+        skip_reasons = skip_reasons | dict.fromkeys(set(headers.images) - set(items["path"]) - set(left_out), NO_IMAGE)
+    return OpenedFiles(items, classes, arrays, notes + skipped_notes(skip_reasons, all_paths), scale)
 
 
-def _listed(source: Files) -> list[str]:
+def _paths_in(source: Files) -> list[str]:
     if source.paths is not None:
         return list(source.paths)
     assert isinstance(source.root, Path), "shards list their images"
@@ -181,22 +185,22 @@ def list_files(root: Path, folders: Sequence[str] = ()) -> list[str]:
     Hidden files are left out. Links to folders are followed, and each folder is read once, even in a loop of links.
     """
     files: list[str] = []
-    visited: set[tuple[int, int]] = set()
+    inodes: set[tuple[int, int]] = set()
     pending = [(root / name, f"{name}/") for name in folders] or [(root, "")]
     while pending:
         folder, prefix = pending.pop()
         status = folder.stat()
-        if (status.st_dev, status.st_ino) in visited:
+        if (status.st_dev, status.st_ino) in inodes:
             continue
-        visited.add((status.st_dev, status.st_ino))
+        inodes.add((status.st_dev, status.st_ino))
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except PermissionError:
             raise no_permission(folder) from None
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-        files += [prefix + entry.name for entry in shown if _is(entry.is_file)]
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+        files += [prefix + entry.name for entry in visible if _is(entry.is_file)]
         # Real folders are read before links to folders: the last one on the stack is read first.
-        below = sorted((entry for entry in shown if _is(entry.is_dir)), key=lambda entry: not entry.is_symlink())
+        below = sorted((entry for entry in visible if _is(entry.is_dir)), key=lambda entry: not entry.is_symlink())
         pending += [(Path(entry.path), f"{prefix}{entry.name}/") for entry in below]
     return sorted(files, key=os.fsencode)
 
@@ -210,59 +214,64 @@ def _is(check: Callable[[], bool]) -> bool:
 
 
 def _decode_again(
-    root: Root, size: int, scale: Scale, seed: int, known: pd.DataFrame, vanished: list[str], work: Storage
+    root: Root, size: int, scale: Scale, seed: int, stored_items: pd.DataFrame, missing: list[str], work: Storage
 ) -> OpenedFiles:
     """Decode known items again: their cache is missing, or an older version read some of them differently."""
-    if vanished:
+    if missing:
         raise UserError(
-            f"{counted_are(vanished, 'file')} missing in {root}, and there are no cached pixels: {named(vanished)}.",
+            f"{counted_are(missing, 'file')} missing in {root}, and there are no cached pixels: {named(missing)}.",
             "Restore the files, or start another run with --run DIR.",
-            named(vanished),
+            named(missing),
         )
-    paths, files = list(known["path"]), KeptFiles(root)
+    paths, files = list(stored_items["path"]), KeptFiles(root)
     headers = read_headers(files, paths)
-    train = headers.deep([path for path in known.loc[known["split"] == "train", "path"] if path in headers.images])
+    train = headers.deep(
+        [path for path in stored_items.loc[stored_items["split"] == "train", "path"] if path in headers.images]
+    )
     scale = sampled(files, train or headers.deep(list(headers.images)), scale, seed)
     channels = 1 if all(header.gray for header in headers.images.values()) else 3
-    decoded = decode_files(files, paths, size, channels, scale, work.scratch, work.report)
-    checksums = iter(decoded.sha256)
-    changed = [
+    decoded_files = decode_files(files, paths, size, channels, scale, work.scratch, work.report)
+    checksums = iter(decoded_files.sha256)
+    changed_paths = [
         path
-        for path, good, sha in zip(paths, decoded.good, known["sha256"], strict=True)
+        for path, good, sha in zip(paths, decoded_files.good, stored_items["sha256"], strict=True)
         if not good or next(checksums) != sha
     ]
-    if changed:
-        reasons = skipped_notes(headers.skipped, paths)
+    if changed_paths:
+        reasons = skipped_notes(headers.skip_reasons, paths)
         raise UserError(
-            f"{counted(changed, 'file')} changed since this run was started: {named(changed)}."
+            f"{counted(changed_paths, 'file')} changed since this run was started: {named(changed_paths)}."
             + (f" {'; '.join(reasons)}." if reasons else ""),
             "Restore the files, or start another run with --run DIR.",
-            named(changed),
+            named(changed_paths),
         )
-    before = list(known[CONVERSION]) if CONVERSION in known else [""] * len(known)
-    differing = [path for path, old, new in zip(paths, before, decoded.conversions, strict=True) if old != new]
+    before = list(stored_items[CONVERSION]) if CONVERSION in stored_items else [""] * len(stored_items)
+    differing = [path for path, old, new in zip(paths, before, decoded_files.conversions, strict=True) if old != new]
     notes = []
     if differing:
-        known = in_column_order(known.assign(**{CONVERSION: decoded.conversions}))
+        stored_items = in_column_order(stored_items.assign(**{CONVERSION: decoded_files.conversions}))
         notes = [
-            *decoded.notes,
+            *decoded_files.notes,
             f"An older version, which started this run, read {counted(differing, 'image')} differently: steps that use "
             "them are stale, and encoders were trained on other pixels",
         ]
-    blocks = {split: in_blocks(decoded.pixels, np.flatnonzero(known["split"] == split)) for split in split_sizes(known)}
-    arrays = write_cache(cache_folder(work.cache, known, size), blocks, split_sizes(known))
-    return OpenedFiles(known, class_names_of(known), arrays, notes, scale)
+    blocks = {
+        split: in_blocks(decoded_files.pixels, np.flatnonzero(stored_items["split"] == split))
+        for split in split_sizes(stored_items)
+    }
+    arrays = write_cache(cache_folder(work.cache, stored_items, size), blocks, split_sizes(stored_items))
+    return OpenedFiles(stored_items, class_names_of(stored_items), arrays, notes, scale)
 
 
-def _read_differently_before(root: Root, known: pd.DataFrame) -> bool:
+def _read_differently_before(root: Root, stored_items: pd.DataFrame) -> bool:
     """Whether an older version may have read some images differently: deep or transparent ones."""
-    headers = read_headers(root, list(known["path"]))
+    headers = read_headers(root, list(stored_items["path"]))
     return not all(header.exact for header in headers.images.values())
 
 
-def _refuse_changed(root: Root, known: pd.DataFrame, vanished: set[str]) -> None:
-    for path, nbytes in zip(known["path"], known["bytes"], strict=True):
-        if path not in vanished and (now := nbytes_of(root / path)) != nbytes:
+def _refuse_changed(root: Root, stored_items: pd.DataFrame, missing: set[str]) -> None:
+    for path, nbytes in zip(stored_items["path"], stored_items["bytes"], strict=True):
+        if path not in missing and (now := nbytes_of(root / path)) != nbytes:
             raise UserError(
                 f"{root / path} has changed since this run was started: it had {nbytes} bytes and has {now}.",
                 "Restore the file, or start another run with --run DIR.",

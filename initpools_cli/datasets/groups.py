@@ -105,15 +105,15 @@ def read_groups(
             "Correct it, and compare with the paths and indices of the images.",
             how,
         )
-    means, merged = _meanings(Counter(filter(None, texts)), how, what)
+    means, merge_notes = _meanings(Counter(filter(None, texts)), how, what)
     names = [means.get(text, "") for text in texts]
     for row in alone:
         names[row] = _own_name(images, row)
     if alone:
         verb = "is a group of its own" if len(alone) == 1 else "are groups of their own"
-        shown = named([names[row] for row in alone])
-        notes.append(f"{how}: {len(alone):,} of {len(texts):,} images have no group and {verb}: {shown}.")
-    return Groups(names, [*merged, *notes])
+        examples = named([names[row] for row in alone])
+        notes.append(f"{how}: {len(alone):,} of {len(texts):,} images have no group and {verb}: {examples}.")
+    return Groups(names, [*merge_notes, *notes])
 
 
 def groups_of_arrays(how: str, source: Arrays, paths: Sequence[str] = ()) -> tuple[dict[str, list[str]], list[str]]:
@@ -133,11 +133,14 @@ def groups_of_arrays(how: str, source: Arrays, paths: Sequence[str] = ()) -> tup
     images = pd.concat(frames, ignore_index=True)
     if paths:
         images["path"] = [*paths, *[""] * (len(images) - len(paths))]
-    found = read_groups(how, images)
+    image_groups = read_groups(how, images)
     names = dict(
-        zip(parts, np.split(np.array(found.names, dtype=object), np.cumsum([*parts.values()])[:-1]), strict=True)
+        zip(parts, np.split(np.array(image_groups.names, dtype=object), np.cumsum([*parts.values()])[:-1]), strict=True)
     )
-    return {split: part.tolist() for split, part in names.items()}, [*found.notes, f"groups: {summary(found.names)}"]
+    return {split: part.tolist() for split, part in names.items()}, [
+        *image_groups.notes,
+        f"groups: {summary(image_groups.names)}",
+    ]
 
 
 def summary(names: Sequence[str]) -> str:
@@ -150,16 +153,16 @@ def summary(names: Sequence[str]) -> str:
     return f"{len(names):,} images in {len(sizes):,} groups of {span}{middle}."
 
 
-def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, multilabel: bool = False) -> list[str]:
+def split_notes(items: pd.DataFrame, mask: np.ndarray, shared_groups: str, *, multilabel: bool = False) -> list[str]:
     """Return notes on the groups of the splits of a new data set, or of one with new images.
 
     Parameters
     ----------
     items : DataFrame
         All rows of items.csv.
-    kept : ndarray of shape (n_train,), bool
+    mask : ndarray of shape (n_train,), bool
         The train images to choose from.
-    shared : {"refuse", "allow"}
+    shared_groups : {"refuse", "allow"}
         Whether splits may share groups.
     multilabel : bool
         Whether images have several labels.
@@ -170,8 +173,10 @@ def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, multilabe
         Two splits share groups, and they may not.
     """
     train = items["split"] == "train"
-    used = items[~train.to_numpy() | np.pad(kept, (0, len(items) - len(kept)))]
-    groups = {split: used.loc[used["split"] == split, GROUP] for split in SPLITS if (used["split"] == split).any()}
+    images = items[~train.to_numpy() | np.pad(mask, (0, len(items) - len(mask)))]
+    groups = {
+        split: images.loc[images["split"] == split, GROUP] for split in SPLITS if (images["split"] == split).any()
+    }
     if len(groups) < 2:
         return []
     sizes = [f"{split} {len(part):,} images in {counted(part.unique(), 'group')}" for split, part in groups.items()]
@@ -183,7 +188,7 @@ def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, multilabe
         names = list(dict.fromkeys(both))
         verb = "is" if len(names) == 1 else "are"
         fact = f"{counted(names, 'group')} of {second} {verb} also in {first}: {named(names)}."
-        if shared != "allow":
+        if shared_groups != "allow":
             raise UserError(
                 fact,
                 "Move the images of each group into one split; or accept that results are too good, with "
@@ -191,7 +196,7 @@ def split_notes(items: pd.DataFrame, kept: np.ndarray, shared: str, *, multilabe
                 named(names),
             )
         notes.append(f"{fact} Accuracy on these images says little about new groups.")
-    labeled = used[used["label"].notna()]
+    labeled = images[images["label"].notna()]
     names_of = labeled["class"].str.split(SEPARATOR, regex=False) if multilabel else labeled["class"]
     by_split = {split: set(names_of[labeled["split"] == split].explode()) - {NO_CLASS} for split in groups}
     absent = sorted(by_split["train"] - by_split.get("test", set()))
@@ -222,13 +227,13 @@ def _meanings(counts: Mapping[str, int], how: str, what: str) -> tuple[dict[str,
     for spellings in same.values():
         distinct = sorted({texts[each] for each in spellings}, key=lambda text: (len(text), text))
         if len(distinct) > 1 and not numbers:
-            shown = " and ".join(
+            variants = " and ".join(
                 f"{text!r} ({sum(counts[s] for s in spellings if texts[s] == text)}×)" for text in distinct
             )
             raise UserError(
-                f"{how} ({what}) has groups that may be the same: {shown}.",
+                f"{how} ({what}) has groups that may be the same: {variants}.",
                 "Write each group in one way in that file.",
-                shown,
+                variants,
             )
         if len(distinct) > 1:
             equal.append(" and ".join(distinct))
@@ -332,10 +337,10 @@ def _image_of(
     stems = Counter(PurePosixPath(name).stem for name in paths)
     by_stem = {PurePosixPath(name).stem: at for at, name in enumerate(paths) if stems[PurePosixPath(name).stem] == 1}
     sizes = images["split"].value_counts()
-    found: list[int | str] = []
+    positions: list[int | str] = []
     for (row, split), image in zip(rows, by_path, strict=True):
         if with_paths and row.path.strip():
-            found.append(by_stem.get(row.path.strip(), image) if isinstance(image, str) else image)
+            positions.append(by_stem.get(row.path.strip(), image) if isinstance(image, str) else image)
             continue
         # An id that is a number is the index of an image without a path.
         text = (row.index or row.path.strip()).removesuffix(".0")
@@ -352,8 +357,8 @@ def _image_of(
                 "Correct that line; indices count from 0.",
                 text,
             )
-        found.append(position[split, int(text)])
-    return found
+        positions.append(position[split, int(text)])
+    return positions
 
 
 def _no_indices(path: Path, what: str) -> UserError:

@@ -17,7 +17,7 @@ class Headers:
     """Headers of images, and reasons of skipped files, by relative path."""
 
     images: dict[str, Header]
-    skipped: dict[str, Reason]
+    skip_reasons: dict[str, Reason]
 
     def deep(self, paths: Sequence[str]) -> dict[str, str]:
         """Return the kind of value of images that are not stored as 8 bits."""
@@ -30,31 +30,33 @@ def read_headers(root: Images, paths: Sequence[str]) -> Headers:
     for path in paths:
         header = header_of(root / path) if _fits_in_csv(path) else NO_IMAGE
         if isinstance(header, Reason):
-            headers.skipped[path] = header
+            headers.skip_reasons[path] = header
         else:
             headers.images[path] = header
     return headers
 
 
-def skipped_notes(skipped: Mapping[str, Reason], order: Sequence[str]) -> list[str]:
+def skipped_notes(skip_reasons: Mapping[str, Reason], order: Sequence[str]) -> list[str]:
     """Return one note per reason: the number of skipped files, and the first of them in the given order."""
     notes = []
-    for reason in dict.fromkeys(sorted(skipped.values(), key=lambda reason: reason != NO_IMAGE)):
-        paths = [path for path in order if skipped.get(path) == reason]
-        shown = [path.replace("\r", "\\r").encode(errors="backslashreplace").decode() for path in paths]
+    for reason in dict.fromkeys(sorted(skip_reasons.values(), key=lambda reason: reason != NO_IMAGE)):
+        paths = [path for path in order if skip_reasons.get(path) == reason]
+        names = [path.replace("\r", "\\r").encode(errors="backslashreplace").decode() for path in paths]
         verb = f"is {reason.one} and was" if len(paths) == 1 else f"are {reason.many} and were"
         remedy = f" ({reason.remedy})" if reason.remedy else ""
-        notes.append(f"{counted(paths, 'file')} {verb} skipped{remedy}: {named(shown)}")
+        notes.append(f"{counted(paths, 'file')} {verb} skipped{remedy}: {named(names)}")
     return notes
 
 
 def no_images_error(
-    fact: str, root: Root, skipped: Mapping[str, Reason], order: Sequence[str], remedy: str
+    fact: str, root: Root, skip_reasons: Mapping[str, Reason], order: Sequence[str], remedy: str
 ) -> UserError:
     """Return the error for a folder without readable images."""
-    remedies = dict.fromkeys(reason.remedy for reason in skipped.values() if reason.remedy)
+    remedies = dict.fromkeys(reason.remedy for reason in skip_reasons.values() if reason.remedy)
     advice = "; ".join(text if text[0].isupper() else f"`{text}`" for text in remedies)
-    return UserError("; ".join([fact, *skipped_notes(skipped, order)]) + ".", f"{advice}." if advice else remedy, root)
+    return UserError(
+        "; ".join([fact, *skipped_notes(skip_reasons, order)]) + ".", f"{advice}." if advice else remedy, root
+    )
 
 
 def _fits_in_csv(path: str) -> bool:

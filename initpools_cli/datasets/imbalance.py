@@ -27,10 +27,10 @@ def tail_counts(n: int, classes: int, kind: str, ratio: float) -> list[int]:
     """
     most = n // classes
     if kind == "exp":
-        kept = [int(most * ratio ** (c / max(classes - 1, 1))) for c in range(classes)]
+        counts = [int(most * ratio ** (c / max(classes - 1, 1))) for c in range(classes)]
     else:
-        kept = [most if c < classes // 2 else int(most * ratio) for c in range(classes)]
-    return [max(count, 1) for count in kept]
+        counts = [most if c < classes // 2 else int(most * ratio) for c in range(classes)]
+    return [max(count, 1) for count in counts]
 
 
 def long_tail(labels: np.ndarray, classes: int, kind: str, ratio: float, seed: int, name: str = "it") -> np.ndarray:
@@ -63,8 +63,8 @@ def long_tail(labels: np.ndarray, classes: int, kind: str, ratio: float, seed: i
             "Leave out dataset.imbalance, or provide labels with --set dataset.labels=FILE.csv.",
             repr(kind),
         )
-    kept = np.zeros(len(labels), dtype=bool)
+    mask = np.zeros(len(labels), dtype=bool)
     for c, count in enumerate(tail_counts(labeled, classes, kind, ratio)):
         rows = np.flatnonzero(labels == c)
-        kept[generator(seed, "long-tail", c).permutation(rows)[:count]] = True
-    return kept
+        mask[generator(seed, "long-tail", c).permutation(rows)[:count]] = True
+    return mask

@@ -62,10 +62,10 @@ def typed(labels: pd.Series) -> pd.Series:
     ValueError
         A value that is neither.
     """
-    known = labels.dropna().astype(str)
-    if known.str.fullmatch(r"\d+").all():
+    texts = labels.dropna().astype(str)
+    if texts.str.fullmatch(r"\d+").all():
         return labels.astype("Int64")
-    if not known.str.fullmatch(TEXT).all():
+    if not texts.str.fullmatch(TEXT).all():
         raise ValueError("labels are neither class numbers nor several of them")
     return labels.astype("string")
 

@@ -32,13 +32,13 @@ class KeptFiles:
 
     def __init__(self, root: Path | Shards) -> None:
         self._root = root
-        self._kept: dict[Path, bytes] = {}
+        self._contents: dict[Path, bytes] = {}
         self._room = ROOM
 
     def __truediv__(self, path: str, /) -> OriginalFile:
         """Return the image of a path."""
         file = self._root / path
-        if not isinstance(file, Path) or (file not in self._kept and not self._fits(file)):
+        if not isinstance(file, Path) or (file not in self._contents and not self._fits(file)):
             return file
         return StoredImage(path, file, 0, 0, self._read)
 
@@ -50,10 +50,10 @@ class KeptFiles:
         return stat.S_ISREG(status.st_mode) and status.st_size <= min(LARGEST, self._room)
 
     def _read(self, file: Path, _start: int, _size: int) -> bytes:
-        content = self._kept.get(file)
+        content = self._contents.get(file)
         if content is None:
             content = file.read_bytes()
             if len(content) <= min(LARGEST, self._room):
-                self._kept[file] = content
+                self._contents[file] = content
                 self._room -= len(content)
         return content

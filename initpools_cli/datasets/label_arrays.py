@@ -22,7 +22,7 @@ REMEDY = "Save one integer (class number from 0) or class name per image; -1, Na
 
 
 @dataclass(frozen=True)
-class Coded:
+class EncodedLabels:
     """Labels as class numbers.
 
     Attributes
@@ -40,7 +40,7 @@ class Coded:
     notes: list[str] = field(default_factory=list)
 
 
-def coded(arrays: Mapping[str, np.ndarray], what: str, classes: tuple[str, ...] = ()) -> Coded:
+def encode_labels(arrays: Mapping[str, np.ndarray], what: str, classes: tuple[str, ...] = ()) -> EncodedLabels:
     """Convert labels to class numbers, with the same classes for several arrays.
 
     Parameters
@@ -57,7 +57,7 @@ def coded(arrays: Mapping[str, np.ndarray], what: str, classes: tuple[str, ...] 
     UserError
         Invalid types or values, labels not among the classes, or ambiguous classes.
     """
-    spelled = {name: _spelled(labels, f"{name} in {what}") for name, labels in arrays.items()}
+    texts = {name: _spelled(labels, f"{name} in {what}") for name, labels in arrays.items()}
     kinds = {"strings" if labels.dtype.kind in "US" else "numbers" for labels in arrays.values()}
     if len(kinds) > 1:
         raise UserError(
@@ -66,12 +66,12 @@ def coded(arrays: Mapping[str, np.ndarray], what: str, classes: tuple[str, ...] 
             what,
         )
     counts: Counter[str] = Counter()
-    for spellings, inverse in spelled.values():
+    for spellings, inverse in texts.values():
         counts.update(dict(zip(spellings, np.bincount(inverse, minlength=len(spellings)).tolist(), strict=True)))
-    meant = meanings(
+    meaning = meanings(
         counts, KnownClasses(classes), what=what, remedy="Use one spelling for each class, and save the labels again."
     )
-    for spelling, name in meant.of.items():
+    for spelling, name in meaning.of.items():
         if name is None:
             raise UserError(
                 f"{what} has the label {spelling!r}, which is not among its {len(classes)} classes "
@@ -80,19 +80,19 @@ def coded(arrays: Mapping[str, np.ndarray], what: str, classes: tuple[str, ...] 
                 repr(spelling),
             )
     # Strings are numbered in the order of their characters, as in stored runs.
-    occurring = {name for name in meant.of.values() if name}
+    occurring = {name for name in meaning.of.values() if name}
     names = classes or (tuple(sorted(occurring)) if kinds == {"strings"} else in_order(occurring))
     number = {name: code for code, name in enumerate(names)} | {"": -1}
-    codes, notes = {}, list(meant.notes)
-    for key, (spellings, inverse) in spelled.items():
-        table = np.array([number[meant.of[each] or ""] for each in spellings] or [-1], dtype=np.int64)
+    codes, notes = {}, list(meaning.notes)
+    for key, (spellings, inverse) in texts.items():
+        table = np.array([number[meaning.of[each] or ""] for each in spellings] or [-1], dtype=np.int64)
         codes[key] = table[inverse]
         none = np.flatnonzero(codes[key] < 0)
         if len(none):
-            written = {each for each in spellings if not meant.of[each]}
+            missing_labels = {each for each in spellings if not meaning.of[each]}
             places = [f"row {row}" for row in none.tolist()]
-            notes.append(no_label_note(f"{key} in {what}", places, len(inverse), written))
-    return Coded(names, codes, notes)
+            notes.append(no_label_note(f"{key} in {what}", places, len(inverse), missing_labels))
+    return EncodedLabels(names, codes, notes)
 
 
 def _spelled(labels: np.ndarray, what: str) -> tuple[list[str], np.ndarray]:

@@ -17,7 +17,7 @@ CERTAIN = ";,"
 
 def set_meanings(
     counts: Mapping[str, int],
-    known: KnownClasses,
+    known_classes: KnownClasses,
     *,
     prefer: Iterable[str] = (),
     what: str,
@@ -29,7 +29,7 @@ def set_meanings(
     ----------
     counts : mapping of str to int
         Number of occurrences of each cell, exactly as written.
-    known, prefer, what, remedy
+    known_classes, prefer, what, remedy
         As in `meanings`; `prefer` are cells.
 
     Raises
@@ -37,29 +37,33 @@ def set_meanings(
     UserError
         Another separator than ``|``, a class whose name is "none", or classes that `meanings` refuses.
     """
-    checked_names(tuple(known.names), what)
+    checked_names(tuple(known_classes.names), what)
     parts = {cell: parts_of(cell) for cell in counts}
     names: Counter[str] = Counter()
     for cell, count in counts.items():
         names.update(dict.fromkeys(parts[cell], count))
-    preferred = [part for cell in prefer for part in parts_of(cell)]
+    preferences = [part for cell in prefer for part in parts_of(cell)]
     # Labels that were read before are classes.
-    _refuse_other_separators(names, {*map(plain, (*known.names, *preferred))}, what)
-    meant = meanings(names, known, prefer=preferred, what=what, remedy=remedy)
-    fixed = known.names if known.fixed and known.names else sorted({name for name in meant.of.values() if name})
-    place = {name: at for at, name in enumerate(fixed)}
+    _refuse_other_separators(names, {*map(plain, (*known_classes.names, *preferences))}, what)
+    meaning = meanings(names, known_classes, prefer=preferences, what=what, remedy=remedy)
+    order = (
+        known_classes.names
+        if known_classes.fixed and known_classes.names
+        else sorted({name for name in meaning.of.values() if name})
+    )
+    place = {name: at for at, name in enumerate(order)}
 
     def of(cell: str) -> str | None:
         if folded(cell) == NONE:
             return NONE
         if not parts[cell]:
             return ""
-        classes = {meant.of[part] for part in parts[cell]}
+        classes = {meaning.of[part] for part in parts[cell]}
         if None in classes or "" in classes:
             return None
         return SEPARATOR.join(sorted((name for name in classes if name), key=place.__getitem__))
 
-    return Meanings({cell: of(cell) for cell in counts}, meant.notes)
+    return Meanings({cell: of(cell) for cell in counts}, meaning.notes)
 
 
 def none_note(what: str, cells: Sequence[str]) -> list[str]:
@@ -68,13 +72,13 @@ def none_note(what: str, cells: Sequence[str]) -> list[str]:
     return [f"{what}: {none} of {len(cells)} images have none of the classes ({NONE})."] if none else []
 
 
-def bar_note(what: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
+def bar_note(what: str, names: Iterable[str], classes: Iterable[str]) -> list[str]:
     """Return the note on classes such as ``cat|dog`` where images have one class each; empty if there are none."""
-    found = sorted({name for name in names if SEPARATOR in name} - {*known})
-    if not found:
+    joined = sorted({name for name in names if SEPARATOR in name} - {*classes})
+    if not joined:
         return []
     return [
-        f"{what}: {found[0]!r} is read as one class. For several labels per image, start a run with --set "
+        f"{what}: {joined[0]!r} is read as one class. For several labels per image, start a run with --set "
         "dataset.multilabel=true."
     ]
 
@@ -91,19 +95,19 @@ def classes_in(cells: Iterable[str]) -> tuple[str, ...]:
     return in_order({part for cell in cells for part in parts_of(cell)})
 
 
-def why_invalid(cell: str, known: KnownClasses) -> str:
+def why_invalid(cell: str, known_classes: KnownClasses) -> str:
     """Return why a cell has no meaning, as the end of a sentence."""
     if any(says_nothing(part) for part in parts_of(cell)):
         return f"has the labels {plain(cell)!r}: an empty or missing label, or none, stands beside others"
-    wrong = ", ".join(repr(part) for part in parts_of(cell) if part not in known.names)
-    return f"has the labels {plain(cell)!r}, of which {wrong} is not a class: {', '.join(known.names[:10])}"
+    wrong = ", ".join(repr(part) for part in parts_of(cell) if part not in known_classes.names)
+    return f"has the labels {plain(cell)!r}, of which {wrong} is not a class: {', '.join(known_classes.names[:10])}"
 
 
-def _refuse_other_separators(names: Mapping[str, int], known: Collection[str], what: str) -> None:
+def _refuse_other_separators(names: Mapping[str, int], classes: Collection[str], what: str) -> None:
     """Refuse ``cat;dog``, which would be a class of its own."""
-    single = {folded(each) for each in (*names, *known)}
+    single = {folded(each) for each in (*names, *classes)}
     for name in names:
-        if plain(name) in known:
+        if plain(name) in classes:
             continue
         for separator in OTHERS:
             pieces = [folded(piece) for piece in name.split(separator)]

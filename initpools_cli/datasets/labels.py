@@ -84,30 +84,30 @@ def from_csv(
     classes : tuple of str
         The only classes there can be; empty: any.
     multilabel : bool
-        Whether images can have several labels; so says a column `labels`, too.
+        Whether images can have several labels; a column `labels` implies it.
 
     Raises
     ------
     UserError
         A missing file or column, two labels for one file, images without a row, or invalid classes.
     """
-    rows, guessed = _read_rows(file)
+    rows, guess_notes = _read_rows(file)
     find = _finder(paths)
-    matched = [(row, find(row.path.strip() or row.index)) for row in rows]
-    unmatched = [row.path.strip() or row.index for row, path in matched if path is None]
+    rows_and_paths = [(row, find(row.path.strip() or row.index)) for row in rows]
+    unmatched_rows = [row.path.strip() or row.index for row, path in rows_and_paths if path is None]
     multilabel = multilabel or any(row.multilabel for row in rows)
-    meant = (set_meanings if multilabel else meanings)(
-        Counter(row.label for row, path in matched if path is not None),
+    meaning = (set_meanings if multilabel else meanings)(
+        Counter(row.label for row, path in rows_and_paths if path is not None),
         KnownClasses(classes, origin="one of dataset.classes"),
         what=str(file),
         remedy="Use one spelling for each class in that file.",
     )
     labels: dict[str, str] = {}
     none: list[Row] = []
-    for row, path in matched:
+    for row, path in rows_and_paths:
         if path is None:
             continue
-        label = meant.of[row.label]
+        label = meaning.of[row.label]
         if label is None:
             if multilabel:
                 why = why_invalid(row.label, KnownClasses(classes))
@@ -128,7 +128,7 @@ def from_csv(
             labels[path] = label
     missing = [path for path in paths if path not in labels]
     if missing:
-        others = f" Rows without an image: {named(unmatched)}." if unmatched else ""
+        others = f" Rows without an image: {named(unmatched_rows)}." if unmatched_rows else ""
         raise UserError(
             f"{file} has no row for {len(missing)} of {len(paths)} images: {named(missing)}.{others}",
             "Add rows for them, with an empty label if it is not known, or move those files away; to work without "
@@ -136,21 +136,27 @@ def from_csv(
             named(missing),
         )
     notes = (
-        [f"Left out {counted(unmatched, 'row')} of {file} without an image: {named(unmatched)}"] if unmatched else []
+        [f"Left out {counted(unmatched_rows, 'row')} of {file} without an image: {named(unmatched_rows)}"]
+        if unmatched_rows
+        else []
     )
     if none:
-        written = {row.label for row in none}
-        notes.append(no_label_note(str(file), [row.place for row in none], len(rows), written))
-    notes = guessed + list(meant.notes) + notes
-    found = [labels[path] for path in paths]
+        spellings = {row.label for row in none}
+        notes.append(no_label_note(str(file), [row.place for row in none], len(rows), spellings))
+    notes = guess_notes + list(meaning.notes) + notes
+    path_labels = [labels[path] for path in paths]
     if multilabel:
-        if any(found):
-            require_classes(classes or classes_in(found), str(file))
-        notes += none_note(str(file), [label for label in found if label])
+        if any(path_labels):
+            require_classes(classes or classes_in(path_labels), str(file))
+        notes += none_note(str(file), [label for label in path_labels if label])
     else:
-        notes += bar_note(str(file), found, classes)
+        notes += bar_note(str(file), path_labels, classes)
     return Assignment(
-        ["train"] * len(paths), found, classes or (classes_in(found) if multilabel else ()), notes, multilabel
+        ["train"] * len(paths),
+        path_labels,
+        classes or (classes_in(path_labels) if multilabel else ()),
+        notes,
+        multilabel,
     )
 
 
@@ -184,25 +190,25 @@ def _by_folder(assignment: Assignment, classes: tuple[str, ...], *, multilabel: 
     for name in counts:
         if why := unfit(plain(name)):
             raise UserError(f"The class folder {name[:40]!a} {why}.", "Rename the folder.", ascii(name[:40]))
-    meant = meanings(
+    meaning = meanings(
         counts,
         KnownClasses(classes, origin="one of dataset.classes"),
         what="The folder",
         remedy="Move the images of each class into one folder.",
     )
-    unknown = [name for name, label in meant.of.items() if label is None]
+    unknown = [name for name, label in meaning.of.items() if label is None]
     if unknown:
         raise UserError(
             f"The class folder {unknown[0]!r} is not among the classes {', '.join(classes[:10])}.",
             "List all classes with --classes, or rename the folder.",
             repr(unknown[0]),
         )
-    none = sorted(name for name, label in meant.of.items() if not label)
-    notes = [*assignment.notes, *meant.notes]
+    none = sorted(name for name, label in meaning.of.items() if not label)
+    notes = [*assignment.notes, *meaning.notes]
     if none:
         images = sum(counts[name] for name in none)
         notes.append(f"{images} images in {named(none)} have no label: these folder names stand for a missing label.")
-    labels = [meant.of[label] or "" if label else "" for label in assignment.labels]
+    labels = [meaning.of[label] or "" if label else "" for label in assignment.labels]
     return replace(assignment, labels=labels, classes=classes, notes=notes)
 
 

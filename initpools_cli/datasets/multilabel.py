@@ -178,17 +178,17 @@ def array_notes(what: str, labels: Sequence[np.ndarray]) -> list[str]:
     labels : sequence of ndarray of shape (n, c)
         Of each split.
     """
-    known = np.concatenate([each[labeled_rows(each)] for each in labels])
-    counts = known.sum(axis=1)
+    codes = np.concatenate([each[labeled_rows(each)] for each in labels])
+    counts = codes.sum(axis=1)
     notes = []
-    without = sum(len(each) for each in labels) - len(known)
+    without = sum(len(each) for each in labels) - len(codes)
     if without:
         notes.append(f"{what}: {without} images have no label (rows of -1 or NaN).")
-    if len(known) and (counts == 1).all():
+    if len(codes) and (counts == 1).all():
         notes.append(
-            f"{what} has {known.shape[1]} columns of labels, and every image has exactly one: they are read as several "
+            f"{what} has {codes.shape[1]} columns of labels, and every image has exactly one: they are read as several "
             "labels per image. For one class per image save class numbers, `labels.argmax(1)`."
         )
     elif empty := int((counts == 0).sum()):
-        notes.append(f"{what}: {empty} of {len(known)} images have none of the {known.shape[1]} classes.")
+        notes.append(f"{what}: {empty} of {len(codes)} images have none of the {codes.shape[1]} classes.")
     return notes

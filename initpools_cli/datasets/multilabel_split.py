@@ -13,7 +13,7 @@ def held_out_sets(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     Iterative stratification (Sechidis, Tsoumakas & Vlahavas 2011, "On the stratification of multi-label data") into
     two parts: images of the class with the fewest images left are distributed first, each to the part that lacks most
     images of that class. Images without any class come last and fill the parts up to their sizes. Deviation: the parts
-    have exactly the size asked for.
+    have exactly the requested sizes.
 
     Parameters
     ----------
@@ -36,19 +36,19 @@ def held_out_sets(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     rng = generator(seed, "test-split")
     has = labels.astype(bool)
     room = np.array([n - max(round(share * n), 1), max(round(share * n), 1)])
-    wanted = np.stack([(1 - share) * has.sum(0), share * has.sum(0)])
+    targets = np.stack([(1 - share) * has.sum(0), share * has.sum(0)])
     waiting = np.ones(n, dtype=bool)
     order = rng.permutation(n)
     while waiting.any():
-        left = has[waiting].sum(axis=0)
-        if not left.any():
+        counts = has[waiting].sum(axis=0)
+        if not counts.any():
             break
-        rarest = int(np.where(left > 0, left, n + 1).argmin())
+        rarest = int(np.where(counts > 0, counts, n + 1).argmin())
         for image in order[(waiting & has[:, rarest])[order]]:
-            part = _part(wanted[:, rarest], room)
+            part = _part(targets[:, rarest], room)
             test[image], waiting[image] = part == 1, False
             room[part] -= 1
-            wanted[part, has[image]] -= 1
+            targets[part, has[image]] -= 1
     rest = order[waiting[order]]
     test[rest[: room[1]]] = True
     return test

@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.arrays import in_column_order
 from initpools_cli.datasets.cache import cache_folder, in_blocks, write_cache
 from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
-from initpools_cli.datasets.decode import Decoded, decode_files, sampled
+from initpools_cli.datasets.decode import DecodedFiles, decode_files, sampled
 from initpools_cli.datasets.file_items import (
     OpenedFiles,
     Storage,
@@ -40,7 +40,7 @@ def append_images(
     size: int,
     scale: Scale,
     seed: int,
-    known: pd.DataFrame,
+    stored_items: pd.DataFrame,
     headers: Headers,
     arrays: dict[str, np.ndarray],
     fixed: bool,
@@ -51,7 +51,7 @@ def append_images(
 
     Parameters
     ----------
-    source, size, scale, seed, known, fixed, work, groups
+    source, size, scale, seed, stored_items, fixed, work, groups
         See `files.reopen_files`.
     headers : Headers
         Of the new images.
@@ -63,36 +63,39 @@ def append_images(
     UserError
         The run can't be extended, or a new image has an invalid label or color.
     """
-    everything = sorted({*known["path"], *headers.images}, key=os.fsencode)
-    assigned = source.assign(everything)
-    split_of = dict(zip(everything, assigned.splits, strict=True))
+    everything = sorted({*stored_items["path"], *headers.images}, key=os.fsencode)
+    assignment = source.assign(everything)
+    split_of = dict(zip(everything, assignment.splits, strict=True))
     paths = [path for path in headers.images if split_of[path]]
     left_out = [path for path in headers.images if not split_of[path]]
     notes = [f"Left out {counted(left_out, 'image')} outside the splits: {named(left_out)}"] if left_out else []
     channels = arrays["train"].shape[-1]
     scale = sampled(source.root, headers.deep(paths), scale, seed)
-    decoded = decode_files(source.root, paths, size, channels, scale, work.scratch, work.report)
-    paths = [path for path, good in zip(paths, decoded.good, strict=True) if good]
+    decoded_files = decode_files(source.root, paths, size, channels, scale, work.scratch, work.report)
+    paths = [path for path, good in zip(paths, decoded_files.good, strict=True) if good]
     if not paths:
-        return OpenedFiles(known, assigned.classes or class_names_of(known), arrays, notes, scale), left_out
+        classes = assignment.classes or class_names_of(stored_items)
+        return OpenedFiles(stored_items, classes, arrays, notes, scale), left_out
     _refuse(source.root, paths, fixed, [path for path in paths if channels == 1 and not headers.images[path].gray])
-    group_names = _new_groups(source, groups, everything, paths, notes) if GROUP in known else None
+    group_names = _new_groups(source, groups, everything, paths, notes) if GROUP in stored_items else None
     # A run can't get a new split: such images go to train.
     splits = [split_of[path] if split_of[path] in arrays else "train" for path in paths]
-    if group_names is not None and "test" not in assigned.splits:
-        splits = _in_groups(splits, group_names, known)
-    label_of = dict(zip(everything, assigned.labels, strict=True))
-    names = _new_labels(paths, splits, [label_of[path] for path in paths], known)
-    names, classes = _in_classes(names, known, assigned, source.root)
+    if group_names is not None and "test" not in assignment.splits:
+        splits = _in_groups(splits, group_names, stored_items)
+    label_of = dict(zip(everything, assignment.labels, strict=True))
+    names = _new_labels(paths, splits, [label_of[path] for path in paths], stored_items)
+    names, classes = _in_classes(names, stored_items, assignment, source.root)
     members = {split: np.flatnonzero(np.array(splits) == split) for split in SPLITS if split in arrays}
-    numbers = class_numbers(names, classes, multilabel=assigned.multilabel)
-    items = _behind(known, items_of(members, paths, numbers, classes, decoded, group_names))
-    arrays = write_cache(cache_folder(work.cache, items, size), _blocks(arrays, decoded, members), split_sizes(items))
-    notes += [*decoded.notes, f"{counted(paths, 'new image')} appended: {named(paths)}"]
+    numbers = class_numbers(names, classes, multilabel=assignment.multilabel)
+    items = _behind(stored_items, items_of(members, paths, numbers, classes, decoded_files, group_names))
+    arrays = write_cache(
+        cache_folder(work.cache, items, size), _blocks(arrays, decoded_files, members), split_sizes(items)
+    )
+    notes += [*decoded_files.notes, f"{counted(paths, 'new image')} appended: {named(paths)}"]
     return OpenedFiles(items, classes, arrays, notes, scale), left_out
 
 
-def _refuse(root: Root, paths: Sequence[str], fixed: bool, colored: Sequence[str]) -> None:
+def _refuse(root: Root, paths: Sequence[str], fixed: bool, in_color: Sequence[str]) -> None:
     """Refuse new images if the run has a long tail, or if they are in color and all others are gray."""
     remedy = "Move the new images away, or start another run with --run DIR."
     if fixed:
@@ -102,11 +105,11 @@ def _refuse(root: Root, paths: Sequence[str], fixed: bool, colored: Sequence[str
             remedy,
             root,
         )
-    if colored:
+    if in_color:
         raise UserError(
-            f"{counted_are(colored, 'new image')} in color, but all images of this run are gray: {named(colored)}.",
+            f"{counted_are(in_color, 'new image')} in color, but all images of this run are gray: {named(in_color)}.",
             remedy,
-            named(colored),
+            named(in_color),
         )
 
 
@@ -121,13 +124,15 @@ def _new_groups(
     return [names[path] for path in paths]
 
 
-def _in_groups(splits: Sequence[str], groups: Sequence[str], known: pd.DataFrame) -> list[str]:
+def _in_groups(splits: Sequence[str], groups: Sequence[str], stored_items: pd.DataFrame) -> list[str]:
     """Return the split of each new image where the test split was drawn: that of its group, if it is known."""
-    split_of = dict(zip(known[GROUP], known["split"], strict=True))
+    split_of = dict(zip(stored_items[GROUP], stored_items["split"], strict=True))
     return [split_of.get(name, split) for name, split in zip(groups, splits, strict=True)]
 
 
-def _new_labels(paths: Sequence[str], splits: Sequence[str], labels: Sequence[str], known: pd.DataFrame) -> list[str]:
+def _new_labels(
+    paths: Sequence[str], splits: Sequence[str], labels: Sequence[str], stored_items: pd.DataFrame
+) -> list[str]:
     """Return the labels of new images, "" in splits without labels.
 
     Raises
@@ -135,11 +140,11 @@ def _new_labels(paths: Sequence[str], splits: Sequence[str], labels: Sequence[st
     UserError
         An image has no label, but all known ones of its split have one.
     """
-    has_label = {split: known.loc[known["split"] == split, "label"].notna() for split in {*splits}}
+    has_label = {split: stored_items.loc[stored_items["split"] == split, "label"].notna() for split in {*splits}}
     unlabeled = [
         path
         for path, split, label in zip(paths, splits, labels, strict=True)
-        if not label and has_label[split].all() and (GROUP not in known or split == "train")
+        if not label and has_label[split].all() and (GROUP not in stored_items or split == "train")
     ]
     if unlabeled:
         raise UserError(
@@ -151,13 +156,13 @@ def _new_labels(paths: Sequence[str], splits: Sequence[str], labels: Sequence[st
 
 
 def _in_classes(
-    names: list[str], known: pd.DataFrame, assigned: Assignment, root: Root
+    names: list[str], stored_items: pd.DataFrame, assignment: Assignment, root: Root
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the labels of new images by the classes of a run, and its classes with those that are new."""
-    if assigned.multilabel:
+    if assignment.multilabel:
         # Its classes are fixed by the run.
-        return names, assigned.classes
-    classes = assigned.classes or class_names_of(known)
+        return names, assignment.classes
+    classes = assignment.classes or class_names_of(stored_items)
     means = meanings(
         Counter(name for name in names if name),
         KnownClasses(classes, fixed=False, origin="a class of this run"),
@@ -168,25 +173,25 @@ def _in_classes(
     return names, classes + in_order({name for name in names if name} - set(classes))
 
 
-def _behind(known: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:
+def _behind(stored_items: pd.DataFrame, new_items: pd.DataFrame) -> pd.DataFrame:
     """Return the items of both, those of each split together and the new ones last."""
     import pandas as pd
 
     parts = []
     for split in SPLITS:
-        old, new = known[known["split"] == split], fresh[fresh["split"] == split]
+        old, new = stored_items[stored_items["split"] == split], new_items[new_items["split"] == split]
         parts += [old, new.assign(index=new["index"] + len(old))]
     items = in_column_order(pd.concat([part for part in parts if len(part)], ignore_index=True))
     return items.assign(**{CONVERSION: items[CONVERSION].fillna("")}) if CONVERSION in items else items
 
 
 def _blocks(
-    arrays: Mapping[str, np.ndarray], decoded: Decoded, members: Mapping[str, np.ndarray]
+    arrays: Mapping[str, np.ndarray], decoded_files: DecodedFiles, members: Mapping[str, np.ndarray]
 ) -> dict[str, Iterator[np.ndarray]]:
     """Yield the known pixels of each split and then the new ones, in blocks."""
     return {
         split: itertools.chain(
-            in_blocks(arrays[split], np.arange(len(arrays[split]))), in_blocks(decoded.pixels, chosen)
+            in_blocks(arrays[split], np.arange(len(arrays[split]))), in_blocks(decoded_files.pixels, indices)
         )
-        for split, chosen in members.items()
+        for split, indices in members.items()
     }

@@ -15,7 +15,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import check_npy
 from initpools_cli.core.system_errors import no_permission, place_errors
 from initpools_cli.datasets.array_pixels import refuse_type, to_bytes
-from initpools_cli.datasets.label_arrays import Coded, coded
+from initpools_cli.datasets.label_arrays import EncodedLabels, encode_labels
 from initpools_cli.datasets.multilabel import array_notes, checked_names, labels_of_array
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Arrays
@@ -47,41 +47,41 @@ def read_npz(
     UserError
         A missing, corrupt or truncated file, pickled objects, or invalid keys, types or shapes.
     """
-    unpacked = _unpack(path, scratch)
+    members = _unpack(path, scratch)
     images: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray | None] = {}
-    if "train_images" not in unpacked:
-        has = ", ".join(sorted(unpacked)) or "no arrays"
+    if "train_images" not in members:
+        has = ", ".join(sorted(members)) or "no arrays"
         raise UserError(f"{path} has no train_images, only {has}.", LAYOUT, "train_images")
     for split in SPLITS:
-        labels = unpacked.get(f"{split}_labels")
-        if f"{split}_images" not in unpacked:
+        labels = members.get(f"{split}_labels")
+        if f"{split}_images" not in members:
             if labels is not None:
                 raise UserError(f"{path} has {split}_labels but no {split}_images.", LAYOUT, f"{split}_images")
             continue
-        stored = _checked_images(path, f"{split}_images", unpacked[f"{split}_images"])
-        if split != "train" and len(stored) == 0:
+        split_images = _checked_images(path, f"{split}_images", members[f"{split}_images"])
+        if split != "train" and len(split_images) == 0:
             continue
-        images[split] = stored
-        values[split] = None if labels is None else _checked_labels(path, f"{split}_labels", labels, len(stored))
+        images[split] = split_images
+        values[split] = None if labels is None else _checked_labels(path, f"{split}_labels", labels, len(split_images))
     _refuse_unlike(path, images)
     arrays = {f"{split}_labels": labels for split, labels in values.items() if labels is not None}
     multilabel = any(labels.ndim == 2 for labels in arrays.values())
-    coded_labels = _several(path, arrays, classes) if multilabel else coded(arrays, str(path), classes)
-    numbers = {split: coded_labels.codes.get(f"{split}_labels") for split in values}
+    encoded_labels = _several(path, arrays, classes) if multilabel else encode_labels(arrays, str(path), classes)
+    numbers = {split: encoded_labels.codes.get(f"{split}_labels") for split in values}
     pixels = to_bytes(images, scale or Scale(), seed, scratch)
-    notes = [*coded_labels.notes, *pixels.notes]
-    return Arrays(pixels.images, numbers, coded_labels.classes, notes, pixels.conversions)
+    notes = [*encoded_labels.notes, *pixels.notes]
+    return Arrays(pixels.images, numbers, encoded_labels.classes, notes, pixels.conversions)
 
 
-def _several(path: Path, arrays: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> Coded:
+def _several(path: Path, arrays: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> EncodedLabels:
     """Validate labels with a column per class."""
     shapes = {key: labels.shape for key, labels in arrays.items()}
     widths = {labels.shape[1] if labels.ndim == 2 else 1 for labels in arrays.values()}
     if len(widths) > 1:
-        shown = " and ".join(f"{key} {shape}" for key, shape in shapes.items())
+        text = " and ".join(f"{key} {shape}" for key, shape in shapes.items())
         raise UserError(
-            f"{path} has labels of different shapes: {shown}.", "Save the same columns of labels in all splits.", shown
+            f"{path} has labels of different shapes: {text}.", "Save the same columns of labels in all splits.", text
         )
     width = widths.pop()
     if classes and len(classes) != width:
@@ -92,12 +92,12 @@ def _several(path: Path, arrays: Mapping[str, np.ndarray], classes: tuple[str, .
         )
     names = checked_names(classes or tuple(map(str, range(width))), str(path))
     codes = {key: labels_of_array(path, key, labels) for key, labels in arrays.items()}
-    return Coded(names, codes, array_notes(str(path), list(codes.values())))
+    return EncodedLabels(names, codes, array_notes(str(path), list(codes.values())))
 
 
 def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
     keys = {f"{split}_{what}" for split in SPLITS for what in ("images", "labels")}
-    damaged = UserError(f"{path} is not a complete .npz file.", "Copy or download it again.", path)
+    damaged_error = UserError(f"{path} is not a complete .npz file.", "Copy or download it again.", path)
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
@@ -105,8 +105,8 @@ def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
     except PermissionError:
         raise no_permission(path) from None
     except (zipfile.BadZipFile, OSError, ValueError):
-        raise damaged from None
-    unpacked: dict[str, np.ndarray] = {}
+        raise damaged_error from None
+    arrays: dict[str, np.ndarray] = {}
     with archive:
         _require_room(archive, keys, path, scratch)
         for member in archive.infolist():
@@ -115,12 +115,12 @@ def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
                 continue
             if key not in keys:
                 # Only for the message about missing keys.
-                unpacked[key] = np.empty(0)
+                arrays[key] = np.empty(0)
                 continue
             target = scratch / f"{key}.npy"
             try:
-                with archive.open(member) as packed, place_errors(scratch.parent), target.open("wb") as stream:
-                    shutil.copyfileobj(packed, stream, 1 << 20)
+                with archive.open(member) as source, place_errors(scratch.parent), target.open("wb") as stream:
+                    shutil.copyfileobj(source, stream, 1 << 20)
                 # Copying verified the archive's checksum; errors from here on are in the saved array.
                 shape, dtype = check_npy(target)
                 if dtype.hasobject:
@@ -130,12 +130,12 @@ def _unpack(path: Path, scratch: Path) -> dict[str, np.ndarray]:
                         key,
                     )
                 # Empty arrays can't be memory-mapped.
-                unpacked[key] = np.load(target, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
+                arrays[key] = np.load(target, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
             except (ValueError, OverflowError):
-                raise damaged from None
+                raise damaged_error from None
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError):
-                raise damaged from None
-    return unpacked
+                raise damaged_error from None
+    return arrays
 
 
 def _require_room(archive: zipfile.ZipFile, keys: set[str], path: Path, scratch: Path) -> None:

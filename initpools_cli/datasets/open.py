@@ -11,7 +11,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError, unknown_name
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.arrays import cache_arrays, held_out_rows, items_of_arrays
-from initpools_cli.datasets.cache import cache_folder, read_cache, scratch_folder, stamp, stamped
+from initpools_cli.datasets.cache import cache_folder, has_stamp, read_cache, scratch_folder, stamp
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.datasets.embedding_items import items_of_embeddings
@@ -78,8 +78,8 @@ def open_dataset(
     seed: int,
     cache: Path,
     report: Reporter,
-    known: pd.DataFrame | None = None,
-    kept: np.ndarray | None = None,
+    stored_items: pd.DataFrame | None = None,
+    mask: np.ndarray | None = None,
 ) -> Dataset:
     """Open a data set; download and cache it if necessary.
 
@@ -93,10 +93,10 @@ def open_dataset(
         Folder of downloads and arrays; see `data_home`.
     report : Reporter
         Reports progress.
-    known : DataFrame, optional
+    stored_items : DataFrame, optional
         The items stored in a run. They are returned unchanged, followed by new images of a folder.
-    kept : ndarray of shape (n_train,), bool, optional
-        The mask stored with `known`.
+    mask : ndarray of shape (n_train,), bool, optional
+        The mask stored with them.
 
     Returns
     -------
@@ -105,88 +105,96 @@ def open_dataset(
     Raises
     ------
     UserError
-        An unknown name, invalid data, a failed download, no space, or data that differ from `known`.
+        An unknown name, invalid data, a failed download, no space, or data that differ from the stored items.
     """
     if is_embeddings(spec.name):
         _refuse_pixel_settings(spec)
-        return _open_embeddings(spec, seed, report, known, kept)
+        return _open_embeddings(spec, seed, report, stored_items, mask)
     path = path_of(spec.name)
     _refuse_settings(spec, path)
     if (
-        known is not None
+        stored_items is not None
         and (path is None or path.suffix == ".npz")
-        and (arrays := _from_cache(spec, path, cache, known))
+        and (arrays := _from_cache(spec, path, cache, stored_items))
     ):
-        return _dataset(spec, known, class_names_of(known), arrays, None, _false_classes(spec, known), kept)
-    stored = known[CONVERSION] if known is not None and CONVERSION in known else ()
-    scale = scale_of(spec.scale, stored)
+        return _dataset(
+            spec, stored_items, class_names_of(stored_items), arrays, None, _false_classes(spec, stored_items), mask
+        )
+    conversions = stored_items[CONVERSION] if stored_items is not None and CONVERSION in stored_items else ()
+    scale = scale_of(spec.scale, conversions)
     with scratch_folder(cache) as scratch:
         source = _source(spec, path, cache, scratch, report, scale, seed)
         if isinstance(source, Files):
             work, size = Storage(cache, scratch, report), spec.size or DEFAULT_SIZE
-            if known is None:
-                opened = open_files(source, size, scale, spec.test, seed, work, spec.groups)
+            if stored_items is None:
+                files = open_files(source, size, scale, spec.test, seed, work, spec.groups)
             else:
                 fixed = spec.imbalance != "none"
-                opened = reopen_files(source, size, scale, seed, known, fixed, work, spec.groups)
-            if kept is None:
-                kept = _mask(spec, seed, opened.items, opened.classes, np.empty(0, dtype=np.int64))
-            notes = [*opened.notes, *_false_classes(spec, opened.items), *_left_out(spec, opened.items)]
-            spec = replace(spec, multilabel=spec.multilabel or opened.multilabel)
-            notes += _split_notes(spec, opened.items, known, kept)
-            data = _dataset(spec, opened.items, opened.classes, opened.arrays, source.root, notes, kept)
-            return replace(data, scale=opened.scale)
+                files = reopen_files(source, size, scale, seed, stored_items, fixed, work, spec.groups)
+            if mask is None:
+                mask = _mask(spec, seed, files.items, files.classes, np.empty(0, dtype=np.int64))
+            notes = [*files.notes, *_false_classes(spec, files.items), *_left_out(spec, files.items)]
+            spec = replace(spec, multilabel=spec.multilabel or files.multilabel)
+            notes += _split_notes(spec, files.items, stored_items, mask)
+            data = _dataset(spec, files.items, files.classes, files.arrays, source.root, notes, mask)
+            return replace(data, scale=files.scale)
         _refuse_one_class(spec, source)
-        groups, notes = _groups_of(spec, source, known)
+        groups, notes = _groups_of(spec, source, stored_items)
         items, origin = items_of_arrays(source, spec.test, seed, report, groups=groups)
-        if known is not None:
-            _refuse_other(spec.name, known, items)
-            items = known
+        if stored_items is not None:
+            _refuse_other(spec.name, stored_items, items)
+            items = stored_items
         arrays = cache_arrays(cache, source, items, origin, spec.size)
         if path is not None:
             stamp(cache_folder(cache, items, spec.size), path)
-        if kept is None:
-            kept = _mask(spec, seed, items, source.classes, held_out_rows(origin))
+        if mask is None:
+            mask = _mask(spec, seed, items, source.classes, held_out_rows(origin))
         spec = replace(spec, multilabel=spec.multilabel or source.multilabel)
-        notes += _split_notes(spec, items, known, kept)
+        notes += _split_notes(spec, items, stored_items, mask)
         return _dataset(
-            spec, items, source.classes, arrays, None, [*source.notes, *notes, *_left_out(spec, items)], kept
+            spec, items, source.classes, arrays, None, [*source.notes, *notes, *_left_out(spec, items)], mask
         )
 
 
 def _groups_of(
-    spec: DatasetSpec, source: Arrays, known: pd.DataFrame | None
+    spec: DatasetSpec, source: Arrays, stored_items: pd.DataFrame | None
 ) -> tuple[dict[str, list[str]] | None, list[str]]:
     """Return the groups of arrays by split, from known items or as set, and notes."""
-    if known is not None:
-        if GROUP not in known:
+    if stored_items is not None:
+        if GROUP not in stored_items:
             return None, []
-        return {split: known.loc[known["split"] == split, GROUP].tolist() for split in source.images}, []
+        return {split: stored_items.loc[stored_items["split"] == split, GROUP].tolist() for split in source.images}, []
     if spec.groups in ("", NONE):
         return None, []
     return groups_of_arrays(spec.groups, source)
 
 
-def _split_notes(spec: DatasetSpec, items: pd.DataFrame, known: pd.DataFrame | None, kept: np.ndarray) -> list[str]:
+def _split_notes(
+    spec: DatasetSpec, items: pd.DataFrame, stored_items: pd.DataFrame | None, stored_mask: np.ndarray
+) -> list[str]:
     """Return notes on the groups of splits that are new, or have new images; refuse shared groups."""
-    if items is known or GROUP not in items:
+    if items is stored_items or GROUP not in items:
         return []
     mask = np.ones(int((items["split"] == "train").sum()), dtype=bool)
-    mask[: len(kept)] = kept
+    mask[: len(stored_mask)] = stored_mask
     return split_notes(items, mask, spec.shared_groups, multilabel=spec.multilabel)
 
 
 def _open_embeddings(
-    spec: DatasetSpec, seed: int, report: Reporter, known: pd.DataFrame | None, kept: np.ndarray | None
+    spec: DatasetSpec, seed: int, report: Reporter, stored_items: pd.DataFrame | None, mask: np.ndarray | None
 ) -> Dataset:
     """Open a file of embeddings as a data set without images; known items are not read again."""
-    if known is not None:
-        return _dataset(spec, known, class_names_of(known), {}, None, [], kept)
-    opened = items_of_embeddings(spec, seed, report)
-    kept = _mask(spec, seed, opened.items, opened.classes, opened.held_out)
-    notes = [*opened.notes, *_left_out(spec, opened.items), *_split_notes(spec, opened.items, known, kept)]
-    spec = replace(spec, multilabel=spec.multilabel or opened.multilabel)
-    return _dataset(spec, opened.items, opened.classes, {}, None, notes, kept)
+    if stored_items is not None:
+        return _dataset(spec, stored_items, class_names_of(stored_items), {}, None, [], mask)
+    embeddings = items_of_embeddings(spec, seed, report)
+    mask = _mask(spec, seed, embeddings.items, embeddings.classes, embeddings.held_out)
+    notes = [
+        *embeddings.notes,
+        *_left_out(spec, embeddings.items),
+        *_split_notes(spec, embeddings.items, stored_items, mask),
+    ]
+    spec = replace(spec, multilabel=spec.multilabel or embeddings.multilabel)
+    return _dataset(spec, embeddings.items, embeddings.classes, {}, None, notes, mask)
 
 
 def _source(
@@ -206,12 +214,14 @@ def _source(
     return read_npz(path, scratch, spec.classes, scale=scale, seed=seed)
 
 
-def _from_cache(spec: DatasetSpec, path: Path | None, cache: Path, known: pd.DataFrame) -> dict[str, np.ndarray] | None:
+def _from_cache(
+    spec: DatasetSpec, path: Path | None, cache: Path, stored_items: pd.DataFrame
+) -> dict[str, np.ndarray] | None:
     """Return the cached arrays of known items, or None if the data set must be read again."""
-    folder = cache_folder(cache, known, spec.size)
-    if path is not None and not stamped(folder, path):
+    folder = cache_folder(cache, stored_items, spec.size)
+    if path is not None and not has_stamp(folder, path):
         return None
-    sizes = known["split"].value_counts()
+    sizes = stored_items["split"].value_counts()
     return read_cache(folder, {split: int(sizes[split]) for split in SPLITS if split in sizes})
 
 
@@ -220,14 +230,14 @@ def _mask(
 ) -> np.ndarray:
     """Return the mask of train images to choose from, without held-out images and those outside a long tail."""
     train = items[items["split"] == "train"]
-    kept = np.ones(len(train), dtype=bool)
-    kept[held_out] = False
+    mask = np.ones(len(train), dtype=bool)
+    mask[held_out] = False
     if spec.imbalance != "none":
         if train["label"].dtype != "Int64":
             raise one_class_error("A long tail (dataset.imbalance)", "Leave out dataset.imbalance.")
         labels = labels_of_rows(train)
-        kept[kept] = long_tail(labels[kept], len(classes), spec.imbalance, spec.ratio, seed, spec.name)
-    return kept
+        mask[mask] = long_tail(labels[mask], len(classes), spec.imbalance, spec.ratio, seed, spec.name)
+    return mask
 
 
 def _dataset(
@@ -237,7 +247,7 @@ def _dataset(
     arrays: dict[str, np.ndarray],
     root: Root | None,
     notes: list[str],
-    kept: np.ndarray | None,
+    stored_mask: np.ndarray | None,
 ) -> Dataset:
     # Not all of the classes in the settings need have images.
     splits, names = {}, spec.classes or classes
@@ -248,9 +258,9 @@ def _dataset(
             labels = labels_of_rows(rows, several) if rows["label"].notna().any() else None
             splits[split] = Split(arrays.get(split), labels, [str(path) for path in rows["path"]], spec.name)
     mask = np.ones(len(splits["train"]), dtype=bool)
-    if kept is not None:
+    if stored_mask is not None:
         # Images appended to a folder later can be chosen.
-        mask[: len(kept)] = kept
+        mask[: len(stored_mask)] = stored_mask
     if spec.multilabel:
         # A run stores them: not every class needs to be in its items.
         spec = replace(spec, classes=names)
@@ -304,16 +314,18 @@ def _refuse_pixel_settings(spec: DatasetSpec) -> None:
             )
 
 
-def _false_classes(spec: DatasetSpec, known: pd.DataFrame) -> list[str]:
+def _false_classes(spec: DatasetSpec, stored_items: pd.DataFrame) -> list[str]:
     """Return notes on classes of a run of an older version that stand for a missing label."""
-    named = (
-        [] if spec.classes or spec.name in entries() else [name for name in class_names_of(known) if says_nothing(name)]
+    names = (
+        []
+        if spec.classes or spec.name in entries()
+        else [name for name in class_names_of(stored_items) if says_nothing(name)]
     )
-    counts = known["class"].value_counts()
+    counts = stored_items["class"].value_counts()
     return [
         f"An older version, which started this run, used {name!r} as a class of {counts[name]} images: in a new run "
         "they have no label."
-        for name in named
+        for name in names
         if name in counts
     ]
 
@@ -326,13 +338,13 @@ def _left_out(spec: DatasetSpec, items: pd.DataFrame) -> list[str]:
     return [f"The long tail leaves out {unknown} train images without a label."]
 
 
-def _refuse_other(name: str, known: pd.DataFrame, items: pd.DataFrame) -> None:
-    same = len(known) == len(items) and all(
-        (known[column].to_numpy() == items[column].to_numpy()).all() for column in ("split", "sha256")
+def _refuse_other(name: str, stored_items: pd.DataFrame, items: pd.DataFrame) -> None:
+    same = len(stored_items) == len(items) and all(
+        (stored_items[column].to_numpy() == items[column].to_numpy()).all() for column in ("split", "sha256")
     )
-    if same and (older := _false_classes(DatasetSpec(name), known)):
+    if same and (older := _false_classes(DatasetSpec(name), stored_items)):
         raise UserError(older[0], "Start another run with --run DIR.", older[0])
-    if not same or not known["label"].equals(items["label"]):
+    if not same or not stored_items["label"].equals(items["label"]):
         raise UserError(
             f"{name} has changed since this run was started: it has other images or labels.",
             "Restore the file, or start another run with --run DIR.",

@@ -23,7 +23,7 @@ json.dump([(match[1] or "") if match else "" for match in map(search, paths)], s
 
 
 def search_paths(expression: str, paths: Sequence[str], what: str) -> list[str]:
-    """Return what the group of an expression matches in each path; empty if it is not found.
+    """Return what the group of an expression matches in each path; empty where nothing matches.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def search_paths(expression: str, paths: Sequence[str], what: str) -> list[str]:
     # -I: neither the environment nor the working folder decides which modules are imported.
     command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", SEARCH]
     try:
-        done = subprocess.run(  # nosec B603
+        process = subprocess.run(  # nosec B603
             command, input=json.dumps([expression, list(paths)]).encode(), capture_output=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
@@ -58,15 +58,15 @@ def search_paths(expression: str, paths: Sequence[str], what: str) -> list[str]:
             f"Write one without a repetition inside another, such as {what} '^([^/]+)/', or name a .csv file.",
             repr(expression),
         ) from None
-    if done.returncode:
-        why = (done.stderr.decode(errors="replace").splitlines() or [f"exit {done.returncode}"])[-1]
+    if process.returncode:
+        why = (process.stderr.decode(errors="replace").splitlines() or [f"exit {process.returncode}"])[-1]
         raise UserError(
             f"{expression!r} ({what}) can't be searched in the paths: {why}.",
             "Write a simpler expression, or name a .csv file.",
             repr(expression),
         )
-    found: list[str] = json.loads(done.stdout)
-    return found
+    matches: list[str] = json.loads(process.stdout)
+    return matches
 
 
 def _check(expression: str, what: str) -> None:

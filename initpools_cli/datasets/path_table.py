@@ -49,12 +49,12 @@ def read_path_table(file: Path, spec: DatasetSpec) -> Files:
     how = spec.labels if spec.labels != "auto" else str(file) if labeled else "none"
     assign = assigner(how, spec.classes, multilabel=spec.multilabel)
 
-    def assigned(images: Sequence[str]) -> Assignment:
-        found = assign(images)
+    def assign_splits(images: Sequence[str]) -> Assignment:
+        assignment = assign(images)
         # An image of a run may have left the table.
-        return replace(found, splits=[splits.get(path, "train") for path in images])
+        return replace(assignment, splits=[splits.get(path, "train") for path in images])
 
-    return Files(file.parent, assigned, paths=tuple(paths))
+    return Files(file.parent, assign_splits, paths=tuple(paths))
 
 
 def _paths(file: Path, table: Table) -> list[str]:
@@ -73,12 +73,12 @@ def _paths(file: Path, table: Table) -> list[str]:
         raise UserError(
             f"{file}, line {empty[0]} has no path.", "Write the path of the image, or leave out the row.", empty[0]
         )
-    repeated = [path for path, count in Counter(paths).items() if count > 1]
-    if repeated:
+    duplicates = [path for path, count in Counter(paths).items() if count > 1]
+    if duplicates:
         raise UserError(
-            f"{file} ({WHAT}) names {counted(repeated, 'image')} more than once: {named(repeated)}.",
+            f"{file} ({WHAT}) names {counted(duplicates, 'image')} more than once: {named(duplicates)}.",
             "Keep one row for each image.",
-            named(repeated),
+            named(duplicates),
         )
     missing = [path for path in paths if not (file.parent / path).is_file()]
     if missing:

@@ -47,14 +47,14 @@ class Header:
         "integer" or "float" if values have more than 8 bits, so that a range is needed to convert them; else empty.
     exact : bool
         Whether all versions read the same pixels: neither deep nor possibly transparent.
-    shown : str
+    mime_type : str
         MIME type; empty if a browser would not display the same pixels.
     """
 
     gray: bool
     deep: str = ""
     exact: bool = False
-    shown: str = ""
+    mime_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,8 @@ def _header(image: ImageFile) -> Header | Reason:
     deep = "float" if image.mode == "F" else "integer" if color or _deep_gray(image) else ""
     exact = not deep and image.mode not in TRANSPARENT and "transparency" not in image.info
     gray = _gray_mode(image.mode) or (color and str(_packing(image)).startswith("LA"))
-    shown = MIME_TYPES.get(image.format or "", "") if exact and not _has_pages(image) else ""
-    return Header(gray, deep, exact, shown)
+    mime_type = MIME_TYPES.get(image.format or "", "") if exact and not _has_pages(image) else ""
+    return Header(gray, deep, exact, mime_type)
 
 
 def _has_tiff_decoder(image: ImageFile) -> bool:
@@ -263,8 +263,8 @@ def _png_values(_: ImageFile, content: bytes) -> np.ndarray:
     import torch
     from torchvision.io import ImageReadMode, decode_png
 
-    decoded = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED)
-    return np.ascontiguousarray(decoded.numpy().transpose(1, 2, 0))
+    pixels = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED)
+    return np.ascontiguousarray(pixels.numpy().transpose(1, 2, 0))
 
 
 def _tiff_values(image: ImageFile, content: bytes) -> np.ndarray:

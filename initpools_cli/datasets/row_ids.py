@@ -194,7 +194,7 @@ def refuse_repeated(ids: Ids, keys: Sequence[object]) -> None:
     if len(set(keys)) == len(keys):
         return
     first: dict[object, Row] = {}
-    repeated = []
+    duplicates = []
     for row, key in zip(ids.rows, keys, strict=True):
         if key not in first:
             first[key] = row
@@ -202,16 +202,16 @@ def refuse_repeated(ids: Ids, keys: Sequence[object]) -> None:
         before = first[key]
         both = row.path or row.index, before.path or before.index
         what = both[0] if both[0] == both[1] else f"{both[1]} and {both[0]}"
-        repeated.append(f"{what} ({before.place} and {row.place})")
-    if repeated:
+        duplicates.append(f"{what} ({before.place} and {row.place})")
+    if duplicates:
         raise UserError(
-            f"{ids.where} names {counted(repeated, 'image')} more than once: {named(repeated)}.",
+            f"{ids.where} names {counted(duplicates, 'image')} more than once: {named(duplicates)}.",
             "Keep one row of embeddings, and one id, for each image.",
-            named(repeated),
+            named(duplicates),
         )
 
 
-def numbered(ids: Ids) -> tuple[np.ndarray, list[str]]:
+def order_and_paths(ids: Ids) -> tuple[np.ndarray, list[str]]:
     """Return the order of the images of a new data set, and their paths.
 
     Ids are paths, in the order of the rows; a column of indices numbers the images.
@@ -244,7 +244,9 @@ def numbered(ids: Ids) -> tuple[np.ndarray, list[str]]:
     return order, [""] * len(rows)
 
 
-def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: Root | None) -> dict[str, np.ndarray]:
+def rows_by_split(
+    ids: Ids, items: pd.DataFrame, derived_splits: Iterable[str], root: Root | None
+) -> dict[str, np.ndarray]:
     """Return the row of every image, by split.
 
     Parameters
@@ -252,7 +254,7 @@ def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: R
     ids : Ids
     items : DataFrame
         All rows of items.csv.
-    derived : iterable of str
+    derived_splits : iterable of str
         Splits whose images are also in train, which are left out.
     root : Path or Shards, optional
         The folder of the data set, for absolute paths.
@@ -267,8 +269,8 @@ def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: R
     UserError
         Ids are unknown, name one image twice, or lack some images of a split.
     """
-    own = items[~items["split"].isin(list(derived))].reset_index(drop=True)
-    # All splits are searched: numbered through, in the order of items.csv, where train is first.
+    own = items[~items["split"].isin(list(derived_splits))].reset_index(drop=True)
+    # All splits are searched, as one sequence in the order of items.csv, where train is first.
     everything = own.assign(split="train", index=np.arange(len(own)))
     train = int((own["split"] == "train").sum())
     paths = {name for name in own["path"] if name}
@@ -283,9 +285,9 @@ def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: R
     if not paths or (all(row.path.isdigit() for row in rows) and paths.isdisjoint(row.path for row in rows)):
         # Integers are indices of train images, unless they are paths.
         rows = [replace(row, path="", index=row.path or row.index) for row in rows]
-    found = find(rows, everything, root)
+    images = find(rows, everything, root)
     wrong = []
-    for row, image in zip(rows, found, strict=True):
+    for row, image in zip(rows, images, strict=True):
         if isinstance(image, int) and not row.path and image >= train:
             image = f"has the index {row.index}, but there are {train} train images"
         if isinstance(image, str):
@@ -298,9 +300,9 @@ def rows_by_split(ids: Ids, items: pd.DataFrame, derived: Iterable[str], root: R
             "Correct these ids, or leave out their rows of embeddings; the images of the run are in data/items.csv.",
             wrong[0],
         )
-    refuse_repeated(replace(ids, rows=rows), found)
+    refuse_repeated(replace(ids, rows=rows), images)
     of_image = np.full(len(own), -1, np.int64)
-    of_image[np.array(found, dtype=np.int64)] = np.arange(len(rows))
+    of_image[np.array(images, dtype=np.int64)] = np.arange(len(rows))
     splits = {}
     for split in own["split"].unique():
         inside = np.flatnonzero(own["split"] == split)

@@ -86,7 +86,7 @@ class Scale:
         others = [values for values in samples if kind_of(values.dtype) not in ranges]
         if others:
             dtypes = {values.dtype for values in others}
-            common = next((known for known in ranges.values() if known != (0.0, 1.0)), None)
+            common = next((limits for limits in ranges.values() if limits != (0.0, 1.0)), None)
             range_and_reason = (common, "the range of the others") if common else _range_of(others, dtypes)
             for kind in {kind_of(dtype) for dtype in dtypes}:
                 ranges[kind], reasons[kind] = range_and_reason
@@ -112,7 +112,7 @@ class ConversionCounts:
     ----------
     images, pixels : int
         Numbers of images and pixels with more than 8 bits.
-    clipped, touched : int
+    clipped_values, clipped_images : int
         Numbers of values outside the range, and of images with such values.
     invalid : int
         Number of images with NaN or infinite values.
@@ -120,8 +120,8 @@ class ConversionCounts:
 
     images: int = 0
     pixels: int = 0
-    clipped: int = 0
-    touched: int = 0
+    clipped_values: int = 0
+    clipped_images: int = 0
     invalid: int = 0
 
     def add(self, values: np.ndarray, limits: Range) -> np.ndarray:
@@ -132,11 +132,11 @@ class ConversionCounts:
         low, high = limits
         if invalid:
             wide = np.nan_to_num(wide, nan=low, posinf=high, neginf=low)
-        clipped = int(np.count_nonzero((wide < low) | (wide > high)))
+        outliers = int(np.count_nonzero((wide < low) | (wide > high)))
         self.images += 1
         self.pixels += wide.size
-        self.clipped += clipped
-        self.touched += clipped > 0
+        self.clipped_values += outliers
+        self.clipped_images += outliers > 0
         self.invalid += invalid
         # Clipped first, so that nothing overflows.
         wide = np.clip(wide, low, high)
@@ -146,26 +146,26 @@ class ConversionCounts:
 
     def merge(self, other: ConversionCounts) -> None:
         """Add the counts of another tally."""
-        for name in ("images", "pixels", "clipped", "touched", "invalid"):
+        for name in ("images", "pixels", "clipped_values", "clipped_images", "invalid"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def notes(self, scale: Scale, dtypes: Iterable[np.dtype]) -> list[str]:
         """Return notes for the user."""
         if not self.images:
             return []
-        named = sorted({dtype.name for dtype in dtypes})
-        ranges = dict.fromkeys(f"{text_of(scale.limits(np.dtype(name)))}" for name in named)
-        why = dict.fromkeys(scale.reasons.get(kind_of(np.dtype(name)), "") for name in named)
+        names = sorted({dtype.name for dtype in dtypes})
+        ranges = dict.fromkeys(f"{text_of(scale.limits(np.dtype(name)))}" for name in names)
+        why = dict.fromkeys(scale.reasons.get(kind_of(np.dtype(name)), "") for name in names)
         reason = " and ".join(text for text in why if text)
         notes = [
-            f"{_are(self.images, 'image')} not stored as 8 bits ({', '.join(named)}): values {' and '.join(ranges)} "
+            f"{_are(self.images, 'image')} not stored as 8 bits ({', '.join(names)}): values {' and '.join(ranges)} "
             f"become 0 to 255 (dataset.scale = {scale.setting}{f': {reason}' if reason else ''})"
         ]
-        if self.clipped:
-            share = 100 * self.clipped / self.pixels
+        if self.clipped_values:
+            share = 100 * self.clipped_values / self.pixels
             notes.append(
-                f"{share:.2g} % of their values ({self.clipped} in {_count(self.touched, 'image')}) are outside this "
-                "range and clipped"
+                f"{share:.2g} % of their values ({self.clipped_values} in {_count(self.clipped_images, 'image')}) are "
+                "outside this range and clipped"
             )
         if self.invalid:
             notes.append(

@@ -78,18 +78,18 @@ def draw_test_rows(labels: np.ndarray, share: float, seed: int, groups: Sequence
     if 2 * sizes[largest] > sizes.sum():
         raise UserError(
             f"No test split can be drawn: the group {name!r} has {sizes[largest]:,} of the {sizes.sum():,} "
-            f"labeled images. {_listed(sizes)}",
+            f"labeled images. {_sizes_sentence(sizes)}",
             HELD_OUT_REMEDY,
             repr(name),
         )
-    chosen = held_out_groups(counts, share, seed)
-    if not chosen.any():
+    is_test = held_out_groups(counts, share, seed)
+    if not is_test.any():
         raise UserError(
-            f"No test split can be drawn: every group has all images of some class. {_listed(sizes)}",
+            f"No test split can be drawn: every group has all images of some class. {_sizes_sentence(sizes)}",
             HELD_OUT_REMEDY,
             "every group",
         )
-    return np.flatnonzero(chosen[group])
+    return np.flatnonzero(is_test[group])
 
 
 def class_counts(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -118,8 +118,8 @@ def class_counts(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def held_out_groups(counts: np.ndarray, share: float, seed: int, *, label: str = "test-split groups") -> np.ndarray:
     """Draw whole groups whose images are about a share of each class.
 
-    Groups are taken in random order as long as each brings the numbers of held-out images closer to the share of every
-    class (by the chi-squared distance); the best of `DRAWS` orders counts. No class gives its last group.
+    Goes through the groups in random order, and holds out each that brings the numbers of held-out images closer to the
+    share of every class (by the chi-squared distance). Uses the best of `DRAWS` orders. No class gives its last group.
 
     Parameters
     ----------
@@ -142,14 +142,16 @@ def held_out_groups(counts: np.ndarray, share: float, seed: int, *, label: str =
     own = (counts * (counts / target - 2)).sum(axis=1)
     best, lowest = np.zeros(len(counts), dtype=bool), np.inf
     for draw in range(DRAWS if len(counts) <= MANY else 1):
-        chosen, held, left, distance = np.zeros(len(counts), dtype=bool), 0 * target, present.sum(axis=0), 0.0
+        mask, distance = np.zeros(len(counts), dtype=bool), 0.0
+        test_counts, groups_left = 0 * target, present.sum(axis=0)
         for group in generator(seed, label, draw).permutation(len(counts)):
-            change = own[group] + 2 * (held / target) @ counts[group]
-            if change < 0 and (left[present[group]] > 1).all():
-                chosen[group] = True
-                held, left, distance = held + counts[group], left - present[group], distance + change
-        if distance < lowest and chosen.any():
-            best, lowest = chosen, distance
+            change = own[group] + 2 * (test_counts / target) @ counts[group]
+            if change < 0 and (groups_left[present[group]] > 1).all():
+                mask[group] = True
+                test_counts, groups_left = test_counts + counts[group], groups_left - present[group]
+                distance += change
+        if distance < lowest and mask.any():
+            best, lowest = mask, distance
     if not best.any():
         # Every group is larger than what is to be held out.
         possible = np.flatnonzero(present.any(axis=1) & (~present | (present.sum(axis=0) > 1)).all(axis=1))
@@ -157,13 +159,11 @@ def held_out_groups(counts: np.ndarray, share: float, seed: int, *, label: str =
     return best
 
 
-def _listed(sizes: np.ndarray) -> str:
+def _sizes_sentence(sizes: np.ndarray) -> str:
     """Return the sentence on the number and sizes of groups, the largest first."""
-    shown = ", ".join(f"{size:,}" for size in np.sort(sizes)[::-1][:10])
+    text = ", ".join(f"{size:,}" for size in np.sort(sizes)[::-1][:10])
     more = f" and {len(sizes) - 10:,} more" if len(sizes) > 10 else ""
-    return (
-        f"The {len(sizes):,} groups have {shown}{more} labeled images." if len(sizes) > 1 else "It is the only group."
-    )
+    return f"The {len(sizes):,} groups have {text}{more} labeled images." if len(sizes) > 1 else "It is the only group."
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -199,8 +199,8 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
         if missing > 0 and quota[c] < spare[c]:
             quota[c] += 1
             missing -= 1
-    shuffled = generator(seed, "test-split").permutation(len(labels))
+    order = generator(seed, "test-split").permutation(len(labels))
     test = np.zeros(len(labels), dtype=bool)
     for c, count in enumerate(quota):
-        test[shuffled[labels[shuffled] == c][:count]] = True
+        test[order[labels[order] == c][:count]] = True
     return test

@@ -39,9 +39,9 @@ def load(archive: RemoteFile, home: Path, size: int, scratch: Path, report: Repo
     """Download and unpack the archive unless that is done."""
     root = home / "tinyimagenet" / FOLDER
     if not root.is_dir():
-        packed = fetch(archive, root.parent, report)
-        report.say(f"unpacking {packed}")
-        with place_errors(home), zipfile.ZipFile(packed) as content:
+        file = fetch(archive, root.parent, report)
+        report.say(f"unpacking {file}")
+        with place_errors(home), zipfile.ZipFile(file) as content:
             content.extractall(scratch)
             (scratch / FOLDER).rename(root)
     return Files(root, partial(assign, root), ("train", "val"))
@@ -67,8 +67,8 @@ def _class_names(root: Path) -> dict[str, str]:
     words = dict(line.split("\t", 1) for line in _lines(root / "words.txt") if "\t" in line)
     wnids = sorted(line.strip() for line in _lines(root / "wnids.txt") if line.strip())
     short = {wnid: words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids}
-    shared = Counter(short.values())
-    return {wnid: name if shared[name] == 1 else f"{name} ({wnid})" for wnid, name in short.items()}
+    counts = Counter(short.values())
+    return {wnid: name if counts[name] == 1 else f"{name} ({wnid})" for wnid, name in short.items()}
 
 
 def _lines(file: Path) -> list[str]:

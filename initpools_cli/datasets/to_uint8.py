@@ -97,11 +97,11 @@ def notes_of(paths: Sequence[str], facts: Sequence[Facts], scale: Scale) -> list
             f"{'; '.join(different[:5])}{' …' if len(different) > 5 else ''} (dataset.scale = lo,hi sets one range for "
             "all)"
         )
-    for chosen, description in (
+    for flags, description in (
         ([WHITE in each.conversion for each in facts], "with transparent pixels, which get a white background"),
         ([each.pages for each in facts], "with several pages or frames, of which the first is used"),
     ):
-        matching = [path for path, yes in zip(paths, chosen, strict=True) if yes]
+        matching = [path for path, yes in zip(paths, flags, strict=True) if yes]
         if matching:
             notes.append(f"{counted(matching, 'file')} {description}: {named(matching)}")
     return notes
@@ -125,11 +125,11 @@ def _scaled(values: np.ndarray, scale: Scale, tally: ConversionCounts) -> tuple[
     """Convert values (h, w) or (h, w, c) to uint8 (h, w) or (h, w, 3), on white if the last channel is opacity."""
     limits = scale.limits(values.dtype)
     if values.ndim == 2 or values.shape[-1] in (1, 3):
-        scaled, opacity = tally.add(values, limits), None
+        pixels, opacity = tally.add(values, limits), None
     else:
-        scaled = tally.add(values[..., :-1], limits)
+        pixels = tally.add(values[..., :-1], limits)
         opacity = values[..., -1:].astype(np.float32) / full_range(values.dtype)[1]
     white = opacity is not None and bool((opacity < 1).any())
     if opacity is not None and white:
-        scaled = np.rint(scaled * opacity + 255 * (1 - opacity)).astype(np.uint8)
-    return np.ascontiguousarray(scaled[..., 0] if scaled.ndim == 3 and scaled.shape[-1] == 1 else scaled), white
+        pixels = np.rint(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    return np.ascontiguousarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels), white

@@ -52,9 +52,9 @@ class Labels:
     @cached_property
     def by_image(self) -> np.ndarray:
         """The labels of every image, (images,) int64 or (images, c) int8; -1 where there is none."""
-        found = np.full((self.images, *self.labels.shape[1:]), -1, dtype=self.labels.dtype)
-        found[self.rows] = self.labels
-        return found
+        labels = np.full((self.images, *self.labels.shape[1:]), -1, dtype=self.labels.dtype)
+        labels[self.rows] = self.labels
+        return labels
 
 
 def read_labels(
@@ -78,9 +78,9 @@ def read_labels(
     classes : tuple of str
         The only classes there can be; empty: the file's own in sorted order.
     report : Reporter, optional
-        Where it is said which rows have no label.
+        Reports which rows have no label.
     multilabel : bool or None
-        Whether images can have several labels; None: as the file says.
+        Whether images can have several labels; None: the file decides.
 
     Raises
     ------
@@ -98,25 +98,27 @@ def read_labels(
     from initpools_cli.datasets.annotations.check import read_annotations
     from initpools_cli.datasets.classes import KnownClasses
 
-    read = read_annotations(path, items, KnownClasses(classes, multilabel=multilabel), None, flag)
-    _say(report, read.notes)
-    if read.problems:
-        more = f", and {len(read.problems) - 1} more rows are wrong" if read.problems[1:] else ""
+    annotations = read_annotations(path, items, KnownClasses(classes, multilabel=multilabel), None, flag)
+    _say(report, annotations.notes)
+    if annotations.problems:
+        more = f", and {len(annotations.problems) - 1} more rows are wrong" if annotations.problems[1:] else ""
         raise UserError(
-            f"{path} ({flag}), {read.problems[0]}{more}.",
+            f"{path} ({flag}), {annotations.problems[0]}{more}.",
             "Correct these rows or leave them out, and run again.",
             str(path),
         )
-    if not len(read.rows):
+    if not len(annotations.rows):
         raise UserError(
             f"{path} ({flag}) has no row with a label.", "Fill the column 'label' and run again.", str(path)
         )
-    known = classes or read.classes
-    if read.multilabel:
-        require_classes(known, f"{path} ({flag})")
-        return Labels(read.rows, labels_of_texts(read.labels, known), known, len(items))
-    numbers = {name: code for code, name in enumerate(known)}
-    return Labels(read.rows, np.array([numbers[name] for name in read.labels], dtype=np.int64), known, len(items))
+    classes = classes or annotations.classes
+    if annotations.multilabel:
+        require_classes(classes, f"{path} ({flag})")
+        return Labels(annotations.rows, labels_of_texts(annotations.labels, classes), classes, len(items))
+    numbers = {name: code for code, name in enumerate(classes)}
+    return Labels(
+        annotations.rows, np.array([numbers[name] for name in annotations.labels], dtype=np.int64), classes, len(items)
+    )
 
 
 def label_numbers(
@@ -124,23 +126,23 @@ def label_numbers(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The class number of every image, (n,) int64, -1 for none; and the classes.
 
-    Without classes, numbers are class numbers as they stand: columns of ``--probs`` go by them.
+    Without classes, numbers in the array are the class numbers, which the columns of ``--probs`` follow.
     """
-    from initpools_cli.datasets.label_arrays import coded
+    from initpools_cli.datasets.label_arrays import encode_labels
 
-    found = coded({"the array": labels}, what, classes)
-    _say(report, found.notes)
-    codes = found.codes["the array"]
-    if classes or not all(name.removeprefix("-").isdigit() for name in found.classes):
-        return codes, found.classes
-    values = np.array([int(name) for name in found.classes] or [-1], dtype=object)
-    if len(found.classes) and not 0 <= min(values) <= max(values) < MOST_CLASSES:
+    encoded_labels = encode_labels({"the array": labels}, what, classes)
+    _say(report, encoded_labels.notes)
+    codes = encoded_labels.codes["the array"]
+    if classes or not all(name.removeprefix("-").isdigit() for name in encoded_labels.classes):
+        return codes, encoded_labels.classes
+    values = np.array([int(name) for name in encoded_labels.classes] or [-1], dtype=object)
+    if len(encoded_labels.classes) and not 0 <= min(values) <= max(values) < MOST_CLASSES:
         wrong = min(values) if min(values) < 0 else max(values)
         raise UserError(
             f"{what} has the label {wrong}.", "Number the classes from 0, and write -1 for unknown.", str(wrong)
         )
-    known = tuple(map(str, range(int(max(values)) + 1)))
-    return np.where(codes < 0, -1, values[codes].astype(np.int64)), known
+    names = tuple(map(str, range(int(max(values)) + 1)))
+    return np.where(codes < 0, -1, values[codes].astype(np.int64)), names
 
 
 def _labels_of_all(
@@ -170,11 +172,11 @@ def _labels_of_all(
             "Save one label per train image, -1 for none.",
             str(len(array)),
         )
-    labels, known = label_numbers(array, f"{path} ({flag})", classes, report)
+    labels, classes = label_numbers(array, f"{path} ({flag})", classes, report)
     rows = np.flatnonzero(labels >= 0)
     if count is not None and not len(rows):
         raise UserError(f"{path} ({flag}) has no label.", "Fill in at least one: -1 stands for no label.", str(path))
-    return Labels(rows, labels[rows], known, len(labels))
+    return Labels(rows, labels[rows], classes, len(labels))
 
 
 def _several_of_all(
@@ -184,9 +186,9 @@ def _several_of_all(
     what = f"{path} ({flag})"
     width = array.shape[1] if array.ndim == 2 else 0
     if width < 2 or (classes and len(classes) != width) or (count is not None and len(array) != count):
-        wanted = f"({'n' if count is None else count}, {len(classes) or 'classes'})"
+        expected_shape = f"({'n' if count is None else count}, {len(classes) or 'classes'})"
         raise UserError(
-            f"{what} has the shape {array.shape}, not {wanted}.",
+            f"{what} has the shape {array.shape}, not {expected_shape}.",
             "Save a column of 0 and 1 for each class, and a row for each train image.",
             array.shape,
         )

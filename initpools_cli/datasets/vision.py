@@ -91,8 +91,8 @@ def _untar(archive: Path) -> None:
 
 
 def _gunzip(archive: Path) -> None:
-    with gzip.open(archive) as packed, place_errors(archive.parent), atomic_file(archive.with_suffix("")) as stream:
-        shutil.copyfileobj(packed, stream)
+    with gzip.open(archive) as source, place_errors(archive.parent), atomic_file(archive.with_suffix("")) as stream:
+        shutil.copyfileobj(source, stream)
 
 
 def _leave(file: Path) -> None:
@@ -200,13 +200,13 @@ def _load_named(name: str, home: Path, size: int, scratch: Path, report: Reporte
 
 
 def _read(dataset: Any, family: Family, root: Path) -> Arrays:
-    opened = {split: dataset(str(root), download=False, **call) for split, call in family.splits.items()}
-    images = {split: _channels_last(np.asarray(part.data)) for split, part in opened.items()}
+    parts = {split: dataset(str(root), download=False, **call) for split, call in family.splits.items()}
+    images = {split: _channels_last(np.asarray(part.data)) for split, part in parts.items()}
     labels: dict[str, np.ndarray | None] = {
         split: np.asarray(part.targets if hasattr(part, "targets") else part.labels).astype(np.int64)
-        for split, part in opened.items()
+        for split, part in parts.items()
     }
-    names = getattr(opened["train"], "classes", None)
+    names = getattr(parts["train"], "classes", None)
     count = max(int(numbers.max()) for numbers in labels.values() if numbers is not None) + 1
     return Arrays(images, labels, tuple(names or map(str, range(count))), list(family.notes))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
-from initpools_cli.datasets.annotations.annotators import LAST, Votes, by_image, decide, shown
+from initpools_cli.datasets.annotations.annotators import LAST, Votes, by_image, decide, format_labels
 from initpools_cli.datasets.annotations.check import Annotations
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def agreement(outcome: Mapping[str, Any]) -> str:
 def tie_lines(ties: Mapping[int, Mapping[str, str]], paths: Sequence[str]) -> list[str]:
     """Describe the first ties, one line each, and count the others."""
     lines = [
-        f"no decision for {paths[image] or f'image {image}'}: {shown(labels)}"
+        f"no decision for {paths[image] or f'image {image}'}: {format_labels(labels)}"
         for image, labels in list(ties.items())[:LISTED]
     ]
     more = len(ties) - LISTED
@@ -175,5 +175,5 @@ def ties_table(ties: Mapping[int, Mapping[str, str]], paths: Sequence[str]) -> p
     """Return the images without a decision, as a batch to label again."""
     import pandas as pd
 
-    rows = [(image, paths[image], shown(labels)) for image, labels in ties.items()]
+    rows = [(image, paths[image], format_labels(labels)) for image, labels in ties.items()]
     return pd.DataFrame(rows, columns=["index", "path", "labels_given"])

@@ -288,7 +288,7 @@ def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, 
     known, since = _remembered(earlier)
     allowed = replace(_known_classes(named, data.classes, earlier), multilabel=data.multilabel)
     file = " and ".join(map(str, files))
-    read = read_annotations(files, data.items, allowed, data.root, kept=data.kept, before=known)
+    read = read_annotations(files, data.items, allowed, data.root, mask=data.kept, before=known)
     read = _with_successors(read, context.run, file)
     known = _as_read(known, read)
     read, votes, ties = decided(read, read_votes(earlier[-1]) if earlier else {}, rule, files)

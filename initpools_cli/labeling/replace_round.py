@@ -111,7 +111,7 @@ def _unused_labels(context: Context, file: Path, labeled: LabelHistory) -> int:
     data = context.data
     with suppress(UserError):
         known = KnownClasses(data.classes, multilabel=data.multilabel)
-        read = read_annotations(file, data.items, known, data.root, kept=data.kept)
+        read = read_annotations(file, data.items, known, data.root, mask=data.kept)
         labels = labeled.table["index"][labeled.table["label"] != ""]
         return len(set(read.rows.tolist()) - set(labels.tolist()))
     return 0

@@ -37,8 +37,8 @@ def original(data: Dataset, index: int) -> Picture:
     try:
         # By the content of the file, not by its name.
         header = header_of(file)
-        if isinstance(header, Header) and header.shown:
-            return Picture(file.read_bytes(), header.shown)
+        if isinstance(header, Header) and header.mime_type:
+            return Picture(file.read_bytes(), header.mime_type)
         return Picture(png(read_image(file, data.scale)), "image/png")
     except OSError as error:
         raise UserError(f"{file} can't be read: {error}.", "Restore the original file.", file) from None

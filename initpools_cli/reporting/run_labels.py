@@ -208,7 +208,7 @@ def _numbers(texts: pd.Series) -> np.ndarray:
 def _read(context: Context, file: Path) -> Annotations:
     data = context.data
     known = KnownClasses(data.classes, multilabel=data.multilabel)
-    return read_annotations(file, data.items, known, data.root, "labels", kept=data.kept)
+    return read_annotations(file, data.items, known, data.root, "labels", mask=data.kept)
 
 
 def unread_files(context: Context, labels: RunLabels) -> list[tuple[Path, int]]:

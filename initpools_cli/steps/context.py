@@ -97,7 +97,7 @@ class Context:
             source = None if path is None else str(path.resolve())
             identity = Identity(absolute(self.settings.dataset), self.settings.run.seed, source)
         dataset = open_dataset(
-            identity.spec, seed=identity.seed, cache=data_home(), report=self.report, known=items, kept=mask
+            identity.spec, seed=identity.seed, cache=data_home(), report=self.report, stored_items=items, mask=mask
         )
         for note in dataset.notes:
             self.report.say(note)

@@ -174,7 +174,7 @@ def _refuse_other(run: Run, identity: Identity, files: Mapping[str, bytes], repo
     from initpools_cli.datasets.open import open_dataset
 
     items, mask = items_of(run, files[ITEMS]), mask_of(run, files[KEPT])
-    open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, known=items, kept=mask)
+    open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, stored_items=items, mask=mask)
 
 
 def _options(command: str) -> dict[str, list[str]]:
@@ -247,7 +247,7 @@ def _open(run: Run, identity: Identity, report: Reporter, items: bytes | None) -
     if items is None or fresh.root is None or items == files_of(fresh)[ITEMS]:
         return fresh
     try:
-        return load(known=items_of(run, items), kept=mask_of(run, _content(run.path / KEPT)))
+        return load(stored_items=items_of(run, items), mask=mask_of(run, _content(run.path / KEPT)))
     except DamagedFile:
         return fresh
 

@@ -62,11 +62,11 @@ def file_annotators(files: Sequence[Path]) -> list[str]:
 
 def by_image(votes: Iterable[Vote]) -> Votes:
     """Collect votes by image; a later vote of an annotator replaces an earlier one."""
-    found: Votes = defaultdict(dict)
+    image_votes: Votes = defaultdict(dict)
     for vote in votes:
-        found[vote.image].pop(vote.annotator, None)
-        found[vote.image][vote.annotator] = vote.label
-    return dict(found)
+        image_votes[vote.image].pop(vote.annotator, None)
+        image_votes[vote.image][vote.annotator] = vote.label
+    return dict(image_votes)
 
 
 def decide(labels: Mapping[str, str], rule: str) -> str:
@@ -89,6 +89,6 @@ def decide(labels: Mapping[str, str], rule: str) -> str:
     return "" if rule == STRICT or counts[0][1] == counts[1][1] else counts[0][0]
 
 
-def shown(labels: Mapping[str, str]) -> str:
+def format_labels(labels: Mapping[str, str]) -> str:
     """Format the labels of an image, such as ``ann: cat, bob: dog``."""
     return ", ".join(f"{annotator or 'final'}: {label}" for annotator, label in labels.items())

@@ -116,10 +116,10 @@ class Annotations:
 def read_annotations(
     path: Path | Sequence[Path],
     items: pd.DataFrame,
-    known: KnownClasses,
+    known_classes: KnownClasses,
     root: Root | None = None,
     what: str = "--labels",
-    kept: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
     before: Mapping[int, str] | None = None,
 ) -> Annotations:
     """Read and validate annotations of any supported format.
@@ -131,13 +131,13 @@ def read_annotations(
         files, each without a column ``annotator`` is of one annotator.
     items : DataFrame
         Rows of items.csv.
-    known : KnownClasses
+    known_classes : KnownClasses
         The known classes; without names: any class.
     root : Path or Shards, optional
         The folder of the data set, for absolute paths.
     what : str
         The option that names the file, for messages.
-    kept : (n train,) bool, optional
+    mask : (n train,) bool, optional
         The train images that can have labels.
     before : mapping of int to str, optional
         Existing labels of train images: those that the file does not replace must agree with its spelling of classes.
@@ -153,16 +153,16 @@ def read_annotations(
         rows, notes = _read(files[0], what, by_pixels=by_pixels)
     else:
         rows, notes = _read_together(files, what, by_pixels=by_pixels)
-    return validate(rows, items, known, root, notes, kept, before, f"{' and '.join(map(str, files))} ({what})")
+    return validate(rows, items, known_classes, root, notes, mask, before, f"{' and '.join(map(str, files))} ({what})")
 
 
 def validate(
     rows: Sequence[Row],
     items: pd.DataFrame,
-    known: KnownClasses,
+    known_classes: KnownClasses,
     root: Root | None,
     notes: Sequence[str] = (),
-    kept: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
     before: Mapping[int, str] | None = None,
     what: str = "The file",
 ) -> Annotations:
@@ -171,38 +171,46 @@ def validate(
     Rows of different annotators may differ; then the last label of an image counts.
     """
     require_spelling({row.annotator for row in rows}, what)
-    known = replace(known, multilabel=is_multilabel(rows, known, what))
-    if known.multilabel:
+    known_classes = replace(known_classes, multilabel=is_multilabel(rows, known_classes, what))
+    if known_classes.multilabel:
         rows = [replace(row, label=SEPARATOR.join(row.parts), problem="") if row.parts else row for row in rows]
-    images, problems = _images(rows, items, root, kept)
-    meant = _meant([(image, rows[number].label) for number, image in images.items()], known, before or {}, what)
-    class_of = {number: meant.of[rows[number].label] for number in images}
-    problems |= {number: _unknown(rows[number].label, known) for number, name in class_of.items() if name is None}
+    images, problems = _images(rows, items, root, mask)
+    meaning = _meanings(
+        [(image, rows[number].label) for number, image in images.items()], known_classes, before or {}, what
+    )
+    class_of = {number: meaning.of[rows[number].label] for number in images}
+    problems |= {
+        number: _unknown(rows[number].label, known_classes) for number, name in class_of.items() if name is None
+    }
     unlabeled = [number for number, name in class_of.items() if name == ""]
-    skipped = {images[number]: number for number in unlabeled if rows[number].skipped}
+    skips = {images[number]: number for number in unlabeled if rows[number].skipped}
     empty = [number for number in unlabeled if not rows[number].skipped]
     votes, contradictions = _votes(rows, images, class_of)
     problems |= contradictions
-    voted = {(images[number], rows[number].annotator) for number, name in class_of.items() if name}
+    labeled_images = {images[number] for number, name in class_of.items() if name}
     unique = sorted({vote.image: vote.label for vote in votes.values()}.items())
-    used = skipped | {vote.image: number for number, vote in votes.items()}
+    row_of_image = skips | {vote.image: number for number, vote in votes.items()}
     several_annotators = any(vote.annotator for vote in votes.values())
     return Annotations(
         np.array([image for image, _ in unique], dtype=np.int64),
         [name for _, name in unique],
         [_problem(rows[number], problems[number]) for number in sorted(problems)],
-        np.array(sorted(skipped.keys() - {image for image, _ in voted}), dtype=np.int64),
+        np.array(sorted(skips.keys() - labeled_images), dtype=np.int64),
         len(empty),
-        [*notes, *meant.notes, *_notes(what, rows, empty, [name for _, name in unique], known, votes.values())],
-        meant.of,
-        {image: rows[number].details for image, number in used.items() if any(rows[number].details)},
-        bool(known.multilabel),
+        [
+            *notes,
+            *meaning.notes,
+            *_notes(what, rows, empty, [name for _, name in unique], known_classes, votes.values()),
+        ],
+        meaning.of,
+        {image: rows[number].details for image, number in row_of_image.items() if any(rows[number].details)},
+        bool(known_classes.multilabel),
         [*votes.values()] if several_annotators else [],
     )
 
 
 def _images(
-    rows: Sequence[Row], items: pd.DataFrame, root: Root | None, kept: np.ndarray | None
+    rows: Sequence[Row], items: pd.DataFrame, root: Root | None, mask: np.ndarray | None
 ) -> tuple[dict[int, int], dict[int, str]]:
     """Return the image of each valid row, and the problem of each other row, by the number of the row."""
     images: dict[int, int] = {}
@@ -210,7 +218,7 @@ def _images(
     for number, (row, image) in enumerate(zip(rows, find(rows, items, root), strict=True)):
         if isinstance(image, str):
             problems[number] = image
-        elif kept is not None and not kept[image]:
+        elif mask is not None and not mask[image]:
             problems[number] = "is in the held-out test split, or outside the long tail of this run"
         elif problem := unfit(plain(row.label)):
             problems[number] = problem
@@ -248,7 +256,7 @@ def _notes(
     rows: Sequence[Row],
     empty: Sequence[int],
     labels: Sequence[str],
-    known: KnownClasses,
+    known_classes: KnownClasses,
     votes: Collection[Vote],
 ) -> list[str]:
     """Return notes on rows without a label, on labels that look like several, and on labels without an annotator."""
@@ -256,7 +264,7 @@ def _notes(
     if empty:
         places, spellings = [rows[number].place for number in empty], {rows[number].label for number in empty}
         notes.append(no_label_note(what, places, len(rows), spellings))
-    notes += none_note(what, labels) if known.multilabel else bar_note(what, labels, known.names)
+    notes += none_note(what, labels) if known_classes.multilabel else bar_note(what, labels, known_classes.names)
     final = sum(not vote.annotator for vote in votes)
     if final and any(vote.annotator for vote in votes):
         rows_have = "1 label has no annotator and is" if final == 1 else f"{final} labels have no annotator and are"
@@ -264,14 +272,16 @@ def _notes(
     return notes
 
 
-def _meant(labels: Sequence[tuple[int, str]], known: KnownClasses, before: Mapping[int, str], what: str) -> Meanings:
-    """Return the classes of labels (image, spelling), together with existing labels that are kept."""
-    replaced = {image for image, spelling in labels if not says_nothing(spelling)}
-    # Numbers can't conflict, and replaced ones are needed to see whether anything changes.
-    retained = [
+def _meanings(
+    labels: Sequence[tuple[int, str]], known_classes: KnownClasses, before: Mapping[int, str], what: str
+) -> Meanings:
+    """Return the classes of labels (image, spelling) and of existing labels that the file does not replace."""
+    labeled_images = {image for image, spelling in labels if not says_nothing(spelling)}
+    # Numbers can't conflict. Numbers that the file replaces are kept too, to see whether anything changes.
+    old_labels = [
         label
         for image, label in before.items()
-        if label and (image not in replaced or says_nothing(label) or value_of(plain(label)) is not None)
+        if label and (image not in labeled_images or says_nothing(label) or value_of(plain(label)) is not None)
     ]
     remedy = "Use one spelling for each class in the file, and run the command again."
     if before:
@@ -279,17 +289,17 @@ def _meant(labels: Sequence[tuple[int, str]], known: KnownClasses, before: Mappi
             " To change a class of earlier rounds, label its images again: loop/round-N/labels.csv in the run lists "
             "them."
         )
-    find_meanings = set_meanings if known.multilabel else meanings
+    find_meanings = set_meanings if known_classes.multilabel else meanings
     return find_meanings(
-        Counter([*retained, *(spelling for _, spelling in labels)]),
-        known,
-        prefer=set(retained),
+        Counter([*old_labels, *(spelling for _, spelling in labels)]),
+        known_classes,
+        prefer=set(old_labels),
         what=what,
         remedy=remedy,
     )
 
 
-def is_multilabel(rows: Sequence[Row], known: KnownClasses, what: str) -> bool:
+def is_multilabel(rows: Sequence[Row], known_classes: KnownClasses, what: str) -> bool:
     """Return whether the labels of a file can be several classes, by the data set or else by the file.
 
     Raises
@@ -298,22 +308,22 @@ def is_multilabel(rows: Sequence[Row], known: KnownClasses, what: str) -> bool:
         The file has several labels per image, and the data set one class.
     """
     in_file = any(row.multilabel for row in rows)
-    if in_file and known.multilabel is False:
+    if in_file and known_classes.multilabel is False:
         raise UserError(
             f"{what} has a column 'labels', of several labels per image, but this run has one class per image.",
             "Name the column 'label', or start a run for several labels: --run DIR --set dataset.multilabel=true.",
             "'labels'",
         )
-    return in_file if known.multilabel is None else known.multilabel
+    return in_file if known_classes.multilabel is None else known_classes.multilabel
 
 
-def _unknown(label: str, known: KnownClasses) -> str:
+def _unknown(label: str, known_classes: KnownClasses) -> str:
     """Say that a label is not a class, and which class may be meant."""
-    if known.multilabel:
-        return why_invalid(label, known)
-    label, classes = plain(label), known.names
-    guess = nearest(label, classes)
-    hint = f" (did you mean '{guess}'?)" if guess else f": {', '.join(classes[:10])}"
+    if known_classes.multilabel:
+        return why_invalid(label, known_classes)
+    label, names = plain(label), known_classes.names
+    guess = nearest(label, names)
+    hint = f" (did you mean '{guess}'?)" if guess else f": {', '.join(names[:10])}"
     return f"has the label {label!r}, which is not a class{hint}"
 
 

@@ -52,8 +52,8 @@ def read(folder: Path, what: str, *, by_pixels: bool) -> tuple[list[Row], list[s
 
 def _labels(folders: Sequence[str]) -> dict[str, str]:
     """Return the label of each folder: its name in Unicode form NFC, since macOS stores names in NFD."""
-    composed = {name: unicodedata.normalize("NFC", name) for name in folders}
-    return composed if len(set(composed.values())) == len(composed) else {name: name for name in composed}
+    nfc = {name: unicodedata.normalize("NFC", name) for name in folders}
+    return nfc if len(set(nfc.values())) == len(nfc) else {name: name for name in nfc}
 
 
 def _checksum(file: Path, by_pixels: bool) -> str:

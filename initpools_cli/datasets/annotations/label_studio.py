@@ -41,10 +41,10 @@ def _rows(place: str, task: Mapping[str, Any]) -> Iterator[Row]:
         yield _row(place, task, _first(task, LABEL_NAMES))
         return
     annotations = _mappings(task.get("annotations"))
-    completed = [each for each in annotations if not each.get("was_cancelled")]
-    if not completed:
+    finished_annotations = [each for each in annotations if not each.get("was_cancelled")]
+    if not finished_annotations:
         yield replace(_row(place, data, ""), skipped=bool(annotations))
-    for annotation in completed:
+    for annotation in finished_annotations:
         values = _mappings([result.get("value") for result in _mappings(annotation.get("result"))])
         yield _row(place, data, [choice for value in values for choice in _choices(value)])
 

@@ -45,8 +45,8 @@ class Finder:
         for index, checksum in zip(items["index"][train].tolist(), items["sha256"][train], strict=True):
             self._sums[checksum].append(index)
         # Arrays have no paths.
-        for known in (self._index, self._others):
-            known.pop("", None)
+        for row_of in (self._index, self._others):
+            row_of.pop("", None)
         self._root = None if root is None else root.resolve().as_posix() + "/"
 
     def row_of(self, row: Row) -> int | str:
@@ -55,15 +55,15 @@ class Finder:
             return self._alike(row)
         if not row.path.strip():
             return self._at(row.index)
-        found = self._named(row.path)
-        if isinstance(found, str) and row.sha256:
+        image = self._image_of_path(row.path)
+        if isinstance(image, str) and row.sha256:
             return "is not an image of the data set, neither by content nor by name"
-        if isinstance(found, str) and not self._plain and row.index:
+        if isinstance(image, str) and not self._plain and row.index:
             # Annotation tools name the images of arrays themselves.
             return self._at(row.index)
-        if isinstance(found, int) and row.index and self._at(row.index) != found:
-            return f"has index {found}, but the row has index {row.index}"
-        return found
+        if isinstance(image, int) and row.index and self._at(row.index) != image:
+            return f"has index {image}, but the row has index {row.index}"
+        return image
 
     def _at(self, index: str) -> int | str:
         if not index:
@@ -79,10 +79,10 @@ class Finder:
     def _alike(self, row: Row) -> int:
         """Return the file with the same content and name, else the first with the same content."""
         same = self._sums[row.sha256]
-        named = self._named(row.path) if len(same) > 1 else ""
-        return named if isinstance(named, int) and named in same else same[0]
+        image = self._image_of_path(row.path) if len(same) > 1 else ""
+        return image if isinstance(image, int) and image in same else same[0]
 
-    def _named(self, path: str) -> int | str:
+    def _image_of_path(self, path: str) -> int | str:
         others = ""
         for name in self._spellings(path):
             if name in self._index:
@@ -114,10 +114,10 @@ class Finder:
 
     def _spellings(self, path: str) -> Iterator[str]:
         """Yield possible paths in the data set, from the literal path to relative ones."""
-        slashed = _slashed(path)
-        yield from (path, path.strip(), slashed)
-        if self._root is not None and slashed.startswith(self._root):
-            yield slashed.removeprefix(self._root)
+        posix = _posix_path(path)
+        yield from (path, path.strip(), posix)
+        if self._root is not None and posix.startswith(self._root):
+            yield posix.removeprefix(self._root)
 
     @cached_property
     def _plain(self) -> dict[str, int]:
@@ -141,18 +141,18 @@ def find(rows: Sequence[Row], items: pd.DataFrame, root: Root | None = None) -> 
     return [row.problem or finder.row_of(row) for row in rows]
 
 
-def _slashed(path: str) -> str:
+def _posix_path(path: str) -> str:
     """Replace backslashes by slashes; tried second, since a backslash may be part of a POSIX name."""
     return path.strip().replace("\\", "/").removeprefix("./")
 
 
 def _local_path(path: str) -> str:
     """Return the path inside an address of an annotation tool, without the tool's prefix."""
-    slashed = _slashed(path)
-    if "://" in slashed or slashed.startswith("/data/"):
+    posix = _posix_path(path)
+    if "://" in posix or posix.startswith("/data/"):
         # What looks like an address may be none, such as "s3://[x".
         with contextlib.suppress(ValueError):
-            address = urlsplit(slashed)
-            slashed = unquote(parse_qs(address.query).get("d", [address.path])[0])
-    upload = UPLOAD.search(slashed)
-    return unicodedata.normalize("NFC", upload["name"] if upload else slashed.strip("/"))
+            address = urlsplit(posix)
+            posix = unquote(parse_qs(address.query).get("d", [address.path])[0])
+    upload = UPLOAD.search(posix)
+    return unicodedata.normalize("NFC", upload["name"] if upload else posix.strip("/"))

@@ -76,16 +76,16 @@ def read_table(path: Path, what: str) -> Table:
     text, notes = decoded(read_file(path, what), path, what)
     first = next((line for line in re.split(r"[\r\n]+", text) if line.strip()), "")
     # Excel declares the separator in a first line like this.
-    declared = re.fullmatch(r'sep=([^"\s]|\t)\s*', first, re.IGNORECASE)
+    declaration = re.fullmatch(r'sep=([^"\s]|\t)\s*', first, re.IGNORECASE)
     # Separators inside quoted names do not count.
     header = re.sub(r'"[^"]*"', "", first)
-    separator = declared[1] if declared else max(SEPARATORS, key=header.count)
+    separator = declaration[1] if declaration else max(SEPARATORS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise _no_table(path, what, f"line {reader.line_num}: {error}") from None
-    lines = lines[1:] if declared else lines
+    lines = lines[1:] if declaration else lines
     if not lines:
         raise _no_table(path, what, "it is empty")
     header_cells = lines[0][1]
@@ -108,7 +108,7 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         The file is not a table, or has no column of images or of classes.
     """
     table = read_table(path, what)
-    index, place, label, skipped = (
+    index, place, label, skip_column = (
         table.place_of(names) for names in (INDEX_NAMES, PATH_NAMES, LABEL_NAMES, SKIPPED_NAMES)
     )
     has = ", ".join(table.columns)
@@ -138,8 +138,8 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
             if surplus
             else ""
         )
-        name, count, kind, passed = (
-            cells[at] if at is not None and at < len(cells) else "" for at in (place, index, label, skipped)
+        name, count, kind, skip_cell = (
+            cells[at] if at is not None and at < len(cells) else "" for at in (place, index, label, skip_column)
         )
         kind = kind.removeprefix(" ") if table.spaced else kind
         # A file name may end with a space, so it is not stripped.
@@ -147,7 +147,7 @@ def read(path: Path, what: str, *, with_labels: bool = True) -> tuple[list[Row],
         if source is not None and source < len(cells) and cells[source] == PREDICTION:
             problem = problem or "is a prediction of the model, not a label"
         details = Details(*(unescaped(cells[at]).strip() if at is not None and at < len(cells) else "" for at in extra))
-        skip = passed.strip().lower() in YES
+        skip = skip_cell.strip().lower() in YES
         annotator = unescaped(cells[by]).strip() if by is not None and by < len(cells) else ""
         row = Row(f"line {number}", name, count.strip(), kind, "", problem, skip, details, multilabel)
         rows.append(replace(row, annotator=annotator) if annotator else row)

@@ -19,7 +19,7 @@ from initpools_cli.core.remove import remove_folder
 from initpools_cli.core.reporter import ProgressBar, Reporter
 from initpools_cli.core.system_errors import place_errors
 from initpools_cli.datasets.cache import data_home, scratch_folder, set_aside
-from initpools_cli.datasets.embedding_formats.stored import Stored
+from initpools_cli.datasets.embedding_formats.stored import StoredEmbeddings
 
 #: Version of the conversion; part of every cache key.
 RECIPE = "1"
@@ -45,7 +45,7 @@ class ListedIds:
     counts: list[int]
 
 
-def listed_ids(parts: Sequence[Stored]) -> ListedIds:
+def listed_ids(parts: Sequence[StoredEmbeddings]) -> ListedIds:
     """Return the ids of all files, as text; all have ids, or none."""
     counts = [part.shape[0] for part in parts]
     if parts[0].ids is None:
@@ -67,12 +67,12 @@ def find(folder: Path) -> np.ndarray | None:
         return None
     try:
         whole = checksum(folder / ARRAY) == (folder / SUM).read_text(encoding="utf-8")
-        found = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False) if whole else None
+        array = np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False) if whole else None
     except (OSError, ValueError, EOFError):
-        found = None
-    if found is None:
+        array = None
+    if array is None:
         set_aside(folder, ARRAY, "embeddings")
-    return found
+    return array
 
 
 def find_ids(folder: Path, id_column: str) -> ListedIds | None:
@@ -94,7 +94,7 @@ def _ids_file(folder: Path, id_column: str) -> Path:
     return folder / f"ids-{hashlib.sha256(id_column.encode()).hexdigest()[:8]}.json"
 
 
-def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) -> np.ndarray:
+def convert(folder: Path, what: str, parts: Sequence[StoredEmbeddings], report: Reporter) -> np.ndarray:
     """Write the rows of all parts to the cache, in blocks, as one array of their type.
 
     Parameters
@@ -103,7 +103,7 @@ def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) 
         From `folder_of`.
     what : str
         Name of the files, for messages.
-    parts : sequence of Stored
+    parts : sequence of StoredEmbeddings
         Of the same width and type.
 
     Returns
@@ -138,14 +138,14 @@ def convert(folder: Path, what: str, parts: Sequence[Stored], report: Reporter) 
             # Another process may have written the same array in the meantime.
             with contextlib.suppress(FileExistsError):
                 scratch.rename(folder)
-    found = find(folder)
-    if found is None or len(found) != n:
+    array = find(folder)
+    if array is None or len(array) != n:
         raise UserError(
             f"The embeddings written to {folder} can't be read back.",
             "Check the disk, or name another folder with INITPOOLS_DATA=DIR.",
             folder,
         )
-    return found
+    return array
 
 
 def _text(value: object) -> str:
@@ -157,7 +157,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _counted(parts: Sequence[Stored], bar: ProgressBar) -> Iterator[np.ndarray]:
+def _counted(parts: Sequence[StoredEmbeddings], bar: ProgressBar) -> Iterator[np.ndarray]:
     for part in parts:
         for block in part.blocks():
             # Bytes may be stored in another order.

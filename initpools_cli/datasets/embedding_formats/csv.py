@@ -14,7 +14,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import require_file
 from initpools_cli.datasets.annotations.table import SEPARATORS
 from initpools_cli.datasets.embedding_formats.parquet import rows_of
-from initpools_cli.datasets.embedding_formats.stored import BLOCK_BYTES, Stored, damaged
+from initpools_cli.datasets.embedding_formats.stored import BLOCK_BYTES, StoredEmbeddings, damaged_error
 from initpools_cli.datasets.embedding_formats.vector_columns import NUMBER, id_column_of, vector_columns
 
 KIND = "a CSV file in UTF-8"
@@ -22,7 +22,7 @@ KIND = "a CSV file in UTF-8"
 LONGEST_HEADER = 4 << 20
 
 
-def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+def read(path: Path, member: str = "", id_column: str = "") -> StoredEmbeddings:
     """Open a table with a column for each dimension; values become float32.
 
     Raises
@@ -33,16 +33,16 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
     require_file(path, "embeddings")
     columns, separator = _header(path)
     kinds = dict.fromkeys(columns, NUMBER)
-    chosen = vector_columns(path, kinds, member)
-    ids = id_column_of(path, kinds, chosen, id_column)
-    named, count = _first_pass(path, columns, separator, ids or chosen[0], bool(ids))
-    return Stored(
-        (count, len(chosen)),
+    vectors = vector_columns(path, kinds, member)
+    ids_column = id_column_of(path, kinds, vectors, id_column)
+    ids, count = _first_pass(path, columns, separator, ids_column or vectors[0], bool(ids_column))
+    return StoredEmbeddings(
+        (count, len(vectors)),
         np.dtype(np.float32),
         None,
-        lambda: _blocks(path, columns, chosen, separator),
-        named,
-        f"column '{ids}'" if ids else "",
+        lambda: _blocks(path, columns, vectors, separator),
+        ids,
+        f"column '{ids_column}'" if ids_column else "",
     )
 
 
@@ -57,17 +57,19 @@ def _header(path: Path) -> tuple[list[str], str]:
             path,
         ) from None
     if len(line) >= LONGEST_HEADER:
-        raise damaged(path, KIND, ValueError(f"its first line has more than {LONGEST_HEADER >> 20} million characters"))
+        raise damaged_error(
+            path, KIND, ValueError(f"its first line has more than {LONGEST_HEADER >> 20} million characters")
+        )
     separator = max(SEPARATORS, key=line.count)
     try:
         columns = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
     except csv.Error as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None
     # Columns without a name are those of row numbers.
     columns = [name or f" {number}" for number, name in enumerate(columns)]
-    repeated = next((name for name, count in Counter(columns).items() if count > 1), None)
-    if repeated is not None:
-        raise UserError(f"{path} has several columns '{repeated}'.", "Rename all but one of them.", repeated)
+    duplicate = next((name for name, count in Counter(columns).items() if count > 1), None)
+    if duplicate is not None:
+        raise UserError(f"{path} has several columns '{duplicate}'.", "Rename all but one of them.", duplicate)
     if not columns:
         raise UserError(f"{path} is empty: it has no header.", "Save it again with a header.", path)
     return columns, separator
@@ -91,9 +93,9 @@ def _batches(path: Path, names: list[str], separator: str, kinds: dict[str, Any]
     except pa.ArrowInvalid as error:
         # A file without rows is no error of the format.
         if "Empty CSV" not in str(error):
-            raise damaged(path, KIND, error) from None
+            raise damaged_error(path, KIND, error) from None
     except (pa.ArrowException, OSError) as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None
 
 
 def _first_pass(
@@ -102,28 +104,28 @@ def _first_pass(
     """Return the ids, if the column is that of ids, and the number of rows."""
     import pyarrow as pa
 
-    found: list[str] = []
+    ids: list[str] = []
     count = 0
     for batch in _batches(path, columns, separator, {column: pa.string()}):
         count += len(batch)
         if as_ids:
-            found.extend(batch.column(0).to_pylist())
-    return (found if as_ids else None), count
+            ids.extend(batch.column(0).to_pylist())
+    return (ids if as_ids else None), count
 
 
-def _blocks(path: Path, columns: list[str], chosen: list[str], separator: str) -> Iterator[np.ndarray]:
+def _blocks(path: Path, columns: list[str], vectors: list[str], separator: str) -> Iterator[np.ndarray]:
     import pyarrow as pa
 
     start = 0
-    for batch in _batches(path, columns, separator, dict.fromkeys(chosen, pa.float64())):
-        values = rows_of(path, batch.columns, len(chosen), start, chosen)
+    for batch in _batches(path, columns, separator, dict.fromkeys(vectors, pa.float64())):
+        values = rows_of(path, batch.columns, len(vectors), start, vectors)
         with np.errstate(over="ignore"):
             block = np.ascontiguousarray(values, np.float32)
         lost = np.argwhere(np.isinf(block) & np.isfinite(values))
         if len(lost):
             row, at = lost[0].tolist()
             raise UserError(
-                f"{path} contains {values[row, at]} in row {start + row}, column '{chosen[at]}', which is too large "
+                f"{path} contains {values[row, at]} in row {start + row}, column '{vectors[at]}', which is too large "
                 "for float32.",
                 "Scale the embeddings to values below 1e15.",
                 values[row, at],

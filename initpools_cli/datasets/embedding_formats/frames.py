@@ -46,9 +46,9 @@ def array_of_frame(name: str, frame: Any) -> np.ndarray:
         ) from None
     kinds = kinds_of(table.schema)
     all_numbers = {*kinds.values()} == {NUMBER} and not any(column.lower() in NAMES for column in kinds)
-    chosen = list(kinds) if all_numbers else vector_columns(name, kinds)
-    columns = [table.column(column).combine_chunks() for column in chosen]
-    if kinds[chosen[0]] == NUMBER:
-        return rows_of(name, columns, len(chosen), 0, chosen)
+    vectors = list(kinds) if all_numbers else vector_columns(name, kinds)
+    columns = [table.column(column).combine_chunks() for column in vectors]
+    if kinds[vectors[0]] == NUMBER:
+        return rows_of(name, columns, len(vectors), 0, vectors)
     width = len(columns[0][0].as_py() or ()) if len(table) else 0
-    return rows_of(name, columns, width, 0, chosen)
+    return rows_of(name, columns, width, 0, vectors)

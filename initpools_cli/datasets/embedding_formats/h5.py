@@ -13,9 +13,9 @@ from initpools_cli.core.files import require_file
 from initpools_cli.datasets.embedding_formats.npz import rescaled
 from initpools_cli.datasets.embedding_formats.stored import (
     Part,
-    Stored,
+    StoredEmbeddings,
     choose_part,
-    damaged,
+    damaged_error,
     ids_name,
     scale_name,
     steps,
@@ -24,7 +24,7 @@ from initpools_cli.datasets.embedding_formats.stored import (
 KIND = "an HDF5 file"
 
 
-def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+def read(path: Path, member: str = "", id_column: str = "") -> StoredEmbeddings:
     """Open an array of an HDF5 file, with the ids beside it.
 
     Raises
@@ -44,28 +44,28 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
                     parts[name] = Part(each.shape, "str" if text else each.dtype.name)
 
             file.visititems(visit)
-            chosen = choose_part(path, parts, member.strip("/"))
-            ids, scale = ids_name(path, parts, chosen, id_column), scale_name(parts, chosen)
-            for name in filter(None, (chosen, ids, scale)):
+            key = choose_part(path, parts, member.strip("/"))
+            ids_key, scale_key = ids_name(path, parts, key, id_column), scale_name(parts, key)
+            for name in filter(None, (key, ids_key, scale_key)):
                 _refuse_elsewhere(path, file[name])
-            named = None
-            if ids:
-                named = (file[ids].asstr() if parts[ids].dtype == "str" else file[ids])[()].tolist()
-            factor = np.asarray(file[scale][()]) if scale else None
+            ids = None
+            if ids_key:
+                ids = (file[ids_key].asstr() if parts[ids_key].dtype == "str" else file[ids_key])[()].tolist()
+            scale = np.asarray(file[scale_key][()]) if scale_key else None
             encoder = file.attrs.get("encoder", "")
-            dtype = file[chosen].dtype.newbyteorder("=")
+            dtype = file[key].dtype.newbyteorder("=")
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise damaged(path, KIND, error) from None
-    found = Stored(
-        parts[chosen].shape,
+        raise damaged_error(path, KIND, error) from None
+    embeddings = StoredEmbeddings(
+        parts[key].shape,
         dtype,
         None,
-        lambda: _blocks(h5py, path, chosen),
-        named,
-        f"'{ids}'" if ids else "",
+        lambda: _blocks(h5py, path, key),
+        ids,
+        f"'{ids_key}'" if ids_key else "",
         encoder if isinstance(encoder, str) else "",
     )
-    return found if factor is None else rescaled(path, found, factor, scale)
+    return embeddings if scale is None else rescaled(path, embeddings, scale, scale_key)
 
 
 def _refuse_elsewhere(path: Path, array: Any) -> None:
@@ -95,4 +95,4 @@ def _blocks(h5py: Any, path: Path, name: str) -> Iterator[np.ndarray]:
             for rows in steps(len(array), array.dtype.itemsize * int(np.prod(array.shape[1:]))):
                 yield array[rows]
     except (OSError, ValueError, RuntimeError) as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None

@@ -66,10 +66,10 @@ def locate(reference: Path | str) -> Location:
             return Location(path)
     except (OSError, ValueError):
         return Location(path)
-    found, member = path, ""
+    member = ""
     if match := MEMBER.fullmatch(str(reference)):
-        found, member = Path(match["path"]), match["member"]
-    return Location(found, member, not found.exists() and bool(PATTERN.search(str(found))))
+        path, member = Path(match["path"]), match["member"]
+    return Location(path, member, not path.exists() and bool(PATTERN.search(str(path))))
 
 
 def files_at(location: Location) -> tuple[Path, ...]:
@@ -85,11 +85,11 @@ def files_at(location: Location) -> tuple[Path, ...]:
     path = location.path
     try:
         # Path.glob refuses absolute patterns.
-        found = [*path.iterdir()] if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
+        entries = [*path.iterdir()] if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
     except PermissionError:
         raise no_permission(path) from None
     files = [
-        each for each in found if each.suffix.lower() in READERS and not each.name.startswith(".") and each.is_file()
+        each for each in entries if each.suffix.lower() in READERS and not each.name.startswith(".") and each.is_file()
     ]
     if not files:
         raise UserError(
@@ -124,31 +124,31 @@ def _refuse_gaps(path: Path, files: Sequence[Path]) -> None:
             if match is not None:
                 shards[folder, match["name"], match.groupdict().get("all", "")][int(match["number"])] = match
         if all(match for _, match in matches):
-            for found in shards.values():
-                _refuse_missing(path, found)
+            for numbers in shards.values():
+                _refuse_missing(path, numbers)
             return
 
 
-def _refuse_missing(path: Path, found: Mapping[int, re.Match[str]]) -> None:
+def _refuse_missing(path: Path, shards: Mapping[int, re.Match[str]]) -> None:
     """Raise an error if a number of the shards of one array is missing."""
-    one = next(iter(found.values()))
+    one = next(iter(shards.values()))
     if total := int(one.groupdict().get("all") or 0):
-        first = 1 if 0 not in found and total in found else 0
-        wanted = range(first, first + total)
+        first = 1 if 0 not in shards and total in shards else 0
+        numbers = range(first, first + total)
     # Numbers that begin elsewhere may be dates or ids.
-    elif min(found) in (0, 1):
-        wanted = range(min(found), max(found) + 1)
+    elif min(shards) in (0, 1):
+        numbers = range(min(shards), max(shards) + 1)
     else:
         return
-    count = len(wanted) - sum(number in wanted for number in found)
+    count = len(numbers) - sum(number in numbers for number in shards)
     if not count:
         return
-    missing = islice((number for number in wanted if number not in found), 5)
+    missing = islice((number for number in numbers if number not in shards), 5)
     start, end = one.span("number")
     names = [f"{one.string[:start]}{str(number).zfill(end - start)}{one.string[end:]}" for number in missing]
-    shown = ", ".join(names) + (f" and {count - 5} more" if count > 5 else "")
+    names_text = ", ".join(names) + (f" and {count - 5} more" if count > 5 else "")
     raise UserError(
-        f"{path} lacks {count} of the shards that its other files are numbered for: {shown}.",
+        f"{path} lacks {count} of the shards that its other files are numbered for: {names_text}.",
         "Copy them there, or rename the files if their numbers are not those of shards.",
-        shown,
+        names_text,
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
-from initpools_cli.datasets.embedding_formats.stored import NO_IDS, Stored, blocks_of
+from initpools_cli.datasets.embedding_formats.stored import NO_IDS, StoredEmbeddings, blocks_of
 
 
-def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+def read(path: Path, member: str = "", id_column: str = "") -> StoredEmbeddings:
     """Open a .npy file.
 
     Raises
@@ -26,4 +26,4 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
             "Leave out --id-column, or name the rows with --ids FILE.",
             id_column,
         )
-    return Stored(array.shape, array.dtype, array, blocks_of(array))
+    return StoredEmbeddings(array.shape, array.dtype, array, blocks_of(array))

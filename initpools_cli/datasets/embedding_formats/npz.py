@@ -16,10 +16,10 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import require_file
 from initpools_cli.datasets.embedding_formats.stored import (
     Part,
-    Stored,
+    StoredEmbeddings,
     blocks_of,
     choose_part,
-    damaged,
+    damaged_error,
     ids_name,
     scale_name,
     scaled,
@@ -33,7 +33,7 @@ ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImpl
 LOCAL = struct.Struct("<4s5H3I2H")
 
 
-def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+def read(path: Path, member: str = "", id_column: str = "") -> StoredEmbeddings:
     """Open an array of a .npz file, with the ids beside it.
 
     Raises
@@ -46,27 +46,27 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
         with zipfile.ZipFile(path) as archive:
             infos = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
             parts = _parts(archive)
-            chosen = choose_part(path, parts, member)
-            _refuse_objects(path, chosen, parts[chosen])
-            array = _mapped(path, archive, infos[chosen])
-            ids, scale = ids_name(path, parts, chosen, id_column), scale_name(parts, chosen)
-            named = _whole(path, archive, infos[ids], parts[ids]) if ids else None
-            factor = _whole(path, archive, infos[scale], parts[scale]) if scale else None
+            key = choose_part(path, parts, member)
+            _refuse_objects(path, key, parts[key])
+            array = _mapped(path, archive, infos[key])
+            ids_key, scale_key = ids_name(path, parts, key, id_column), scale_name(parts, key)
+            ids = _whole(path, archive, infos[ids_key], parts[ids_key]) if ids_key else None
+            scale = _whole(path, archive, infos[scale_key], parts[scale_key]) if scale_key else None
             encoder = str(_whole(path, archive, infos["encoder"], parts["encoder"])) if "encoder" in parts else ""
     except ERRORS as error:
-        raise damaged(path, KIND, error) from None
-    part = parts[chosen]
-    blocks = blocks_of(array) if array is not None else lambda: _streamed(path, infos[chosen].filename)
-    kept = Stored(
+        raise damaged_error(path, KIND, error) from None
+    part = parts[key]
+    blocks = blocks_of(array) if array is not None else lambda: _streamed(path, infos[key].filename)
+    embeddings = StoredEmbeddings(
         part.shape,
         np.dtype(part.dtype),
         array,
         blocks,
-        None if named is None else named.tolist(),
-        f"'{ids}'" if ids else "",
+        None if ids is None else ids.tolist(),
+        f"'{ids_key}'" if ids_key else "",
         encoder,
     )
-    return kept if factor is None else rescaled(path, kept, factor, scale)
+    return embeddings if scale is None else rescaled(path, embeddings, scale, scale_key)
 
 
 def embeddings_in(path: Path) -> str:
@@ -82,47 +82,47 @@ def embeddings_in(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             return choose_part(path, _parts(archive), "")
     except ERRORS as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None
 
 
-def rescaled(path: Path, stored: Stored, scale: np.ndarray, name: str) -> Stored:
+def rescaled(path: Path, embeddings: StoredEmbeddings, scale: np.ndarray, name: str) -> StoredEmbeddings:
     """Return int8 embeddings times their scale, float32, which can't be memory-mapped."""
-    if len(stored.shape) != 2:
-        return stored
-    return Stored(
-        stored.shape,
+    if len(embeddings.shape) != 2:
+        return embeddings
+    return StoredEmbeddings(
+        embeddings.shape,
         np.dtype(np.float32),
         None,
-        scaled(path, stored.blocks, scale, stored.shape, name),
-        stored.ids,
-        stored.ids_from,
-        stored.encoder,
-        f"{stored.dtype} times '{name}' is float32",
+        scaled(path, embeddings.blocks, scale, embeddings.shape, name),
+        embeddings.ids,
+        embeddings.ids_from,
+        embeddings.encoder,
+        f"{embeddings.dtype} times '{name}' is float32",
     )
 
 
 def _parts(archive: zipfile.ZipFile) -> dict[str, Part]:
     """Return shape and type of every array."""
-    found = {}
+    parts = {}
     for info in archive.infolist():
         if info.filename.endswith(".npy"):
             with archive.open(info) as stream:
                 shape, _, dtype = _header(stream)
-            found[info.filename.removesuffix(".npy")] = Part(shape, dtype.str if dtype.kind in "US" else dtype.name)
-    return found
+            parts[info.filename.removesuffix(".npy")] = Part(shape, dtype.str if dtype.kind in "US" else dtype.name)
+    return parts
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        found: tuple[tuple[int, ...], bool, np.dtype] = reader(stream)
+        shape, fortran, dtype = reader(stream)
     except ValueError:
         raise
     # NumPy evaluates the header as Python, so a damaged one can raise almost any error.
     except Exception as error:
         raise ValueError(f"a header is damaged ({type(error).__name__})") from None
-    return found
+    return shape, fortran, dtype
 
 
 def _refuse_objects(path: Path, name: str, part: Part) -> None:
@@ -183,4 +183,4 @@ def _streamed(path: Path, name: str) -> Iterator[np.ndarray]:
             # Reading to the end verifies the archive's checksum.
             stream.read()
     except ERRORS as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import require_file
-from initpools_cli.datasets.embedding_formats.stored import BLOCK_BYTES, SCALES, Stored, damaged
+from initpools_cli.datasets.embedding_formats.stored import BLOCK_BYTES, SCALES, StoredEmbeddings, damaged_error
 from initpools_cli.datasets.embedding_formats.vector_columns import (
     LIST,
     NUMBER,
@@ -26,7 +26,7 @@ KIND = "a parquet file"
 ENCODER = b"encoder"
 
 
-def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+def read(path: Path, member: str = "", id_column: str = "") -> StoredEmbeddings:
     """Open a table of embeddings.
 
     Raises
@@ -43,31 +43,31 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
             schema, count = file.schema_arrow, file.metadata.num_rows
             _refuse_repeated(path, schema.names)
             kinds = kinds_of(schema)
-            chosen = vector_columns(path, kinds, member)
-            ids = id_column_of(path, kinds, chosen, id_column)
-            named = file.read(columns=[ids]).column(0).to_pylist() if ids else None
-            width = len(chosen) if kinds[chosen[0]] == NUMBER else _width(file, chosen[0])
+            vectors = vector_columns(path, kinds, member)
+            ids_column = id_column_of(path, kinds, vectors, id_column)
+            ids = file.read(columns=[ids_column]).column(0).to_pylist() if ids_column else None
+            width = len(vectors) if kinds[vectors[0]] == NUMBER else _width(file, vectors[0])
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged(path, KIND, error) from None
-    stored = [value_type(schema.field(name).type) for name in chosen]
-    scale = next((each for each in SCALES if kinds.get(each) == NUMBER), "") if stored[0] == np.int8 else ""
-    dtype = np.dtype(np.float32) if scale else np.result_type(*stored)
-    return Stored(
+        raise damaged_error(path, KIND, error) from None
+    dtypes = [value_type(schema.field(name).type) for name in vectors]
+    scale = next((each for each in SCALES if kinds.get(each) == NUMBER), "") if dtypes[0] == np.int8 else ""
+    dtype = np.dtype(np.float32) if scale else np.result_type(*dtypes)
+    return StoredEmbeddings(
         (count, width),
         dtype,
         None,
-        lambda: _blocks(path, chosen, width, dtype, scale),
-        named,
-        f"column '{ids}'" if ids else "",
+        lambda: _blocks(path, vectors, width, dtype, scale),
+        ids,
+        f"column '{ids_column}'" if ids_column else "",
         (schema.metadata or {}).get(ENCODER, b"").decode(errors="replace"),
         f"int8 times column '{scale}' is float32" if scale else "",
     )
 
 
 def _refuse_repeated(path: Path, names: list[str]) -> None:
-    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
-    if repeated is not None:
-        raise UserError(f"{path} has several columns '{repeated}'.", "Rename all but one of them.", repeated)
+    duplicate = next((name for name, count in Counter(names).items() if count > 1), None)
+    if duplicate is not None:
+        raise UserError(f"{path} has several columns '{duplicate}'.", "Rename all but one of them.", duplicate)
 
 
 def kinds_of(schema: Any) -> dict[str, str]:
@@ -118,7 +118,7 @@ def _blocks(path: Path, columns: list[str], width: int, dtype: np.dtype, scale: 
                 start += len(block)
                 yield np.ascontiguousarray(block, dtype)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None
 
 
 def rows_of(path: Path | str, columns: list[Any], width: int, start: int, names: list[str]) -> np.ndarray:

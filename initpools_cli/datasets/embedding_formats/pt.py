@@ -14,10 +14,10 @@ from initpools_cli.datasets.embedding_formats.npz import rescaled
 from initpools_cli.datasets.embedding_formats.safetensors import from_bfloat16
 from initpools_cli.datasets.embedding_formats.stored import (
     Part,
-    Stored,
+    StoredEmbeddings,
     blocks_of,
     choose_part,
-    damaged,
+    damaged_error,
     ids_name,
     scale_name,
 )
@@ -27,7 +27,7 @@ KIND = "a file of torch.save"
 ALONE = "tensor"
 
 
-def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+def read(path: Path, member: str = "", id_column: str = "") -> StoredEmbeddings:
     """Open a tensor of a file of torch.save, with the ids beside it.
 
     Raises
@@ -42,23 +42,23 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
     values = content if isinstance(content, dict) else {ALONE: content}
     values = {str(name): value for name, value in values.items()}
     parts = {name: part for name, value in values.items() if (part := _part(value)) is not None}
-    chosen = choose_part(path, parts, member, "tensor")
-    if not isinstance(values[chosen], torch.Tensor):
-        raise UserError(f"'{chosen}' of {path} is a list, not a tensor.", f"Name another: {path}:NAME.", chosen)
-    ids, scale = ids_name(path, parts, chosen, id_column), scale_name(parts, chosen)
+    key = choose_part(path, parts, member, "tensor")
+    if not isinstance(values[key], torch.Tensor):
+        raise UserError(f"'{key}' of {path} is a list, not a tensor.", f"Name another: {path}:NAME.", key)
+    ids, scale = ids_name(path, parts, key, id_column), scale_name(parts, key)
     encoder = values.get("encoder", "")
-    known: dict[str, Any] = {
-        "ids": None if not ids else _listed(values[ids]),
+    details: dict[str, Any] = {
+        "ids": None if not ids else _as_list(values[ids]),
         "ids_from": f"'{ids}'" if ids else "",
         "encoder": encoder if isinstance(encoder, str) else "",
     }
-    tensor = values[chosen].detach()
-    if tensor.dtype == torch.bfloat16 and parts[chosen].dtype == "bfloat16" and tensor.device.type == "cpu":
-        return from_bfloat16(tensor.view(torch.int16).numpy().view(np.uint16), **known)
-    array = _array(path, chosen, tensor)
+    tensor = values[key].detach()
+    if tensor.dtype == torch.bfloat16 and parts[key].dtype == "bfloat16" and tensor.device.type == "cpu":
+        return from_bfloat16(tensor.view(torch.int16).numpy().view(np.uint16), **details)
+    array = _array(path, key, tensor)
     # torch does not say where in the file a tensor is, so that others can't map it.
-    found = Stored(array.shape, array.dtype, None, blocks_of(array), **known)
-    return found if not scale else rescaled(path, found, _array(path, scale, values[scale]), scale)
+    embeddings = StoredEmbeddings(array.shape, array.dtype, None, blocks_of(array), **details)
+    return embeddings if not scale else rescaled(path, embeddings, _array(path, scale, values[scale]), scale)
 
 
 def _array(path: Path, name: str, value: Any) -> np.ndarray:
@@ -98,15 +98,15 @@ def _load(path: Path) -> Any:
         ) from None
     except RuntimeError as error:
         if "_use_new_zipfile_serialization" not in str(error):
-            raise damaged(path, KIND, error) from None
+            raise damaged_error(path, KIND, error) from None
     # What torch raises for damaged files is not documented.
     except Exception as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None
     # The format of torch before 1.6 can't be mapped.
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None
 
 
 def _part(value: Any) -> Part | None:
@@ -123,5 +123,5 @@ def _part(value: Any) -> Part | None:
     return None
 
 
-def _listed(values: Any) -> list[Any]:
+def _as_list(values: Any) -> list[Any]:
     return values.tolist() if hasattr(values, "tolist") else list(values)

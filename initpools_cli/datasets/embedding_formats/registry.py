@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from initpools_cli.datasets.embedding_formats import csv, h5, npy, npz, parquet, pt, safetensors
-from initpools_cli.datasets.embedding_formats.stored import Stored
+from initpools_cli.datasets.embedding_formats.stored import StoredEmbeddings
 
 #: Each opens a file, given an array or column of it and its column of ids, or "" for the usual ones.
-READERS: dict[str, Callable[[Path, str, str], Stored]] = {
+READERS: dict[str, Callable[[Path, str, str], StoredEmbeddings]] = {
     ".npy": npy.read,
     ".npz": npz.read,
     ".safetensors": safetensors.read,

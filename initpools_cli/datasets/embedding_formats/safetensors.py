@@ -17,10 +17,10 @@ from initpools_cli.datasets.embedding_formats.stored import (
     NAMES,
     NO_IDS,
     Part,
-    Stored,
+    StoredEmbeddings,
     blocks_of,
     choose_part,
-    damaged,
+    damaged_error,
     ids_name,
     no_id_column,
     scale_name,
@@ -46,7 +46,7 @@ TYPES = {
 }
 
 
-def read(path: Path, member: str = "", id_column: str = "") -> Stored:
+def read(path: Path, member: str = "", id_column: str = "") -> StoredEmbeddings:
     """Open a tensor of a safetensors file, with the ids in its metadata or beside it.
 
     Raises
@@ -60,27 +60,27 @@ def read(path: Path, member: str = "", id_column: str = "") -> Stored:
     parts = {
         name: Part(tuple(each["shape"]), TYPES.get(each["dtype"], each["dtype"])) for name, each in entries.items()
     }
-    chosen = choose_part(path, parts, member, "tensor")
+    key = choose_part(path, parts, member, "tensor")
 
     def tensor(name: str) -> np.ndarray:
         shape, dtype = parts[name].shape, parts[name].dtype
-        stored = "uint16" if dtype == "bfloat16" else dtype
-        if stored not in TYPES.values():
+        storage = "uint16" if dtype == "bfloat16" else dtype
+        if storage not in TYPES.values():
             raise UserError(f"The tensor '{name}' of {path} has the type {dtype}.", "Save it as float32.", dtype)
         if 0 in shape:
-            return np.empty(shape, stored)
-        return np.memmap(path, stored, "r", start + entries[name]["data_offsets"][0], shape)
+            return np.empty(shape, storage)
+        return np.memmap(path, storage, "r", start + entries[name]["data_offsets"][0], shape)
 
-    array = tensor(chosen)
-    ids, ids_from = _ids(path, parts, metadata, chosen, id_column, tensor)
-    known: dict[str, Any] = {"ids": ids, "ids_from": ids_from, "encoder": metadata.get("encoder", "")}
-    if parts[chosen].dtype == "bfloat16":
-        return from_bfloat16(array, **known)
+    array = tensor(key)
+    ids, ids_from = _ids(path, parts, metadata, key, id_column, tensor)
+    details: dict[str, Any] = {"ids": ids, "ids_from": ids_from, "encoder": metadata.get("encoder", "")}
+    if parts[key].dtype == "bfloat16":
+        return from_bfloat16(array, **details)
     # The header of other programs need not have a length that aligns what follows.
-    mapped = array if array.flags.aligned else None
-    found = Stored(array.shape, array.dtype, mapped, blocks_of(array), **known)
-    scale = scale_name(parts, chosen)
-    return found if not scale else rescaled(path, found, np.array(tensor(scale)), scale)
+    memory_map = array if array.flags.aligned else None
+    embeddings = StoredEmbeddings(array.shape, array.dtype, memory_map, blocks_of(array), **details)
+    scale = scale_name(parts, key)
+    return embeddings if not scale else rescaled(path, embeddings, np.array(tensor(scale)), scale)
 
 
 def write(path: Path, blocks: Iterator[np.ndarray], shape: tuple[int, ...], metadata: dict[str, str]) -> None:
@@ -99,14 +99,15 @@ def write(path: Path, blocks: Iterator[np.ndarray], shape: tuple[int, ...], meta
             stream.write(np.ascontiguousarray(block, "<f4").data)
 
 
-def from_bfloat16(array: np.ndarray, **known: Any) -> Stored:
+def from_bfloat16(array: np.ndarray, **details: Any) -> StoredEmbeddings:
     """Return the embeddings whose bits, as uint16, are those of bfloat16: float32, in which they are exact."""
 
     def blocks() -> Iterator[np.ndarray]:
         for rows in steps(len(array), 4 * int(np.prod(array.shape[1:]))):
             yield (array[rows].astype(np.uint32) << 16).view(np.float32)
 
-    return Stored(array.shape, np.dtype(np.float32), None, blocks, note="bfloat16 is stored as float32", **known)
+    note = "bfloat16 is stored as float32"
+    return StoredEmbeddings(array.shape, np.dtype(np.float32), None, blocks, note=note, **details)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
@@ -117,30 +118,30 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         with safe_open(path, "np"):
             pass
     except (SafetensorError, OSError, ValueError) as error:
-        raise damaged(path, KIND, error) from None
+        raise damaged_error(path, KIND, error) from None
     with path.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
         return json.loads(stream.read(length)), 8 + length
 
 
 def _ids(
-    path: Path, parts: dict[str, Part], metadata: dict[str, str], chosen: str, id_column: str, tensor: Any
+    path: Path, parts: dict[str, Part], metadata: dict[str, str], key: str, id_column: str, tensor: Any
 ) -> tuple[list[Any] | None, str]:
     """Return the ids, from a JSON list in the metadata or from a tensor of integers, and where they are from."""
-    listed = [id_column] if id_column in metadata else [] if id_column else [n for n in NAMES if n in metadata]
-    if listed:
+    names = [id_column] if id_column in metadata else [] if id_column else [n for n in NAMES if n in metadata]
+    if names:
         try:
-            found = json.loads(metadata[listed[0]])
+            ids = json.loads(metadata[names[0]])
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, list):
+            ids = None
+        if not isinstance(ids, list):
             raise UserError(
-                f"The metadata '{listed[0]}' of {path} is not a JSON list.",
+                f"The metadata '{names[0]}' of {path} is not a JSON list.",
                 "Save json.dumps(list_of_ids), or leave them out with --id-column none.",
-                listed[0],
+                names[0],
             )
-        return found, f"metadata '{listed[0]}'"
+        return ids, f"metadata '{names[0]}'"
     if id_column not in ("", NO_IDS, *parts):
         raise no_id_column(path, id_column, [*metadata, *parts])
-    name = ids_name(path, parts, chosen, id_column)
+    name = ids_name(path, parts, key, id_column)
     return (np.array(tensor(name)).tolist(), f"'{name}'") if name else (None, "")

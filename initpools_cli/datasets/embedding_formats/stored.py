@@ -27,7 +27,7 @@ Blocks = Callable[[], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredEmbeddings:
     """A file of embeddings.
 
     Attributes
@@ -104,7 +104,7 @@ def choose_part(path: Path, parts: Mapping[str, Part], member: str, kind: str = 
     Parameters
     ----------
     member : str
-        As named by the user; empty: the only array (images, dimensions), or the one with a usual name.
+        The name from the user; empty: the only array (images, dimensions), or the one with a usual name.
     kind : str
         What a part is called.
 
@@ -119,29 +119,30 @@ def choose_part(path: Path, parts: Mapping[str, Part], member: str, kind: str = 
         raise UserError(
             f"{path} has no {kind} '{member}', only {listing(parts)}.", f"Name one of them: {path}:NAME.", member
         )
-    found = [name for name, part in parts.items() if part.vectors and not is_scale(name)]
-    found = found or (list(parts) if len(parts) == 1 else [])
-    usual = [name for name in USUAL if name in found]
-    if len(found) == 1 or usual:
-        return usual[0] if usual else found[0]
-    if not found:
+    candidates = [name for name, part in parts.items() if part.vectors and not is_scale(name)]
+    candidates = candidates or (list(parts) if len(parts) == 1 else [])
+    usual = [name for name in USUAL if name in candidates]
+    if len(candidates) == 1 or usual:
+        return usual[0] if usual else candidates[0]
+    if not candidates:
         raise UserError(
             f"{path} has no {kind} (images, dimensions), only {listing(parts)}.",
             f"Save one row of numbers per image, or name the {kind}: {path}:NAME.",
             path,
         )
     raise UserError(
-        f"{path} has {len(found)} {kind}s that may be the embeddings: {listing({key: parts[key] for key in found})}.",
-        f"Name one of them: {path}:{found[0]}.",
+        f"{path} has {len(candidates)} {kind}s that may be the embeddings: "
+        f"{listing({key: parts[key] for key in candidates})}.",
+        f"Name one of them: {path}:{candidates[0]}.",
         path,
     )
 
 
 def listing(parts: Mapping[str, Part]) -> str:
     """Format names, shapes and types of up to 12 arrays."""
-    shown = [f"{name} {each.shape} {each.dtype}" for name, each in list(parts.items())[:12]]
+    texts = [f"{name} {each.shape} {each.dtype}" for name, each in list(parts.items())[:12]]
     more = [f"{len(parts) - 12} more"] if len(parts) > 12 else []
-    return ", ".join([*shown, *more]) or "values of other kinds"
+    return ", ".join([*texts, *more]) or "values of other kinds"
 
 
 def is_scale(name: str) -> bool:
@@ -184,9 +185,9 @@ def ids_name(path: Path, parts: Mapping[str, Part], member: str, id_column: str)
 
 def no_id_column(path: Path, id_column: str, names: Sequence[str]) -> UserError:
     """Return the error for ids that are not in a file."""
-    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "") or "nothing"
+    text = ", ".join(names[:20]) + (", …" if len(names) > 20 else "") or "nothing"
     return UserError(
-        f"{path} has no '{id_column}' (--id-column), only {shown}.",
+        f"{path} has no '{id_column}' (--id-column), only {text}.",
         "Name one of them, or leave out --id-column.",
         id_column,
     )
@@ -214,17 +215,17 @@ def scaled(path: Path, blocks: Blocks, scale: np.ndarray, shape: tuple[int, ...]
         )
     factor = scale.astype(np.float32)
 
-    def found() -> Iterator[np.ndarray]:
+    def scaled_blocks() -> Iterator[np.ndarray]:
         start = 0
         for block in blocks():
             rows = factor[start : start + len(block)] if factor.shape == (n, 1) and n > 1 else factor.reshape(1, -1)
             start += len(block)
             yield block.astype(np.float32) * rows
 
-    return found
+    return scaled_blocks
 
 
-def damaged(path: Path, kind: str, error: BaseException) -> UserError:
+def damaged_error(path: Path, kind: str, error: BaseException) -> UserError:
     """Return the error for a file that its library can't read."""
     # Libraries add advice for their developers.
     reason = re.split(r"\n|\. (?=[A-Z])", str(error).strip())[0].rstrip(".")

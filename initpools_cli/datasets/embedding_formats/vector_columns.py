@@ -27,58 +27,60 @@ def vector_columns(path: Path | str, kinds: Mapping[str, str], member: str = "")
     kinds : mapping of str to str
         What each column holds: "number", "list", "text" or "other".
     member : str
-        The column of lists, or what the names of the columns begin with, as named by the user.
+        From the user: the column of lists, or what the names of the columns begin with.
 
     Raises
     ------
     UserError
         There is none, there are several, or a number is missing.
     """
-    numbered: dict[str, dict[int, str]] = defaultdict(dict)
+    series: dict[str, dict[int, str]] = defaultdict(dict)
     for name, kind in kinds.items():
         match = NUMBERED.fullmatch(name)
         if match and kind == NUMBER:
-            numbered[match["prefix"]][int(match["number"])] = name
-    groups = {prefix: found for prefix, found in numbered.items() if len(found) > 1}
+            series[match["prefix"]][int(match["number"])] = name
+    groups = {prefix: columns for prefix, columns in series.items() if len(columns) > 1}
     lists = [name for name, kind in kinds.items() if kind == LIST]
     if member:
         if member not in lists and member not in groups:
             raise UserError(
                 f"{path} has no column of lists '{member}' and no columns {member}0, {member}1, …, only "
-                f"{listed(kinds)}.",
+                f"{format_names(kinds)}.",
                 f"Name a column of lists, or what the numbered columns begin with: {path}:NAME.",
                 member,
             )
         return [member] if member in lists else _in_order(path, member, groups[member])
-    found = [*lists, *(prefix for prefix in groups if prefix not in lists)]
-    usual = [name for name in found if name.lower().rstrip("_-. ") in USUAL]
-    if len(found) > 1 and len(usual) != 1:
-        shown = ", ".join(name if name in lists else f"{name}0 …" for name in found[:10])
+    candidates = [*lists, *(prefix for prefix in groups if prefix not in lists)]
+    usual = [name for name in candidates if name.lower().rstrip("_-. ") in USUAL]
+    if len(candidates) > 1 and len(usual) != 1:
+        examples = ", ".join(name if name in lists else f"{name}0 …" for name in candidates[:10])
         raise UserError(
-            f"{path} has several columns that may be the embeddings: {shown}.", f"Name them: {path}:{found[0]}.", path
+            f"{path} has several columns that may be the embeddings: {examples}.",
+            f"Name them: {path}:{candidates[0]}.",
+            path,
         )
-    if not found:
+    if not candidates:
         raise UserError(
             f"{path} has no column of lists and no numbered columns (embedding_0, embedding_1, …), only "
-            f"{listed(kinds)}.",
+            f"{format_names(kinds)}.",
             "Save the embeddings as one column of lists, or as one numbered column for each dimension.",
             path,
         )
-    chosen = usual[0] if len(found) > 1 else found[0]
-    return [chosen] if chosen in lists else _in_order(path, chosen, groups[chosen])
+    column = usual[0] if len(candidates) > 1 else candidates[0]
+    return [column] if column in lists else _in_order(path, column, groups[column])
 
 
-def _in_order(path: Path | str, prefix: str, found: Mapping[int, str]) -> list[str]:
-    first = min(found)
-    missing = next((number for number in range(first, max(found)) if number not in found), None)
+def _in_order(path: Path | str, prefix: str, columns: Mapping[int, str]) -> list[str]:
+    first = min(columns)
+    missing = next((number for number in range(first, max(columns)) if number not in columns), None)
     if first > 1 or missing is not None:
         wrong = f"{prefix}{missing if missing is not None and first <= 1 else 0}"
         raise UserError(
-            f"{path} has {len(found)} columns {found[first]} to {found[max(found)]}, but no column {wrong}.",
+            f"{path} has {len(columns)} columns {columns[first]} to {columns[max(columns)]}, but no column {wrong}.",
             "Number the columns of the embeddings from 0 without gaps, and rename other ones.",
             wrong,
         )
-    return [found[number] for number in sorted(found)]
+    return [columns[number] for number in sorted(columns)]
 
 
 def id_column_of(path: Path | str, kinds: Mapping[str, str], vectors: Sequence[str], id_column: str = "") -> str:
@@ -94,13 +96,13 @@ def id_column_of(path: Path | str, kinds: Mapping[str, str], vectors: Sequence[s
     if id_column and id_column != NO_IDS:
         raise no_id_column(Path(path), id_column, list(kinds))
     others = {name.strip().lower(): name for name, kind in kinds.items() if kind in (TEXT, NUMBER)}
-    used = {*vectors}
-    # pandas stores an index without a name so.
+    vector_names = {*vectors}
+    # pandas stores an index without a name in this column.
     names = [*NAMES, *([INDEX] if kinds.get(INDEX) == TEXT else [])]
-    return "" if id_column else next((others[n] for n in names if n in others and others[n] not in used), "")
+    return "" if id_column else next((others[n] for n in names if n in others and others[n] not in vector_names), "")
 
 
-def listed(kinds: Mapping[str, str]) -> str:
+def format_names(kinds: Mapping[str, str]) -> str:
     """Format the names of up to 20 columns."""
     names = list(kinds)
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "no columns"

@@ -66,11 +66,11 @@ def _matching(path: Path) -> list[Path]:
 
 def _expanded(path: Path) -> list[Path]:
     """Return the files of a pattern; those of a range need not exist."""
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for name in _ranges(path.name):
         matches = path.parent.glob(name) if re.search(r"[*?\[]", name) else [path.parent / name]
-        found |= dict.fromkeys(sorted(matches, key=os.fsencode))
-    return list(found)
+        files |= dict.fromkeys(sorted(matches, key=os.fsencode))
+    return list(files)
 
 
 def _ranges(name: str) -> Iterator[str]:
@@ -106,13 +106,13 @@ def _seems_stored(folder: Path) -> bool:
     """Whether a folder has a shard, or one in it among its first files: there may be millions of images."""
     try:
         with os.scandir(folder) as entries:
-            shown = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
     except PermissionError:
         # `list_files` says so.
         return False
-    if any(_is_shard(entry.name) for entry in shown):
+    if any(_is_shard(entry.name) for entry in visible):
         return True
-    return any(_starts_with_shards(entry.path) for entry in shown if _is_folder(entry))
+    return any(_starts_with_shards(entry.path) for entry in visible if _is_folder(entry))
 
 
 def _starts_with_shards(folder: str) -> bool:

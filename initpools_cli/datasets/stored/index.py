@@ -42,13 +42,13 @@ def indexed(file: Path, name: str, settings: tuple[str, ...], cache: Path, make:
 
     status = file.stat()
     key = json.dumps([VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, *settings])
-    stored = cache / "shards" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.parquet"
+    cache_file = cache / "shards" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.parquet"
     try:
-        table = pyarrow.parquet.read_table(stored)
+        table = pyarrow.parquet.read_table(cache_file)
     except (OSError, pyarrow.ArrowException):
         table = make()
         # A shared cache may be read-only; then the shard is only read again.
-        with contextlib.suppress(UserError), atomic_file(stored) as stream:
+        with contextlib.suppress(UserError), atomic_file(cache_file) as stream:
             pyarrow.parquet.write_table(table, stream)
     labels = _values(table["label"]) if "label" in table.column_names else np.empty(0)
     starts, sizes = (table[column].to_numpy().astype(np.int64) for column in ("start", "size"))

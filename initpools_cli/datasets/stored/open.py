@@ -11,7 +11,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
-from initpools_cli.datasets.label_arrays import coded
+from initpools_cli.datasets.label_arrays import encode_labels
 from initpools_cli.datasets.labels import assigner, counted, named
 from initpools_cli.datasets.sources import Assignment, Files
 from initpools_cli.datasets.spec import DatasetSpec
@@ -68,9 +68,9 @@ def open_shards(path: Path, files: Sequence[Path], spec: DatasetSpec, cache: Pat
 
 def _with_splits(root: Shards, assign: Callable[[Sequence[str]], Assignment], paths: Sequence[str]) -> Assignment:
     splits, notes = _splits(root)
-    found = assign(paths)
+    assignment = assign(paths)
     # An image of a run may have left the shards.
-    return replace(found, splits=[splits.get(path, "train") for path in paths], notes=[*found.notes, *notes])
+    return replace(assignment, splits=[splits.get(path, "train") for path in paths], notes=[*assignment.notes, *notes])
 
 
 def _splits(root: Shards) -> tuple[dict[str, str], list[str]]:
@@ -97,14 +97,14 @@ def _labels(root: Shards, classes: tuple[str, ...], paths: Sequence[str], *, mul
             "Pass a table of labels: --set dataset.labels=FILE.csv, or leave out dataset.multilabel.",
             "dataset.multilabel = true",
         )
-    found = coded(arrays, str(root), classes)
+    encoded_labels = encode_labels(arrays, str(root), classes)
     labels = {
-        path: found.classes[code] if code >= 0 else ""
+        path: encoded_labels.classes[code] if code >= 0 else ""
         for shard in root.shards
         if shard.name in arrays
-        for path, code in zip(shard.paths, found.codes[shard.name].tolist(), strict=True)
+        for path, code in zip(shard.paths, encoded_labels.codes[shard.name].tolist(), strict=True)
     }
-    return Assignment([], [labels.get(path, "") for path in paths], found.classes, found.notes)
+    return Assignment([], [labels.get(path, "") for path in paths], encoded_labels.classes, encoded_labels.notes)
 
 
 def _same_type(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

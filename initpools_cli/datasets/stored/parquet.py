@@ -83,22 +83,22 @@ def columns_of(files: Sequence[Path], label_column: str, *, labeled: bool) -> Co
     UserError
         A damaged file, no column of images, several columns of labels, or files with different columns.
     """
-    chosen: Columns | None = None
+    columns: Columns | None = None
     for file in files:
         schema = _schema(file)
         features = _features(schema)
-        found = _columns(file, schema, features, label_column, labeled=labeled)
-        if chosen is None:
-            chosen = found
-        elif found != chosen:
+        file_columns = _columns(file, schema, features, label_column, labeled=labeled)
+        if columns is None:
+            columns = file_columns
+        elif file_columns != columns:
             raise UserError(
-                f"{files[0]} and {file} have different columns or classes: {_described(chosen)}, and "
-                f"{_described(found)}.",
+                f"{files[0]} and {file} have different columns or classes: {_columns_text(columns)}, and "
+                f"{_columns_text(file_columns)}.",
                 "Save all of them with the same columns, or name those that belong together.",
                 file,
             )
-    assert chosen is not None, "there is a file"
-    return chosen
+    assert columns is not None, "there is a file"
+    return columns
 
 
 def index_of(file: Path, columns: Columns) -> Index:
@@ -116,7 +116,7 @@ def index_of(file: Path, columns: Columns) -> Index:
 
     names: list[str | None] = []
     sizes, labels = [], []
-    with _opened(file) as source:
+    with _parquet_file(file) as source:
         with_paths = columns.nested and _has_paths(source.schema_arrow.field(columns.image).type)
         leaves = [columns.content]
         leaves += [f"{columns.image}.path"] if with_paths else []
@@ -187,7 +187,7 @@ def _group_ends(file: Path, stamp: int) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Any]:
+def _parquet_file(file: Path) -> Iterator[Any]:
     import pyarrow
     import pyarrow.parquet
 
@@ -204,7 +204,7 @@ def _opened(file: Path) -> Iterator[Any]:
 
 
 def _schema(file: Path) -> Any:
-    with _opened(file) as source:
+    with _parquet_file(file) as source:
         return source.schema_arrow
 
 
@@ -226,47 +226,47 @@ def _columns(file: Path, schema: Any, features: dict[str, Any], label_column: st
 
 
 def _image_column(file: Path, schema: Any) -> str:
-    found = [field.name for field in schema if _holds_bytes(field.type)]
-    preferred = [name for name in found if name in IMAGE_COLUMNS]
-    if not found:
-        raise UserError(f"{file} has no column of image bytes, only {_listed(schema)}.", LAYOUT, file)
-    if len(found) > 1 and len(preferred) != 1:
+    candidates = [field.name for field in schema if _holds_bytes(field.type)]
+    usual = [name for name in candidates if name in IMAGE_COLUMNS]
+    if not candidates:
+        raise UserError(f"{file} has no column of image bytes, only {_fields_text(schema)}.", LAYOUT, file)
+    if len(candidates) > 1 and len(usual) != 1:
         raise UserError(
-            f"{file} has several columns of bytes: {', '.join(found)}.",
+            f"{file} has several columns of bytes: {', '.join(candidates)}.",
             "Name that of the images 'image', or save a file without the others.",
-            ", ".join(found),
+            ", ".join(candidates),
         )
-    return preferred[0] if len(preferred) == 1 else found[0]
+    return usual[0] if len(usual) == 1 else candidates[0]
 
 
-def _label_column(file: Path, schema: Any, features: dict[str, Any], wanted: str) -> str:
-    if wanted:
-        if wanted not in schema.names:
+def _label_column(file: Path, schema: Any, features: dict[str, Any], column: str) -> str:
+    if column:
+        if column not in schema.names:
             raise UserError(
-                f"{file} has no column {wanted!r} (dataset.label_column), only {_listed(schema)}.",
+                f"{file} has no column {column!r} (dataset.label_column), only {_fields_text(schema)}.",
                 "Name one of its columns with --set dataset.label_column=NAME.",
-                repr(wanted),
+                repr(column),
             )
-        if not _holds_labels(schema.field(wanted).type):
+        if not _holds_labels(schema.field(column).type):
             raise UserError(
-                f"The column {wanted!r} of {file} has the type {schema.field(wanted).type}, not integers or strings.",
+                f"The column {column!r} of {file} has the type {schema.field(column).type}, not integers or strings.",
                 "Name another with --set dataset.label_column=NAME, or use --set dataset.labels=none.",
-                repr(wanted),
+                repr(column),
             )
-        return wanted
-    described = [
+        return column
+    class_labels = [
         name for name, each in features.items() if isinstance(each, dict) and each.get("_type") == "ClassLabel"
     ]
     usual = [name for name in schema.names if name in LABEL_COLUMNS or name.endswith(LABEL_ENDING)]
-    known = [name for name in described or usual if name in schema.names]
-    found = [name for name in known if _holds_labels(schema.field(name).type)]
-    if len(found) > 1:
+    names = [name for name in class_labels or usual if name in schema.names]
+    candidates = [name for name in names if _holds_labels(schema.field(name).type)]
+    if len(candidates) > 1:
         raise UserError(
-            f"{file} has several columns of labels: {', '.join(found)}.",
-            f"Choose one: --set dataset.label_column={found[0]}; or none: --set dataset.labels=none.",
-            ", ".join(found),
+            f"{file} has several columns of labels: {', '.join(candidates)}.",
+            f"Choose one: --set dataset.label_column={candidates[0]}; or none: --set dataset.labels=none.",
+            ", ".join(candidates),
         )
-    return found[0] if found else ""
+    return candidates[0] if candidates else ""
 
 
 def _plain(column: Any) -> Any:
@@ -281,8 +281,8 @@ def _plain(column: Any) -> Any:
 
 def _distinct(names: list[str | None]) -> list[str]:
     """Return the stored names if every image has one of its own; else an empty list."""
-    found = [name.lstrip("/") for name in names if name]
-    return found if len(found) == len(names) == len(set(found)) and all(found) else []
+    paths = [name.lstrip("/") for name in names if name]
+    return paths if len(paths) == len(names) == len(set(paths)) and all(paths) else []
 
 
 def _has_paths(kind: Any) -> bool:
@@ -319,11 +319,11 @@ def _holds_labels(kind: Any) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or _is_text(kind))
 
 
-def _listed(schema: Any) -> str:
+def _fields_text(schema: Any) -> str:
     return ", ".join(f"{field.name} ({field.type})" for field in schema) or "no columns"
 
 
-def _described(columns: Columns) -> str:
+def _columns_text(columns: Columns) -> str:
     label = f"labels in {columns.label!r}" if columns.label else "no labels"
     return f"images in {columns.image!r} and {label}" + (
         f" of {len(columns.classes)} classes" if columns.classes else ""

@@ -58,21 +58,21 @@ def index_of(file: Path) -> Index:
     except PermissionError:
         raise no_permission(file) from None
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise _damaged(file, str(error)) from None
+        raise _damaged_error(file, str(error)) from None
     _refuse_cut_off(file, end)
-    repeated = [name for name, count in names.items() if count > 1]
-    if repeated:
+    duplicates = [name for name, count in names.items() if count > 1]
+    if duplicates:
         raise UserError(
-            f"{file} has {repeated[0]} {names[repeated[0]]} times.",
+            f"{file} has {duplicates[0]} {names[duplicates[0]]} times.",
             "Write it again, with another name for each file.",
-            repeated[0],
+            duplicates[0],
         )
-    kept = _samples(file, list(images))
-    labels = [_label_of(name, texts) for name in kept]
+    image_names = _samples(file, list(images))
+    labels = [_label_of(name, texts) for name in image_names]
     index = {
-        "image": kept,
-        "start": pyarrow.array([images[name][0] for name in kept], pyarrow.int64()),
-        "size": pyarrow.array([images[name][1] for name in kept], pyarrow.int64()),
+        "image": image_names,
+        "start": pyarrow.array([images[name][0] for name in image_names], pyarrow.int64()),
+        "size": pyarrow.array([images[name][1] for name in image_names], pyarrow.int64()),
     }
     if any(labels):
         index["label"] = pyarrow.array([label or None for label in labels], pyarrow.string())
@@ -131,9 +131,9 @@ def _refuse_surrogates(file: Path, name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        shown = ascii(name)
+        text = ascii(name)
         raise UserError(
-            f"{file} has a file whose name {shown} is not UTF-8.", "Write it again, with names in UTF-8.", shown
+            f"{file} has a file whose name {text} is not UTF-8.", "Write it again, with names in UTF-8.", text
         ) from None
 
 
@@ -148,10 +148,10 @@ def _label(file: Path, name: str, content: bytes) -> str:
         text = content.decode()
         if not name.lower().endswith(".json"):
             return text.strip()
-        found: Any = json.loads(text)
+        record: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name} in {file} can't be read: {error}.", "Correct it, and pack it again.", name) from None
-    value = found.get("label") if isinstance(found, dict) else None
+    value = record.get("label") if isinstance(record, dict) else None
     if value is None:
         return ""
     if not isinstance(value, str | int):
@@ -168,10 +168,10 @@ def _refuse_cut_off(file: Path, end: int) -> None:
     with file.open("rb") as stream:
         stream.seek(end)
         if stream.read(BLOCK) != bytes(BLOCK):
-            raise _damaged(file, f"it ends after {end} bytes without the mark of its end")
+            raise _damaged_error(file, f"it ends after {end} bytes without the mark of its end")
 
 
-def _damaged(file: Path, why: str) -> UserError:
+def _damaged_error(file: Path, why: str) -> UserError:
     with file.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
     if compressed:
