@@ -257,7 +257,7 @@ def _parsed(content: bytes, file: str) -> Suite:
             raise UserError(
                 f"{file} is not a suite: {fact}.", "Correct the file and run the command again.", file
             ) from None
-        raise value_error(error, tables, where=file) from None
+        raise value_error(error, where=file) from None
 
 
 def _with_data_of_others(tables: dict[str, Any], file: str) -> dict[str, Any]:

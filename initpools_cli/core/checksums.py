@@ -46,11 +46,10 @@ def checksum(path: Path) -> str:
     """
     with path.open("rb") as stream:
         before = _signature(os.fstat(stream.fileno()))
-        known = _checksums.get(before)
-        if known is not None:
-            return known
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        _checksums.keep(before, _signature(os.fstat(stream.fileno())), digest)
+        digest = _checksums.get(before)
+        if digest is None:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            _checksums.keep(before, _signature(os.fstat(stream.fileno())), digest)
     return digest
 
 

@@ -103,8 +103,8 @@ class DaskExecutor:
 
     def map(self, function: Callable[..., T], jobs: Iterable[Sequence[Any]]) -> list[T]:
         """Return the results of ``function(*job)`` in the order of the jobs; see `completed`."""
-        found = dict(self.completed(function, jobs))
-        return [found[number] for number in range(len(found))]
+        results = dict(self.completed(function, jobs))
+        return [results[number] for number in range(len(results))]
 
     def completed(self, function: Callable[..., T], jobs: Iterable[Sequence[Any]]) -> Iterator[tuple[int, T]]:
         """Yield the number of each job and the result of ``function(*job)``, in any order.

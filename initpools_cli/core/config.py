@@ -508,7 +508,7 @@ def load_settings(
     Returns
     -------
     settings : Settings
-    given : dict of str to str
+    origin : dict of str to str
         Where the user set each dotted key: a file, ``--set`` or a flag.
 
     Raises
@@ -519,16 +519,15 @@ def load_settings(
     in_file = (
         [(key, value, str(file)) for key, value in _flatten(_read_toml(file), str(file))] if file is not None else []
     )
-    parsed = [parse_set(text) for text in sets]
-    in_sets = [(_dotted_key(key, table, knobs), value, "--set") for key, value in parsed]
+    in_sets = [(_dotted_key(key, table, knobs), value, "--set") for key, value in map(parse_set, sets)]
     in_flags = [
         (key, value, f"--{key.rpartition('.')[2].replace('_', '-')}")
         for key, value in (flags or {}).items()
         if value is not None
     ]
-    # What is overridden must be valid, too.
-    for overridden in (in_file, in_sets):
-        _validate(overridden)
+    # Values that --set or a flag overrides must be valid, too.
+    for entries in (in_file, in_sets):
+        _validate(entries)
     settings, origin = _validate([*in_file, *in_sets, *in_flags])
     if table != "select" and origin.get("select.partitions") == "--set":
         raise UserError(
@@ -541,26 +540,28 @@ def load_settings(
 
 def _validate(entries: Iterable[Entry]) -> tuple[Settings, dict[str, str]]:
     """Return settings, of which later entries override earlier ones, and where each dotted key was set last."""
-    merged: dict[str, dict[str, Any]] = {}
+    tables: dict[str, dict[str, Any]] = {}
     origin: dict[str, str] = {}
-    for dotted, value, where in entries:
-        _put(merged, dotted, value, where)
-        origin[dotted] = where
-    for dotted, where in origin.items():
-        _refuse_unknown(dotted, where)
+    for dotted_key, value, where in entries:
+        _put(tables, dotted_key, value, where)
+        origin[dotted_key] = where
+    for dotted_key, where in origin.items():
+        _refuse_unknown(dotted_key, where)
     try:
-        return Settings.model_validate(merged), origin
+        return Settings.model_validate(tables), origin
     except ValidationError as error:
         loc = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
-        raise value_error(error, merged, where=origin.get(loc, "")) from None
+        raise value_error(error, where=origin.get(loc, "")) from None
 
 
-def _put(merged: dict[str, dict[str, Any]], dotted: str, value: Any, where: str) -> None:
+def _put(tables: dict[str, dict[str, Any]], dotted_key: str, value: Any, where: str) -> None:
     """Set a dotted key of nested tables."""
     if isinstance(value, str) and "\0" in value:
-        raise UserError(f"{dotted} (in {where}) contains a NUL character.", f"Set {dotted} to text without it.", dotted)
-    head, _, key = dotted.partition(".")
-    target = merged.setdefault(head, {})
+        raise UserError(
+            f"{dotted_key} (in {where}) contains a NUL character.", f"Set {dotted_key} to text without it.", dotted_key
+        )
+    head, _, key = dotted_key.partition(".")
+    target = tables.setdefault(head, {})
     if key.startswith("params."):
         target = target.setdefault("params", {})
         if not isinstance(target, dict):
@@ -588,12 +589,12 @@ def _with_index(settings: Settings, origin: dict[str, str], table: str, knobs: C
     own: Any = getattr(settings, table)
     params = own.params | index_knobs(settings.select.index, getattr(own, INDEXED[table]), knobs, own.params)
     origin.setdefault(f"{table}.params.probes", origin["select.index"])
-    updated = {table: own.model_copy(update={"params": params})}
-    updated["select"] = updated.get("select", settings.select).model_copy(update={"index": "exact"})
-    return settings.model_copy(update=updated)
+    changes = {table: own.model_copy(update={"params": params})}
+    changes["select"] = changes.get("select", settings.select).model_copy(update={"index": "exact"})
+    return settings.model_copy(update=changes)
 
 
-def index_knobs(index: str, name: str, knobs: Collection[str], given: Mapping[str, Any]) -> dict[str, int]:
+def index_knobs(index: str, name: str, knobs: Collection[str], params: Mapping[str, Any]) -> dict[str, int]:
     """Return the knob that an index sets.
 
     Parameters
@@ -602,9 +603,9 @@ def index_knobs(index: str, name: str, knobs: Collection[str], given: Mapping[st
     name : str
         The method, for errors.
     knobs : collection of str
-        All knobs that it has.
-    given : mapping
-        Those that are set.
+        The names of its knobs.
+    params : mapping
+        Values of the knobs that are set.
 
     Raises
     ------
@@ -612,37 +613,37 @@ def index_knobs(index: str, name: str, knobs: Collection[str], given: Mapping[st
         If the index has no effect.
     """
     if index == "exact":
-        if given.get("probes"):
+        if params.get("probes"):
             raise UserError(
-                f"probes={given['probes']} has no effect with index = 'exact'.", "Leave out one of them.", "probes"
+                f"probes={params['probes']} has no effect with index = 'exact'.", "Leave out one of them.", "probes"
             )
         return {}
     if "probes" not in knobs:
         raise UserError(
             f"index = 'ivf' has no effect: '{name}' has no approximate search.", "Leave out index.", "index = 'ivf'"
         )
-    return {} if given.get("probes") else {"probes": PROBES}
+    return {} if params.get("probes") else {"probes": PROBES}
 
 
-def value_set(dotted: str, file: Path | None, sets: Sequence[str]) -> Any:
-    """Return the value of one setting in the ``--config`` file or ``--set``, before all are resolved; None if not set.
+def value_set(dotted_key: str, file: Path | None, sets: Sequence[str]) -> Any:
+    """Return the value of one setting from the ``--config`` file or ``--set``, before settings are resolved.
 
-    Needed for the method of a command, whose knobs decide what else may be set.
+    None if it is not set. The method of a command is read this way, since its knobs decide what else may be set.
     """
-    key = dotted.partition(".")[2]
-    found = dict(_flatten(_read_toml(file), str(file))).get(dotted) if file is not None else None
+    key = dotted_key.partition(".")[2]
+    setting = dict(_flatten(_read_toml(file), str(file))).get(dotted_key) if file is not None else None
     for name, value in map(parse_set, sets):
-        if name in (dotted, key):
-            found = value
-    return found
+        if name in (dotted_key, key):
+            setting = value
+    return setting
 
 
-def knob_origins(given: Mapping[str, str], knobs: Iterable[str], *tables: str) -> dict[str, str]:
+def knob_origins(origin: Mapping[str, str], knobs: Iterable[str], *tables: str) -> dict[str, str]:
     """Return where each knob was set: a flag, ``--set`` or a file.
 
     Parameters
     ----------
-    given : mapping of str to str
+    origin : mapping of str to str
         From `load_settings`.
     knobs : iterable of str
         The names of the knobs.
@@ -654,8 +655,8 @@ def knob_origins(given: Mapping[str, str], knobs: Iterable[str], *tables: str) -
     dict of str to str
         Without knobs that have their defaults.
     """
-    places = {knob: [given.get(key) for table in tables for key in (f"{table}.{knob}", table)] for knob in knobs}
-    return {knob: found for knob, each in places.items() if (found := next(filter(None, each), None))}
+    places = {knob: [origin.get(key) for table in tables for key in (f"{table}.{knob}", table)] for knob in knobs}
+    return {knob: place for knob, each in places.items() if (place := next(filter(None, each), None))}
 
 
 #: Settings of [select] that every command with a strategy uses.
@@ -677,9 +678,11 @@ def parse_set(text: str) -> tuple[str, Any]:
     """Parse ``"delta=0.6"`` to ``("delta", 0.6)``; a value that is not valid TOML is a string."""
     key, equals, raw = text.partition("=")
     if not equals or not key.strip():
-        shown = repr(text)
+        quoted_text = repr(text)
         raise UserError(
-            f"--set {shown} is not of the form key=value.", "Write for example --set pretrain.epochs=20.", shown
+            f"--set {quoted_text} is not of the form key=value.",
+            "Write for example --set pretrain.epochs=20.",
+            quoted_text,
         )
     try:
         value = parse_toml(f"value = {raw.strip()}")["value"]
@@ -736,8 +739,8 @@ def _names() -> str:
     return ", ".join(f"[{name}]" for name in TABLES)
 
 
-def _refuse_unknown(dotted: str, where: str) -> None:
-    head, _, key = dotted.partition(".")
+def _refuse_unknown(dotted_key: str, where: str) -> None:
+    head, _, key = dotted_key.partition(".")
     if head not in TABLES:
         guess = nearest(head, TABLES)
         hint = f"Did you mean [{guess}]? " if guess else ""
@@ -749,5 +752,5 @@ def _refuse_unknown(dotted: str, where: str) -> None:
         hint = f"Did you mean '{head}.{guess}'? " if guess else ""
         valid = ", ".join(field for field in fields)
         raise UserError(
-            f"There is no setting '{dotted}' (in {where}).", f"{hint}Set one of {valid} in [{head}].", dotted
+            f"There is no setting '{dotted_key}' (in {where}).", f"{hint}Set one of {valid} in [{head}].", dotted_key
         )

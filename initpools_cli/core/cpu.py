@@ -20,7 +20,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def thread_count(requested: int) -> int:
+def thread_count(threads: int) -> int:
     """Return the number of threads for ``run.threads``; 0 means one for each core.
 
     Raises
@@ -30,13 +30,13 @@ def thread_count(requested: int) -> int:
     """
     cores = available_cores()
     most = THREADS_PER_CORE * cores
-    if requested > most:
+    if threads > most:
         raise UserError(
-            f"--threads {requested} is more than {THREADS_PER_CORE} for each of the {cores} cores.",
+            f"--threads {threads} is more than {THREADS_PER_CORE} for each of the {cores} cores.",
             f"Set --threads to {most} or less, or leave out --threads for one thread per core.",
-            requested,
+            threads,
         )
-    return requested or cores
+    return threads or cores
 
 
 def machine() -> dict[str, str | int | None]:

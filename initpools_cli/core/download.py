@@ -86,14 +86,14 @@ def fetch(remote: RemoteFile, folder: Path, report: Reporter, *, timeout: float 
     part = folder / f"{remote.name}.part"
     reasons = []
 
-    def taken(holder: str) -> UserError:
+    def busy_error(holder: str) -> UserError:
         return UserError(
             f"Another initpools process{holder} is downloading {target}.",
             "Wait for it, or stop it first.",
             str(target),
         )
 
-    with place_errors(folder, remote.variable), locked(part.with_name(f"{part.name}.lock"), taken):
+    with place_errors(folder, remote.variable), locked(part.with_name(f"{part.name}.lock"), busy_error):
         for url in remote.urls:
             # It becomes the file itself, which others may read.
             with os.fdopen(open_private(part, 0o666 & ~umask()), "r+b") as stream:
@@ -206,5 +206,5 @@ def _checksum(path: Path, algorithm: str) -> str:
 
 
 def _by_hand(remote: RemoteFile, target: Path) -> str:
-    known = f" ({remote.algorithm.upper()} {remote.checksum})" if remote.checksum else ""
-    return f"download it yourself and save it as {target}{known}"
+    checksum = f" ({remote.algorithm.upper()} {remote.checksum})" if remote.checksum else ""
+    return f"download it yourself and save it as {target}{checksum}"

@@ -9,21 +9,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.plugins import Plugin, described, sha256_of_source
+from initpools_cli.core.plugins import Plugin, describe_error, sha256_of_source
 
 VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 @cache
 def entry_points(group: str) -> dict[str, list[metadata.EntryPoint]]:
-    """The entry points of a group by name; more than one where packages contend for it."""
-    found: dict[str, dict[str, metadata.EntryPoint]] = {}
+    """The entry points of a group by name; several where packages use the same name."""
+    by_name: dict[str, dict[str, metadata.EntryPoint]] = {}
     for each in metadata.entry_points(group=group):
-        found.setdefault(each.name, {})[f"{_package(each)} {each.value}"] = each
-    return {name: list(each.values()) for name, each in sorted(found.items())}
+        by_name.setdefault(each.name, {})[f"{_package(each)} {each.value}"] = each
+    return {name: list(each.values()) for name, each in sorted(by_name.items())}
 
 
-def installed(group: str, name: str) -> Plugin:
+def installed_plugin(group: str, name: str) -> Plugin:
     """The plug-in of that name, not loaded yet.
 
     Raises
@@ -37,36 +37,36 @@ def installed(group: str, name: str) -> Plugin:
         raise UserError(
             f"'{name}' is the name of several plug-ins: {packages}.", "Uninstall all but one with `pip`.", name
         )
-    (found,) = several
+    (entry,) = several
     if not VALID.fullmatch(name):
         raise UserError(
-            f"The plug-in '{name}' of {_package(found)} can't be named on a command line.",
+            f"The plug-in '{name}' of {_package(entry)} can't be named on a command line.",
             "Rename it in its package: use letters, digits, '-' and '_'.",
             name,
         )
     try:
-        spec = find_spec(found.module)
+        spec = find_spec(entry.module)
     except Exception as error:
         raise UserError(
-            f"The plug-in '{name}' of {_package(found)} can't be loaded: {described(error)}.", repair(found), name
+            f"The plug-in '{name}' of {_package(entry)} can't be loaded: {describe_error(error)}.", repair(entry), name
         ) from error
     if spec is None:
         raise UserError(
-            f"The plug-in '{name}' of {_package(found)} can't be loaded: it has no module '{found.module}'.",
-            repair(found),
+            f"The plug-in '{name}' of {_package(entry)} can't be loaded: it has no module '{entry.module}'.",
+            repair(entry),
             name,
         )
     path = spec.origin or ""
-    version = found.dist.version if found.dist else ""
-    distribution = found.dist.name if found.dist else found.module
+    version = entry.dist.version if entry.dist else ""
+    distribution = entry.dist.name if entry.dist else entry.module
     return Plugin(
         name,
-        found.attr,
+        entry.attr,
         path,
-        f"{_package(found)}, {Path(path).name}",
+        f"{_package(entry)}, {Path(path).name}",
         b"",
         sha256_of_source(Path(path)),
-        found.module,
+        entry.module,
         distribution,
         version,
     )

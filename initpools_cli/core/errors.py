@@ -45,12 +45,12 @@ def closest(name: str, names: Iterable[str], most: int = 4) -> list[str]:
     most : int
         How many to return, the shortest first.
     """
-    wanted, by_lower = name.lower(), {valid.lower(): valid for valid in names}
-    found = [valid for valid in by_lower if valid.startswith(wanted)] or [
-        valid for valid in by_lower if wanted in valid
+    lower, by_lower = name.lower(), {valid.lower(): valid for valid in names}
+    matches = [valid for valid in by_lower if valid.startswith(lower)] or [
+        valid for valid in by_lower if lower in valid
     ]
-    found = sorted(found, key=lambda valid: (len(valid), valid))[:most]
-    return [by_lower[valid] for valid in found or difflib.get_close_matches(wanted, by_lower, n=most, cutoff=0.75)]
+    matches = sorted(matches, key=lambda valid: (len(valid), valid))[:most]
+    return [by_lower[valid] for valid in matches or difflib.get_close_matches(lower, by_lower, n=most, cutoff=0.75)]
 
 
 def did_you_mean(guesses: Sequence[str]) -> str:

@@ -39,12 +39,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = _open_scratch(path)
-        held = -1
+        lock_handle = -1
         try:
             with os.fdopen(handle, "wb") as stream:
                 # Keeps the lock after the stream is closed, which may report errors of the disk. Windows can't rename
                 # an open file.
-                held = -1 if os.name == "nt" else os.dup(handle)
+                lock_handle = -1 if os.name == "nt" else os.dup(handle)
                 yield stream
             # It is private until here.
             scratch.chmod(0o666 & ~umask())
@@ -53,8 +53,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             scratch.unlink(missing_ok=True)
             raise
         finally:
-            if held >= 0:
-                os.close(held)
+            if lock_handle >= 0:
+                os.close(lock_handle)
 
 
 def _open_scratch(path: Path) -> tuple[int, Path]:
@@ -164,10 +164,10 @@ def require_ending(path: Path | None, *endings: str) -> None:
     """
     if path is None:
         return
-    allowed = " or ".join([", ".join(endings[:-1]), endings[-1]] if len(endings) > 1 else endings)
+    choices = " or ".join([", ".join(endings[:-1]), endings[-1]] if len(endings) > 1 else endings)
     if path.suffix.lower() not in endings:
         raise UserError(
-            f"'{path.name}' does not end in {allowed}.", f"Give -o a name that ends in {allowed}.", path.name
+            f"'{path.name}' does not end in {choices}.", f"Give -o a name that ends in {choices}.", path.name
         )
     if path.is_dir():
         raise UserError(f"{path} is a folder.", "Give -o the name of a file.", path)
@@ -201,8 +201,8 @@ def require_file(path: Path, what: str, *, most: int | None = None) -> Path:
         raise UserError(f"There is no file {path} ({what}).", "Check the path.", path) from None
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        shown = repr(str(path))
-        raise UserError(f"{shown} ({what}) can't be read: {reason}.", "Check the path.", shown) from None
+        text = repr(str(path))
+        raise UserError(f"{text} ({what}) can't be read: {reason}.", "Check the path.", text) from None
     if stat.S_ISDIR(status.st_mode):
         raise UserError(f"{path} ({what}) is a folder.", "Name a file.", path)
     if not stat.S_ISREG(status.st_mode):

@@ -25,7 +25,7 @@ def deferred_stop() -> Iterator[Callable[[], bool]]:
     callable
         Returns whether a signal was received: the block should save its state and end.
     """
-    received: list[int] = []
+    signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -36,17 +36,17 @@ def deferred_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
     def receive(number: int, frame: FrameType | None) -> None:
-        received.append(number)
+        signals.append(number)
         restore()
 
     for number in STOPPING:
         signal.signal(number, receive)
     try:
-        yield lambda: bool(received)
+        yield lambda: bool(signals)
     finally:
         restore()
-    if received:
-        signal.raise_signal(received[0])
+    if signals:
+        signal.raise_signal(signals[0])
 
 
 def exit_with_parent(parent: int) -> None:

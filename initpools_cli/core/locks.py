@@ -28,7 +28,7 @@ class LocksUnsupported(UserError):
 
 
 @contextlib.contextmanager
-def locked(path: Path, taken: Callable[[str], UserError]) -> Iterator[None]:
+def locked(path: Path, busy_error: Callable[[str], UserError]) -> Iterator[None]:
     """Hold a lock file, which is removed at the end.
 
     The lock itself is filelock's: the operating system's own, so that it is released even if the holder is killed.
@@ -36,15 +36,15 @@ def locked(path: Path, taken: Callable[[str], UserError]) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        The lock file; its folder is made, too.
-    taken : callable
-        Makes the error for a lock that another process holds, from that process as text: ``" (4711 on node7)"``, or
-        ``""`` where it is not known.
+        The lock file; its folder is created if it does not exist.
+    busy_error : callable
+        Makes the error if another process holds the lock. Its argument names that process, as ``" (4711 on node7)"``,
+        or is empty if it is not known.
 
     Raises
     ------
     UserError
-        Another process holds it, or what is in its place was not made by this user.
+        Another process holds it, or the file at its path belongs to another user or is not a regular file.
     LocksUnsupported
         The file system has no locks.
     OSError
@@ -61,7 +61,7 @@ def locked(path: Path, taken: Callable[[str], UserError]) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise taken(_holder(path)) from None
+        raise busy_error(_holder(path)) from None
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
@@ -73,7 +73,7 @@ def locked(path: Path, taken: Callable[[str], UserError]) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever waits for the removed file notices. Windows removes it with the release.
+        # A process that waits for the lock notices that the file is gone. Windows deletes it at the release.
         remove_file(path)
         lock.release()
 
@@ -85,9 +85,9 @@ def _sign(descriptor: int) -> None:
 
 
 def _holder(path: Path) -> str:
-    """The process that a lock file names, for a message."""
-    known = read_private(path)
-    process, host = known.get("process"), known.get("host")
+    """Format the process that a lock file names, for a message."""
+    content = read_private(path)
+    process, host = content.get("process"), content.get("host")
     if type(process) is not int:
         return ""
     return f" ({process} on {host})" if isinstance(host, str) and host.isprintable() else f" ({process})"
@@ -116,18 +116,18 @@ def open_private(path: Path, mode: int = 0o600) -> int:
         It can't be made there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _opened(path, os.O_RDWR | os.O_CREAT, mode)
+    return _open_descriptor(path, os.O_RDWR | os.O_CREAT, mode)
 
 
 def read_private(path: Path) -> dict[str, Any]:
     """The content of a private JSON file; empty where there is none, or another user's."""
     with contextlib.suppress(UserError, OSError, ValueError, RecursionError):
-        descriptor = _opened(path, os.O_RDONLY, 0o600)
+        descriptor = _open_descriptor(path, os.O_RDONLY, 0o600)
         try:
-            known = json.loads(os.read(descriptor, LONGEST))
+            content = json.loads(os.read(descriptor, LONGEST))
         finally:
             os.close(descriptor)
-        return known if isinstance(known, dict) else {}
+        return content if isinstance(content, dict) else {}
     return {}
 
 
@@ -146,8 +146,8 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
         os.close(descriptor)
 
 
-def _opened(path: Path, flags: int, mode: int) -> int:
-    # Without O_NONBLOCK a pipe put in its place would be waited for. Windows has neither of these two flags.
+def _open_descriptor(path: Path, flags: int, mode: int) -> int:
+    # Without O_NONBLOCK, opening a pipe in its place would block. Windows has neither of the first two flags.
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags, mode)
@@ -183,10 +183,10 @@ def _foreign(path: Path, why: str) -> UserError:
 
 
 def _make_private(descriptor: int, mode: int = 0o600) -> None:
-    """Take away the permissions beyond `mode`."""
-    found = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    if hasattr(os, "fchmod") and found & ~mode:
-        os.fchmod(descriptor, found & mode)
+    """Clear all permissions that are not in `mode`."""
+    permissions = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if hasattr(os, "fchmod") and permissions & ~mode:
+        os.fchmod(descriptor, permissions & mode)
 
 
 def _write(descriptor: int, content: dict[str, Any]) -> None:

@@ -127,11 +127,11 @@ def write_folder(path: Path, content: Mapping[str, Entry], report: Reporter) -> 
 @contextmanager
 def _scratch_folder(path: Path) -> Iterator[Path]:
     """Open an empty folder beside `path`, to be renamed to it; the one that a killed process left is removed."""
-    with contextlib.ExitStack() as held, disk_errors(path):
+    with contextlib.ExitStack() as locks, disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.tmp")
         try:
-            held.enter_context(locked(path.with_name(f".{path.name}.lock"), partial(_taken, path)))
+            locks.enter_context(locked(path.with_name(f".{path.name}.lock"), partial(_busy_error, path)))
             if scratch.is_symlink():
                 scratch.unlink()
             remove_folder(scratch)
@@ -144,5 +144,5 @@ def _scratch_folder(path: Path) -> Iterator[Path]:
             remove_folder(scratch)
 
 
-def _taken(path: Path, holder: str) -> UserError:
+def _busy_error(path: Path, holder: str) -> UserError:
     return UserError(f"{path} is being written by another process{holder}.", "Wait for it, or stop it first.", path)

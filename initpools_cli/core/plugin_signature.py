@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from initpools_cli.core.errors import UserError, nearest
-from initpools_cli.core.plugins import Plugin, described, location
+from initpools_cli.core.plugins import Plugin, describe_error, location
 from initpools_cli.core.registry import SERVICES, Method
 from initpools_cli.core.traits import T, traits_of
 
@@ -30,17 +30,17 @@ def method_of_plugin(
     Parameters
     ----------
     name : str
-        How it is called in results.
+        Its name in results.
     function : callable
     plugin : Plugin or None
-        Where it is from; None for a function of this process.
+        Its file or package; None for a function of this process.
     arrays, services : collection of str
         The parameters it may have before ``*``.
     traits : type of Traits
     defaults : mapping
-        Traits of a function that states none.
+        Default traits.
     build : callable
-        What calls the function and checks what it returns.
+        Calls the function and validates its result.
 
     Raises
     ------
@@ -50,23 +50,23 @@ def method_of_plugin(
     where = f"'{name}' ({location(function, plugin)})"
     parameters = _parameters(function, where)
     _check_kinds(parameters, where)
-    asked = [each for each in parameters if each.kind is not each.KEYWORD_ONLY]
-    for each in asked:
+    positional = [each for each in parameters if each.kind is not each.KEYWORD_ONLY]
+    for each in positional:
         if each.name not in arrays and each.name not in services:
             raise _unknown(each.name, where, arrays, services)
-    read = [each for each in asked if each.name not in services]
-    inputs = tuple(each.name for each in read if each.default is each.empty)
-    optional = tuple(each.name for each in read if each.default is not each.empty)
+    array_parameters = [each for each in positional if each.name not in services]
+    inputs = tuple(each.name for each in array_parameters if each.default is each.empty)
+    optional = tuple(each.name for each in array_parameters if each.default is not each.empty)
     knobs = {
         each.name: _knob(each, function, where) for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    given = {**defaults, **getattr(function, TRAITS, {})}
+    trait_values = {**defaults, **getattr(function, TRAITS, {})}
     try:
-        stated = traits_of(traits, name, given)
+        method_traits = traits_of(traits, name, trait_values)
     except TypeError as error:
         raise UserError(f"{where}: {error}", "Correct what `initpools_cli.register` is given.", name) from None
     summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
-    method = Method(name, build, inputs, optional, knobs, summary, stated)
+    method = Method(name, build, inputs, optional, knobs, summary, method_traits)
     _check_knobs(method, where)
     return method
 
@@ -76,7 +76,7 @@ def _parameters(function: Callable[..., Any], where: str) -> list[inspect.Parame
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError, NameError) as error:
         raise UserError(
-            f"The signature of {where} can't be read: {described(error)}.", "Write a plain function.", where
+            f"The signature of {where} can't be read: {describe_error(error)}.", "Write a plain function.", where
         ) from None
 
 
@@ -97,18 +97,18 @@ def _check_kinds(parameters: list[inspect.Parameter], where: str) -> None:
 
 def _unknown(name: str, where: str, arrays: Collection[str], services: Collection[str]) -> UserError:
     guess = nearest(name, [*arrays, *services])
-    meant = f" Did you mean '{guess}'?" if guess else ""
+    hint = f" Did you mean '{guess}'?" if guess else ""
     return UserError(
         f"{where} asks for '{name}', which it can't be given.",
-        f"Before the `*` it may have {', '.join([*arrays, *sorted(services)])}; write knobs after the `*`.{meant}",
+        f"Before the `*` it may have {', '.join([*arrays, *sorted(services)])}; write knobs after the `*`.{hint}",
         name,
     )
 
 
 def _globals(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the global names that a function sees."""
-    found: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
-    return found
+    names: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
+    return names
 
 
 def _knob(parameter: inspect.Parameter, function: Callable[..., Any], where: str) -> tuple[Any, Any]:
@@ -133,7 +133,7 @@ def _knob(parameter: inspect.Parameter, function: Callable[..., Any], where: str
             annotation = eval(annotation, _globals(function))  # of the plug-in, which is code that is run  # nosec B307
         except Exception as error:
             raise UserError(
-                f"The type of the knob '{parameter.name}' of {where} is not known: {described(error)}.",
+                f"The type of the knob '{parameter.name}' of {where} is not known: {describe_error(error)}.",
                 "Write bool, int, float or str, or leave out the annotation.",
                 parameter.name,
             ) from None
@@ -159,7 +159,7 @@ def _check_knobs(method: Method, where: str) -> None:
             ) from None
         except Exception as error:
             raise UserError(
-                f"The type of the knob '{key}' of {where} can't be checked: {described(error)}.",
+                f"The type of the knob '{key}' of {where} can't be checked: {describe_error(error)}.",
                 "Annotate it with bool, int, float or str.",
                 key,
             ) from None

@@ -38,8 +38,8 @@ class Plugin:
         The function's name in its module.
     path : str
         The absolute path of the file.
-    shown : str
-        The path as it was typed, for messages.
+    display_name : str
+        The path as the user typed it, for messages; for an entry point, the package and the file name.
     source : bytes
         The content of the file; empty for an entry point, which is imported.
     sha256 : str
@@ -51,7 +51,7 @@ class Plugin:
     name: str
     function: str
     path: str
-    shown: str
+    display_name: str
     source: bytes
     sha256: str
     module: str = ""
@@ -71,7 +71,7 @@ class Plugin:
         return self.name if self.distribution else f"{self.path}:{self.function}"
 
     def load(self) -> Callable[..., Any]:
-        """The function; its module is loaded once in a process.
+        """Return the function; its module is loaded once per process.
 
         Raises
         ------
@@ -79,33 +79,33 @@ class Plugin:
             The module can't be loaded, or has no such function.
         """
         if self.distribution:
-            found = self._imported()
+            function = self._import()
         else:
-            module = _module_of(self.path, self.shown, self.source, self.sha256)
-            found = getattr(module, self.function, None)
-            if found is None:
-                raise _no_function(self.shown, self.function, module)
-        if not inspect.isfunction(found):
+            module = _module_of(self.path, self.display_name, self.source, self.sha256)
+            function = getattr(module, self.function, None)
+            if function is None:
+                raise _no_function(self.display_name, self.function, module)
+        if not inspect.isfunction(function):
             raise UserError(
-                f"'{self.function}' in {self.shown} is of type {type(found).__name__}, not a function.",
+                f"'{self.function}' in {self.display_name} is of type {type(function).__name__}, not a function.",
                 f"Write `def {self.function}(embeddings, budget, *, …)`.",
                 self.function,
             )
-        return found
+        return function
 
-    def _imported(self) -> Any:
-        """What the entry point names; refused where the file is not the one that the sweep began with."""
+    def _import(self) -> Any:
+        """Import the object of the entry point; an error if its file differs from that at the start of the command."""
         what = f"The plug-in '{self.name}' of {self.distribution} {self.version} can't be loaded"
         remedy = f"Reinstall the package, or uninstall it: `pip uninstall {self.distribution}`."
         try:
             with stdout_on_stderr():
-                found: Any = import_module(self.module)
+                value: Any = import_module(self.module)
         except (Exception, SystemExit) as error:
             line = f"{Path(self.path).name}{_line(error, self.path)}"
-            raise UserError(f"{what}: {line} raised {described(error)}.", remedy, self.name) from error
+            raise UserError(f"{what}: {line} raised {describe_error(error)}.", remedy, self.name) from error
         for part in self.function.split("."):
-            found = getattr(found, part, None)
-        if found is None:
+            value = getattr(value, part, None)
+        if value is None:
             raise UserError(f"{what}: {self.module} has no '{self.function}'.", remedy, self.name)
         if sha256_of_source(Path(self.path)) != self.sha256:
             raise UserError(
@@ -113,7 +113,7 @@ class Plugin:
                 "Install the same version everywhere.",
                 self.distribution,
             )
-        return found
+        return value
 
 
 def is_file_name(name: str) -> bool:
@@ -122,29 +122,29 @@ def is_file_name(name: str) -> bool:
 
 
 def from_file(name: str) -> Plugin:
-    """The function that ``PATH.py:function`` names; its file is read here, and nowhere else.
+    """The function that ``PATH.py:function`` names. Only this function reads its file.
 
     Raises
     ------
     UserError
         No function is named, or there is no such file.
     """
-    found = FILE_NAME.fullmatch(name)
-    assert found is not None, "the caller has asked is_file_name"
-    shown, function = found["path"], found["function"] or ""
-    path = Path(shown).expanduser()
-    source = _read(path, shown)
+    match = FILE_NAME.fullmatch(name)
+    assert match is not None, "the caller has asked is_file_name"
+    display_name, function = match["path"], match["function"] or ""
+    path = Path(display_name).expanduser()
+    source = _read(path, display_name)
     if UNFIT.search(path.stem):
         raise UserError(
-            f"The file {shown} can't be named in results: they begin with '{path.stem}'.",
+            f"The file {display_name} can't be named in results: they begin with '{path.stem}'.",
             "Rename it: use letters, digits, '-' and '_'.",
-            shown,
+            display_name,
         )
     sha256 = hashlib.sha256(source).hexdigest()
     absolute = str(path.resolve())
     if not function:
-        raise _no_function(shown, "", _module_of(absolute, shown, source, sha256))
-    return Plugin(f"{path.stem}:{function}", function, absolute, shown, source, sha256)
+        raise _no_function(display_name, "", _module_of(absolute, display_name, source, sha256))
+    return Plugin(f"{path.stem}:{function}", function, absolute, display_name, source, sha256)
 
 
 def sha256_of_source(path: Path) -> str:
@@ -156,12 +156,12 @@ def sha256_of_source(path: Path) -> str:
 
 
 def absolute_names(word: str) -> str:
-    """A word of a command line in which the files of functions have absolute paths."""
+    """Replace the paths of plug-in files in a word of a command line by absolute paths."""
     parts = word.split(",")
-    found = [FILE_NAME.fullmatch(part) for part in parts]
+    matches = [FILE_NAME.fullmatch(part) for part in parts]
     return ",".join(
         part if name is None or not Path(name["path"]).is_file() else _resolved(name["path"]) + part[name.end("path") :]
-        for part, name in zip(parts, found, strict=True)
+        for part, name in zip(parts, matches, strict=True)
     )
 
 
@@ -169,32 +169,36 @@ def _resolved(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-def _read(path: Path, shown: str) -> bytes:
+def _read(path: Path, display_name: str) -> bytes:
     try:
         return path.read_bytes()
     except IsADirectoryError:
-        raise UserError(f"{shown} is a folder, not a file.", "Name a Python file: ./mine.py:function.", shown) from None
+        raise UserError(
+            f"{display_name} is a folder, not a file.", "Name a Python file: ./mine.py:function.", display_name
+        ) from None
     except OSError as error:
         folder = path.parent
         near = nearest(path.name, [each.name for each in folder.glob("*.py")]) if folder.is_dir() else None
         if near and not path.exists():
-            meant = f"Did you mean '{folder / near}'?"
+            hint = f"Did you mean '{folder / near}'?"
         else:
-            meant = f"Check the path: it is relative to the current folder, {Path.cwd()}."
+            hint = f"Check the path: it is relative to the current folder, {Path.cwd()}."
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise UserError(f"Can't read '{shown}': {error.strerror}.", "Check its permissions.", shown) from None
-        raise UserError(f"There is no file '{shown}'.", meant, shown) from None
+            raise UserError(
+                f"Can't read '{display_name}': {error.strerror}.", "Check its permissions.", display_name
+            ) from None
+        raise UserError(f"There is no file '{display_name}'.", hint, display_name) from None
 
 
 @lru_cache(maxsize=32)
-def _module_of(path: str, shown: str, source: bytes, sha256: str) -> ModuleType:
-    """The module that a file makes, under a name that is the same in every process."""
+def _module_of(path: str, display_name: str, source: bytes, sha256: str) -> ModuleType:
+    """Execute a file as a module, under a name that is the same in every process."""
     module = ModuleType(f"initpools_plugin_{sha256[:16]}")
     module.__file__ = path
-    with _failures(shown, path):
+    with _failures(display_name, path):
         code = compile(source, path, "exec", dont_inherit=True)
         lines = source.decode(errors="replace").splitlines(keepends=True)
-        # So that a traceback shows lines where the file itself is not.
+        # So that tracebacks show lines on machines without the file.
         linecache.cache[path] = (len(source), None, lines, path)
         sys.modules[module.__name__] = module
         try:
@@ -214,8 +218,8 @@ def stdout_on_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _failures(shown: str, path: str) -> Iterator[None]:
-    """Whatever is raised while code of a user is loaded, as the error that names its line."""
+def _failures(display_name: str, path: str) -> Iterator[None]:
+    """Convert any exception of a user's module to a UserError that names its line."""
     try:
         yield
     except UserError:
@@ -223,31 +227,35 @@ def _failures(shown: str, path: str) -> Iterator[None]:
     except SyntaxError as error:
         line = f":{error.lineno}" if error.lineno else ""
         raise UserError(
-            f"{shown}{line} is not valid Python: {error.msg}.", f"Correct the syntax of {shown}.", shown
+            f"{display_name}{line} is not valid Python: {error.msg}.",
+            f"Correct the syntax of {display_name}.",
+            display_name,
         ) from error
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{shown}{_line(error, path)} imports '{error.name}', which is not installed.",
+            f"{display_name}{_line(error, path)} imports '{error.name}', which is not installed.",
             "Install it; modules that lie beside the file are not found: move their code into it, or make a package.",
-            shown,
+            display_name,
         ) from error
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"{shown}{_line(error, path)} raised {described(error)}.", "Correct that line and run again.", shown
+            f"{display_name}{_line(error, path)} raised {describe_error(error)}.",
+            "Correct that line and run again.",
+            display_name,
         ) from error
 
 
-def failed_in(name: str, shown: str, path: str, error: BaseException) -> UserError:
+def failed_in(name: str, display_name: str, path: str, error: BaseException) -> UserError:
     """The error for an exception that a function of a user raised when it was called."""
     return UserError(
-        f"'{name}' ({shown}{_line(error, path)}) raised {described(error)}.",
+        f"'{name}' ({display_name}{_line(error, path)}) raised {describe_error(error)}.",
         "Correct that line and run again; `initpools_cli.testing.check_strategy` tries a strategy on small inputs.",
         name,
     )
 
 
-def described(error: BaseException) -> str:
-    """The type of an exception and what it says, on one line."""
+def describe_error(error: BaseException) -> str:
+    """Format the type and message of an exception on one line."""
     text = " ".join(str(error).split())
     text = text if len(text) <= 200 else f"{text[:200]}…"
     return f"{type(error).__name__}: {text.rstrip('.')}" if text else type(error).__name__
@@ -259,20 +267,22 @@ def _line(error: BaseException, path: str) -> str:
     return f":{lines[-1]}" if lines and lines[-1] else ""
 
 
-def _no_function(shown: str, function: str, module: ModuleType) -> UserError:
+def _no_function(display_name: str, function: str, module: ModuleType) -> UserError:
     own = [
         name
         for name, each in vars(module).items()
         if inspect.isfunction(each) and each.__module__ == module.__name__ and not name.startswith("_")
     ]
     guess = nearest(function, own) if function else None
-    defined = (
-        f"It defines {', '.join(own)}: write '{shown}:{own[0]}'." if own else "Define one: `def mine(n, budget):`."
+    advice = (
+        f"It defines {', '.join(own)}: write '{display_name}:{own[0]}'."
+        if own
+        else "Define one: `def mine(n, budget):`."
     )
-    remedy = f"Did you mean '{shown}:{guess}'?" if guess else defined
+    remedy = f"Did you mean '{display_name}:{guess}'?" if guess else advice
     if not function:
-        return UserError(f"'{shown}' does not say which function of the file.", remedy, shown)
-    return UserError(f"{shown} has no function '{function}'.", remedy, function)
+        return UserError(f"'{display_name}' does not say which function of the file.", remedy, display_name)
+    return UserError(f"{display_name} has no function '{function}'.", remedy, function)
 
 
 def plugin_of(method: Any) -> Plugin | None:
@@ -283,4 +293,4 @@ def plugin_of(method: Any) -> Plugin | None:
 def location(function: Callable[..., Any], plugin: Plugin | None) -> str:
     """``./mine.py:3``: where a function begins, for messages."""
     code = function.__code__
-    return f"{plugin.shown if plugin else os.path.relpath(code.co_filename)}:{code.co_firstlineno}"
+    return f"{plugin.display_name if plugin else os.path.relpath(code.co_filename)}:{code.co_firstlineno}"

@@ -37,9 +37,9 @@ def measure(call: Callable[[], object]) -> tuple[float, float]:
         (PROCESS / "clear_refs").write_text("5")
     except OSError:
         before = math.nan
-    started = time.perf_counter()
+    start = time.perf_counter()
     call()
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     return seconds, max(0.0, _bytes("VmHWM") - before)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_args, get_type_hints
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from initpools_cli.core.entry_points import entry_points, installed
+from initpools_cli.core.entry_points import entry_points, installed_plugin
 from initpools_cli.core.errors import UserError, nearest, unknown_name
 from initpools_cli.core.plugins import Plugin, plugin_of
 from initpools_cli.core.schema import is_added
@@ -70,12 +70,12 @@ class Method(Generic[T]):
         """Its further names."""
         return self.traits.aliases
 
-    def validate(self, given: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """All knobs with their values: `given` over the defaults.
+    def validate(self, knobs: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """All knobs with their values: those in `knobs`, and the defaults of the others.
 
         Parameters
         ----------
-        given : mapping
+        knobs : mapping
             What the user set.
         origins : mapping of str to str, optional
             Where each knob was set (a file, ``--set``), for the error.
@@ -87,15 +87,15 @@ class Method(Generic[T]):
         """
         from pydantic import ValidationError
 
-        for key in given:
+        for key in knobs:
             if key not in self.knobs:
                 raise unknown_knob(self.name, key, self.knobs, (origins or {}).get(key, ""))
         try:
-            values = self._schema(**given)
+            values = self._schema(**knobs)
             return {key: getattr(values, key) for key in self.knobs}
         except ValidationError as error:
             where = (origins or {}).get(str(error.errors()[0]["loc"][0]), "")
-            raise value_error(error, given, prefix=f"{self.name}: ", where=where) from None
+            raise value_error(error, prefix=f"{self.name}: ", where=where) from None
 
     @cached_property
     def _schema(self) -> type[BaseModel]:
@@ -107,8 +107,8 @@ class Method(Generic[T]):
 
     def identity(self, knobs: Mapping[str, Any]) -> dict[str, Any]:
         """The knobs without those that schema 1 did not have and that are at their defaults."""
-        stored = {key: value for key, value in knobs.items() if value is not None}  # TOML has no null.
-        return {key: value for key, value in stored.items() if key not in self.knobs or not self._as_before(key, value)}
+        values = {key: value for key, value in knobs.items() if value is not None}  # TOML has no null.
+        return {key: value for key, value in values.items() if key not in self.knobs or not self._as_before(key, value)}
 
     def _as_before(self, key: str, value: object) -> bool:
         annotation, default = self.knobs[key]
@@ -116,11 +116,11 @@ class Method(Generic[T]):
         return value == default and any(map(is_added, marks))
 
     def revision(self, knobs: Mapping[str, Any]) -> int:
-        """The version of what the method gives with these knobs; those that are missing are at their defaults."""
-        stated = self.traits.revision
-        if not callable(stated):
-            return stated
-        return int(stated({key: default for key, (_, default) in self.knobs.items()} | dict(knobs)))
+        """The version of the method's results with these knobs, and the defaults of the others."""
+        revision = self.traits.revision
+        if not callable(revision):
+            return revision
+        return int(revision({key: default for key, (_, default) in self.knobs.items()} | dict(knobs)))
 
 
 def method_of(name: str, build: Callable[..., Any], traits: T) -> Method[T]:
@@ -161,55 +161,55 @@ def unknown_knob(name: str, key: str, knobs: Collection[str], where: str = "") -
 
 
 def revisions_of(*methods: tuple[Method, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What a step's table says of the versions of its methods: nothing where all are ours and the first.
+    """The versions of methods for a step's table; empty if all are built in and of revision 1.
 
     Parameters
     ----------
     methods : (Method, mapping)
-        Each with the knobs it runs with.
+        Each with its knobs.
 
     Returns
     -------
     dict
         ``revisions``, a number by name, and ``plugins``, the `Plugin.identity` by name, where there are any.
     """
-    changed = {method.name: number for method, knobs in methods if (number := method.revision(knobs)) > 1}
+    revisions = {method.name: number for method, knobs in methods if (number := method.revision(knobs)) > 1}
     code = {method.name: plugin.identity for method, _ in methods if (plugin := plugin_of(method)) is not None}
-    return {**({"revisions": changed} if changed else {}), **({"plugins": code} if code else {})}
+    return {**({"revisions": revisions} if revisions else {}), **({"plugins": code} if code else {})}
 
 
 #: How pydantic names the members of a union in the place of an error.
 UNION_PARTS = ("function", "literal", "constrained-")
 
 
-def value_error(error: Any, given: Mapping[str, Any], *, prefix: str = "", where: str = "") -> UserError:
-    """A pydantic ValidationError as the one sentence that names the key, its value and what is allowed."""
+def value_error(error: Any, *, prefix: str = "", where: str = "") -> UserError:
+    """Convert a pydantic ValidationError to a UserError that names the key, its value and what is allowed."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(UNION_PARTS))
     place = f" (in {where})" if where else ""
     value = first.get("input")
-    allowed = first["msg"].removeprefix("Input ").removeprefix("Value error, ").rstrip(".")
-    # Of a number or a name, pydantic reports what is wrong with it as either.
+    requirement = first["msg"].removeprefix("Input ").removeprefix("Value error, ").rstrip(".")
+    # Where a value may be a number or a name, pydantic reports an error for each of the two types.
     names_too = [each for each in error.errors()[1:] if each["loc"][:-1] == first["loc"][:-1]]
-    allowed += "".join(f" or {each['ctx']['expected']}" for each in names_too if each["type"] == "literal_error")
+    requirement += "".join(f" or {each['ctx']['expected']}" for each in names_too if each["type"] == "literal_error")
     hint = ""
     if first["type"] == "literal_error" and isinstance(value, str):
         names = [name.strip("'") for name in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         guess = nearest(value, names)
         hint = f" Did you mean '{guess}'?" if guess else ""
     return UserError(
-        f"{prefix}{key} = {_shown(value)}{place} is not valid: it {allowed}.",
+        f"{prefix}{key} = {_value_text(value)}{place} is not valid: it {requirement}.",
         f"Set {where if where.startswith('--') and where != '--set' else key} to a valid value.{hint}",
-        _shown(value),
+        _value_text(value),
     )
 
 
-def _shown(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
+def _value_text(value: object) -> str:
+    """Format a value with repr, shortened if it is long."""
     if isinstance(value, int) and abs(value) >= 10**30:
         return f"a number of {value.bit_length()} bits"
-    shown = repr(value)
-    return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 class Registry(Generic[P, T]):
@@ -277,10 +277,10 @@ class Registry(Generic[P, T]):
         return decorate
 
     def _add(self, method: Method[T]) -> None:
-        taken = {other: each.name for each in self._methods.values() for other in (each.name, *each.aliases)}
+        owners = {other: each.name for each in self._methods.values() for other in (each.name, *each.aliases)}
         for each in (method.name, *method.aliases):
-            if each in taken:
-                raise ValueError(f"The {self.kind} '{method.name}' can't be called '{each}': '{taken[each]}' is.")
+            if each in owners:
+                raise ValueError(f"The {self.kind} '{method.name}' can't be called '{each}': '{owners[each]}' is.")
         self._methods[method.name] = method
 
     def _discover(self) -> None:
@@ -298,7 +298,7 @@ class Registry(Generic[P, T]):
         return self._find(name) is not None
 
     def _find(self, name: str) -> Method[T] | None:
-        return self.own(name) or (self._adopted(name) if name in self.plugin_names() else None)
+        return self.own(name) or (self._plugin_method(name) if name in self.plugin_names() else None)
 
     def own(self, name: str) -> Method[T] | None:
         """The method of this package of that name or alias; None if there is none."""
@@ -307,38 +307,38 @@ class Registry(Generic[P, T]):
             return self._methods[name]
         return next((m for m in self._methods.values() if name in m.aliases), None)
 
-    def _adopted(self, name: str) -> Method[T]:
+    def _plugin_method(self, name: str) -> Method[T]:
         """The method that an installed package adds under that name."""
         assert self.adopt is not None, "only registries with a group have plug-ins"
-        return self.adopt(installed(self.group, name))
+        return self.adopt(installed_plugin(self.group, name))
 
     def plugin_names(self) -> list[str]:
         """The names that installed packages add, none of them loaded."""
         return list(entry_points(self.group)) if self.group else []
 
-    def plugins(self, taken: Collection[str]) -> tuple[list[Method[T]], list[UserError]]:
-        """The methods that installed packages add, and for each that can't be used the reason.
+    def plugins(self, other_names: Collection[str]) -> tuple[list[Method[T]], list[UserError]]:
+        """The methods that installed packages add, and an error for each that can't be used.
 
         Parameters
         ----------
-        taken : collection of str
-            Names of other kinds that mean something where a name of this kind is given.
+        other_names : collection of str
+            Names that have another meaning where the name of a method is expected.
         """
-        found: list[Method[T]] = []
+        methods: list[Method[T]] = []
         errors: list[UserError] = []
         for name in self.plugin_names():
             try:
-                plugin = installed(self.group, name)
-                if name in taken or self.own(name) is not None:
+                plugin = installed_plugin(self.group, name)
+                if name in other_names or self.own(name) is not None:
                     raise UserError(
                         f"The plug-in '{name}' of {plugin.distribution} {plugin.version} has a name that is taken.",
                         "Rename it in its package.",
                         name,
                     )
-                found.append(self._adopted(name))
+                methods.append(self._plugin_method(name))
             except UserError as error:
                 errors.append(error)
-        return found, errors
+        return methods, errors
 
     def names(self) -> list[str]:
         """The public names, sorted; aliases are not among them."""

@@ -36,7 +36,7 @@ class ProgressBar:
     done: int = 0
     _show: Callable[[ProgressBar, str], None] = lambda bar, note: None
     _skipped: int = 0
-    _started: float = field(default_factory=time.monotonic)
+    _start: float = field(default_factory=time.monotonic)
 
     def advance(self, by: int = 1, note: str = "") -> None:
         """Count `by` more as finished, with a short note such as ``loss 4.21``."""
@@ -51,13 +51,13 @@ class ProgressBar:
     @property
     def elapsed(self) -> float:
         """Seconds since the work began."""
-        return time.monotonic() - self._started
+        return time.monotonic() - self._start
 
     @property
     def left(self) -> float | None:
         """Estimated seconds until the end, or None as long as nothing is finished."""
-        finished = self.done - self._skipped
-        return self.elapsed / finished * max(0, self.total - self.done) if finished > 0 and self.total else None
+        count = self.done - self._skipped
+        return self.elapsed / count * max(0, self.total - self.done) if count > 0 and self.total else None
 
     def pace(self) -> str:
         """The rate and the time left, such as "210 images per second, about 40 s left"; empty at the beginning."""
@@ -68,13 +68,13 @@ class ProgressBar:
         return self._pace("/s", "")
 
     def _pace(self, unit: str, about: str) -> str:
-        finished, elapsed = self.done - self._skipped, self.elapsed
-        if finished <= 0 or elapsed <= 0:
+        count, seconds = self.done - self._skipped, self.elapsed
+        if count <= 0 or seconds <= 0:
             return ""
-        rate = finished / elapsed
+        rate = count / seconds
         number = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-        shown = f"{number}{unit}" if rate >= 1 else f"{duration(1 / rate)} each"
-        return shown if self.left is None else f"{shown}, {about}{duration(self.left)} left"
+        pace = f"{number}{unit}" if rate >= 1 else f"{duration(1 / rate)} each"
+        return pace if self.left is None else f"{pace}, {about}{duration(self.left)} left"
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Reporter:
     quiet: bool = False
     verbose: bool = False
     every: float = 10.0
-    _shown: set[str] = field(default_factory=set)
+    _messages: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
         """Print a line, unless quiet."""
@@ -103,8 +103,8 @@ class Reporter:
 
     def once(self, text: str, *, warn: bool = False) -> None:
         """Print a line that is not repeated in this command; with `warn` as a warning."""
-        if text not in self._shown:
-            self._shown.add(text)
+        if text not in self._messages:
+            self._messages.add(text)
             (self.warn if warn else self.say)(text)
 
     def detail(self, text: str) -> None:
@@ -118,9 +118,9 @@ class Reporter:
 
     def ask(self, question: str) -> bool:
         """Ask a question on a terminal, once; False if the answer is not yes, or if there is nobody to ask."""
-        if self.quiet or question in self._shown or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if self.quiet or question in self._messages or not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
-        self._shown.add(question)
+        self._messages.add(question)
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201 -- messages go through here
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -141,11 +141,11 @@ class Reporter:
 
         def show(bar: ProgressBar, note: str) -> None:
             nonlocal due
-            elapsed = bar.elapsed
-            almost_done = elapsed < self.every and bar.left is not None and bar.left < due
-            if elapsed < due or almost_done:
+            seconds = bar.elapsed
+            almost_done = seconds < self.every and bar.left is not None and bar.left < due
+            if seconds < due or almost_done:
                 return
-            due = elapsed + self.every
+            due = seconds + self.every
             share = f" ({bar.done / bar.total:.0%})" if bar.total else ""
             count = f"{bar.done:,} of {bar.total:,}" if bar.total else f"{bar.done:,}"
             self.say(", ".join(part for part in (f"{bar.label}: {count}{share}", bar.pace(), note) if part))

@@ -119,8 +119,8 @@ class Run:
             content = (self.path / file).read_bytes()
         except FileNotFoundError:
             raise self.damaged(file, "is missing") from None
-        known = self.checksums(file)
-        if known and hashlib.sha256(content).hexdigest() not in known:
+        checksums = self.checksums(file)
+        if checksums and hashlib.sha256(content).hexdigest() not in checksums:
             raise self.damaged(file)
         return content
 
@@ -443,7 +443,7 @@ class PendingStep:
         machine : mapping
             Device, threads and precision, for ``step.toml``; the processor and the versions of libraries are added.
         """
-        started = _now()
+        start = _now()
         identity = _without(self.run.facts(), "schema") if self.run.exists else {}
         files = self._files
         with disk_errors(fallback=self.run.path), files.locked():
@@ -451,14 +451,14 @@ class PendingStep:
                 files.prepare()
                 yield files.scratch
                 refuse_changed(self.run.path, {path: sha256 for path, sha256 in self.reads.items() if path != ITEMS})
-                self._write_step_toml(command, machine, started, identity)
+                self._write_step_toml(command, machine, start, identity)
             except BaseException:
                 files.discard_if_empty()
                 raise
             files.publish()
 
     def _write_step_toml(
-        self, command: str, machine: Mapping[str, Any], started: str, identity: Mapping[str, Any]
+        self, command: str, machine: Mapping[str, Any], start: str, identity: Mapping[str, Any]
     ) -> None:
         """Write ``step.toml``, which makes the scratch folder complete."""
         commit = git_commit()
@@ -467,7 +467,7 @@ class PendingStep:
             "renew": renewal_arguments(self.renew or command),
             "version": version(),
             **({"git_commit": commit} if commit else {}),
-            "started": started,
+            "started": start,
             "finished": _now(),
             **provenance(),
             **machine,

@@ -40,8 +40,8 @@ def check_schema(facts: Mapping[str, Any], path: Path) -> None:
     """
     schema = facts.get("schema", 1)
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
-        shown = f"schema = {schema!r}"
-        raise UserError(f"{path} is damaged: {shown}.", "Restore the file from a backup.", shown)
+        text = f"schema = {schema!r}"
+        raise UserError(f"{path} is damaged: {text}.", "Restore the file from a backup.", text)
     if schema > SCHEMA:
         raise UserError(
             f"{path} was written by a newer version of initpools: it has schema {schema}, and this version reads up to "

@@ -26,7 +26,7 @@ def escaped(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """Return the text that `escaped` was given."""
+    """Undo `escaped`."""
     return text[1:] if text.startswith("'") and _runs(text[1:]) else text
 
 

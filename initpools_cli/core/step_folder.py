@@ -94,8 +94,8 @@ class StepFolder:
 
     def recover(self) -> None:
         """Complete a `publish` that was interrupted; does nothing while another process holds the lock."""
-        left = (self.scratch, self._previous, self._lock, self.folder / "digest")
-        if not any(map(os.path.lexists, left)):
+        leftovers = (self.scratch, self._previous, self._lock, self.folder / "digest")
+        if not any(map(os.path.lexists, leftovers)):
             return
         with contextlib.suppress(UserError), disk_errors(), self.locked():
             complete = (self.scratch / "step.toml").exists() and self._marker.exists()

@@ -18,7 +18,7 @@ _steps: FileCache[dict[str, Any]] = FileCache()
 
 
 def read_step_toml(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a ``step.toml`` and validate its keys and types; callers must not change what is returned.
+    """Read a ``step.toml`` and validate its keys and types; callers must not modify the result.
 
     Parameters
     ----------
@@ -33,11 +33,10 @@ def read_step_toml(path: Path, remedy: str) -> dict[str, Any]:
     if not path.exists():
         return _validated(path, remedy)
     before = signature(path)
-    known = _steps.get(before)
-    if known is not None:
-        return known
-    facts = _validated(path, remedy)
-    _steps.keep(before, signature(path), facts)
+    facts = _steps.get(before)
+    if facts is None:
+        facts = _validated(path, remedy)
+        _steps.keep(before, signature(path), facts)
     return facts
 
 
@@ -47,8 +46,8 @@ def _validated(path: Path, remedy: str) -> dict[str, Any]:
         if key not in facts:
             raise DamagedFile(f"{path} is damaged: the key {key} is missing.", remedy, key)
         if not _has_valid_type(key, facts[key]):
-            shown = f"{key} = {facts[key]!r:.60}"
-            raise DamagedFile(f"{path} is damaged: {shown}.", remedy, shown)
+            text = f"{key} = {facts[key]!r:.60}"
+            raise DamagedFile(f"{path} is damaged: {text}.", remedy, text)
     return facts
 
 

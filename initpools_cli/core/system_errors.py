@@ -27,10 +27,10 @@ def disk_errors(path: Path | None = None, *, fallback: Path | None = None) -> It
     try:
         yield
     except OSError as error:
-        converted = disk_error(error, path or (None if error.filename else fallback))
-        if converted is None:
+        user_error = disk_error(error, path or (None if error.filename else fallback))
+        if user_error is None:
             raise
-        raise converted from None
+        raise user_error from None
 
 
 def disk_error(error: OSError, path: Path | None = None) -> UserError | None:
@@ -72,11 +72,11 @@ def place_errors(folder: Path, variable: str = "INITPOOLS_DATA") -> Iterator[Non
     try:
         yield
     except OSError as error:
-        converted = disk_error(error, folder)
-        if converted is None:
+        user_error = disk_error(error, folder)
+        if user_error is None:
             raise
         raise UserError(
-            converted.fact,
+            user_error.fact,
             f"Free some space or change its permissions, or name another folder with {variable}=DIR.",
             folder,
         ) from None
@@ -112,9 +112,9 @@ def system_error(error: BaseException) -> UserError | None:
         )
     if not isinstance(error, OSError) or not error.errno:
         return None
-    converted = disk_error(error)
-    if converted is not None:
-        return converted
+    user_error = disk_error(error)
+    if user_error is not None:
+        return user_error
     name = "A file" if error.filename is None else f"{str(error.filename)!r:.200}"
     remedy = _REMEDIES.get(error.errno, "Check the path, and run the same command again.")
     if error.errno == errno.ENOENT and not _current_folder_exists():

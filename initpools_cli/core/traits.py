@@ -30,7 +30,7 @@ class Traits:
     revision: int | Callable[[Mapping[str, Any]], int] = 1
 
     def shown(self) -> dict[str, Any]:
-        """What `initpools list --json` shows of them: what has no default or differs from it, functions left out."""
+        """Traits for `initpools list --json`: those without a default or that differ from it, without functions."""
         own = [each for each in fields(self) if each.name not in ("paper", "aliases")]
         values = {each.name: getattr(self, each.name) for each in sorted(own, key=lambda each: each.name == "revision")}
         unset = {each.name for each in own if each.default is not MISSING and values[each.name] == each.default}
@@ -40,36 +40,36 @@ class Traits:
 T = TypeVar("T", bound=Traits)
 
 
-def traits_of(kind: Callable[..., T], name: str, given: Mapping[str, object]) -> T:
+def traits_of(kind: Callable[..., T], name: str, keywords: Mapping[str, object]) -> T:
     """The traits of a method, from the keywords of its registration.
 
     Parameters
     ----------
     kind : type of Traits
     name : str
-        The method's, for the message.
-    given : mapping
+        The name of the method, for the message.
+    keywords : mapping
         The keywords.
 
     Raises
     ------
     TypeError
-        A trait that does not exist, one that is missing, or a value of another type.
+        An unknown or missing trait, or a value of the wrong type.
     """
     from pydantic import TypeAdapter, ValidationError
 
     parameters, hints = inspect.signature(kind).parameters, get_type_hints(kind)
-    for key, value in given.items():
+    for key, value in keywords.items():
         if key not in parameters:
             guess = nearest(key, parameters)
-            meant = f" Did you mean '{guess}'?" if guess else ""
-            raise TypeError(f"'{name}' states '{key}', which is not a trait.{meant} Valid: {', '.join(parameters)}.")
+            hint = f" Did you mean '{guess}'?" if guess else ""
+            raise TypeError(f"'{name}' states '{key}', which is not a trait.{hint} Valid: {', '.join(parameters)}.")
         try:
             TypeAdapter(hints[key]).validate_python(value, strict=True)
         except ValidationError as error:
-            allowed = error.errors()[0]["msg"].removeprefix("Input ")
-            raise TypeError(f"'{name}' states {key}={value!r}, which is not valid: it {allowed}.") from None
-    missing = [key for key, each in parameters.items() if each.default is each.empty and key not in given]
+            requirement = error.errors()[0]["msg"].removeprefix("Input ")
+            raise TypeError(f"'{name}' states {key}={value!r}, which is not valid: it {requirement}.") from None
+    missing = [key for key, each in parameters.items() if each.default is each.empty and key not in keywords]
     if missing:
         raise TypeError(f"'{name}' must state {', '.join(missing)}: register({', '.join(f'{m}=…' for m in missing)}).")
-    return kind(**given)
+    return kind(**keywords)

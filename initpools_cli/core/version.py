@@ -29,7 +29,7 @@ def git_commit() -> str | None:
         loose = git / reference
         if loose.exists():
             return loose.read_text().strip()
-        packed = (git / "packed-refs").read_text().splitlines()
-        return next((line.split()[0] for line in packed if line.endswith(" " + reference)), None)
+        lines = (git / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in lines if line.endswith(" " + reference)), None)
     except OSError:
         return None

@@ -60,7 +60,7 @@ class PluginScore:
         except UserError:
             raise
         except (Exception, SystemExit) as error:
-            raise failed_in(self.plugin.name, self.plugin.shown, self.plugin.path, error) from error
+            raise failed_in(self.plugin.name, self.plugin.display_name, self.plugin.path, error) from error
         if scores.shape != (len(embeddings),) or scores.dtype.kind not in "fiub":
             raise self._broken(f"returned {scores.dtype} of shape {scores.shape} for {len(embeddings)} images")
         bad = np.flatnonzero(~np.isfinite(scores))

@@ -89,7 +89,7 @@ def sort_keywords(strategy: StrategySpec, knobs: Mapping[str, Any] | None, more:
     try:
         SelectTable.model_validate(keywords.settings)
     except ValidationError as error:
-        raise value_error(error, keywords.settings) from None
+        raise value_error(error) from None
     if (index := keywords.settings.pop("index", None)) is not None:
         keywords.knobs.update(index_knobs(index, strategy.name, own, keywords.knobs))
     return keywords

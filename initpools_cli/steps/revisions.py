@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from initpools_cli.core.entry_points import installed
+from initpools_cli.core.entry_points import installed_plugin
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.plugins import sha256_of_source
 from initpools_cli.core.registry import Method
@@ -41,7 +41,7 @@ def _differs(name: str, code: Mapping[str, str]) -> bool:
 
     group = next((each.group for each in (strategies, scores) if name in each.plugin_names()), "")
     try:
-        return bool(group) and installed(group, name).identity != dict(code)
+        return bool(group) and installed_plugin(group, name).identity != dict(code)
     except UserError:
         return False
 

@@ -111,7 +111,7 @@ class PluginStrategy:
         except UserError:
             raise
         except (Exception, SystemExit) as error:
-            shown = self.plugin.shown if self.plugin else path
+            shown = self.plugin.display_name if self.plugin else path
             raise failed_in(self.name, shown, path, error) from error
         return self._validate(result, n, labeled, budget)
 
