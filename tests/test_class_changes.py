@@ -22,7 +22,7 @@ from initpools_cli.labeling.change_classes import change_classes, valid_change
 from initpools_cli.labeling.class_changes import Change, read_changes, successors, through
 from initpools_cli.labeling.classes import ClassList, InvalidClass
 from initpools_cli.labeling.images import RunImages
-from initpools_cli.labeling.label_history import classes_of_rounds, read_known, read_predictions, rounds
+from initpools_cli.labeling.label_history import classes_of_rounds, read_predictions, read_round_labels, rounds
 from initpools_cli.labeling.page import open_labeling
 from initpools_cli.labeling.session import LabelingSession
 from initpools_cli.labeling.verdict import verdict
@@ -72,7 +72,7 @@ def labels(file: Path) -> dict[int, str]:
 
 
 def remembered(run: Path) -> dict[int, str]:
-    table = read_known(rounds(Run(run))[-1])
+    table = read_round_labels(rounds(Run(run))[-1])
     return dict(zip(table["index"].tolist(), table["label"], strict=True))
 
 

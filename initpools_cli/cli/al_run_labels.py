@@ -131,7 +131,7 @@ def run_round(common: Common, context: Context, labels: list[Path], request: Rou
         "fresh": labeling_round.fresh,
         **labeling_round.done.facts["outcome"],
         "written": paths,
-        "problem_rows": [problem._asdict() for problem in labeling_round.labeled.read.problems],
+        "problem_rows": [problem._asdict() for problem in labeling_round.labeled.annotations.problems],
         "next": [] if batch is None else records(batch),
     }
     for path in paths:
@@ -183,7 +183,7 @@ def _show_round(common: Common, context: Context, labeling_round: Round) -> None
     from initpools_cli.labeling.summary import notes_of, table_of, tell_problems
     from initpools_cli.labeling.verdict import suggestions, verdict
 
-    annotations, report, rounds = labeling_round.labeled.read, common.report, history(context)
+    annotations, report, rounds = labeling_round.labeled.annotations, common.report, history(context)
     for note in annotations.notes:
         report.say(note)
     left_out = [f"{problem}; the row is ignored." for problem in annotations.problems]
@@ -215,7 +215,7 @@ def _show_round(common: Common, context: Context, labeling_round: Round) -> None
 
 
 def _summary(labeling_round: Round) -> str:
-    annotations, outcome = labeling_round.labeled.read, labeling_round.done.facts["outcome"]
+    annotations, outcome = labeling_round.labeled.annotations, labeling_round.done.facts["outcome"]
     parts = [
         _plural(outcome["new"], "new label", "new labels"),
         _plural(outcome["corrected"], "of them a correction", "of them corrections"),

@@ -10,7 +10,7 @@ from initpools_cli.cli.options import Common, names_of
 from initpools_cli.core.errors import UserError
 
 if TYPE_CHECKING:
-    from initpools_cli.labeling.change_classes import Changed
+    from initpools_cli.labeling.change_classes import ChangeResult
     from initpools_cli.steps.context import Context
 
 #: An option, the text of its value, and the kind of the change.
@@ -74,7 +74,7 @@ def change_classes_by(
         common.report.say(_sentence(result))
         results.append(result)
     files = list(dict.fromkeys(file for result in results for file in result.files))
-    queue = sorted({index for result in results for index in result.queued})
+    queue = sorted({index for result in results for index in result.queue})
     common.result(
         files, {"classes": vocabulary.names, "changes": [str(result.change) for result in results], "queued": queue}
     )
@@ -107,8 +107,8 @@ def _parts(option: str, text: str, do: str, names: Sequence[str]) -> tuple[list[
     )
 
 
-def _sentence(result: Changed) -> str:
+def _sentence(result: ChangeResult) -> str:
     labels = sum(result.files.values())
     files = f"{labels} label{'s' * (labels != 1)} in {len(result.files)} file{'s' * (len(result.files) != 1)}"
-    again = f"; {len(result.queued)} images are to be labeled again" if result.queued else ""
-    return f"{result.change}: {files}, {result.remembered} labels of finished rounds{again}."
+    again = f"; {len(result.queue)} images are to be labeled again" if result.queue else ""
+    return f"{result.change}: {files}, {result.round_labels} labels of finished rounds{again}."

@@ -24,16 +24,16 @@ COLUMNS = ["index", "path", "annotator", "label"]
 LISTED = 5
 
 
-def decided(
-    read: Annotations, before: Votes, rule: str, files: Sequence[Path]
+def decide_labels(
+    annotations: Annotations, before: Votes, rule: str, files: Sequence[Path]
 ) -> tuple[Annotations, Votes, dict[int, dict[str, str]]]:
     """Decide the label of each image that annotators labeled in this file or in earlier rounds.
 
     Parameters
     ----------
-    read : Annotations
+    annotations : Annotations
     before : Votes
-        Those of earlier rounds.
+        Votes of earlier rounds.
     rule : str
         See `decide`.
     files : sequence of Path
@@ -41,12 +41,12 @@ def decided(
 
     Returns
     -------
-    read : Annotations
+    annotations : Annotations
         With the labels that count.
     votes : Votes
         Of all rounds.
     ties : dict of int to dict
-        The labels by annotator of images on which there is no decision.
+        Images without a decision, and their labels by annotator.
 
     Raises
     ------
@@ -54,15 +54,15 @@ def decided(
         The rule needs annotators, and there are none.
     """
     votes = {image: dict(labels) for image, labels in before.items()}
-    for image, labels in by_image(read.votes).items():
+    for image, labels in by_image(annotations.votes).items():
         votes.setdefault(image, {}).update(labels)
-    labeled = dict(zip(read.rows.tolist(), read.labels, strict=True))
-    if not read.votes:
+    labeled = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
+    if not annotations.votes:
         # A label without an annotator is final.
         for image in votes.keys() & labeled.keys():
             votes[image][""] = labeled[image]
     if rule == LAST:
-        return read, votes, {}
+        return annotations, votes, {}
     if not votes:
         names = " and ".join(map(str, files))
         raise UserError(
@@ -80,7 +80,7 @@ def decided(
             ties[image] = labels
     images = sorted(labeled)
     rows = np.array(images, dtype=np.int64)
-    return replace(read, rows=rows, labels=[labeled[image] for image in images]), votes, ties
+    return replace(annotations, rows=rows, labels=[labeled[image] for image in images]), votes, ties
 
 
 def refuse_only_ties(ties: Mapping[int, object], rule: str) -> None:
@@ -106,25 +106,25 @@ def agreement_outcome(votes: Votes, rule: str, ties: Mapping[int, object], seed:
     """
     from initpools_cli.stats.krippendorff import nominal_alpha
 
-    given = [{name: label for name, label in labels.items() if name} for _, labels in sorted(votes.items())]
-    annotators = sorted({name for labels in given for name in labels})
+    by_annotator = [{name: label for name, label in labels.items() if name} for _, labels in sorted(votes.items())]
+    annotators = sorted({name for labels in by_annotator for name in labels})
     if not annotators:
         return {}
-    classes = sorted({label for labels in given for label in labels.values()})
+    classes = sorted({label for labels in by_annotator for label in labels.values()})
     numbers = {label: number for number, label in enumerate(classes)}
-    counts = np.zeros((len(given), len(classes)), dtype=np.int64)
-    for row, labels in enumerate(given):
+    counts = np.zeros((len(by_annotator), len(classes)), dtype=np.int64)
+    for row, labels in enumerate(by_annotator):
         for label in labels.values():
             counts[row, numbers[label]] += 1
-    shared = counts[counts.sum(axis=1) >= 2]
-    found = nominal_alpha(counts, generator(seed, "agreement"))
-    estimates = {key: value for key, value in found._asdict().items() if not np.isnan(value)}
+    overlap = counts[counts.sum(axis=1) >= 2]
+    alpha = nominal_alpha(counts, generator(seed, "agreement"))
+    estimates = {key: value for key, value in alpha._asdict().items() if not np.isnan(value)}
     return {
         "agreement": {
             "rule": rule,
             "annotators": annotators,
-            "images": len(shared),
-            "differ": int(((shared > 0).sum(axis=1) > 1).sum()),
+            "images": len(overlap),
+            "differ": int(((overlap > 0).sum(axis=1) > 1).sum()),
             "ties": len(ties),
             **estimates,
         }
@@ -133,20 +133,20 @@ def agreement_outcome(votes: Votes, rule: str, ties: Mapping[int, object], seed:
 
 def agreement(outcome: Mapping[str, Any]) -> str:
     """Say how well the annotators agree; empty without annotators."""
-    found = outcome.get("agreement")
-    if not found:
+    stats = outcome.get("agreement")
+    if not stats:
         return ""
-    count = len(found["annotators"])
+    count = len(stats["annotators"])
     if count == 1:
-        return f"All labels with an annotator are by {found['annotators'][0]}: agreement needs two."
-    if not found["images"]:
+        return f"All labels with an annotator are by {stats['annotators'][0]}: agreement needs two."
+    if not stats["images"]:
         return f"{count} annotators, but no image has labels of two of them: agreement is unknown."
-    images = "1 image has" if found["images"] == 1 else f"{found['images']:,} images have"
-    text = f"{count} annotators: {images} labels of two or more, and they differ on {found['differ']:,}"
-    if "alpha" not in found:
+    images = "1 image has" if stats["images"] == 1 else f"{stats['images']:,} images have"
+    text = f"{count} annotators: {images} labels of two or more, and they differ on {stats['differ']:,}"
+    if "alpha" not in stats:
         return f"{text}. Krippendorff's alpha is undefined, as all these labels are of one class."
-    interval = f" (95 % interval {found['low']:.2f} to {found['high']:.2f})" if "low" in found else ""
-    return f"{text}. Agreement: Krippendorff's alpha {found['alpha']:.2f}{interval}; 1 is perfect, 0 is chance."
+    interval = f" (95 % interval {stats['low']:.2f} to {stats['high']:.2f})" if "low" in stats else ""
+    return f"{text}. Agreement: Krippendorff's alpha {stats['alpha']:.2f}{interval}; 1 is perfect, 0 is chance."
 
 
 def tie_lines(ties: Mapping[int, Mapping[str, str]], paths: Sequence[str]) -> list[str]:

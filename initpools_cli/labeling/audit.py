@@ -38,19 +38,19 @@ def audit_outcome(
     audit = np.asarray(labeled.origins == AUDIT)
     if not audit.any():
         return {}
-    found: dict[str, Any] = {"labeled": int(audit.sum())}
+    stats: dict[str, Any] = {"labeled": int(audit.sum())}
     if probs is not None:
         right = probs.argmax(axis=1) == labeled.codes
-        found["right"] = int(right[audit].sum())
+        stats["right"] = int(right[audit].sum())
         if rest is not None and len(rest):
             share, low, high = audit_accuracy(
                 right, probs.max(axis=1), audit, labeled.since, len(rest), float(rest.max(axis=1).mean())
             )
-            found |= {"accuracy": share, "low": low, "high": high}
+            stats |= {"accuracy": share, "low": low, "high": high}
     if foreseen:
-        found["bound"] = anytime_bound([each.right for each in foreseen], [each.images for each in foreseen])
-        found["foreseen"] = [[each.right, each.images] for each in foreseen]
-    return {"audit": found}
+        stats["bound"] = anytime_bound([each.right for each in foreseen], [each.images for each in foreseen])
+        stats["foreseen"] = [[each.right, each.images] for each in foreseen]
+    return {"audit": stats}
 
 
 def audit_predictions(
@@ -64,14 +64,14 @@ def audit_predictions(
         The rounds before this one, oldest first.
     labeled : LabelHistory
     settings : dict
-        Encoder and learner of this round, as in `SETTINGS`. Models of others are not counted, since a change of them
-        may lower the accuracy.
+        Encoder and learner of this round, as in `SETTINGS`. Rounds with another encoder or learner are not counted,
+        since such a change may lower the accuracy.
     """
     audit = labeled.origins == AUDIT
     truth = dict(zip(labeled.rows[audit].tolist(), labeled.codes[audit].tolist(), strict=True))
     since = dict(zip(labeled.rows.tolist(), labeled.since.tolist(), strict=True))
     numbers = {name: code for code, name in enumerate(labeled.classes)}
-    found = []
+    counts = []
     for step in earlier:
         if any(step.table.get(key) != settings[key] for key in SETTINGS.values()):
             continue
@@ -80,13 +80,16 @@ def audit_predictions(
         if not images:
             continue
         table = read_predictions(step)
-        predicted = dict(zip(table["index"].tolist(), map(labeled.class_of, table["label"]), strict=True))
-        known = [image for image in images if image in predicted]
-        if known:
-            found.append(
-                AuditPredictions(sum(numbers.get(predicted[each]) == truth[each] for each in known), len(known))
+        prediction_of = dict(zip(table["index"].tolist(), map(labeled.class_of, table["label"]), strict=True))
+        predicted_images = [image for image in images if image in prediction_of]
+        if predicted_images:
+            counts.append(
+                AuditPredictions(
+                    sum(numbers.get(prediction_of[each]) == truth[each] for each in predicted_images),
+                    len(predicted_images),
+                )
             )
-    return found
+    return counts
 
 
 def suggestion_outcome(
@@ -94,25 +97,25 @@ def suggestion_outcome(
 ) -> dict[str, Any]:
     """Return the key ``suggested`` of the outcome of a round; empty if nothing was suggested.
 
-    Annotators may accept wrong suggestions. Two figures tell: how often the cross-validated model, which has not
-    learned from the image, disagrees with an accepted suggestion; and how much more often labels agree with a
-    prediction that was shown than with one that was not, of audit images. Strategies prefer difficult images, which
-    makes the difference smaller, so only a difference above 0 means something.
+    Annotators may accept wrong suggestions. Two numbers show it: how often the cross-validated model, which has not
+    learned from the image, disagrees with an accepted suggestion; and how much more often labels agree with suggestions
+    than with predictions for audit images, which are not shown. Strategies prefer difficult images, which makes this
+    difference smaller, so only a difference above 0 is evidence.
     """
     from initpools_cli.stats.proportions import difference_interval
 
-    suggested = labeled.suggested
-    shown = np.asarray(suggested != "")
-    if not shown.any():
+    suggestions = labeled.suggested
+    has_suggestion = np.asarray(suggestions != "")
+    if not has_suggestion.any():
         return {}
     names = np.array(labeled.classes, dtype=object)
-    accepted = shown & (names[labeled.codes] == suggested)
-    found: dict[str, Any] = {"shown": int(shown.sum()), "accepted": int(accepted.sum())}
+    accepted = has_suggestion & (names[labeled.codes] == suggestions)
+    stats: dict[str, Any] = {"shown": int(has_suggestion.sum()), "accepted": int(accepted.sum())}
     if probs is not None:
-        found["doubtful"] = int((accepted & (probs.argmax(axis=1) != labeled.codes)).sum())
+        stats["doubtful"] = int((accepted & (probs.argmax(axis=1) != labeled.codes)).sum())
     right, count = sum(each.right for each in foreseen), sum(each.images for each in foreseen)
     if count:
-        difference = found["accepted"] / found["shown"] - right / count
-        low, high = difference_interval(found["accepted"], found["shown"], right, count)
-        found |= {"audit_agreed": right, "audit": count, "difference": difference, "low": low, "high": high}
-    return {"suggested": found}
+        difference = stats["accepted"] / stats["shown"] - right / count
+        low, high = difference_interval(stats["accepted"], stats["shown"], right, count)
+        stats |= {"audit_agreed": right, "audit": count, "difference": difference, "low": low, "high": high}
+    return {"suggested": stats}

@@ -41,13 +41,13 @@ class Batch:
     doubts: dict[int, str] = field(default_factory=dict)
 
 
-def find_batch(context: Context, named: str | None) -> Batch:
+def find_batch(context: Context, name: str | None) -> Batch:
     """Find a batch by name or file; default: the newest of the run.
 
     Parameters
     ----------
     context : Context
-    named : str, optional
+    name : str, optional
         A pool (``typiclust-b20-s0``), a round (``round-2``), or a table with a column ``path`` or ``index``.
 
     Raises
@@ -56,7 +56,7 @@ def find_batch(context: Context, named: str | None) -> Batch:
         If there is no such batch, or it has images that are not in the data set.
     """
     steps = [step for kind in LISTS for step in context.run.steps(kind) if _list_of(step) in step.facts["writes"]]
-    if named is None:
+    if name is None:
         if not steps:
             raise UserError(
                 f"The run {context.run.path} has no images to label yet.",
@@ -64,14 +64,14 @@ def find_batch(context: Context, named: str | None) -> Batch:
                 context.run.path,
             )
         return _of_step(max(steps, key=lambda step: str(step.facts["finished"])))
-    matches = [step for step in steps if named in (step.name, step.id)]
+    matches = [step for step in steps if name in (step.name, step.id)]
     if matches:
         return _of_step(matches[-1])
-    if Path(named).is_file():
-        return _of_file(context, Path(named))
-    if Path(named).suffix:
-        raise UserError(f"There is no file {named} (--batch).", "Correct the path: --batch FILE.csv.", named)
-    raise unknown_name("batch", named, [step.name for step in steps], "initpools status")
+    if Path(name).is_file():
+        return _of_file(context, Path(name))
+    if Path(name).suffix:
+        raise UserError(f"There is no file {name} (--batch).", "Correct the path: --batch FILE.csv.", name)
+    raise unknown_name("batch", name, [step.name for step in steps], "initpools status")
 
 
 def _list_of(step: FinishedStep) -> str:
@@ -102,8 +102,8 @@ def _batch(name: str, indices: list[int], labels: list[str], origins: list[str],
     from initpools_cli.steps.audit_sample import AUDIT
 
     # A repeated image is shown once, with the first label of its lines.
-    known: dict[int, str] = {}
+    label_of: dict[int, str] = {}
     for index, label in zip(indices, labels, strict=True):
-        known[index] = known.get(index) or label
+        label_of[index] = label_of.get(index) or label
     audit = frozenset(index for index, origin in zip(indices, origins, strict=True) if origin == AUDIT)
-    return Batch(name, list(known), list(known.values()), file, audit)
+    return Batch(name, list(label_of), list(label_of.values()), file, audit)

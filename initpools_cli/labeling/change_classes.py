@@ -26,24 +26,24 @@ from initpools_cli.labeling.session import LabelingSession
 
 
 @dataclass(frozen=True)
-class Changed:
-    """What a change of the classes has changed.
+class ChangeResult:
+    """The labels that a change of the classes has changed.
 
     Attributes
     ----------
     change : Change
     files : dict of Path to int
         The label files that were written, and the labels in them that changed.
-    remembered : int
+    round_labels : int
         The labels of finished rounds that are now read with another class.
-    queued : list of int
+    queue : list of int
         Images that have to be labeled again.
     """
 
     change: Change
     files: dict[Path, int]
-    remembered: int
-    queued: list[int]
+    round_labels: int
+    queue: list[int]
 
 
 def valid_change(do: str, old: Sequence[str], new: Sequence[str], vocabulary: ClassList, dataset: str) -> Change:
@@ -90,10 +90,10 @@ def _existing(name: str, names: Sequence[str]) -> str:
 def _target(name: str, names: Sequence[str], before: Sequence[str]) -> str:
     """Return the class of a name, which may be new, or the old one in another spelling."""
     match = alike(name, [each for each in names if each not in before])
-    tidied = match or tidy(name)
-    if says_nothing(tidied) and tidied not in names:
+    new_name = match or tidy(name)
+    if says_nothing(new_name) and new_name not in names:
         raise InvalidClass(f"{name!r} stands for no label.", "Choose another name.", repr(name))
-    return tidied
+    return new_name
 
 
 def change_classes(
@@ -103,7 +103,7 @@ def change_classes(
     vocabulary: ClassList,
     session: LabelingSession | None = None,
     also: Sequence[Path] = (),
-) -> Changed:
+) -> ChangeResult:
     """Apply a change to all label files of a run, its list of classes, and its log.
 
     The log is written before the list of classes, and label files before both. If the process ends in between, the same
@@ -127,28 +127,29 @@ def change_classes(
         If a file cannot be read or written, or another process is labeling it.
     """
     files = [file for file in label_files(run, also) if session is None or file.resolve() != session.file.resolve()]
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as locks:
         for file in files:
-            held.enter_context(_held(file))
-        known = last_round(run, suggestions=False).labels
-        remembered = [index for index, label in known.items() if label in change.old]
+            locks.enter_context(_lock_file(file))
+        labels = last_round(run, suggestions=False).labels
+        images = [index for index, label in labels.items() if label in change.old]
         marks = {file: read_marks(file, data, KnownClasses(vocabulary.names, fixed=False)).marks for file in files}
         if session is not None:
             marks[session.file] = session.marks
-        affected = {
-            file: [index for index, mark in found.items() if mark.label in change.old] for file, found in marks.items()
+        images_by_file = {
+            file: [index for index, mark in file_marks.items() if mark.label in change.old]
+            for file, file_marks in marks.items()
         }
-        queued: list[int] = []
+        queue: list[int] = []
         if change.do == SPLIT:
-            queued = sorted({*remembered}.union(*affected.values()))
-            add_to_queue(run, {index: RelabelReason(WAS_SPLIT, change.old[0]) for index in queued})
+            queue = sorted({*images}.union(*images_by_file.values()))
+            add_to_queue(run, {index: RelabelReason(WAS_SPLIT, change.old[0]) for index in queue})
         for file in files:
             _rewrite(file, change)
         if session is not None:
             session.rename(change.of)
         write_to_disk(run.path / LOG, as_text([*read_changes(run), change]))
         vocabulary.replace(change.old, change.new)
-    return Changed(change, {file: len(rows) for file, rows in affected.items() if rows}, len(remembered), queued)
+    return ChangeResult(change, {file: len(rows) for file, rows in images_by_file.items() if rows}, len(images), queue)
 
 
 def label_files(run: Run, also: Sequence[Path]) -> list[Path]:
@@ -157,18 +158,18 @@ def label_files(run: Run, also: Sequence[Path]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _held(file: Path) -> Iterator[None]:
-    def taken(holder: str) -> UserError:
+def _lock_file(file: Path) -> Iterator[None]:
+    def busy_error(holder: str) -> UserError:
         return UserError(
             f"{file} is being labeled by another process{holder}.",
             "Change the classes on that page, or stop it with Ctrl-C first.",
             str(file),
         )
 
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as locks:
         lock = file.with_name(f".{file.name}.lock")
         with disk_errors(lock):
-            held.enter_context(locked(lock, taken))
+            locks.enter_context(locked(lock, busy_error))
         yield
 
 
@@ -177,17 +178,17 @@ def _rewrite(file: Path, change: Change) -> None:
     from initpools_cli.datasets.annotations.table import read_table
 
     table = read_table(file, "labels")
-    labels, suggested = table.place_of(LABEL_NAMES), table.place_of(("suggested",))
+    labels, suggestions = table.place_of(LABEL_NAMES), table.place_of(("suggested",))
 
-    def changed(place: int, cell: str) -> str:
-        name = alike(unescaped(cell), change.old) if place in (labels, suggested) else None
+    def new_cell(place: int, cell: str) -> str:
+        name = alike(unescaped(cell), change.old) if place in (labels, suggestions) else None
         if name is None:
             return cell
-        # What was suggested stays known after a split.
+        # A suggestion stays after a split.
         new = change.of(name)
-        return escaped(new) if new else (cell if place == suggested else "")
+        return escaped(new) if new else (cell if place == suggestions else "")
 
-    lines = [[changed(place, cell) for place, cell in enumerate(cells)] for _, cells in table.lines]
+    lines = [[new_cell(place, cell) for place, cell in enumerate(cells)] for _, cells in table.lines]
     if lines == [cells for _, cells in table.lines]:
         return
     stream = io.StringIO(newline="")

@@ -58,14 +58,14 @@ def read_changes(run: Run) -> list[Change]:
         return []
     try:
         lines = read_file(path, "the changes of classes").decode().splitlines()
-        return [_parsed(line) for line in lines if line.strip()]
+        return [_parse(line) for line in lines if line.strip()]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is damaged: {error!s:.100}.", "Restore it from a backup: rounds are read through it.", path
         ) from None
 
 
-def _parsed(line: str) -> Change:
+def _parse(line: str) -> Change:
     entry = json.loads(line)
     change = Change(str(entry["do"]), tuple(map(str, entry["old"])), tuple(map(str, entry["new"])))
     if change.do not in (RENAME, MERGE, SPLIT) or not change.old or not change.new:
@@ -87,13 +87,13 @@ def through(changes: Sequence[Change], label: str) -> str:
     return label
 
 
-def changes_since(done: FinishedStep) -> list[Change]:
-    """Return the changes that the labels of a finished round do not have yet."""
-    return read_changes(done.run)[int(done.facts["outcome"].get(APPLIED, 0)) :]
+def changes_since(step: FinishedStep) -> list[Change]:
+    """Return the changes of classes since a finished round, which its labels do not have."""
+    return read_changes(step.run)[int(step.facts["outcome"].get(APPLIED, 0)) :]
 
 
 def successors(changes: Sequence[Change], classes: Sequence[str]) -> dict[str, str]:
-    """Return what became of the names that are no classes anymore: the present class, or "" after a split.
+    """Return the present class of each name that is no class anymore, or "" after a split.
 
     Parameters
     ----------
@@ -101,11 +101,11 @@ def successors(changes: Sequence[Change], classes: Sequence[str]) -> dict[str, s
     classes : sequence of str
         The present classes: a name that is in use again stands for itself.
     """
-    found: dict[str, str] = {}
+    successor_of: dict[str, str] = {}
     for change in changes:
-        found = {name: change.of(label) for name, label in found.items()} | {
+        successor_of = {name: change.of(label) for name, label in successor_of.items()} | {
             each: change.of(each) for each in change.old
         }
         for name in change.new:
-            found.pop(name, None)
-    return {name: label for name, label in found.items() if name not in classes}
+            successor_of.pop(name, None)
+    return {name: label for name, label in successor_of.items() if name not in classes}

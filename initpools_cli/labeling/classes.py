@@ -45,19 +45,21 @@ class ClassList:
         If a class in `first` is not in the data set, or is not a valid name.
     """
 
-    def __init__(self, known: Sequence[str], first: Sequence[str], file: Path, *, multilabel: bool = False) -> None:
-        self.fixed = bool(known)
-        self.file, self.multilabel, self._order = file, multilabel, tuple(known)
+    def __init__(
+        self, dataset_classes: Sequence[str], first: Sequence[str], file: Path, *, multilabel: bool = False
+    ) -> None:
+        self.fixed = bool(dataset_classes)
+        self.file, self.multilabel, self._order = file, multilabel, tuple(dataset_classes)
         self.names: list[str] = []
         if multilabel:
             checked_names(tuple(first), "--classes")
         if self.fixed:
-            self.names = [*dict.fromkeys([*(_match(name, known) for name in first), *known])]
+            self.names = [*dict.fromkeys([*(_match(name, dataset_classes) for name in first), *dataset_classes])]
         else:
             self.learn([*map(tidy, first), *_lines(file)])
 
     @property
-    def known(self) -> KnownClasses:
+    def known_classes(self) -> KnownClasses:
         """Classes for reading a label file: only those of the data set, or these and any other."""
         # Label sets are written in the order of the data set, not of the keys.
         names = self._order if self.multilabel and self.fixed else self.names
@@ -89,16 +91,16 @@ class ClassList:
 
     def _resolve_set(self, text: str) -> str:
         """Find the classes of a label set, in order."""
-        found = {self._resolve(part) for part in parts_of(text)}
-        for name in found - {*self.names}:
+        names = {self._resolve(part) for part in parts_of(text)}
+        for name in names - {*self.names}:
             if any(sign in name for sign in (SEPARATOR, *CERTAIN)):
                 raise InvalidClass(
                     f"{name!r} has a sign that separates labels.",
                     "Use another name, or start again with this class in --classes.",
                     repr(name),
                 )
-        order = self._order if self.fixed else sorted(found)
-        return SEPARATOR.join(name for name in order if name in found) or NONE
+        order = self._order if self.fixed else sorted(names)
+        return SEPARATOR.join(name for name in order if name in names) or NONE
 
     def _resolve(self, name: str) -> str:
         if name in self.names:
@@ -125,21 +127,21 @@ class ClassList:
             self._keep(name)
 
     def _keep(self, name: str) -> None:
-        stored = _lines(self.file)
+        lines = _lines(self.file)
         # Classes of this page come first, so that their keys are the same the next time.
-        names = [*dict.fromkeys([*self.names, name, *stored])]
-        if names != stored:
+        names = [*dict.fromkeys([*self.names, name, *lines])]
+        if names != lines:
             self._write(names)
         self.learn([name])
 
     def replace(self, old: Sequence[str], new: Sequence[str]) -> None:
-        """Put other classes in the place of some, and write the whole list to the file."""
+        """Replace classes by others at the same place, and write the whole list to the file."""
         first = next((place for place, name in enumerate(self.names) if name in old), len(self.names))
         before = [name for name in self.names[:first] if name not in old]
         after = [name for name in self.names[first:] if name not in old]
-        added = [name for name in new if name not in before and name not in after]
-        self._write([*before, *added, *after])
-        self.names[:] = [*before, *added, *after]
+        new_names = [name for name in new if name not in before and name not in after]
+        self._write([*before, *new_names, *after])
+        self.names[:] = [*before, *new_names, *after]
 
     def _write(self, names: Sequence[str]) -> None:
         write_text(self.file, "".join(f"{each}\n" for each in names))
@@ -153,23 +155,25 @@ def tidy(name: str) -> str:
     InvalidClass
         If the name is empty, too long, or has characters that are not printable.
     """
-    tidied = plain(name)
-    if not tidied or len(tidied) > LONGEST:
-        shown = repr(tidied[:20])
-        raise InvalidClass(f"{shown} is not a valid class name.", f"Use a name of 1 to {LONGEST} characters.", shown)
-    if not tidied.isprintable():
+    text = plain(name)
+    if not text or len(text) > LONGEST:
+        quoted_name = repr(text[:20])
         raise InvalidClass(
-            f"{tidied!r} has characters that are not printable.", "Use a name of printable characters.", repr(tidied)
+            f"{quoted_name} is not a valid class name.", f"Use a name of 1 to {LONGEST} characters.", quoted_name
         )
-    return tidied
+    if not text.isprintable():
+        raise InvalidClass(
+            f"{text!r} has characters that are not printable.", "Use a name of printable characters.", repr(text)
+        )
+    return text
 
 
-def _match(name: str, known: Sequence[str]) -> str:
-    match = alike(name, known)
+def _match(name: str, dataset_classes: Sequence[str]) -> str:
+    match = alike(name, dataset_classes)
     if match is not None:
         return match
-    guess = nearest(name, known)
-    remedy = f"Did you mean '{guess}'?" if guess else f"Use one of its classes: {', '.join(known[:20])}."
+    guess = nearest(name, dataset_classes)
+    remedy = f"Did you mean '{guess}'?" if guess else f"Use one of its classes: {', '.join(dataset_classes[:20])}."
     raise InvalidClass(f"{name!r} is not a class of the data set.", remedy, repr(name))
 
 

@@ -196,7 +196,7 @@ def out_of_fold_table(context: Context, probs: np.ndarray, labeled: LabelHistory
 def on_test(
     context: Context, model: Classifier, learner: Method, experiment: ExperimentData, labeled: LabelHistory
 ) -> dict[str, Any]:
-    """Compute the accuracy on the test split; empty if the data set has no labeled one with these classes."""
+    """Compute the accuracy on the test split; empty if the data set has no labeled test split with these classes."""
     from initpools_cli.stats.group_interval import grouped_interval
     from initpools_cli.stats.proportions import share_interval
     from initpools_cli.training.active_learning import inputs_of
@@ -212,8 +212,8 @@ def on_test(
     else:
         groups = groups[test.labeled]
         low, high = grouped_interval(right, groups)
-    found = {"test_accuracy": int(right.sum()) / len(labels), "test_low": low, "test_high": high}
-    return found if groups is None else {**found, "test_groups": len(np.unique(groups))}
+    metrics = {"test_accuracy": int(right.sum()) / len(labels), "test_low": low, "test_high": high}
+    return metrics if groups is None else {**metrics, "test_groups": len(np.unique(groups))}
 
 
 def previous_model(context: Context, labeled: LabelHistory) -> dict[str, Any]:
@@ -222,10 +222,10 @@ def previous_model(context: Context, labeled: LabelHistory) -> dict[str, Any]:
     if not earlier or not len(labeled.fresh):
         return {}
     table = read_predictions(earlier[-1])
-    predicted = dict(zip(table["index"].tolist(), map(labeled.class_of, table["label"]), strict=True))
+    prediction_of = dict(zip(table["index"].tolist(), map(labeled.class_of, table["label"]), strict=True))
     truth = dict(zip(labeled.table["index"].tolist(), labeled.table["label"], strict=True))
-    both = [image for image in labeled.fresh.tolist() if image in predicted]
+    both = [image for image in labeled.fresh.tolist() if image in prediction_of]
     if not both:
         return {}
-    right = sum(predicted[image] == truth[image] for image in both)
+    right = sum(prediction_of[image] == truth[image] for image in both)
     return {"previous_accuracy": right / len(both), "previous_labels": len(both)}

@@ -51,18 +51,18 @@ def forecast_outcome(
         return {"forecast": {"can": False, "reason": why, "target": target}}
     accuracy = float(rest.max(axis=1).mean())
     slope = slope_of(1 - accuracy, quality["accuracy"], quality["half_accuracy"])
-    found: dict[str, Any] = {"can": True, "target": target}
-    found |= {f"gain_{more}": list(expected_gain(slope, labels, more)) for more in MORE if more <= len(rest)}
-    needed = labels_to(target, accuracy, slope, labels)
-    if needed is not None and needed <= len(rest):
-        found["labels_to_target"] = needed
-    return {"forecast": found}
+    forecast: dict[str, Any] = {"can": True, "target": target}
+    forecast |= {f"gain_{more}": list(expected_gain(slope, labels, more)) for more in MORE if more <= len(rest)}
+    label_count = labels_to(target, accuracy, slope, labels)
+    if label_count is not None and label_count <= len(rest):
+        forecast["labels_to_target"] = label_count
+    return {"forecast": forecast}
 
 
-def confused_pairs(predicted: np.ndarray, codes: np.ndarray, classes: tuple[str, ...]) -> list[list[Any]]:
+def confused_pairs(predictions: np.ndarray, codes: np.ndarray, classes: tuple[str, ...]) -> list[list[Any]]:
     """Return the pairs of classes that are confused most often, in either direction, with their numbers."""
     counts = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(counts, (codes, predicted), 1)
+    np.add.at(counts, (codes, predictions), 1)
     both = np.triu(counts + counts.T, 1)
     order = np.argsort(-both, axis=None, kind="stable")[:PAIRS]
     pairs = zip(*np.unravel_index(order, both.shape), strict=True)

@@ -63,17 +63,17 @@ class RunImages:
         return {index: int(sizes[index]) - 1 for index in indices if sizes[index] > 1}
 
     def groups(self, *, compute: bool) -> NDArray[np.int64]:
-        """Return groups of near-duplicates like `copies`; those are returned if there are no others.
+        """Return groups of near-duplicates in the form of `copies`; those of exact copies if no others are known.
 
         Parameters
         ----------
         compute : bool
-            Whether to search for near-duplicates if the embeddings were made without; it can take a minute.
+            Whether to search for near-duplicates if no step has; it can take a minute.
         """
         from initpools_cli.steps.near_duplicates import NEAR, duplicate_groups
 
-        made = self._embedded is not None and NEAR in self._embedded.facts["writes"]
-        if not (made or compute or "_near" in self.__dict__):
+        has_groups = self._embed_step is not None and NEAR in self._embed_step.facts["writes"]
+        if not (has_groups or compute or "_near" in self.__dict__):
             return self.copies
         with self._lock:
             if "_near" not in self.__dict__:
@@ -90,12 +90,12 @@ class RunImages:
         """
         with self._lock:
             if "_clusters" not in self.__dict__:
-                found = self._pretrained_clusters()
-                if found is None and compute:
-                    found = self._by_kmeans()
-                if found is None and not compute:
+                clusters = self._pretrained_clusters()
+                if clusters is None and compute:
+                    clusters = self._by_kmeans()
+                if clusters is None and not compute:
                     return None
-                self._clusters = found
+                self._clusters = clusters
         return self._clusters
 
     def similarity_places(self, rows: NDArray[np.int64], *, compute: bool) -> NDArray[np.int64] | None:
@@ -153,17 +153,17 @@ class RunImages:
         return among[nearest].tolist(), [round(float(each), 4) for each in similarity[nearest]]
 
     @cached_property
-    def _embedded(self) -> FinishedStep | None:
+    def _embed_step(self) -> FinishedStep | None:
         """The newest embeddings of all present images."""
-        made = [step for step in self._context.run.steps("embed") if step.stale_input() is None]
-        return made[-1] if made else None
+        steps = [step for step in self._context.run.steps("embed") if step.stale_input() is None]
+        return steps[-1] if steps else None
 
     @cached_property
     def _directions(self) -> NDArray[np.float32] | None:
         """The embeddings as unit vectors, (n, d) float32."""
-        if self._embedded is None:
+        if self._embed_step is None:
             return None
-        points = self._embedded.array("train.npy", mapped=True)
+        points = self._embed_step.array("train.npy", mapped=True)
         norms = np.linalg.norm(points, axis=1, keepdims=True)
         unit: NDArray[np.float32] = np.asarray(points / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
         return unit
@@ -171,11 +171,11 @@ class RunImages:
     def _pretrained_clusters(self) -> NDArray[np.int64] | None:
         from initpools_cli.steps.clusters import CLUSTERS
 
-        made = [step for step in self._context.run.steps("pretrain") if CLUSTERS in step.facts["writes"]]
-        if not made:
+        steps = [step for step in self._context.run.steps("pretrain") if CLUSTERS in step.facts["writes"]]
+        if not steps:
             return None
-        found: NDArray[np.int64] = made[-1].array(CLUSTERS).astype(np.int64)
-        return found if len(found) == len(self._context.data.kept) else None
+        clusters: NDArray[np.int64] = steps[-1].array(CLUSTERS).astype(np.int64)
+        return clusters if len(clusters) == len(self._context.data.kept) else None
 
     def _few_directions(self) -> NDArray[np.float32] | None:
         """The embeddings in at most `DIRECTIONS` dimensions, (n, d) float32."""
@@ -194,7 +194,7 @@ class RunImages:
             return None
         rows = np.flatnonzero(self._context.data.kept)
         k = int(np.clip(len(rows) // PER_CLUSTER, 1, MOST_CLUSTERS))
-        found = np.full(len(points), -1, dtype=np.int64)
+        clusters = np.full(len(points), -1, dtype=np.int64)
         rng = generator(self._context.seed, "page kmeans")
-        found[rows] = kmeans(np.ascontiguousarray(points[rows]), k, rng).labels
-        return found
+        clusters[rows] = kmeans(np.ascontiguousarray(points[rows]), k, rng).labels
+        return clusters

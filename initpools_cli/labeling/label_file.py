@@ -56,14 +56,14 @@ class ReadMarks:
     problems: list[str]
 
 
-def read_marks(file: Path, data: Dataset, known: KnownClasses) -> ReadMarks:
+def read_marks(file: Path, data: Dataset, known_classes: KnownClasses) -> ReadMarks:
     """Read a label file; columns may be in any order, as spreadsheets save them.
 
     Parameters
     ----------
     file : Path
     data : Dataset
-    known : KnownClasses
+    known_classes : KnownClasses
         The known classes.
 
     Raises
@@ -77,7 +77,7 @@ def read_marks(file: Path, data: Dataset, known: KnownClasses) -> ReadMarks:
     from initpools_cli.labeling.origin import usable
 
     rows, _ = read(file, "labels")
-    annotations = validate(rows, data.items, known, data.root, what=str(file))
+    annotations = validate(rows, data.items, known_classes, data.root, what=str(file))
     good = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
     marks: dict[int, Mark] = {}
     unknown = []
@@ -124,9 +124,9 @@ def write_marks(
     batch = set(indices)
     stream = io.StringIO(newline="")
     rows = csv.writer(stream, lineterminator="\n")
-    known = [_cells(order, index, paths[index], marks[index]) for order, index in enumerate(indices)]
-    known += [_cells("", index, paths[index], mark) for index, mark in marks.items() if index not in batch]
-    lines: list[Sequence[object]] = [COLUMNS, *known, *map(escaped_cells, unknown)]
+    mark_rows = [_cells(order, index, paths[index], marks[index]) for order, index in enumerate(indices)]
+    mark_rows += [_cells("", index, paths[index], mark) for index, mark in marks.items() if index not in batch]
+    lines: list[Sequence[object]] = [COLUMNS, *mark_rows, *map(escaped_cells, unknown)]
     if annotator:
         column = ["annotator", *escaped_cells([annotator]) * (len(lines) - 1)]
         lines = [[*cells, name] for cells, name in zip(lines, column, strict=True)]

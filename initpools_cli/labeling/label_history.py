@@ -18,10 +18,10 @@ from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.classes import KnownClasses, alike, class_list, in_order, plain, says_nothing, value_of
 from initpools_cli.datasets.label_sets import classes_in, parts_of
 from initpools_cli.datasets.multilabel import checked_names, labels_of_texts
-from initpools_cli.labeling.annotators import VOTES, decided, refuse_only_ties
+from initpools_cli.labeling.annotators import VOTES, decide_labels, refuse_only_ties
 from initpools_cli.labeling.class_changes import changes_since, read_changes, successors, through
 from initpools_cli.labeling.classes import added_classes
-from initpools_cli.labeling.origin import OWN_CHOICE, combined, listed_origins, usable
+from initpools_cli.labeling.origin import OWN_CHOICE, combine, listed_origins, usable
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ class LabelHistory:
         `COLUMNS` and `DETAILS`, by index.
     classes : tuple of str
         All classes, in the order of their numbers.
-    read : Annotations
+    annotations : Annotations
         The new file.
     fresh : (k,) int64
         Images with a new label in this round.
-    corrected : int
+    corrections : int
         How many of them had another label before.
-    named : tuple of str
+    user_classes : tuple of str
         The classes named by the user (--classes): no others are allowed.
     excluded : (e,) int64
         Excluded images, whose labels are in the table but are not used.
@@ -75,10 +75,10 @@ class LabelHistory:
     number: int
     table: pd.DataFrame
     classes: tuple[str, ...]
-    read: Annotations
+    annotations: Annotations
     fresh: np.ndarray
-    corrected: int
-    named: tuple[str, ...] = ()
+    corrections: int
+    user_classes: tuple[str, ...] = ()
     excluded: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rule: str = LAST
     votes: Votes = field(default_factory=dict)
@@ -86,12 +86,12 @@ class LabelHistory:
 
     def class_of(self, label: str) -> str:
         """Return the current class of a label of an earlier round."""
-        return self.read.means.get(label) or label
+        return self.annotations.means.get(label) or label
 
     @property
     def spellings(self) -> list[str]:
         """Labels of the new file with surrounding spaces that stand for a class, as written."""
-        means = self.read.means
+        means = self.annotations.means
         return sorted(
             each for each, name in means.items() if name and each != plain(each) and value_of(plain(each)) is None
         )
@@ -104,7 +104,7 @@ class LabelHistory:
     @property
     def codes(self) -> np.ndarray:
         """Their classes, (m,) int64; with several labels per image (m, c) int8."""
-        if self.read.multilabel:
+        if self.annotations.multilabel:
             return labels_of_texts(self.table["label"][self._counts].tolist(), self.classes)
         numbers = {name: code for code, name in enumerate(self.classes)}
         return np.array([numbers[name] for name in self.table["label"][self._counts]], dtype=np.int64)
@@ -173,10 +173,10 @@ def one_a_number(steps: Iterable[FinishedStep]) -> list[FinishedStep]:
     ]
 
 
-def outcome_of(done: FinishedStep) -> dict[str, Any]:
+def outcome_of(step: FinishedStep) -> dict[str, Any]:
     """Return the outcome of a round, with its number as ``round``, its encoder and its learner."""
-    facts = done.facts
-    table, number = facts["table"], str(number_of(done.name))
+    facts = step.facts
+    table, number = facts["table"], str(number_of(step.name))
     outcome = {RENAMED.get(key, key): value for key, value in facts["outcome"].items()}
     return {"round": number, **{key: ", ".join(table[of]) for key, of in SETTINGS.items()}, **outcome}
 
@@ -187,7 +187,7 @@ def number_of(name: str) -> int:
     return int(digits) if name.startswith(PREFIX) and digits.isdigit() else 0
 
 
-def read_known(done: FinishedStep) -> pd.DataFrame:
+def read_round_labels(step: FinishedStep) -> pd.DataFrame:
     """Read the labels.csv of a round, with the present names of classes that were renamed or merged since.
 
     Images of a class that was split since are left out: they have to be labeled again.
@@ -195,31 +195,31 @@ def read_known(done: FinishedStep) -> pd.DataFrame:
     Raises
     ------
     UserError
-        If it is damaged. The command of the round cannot make it again, because it would read it first.
+        If it is damaged. The command of the round cannot make the file again, because it reads that file first.
     """
     try:
         dtype = {"path": str, "label": str, **dict.fromkeys(DETAILS, str)}
-        table = done.frame("labels.csv", dtype=dtype, keep_default_na=False)
+        table = step.frame("labels.csv", dtype=dtype, keep_default_na=False)
     except UserError as error:
-        annotations = " ".join(f"--labels {file}" for file in label_files_of(done))
+        annotations = " ".join(f"--labels {file}" for file in label_files_of(step))
         raise UserError(
             error.fact,
-            f"Run `{done.run.repair}`, which moves the round aside and deletes nothing, and pass its labels again: "
+            f"Run `{step.run.repair}`, which moves the round aside and deletes nothing, and pass its labels again: "
             f"{annotations}.",
             error.value,
         ) from None
-    skipped = table["label"] == ""
-    table = _with_present_classes(done, table, "label", "suggested")
-    return table[skipped | (table["label"] != "")].reset_index(drop=True)
+    is_skip = table["label"] == ""
+    table = _with_present_classes(step, table, "label", "suggested")
+    return table[is_skip | (table["label"] != "")].reset_index(drop=True)
 
 
-def label_files_of(done: FinishedStep) -> list[str]:
+def label_files_of(step: FinishedStep) -> list[str]:
     """Return the label files that a round was made from."""
-    files = done.facts["outcome"].get("annotations", "FILE")
+    files = step.facts["outcome"].get("annotations", "FILE")
     return [files] if isinstance(files, str) else list(files)
 
 
-def read_votes(done: FinishedStep) -> Votes:
+def read_votes(step: FinishedStep) -> Votes:
     """Read the labels of single annotators after a round; empty if there are none.
 
     Raises
@@ -227,36 +227,38 @@ def read_votes(done: FinishedStep) -> Votes:
     UserError
         If they are damaged.
     """
-    if VOTES not in done.facts["writes"]:
+    if VOTES not in step.facts["writes"]:
         return {}
-    table = done.frame(VOTES, dtype={"path": str, "annotator": str, "label": str}, keep_default_na=False)
-    table = _with_present_classes(done, table, "label")
-    found: Votes = {}
+    table = step.frame(VOTES, dtype={"path": str, "annotator": str, "label": str}, keep_default_na=False)
+    table = _with_present_classes(step, table, "label")
+    votes: Votes = {}
     for image, annotator, label in zip(table["index"].tolist(), table["annotator"], table["label"], strict=True):
         if label:
-            found.setdefault(image, {})[annotator] = label
-    return found
+            votes.setdefault(image, {})[annotator] = label
+    return votes
 
 
-def read_predictions(done: FinishedStep) -> pd.DataFrame:
-    """Read the predictions.csv of a round; see `read_known` for classes that were changed since.
+def read_predictions(step: FinishedStep) -> pd.DataFrame:
+    """Read the predictions.csv of a round; see `read_round_labels` for classes that were changed since.
 
     Raises
     ------
     UserError
         If it is damaged.
     """
-    table = done.frame("predictions.csv", dtype={"path": str, "label": str, "second": str}, keep_default_na=False)
-    table = _with_present_classes(done, table, "label", "second")
+    table = step.frame("predictions.csv", dtype={"path": str, "label": str, "second": str}, keep_default_na=False)
+    table = _with_present_classes(step, table, "label", "second")
     return table[table["label"] != ""].reset_index(drop=True)
 
 
-def _with_present_classes(done: FinishedStep, table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    changes = changes_since(done)
+def _with_present_classes(step: FinishedStep, table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    changes = changes_since(step)
     if not changes:
         return table
-    changed = {name: [label and through(changes, label) for label in table[name]] for name in columns if name in table}
-    return table.assign(**changed)
+    columns_of = {
+        name: [label and through(changes, label) for label in table[name]] for name in columns if name in table
+    }
+    return table.assign(**columns_of)
 
 
 def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, ...], rule: str = LAST) -> LabelHistory:
@@ -272,7 +274,7 @@ def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, 
     classes : tuple of str
         The allowed classes; empty: those of the data set, or any if it has none.
     rule : str
-        How labels of several annotators are decided.
+        How to decide between labels of several annotators.
 
     Raises
     ------
@@ -280,90 +282,92 @@ def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, 
         If a file cannot be read, or there is no label in it and in earlier rounds.
     """
     data = context.data
-    named = class_list(classes, "--classes")
-    fixed = named or data.classes
+    user_classes = class_list(classes, "--classes")
+    class_names = user_classes or data.classes
     earlier = rounds(context.run)
     if data.multilabel:
-        checked_names(named, "--classes")
-    known, since = _remembered(earlier)
-    allowed = replace(_known_classes(named, data.classes, earlier), multilabel=data.multilabel)
+        checked_names(user_classes, "--classes")
+    labels, since = _labels_after(earlier)
+    known_classes = replace(_known_classes(user_classes, data.classes, earlier), multilabel=data.multilabel)
     file = " and ".join(map(str, files))
-    read = read_annotations(files, data.items, allowed, data.root, mask=data.kept, before=known)
-    read = _with_successors(read, context.run, file)
-    known = _as_read(known, read)
-    read, votes, ties = decided(read, read_votes(earlier[-1]) if earlier else {}, rule, files)
+    annotations = read_annotations(files, data.items, known_classes, data.root, mask=data.kept, before=labels)
+    annotations = _with_successors(annotations, context.run, file)
+    labels = _as_read(labels, annotations)
+    annotations, votes, ties = decide_labels(annotations, read_votes(earlier[-1]) if earlier else {}, rule, files)
     new = {
-        **{image: "" for image in read.skipped.tolist() if not known.get(image)},
-        **dict(zip(read.rows.tolist(), read.labels, strict=True)),
+        **{image: "" for image in annotations.skipped.tolist() if not labels.get(image)},
+        **dict(zip(annotations.rows.tolist(), annotations.labels, strict=True)),
     }
-    changed = {image: label for image, label in new.items() if known.get(image) != label}
+    changes = {image: label for image, label in new.items() if labels.get(image) != label}
     last = number_of(earlier[-1].name) if earlier else 0
-    withdrawn = [image for image in ties if known.get(image)]
-    number = last + 1 if changed or withdrawn or not earlier else last
-    known = {image: label for image, label in {**known, **changed}.items() if image not in ties}
-    since |= dict.fromkeys(changed, number)
-    added, notes = usable(read.details, f"{file} (--labels)")
-    read = replace(read, notes=[*read.notes, *notes])
-    listed = listed_origins(context.run, {*read.rows.tolist(), *read.skipped.tolist()})
-    details = combined(_details(earlier), added, listed)
-    _refuse_lost_classes(fixed, _occurring(known.values(), multilabel=data.multilabel), context.run)
-    if not any(known.values()):
+    lost_images = [image for image in ties if labels.get(image)]
+    number = last + 1 if changes or lost_images or not earlier else last
+    labels = {image: label for image, label in {**labels, **changes}.items() if image not in ties}
+    since |= dict.fromkeys(changes, number)
+    new_details, notes = usable(annotations.details, f"{file} (--labels)")
+    annotations = replace(annotations, notes=[*annotations.notes, *notes])
+    origins = listed_origins(context.run, {*annotations.rows.tolist(), *annotations.skipped.tolist()})
+    details = combine(_details(earlier), new_details, origins)
+    _refuse_lost_classes(class_names, _occurring(labels.values(), multilabel=data.multilabel), context.run)
+    if not any(labels.values()):
         refuse_only_ties(ties, rule)
-        why = f": {read.problems[0]}" if read.problems else ""
+        why = f": {annotations.problems[0]}" if annotations.problems else ""
         raise UserError(f"{file} (--labels) has no usable label{why}.", "Fill the column 'label'.", file)
-    # Compared with the round before this one, because the same round may be run again with another query or --force.
-    before, _ = _remembered([step for step in earlier if number_of(step.name) < number])
-    before = _as_read(before, read)
-    fresh = [image for image, label in known.items() if label and label != before.get(image)]
+    # Compare with the round before this one: the same round may be run again with another query or --force.
+    before, _ = _labels_after([step for step in earlier if number_of(step.name) < number])
+    before = _as_read(before, annotations)
+    fresh = [image for image, label in labels.items() if label and label != before.get(image)]
     return LabelHistory(
         number=number,
-        table=_table(known, since, details, context),
-        classes=fixed or _occurring(known.values(), multilabel=data.multilabel),
-        read=read,
+        table=_table(labels, since, details, context),
+        classes=class_names or _occurring(labels.values(), multilabel=data.multilabel),
+        annotations=annotations,
         fresh=np.array(sorted(fresh), dtype=np.int64),
-        corrected=sum(bool(before.get(image)) for image in fresh),
-        named=named,
+        corrections=sum(bool(before.get(image)) for image in fresh),
+        user_classes=user_classes,
         rule=rule,
         votes=votes,
         ties=ties,
     )
 
 
-def _with_successors(read: Annotations, run: Run, file: str) -> Annotations:
+def _with_successors(annotations: Annotations, run: Run, file: str) -> Annotations:
     """Replace names of classes that were renamed or merged, and leave out labels of classes that were split."""
     changes = read_changes(run)
-    became = successors(changes, added_classes(run)) if changes else {}
-    old = sorted({*read.labels, *(vote.label for vote in read.votes)} & became.keys())
+    successor_of = successors(changes, added_classes(run)) if changes else {}
+    old = sorted({*annotations.labels, *(vote.label for vote in annotations.votes)} & successor_of.keys())
     if not old:
-        return read
-    pairs = zip(read.rows.tolist(), read.labels, strict=True)
-    kept = [(image, became.get(label, label)) for image, label in pairs if became.get(label, label)]
+        return annotations
+    labels = [successor_of.get(label, label) for label in annotations.labels]
+    pairs = [(image, label) for image, label in zip(annotations.rows.tolist(), labels, strict=True) if label]
     notes = [
-        f"{file}: '{name}' is read as '{became[name]}', since the class was changed."
-        if became[name]
+        f"{file}: '{name}' is read as '{successor_of[name]}', since the class was changed."
+        if successor_of[name]
         else f"{file}: the labels '{name}' are left out, since the class was split: `initpools label` lists the images."
         for name in old
     ]
-    rows = np.array([image for image, _ in kept], dtype=np.int64)
-    votes = [vote._replace(label=became.get(vote.label, vote.label)) for vote in read.votes]
+    rows = np.array([image for image, _ in pairs], dtype=np.int64)
+    votes = [vote._replace(label=successor_of.get(vote.label, vote.label)) for vote in annotations.votes]
     return replace(
-        read,
+        annotations,
         rows=rows,
-        labels=[label for _, label in kept],
-        notes=[*read.notes, *notes],
+        labels=[label for _, label in pairs],
+        notes=[*annotations.notes, *notes],
         votes=[vote for vote in votes if vote.label],
     )
 
 
-def _known_classes(named: tuple[str, ...], own: tuple[str, ...], earlier: Sequence[FinishedStep]) -> KnownClasses:
+def _known_classes(
+    user_classes: tuple[str, ...], own: tuple[str, ...], earlier: Sequence[FinishedStep]
+) -> KnownClasses:
     """Return the allowed classes: those named by the user, those of the data set, or any."""
     outcomes = [step.facts["outcome"] for step in earlier]
-    accepted = frozenset(each for outcome in outcomes for each in outcome.get("spellings", []))
-    if named:
-        return KnownClasses(named, origin="of --classes", accepted=accepted)
+    spellings = frozenset(each for outcome in outcomes for each in outcome.get("spellings", []))
+    if user_classes:
+        return KnownClasses(user_classes, origin="of --classes", accepted=spellings)
     if own:
-        return KnownClasses(own, accepted=accepted)
-    return KnownClasses(_named_before(earlier), fixed=False, origin="a class of earlier rounds", accepted=accepted)
+        return KnownClasses(own, accepted=spellings)
+    return KnownClasses(_named_before(earlier), fixed=False, origin="a class of earlier rounds", accepted=spellings)
 
 
 def _named_before(earlier: Sequence[FinishedStep]) -> tuple[str, ...]:
@@ -377,40 +381,40 @@ def _named_before(earlier: Sequence[FinishedStep]) -> tuple[str, ...]:
     )
 
 
-def _as_read(known: dict[int, str], read: Annotations) -> dict[int, str]:
+def _as_read(labels: dict[int, str], annotations: Annotations) -> dict[int, str]:
     """Apply the current rules to labels of earlier rounds: equal numbers are one class, and ``nan`` is no label.
 
     Older versions stored ``0`` and ``0.0`` as two classes, and ``nan`` as a class.
     """
-    now = {image: label and read.means.get(label, label) for image, label in known.items()}
-    # An empty label (a skipped image) is kept. None is a class that is not among the named ones.
+    new_labels = {image: label and annotations.means.get(label, label) for image, label in labels.items()}
+    # Keep an empty label (a skipped image). None is a class that is not among those of the user.
     return {
-        image: known[image] if label is None else label
-        for image, label in now.items()
-        if label != "" or not known[image]
+        image: labels[image] if label is None else label
+        for image, label in new_labels.items()
+        if label != "" or not labels[image]
     }
 
 
 def classes_of_rounds(run: Run) -> tuple[str, ...]:
     """Return the classes of the last round, in order; equal numbers are one class, and ``nan`` is none."""
-    done = rounds(run)
-    if not done:
+    steps = rounds(run)
+    if not steps:
         return ()
     if run.facts()["dataset"].get("multilabel"):
-        return classes_in(label for label in read_known(done[-1])["label"] if label)
-    named = _named_before(done)
+        return classes_in(label for label in read_round_labels(steps[-1])["label"] if label)
+    user_classes = _named_before(steps)
     classes: list[str] = []
-    for label in in_order(label for label in read_known(done[-1])["label"] if label):
-        if label in named or (not says_nothing(label) and alike(label, classes) is None):
+    for label in in_order(label for label in read_round_labels(steps[-1])["label"] if label):
+        if label in user_classes or (not says_nothing(label) and alike(label, classes) is None):
             classes.append(label)
     return tuple(classes)
 
 
-def _remembered(earlier: Sequence[FinishedStep]) -> tuple[dict[int, str], dict[int, int]]:
+def _labels_after(earlier: Sequence[FinishedStep]) -> tuple[dict[int, str], dict[int, int]]:
     """Return the labels after the last of these rounds, and the round of each label."""
     if not earlier:
         return {}, {}
-    table = read_known(earlier[-1])
+    table = read_round_labels(earlier[-1])
     images = table["index"].tolist()
     return dict(zip(images, table["label"], strict=True)), dict(zip(images, table["round"].tolist(), strict=True))
 
@@ -419,14 +423,14 @@ def _details(earlier: Sequence[FinishedStep]) -> dict[int, Details]:
     """Return how each image was labeled after the last of these rounds; all empty in older rounds."""
     if not earlier:
         return {}
-    table = read_known(earlier[-1]).reindex(columns=["index", *DETAILS], fill_value="")
+    table = read_round_labels(earlier[-1]).reindex(columns=["index", *DETAILS], fill_value="")
     return dict(zip(table["index"].tolist(), map(Details._make, table[DETAILS].to_numpy().tolist()), strict=True))
 
 
 def doubts(labeled: LabelHistory) -> list[str]:
     """Return notes on classes that are probably typing errors: few images and a name similar to another class."""
     labels = [label for label in labeled.table["label"] if label]
-    if labeled.read.multilabel:
+    if labeled.annotations.multilabel:
         labels = [part for label in labels for part in parts_of(label)]
     names, counts = np.unique(labels, return_counts=True)
     size = dict(zip(names.tolist(), counts.tolist(), strict=True))
@@ -444,16 +448,18 @@ def _similarity(one: str, other: str) -> float:
     return SequenceMatcher(None, one.casefold(), other.casefold()).ratio()
 
 
-def _table(known: dict[int, str], since: dict[int, int], details: dict[int, Details], context: Context) -> pd.DataFrame:
+def _table(
+    labels: dict[int, str], since: dict[int, int], details: dict[int, Details], context: Context
+) -> pd.DataFrame:
     import pandas as pd
 
     paths = context.data.train_items["path"].to_numpy()
-    images = sorted(known)
+    images = sorted(labels)
     return pd.DataFrame(
         {
             "index": np.array(images, dtype=np.int64),
             "path": paths[images],
-            "label": [known[image] for image in images],
+            "label": [labels[image] for image in images],
             "round": [since[image] for image in images],
             **{name: [getattr(details.get(image, Details()), name) for image in images] for name in DETAILS},
         },
@@ -463,12 +469,12 @@ def _table(known: dict[int, str], since: dict[int, int], details: dict[int, Deta
 
 def _occurring(labels: Iterable[str], *, multilabel: bool) -> tuple[str, ...]:
     """Return the classes that occur in labels."""
-    known = [label for label in labels if label]
-    return classes_in(known) if multilabel else in_order(known)
+    names = [label for label in labels if label]
+    return classes_in(names) if multilabel else in_order(names)
 
 
-def _refuse_lost_classes(fixed: tuple[str, ...], occurring: tuple[str, ...], run: Run) -> None:
-    lost = sorted({*occurring} - set(fixed)) if fixed else []
+def _refuse_lost_classes(class_names: tuple[str, ...], occurring: tuple[str, ...], run: Run) -> None:
+    lost = sorted({*occurring} - set(class_names)) if class_names else []
     if lost:
         raise UserError(
             f"Earlier rounds of {run.path} have the class {lost[0]!r}, which is not in --classes.",

@@ -34,8 +34,8 @@ def refuse_settings_of_one_class(table: AlTable) -> None:
     UserError
         An audit sample, or an accuracy to stop at.
     """
-    for flag, given in (("--audit", table.audit), ("--stop-at", table.stop_at)):
-        if given:
+    for flag, value in (("--audit", table.audit), ("--stop-at", table.stop_at)):
+        if value:
             raise one_class_error(flag, f"Leave out {flag}.")
     if table.target != AlTable.model_fields["target"].default:
         raise one_class_error("--target", "Leave out --target.")
@@ -66,16 +66,16 @@ def cross_validate_sets(
     if not ((counts > 0) & (counts < len(rows))).any() or folds.max() < 1 or not judged.any():
         return CrossValidation(by_class, {})
     probs = experiment.probabilities(fold_logits(context, experiment, settings, learner, labeled, folds))
-    found, truth = probs[judged], codes[judged]
+    judged_probs, truth = probs[judged], codes[judged]
     by_class = by_class.assign(
-        recall=label_recalls(found, truth),
-        average_precision=average_precisions(found, truth),
-        auc=label_areas(found, truth),
+        recall=label_recalls(judged_probs, truth),
+        average_precision=average_precisions(judged_probs, truth),
+        auc=label_areas(judged_probs, truth),
     )
     groups = None if context.data.groups is None else context.data.groups[rows][judged]
-    low, high = _interval(found, truth, groups, derive(context.seed, "loop interval"))
+    low, high = _interval(judged_probs, truth, groups, derive(context.seed, "loop interval"))
     quality = {
-        **multilabel_metrics(found, truth),
+        **multilabel_metrics(judged_probs, truth),
         "low": low,
         "high": high,
         **({} if groups is None else {"groups": len(np.unique(groups))}),
@@ -93,8 +93,8 @@ def _interval(probs: np.ndarray, truth: np.ndarray, groups: np.ndarray | None, s
     members = [np.flatnonzero(units == unit) for unit in range(int(units.max()) + 1)]
     rng, values = generator(seed), []
     for _ in range(DRAWS):
-        drawn = np.concatenate([members[unit] for unit in rng.integers(0, len(members), len(members))])
-        areas = label_areas(probs[drawn], truth[drawn])
+        sample = np.concatenate([members[unit] for unit in rng.integers(0, len(members), len(members))])
+        areas = label_areas(probs[sample], truth[sample])
         if not np.isnan(areas).all():
             values.append(float(np.nanmean(areas)))
     if not values:

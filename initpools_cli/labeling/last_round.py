@@ -65,30 +65,32 @@ def last_round(run: Run, *, suggestions: bool = True) -> LastRound:
         DETAILS,
         number_of,
         outcome_of,
-        read_known,
         read_predictions,
+        read_round_labels,
         rounds,
     )
     from initpools_cli.labeling.origin import BATCH, audit_images
 
     audit = frozenset(audit_images(run))
-    done = rounds(run)
-    if not done:
+    steps = rounds(run)
+    if not steps:
         return LastRound(audit=audit)
-    known = read_known(done[-1])
-    # Images of a class that was split since are no longer in `known`, but keep their origin.
-    stored = done[-1].frame("labels.csv", dtype=dict.fromkeys(("path", "label", *DETAILS), str), keep_default_na=False)
-    origins = stored["origin"].tolist() if "origin" in stored else [""] * len(stored)
-    shown: dict[int, Suggestion] = {}
+    labels = read_round_labels(steps[-1])
+    # Images of a class that was split since are no longer in `labels`, but keep their origin.
+    all_rows = steps[-1].frame(
+        "labels.csv", dtype=dict.fromkeys(("path", "label", *DETAILS), str), keep_default_na=False
+    )
+    origins = all_rows["origin"].tolist() if "origin" in all_rows else [""] * len(all_rows)
+    predictions: dict[int, Suggestion] = {}
     if suggestions:
-        table = read_predictions(done[-1])
+        table = read_predictions(steps[-1])
         rows = zip(table["index"].tolist(), table["label"], table["confidence"].astype(float), strict=True)
-        shown = {image: Suggestion(label, confidence) for image, label, confidence in rows if image not in audit}
+        predictions = {image: Suggestion(label, confidence) for image, label, confidence in rows if image not in audit}
     return LastRound(
-        number_of(done[-1].name),
-        {image: label for image, label in zip(known["index"].tolist(), known["label"], strict=True) if label},
-        {image: origin or BATCH for image, origin in zip(stored["index"].tolist(), origins, strict=True)},
-        shown,
+        number_of(steps[-1].name),
+        {image: label for image, label in zip(labels["index"].tolist(), labels["label"], strict=True) if label},
+        {image: origin or BATCH for image, origin in zip(all_rows["index"].tolist(), origins, strict=True)},
+        predictions,
         audit,
-        [outcome_of(step) for step in done],
+        [outcome_of(step) for step in steps],
     )

@@ -62,7 +62,7 @@ def next_batch(
     if not len(free):
         return None
     size = audit_size(context.settings.al.audit, settings.budget)
-    _tell_few_left(context, len(free), settings.budget, size)
+    _warn_few_left(context, len(free), settings.budget, size)
     seed = derive(context.seed, "audit", labeled.number)
     audit = draw(free, size, seed)
     budget = min(len(free) - len(audit), settings.budget)
@@ -92,21 +92,21 @@ def next_batch(
     return pool_rows(selection, near, context.data.train_items, origins)
 
 
-def _tell_few_left(context: Context, left: int, budget: int, audit: int) -> None:
-    if left < budget + audit:
-        asked = f"--budget {budget}" + (f" and --audit {context.settings.al.audit}" if audit else "")
-        context.report.warn(f"only {left} images are left to label, fewer than {asked}.")
+def _warn_few_left(context: Context, count: int, budget: int, audit: int) -> None:
+    if count < budget + audit:
+        options = f"--budget {budget}" + (f" and --audit {context.settings.al.audit}" if audit else "")
+        context.report.warn(f"only {count} images are left to label, fewer than {options}.")
 
 
 def _readable(context: Context, candidates: np.ndarray, labeled: LabelHistory) -> np.ndarray:
-    """Return the candidates whose files are readable or that are already labeled."""
-    there = np.isin(candidates, labeled.rows)
-    there[~there] = readable(context, candidates[~there])
-    if not there.all():
-        missing = context.data.train_items["path"].to_numpy()[candidates[~there]]
+    """Return the candidates that are labeled or whose files are readable."""
+    is_readable = np.isin(candidates, labeled.rows)
+    is_readable[~is_readable] = readable(context, candidates[~is_readable])
+    if not is_readable.all():
+        missing = context.data.train_items["path"].to_numpy()[candidates[~is_readable]]
         context.report.warn(
             f"{len(missing)} images are missing from {context.data.root} and cannot be selected, the first is "
             f"{missing[0]}."
         )
-    kept: np.ndarray = candidates[there]
-    return kept
+    rows: np.ndarray = candidates[is_readable]
+    return rows

@@ -22,13 +22,13 @@ def listed_origins(run: Run, images: Collection[int]) -> dict[int, str]:
     Parameters
     ----------
     images : collection of int
-        Train rows of one label file. Where several batches list an image, the batch with the most of them counts.
+        Train rows of one label file. If several batches list an image, the batch with the most of these images counts.
     """
     batches = _batches_with_audit(run)
-    found: dict[int, str] = {}
+    origins: dict[int, str] = {}
     for batch in sorted(batches, key=lambda batch: len(batch.keys() & {*images})):
-        found |= {image: origin for image, origin in batch.items() if image in images}
-    return found
+        origins |= {image: origin for image, origin in batch.items() if image in images}
+    return origins
 
 
 def audit_images(run: Run) -> set[int]:
@@ -64,7 +64,7 @@ def usable(details: Mapping[int, Details], what: str) -> tuple[dict[int, Details
         notes.append(f"{what}: the origin {min(origins)!r} is ignored; known are {', '.join(ORIGINS)}.")
     if times:
         notes.append(f"{what}: the time {min(times)!r} is ignored; the column 'seconds' has numbers from 0.")
-    kept = {
+    valid = {
         image: Details(
             each.origin if each.origin in ORIGINS else "",
             each.suggested,
@@ -74,7 +74,7 @@ def usable(details: Mapping[int, Details], what: str) -> tuple[dict[int, Details
         )
         for image, each in details.items()
     }
-    return {image: each for image, each in kept.items() if any(each)}, notes
+    return {image: each for image, each in valid.items() if any(each)}, notes
 
 
 def _is_time(text: str) -> bool:
@@ -84,26 +84,26 @@ def _is_time(text: str) -> bool:
         return False
 
 
-def combined(
-    known: Mapping[int, Details], added: Mapping[int, Details], listed: Mapping[int, str]
+def combine(
+    old_details: Mapping[int, Details], new_details: Mapping[int, Details], origins: Mapping[int, str]
 ) -> dict[int, Details]:
-    """Return the details after a new file: an image keeps its first known origin, and has its newest values otherwise.
+    """Merge the details of images with those of a new file: the first known origin counts, and the newest other values.
 
     Parameters
     ----------
-    known, added : mapping of int to Details
-        Of all images of earlier rounds, and of the new file.
-    listed : mapping of int to str
+    old_details, new_details : mapping of int to Details
+        Details of all images of earlier rounds, and of the images in the new file.
+    origins : mapping of int to str
         From `listed_origins`, of the new file. An audit image that an annotator chose to label is an audit image.
     """
-    merged: dict[int, Details] = {}
-    for image in {*known, *added, *listed}:
-        old, new = known.get(image), added.get(image, Details())
+    details: dict[int, Details] = {}
+    for image in {*old_details, *new_details, *origins}:
+        old, new = old_details.get(image), new_details.get(image, Details())
         if old is not None:
             origin = old.origin or new.origin
-        elif new.origin in ("", OWN_CHOICE) and image in listed:
-            origin = listed[image] if new.origin == "" or listed[image] == AUDIT else OWN_CHOICE
+        elif new.origin in ("", OWN_CHOICE) and image in origins:
+            origin = origins[image] if new.origin == "" or origins[image] == AUDIT else OWN_CHOICE
         else:
             origin = new.origin
-        merged[image] = Details(origin, *(new[1:] if old is None or any(new[1:]) else old[1:]))
-    return merged
+        details[image] = Details(origin, *(new[1:] if old is None or any(new[1:]) else old[1:]))
+    return details

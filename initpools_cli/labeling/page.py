@@ -32,7 +32,7 @@ FOLDER = "labels"
 
 def open_labeling(
     context: Context,
-    named: str | None,
+    batch_name: str | None,
     classes: Sequence[str],
     output: Path | None,
     *,
@@ -47,7 +47,7 @@ def open_labeling(
     Parameters
     ----------
     context : Context
-    named : str, optional
+    batch_name : str, optional
         See `find_batch`.
     classes : sequence of str
         See `ClassList`.
@@ -76,7 +76,7 @@ def open_labeling(
         context.require_one_class("--review")
     share, common = parse_part(part), parse_overlap(overlap)
     name = valid_annotator(annotator) if annotator else ""
-    batch = review_batch(context) if review else find_batch(context, named)
+    batch = review_batch(context) if review else find_batch(context, batch_name)
     if share or common:
         batch = share_of(batch, share, common, context.seed)
     file = output or file_of(context.run.path / FOLDER, batch.name, name)
@@ -89,7 +89,7 @@ def open_labeling(
     multilabel = context.data.multilabel
     vocabulary = ClassList(context.data.classes, classes, context.run.path / CLASSES, multilabel=multilabel)
     vocabulary.learn(_classes_of_rounds(context))
-    labels = _as_classes(batch, vocabulary.known)
+    labels = _as_classes(batch, vocabulary.known_classes)
     before = {index: Mark(label) for index, label in zip(batch.indices, labels, strict=True) if label}
     vocabulary.learn(labels)
     return LabelingSession(
@@ -107,10 +107,13 @@ def open_labeling(
     )
 
 
-def _as_classes(batch: Batch, known: KnownClasses) -> list[str]:
+def _as_classes(batch: Batch, known_classes: KnownClasses) -> list[str]:
     """Convert the labels of a batch to classes; unknown labels stay as written."""
-    means = (set_meanings if known.multilabel else meanings)(
-        Counter(batch.labels), known, what=str(batch.file or batch.name), remedy="Write each class in one way there."
+    means = (set_meanings if known_classes.multilabel else meanings)(
+        Counter(batch.labels),
+        known_classes,
+        what=str(batch.file or batch.name),
+        remedy="Write each class in one way there.",
     ).of
     return [plain(label) if means[label] is None else means[label] or "" for label in batch.labels]
 

@@ -25,26 +25,26 @@ BATCH_SETTINGS = {
 }  # fmt: skip
 
 
-def read_next(done: FinishedStep) -> pd.DataFrame | None:
+def read_next(step: FinishedStep) -> pd.DataFrame | None:
     """Read the next batch of a round, as rows of a pool; None if it has none."""
     from initpools_cli.steps.select_pool import read_picks
 
-    return read_picks(done, "next.csv") if "next.csv" in done.facts["writes"] else None
+    return read_picks(step, "next.csv") if "next.csv" in step.facts["writes"] else None
 
 
-def same_but_batch(done: FinishedStep, step: PendingStep) -> bool:
-    """Return whether a finished round has all results of `step`, which selects no batch."""
-    facts = done.facts
-    old, new = facts["table"], step.table
-    shared = {key: value for key, value in old.items() if key not in BATCH_SETTINGS}
+def same_but_batch(old_step: FinishedStep, new_step: PendingStep) -> bool:
+    """Return whether a finished round has all results of `new_step`, which selects no batch."""
+    facts = old_step.facts
+    old, new = facts["table"], new_step.table
+    settings = {key: value for key, value in old.items() if key not in BATCH_SETTINGS}
     return (
-        not done.missing_file
-        and shared == {key: value for key, value in new.items() if key not in BATCH_SETTINGS}
+        not old_step.missing_file
+        and settings == {key: value for key, value in new.items() if key not in BATCH_SETTINGS}
         and new["params"].items() <= old["params"].items()
         and new.get("revisions", {}).items() <= old.get("revisions", {}).items()
-        and step.reads.items() <= facts["reads"].items()
+        and new_step.reads.items() <= facts["reads"].items()
         # Further reads for the batch are files of the run; files of the user, such as --exclude, change the round.
-        and not any(Path(path).is_absolute() for path in facts["reads"].keys() - step.reads.keys())
+        and not any(Path(path).is_absolute() for path in facts["reads"].keys() - new_step.reads.keys())
     )
 
 
@@ -75,16 +75,16 @@ class ReplacedBatch:
     unused: int
 
     @classmethod
-    def of(cls, context: Context, done: FinishedStep, labeled: LabelHistory) -> ReplacedBatch | None:
-        """Read the batch of a round that is about to be run again; None if it has none that can be read."""
+    def of(cls, context: Context, step: FinishedStep, labeled: LabelHistory) -> ReplacedBatch | None:
+        """Read the batch of a round before the round is run again; None if it has no readable batch."""
         batch = None
         with suppress(UserError):
-            batch = read_next(done)
+            batch = read_next(step)
         if batch is None:
             return None
-        file = context.run.path / FOLDER / f"{done.name}.csv"
-        query, images = ", ".join(done.table["query"]), frozenset(batch["index"].tolist())
-        return cls(done.id, query, images, done.renewal(), file, _unused_labels(context, file, labeled))
+        file = context.run.path / FOLDER / f"{step.name}.csv"
+        query, images = ", ".join(step.table["query"]), frozenset(batch["index"].tolist())
+        return cls(step.id, query, images, step.renewal(), file, _unused_labels(context, file, labeled))
 
     def tell(self, report: Reporter, batch: pd.DataFrame | None) -> None:
         """Report a replaced batch that differs from the new one, and its unused labels."""
@@ -110,8 +110,8 @@ def _unused_labels(context: Context, file: Path, labeled: LabelHistory) -> int:
         return 0
     data = context.data
     with suppress(UserError):
-        known = KnownClasses(data.classes, multilabel=data.multilabel)
-        read = read_annotations(file, data.items, known, data.root, mask=data.kept)
+        known_classes = KnownClasses(data.classes, multilabel=data.multilabel)
+        annotations = read_annotations(file, data.items, known_classes, data.root, mask=data.kept)
         labels = labeled.table["index"][labeled.table["label"] != ""]
-        return len(set(read.rows.tolist()) - set(labels.tolist()))
+        return len(set(annotations.rows.tolist()) - set(labels.tolist()))
     return 0

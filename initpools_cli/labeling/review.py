@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import derive
 from initpools_cli.labeling.batch import Batch
-from initpools_cli.labeling.label_history import LabelHistory, read_known, rounds
+from initpools_cli.labeling.label_history import LabelHistory, read_round_labels, rounds
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ REPETITIONS = 5
 def doubtful_labels(
     context: Context, experiment: ExperimentData, labeled: LabelHistory, probs: NDArray[np.float64] | None
 ) -> pd.DataFrame:
-    """List labeled images whose label is contradicted, as `DOUBTFUL` has them.
+    """List images with a doubtful label, for the file `DOUBTFUL`.
 
     First near-duplicates with different labels, of which at least one is wrong; then images for which another class is
-    likelier than their label. Each part begins with the most doubtful label.
+    more likely than their label. Each part begins with the most doubtful label.
 
     Parameters
     ----------
@@ -59,18 +59,18 @@ def doubtful_labels(
     rows, codes = labeled.rows, labeled.codes
     names = np.array(labeled.classes, dtype=object)
     conflict = _conflicts(duplicate_groups(context).near[rows], codes)
-    doubt, predicted = np.zeros(len(rows)), codes
+    doubt, predictions = np.zeros(len(rows)), codes
     if probs is not None:
-        probs = _repeated(context, experiment, labeled, probs)
-        doubt, predicted = label_doubt(probs, codes), probs.argmax(axis=1)
-    listed = np.flatnonzero((doubt > 0) | (conflict >= 0))
-    order = listed[np.lexsort((listed, -doubt[listed], conflict[listed] < 0))]
+        probs = _mean_probabilities(context, experiment, labeled, probs)
+        doubt, predictions = label_doubt(probs, codes), probs.argmax(axis=1)
+    doubtful = np.flatnonzero((doubt > 0) | (conflict >= 0))
+    order = doubtful[np.lexsort((doubtful, -doubt[doubtful], conflict[doubtful] < 0))]
     table = {
         "order": np.arange(len(order)),
         "index": rows[order],
         "path": context.data.train_items["path"].to_numpy()[rows[order]],
         "label": names[codes[order]],
-        "predicted": names[predicted[order]],
+        "predicted": names[predictions[order]],
         "doubt": doubt[order].round(4),
         "conflict": np.where(conflict[order] < 0, -1, rows[conflict[order]]),
     }
@@ -79,23 +79,22 @@ def doubtful_labels(
 
 def _conflicts(groups: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the first image of the same group with another label, for each image, (m,); -1 for none."""
-    found = np.full(len(codes), -1)
+    conflicts = np.full(len(codes), -1)
     _, member, size = np.unique(groups, return_inverse=True, return_counts=True)
     for group in np.flatnonzero(size > 1):
         images = np.flatnonzero(member == group)
         for image in images:
             others = images[codes[images] != codes[image]]
-            found[image] = others[0] if len(others) else -1
-    return found
+            conflicts[image] = others[0] if len(others) else -1
+    return conflicts
 
 
-def _repeated(
+def _mean_probabilities(
     context: Context, experiment: ExperimentData, labeled: LabelHistory, probs: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Average calibrated probabilities of the learner `linear` over repetitions of cross-validation.
 
-    If the learner of the round reads images, it would have to be trained `REPETITIONS` times as often; then its own
-    `probs` are returned.
+    A learner that reads images would take too long to train `REPETITIONS` times: then `probs` are returned unchanged.
     """
     from initpools_cli.labeling.folds import folds_of
     from initpools_cli.stats.temperature import fit_temperature
@@ -120,19 +119,19 @@ def _repeated(
     return total / REPETITIONS
 
 
-def read_doubtful(done: FinishedStep) -> pd.DataFrame:
+def read_doubtful(step: FinishedStep) -> pd.DataFrame:
     """Read the doubtful labels of a round.
 
     Raises
     ------
     UserError
-        If it was made by a version without them, or the file is damaged.
+        If an older version made the round, without this file, or the file is damaged.
     """
-    if DOUBTFUL not in done.facts["writes"]:
+    if DOUBTFUL not in step.facts["writes"]:
         raise UserError(
-            f"{done.id} has no {DOUBTFUL}: an earlier version made it.", f"Renew it with `{done.renewal()}`.", done.id
+            f"{step.id} has no {DOUBTFUL}: an earlier version made it.", f"Renew it with `{step.renewal()}`.", step.id
         )
-    return done.frame(DOUBTFUL, dtype={"path": str, "label": str, "predicted": str}, keep_default_na=False)
+    return step.frame(DOUBTFUL, dtype={"path": str, "label": str, "predicted": str}, keep_default_na=False)
 
 
 def review_batch(context: Context) -> Batch:
@@ -143,49 +142,49 @@ def review_batch(context: Context) -> Batch:
     UserError
         If there is no round, or no doubtful label.
     """
-    made = rounds(context.run)
-    if not made:
+    steps = rounds(context.run)
+    if not steps:
         raise UserError(
             f"The run {context.run.path} has no labels to review yet.",
             "Train on some first: `initpools al-run --labels FILE.csv`.",
             context.run.path,
         )
-    done = made[-1]
+    step = steps[-1]
     # Classes may have been renamed since.
-    known = read_known(done).set_index("index")["label"]
-    table = read_doubtful(done)
-    images = [image for image in table["index"].tolist() if image in known.index]
+    labels = read_round_labels(step).set_index("index")["label"]
+    table = read_doubtful(step)
+    images = [image for image in table["index"].tolist() if image in labels.index]
     if not images:
         raise UserError(
-            f"{done.id} has no doubtful label: models and near-duplicates agree with all {len(known)}.",
+            f"{step.id} has no doubtful label: models and near-duplicates agree with all {len(labels)}.",
             "Label more images: `initpools label`.",
-            done.id,
+            step.id,
         )
-    doubts = _doubts(context, table, known)
-    return Batch(f"review-{done.name}", images, [str(known[image]) for image in images], doubts=doubts)
+    doubts = _doubts(context, table, labels.to_dict())
+    return Batch(f"review-{step.name}", images, [str(labels[image]) for image in images], doubts=doubts)
 
 
-def _doubts(context: Context, table: pd.DataFrame, known: pd.Series) -> dict[int, str]:
+def _doubts(context: Context, table: pd.DataFrame, label_of: Mapping[Any, str]) -> dict[int, str]:
     """Say why each label is doubtful: another class is likelier, or a near-duplicate has another label."""
-    paths, labels = context.data.train_items["path"].to_numpy(), known.to_dict()
-    found = {}
+    paths = context.data.train_items["path"].to_numpy()
+    reasons = {}
     columns = (table[name].tolist() for name in ("index", "predicted", "doubt", "conflict"))
-    for image, predicted, doubt, other in zip(*columns, strict=True):
-        label, parts = labels.get(image), []
+    for image, prediction, doubt, other in zip(*columns, strict=True):
+        label, parts = label_of.get(image), []
         if doubt > 0:
             times = f"{min(np.exp(doubt), MOST_TIMES):.3g}"
-            parts.append(f"The model finds {predicted} {times} times as likely as {label}.")
-        if labels.get(other, label) != label:
-            parts.append(f"A near-duplicate, {paths[other]}, has the label {labels[other]}.")
-        found[image] = " ".join(parts)
-    return found
+            parts.append(f"The model finds {prediction} {times} times as likely as {label}.")
+        if label_of.get(other, label) != label:
+            parts.append(f"A near-duplicate, {paths[other]}, has the label {label_of[other]}.")
+        reasons[image] = " ".join(parts)
+    return reasons
 
 
-def doubtful_note(context: Context, done: FinishedStep) -> str:
+def doubtful_note(context: Context, step: FinishedStep) -> str:
     """Return the sentence on the doubtful labels of a round; empty if there are none or it is not known."""
-    if DOUBTFUL not in done.facts["writes"]:
+    if DOUBTFUL not in step.facts["writes"]:
         return ""
-    count = len(read_doubtful(done))
+    count = len(read_doubtful(step))
     if not count:
         return ""
     words = "label is doubtful, but may be right" if count == 1 else "labels are doubtful, but may be right"

@@ -113,8 +113,8 @@ def label_round(
     if context.data.multilabel:
         refuse_settings_of_one_class(table)
     newest = _newest(context)
-    brought = {str(file.resolve()): checksum(file) for file in labels if file.is_file()}
-    # Counted before the labels are read: later changes apply to them.
+    checksums = {str(file.resolve()): checksum(file) for file in labels if file.is_file()}
+    # Count the changes of classes before reading the labels: later changes apply to these labels.
     changes = len(read_changes(context.run))
     labeled = labeled_so_far(context, labels, classes, table.annotators)
     provider = RunProvider(context, files, _only(table.encoders, "--from"))
@@ -132,15 +132,15 @@ def label_round(
         _refuse_oracle(spec)
         _refuse_single_class(spec, labeled)
         refuse_without_audit(table, labeled)
-    known = labeled.codes
-    codes = np.full((len(context.data.kept), *known.shape[1:]), -1, dtype=known.dtype)
-    codes[labeled.rows] = labeled.codes
+    labeled_codes = labeled.codes
+    codes = np.full((len(context.data.kept), *labeled_codes.shape[1:]), -1, dtype=labeled_codes.dtype)
+    codes[labeled.rows] = labeled_codes
     experiment, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), context.data.kept)
-    resolved = _resolved(context, table, spec, experiment, labeled, ask)
+    step_table = _step_table(context, table, spec, experiment, labeled, ask)
     step = context.run.step(
-        LOOP, f"{PREFIX}{labeled.number}", resolved, {**context.items_checksum(), **reads}, force=context.force
+        LOOP, f"{PREFIX}{labeled.number}", step_table, {**context.items_checksum(), **reads}, force=context.force
     )
-    earlier = next((done for done in rounds(context.run) if number_of(done.name) == labeled.number), None)
+    earlier = next((each for each in rounds(context.run) if number_of(each.name) == labeled.number), None)
     if earlier is not None:
         # The same labels with other settings: the round is replaced.
         step = replace(step, id=earlier.id)
@@ -148,7 +148,7 @@ def label_round(
             return Round(earlier, False, labeled)
     if step.finished:
         return Round(step.finished, False, labeled)
-    replaced = None if earlier is None else ReplacedBatch.of(context, earlier, labeled)
+    old_batch = None if earlier is None else ReplacedBatch.of(context, earlier, labeled)
     with context.writing(step) as scratch:
         # Rounds build on each other: labels of a concurrent round would be lost.
         if _newest(context) != newest:
@@ -158,24 +158,24 @@ def label_round(
                 _newest(context)[0],
             )
         step.outcome = _work(context, table, spec, experiment, labeled, ask, scratch)
-        refuse_changed(Path(), brought)
+        refuse_changed(Path(), checksums)
         paths = [str(file.resolve()) for file in labels]
         step.outcome["annotations"] = paths[0] if len(paths) == 1 else paths
-        if brought:
-            step.outcome["annotations_sha256"] = brought[paths[0]] if len(paths) == 1 else [*brought.values()]
+        if checksums:
+            step.outcome["annotations_sha256"] = checksums[paths[0]] if len(paths) == 1 else [*checksums.values()]
         step.outcome |= _names_of(labeled, earlier) | ({APPLIED: changes} if changes else {})
-    done = FinishedStep(context.run, step.folder)
-    if replaced is not None:
-        replaced.tell(context.report, read_next(done))
-    return Round(done, True, labeled)
+    new_round = FinishedStep(context.run, step.folder)
+    if old_batch is not None:
+        old_batch.tell(context.report, read_next(new_round))
+    return Round(new_round, True, labeled)
 
 
 def _names_of(labeled: LabelHistory, earlier: FinishedStep | None) -> dict[str, list[str]]:
     """Return class names and spellings set by the user; those of a replaced round stay valid."""
     before = {} if earlier is None else earlier.facts["outcome"]
-    named = list(labeled.named) or before.get("named", [])
+    user_classes = list(labeled.user_classes) or before.get("named", [])
     spellings = sorted({*labeled.spellings, *before.get("spellings", [])})
-    return {key: value for key, value in (("named", named), ("spellings", spellings)) if value}
+    return {key: value for key, value in (("named", user_classes), ("spellings", spellings)) if value}
 
 
 def _newest(context: Context) -> tuple[str, str]:
@@ -207,25 +207,25 @@ def _work(
     device = context.machine.device
     multilabel = context.data.multilabel
     validate = cross_validate_sets if multilabel else cross_validate
-    validated = validate(context, experiment, settings, learner, labeled)
+    validation = validate(context, experiment, settings, learner, labeled)
     model = fit(
         learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
     )
     rest = np.setdiff1d(np.flatnonzero(experiment.kept), labeled.rows)
     # Queries read the learner's own probabilities; only predictions are calibrated.
-    temperature = validated.quality.get("temperature", 1.0)
+    temperature = validation.quality.get("temperature", 1.0)
     probs = None
     if len(rest):
         probs = experiment.probabilities(model.logits(inputs_of(learner, experiment)["train"][rest]) / temperature)
     estimates = (
         {"multilabel": True}
         if multilabel
-        else _estimates(context, table, learner.name, experiment, labeled, validated, rest, probs)
+        else _estimates(context, table, learner.name, experiment, labeled, validation, rest, probs)
     )
     outcome = {
         **_counts(labeled, rest),
-        **validated.quality,
-        **_overlap(context, experiment, labeled, validated.quality),
+        **validation.quality,
+        **_overlap(context, experiment, labeled, validation.quality),
         **(on_test_sets if multilabel else on_test)(context, model, learner, experiment, labeled),
         **previous_model(context, labeled),
         **estimates,
@@ -233,7 +233,7 @@ def _work(
         **agreement_outcome(labeled.votes, labeled.rule, labeled.ties, context.seed),
     }
     _write_labels(context, labeled, scratch)
-    _write_predictions(context, experiment, labeled, validated, rest, probs, scratch)
+    _write_predictions(context, experiment, labeled, validation, rest, probs, scratch)
     if ask and has_reached(table.stop_at, outcome):
         outcome["stopped"], ask = table.stop_at, False
     batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
@@ -252,8 +252,8 @@ def _counts(labeled: LabelHistory, rest: np.ndarray) -> dict[str, Any]:
         "labeled": len(labeled.rows),
         "skipped": len(labeled.skipped),
         "new": len(labeled.fresh),
-        "corrected": labeled.corrected,
-        "problems": len(labeled.read.problems),
+        "corrected": labeled.corrections,
+        "problems": len(labeled.annotations.problems),
         "unlabeled": len(rest),
         "classes": len(labeled.classes),
         "class_names": list(labeled.classes),
@@ -266,7 +266,7 @@ def _write_labels(context: Context, labeled: LabelHistory, scratch: Path) -> Non
 
     paths = context.data.splits["train"].paths
     write_frame(scratch / "labels.csv", labeled.stored)
-    write_frame(scratch / "problems.csv", pd.DataFrame(labeled.read.problems, columns=list(Problem._fields)))
+    write_frame(scratch / "problems.csv", pd.DataFrame(labeled.annotations.problems, columns=list(Problem._fields)))
     if labeled.votes:
         write_frame(scratch / VOTES, votes_table(labeled.votes, paths))
     if labeled.ties:
@@ -277,22 +277,22 @@ def _write_predictions(
     context: Context,
     experiment: ExperimentData,
     labeled: LabelHistory,
-    validated: CrossValidation,
+    validation: CrossValidation,
     rest: np.ndarray,
     probs: np.ndarray | None,
     scratch: Path,
 ) -> None:
-    """Write what the models of a round say about labeled images, and about `rest`."""
+    """Write the predictions of a round for labeled images and for `rest`."""
     multilabel = context.data.multilabel
-    write_frame(scratch / "classes.csv", validated.by_class)
-    if validated.probs is not None:
+    write_frame(scratch / "classes.csv", validation.by_class)
+    if validation.probs is not None:
         table_of = out_of_fold_sets if multilabel else out_of_fold_table
-        write_frame(scratch / "out_of_fold.csv", table_of(context, validated.probs, labeled))
-        write_array(scratch / "out_of_fold.npy", validated.probs.astype(np.float32))
+        write_frame(scratch / "out_of_fold.csv", table_of(context, validation.probs, labeled))
+        write_array(scratch / "out_of_fold.npy", validation.probs.astype(np.float32))
     predict = set_predictions if multilabel else predictions
     write_frame(scratch / "predictions.csv", predict(context, rest, probs, labeled))
     if not multilabel:
-        write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validated.probs))
+        write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validation.probs))
 
 
 def _overlap(
@@ -309,23 +309,23 @@ def _estimates(
     learner: str,
     experiment: ExperimentData,
     labeled: LabelHistory,
-    validated: CrossValidation,
+    validation: CrossValidation,
     unlabeled: np.ndarray,
     probs: np.ndarray | None,
 ) -> dict[str, Any]:
-    """Return what audit images and suggestions say, and the forecast."""
+    """Return the outcomes of audit images and suggestions, and the forecast."""
     # Skipped images are not counted.
     rest = None if probs is None else probs[~np.isin(unlabeled, labeled.skipped)]
     settings = {"encoders": [experiment.encoder] if experiment.encoder else [], "learner": table.learner}
     earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
     foreseen = audit_predictions(earlier, labeled, settings)
-    audit = audit_outcome(labeled, validated.probs, rest, foreseen)
-    judged = int(labeled.judged.sum())
-    why = cannot_forecast(learner, judged, len(np.unique(labeled.codes)))
+    audit = audit_outcome(labeled, validation.probs, rest, foreseen)
+    label_count = int(labeled.judged.sum())
+    why = cannot_forecast(learner, label_count, len(np.unique(labeled.codes)))
     return {
         **audit,
-        **suggestion_outcome(labeled, validated.probs, foreseen),
-        **forecast_outcome(why, validated.quality, rest, judged, table.target),
+        **suggestion_outcome(labeled, validation.probs, foreseen),
+        **forecast_outcome(why, validation.quality, rest, label_count, table.target),
         **({} if rest is None or not len(rest) else {"confidence": float(rest.max(axis=1).mean())}),
     }
 
@@ -374,7 +374,7 @@ def _refuse_oracle(spec: ExperimentSpec) -> None:
 
 def _refuse_single_class(spec: ExperimentSpec, labeled: LabelHistory) -> None:
     query = spec.queries[0]
-    if len(labeled.classes) < 2 and not labeled.read.multilabel and {*query.method.inputs} & MODEL_OUTPUTS:
+    if len(labeled.classes) < 2 and not labeled.annotations.multilabel and {*query.method.inputs} & MODEL_OUTPUTS:
         raise UserError(
             f"The query {query.name} needs a trained model, but all {len(labeled.rows)} labels are of the class "
             f"'{labeled.classes[0]}'.",
@@ -383,26 +383,26 @@ def _refuse_single_class(spec: ExperimentSpec, labeled: LabelHistory) -> None:
         )
 
 
-def _resolved(
+def _step_table(
     context: Context, table: AlTable, spec: ExperimentSpec, experiment: ExperimentData, labeled: LabelHistory, ask: bool
 ) -> dict[str, Any]:
     """Return everything that the result depends on, for ``step.toml``."""
     select = context.settings.select
-    asked: dict[str, Any] = {key: getattr(table, key) for key in USED}
+    entries: dict[str, Any] = {key: getattr(table, key) for key in USED}
     if ask:
-        asked |= {key: getattr(table, key) for key in ("audit", "stop_at") if getattr(table, key)}
+        entries |= {key: getattr(table, key) for key in ("audit", "stop_at") if getattr(table, key)}
     if table.target != AlTable.model_fields["target"].default:
-        asked["target"] = table.target
+        entries["target"] = table.target
     if labeled.votes:
         votes = votes_table(labeled.votes, context.data.splits["train"].paths).to_csv(index=False)
-        asked |= {"annotators": labeled.rule, "votes": hashlib.sha256(votes.encode()).hexdigest()}
+        entries |= {"annotators": labeled.rule, "votes": hashlib.sha256(votes.encode()).hexdigest()}
     query = spec.queries[0]
     if plugin_of(query.method) is not None:
-        asked |= {"query": [query.name]}
+        entries |= {"query": [query.name]}
     if not ask:
-        asked |= {"query": [], "budget": 0}
+        entries |= {"query": [], "budget": 0}
     return {
-        **asked,
+        **entries,
         **identity_of(spec, [query] if ask else [], experiment, select),
         "encoders": [experiment.encoder] if experiment.encoder else [],
         **scale_entry([experiment]),

@@ -45,13 +45,13 @@ class Conflict(NamedTuple):
     Attributes
     ----------
     yours, theirs : Mark
-    kept : str
+    winner : str
         ``yours`` or ``theirs``: the one that is in the file.
     """
 
     yours: Mark
     theirs: Mark
-    kept: str
+    winner: str
 
 
 class LabelingSession:
@@ -172,8 +172,8 @@ class LabelingSession:
 
     def suggestion_of(self, index: int) -> Suggestion | None:
         """Return the prediction of an image by the newest round; none for audit images."""
-        found = None if index in self.audit else self.last.suggestions.get(index)
-        return found if found is not None and self.vocabulary.has(found.label) else None
+        suggestion = None if index in self.audit else self.last.suggestions.get(index)
+        return suggestion if suggestion is not None and self.vocabulary.has(suggestion.label) else None
 
     @property
     def newer(self) -> int:
@@ -182,23 +182,23 @@ class LabelingSession:
 
     def references(self, most: int) -> dict[str, list[int]]:
         """Return labeled images of each class: those of earlier rounds first, then those of this file."""
-        found: dict[str, list[int]] = {}
+        images_of: dict[str, list[int]] = {}
         for index in [*self.last.labels, *self.marks]:
             label = self.label_of(index)
             for name in parts_of(label) if self.vocabulary.multilabel else [label]:
-                images = found.setdefault(name, [])
+                images = images_of.setdefault(name, [])
                 if len(images) < most and index not in images:
                     images.append(index)
-        return {name: found[name] for name in self.vocabulary.names if name in found}
+        return {name: images_of[name] for name in self.vocabulary.names if name in images_of}
 
     def origin_of(self, index: int) -> str:
         """Return why an image is labeled."""
-        written = self.marks.get(index, Mark()).details.origin
+        origin = self.marks.get(index, Mark()).details.origin
         if index in self.audit:
             return AUDIT
         if index in self.batch:
             return BATCH
-        return written or self.last.origins.get(index, OWN_CHOICE)
+        return origin or self.last.origins.get(index, OWN_CHOICE)
 
     def label(self, images: Sequence[int], name: str, viewing: Viewing = NO_VIEWING) -> None:
         """Label images; a new class is added unless classes are fixed.
@@ -210,9 +210,9 @@ class LabelingSession:
         UserError
             If the file cannot be written, or was changed by another program and cannot be read.
         """
-        resolved = self.vocabulary.resolve(name)
-        self.vocabulary.keep(resolved)
-        self._act(images, lambda _: (resolved, False), viewing)
+        class_name = self.vocabulary.resolve(name)
+        self.vocabulary.keep(class_name)
+        self._act(images, lambda _: (class_name, False), viewing)
 
     def skip(self, images: Sequence[int], viewing: Viewing = NO_VIEWING) -> None:
         """Skip images."""
@@ -244,18 +244,18 @@ class LabelingSession:
             Returns the class instead of a class, or "" to take the label away.
         """
 
-        def changed(mark: Mark) -> Mark:
+        def with_new_class(mark: Mark) -> Mark:
             label = mark.label and change(mark.label)
-            shown = mark.details.suggested
-            suggested = change(shown) or shown if shown else ""
-            return mark._replace(label=label, details=mark.details._replace(suggested=suggested))
+            old = mark.details.suggested
+            new = change(old) or old if old else ""
+            return mark._replace(label=label, details=mark.details._replace(suggested=new))
 
         if self.changed_elsewhere():
             self.read_again()
-        marks = {index: changed(mark) for index, mark in self.marks.items()}
+        marks = {index: with_new_class(mark) for index, mark in self.marks.items()}
         if marks != self.marks or self.file.exists():
             self._write(marks)
-        before = [{index: changed(mark) for index, mark in action.items()} for action in self._past]
+        before = [{index: with_new_class(mark) for index, mark in action.items()} for action in self._past]
         self._past = deque(before, maxlen=MOST_UNDONE)
 
     def changed_elsewhere(self) -> bool:
@@ -265,8 +265,8 @@ class LabelingSession:
     def read_again(self) -> None:
         """Read the file again, and merge it with the labels of this session image by image.
 
-        Images that are not in it keep their labels. An image that has another label there than it was given in this
-        session is a conflict: the file's label is kept, or this session's if the file has none.
+        Images that are not in it keep their labels. An image whose label in the file differs from that of this session
+        is a conflict: the file's label is kept, or this session's if the file has none.
 
         Raises
         ------
@@ -276,27 +276,26 @@ class LabelingSession:
         if not self.file.exists():
             return
         now = stamp(self.file)
-        read = read_marks(self.file, self.data, self.vocabulary.known)
-        tell_problems(self._report, [f"{self.file}, {problem}" for problem in read.problems], str(self.file))
-        merged = dict(self.marks)
-        for index, theirs in read.marks.items():
+        label_file = read_marks(self.file, self.data, self.vocabulary.known_classes)
+        tell_problems(self._report, [f"{self.file}, {problem}" for problem in label_file.problems], str(self.file))
+        marks = dict(self.marks)
+        for index, theirs in label_file.marks.items():
             mine = self.marks.get(index, Mark())
-            # A program that knows no details leaves them out.
+            # A program that does not know the details leaves them out.
             theirs = theirs if any(theirs.details) else theirs._replace(details=mine.details)
-            merged[index] = theirs
+            marks[index] = theirs
             if index in self._own and theirs.answer != mine.answer:
-                kept = "yours" if theirs.is_open else "theirs"
-                self.conflicts[index] = Conflict(mine, theirs, kept)
-                merged[index] = mine if theirs.is_open else theirs
-        self.marks, self._unknown, self._read, self._stamp = merged, read.unknown, {*read.marks}, now
+                self.conflicts[index] = Conflict(mine, theirs, "yours" if theirs.is_open else "theirs")
+                marks[index] = mine if theirs.is_open else theirs
+        self.marks, self._unknown, self._read, self._stamp = marks, label_file.unknown, {*label_file.marks}, now
         self.vocabulary.learn(mark.label for mark in self.marks.values())
 
     def _act(self, images: Iterable[int], answer: Callable[[int], tuple[str, bool]], viewing: Viewing) -> None:
         rows = [*dict.fromkeys(images)]
         changes = {}
         for index, seconds in zip(rows, _shares(viewing.seconds, len(rows)), strict=True):
-            label, skipped = answer(index)
-            changes[index] = Mark(label, skipped, self._seen(index, seconds, viewing.suggestions))
+            label, skip = answer(index)
+            changes[index] = Mark(label, skip, self._details_after(index, seconds, viewing.suggestions))
         before = {index: self.marks.get(index, Mark()) for index in rows}
         self._save(changes)
         past = {index: mark for index, mark in before.items() if mark.answer != changes[index].answer}
@@ -306,27 +305,27 @@ class LabelingSession:
     def _details(self, index: int) -> Details:
         return self.marks.get(index, Mark()).details
 
-    def _seen(self, index: int, seconds: float, suggestions: bool) -> Details:
-        """Return the details of an image after it was looked at."""
-        before, shown = self._details(index), self.suggestion_of(index) if suggestions else None
-        spent = seconds + float(before.seconds or 0)
+    def _details_after(self, index: int, seconds: float, suggestions: bool) -> Details:
+        """Return the details of an image after the annotator has looked at it."""
+        before, suggestion = self._details(index), self.suggestion_of(index) if suggestions else None
+        total = seconds + float(before.seconds or 0)
         return Details(
             self.origin_of(index),
-            # A suggestion that was seen before has its effect later, too.
-            shown.label if shown else before.suggested,
-            f"{shown.confidence:.4f}" if shown else before.confidence,
-            f"{spent:.1f}" if spent else before.seconds,
+            # An earlier suggestion may still influence the annotator.
+            suggestion.label if suggestion else before.suggested,
+            f"{suggestion.confidence:.4f}" if suggestion else before.confidence,
+            f"{total:.1f}" if total else before.seconds,
         )
 
     def _save(self, changes: Mapping[int, Mark]) -> None:
-        known = {index: self.marks.get(index, Mark()) for index in changes}
+        old_marks = {index: self.marks.get(index, Mark()) for index in changes}
         if self.changed_elsewhere():
             self.read_again()
         conflicts = dict(self.conflicts)
         for index, mark in changes.items():
             theirs = self.marks.get(index, Mark())
             conflicts.pop(index, None)
-            if theirs.answer not in (known[index].answer, mark.answer):
+            if theirs.answer not in (old_marks[index].answer, mark.answer):
                 conflicts[index] = Conflict(mark, theirs, "yours")
         self._write({**self.marks, **changes})
         self._own |= changes.keys()
@@ -334,8 +333,8 @@ class LabelingSession:
 
     def _write(self, marks: dict[int, Mark]) -> None:
         # Other images are only in the file while they are labeled or skipped, or if another program listed them.
-        listed = self.batch | self._read
-        rows = {index: mark for index, mark in marks.items() if index in listed or not mark.is_open}
+        file_images = self.batch | self._read
+        rows = {index: mark for index, mark in marks.items() if index in file_images or not mark.is_open}
         paths = self.data.splits["train"].paths
         write_marks(self.file, self.indices, paths, rows, self._unknown, self.annotator)
         self.marks, self._stamp = rows, stamp(self.file)

@@ -77,10 +77,10 @@ def share_of(batch: Batch, part: tuple[int, int] | None, overlap: float, seed: i
     ----------
     batch : Batch
     part : (int, int), optional
-        The number of the part, from 1, and of all parts: the images outside the overlap are dealt out in turn.
+        The number of the part, from 1, and the number of parts: they take turns at the images outside the overlap.
     overlap : float
-        Share of the batch, drawn at random by the seed, that everyone labels; at least one image if above 0. Without
-        a part, only these are returned.
+        Share of the batch that everyone labels, drawn at random by the seed; at least one image if above 0. Without a
+        part, only these images are returned.
     seed : int
 
     Raises
@@ -102,8 +102,8 @@ def share_of(batch: Batch, part: tuple[int, int] | None, overlap: float, seed: i
             len(batch.indices),
         )
     pairs = zip(batch.indices, batch.labels, strict=True)
-    kept = [(index, label) for index, label in pairs if index in mine]
-    return replace(batch, indices=[index for index, _ in kept], labels=[label for _, label in kept])
+    own_pairs = [(index, label) for index, label in pairs if index in mine]
+    return replace(batch, indices=[index for index, _ in own_pairs], labels=[label for _, label in own_pairs])
 
 
 def file_of(folder: Path, batch: str, annotator: str) -> Path:
@@ -114,8 +114,8 @@ def file_of(folder: Path, batch: str, annotator: str) -> Path:
 def files_of(folder: Path, batch: str) -> list[Path]:
     """Return the existing label files of a batch, by annotator."""
     files = [folder / f"{batch}.csv", *sorted(folder.glob("*.csv"))]
-    wanted = [file for file in files[1:] if file.name.startswith(f"{batch}.by-")]
-    return [*(file for file in files[:1] if file.is_file()), *wanted]
+    by_annotator = [file for file in files[1:] if file.name.startswith(f"{batch}.by-")]
+    return [*(file for file in files[:1] if file.is_file()), *by_annotator]
 
 
 def writer_of(file: Path, annotator: str) -> str:

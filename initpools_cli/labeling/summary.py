@@ -126,12 +126,12 @@ def calibration(outcome: Outcome) -> str:
         )
     temperature = float(outcome["temperature"])
     effect = "lower" if temperature > 1 else "higher"
-    changed = (
+    consequence = (
         "which leaves them as they are"
         if f"{temperature:.2f}" == "1.00"
         else f"which makes them {effect} than the model's own"
     )
-    return f"The confidences of the predictions are calibrated with temperature {temperature:.2f}, {changed}."
+    return f"The confidences of the predictions are calibrated with temperature {temperature:.2f}, {consequence}."
 
 
 def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
@@ -152,10 +152,10 @@ def _note(outcome: Outcome) -> str:
     """Return the explanation of the columns."""
     if "multilabel" in outcome:
         return SETS_NOTE
-    audited = "accuracy" in outcome.get("audit", {})
+    has_audit = "accuracy" in outcome.get("audit", {})
     if "groups" in outcome:
-        return GROUP_AUDIT_NOTE if audited else GROUP_NOTE
-    return AUDIT_NOTE if audited else NOTE
+        return GROUP_AUDIT_NOTE if has_audit else GROUP_NOTE
+    return AUDIT_NOTE if has_audit else NOTE
 
 
 def _previous_model_note(outcomes: Sequence[Outcome]) -> str:
@@ -185,10 +185,10 @@ def long_tail_note(outcome: Outcome, by_class: DataFrame) -> str:
     rare = rarest_third(counts)
     recall = float(rare_recall(by_class["recall"].to_numpy(np.float64)[None], rare)[0])
     there = counts[counts > 0]
-    named = ", ".join(by_class["class"].astype(str).to_numpy()[rare[:5]]) + (", …" if len(rare) > 5 else "")
+    names = ", ".join(by_class["class"].astype(str).to_numpy()[rare[:5]]) + (", …" if len(rare) > 5 else "")
     return (
         f"The classes have {there.min():,} to {there.max():,} labels: balanced accuracy "
-        f"{percent(outcome['balanced_accuracy'])}, recall of the rarest third ({named}) {percent(recall)}."
+        f"{percent(outcome['balanced_accuracy'])}, recall of the rarest third ({names}) {percent(recall)}."
     )
 
 

@@ -87,13 +87,17 @@ def what_next(outcome: Outcome) -> str:
         return "Fewer than 50 images are left to label."
     mean, low, high = (100 * each for each in forecast["gain_50"])
     gain = f"50 more labels are expected to add {mean:.1f} points ({low:.1f} to {high:.1f})"
-    needed = forecast.get("labels_to_target")
-    if needed is not None and needed > 100:
-        needed = round(needed, -1)
-    reached = outcome.get("audit", {}).get("accuracy", 0.0) >= forecast["target"]
-    if needed == 0 or (needed is None and reached):
+    label_count = forecast.get("labels_to_target")
+    if label_count is not None and label_count > 100:
+        label_count = round(label_count, -1)
+    is_reached = outcome.get("audit", {}).get("accuracy", 0.0) >= forecast["target"]
+    if label_count == 0 or (label_count is None and is_reached):
         return f"The target of {target} may already be reached; {gain}."
-    away = f"{target} is too far away to forecast" if needed is None else f"{target} may need about {needed:,} more"
+    away = (
+        f"{target} is too far away to forecast"
+        if label_count is None
+        else f"{target} may need about {label_count:,} more"
+    )
     return f"{'Go on' if mean >= 100 * WORTH else 'More labels add little'}: {gain}; {away}."
 
 
@@ -110,14 +114,16 @@ def held_back(outcome: Outcome) -> str:
 
 def suggestions(outcome: Outcome) -> str:
     """Say how suggestions may have changed the labels; empty if none were shown."""
-    found = outcome.get("suggested")
-    if not found:
+    stats = outcome.get("suggested")
+    if not stats:
         return ""
-    text = f"Suggestions: {found['accepted']:,} of {found['shown']:,} were accepted"
-    if found.get("doubtful"):
-        text += f"; the cross-validated model disagrees with {found['doubtful']:,} of these"
-    if "audit" not in found:
+    text = f"Suggestions: {stats['accepted']:,} of {stats['shown']:,} were accepted"
+    if stats.get("doubtful"):
+        text += f"; the cross-validated model disagrees with {stats['doubtful']:,} of these"
+    if "audit" not in stats:
         return f"{text}."
-    shown, hidden = percent(found["accepted"] / found["shown"]), percent(found["audit_agreed"] / found["audit"])
-    text += f". Labels agree with {shown} of the predictions that were shown, and with {hidden} of those that were not"
-    return f"{text}: suggestions may have changed labels." if found["low"] > 0 else f"{text}."
+    share, audit_share = percent(stats["accepted"] / stats["shown"]), percent(stats["audit_agreed"] / stats["audit"])
+    text += (
+        f". Labels agree with {share} of the predictions that were shown, and with {audit_share} of those that were not"
+    )
+    return f"{text}: suggestions may have changed labels." if stats["low"] > 0 else f"{text}."

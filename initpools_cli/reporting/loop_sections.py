@@ -13,7 +13,7 @@ from initpools_cli.figures.escape import percent, printable, shortened
 from initpools_cli.figures.html import folded, paragraph, render, table
 from initpools_cli.figures.section import Section
 from initpools_cli.labeling.annotators import agreement
-from initpools_cli.labeling.label_history import number_of, outcome_of, read_known
+from initpools_cli.labeling.label_history import number_of, outcome_of, read_round_labels
 from initpools_cli.labeling.summary import notes_of, table_of
 from initpools_cli.labeling.verdict import verdict
 from initpools_cli.reporting.image_tiles import originals
@@ -98,7 +98,7 @@ def labeled_images(context: Context, missing: list[str]) -> Section | None:
     rounds = rounds_of(context)
     if not rounds or not context.data.has_images:
         return None
-    labels = read_known(rounds[-1])
+    labels = read_round_labels(rounds[-1])
     guesses = _guesses(rounds[-1])
     parts = [
         _round_images(context, labels[labels["round"] == number_of(step.name)], step, guesses)
@@ -187,7 +187,7 @@ def near_duplicates(context: Context, missing: list[str]) -> Section | None:
     # Labels of the data set; those of the labeling rounds take precedence.
     known = dict(enumerate(context.data.train_items["class"].fillna("").tolist()))
     if rounds:
-        known |= dict(zip(*(read_known(rounds[-1])[key] for key in ("index", "label")), strict=True))
+        known |= dict(zip(*(read_round_labels(rounds[-1])[key] for key in ("index", "label")), strict=True))
     members = {int(name): kept[groups[kept] == name].tolist() for name in several}
     mixed = {name: len({known[each] for each in group if known.get(each)}) > 1 for name, group in members.items()}
     order = sorted(members, key=lambda name: (not mixed[name], -len(members[name]), name))[:MOST_GROUPS]

@@ -15,7 +15,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
 from initpools_cli.datasets.annotations.rows import LABEL, PREDICTION, Details
 from initpools_cli.datasets.classes import KnownClasses, alike
-from initpools_cli.labeling.label_history import classes_of_rounds, number_of, read_known, rounds
+from initpools_cli.labeling.label_history import classes_of_rounds, number_of, read_round_labels, rounds
 from initpools_cli.labeling.page import FOLDER
 from initpools_cli.steps.context import Context
 
@@ -146,7 +146,7 @@ def with_validation(context: Context, labels: RunLabels, share: float) -> RunLab
 
 def _of_round(context: Context, done: FinishedStep) -> RunLabels:
     """Return the labels of a round; those of older versions by the rules of today."""
-    table = read_known(done)
+    table = read_round_labels(done)
     classes = classes_of_rounds(context.run)
     multilabel = context.data.multilabel
     means = {label: label if multilabel else alike(label, classes) or "" for label in set(table["label"]) if label}

@@ -282,7 +282,7 @@ class LabelingState:
     def _counts(self) -> dict[str, Any]:
         labeling = self.labeling
         conflicts = [
-            [index, labeling.path_of(index) or f"image {index}", each.yours.answer, each.theirs.answer, each.kept]
+            [index, labeling.path_of(index) or f"image {index}", each.yours.answer, each.theirs.answer, each.winner]
             for index, each in labeling.conflicts.items()
         ]
         return {

@@ -165,12 +165,12 @@ def _of_last_round(
     """Color images by the last labeling round; labeled images have cross-validated predictions."""
     import pandas as pd
 
-    from initpools_cli.labeling.label_history import read_known
+    from initpools_cli.labeling.label_history import read_round_labels
 
     last = loop_rounds(context)[-1]
     texts = {"path": str, "label": str, "predicted": str}
     if color in ("label", "round"):
-        known = read_known(last).set_index("index")
+        known = read_round_labels(last).set_index("index")
         known = known[known["label"] != ""]
         if color == "round":
             number = known["round"].reindex(items.index)
@@ -190,8 +190,8 @@ def _of_last_round(
 
 def _labeled_in_rounds(context: Context) -> pd.DataFrame:
     """Return the labeled images of all rounds as picks, in the order of the rounds."""
-    from initpools_cli.labeling.label_history import read_known
+    from initpools_cli.labeling.label_history import read_round_labels
 
-    known = read_known(loop_rounds(context)[-1])
+    known = read_round_labels(loop_rounds(context)[-1])
     known = known[known["label"] != ""].sort_values("round", kind="stable")
     return known[["index"]].assign(order=range(len(known)), pool="labeled")
