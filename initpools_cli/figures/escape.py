@@ -33,7 +33,7 @@ def shortened(text: object, width: int = 28) -> str:
 def percent(share: float) -> str:
     """A share in per cent, ``"83.4 %"``; only 0 and 1 are shown as 0 % and 100 %."""
     for digits in (1, 3):
-        shown = f"{100 * share:.{digits}f}"
-        if float(shown) not in (0.0, 100.0) or share in (0.0, 1.0):
+        text = f"{100 * share:.{digits}f}"
+        if float(text) not in (0.0, 100.0) or share in (0.0, 1.0):
             break
-    return f"{shown.rstrip('0').rstrip('.') if float(shown) in (0.0, 100.0) else shown} %"
+    return f"{text.rstrip('0').rstrip('.') if float(text) in (0.0, 100.0) else text} %"

@@ -29,8 +29,8 @@ def faceted(
 ) -> Figure:
     """An empty figure with one panel per heading.
 
-    Both arrangements are kept in ``layout.meta``, as the changes (in the form of ``Plotly.relayout``) that lead to
-    each: the page applies the one that fits. An image has the wide one.
+    ``layout.meta`` has the changes for a wide and for a narrow page, in the form of ``Plotly.relayout``: the page
+    applies those that fit. An image has the wide layout.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def faceted(
     x_title, y_title : str
         Axis titles with units.
     columns : int
-        At most so many panels side by side on a wide page.
+        Most panels side by side on a wide page.
     height : int
         Of one panel, in pixels.
     same_x, same_y : bool
@@ -81,7 +81,7 @@ def axis_name(letter: str, i: int) -> str:
 
 
 def complete(figure: Figure, description: Sequence[str]) -> Figure:
-    """Make room for the legend of the drawn traces, and store the description in words.
+    """Make room for the legend of the traces, and store the description in words.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def complete(figure: Figure, description: Sequence[str]) -> Figure:
     widest = 70 + 7 * max((len(entry) for entry in entries), default=0)
     arrangements = {}
     for name, width in LEGEND_WIDTH.items():
-        shown = len(entries) if len(entries) > 1 else 0
-        rows = -(-shown // max(1, width // widest))
+        count = len(entries) if len(entries) > 1 else 0
+        rows = -(-count // max(1, width // widest))
         changes = dict(figure.layout.meta[name])
         changes["margin.b"] = AXIS + LEGEND_LINE * rows
         changes["height"] += changes["margin.b"]

@@ -22,7 +22,7 @@ def environment(package: str = "initpools_cli.figures") -> Environment:
     """Jinja's environment for the folder ``templates`` of a package, with autoescape."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    env = Environment(
         loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
@@ -31,11 +31,11 @@ def environment(package: str = "initpools_cli.figures") -> Environment:
         keep_trailing_newline=True,
         finalize=_encodable,
     )
-    # In the order given, and without spaces.
-    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    made.filters["code_parts"] = _code_parts
-    made.globals["asset"] = asset
-    return made
+    # Keep the order of keys, and write no spaces.
+    env.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    env.filters["code_parts"] = _code_parts
+    env.globals["asset"] = asset
+    return env
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -71,7 +71,7 @@ def bullets(lines: Iterable[str]) -> Markup:
 
 
 def folded(summary: str, body: Markup) -> Markup:
-    """HTML behind a line that opens it."""
+    """HTML that opens with a click on its summary."""
     return _block("folded", summary, body)
 
 
@@ -108,8 +108,8 @@ def table(
 
 
 def _block(name: str, *values: object) -> Markup:
-    made: Markup = getattr(environment().get_template("blocks.html.j2").module, name)(*values)
-    return made
+    markup: Markup = getattr(environment().get_template("blocks.html.j2").module, name)(*values)
+    return markup
 
 
 def _code_parts(text: str) -> list[str]:

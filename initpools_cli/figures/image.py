@@ -16,12 +16,12 @@ WIDTH = 1000
 SCALE = 2
 
 
-def image_bytes(drawn: Figure | Section, suffix: str, theme: PageTheme = "auto") -> bytes:
-    """The drawn figure as an image, or the image of a section that has one.
+def image_bytes(plot: Figure | Section, suffix: str, theme: PageTheme = "auto") -> bytes:
+    """Render a figure as an image, or return the image of a section that has one.
 
     Parameters
     ----------
-    drawn : plotly.graph_objects.Figure or Section
+    plot : plotly.graph_objects.Figure or Section
     suffix : str
         "png" or "svg", with or without a dot.
     theme : str
@@ -30,23 +30,23 @@ def image_bytes(drawn: Figure | Section, suffix: str, theme: PageTheme = "auto")
     Raises
     ------
     UserError
-        Another format, or one that a section does not have; kaleido is not installed; no Chrome or Chromium is found,
-        or it does not start.
+        The format is unknown, or the section does not have it; kaleido is not installed; there is no Chrome or
+        Chromium, or it does not start.
     """
     kind = suffix.lower().lstrip(".")
     if kind not in FORMATS:
         raise UserError(f"A figure can't be written as '.{kind}'.", "Name the file .html, .png or .svg.", f".{kind}")
-    if isinstance(drawn, Section):
-        if kind != "png" or drawn.image is None:
-            offered = ".html" if drawn.image is None else ".html or .png"
+    if isinstance(plot, Section):
+        if kind != "png" or plot.image is None:
+            endings = ".html" if plot.image is None else ".html or .png"
             raise UserError(
-                f"This kind of plot can't be written as '.{kind}'.", f"Name the file {offered}.", f".{kind}"
+                f"This kind of plot can't be written as '.{kind}'.", f"Name the file {endings}.", f".{kind}"
             )
-        return drawn.image()
-    return _drawn_by_chrome(drawn, kind, "dark" if theme == "dark" else "light")
+        return plot.image()
+    return _chrome_image(plot, kind, "dark" if theme == "dark" else "light")
 
 
-def _drawn_by_chrome(figure: Figure, kind: str, theme: Theme) -> bytes:
+def _chrome_image(figure: Figure, kind: str, theme: Theme) -> bytes:
     try:
         kaleido, browsers = import_module("kaleido"), import_module("choreographer.browsers")
     except ModuleNotFoundError:
@@ -55,15 +55,15 @@ def _drawn_by_chrome(figure: Figure, kind: str, theme: Theme) -> bytes:
             'Run `pip install "initpools[image]"`, or name the file .html.',
             "kaleido",
         ) from None
-    shown = in_theme(figure, theme)
-    lines = (shown.layout.title.subtitle.text or "").count("<br>") + 1
-    room = 38 + 17 * lines if shown.layout.title.text else 0
-    shown.layout.margin.t = (shown.layout.margin.t or 0) + room
-    height = (shown.layout.height or 500) + room
-    shown.layout.height = None
+    figure = in_theme(figure, theme)
+    lines = (figure.layout.title.subtitle.text or "").count("<br>") + 1
+    room = 38 + 17 * lines if figure.layout.title.text else 0
+    figure.layout.margin.t = (figure.layout.margin.t or 0) + room
+    height = (figure.layout.height or 500) + room
+    figure.layout.height = None
     try:
-        drawn = kaleido.calc_fig_sync(
-            shown,
+        content = kaleido.calc_fig_sync(
+            figure,
             opts={"format": kind, "width": WIDTH, "height": height, "scale": SCALE},
             # Its default would be fetched from the network, for formulas that no figure here has.
             kopts={"mathjax": False},
@@ -80,7 +80,7 @@ def _drawn_by_chrome(figure: Figure, kind: str, theme: Theme) -> bytes:
             "Start it by hand to see why, or name the file .html.",
             f".{kind}",
         ) from None
-    return bytes(drawn)
+    return bytes(content)
 
 
 def write_image(figure: Figure, path: Path, theme: PageTheme = "auto") -> None:

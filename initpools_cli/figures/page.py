@@ -23,27 +23,27 @@ THEMES = {"auto": "as the system", "light": "light", "dark": "dark"}
 HEIGHT = 450
 
 
-def page_html(drawn: Figure | Section, title: str, provenance: Mapping[str, str], theme: PageTheme = "auto") -> str:
-    """One HTML page with what is drawn, a description in words, and its provenance.
+def page_html(plot: Figure | Section, title: str, provenance: Mapping[str, str], theme: PageTheme = "auto") -> str:
+    """One HTML page with a plot, its description in words, and its provenance.
 
-    Figures are drawn when they are scrolled near, in the theme that the reader chooses. The same arguments give the
-    same bytes.
+    Figures are drawn when the reader scrolls near them, in the theme that the reader chooses. The same arguments give
+    the same bytes.
 
     Parameters
     ----------
-    drawn : Figure or Section
+    plot : Figure or Section
         A figure's title and subtitle become text of the page, which wraps.
     title : str
-        Of the page; any characters.
+        Title of the page; any characters.
     provenance : mapping of str to str
         Rows of the table of provenance, e.g. the run, the command, the version; empty for none.
     theme : str
-        "light", "dark" or "auto" (that of the reader's system): what the page opens in.
+        The theme in which the page opens: "light", "dark" or "auto" (that of the reader's system).
 
     Returns
     -------
     str
-        With a figure, 5 MB more than its data, because Plotly's library is in it, once.
+        With figures, 5 MB larger than their data, because it contains Plotly's library once.
     """
     return (
         environment()
@@ -55,44 +55,44 @@ def page_html(drawn: Figure | Section, title: str, provenance: Mapping[str, str]
             policy=POLICY,
             pages={name: vars(page) for name, page in PAGES.items()},
             font=FONT,
-            drawn=_piece(drawn, title, 2, count(1)),
+            plot=_piece(plot, title, 2, count(1)),
             provenance=provenance,
             looks={name: {"colors": theme_colors(name), "template": template(name)} for name in PAGES},
-            plotted=any(_figures(drawn)),
-            scripts=[*_scripts(list(_figures(drawn))), *(asset(name) for name in _assets(drawn))],
+            plotted=any(_figures(plot)),
+            scripts=[*_scripts(list(_figures(plot))), *(asset(name) for name in _assets(plot))],
         )
     )
 
 
-def _figures(drawn: Figure | Section) -> Iterator[Figure]:
-    if not isinstance(drawn, Section):
-        yield drawn
+def _figures(plot: Figure | Section) -> Iterator[Figure]:
+    if not isinstance(plot, Section):
+        yield plot
         return
-    for part in drawn.parts:
+    for part in plot.parts:
         yield from _figures(part)
 
 
-def _assets(drawn: Figure | Section) -> list[str]:
+def _assets(plot: Figure | Section) -> list[str]:
     """List the further scripts of a page, each once."""
-    if not isinstance(drawn, Section):
+    if not isinstance(plot, Section):
         return []
-    return list(dict.fromkeys([*drawn.scripts, *(name for part in drawn.parts for name in _assets(part))]))
+    return list(dict.fromkeys([*plot.scripts, *(name for part in plot.parts for name in _assets(part))]))
 
 
-def _piece(drawn: Figure | Section, title: str, level: int, numbers: Iterator[int]) -> dict[str, Any]:
+def _piece(plot: Figure | Section, title: str, level: int, numbers: Iterator[int]) -> dict[str, Any]:
     """The values of the template for a figure, or for a section with its parts."""
-    if not isinstance(drawn, Section):
-        return _figure(drawn, title, level, next(numbers))
-    heading = _heading(drawn.heading, title)
+    if not isinstance(plot, Section):
+        return _figure(plot, title, level, next(numbers))
+    heading = _heading(plot.heading, title)
     below = min(level + bool(heading), 6)
     return {
         "heading": heading,
         "level": level,
-        "subtitle": drawn.subtitle,
-        "body": drawn.body,
-        "words": drawn.words,
-        "anchor": drawn.anchor,
-        "parts": [_piece(part, title, below, numbers) for part in drawn.parts],
+        "subtitle": plot.subtitle,
+        "body": plot.body,
+        "words": plot.words,
+        "anchor": plot.anchor,
+        "parts": [_piece(part, title, below, numbers) for part in plot.parts],
     }
 
 
@@ -100,8 +100,8 @@ def _figure(figure: Figure, title: str, level: int, number: int) -> dict[str, An
     """A figure's texts and its data; the script of the page draws it."""
     data = json.loads(figure.to_json(engine="json"))
     layout = data["layout"]
-    shown = layout.pop("title", {})
-    heading = plain(shown.get("text") or "")
+    title_layout = layout.pop("title", {})
+    heading = plain(title_layout.get("text") or "")
     layout.pop("template", None)
     meta = layout.setdefault("meta", {})
     words = meta.pop("description", []) or [heading or title]
@@ -112,7 +112,7 @@ def _figure(figure: Figure, title: str, level: int, number: int) -> dict[str, An
         "heading": _heading(heading, title),
         "label": heading or title,
         "level": level,
-        "subtitle": plain(shown.get("subtitle", {}).get("text") or ""),
+        "subtitle": plain(title_layout.get("subtitle", {}).get("text") or ""),
         "heights": heights,
         "words": words,
         "data": {"data": data["data"], "layout": layout},

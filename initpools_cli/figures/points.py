@@ -30,33 +30,33 @@ def hover_texts(items: DataFrame, names: Sequence[str] | NDArray[np.object_]) ->
     paths = items["path"].tolist() if "path" in items else [""] * len(items)
     lines = []
     for path, name in zip(paths, names, strict=True):
-        shown = [plotly_text(text) for text in (path, name) if text == text and text != ""]
-        lines.append("<br>".join(shown) or "image")
+        parts = [plotly_text(text) for text in (path, name) if text == text and text != ""]
+        lines.append("<br>".join(parts) or "image")
     return np.array(lines, dtype=object)
 
 
-def placed(items: DataFrame, picks: DataFrame | None) -> DataFrame:
-    """The picks that are drawn, in order of choice within each pool.
+def locate_picks(items: DataFrame, picks: DataFrame | None) -> DataFrame:
+    """Find the picks among the items that are drawn; in order of choice within each pool.
 
     Returns
     -------
     DataFrame
-        Columns pool ("" where `picks` has none), order, index and row, the place of the image in `items`.
+        Columns pool ("" where `picks` has none), order, index and row, the row of the image in `items`.
     """
     import pandas as pd
 
     if picks is None or picks.empty:
         return pd.DataFrame({"pool": [], "order": [], "index": [], "row": []}).astype({"row": int, "order": int})
     place = pd.Series(np.arange(len(items)), index=items["index"].to_numpy())
-    found = picks if "pool" in picks else picks.assign(pool="")
-    found = found[found["index"].isin(place.index)]
-    return found.assign(row=place[found["index"]].to_numpy())[["pool", "order", "index", "row"]]
+    table = picks if "pool" in picks else picks.assign(pool="")
+    table = table[table["index"].isin(place.index)]
+    return table.assign(row=place[table["index"]].to_numpy())[["pool", "order", "index", "row"]]
 
 
-def add_chosen(
+def add_selection(
     figure: Figure,
     xy: NDArray[np.floating],
-    chosen: DataFrame,
+    selection: DataFrame,
     hover: NDArray[np.object_],
     markers: dict[str, Any],
     symbols: NDArray[np.object_] | None = None,
@@ -67,29 +67,29 @@ def add_chosen(
     ----------
     xy : ndarray, shape (n, 2)
         The places of all images.
-    chosen : DataFrame
-        From `placed`.
+    selection : DataFrame
+        From `locate_picks`.
     hover : ndarray, shape (n,)
         From `hover_texts`.
     markers : dict
-        Looks that the picks share with the points; an array is one of all images.
+        Marker properties that the picks share with the points; an array has one value per image.
     symbols : ndarray of str, shape (n,), optional
         Marks of all images; default: each pool has a mark of its own.
     """
-    pools = list(dict.fromkeys(chosen["pool"].tolist()))
-    numbered = max(3, NUMBERED // max(1, len(pools)))
+    pools = list(dict.fromkeys(selection["pool"].tolist()))
+    n_numbers = max(3, NUMBERED // max(1, len(pools)))
     takers: dict[int, list[str]] = {}
-    for pool, order, row in zip(chosen["pool"], chosen["order"], chosen["row"], strict=True):
+    for pool, order, row in zip(selection["pool"], selection["order"], selection["row"], strict=True):
         takers.setdefault(row, []).append(f"choice {order}" + (f" of {plotly_text(pool)}" if len(pools) > 1 else ""))
     for i, pool in enumerate(pools):
-        part = chosen[chosen["pool"] == pool]
+        part = selection[selection["pool"] == pool]
         rows, order, index = (part[name].to_numpy() for name in ("row", "order", "index"))
         name = f"chosen: {plotly_text(pool)}" if len(pools) > 1 else "chosen"
         own = {key: value[rows] if isinstance(value, np.ndarray) else value for key, value in markers.items()}
         texts = [f"<b>{', '.join(takers[row])}</b><br>{hover[row]}" for row in rows]
         symbol = POOL_SYMBOLS[i % len(POOL_SYMBOLS)] if symbols is None else symbols[rows]
         line = {"color": PAGES["light"].ink, "width": 1.5}
-        shared = {
+        common = {
             "x": xy[rows, 0],
             "y": xy[rows, 1],
             "name": name,
@@ -98,26 +98,26 @@ def add_chosen(
             "hovertext": texts,
             "hovertemplate": "%{hovertext}<br>index %{customdata[1]}<extra></extra>",
         }
-        if len(chosen) <= FEW:
+        if len(selection) <= FEW:
             # WebGL, which draws the picks above the points, hovers over the nearest center, mostly that of a point.
             # To Plotly a mark of 6 pixels is as near as its center, and nearer than any beside it.
-            figure.add_scatter(mode="markers", marker={"size": 6, "opacity": 0}, showlegend=False, **shared)
+            figure.add_scatter(mode="markers", marker={"size": 6, "opacity": 0}, showlegend=False, **common)
         figure.add_scattergl(
             mode="markers+text",
-            text=[str(number) if place < numbered else "" for place, number in enumerate(order)],
+            text=[str(number) if place < n_numbers else "" for place, number in enumerate(order)],
             textposition="top center",
             textfont={"size": 13},
             marker={"size": 12, "symbol": symbol, "line": line, **own},
-            hoverinfo="skip" if len(chosen) <= FEW else "all",
+            hoverinfo="skip" if len(selection) <= FEW else "all",
             showlegend=len(pools) == 1,
             # The page lists them for those who do not use a pointer.
             meta={
                 "picks": index.tolist(),
                 "labels": [f"{number} {plotly_text(pool)}" if len(pools) > 1 else str(number) for number in order],
             },
-            **shared,
+            **common,
         )
         if len(pools) > 1:
-            # The legend would take the color of the first pick for that of the pool.
+            # Without this trace, the legend would show the color of the first pick as that of the pool.
             mark = {"size": 12, "symbol": symbol, "line": line, "color": "rgba(0,0,0,0)"}
             figure.add_scattergl(x=[None], y=[None], mode="markers", marker=mark, name=name, legendgroup=name)

@@ -21,15 +21,15 @@ LOSSLESS = 48
 QUALITY = 80
 
 
-def sheets(images: NDArray[np.uint8], known: Sequence[int] | NDArray[np.integer]) -> dict[str, Any]:
-    """Tiles of some images, many to a picture, as a page takes them.
+def sheets(images: NDArray[np.uint8], indices: Sequence[int] | NDArray[np.integer]) -> dict[str, Any]:
+    """Make sprite sheets of thumbnails for a page.
 
     Parameters
     ----------
     images : ndarray of shape (n, h, w, c), uint8
         All images, perhaps memory-mapped; c in {1, 3}.
-    known : sequence of int, length m
-        Which of them get a tile.
+    indices : sequence of int, length m
+        The images that get a tile.
 
     Returns
     -------
@@ -39,9 +39,9 @@ def sheets(images: NDArray[np.uint8], known: Sequence[int] | NDArray[np.integer]
     """
     from PIL import Image as pil
 
-    rows = np.asarray(known, dtype=np.int64)
+    rows = np.asarray(indices, dtype=np.int64)
     tile = min(TILE, max(images.shape[1:3]))
-    made = []
+    uris = []
     for start in range(0, len(rows), COLUMNS * ROWS):
         part = rows[start : start + COLUMNS * ROWS]
         down = -(-len(part) // COLUMNS)
@@ -50,14 +50,14 @@ def sheets(images: NDArray[np.uint8], known: Sequence[int] | NDArray[np.integer]
             small = fitted(picture(images[row]), tile)
             left, top = i % COLUMNS * tile, i // COLUMNS * tile
             sheet.paste(small, (left + (tile - small.width) // 2, top + (tile - small.height) // 2))
-        made.append(data_uri(sheet))
-    return {"sheets": made, "tile": tile, "columns": COLUMNS, "rows": ROWS, "known": rows.tolist()}
+        uris.append(data_uri(sheet))
+    return {"sheets": uris, "tile": tile, "columns": COLUMNS, "rows": ROWS, "known": rows.tolist()}
 
 
-def with_thumbnails(figure: Figure, made: dict[str, Any] | None) -> Figure:
-    """The figure with the sheets from `sheets` for its page; unchanged without any."""
-    if made is not None and made["known"]:
-        figure.layout.meta = {**(figure.layout.meta or {}), "thumbnails": made}
+def with_thumbnails(figure: Figure, thumbnails: dict[str, Any] | None) -> Figure:
+    """Add sheets of thumbnails, from `sheets`, to a figure; unchanged if there are none."""
+    if thumbnails is not None and thumbnails["known"]:
+        figure.layout.meta = {**(figure.layout.meta or {}), "thumbnails": thumbnails}
     return figure
 
 
@@ -69,7 +69,7 @@ def picture(pixels: NDArray[np.uint8]) -> Image:
 
 
 def fitted(image: Image, side: int) -> Image:
-    """The whole picture within a square; a smaller one stays as it is."""
+    """Shrink an image to fit into a square; a smaller one is returned unchanged."""
     from PIL import Image as pil
 
     scale = side / max(image.size)

@@ -62,11 +62,11 @@ def classes(classes: DataFrame, *, most: PositiveCount = 30) -> Figure:
     figure.update_yaxes(autorange="reversed", tickvals=list(range(len(first))), ticktext=names, showgrid=False)
     figure.update_xaxes(rangemode="tozero")
     figure.update_xaxes(range=[0, 1.15], tickvals=[0, 0.5, 1], tickformat="~%", selector={"anchor": "y"})
-    hidden = f" The {most} with the lowest recall are shown." if len(classes) > most else ""
+    limit_note = f" The {most} with the lowest recall are shown." if len(classes) > most else ""
     headline(
         figure,
         "Classes",
-        "Recall: share of the labeled images of a class that cross-validation predicts correctly." + hidden,
+        "Recall: share of the labeled images of a class that cross-validation predicts correctly." + limit_note,
     )
     return complete(
         figure,

@@ -26,22 +26,22 @@ def confusion(predictions: DataFrame, *, most: PositiveCount = 20) -> Figure:
     most : int
         Classes shown, those with the most errors.
     """
-    labels, predicted = (predictions[column].to_numpy(object) for column in ("label", "predicted"))
-    wrong = labels != predicted
-    every = sorted({*labels.tolist(), *predicted.tolist()})
-    errors = {name: int((wrong & ((labels == name) | (predicted == name))).sum()) for name in every}
-    shown = sorted(sorted(every, key=lambda name: -errors[name])[:most])
-    number = {name: i for i, name in enumerate(shown)}
-    counts = np.zeros((len(shown), len(shown)), dtype=np.int64)
-    for label, guess in zip(labels, predicted, strict=True):
+    labels, guesses = (predictions[column].to_numpy(object) for column in ("label", "predicted"))
+    wrong = labels != guesses
+    every = sorted({*labels.tolist(), *guesses.tolist()})
+    errors = {name: int((wrong & ((labels == name) | (guesses == name))).sum()) for name in every}
+    top = sorted(sorted(every, key=lambda name: -errors[name])[:most])
+    number = {name: i for i, name in enumerate(top)}
+    counts = np.zeros((len(top), len(top)), dtype=np.int64)
+    for label, guess in zip(labels, guesses, strict=True):
         if label in number and guess in number:
             counts[number[label], number[guess]] += 1
-    names = [plotly_text(shortened(name, 14)) for name in shown]
-    figure = faceted([""], x_title="predicted by cross-validation", y_title="label", height=BASE + LINE * len(shown))
-    ticks = {"tickvals": list(range(len(shown))), "ticktext": names, "showgrid": False}
+    names = [plotly_text(shortened(name, 14)) for name in top]
+    figure = faceted([""], x_title="predicted by cross-validation", y_title="label", height=BASE + LINE * len(top))
+    ticks = {"tickvals": list(range(len(top))), "ticktext": names, "showgrid": False}
     figure.update_xaxes(**ticks)
     figure.update_yaxes(**ticks, autorange="reversed")
-    off = ~np.eye(len(shown), dtype=bool)
+    off = ~np.eye(len(top), dtype=bool)
     for mask, color in ((~off, style(0).color), (off, style(3).color)):
         figure.add_heatmap(
             z=np.where(mask & (counts > 0), counts, np.nan),
@@ -58,9 +58,9 @@ def confusion(predictions: DataFrame, *, most: PositiveCount = 20) -> Figure:
     texts = [str(count) for count in counts[down, across]]
     figure.add_scatter(x=across, y=down, text=texts, mode="text", hoverinfo="skip", showlegend=False)
     figure.update_layout(plot_bgcolor=translucent(NEUTRAL, 0.05))
-    hidden = f" The {most} classes with the most errors are shown." if len(every) > most else ""
-    headline(figure, "Which classes are confused", f"{int(wrong.sum())} of {len(labels)} are wrong.{hidden}")
-    pairs = [(counts[i, j], shown[i], shown[j]) for i, j in zip(*np.nonzero(off & (counts > 0)), strict=True)]
+    limit_note = f" The {most} classes with the most errors are shown." if len(every) > most else ""
+    headline(figure, "Which classes are confused", f"{int(wrong.sum())} of {len(labels)} are wrong.{limit_note}")
+    pairs = [(counts[i, j], top[i], top[j]) for i, j in zip(*np.nonzero(off & (counts > 0)), strict=True)]
     worst = sorted(pairs, key=lambda pair: -pair[0])[:PAIRS]
     return complete(
         figure,

@@ -57,7 +57,7 @@ def correlations(
     UserError
         There is no pair.
     """
-    named = str(pairs["metric"].iloc[0]) if "metric" in pairs and len(pairs) else metric
+    metric_name = str(pairs["metric"].iloc[0]) if "metric" in pairs and len(pairs) else metric
     pairs = pairs.dropna(subset=["start", "later"])
     if pairs.empty:
         raise UserError(
@@ -67,15 +67,15 @@ def correlations(
         )
     groups = {Panel(*cast("Any", name)): group for name, group in pairs.groupby(PANEL, sort=False)}
     last = pairs.groupby(PANEL[:-1], sort=False)["labeled"].transform("max")
-    drawn = set(pairs.loc[(pairs["labeled"] == last) | (at == "every"), PANEL].itertuples(index=False, name=None))
-    panels = [panel for panel in groups if tuple(panel) in drawn]
+    panel_keys = set(pairs.loc[(pairs["labeled"] == last) | (at == "every"), PANEL].itertuples(index=False, name=None))
+    panels = [panel for panel in groups if tuple(panel) in panel_keys]
     facts = {panel: Facts.of(group) for panel, group in groups.items()}
     titles = _titles(list(groups))
-    x_title = f"{named.replace('_', ' ')} of the first pool" if of == "first" else f"mean {of} of the first pool"
+    x_title = f"{metric_name.replace('_', ' ')} of the first pool" if of == "first" else f"mean {of} of the first pool"
     figure = faceted(
         [f"<b>{plotly_text(shortened(titles[panel], 44))}</b><br>{facts[panel].heading}" for panel in panels],
         x_title=plotly_text(x_title),
-        y_title=f"{named.replace('_', ' ')} later",
+        y_title=f"{metric_name.replace('_', ' ')} later",
         height=300 if len(panels) > 1 else 420,
         same_x=len({panel.sweep for panel in panels}) == 1,
     )
@@ -83,17 +83,17 @@ def correlations(
     if of == "first":
         figure.update_xaxes(tickformat="~%")
     looks = series(list(dict.fromkeys(map(str, pairs["init"]))))
-    shown: set[str] = set()
+    legend_names: set[str] = set()
     for i, panel in enumerate(panels):
-        _draw(figure, groups[panel], looks, {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)}, shown)
+        _draw(figure, groups[panel], looks, {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)}, legend_names)
     headline(
         figure,
-        f"Properties of first pools ({'first-round ' + named if of == 'first' else of}) and later accuracy",
+        f"Properties of first pools ({'first-round ' + metric_name if of == 'first' else of}) and later accuracy",
         "Small dots: a first pool at one seed. Large marks: its mean over seeds. Seeds of one strategy are no evidence "
         "about strategies, so r is given of the means, and of the random pools alone; 95 % intervals, p uncorrected.",
     )
     words = [f"{titles[panel]}: {facts[panel].words}." for panel in groups]
-    return complete(figure, [f"Scatter plots: {x_title} against {named.replace('_', ' ')} later.", *words])
+    return complete(figure, [f"Scatter plots: {x_title} against {metric_name.replace('_', ' ')} later.", *words])
 
 
 class Facts(NamedTuple):
@@ -119,8 +119,8 @@ class Facts(NamedTuple):
     @property
     def words(self) -> str:
         """The same in full."""
-        said = f"means of {self.between.pairs} first pools, {_full(self.between)}"
-        return said + (f"; {self.random.pairs} random pools, {_full(self.random)}" if self.random else "")
+        text = f"means of {self.between.pairs} first pools, {_full(self.between)}"
+        return text + (f"; {self.random.pairs} random pools, {_full(self.random)}" if self.random else "")
 
 
 def _means(group: DataFrame) -> DataFrame:
@@ -162,7 +162,9 @@ def _titles(panels: list[Panel]) -> dict[Panel, str]:
     return titles
 
 
-def _draw(figure: Figure, group: DataFrame, looks: dict[str, Style], place: dict[str, str], shown: set[str]) -> None:
+def _draw(
+    figure: Figure, group: DataFrame, looks: dict[str, Style], place: dict[str, str], legend_names: set[str]
+) -> None:
     """The dots of one panel, the line of its random pools and that of the means, and the means over all of it."""
     means = _means(group)
     for init, part in group.groupby("init", sort=False):
@@ -179,8 +181,8 @@ def _draw(figure: Figure, group: DataFrame, looks: dict[str, Style], place: dict
             hovertemplate="<b>%{fullData.name}</b>, seed %{customdata}<br>%{x:.4~g} → %{y:.1%}<extra></extra>",
             **place,
         )
-    _line(figure, group[group["init"] == "random"], "line of the random pools", "solid", place, shown)
-    _line(figure, means, "line of the means", "dash", place, shown)
+    _line(figure, group[group["init"] == "random"], "line of the random pools", "solid", place, legend_names)
+    _line(figure, means, "line of the means", "dash", place, legend_names)
     for init, x, y in zip(map(str, means.index), means["start"], means["later"], strict=True):
         look = looks[init]
         figure.add_scatter(
@@ -195,14 +197,16 @@ def _draw(figure: Figure, group: DataFrame, looks: dict[str, Style], place: dict
             },
             name=plotly_text(init),
             legendgroup=plotly_text(init),
-            showlegend=init not in shown,
+            showlegend=init not in legend_names,
             hovertemplate="<b>%{fullData.name}</b>, mean over seeds<br>%{x:.4~g} → %{y:.1%}<extra></extra>",
             **place,
         )
-        shown.add(init)
+        legend_names.add(init)
 
 
-def _line(figure: Figure, points: DataFrame, name: str, dash: str, place: dict[str, str], shown: set[str]) -> None:
+def _line(
+    figure: Figure, points: DataFrame, name: str, dash: str, place: dict[str, str], legend_names: set[str]
+) -> None:
     """The least-squares line of points that have a coefficient."""
     x, y = points["start"].to_numpy(), points["later"].to_numpy()
     if math.isnan(correlation(x, y).pearson):
@@ -216,8 +220,8 @@ def _line(figure: Figure, points: DataFrame, name: str, dash: str, place: dict[s
         line={"color": NEUTRAL, "dash": dash, "width": 2},
         name=name,
         legendgroup=name,
-        showlegend=name not in shown,
+        showlegend=name not in legend_names,
         hoverinfo="skip",
         **place,
     )
-    shown.add(name)
+    legend_names.add(name)

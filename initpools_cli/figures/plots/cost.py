@@ -64,27 +64,27 @@ def cost(
             "No strategy was measured.", "Name at least one with --name, for example --name kcenter.", "No strategy"
         )
     names = list(dict.fromkeys(map(str, measured["strategy"])))
-    shown = [each for each in QUANTITIES if measured[each.column].notna().any()]
+    quantities = [each for each in QUANTITIES if measured[each.column].notna().any()]
     figure = faceted(
-        [f"<b>{each.title}</b> ({each.unit})" for each in shown],
+        [f"<b>{each.title}</b> ({each.unit})" for each in quantities],
         x_title="images to choose from (logarithmic)",
         y_title="",
         columns=2,
         height=360,
         same_x=True,
     )
-    # Plotly's own choice of numbers may be none, or so many that they stand in each other.
+    # Plotly may choose no ticks, or so many that they overlap.
     sizes = sorted(map(int, measured["n"].unique()))
     figure.update_xaxes(type="log", tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
     figure.update_yaxes(type="log", tickformat="~g")
     looks, powers = series(names), {name: _powers(measured[measured["strategy"] == name]) for name in names}
-    for i, quantity in enumerate(shown):
-        drawn = measured.loc[measured[quantity.column] > 0, quantity.column]
-        dtick = "D2" if drawn.max() > 10 * drawn.min() else None
+    for i, quantity in enumerate(quantities):
+        values = measured.loc[measured[quantity.column] > 0, quantity.column]
+        dtick = "D2" if values.max() > 10 * values.min() else None
         figure.update_yaxes(dtick=dtick, selector={"anchor": axis_name("x", i)})
         for name in names:
             own, look = measured[measured["strategy"] == name], looks[name]
-            # What takes no more memory than there was has no place on a logarithmic axis.
+            # Strategies that took no additional memory have no place on a logarithmic axis.
             own = own[own[quantity.column] > 0]
             figure.add_scatter(
                 x=own["n"].to_numpy(),
@@ -107,7 +107,7 @@ def cost(
         f"What it costs to choose {budget} images",
         f"Measured on one machine, {threads} thread{'s' * (threads != 1)}, {d} dimensions. In the legend: the power of "
         "n that time grows with at the largest sizes."
-        + ("" if len(shown) > 1 else " Memory is measured on Linux only."),
+        + ("" if len(quantities) > 1 else " Memory is measured on Linux only."),
     )
     return complete(
         figure, ["Line charts, both axes logarithmic.", *(_in_words(measured, n, powers[n]) for n in names)]
@@ -123,12 +123,12 @@ def _short(power: float) -> str:
     return "" if math.isnan(power) else f", n^{power:.1f}"
 
 
-def _in_words(measured: DataFrame, name: str, powers: dict[str, float]) -> str:
-    last = measured[measured["strategy"] == name].iloc[-1]
-    said = []
+def _in_words(measurements: DataFrame, name: str, powers: dict[str, float]) -> str:
+    last = measurements[measurements["strategy"] == name].iloc[-1]
+    parts = []
     for each in QUANTITIES:
         if not math.isnan(last[each.column]):
             power = powers[each.column]
             how = "too little to say how it grows" if math.isnan(power) else f"growing as n^{power:.2f}"
-            said.append(f"{last[each.column] / each.of_one:.3g} {each.unit} ({how})")
-    return f"{name} among {last['n']:,} images: {' and '.join(said)}."
+            parts.append(f"{last[each.column] / each.of_one:.3g} {each.unit} ({how})")
+    return f"{name} among {last['n']:,} images: {' and '.join(parts)}."

@@ -43,51 +43,51 @@ def critical_difference(
         There are not two first pools with values in two blocks.
     """
     several = len(sweeps) > 1
-    found = across(list(sweeps.values()), metric, [measure]) if several else []
+    rows = across(list(sweeps.values()), metric, [measure]) if several else []
     for rounds in () if several else sweeps.values():
-        found = over_seeds(rounds, metric, [measure])
-    if not found:
+        rows = over_seeds(rounds, metric, [measure])
+    if not rows:
         raise UserError(
             f"No two first pools have a value of {measure} in two blocks each.",
             "Run a sweep with more first pools, seeds and rounds, or choose another measure with --set measure=NAME.",
             measure,
         )
-    joined = [cliques(row.ranks, row.critical_difference) if row.differ else [tuple(row.ranks)] for row in found]
-    looks = series(list(dict.fromkeys(name for row in found for name in row.ranks)))
-    most = max(map(len, joined))
-    lowest = min(-1 - most * CLIQUE - len(row.ranks) for row in found)
+    all_bars = [cliques(row.ranks, row.critical_difference) if row.differ else [tuple(row.ranks)] for row in rows]
+    looks = series(list(dict.fromkeys(name for row in rows for name in row.ranks)))
+    most = max(map(len, all_bars))
+    lowest = min(-1 - most * CLIQUE - len(row.ranks) for row in rows)
     figure = faceted(
-        [f"<b>{plotly_text(_setting(row))}</b><br>{_verdict(row)}" for row in found],
+        [f"<b>{plotly_text(_setting(row))}</b><br>{_verdict(row)}" for row in rows],
         x_title="mean rank (1 is best)",
         y_title="",
         columns=2,
         height=round(PIXELS * (TOP - lowest)),
     )
-    bare = {"showgrid": False, "showline": False, "ticks": "", "zeroline": False}
-    for i, (row, bars) in enumerate(zip(found, joined, strict=True)):
+    no_axis = {"showgrid": False, "showline": False, "ticks": "", "zeroline": False}
+    for i, (row, bars) in enumerate(zip(rows, all_bars, strict=True)):
         _draw(figure, row, bars, looks, most, {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)})
         order = _order(row.ranks)
         figure.update_yaxes(
-            **bare,
+            **no_axis,
             range=[lowest, TOP],
             tickvals=[_height(place, most) for place in range(len(order))],
             ticktext=[f"{plotly_text(shortened(name, 20))} <b>{row.ranks[name]:.2f}</b>" for name in order],
             selector={"anchor": axis_name("x", i)},
         )
         right = max(len(order), 1 + row.critical_difference) + 0.3
-        figure.update_xaxes(**bare, range=[0.7, right], showticklabels=False, selector={"anchor": axis_name("y", i)})
-    blocks = f"{found[0].blocks} {found[0].unit}"
+        figure.update_xaxes(**no_axis, range=[0.7, right], showticklabels=False, selector={"anchor": axis_name("y", i)})
+    blocks = f"{rows[0].blocks} {rows[0].unit}"
     what = "data sets" if several else f"seeds of one sweep ({next(iter(sweeps))}), so that it holds for its data set"
     headline(
         figure,
         f"First pools ranked by {measure} over {blocks}",
-        f"Blocks are the {what}. Friedman's test by permutation, Holm over {found[0].family}; a bar joins first "
+        f"Blocks are the {what}. Friedman's test by permutation, Holm over {rows[0].family}; a bar joins first "
         "pools whose ranks differ by no more than Nemenyi's critical difference (CD, 0.05).",
     )
-    words = [row.sentence for row in found]
-    words += [_joined(row, bars) for row, bars in zip(found, joined, strict=True) if row.differ]
+    words = [row.sentence for row in rows]
+    words += [_bars_sentence(row, bars) for row, bars in zip(rows, all_bars, strict=True) if row.differ]
     everyone = list(dict.fromkeys(str(init) for rounds in sweeps.values() for init in rounds["init"]))
-    lost = [name for name in everyone if not any(name in row.ranks for row in found)]
+    lost = [name for name in everyone if not any(name in row.ranks for row in rows)]
     words += [f"Left out, because a block has no value for them: {', '.join(lost)}."] if lost else []
     return complete(figure, ["Diagram of mean ranks.", *words])
 
@@ -103,14 +103,14 @@ def cliques(ranks: Mapping[str, float], difference: float) -> list[tuple[str, ..
         The critical one.
     """
     order, groups = _order(ranks), list[tuple[str, ...]]()
-    reached = 0
+    last_end = 0
     for first, name in enumerate(order):
         end = first
         while end < len(order) and ranks[order[end]] - ranks[name] <= difference:
             end += 1
-        if end - first > 1 and end > reached:
+        if end - first > 1 and end > last_end:
             groups.append(tuple(order[first:end]))
-            reached = end
+            last_end = end
     return groups
 
 
@@ -134,9 +134,9 @@ def _verdict(row: FriedmanRow) -> str:
     return f"not distinguishable, {p}" if row.decidable else f"{row.blocks} {row.unit} are too few for a verdict"
 
 
-def _joined(row: FriedmanRow, bars: Sequence[tuple[str, ...]]) -> str:
-    named = "; ".join(", ".join(names) for names in bars) or "none"
-    return f"{_setting(row)}: ranks differ by no more than {row.critical_difference:.2f}: {named}."
+def _bars_sentence(row: FriedmanRow, bars: Sequence[tuple[str, ...]]) -> str:
+    text = "; ".join(", ".join(names) for names in bars) or "none"
+    return f"{_setting(row)}: ranks differ by no more than {row.critical_difference:.2f}: {text}."
 
 
 def _draw(
@@ -162,9 +162,9 @@ def _draw(
         [(1, RULER, end, RULER), (1, RULER - 0.15, 1, RULER + 0.15), (end, RULER - 0.15, end, RULER + 0.15)]
     )
     figure.add_scatter(**ruler, mode="lines", line={"color": NEUTRAL, "width": 2}, hoverinfo="skip", **place)
-    said = f"CD {row.critical_difference:.2f}"
+    label = f"CD {row.critical_difference:.2f}"
     figure.add_scatter(
-        x=[1], y=[RULER + 0.15], mode="text", text=[said], textposition="top right", hoverinfo="skip", **place
+        x=[1], y=[RULER + 0.15], mode="text", text=[label], textposition="top right", hoverinfo="skip", **place
     )
     # Each leader ends left of those of worse ranks, and above them: none crosses another.
     heights = {name: _height(at, most) for at, name in enumerate(order)}

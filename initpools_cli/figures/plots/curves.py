@@ -64,21 +64,21 @@ def curves(
     UserError
         No cell has a value of that metric.
     """
-    drawn = chosen_metric(metric, rounds.columns)
-    quantity = QUANTITIES[drawn]
-    points = [point for point in points_of(summarize(rounds, drawn, level)) if point.n_seeds]
+    metric_name = chosen_metric(metric, rounds.columns)
+    quantity = QUANTITIES[metric_name]
+    points = [point for point in points_of(summarize(rounds, metric_name, level)) if point.n_seeds]
     if not points:
         raise UserError(
-            f"None of the {len(rounds)} results has a value of '{drawn}'.",
+            f"None of the {len(rounds)} results has a value of '{metric_name}'.",
             "Choose another with --set metric=NAME, or look at the errors in rounds.csv.",
-            drawn,
+            metric_name,
         )
     lines: dict[tuple[str, Panel], list[CurvePoint]] = {}
     for point in points:
         lines.setdefault((point.init, Panel(point.query, point.learner, point.encoder)), []).append(point)
     inits = list(dict.fromkeys(init for init, _ in lines))
     headings = _headings(list(dict.fromkeys(panel for _, panel in lines)))
-    # Curves of one point would stand over each other: first pools alone stand side by side.
+    # Curves of one point would overlap, so first pools without later rounds are drawn side by side.
     single = all(len(line) == 1 for line in lines.values())
     figure = faceted(
         [f"<b>{plotly_text(heading)}</b>" for heading in headings.values()],
@@ -89,7 +89,7 @@ def curves(
         same_y=True,
     )
     figure.update_yaxes(tickformat=quantity.tickformat)
-    looks, shown = series(inits), set[str]()
+    looks, legend_names = series(inits), set[str]()
     # Many bands over each other hide the lines.
     bands = 0.16 if len(inits) <= 4 else 0.07
     for (init, panel), line in lines.items():
@@ -100,9 +100,9 @@ def curves(
             "legendgroup": plotly_text(init),
         }
         x = [plotly_text(init)] if single else [point.labeled for point in line]
-        place["showlegend"] = init not in shown and not single
+        place["showlegend"] = init not in legend_names and not single
         _draw(figure, x, line, looks[init], bands, level, quantity, place)
-        shown.add(init)
+        legend_names.add(init)
     headline(figure, f"{quantity.title} against labeled images", _subtitle(points, rounds, level))
     words = [
         f"{headings[panel]}; first pool {init}: {_value(line[-1].mean, quantity)} at {line[-1].labeled} labels "
@@ -212,9 +212,9 @@ def _subtitle(points: list[CurvePoint], rounds: DataFrame, level: float) -> str:
     parts = [f"Mean of {over}; band: {100 * level:g} % t-interval of the mean."]
     if any(math.isnan(p.low) for p in points):
         parts.append("No band where there is one seed or seeds do not vary.")
-    failed = len(failures(rounds))
-    if failed:
-        parts.append(f"{failed} failed result{'s' * (failed != 1)} left out of the means.")
+    n_failed = len(failures(rounds))
+    if n_failed:
+        parts.append(f"{n_failed} failed result{'s' * (n_failed != 1)} left out of the means.")
     if "leaks" in rounds and (rounds["leaks"].fillna(0) > 0).any():
         parts.append("Some results read labels that were not bought.")
     return " ".join(parts)

@@ -10,7 +10,7 @@ from initpools_cli.core.bounds import Count
 from initpools_cli.core.types import DataFrame, Figure
 from initpools_cli.figures.escape import percent
 from initpools_cli.figures.facets import complete, faceted
-from initpools_cli.figures.points import add_chosen, hover_texts, placed, size_of
+from initpools_cli.figures.points import add_selection, hover_texts, locate_picks, size_of
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import SCALE, headline
 from initpools_cli.figures.thumbnails import with_thumbnails
@@ -69,9 +69,9 @@ def datamap(
     correct = dynamics["correctness"].to_numpy(np.float32)
     names = np.array(class_names(items), dtype=object)
     hover = hover_texts(items, names)
-    chosen = placed(items, picks)
+    selection = locate_picks(items, picks)
     scale = {"colorscale": SCALE, "cmin": 0.0, "cmax": 1.0}
-    faint = np.setdiff1d(np.arange(n), chosen["row"].to_numpy())
+    faint = np.setdiff1d(np.arange(n), selection["row"].to_numpy())
     figure.add_scattergl(
         x=xy[faint, 0],
         y=xy[faint, 1],
@@ -89,7 +89,7 @@ def datamap(
         hovertemplate="%{hovertext}<br>correct in %{marker.color:.0%} of epochs<br>index %{customdata}<extra></extra>",
         showlegend=False,
     )
-    add_chosen(figure, xy, chosen, hover, {"color": correct, **scale})
+    add_selection(figure, xy, selection, hover, {"color": correct, **scale})
     names_of, x, y, sides = zip(*REGIONS, strict=True)
     figure.add_scatter(
         x=x,
@@ -106,9 +106,9 @@ def datamap(
     words = [
         f"Data map of {n} images: a classifier was right about {percent(float(correct.mean()))} of them in an average "
         "epoch.",
-        *_shares(dynamics, chosen),
+        *_shares(dynamics, selection),
     ]
-    note = f"{chosen['row'].nunique():,} chosen (large, outlined). " if len(chosen) else ""
+    note = f"{selection['row'].nunique():,} chosen (large, outlined). " if len(selection) else ""
     oracle = f"Oracle: made from the labels of all {n:,} images, bought or not, so it judges pools and can't make them."
     headline(figure, "Data map", f"{n:,} images. {note}{oracle}")
     return with_thumbnails(complete(figure, [*words, oracle]), pictures)
@@ -131,11 +131,11 @@ def regions(dynamics: DataFrame) -> DataFrame:
     return dynamics.assign(**marks)[list(marks)]
 
 
-def _shares(dynamics: DataFrame, chosen: DataFrame) -> list[str]:
-    found = regions(dynamics).reset_index(drop=True)
+def _shares(dynamics: DataFrame, selection: DataFrame) -> list[str]:
+    members = regions(dynamics).reset_index(drop=True)
     lines = []
-    for pool, part in chosen.groupby("pool", sort=False):
-        inside = found.iloc[part["row"].to_numpy()].sum()
+    for pool, part in selection.groupby("pool", sort=False):
+        inside = members.iloc[part["row"].to_numpy()].sum()
         who = f"Of the {len(part)} images chosen" + (f" by {pool!s}" if pool else "")
         counts = ", ".join(f"{int(count)} are {name}" for name, count in inside.items())
         lines.append(f"{who}, {counts}; of random ones {len(part) / 3:.1f} each are expected.")

@@ -103,9 +103,9 @@ def _cell(
 
 def _alt(row: Mapping[str, Any]) -> str:
     """The picture in words."""
-    known = [row["name"], _text(row, "path") or f"image {row['index']}"]
+    parts = [row["name"], _text(row, "path") or f"image {row['index']}"]
     represents = f", represents {int(row['represents'])} images" if _text(row, "represents") else ""
-    return f"Choice {row['order']}: {', '.join(str(part) for part in known if part)}{represents}"
+    return f"Choice {row['order']}: {', '.join(str(part) for part in parts if part)}{represents}"
 
 
 def _picture(image: Image, words: str) -> dict[str, Any]:

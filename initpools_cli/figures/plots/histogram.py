@@ -41,31 +41,31 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
     """
     train = items[items["split"] == "train"] if "split" in items else items
     everything = Counter(name for name in class_names(train) if name)
-    chosen = {str(name): Counter(class_names(pool)) for name, pool in pools.groupby("pool", sort=False)}
+    counts_by_pool = {str(name): Counter(class_names(pool)) for name, pool in pools.groupby("pool", sort=False)}
     # An image with several labels has a row for each.
     several = "index" in pools
     sizes: dict[Any, int] = pools.groupby("pool", sort=False)["index"].nunique().to_dict() if several else {}
     classes = ordered_classes(train)
     classes += [name for name in ordered_classes(pools) if name not in everything]
-    if not any(name for counts in chosen.values() for name in counts):
+    if not any(name for counts in counts_by_pool.values() for name in counts):
         raise UserError("None of the chosen images has a known class.", "Pass their labels with --labels FILE.", "None")
     total = everything.total()
     headings, lines = [], []
-    for pool, counts in chosen.items():
-        missed = _missed(counts, classes, everything)
+    for pool, counts in counts_by_pool.items():
+        absent = _absent_classes(counts, classes, everything)
         size, unknown = int(sizes.get(pool, counts.total())), counts[""]
         note = f"{size} images"
         if unknown:
             note += f", {unknown} without a label"
         elif total:
-            note += f", {_missing(len(missed), len(everything))}"
+            note += f", {_absent_note(len(absent), len(everything))}"
         headings.append(f"<b>{plotly_text(shortened(pool, 24))}</b><br>{note}")
-        taken = ", ".join(f"{name} {counts[name]}" for name in classes if counts[name])
-        lines.append(f"{pool}: {note}; {taken}." + (f" Missed: {', '.join(missed)}." if missed else ""))
+        listing = ", ".join(f"{name} {counts[name]}" for name in classes if counts[name])
+        lines.append(f"{pool}: {note}; {listing}." + (f" Missed: {', '.join(absent)}." if absent else ""))
     # Horizontal, so that the names of classes can be read; a hundred classes need thin bars.
     height = min(1600, 40 + len(classes) * (22 if len(classes) <= 30 else 13))
-    # Of more classes than lines of text every second, third ... is named; hovering shows the others.
-    named = classes[:: -(-len(classes) * LINE // height)]
+    # If there are more classes than lines of text, name every second, third ...; hovering shows the others.
+    ticks = classes[:: -(-len(classes) * LINE // height)]
     figure = faceted(headings, x_title="images", y_title="", columns=3, height=height, same_y=True)
     figure.update_yaxes(
         type="category",
@@ -73,39 +73,39 @@ def histogram(pools: DataFrame, items: DataFrame) -> Figure:
         categoryarray=classes,
         range=[len(classes) - 0.5, -0.5],
         tickmode="array",
-        tickvals=named,
-        ticktext=[plotly_text(shortened(name, 22)) for name in named],
+        tickvals=ticks,
+        ticktext=[plotly_text(shortened(name, 22)) for name in ticks],
         showgrid=False,
     )
     figure.update_layout(barmode="overlay")
-    missed_yet = False
-    for i, counts in enumerate(chosen.values()):
+    has_legend = False
+    for i, counts in enumerate(counts_by_pool.values()):
         place = {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)}
-        known = counts.total() - counts[""]
-        expected = [known * everything[name] / total if total else 0.0 for name in classes]
+        labeled = counts.total() - counts[""]
+        expected = [labeled * everything[name] / total if total else 0.0 for name in classes]
         most = max([counts[name] for name in classes] + expected)
         figure.update_xaxes(
             range=[0, 1.05 * most or 1], dtick=1 if most <= 6 else None, selector={"anchor": axis_name("y", i)}
         )
-        missed = _missed(counts, classes, everything)
+        absent = _absent_classes(counts, classes, everything)
         _bars(figure, classes, [counts[name] for name in classes], "chosen", CHOSEN, {**place, "showlegend": i == 0})
         if total:
             _bars(figure, classes, expected, "expected of a random pool", EXPECTED, {**place, "showlegend": i == 0})
-        if missed:
+        if absent:
             figure.add_scatter(
-                x=[0] * len(missed),
-                y=missed,
+                x=[0] * len(absent),
+                y=absent,
                 mode="markers",
                 marker={"symbol": "x", "size": 9, "color": MISSED},
                 cliponaxis=False,
                 name="class missed",
                 legendgroup="class missed",
-                customdata=[plotly_text(name) for name in missed],
+                customdata=[plotly_text(name) for name in absent],
                 hovertemplate="%{customdata}: none chosen<extra></extra>",
-                showlegend=not missed_yet,
+                showlegend=not has_legend,
                 **place,
             )
-            missed_yet = True
+            has_legend = True
     basis = "The data set's own classes are not known."
     if total:
         basis = f"Outlines: expected counts of a random pool, from {total} labeled images."
@@ -136,10 +136,10 @@ def _bars(
     )
 
 
-def _missed(counts: Mapping[str, int], classes: Sequence[str], everything: Mapping[str, int]) -> list[str]:
+def _absent_classes(counts: Mapping[str, int], classes: Sequence[str], everything: Mapping[str, int]) -> list[str]:
     """The classes that a pool has no image of; none where an image of it has no label and may be of any class."""
     return [] if counts[""] else [name for name in classes if name in everything and not counts[name]]
 
 
-def _missing(missed: int, classes: int) -> str:
-    return f"{missed}/{classes} classes missed" if missed else f"all {classes} classes"
+def _absent_note(absent: int, classes: int) -> str:
+    return f"{absent}/{classes} classes missed" if absent else f"all {classes} classes"

@@ -53,8 +53,8 @@ def losses(logs: DataFrame) -> Figure:
         )
     names = [str(name) for name in dict.fromkeys(logs["pretrain"])]
     panels = [(Quantity("loss", f"loss of {task}", "", ".4f"), part) for task, part in logs.groupby("task", sort=False)]
-    measured = [each for each in MEASURED if each.column in logs and logs[each.column].notna().any()]
-    panels += [(each, logs) for each in measured]
+    quantities = [each for each in MEASURED if each.column in logs and logs[each.column].notna().any()]
+    panels += [(each, logs) for each in quantities]
     figure = faceted(
         [f"<b>{plotly_text(shortened(quantity.title))}</b>" for quantity, _ in panels],
         x_title="epoch",
@@ -63,7 +63,7 @@ def losses(logs: DataFrame) -> Figure:
     )
     # Epochs are whole numbers.
     figure.update_xaxes(tickformat="d", dtick=1 if logs["epoch"].max() <= 10 else None)
-    shown: set[str] = set()
+    legend_names: set[str] = set()
     for i, (quantity, part) in enumerate(panels):
         y = axis_name("y", i)
         figure.update_yaxes(tickformat=quantity.tickformat, selector={"anchor": axis_name("x", i)})
@@ -80,27 +80,27 @@ def losses(logs: DataFrame) -> Figure:
                 marker={"color": look.color, "symbol": look.symbol, "size": 6},
                 name=plotly_text(shortened(name)),
                 legendgroup=plotly_text(name),
-                showlegend=name not in shown,
+                showlegend=name not in legend_names,
                 hovertemplate="<b>%{fullData.name}</b><br>epoch %{x}<br>%{y:" + quantity.hover + "}<extra></extra>",
                 xaxis=axis_name("x", i),
                 yaxis=y,
             )
-            shown.add(name)
-    parts = ["Losses of different tasks can't be compared."] if len(panels) - len(measured) > 1 else []
-    if measured:
+            legend_names.add(name)
+    parts = ["Losses of different tasks can't be compared."] if len(panels) - len(quantities) > 1 else []
+    if quantities:
         parts.append("Accuracy and rank are measured on some of the images and not used for any choice.")
     headline(figure, "How pretraining went", " ".join(parts))
-    words = [_in_words(name, logs[logs["pretrain"] == name], measured) for name in names]
+    words = [_in_words(name, logs[logs["pretrain"] == name], quantities) for name in names]
     return complete(figure, ["Line charts over the epochs of every pretrain.", *words])
 
 
-def _in_words(name: str, log: DataFrame, measured: list[Quantity]) -> str:
+def _in_words(name: str, log: DataFrame, quantities: list[Quantity]) -> str:
     first, last = log.iloc[0], log.iloc[-1]
     text = f"{name}: loss {first['loss']:.4f} in epoch {first['epoch']}, {last['loss']:.4f} in epoch {last['epoch']}"
-    for quantity in measured:
-        known = log[quantity.column].dropna()
-        if len(known):
-            value: Any = known.iloc[-1]
+    for quantity in quantities:
+        values = log[quantity.column].dropna()
+        if len(values):
+            value: Any = values.iloc[-1]
             text += (
                 f"; {quantity.title.split(' (')[0]} {percent(value) if quantity.tickformat else f'{value:.1f}'} last"
             )

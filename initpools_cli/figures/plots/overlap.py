@@ -56,15 +56,17 @@ def overlap(
             "Choose another with `initpools select-pool random --budget 20`.",
             len(pools),
         )
-    given = {name: np.unique(np.asarray(indices)) for name, indices in pools.items()}
-    names, sets = list(given), list(given.values())
+    indices_of = {name: np.unique(np.asarray(indices)) for name, indices in pools.items()}
+    names, sets = list(indices_of), list(indices_of.values())
     sizes = np.array([len(each) for each in sets], dtype=np.float64)
-    shared = np.array([[np.intersect1d(a, b, assume_unique=True).size for b in sets] for a in sets], dtype=np.float64)
+    intersections = np.array(
+        [[np.intersect1d(a, b, assume_unique=True).size for b in sets] for a in sets], dtype=np.float64
+    )
     by_chance = np.outer(sizes, sizes) / n
-    found, chance = (_measure(each, sizes, measure) for each in (shared, by_chance))
-    order = by_similarity(found)
+    similarity, chance = (_measure(each, sizes, measure) for each in (intersections, by_chance))
+    order = by_similarity(similarity)
     names, sizes = [names[i] for i in order], sizes[order]
-    shared, found, chance = (each[np.ix_(order, order)] for each in (shared, found, chance))
+    intersections, similarity, chance = (each[np.ix_(order, order)] for each in (intersections, similarity, chance))
     k = len(names)
     figure = faceted([""], x_title="", y_title="", height=max(220, min(900, 40 * k)))
     places = list(range(k))
@@ -81,27 +83,27 @@ def overlap(
     }
     figure.update_layout({axis: {"showgrid": False, "ticks": "", "showline": False} for axis in ("xaxis", "yaxis")})
     others = ~np.eye(k, dtype=bool)
-    highest = max(0.1, float(np.ceil(10 * found[others].max()) / 10))
-    numbers = np.where(others, np.round(100 * found).astype(int).astype(str), "")
+    highest = max(0.1, float(np.ceil(10 * similarity[others].max()) / 10))
+    numbers = np.where(others, np.round(100 * similarity).astype(int).astype(str), "")
     figure.add_heatmap(
         x=places,
         y=places,
-        z=np.where(others, found, np.nan),
+        z=np.where(others, similarity, np.nan),
         zmin=0,
         zmax=highest,
         colorscale=[[0, EMPTY], [1, PALETTE[0]]],
-        # Numbers say it better, and a phone has no room for both.
+        # With numbers in the cells no color scale is needed; a phone has no room for both.
         showscale=k > MOST_NUMBERS,
         colorbar={"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
         xgap=2,
         ygap=2,
         hoverongaps=False,
-        customdata=_hover(names, shared, sizes, found, chance),
+        customdata=_hover(names, intersections, sizes, similarity, chance),
         hovertemplate="%{customdata}<extra></extra>",
     )
     if k <= MOST_NUMBERS:
         for dark in (False, True):
-            rows, columns = np.nonzero(others & ((found > 0.6 * highest) == dark))
+            rows, columns = np.nonzero(others & ((similarity > 0.6 * highest) == dark))
             figure.add_scatter(
                 x=columns,
                 y=rows,
@@ -119,48 +121,49 @@ def overlap(
         "What pools have in common",
         f"Per cent: images {what}. Two random pools of these sizes among {n:,} images share about {expected}.",
     )
-    pairs = sorted(((found[i, j], i, j) for i in range(k) for j in range(i)), reverse=True)
+    pairs = sorted(((similarity[i, j], i, j) for i in range(k) for j in range(i)), reverse=True)
     words = [f"Heat map of {k} pools: images {what}; by chance about {expected}."]
-    words += [_pair(names, shared, found, chance, i, j) for _, i, j in pairs[:30]]
+    words += [_pair(names, intersections, similarity, chance, i, j) for _, i, j in pairs[:30]]
     if len(pairs) > 30:
         words.append(f"The other {len(pairs) - 30} pairs share at most {percent(pairs[30][0])}.")
     return complete(figure, words)
 
 
-def by_similarity(found: NDArray[np.float64]) -> list[int]:
+def by_similarity(similarity: NDArray[np.float64]) -> list[int]:
     """An order of rows in which similar ones are near each other: the leaves of average linkage, ordered optimally.
 
     Parameters
     ----------
-    found : ndarray, shape (k, k)
+    similarity : ndarray, shape (k, k)
         Similarities in [0, 1], symmetric.
     """
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    apart = 1 - found
+    apart = 1 - similarity
     np.fill_diagonal(apart, 0)
     tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
     return [int(i) for i in leaves_list(tree)]
 
 
-def _measure(shared: NDArray[np.float64], sizes: NDArray[np.float64], measure: str) -> NDArray[np.float64]:
+def _measure(intersections: NDArray[np.float64], sizes: NDArray[np.float64], measure: str) -> NDArray[np.float64]:
     a, b = sizes[:, None], sizes[None, :]
-    whole = a + b - shared if measure == "jaccard" else np.minimum(a, b)
-    return np.asarray(shared / np.maximum(whole, 1))
+    whole = a + b - intersections if measure == "jaccard" else np.minimum(a, b)
+    return np.asarray(intersections / np.maximum(whole, 1))
 
 
 def _hover(
     names: Sequence[str],
-    shared: NDArray[np.float64],
+    intersections: NDArray[np.float64],
     sizes: NDArray[np.float64],
-    found: NDArray[np.float64],
+    similarity: NDArray[np.float64],
     chance: NDArray[np.float64],
 ) -> list[list[str]]:
     return [
         [
-            f"<b>{plotly_text(a)}</b> and <b>{plotly_text(b)}</b><br>{shared[i, j]:.0f} in common, of "
-            f"{sizes[i]:.0f} and {sizes[j]:.0f} images<br>{percent(found[i, j])}; by chance {percent(chance[i, j])}"
+            f"<b>{plotly_text(a)}</b> and <b>{plotly_text(b)}</b><br>{intersections[i, j]:.0f} in common, "
+            f"of {sizes[i]:.0f} and {sizes[j]:.0f} images<br>{percent(similarity[i, j])}; "
+            f"by chance {percent(chance[i, j])}"
             for j, b in enumerate(names)
         ]
         for i, a in enumerate(names)
@@ -169,13 +172,13 @@ def _hover(
 
 def _pair(
     names: Sequence[str],
-    shared: NDArray[np.float64],
-    found: NDArray[np.float64],
+    intersections: NDArray[np.float64],
+    similarity: NDArray[np.float64],
     chance: NDArray[np.float64],
     i: int,
     j: int,
 ) -> str:
     return (
-        f"{names[i]} and {names[j]}: {shared[i, j]:.0f} images in common, {percent(found[i, j])} "
+        f"{names[i]} and {names[j]}: {intersections[i, j]:.0f} images in common, {percent(similarity[i, j])} "
         f"(by chance {percent(chance[i, j])})."
     )

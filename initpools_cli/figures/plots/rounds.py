@@ -41,15 +41,15 @@ def rounds(rounds: DataFrame) -> Figure:
         One row per round: columns round, labeled, minutes, and accuracy, low, high; the same with ``audit_`` and
         ``test_`` in front; NaN where unknown.
     """
-    known = [axis for axis in AXES if axis in rounds and rounds[axis].notna().any()]
-    shown = [each for each in ESTIMATES if each.column in rounds and rounds[each.column].notna().any()]
+    axes = [axis for axis in AXES if axis in rounds and rounds[axis].notna().any()]
+    kinds = [each for each in ESTIMATES if each.column in rounds and rounds[each.column].notna().any()]
     figure = faceted(
-        [f"<b>{AXES[axis]}</b>" for axis in known], x_title="", y_title="accuracy (%)", columns=2, same_y=True
+        [f"<b>{AXES[axis]}</b>" for axis in axes], x_title="", y_title="accuracy (%)", columns=2, same_y=True
     )
     figure.update_yaxes(tickformat="~%", rangemode="tozero")
     figure.update_xaxes(rangemode="tozero")
-    for i, axis in enumerate(known):
-        for estimate in shown:
+    for i, axis in enumerate(axes):
+        for estimate in kinds:
             rows = rounds[rounds[estimate.column].notna() & rounds[axis].notna()]
             look, value = style(ESTIMATES.index(estimate)), rows[estimate.column]
             figure.add_scatter(
@@ -75,15 +75,15 @@ def rounds(rounds: DataFrame) -> Figure:
                 yaxis=axis_name("y", i),
             )
     headline(figure, "Accuracy by round", "Bars are 95 % intervals. Labels that you chose yourself do not count.")
-    return complete(figure, ["Line charts with an interval for each round.", *_in_words(rounds, shown)])
+    return complete(figure, ["Line charts with an interval for each round.", *_in_words(rounds, kinds)])
 
 
-def _in_words(rounds: DataFrame, shown: list[Estimate]) -> list[str]:
+def _in_words(rounds: DataFrame, kinds: list[Estimate]) -> list[str]:
     lines = []
     for row in rounds.to_dict("records"):
         estimates = [
             f"{each.name} {percent(row[each.column])} ({percent(row[each.low])} to {percent(row[each.high])})"
-            for each in shown
+            for each in kinds
             if np.isfinite(row[each.column])
         ]
         lines.append(f"Round {row['round']}, {row['labeled']:,} labels: {', '.join(estimates) or 'no accuracy'}.")

@@ -11,7 +11,7 @@ from initpools_cli.core.bounds import Count
 from initpools_cli.core.types import DataFrame, Figure
 from initpools_cli.figures.escape import plotly_text, shortened
 from initpools_cli.figures.facets import complete, faceted
-from initpools_cli.figures.points import add_chosen, hover_texts, placed, size_of
+from initpools_cli.figures.points import add_selection, hover_texts, locate_picks, size_of
 from initpools_cli.figures.registry import plots
 from initpools_cli.figures.theme import NEUTRAL, PALETTE, SCALE, headline, style
 from initpools_cli.figures.thumbnails import with_thumbnails
@@ -86,22 +86,24 @@ def scatter(
     xy = np.asarray(points, dtype=np.float32)
     names = np.array(class_names(items), dtype=object)
     hover = hover_texts(items, names)
-    chosen = placed(items, picks)
-    several = chosen["pool"].nunique() > 1
+    selection = locate_picks(items, picks)
+    several = selection["pool"].nunique() > 1
     if values is not None:
         groups: list[str] = []
-        shared = _by_score(figure, xy, items, hover, chosen, values, color)
+        markers = _by_score(figure, xy, items, hover, selection, values, color)
     else:
         of_class = color in CLASSES
         of_image = names if of_class else items["cluster"].to_numpy(object)
         groups = ordered_classes(items) if of_class else sorted({*of_image.tolist()} - {""}, key=_number)
-        shared = _by_group(figure, xy, items, hover, chosen, of_image, groups, color)
-    symbols = None if several else shared.pop("symbol", np.full(n, "circle", dtype=object))
-    shared.pop("symbol", None)
-    add_chosen(figure, xy, chosen, hover, shared, symbols)
+        markers = _by_group(figure, xy, items, hover, selection, of_image, groups, color)
+    symbols = None if several else markers.pop("symbol", np.full(n, "circle", dtype=object))
+    markers.pop("symbol", None)
+    add_selection(figure, xy, selection, hover, markers, symbols)
 
-    marked = f", {chosen['row'].nunique():,} chosen (large, outlined" + (", a mark a pool)." if several else ").")
-    parts = [f"{n:,} images" + (marked if len(chosen) else ".")]
+    selection_note = f", {selection['row'].nunique():,} chosen (large, outlined" + (
+        ", a mark a pool)." if several else ")."
+    )
+    parts = [f"{n:,} images" + (selection_note if len(selection) else ".")]
     if whole > n:
         parts.append(f"A sample of {whole:,}: all chosen ones, and others at random.")
     if len(groups) > MOST_CLASSES:
@@ -113,16 +115,16 @@ def scatter(
     if pictures is not None and len(pictures["known"]) < n:
         parts.append(f"Hovering shows the picture of {len(pictures['known']):,} of them.")
     headline(figure, "Images in the embedding", " ".join(parts))
-    words = [f"Scatter plot of {n} images by {x_title} and {y_title}; {chosen['row'].nunique()} are chosen."]
+    words = [f"Scatter plot of {n} images by {x_title} and {y_title}; {selection['row'].nunique()} are chosen."]
     if values is not None:
         what = color if color == "confidence" else f"score {color}"
         words.append(f"Color is the {what}, from {values.min():.4g} to {values.max():.4g}.")
-    for pool, part in chosen.groupby("pool", sort=False):
-        spread = sorted({str(name) for name in names[part["row"].to_numpy()]} - {""})
+    for pool, part in selection.groupby("pool", sort=False):
+        classes = sorted({str(name) for name in names[part["row"].to_numpy()]} - {""})
         who = f"The images chosen by {pool}" if several else "The chosen images"
-        if spread:
+        if classes:
             of = len(ordered_classes(items))
-            words.append(f"{who} are of {len(spread)} of {of} classes: {', '.join(spread)}.")
+            words.append(f"{who} are of {len(classes)} of {of} classes: {', '.join(classes)}.")
     return with_thumbnails(complete(figure, words), pictures)
 
 
@@ -131,31 +133,31 @@ def _by_group(
     xy: NDArray[np.float32],
     items: DataFrame,
     hover: NDArray[np.object_],
-    chosen: DataFrame,
+    selection: DataFrame,
     of_image: NDArray[np.object_],
     groups: list[str],
     what: str,
 ) -> dict[str, Any]:
     """Draw the points a color a class or cluster; returns the colors and marks of all images."""
     n = len(xy)
-    colored = 0 < len(groups) <= MOST_CLASSES
-    members = [(name, np.flatnonzero(of_image == name)) for name in groups] if colored else []
-    rest = np.flatnonzero(of_image == "") if colored else np.arange(n)
+    has_colors = 0 < len(groups) <= MOST_CLASSES
+    members = [(name, np.flatnonzero(of_image == name)) for name in groups] if has_colors else []
+    rest = np.flatnonzero(of_image == "") if has_colors else np.arange(n)
     looks = [(style(i).color, _symbol(i)) for i in range(len(members))]
     if rest.size:
-        members.append((f"{what} not known" if colored else "not chosen" if len(chosen) else "images", rest))
+        members.append((f"{what} not known" if has_colors else "not chosen" if len(selection) else "images", rest))
         looks.append((NEUTRAL, "circle"))
     colors, symbols = np.full(n, NEUTRAL, dtype=object), np.full(n, "circle", dtype=object)
     index = items["index"].to_numpy()
     # The class is stored once for each group: stored for every image, it would be most of the page.
-    by_class = what in CLASSES and colored
+    by_class = what in CLASSES and has_colors
     texts = _paths(items) if by_class else hover
     for (name, inside), (tone, symbol) in zip(members, looks, strict=True):
         parts = [] if texts is None else ["%{hovertext}"]
         parts += [plotly_text(name)] if by_class and name in groups else []
         colors[inside], symbols[inside] = tone, symbol
         # A chosen image is drawn once, so that hovering always shows its order.
-        faint = np.setdiff1d(inside, chosen["row"].to_numpy())
+        faint = np.setdiff1d(inside, selection["row"].to_numpy())
         figure.add_scattergl(
             x=xy[faint, 0],
             y=xy[faint, 1],
@@ -178,7 +180,7 @@ def _by_group(
             name=plotly_text(shortened(name)),
             legendgroup=plotly_text(name),
         )
-    return {"color": colors if colored else PALETTE[3], "symbol": symbols}
+    return {"color": colors if has_colors else PALETTE[3], "symbol": symbols}
 
 
 def _by_score(
@@ -186,35 +188,35 @@ def _by_score(
     xy: NDArray[np.float32],
     items: DataFrame,
     hover: NDArray[np.object_],
-    chosen: DataFrame,
+    selection: DataFrame,
     values: NDArray[np.floating],
     what: str,
 ) -> dict[str, Any]:
     """Draw the points in the colors of a scale; returns what picks need to be colored alike."""
-    faint = np.setdiff1d(np.arange(len(xy)), chosen["row"].to_numpy())
+    faint = np.setdiff1d(np.arange(len(xy)), selection["row"].to_numpy())
     # A few extreme scores would leave one color to all others.
     low, high = np.quantile(values, [0.01, 0.99])
     scale = {"colorscale": SCALE, "cmin": float(low), "cmax": float(high)}
-    shown = np.asarray(values, dtype=np.float32)
+    colors = np.asarray(values, dtype=np.float32)
     figure.add_scattergl(
         x=xy[faint, 0],
         y=xy[faint, 1],
         mode="markers",
         marker={
             "size": size_of(len(xy)),
-            "color": shown[faint],
+            "color": colors[faint],
             "opacity": FAINT,
             "colorbar": {"title": {"text": plotly_text(shortened(what)), "side": "right"}, "thickness": 12},
             **scale,
         },
-        name="not chosen" if len(chosen) else "images",
-        text=[f"{value:.4g}" for value in shown[faint]],
+        name="not chosen" if len(selection) else "images",
+        text=[f"{value:.4g}" for value in colors[faint]],
         customdata=items["index"].to_numpy()[faint],
         hovertext=hover[faint],
         hovertemplate="%{hovertext}<br>" + plotly_text(what) + " %{text}<br>index %{customdata}<extra></extra>",
         showlegend=False,
     )
-    return {"color": shown, **scale}
+    return {"color": colors, **scale}
 
 
 def _symbol(i: int) -> str:

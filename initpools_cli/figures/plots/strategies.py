@@ -58,8 +58,8 @@ def strategies(
     UserError
         No cell has a value, or no such query.
     """
-    drawn = chosen_metric(metric, rounds.columns)
-    cells = _cells(rounds, drawn, query)
+    metric_name = chosen_metric(metric, rounds.columns)
+    cells = _cells(rounds, metric_name, query)
     panels = {
         f"{learner} · {encoder or 'no encoder'}": group
         for (learner, encoder), group in cells.groupby(["learner", "encoder"], sort=False)
@@ -72,7 +72,7 @@ def strategies(
     figure = faceted(
         [f"<b>{plotly_text(heading)}</b>" if several else "" for heading in panels],
         x_title="labeled images (logarithmic)",
-        y_title=f"{drawn.replace('_', ' ')} (%)",
+        y_title=f"{metric_name.replace('_', ' ')} (%)",
         columns=2,
         height=340 if several else 460,
         same_y=True,
@@ -81,14 +81,14 @@ def strategies(
     # The same range on every panel, and not `same_x`: Plotly finds no range for y where x has one and both are shared.
     ends = [float(np.log10(levels[0])) - 0.6 * slot, float(np.log10(levels[-1])) + 0.6 * slot]
     figure.update_xaxes(type="log", tickvals=levels, ticktext=[str(level) for level in levels], range=ends)
-    words, shown = [], set[str]()
+    words, legend_names = [], set[str]()
     for i, (heading, group) in enumerate(panels.items()):
         place = {"xaxis": axis_name("x", i), "yaxis": axis_name("y", i)}
         random, marks = group[group["init"] == "random"], _marks(group)
-        _cloud(figure, random, slot, place, shown)
+        _cloud(figure, random, slot, place, legend_names)
         for at, name in enumerate(names):
             own = [mark for mark in marks if mark.init == name]
-            _strategy(figure, own, looks[name], slot * ((at + 0.5) / len(names) - 0.5), place, shown)
+            _strategy(figure, own, looks[name], slot * ((at + 0.5) / len(names) - 0.5), place, legend_names)
         words += [_in_words(heading if several else "", level, marks) for level in levels]
     counts = sorted({mark.seeds for group in panels.values() for mark in _marks(group)})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] != 1)}"
@@ -96,7 +96,7 @@ def strategies(
     gray = f"Gray: each random pool{' with random queries' if query else ''}, and their mean (line). "
     headline(
         figure,
-        f"{drawn.replace('_', ' ').capitalize()} of {after}",
+        f"{metric_name.replace('_', ' ').capitalize()} of {after}",
         (gray if (cells["init"] == "random").any() else "No sweep has random pools. ")
         + f"Marks: mean over {seeds}; bars: one standard deviation. Whether a difference is more than noise is "
         "shown by `initpools compare`.",
@@ -114,25 +114,25 @@ def _cells(rounds: DataFrame, metric: str, query: str) -> DataFrame:
             parts.append(values_of(sweep, metric, "first pool"))
             continue
         rows = with_shared_start(sweep)
-        wanted = np.where(rows["init"] == "random", "random", query)
-        parts.append(rows[(rows["query"] == wanted) & (rows["status"] == "ok")].assign(value=lambda at: at[metric]))
-    found = pd.concat(parts, ignore_index=True)
-    if query and not (found["query"] == query).any():
-        used = list(dict.fromkeys(str(each) for each in rounds["query"] if each == each and each != ""))
+        query_of = np.where(rows["init"] == "random", "random", query)
+        parts.append(rows[(rows["query"] == query_of) & (rows["status"] == "ok")].assign(value=lambda at: at[metric]))
+    cells = pd.concat(parts, ignore_index=True)
+    if query and not (cells["query"] == query).any():
+        queries = list(dict.fromkeys(str(each) for each in rounds["query"] if each == each and each != ""))
         remedy = (
-            f"The sweeps have {', '.join(used)}: type --set query={used[0]}."
-            if used
+            f"The sweeps have {', '.join(queries)}: type --set query={queries[0]}."
+            if queries
             else "Run one with --rounds 1 or more."
         )
         raise UserError(f"No sweep uses the query '{query}'.", remedy, query)
-    found = found.dropna(subset=["value"]).drop_duplicates([*CURVE, "seed", "labeled", "value"])
-    if found.empty:
+    cells = cells.dropna(subset=["value"]).drop_duplicates([*CURVE, "seed", "labeled", "value"])
+    if cells.empty:
         raise UserError(
             f"None of the {len(rounds)} results has a value of '{metric}'.",
             "Choose another metric, or look at the errors in rounds.csv.",
             metric,
         )
-    return found
+    return cells
 
 
 def _marks(group: DataFrame) -> list[Mark]:
@@ -146,19 +146,19 @@ def _marks(group: DataFrame) -> list[Mark]:
     return sorted(marks, key=lambda mark: mark.init != "random")
 
 
-def _cloud(figure: Figure, random: DataFrame, slot: float, place: dict[str, str], shown: set[str]) -> None:
+def _cloud(figure: Figure, random: DataFrame, slot: float, place: dict[str, str], legend_names: set[str]) -> None:
     """Every random pool, spread over the room that the strategies stand in, and their mean as a line."""
     for level, part in random.groupby("labeled"):
         middle = np.log10(float(cast("int", level)))
-        spread = (np.arange(1, len(part) + 1) * GOLDEN) % 1 - 0.5
+        offsets = (np.arange(1, len(part) + 1) * GOLDEN) % 1 - 0.5
         figure.add_scatter(
-            x=10 ** (middle + slot * spread),
+            x=10 ** (middle + slot * offsets),
             y=part["value"].to_numpy(),
             mode="markers",
             marker={"color": translucent(NEUTRAL, 0.45), "size": 6},
             name="random pools",
             legendgroup="random",
-            showlegend="random" not in shown,
+            showlegend="random" not in legend_names,
             customdata=part[["labeled", "seed"]].to_numpy(),
             hovertemplate="random pool, seed %{customdata[1]}<br>%{customdata[0]} labels: %{y:.1%}<extra></extra>",
             **place,
@@ -170,15 +170,15 @@ def _cloud(figure: Figure, random: DataFrame, slot: float, place: dict[str, str]
             line={"color": NEUTRAL, "width": 2},
             name="mean of the random pools",
             legendgroup="random mean",
-            showlegend="random" not in shown,
+            showlegend="random" not in legend_names,
             hoverinfo="skip",
             **place,
         )
-        shown.add("random")
+        legend_names.add("random")
 
 
 def _strategy(
-    figure: Figure, marks: list[Mark], look: Style, offset: float, place: dict[str, str], shown: set[str]
+    figure: Figure, marks: list[Mark], look: Style, offset: float, place: dict[str, str], legend_names: set[str]
 ) -> None:
     if not marks:
         return
@@ -191,27 +191,27 @@ def _strategy(
         marker={"color": look.color, "symbol": look.symbol, "size": 9},
         name=plotly_text(name),
         legendgroup=plotly_text(name),
-        showlegend=name not in shown,
+        showlegend=name not in legend_names,
         customdata=[[_value(mark)] for mark in marks],
         hovertemplate="<b>%{fullData.name}</b><br>%{customdata[0]}<extra></extra>",
         **place,
     )
-    shown.add(name)
+    legend_names.add(name)
 
 
 def _value(mark: Mark) -> str:
-    said = f"{mark.labeled} labels: {percent(mark.mean)}"
-    said += f" ± {100 * mark.deviation:.1f}" if mark.seeds > 1 else ""
-    said += f", {mark.seeds} seed{'s' * (mark.seeds != 1)}"
-    return said + (f", above {percent(mark.above)} of the random pools" if mark.above == mark.above else "")
+    text = f"{mark.labeled} labels: {percent(mark.mean)}"
+    text += f" ± {100 * mark.deviation:.1f}" if mark.seeds > 1 else ""
+    text += f", {mark.seeds} seed{'s' * (mark.seeds != 1)}"
+    return text + (f", above {percent(mark.above)} of the random pools" if mark.above == mark.above else "")
 
 
 def _in_words(heading: str, level: int, marks: list[Mark]) -> str:
     here = sorted((mark for mark in marks if mark.labeled == level), key=lambda mark: -mark.mean)
     if not here:
         return ""
-    listed = "; ".join(
+    text = "; ".join(
         f"{mark.init} {percent(mark.mean)}" + (f" ± {100 * mark.deviation:.1f}" if mark.seeds > 1 else "")
         for mark in here
     )
-    return f"{heading + ', ' if heading else ''}{level} labels: {listed}."
+    return f"{heading + ', ' if heading else ''}{level} labels: {text}."
