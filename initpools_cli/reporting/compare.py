@@ -130,11 +130,11 @@ def _scaled_ranks(order: np.ndarray) -> np.ndarray:
 
 
 def _mean_rank(ranks: np.ndarray, images: dict[tuple[str, ...], np.ndarray], row: Any) -> float:
-    """Average the scaled ranks of the images that a row's model was trained on; NaN if none of them is ranked."""
-    trained = images[row.init, row.query, row.learner, row.encoder, str(row.seed)][: row.labeled]
-    ranked = ranks[trained[trained < len(ranks)]]
-    known = ranked[~np.isnan(ranked)]
-    return float(known.mean()) if len(known) else float("nan")
+    """Average the scaled ranks of the images that a row's model was trained on; NaN if none has a rank."""
+    pool = images[row.init, row.query, row.learner, row.encoder, str(row.seed)][: row.labeled]
+    pool_ranks = ranks[pool[pool < len(ranks)]]
+    values = pool_ranks[~np.isnan(pool_ranks)]
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def is_order(run: Run | None, name: str) -> bool:

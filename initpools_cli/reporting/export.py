@@ -54,15 +54,15 @@ def read_exports(values: Sequence[str], output: Path | None, image_url: str = ""
         An unknown kind, a missing path, a path that equals or contains another one, or ``--image-url`` without
         ``--export label-studio``.
     """
-    found = [_parse(value) for value in values]
-    if image_url and not any(export.kind == "label-studio" for export in found):
+    requests = [_parse(value) for value in values]
+    if image_url and not any(export.kind == "label-studio" for export in requests):
         raise UserError(
             "--image-url has no effect without --export label-studio.",
             "Add --export label-studio=FILE.json, or leave out --image-url.",
             "--image-url",
         )
-    refuse_overlap([*(export.path for export in found), *([output.resolve()] if output else [])])
-    return found
+    refuse_overlap([*(export.path for export in requests), *([output.resolve()] if output else [])])
+    return requests
 
 
 def refuse_overlap(paths: Sequence[Path]) -> None:
@@ -83,15 +83,15 @@ def _parse(value: str) -> Export:
     return valid_export(kind, Path(text).expanduser(), f"--export {kind}", f"--export {kind}={place_of(method)}")
 
 
-def valid_export(kind: str, path: Path, given: str, remedy: str) -> Export:
+def valid_export(kind: str, path: Path, option: str, remedy: str) -> Export:
     """Return an export whose path fits its kind.
 
     Parameters
     ----------
-    given : str
-        What names the kind on the command line.
+    option : str
+        The option that names the kind, for messages.
     remedy : str
-        What to type instead.
+        What to type instead, for messages.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def valid_export(kind: str, path: Path, given: str, remedy: str) -> Export:
     """
     path, ending = path.resolve(), exports.get(kind).traits.ending
     if ending and path.suffix.lower() != ending:
-        raise UserError(f"{given} writes a {ending} file, not '{path.name}'.", f"Pass {remedy}.", path.name)
+        raise UserError(f"{option} writes a {ending} file, not '{path.name}'.", f"Pass {remedy}.", path.name)
     if ending and path.is_dir():
         raise UserError(f"{path} is a folder.", f"Pass the name of a file: {remedy}.", path)
     if not ending and path.is_file():
@@ -108,19 +108,19 @@ def valid_export(kind: str, path: Path, given: str, remedy: str) -> Export:
     return Export(kind, path)
 
 
-def require_images(context: Context, found: Sequence[Export], given: str = "--export") -> None:
+def require_images(context: Context, requests: Sequence[Export], option: str = "--export") -> None:
     """Raise an error if an export needs images and the data set has only embeddings."""
-    for export in found:
+    for export in requests:
         if export.method.traits.images in ("content", "files"):
-            instead = "Export a table: csv, jsonl or parquet." if given != "--export" else ""
-            context.require_images(f"{given} {export.kind}", instead)
+            instead = "Export a table: csv, jsonl or parquet." if option != "--export" else ""
+            context.require_images(f"{option} {export.kind}", instead)
 
 
 def write_exports(
     context: Context,
     name: str,
     rows: pd.DataFrame,
-    found: Sequence[Export],
+    requests: Sequence[Export],
     image_url: str = "",
     copies_flag: str = "--export copies=DIR",
 ) -> None:
@@ -143,26 +143,26 @@ def write_exports(
     UserError
         Missing images or labels, a data set without image files, or a folder with other content.
     """
-    copies = next((export.path for export in found if export.kind == "copies"), None)
+    copies = next((export.path for export in requests if export.kind == "copies"), None)
     data = ExportData(name, rows, context.data, copies, image_url)
-    for export in found:
+    for export in requests:
         _refuse_unfit(data, export, copies_flag)
         if not export.method.traits.ending:
             _refuse_in_dataset(export.path, context.data)
         refuse_losing_labels(export.path, rows)
     folders: dict[Path, dict[str, Entry]] = {
-        export.path: export.method.build(data) for export in found if not export.method.traits.ending
+        export.path: export.method.build(data) for export in requests if not export.method.traits.ending
     }
     for path, content in folders.items():
         refuse_used(path, content)
     # Copies first, because the others may point to them.
-    for export in sorted(found, key=lambda export: export.kind != "copies"):
+    for export in sorted(requests, key=lambda export: export.kind != "copies"):
         if export.path in folders:
             write_folder(export.path, folders[export.path], context.report)
         else:
             with atomic_file(export.path) as stream:
                 export.method.build(data, stream)
-    if any(export.kind == "label-studio" for export in found) and not image_url:
+    if any(export.kind == "label-studio" for export in requests) and not image_url:
         context.report.say(
             f"To show the images, start Label Studio with LOCAL_FILES_SERVING_ENABLED=true and "
             f"LOCAL_FILES_DOCUMENT_ROOT={data.base.parent}, and add {data.base} to the project as local storage."
@@ -177,9 +177,9 @@ def _refuse_unfit(data: ExportData, export: Export, copies_flag: str) -> None:
     if traits.classes:
         _refuse_classes(data, export.kind)
     if traits.images == "files" and not isinstance(dataset.root, Path) and data.copies is None:
-        stored = "arrays" if dataset.root is None else "shards"
+        content = "arrays" if dataset.root is None else "shards"
         raise UserError(
-            f"The data set {dataset.spec.name} consists of {stored}, without image files to point to.",
+            f"The data set {dataset.spec.name} consists of {content}, without image files to point to.",
             f"Write PNG files in the same command: {copies_flag}.",
             dataset.spec.name,
         )

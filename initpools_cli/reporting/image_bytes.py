@@ -61,17 +61,17 @@ def small(data: Dataset, index: int, side: int) -> Picture:
 
 
 def changed_since(data: Dataset, index: int) -> str:
-    """Say that the file of a train image has other content than when the data set was opened; "" if it has not."""
+    """Return the note that the file of a train image has changed since the data set was opened; empty if it has not."""
     if data.root is None:
         return ""
     item = data.train_items.iloc[index]
     file = data.root / str(item["path"])
     try:
-        changed = hashlib.sha256(file.read_bytes()).hexdigest() != item["sha256"]
+        differs = hashlib.sha256(file.read_bytes()).hexdigest() != item["sha256"]
     except OSError:
-        # Whoever shows the image says that it is gone.
+        # The code that shows the image reports that it is missing.
         return ""
-    return f"{item['path']} was changed after its embedding was made." if changed else ""
+    return f"{item['path']} was changed after its embedding was made." if differs else ""
 
 
 def _existing(root: Root, path: str) -> OriginalFile:

@@ -51,10 +51,10 @@ def state(context: Context) -> Markup | str:
 def _tiles(images: int, last: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Return the numbers of the first screen, each with a note."""
     labeled = last["labeled"]
-    skipped = f"{last['skipped']:,} skipped" if last["skipped"] else ""
+    skip_note = f"{last['skipped']:,} skipped" if last["skipped"] else ""
     tiles = {
         "images": (f"{images:,}", ""),
-        "labeled": (f"{labeled:,}", ", ".join(filter(None, (f"{percent(labeled / images)} of all", skipped)))),
+        "labeled": (f"{labeled:,}", ", ".join(filter(None, (f"{percent(labeled / images)} of all", skip_note)))),
         "rounds": (last["round"], f"{last['classes']} classes"),
     }
     if "minutes" in last:
@@ -178,38 +178,40 @@ def near_duplicates(context: Context, missing: list[str]) -> Section | None:
     except UserError as error:
         missing.append(f"near-duplicates: {error.fact} {error.remedy}")
         return None
-    kept = np.flatnonzero(context.data.kept)
-    names, sizes = np.unique(groups[kept], return_counts=True)
+    rows = np.flatnonzero(context.data.kept)
+    names, sizes = np.unique(groups[rows], return_counts=True)
     several = names[sizes > 1]
     if not len(several):
         return None
     rounds = rounds_of(context)
     # Labels of the data set; those of the labeling rounds take precedence.
-    known = dict(enumerate(context.data.train_items["class"].fillna("").tolist()))
+    label_of = dict(enumerate(context.data.train_items["class"].fillna("").tolist()))
     if rounds:
-        known |= dict(zip(*(read_round_labels(rounds[-1])[key] for key in ("index", "label")), strict=True))
-    members = {int(name): kept[groups[kept] == name].tolist() for name in several}
-    mixed = {name: len({known[each] for each in group if known.get(each)}) > 1 for name, group in members.items()}
-    order = sorted(members, key=lambda name: (not mixed[name], -len(members[name]), name))[:MOST_GROUPS]
-    paths, shown, more = context.data.train_items["path"].to_numpy(), paragraph(""), paragraph("")
+        label_of |= dict(zip(*(read_round_labels(rounds[-1])[key] for key in ("index", "label")), strict=True))
+    members = {int(name): rows[groups[rows] == name].tolist() for name in several}
+    has_conflict = {
+        name: len({label_of[each] for each in group if label_of.get(each)}) > 1 for name, group in members.items()
+    }
+    order = sorted(members, key=lambda name: (not has_conflict[name], -len(members[name]), name))[:MOST_GROUPS]
+    paths, first_blocks, other_blocks = context.data.train_items["path"].to_numpy(), paragraph(""), paragraph("")
     for place, name in enumerate(order):
         group = members[name][:LARGEST_GROUP]
         pictures, _ = originals(context, group, SIDE)
-        mark = "wrong" if mixed[name] else ""
+        mark = "wrong" if has_conflict[name] else ""
         cells = [
-            _cell(pictures[each], [known.get(each) or "no label"], paths[each] or f"image {each}", mark)
+            _cell(pictures[each], [label_of.get(each) or "no label"], paths[each] or f"image {each}", mark)
             for each in group
         ]
-        size = f"{len(members[name])} images" + (", different labels" if mixed[name] else "")
+        size = f"{len(members[name])} images" + (", different labels" if has_conflict[name] else "")
         block = paragraph(size, "subtitle") + render("pictures.html.j2", pictures=cells, shown=LARGEST_GROUP)
         if place < SHOWN_GROUPS:
-            shown += block
+            first_blocks += block
         else:
-            more += block
-    body = shown + (folded(f"Show all {len(order)}", more) if len(order) > SHOWN_GROUPS else "")
+            other_blocks += block
+    body = first_blocks + (folded(f"Show all {len(order)}", other_blocks) if len(order) > SHOWN_GROUPS else "")
     extra = sum(map(len, members.values())) - len(members)
     text = f"{len(members):,} groups of images that are nearly the same; {extra:,} images repeat another one."
-    count = sum(mixed.values())
+    count = sum(has_conflict.values())
     if count:
         text += f" {'1 group has' if count == 1 else f'{count} groups have'} different labels."
     if len(members) > MOST_GROUPS:

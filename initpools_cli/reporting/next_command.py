@@ -100,34 +100,34 @@ def _measure(run: Run, overview: dict[str, Any], kinds: set[str], images: int) -
 def _label(run: Run, overview: dict[str, Any], images: int) -> Suggestion:
     """Suggest the first batch, labeling, a training round, or the next batch."""
     batch = _newest_batch(run, overview)
-    known = len(_known(run))
+    n_labeled = len(_labeled_images(run))
     if batch is None:
         budget = min(FIRST_BUDGET, images)
         return ["select-pool", "--budget", str(budget)], "choose the images to label first"
-    name, chosen = batch
+    name, images_in_batch = batch
     files = files_of(run.path / FOLDER, name)
     rows = [row for row in overview["labels"] if run.path / FOLDER / row["file"] in files]
     row = rows[0] if rows else None
-    left = len(chosen - _known(run)) if row is None else _left(files, chosen)
-    if row is None and not left:
-        # The images were labeled elsewhere. Passing a file again that a round has trained on changes nothing.
-        again = (round_words(_last_files(run), len(chosen)), "choose the next batch")
-        return _report(overview) or (again if known < images else _finished())
-    if left and row is None and not _has_images(run):
-        words = round_words(["labels.csv"], len(chosen))
-        return words, f"train on labels of the {left} images of {name}, which `label` can't show without images"
-    if row is None or left:
-        return ["label", "--batch", name], f"label the {left} images of {name} that have no label"
+    n_left = len(images_in_batch - _labeled_images(run)) if row is None else _count_left(files, images_in_batch)
+    if row is None and not n_left:
+        # The images were labeled elsewhere. A file that a round has trained on can be passed again without effect.
+        again = (round_words(_last_files(run), len(images_in_batch)), "choose the next batch")
+        return _report(overview) or (again if n_labeled < images else _suggest_verify())
+    if n_left and row is None and not _has_images(run):
+        words = round_words(["labels.csv"], len(images_in_batch))
+        return words, f"train on labels of the {n_left} images of {name}, which `label` can't show without images"
+    if row is None or n_left:
+        return ["label", "--batch", name], f"label the {n_left} images of {name} that have no label"
     file = run.path / FOLDER / row["file"]
-    unused = {sha256_of(each) for each in files} - _used_label_files(run)
-    if any(each["labeled"] for each in rows) and unused:
-        return round_words(files, len(chosen)), "train on the labels and choose the next batch"
-    budget = min(FIRST_BUDGET, images - max(known, row["labeled"]))
+    new_files = {sha256_of(each) for each in files} - _used_label_files(run)
+    if any(each["labeled"] for each in rows) and new_files:
+        return round_words(files, len(images_in_batch)), "train on the labels and choose the next batch"
+    budget = min(FIRST_BUDGET, images - max(n_labeled, row["labeled"]))
     more = ["select-pool", "--budget", str(budget), "--labeled", str(file)]
-    return _report(overview) or ((more, "choose more images to label") if budget > 0 else _finished())
+    return _report(overview) or ((more, "choose more images to label") if budget > 0 else _suggest_verify())
 
 
-def _finished() -> Suggestion:
+def _suggest_verify() -> Suggestion:
     return ["verify"], "every image has a label: check that all files are intact"
 
 
@@ -141,22 +141,22 @@ def _newest_batch(run: Run, overview: dict[str, Any]) -> tuple[str, set[str]] | 
     return None
 
 
-def _left(files: Sequence[Path], images: set[str]) -> int:
-    """Count the images of a batch that nobody labeled; a repeated round may have left rows of other images."""
+def _count_left(files: Sequence[Path], images: set[str]) -> int:
+    """Count the images of a batch without a label; the files may have rows of other images after a repeated round."""
     try:
         rows = [row for file in files for row in read(file, "labels")[0]]
     except UserError:
         return 0
     by_index = any(row.index for row in rows)
-    answered = [row for row in rows if row.label or row.skipped]
-    return len(images - {row.index for row in answered}) if by_index else len(rows) - len(answered)
+    answers = [row for row in rows if row.label or row.skipped]
+    return len(images - {row.index for row in answers}) if by_index else len(rows) - len(answers)
 
 
 def _last_round(run: Run) -> FinishedStep | None:
     return max(run.folders(LOOP), key=lambda step: number_of(step.name), default=None)
 
 
-def _known(run: Run) -> set[str]:
+def _labeled_images(run: Run) -> set[str]:
     """Read the indices of images that are labeled or skipped in the last round."""
     last = _last_round(run)
     try:
@@ -183,7 +183,7 @@ def _indices(file: Path) -> set[str]:
 def _used_label_files(run: Run) -> set[str]:
     """Collect the checksums of the label files that rounds have trained on."""
     sums = [step.facts["outcome"].get("annotations_sha256", "") for step in run.folders(LOOP)]
-    return {each for found in sums for each in ([found] if isinstance(found, str) else found)}
+    return {each for sha256 in sums for each in ([sha256] if isinstance(sha256, str) else sha256)}
 
 
 def _report(overview: dict[str, Any]) -> Suggestion | None:

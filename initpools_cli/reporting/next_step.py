@@ -23,21 +23,21 @@ def next_in_run(command: str, run: Run) -> str:
     if command == "repair":
         return command_in(run, ["verify"])
     try:
-        suggested = overview(run)["next"]
+        suggestion = overview(run)["next"]
     except UserError:
         return command_in(run, ["verify" if command != "verify" else "repair"])
-    if shlex.split(suggested)[1] == command:
+    if shlex.split(suggestion)[1] == command:
         other = {"compare": ["plot", "curves"], "verify": ["status"]}
-        return command_in(run, other[command]) if command in other else suggested
-    return suggested
+        return command_in(run, other[command]) if command in other else suggestion
+    return suggestion
 
 
-def next_with_files(command: str, typed: Sequence[str], arguments: Mapping[str, Any]) -> str:
+def next_with_files(command: str, command_words: Sequence[str], arguments: Mapping[str, Any]) -> str:
     """Suggest the command after `command` with files and no run; empty if there is none.
 
     Parameters
     ----------
-    typed : sequence of str
+    command_words : sequence of str
         The words after `initpools`.
     arguments : mapping
         The arguments of the command, by the names of its parameters.
@@ -46,9 +46,9 @@ def next_with_files(command: str, typed: Sequence[str], arguments: Mapping[str, 
     words: list[str] | None = None
     if output is None and command in ("select-pool", "rank", "score"):
         file = {"select-pool": "pool.csv", "rank": "sorted_idx.npy", "score": "scores.npy"}[command]
-        words = [*typed, "-o", file]
+        words = [*command_words, "-o", file]
     elif output is not None and command == "select-pool":
-        words = _label_more(typed, arguments, output)
+        words = _label_more(command_words, arguments, output)
     elif output is not None and command == "rank":
         words = ["select-pool", "file", "--ranking", str(output), "--budget", _budget(_rows(output))]
     elif output is not None and command == "score":
@@ -72,7 +72,7 @@ def _budget(images: int) -> str:
     return str(min(FIRST_BUDGET, images))
 
 
-def _label_more(typed: Sequence[str], arguments: Mapping[str, Any], output: Path) -> list[str] | None:
+def _label_more(command_words: Sequence[str], arguments: Mapping[str, Any], output: Path) -> list[str] | None:
     """Suggest a second pool of the same size, or, if some images were labeled before, a scatter plot of the pool."""
     if output.suffix not in (".npy", ".csv"):
         return None
@@ -80,7 +80,7 @@ def _label_more(typed: Sequence[str], arguments: Mapping[str, Any], output: Path
         files = [arguments[name] for name in ROWS if arguments.get(name) is not None]
         sizes = [_rows(file) for file in files if file.suffix == ".npy" and file.is_file()]
         if sizes and arguments["budget"] is not None and 2 * _number(arguments["budget"], min(sizes)) <= min(sizes):
-            return [*_without_output(typed), "--labeled", str(output), "-o", str(_more(output))]
+            return [*_without_output(command_words), "--labeled", str(output), "-o", str(_more(output))]
     if arguments.get("embeddings") is not None:
         return ["plot", "scatter", "--embeddings", str(arguments["embeddings"]), "--labeled", str(output)]
     return None
@@ -94,12 +94,12 @@ def _more(output: Path) -> Path:
     return output.with_name(f"{output.stem}-next{output.suffix}")
 
 
-def _without_output(typed: Sequence[str]) -> list[str]:
+def _without_output(command_words: Sequence[str]) -> list[str]:
     """Remove -o and its value from the words."""
-    kept, words = [], iter(typed)
+    others, words = [], iter(command_words)
     for word in words:
         if word in ("-o", "--output"):
             next(words, None)
         elif not word.startswith(("-o=", "--output=")) and not (word.startswith("-o") and len(word) > 2):
-            kept.append(word)
-    return kept
+            others.append(word)
+    return others

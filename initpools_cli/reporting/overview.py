@@ -26,13 +26,13 @@ def overview(run: Run) -> dict[str, Any]:
         steps, labels, plots, next and next_words, as in `status`; the notes of the steps are empty.
     """
     rows = [_row(step) for step in run.folders()]
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "steps": sorted(rows, key=lambda row: (row["finished"], row["step"])),
         "labels": [_labels(file) for file in sorted((run.path / FOLDER).glob("*.csv"))],
         "plots": [_plot(file) for file in sorted(run.path.glob("plot/*")) if file.is_file()],
     }
-    command, why = next_command(run, found, labeled=_has_labels(run), images=int(read_mask(run).sum()))
-    return found | {"next": command, "next_words": why}
+    command, why = next_command(run, facts, labeled=_has_labels(run), images=int(read_mask(run).sum()))
+    return facts | {"next": command, "next_words": why}
 
 
 def _row(step: FinishedStep) -> dict[str, Any]:
@@ -74,19 +74,19 @@ def _plot(file: Path) -> dict[str, Any]:
 
 
 def _labels(file: Path) -> dict[str, Any]:
-    """Count the labels in a file; the commands that train on it check its rows."""
+    """Count the labels in a file; its rows are checked by the commands that train on them."""
     row: dict[str, Any] = {"file": file.name, "images": 0, "labeled": 0, "skipped": 0, "left": 0, "problem": ""}
     try:
         rows, _ = read(file, "labels")
     except UserError as error:
         return row | {"problem": error.fact}
     labeled = sum(not says_nothing(each.label) for each in rows)
-    skipped = sum(each.skipped and says_nothing(each.label) for each in rows)
+    skips = sum(each.skipped and says_nothing(each.label) for each in rows)
     return row | {
         "images": len(rows),
         "labeled": labeled,
-        "skipped": skipped,
-        "left": len(rows) - labeled - skipped,
+        "skipped": skips,
+        "left": len(rows) - labeled - skips,
     }
 
 
@@ -96,5 +96,5 @@ def _has_labels(run: Run) -> bool:
     return any(row.get("label") and row.get("split") == "train" for row in rows)
 
 
-def _seconds(started: str, finished: str) -> float:
-    return (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
+def _seconds(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

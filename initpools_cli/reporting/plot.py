@@ -49,19 +49,19 @@ def plot(provider: Provider, kind: str, names: list[str], output: Path | None) -
         _refuse_without_run(method.name, module, request)
     else:
         refuse_ignored(method.name, request, module.OPTIONS)
-    collected = module.gather(request)
+    plot_data = module.gather(request)
     folder = Path() if context is None else context.run.path / "plot"
     target = output or folder / f"{method.name}.html"
-    _write_table(method, collected.data, target)
-    drawn = method.build(**collected.data, **knobs)
+    _write_table(method, plot_data.data, target)
+    picture = method.build(**plot_data.data, **knobs)
     title, provenance = method.name, {"command": command_line(), "initpools": version()}
     if context is not None:
         # The title has no path, which readers of the page may not need to see; the provenance table has it.
         name = context.run.facts()["dataset"]["name"]
         title = f"{method.name} — {run_name(name)}"
         provenance = {"run": str(context.run.path), "data set": name, **provenance, "command": context.command}
-        provenance |= {_location(step, context.run): step.facts["command"] for step in collected.steps}
-    return write_drawn(drawn, target, title, provenance, table.theme)
+        provenance |= {_location(step, context.run): step.facts["command"] for step in plot_data.steps}
+    return write_picture(picture, target, title, provenance, table.theme)
 
 
 def _refuse_without_run(kind: str, module: ModuleType, request: PlotRequest) -> None:
@@ -90,16 +90,16 @@ def _write_table(method: Method[PlotTraits], data: Mapping[str, Any], target: Pa
         write_table(target.with_suffix(".csv"), data[method.traits.table])
 
 
-def write_drawn(drawn: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:
+def write_picture(picture: Any, target: Path, title: str, provenance: Mapping[str, str], theme: Any) -> Path:
     """Write a figure or section in one of `FORMATS`, chosen by the file ending."""
     from initpools_cli.core.files import atomic_file, write_text
     from initpools_cli.figures.image import image_bytes
     from initpools_cli.figures.page import page_html
 
     if target.suffix.lower() == ".html":
-        write_text(target, page_html(drawn, title, provenance, theme))
+        write_text(target, page_html(picture, title, provenance, theme))
     else:
-        image = image_bytes(drawn, target.suffix, theme)
+        image = image_bytes(picture, target.suffix, theme)
         with atomic_file(target) as stream:
             stream.write(image)
     return target

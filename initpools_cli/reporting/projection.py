@@ -26,10 +26,10 @@ def sampled(n: int, projection: str, sample: int, always: np.ndarray, seed: int)
     """
     if projection not in SLOW or not sample or n <= sample:
         return np.arange(n)
-    kept = np.unique(always)
-    others = np.setdiff1d(np.arange(n), kept)
-    more = generator(seed, "plot", "sample").permutation(others)[: max(0, sample - len(kept))]
-    return np.sort(np.concatenate([kept, more]))
+    rows = np.unique(always)
+    others = np.setdiff1d(np.arange(n), rows)
+    more = generator(seed, "plot", "sample").permutation(others)[: max(0, sample - len(rows))]
+    return np.sort(np.concatenate([rows, more]))
 
 
 def projected(embeddings: np.ndarray, projection: str, seed: int, report: Reporter | None = None) -> np.ndarray:

@@ -57,16 +57,16 @@ def labels_of_run(context: Context) -> RunLabels:
     UserError
         There are no labels.
     """
-    done = rounds(context.run)
-    found = _of_round(context, done[-1]) if done else _of_files(context)
-    if found.rows.empty:
+    steps = rounds(context.run)
+    labels = _of_round(context, steps[-1]) if steps else _of_files(context)
+    if labels.rows.empty:
         own = " Add --dataset-labels to export the labels of the data set." if context.data.classes else ""
         raise UserError(
             f"The run {context.run.path} has no labels yet.",
             f"Label images with `initpools label`, or pass labels to a round: `initpools al-run --labels FILE`.{own}",
             context.run.path,
         )
-    return found
+    return labels
 
 
 def labels_of_dataset(context: Context) -> RunLabels:
@@ -108,9 +108,11 @@ def with_predictions(context: Context, labels: RunLabels, above: float) -> RunLa
         context.report.warn(f"the confidences of {labels.round.name} are not calibrated.")
     table = labels.round.frame("predictions.csv", dtype={"path": str, "label": str}, keep_default_na=False)
     unlabeled = ~table["index"].isin([*labels.rows["index"], *labels.skipped])
-    chosen = table[unlabeled & (table["confidence"] >= above)]
+    predictions = table[unlabeled & (table["confidence"] >= above)]
     number = number_of(labels.round.name)
-    rows = _frame(chosen["index"], chosen["path"], chosen["label"], PREDICTION, chosen["confidence"], number)
+    rows = _frame(
+        predictions["index"], predictions["path"], predictions["label"], PREDICTION, predictions["confidence"], number
+    )
     if above:
         below = unlabeled.sum() - len(rows)
         context.report.say(f"{below:,} predictions with a confidence below {above:g} are left out")
@@ -144,40 +146,40 @@ def with_validation(context: Context, labels: RunLabels, share: float) -> RunLab
     return replace(labels, rows=rows.assign(split=split))
 
 
-def _of_round(context: Context, done: FinishedStep) -> RunLabels:
-    """Return the labels of a round; those of older versions by the rules of today."""
-    table = read_round_labels(done)
+def _of_round(context: Context, step: FinishedStep) -> RunLabels:
+    """Return the labels of a round; the current rules also apply to labels of older versions."""
+    table = read_round_labels(step)
     classes = classes_of_rounds(context.run)
     multilabel = context.data.multilabel
     means = {label: label if multilabel else alike(label, classes) or "" for label in set(table["label"]) if label}
     answers = table["label"].map({"": "", **means}) if len(table) else table["label"]
-    known = table.assign(label=answers)[answers != ""]
-    rows = _frame(known["index"], known["path"], known["label"], number=known["round"])
-    if {*Details._fields} <= {*known.columns}:
+    answered = table.assign(label=answers)[answers != ""]
+    rows = _frame(answered["index"], answered["path"], answered["label"], number=answered["round"])
+    if {*Details._fields} <= {*answered.columns}:
         rows = rows.assign(
-            origin=known["origin"].to_numpy(),
-            suggested=known["suggested"].to_numpy(),
-            suggested_confidence=_numbers(known["confidence"]),
-            seconds=_numbers(known["seconds"]),
+            origin=answered["origin"].to_numpy(),
+            suggested=answered["suggested"].to_numpy(),
+            suggested_confidence=_numbers(answered["confidence"]),
+            seconds=_numbers(answered["seconds"]),
         )
-    return RunLabels(done.name, rows, frozenset(table["index"][table["label"] == ""].tolist()), done)
+    return RunLabels(step.name, rows, frozenset(table["index"][table["label"] == ""].tolist()), step)
 
 
 def _of_files(context: Context) -> RunLabels:
     """Return the labels of the page; where files disagree, those of the newest file."""
     files = sorted((context.run.path / FOLDER).glob("*.csv"), key=lambda file: file.stat().st_mtime_ns)
     labels: dict[int, str] = {}
-    skipped: set[int] = set()
+    skips: set[int] = set()
     for file in files:
-        read = _read(context, file)
-        labels |= dict(zip(read.rows.tolist(), read.labels, strict=True))
-        skipped |= set(read.skipped.tolist())
-        for problem in read.problems:
+        annotations = _read(context, file)
+        labels |= dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
+        skips |= set(annotations.skipped.tolist())
+        for problem in annotations.problems:
             context.report.warn(f"{file}, {problem}; the row is ignored.")
     images = sorted(labels)
     paths = context.data.train_items["path"].to_numpy()[images]
     rows = _frame(images, paths, [labels[image] for image in images])
-    return RunLabels("labels", rows, frozenset(skipped - {*labels}))
+    return RunLabels("labels", rows, frozenset(skips - {*labels}))
 
 
 def _frame(
@@ -207,20 +209,20 @@ def _numbers(texts: pd.Series) -> np.ndarray:
 
 def _read(context: Context, file: Path) -> Annotations:
     data = context.data
-    known = KnownClasses(data.classes, multilabel=data.multilabel)
-    return read_annotations(file, data.items, known, data.root, "labels", mask=data.kept)
+    known_classes = KnownClasses(data.classes, multilabel=data.multilabel)
+    return read_annotations(file, data.items, known_classes, data.root, "labels", mask=data.kept)
 
 
 def unread_files(context: Context, labels: RunLabels) -> list[tuple[Path, int]]:
     """Return label files of the run with labels that the newest round does not have, and their number."""
-    known = dict(zip(labels.rows["index"].tolist(), labels.rows["label"].tolist(), strict=True))
-    found = []
+    labeled = set(labels.rows["index"].tolist())
+    files = []
     for file in sorted((context.run.path / FOLDER).glob("*.csv")):
         try:
-            read = _read(context, file)
+            annotations = _read(context, file)
         except UserError:
             continue
-        new = sum(image not in known for image in read.rows.tolist())
+        new = sum(image not in labeled for image in annotations.rows.tolist())
         if new:
-            found.append((file, new))
-    return found
+            files.append((file, new))
+    return files

@@ -149,10 +149,10 @@ def pool_title(step: FinishedStep) -> str:
     table = step.table
     if not {"strategy", "budget"} <= table.keys():
         return step.name
-    spread = f"@{table['balance']}" if table.get("balance", "none") != "none" else ""
+    balance = f"@{table['balance']}" if table.get("balance", "none") != "none" else ""
     source = f" on {table['source'].removeprefix('embed/')}" if table.get("source") else ""
     seed = f", seed {table['seed']}" if table.get("seed") else ""
-    return f"{table['strategy']}{spread}{source}, {table['budget']} images{seed}"
+    return f"{table['strategy']}{balance}{source}, {table['budget']} images{seed}"
 
 
 def _card(context: Context, step: FinishedStep) -> dict[str, Any]:
@@ -190,8 +190,8 @@ def _step_row(context: Context, row: Mapping[str, Any]) -> list[str]:
     with suppress(UserError):
         step = FinishedStep(context.run, context.run.path / row["step"]).facts
     machine = f"{step['device']}, {step['threads']} threads" if {"device", "threads"} <= step.keys() else ""
-    finished = str(row["finished"])[:16].replace("T", " ")
-    return [row["step"], row["command"], finished, machine, step.get("version", ""), f"{row['seconds']:,.1f}"]
+    end = str(row["finished"])[:16].replace("T", " ")
+    return [row["step"], row["command"], end, machine, step.get("version", ""), f"{row['seconds']:,.1f}"]
 
 
 def share(value: Any) -> str:

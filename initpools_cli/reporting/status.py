@@ -28,9 +28,9 @@ def status(run: Run) -> dict[str, Any]:
         finished), next (a command) and next_words (its purpose).
     """
     identity = read_identity(run)
-    found = overview(run)
+    facts = overview(run)
     several_encoders = len(_encoders(run)) > 1
-    for row in found["steps"]:
+    for row in facts["steps"]:
         row["note"] = "; ".join(_notes(FinishedStep(run, run.path / row["step"]), several_encoders))
     unfinished = sorted(
         {str(file.parent.parent.relative_to(run.path / ".partial")) for file in run.path.glob(".partial/*/*/work/*")}
@@ -39,14 +39,14 @@ def status(run: Run) -> dict[str, Any]:
         "run": str(run.path),
         "dataset": identity.table.name,
         "seed": identity.seed,
-        "bytes": sum(row["bytes"] for row in [*found["steps"], *found["plots"]]),
-        "steps": found["steps"],
+        "bytes": sum(row["bytes"] for row in [*facts["steps"], *facts["plots"]]),
+        "steps": facts["steps"],
         "unfinished": unfinished,
         "progress": {step: blocks for step in unfinished if (blocks := _blocks(run.path / ".partial" / step / "work"))},
-        "labels": found["labels"],
-        "plots": found["plots"],
-        "next": found["next"],
-        "next_words": found["next_words"],
+        "labels": facts["labels"],
+        "plots": facts["plots"],
+        "next": facts["next"],
+        "next_words": facts["next_words"],
     }
 
 
@@ -68,16 +68,16 @@ def _notes(step: FinishedStep, several_encoders: bool) -> Iterator[str]:
         return
     labeled, accuracy = outcome.get("labeled"), outcome.get("accuracy")
     if step.id.startswith("loop/") and labeled is not None:
-        measured = f", accuracy {accuracy:.1%}" if isinstance(accuracy, float) else ""
+        metric = f", accuracy {accuracy:.1%}" if isinstance(accuracy, float) else ""
         if isinstance(area := outcome.get("auc"), float):
-            measured = f", macro AUC {area:.3f}"
+            metric = f", macro AUC {area:.3f}"
         encoder = ", ".join(step.table.get("encoders", ())) if several_encoders else ""
         alpha = outcome.get("agreement", {}).get("alpha")
-        agreed = "" if alpha is None else f", agreement of annotators {alpha:.2f}"
-        yield f"{labeled:,} labeled{measured}{f', on {encoder}' if encoder else ''}{agreed}"
-    changed = changed_methods(step)
-    if changed:
-        yield f"made by an older version of {', '.join(changed)}"
+        agreement = "" if alpha is None else f", agreement of annotators {alpha:.2f}"
+        yield f"{labeled:,} labeled{metric}{f', on {encoder}' if encoder else ''}{agreement}"
+    outdated = changed_methods(step)
+    if outdated:
+        yield f"made by an older version of {', '.join(outdated)}"
 
 
 def _blocks(work: Path) -> list[int]:

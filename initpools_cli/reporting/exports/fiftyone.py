@@ -29,10 +29,10 @@ def _answers(row: dict[str, Any], data: ExportData) -> dict[str, dict[str, Any]]
     text = row.pop("label")
     if not text:
         return {}
-    predicted = row.get("source") == PREDICTION
-    facts = {"confidence": row["confidence"]} if predicted else {}
+    is_prediction = row.get("source") == PREDICTION
+    facts = {"confidence": row["confidence"]} if is_prediction else {}
     labels = [{"_cls": "Classification", "label": name, **facts} for name in data.list_of(text)]
-    return {"prediction" if predicted else "ground_truth": {"_cls": "Classifications", "classifications": labels}}
+    return {"prediction" if is_prediction else "ground_truth": {"_cls": "Classifications", "classifications": labels}}
 
 
 def _answer(row: dict[str, Any]) -> dict[str, dict[str, Any]]:

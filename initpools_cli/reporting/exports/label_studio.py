@@ -18,12 +18,12 @@ def label_studio(data: ExportData, stream: BinaryIO) -> None:
     prefix = data.url or f"/data/local-files/?d={quote(data.base.name)}/"
     tasks: list[dict[str, Any]] = []
     for row, path in zip(records(data.rows), data.relative_paths, strict=True):
-        shown = {"image": prefix + quote(path), "index": row.pop("index"), "path": row.pop("path")}
-        stored = {key: value for key, value in row.items() if value not in (None, "")}
+        task_data = {"image": prefix + quote(path), "index": row.pop("index"), "path": row.pop("path")}
+        meta = {key: value for key, value in row.items() if value not in (None, "")}
         tasks.append(
             {
-                "data": shown,
-                "meta": {"pool": data.name, **stored},
+                "data": task_data,
+                "meta": {"pool": data.name, **meta},
                 **_answers(row, data.name, data.list_of(str(row["label"]))),
             }
         )

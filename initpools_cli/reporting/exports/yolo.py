@@ -26,10 +26,10 @@ def _held_out(data: ExportData) -> dict[str, Entry]:
     files: dict[str, Entry] = {}
     for split in sorted(data.dataset.splits.keys() - {"train"}):
         items = data.dataset.items[data.dataset.items["split"] == split]
-        known = items["label"].notna()
+        has_label = items["label"].notna()
         width = len(str(len(items)))
         for position, (path, label) in enumerate(zip(items["path"], items["class"], strict=True)):
-            if not known.iloc[position]:
+            if not has_label.iloc[position]:
                 continue
             name = f"{position:0{width}}-{path.rpartition('/')[2]}" if path else f"{position:0{width}}.png"
             if data.dataset.root is None:

@@ -16,5 +16,5 @@ def gather(request: PlotRequest) -> PlotData:
     labels = last.frame("predictions.csv", dtype={"label": str}, keep_default_na=False)["label"]
     if request.context.data.multilabel:
         labels = labels.str.split(SEPARATOR, regex=False).explode()
-    predicted = labels.value_counts()
-    return PlotData({"classes": classes.assign(predicted=classes["class"].map(predicted).fillna(0))}, [last])
+    prediction_counts = labels.value_counts()
+    return PlotData({"classes": classes.assign(predicted=classes["class"].map(prediction_counts).fillna(0))}, [last])

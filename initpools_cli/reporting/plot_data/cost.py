@@ -29,10 +29,10 @@ def gather(request: PlotRequest) -> PlotData:
     if provider.context is not None:
         provider.context.machine  # noqa: B018 -- sets the threads that the strategies are to use
         report = provider.report
-    return PlotData({"measured": _measured(embeddings, request, provider.seed, report)}, steps)
+    return PlotData({"measured": _measure(embeddings, request, provider.seed, report)}, steps)
 
 
-def _measured(embeddings: np.ndarray, request: PlotRequest, seed: int, report: Reporter) -> pd.DataFrame:
+def _measure(embeddings: np.ndarray, request: PlotRequest, seed: int, report: Reporter) -> pd.DataFrame:
     knobs = request.knobs
     if request.names and knobs["strategies"] != plots.get("cost").knobs["strategies"][1]:
         raise UserError(

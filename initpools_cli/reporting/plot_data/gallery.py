@@ -38,7 +38,7 @@ def gather(request: PlotRequest) -> PlotData:
     items = context.data.train_items.iloc[rows["index"].to_numpy()]
     rows = rows.assign(**{"class": items["class"].to_numpy(), "path": items["path"].to_numpy()}).drop(columns="label")
     first = rows.iloc[: request.knobs["most"]]
-    near = _represented(pool, first, request)
+    near = _nearest_members(pool, first, request)
     pictures, missing = originals(context, first["index"].tolist(), SIDE)
     small, more = originals(context, [each for group in (near or {}).values() for each in group], SMALL)
     if missing or more:
@@ -56,8 +56,8 @@ def gather(request: PlotRequest) -> PlotData:
     return PlotData(data, [pool])
 
 
-def _represented(pool: FinishedStep, rows: pd.DataFrame, request: PlotRequest) -> dict[int, list[int]] | None:
-    """Find the nearest of the images that each pick represents; None if that was not measured."""
+def _nearest_members(pool: FinishedStep, rows: pd.DataFrame, request: PlotRequest) -> dict[int, list[int]] | None:
+    """Find the nearest of the images that each pick represents; None if the pool does not have them."""
     if "represents.npy" not in pool.facts["writes"] or not request.knobs["neighbors"]:
         return None if request.knobs["neighbors"] else {}
     from initpools_cli.strategies.arrays import as_embeddings

@@ -81,8 +81,10 @@ def gather(request: PlotRequest) -> PlotData:
     missing: list[str] = []
     figures = {section: list(_figures(read_only, kinds, request, missing)) for section, kinds in KINDS.items()}
     curves = _curves(read_only, request, missing)
-    known = {kind for kinds in KINDS.values() for kind in kinds} | EXCLUDED.keys() | {"curves", "gallery", "report"}
-    others = list(_figures(read_only, [kind for kind in plots.names() if kind not in known], request, missing))
+    named_kinds = (
+        {kind for kinds in KINDS.values() for kind in kinds} | EXCLUDED.keys() | {"curves", "gallery", "report"}
+    )
+    others = list(_figures(read_only, [kind for kind in plots.names() if kind not in named_kinds], request, missing))
     missing += [
         f"{kind}: {why} Draw it with `{context.command_for('plot', kind)}`."
         for kind, why in EXCLUDED.items()
@@ -158,9 +160,9 @@ def _draw(
 
 def _scatters_of_labels(context: _ReadOnlyContext, request: PlotRequest, missing: list[str]) -> list[Figure | Section]:
     """Draw the embeddings colored by the labels of the loop, and by the confidence of the predictions."""
-    drawn: list[Figure | Section] = []
+    figures: list[Figure | Section] = []
     if not sections.rounds_of(context):
-        return drawn
+        return figures
     for color in ("label", "confidence"):
         try:
             figure = _draw(context, "scatter", [], request, {"color": color})
@@ -169,11 +171,11 @@ def _scatters_of_labels(context: _ReadOnlyContext, request: PlotRequest, missing
             continue
         assert not isinstance(figure, Section), "a scatter is a figure of Plotly"
         figure.layout.title.text = f"Images in the embedding, colored by {color}"
-        drawn.append(figure)
+        figures.append(figure)
     for color in ("prediction", "round"):
         command = context.command_for("plot", "scatter", "--set", f"color={color}")
         missing.append(f"scatter by {color}: draw it with `{command}`.")
-    return drawn
+    return figures
 
 
 def _galleries(context: _ReadOnlyContext, request: PlotRequest, missing: list[str]) -> list[Figure | Section]:
@@ -184,7 +186,7 @@ def _galleries(context: _ReadOnlyContext, request: PlotRequest, missing: list[st
     if not pools:
         # Adds the reason to `missing`.
         return list(_figures(context, ["gallery"], request, missing))
-    drawn: list[Figure | Section] = []
+    galleries: list[Figure | Section] = []
     for step in pools[:MOST_POOLS]:
         try:
             gallery = _draw(context, "gallery", [step.name], request)
@@ -193,12 +195,12 @@ def _galleries(context: _ReadOnlyContext, request: PlotRequest, missing: list[st
             continue
         assert isinstance(gallery, Section), "a gallery is no figure of Plotly"
         # The body was rendered by a template, which escapes.
-        body = folded("Show the images", Markup(gallery.body)) if drawn else gallery.body  # nosec B704
-        drawn.append(replace(gallery, heading=sections.pool_title(step), body=body, words=[]))
+        body = folded("Show the images", Markup(gallery.body)) if galleries else gallery.body  # nosec B704
+        galleries.append(replace(gallery, heading=sections.pool_title(step), body=body, words=[]))
     for step in pools[MOST_POOLS:]:
         command = context.command_for("plot", "gallery", "--name", step.name)
         missing.append(f"{sections.pool_title(step)}: draw it with `{command}`.")
-    return drawn
+    return galleries
 
 
 def _curves(context: _ReadOnlyContext, request: PlotRequest, missing: list[str]) -> dict[str, Figure | Section]:

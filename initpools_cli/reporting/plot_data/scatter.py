@@ -50,18 +50,18 @@ def _from_run(context: Context, request: PlotRequest) -> PlotData:
     pools, picks = _all_picks(context, request, items)
     if knobs["color"] in OF_LOOP and not request.names and request.files.labeled is None:
         pools, picks = [], _labeled_in_rounds(context)
-    kept = np.flatnonzero(context.data.kept)
+    candidates = np.flatnonzero(context.data.kept)
     first = np.empty(0, np.int64) if picks is None else picks.sort_values("order")["index"].unique()
-    always = np.flatnonzero(np.isin(kept, first))
-    sample = sampled(len(kept), knobs["projection"], knobs["sample"], always, context.seed)
-    points, rows = projected(embeddings[sample], knobs["projection"], context.seed, context.report), kept[sample]
+    always = np.flatnonzero(np.isin(candidates, first))
+    sample = sampled(len(candidates), knobs["projection"], knobs["sample"], always, context.seed)
+    points, rows = projected(embeddings[sample], knobs["projection"], context.seed, context.report), candidates[sample]
     data = {
         "points": points,
         "items": items.iloc[rows],
         "picks": picks,
         "values": None if values is None else values[rows],
         "pictures": hover_tiles(context, rows, first[np.isin(first, rows)], knobs["thumbnails"]),
-        "whole": len(kept),
+        "whole": len(candidates),
     }
     return PlotData(data, [*embedding_steps, *pools, *value_steps])
 
@@ -103,9 +103,9 @@ def _labeled_picks(file: Path, items: pd.DataFrame | None, n: int) -> pd.DataFra
     values = (
         images_of_table(file, "--labeled", items) if file.suffix.lower() in TABLES else read_array(file, "--labeled")
     )
-    checked = as_rows("--labeled", values, n)
+    rows = as_rows("--labeled", values, n)
     # Indices stay in the order of the file, which is the order of choice.
-    indices = checked if values.dtype == bool else values
+    indices = rows if values.dtype == bool else values
     return pd.DataFrame({"index": indices, "order": np.arange(len(indices)), "pool": file.stem})
 
 
@@ -170,18 +170,18 @@ def _of_last_round(
     last = loop_rounds(context)[-1]
     texts = {"path": str, "label": str, "predicted": str}
     if color in ("label", "round"):
-        known = read_round_labels(last).set_index("index")
-        known = known[known["label"] != ""]
+        labels = read_round_labels(last).set_index("index")
+        labels = labels[labels["label"] != ""]
         if color == "round":
-            number = known["round"].reindex(items.index)
+            number = labels["round"].reindex(items.index)
             return items.assign(cluster=[f"round {int(n)}" if n == n else "" for n in number]), None, [last]
-        names = known["label"].reindex(items.index).fillna("")
+        names = labels["label"].reindex(items.index).fillna("")
         return items.drop(columns="label").assign(**{"class": names}), None, [last]
     rows = last.frame("predictions.csv", dtype=texts, keep_default_na=False).set_index("index")
     rows = rows[["label", "confidence"]].set_axis(["predicted", "confidence"], axis=1)
     if "out_of_fold.csv" in last.facts["writes"]:
-        known = last.frame("out_of_fold.csv", dtype=texts, keep_default_na=False).set_index("index")
-        rows = pd.concat([rows, known[["predicted", "confidence"]]])
+        out_of_fold = last.frame("out_of_fold.csv", dtype=texts, keep_default_na=False).set_index("index")
+        rows = pd.concat([rows, out_of_fold[["predicted", "confidence"]]])
     if color == "prediction":
         names = rows["predicted"].reindex(items.index).fillna("")
         return items.drop(columns="label").assign(**{"class": names}), None, [last]
@@ -192,6 +192,6 @@ def _labeled_in_rounds(context: Context) -> pd.DataFrame:
     """Return the labeled images of all rounds as picks, in the order of the rounds."""
     from initpools_cli.labeling.label_history import read_round_labels
 
-    known = read_round_labels(loop_rounds(context)[-1])
-    known = known[known["label"] != ""].sort_values("round", kind="stable")
-    return known[["index"]].assign(order=range(len(known)), pool="labeled")
+    labels = read_round_labels(loop_rounds(context)[-1])
+    labels = labels[labels["label"] != ""].sort_values("round", kind="stable")
+    return labels[["index"]].assign(order=range(len(labels)), pool="labeled")

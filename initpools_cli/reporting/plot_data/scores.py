@@ -16,9 +16,9 @@ def gather(request: PlotRequest) -> PlotData:
 
     from initpools_cli.strategies.arrays import INPUTS
 
-    given = request.provider.user.get("scores")
-    if request.provider.context is None and given is not None:
-        values = INPUTS["scores"].check(given)
+    user_scores = request.provider.user.get("scores")
+    if request.provider.context is None and user_scores is not None:
+        values = INPUTS["scores"].check(user_scores)
         return PlotData({"scores": pd.DataFrame({"name": str(request.files.scores), "score": values})})
     context = request.context
     steps = select_steps(context, "score", request.names, "initpools score typicality")

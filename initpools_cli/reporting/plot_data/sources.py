@@ -89,8 +89,8 @@ def refuse_ignored(kind: str, request: PlotRequest, takes: Collection[str], wher
     UserError
         Another option is given.
     """
-    named, source = ["--name"] if request.names else [], ["--from"] if request.provider.source else []
-    for flag in [*named, *source, *(f"--{name}" for name in request.files.paths)]:
+    names, source = ["--name"] if request.names else [], ["--from"] if request.provider.source else []
+    for flag in [*names, *source, *(f"--{name}" for name in request.files.paths)]:
         if flag not in takes:
             raise UserError(
                 f"{flag} has no effect in `plot {kind}`{where}.",
@@ -132,16 +132,16 @@ def with_classes(items: pd.DataFrame, request: PlotRequest) -> pd.DataFrame:
 
     from initpools_cli.datasets.item_labels import label_columns, typed
 
-    given = request.provider.user.labels
-    if given is None:
+    user_labels = request.provider.user.labels
+    if user_labels is None:
         return items
-    if given.images != len(items):
+    if user_labels.images != len(items):
         raise UserError(
-            f"{request.files.labels} (--labels) has {given.images} labels for {len(items)} images.",
+            f"{request.files.labels} (--labels) has {user_labels.images} labels for {len(items)} images.",
             "Save one label per image, -1 for none.",
-            str(given.images),
+            str(user_labels.images),
         )
-    numbers, names = label_columns(given.by_image, given.classes)
+    numbers, names = label_columns(user_labels.by_image, user_labels.classes)
     return items.assign(
         label=typed(pd.Series(numbers, items.index, object)), **{"class": np.array(names, dtype=object)}
     )
