@@ -18,7 +18,7 @@ from initpools_cli.core.rundir import ITEMS, Run
 
 
 def dataset_settings(entry: Data, folder: Path | None, out: Path, report: Reporter) -> dict[str, Any]:
-    """Return the settings [dataset] of a new run of a data set; its file is downloaded if it has an address.
+    """Return the settings [dataset] of a new run of a data set; download its file if it has an address.
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ def dataset_settings(entry: Data, folder: Path | None, out: Path, report: Report
     Raises
     ------
     UserError
-        The data set is not there and can't be downloaded, or a file is not the one of the suite.
+        The data set is missing and can't be downloaded, or a file has another checksum than in the suite.
     """
     path = _file_of(entry, folder, out, report)
     if path is None:
         return {"dataset.name": entry.registered}
     if entry.subset is not None:
         path = _subset(path, entry.subset, out / f"{entry.name}.npz")
-    found: dict[str, Any] = {"dataset.name": str(path)}
+    settings: dict[str, Any] = {"dataset.name": str(path)}
     if entry.labels:
         assert folder is not None, "a folder of images is found in --data only"
         table = folder / entry.labels
@@ -47,8 +47,8 @@ def dataset_settings(entry: Data, folder: Path | None, out: Path, report: Report
             raise UserError(
                 f"{folder} has no {entry.labels}, the labels of {entry.name}.", "Put the file there.", entry.labels
             )
-        found["dataset.labels"] = str(table)
-    return found
+        settings["dataset.labels"] = str(table)
+    return settings
 
 
 def require_items(entry: Data, run: Run) -> str:
@@ -57,16 +57,17 @@ def require_items(entry: Data, run: Run) -> str:
     Raises
     ------
     UserError
-        The run is about other images, another split or other labels.
+        The run has other images, another split or other labels.
     """
-    found = hashlib.sha256(run.read(ITEMS)).hexdigest()
-    if entry.items and found != entry.items:
+    sha256 = hashlib.sha256(run.read(ITEMS)).hexdigest()
+    if entry.items and sha256 != entry.items:
         raise UserError(
-            f"The images of {run.path} are not those of the suite: {ITEMS} has the SHA-256 {found}, not {entry.items}.",
+            f"The images of {run.path} are not those of the suite: {ITEMS} has the SHA-256 {sha256}, not "
+            f"{entry.items}.",
             "Use another folder for the results: -o DIR.",
-            found,
+            sha256,
         )
-    return found
+    return sha256
 
 
 def _file_of(entry: Data, folder: Path | None, out: Path, report: Reporter) -> Path | None:
@@ -90,13 +91,13 @@ def _file_of(entry: Data, folder: Path | None, out: Path, report: Reporter) -> P
 
 
 def _require_checksum(path: Path, checksums: Sequence[str]) -> None:
-    if any(_hash(path, "md5" if len(known) == 32 else "sha256") == known for known in checksums):
+    if any(_hash(path, "md5" if len(expected_sum) == 32 else "sha256") == expected_sum for expected_sum in checksums):
         return
-    found = _hash(path, "sha256")
+    sha256 = _hash(path, "sha256")
     raise UserError(
-        f"{path} is not the file of the suite: its SHA-256 is {found}.",
+        f"{path} is not the file of the suite: its SHA-256 is {sha256}.",
         f"Put the file with the checksum {' or '.join(checksums)} there, or use another folder with --data DIR.",
-        found,
+        sha256,
     )
 
 
@@ -113,8 +114,8 @@ def _subset(file: Path, part: Subset, target: Path) -> Path:
     arrays: dict[str, np.ndarray] = {}
     for split, count in (("train", part.train), ("test", part.test)):
         labels = data[f"{split}_labels"].ravel()
-        drawn = [rng.choice(np.flatnonzero(labels == one), count, replace=False) for one in np.unique(labels)]
-        rows = np.sort(np.concatenate(drawn))
+        rows_of_class = [rng.choice(np.flatnonzero(labels == one), count, replace=False) for one in np.unique(labels)]
+        rows = np.sort(np.concatenate(rows_of_class))
         arrays |= {f"{split}_{what}": data[f"{split}_{what}"][rows] for what in ("images", "labels")}
     with atomic_file(target) as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initpools_cli.bench.jobs import Job, is_done
-from initpools_cli.bench.prepare import Prepared, SuiteContext, pretrains_of
+from initpools_cli.bench.prepare import Preparation, SuiteContext, pretrains_of
 from initpools_cli.bench.suite import NamedSuite, flat
 from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.durations import duration
@@ -37,22 +37,26 @@ class Forecast:
     place : SuiteContext
     data : mapping of str to Dataset
         The data sets that could be opened.
-    found : mapping of str to Prepared
-        Their encoders and embeddings that were made before.
+    preparations : mapping of str to Preparation
+        Their existing encoders and embeddings.
     """
 
     def __init__(
-        self, suite: NamedSuite, place: SuiteContext, data: Mapping[str, Dataset], found: Mapping[str, Prepared]
+        self,
+        suite: NamedSuite,
+        place: SuiteContext,
+        data: Mapping[str, Dataset],
+        preparations: Mapping[str, Preparation],
     ) -> None:
-        self.suite, self.place, self.found = suite, place, found
+        self.suite, self.place, self.preparations = suite, place, preparations
         self.images = {name: int(each.kept.sum()) for name, each in data.items()}
         self._pixels = {
             name: int(each.splits["train"].images[0].size) if each.has_images else 0 for name, each in data.items()
         }
         self._rate = 0.0
         self._dimensions: dict[tuple[str, str], int] = {}
-        self._measured: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        self.used = 0.0
+        self._timings: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.run_seconds = 0.0
 
     def announce(self, jobs: Sequence[Job]) -> None:
         """Print the plan: data sets, cells and the forecast."""
@@ -67,15 +71,15 @@ class Forecast:
         whole = 0.0
         for name, images in self.images.items():
             own = [job for job in jobs if job.data == name]
-            left = [job for job in own if self._finished(job) is None]
+            open_jobs = [job for job in own if self._finished(job) is None]
             encoders = self._preparation(name, threads)
-            sweeps = sum(self.seconds(job) for job in left)
+            sweeps = sum(self.seconds(job) for job in open_jobs)
             whole += encoders + sweeps / min(threads, len(self.images))
-            done = sum(job.cells for job in own) - sum(job.cells for job in left)
+            cells_done = sum(job.cells for job in own) - sum(job.cells for job in open_jobs)
             report.say(
-                f"  {name}: {images:,} train images, {sum(job.cells for job in own):,} cells, {done:,} done"
+                f"  {name}: {images:,} train images, {sum(job.cells for job in own):,} cells, {cells_done:,} done"
                 + (f"; encoders about {duration(encoders)}" if encoders else "")
-                + (f"; sweeps about {duration(max(1.0, sweeps))} on one core" if left else "")
+                + (f"; sweeps about {duration(max(1.0, sweeps))} on one core" if open_jobs else "")
             )
         if whole:
             limit = self.suite.suite.hours
@@ -93,11 +97,11 @@ class Forecast:
         )
 
     def pool_seconds(self, job: Job, strategy: str) -> float:
-        """Forecast the runtime of one first pool: measured on a similar job, else by the strategy's stated cost."""
+        """Forecast the runtime of one first pool from those of similar jobs, else from the trait `cost` of the strategy."""
         candidates = self._candidates(job)
-        if known := self._measured[strategy]:
-            # The largest of those that are not larger says most.
-            size, seconds = max(known, key=lambda each: (each[0] <= candidates * job.budget, each[0]))
+        if timings := self._timings[strategy]:
+            # The best estimate is the largest measured size that is not larger than this job's.
+            size, seconds = max(timings, key=lambda each: (each[0] <= candidates * job.budget, each[0]))
             return seconds * max(1.0, candidates * job.budget / size)
         method = parse_strategy(strategy).method
         if not method.traits.cost:
@@ -123,44 +127,44 @@ class Forecast:
     def refusal(self, job: Job) -> str:
         """Return why a job is not run, "" if it is: its strategy is too slow, or the hours are used up."""
         hours, most = self.suite.suite.hours, self.suite.suite.seconds_per_pool
-        if hours and self.used > hours * 3600:
+        if hours and self.run_seconds > hours * 3600:
             return f"The {hours:g} hours of the suite are used up."
         if most and (slow := [name for name in job.strategies if self.pool_seconds(job, name) > most]):
             seconds = duration(self.pool_seconds(job, slow[0]))
             return f"A first pool of {slow[0]} would take about {seconds}, and the suite allows {most:g} s."
         return ""
 
-    def learn(self, job: Job, done: FinishedStep) -> None:
-        """Take account of a finished sweep."""
-        seconds: dict[str, Any] = done.facts["outcome"].get("seconds", {})
-        self.used += sum(float(each) for each in seconds.values())
+    def learn(self, job: Job, step: FinishedStep) -> None:
+        """Update the forecast by the runtimes of a finished sweep."""
+        seconds: dict[str, Any] = step.facts["outcome"].get("seconds", {})
+        self.run_seconds += sum(float(each) for each in seconds.values())
         for strategy in job.strategies:
             name = parse_strategy(strategy).name
-            measured = [float(each) for key, each in seconds.items() if key.rsplit("|", 1)[0] == name]
-            if measured:
+            runtimes = [float(each) for key, each in seconds.items() if key.rsplit("|", 1)[0] == name]
+            if runtimes:
                 size = self._candidates(job) * job.budget
-                self._measured[strategy].append((size, statistics.mean(measured) / job.seeds))
+                self._timings[strategy].append((size, statistics.mean(runtimes) / job.seeds))
 
     def _candidates(self, job: Job) -> int:
         return max(1, round(self.images[job.data] * float(job.settings.get("al.candidates", 0.9))))
 
     def _finished(self, job: Job) -> FinishedStep | None:
-        sources = self.found[job.data].sources
+        sources = self.preparations[job.data].sources
         if not all(name in sources for name in job.encoders):
             return None
         return is_done(job, job.flags(sources), self.place.run(job.data))
 
     def _preparation(self, data: str, threads: int) -> float:
-        """Forecast pretraining and embedding on all threads; those that were made before cost nothing."""
-        seconds, found = 0.0, self.found[data]
+        """Forecast the time to pretrain and embed on all threads; steps that are finished take none."""
+        seconds, preparation = 0.0, self.preparations[data]
         entry = next(each for each in self.suite.suite.data if each.name == data)
         for each in pretrains_of(self.suite, entry):
-            if each.name not in found.trained:
+            if each.name not in preparation.pretrains:
                 settings = flat(self.suite.suite.settings, entry.settings, each.settings)
                 epochs = int(settings.get("pretrain.epochs", 100))
                 seconds += self.images[data] * self._pixels[data] * epochs / TRAINED_PIXELS / threads
-        trained = {each.name for each in self.suite.suite.pretrains}
+        own = {each.name for each in self.suite.suite.pretrains}
         for encoder in self.suite.suite.encoders:
-            if encoder.source not in trained and encoder.name in found.missing:
+            if encoder.source not in own and encoder.name in preparation.missing:
                 seconds += self.images[data] / EMBEDDED_IMAGES / threads
         return seconds

@@ -83,53 +83,53 @@ def strategy_names() -> list[str]:
     """Return all strategies and scores that choose a first pool without a model, and read no labels."""
     from initpools_cli.strategies.registry import strategies
 
-    found = [
+    specs = [
         parse_strategy(name) for name in dict.fromkeys([*strategies.names(), *score_names()]) if name not in OF_FILES
     ]
     return [
         each.name
-        for each in found
+        for each in specs
         if not each.oracle and not MODEL_OUTPUTS & set(each.method.inputs) and not _reads_labels(each)
     ]
 
 
-def jobs_of(suite: Suite, added: Sequence[str] = ()) -> list[Job]:
+def jobs_of(suite: Suite, extra: Sequence[str] = ()) -> list[Job]:
     """Return the sweeps of a suite, the smallest budgets first.
 
     Parameters
     ----------
-    added : sequence of str
+    extra : sequence of str
         Strategies of the user, each compared wherever the suite compares strategies.
     """
-    found = [job for sweeps in suite.sweeps for job in _expanded(suite, sweeps)]
-    found += [job for name in added for job in _with_strategy(found, name)]
+    jobs = [job for sweeps in suite.sweeps for job in _jobs_of_sweeps(suite, sweeps)]
+    jobs += [job for name in extra for job in _with_strategy(jobs, name)]
     order = {data.name: place for place, data in enumerate(suite.data)}
-    return sorted(found, key=lambda job: (job.budget, order[job.data]))
+    return sorted(jobs, key=lambda job: (job.budget, order[job.data]))
 
 
-def refuse_added(suite: Suite, added: Sequence[str]) -> None:
+def refuse_added(suite: Suite, extra: Sequence[str]) -> None:
     """Refuse strategies that can't be compared, before anything is computed.
 
     Raises
     ------
     UserError
-        A file can't be loaded, a strategy needs a trained model or is in the suite already, or is given twice.
+        A file can't be loaded, a strategy needs a trained model, is in the suite already, or is named twice.
     """
-    known = {parse_strategy(name).name for job in jobs_of(suite) for name in job.strategies}
-    specs = [parse_strategy(name) for name in added]
+    names = {parse_strategy(name).name for job in jobs_of(suite) for name in job.strategies}
+    specs = [parse_strategy(name) for name in extra]
     refuse_same_stem(specs)
     for place, spec in enumerate(specs):
         needs = MODEL_OUTPUTS & set(spec.method.inputs)
         if needs:
-            listed = ", ".join(sorted(needs))
+            needs_text = ", ".join(sorted(needs))
             raise UserError(
-                f"--add {added[place]} needs a trained model for {listed}, but a first pool has none.",
+                f"--add {extra[place]} needs a trained model for {needs_text}, but a first pool has none.",
                 "Add a strategy without a model: `initpools list strategies`.",
-                added[place],
+                extra[place],
             )
-        if spec.name in known:
+        if spec.name in names:
             raise UserError(f"--add {spec.name} is compared already.", "Leave it out.", spec.name)
-        known.add(spec.name)
+        names.add(spec.name)
 
 
 def command_of(job: Job, flags: dict[str, Any], run: Path) -> str:
@@ -152,9 +152,9 @@ def is_done(job: Job, flags: dict[str, Any], run: Run) -> FinishedStep | None:
         return None
     if _is_of(job, flags, plain):
         return plain
-    # `al-run` adds six digits to the name where another sweep has it.
-    suffixed = re.compile(re.escape(job.name) + "-[0-9a-f]{6}")
-    others = [step for step in run.folders("al") if suffixed.fullmatch(step.name) and _is_of(job, flags, step)]
+    # `al-run` appends six digits to the name if another sweep has it.
+    pattern = re.compile(re.escape(job.name) + "-[0-9a-f]{6}")
+    others = [step for step in run.folders("al") if pattern.fullmatch(step.name) and _is_of(job, flags, step)]
     return max(others, key=lambda step: step.facts["finished"], default=None)
 
 
@@ -163,14 +163,14 @@ def _is_of(job: Job, flags: dict[str, Any], step: FinishedStep) -> bool:
         return False
     table = step.table
     specs = [parse_strategy(name) for name in (*job.strategies, *job.queries)]
-    wanted: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "learner": flags["al.learner"],
         "budget": job.budget,
         "seeds": job.seeds,
         "encoders": flags["al.encoders"],
         "candidates": flags.get("al.candidates", 0.9),
     }
-    same = all(table.get(key) == value for key, value in wanted.items())
+    same = all(table.get(key) == value for key, value in settings.items())
     same = same and [_base(name) for name in table["init"]] == [
         _base(spec.name) for spec in specs[: len(job.strategies)]
     ]
@@ -178,8 +178,8 @@ def _is_of(job: Job, flags: dict[str, Any], step: FinishedStep) -> bool:
     same = same and table["rounds"] == flags.get("al.rounds", 0)
     current = revisions_of(*((spec.method, {}) for spec in specs))
     same = same and table.get("plugins", {}) == current.get("plugins", {})
-    stored = table.get("revisions", {})
-    same = same and all(stored.get(spec.method.name, 1) == spec.method.revision({}) for spec in specs)
+    revisions = table.get("revisions", {})
+    same = same and all(revisions.get(spec.method.name, 1) == spec.method.revision({}) for spec in specs)
     same = same and all(table["params"].get(name, {}).get(knob) == value for name, knob, value in _knobs_set(flags))
     return same and not step.stale_input()
 
@@ -191,7 +191,7 @@ def _knobs_set(flags: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
             yield name, knob, value
 
 
-def _expanded(suite: Suite, sweeps: Sweeps) -> Iterator[Job]:
+def _jobs_of_sweeps(suite: Suite, sweeps: Sweeps) -> Iterator[Job]:
     everything = strategy_names() if sweeps.strategies == NOTHING_LABELED else []
     strategies = [name for name in everything if name not in sweeps.without] or list(sweeps.strategies)
     inits = _split(strategies, "strategy" in sweeps.places)
@@ -218,15 +218,15 @@ def _split(values: Sequence[str], apart: bool) -> list[tuple[str, ...]]:
 
 def _with_strategy(jobs: Sequence[Job], name: str) -> Iterator[Job]:
     """Yield the jobs with a strategy in place of those of the suite, each once."""
-    spec, seen = parse_strategy(name), set()
+    spec, contents = parse_strategy(name), set()
     for job in jobs:
         if AGAINST not in job.strategies:
             continue
         strategies = {_base(each) for each in (*job.strategies, *job.queries)}
         settings = {key: value for key, value in job.settings.items() if not _is_knob_of(key, strategies)}
-        what = (job.data, job.encoders, job.learners, job.queries, job.budget, json.dumps(settings, sort_keys=True))
-        if what not in seen:
-            seen.add(what)
+        content = (job.data, job.encoders, job.learners, job.queries, job.budget, json.dumps(settings, sort_keys=True))
+        if content not in contents:
+            contents.add(content)
             folder = (
                 job.name.replace(AGAINST, spec.folder) if job.strategies == (AGAINST,) else f"{spec.folder}-{job.name}"
             )

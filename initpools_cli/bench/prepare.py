@@ -45,12 +45,12 @@ class SuiteContext:
 
 
 @dataclass
-class Prepared:
+class Preparation:
     """A data set that is ready for sweeps.
 
     Attributes
     ----------
-    trained : dict of str to str
+    pretrains : dict of str to str
         Name of the step, by pretrain of the suite.
     sources : dict of str to str
         Name of the step of embeddings, by encoder of the suite.
@@ -58,7 +58,7 @@ class Prepared:
         Why a pretrain or an encoder is missing.
     """
 
-    trained: dict[str, str] = field(default_factory=dict)
+    pretrains: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -76,8 +76,8 @@ def open_context(
     command : str
         The command that makes the step, as a user would type it; default: that of this process.
     """
-    settings, given = load_settings(table, flags=flags)
-    context = Context(run, settings, dict.fromkeys(given, where), report)
+    settings, origins = load_settings(table, flags=flags)
+    context = Context(run, settings, dict.fromkeys(origins, where), report)
     context.command = command or context.command
     return context
 
@@ -96,62 +96,62 @@ def begin(suite: NamedSuite, entry: Data, place: SuiteContext) -> Context:
         flags |= dataset_settings(entry, place.data, place.out, place.report)
         flags |= {key: value for key, value in settings.items() if key.startswith(("dataset.", "run."))}
     context = open_context(run, "embed", flags, suite.file, place.report)
-    begun = context.begin_run()
+    is_new = context.begin_run()
     try:
         require_items(entry, run)
     except UserError:
-        if begun:
+        if is_new:
             run.remove()
         raise
     context.require_labels("A benchmark")
     return context
 
 
-def find_prepared(suite: NamedSuite, entry: Data, place: SuiteContext, begun: Context) -> Prepared:
-    """Find the encoders and embeddings of a data set that were made before; nothing is made.
+def find_preparation(suite: NamedSuite, entry: Data, place: SuiteContext, context: Context) -> Preparation:
+    """Find the existing encoders and embeddings of a data set; nothing is computed.
 
     Parameters
     ----------
-    begun : Context
+    context : Context
         From `begin`; its opened data are used.
     """
-    run, prepared = place.run(entry.name), Prepared()
+    run, preparation = place.run(entry.name), Preparation()
     for each in pretrains_of(suite, entry):
-        if not each.start or each.start in prepared.trained:
-            done = find_pretrained(_pretraining(suite, entry, each, place, begun, prepared.trained))
-            prepared.trained |= {} if done is None else {each.name: done.name}
+        if not each.start or each.start in preparation.pretrains:
+            step = find_pretrained(_pretraining(suite, entry, each, place, context, preparation.pretrains))
+            preparation.pretrains |= {} if step is None else {each.name: step.name}
     own = {each.name for each in suite.suite.pretrains}
     for encoder in _encoders(suite, entry):
-        source = prepared.trained.get(encoder.source, "" if encoder.source in own else encoder.source)
+        source = preparation.pretrains.get(encoder.source, "" if encoder.source in own else encoder.source)
         if source and run.find_step(f"embed/{source}"):
-            prepared.sources[encoder.name] = source
+            preparation.sources[encoder.name] = source
         else:
-            prepared.missing[encoder.name] = f"The embeddings of {encoder.name} are not made yet."
-    return prepared
+            preparation.missing[encoder.name] = f"The embeddings of {encoder.name} are not made yet."
+    return preparation
 
 
-def prepare(suite: NamedSuite, entry: Data, place: SuiteContext, begun: Context) -> Prepared:
+def prepare(suite: NamedSuite, entry: Data, place: SuiteContext, context: Context) -> Preparation:
     """Make the encoders and embeddings of a data set that are missing.
 
     Parameters
     ----------
-    begun : Context
+    context : Context
         From `begin`; its opened data are used.
     """
-    prepared = Prepared()
+    preparation = Preparation()
     for each in pretrains_of(suite, entry):
         try:
-            prepared.trained[each.name] = _trained(suite, entry, each, place, begun, prepared.trained)
+            preparation.pretrains[each.name] = _pretrain(suite, entry, each, place, context, preparation.pretrains)
         except UserError as error:
-            prepared.missing[each.name] = error.fact
+            preparation.missing[each.name] = error.fact
             place.report.warn(f"{entry.name}, pretrain {each.name}: {error.fact} {error.remedy}")
     for encoder in _encoders(suite, entry):
         try:
-            prepared.sources[encoder.name] = _embedded(suite, entry, encoder, place, begun, prepared)
+            preparation.sources[encoder.name] = _embed(suite, entry, encoder, place, context, preparation)
         except UserError as error:
-            prepared.missing[encoder.name] = error.fact
+            preparation.missing[encoder.name] = error.fact
             place.report.warn(f"{entry.name}, encoder {encoder.name}: {error.fact} {error.remedy}")
-    return prepared
+    return preparation
 
 
 def pretrains_of(suite: NamedSuite, entry: Data) -> Sequence[Pretrain]:
@@ -160,32 +160,37 @@ def pretrains_of(suite: NamedSuite, entry: Data) -> Sequence[Pretrain]:
 
 
 def _encoders(suite: NamedSuite, entry: Data) -> Sequence[Encoder]:
-    wanted = {
+    names = {
         name for sweep in suite.suite.sweeps if not sweep.data or entry.name in sweep.data for name in sweep.encoders
     }
-    return [encoder for encoder in suite.suite.encoders if encoder.name in wanted]
+    return [encoder for encoder in suite.suite.encoders if encoder.name in names]
 
 
-def _trained(
-    suite: NamedSuite, entry: Data, each: Pretrain, place: SuiteContext, begun: Context, trained: Mapping[str, str]
+def _pretrain(
+    suite: NamedSuite, entry: Data, each: Pretrain, place: SuiteContext, context: Context, pretrains: Mapping[str, str]
 ) -> str:
-    if each.start and each.start not in trained:
+    if each.start and each.start not in pretrains:
         raise UserError(
             f"The pretrain {each.name} starts from {each.start}, which was not trained on {entry.name}.",
             f"Add {entry.name} to the data of {each.start}.",
             each.start,
         )
-    return pretrain(_pretraining(suite, entry, each, place, begun, trained))[0].name
+    return pretrain(_pretraining(suite, entry, each, place, context, pretrains))[0].name
 
 
 def _pretraining(
-    suite: NamedSuite, entry: Data, each: Pretrain, place: SuiteContext, begun: Context, trained: Mapping[str, str]
+    suite: NamedSuite,
+    entry: Data,
+    each: Pretrain,
+    place: SuiteContext,
+    data_context: Context,
+    pretrains: Mapping[str, str],
 ) -> Context:
     """Return the context of a pretrain."""
     flags = flat(suite.suite.settings, entry.settings, each.settings) | {"pretrain.method": each.method}
     flags = {key: value for key, value in flags.items() if key.startswith("pretrain.")}
     if each.start:
-        flags["pretrain.source"] = trained[each.start]
+        flags["pretrain.source"] = pretrains[each.start]
     if each.seed:
         flags["run.seed"] = each.seed
     run = place.run(entry.name)
@@ -196,45 +201,45 @@ def _pretraining(
         dict(place.machine) | flags,
         suite.file,
         place.report,
-        _typed(command, flags, "pretrain.method"),
+        _command_text(command, flags, "pretrain.method"),
     )
-    _share(begun, context, "seed" if each.seed else "")
+    _share(data_context, context, "seed" if each.seed else "")
     return context
 
 
-def _embedded(
+def _embed(
     suite: NamedSuite,
     entry: Data,
     encoder: Encoder,
     place: SuiteContext,
-    begun: Context,
-    prepared: Prepared,
+    data_context: Context,
+    preparation: Preparation,
 ) -> str:
-    trained, missing = prepared.trained, prepared.missing
+    pretrains, missing = preparation.pretrains, preparation.missing
     own = {each.name for each in suite.suite.pretrains}
-    if encoder.source in own and encoder.source not in trained:
+    if encoder.source in own and encoder.source not in pretrains:
         why = missing.get(encoder.source, f"{encoder.source} is not trained on {entry.name}.")
         raise UserError(why, f"Add {entry.name} to the data of {encoder.source}.", encoder.source)
-    source = trained.get(encoder.source, encoder.source)
+    source = pretrains.get(encoder.source, encoder.source)
     flags = {
         key: value
         for key, value in flat(suite.suite.settings, entry.settings).items()
         if key.startswith("embed.") and encoder.source not in own
     }
     run = place.run(entry.name)
-    command = _typed(["initpools", "embed", source, "--run", str(run.path)], flags)
+    command = _command_text(["initpools", "embed", source, "--run", str(run.path)], flags)
     context = open_context(run, "embed", dict(place.machine) | flags, suite.file, place.report, command)
-    _share(begun, context)
+    _share(data_context, context)
     return embed(context, source)[0].name
 
 
-def _share(begun: Context, context: Context, *leave_out: str) -> None:
-    begun.share(context)
+def _share(data_context: Context, context: Context, *leave_out: str) -> None:
+    data_context.share(context)
     for name in leave_out:
         context.__dict__.pop(name, None)
 
 
-def _typed(words: Sequence[str], flags: Mapping[str, Any], *leave_out: str) -> str:
+def _command_text(words: Sequence[str], flags: Mapping[str, Any], *leave_out: str) -> str:
     sets = [f"{key}={value}" for key, value in flags.items() if key not in leave_out and key != "run.seed"]
     seed = ["--seed", str(flags["run.seed"])] if "run.seed" in flags else []
     return shlex.join([*words, *(part for each in sets for part in ("--set", each)), *seed])

@@ -42,12 +42,12 @@ def leaderboard(rows: pd.DataFrame, metric: str = "accuracy") -> Section:
     """
     cells = values(rows, metric)
     first = cells[cells["query"] == ""]
-    queried = cells[cells["query"] != ""]
+    after_queries = cells[cells["query"] != ""]
     verdicts = comparisons(first, AGAINST)
     parts = [
         _overall(first, metric),
         *(_of_budget(first, int(budget)) for budget in sorted(first["budget"].unique())),
-        *([_overall(queried, metric, " after the last round of queries")] if len(queried) else []),
+        *([_overall(after_queries, metric, " after the last round of queries")] if len(after_queries) else []),
         _pairs(first),
         _settings(verdicts),
         _left_out(rows),
@@ -120,21 +120,21 @@ def _pairs(cells: pd.DataFrame) -> Section:
     if origins < 2:
         text = "Tests over data sets need at least two independent ones."
         return Section("Pairs of strategies over data sets", "", paragraph(text), [])
-    found = pairs(cells)
-    different = [row for row in found if row.p_holm <= ALPHA]
+    rows = pairs(cells)
+    different = [row for row in rows if row.p_holm <= ALPHA]
     smallest = 2.0 ** (1 - origins)
     text = (
-        f"Wilcoxon's signed-rank test of the means on {origins} independent data sets, for {len(found):,} pairs; data "
+        f"Wilcoxon's signed-rank test of the means on {origins} independent data sets, for {len(rows):,} pairs; data "
         f"sets of one origin count once. After Holm's correction {len(different)} pairs differ at {100 * ALPHA:g} %."
     )
-    if smallest * len(found) > ALPHA:
+    if smallest * len(rows) > ALPHA:
         text += (
-            f" With {origins} data sets p is at least {smallest:.2g}, so that with {len(found):,} pairs none could: "
+            f" With {origins} data sets p is at least {smallest:.2g}, so that with {len(rows):,} pairs none could: "
             "read the rows as an order, not as evidence."
         )
     header = ["first", "second", "data sets", "difference", "p", "p after correction"]
-    body = paragraph(text) + table("pairs", header, map(_pair, found[:MOST_PAIRS]), numbers=4, sortable=True)
-    more = f"The {MOST_PAIRS} pairs with the smallest p are shown." if len(found) > MOST_PAIRS else ""
+    body = paragraph(text) + table("pairs", header, map(_pair, rows[:MOST_PAIRS]), numbers=4, sortable=True)
+    more = f"The {MOST_PAIRS} pairs with the smallest p are shown." if len(rows) > MOST_PAIRS else ""
     return Section("Pairs of strategies over data sets", more, body, [], scripts=[SORT])
 
 

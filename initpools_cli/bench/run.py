@@ -15,7 +15,7 @@ from typing import Any
 
 from initpools_cli.bench.forecast import Forecast
 from initpools_cli.bench.jobs import Job, command_of, is_done, jobs_of
-from initpools_cli.bench.prepare import Prepared, SuiteContext, begin, find_prepared, open_context, prepare
+from initpools_cli.bench.prepare import Preparation, SuiteContext, begin, find_preparation, open_context, prepare
 from initpools_cli.bench.suite import NamedSuite
 from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.durations import duration
@@ -33,7 +33,7 @@ class Progress:
     Attributes
     ----------
     jobs : list of Job
-    prepared : dict of str to Prepared
+    preparations : dict of str to Preparation
         By data set; those that can't be obtained are left out.
     done : dict of Job to FinishedStep
         Finished sweeps.
@@ -42,38 +42,38 @@ class Progress:
     """
 
     jobs: list[Job]
-    prepared: dict[str, Prepared] = field(default_factory=dict)
+    preparations: dict[str, Preparation] = field(default_factory=dict)
     done: dict[Job, FinishedStep] = field(default_factory=dict)
     not_run: dict[Job, str] = field(default_factory=dict)
 
     def flags(self, job: Job) -> dict[str, Any]:
         """Return the settings of a job."""
-        return job.flags(self.prepared[job.data].sources)
+        return job.flags(self.preparations[job.data].sources)
 
 
-def run_suite(suite: NamedSuite, place: SuiteContext, added: Sequence[str] = ()) -> Progress:
+def run_suite(suite: NamedSuite, place: SuiteContext, extra: Sequence[str] = ()) -> Progress:
     """Run everything of a suite that is missing: pretrains, embeddings and sweeps.
 
     Work that is finished is kept if the process is killed.
 
     Parameters
     ----------
-    added : sequence of str
+    extra : sequence of str
         Strategies of the user, such as ``./mine.py:mine``.
     """
-    progress = Progress(jobs_of(suite.suite, added))
-    begun = _begin_all(suite, place, progress)
+    progress = Progress(jobs_of(suite.suite, extra))
+    contexts = _begin_all(suite, place, progress)
     entries = {entry.name: entry for entry in suite.suite.data}
-    found = {name: find_prepared(suite, entries[name], place, context) for name, context in begun.items()}
-    forecast = Forecast(suite, place, {name: context.data for name, context in begun.items()}, found)
+    preparations = {name: find_preparation(suite, entries[name], place, context) for name, context in contexts.items()}
+    forecast = Forecast(suite, place, {name: context.data for name, context in contexts.items()}, preparations)
     waiting = [job for job in progress.jobs if job not in progress.not_run]
     forecast.announce(waiting)
     for entry in suite.suite.data:
-        if entry.name in begun:
-            progress.prepared[entry.name] = prepare(suite, entry, place, begun.pop(entry.name))
-            forecast.measure(entry.name, progress.prepared[entry.name].sources)
+        if entry.name in contexts:
+            progress.preparations[entry.name] = prepare(suite, entry, place, contexts.pop(entry.name))
+            forecast.measure(entry.name, progress.preparations[entry.name].sources)
     for job in waiting:
-        missing = progress.prepared[job.data].missing
+        missing = progress.preparations[job.data].missing
         reason = next((missing[encoder] for encoder in job.encoders if encoder in missing), "")
         if reason:
             progress.not_run[job] = reason
@@ -81,76 +81,76 @@ def run_suite(suite: NamedSuite, place: SuiteContext, added: Sequence[str] = ())
     return progress
 
 
-def find_results(suite: NamedSuite, place: SuiteContext, added: Sequence[str] = ()) -> Progress:
+def find_results(suite: NamedSuite, place: SuiteContext, extra: Sequence[str] = ()) -> Progress:
     """Find the sweeps of a suite that are finished; nothing is run.
 
     Parameters
     ----------
-    added : sequence of str
+    extra : sequence of str
         Strategies of the user, such as ``./mine.py:mine``.
     """
-    progress = Progress(jobs_of(suite.suite, added))
+    progress = Progress(jobs_of(suite.suite, extra))
     for entry in suite.suite.data:
         own = [job for job in progress.jobs if job.data == entry.name]
         if not place.run(entry.name).exists:
             progress.not_run |= dict.fromkeys(own, f"There is no run of {entry.name} yet.")
             continue
-        prepared = find_prepared(suite, entry, place, begin(suite, entry, place))
-        progress.prepared[entry.name] = prepared
+        preparation = find_preparation(suite, entry, place, begin(suite, entry, place))
+        progress.preparations[entry.name] = preparation
         for job in own:
-            missing = next((prepared.missing[name] for name in job.encoders if name in prepared.missing), "")
-            done = None if missing else is_done(job, progress.flags(job), place.run(job.data))
-            if done is None:
+            missing = next((preparation.missing[name] for name in job.encoders if name in preparation.missing), "")
+            step = None if missing else is_done(job, progress.flags(job), place.run(job.data))
+            if step is None:
                 progress.not_run[job] = missing or "It was not run yet."
             else:
-                progress.done[job] = done
+                progress.done[job] = step
     return progress
 
 
 def _begin_all(suite: NamedSuite, place: SuiteContext, progress: Progress) -> dict[str, Context]:
-    begun: dict[str, Context] = {}
+    contexts: dict[str, Context] = {}
     for entry in suite.suite.data:
         try:
-            begun[entry.name] = begin(suite, entry, place)
+            contexts[entry.name] = begin(suite, entry, place)
         except UserError as error:
             place.report.warn(f"{entry.name} is left out: {error.fact} {error.remedy}")
             progress.not_run |= {job: error.fact for job in progress.jobs if job.data == entry.name}
-    return begun
+    return contexts
 
 
 def _run_jobs(suite: NamedSuite, place: SuiteContext, progress: Progress, forecast: Forecast) -> None:
     """Run the jobs; two jobs of one data set never run at the same time, because both might make the same scores."""
     todo = []
-    finished = 0
+    cells_done = 0
     for job in progress.jobs:
         if job in progress.not_run:
             continue
-        if done := is_done(job, progress.flags(job), place.run(job.data)):
-            progress.done[job] = done
-            forecast.learn(job, done)
-            finished += job.cells
+        if step := is_done(job, progress.flags(job), place.run(job.data)):
+            progress.done[job] = step
+            forecast.learn(job, step)
+            cells_done += job.cells
         else:
             todo.append(job)
     if not todo:
         return
     workers = min(thread_count(int(place.machine.get("run.threads", 0))), len({job.data for job in todo}))
-    total = finished + sum(job.cells for job in todo)
+    total = cells_done + sum(job.cells for job in todo)
     with ExitStack() as stack:
         bar = stack.enter_context(place.report.progress("bench", total, "cells"))
-        bar.skip(finished)
-        started = time.monotonic()
-        for job, step, reason in _results(suite, place, progress, forecast, todo, workers, stack):
+        bar.skip(cells_done)
+        start = time.monotonic()
+        for job, step_id, reason in _results(suite, place, progress, forecast, todo, workers, stack):
             if reason:
                 progress.not_run[job] = reason
                 place.report.detail(f"not run: {job.data}/{job.name}: {reason}")
                 bar.skip(job.cells)
                 continue
             run = place.run(job.data)
-            progress.done[job] = FinishedStep(run, run.path / step)
+            progress.done[job] = FinishedStep(run, run.path / step_id)
             forecast.learn(job, progress.done[job])
             bar.advance(job.cells, f"{job.data}/{job.name}")
     ran = sum(job in progress.done for job in todo)
-    place.report.say(f"ran {ran} sweeps in {duration(time.monotonic() - started)}")
+    place.report.say(f"ran {ran} sweeps in {duration(time.monotonic() - start)}")
 
 
 def _results(
@@ -218,14 +218,14 @@ def run_job(
     command = command_of(job, dict(flags), run)
     context = open_context(Run(run), "al", {**machine, **flags}, where, Reporter(not verbose), command)
     try:
-        _opened(run).share(context)
+        _open_data(run).share(context)
         return al_run(context, job.name)[0].id, ""
     except UserError as error:
         return "", error.fact
 
 
 @lru_cache(maxsize=4)
-def _opened(run: Path) -> Context:
+def _open_data(run: Path) -> Context:
     """Return a context whose data are open; jobs of one run in a process share them."""
     context = open_context(Run(run), "embed", {}, "", Reporter(True))
     context.data  # noqa: B018 -- reading it opens the data set

@@ -150,14 +150,14 @@ class Suite(Table):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Suite:
-        data, trained = _unique("data", self.data), _unique("pretrains", self.pretrains)
+        data, pretrains = _unique("data", self.data), _unique("pretrains", self.pretrains)
         encoders = _unique("encoders", self.encoders)
         for each in self.pretrains:
-            _known(f"data of the pretrain {each.name}", each.data, data)
-            _known(f"start of the pretrain {each.name}", [each.start] if each.start else [], trained)
+            _require_names(f"data of the pretrain {each.name}", each.data, data)
+            _require_names(f"start of the pretrain {each.name}", [each.start] if each.start else [], pretrains)
         for sweep in self.sweeps:
-            _known(f"data of the sweeps {sweep.name}", sweep.data, data)
-            _known(f"encoders of the sweeps {sweep.name}", sweep.encoders, encoders)
+            _require_names(f"data of the sweeps {sweep.name}", sweep.data, data)
+            _require_names(f"encoders of the sweeps {sweep.name}", sweep.encoders, encoders)
         return self
 
 
@@ -181,7 +181,7 @@ class NamedSuite:
 
 def suite_names() -> list[str]:
     """Return the names of the suites that are installed with the package."""
-    return sorted(file.name.removesuffix(".toml") for file in _installed().iterdir() if file.name.endswith(".toml"))
+    return sorted(file.name.removesuffix(".toml") for file in _suite_folder().iterdir() if file.name.endswith(".toml"))
 
 
 def suite_name(name: str) -> str:
@@ -204,37 +204,39 @@ def load_suite(name: str) -> NamedSuite:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        return NamedSuite(suite_name(name), name, _parsed(read_file(path, "--suite", most=LARGEST_CONFIG), name))
+        return NamedSuite(suite_name(name), name, _parse_suite(read_file(path, "--suite", most=LARGEST_CONFIG), name))
     if name not in suite_names():
         guess = nearest(name, suite_names())
         hint = f"Did you mean '{guess}'? " if guess else ""
         raise UserError(
             f"There is no suite '{name}'.", f"{hint}Use one of {', '.join(suite_names())}, or a FILE.toml.", name
         )
-    return NamedSuite(name, f"{name}.toml", _parsed(_installed().joinpath(f"{name}.toml").read_bytes(), f"{name}.toml"))
+    return NamedSuite(
+        name, f"{name}.toml", _parse_suite(_suite_folder().joinpath(f"{name}.toml").read_bytes(), f"{name}.toml")
+    )
 
 
 def flat(*settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Merge settings by dotted key; later ones win."""
-    merged: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for tables in settings:
         for table, content in tables.items():
-            merged |= _dotted(table, content)
-    return merged
+            values |= _dotted(table, content)
+    return values
 
 
 def _dotted(prefix: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in content.items():
-        found |= _dotted(f"{prefix}.{key}", value) if isinstance(value, dict) else {f"{prefix}.{key}": value}
-    return found
+        values |= _dotted(f"{prefix}.{key}", value) if isinstance(value, dict) else {f"{prefix}.{key}": value}
+    return values
 
 
-def _installed() -> Any:
+def _suite_folder() -> Any:
     return files("initpools_cli.bench").joinpath("suites")
 
 
-def _parsed(content: bytes, file: str) -> Suite:
+def _parse_suite(content: bytes, file: str) -> Suite:
     try:
         tables = parse_toml(content.decode())
     except ValueError as error:
@@ -244,11 +246,13 @@ def _parsed(content: bytes, file: str) -> Suite:
     try:
         return Suite.model_validate(_with_data_of_others(tables, file))
     except ValidationError as error:
-        # A misspelled key is also a missing one: it is named as it was written.
+        # A misspelled key causes two errors, an unknown key and a missing one: report the unknown one.
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         if first["type"] == "extra_forbidden":
             key = ".".join(map(str, first["loc"]))
-            raise UserError(f"There is no setting '{key}' in a suite ({file}).", _listed(first["loc"]), key) from None
+            raise UserError(
+                f"There is no setting '{key}' in a suite ({file}).", _valid_keys_text(first["loc"]), key
+            ) from None
         if first["type"] == "missing":
             key = ".".join(map(str, first["loc"]))
             raise UserError(f"{file} has no '{key}', which a suite needs.", f"Add {first['loc'][-1]}.", key) from None
@@ -265,10 +269,10 @@ def _with_data_of_others(tables: dict[str, Any], file: str) -> dict[str, Any]:
     data = tables.get("data")
     if not isinstance(data, list):
         return tables
-    completed = []
+    entries = []
     for entry in data:
         if not isinstance(entry, dict) or "like" not in entry:
-            completed.append(entry)
+            entries.append(entry)
             continue
         other, name = str(entry["like"]), entry.get("name")
         if other not in suite_names() or f"{other}.toml" == file:
@@ -277,22 +281,24 @@ def _with_data_of_others(tables: dict[str, Any], file: str) -> dict[str, Any]:
                 f"Use one of {', '.join(suite_names())}.",
                 other,
             )
-        known = {each["name"]: each for each in parse_toml(_installed().joinpath(f"{other}.toml").read_text())["data"]}
-        if name not in known:
+        base_of = {
+            each["name"]: each for each in parse_toml(_suite_folder().joinpath(f"{other}.toml").read_text())["data"]
+        }
+        if name not in base_of:
             raise UserError(
-                f"The suite {other} has no data set '{name}' ({file}).", f"Use one of {', '.join(known)}.", str(name)
+                f"The suite {other} has no data set '{name}' ({file}).", f"Use one of {', '.join(base_of)}.", str(name)
             )
         own = {key: value for key, value in entry.items() if key != "like"}
-        base = known[name]
+        base = base_of[name]
         tables_of_both = {*base.get("settings", {}), *own.get("settings", {})}
         settings = {
             key: base.get("settings", {}).get(key, {}) | own.get("settings", {}).get(key, {}) for key in tables_of_both
         }
-        completed.append({**base, **own, "settings": settings})
-    return {**tables, "data": completed}
+        entries.append({**base, **own, "settings": settings})
+    return {**tables, "data": entries}
 
 
-def _listed(where: tuple[int | str, ...]) -> str:
+def _valid_keys_text(where: tuple[int | str, ...]) -> str:
     """The keys that are valid beside an unknown one, with the nearest."""
     tables: dict[str, type[Table]] = {"data": Data, "pretrains": Pretrain, "encoders": Encoder, "sweeps": Sweeps}
     table = Subset if "subset" in where else tables.get(str(where[0]), Suite) if len(where) > 1 else Suite
@@ -309,7 +315,7 @@ def _unique(kind: str, entries: Iterable[Any]) -> list[str]:
     return names
 
 
-def _known(what: str, names: Iterable[str], known: list[str]) -> None:
+def _require_names(what: str, names: Iterable[str], valid: list[str]) -> None:
     for name in names:
-        if name not in known:
-            raise ValueError(f"the {what}: there is no '{name}', only {', '.join(known) or 'none'}")
+        if name not in valid:
+            raise ValueError(f"the {what}: there is no '{name}', only {', '.join(valid) or 'none'}")

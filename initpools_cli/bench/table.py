@@ -49,12 +49,12 @@ def table_path(out: Path, suite: str) -> Path:
     return out / f"{suite}.parquet"
 
 
-def table_of(suite: NamedSuite, progress: Progress, added: Sequence[str] = ()) -> pd.DataFrame:
+def table_of(suite: NamedSuite, progress: Progress, extra: Sequence[str] = ()) -> pd.DataFrame:
     """Collect the rows of all sweeps of a suite.
 
     Parameters
     ----------
-    added : sequence of str
+    extra : sequence of str
         Strategies of the user, as typed.
 
     Returns
@@ -65,14 +65,14 @@ def table_of(suite: NamedSuite, progress: Progress, added: Sequence[str] = ()) -
     import pandas as pd
 
     entries = {entry.name: entry for entry in suite.suite.data}
-    own = {parse_strategy(name).name for name in added}
+    own = {parse_strategy(name).name for name in extra}
     parts = []
     for job in progress.jobs:
         entry = entries[job.data]
         if job in progress.not_run:
             parts.append(pd.DataFrame(list(_not_run(suite.name, job, entry, progress.not_run[job], own))))
             continue
-        sources = progress.prepared[job.data].sources
+        sources = progress.preparations[job.data].sources
         parts.append(_rows(suite.name, job, entry, progress.done[job], own, sources))
     return typed(pd.concat(parts, ignore_index=True))
 
@@ -140,10 +140,10 @@ def read_table(path: Path, suite: str) -> pd.DataFrame:
 
 
 def _rows(
-    suite: str, job: Job, entry: Data, done: FinishedStep, added: set[str], sources: Mapping[str, str]
+    suite: str, job: Job, entry: Data, step: FinishedStep, extra: set[str], sources: Mapping[str, str]
 ) -> pd.DataFrame:
-    facts, table = done.facts, done.table
-    rounds = rounds_of(done)
+    facts, table = step.facts, step.table
+    rounds = rounds_of(step)
     encoders = {step: name for name, step in sources.items()}
     seconds = facts["outcome"].get("seconds", {})
     keys = [tuple(map(str, key)) for key in rounds[["init", "query", "learner", "encoder"]].to_numpy()]
@@ -164,12 +164,12 @@ def _rows(
         variant=[_variant(job, name) for name in rounds["init"]],
         knobs=[_knobs(table["params"], init, learner) for init, _, learner, _ in keys],
         strategy_sha256=[plugins.get(name, {}).get("sha256", "") for name in rounds["init"]],
-        added=[name in added for name in rounds["init"]],
+        added=[name in extra for name in rounds["init"]],
         budget=table["init_budget"],
         candidates=table["candidates"],
         pool_seconds=by_pool,
         seconds=[pool + trial for pool, trial in zip(by_pool, by_trial, strict=True)],
-        sweep=done.id,
+        sweep=step.id,
         **{
             key: facts.get(key, "")
             for key in ("version", "git_commit", "device", "threads", "cpu", "libraries", "finished")
@@ -193,15 +193,15 @@ def _encoder_sum(reads: Mapping[str, str], step: str) -> str:
 def _variant(job: Job, strategy: str) -> str:
     """The knobs of a strategy that the suite sets, such as "delta=0.4"."""
     base = strategy.partition("@")[0]
-    found = {key.split(".", 3)[3]: value for key, value in job.settings.items() if key.startswith(f"al.params.{base}.")}
-    return " ".join(f"{key}={value}" for key, value in sorted(found.items()))
+    knobs = {key.split(".", 3)[3]: value for key, value in job.settings.items() if key.startswith(f"al.params.{base}.")}
+    return " ".join(f"{key}={value}" for key, value in sorted(knobs.items()))
 
 
 def _knobs(params: Mapping[str, Any], strategy: str, learner: str) -> str:
     return json.dumps({name: params[name] for name in (strategy, learner) if name in params}, sort_keys=True)
 
 
-def _not_run(suite: str, job: Job, entry: Data, reason: str, added: set[str]) -> Iterator[dict[str, Any]]:
+def _not_run(suite: str, job: Job, entry: Data, reason: str, extra: set[str]) -> Iterator[dict[str, Any]]:
     for encoder in job.encoders:
         for learner in job.learners:
             for strategy in map(parse_strategy, job.strategies):
@@ -214,7 +214,7 @@ def _not_run(suite: str, job: Job, entry: Data, reason: str, added: set[str]) ->
                         "learner": learner,
                         "strategy": strategy.name,
                         "variant": _variant(job, strategy.name),
-                        "added": strategy.name in added,
+                        "added": strategy.name in extra,
                         "budget": job.budget,
                         "candidates": job.settings.get("al.candidates", 0.9),
                         "seed": seed,

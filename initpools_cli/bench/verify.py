@@ -35,7 +35,7 @@ LINKED = ("pretrain", "embed", "patches", "score", "dynamics")
 
 
 @dataclass(frozen=True)
-class Replayed:
+class ReplayResult:
     """Cells of one sweep that were replayed.
 
     Attributes
@@ -59,10 +59,10 @@ class Replayed:
     largest: float
 
 
-def added_strategies(table: pd.DataFrame, named_again: Sequence[str]) -> list[str]:
-    """List the added strategies of a table that are not among those, as typed, which are named again."""
-    known = {parse_strategy(name).name for name in named_again}
-    return [name for name in dict.fromkeys(table.loc[table["added"], "strategy"]) if name not in known]
+def added_strategies(table: pd.DataFrame, extra: Sequence[str]) -> list[str]:
+    """List the strategies that were added to a table, without those in `extra`, as typed."""
+    names = {parse_strategy(name).name for name in extra}
+    return [name for name in dict.fromkeys(table.loc[table["added"], "strategy"]) if name not in names]
 
 
 def sample(table: pd.DataFrame, cells: int, seed: int) -> pd.DataFrame:
@@ -74,14 +74,16 @@ def sample(table: pd.DataFrame, cells: int, seed: int) -> pd.DataFrame:
         How many; all if there are fewer.
     seed : int
     """
-    done = table[table["status"] == "ok"]
+    results = table[table["status"] == "ok"]
     keys = ["data", "sweep", "encoder", "learner", "strategy", "query", "seed"]
-    known = done[keys].drop_duplicates().reset_index(drop=True)
-    drawn = generator(seed, "bench verify").permutation(len(known))[:cells]
-    return done.merge(known.iloc[np.sort(drawn)], on=keys)
+    unique_cells = results[keys].drop_duplicates().reset_index(drop=True)
+    order = generator(seed, "bench verify").permutation(len(unique_cells))[:cells]
+    return results.merge(unique_cells.iloc[np.sort(order)], on=keys)
 
 
-def replay(suite: NamedSuite, place: SuiteContext, rows: pd.DataFrame, added: Sequence[str] = ()) -> Iterator[Replayed]:
+def replay(
+    suite: NamedSuite, place: SuiteContext, rows: pd.DataFrame, extra: Sequence[str] = ()
+) -> Iterator[ReplayResult]:
     """Run the cells of a sample again, in a folder that is removed afterwards, and yield the comparisons by sweep.
 
     Pretrains and embeddings are those of the runs; their checksums are verified.
@@ -90,10 +92,10 @@ def replay(suite: NamedSuite, place: SuiteContext, rows: pd.DataFrame, added: Se
     ----------
     rows : DataFrame
         From `sample`.
-    added : sequence of str
+    extra : sequence of str
         The strategies that were added, as typed.
     """
-    jobs = {(job.data, job.name): job for job in jobs_of(suite.suite, added)}
+    jobs = {(job.data, job.name): job for job in jobs_of(suite.suite, extra)}
     for (data, sweep), cells in rows.groupby(["data", "sweep"], sort=False):
         run = place.run(str(data))
         step = run.find_step(str(sweep))
@@ -117,7 +119,7 @@ def replay(suite: NamedSuite, place: SuiteContext, rows: pd.DataFrame, added: Se
 
 def _replay_sweep(
     suite: NamedSuite, place: SuiteContext, job: Job, step: FinishedStep, run: Run, cells: pd.DataFrame
-) -> Replayed:
+) -> ReplayResult:
     sources = dict(zip(job.encoders, step.table["encoders"], strict=True))
     context = open_context(
         run, "al", {**place.machine, **job.flags(sources), "run.threads": 1}, suite.file, Reporter(True)
@@ -127,15 +129,15 @@ def _replay_sweep(
         for row in cells.to_dict("records")
     }
     rows = replay_cells(context, lambda *key: key in keys)
-    return _compared(job, step, cells, {_key(row): row for row in rows if row["status"] == "ok"})
+    return _compare(job, step, cells, {_key(row): row for row in rows if row["status"] == "ok"})
 
 
-def _compared(
+def _compare(
     job: Job, step: FinishedStep, cells: pd.DataFrame, again: dict[tuple[Any, ...], dict[str, Any]]
-) -> Replayed:
+) -> ReplayResult:
     here = provenance()
     exact = all(step.facts.get(key) == value for key, value in here.items())
-    problems, largest = [], 0.0
+    problems, largest_gap = [], 0.0
     for row in cells.to_dict("records"):
         cell = {**row, "init": row["strategy"], "encoder": row["encoder_step"].partition("/")[2]}
         other = again.get(_key(cell))
@@ -144,17 +146,15 @@ def _compared(
             problems.append(f"{where}: the replay failed")
             continue
         for column in MEASURED:
-            stored, found = _number(row[column]), _number(other.get(column))
-            if stored == found or (math.isnan(stored) and math.isnan(found)):
+            old, new = _number(row[column]), _number(other.get(column))
+            if old == new or (math.isnan(old) and math.isnan(new)):
                 continue
-            gap = abs(stored - found)
-            largest = max(largest, gap) if column in METRIC_COLUMNS else largest
+            gap = abs(old - new)
+            largest_gap = max(largest_gap, gap) if column in METRIC_COLUMNS else largest_gap
             if exact or not gap <= TOLERANCE:
-                problems.append(
-                    f"{where}: {column} is {stored:.17g} in the table, and {found:.17g} when it is replayed"
-                )
+                problems.append(f"{where}: {column} is {old:.17g} in the table, and {new:.17g} when it is replayed")
     keys = ["encoder", "learner", "strategy", "query", "seed"]
-    return Replayed(f"{job.data}/{job.name}", len(cells[keys].drop_duplicates()), exact, problems, largest)
+    return ReplayResult(f"{job.data}/{job.name}", len(cells[keys].drop_duplicates()), exact, problems, largest_gap)
 
 
 def _key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
