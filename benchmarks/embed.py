@@ -31,7 +31,7 @@ from record import initpools, record, show
 from initpools_cli.core.cpu import available_cores, machine
 from initpools_cli.networks import from_timm
 from initpools_cli.networks.backbones import load_backbone
-from initpools_cli.networks.efficientnet_lite import DEFAULT, NETWORKS, published
+from initpools_cli.networks.efficientnet_lite import DEFAULT, NETWORKS, published_weights
 from initpools_cli.networks.weights import read_weights
 from initpools_cli.training.device import DeviceConfig
 from initpools_cli.training.frozen_features import backbone_batch
@@ -71,7 +71,7 @@ def command(images, scratch):
 
 def bare(count):
     """Images/s of the command's passes on ready batches."""
-    model, preprocess = load_backbone(DEFAULT, published().place, size=SIDE)
+    model, preprocess = load_backbone(DEFAULT, published_weights().place, size=SIDE)
     model.to(memory_format=torch.channels_last)
     device = DeviceConfig(torch.device("cpu"), available_cores())
     batch = backbone_batch(model, preprocess, device.device)
@@ -103,7 +103,7 @@ def timed(run, batch, count):
 
 
 def timm_network():
-    file = published().place
+    file = published_weights().place
     return from_timm.load(NETWORKS[DEFAULT], read_weights(file), file, SIDE, "auto")[0].body.eval()
 
 

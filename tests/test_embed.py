@@ -25,7 +25,7 @@ from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.spec import Split
 from initpools_cli.networks import from_timm
 from initpools_cli.networks.backbones import load_backbone
-from initpools_cli.networks.efficientnet_lite import DEFAULT, NETWORKS, published
+from initpools_cli.networks.efficientnet_lite import DEFAULT, NETWORKS, published_weights
 from initpools_cli.networks.weights import read_weights
 from initpools_cli.steps.write_embeddings import share
 from initpools_cli.training.device import DeviceConfig
@@ -71,7 +71,7 @@ def photographs(folder: Path, count: int, side: int) -> Split:
 
 
 def test_default_features_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
-    model, preprocess = load_backbone(DEFAULT, published().place, size=32)
+    model, preprocess = load_backbone(DEFAULT, published_weights().place, size=32)
     split = photographs(tmp_path, 40, 48)
     before = torch.get_num_threads()
 
@@ -97,7 +97,7 @@ def test_default_features_do_not_depend_on_the_number_of_threads(tmp_path: Path)
 
 
 def test_merged_batch_norms_change_features_by_rounding(tmp_path: Path) -> None:
-    file = published().place
+    file = published_weights().place
     merged, preprocess = load_backbone(DEFAULT, file, size=64)
     plain, _ = from_timm.load(NETWORKS[DEFAULT], read_weights(file), file, 64, "auto")
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in merged.modules())

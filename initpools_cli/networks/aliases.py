@@ -197,5 +197,5 @@ def alias_of(network: str) -> Alias | None:
 
 def canonical(name: str) -> str:
     """Return the name in its library of a short name; other names are returned as they are."""
-    found = alias(name)
-    return found.network if found else name
+    entry = alias(name)
+    return entry.network if entry else name

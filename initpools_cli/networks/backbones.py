@@ -46,14 +46,14 @@ def is_backbone(name: str) -> bool:
 def folder_of(name: str) -> str:
     """Return the folder name of a backbone: without ``timm/``, but with a tag if torchvision has the same name."""
     name = canonical(name)
-    bare = name.removeprefix(PREFIX)
-    return from_timm.tagged(bare) if name != bare and bare in from_torchvision.names() else bare
+    plain_name = name.removeprefix(PREFIX)
+    return from_timm.tagged(plain_name) if name != plain_name and plain_name in from_torchvision.names() else plain_name
 
 
 def find_weights(
-    name: str, given: Path | None = None, *, report: Reporter | None = None, download: bool = False
+    name: str, file: Path | None = None, *, report: Reporter | None = None, download: bool = False
 ) -> Path:
-    """Return the file with a network's weights: the given one, or the default weights in the library's cache.
+    """Return the file with a network's weights: the user's, or the default weights in the library's cache.
 
     Weights that are not in the cache are downloaded to it if `download` is set, or if the user agrees on a terminal.
 
@@ -61,10 +61,10 @@ def find_weights(
     ----------
     name : str
         One of `backbone_names`; a prefix "timm/" or a tag after a dot selects timm's if torchvision has the same name.
-    given : Path, optional
+    file : Path, optional
         The user's own file.
     report : Reporter, optional
-        Where the question and the progress go; without it nothing is downloaded.
+        Asks the question and shows the progress; without it nothing is downloaded.
     download : bool
         Whether to download without a question.
 
@@ -73,39 +73,39 @@ def find_weights(
     UserError
         An unknown name, a missing file, whose remedy says what to download and where to save it, or a failed download.
     """
-    if given is not None and os.path.lexists(given):
+    if file is not None and os.path.lexists(file):
         require_backbone(name)
-        return require_file(given, "--weights")
-    published = _published(name)
-    if given is not None:
+        return require_file(file, "--weights")
+    weights = _weights_of(name)
+    if file is not None:
         raise UserError(
-            f"There is no weights file {given}.",
-            f"Download {published.address} and pass its path with --weights FILE.",
-            given,
+            f"There is no weights file {file}.",
+            f"Download {weights.address} and pass its path with --weights FILE.",
+            file,
         )
-    if published.cached is not None:
-        return published.cached
-    if report is not None and published.downloadable and (download or report.ask(_question(name, published))):
-        return fetch_weights(published, report)
+    if weights.cache_file is not None:
+        return weights.cache_file
+    if report is not None and weights.downloadable and (download or report.ask(_question(name, weights))):
+        return fetch_weights(weights, report)
     by_hand = (
-        f"run `{published.command}`, or download {published.address} and pass its path with --weights FILE."
-        if published.command
-        else f"download {published.address} to {published.place}, or pass its path with --weights FILE."
+        f"run `{weights.command}`, or download {weights.address} and pass its path with --weights FILE."
+        if weights.command
+        else f"download {weights.address} to {weights.place}, or pass its path with --weights FILE."
     )
     raise UserError(
-        f"The weights of {name} are not on this machine: there is no {published.place}.",
-        f"Add --download, {by_hand}" if published.downloadable else f"{by_hand[0].upper()}{by_hand[1:]}",
-        published.place,
+        f"The weights of {name} are not on this machine: there is no {weights.place}.",
+        f"Add --download, {by_hand}" if weights.downloadable else f"{by_hand[0].upper()}{by_hand[1:]}",
+        weights.place,
     )
 
 
-def _question(name: str, published: PretrainedWeights) -> str:
+def _question(name: str, weights: PretrainedWeights) -> str:
     entry = alias(name) or alias_of(name)
     size = f", about {4 * entry.parameters:,.0f} MB" if entry else ""
-    return f"The weights of {name} are not on this machine. Download {published.address}{size}?"
+    return f"The weights of {name} are not on this machine. Download {weights.address}{size}?"
 
 
-def fetch_weights(published: PretrainedWeights, report: Reporter) -> Path:
+def fetch_weights(weights: PretrainedWeights, report: Reporter) -> Path:
     """Download weights to their place in the library's cache, and return the path.
 
     Raises
@@ -113,12 +113,12 @@ def fetch_weights(published: PretrainedWeights, report: Reporter) -> Path:
     UserError
         The download failed.
     """
-    if published.hub is not None:
-        return hub.download(published, published.hub, report)
+    if weights.hub is not None:
+        return hub.download(weights, weights.hub, report)
     # The names of torch's files end in the beginning of their SHA-256.
-    checksum = re.search(r"-([0-9a-f]{8,})\.\w+$", published.place.name)
-    remote = RemoteFile((published.address,), published.place.name, checksum[1] if checksum else "", "TORCH_HOME")
-    return fetch(remote, published.place.parent, report)
+    checksum = re.search(r"-([0-9a-f]{8,})\.\w+$", weights.place.name)
+    remote = RemoteFile((weights.address,), weights.place.name, checksum[1] if checksum else "", "TORCH_HOME")
+    return fetch(remote, weights.place.parent, report)
 
 
 def load_backbone(name: str, weights: Path, *, size: int = 0, pooling: str = "auto") -> tuple[Backbone, Preprocess]:
@@ -197,17 +197,17 @@ def require_backbone(name: str) -> None:
     Raises
     ------
     UserError
-        The remedy is the nearest name, or to install a newer library for a short name.
+        The remedy names the nearest network, or the newer library that a short name needs.
     """
     entry = alias(name)
     if entry is not None and not in_library(entry):
         raise _missing(name, entry)
-    bare = name.removeprefix(PREFIX)
+    plain_name = name.removeprefix(PREFIX)
     if is_backbone(name):
         return
-    architecture = bare.partition(".")[0]
-    names = from_timm.tags(bare) if "." in bare and from_timm.has(architecture) else backbone_names()
-    raise unknown_name("backbone", name, names, LISTING, closest(bare, names))
+    architecture = plain_name.partition(".")[0]
+    names = from_timm.tags(plain_name) if "." in plain_name and from_timm.has(architecture) else backbone_names()
+    raise unknown_name("backbone", name, names, LISTING, closest(plain_name, names))
 
 
 def in_library(entry: Alias) -> bool:
@@ -224,9 +224,9 @@ def _missing(name: str, entry: Alias) -> UserError:
     )
 
 
-def _published(name: str) -> PretrainedWeights:
+def _weights_of(name: str) -> PretrainedWeights:
     require_backbone(name)
     name = canonical(name)
     if name == efficientnet_lite.DEFAULT:
-        return efficientnet_lite.published()
-    return from_timm.published(_in_timm(name)) if _is_timm(name) else from_torchvision.published(name)
+        return efficientnet_lite.published_weights()
+    return from_timm.published_weights(_in_timm(name)) if _is_timm(name) else from_torchvision.published_weights(name)

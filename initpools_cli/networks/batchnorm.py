@@ -54,10 +54,10 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             scale = torch.rsqrt(variance + self.eps)
             if self.weight is not None:
                 scale = scale * self.weight
-            shifted = centered * scale.view(shape)
+            output = centered * scale.view(shape)
             if self.bias is not None:
-                shifted = shifted + self.bias.view(shape)
-            return shifted.to(input.dtype)
+                output = output + self.bias.view(shape)
+            return output.to(input.dtype)
 
     @torch.no_grad()
     def _update_running_stats(self, mean: Tensor, variance: Tensor) -> None:
@@ -72,12 +72,12 @@ def share_batch_norm(module: nn.Module) -> None:
     """Replace every batch norm in `module` by one over all processes, in place; names and weights are kept."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
-            shared = SharedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
-            shared.load_state_dict(child.state_dict())
-            for own, theirs in zip(shared.parameters(), child.parameters(), strict=True):
+            batch_norm = SharedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            batch_norm.load_state_dict(child.state_dict())
+            for own, theirs in zip(batch_norm.parameters(), child.parameters(), strict=True):
                 own.requires_grad_(theirs.requires_grad)
-            shared.train(child.training)
-            setattr(module, name, shared)
+            batch_norm.train(child.training)
+            setattr(module, name, batch_norm)
         else:
             share_batch_norm(child)
 

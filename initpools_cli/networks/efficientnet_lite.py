@@ -40,12 +40,12 @@ _INVERTED = {
 }
 
 
-def published() -> PretrainedWeights:
+def published_weights() -> PretrainedWeights:
     """Return the weights of `DEFAULT`, in its pip package."""
     from initpools_cli.networks.frozen import PretrainedWeights
 
     module = PACKAGE.replace("-", "_")
-    # The module is not imported: all it has is the path of the file.
+    # The module is not imported, since it has nothing but the path of the file.
     spec = find_spec(module)
     folders = spec.submodule_search_locations if spec is not None else None
     file = Path(folders[0] if folders else module) / _FILE
@@ -72,16 +72,16 @@ def timm_names(state: Mapping[str, Tensor], body: nn.Module) -> dict[str, Tensor
     """Rename the tensors of efficientnet-lite-pytorch to those of timm's network `body`; unknown names are kept."""
     stages: Any = body.blocks
     places = [f"blocks.{stage}.{block}" for stage, blocks in enumerate(stages) for block in range(len(blocks))]
-    expanded = {name.split(".")[1] for name in state if "._expand_conv." in name}
-    return {_timm_name(name, places, expanded): value for name, value in state.items()}
+    expand_blocks = {name.split(".")[1] for name in state if "._expand_conv." in name}
+    return {_timm_name(name, places, expand_blocks): value for name, value in state.items()}
 
 
-def _timm_name(name: str, places: list[str], expanded: set[str]) -> str:
+def _timm_name(name: str, places: list[str], expand_blocks: set[str]) -> str:
     layer, _, rest = name.partition(".")
     if layer != "_blocks":
         return f"{_OUTSIDE[layer]}.{rest}" if layer in _OUTSIDE else name
     number, layer, rest = rest.split(".", 2)
-    layers = _INVERTED if number in expanded else _SEPARABLE
+    layers = _INVERTED if number in expand_blocks else _SEPARABLE
     if layer not in layers or int(number) >= len(places):
         return name
     return f"{places[int(number)]}.{layers[layer]}.{rest}"

@@ -31,18 +31,18 @@ class Trunk(Backbone):
     def tokens(self, images: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the class token and the patch tokens; see `Backbone.tokens`. Register tokens are left out."""
         body: Any = self.body
-        seen = body.forward_features(images)
-        if not isinstance(seen, Tensor) or body.num_features not in seen.shape[1:]:
+        features = body.forward_features(images)
+        if not isinstance(features, Tensor) or body.num_features not in features.shape[1:]:
             return None, None
-        if seen.ndim == 4:
-            last = seen.shape[1] != body.num_features or str(getattr(body, "output_fmt", "NCHW")) == "NHWC"
-            return None, (seen if last else seen.permute(0, 2, 3, 1)).flatten(1, 2)
+        if features.ndim == 4:
+            last = features.shape[1] != body.num_features or str(getattr(body, "output_fmt", "NCHW")) == "NHWC"
+            return None, (features if last else features.permute(0, 2, 3, 1)).flatten(1, 2)
         has_class = isinstance(getattr(body, "cls_token", None), Tensor)
         extra = getattr(body, "num_prefix_tokens", None)
         # With a class token but without this number, the position of the first patch is not known.
-        if seen.ndim != 3 or seen.shape[2] != body.num_features or (extra is None and has_class):
+        if features.ndim != 3 or features.shape[2] != body.num_features or (extra is None and has_class):
             return None, None
-        return seen[:, 0] if has_class and extra else None, seen[:, extra or 0 :]
+        return features[:, 0] if has_class and extra else None, features[:, extra or 0 :]
 
 
 @cache
@@ -85,7 +85,7 @@ def remark(name: str) -> str:
     return "; ".join(note for note in _config(name).notes or () if not ("quickgelu" in note and "quickgelu" in name))
 
 
-def published(name: str) -> PretrainedWeights:
+def published_weights(name: str) -> PretrainedWeights:
     """Return the weights of the name's tag, or the default ones, in the cache of the Hugging Face hub or of torch.
 
     Raises
@@ -101,7 +101,7 @@ def published(name: str) -> PretrainedWeights:
             "Pass your own with --weights FILE, or choose another network.",
             name,
         )
-    return next((place for place in places if place.cached), places[0])
+    return next((place for place in places if place.cache_file), places[0])
 
 
 def _on_hub(config: Any) -> list[PretrainedWeights]:
@@ -146,11 +146,11 @@ def fill(body: nn.Module, name: str, state: Mapping[str, Tensor], weights: Path)
     Raises
     ------
     UserError
-        They are of another network.
+        The tensors belong to another network.
     """
     state = to_timm(encoder_of(state, body.state_dict()))
-    known = _without_head(body, _renamed(name, body, state), _config(name).classifier or ())
-    fit(body, known, weights, ANOTHER_NETWORK)
+    tensors = _without_head(body, _renamed(name, body, state), _config(name).classifier or ())
+    fit(body, tensors, weights, ANOTHER_NETWORK)
 
 
 def _build(name: str, size: int) -> nn.Module:
@@ -187,18 +187,18 @@ def _renamed(name: str, body: nn.Module, state: Mapping[str, Tensor]) -> Mapping
     if rename is None:
         return state
     try:
-        renamed = rename(dict(state), body)
+        tensors = rename(dict(state), body)
     # Files of other networks can make it raise almost any exception.
     except Exception:
         return state
     # Position embeddings of another grid are resampled, which is correct. So are patches of another size, which belong
     # to another network; these are restored, so that `fit` raises an error.
     kernels = [value for value in state.values() if value.ndim == 4]
-    for key, value in renamed.items():
+    for key, value in tensors.items():
         alike = [kernel for kernel in kernels if kernel.shape[:2] == value.shape[:2]] if value.ndim == 4 else []
         if alike and all(kernel.shape != value.shape for kernel in alike):
-            renamed[key] = alike[0]
-    return renamed
+            tensors[key] = alike[0]
+    return tensors
 
 
 def _without_head(body: nn.Module, state: Mapping[str, Tensor], classifier: str | tuple[str, ...]) -> dict[str, Tensor]:

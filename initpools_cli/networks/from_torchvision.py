@@ -48,8 +48,8 @@ class Classifier(Backbone):
         from torchvision.models import VisionTransformer
 
         if isinstance(self.body, VisionTransformer):
-            seen = _output(self.body.encoder, self.body, images)
-            return seen[:, 0], seen[:, 1:]
+            features = _output(self.body.encoder, self.body, images)
+            return features[:, 0], features[:, 1:]
         pool = _global_pool(self.body)
         # Networks that average with a function, such as DenseNet, have no pooling module.
         if pool is None:
@@ -74,18 +74,18 @@ def _global_pool(body: nn.Module) -> nn.Module | None:
 
 def _input(layer: nn.Module, body: nn.Module, images: Tensor) -> Tensor:
     """Return the input of `layer` in a forward pass of `body`."""
-    captured: list[Tensor] = []
-    with layer.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0])):
+    tensors: list[Tensor] = []
+    with layer.register_forward_pre_hook(lambda _, inputs: tensors.append(inputs[0])):
         body(images)
-    return captured[0]
+    return tensors[0]
 
 
 def _output(layer: nn.Module, body: nn.Module, images: Tensor) -> Tensor:
     """Return the output of `layer` in a forward pass of `body`."""
-    captured: list[Tensor] = []
-    with layer.register_forward_hook(lambda _, inputs, output: captured.append(output)):
+    tensors: list[Tensor] = []
+    with layer.register_forward_hook(lambda _, inputs, output: tensors.append(output)):
         body(images)
-    return captured[0]
+    return tensors[0]
 
 
 @cache
@@ -96,7 +96,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(models.list_models(module=models)))
 
 
-def published(name: str) -> PretrainedWeights:
+def published_weights(name: str) -> PretrainedWeights:
     """Return the default weights of a network."""
     from torchvision import models
 
@@ -111,15 +111,15 @@ def load(name: str, state: Mapping[str, Tensor], weights: Path, size: int, pooli
 
     # Weights of several recipes need different resizing; the file name tells the recipe.
     entries = models.get_model_weights(name)
-    trained = next((entry for entry in entries if _file_name(entry.url) == weights.name), entries.DEFAULT)
+    recipe_entry = next((entry for entry in entries if _file_name(entry.url) == weights.name), entries.DEFAULT)
     how = dict(_BUILD.get(name, {}))
     if name.startswith("vit_"):
-        how["image_size"] = min(trained.meta["min_size"])
+        how["image_size"] = min(recipe_entry.meta["min_size"])
     backbone = Classifier(models.get_model(name, weights=None, **how))
     state = encoder_of(state, backbone.body.state_dict())
-    known = {key: value for key, value in map(_renamed, state.items()) if not key.startswith(f"{backbone.cut}.")}
-    fit(backbone.body, known, weights, ANOTHER_NETWORK)
-    recipe = trained.transforms()
+    tensors = {key: value for key, value in map(_renamed, state.items()) if not key.startswith(f"{backbone.cut}.")}
+    fit(backbone.body, tensors, weights, ANOTHER_NETWORK)
+    recipe = recipe_entry.transforms()
     side, crop = recipe.resize_size[0], recipe.crop_size[0]
     if size:
         side, crop = round(size * side / crop), size

@@ -45,7 +45,7 @@ class PretrainedWeights:
 
     Attributes
     ----------
-    cached : Path or None
+    cache_file : Path or None
         The file in the library's local cache, if it exists.
     place : Path
         Its path in the cache.
@@ -57,7 +57,7 @@ class PretrainedWeights:
         What to download from the Hugging Face hub; None for a file that is not there.
     """
 
-    cached: Path | None
+    cache_file: Path | None
     place: Path
     address: str
     command: str = ""

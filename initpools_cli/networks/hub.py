@@ -35,9 +35,9 @@ def on_hub(model: str, files: tuple[str, ...], revision: str = "") -> Pretrained
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
-    cached = [try_to_load_from_cache(model, file, revision=revision or None) for file in files]
+    cache_files = [try_to_load_from_cache(model, file, revision=revision or None) for file in files]
     return PretrainedWeights(
-        next((Path(file) for file in cached if isinstance(file, str)), None),
+        next((Path(file) for file in cache_files if isinstance(file, str)), None),
         Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}",
         f"{constants.ENDPOINT}/{model}/resolve/{revision or 'main'}/{files[0]}",
         f"hf download {model} {files[0]}",
@@ -54,7 +54,7 @@ def commit_of(weights: Path) -> str:
     return ""
 
 
-def download(weights: PretrainedWeights, wanted: HubFile, report: Reporter) -> Path:
+def download(weights: PretrainedWeights, hub_file: HubFile, report: Reporter) -> Path:
     """Download a file of a model to the hub's cache, and return its path there.
 
     The file belongs to the commit that the revision stands for now. A file with another size or SHA-256 than the hub
@@ -63,8 +63,8 @@ def download(weights: PretrainedWeights, wanted: HubFile, report: Reporter) -> P
     Raises
     ------
     UserError
-        The hub can't be reached or is switched off, has no such model or file, or sent something else; or there is no
-        space.
+        The hub can't be reached or is switched off, has no such model or file, or sent a damaged file; or the disk is
+        full.
     """
     from huggingface_hub import constants, hf_hub_download
 
@@ -77,45 +77,45 @@ def download(weights: PretrainedWeights, wanted: HubFile, report: Reporter) -> P
         )
     try:
         with place_errors(weights.place.parent, "HF_HOME"), _silent(report):
-            file, facts = _first(wanted)
+            file, facts = _first(hub_file)
             report.say(
-                f"downloading {file} of {wanted.model}{_size(facts.size)}, revision {str(facts.commit_hash)[:12]}"
+                f"downloading {file} of {hub_file.model}{_size(facts.size)}, revision {str(facts.commit_hash)[:12]}"
             )
             with report.progress(f"downloading {file}", -(-(facts.size or 0) // MIB), "MiB") as bar:
-                saved = Path(
+                path = Path(
                     hf_hub_download(
-                        wanted.model,
+                        hub_file.model,
                         file,
-                        revision=wanted.revision,
+                        revision=hub_file.revision,
                         tqdm_class=_bar_of(bar),
                         endpoint=constants.ENDPOINT,
                     )
                 )
-            _verify(saved)
+            _verify(path)
     except UserError:
         raise
     # Which exceptions the client raises depends on its version and on the HTTP library below it.
     except Exception as error:
-        fact, remedy = _explained(error, wanted)
+        fact, remedy = _explain(error, hub_file)
         raise UserError(
-            f"The weights {wanted.model} could not be downloaded from {constants.ENDPOINT}: {fact}.",
+            f"The weights {hub_file.model} could not be downloaded from {constants.ENDPOINT}: {fact}.",
             f"{remedy}, or {by_hand}",
-            wanted.model,
+            hub_file.model,
         ) from None
-    return saved
+    return path
 
 
-def _first(wanted: HubFile) -> tuple[str, Any]:
+def _first(hub_file: HubFile) -> tuple[str, Any]:
     """Return the first file that the model has, and the hub's facts about it: size, commit, ETag."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    for file in wanted.files:
-        url = hf_hub_url(wanted.model, file, revision=wanted.revision, endpoint=constants.ENDPOINT)
+    for file in hub_file.files:
+        url = hf_hub_url(hub_file.model, file, revision=hub_file.revision, endpoint=constants.ENDPOINT)
         try:
             return file, get_hf_file_metadata(url, timeout=_TIMEOUT, endpoint=constants.ENDPOINT)
         except EntryNotFoundError:
-            if file == wanted.files[-1]:
+            if file == hub_file.files[-1]:
                 raise
     raise AssertionError("no file is wanted")
 
@@ -124,34 +124,34 @@ def _size(size: int | None) -> str:
     return f", {size / MIB:.1f} MiB" if size else ""
 
 
-def _verify(saved: Path) -> None:
-    """Compare the checksum of a downloaded file with the one that the hub stated, after which it named the file.
+def _verify(path: Path) -> None:
+    """Verify the checksum of a downloaded file. The hub's client names a file by the SHA-256 that the hub states.
 
-    Small files have a SHA-1 of Git instead, and are not compared.
+    Small files are named by a SHA-1 of Git instead and are not verified.
     """
-    blob = saved.resolve()
+    blob = path.resolve()
     if not _SHA256.fullmatch(blob.name):
         return
     actual = checksum(blob)
     if actual != blob.name:
-        saved.unlink()
+        path.unlink()
         blob.unlink(missing_ok=True)
         raise ValueError(f"the file had the SHA-256 {actual}, not {blob.name}, and was discarded")
 
 
-def _explained(error: Exception, wanted: HubFile) -> tuple[str, str]:
+def _explain(error: Exception, hub_file: HubFile) -> tuple[str, str]:
     """Return what went wrong and what to do about it, as parts of sentences."""
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):
         return (
             "its owner gives access on request",
-            f"Ask for access on the page of {wanted.model} and log in with `hf auth login`",
+            f"Ask for access on the page of {hub_file.model} and log in with `hf auth login`",
         )
     if isinstance(error, RepositoryNotFoundError):
         return "there is no such model, or it is private", "Log in with `hf auth login` if it is yours"
     if isinstance(error, EntryNotFoundError) and isinstance(error, HfHubHTTPError):
-        return f"the model has no {' and no '.join(wanted.files)}", "Choose another network"
+        return f"the model has no {' and no '.join(hub_file.files)}", "Choose another network"
     if isinstance(error, HfHubHTTPError):
         return f"the server answered {error.response.status_code} {error.response.reason_phrase}", "Try again later"
     sizes = re.search(r"should be of size (\d+) but has size (\d+)", str(error))

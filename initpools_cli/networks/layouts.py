@@ -35,7 +35,7 @@ _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer
 
 
 def encoder_of(state: Mapping[str, Tensor], own: Collection[str]) -> State:
-    """Return the tensors of the encoder in a checkpoint; those of a file that is only the encoder are returned as is.
+    """Return the tensors of the encoder in a checkpoint; all tensors, unchanged, if the file has only an encoder.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def encoder_of(state: Mapping[str, Tensor], own: Collection[str]) -> State:
         return state
     for part in ("", *PARTS):
         inside = {name.removeprefix(part): value for name, value in state.items() if name.startswith(part)}
-        for found in (inside, _numbered(inside) if "layer1.0.conv1.weight" in own else {}):
-            if any(name in own for name in found):
-                return found
+        for tensors in (inside, _numbered(inside) if "layer1.0.conv1.weight" in own else {}):
+            if any(name in own for name in tensors):
+                return tensors
     return state
 
 
@@ -77,25 +77,25 @@ def to_timm(state: State) -> State:
 
 def _renamed(state: State, rules: Mapping[str, str]) -> State:
     """Rename by the pattern that matches a whole name, and leave out heads; empty if a layer's name is unknown."""
-    found: State = {}
+    tensors: State = {}
     for name, value in state.items():
         rule = next((pattern for pattern in rules if re.fullmatch(pattern, name)), None)
         if rule is not None:
-            found[re.sub(rule, rules[rule], name)] = value
+            tensors[re.sub(rule, rules[rule], name)] = value
         elif name.startswith(_NETWORK) and not name.endswith(".position_ids"):
             return {}
-    return found
+    return tensors
 
 
 def _joined(state: State, names: tuple[str, str, str]) -> State:
     """Join the three projections of each attention to one, whose name has "qkv" in their place."""
-    joined = {name: value for name, value in state.items() if not any(f".{part}." in name for part in names)}
+    tensors = {name: value for name, value in state.items() if not any(f".{part}." in name for part in names)}
     for name, value in state.items():
         if f".{names[0]}." in name:
             others = [state.get(name.replace(f".{names[0]}.", f".{other}.")) for other in names[1:]]
             three = [value, *(other for other in others if other is not None)]
-            joined[name.replace(f".{names[0]}.", ".qkv.")] = torch.cat(three)
-    return joined
+            tensors[name.replace(f".{names[0]}.", ".qkv.")] = torch.cat(three)
+    return tensors
 
 
 # Of transformers: ViT, ViT-MAE, DeiT, DINO and DINOv2.
@@ -138,12 +138,12 @@ _CLIP = {
 
 
 def _from_clip(state: State) -> State:
-    found = _joined(_renamed(state, _CLIP), ("q_proj", "k_proj", "v_proj"))
-    if not found:
+    tensors = _joined(_renamed(state, _CLIP), ("q_proj", "k_proj", "v_proj"))
+    if not tensors:
         return {}
-    for name, shape in (("cls_token", (1, 1, -1)), ("pos_embed", (1, *found["pos_embed"].shape))):
-        found[name] = found[name].reshape(shape)
-    return found
+    for name, shape in (("cls_token", (1, 1, -1)), ("pos_embed", (1, *tensors["pos_embed"].shape))):
+        tensors[name] = tensors[name].reshape(shape)
+    return tensors
 
 
 # Of torchvision: ViT. The layers of its perceptron have numbers or, in older files, names.
@@ -176,12 +176,12 @@ def _from_torchvision_vit(state: State) -> State:
 
 
 def _from_torchvision_convnext(state: State) -> State:
-    found: State = {}
+    tensors: State = {}
     for name, value in _renamed(state, _TORCHVISION_CONVNEXT).items():
         # Both the stage and the reduction before it belong to one stage of timm.
         name = re.sub(r"^stages\.(\d)", lambda match: f"stages.{int(match[1]) // 2}", name)
-        found[name] = value.flatten() if name.endswith(".gamma") else value
-    return found
+        tensors[name] = value.flatten() if name.endswith(".gamma") else value
+    return tensors
 
 
 #: A tensor that only one layout has, and the function that converts it.

@@ -87,8 +87,8 @@ class VisionTransformer(Encoder):
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Encode any subset of tokens (b, m, features)."""
-        encoded: torch.Tensor = self.norm(self.blocks(tokens))
-        return encoded
+        features: torch.Tensor = self.norm(self.blocks(tokens))
+        return features
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (b, c, h, w) to (b, features)."""

@@ -113,11 +113,11 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     """Return the error for a file that torch can't read without running the code in it."""
     objects = re.search(r"Unsupported (?:global|class|operand)[^\n]*?(\w+)\.[\w.]+", str(error))
     if objects:
-        package, saved = objects[1], path.with_name(f"{path.stem}-tensors.pth")
+        package, target = objects[1], path.with_name(f"{path.stem}-tensors.pth")
         return UserError(
             f"{path} can't be read as weights: it holds objects of the package {package}, whose reading runs code.",
-            f"If you trust the file, convert it where {package} is installed, and name {saved}: "
-            f"`{_converter(path, saved)}`.",
+            f"If you trust the file, convert it where {package} is installed, and name {target}: "
+            f"`{_converter(path, target)}`.",
             path,
         )
     # A file that is not a pickle raises KeyError.
@@ -131,12 +131,12 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} can't be read as weights ({reason}).", remedy, path)
 
 
-def _converter(path: Path, saved: Path) -> str:
-    """Return a command that saves only the tensors of a file: those of a whole network, or of an entry with it."""
+def _converter(path: Path, target: Path) -> str:
+    """Return a command that saves only the tensors of a file, which has a network or an entry with one."""
     wrapper = next((f"[{name!r}]" for name in WRAPPERS if _has_entry(path, name)), "")
     program = (
         f"import torch; c = torch.load({str(path)!r}, 'cpu', weights_only=False){wrapper}; "
-        f"torch.save(getattr(c, 'state_dict', lambda: c)(), {str(saved)!r})"
+        f"torch.save(getattr(c, 'state_dict', lambda: c)(), {str(target)!r})"
     )
     plain = not set('"$`\\!') & set(program)
     return f'python -c "{program}"' if plain else f"python -c {shlex.quote(program)}"
