@@ -102,7 +102,7 @@ def test_what_is_found_is_measured_exactly(monkeypatch, compressed):
     np.testing.assert_allclose(distance, gaps, rtol=1e-12)
     assert (np.diff(distance, axis=1) >= 0).all()
     assert (index != np.arange(1500)[:, None]).all()
-    measured = recalls[0].found / recalls[0].neighbors
+    measured = recalls[0].hits / recalls[0].neighbors
     assert recalls[0].index == ("ivf-pq" if compressed else "ivf") and recalls[0].neighbors == 256 * 5
     assert measured == pytest.approx(recall(index, knn(points, 5)[0]), abs=0.03) and measured > 0.9
 
@@ -113,7 +113,7 @@ def test_recall_is_that_of_the_sampled_rows(monkeypatch):
         index, _ = knn(points, 4, probes=1)
     # All rows are in the sample of at most 256.
     assert recalls[0].rows == 200 and recalls[0].neighbors == 800
-    assert recalls[0].found / 800 == pytest.approx(recall(index, knn(points, 4)[0])) and recalls[0].found < 800
+    assert recalls[0].hits / 800 == pytest.approx(recall(index, knn(points, 4)[0])) and recalls[0].hits < 800
     with collect_recalls() as recalls:
         knn(points, 4)
         knn(points, 4, probes=ALL)
@@ -234,7 +234,7 @@ def test_large_clusters_of_typiclust_are_searched_by_lists(monkeypatch: pytest.M
     monkeypatch.setattr(density, "SMALL", 50)
     with collect_recalls() as recalls:
         initpools_cli.select(points, "typiclust", 4, probes=2)
-    assert len(recalls) == 4 and all(each.found / each.neighbors > 0.5 for each in recalls)
+    assert len(recalls) == 4 and all(each.hits / each.neighbors > 0.5 for each in recalls)
 
 
 REFUSED = [

@@ -97,7 +97,7 @@ class Forecast:
         )
 
     def pool_seconds(self, job: Job, strategy: str) -> float:
-        """Forecast the runtime of one first pool from those of similar jobs, else from the trait `cost` of the strategy."""
+        """Forecast the runtime of one first pool from similar jobs, else from the trait `cost` of the strategy."""
         candidates = self._candidates(job)
         if timings := self._timings[strategy]:
             # The best estimate is the largest measured size that is not larger than this job's.

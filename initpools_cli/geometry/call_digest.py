@@ -15,15 +15,15 @@ from initpools_cli.core.checksums import signature
 from initpools_cli.geometry.rows import Rows, file_of
 
 
-def call_digest(function: Any, job: Sequence[Any], known: dict[int, tuple[Any, bytes]]) -> bytes:
+def call_digest(function: Any, job: Sequence[Any], digests: dict[int, tuple[Any, bytes]]) -> bytes:
     """Return a digest of everything that the result of ``function(*job)`` depends on, apart from this package.
 
     Files of `Rows` count by path, size, times and inode, arrays by their content.
 
     Parameters
     ----------
-    known : dict
-        Digests of functions that several calls share; filled.
+    digests : dict
+        Digests of functions that several calls share; new ones are added.
 
     Raises
     ------
@@ -35,12 +35,12 @@ def call_digest(function: Any, job: Sequence[Any], known: dict[int, tuple[Any, b
         if not callable(value):
             _update(digest, value)
             continue
-        if id(value) not in known:
+        if id(value) not in digests:
             own = hashlib.blake2b(digest_size=20)
             _update(own, value)
-            # With the function itself, whose id no other object gets as long as it is there.
-            known[id(value)] = value, own.digest()
-        digest.update(known[id(value)][1])
+            # Keep the function itself, so that no other object gets its id.
+            digests[id(value)] = value, own.digest()
+        digest.update(digests[id(value)][1])
     return digest.digest()
 
 
@@ -58,7 +58,7 @@ def _parts(value: Any) -> Iterator[bytes | memoryview]:
         yield f"{value.dtype.str} {value.shape}".encode()
         yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
     elif isinstance(value, Rows):
-        yield from _parts(("Rows", _stored(value), value.rows, value.form, value.origin))
+        yield from _parts(("Rows", _storage(value), value.rows, value.form, value.origin))
     elif isinstance(value, tuple | list):
         yield f"{len(value)} values".encode()
         for each in value:
@@ -68,8 +68,8 @@ def _parts(value: Any) -> Iterator[bytes | memoryview]:
     elif isinstance(value, partial):
         yield from _parts(("partial", value.func, value.args, value.keywords))
     elif isinstance(value, FunctionType):
-        captured = [cell.cell_contents for cell in value.__closure__ or ()]
-        yield from _parts((_name(value), value.__defaults__, value.__kwdefaults__, captured))
+        closure = [cell.cell_contents for cell in value.__closure__ or ()]
+        yield from _parts((_name(value), value.__defaults__, value.__kwdefaults__, closure))
     elif isinstance(value, MethodType) or not hasattr(value, "__qualname__"):
         raise TypeError(f"no digest of {type(value).__name__}")
     else:
@@ -81,10 +81,10 @@ def _name(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
 
-def _stored(rows: Rows) -> Any:
-    place = file_of(rows.stored)
+def _storage(rows: Rows) -> Any:
+    place = file_of(rows.array)
     if place is None:
-        return rows.stored
+        return rows.array
     file, dtype, offset, shape = place
     # Without the device, whose number may change when the machine starts again.
     return str(Path(file).resolve()), signature(Path(file))[1:], dtype, offset, shape

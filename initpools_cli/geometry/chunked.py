@@ -35,11 +35,11 @@ def available_threads() -> int:
 
 
 def _single_threaded() -> AbstractContextManager[object]:
-    """Limit BLAS to one thread; setting a limit that is already there takes longer than a small block."""
+    """Limit BLAS to one thread, unless it is already limited: setting a limit takes longer than a small block."""
     if all(threads == 1 for threads in _blas_threads()):
         return nullcontext()
-    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
-    return limited
+    limiter: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limiter
 
 
 def map_blocks(function: Callable[[slice], T], n: int, block: int, threads: int | None = None) -> list[T]:

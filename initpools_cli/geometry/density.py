@@ -47,8 +47,8 @@ def typicality(
         return np.zeros(1)
     values = np.empty(m)
 
-    def take(rows: Indices | slice, _: Indices, squared: NDArray[np.float64]) -> None:
-        gaps = squared if distance == "l2sq" else np.sqrt(squared)
+    def take(rows: Indices | slice, _: Indices, sq_distances: NDArray[np.float64]) -> None:
+        gaps = sq_distances if distance == "l2sq" else np.sqrt(sq_distances)
         values[rows] = 1 / (gaps.mean(axis=1) + EPSILON)
 
     each_neighborhood(points, min(neighbors, max(1, m // 2)), take, probes=probes, threads=threads)

@@ -29,8 +29,8 @@ def squared_distances(a: Floats, b: Floats) -> NDArray[np.float64]:
     (m,) float64
     """
     difference = np.subtract(a, b, dtype=np.float64)
-    squared: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
-    return squared
+    result: NDArray[np.float64] = np.einsum("ij,ij->i", difference, difference)
+    return result
 
 
 def product_error(dimensions: int, reach: NDArray[np.float32]) -> NDArray[np.float32]:

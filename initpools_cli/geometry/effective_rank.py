@@ -30,9 +30,9 @@ def rankme(features: NDArray[np.floating]) -> float:
     largest = float(np.abs(features).max(initial=0.0))
     if largest == 0:
         return 0.0
-    scaled = np.divide(features, largest, dtype=np.float64)
+    x = np.divide(features, largest, dtype=np.float64)
     # The eigenvalues of the smaller Gram matrix are the squared singular values; the precision lost is below epsilon.
-    products = scaled.T @ scaled if scaled.shape[0] > scaled.shape[1] else scaled @ scaled.T
+    products = x.T @ x if x.shape[0] > x.shape[1] else x @ x.T
     values = np.sqrt(np.maximum(np.linalg.eigvalsh(products), 0.0))
     shares = values / values.sum() + EPSILON
     return float(np.exp(-np.sum(shares * np.log(shares))))

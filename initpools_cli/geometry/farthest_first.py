@@ -27,7 +27,7 @@ def nearest_to_mean(points: Points, threads: int | None = None) -> int:
 
 
 def farthest_first(
-    points: Points, count: int, chosen: Indices, threads: int | None = None
+    points: Points, count: int, earlier_picks: Indices, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Choose `count` rows, each the farthest from all chosen before it (Gonzalez 1985).
 
@@ -41,31 +41,31 @@ def farthest_first(
     points : (n, d) float32, or Rows
     count : int
         1 ≤ count ≤ n − len(chosen).
-    chosen : (m,) int64
-        Rows chosen before. If empty, the first pick is the row nearest the mean.
+    earlier_picks : (m,) int64
+        Rows that are chosen already. If empty, the first pick is the row nearest the mean.
     threads : int, optional
 
     Returns
     -------
     indices : (count,) int64
-        Distinct, none of them in `chosen`; ties go to the lower index.
+        Distinct, none of them in `earlier_picks`; ties go to the lower index.
     gaps : (count,) float64
         Squared distance to the nearest row chosen before; inf for the very first.
     """
     picks: list[int] = []
     gaps: list[float] = []
-    if not len(chosen):
+    if not len(earlier_picks):
         picks.append(nearest_to_mean(points, threads))
         gaps.append(np.inf)
-    done = np.concatenate([chosen, np.array(picks, np.int64)])
+    all_picks = np.concatenate([earlier_picks, np.array(picks, np.int64)])
     bounds = _Bounds(points, threads)
-    bounds.lower(done)
+    bounds.lower(all_picks)
     size = int(np.clip(2**18 // points.shape[1], 256, 8192))
     while len(picks) < count:
-        candidates, outside, rival = _top(bounds.squared, size)
-        bounds.measure(candidates, done)
+        candidates, outside, rival = _top(bounds.sq_distances, size)
+        bounds.measure(candidates, all_picks)
         nearby = points[candidates].astype(np.float64)
-        distances = bounds.squared[candidates]
+        distances = bounds.sq_distances[candidates]
         batch = []
         while len(picks) < count:
             best = int(distances.argmax())
@@ -77,8 +77,8 @@ def farthest_first(
             batch.append(picks[-1])
             np.minimum(distances, squared_distances(nearby, nearby[best]), out=distances)
             distances[best] = -1.0
-        done = np.concatenate([done, np.array(batch, np.int64)])
-        bounds.squared[candidates] = distances
+        all_picks = np.concatenate([all_picks, np.array(batch, np.int64)])
+        bounds.sq_distances[candidates] = distances
         if batch and len(picks) < count:
             bounds.lower(np.array(batch))
             bounds.exact[candidates] = True
@@ -93,7 +93,7 @@ class _Bounds:
 
     Attributes
     ----------
-    squared : (n,) float64
+    sq_distances : (n,) float64
     exact : (n,) bool
         Whether the bound is the distance itself.
     """
@@ -101,24 +101,24 @@ class _Bounds:
     def __init__(self, points: Points, threads: int | None) -> None:
         self.points, self.threads = points, threads
         self.rows, self.norms, _ = center_if_distant(points, threads)
-        self.squared = np.full(len(points), np.inf)
+        self.sq_distances = np.full(len(points), np.inf)
         self.exact = np.zeros(len(points), bool)
 
-    def lower(self, chosen: Indices) -> None:
+    def lower(self, picks: Indices) -> None:
         """Lower the bounds by newly chosen rows."""
-        for start in range(0, len(chosen), COLUMNS):
-            self._lower(chosen[start : start + COLUMNS])
-        self.squared[chosen] = -1.0
+        for start in range(0, len(picks), COLUMNS):
+            self._lower(picks[start : start + COLUMNS])
+        self.sq_distances[picks] = -1.0
 
-    def measure(self, rows: Indices, chosen: Indices) -> None:
-        """Make the bounds of `rows` exact; `chosen` holds all rows chosen so far."""
-        stale = rows[~self.exact[rows] & (self.squared[rows] >= 0)]
-        self.squared[stale] = nearest_squared(self.points[stale], self.points[chosen], None, self.threads)[1]
+    def measure(self, rows: Indices, picks: Indices) -> None:
+        """Make the bounds of `rows` exact; `picks` has all rows chosen so far."""
+        stale = rows[~self.exact[rows] & (self.sq_distances[rows] >= 0)]
+        self.sq_distances[stale] = nearest_squared(self.points[stale], self.points[picks], None, self.threads)[1]
         self.exact[stale] = True
 
-    def _lower(self, chosen: Indices) -> None:
-        right = -2 * self.rows[chosen].T
-        norms, lengths = (each.astype(np.float32) for each in (self.norms[chosen], np.sqrt(self.norms[chosen])))
+    def _lower(self, picks: Indices) -> None:
+        right = -2 * self.rows[picks].T
+        norms, lengths = (each.astype(np.float32) for each in (self.norms[picks], np.sqrt(self.norms[picks])))
 
         def lower(
             rows: NDArray[np.float32], own: NDArray[np.float64], before: NDArray[np.float64]
@@ -132,10 +132,10 @@ class _Bounds:
             return near.astype(np.int16), least[near] + product_error(d, length[near] + lengths[nearest[near]])
 
         # From other processes only what may be lower comes back.
-        parts = map_rows(lower, self.rows, self.norms, self.squared, block=ROWS, threads=self.threads)
+        parts = map_rows(lower, self.rows, self.norms, self.sq_distances, block=ROWS, threads=self.threads)
         near = joined([rows for rows, _ in parts], ROWS)
         self.exact[near] = False
-        self.squared[near] = np.minimum(self.squared[near], np.concatenate([above for _, above in parts]))
+        self.sq_distances[near] = np.minimum(self.sq_distances[near], np.concatenate([above for _, above in parts]))
 
 
 def _top(bounds: NDArray[np.float64], size: int) -> tuple[Indices, float, int]:
@@ -157,5 +157,5 @@ def _top(bounds: NDArray[np.float64], size: int) -> tuple[Indices, float, int]:
     candidates = np.sort(np.concatenate([above, equal[:inside]]))
     if inside < len(equal):
         return candidates, float(level), int(equal[inside])
-    left = np.where(bounds < level, bounds, -1.0)
-    return candidates, float(left.max()), int(left.argmax())
+    others = np.where(bounds < level, bounds, -1.0)
+    return candidates, float(others.max()), int(others.argmax())

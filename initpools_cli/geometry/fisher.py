@@ -103,20 +103,20 @@ class Fisher:
             pairs = self._pairs(rows[span])
             probs = self.probs[rows[span]]
             core = np.eye(self.c) + sign * class_sandwich(probs, (pairs @ inner)[:, self.place])
-            moved = class_sandwich(probs, (pairs @ outer)[:, self.place])
-            return np.trace(np.linalg.solve(core, moved), axis1=1, axis2=2)
+            outer_core = class_sandwich(probs, (pairs @ outer)[:, self.place])
+            return np.trace(np.linalg.solve(core, outer_core), axis1=1, axis2=2)
 
         return np.concatenate(map_blocks(change, len(rows), ROWS))
 
-    def updated(self, inverse: Floats, row: int, sign: float) -> Floats:
+    def update_inverse(self, inverse: Floats, row: int, sign: float) -> Floats:
         """Compute M⁻¹ after an image joined M (sign 1) or left it (−1)."""
         p = self.probs[row]
         vectors = np.kron((np.eye(self.c) - p[:, None]) * np.sqrt(p), self.features[row][:, None])
 
         def update() -> Floats:
-            reached = inverse @ vectors
-            core = sign * np.eye(self.c) + vectors.T @ reached
-            new: Floats = inverse - reached @ np.linalg.solve(core, reached.T)
+            solution = inverse @ vectors
+            core = sign * np.eye(self.c) + vectors.T @ solution
+            new: Floats = inverse - solution @ np.linalg.solve(core, solution.T)
             return (new + new.T) / 2
 
         return one_thread(update)
@@ -143,7 +143,7 @@ def class_sandwich(probs: Floats, matrices: Floats) -> Floats:
     """Compute Aᵀ K A with columns √p (e − p) of A, for each row of `probs` (m, c) and its matrix K (m, c, c)."""
     rows = np.einsum("mab,mb->ma", matrices, probs)
     both = np.einsum("ma,ma->m", rows, probs)
-    centered = matrices - rows[:, :, None] - rows[:, None, :] + both[:, None, None]
+    products = matrices - rows[:, :, None] - rows[:, None, :] + both[:, None, None]
     roots = np.sqrt(probs)
-    result: Floats = roots[:, :, None] * centered * roots[:, None, :]
+    result: Floats = roots[:, :, None] * products * roots[:, None, :]
     return result

@@ -68,7 +68,7 @@ def each_in_ivf(
     least = -(-2 * (k + 1) * count_lists(n) // n)
     lists = _make_lists(rows, min(max(probes, least), count_lists(n)), threads)
     index = _fill(rows, lists)
-    wanted = min(n, (k + 1) * (COMPRESSED_MARGIN if rows.compressed else 1) + MARGIN)
+    n_candidates = min(n, (k + 1) * (COMPRESSED_MARGIN if rows.compressed else 1) + MARGIN)
     # Queries of a list are searched one after another, while the rows of their lists are in the cache.
     order, shift = np.argsort(lists.own, kind="stable"), mean_row(points, threads).astype(np.float32)
 
@@ -76,10 +76,12 @@ def each_in_ivf(
         own = order[span]
         near = lists.near[own].astype(np.int64)
         with _one_thread():
-            found = index.search_preassigned(rows.block(own), wanted, near, np.zeros(near.shape, np.float32))[1]
-        neighbors, squared = _measure(points, own, found, k)
-        take(own, neighbors, squared)
-        few = np.sort(own[np.isinf(squared[:, -1])])
+            candidates = index.search_preassigned(
+                rows.block(own), n_candidates, near, np.zeros(near.shape, np.float32)
+            )[1]
+        neighbors, sq_distances = _measure(points, own, candidates, k)
+        take(own, neighbors, sq_distances)
+        few = np.sort(own[np.isinf(sq_distances[:, -1])])
         if len(few):
             take(few, *search(points[few], points, k, shift, np.full(len(few), np.inf), few))
 
@@ -162,10 +164,10 @@ def _make_lists(rows: _Rows, probes: int, threads: int | None) -> _Lists:
 def _split(own: Indices, sizes: Indices, pieces: Indices) -> Indices:
     """Number the pieces of lists; the rows of a list are divided over its pieces in ascending order."""
     order = np.argsort(own, kind="stable")
-    ordered = own[order]
-    place = np.arange(len(own)) - (np.cumsum(sizes) - sizes)[ordered]
+    sorted_own = own[order]
+    place = np.arange(len(own)) - (np.cumsum(sizes) - sizes)[sorted_own]
     split = np.empty_like(own)
-    split[order] = (np.cumsum(pieces) - pieces)[ordered] + place * pieces[ordered] // sizes[ordered]
+    split[order] = (np.cumsum(pieces) - pieces)[sorted_own] + place * pieces[sorted_own] // sizes[sorted_own]
     return split
 
 
@@ -205,14 +207,14 @@ def _fill(rows: _Rows, lists: _Lists) -> Any:
     return index
 
 
-def _measure(points: Floats, own: Indices, found: Indices, k: int) -> tuple[Indices, NDArray[np.float64]]:
+def _measure(points: Floats, own: Indices, candidates: Indices, k: int) -> tuple[Indices, NDArray[np.float64]]:
     """Return the k nearest of the rows found for each row of `own`, by exact distances; inf where there are fewer."""
-    valid = (found >= 0) & (found != own[:, None])
-    squared = np.full(found.shape, np.inf)
+    valid = (candidates >= 0) & (candidates != own[:, None])
+    sq_distances = np.full(candidates.shape, np.inf)
     row, place = np.nonzero(valid)
-    squared[row, place] = pair_distances(points[own], points, row, found[row, place])
-    best = np.lexsort((found, squared), axis=1)[:, :k]
-    return np.take_along_axis(found, best, axis=1), np.take_along_axis(squared, best, axis=1)
+    sq_distances[row, place] = pair_distances(points[own], points, row, candidates[row, place])
+    best = np.lexsort((candidates, sq_distances), axis=1)[:, :k]
+    return np.take_along_axis(candidates, best, axis=1), np.take_along_axis(sq_distances, best, axis=1)
 
 
 def _fix(clustering: Any) -> None:

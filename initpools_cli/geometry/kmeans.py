@@ -74,8 +74,8 @@ def kmeans(
         raise ValueError(f"k={k} must be ≥ 1 and ≤ n={n}")
     sample = points
     if weights is None:
-        drawn = np.sort(rng.choice(n, min(n, SEEDING_ROWS_PER_CLUSTER * k), replace=False))
-        sample = np.ascontiguousarray(points[drawn])
+        rows = np.sort(rng.choice(n, min(n, SEEDING_ROWS_PER_CLUSTER * k), replace=False))
+        sample = np.ascontiguousarray(points[rows])
     seeds = distance_weighted(sample, k, rng, np.empty(0, np.int64), threads, weights)[0]
     centroids = sample[seeds].astype(np.float64)
     mean = mean_row(points, threads)
@@ -85,8 +85,8 @@ def kmeans(
         if lloyd.step() <= still:
             break
     final = lloyd.centroids.astype(np.float32)
-    labels, squared = nearest_squared(points, final, None, threads)
-    return Clusters(final, labels, float((squared if weights is None else weights * squared).sum()))
+    labels, sq_distances = nearest_squared(points, final, None, threads)
+    return Clusters(final, labels, float((sq_distances if weights is None else weights * sq_distances).sum()))
 
 
 class _Lloyd:
@@ -118,15 +118,15 @@ class _Lloyd:
         stale = np.flatnonzero(self.lead <= 0)
         new = self._assign(stale)
         self._update(stale, new)
-        moved, filled = self.centroids.copy(), self.counts > 0
+        centroids, nonempty = self.centroids.copy(), self.counts > 0
         sizes = self.counts if self.weights is None else self._weight_sums()
-        moved[filled] = self.sums[filled] / sizes[filled, None]
-        empty = np.flatnonzero(~filled)
+        centroids[nonempty] = self.sums[nonempty] / sizes[nonempty, None]
+        empty = np.flatnonzero(~nonempty)
         if len(empty):
-            moved[empty] = self.points[self._farthest(len(empty))]
-        shifts = np.sqrt(squared_distances(moved, self.centroids))
+            centroids[empty] = self.points[self._farthest(len(empty))]
+        shifts = np.sqrt(squared_distances(centroids, self.centroids))
         self.lead -= shifts[self.labels] + shifts.max()
-        self.centroids = moved
+        self.centroids = centroids
         return float((shifts**2).sum())
 
     def _assign(self, stale: Indices) -> Indices:
@@ -162,10 +162,10 @@ class _Lloyd:
             self.counts = np.bincount(self.labels, minlength=k)
             return
         first = not self.counts.any()
-        changed = np.ones(len(stale), bool) if first else new != self.labels[stale]
-        self._add(stale[changed], new[changed], 1.0)
+        moves = np.ones(len(stale), bool) if first else new != self.labels[stale]
+        self._add(stale[moves], new[moves], 1.0)
         if not first:
-            self._add(stale[changed], self.labels[stale[changed]], -1.0)
+            self._add(stale[moves], self.labels[stale[moves]], -1.0)
         self.labels[stale] = new
 
     def _weight_sums(self) -> NDArray[np.float64]:

@@ -52,13 +52,13 @@ def knn(points: Floats, k: int, threads: int | None = None, *, probes: int = 0) 
         Euclidean.
     """
     require_memory(len(points) * k * 16, f"The {k:,} nearest of each of {len(points):,} images take", FEWER)
-    index, squared = np.empty((len(points), k), np.int64), np.empty((len(points), k))
+    index, sq_distances = np.empty((len(points), k), np.int64), np.empty((len(points), k))
 
     def take(rows: Indices | slice, near: Indices, gaps: NDArray[np.float64]) -> None:
-        index[rows], squared[rows] = near, gaps
+        index[rows], sq_distances[rows] = near, gaps
 
     each_neighborhood(points, k, take, threads, probes=probes)
-    return index, np.sqrt(squared, out=squared)
+    return index, np.sqrt(sq_distances, out=sq_distances)
 
 
 def each_neighborhood(
@@ -95,8 +95,8 @@ def each_neighborhood(
     certain = np.empty(n, bool)
 
     def propose(span: slice) -> None:
-        index, squared, certain[span] = candidate_neighbors(points, close, squares, span, k)
-        take(span, index, squared)
+        index, sq_distances, certain[span] = candidate_neighbors(points, close, squares, span, k)
+        take(span, index, sq_distances)
 
     map_blocks(propose, n, ROWS, threads)
     uncertain = np.flatnonzero(~certain)
@@ -138,12 +138,12 @@ def candidate_neighbors(
     order = np.argsort(rough, axis=1)
     index, rough = np.take_along_axis(index, order, axis=1), np.take_along_axis(rough, order, axis=1)
     rough += squares[span].astype(np.float32)[:, None]
-    squared = np.full(index.shape, np.inf)
+    sq_distances = np.full(index.shape, np.inf)
 
     def measure(pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
         row, place = np.nonzero(pairs)
-        squared[row, place] = pair_distances(queries, points, row, index[row, place])
-        kth: NDArray[np.float64] = np.partition(squared, k - 1, axis=1)[:, k - 1]
+        sq_distances[row, place] = pair_distances(queries, points, row, index[row, place])
+        kth: NDArray[np.float64] = np.partition(sq_distances, k - 1, axis=1)[:, k - 1]
         return kth
 
     # Candidates certainly farther than the first k need no exact distance.
@@ -152,10 +152,10 @@ def candidate_neighbors(
     kth = measure(first)
     slack = product_error(points.shape[1], 2 * np.sqrt(squares[span]).astype(np.float32) + np.sqrt(kth))
     kth = measure(~first & (rough <= (kth + slack)[:, None]))
-    best = np.lexsort((index, squared), axis=1)[:, :k]
+    best = np.lexsort((index, sq_distances), axis=1)[:, :k]
     # Written so that NaN counts as uncertain.
     certain = (kth + slack < rough[:, -1]) | (n_candidates == len(points) - 1)
-    return np.take_along_axis(index, best, axis=1), np.take_along_axis(squared, best, axis=1), certain
+    return np.take_along_axis(index, best, axis=1), np.take_along_axis(sq_distances, best, axis=1), certain
 
 
 def _candidates(
@@ -174,9 +174,9 @@ def _candidates(
         ceiling = values.max(axis=1)
         if products.shape[1] > n_candidates:
             # No more than `n_candidates` rows of a block can be candidates.
-            unfilled = np.isinf(ceiling)
-            ceiling[unfilled] = np.nextafter(
-                np.partition(products[unfilled], n_candidates - 1, axis=1)[:, n_candidates - 1], np.float32(np.inf)
+            not_full = np.isinf(ceiling)
+            ceiling[not_full] = np.nextafter(
+                np.partition(products[not_full], n_candidates - 1, axis=1)[:, n_candidates - 1], np.float32(np.inf)
             )
         row, column = np.divmod(np.flatnonzero(products < ceiling[:, None]), products.shape[1])
         _keep(index, values, row, column + start, products[row, column])

@@ -77,9 +77,9 @@ class Balls:
         border = np.float32(self.limit) - self.squares[rows, None]
         slack = product_error(self.points.shape[1], self.lengths[rows].max() + self.lengths[others].max())
         inside = rough < border
-        undecided = rough <= border + slack
-        undecided &= rough >= border - slack
-        row, column = np.divmod(np.flatnonzero(undecided), undecided.shape[1])
+        unclear = rough <= border + slack
+        unclear &= rough >= border - slack
+        row, column = np.divmod(np.flatnonzero(unclear), unclear.shape[1])
         step = max(1, GATHERED // self.points.shape[1])
         near = self.points[others]
         for start in range(0, len(row), step):
@@ -93,9 +93,9 @@ def greedy_cover(
     points: NDArray[np.float32],
     radius: float,
     count: int,
-    chosen: Indices,
+    earlier_picks: Indices,
     threads: int | None = None,
-    counted: NDArray[np.bool_] | None = None,
+    targets: NDArray[np.bool_] | None = None,
     candidates: NDArray[np.bool_] | None = None,
 ) -> tuple[Indices, Indices]:
     """Choose rows greedily so that each ball (distance < radius) covers the most uncovered rows, until all are covered.
@@ -110,10 +110,10 @@ def greedy_cover(
         > 0.
     count : int
         Maximum number of picks.
-    chosen : (m,) int64
-        Rows whose balls cover from the start.
+    earlier_picks : (m,) int64
+        Rows that are chosen already: their balls cover rows from the start.
     threads : int, optional
-    counted : (n,) bool, optional
+    targets : (n,) bool, optional
         Rows to cover; default: all.
     candidates : (n,) bool, optional
         Rows that may be picked; default: all.
@@ -126,25 +126,25 @@ def greedy_cover(
         Number of rows newly covered by each pick.
     """
     balls = Balls(points, radius, threads)
-    left = balls.sizes() if counted is None else balls.count(np.flatnonzero(counted))
-    uncovered = np.ones(len(points), bool) if counted is None else counted.copy()
-    barred = None if candidates is None else ~candidates
+    new_counts = balls.sizes() if targets is None else balls.count(np.flatnonzero(targets))
+    uncovered = np.ones(len(points), bool) if targets is None else targets.copy()
+    forbidden = None if candidates is None else ~candidates
 
     def cover(row: int) -> int:
         new = balls.around(row)
         new = new[uncovered[new]]
         uncovered[new] = False
-        np.subtract(left, balls.count(new), out=left)
+        np.subtract(new_counts, balls.count(new), out=new_counts)
         return len(new)
 
-    for row in chosen:
+    for row in earlier_picks:
         cover(int(row))
     picks: list[int] = []
     gains: list[int] = []
     while len(picks) < count and uncovered.any():
         # An uncovered row covers at least itself, but may not be a candidate.
-        best = int((left if barred is None else np.where(barred, 0, left)).argmax())
-        if not left[best] or (barred is not None and barred[best]):
+        best = int((new_counts if forbidden is None else np.where(forbidden, 0, new_counts)).argmax())
+        if not new_counts[best] or (forbidden is not None and forbidden[best]):
             break
         picks.append(best)
         gains.append(cover(best))

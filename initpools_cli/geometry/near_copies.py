@@ -63,25 +63,25 @@ def similarity_to_earlier(
     if not len(rows):
         return similarities
     part = view(units, rows) if isinstance(units, Rows) or len(rows) == len(units) else units[rows]
-    found = kmeans(part, min(clusters or -(-len(rows) // CLUSTER), len(rows)), rng, threads=threads)
+    clustering = kmeans(part, min(clusters or -(-len(rows) // CLUSTER), len(rows)), rng, threads=threads)
     if keep == "random":
         place = rng.permutation(len(rows)).astype(np.float64)
     else:
-        place = _to_centroids(part, found.centroids, found.labels, threads).round(DECIMALS)
+        place = _to_centroids(part, clustering.centroids, clustering.labels, threads).round(DECIMALS)
         place *= 1 if keep == "hard" else -1
     late = np.zeros(len(rows), bool) if first is None else ~first[rows]
-    order = np.lexsort((place, late, found.labels))
+    order = np.lexsort((place, late, clustering.labels))
     # Of equal rows only the first is compared, so that many copies take no longer.
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     equal = first_equal(part)
     earliest = np.full(len(rows), len(rows))
     np.minimum.at(earliest, equal, rank)
-    repeated = rank != earliest[equal]
-    similarities[rows[repeated]] = 1.0
-    distinct = order[~repeated[order]]
-    clustered = np.split(distinct, np.flatnonzero(np.diff(found.labels[distinct])) + 1)
-    for members, similar in zip(clustered, map_subsets(_to_earlier, part, clustered), strict=True):
+    is_copy = rank != earliest[equal]
+    similarities[rows[is_copy]] = 1.0
+    distinct = order[~is_copy[order]]
+    groups = np.split(distinct, np.flatnonzero(np.diff(clustering.labels[distinct])) + 1)
+    for members, similar in zip(groups, map_subsets(_to_earlier, part, groups), strict=True):
         similarities[rows[members]] = similar
     return similarities
 

@@ -58,8 +58,8 @@ def near_pairs(embeddings: NDArray[Any], *, probes: int = 0) -> tuple[NDArray[np
         index, gaps = knn(points, NEIGHBORS, probes=probes)
         if probes:
             _search_again(points, index, gaps)
-        found, gap = _listed_pairs(index, gaps)
-        pairs, distances = np.concatenate([pairs, found]), np.concatenate([distances, gap])
+        near, gap = _listed_pairs(index, gaps)
+        pairs, distances = np.concatenate([pairs, near]), np.concatenate([distances, gap])
     pairs, place = np.unique(pairs, axis=0, return_index=True)
     return pairs.astype(np.int64), distances[place]
 
@@ -78,8 +78,8 @@ def _search_again(points: NDArray[np.float32], index: NDArray[np.int64], gaps: N
 
     def block(span: slice) -> None:
         part = rows[span]
-        found, squared = search(points[part], points, NEIGHBORS, shift, np.full(len(part), np.inf), part)
-        index[part], gaps[part] = found, np.sqrt(squared)
+        neighbors, sq_distances = search(points[part], points, NEIGHBORS, shift, np.full(len(part), np.inf), part)
+        index[part], gaps[part] = neighbors, np.sqrt(sq_distances)
 
     map_blocks(block, len(rows), ROWS)
 
@@ -177,9 +177,9 @@ def _near_one_of(
     index, gaps = nearest_k(points, others, NEIGHBORS + (own is not None))
     if own is not None:
         # The place of the point itself, else the last one, is left out.
-        kept = index != own[:, None]
-        kept[kept.all(axis=1), -1] = False
-        index, gaps = index[kept].reshape(len(points), NEIGHBORS), gaps[kept].reshape(len(points), NEIGHBORS)
+        is_other = index != own[:, None]
+        is_other[is_other.all(axis=1), -1] = False
+        index, gaps = index[is_other].reshape(len(points), NEIGHBORS), gaps[is_other].reshape(len(points), NEIGHBORS)
     floor = FLOOR * np.median(gaps[:, -1])
     nearest, place = np.unique(index[:, 0], return_inverse=True)
     around = nearest_k(others[nearest], others, NEIGHBORS + 1)[1][place, -1]

@@ -48,12 +48,12 @@ def enemy_distance(points: NDArray[np.float32], labels: Indices, rank: int, thre
     slack = product_error(points.shape[1], (2 * np.sqrt(squares) + np.sqrt(np.maximum(rough, 0))).astype(np.float32))
     low, high = rough - 2 * slack, rough + 2 * slack
     least, most = np.partition(low, rank)[rank], np.partition(high, rank)[rank]
-    undecided = np.flatnonzero((high >= least) & (low <= most))
+    contenders = np.flatnonzero((high >= least) & (low <= most))
     exact = np.concatenate(
-        map_blocks(lambda span: _enemy_distances(points, labels, undecided[span]), len(undecided), FEW, threads)
+        map_blocks(lambda span: _enemy_distances(points, labels, contenders[span]), len(contenders), FEW, threads)
     )
-    squared = np.sort(exact)[rank - np.count_nonzero(high < least)]
-    return float(np.sqrt(squared))
+    sq_distances = np.sort(exact)[rank - np.count_nonzero(high < least)]
+    return float(np.sqrt(sq_distances))
 
 
 def _enemy_distances(points: NDArray[np.float32], labels: Indices, rows: Indices) -> NDArray[np.float64]:

@@ -41,8 +41,8 @@ def nearest(queries: Floats | Rows, points: Floats, threads: int | None = None) 
     distance : (m,) float64
         Euclidean, exactly 0 for equal rows.
     """
-    index, squared = nearest_squared(queries, points, None, threads)
-    return index, np.sqrt(squared)
+    index, sq_distances = nearest_squared(queries, points, None, threads)
+    return index, np.sqrt(sq_distances)
 
 
 def nearest_squared(
@@ -61,13 +61,13 @@ def nearest_squared(
     limits = np.full(len(queries), np.inf) if bound is None else bound
 
     def search_block(block: Floats, limit: NDArray[np.float64]) -> tuple[Indices, NDArray[np.float64]]:
-        index, squared = search(block, points, 1, shift, limit)
-        return index[:, 0], squared[:, 0]
+        index, sq_distances = search(block, points, 1, shift, limit)
+        return index[:, 0], sq_distances[:, 0]
 
     parts = map_rows(search_block, queries, limits, block=ROWS, threads=threads)
     if not parts:
         return np.empty(0, np.int64), np.empty(0)
-    return np.concatenate([index for index, _ in parts]), np.concatenate([squared for _, squared in parts])
+    return np.concatenate([index for index, _ in parts]), np.concatenate([sq_distances for _, sq_distances in parts])
 
 
 def nearest_k(
@@ -120,7 +120,7 @@ def search(
     centered = np.subtract(queries, shift, dtype=np.float32)
     own = np.einsum("ij,ij->i", centered, centered)
     index = np.full((m, k), -1, np.int64)
-    squared = np.repeat(limit[:, None], k, axis=1)
+    sq_distances = np.repeat(limit[:, None], k, axis=1)
     # The first chunk is small: with many duplicates it decides everything, without exact distances to other chunks.
     for start, stop in pairwise([0, *range(max(FIRST_COLUMNS, 2 * k), len(points), COLUMNS), len(points)]):
         chunk = np.subtract(points[start:stop], shift, dtype=np.float32)
@@ -132,23 +132,23 @@ def search(
         if own_indices is not None:
             inside = np.flatnonzero((own_indices >= start) & (own_indices < stop))
             products[inside, own_indices[inside] - start] = np.inf
-        kth = squared[:, -1]
+        kth = sq_distances[:, -1]
         if len(chunk) > k:
             # At least k points of this chunk have a smaller squared distance, so none above it is among the best.
             best = products.min(axis=1) if k == 1 else np.partition(products, k - 1, axis=1)[:, k - 1]
             kth = np.minimum(kth, best.astype(np.float64) + own + slack)
         ceiling = np.nextafter((kth - own + slack).astype(np.float32), np.float32(np.inf))
-        undecided = np.flatnonzero((squared[:, -1] > 0) & (products.min(axis=1) <= ceiling))
-        hits = products[undecided] <= ceiling[undecided, None]
+        open_rows = np.flatnonzero((sq_distances[:, -1] > 0) & (products.min(axis=1) <= ceiling))
+        hits = products[open_rows] <= ceiling[open_rows, None]
         if own_indices is not None:
-            inside = np.flatnonzero((own_indices[undecided] >= start) & (own_indices[undecided] < stop))
-            hits[inside, own_indices[undecided[inside]] - start] = False
-        if np.count_nonzero(hits) > MANY_HITS * k * len(undecided):
-            hits = _filter_hits(queries[undecided], points[start:stop], hits, k, squared[undecided, -1])
+            inside = np.flatnonzero((own_indices[open_rows] >= start) & (own_indices[open_rows] < stop))
+            hits[inside, own_indices[open_rows[inside]] - start] = False
+        if np.count_nonzero(hits) > MANY_HITS * k * len(open_rows):
+            hits = _filter_hits(queries[open_rows], points[start:stop], hits, k, sq_distances[open_rows, -1])
         row, column = np.nonzero(hits)
         if len(row):
-            _merge(queries, points, index, squared, undecided[row], column + start)
-    return index, squared
+            _merge(queries, points, index, sq_distances, open_rows[row], column + start)
+    return index, sq_distances
 
 
 def _filter_hits(
@@ -159,7 +159,7 @@ def _filter_hits(
     In a tight cluster far from the mean, the rounding of products exceeds the distances; with one of its own points as
     the origin it does not. Rows of such a cluster have the same hits, and so the same first hit.
     """
-    kept = np.zeros_like(hits)
+    near_hits = np.zeros_like(hits)
     rows_with_hits = np.flatnonzero(hits.any(axis=1))
     firsts = hits[rows_with_hits].argmax(axis=1)
     for first in np.unique(firsts):
@@ -173,8 +173,8 @@ def _filter_hits(
         ceiling = kth[rows]
         if len(columns) >= k:
             ceiling = np.minimum(ceiling, np.partition(rough + slack, k - 1, axis=1)[:, k - 1])
-        kept[np.ix_(rows, columns)] = np.isfinite(rough) & (rough - slack <= ceiling[:, None])
-    return kept
+        near_hits[np.ix_(rows, columns)] = np.isfinite(rough) & (rough - slack <= ceiling[:, None])
+    return near_hits
 
 
 def pair_distances(queries: Floats, points: Floats | Rows, row: Indices, column: Indices) -> NDArray[np.float64]:
@@ -189,37 +189,42 @@ def pair_distances(queries: Floats, points: Floats | Rows, row: Indices, column:
 
 
 def _merge(
-    queries: Floats, points: Floats | Rows, index: Indices, squared: NDArray[np.float64], row: Indices, column: Indices
+    queries: Floats,
+    points: Floats | Rows,
+    index: Indices,
+    sq_distances: NDArray[np.float64],
+    row: Indices,
+    column: Indices,
 ) -> None:
     """Compute the distances of the pairs (row, column) and merge nearer ones into the sorted lists, in place."""
     k = index.shape[1]
     gaps = pair_distances(queries, points, row, column)
-    nearer = gaps < squared[row, -1]
+    nearer = gaps < sq_distances[row, -1]
     row, column, gaps = row[nearer], column[nearer], gaps[nearer]
-    touched = np.unique(row)
-    rows = np.concatenate([np.repeat(touched, k), row])
-    columns = np.concatenate([index[touched].ravel(), column])
-    values = np.concatenate([squared[touched].ravel(), gaps])
+    changed_rows = np.unique(row)
+    rows = np.concatenate([np.repeat(changed_rows, k), row])
+    columns = np.concatenate([index[changed_rows].ravel(), column])
+    values = np.concatenate([sq_distances[changed_rows].ravel(), gaps])
     # An empty entry (-1) has its row's limit as distance and must sort after a point at that distance.
     order = np.lexsort((np.where(columns < 0, np.iinfo(np.int64).max, columns), values, rows))
     rows = rows[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    kept = order[rank < k]
-    index[touched] = columns[kept].reshape(-1, k)
-    squared[touched] = values[kept].reshape(-1, k)
+    best = order[rank < k]
+    index[changed_rows] = columns[best].reshape(-1, k)
+    sq_distances[changed_rows] = values[best].reshape(-1, k)
 
 
 def nearest_free(
-    queries: Floats, points: Floats | Rows, taken: Indices, threads: int | None = None
+    queries: Floats, points: Floats | Rows, unavailable: Indices, threads: int | None = None
 ) -> tuple[Indices, NDArray[np.float64]]:
-    """Assign to each query in turn the nearest point not taken yet; ties go to the lower index.
+    """Assign to each query in turn the nearest point that is still available; ties go to the lower index.
 
     Parameters
     ----------
     queries : (m, d) float32
     points : (n, d) float32, or Rows
-    taken : (t,) int64
-        Points taken from the start; m ≤ n − t.
+    unavailable : (t,) int64
+        Points that are never assigned; m ≤ n − t.
     threads : int, optional
 
     Returns
@@ -230,14 +235,14 @@ def nearest_free(
         Euclidean.
     """
     free = np.ones(len(points), bool)
-    free[taken] = False
+    free[unavailable] = False
     index = np.empty(len(queries), np.int64)
     distance = np.empty(len(queries))
-    nearest_row, squared = nearest_squared(queries, points, None, threads)
+    nearest_row, sq_distances = nearest_squared(queries, points, None, threads)
     for place, query in enumerate(queries):
         if not free[nearest_row[place]]:
             gaps = np.where(free, distances_to(points, query, threads), np.inf)
-            nearest_row[place], squared[place] = gaps.argmin(), gaps.min()
-        index[place], distance[place] = nearest_row[place], np.sqrt(squared[place])
+            nearest_row[place], sq_distances[place] = gaps.argmin(), gaps.min()
+        index[place], distance[place] = nearest_row[place], np.sqrt(sq_distances[place])
         free[nearest_row[place]] = False
     return index, distance

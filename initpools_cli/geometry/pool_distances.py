@@ -37,12 +37,12 @@ def pick_distances(picks: Floats, labeled: Floats) -> tuple[NDArray[np.float64],
         # Ties go to the lowest index, so every copy but the first has an earlier copy as its neighbor.
         index, distance = knn(picks, 1)
         other, gap = index[:, 0], distance[:, 0]
-    repeated = (gap == 0) & (other < np.arange(len(picks)))
+    is_copy = (gap == 0) & (other < np.arange(len(picks)))
     if len(labeled):
         to_labeled = nearest(picks, labeled)[1]
-        repeated |= to_labeled == 0
+        is_copy |= to_labeled == 0
         gap = np.minimum(gap, to_labeled)
-    return gap, repeated
+    return gap, is_copy
 
 
 def distances_to_pools(
@@ -83,10 +83,10 @@ def distances_to_pools(
         for place, column in enumerate(columns):
             inside = products[:, column]
             winner = inside.argmin(axis=1)
-            squared = inside[np.arange(len(block)), winner] + own
-            near = np.flatnonzero(squared <= uncertain)
-            squared[near] = squared_distances(block[near], points[pools[place][winner[near]]])
-            distances[place, span] = np.sqrt(squared)
+            sq_distances = inside[np.arange(len(block)), winner] + own
+            near = np.flatnonzero(sq_distances <= uncertain)
+            sq_distances[near] = squared_distances(block[near], points[pools[place][winner[near]]])
+            distances[place, span] = np.sqrt(sq_distances)
 
     map_blocks(measure, len(queries), int(np.clip(BLOCK // len(union), 16, 4096)), threads)
     return distances

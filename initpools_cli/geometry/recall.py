@@ -31,14 +31,14 @@ class Recall:
         Number of sampled rows.
     neighbors : int
         Number of their nearest neighbors.
-    found : int
+    hits : int
         Those that are among the approximate ones, or are as near.
     """
 
     index: str
     rows: int
     neighbors: int
-    found: int
+    hits: int
 
 
 _recalls: ContextVar[list[Recall] | None] = ContextVar("recalls", default=None)
@@ -47,10 +47,10 @@ _recalls: ContextVar[list[Recall] | None] = ContextVar("recalls", default=None)
 @contextmanager
 def collect_recalls() -> Iterator[list[Recall]]:
     """Context manager in which approximate searches measure their recall; it yields a list that they add it to."""
-    found: list[Recall] = []
-    before = _recalls.set(found)
+    recalls: list[Recall] = []
+    before = _recalls.set(recalls)
     try:
-        yield found
+        yield recalls
     finally:
         _recalls.reset(before)
 
@@ -71,17 +71,17 @@ class RecallSample:
         self.rows = np.sort(generator(0, "recall", n).choice(n, min(n, SAMPLE), replace=False))
         self._place = np.full(n, -1, np.int32)
         self._place[self.rows] = np.arange(len(self.rows))
-        self._squared = np.full((len(self.rows), k), np.inf)
+        self._sq_distances = np.full((len(self.rows), k), np.inf)
 
     def watch(
         self, take: Callable[[Indices | slice, Indices, NDArray[np.float64]], None]
     ) -> Callable[[Indices | slice, Indices, NDArray[np.float64]], None]:
-        """Return a function that notes the distances of sampled rows before it calls `take`."""
+        """Return a function that records the distances of sampled rows before it calls `take`."""
 
-        def note(rows: Indices | slice, near: Indices, squared: NDArray[np.float64]) -> None:
+        def note(rows: Indices | slice, near: Indices, sq_distances: NDArray[np.float64]) -> None:
             place = self._place[rows]
-            self._squared[place[place >= 0]] = squared[place >= 0]
-            take(rows, near, squared)
+            self._sq_distances[place[place >= 0]] = sq_distances[place >= 0]
+            take(rows, near, sq_distances)
 
         return note
 
@@ -95,10 +95,10 @@ class RecallSample:
             return search(self.points[rows], self.points, self.k, shift, limit, rows)[1][:, -1:]
 
         farthest = np.concatenate(map_blocks(exact, len(self.rows), ROWS, threads))
-        found = int((self._squared <= farthest).sum())
+        hits = int((self._sq_distances <= farthest).sum())
         recalls = _recalls.get()
         assert recalls is not None, "a sample is drawn only while recalls are collected"
-        recalls.append(Recall(index, len(self.rows), self._squared.size, found))
+        recalls.append(Recall(index, len(self.rows), self._sq_distances.size, hits))
 
 
 def recall_sample(points: Floats, k: int) -> RecallSample | None:

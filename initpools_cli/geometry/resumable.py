@@ -35,15 +35,15 @@ class ResumableExecutor:
 
     def map(self, function: Callable[..., T], jobs: Iterable[Sequence[Any]]) -> list[T]:
         """Return the results of ``function(*job)`` in the order of the jobs."""
-        found: dict[int, T] = {}
+        results: dict[int, T] = {}
         waiting: list[tuple[int, bytes]] = []
-        known: dict[int, tuple[Any, bytes]] = {}
+        digests: dict[int, tuple[Any, bytes]] = {}
 
         def missing() -> Iterator[Sequence[Any]]:
             for place, job in enumerate(jobs):
-                key = call_digest(function, job, known)
+                key = call_digest(function, job, digests)
                 try:
-                    found[place] = self.log[key]
+                    results[place] = self.log[key]
                 except KeyError:
                     waiting.append((place, key))
                     yield job
@@ -51,5 +51,5 @@ class ResumableExecutor:
         for number, result in self.executor.completed(function, missing()):
             place, key = waiting[number]
             self.log.add(key, result)
-            found[place] = result
-        return [found[place] for place in range(len(found))]
+            results[place] = result
+        return [results[place] for place in range(len(results))]

@@ -58,8 +58,8 @@ def leave_one_out(points: NDArray[np.float32], targets: Floats, penalty: float) 
         influence = np.linalg.solve(products + strength * np.eye(m), products).T + 1 / m
         # The error without a point is its error divided by 1 − its influence on its own prediction.
         own = 1 - np.diag(influence)[:, None]
-        found: Floats = targets - (targets - influence @ targets) / own
-        return found
+        predictions: Floats = targets - (targets - influence @ targets) / own
+        return predictions
 
     return one_thread(predict)
 

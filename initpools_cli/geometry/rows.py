@@ -23,17 +23,17 @@ class Rows:
 
     Attributes
     ----------
-    stored : (N, d) array
+    array : (N, d) array
         Such as a memory map; anything that is indexed like an ndarray.
     rows : (n,) int64, optional
-        The rows of `stored` that are seen; default: all.
+        The rows of `array` that are seen; default: all.
     form : {"stored", "float32", "unit"}
         As stored, as float32, or scaled to length 1 as by `unit_rows`.
     origin : (d,) float32, optional
         Subtracted from each row.
     """
 
-    stored: Any
+    array: Any
     rows: NDArray[np.int64] | None = None
     form: Literal["stored", "float32", "unit"] = "stored"
     origin: NDArray[np.float32] | None = None
@@ -43,27 +43,27 @@ class Rows:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the rows as they are read."""
-        return np.dtype(self.stored.dtype if self.form == "stored" else np.float32)
+        return np.dtype(self.array.dtype if self.form == "stored" else np.float32)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Numbers of rows and dimensions."""
-        return len(self), self.stored.shape[1]
+        return len(self), self.array.shape[1]
 
     @property
     def size(self) -> int:
         """Number of values."""
-        return len(self) * int(self.stored.shape[1])
+        return len(self) * int(self.array.shape[1])
 
     def __len__(self) -> int:
-        return len(self.stored) if self.rows is None else len(self.rows)
+        return len(self.array) if self.rows is None else len(self.rows)
 
     def __getitem__(self, at: Any) -> NDArray[Any]:
         """Read rows: (m, d), or (d,) for an integer."""
         if isinstance(at, int | np.integer):
             row: NDArray[Any] = self[np.array([at])][0]
             return row
-        block = np.asarray(self.stored[at if self.rows is None else self.rows[at]])
+        block = np.asarray(self.array[at if self.rows is None else self.rows[at]])
         if self.form == "unit":
             block = unit_block(block)
         elif self.form == "float32":
@@ -76,7 +76,7 @@ class Rows:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send memory maps to other processes by the name of their file."""
-        return _restore, (file_of(self.stored) or self.stored, self.rows, self.form, self.origin)
+        return _restore, (file_of(self.array) or self.array, self.rows, self.form, self.origin)
 
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """Restrict the view to some of its rows."""
@@ -87,21 +87,21 @@ class Rows:
         return self[:]
 
 
-def file_of(stored: Any) -> tuple[str, np.dtype[Any], int, tuple[int, ...]] | None:
+def file_of(array: Any) -> tuple[str, np.dtype[Any], int, tuple[int, ...]] | None:
     """Return the file of a memory map, its type, where it starts and its shape; None for other arrays."""
-    if not isinstance(stored, np.memmap) or not stored.flags.c_contiguous:
+    if not isinstance(array, np.memmap) or not array.flags.c_contiguous:
         return None
     # The offset of a slice is that of the whole map.
-    whole = stored.base if isinstance(stored.base, np.memmap) else stored
-    start = stored.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-    return str(stored.filename), stored.dtype, whole.offset + start, stored.shape
+    whole = array.base if isinstance(array.base, np.memmap) else array
+    start = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return str(array.filename), array.dtype, whole.offset + start, array.shape
 
 
-def _restore(stored: Any, *others: Any) -> Rows:
-    if isinstance(stored, tuple):
-        file, dtype, offset, shape = stored
-        stored = np.memmap(file, dtype, "r", offset, shape)
-    return Rows(stored, *others)
+def _restore(array: Any, *others: Any) -> Rows:
+    if isinstance(array, tuple):
+        file, dtype, offset, shape = array
+        array = np.memmap(file, dtype, "r", offset, shape)
+    return Rows(array, *others)
 
 
 #: What functions that read an array in blocks take.

@@ -18,7 +18,7 @@ def distance_weighted(
     points: Points,
     count: int,
     rng: np.random.Generator,
-    chosen: Indices,
+    earlier_picks: Indices,
     threads: int | None = None,
     weights: NDArray[np.float64] | None = None,
 ) -> tuple[Indices, NDArray[np.float64]]:
@@ -33,8 +33,8 @@ def distance_weighted(
     count : int
         ≤ n − len(chosen).
     rng : numpy.random.Generator
-    chosen : (m,) int64
-        Rows drawn before, never drawn again; if empty, the first draw is uniform.
+    earlier_picks : (m,) int64
+        Rows that are chosen already and never drawn; if empty, the first draw is uniform.
     threads : int, optional
     weights : (n,) float64, optional
         > 0; probabilities are multiplied by them, also in the first draw.
@@ -46,20 +46,22 @@ def distance_weighted(
         Squared distance to the nearest row chosen before it; inf if there was none.
     """
     free = np.ones(len(points), bool)
-    free[chosen] = False
-    squared = np.full(len(points), np.inf)
-    if len(chosen):
-        squared = nearest_squared(points, points[chosen], None, threads)[1]
+    free[earlier_picks] = False
+    sq_distances = np.full(len(points), np.inf)
+    if len(earlier_picks):
+        sq_distances = nearest_squared(points, points[earlier_picks], None, threads)[1]
     centered, lengths, _ = center_if_distant(points, threads)
     norms = lengths.astype(np.float32)
-    drawn = np.empty(count, np.int64)
+    picks = np.empty(count, np.int64)
     gaps = np.empty(count)
     for place in range(count):
-        at = draw(squared if weights is None else weights * np.where(np.isinf(squared), 1, squared), free, rng)
-        drawn[place], gaps[place] = at, squared[at]
+        at = draw(
+            sq_distances if weights is None else weights * np.where(np.isinf(sq_distances), 1, sq_distances), free, rng
+        )
+        picks[place], gaps[place] = at, sq_distances[at]
         free[at] = False
-        _lower(points, centered, norms, at, squared, threads)
-    return drawn, gaps
+        _lower(points, centered, norms, at, sq_distances, threads)
+    return picks, gaps
 
 
 def draw(weights: NDArray[np.float64], free: NDArray[np.bool_], rng: np.random.Generator) -> int:
@@ -89,10 +91,10 @@ def _lower(
     centered: Points,
     norms: NDArray[np.float32],
     at: int,
-    squared: NDArray[np.float64],
+    sq_distances: NDArray[np.float64],
     threads: int | None,
 ) -> None:
-    """Lower `squared` (n,), in place, to the exact squared distance from row `at` where that is less."""
+    """Lower `sq_distances` (n,), in place, to the exact squared distance from row `at` where that is less."""
     target, norm = -2 * centered[at], norms[at]
 
     def near(rows: NDArray[np.float32], own: NDArray[np.float32], least: NDArray[np.float64]) -> NDArray[np.int16]:
@@ -101,9 +103,9 @@ def _lower(
         with np.errstate(invalid="ignore"):
             rough = rows @ target + own + norm
         reach = np.sqrt(own) + np.sqrt(norm)
-        found = np.flatnonzero(~(rough - product_error(rows.shape[1], reach) >= least) & (least > 0))
-        return found.astype(np.int16)
+        candidates = np.flatnonzero(~(rough - product_error(rows.shape[1], reach) >= least) & (least > 0))
+        return candidates.astype(np.int16)
 
-    rows = joined(map_rows(near, centered, norms, squared, block=ROWS, threads=threads), ROWS)
+    rows = joined(map_rows(near, centered, norms, sq_distances, block=ROWS, threads=threads), ROWS)
     exact = map_rows(partial(squared_distances, b=points[at]), view(points, rows), block=ROWS, threads=threads)
-    squared[rows] = np.minimum(squared[rows], np.concatenate([np.empty(0), *exact]))
+    sq_distances[rows] = np.minimum(sq_distances[rows], np.concatenate([np.empty(0), *exact]))

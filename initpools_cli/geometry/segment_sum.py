@@ -42,10 +42,10 @@ def sums_by_label(
     -------
     (k, d) float64
     """
-    seen = points if isinstance(rows, slice) else view(points, rows)
+    selection = points if isinstance(rows, slice) else view(points, rows)
     if len(labels) <= PART:
-        return _sums(seen[:], labels, weights, k, threads)
-    parts = map_rows(partial(_sums, k=k, threads=1), seen, labels, weights, block=PART, threads=threads)
+        return _sums(selection[:], labels, weights, k, threads)
+    parts = map_rows(partial(_sums, k=k, threads=1), selection, labels, weights, block=PART, threads=threads)
     return np.asarray(sum(parts))
 
 

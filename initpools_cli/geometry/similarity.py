@@ -142,14 +142,14 @@ def similarities(
             "Set bandwidth to about the distance between similar images.",
             f"{bandwidth:g}",
         )
-    squared = 8 * ROUNDING * 4 * float(squares.max()) / bandwidth**2
+    error_of_square = 8 * ROUNDING * 4 * float(squares.max()) / bandwidth**2
     # The square root in the Laplace kernel is steepest for near rows.
-    error = squared**0.5 if name == "laplace" else squared
+    error = error_of_square**0.5 if name == "laplace" else error_of_square
     power = 0.0
     if name == "student":
         # The slope at 0 and the rounding error of the power grow with the exponent.
         power = (beta + 1) / 2
-        error = squared * power / beta
+        error = error_of_square * power / beta
     return Similarity(points, name, bandwidth, squares, min(1.0, error + (4 + power) * ROUNDING), beta)
 
 
@@ -159,17 +159,17 @@ def marginal_gains(
     coverage: NDArray[np.float64],
     weights: NDArray[np.float64] | None = None,
     threads: int | None = None,
-    counted: Indices | None = None,
+    support: Indices | None = None,
 ) -> NDArray[np.float64]:
     """Compute the marginal gain of each x in `rows`: Σ_y weight(y) max(0, similarity(x, y) − coverage(y)).
 
-    `coverage` (n,) is the largest similarity of each row to the chosen rows. With `counted` (k,) the sum is over these
+    `coverage` (n,) is the largest similarity of each row to the chosen rows. With `support` (k,) the sum is over these
     rows alone, and `coverage` and `weights` are theirs, (k,).
     """
     others = similarity.prepare(rows, np.float64)
 
     def part(span: slice) -> NDArray[np.float64]:
-        more = similarity.to(_rows(span, counted), others)
+        more = similarity.to(_rows(span, support), others)
         more -= coverage[span, None]
         np.maximum(more, 0, out=more)
         total: NDArray[np.float64] = more.sum(axis=0) if weights is None else weights[span] @ more
@@ -182,18 +182,18 @@ def row_sums(
     similarity: Similarity,
     weights: NDArray[np.float64] | None = None,
     threads: int | None = None,
-    counted: Indices | None = None,
+    support: Indices | None = None,
 ) -> tuple[NDArray[np.float64], float]:
     """Compute Σ_y weight(y) similarity(x, y) of all rows, (n,), and the error allowed for each sum.
 
-    `counted` (k,) are the rows y whose weight is not 0, if these are few.
+    `support` (k,) are the rows y whose weight is not 0, if these are few.
     """
     n = len(similarity.points)
     each = np.ones(n) if weights is None else weights
     if similarity.name != "cosine":
         error = similarity.error * float(each.sum())
-        if counted is not None:
-            return gains_over(similarity, counted, np.zeros(len(counted)), weights, threads), error
+        if support is not None:
+            return gains_over(similarity, support, np.zeros(len(support)), weights, threads), error
         return approximate_gains(similarity, np.zeros(n), weights, threads), error
     # A sum of products is the product with the sum.
     toward = map_blocks(lambda span: each[span] @ similarity.prepare(span, np.float64).directions, n, ROWS, threads)
@@ -226,17 +226,17 @@ def approximate_gains(
 
 def gains_over(
     similarity: Similarity,
-    counted: Indices,
+    support: Indices,
     coverage: NDArray[np.float64],
     weights: NDArray[np.float64] | None = None,
     threads: int | None = None,
 ) -> NDArray[np.float64]:
-    """Compute like `approximate_gains` the gains of all rows, (n,), where only some rows count.
+    """Compute the gains of all rows, (n,), like `approximate_gains`, where only the rows in `support` have weights.
 
-    `counted` and `coverage` are (k,), `weights` is (n,).
+    `support` and `coverage` are (k,), `weights` is (n,).
     """
     # No similarity exceeds 1 by more than rounding: so much is lost when coverage rises to 2.
-    return approximate_gain_loss(similarity, counted, coverage, np.full(len(counted), 2.0), weights, threads)
+    return approximate_gain_loss(similarity, support, coverage, np.full(len(support), 2.0), weights, threads)
 
 
 def approximate_gain_loss(
@@ -277,12 +277,12 @@ def approximate_gain_loss(
 def greedy_facility_location(
     similarity: Similarity,
     count: int,
-    chosen: Indices,
+    earlier_picks: Indices,
     weights: NDArray[np.float64] | None = None,
     threads: int | None = None,
     ceiling: NDArray[np.float64] | None = None,
     candidates: NDArray[np.bool_] | None = None,
-    counted: Indices | None = None,
+    support: Indices | None = None,
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Choose rows greedily that maximize Σ_y weight(y) max over the chosen x of similarity(x, y).
 
@@ -298,7 +298,7 @@ def greedy_facility_location(
         Of the n rows.
     count : int
         Maximum number of picks.
-    chosen : (m,) int64
+    earlier_picks : (m,) int64
         Rows chosen before.
     weights : (n,) float64, optional
         ≥ 0; default: all 1.
@@ -307,7 +307,7 @@ def greedy_facility_location(
         ≥ 0; default: none.
     candidates : (n,) bool, optional
         Rows that may be chosen; default: all.
-    counted : (k,) int64, optional
+    support : (k,) int64, optional
         The rows whose weight is not 0, ascending, if these are few: then k n pairs are compared instead of n². Without
         a ceiling.
 
@@ -320,57 +320,57 @@ def greedy_facility_location(
     """
     n = len(similarity.points)
     each = np.ones(n) if weights is None else weights
-    if counted is not None:
-        each = each[counted]
-    coverage = most_similar(similarity, slice(None) if counted is None else counted, chosen, threads)
+    if support is not None:
+        each = each[support]
+    coverage = most_similar(similarity, slice(None) if support is None else support, earlier_picks, threads)
     above = np.zeros(n)
     if ceiling is not None:
         # A gain below a ceiling is the gain without it minus the gain from the ceiling on.
         coverage = np.minimum(coverage, ceiling)
         above = approximate_gains(similarity, ceiling, weights, threads) - similarity.error * each.sum()
-    taken = np.zeros(n, bool) if candidates is None else ~candidates
-    taken[chosen] = True
+    unavailable = np.zeros(n, bool) if candidates is None else ~candidates
+    unavailable[earlier_picks] = True
 
     def measure(rows: Indices) -> NDArray[np.float64]:
-        own = weights if counted is None else each
-        gains = marginal_gains(similarity, rows, coverage, own, threads, counted)
+        own = weights if support is None else each
+        gains = marginal_gains(similarity, rows, coverage, own, threads, support)
         return gains if ceiling is None else gains - marginal_gains(similarity, rows, ceiling, weights, threads)
 
     def upper_bounds() -> NDArray[np.float64]:
-        if counted is None:
+        if support is None:
             gains = approximate_gains(similarity, coverage, weights, threads)
         else:
-            gains = gains_over(similarity, counted, coverage, weights, threads)
+            gains = gains_over(similarity, support, coverage, weights, threads)
         return gains + similarity.error * each.sum() - above
 
-    if len(chosen):
+    if len(earlier_picks):
         bounds = upper_bounds()
     else:
-        sums, error = row_sums(similarity, weights, threads, counted)
+        sums, error = row_sums(similarity, weights, threads, support)
         bounds = sums + error - above
     picks: list[int] = []
     gains: list[float] = []
     while len(picks) < count:
-        bounds[taken] = -np.inf
+        bounds[unavailable] = -np.inf
         best = exact_best_gain(bounds, measure)
         if best <= TIE:
             break
         at = int(np.flatnonzero(bounds >= best - TIE)[0])
         picks.append(at)
         gains.append(float(bounds[at]))
-        taken[at] = True
-        new = similarity.to_all(at, threads, counted)
+        unavailable[at] = True
+        new = similarity.to_all(at, threads, support)
         new = new if ceiling is None else np.minimum(new, ceiling)
-        raised = np.flatnonzero((new > coverage) & (each > 0))
-        if 2 * len(raised) > len(each):
+        increases = np.flatnonzero((new > coverage) & (each > 0))
+        if 2 * len(increases) > len(each):
             np.maximum(coverage, new, out=coverage)
             bounds = upper_bounds()
         else:
-            rows = raised if counted is None else counted[raised]
-            bounds -= approximate_gain_loss(similarity, rows, coverage[raised], new[raised], weights, threads)
+            rows = increases if support is None else support[increases]
+            bounds -= approximate_gain_loss(similarity, rows, coverage[increases], new[increases], weights, threads)
             # Rounding cannot change a clipped value by more than the whole step.
-            bounds += (np.minimum(new[raised] - coverage[raised], similarity.error) * each[raised]).sum()
-            coverage[raised] = new[raised]
+            bounds += (np.minimum(new[increases] - coverage[increases], similarity.error) * each[increases]).sum()
+            coverage[increases] = new[increases]
     return np.array(picks, np.int64), np.array(gains)
 
 
@@ -398,7 +398,7 @@ def exact_best_gain(bounds: NDArray[np.float64], measure: Callable[[Indices], ND
 
 
 def most_similar(
-    similarity: Similarity, rows: RowIndex, chosen: Indices, threads: int | None = None
+    similarity: Similarity, rows: RowIndex, picks: Indices, threads: int | None = None
 ) -> NDArray[np.float64]:
     """Compute the largest similarity of each of `rows` to the chosen rows; 0 without any."""
     start, stop, _ = (0, len(rows), 1) if isinstance(rows, np.ndarray) else rows.indices(len(similarity.points))
@@ -406,8 +406,8 @@ def most_similar(
 
     def hold(span: slice) -> None:
         of = rows[span] if isinstance(rows, np.ndarray) else slice(start + span.start, start + span.stop)
-        for first in range(0, len(chosen), BATCH):
-            near = similarity.between(of, chosen[first : first + BATCH]).max(axis=1)
+        for first in range(0, len(picks), BATCH):
+            near = similarity.between(of, picks[first : first + BATCH]).max(axis=1)
             largest[span] = np.maximum(largest[span], near)
 
     map_blocks(hold, len(largest), ROWS, threads)

@@ -41,16 +41,16 @@ def nearby_similarities(
 
     n, k = len(points), min(neighbors, len(points) - 1)
     rows = unit_rows(points) if name == "cosine" else points
-    directed = np.asarray(rows.any(axis=1)) if name == "cosine" else np.ones(n, bool)
+    nonzero = np.asarray(rows.any(axis=1)) if name == "cosine" else np.ones(n, bool)
     # Column 0 is the row itself.
     require_memory(n * (k + 1) * 24, f"The {k:,} nearest of each of {n:,} images take", FEWER)
     index, values = np.empty((n, k + 1), np.int32), np.empty((n, k + 1))
-    index[:, 0], values[:, 0] = np.arange(n), np.where(directed, 1.0, 0.5)
+    index[:, 0], values[:, 0] = np.arange(n), np.where(nonzero, 1.0, 0.5)
 
-    def take(own: Indices | slice, near: Indices, squared: NDArray[np.float64]) -> None:
+    def take(own: Indices | slice, near: Indices, sq_distances: NDArray[np.float64]) -> None:
         # For unit vectors |a − b|² = 2 − 2 cos; a zero row has no direction, and its cosine counts as 0.
-        similar = 1 - squared / 4 if name == "cosine" else np.exp(-squared / bandwidth**2)
-        similar[~(directed[own][:, None] & directed[near])] = 0.5
+        similar = 1 - sq_distances / 4 if name == "cosine" else np.exp(-sq_distances / bandwidth**2)
+        similar[~(nonzero[own][:, None] & nonzero[near])] = 0.5
         index[own, 1:], values[own, 1:] = near, similar
 
     if k:
@@ -59,7 +59,9 @@ def nearby_similarities(
     return near.maximum(near.T).tocsr()
 
 
-def sparse_facility_location(similar: csr_array, count: int, chosen: Indices) -> tuple[Indices, NDArray[np.float64]]:
+def sparse_facility_location(
+    similar: csr_array, count: int, earlier_picks: Indices
+) -> tuple[Indices, NDArray[np.float64]]:
     """Like `similarity.greedy_facility_location`, for sparse similarities: all gains are updated after each pick.
 
     Parameters
@@ -68,7 +70,7 @@ def sparse_facility_location(similar: csr_array, count: int, chosen: Indices) ->
         Symmetric.
     count : int
         Maximum number of picks.
-    chosen : (m,) int64
+    earlier_picks : (m,) int64
         Rows chosen before.
 
     Returns
@@ -83,22 +85,22 @@ def sparse_facility_location(similar: csr_array, count: int, chosen: Indices) ->
 
     def hold(row: int) -> None:
         own = slice(bounds[row], bounds[row + 1])
-        raised = columns[own][values[own] > coverage[columns[own]]]
-        before, after = coverage[raised], values[own][values[own] > coverage[columns[own]]]
-        coverage[raised] = after
-        sizes = bounds[raised + 1] - bounds[raised]
-        at = np.arange(sizes.sum()) + np.repeat(bounds[raised] - np.cumsum(sizes) + sizes, sizes)
-        lost = np.clip(values[at] - np.repeat(before, sizes), 0, np.repeat(after - before, sizes))
-        np.subtract.at(gains, columns[at], lost)
+        increases = columns[own][values[own] > coverage[columns[own]]]
+        before, after = coverage[increases], values[own][values[own] > coverage[columns[own]]]
+        coverage[increases] = after
+        sizes = bounds[increases + 1] - bounds[increases]
+        at = np.arange(sizes.sum()) + np.repeat(bounds[increases] - np.cumsum(sizes) + sizes, sizes)
+        losses = np.clip(values[at] - np.repeat(before, sizes), 0, np.repeat(after - before, sizes))
+        np.subtract.at(gains, columns[at], losses)
         gains[row] = -np.inf
 
-    for row in chosen:
+    for row in earlier_picks:
         hold(int(row))
     picks: list[int] = []
-    won: list[float] = []
+    pick_gains: list[float] = []
     while len(picks) < count and gains.max() > TIE:
         at = int(np.flatnonzero(gains >= gains.max() - TIE)[0])
         picks.append(at)
-        won.append(float(gains[at]))
+        pick_gains.append(float(gains[at]))
         hold(at)
-    return np.array(picks, np.int64), np.array(won)
+    return np.array(picks, np.int64), np.array(pick_gains)

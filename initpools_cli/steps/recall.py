@@ -26,7 +26,7 @@ def report_recall(report: Reporter, step: PendingStep | None = None) -> Iterator
     if not recalls:
         return
     images, index = sum(each.rows for each in recalls), ", ".join(sorted({each.index for each in recalls}))
-    share = sum(each.found for each in recalls) / sum(each.neighbors for each in recalls)
+    share = sum(each.hits for each in recalls) / sum(each.neighbors for each in recalls)
     report.say(f"index {index}: {share:.1%} of the nearest neighbors of {images:,} random images were found")
     if step is not None:
         step.outcome |= {"index": index, "recall": share, "recall_images": images}

@@ -444,8 +444,8 @@ def as_embeddings(array: Array, normalize: bool, name: str = "embeddings") -> ND
     view = rows_of(array)
     plain = view.dtype == np.float32 and (not normalize or are_unit_rows(view))
     whole = view.form == "stored" and view.rows is None and not has_executor()
-    if plain and whole and isinstance(view.stored, np.ndarray) and view.stored.flags.c_contiguous:
-        return view.stored
+    if plain and whole and isinstance(view.array, np.ndarray) and view.array.flags.c_contiguous:
+        return view.array
     if view.form == "stored" or not plain:
         view = replace(view, form="float32" if plain or not normalize else "unit")
     return cast("NDArray[np.float32]", view)

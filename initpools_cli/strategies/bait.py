@@ -76,10 +76,10 @@ def bait(
         picks.append(best)
         gains.append(gain)
         rows = rows[rows != best]
-        inverse = fisher.updated(inverse, best, 1.0)
+        inverse = fisher.update_inverse(inverse, best, 1.0)
     while len(picks) > budget:
         losses = fisher.changes(np.array(picks), inverse, sandwich_product(inverse, target), -1.0)
         least = int(losses.argmin())
-        inverse = fisher.updated(inverse, picks.pop(least), -1.0)
+        inverse = fisher.update_inverse(inverse, picks.pop(least), -1.0)
         gains.pop(least)
     return Selection(np.array(picks, np.int64), scores=np.array(gains))

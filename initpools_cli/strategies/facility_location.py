@@ -75,6 +75,6 @@ def facility_location(
     else:
         similar = similarities(embeddings, similarity, bandwidth)
         picks, gains = greedy_facility_location(
-            similar, budget, labeled, weights, candidates=candidates, counted=counted
+            similar, budget, labeled, weights, candidates=candidates, support=counted
         )
     return fill_by_distance(embeddings, labeled, picks, gains, budget, candidates)

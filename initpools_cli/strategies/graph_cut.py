@@ -80,11 +80,11 @@ def graph_cut(
     similar = similarities(embeddings, similarity, bandwidth)
     own_weights = weights if weights is None or counted is None else weights[counted]
     zeros = np.zeros(len(embeddings) if counted is None else len(counted))
-    sums, error = row_sums(similar, weights, counted=counted)
+    sums, error = row_sums(similar, weights, support=counted)
     own = 1.0 if similarity == "rbf" else (1 + embeddings.any(axis=1)) / 2
 
     def measure(gains: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
-        gains[rows] += lam * (marginal_gains(similar, rows, zeros, own_weights, counted=counted) - sums[rows] - error)
+        gains[rows] += lam * (marginal_gains(similar, rows, zeros, own_weights, support=counted) - sums[rows] - error)
 
     def take(gains: NDArray[np.float64], row: int) -> None:
         gains -= 2 * similar.to_all(row)

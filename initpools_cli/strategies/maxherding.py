@@ -84,10 +84,10 @@ def maxherding(
     weights, candidates, counted = unpack(sample)
     if kernel == "tophat":
         inside = None if weights is None else weights > 0
-        picks, covered = greedy_cover(embeddings, bandwidth, budget, labeled, counted=inside, candidates=candidates)
+        picks, covered = greedy_cover(embeddings, bandwidth, budget, labeled, targets=inside, candidates=candidates)
         rows = len(embeddings) if inside is None else np.count_nonzero(inside)
         return fill_by_distance(embeddings, labeled, picks, covered / rows, budget, candidates)
     similar = similarities(embeddings, kernel, bandwidth, beta=beta)
-    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, counted=counted)
+    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, support=counted)
     images = len(embeddings) if sample is None else sample.images
     return fill_by_distance(embeddings, labeled, picks, gains / images, budget, candidates)

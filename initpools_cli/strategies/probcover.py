@@ -100,7 +100,7 @@ def probcover(
     else:
         counted, candidates, each = sample.weights > 0, sample.candidates, float(sample.weights.max())
     radius = delta or pure_radius(embeddings if counted is None else embeddings[counted], n_clusters, alpha, rng)
-    picks, gains = greedy_cover(embeddings, radius, budget, labeled, counted=counted, candidates=candidates)
+    picks, gains = greedy_cover(embeddings, radius, budget, labeled, targets=counted, candidates=candidates)
     return fill_by_distance(embeddings, labeled, picks, gains.astype(np.float64) * each, budget, candidates)
 
 

@@ -89,7 +89,7 @@ def uherding(
         return fill_by_distance(embeddings, labeled, np.empty(0, np.int64), np.empty(0), budget, candidates)
     # Divided by the mean uncertainty, so that the threshold for gains does not depend on it.
     similar, weights = similarities(embeddings, "rbf", bandwidth), weights / typical * each
-    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, counted=counted)
+    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, support=counted)
     return fill_by_distance(embeddings, labeled, picks, gains * typical / each.sum(), budget, candidates)
 
 
