@@ -36,9 +36,9 @@ def pool_overlap(first: ArrayLike, second: ArrayLike) -> PoolOverlap:
         Indices, in any order; a repeated index counts once.
     """
     a, b = np.unique(np.asarray(first)), np.unique(np.asarray(second))
-    shared = np.intersect1d(a, b, assume_unique=True).size
-    either = a.size + b.size - shared
-    return PoolOverlap(shared, shared / either if either else math.nan)
+    common = np.intersect1d(a, b, assume_unique=True).size
+    either = a.size + b.size - common
+    return PoolOverlap(common, common / either if either else math.nan)
 
 
 def rank_agreement(first: ArrayLike, second: ArrayLike, top: int = 100) -> RankAgreement:

@@ -37,10 +37,10 @@ def anytime_bound(right: Sequence[int], counts: Sequence[int], error: float = 0.
     trials = np.cumsum(np.asarray(counts, dtype=np.float64)[::-1])[::-1]
     starts = np.arange(1, len(hits) + 1)
     weights = 1 / (starts * (starts + 1.0))
-    asked = np.arange(1, STEPS) / STEPS
-    better = asked[:, None] + (1 - asked[:, None]) * ALTERNATIVES
-    gains, losses = np.log(better / asked[:, None]), np.log((1 - better) / (1 - asked[:, None]))
+    grid = np.arange(1, STEPS) / STEPS
+    better = grid[:, None] + (1 - grid[:, None]) * ALTERNATIVES
+    gains, losses = np.log(better / grid[:, None]), np.log((1 - better) / (1 - grid[:, None]))
     exponents = hits[:, None, None] * gains + (trials - hits)[:, None, None] * losses
     evidence = 1 - weights.sum() + weights @ np.exp(np.minimum(exponents, 700)).mean(axis=2)
     enough = evidence >= 1 / error
-    return float(asked[int(np.argmin(enough)) - 1]) if enough[0] else 0.0
+    return float(grid[int(np.argmin(enough)) - 1]) if enough[0] else 0.0

@@ -77,5 +77,5 @@ def _explained(correct: NDArray[np.float64], difference: NDArray[np.float64], au
 
     everywhere = min(1.0, squares(difference) / max(squares(correct), 1e-9))
     prior = PRIOR_IMAGES * 0.2
-    found = (squares(difference[audit]) + prior * everywhere) / (squares(correct[audit]) + prior)
-    return min(1.0, found)
+    ratio = (squares(difference[audit]) + prior * everywhere) / (squares(correct[audit]) + prior)
+    return min(1.0, ratio)

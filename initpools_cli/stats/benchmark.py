@@ -149,7 +149,7 @@ def comparisons(cells: DataFrame, against: str = "random", alpha: float = 0.05) 
     cells : DataFrame
         From `values`.
     """
-    found: dict[str, list[tuple[tuple[object, ...], Paired]]] = {}
+    results_of: dict[str, list[tuple[tuple[object, ...], Paired]]] = {}
     for setting, rows in cells.groupby([*SETTING, "origin"], sort=False):
         by_strategy = rows.pivot(index="seed", columns="strategy", values="value")
         if against not in by_strategy:
@@ -157,13 +157,13 @@ def comparisons(cells: DataFrame, against: str = "random", alpha: float = 0.05) 
         for name in dict.fromkeys(rows["strategy"]):
             if name != against:
                 result = paired(by_strategy[name].to_numpy(), by_strategy[against].to_numpy())
-                found.setdefault(str(name), []).append((setting, result))
-    return [row for name, results in found.items() for row in _corrected(name, results, alpha)]
+                results_of.setdefault(str(name), []).append((setting, result))
+    return [row for name, results in results_of.items() for row in _corrected(name, results, alpha)]
 
 
 def _corrected(name: str, results: list[tuple[tuple[object, ...], Paired]], alpha: float) -> Iterator[Comparison]:
-    corrected = holm([each.p for _, each in results])
-    for (setting, each), p_holm in zip(results, corrected, strict=True):
+    p_values = holm([each.p for _, each in results])
+    for (setting, each), p_holm in zip(results, p_values, strict=True):
         data, encoder, learner, budget, _, query, labeled, origin = map(str, setting)
         yield Comparison(
             strategy=name,
@@ -198,31 +198,31 @@ def standings(cells: DataFrame, against: str = "random", budget: int | None = No
         Labels in the first pool. Verdicts are corrected over all budgets in any case.
     """
     rows = comparisons(cells, against)
-    chosen = cells if budget is None else cells[cells["budget"] == budget]
-    regrets = regret(chosen)
-    seconds = chosen.groupby("strategy")["pool_seconds"].mean()
-    added = cells.groupby("strategy")["added"].any()
-    found = []
+    budget_cells = cells if budget is None else cells[cells["budget"] == budget]
+    regrets = regret(budget_cells)
+    seconds = budget_cells.groupby("strategy")["pool_seconds"].mean()
+    is_added = cells.groupby("strategy")["added"].any()
+    standings_list = []
     for name in dict.fromkeys(cells["strategy"]):
         own = [row for row in rows if row.strategy == name and budget in (None, row.budget)]
         if not own and (name != against or name not in regrets):
             continue
         verdicts = [row.verdict for row in own]
         better, worse = verdicts.count("better"), verdicts.count("worse")
-        found.append(
+        standings_list.append(
             Standing(
                 str(name),
-                bool(added[name]),
+                bool(is_added[name]),
                 len(own),
                 better,
                 len(own) - better - worse,
                 worse,
-                *((0.0, np.nan, np.nan) if name == against else over_origins(chosen, str(name), against)),
+                *((0.0, np.nan, np.nan) if name == against else over_origins(budget_cells, str(name), against)),
                 float(regrets[name]),
                 float(seconds.get(name, np.nan)),
             )
         )
-    return sorted(found, key=lambda each: -each.difference)
+    return sorted(standings_list, key=lambda each: -each.difference)
 
 
 def over_origins(cells: DataFrame, name: str, against: str) -> tuple[float, float, float]:
@@ -246,10 +246,10 @@ def over_origins(cells: DataFrame, name: str, against: str) -> tuple[float, floa
     if not len(by_origin):
         return np.nan, np.nan, np.nan
     if len(by_origin) > 1:
-        found = mean_interval(by_origin.to_numpy())
-        return found.mean, found.low, found.high
-    found = mean_interval(difference.groupby("seed").mean().to_numpy())
-    return float(by_origin.iloc[0]), found.low, found.high
+        interval = mean_interval(by_origin.to_numpy())
+        return interval.mean, interval.low, interval.high
+    interval = mean_interval(difference.groupby("seed").mean().to_numpy())
+    return float(by_origin.iloc[0]), interval.low, interval.high
 
 
 def regret(cells: DataFrame) -> dict[str, float]:
@@ -276,14 +276,14 @@ def pairs(cells: DataFrame, strategies: Sequence[str] = ()) -> list[Pair]:
         Default: all.
     """
     means = cells.groupby(["origin", *SETTING, "strategy"])["value"].mean().unstack("strategy")
-    found = []
+    rows = []
     for first, second in itertools.combinations(strategies or list(means.columns), 2):
         by_origin = (means[first] - means[second]).dropna().groupby("origin").mean().to_numpy()
         if len(by_origin):
             p = signed_rank(by_origin)
-            found.append(Pair(str(first), str(second), len(by_origin), float(by_origin.mean()), p, p))
-    corrected = holm([each.p for each in found])
-    rows = [each._replace(p_holm=float(p)) for each, p in zip(found, corrected, strict=True)]
+            rows.append(Pair(str(first), str(second), len(by_origin), float(by_origin.mean()), p, p))
+    p_values = holm([each.p for each in rows])
+    rows = [each._replace(p_holm=float(p)) for each, p in zip(rows, p_values, strict=True)]
     return sorted(rows, key=lambda each: each.p)
 
 

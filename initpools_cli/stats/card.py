@@ -42,14 +42,14 @@ def coverage(distances: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def repetition(gaps: NDArray[np.float64], repeated: NDArray[np.bool_], mean_distance: float) -> dict[str, Any]:
+def repetition(gaps: NDArray[np.float64], is_copy: NDArray[np.bool_], mean_distance: float) -> dict[str, Any]:
     """Measure the redundancy of a pool.
 
     Parameters
     ----------
     gaps : (b,) float64
         Distance from each pick to the nearest other pick or labeled image; inf if there is none.
-    repeated : (b,) bool
+    is_copy : (b,) bool
         Whether an earlier pick or a labeled image has exactly the same embedding.
     mean_distance : float
         Mean distance of all images to the nearest pick.
@@ -57,10 +57,10 @@ def repetition(gaps: NDArray[np.float64], repeated: NDArray[np.bool_], mean_dist
     Returns
     -------
     dict
-        redundancy (share of picks whose gap is at most `mean_distance`), duplicates (number of `repeated` picks) and,
+        redundancy (share of picks whose gap is at most `mean_distance`), duplicates (number of picks in `is_copy`) and,
         if all gaps are finite, spacing (the mean gap).
     """
-    facts: dict[str, Any] = {"redundancy": float((gaps <= mean_distance).mean()), "duplicates": int(repeated.sum())}
+    facts: dict[str, Any] = {"redundancy": float((gaps <= mean_distance).mean()), "duplicates": int(is_copy.sum())}
     if np.isfinite(gaps).all():
         facts["spacing"] = float(gaps.mean())
     return facts
@@ -94,22 +94,22 @@ def balance(labels: NDArray[np.int64], available: NDArray[np.int64]) -> dict[str
     }
 
 
-def groups_covered(groups: NDArray[np.int64], chosen: NDArray[np.int64]) -> dict[str, int]:
+def groups_covered(groups: NDArray[np.int64], pool_groups: NDArray[np.int64]) -> dict[str, int]:
     """Count the groups with a labeled image.
 
     Parameters
     ----------
     groups : (n,) int64
         The group of every image.
-    chosen : (m,) int64
-        Those of the images in the pool; at least one.
+    pool_groups : (m,) int64
+        The groups of the images in the pool; at least one.
 
     Returns
     -------
     dict
         groups, groups_covered, and largest_group (the most images in the pool that are of one group).
     """
-    _, counts = np.unique(chosen, return_counts=True)
+    _, counts = np.unique(pool_groups, return_counts=True)
     return {"groups": len(np.unique(groups)), "groups_covered": len(counts), "largest_group": int(counts.max())}
 
 
@@ -134,8 +134,8 @@ def clusters_hit(clusters: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[s
 
 def mean_percentile(values: NDArray[np.float64], among: NDArray[np.float64]) -> float:
     """Compute the mean over `values` of the share of `among` that is lower, ties counted half."""
-    ordered = np.sort(among)
-    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    sorted_values = np.sort(among)
+    below = np.searchsorted(sorted_values, values, "left") + np.searchsorted(sorted_values, values, "right")
     return float(below.mean() / (2 * len(among)))
 
 

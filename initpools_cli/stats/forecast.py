@@ -36,8 +36,8 @@ def slope_of(error: float, accuracy: float, half_accuracy: float) -> float:
     half_accuracy : float
         Accuracy of models with random halves of the labels, on the other halves.
     """
-    measured = (accuracy - half_accuracy) / math.log(0.8 / 0.5)
-    return max(0.0, OF_ERROR * error + OF_SLOPE * measured)
+    slope = (accuracy - half_accuracy) / math.log(0.8 / 0.5)
+    return max(0.0, OF_ERROR * error + OF_SLOPE * slope)
 
 
 def expected_gain(slope: float, labels: int, more: int) -> Gain:
@@ -52,5 +52,5 @@ def labels_to(target: float, accuracy: float, slope: float, labels: int) -> int 
     """Forecast how many more labels reach an accuracy; None if that is too far away."""
     if accuracy >= target:
         return 0
-    needed = (target - accuracy) / slope if slope > 0 else math.inf
-    return math.ceil(labels * math.expm1(needed)) if needed < math.log1p(FARTHEST) else None
+    log_growth = (target - accuracy) / slope if slope > 0 else math.inf
+    return math.ceil(labels * math.expm1(log_growth)) if log_growth < math.log1p(FARTHEST) else None

@@ -62,17 +62,17 @@ def friedman(values: ArrayLike, alpha: float = 0.05, rng: np.random.Generator | 
         raise ValueError(f"values {table.shape} must have at least two blocks and two methods")
     blocks, methods = table.shape
     ranks = rankdata(-table, axis=1)
-    spread = float(((ranks - (methods + 1) / 2) ** 2).sum())
-    if spread == 0:
+    variation = float(((ranks - (methods + 1) / 2) ** 2).sum())
+    if variation == 0:
         return FriedmanResult(ranks.mean(0), 0.0, 1.0, nemenyi(methods, blocks, alpha))
     observed = float((ranks.sum(0) ** 2).sum())
     draw = generator(0, "friedman") if rng is None else rng
-    shuffled = draw.permuted(np.broadcast_to(ranks, (DRAWS, blocks, methods)), axis=2).sum(1)
-    hits = int(((shuffled**2).sum(1) >= observed - 1e-9).sum())
+    rank_sums = draw.permuted(np.broadcast_to(ranks, (DRAWS, blocks, methods)), axis=2).sum(1)
+    hits = int(((rank_sums**2).sum(1) >= observed - 1e-9).sum())
     excess = observed - blocks**2 * methods * (methods + 1) ** 2 / 4
     return FriedmanResult(
         ranks=ranks.mean(0),
-        statistic=(methods - 1) * excess / spread,
+        statistic=(methods - 1) * excess / variation,
         p=(hits + 1) / (DRAWS + 1),
         critical_difference=nemenyi(methods, blocks, alpha),
     )

@@ -53,14 +53,14 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> MeanInterval:
 
     if not 0 < level < 1:
         raise ValueError(f"level={level} must be between 0 and 1")
-    known = np.asarray(values, dtype=np.float64).ravel()
-    known = known[~np.isnan(known)]
-    if known.size == 0:
+    x = np.asarray(values, dtype=np.float64).ravel()
+    x = x[~np.isnan(x)]
+    if x.size == 0:
         return MeanInterval(math.nan, math.nan, math.nan)
-    mean = float(known.mean())
-    if known.size < 2 or np.ptp(known) <= ROUNDING * np.abs(known).max():
+    mean = float(x.mean())
+    if x.size < 2 or np.ptp(x) <= ROUNDING * np.abs(x).max():
         return MeanInterval(mean, math.nan, math.nan)
-    half = float(t.ppf((1 + level) / 2, known.size - 1) * known.std(ddof=1) / math.sqrt(known.size))
+    half = float(t.ppf((1 + level) / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size))
     return MeanInterval(mean, mean - half, mean + half)
 
 
@@ -98,27 +98,27 @@ def bootstrap_t_intervals(values: ArrayLike, level: float = 0.95, least: int = L
     if not len(rows) or rows.shape[1] < least:
         return ends
     mean = rows.mean(axis=1, keepdims=True)
-    varied = np.ptp(rows, axis=1) > ROUNDING * np.abs(rows).max(axis=1)
-    centered = (rows - mean)[varied]
+    has_variance = np.ptp(rows, axis=1) > ROUNDING * np.abs(rows).max(axis=1)
+    centered = (rows - mean)[has_variance]
     error = np.sqrt((centered**2).mean(axis=1) / (rows.shape[1] - 1))
     with np.errstate(invalid="ignore"):
         # Between a number and infinity there is no quantile.
         tails = np.quantile(_resampled_t(centered), ((1 + level) / 2, (1 - level) / 2), axis=0).T
-    ends[varied] = mean[varied] - tails * error[:, None]
+    ends[has_variance] = mean[has_variance] - tails * error[:, None]
     ends[~np.isfinite(ends).all(axis=1)] = math.nan
     return ends
 
 
 def _resampled_t(centered: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the t statistic of each sample drawn with replacement from each row, (RESAMPLES, m); the means are 0."""
-    count = centered.shape[1]
-    draws = generator(0, "bootstrap-t").integers(0, count, (RESAMPLES, count))
+    n = centered.shape[1]
+    draws = generator(0, "bootstrap-t").integers(0, n, (RESAMPLES, n))
     # With the number of times that each value is drawn, moments are products of matrices.
-    drawn = np.bincount((draws + count * np.arange(RESAMPLES)[:, None]).ravel(), minlength=RESAMPLES * count)
-    weights = drawn.reshape(RESAMPLES, count) / count
+    counts = np.bincount((draws + n * np.arange(RESAMPLES)[:, None]).ravel(), minlength=RESAMPLES * n)
+    weights = counts.reshape(RESAMPLES, n) / n
     mean = weights @ centered.T
     variance = weights @ (centered**2).T - mean**2
     flat = variance <= ROUNDING * (centered**2).mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = mean / np.sqrt(np.where(flat, 0, variance) / (count - 1))
+        t = mean / np.sqrt(np.where(flat, 0, variance) / (n - 1))
     return np.nan_to_num(t, nan=0.0, posinf=np.inf, neginf=-np.inf)

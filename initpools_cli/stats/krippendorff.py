@@ -48,11 +48,11 @@ def nominal_alpha(
     terms = np.column_stack([disagreement, counts])
     alpha = float(_alpha(terms.sum(axis=0)[None])[0])
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=samples)
-    drawn = _alpha(weights @ terms)
-    drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(alpha) or not len(drawn):
+    alphas = _alpha(weights @ terms)
+    alphas = alphas[~np.isnan(alphas)]
+    if np.isnan(alpha) or not len(alphas):
         return Agreement(alpha, np.nan, np.nan)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(alphas, [(1 - level) / 2, (1 + level) / 2])
     return Agreement(alpha, float(low), float(high))
 
 

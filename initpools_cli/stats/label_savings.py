@@ -42,8 +42,8 @@ def labels_to_reach(labeled: ArrayLike, values: ArrayLike, target: ArrayLike) ->
     before = np.maximum(at - 1, 0)
     rise = y[rows, at] - y[rows, before]
     share = np.divide(goal - y[rows, before], rise, out=np.ones(len(y)), where=rise > 0)
-    reached = x[before] + np.clip(share, 0, 1) * (x[at] - x[before])
-    return np.where(above.any(1), reached, np.inf)
+    labels = x[before] + np.clip(share, 0, 1) * (x[at] - x[before])
+    return np.where(above.any(1), labels, np.inf)
 
 
 def savings(
@@ -92,9 +92,9 @@ def savings(
         labels = float(labels_to_reach(labeled, own.mean(0)[None], [goal.mean()])[0])
         low = high = never = math.nan
         if len(seeds) > 1:
-            drawn = draw.integers(0, len(seeds), (DRAWS, len(seeds)))
-            reached = labels_to_reach(labeled, own[drawn].mean(1), goal[drawn].mean(1))
-            low, high = (float(end) for end in np.quantile(reached, [0.025, 0.975], method="inverted_cdf"))
-            never = float(np.isinf(reached).mean())
+            sample = draw.integers(0, len(seeds), (DRAWS, len(seeds)))
+            sample_labels = labels_to_reach(labeled, own[sample].mean(1), goal[sample].mean(1))
+            low, high = (float(end) for end in np.quantile(sample_labels, [0.025, 0.975], method="inverted_cdf"))
+            never = float(np.isinf(sample_labels).mean())
         results.append((*name, len(seeds), float(goal.mean()), labels, low, high, int(labeled[-1]), never))
     return pd.DataFrame(results, columns=[*CURVE, "seeds", "target", "labels", "low", "high", "of", "never"])

@@ -39,10 +39,10 @@ def rarest_third(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def rare_recall(recalls: NDArray[np.float64], rare: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
     """Average the recalls (r, c) of rare classes, (r,); classes without test images, NaN, are left out."""
-    chosen = recalls[:, list(rare)]
-    known = ~np.isnan(chosen)
-    count = known.sum(axis=1)
-    total = np.where(known, chosen, 0).sum(axis=1)
+    values = recalls[:, list(rare)]
+    valid = ~np.isnan(values)
+    count = valid.sum(axis=1)
+    total = np.where(valid, values, 0).sum(axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 

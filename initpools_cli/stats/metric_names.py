@@ -40,15 +40,15 @@ def chosen_metric(metric: str, columns: Collection[str]) -> str:
     Raises
     ------
     UserError
-        The rounds don't have it.
+        The rounds don't have that metric.
     """
-    known = metrics_of(columns)
+    metrics = metrics_of(columns)
     if metric == PRIMARY:
-        return known[0]
-    if metric not in known and metric not in columns:
-        guess = nearest(metric, known)
-        meant = f"Did you mean '{guess}'? " if guess else ""
+        return metrics[0]
+    if metric not in metrics and metric not in columns:
+        guess = nearest(metric, metrics)
+        hint = f"Did you mean '{guess}'? " if guess else ""
         raise UserError(
-            f"The metric '{metric}' is not one of this sweep.", f"{meant}Use one of {', '.join(known)}.", metric
+            f"The metric '{metric}' is not one of this sweep.", f"{hint}Use one of {', '.join(metrics)}.", metric
         )
     return metric

@@ -26,13 +26,13 @@ def classification_metrics(probs: np.ndarray, labels: np.ndarray) -> dict[str, f
     by_class = recalls(probs, labels, classes)
     present = ~np.isnan(by_class)
     areas = one_vs_rest_areas(probs, labels)
-    chosen = np.clip(probs[np.arange(n), labels], 1e-12, 1)
+    likelihood = np.clip(probs[np.arange(n), labels], 1e-12, 1)
     return {
         "accuracy": float((probs.argmax(1) == labels).mean()),
         "balanced_accuracy": float(by_class[present].mean()),
         "auc": float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan"),
         # With one class the result is -0.0; adding 0 makes it 0.0.
-        "nll": float(-np.log(chosen).mean()) + 0.0,
+        "nll": float(-np.log(likelihood).mean()) + 0.0,
         "ece": calibration_error(probs, labels),
         "absent_classes": int(classes - present.sum()),
     }

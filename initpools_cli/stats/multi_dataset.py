@@ -130,16 +130,14 @@ def _ranked(values: DataFrame, measure: str, unit: str) -> list[FriedmanRow]:
     results = []
     for (query, learner), block in values.groupby(["query", "learner"], sort=False):
         if len(block) > 1:
-            ranked = friedman(block.to_numpy().T)
+            test = friedman(block.to_numpy().T)
             inits = [str(init) for init in block.index.get_level_values("init")]
-            ranks = dict(zip(inits, map(float, ranked.ranks), strict=True))
+            ranks = dict(zip(inits, map(float, test.ranks), strict=True))
             name = (measure, str(query), str(learner), block.shape[1], ranks)
-            results.append(
-                FriedmanRow(*name, ranked.statistic, ranked.p, ranked.p, ranked.critical_difference, 1, unit)
-            )
+            results.append(FriedmanRow(*name, test.statistic, test.p, test.p, test.critical_difference, 1, unit))
     return results
 
 
 def _corrected(results: list[FriedmanRow]) -> list[FriedmanRow]:
-    corrected = holm([row.p for row in results])
-    return [row._replace(p_holm=float(p), family=len(results)) for row, p in zip(results, corrected, strict=True)]
+    p_values = holm([row.p for row in results])
+    return [row._replace(p_holm=float(p), family=len(results)) for row, p in zip(results, p_values, strict=True)]

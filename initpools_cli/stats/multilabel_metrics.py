@@ -33,15 +33,15 @@ def multilabel_metrics(probs: Floats, labels: Labels) -> dict[str, float]:
         classes, nats), absent_classes (number of classes without positive images).
     """
     areas, precisions = label_areas(probs, labels), average_precisions(probs, labels)
-    hits, predicted, positive = _counts(probs, labels)
-    chosen = np.clip(np.where(labels > 0, probs, 1 - probs), 1e-12, 1)
-    total = int(predicted.sum() + positive.sum())
+    hits, predictions, positive = _counts(probs, labels)
+    likelihood = np.clip(np.where(labels > 0, probs, 1 - probs), 1e-12, 1)
+    total = int(predictions.sum() + positive.sum())
     return {
         "auc": _mean(areas),
         "mean_average_precision": _mean(precisions),
         "micro_f1": float(2 * hits.sum() / total) if total else float("nan"),
         "macro_f1": _mean(f1_scores(probs, labels)),
-        "nll": float(-np.log(chosen).mean()) + 0.0,
+        "nll": float(-np.log(likelihood).mean()) + 0.0,
         "absent_classes": int((positive == 0).sum()),
     }
 
@@ -54,8 +54,8 @@ def label_recalls(probs: Floats, labels: Labels) -> Floats:
 
 def f1_scores(probs: Floats, labels: Labels) -> Floats:
     """Compute the F1 score of each class, (c,); NaN for classes without positive images."""
-    hits, predicted, positive = _counts(probs, labels)
-    return np.divide(2 * hits, predicted + positive, out=np.full(len(hits), np.nan), where=positive > 0)
+    hits, predictions, positive = _counts(probs, labels)
+    return np.divide(2 * hits, predictions + positive, out=np.full(len(hits), np.nan), where=positive > 0)
 
 
 def label_areas(probs: Floats, labels: Labels) -> Floats:
@@ -83,8 +83,8 @@ def _average_precision(scores: Floats, positive: NDArray[np.bool_]) -> float:
 
 def _counts(probs: Floats, labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Count true positives, predicted and positive images of each class."""
-    predicted, positive = probs >= THRESHOLD, labels > 0
-    return (predicted & positive).sum(axis=0), predicted.sum(axis=0), positive.sum(axis=0)
+    predictions, positive = probs >= THRESHOLD, labels > 0
+    return (predictions & positive).sum(axis=0), predictions.sum(axis=0), positive.sum(axis=0)
 
 
 def _mean(values: Floats) -> float:

@@ -38,7 +38,7 @@ def nested_interval(errors: NDArray[np.float64], folds: NDArray[np.int64], level
     ----------
     errors : (r, n, K) float
         Of each repetition: column k has the error of each item by the model fitted without fold k and without the
-        item's own fold. In the column of its own fold that is plain cross-validation.
+        item's own fold. The column of the item's own fold is plain cross-validation.
     folds : (r, n) int64
         Fold of each item in each repetition, from 0 to K − 1; at least two items in each fold.
     level : float
@@ -54,15 +54,15 @@ def nested_interval(errors: NDArray[np.float64], folds: NDArray[np.int64], level
     own = folds[..., None] == np.arange(count)
     size = own.sum(1)
     outer = (errors * own).sum(1) / size
-    spread = ((errors - outer[:, None, :]) ** 2 * own).sum(1) / (size - 1)
+    variances = ((errors - outer[:, None, :]) ** 2 * own).sum(1) / (size - 1)
     inner = (errors * ~own).sum(1) / (items - size)
-    variance = float(np.mean((inner - outer) ** 2) - np.mean(spread / size))
+    variance = float(np.mean((inner - outer) ** 2) - np.mean(variances / size))
     deviation = float(errors[~own].std(ddof=1))
     inflation = 1.0
     if deviation > 0:
         ratio = np.sqrt(max(variance, 0.0)) / (deviation / np.sqrt(items * (count - 1) / count))
         inflation = float(np.clip(ratio, 1.0, np.sqrt(count)))
-    nested = float(errors[~own].mean())
-    bias = (1 + ((count - 2) / count) ** 1.5) * (nested - float(errors[own].mean()))
+    mean_error = float(errors[~own].mean())
+    bias = (1 + ((count - 2) / count) ** 1.5) * (mean_error - float(errors[own].mean()))
     half = float(norm.ppf((1 + level) / 2)) * deviation / np.sqrt(items) * inflation
-    return NestedInterval(nested - bias, nested - bias - half, nested - bias + half, bias, inflation)
+    return NestedInterval(mean_error - bias, mean_error - bias - half, mean_error - bias + half, bias, inflation)

@@ -59,15 +59,15 @@ def tsne_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float
     n, d = embeddings.shape
     if n < FEWEST:
         return pca_2d(embeddings, seed)
-    reduced = _pca(embeddings, min(d, TSNE_DIMENSIONS), seed)
-    start = reduced[:, :2] if d > 1 else _pca(embeddings, 2, seed)
-    spread = start[:, 0].std()
-    start = start / spread * 1e-4 if spread > 0 else start
+    components = _pca(embeddings, min(d, TSNE_DIMENSIONS), seed)
+    start = components[:, :2] if d > 1 else _pca(embeddings, 2, seed)
+    scale = start[:, 0].std()
+    start = start / scale * 1e-4 if scale > 0 else start
     # One thread, because the rounding of the gradient depends on the number of threads.
     with threadpool_limits(1):
         plane = TSNE(
             perplexity=min(30.0, (n - 1) / 3), init=start, learning_rate="auto", random_state=_seed32(seed, "tsne")
-        ).fit_transform(reduced)
+        ).fit_transform(components)
     return np.asarray(plane, dtype=np.float64)
 
 
@@ -104,10 +104,10 @@ def umap_2d(embeddings: NDArray[np.floating], seed: int = 0) -> NDArray[np.float
             ) from None
         if n < FEWEST:
             return pca_2d(embeddings, seed)
-        reduced = _pca(embeddings, min(d, TSNE_DIMENSIONS), seed).astype(np.float32)
+        components = _pca(embeddings, min(d, TSNE_DIMENSIONS), seed).astype(np.float32)
         plane = umap.UMAP(
             n_neighbors=min(15, n - 1), init="pca", random_state=_seed32(seed, "umap"), n_jobs=1
-        ).fit_transform(reduced)
+        ).fit_transform(components)
     return np.asarray(plane, dtype=np.float64)
 
 
@@ -125,14 +125,14 @@ def _pca(embeddings: NDArray[np.floating], dimensions: int, seed: int) -> NDArra
     values = np.asarray(embeddings, dtype=np.float64)
     n, d = values.shape
     plane = np.zeros((n, dimensions))
-    kept = min(dimensions, d, n)
-    if n < 2 or not kept:
+    n_components = min(dimensions, d, n)
+    if n < 2 or not n_components:
         return plane
     with threadpool_limits(1), np.errstate(invalid="ignore", divide="ignore"):
-        pca = PCA(n_components=kept, random_state=_seed32(seed, "pca")).fit(values)
+        pca = PCA(n_components=n_components, random_state=_seed32(seed, "pca")).fit(values)
         axes = pca.components_
         largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-        plane[:, :kept] = (values - pca.mean_) @ (axes * np.where(largest < 0, -1.0, 1.0)).T
+        plane[:, :n_components] = (values - pca.mean_) @ (axes * np.where(largest < 0, -1.0, 1.0)).T
     return plane
 
 

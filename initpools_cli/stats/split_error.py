@@ -113,7 +113,7 @@ def largest_variance(first: float, second: float, images: int) -> float:
 
 def over_groups(
     rounds: DataFrame,
-    compared: Mapping[Comparison, Paired],
+    comparisons: Mapping[Comparison, Paired],
     against: str,
     groups: RightByGroup,
     metric: str,
@@ -124,7 +124,7 @@ def over_groups(
     ----------
     rounds : DataFrame
         Rows of ``rounds.csv``.
-    compared : mapping of ((init, query, learner, encoder), measure) to Paired
+    comparisons : mapping of ((init, query, learner, encoder), measure) to Paired
     against : str
         The first pool that each is compared with.
     groups : RightByGroup
@@ -132,33 +132,33 @@ def over_groups(
     metric : str
         One of `group_variance.METRICS`.
     """
-    found = []
-    for comparison, differences in _differences(rounds, compared, against, groups.right):
+    results = []
+    for comparison, differences in _differences(rounds, comparisons, against, groups.right):
         if differences is None:
-            found.append((comparison, SplitError()))
+            results.append((comparison, SplitError()))
             continue
         variance = groups.variance(differences.mean(axis=0), metric)
         wider = _over_both(comparison, variance, groups.count)
         # With a single group nothing is known about others.
         p = 1.0 if math.isnan(wider.p) else max(comparison.p, wider.p)
         error = SplitError(math.sqrt(variance), "groups", wider.low, wider.high)
-        found.append((comparison._replace(low=wider.low, high=wider.high, p=p), error))
-    return found
+        results.append((comparison._replace(low=wider.low, high=wider.high, p=p), error))
+    return results
 
 
 def over_images(
     rounds: DataFrame,
-    compared: Mapping[Comparison, Paired],
+    comparisons: Mapping[Comparison, Paired],
     against: str,
     images: EvaluatedImages,
     metric: str,
 ) -> list[SplitError]:
     """Return the error of each comparison over test images; the parameters are those of `over_groups`.
 
-    It is measured where correct predictions are known. Else it is bounded for accuracy, and unknown for other metrics.
+    The error is measured if correct predictions are known. Else accuracy has an upper bound, and other metrics none.
     """
-    found = []
-    for comparison, differences in _differences(rounds, compared, against, images.correct):
+    errors = []
+    for comparison, differences in _differences(rounds, comparisons, against, images.correct):
         if differences is not None and images.label is not None:
             variance, kind = variance_over_images(differences, images.label, metric), "measured"
         elif images.correct is None and metric == "accuracy" and _varies(comparison):
@@ -166,11 +166,11 @@ def over_images(
         else:
             variance, kind = math.nan, ""
         if math.isnan(variance):
-            found.append(SplitError())
+            errors.append(SplitError())
             continue
         both = _over_both(comparison, variance, images.count)
-        found.append(SplitError(math.sqrt(variance), kind, both.low, both.high))
-    return found
+        errors.append(SplitError(math.sqrt(variance), kind, both.low, both.high))
+    return errors
 
 
 def _varies(comparison: Paired) -> bool:
@@ -188,12 +188,12 @@ def _over_both(comparison: Paired, variance: float, count: int) -> WithGroups:
 
 
 def _differences(
-    rounds: DataFrame, compared: Mapping[Comparison, Paired], against: str, values: NDArray[Any] | None
+    rounds: DataFrame, comparisons: Mapping[Comparison, Paired], against: str, values: NDArray[Any] | None
 ) -> Iterator[tuple[Paired, NDArray[np.float64] | None]]:
     """Yield each comparison, and its differences of `values` (rows, k) at each seed, (s, k); None if undefined."""
-    measures = {measure for _, measure in compared} if values is not None else ()
+    measures = {measure for _, measure in comparisons} if values is not None else ()
     cells = {measure: rows_by_cell(rounds, measure) for measure in measures}
-    for (curve, measure), comparison in compared.items():
+    for (curve, measure), comparison in comparisons.items():
         if values is None or not _varies(comparison):
             yield comparison, None
             continue

@@ -33,18 +33,18 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64], prio
     from scipy.optimize import minimize_scalar
 
     # Only differences of logits count; of these the largest bounds the exponents.
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    chosen = shifted[np.arange(len(labels)), labels]
+    offsets = logits - logits.max(axis=1, keepdims=True)
+    label_offsets = offsets[np.arange(len(labels)), labels]
 
     def loss(log_t: float) -> float:
         scale = np.exp(-log_t)
-        likelihood = chosen * scale - np.log(np.exp(shifted * scale).sum(axis=1))
+        likelihood = label_offsets * scale - np.log(np.exp(offsets * scale).sum(axis=1))
         return float(-likelihood.sum() + 0.5 * (log_t / prior) ** 2)
 
     grid = np.linspace(-LARGEST, LARGEST, 41)
     best = int(np.argmin([loss(each) for each in grid]))
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         loss, bounds=(grid[max(best - 1, 0)], grid[min(best + 1, 40)]), method="bounded", options={"xatol": 1e-9}
     )
     # The bounded search ends just inside its interval: the best may be the end of the grid.
-    return float(np.exp(min((found.x, grid[best]), key=loss)))
+    return float(np.exp(min((minimum.x, grid[best]), key=loss)))

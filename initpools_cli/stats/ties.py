@@ -40,12 +40,12 @@ def ties(scores: ArrayLike) -> Ties:
     scores : array_like of float, shape (n,)
     """
     values = np.asarray(scores, dtype=np.float64).ravel()
-    known = values[np.isfinite(values)]
-    missing = values.size - known.size
-    if not known.size:
+    finite = values[np.isfinite(values)]
+    missing = values.size - finite.size
+    if not finite.size:
         return Ties(0, missing, np.nan, np.nan, np.nan)
-    counts = np.unique(known, return_counts=True)[1]
-    largest = float(np.abs(known).max())
-    spread = float(np.ptp(known)) / largest if largest else 0.0
-    tied = float(counts[counts > 1].sum() / known.size)
-    return Ties(known.size, missing, tied, float(counts.max() / known.size), spread)
+    counts = np.unique(finite, return_counts=True)[1]
+    largest = float(np.abs(finite).max())
+    spread = float(np.ptp(finite)) / largest if largest else 0.0
+    tied_share = float(counts[counts > 1].sum() / finite.size)
+    return Ties(finite.size, missing, tied_share, float(counts.max() / finite.size), spread)

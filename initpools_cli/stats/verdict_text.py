@@ -44,8 +44,8 @@ def sentence(row: Verdict, constant: str, alpha: float) -> str:
     if row.verdict == "not distinguishable" and row.groups:
         return f"Not distinguishable: {about}: {result}."
     if row.verdict == "not distinguishable":
-        needed = f"detecting a true difference of one point would take about {row.seeds_for_a_point:,.0f} seeds"
-        return f"Not distinguishable: {about}: {result}; {needed}."
+        seeds_note = f"detecting a true difference of one point would take about {row.seeds_for_a_point:,.0f} seeds"
+        return f"Not distinguishable: {about}: {result}; {seeds_note}."
     seeds = f"{row.seeds} seed is" if row.seeds == 1 else f"{row.seeds} seeds are"
     return (
         f"{seeds} too few for any verdict on {about}: in a family of {row.family} no difference, however large, could "
@@ -86,9 +86,9 @@ def _bootstrap_notes(table: DataFrame) -> list[str]:
             f"There are no bootstrap-t intervals, which allow for skewed differences: they need {LEAST} seeds, and "
             f"there are {seeds}."
         ]
-    decided, doubtful = _decided(table, "bootstrap_low", "bootstrap_high")
+    verdicts, doubtful = _decided(table, "bootstrap_low", "bootstrap_high")
     note = "`compare` has bootstrap-t intervals, which allow for skewed differences: bootstrap_low and bootstrap_high."
-    return [f"{note} They include 0 for {_listed(doubtful, decided)}; doubt them." if len(doubtful) else note]
+    return [f"{note} They include 0 for {_listed(doubtful, verdicts)}; doubt them." if len(doubtful) else note]
 
 
 def _split_notes(table: DataFrame) -> list[str]:
@@ -96,36 +96,38 @@ def _split_notes(table: DataFrame) -> list[str]:
     if table["groups"].max() or not table["test_images"].max():
         return []
     images = f"Intervals hold for these {int(table['test_images'].max()):,} test images"
-    known = table[table["test_low"].notna()]
-    if not len(known):
+    with_error = table[table["test_low"].notna()]
+    if not len(with_error):
         return [f"{images}; the sampling error of the test split is unknown for this metric."]
-    ratio = (known["test_high"] - known["test_low"]) / (known["high"] - known["low"])
+    ratio = (with_error["test_high"] - with_error["test_low"]) / (with_error["high"] - with_error["low"])
     if not (ratio > WIDER).any():
         return [f"{images}; for other test images of the same kind they would be at most {WIDER - 1:.0%} wider."]
-    decided, doubtful = _decided(known, "test_low", "test_high")
+    verdicts, doubtful = _decided(with_error, "test_low", "test_high")
     columns = "test_low and test_high of `compare`"
-    if (known["test_error_kind"] == "bound").any():
-        held = f" {len(decided) - len(doubtful)} of {len(decided)} verdicts hold even then." if len(decided) else ""
+    if (with_error["test_error_kind"] == "bound").any():
+        confirmation = (
+            f" {len(verdicts) - len(doubtful)} of {len(verdicts)} verdicts hold even then." if len(verdicts) else ""
+        )
         return [
             f"{images}. For other test images of the same kind they may be up to {ratio.max():.1f} times as wide "
-            f"({columns}, an upper bound).{held} The sweep was made by an older version: repeat it with --force to "
-            "measure the sampling error of the test split."
+            f"({columns}, an upper bound).{confirmation} The sweep was made by an older version: repeat it with "
+            "--force to measure the sampling error of the test split."
         ]
     note = (
-        f"{images}. For other test images of the same kind, {(ratio > WIDER).sum()} of {len(known)} would be more than "
-        f"{WIDER - 1:.0%} wider, up to {ratio.max():.1f} times as wide ({columns})."
+        f"{images}. For other test images of the same kind, {(ratio > WIDER).sum()} of {len(with_error)} would be more "
+        f"than {WIDER - 1:.0%} wider, up to {ratio.max():.1f} times as wide ({columns})."
     )
-    return [f"{note} They include 0 for {_listed(doubtful, decided)}." if len(doubtful) else note]
+    return [f"{note} They include 0 for {_listed(doubtful, verdicts)}." if len(doubtful) else note]
 
 
 def _decided(table: DataFrame, low: str, high: str) -> tuple[DataFrame, DataFrame]:
     """Return the rows that are better or worse, and those of them whose interval includes 0."""
-    decided = table[table["verdict"].isin(["better", "worse"])]
-    return decided, decided[(decided[low] <= 0) & (decided[high] >= 0)]
+    verdicts = table[table["verdict"].isin(["better", "worse"])]
+    return verdicts, verdicts[(verdicts[low] <= 0) & (verdicts[high] >= 0)]
 
 
-def _listed(doubtful: DataFrame, decided: DataFrame) -> str:
+def _listed(doubtful: DataFrame, verdicts: DataFrame) -> str:
     """Count verdicts of better or worse, and name their first pools."""
     names = list(dict.fromkeys(doubtful["init"]))
     more = f" and {len(names) - 5} more" if names[5:] else ""
-    return f"{len(doubtful)} of {len(decided)} verdicts of better or worse ({', '.join(names[:5])}{more})"
+    return f"{len(doubtful)} of {len(verdicts)} verdicts of better or worse ({', '.join(names[:5])}{more})"

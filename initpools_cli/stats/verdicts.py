@@ -81,17 +81,17 @@ def verdicts(
 
     metric = chosen_metric(metric, rounds.columns)
     pairs = [pair for measure in measures for pair in _pairs(rounds, against, metric, measure)]
-    compared = [paired(pair.first, pair.second) for pair in pairs]
-    by_name = {(pair.name, pair.measure): each for pair, each in zip(pairs, compared, strict=True)}
+    results = [paired(pair.first, pair.second) for pair in pairs]
+    by_name = {(pair.name, pair.measure): each for pair, each in zip(pairs, results, strict=True)}
     count, errors = 0, [SplitError()] * len(pairs)
     if groups is not None and metric in METRICS:
         count = groups.count
         wider = over_groups(rounds, by_name, against, groups, metric)
-        compared, errors = [each for each, _ in wider], [each for _, each in wider]
+        results, errors = [each for each, _ in wider], [each for _, each in wider]
     elif images is not None and metric in METRICS:
         errors = over_images(rounds, by_name, against, images, metric)
-    corrected = holm([each.p for each in compared])
-    bootstrapped = _bootstrapped(pairs, count)
+    p_values = holm([each.p for each in results])
+    bootstrap_intervals = _bootstrapped(pairs, count)
     rows = [
         _row(pair, each, float(p_holm), len(pairs), against, alpha, count)._replace(
             bootstrap_low=float(low),
@@ -102,7 +102,9 @@ def verdicts(
             test_low=error.low,
             test_high=error.high,
         )
-        for pair, each, p_holm, (low, high), error in zip(pairs, compared, corrected, bootstrapped, errors, strict=True)
+        for pair, each, p_holm, (low, high), error in zip(
+            pairs, results, p_values, bootstrap_intervals, errors, strict=True
+        )
     ]
     return pd.DataFrame(rows, columns=list(Verdict._fields))
 
@@ -114,10 +116,10 @@ def _bootstrapped(pairs: Sequence[_Pair], groups: int) -> np.ndarray:
         return ends
     # A column in which every cell failed has objects.
     differences = [np.asarray(pair.first - pair.second, np.float64) for pair in pairs]
-    known = [each[~np.isnan(each)] for each in differences]
-    for count in {len(each) for each in known}:
-        rows = [place for place, each in enumerate(known) if len(each) == count]
-        ends[rows] = bootstrap_t_intervals([known[place] for place in rows])
+    finite = [each[~np.isnan(each)] for each in differences]
+    for count in {len(each) for each in finite}:
+        rows = [place for place, each in enumerate(finite) if len(each) == count]
+        ends[rows] = bootstrap_t_intervals([finite[place] for place in rows])
     return ends
 
 
