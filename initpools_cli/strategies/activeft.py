@@ -60,14 +60,14 @@ def activeft(
     """
     points = as_embeddings(embeddings, normalize=True)
     start = rng.permutation(unlabeled_rows(len(points), labeled))[:budget]
-    fixed = points[labeled].astype(np.float64)
+    fixed_points = points[labeled].astype(np.float64)
     moving = points[start].astype(np.float64)
     first, second = np.zeros_like(moving), np.zeros_like(moving)
     for step in range(1, iterations + 1):
         lengths = np.linalg.norm(moving, axis=1, keepdims=True)
         lengths[lengths == 0] = 1.0
         unit = moving / lengths
-        slope = loss_and_slope(points, np.vstack([unit, fixed]), temperature, balance)[1][:budget]
+        slope = loss_and_slope(points, np.vstack([unit, fixed_points]), temperature, balance)[1][:budget]
         # The tangential part only, because the length of a point is not in the loss.
         slope = (slope - unit * np.einsum("ij,ij->i", slope, unit)[:, None]) / lengths
         first = BETAS[0] * first + (1 - BETAS[0]) * slope
@@ -108,8 +108,8 @@ def loss_and_slope(
         crowding = np.maximum(similar.sum(axis=1), TINY)
         return crowding, similar @ centers / crowding[:, None]
 
-    pushed = map_blocks(push, k, ROWS)
-    crowding = np.concatenate([part[0] for part in pushed])
+    blocks = map_blocks(push, k, ROWS)
+    crowding = np.concatenate([part[0] for part in blocks])
 
     directions = np.ascontiguousarray(centers.T, np.float32)
 
@@ -127,5 +127,5 @@ def loss_and_slope(
     map_blocks(pull, n, ROWS)
     pulls = sums_by_label(points, slice(None), own, shares, k)
     weights = np.bincount(own, weights=shares, minlength=k)
-    pushes = np.concatenate([part[1] for part in pushed]) * weights[:, None]
+    pushes = np.concatenate([part[1] for part in blocks]) * weights[:, None]
     return float(losses.sum()) / n, (pushes - pulls) / (n * temperature)

@@ -59,22 +59,22 @@ def alfamix(
         With clusters, if enough images change class.
     """
     rows = unlabeled_rows(len(features), labeled)
-    needed = np.zeros(len(rows))
+    epsilons = np.zeros(len(rows))
     if len(labeled):
         logits = logits_of(features, head)
         classes = logits.argmax(axis=1)
         if labels is not None:
-            known = labeled[labels[labeled] >= 0]
-            classes[known] = labels[known]
-        needed = smallest_epsilon(features, logits, head, class_means(features[labeled], classes[labeled]))[rows]
+            known_rows = labeled[labels[labeled] >= 0]
+            classes[known_rows] = labels[known_rows]
+        epsilons = smallest_epsilon(features, logits, head, class_means(features[labeled], classes[labeled]))[rows]
     for step in range(1, int(np.ceil(1 / epsilon)) + 1):
-        changed = needed < min(step * epsilon, 1.0)
-        if np.count_nonzero(changed) >= budget:
-            candidates = rows[changed]
-            spread = kmeans(unit_rows(features[candidates]), np.empty(0, np.int64), budget, rng)
-            return Selection(candidates[spread.indices], clusters=spread.clusters)
-    first = rows[changed][np.argsort(needed[changed], kind="stable")]
-    rest = rng.choice(rows[~changed], budget - len(first), replace=False)
+        changes = epsilons < min(step * epsilon, 1.0)
+        if np.count_nonzero(changes) >= budget:
+            candidates = rows[changes]
+            clustering = kmeans(unit_rows(features[candidates]), np.empty(0, np.int64), budget, rng)
+            return Selection(candidates[clustering.indices], clusters=clustering.clusters)
+    first = rows[changes][np.argsort(epsilons[changes], kind="stable")]
+    rest = rng.choice(rows[~changes], budget - len(first), replace=False)
     return Selection(np.concatenate([first, rest]))
 
 
@@ -117,10 +117,10 @@ def smallest_epsilon(
         error /= np.maximum(np.abs(error).max(axis=1, keepdims=True), np.finfo(float).tiny)
         slope = error @ gram
         length = np.sqrt(np.maximum(np.einsum("ij,ij->i", slope, error), 0.0))
-        gained = slope - np.take_along_axis(slope, own, axis=1)
+        gains = slope - np.take_along_axis(slope, own, axis=1)
         behind = np.take_along_axis(block, own, axis=1) - block
-        overtakes = gained > 0
-        shares = np.divide(behind, gained, out=np.full_like(block, np.inf), where=overtakes).min(axis=1)
+        overtakes = gains > 0
+        shares = np.divide(behind, gains, out=np.full_like(block, np.inf), where=overtakes).min(axis=1)
         steps = np.multiply(shares, length, out=shares, where=np.isfinite(shares))
         away = np.einsum("ij,ij->i", z, z)[:, None] + squares - 2 * (z @ anchors.T)
         reach = np.sqrt(np.maximum(away.max(axis=1), 0.0) / z.shape[1])

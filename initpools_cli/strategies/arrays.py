@@ -98,8 +98,8 @@ def _label_probs(values: ArrayLike, name: str = "label_probs") -> NDArray[np.flo
             "If these are logits, apply the sigmoid 1 / (1 + exp(-x)) first.",
             f"{first:.4g}",
         )
-    clipped: NDArray[np.float64] = array.clip(0, 1)
-    return clipped
+    probs: NDArray[np.float64] = array.clip(0, 1)
+    return probs
 
 
 def _several_label_probs(values: ArrayLike) -> NDArray[np.float64]:
@@ -325,8 +325,10 @@ def image_axis(name: str, shape: tuple[int, ...]) -> int | None:
     """
     spec = INPUTS[name]
     if len(shape) not in spec.dimensions:
-        wanted = " or ".join(f"{d}-D" for d in spec.dimensions)
-        raise UserError(f"{name} has shape {shape}; it must be {wanted}.", f"Pass {name} as {wanted} array.", shape)
+        expectation = " or ".join(f"{d}-D" for d in spec.dimensions)
+        raise UserError(
+            f"{name} has shape {shape}; it must be {expectation}.", f"Pass {name} as {expectation} array.", shape
+        )
     axis = 1 if name == "probs" and len(shape) == 3 else spec.axis
     if axis is not None and 0 in shape:
         what = f"{name} of at least one image" if shape[axis] == 0 else "at least one number for each image"
@@ -336,28 +338,28 @@ def image_axis(name: str, shape: tuple[int, ...]) -> int | None:
 
 def inputs_of(method: Method, balance: str, per_group: int = 0) -> list[str]:
     """Return the inputs that a strategy, the balance over clusters and a limit per group need, in order."""
-    spread = {"kmeans": ["embeddings"], "clusters": ["clusters"], "groups": ["groups"]}.get(balance, [])
-    limited = ["groups"] if per_group else []
-    return list(dict.fromkeys([*method.inputs, *spread, *limited]))
+    of_balance = {"kmeans": ["embeddings"], "clusters": ["clusters"], "groups": ["groups"]}.get(balance, [])
+    of_limit = ["groups"] if per_group else []
+    return list(dict.fromkeys([*method.inputs, *of_balance, *of_limit]))
 
 
-def refuse_missing(strategy: str, needed: Iterable[str], inputs: Mapping[str, object]) -> None:
+def refuse_missing(strategy: str, names: Iterable[str], inputs: Mapping[str, object]) -> None:
     """Refuse missing inputs.
 
     Parameters
     ----------
     strategy : str
         As named by the user.
-    needed : iterable of str
+    names : iterable of str
     inputs : mapping
-        By name; None counts as missing.
+        Inputs by name; None counts as missing.
 
     Raises
     ------
     UserError
-        With the first missing input, and how to pass it.
+        Names the first missing input, and how to pass it.
     """
-    missing = next((name for name in needed if inputs.get(name) is None), None)
+    missing = next((name for name in names if inputs.get(name) is None), None)
     if missing is not None:
         raise UserError(f"'{strategy}' needs {missing}.", INPUTS[missing].remedy, missing)
 

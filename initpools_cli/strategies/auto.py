@@ -70,8 +70,8 @@ def auto(
     """
     name: Strategy = "typiclust"
     if probs is not None and labels is not None:
-        known = labeled[labels[labeled] >= 0]
-        name = most_missed(embeddings[known], labels[known], epsilon, rng)
+        known_rows = labeled[labels[labeled] >= 0]
+        name = most_missed(embeddings[known_rows], labels[known_rows], epsilon, rng)
     if name == "margin":
         assert probs is not None
         return margin(probs, labeled, budget)
@@ -99,11 +99,11 @@ def most_missed(points: NDArray[np.float32], labels: Indices, epsilon: float, rn
     sets = [(rows, min(each, len(rows) - 1)) for rows in of_class if len(rows) > 1]
     typical = np.concatenate([rows[most_typical_rows(points[rows], count, rng)] for rows, count in sets])
     atypical = np.concatenate([rows[least_typical_rows(points[rows], count, rng)] for rows, count in sets])
-    drawn = [np.concatenate([rng.choice(rows, count, replace=False) for rows, count in sets]) for _ in range(DRAWS)]
+    samples = [np.concatenate([rng.choice(rows, count, replace=False) for rows, count in sets]) for _ in range(DRAWS)]
     right: dict[Strategy, float] = {
         "typiclust": correct_without(points, labels, typical),
         "margin": correct_without(points, labels, atypical),
-        "random": sum(correct_without(points, labels, rows) for rows in drawn) / DRAWS,
+        "random": sum(correct_without(points, labels, rows) for rows in samples) / DRAWS,
     }
     return min(right, key=right.__getitem__)
 

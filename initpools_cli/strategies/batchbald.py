@@ -91,10 +91,10 @@ class Outcomes:
 
         def predictive_entropy(span: slice) -> NDArray[np.float64]:
             width = span.stop - span.start
-            predicted = self.beliefs @ probs[:, span].reshape(passes, -1)
-            of_each = entropies(predicted.reshape(-1, classes)).reshape(count, width)
-            expected: NDArray[np.float64] = self.shares @ of_each
-            return expected
+            predictions = self.beliefs @ probs[:, span].reshape(passes, -1)
+            of_each = entropies(predictions.reshape(-1, classes)).reshape(count, width)
+            entropy: NDArray[np.float64] = self.shares @ of_each
+            return entropy
 
         # Weighted by the passes' probabilities in these combinations, so that passes that agree give a gain of 0.
         conditional_entropy = (self.shares @ self.beliefs) @ each
@@ -104,17 +104,17 @@ class Outcomes:
 
     def after(self, probs: NDArray[np.float64], samples: int, rng: np.random.Generator) -> Outcomes:
         """Add the label of an image with predictions (t, c); returns at most `samples` combinations."""
-        predicted = self.beliefs @ probs
-        shares = (self.shares[:, None] * predicted).ravel()
+        predictions = self.beliefs @ probs
+        shares = (self.shares[:, None] * predictions).ravel()
         possible = np.flatnonzero(shares)
         shares = shares[possible]
         if len(possible) > samples:
             ladder = np.cumsum(shares)
             places = np.searchsorted(ladder, ladder[-1] * (rng.random() + np.arange(samples)) / samples, side="right")
-            drawn, counts = np.unique(np.minimum(places, len(possible) - 1), return_counts=True)
-            possible, shares = possible[drawn], counts.astype(np.float64)
+            sample, counts = np.unique(np.minimum(places, len(possible) - 1), return_counts=True)
+            possible, shares = possible[sample], counts.astype(np.float64)
         outcome, label = np.divmod(possible, probs.shape[1])
-        beliefs = self.beliefs[outcome] * probs.T[label] / predicted[outcome, label, None]
+        beliefs = self.beliefs[outcome] * probs.T[label] / predictions[outcome, label, None]
         return Outcomes(shares / shares.sum(), beliefs)
 
 
@@ -126,7 +126,7 @@ def _greedy(
     outcomes = Outcomes(np.ones(1), np.full((1, passes), 1 / passes))
     free = np.ones(m, bool)
     picks: list[int] = []
-    gained: list[float] = []
+    pick_gains: list[float] = []
     while len(picks) < budget:
         rows = np.flatnonzero(free)
         gains = outcomes.gains(probs[:, rows], each[:, rows])
@@ -135,7 +135,7 @@ def _greedy(
         place = int(np.argmax(gains >= gains.max() - SAME))
         pick = int(rows[place])
         picks.append(pick)
-        gained.append(float(gains[place]))
+        pick_gains.append(float(gains[place]))
         free[pick] = False
         outcomes = outcomes.after(probs[:, pick], samples, rng)
-    return np.array(picks, np.int64), np.array(gained, np.float64)
+    return np.array(picks, np.int64), np.array(pick_gains, np.float64)

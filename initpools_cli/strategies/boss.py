@@ -87,9 +87,9 @@ def boss(
     targets = np.eye(max(probs.shape[1], int(labels.max()) + 1))[labels]
     best, picks = -1, np.empty(0, np.int64)
     for batch in candidate_batches(model, labels, budget, batches, rng):
-        known = np.concatenate([labeled, batch])
-        fitted = ridge(features[known], targets[known], PENALTY)
-        right = int(np.count_nonzero(logits_of(features, fitted).argmax(axis=1) == labels))
+        rows = np.concatenate([labeled, batch])
+        weights = ridge(features[rows], targets[rows], PENALTY)
+        right = int(np.count_nonzero(logits_of(features, weights).argmax(axis=1) == labels))
         if right > best:
             best, picks = right, batch
     return Selection(picks)

@@ -34,7 +34,7 @@ class StrategyCall:
     clusters : (n,) int64, optional
         Clusters to balance picks over: the strategy runs within each cluster, and its picks are interleaved in
         ascending order of clusters, the best of each first.
-    counted : (c,) int64
+    prior_picks : (c,) int64
         Labeled images that count as picks of their clusters.
     """
 
@@ -43,14 +43,14 @@ class StrategyCall:
     knobs: Mapping[str, Any]
     seed: int
     clusters: Indices | None = None
-    counted: Indices = field(default_factory=lambda: NONE)
+    prior_picks: Indices = field(default_factory=lambda: NONE)
 
     def on(
         self,
         rows: Indices,
         labeled: Indices,
         budget: int,
-        picked: Indices = NONE,
+        picks: Indices = NONE,
         sample: ObjectiveSample | None = None,
     ) -> Selection:
         """Select `budget` of the images in `rows`; the strategy sees only these.
@@ -60,11 +60,11 @@ class StrategyCall:
         rows, labeled : (m,), (l,) int64
             Ascending; `labeled` is a subset of `rows`.
         budget : int
-        picked : (p,) int64
-            Those of `labeled` that count as picks of their clusters.
+        picks : (p,) int64
+            Rows of `labeled` that count as picks of their clusters.
         sample : ObjectiveSample, optional
-            Those of `rows` that the objective is measured on, and those that may be picked; without clusters, and for a
-            strategy that takes it.
+            The rows that the objective is measured on, and those that may be picked. Only without clusters, and for a
+            strategy with this parameter.
         """
         if self.clusters is None:
             rng = generator(self.seed, self.method.name)
@@ -74,7 +74,7 @@ class StrategyCall:
         order = np.argsort(place, kind="stable")
         inside = np.split(rows[order], np.searchsorted(place[order], np.arange(1, len(ids))))
         free = np.bincount(place[~np.isin(rows, labeled)], minlength=len(ids))
-        quotas = round_robin(free, budget, self._used(ids, picked))
+        quotas = round_robin(free, budget, self._used(ids, picks))
         parts = []
         for at in np.flatnonzero(quotas):
             rng = generator(self.seed, self.method.name, "cluster", int(ids[at]))
@@ -90,10 +90,10 @@ class StrategyCall:
         scores = None if selection.scores is None else selection.scores[order]
         return Selection(selection.indices[order], scores, owners[order], selection.candidate_scores)
 
-    def _used(self, ids: Indices, picked: Indices = NONE) -> Indices:
+    def _used(self, ids: Indices, picks: Indices = NONE) -> Indices:
         """Count the images that clusters have already, for each of `ids`."""
         assert self.clusters is not None
-        have = np.sort(self.clusters[np.concatenate([self.counted, picked])])
+        have = np.sort(self.clusters[np.concatenate([self.prior_picks, picks])])
         return np.searchsorted(have, ids, "right") - np.searchsorted(have, ids, "left")
 
     def _run(
@@ -131,7 +131,7 @@ def concatenate(parts: list[Selection]) -> Selection:
     )
 
 
-def round_robin(available: Indices, budget: int, used: Indices | None = None) -> Indices:
+def round_robin(available: Indices, budget: int, counts: Indices | None = None) -> Indices:
     """Distribute a budget over clusters, one image at a time to the cluster that has the fewest, then the lowest.
 
     Parameters
@@ -140,7 +140,7 @@ def round_robin(available: Indices, budget: int, used: Indices | None = None) ->
         Number of images in each cluster.
     budget : int
         ≤ their sum.
-    used : (k,) int64, optional
+    counts : (k,) int64, optional
         Number of images that each cluster has already; default: 0.
 
     Returns
@@ -149,5 +149,5 @@ def round_robin(available: Indices, budget: int, used: Indices | None = None) ->
         Summing to `budget`.
     """
     owners = np.repeat(np.arange(len(available)), available)
-    level = ranks_within(owners) if used is None else ranks_within(owners) + used[owners]
+    level = ranks_within(owners) if counts is None else ranks_within(owners) + counts[owners]
     return np.bincount(owners[np.argsort(level, kind="stable")[:budget]], minlength=len(available))

@@ -158,9 +158,9 @@ def as_rows(name: str, values: ArrayLike | None, n: int) -> NDArray[np.int64]:
         raise UserError(
             f"{name} has image {outside[0]}, but there are {n} images.", f"Use indices from 0 to {n - 1}.", outside[0]
         )
-    repeated = rows[1:][np.diff(rows) == 0]
-    if len(repeated):
-        raise UserError(f"{name} has image {repeated[0]} more than once.", "List each image once.", repeated[0])
+    duplicates = rows[1:][np.diff(rows) == 0]
+    if len(duplicates):
+        raise UserError(f"{name} has image {duplicates[0]} more than once.", "List each image once.", duplicates[0])
     return rows
 
 

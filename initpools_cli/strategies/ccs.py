@@ -58,20 +58,20 @@ def ccs(
     aside = strata_of[rows] < 0
     within = rows[~aside]
     inside = strata_of[within]
-    known = strata_of[labeled]
-    turn = ranks_within(inside) + np.bincount(known[known >= 0], minlength=strata)[inside]
+    label_strata = strata_of[labeled]
+    turn = ranks_within(inside) + np.bincount(label_strata[label_strata >= 0], minlength=strata)[inside]
     sizes = np.bincount(strata_of[strata_of >= 0], minlength=strata)
-    drawn = within[np.lexsort((inside, -sizes[inside], turn))]
+    order_of_draw = within[np.lexsort((inside, -sizes[inside], turn))]
     last = np.sort(rows[aside])
     hardness = scores[last] if order == "highest" else -scores[last]
-    picks = np.concatenate([drawn, last[np.argsort(hardness, kind="stable")]])[:budget]
+    picks = np.concatenate([order_of_draw, last[np.argsort(hardness, kind="stable")]])[:budget]
     return Selection(picks, scores=scores[picks], clusters=strata_of[picks])
 
 
 def stratum_of(hardness: NDArray[np.float64], strata: int, cutoff: float) -> NDArray[np.int64]:
     """Return the stratum of each image (n,), from 0 for the easiest; -1 for the hardest `cutoff` share."""
-    kept = np.ones(len(hardness), bool)
-    kept[np.argsort(-hardness, kind="stable")[: int(cutoff * len(hardness))]] = False
-    low, high = hardness[kept].min(), hardness[kept].max()
+    is_easy = np.ones(len(hardness), bool)
+    is_easy[np.argsort(-hardness, kind="stable")[: int(cutoff * len(hardness))]] = False
+    low, high = hardness[is_easy].min(), hardness[is_easy].max()
     places = (hardness - low) / (high - low) * strata if high > low else np.zeros(len(hardness))
-    return np.where(kept, np.clip(places, 0, strata - 1), -1).astype(np.int64)
+    return np.where(is_easy, np.clip(places, 0, strata - 1), -1).astype(np.int64)

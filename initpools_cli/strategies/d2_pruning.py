@@ -73,31 +73,31 @@ def d2_pruning(
         Scores: the values at which images were taken, 0 for images set aside.
     """
     n = len(embeddings)
-    preferred = scores - scores.min() if order == "highest" else scores.max() - scores
-    by_score = np.argsort(-preferred, kind="stable")
+    preferences = scores - scores.min() if order == "highest" else scores.max() - scores
+    by_score = np.argsort(-preferences, kind="stable")
     aside = by_score[: int(cutoff * n)]
     rows = np.sort(by_score[len(aside) :])
-    values, targets, distances, starts = _forward(embeddings[rows], preferred[rows], neighbors, probes)
+    values, targets, distances, starts = _forward(embeddings[rows], preferences[rows], neighbors, probes)
     allowance = TIE * values.max(initial=0.0)
-    known = np.isin(rows, labeled)
-    taken = np.zeros(len(rows), bool)
+    is_labeled = np.isin(rows, labeled)
+    is_taken = np.zeros(len(rows), bool)
 
-    def take(allowed: NDArray[np.bool_]) -> tuple[int, float]:
-        left = np.where(allowed & ~taken, values, -np.inf)
-        at = int(np.flatnonzero(left >= left.max() - allowance)[0])
-        taken[at] = True
+    def take(candidates: NDArray[np.bool_]) -> tuple[int, float]:
+        rest = np.where(candidates & ~is_taken, values, -np.inf)
+        at = int(np.flatnonzero(rest >= rest.max() - allowance)[0])
+        is_taken[at] = True
         near = slice(starts[at], starts[at + 1])
         value = float(values[at])
         values[targets[near]] -= np.exp(-gamma * distances[near]) * value
         return at, value
 
-    for _ in range(int(known.sum())):
-        take(known)
-    count = min(budget, int((~known).sum()))
-    picked = [take(~known) for _ in range(count)]
+    for _ in range(int(is_labeled.sum())):
+        take(is_labeled)
+    count = min(budget, int((~is_labeled).sum()))
+    pick_values = [take(~is_labeled) for _ in range(count)]
     last = aside[~np.isin(aside, labeled)][::-1][: budget - count]
-    picks = np.concatenate([rows[np.array([at for at, _ in picked], np.int64)], last])
-    return Selection(picks, scores=np.array([value for _, value in picked] + [0.0] * len(last)))
+    picks = np.concatenate([rows[np.array([at for at, _ in pick_values], np.int64)], last])
+    return Selection(picks, scores=np.array([value for _, value in pick_values] + [0.0] * len(last)))
 
 
 def _forward(

@@ -79,30 +79,30 @@ def dcom(
     radius = delta or pure_radius(embeddings, n_clusters, alpha, rng)
     classes = probs.argmax(axis=1)
     if labels is not None:
-        known = labeled[labels[labeled] >= 0]
-        classes[known] = labels[known]
+        known_rows = labeled[labels[labeled] >= 0]
+        classes[known_rows] = labels[known_rows]
     covered = np.zeros(len(embeddings), bool)
     if len(labeled):
         near = nearest_squared(embeddings, embeddings[labeled])[1] < radius * radius
         purity = PURITY + PURITY_COVERED * float(near.mean())
         radii = np.empty(len(labeled))
         for place, row in enumerate(labeled):
-            squared = distances_to(embeddings, embeddings[row])
-            radii[place] = pure_ball(squared, classes == classes[row], purity, max_delta, resolution)
-            covered |= squared < radii[place] ** 2
+            sq_distances = distances_to(embeddings, embeddings[row])
+            radii[place] = pure_ball(sq_distances, classes == classes[row], purity, max_delta, resolution)
+            covered |= sq_distances < radii[place] ** 2
         radius = float(radii.mean())
     weight = competence(float(covered.mean()), steepness, center)
     return select_weighted(embeddings, labeled, budget, covered, radius, 1 - margins(probs), weight)
 
 
 def pure_ball(
-    squared: NDArray[np.float64], same: NDArray[np.bool_], purity: float, largest: float, resolution: float
+    sq_distances: NDArray[np.float64], same: NDArray[np.bool_], purity: float, largest: float, resolution: float
 ) -> float:
     """Find the largest radius, by bisection, at which a share `purity` of the images in the ball is of the same class.
 
     Parameters
     ----------
-    squared : (n,) float64
+    sq_distances : (n,) float64
         Squared distances from the center, the center included.
     same : (n,) bool
         Whether each image has the class of the center.
@@ -116,7 +116,7 @@ def pure_ball(
     low, high = 0.0, largest
     for _ in range(max(0, int(np.ceil(np.log2(largest / resolution))))):
         middle = (low + high) / 2
-        if same[squared < middle * middle].mean() >= purity:
+        if same[sq_distances < middle * middle].mean() >= purity:
             low = middle
         else:
             high = middle

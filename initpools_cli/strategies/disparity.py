@@ -52,37 +52,37 @@ def disparity(
         Scores: sum of the distances, 0 for the very first.
     """
     points = as_embeddings(embeddings, normalize=True) if metric == "cosine" else embeddings
-    centered, squares, _ = center_if_distant(points)
-    require_memory(8 * centered.size, "The embeddings in float64 take", FEWER)
+    centered_points, squares, _ = center_if_distant(points)
+    require_memory(8 * centered_points.size, "The embeddings in float64 take", FEWER)
     # Converted once, because every pick reads all of them.
-    rows = centered.astype(np.float64)
+    rows = centered_points.astype(np.float64)
     sums = np.zeros(len(rows))
 
-    def add(chosen: NDArray[np.int64]) -> None:
+    def add(picks: NDArray[np.int64]) -> None:
         """Add the distances to chosen images."""
-        right = -2 * rows[chosen].T
+        right = -2 * rows[picks].T
 
         def distances(span: slice) -> None:
-            squared = rows[span] @ right
-            squared += squares[span, None]
-            squared += squares[chosen]
-            np.maximum(squared, 0, out=squared)
-            sums[span] += squared.sum(axis=1) / 2 if metric == "cosine" else np.sqrt(squared).sum(axis=1)
+            sq_distances = rows[span] @ right
+            sq_distances += squares[span, None]
+            sq_distances += squares[picks]
+            np.maximum(sq_distances, 0, out=sq_distances)
+            sums[span] += sq_distances.sum(axis=1) / 2 if metric == "cosine" else np.sqrt(sq_distances).sum(axis=1)
 
         map_blocks(distances, len(rows), ROWS)
 
     for start in range(0, len(labeled), COLUMNS):
         add(labeled[start : start + COLUMNS])
     picks, scores = np.empty(budget, np.int64), np.empty(budget)
-    taken = np.zeros(len(rows), bool)
-    taken[labeled] = True
+    is_taken = np.zeros(len(rows), bool)
+    is_taken[labeled] = True
     for place in range(budget):
         if not len(labeled) and not place:
             at = nearest_to_mean(points)
         else:
-            largest = sums[~taken].max()
-            at = int(np.flatnonzero(~taken & (sums >= largest * (1 - TIE)))[0])
+            largest = sums[~is_taken].max()
+            at = int(np.flatnonzero(~is_taken & (sums >= largest * (1 - TIE)))[0])
         picks[place], scores[place] = at, sums[at]
-        taken[at] = True
+        is_taken[at] = True
         add(np.array([at]))
     return Selection(picks, scores=scores)

@@ -71,8 +71,8 @@ def dropquery(
         first = candidates[np.argsort(-changes[candidates], kind="stable")]
         rest = rng.choice(rows[changes[rows] < least], budget - len(first), replace=False)
         return Selection(np.concatenate([first, rest]))
-    spread = kmeans(unit_rows(features[candidates]), np.empty(0, np.int64), budget, rng)
-    return Selection(candidates[spread.indices], scores=spread.scores, clusters=spread.clusters)
+    clustering = kmeans(unit_rows(features[candidates]), np.empty(0, np.int64), budget, rng)
+    return Selection(candidates[clustering.indices], scores=clustering.scores, clusters=clustering.clusters)
 
 
 def disagreements(
@@ -93,16 +93,16 @@ def disagreements(
     -------
     (n,) int64
     """
-    expected = logits_of(features, head).argmax(axis=1)
-    scaled, bias = head[:-1] / (1 - rate), head[-1]
+    predictions = logits_of(features, head).argmax(axis=1)
+    weights, bias = head[:-1] / (1 - rate), head[-1]
     seed = int(rng.integers(2**63))
 
     def count(span: slice) -> NDArray[np.int64]:
         draws, block = generator(seed, span.start), features[span]
         changes = np.zeros(len(block), np.int64)
         for _ in range(passes):
-            kept = block * (draws.random(block.shape, np.float32) >= rate)
-            changes += (kept @ scaled + bias).argmax(axis=1) != expected[span]
+            inputs = block * (draws.random(block.shape, np.float32) >= rate)
+            changes += (inputs @ weights + bias).argmax(axis=1) != predictions[span]
         return changes
 
     return np.concatenate(map_blocks(count, len(features), ROWS))

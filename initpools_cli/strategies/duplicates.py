@@ -59,9 +59,9 @@ class RowFacts:
         is_labeled = np.zeros(n, bool)
         is_labeled[[] if labeled is None else labeled] = True
         order = np.lexsort((np.arange(n), ~is_labeled, self.original))
-        repeated = np.zeros(n, bool)
-        repeated[order[1:]] = np.diff(self.original[order]) == 0
-        return repeated & ~is_labeled & ~self.zero
+        is_repeat = np.zeros(n, bool)
+        is_repeat[order[1:]] = np.diff(self.original[order]) == 0
+        return is_repeat & ~is_labeled & ~self.zero
 
     def counts(self, labeled: NDArray[np.int64] | None = None) -> dict[str, int]:
         """Count zero rows and copies for ``step.toml``; counts of 0 are left out."""
@@ -107,7 +107,7 @@ def zero_rows(embeddings: Array) -> NDArray[np.bool_]:
 def fallback_order(
     selection: Selection, rows: RowFacts, copies: NDArray[np.bool_], labeled: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Order the images that a strategy has not seen, which are selected after all others.
+    """Order the images that the strategy does not see, which are selected after all others.
 
     First copies: one of each picked image in the order of selection and one of each labeled image, then second copies,
     and so on. Then zero rows, by index.
@@ -128,6 +128,6 @@ def fallback_order(
     group = np.unique(rows.original, return_inverse=True)[1]
     place = np.full(n, n)
     place[group[selection.indices]] = np.arange(len(selection.indices))
-    copied = np.flatnonzero(copies)
-    order = np.lexsort((copied, place[group[copied]], ranks_within(group[copied])))
-    return np.concatenate([copied[order], np.setdiff1d(np.flatnonzero(rows.zero), labeled)])
+    copy_rows = np.flatnonzero(copies)
+    order = np.lexsort((copy_rows, place[group[copy_rows]], ranks_within(group[copy_rows])))
+    return np.concatenate([copy_rows[order], np.setdiff1d(np.flatnonzero(rows.zero), labeled)])

@@ -59,7 +59,7 @@ class ModelArrays:
         rng : numpy.random.Generator
         """
         rows = np.union1d(candidates, self.labeled)
-        seen = ModelArrays(
+        arrays = ModelArrays(
             np.ascontiguousarray(self.embeddings[rows]),
             np.ascontiguousarray(self.features[rows]),
             self.head,
@@ -67,23 +67,25 @@ class ModelArrays:
             np.searchsorted(rows, self.labeled),
             None if self.labels is None else self.labels[rows],
         )
-        picks: Indices = rows[MEMBERS[name](seen, budget, rng).indices]
+        picks: Indices = rows[MEMBERS[name](arrays, budget, rng).indices]
         return picks
 
 
-def _random(seen: ModelArrays, budget: int, rng: np.random.Generator) -> Selection:
-    free = np.setdiff1d(np.arange(len(seen.probs)), seen.labeled, assume_unique=True)
+def _random(arrays: ModelArrays, budget: int, rng: np.random.Generator) -> Selection:
+    free = np.setdiff1d(np.arange(len(arrays.probs)), arrays.labeled, assume_unique=True)
     return Selection(rng.choice(free, budget, replace=False))
 
 
 MEMBERS: Mapping[str, Callable[[ModelArrays, int, np.random.Generator], Selection]] = {
     "random": _random,
-    "margin": lambda seen, budget, rng: margin(seen.probs, seen.labeled, budget),
-    "badge": lambda seen, budget, rng: badge(seen.features, seen.probs, seen.labeled, budget, rng),
-    "typiclust": lambda seen, budget, rng: typiclust(seen.embeddings, seen.labeled, budget, rng),
-    "alfamix": lambda seen, budget, rng: alfamix(seen.features, seen.head, seen.labeled, budget, rng, seen.labels),
-    "dropquery": lambda seen, budget, rng: dropquery(seen.features, seen.head, seen.labeled, budget, rng),
-    "kcenter": lambda seen, budget, rng: kcenter(seen.embeddings, seen.labeled, budget, rng),
-    "maxherding": lambda seen, budget, rng: maxherding(seen.embeddings, seen.labeled, budget, rng),
-    "uherding": lambda seen, budget, rng: uherding(seen.embeddings, seen.labeled, budget, rng, seen.probs),
+    "margin": lambda arrays, budget, rng: margin(arrays.probs, arrays.labeled, budget),
+    "badge": lambda arrays, budget, rng: badge(arrays.features, arrays.probs, arrays.labeled, budget, rng),
+    "typiclust": lambda arrays, budget, rng: typiclust(arrays.embeddings, arrays.labeled, budget, rng),
+    "alfamix": lambda arrays, budget, rng: alfamix(
+        arrays.features, arrays.head, arrays.labeled, budget, rng, arrays.labels
+    ),
+    "dropquery": lambda arrays, budget, rng: dropquery(arrays.features, arrays.head, arrays.labeled, budget, rng),
+    "kcenter": lambda arrays, budget, rng: kcenter(arrays.embeddings, arrays.labeled, budget, rng),
+    "maxherding": lambda arrays, budget, rng: maxherding(arrays.embeddings, arrays.labeled, budget, rng),
+    "uherding": lambda arrays, budget, rng: uherding(arrays.embeddings, arrays.labeled, budget, rng, arrays.probs),
 }

@@ -49,8 +49,8 @@ def epig(
         Scores: expected information in nats, from 0 to ln c.
     """
     n = mc_probs.shape[1]
-    drawn = np.sort(rng.choice(n, min(targets, n), replace=False))
-    return best_first(predictive_information(mc_probs, mc_probs[:, drawn]), labeled, budget)
+    target_rows = np.sort(rng.choice(n, min(targets, n), replace=False))
+    return best_first(predictive_information(mc_probs, mc_probs[:, target_rows]), labeled, budget)
 
 
 def predictive_information(mc_probs: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,6 +83,6 @@ def predictive_information(mc_probs: NDArray[np.float64], targets: NDArray[np.fl
         return total / count
 
     of_targets = entropies(targets.mean(axis=0)).mean()
-    found = entropies(mc_probs.mean(axis=0)) + of_targets - np.concatenate(map_blocks(joint, n, rows))
-    values: NDArray[np.float64] = np.where(found > ROUNDING, found, 0.0)
+    gains = entropies(mc_probs.mean(axis=0)) + of_targets - np.concatenate(map_blocks(joint, n, rows))
+    values: NDArray[np.float64] = np.where(gains > ROUNDING, gains, 0.0)
     return values

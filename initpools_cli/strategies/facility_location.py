@@ -68,13 +68,13 @@ def facility_location(
     Selection
         Scores: increase of the sum; 0 once no image increases it.
     """
-    weights, candidates, counted = unpack(sample)
+    weights, candidates, support = unpack(sample)
     if neighbors and sample is None:
         near = nearby_similarities(embeddings, similarity, bandwidth, neighbors, probes)
         picks, gains = sparse_facility_location(near, budget, labeled)
     else:
         similar = similarities(embeddings, similarity, bandwidth)
         picks, gains = greedy_facility_location(
-            similar, budget, labeled, weights, candidates=candidates, support=counted
+            similar, budget, labeled, weights, candidates=candidates, support=support
         )
     return fill_by_distance(embeddings, labeled, picks, gains, budget, candidates)

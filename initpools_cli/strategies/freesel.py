@@ -63,19 +63,19 @@ def freesel(
     of_images = np.concatenate(map_blocks(lambda span: centers(patches[span], count), n, ROWS))
     flat = as_embeddings(of_images.reshape(n * count, -1), distance == "cosine", "patches")
     groups = flat.reshape(n, count, -1)
-    squared = np.full(n * count, np.inf)
+    sq_distances = np.full(n * count, np.inf)
     free = np.ones(n, bool)
     free[labeled] = False
     if len(labeled):
-        squared = nearest_squared(flat, groups[labeled].reshape(-1, flat.shape[1]))[1]
+        sq_distances = nearest_squared(flat, groups[labeled].reshape(-1, flat.shape[1]))[1]
     picks, scores = np.empty(budget, np.int64), np.empty(budget)
     for place in range(budget):
         # For unit vectors the squared Euclidean distance is twice the cosine distance.
-        gaps = squared / 2 if distance == "cosine" else np.sqrt(squared)
+        gaps = sq_distances / 2 if distance == "cosine" else np.sqrt(sq_distances)
         at = draw(np.where(np.repeat(free, count), gaps, 0), np.repeat(free, count), sampling, rng)
         picks[place], scores[place] = at // count, gaps[at]
         free[at // count] = False
-        squared = nearest_squared(flat, groups[at // count], squared)[1]
+        sq_distances = nearest_squared(flat, groups[at // count], sq_distances)[1]
     return Selection(picks, scores=scores)
 
 

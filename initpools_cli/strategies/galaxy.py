@@ -50,8 +50,8 @@ def galaxy(
     confidence = probs.max(axis=1)
     of_class = probs.argmax(axis=1)
     if labels is not None:
-        known = labeled[labels[labeled] >= 0]
-        of_class[known] = labels[known]
+        known_rows = labeled[labels[labeled] >= 0]
+        of_class[known_rows] = labels[known_rows]
     free = np.ones(n, bool)
     free[labeled] = False
     lines: dict[int, NDArray[np.int64]] = {}
@@ -94,11 +94,11 @@ def middle_of_path(free: NDArray[np.bool_], inside: NDArray[np.bool_], reach: in
     if free[nearest] and both[nearest] <= reach:
         return nearest
     # Longer shortest paths lie between labeled images of both sides without any labeled one between them.
-    known = np.flatnonzero(~free)
-    if not len(known):
+    label_places = np.flatnonzero(~free)
+    if not len(label_places):
         return None
-    gaps = np.diff(known)
-    across = np.flatnonzero((inside[known[1:]] != inside[known[:-1]]) & (gaps > 1))
+    gaps = np.diff(label_places)
+    across = np.flatnonzero((inside[label_places[1:]] != inside[label_places[:-1]]) & (gaps > 1))
     if not len(across):
         return None
     left = across[gaps[across].argmin()]
@@ -107,13 +107,13 @@ def middle_of_path(free: NDArray[np.bool_], inside: NDArray[np.bool_], reach: in
     # Steps from the image of the class: of two middles the authors' code takes the one nearer to it.
     half = steps // 2
     away = min(max(gap // 2, gap - (steps - half) * reach), half * reach)
-    return int(known[left] + away if inside[known[left]] else known[left + 1] - away)
+    return int(label_places[left] + away if inside[label_places[left]] else label_places[left + 1] - away)
 
 
-def places_away(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
+def places_away(marks: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Count the places from each place to the nearest marked one, (n,) int64; more than n if there is none."""
-    n = len(marked)
+    n = len(marks)
     places = np.arange(n)
-    before = np.maximum.accumulate(np.where(marked, places, -2 * n - 2))
-    after = np.minimum.accumulate(np.where(marked, places, 3 * n + 2)[::-1])[::-1]
+    before = np.maximum.accumulate(np.where(marks, places, -2 * n - 2))
+    after = np.minimum.accumulate(np.where(marks, places, 3 * n + 2)[::-1])[::-1]
     return np.minimum(places - before, after - places)

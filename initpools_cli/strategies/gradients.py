@@ -44,14 +44,14 @@ def draw_apart(
     gradients = _Gradients(features, errors)
     free = np.ones(len(features), bool)
     free[labeled] = False
-    squared = np.full(len(features), np.inf)
+    sq_distances = np.full(len(features), np.inf)
     picks = np.empty(budget, np.int64)
     gaps = np.empty(budget)
     for place in range(budget):
-        at = draw(squared, free, rng) if place else int(np.where(free, gradients.lengths, -1.0).argmax())
-        picks[place], gaps[place] = at, squared[at]
+        at = draw(sq_distances, free, rng) if place else int(np.where(free, gradients.lengths, -1.0).argmax())
+        picks[place], gaps[place] = at, sq_distances[at]
         free[at] = False
-        gradients.lower(squared, at)
+        gradients.lower(sq_distances, at)
     return Selection(picks, scores=np.sqrt(gaps))
 
 
@@ -71,26 +71,28 @@ class _Gradients:
         self.sizes = np.concatenate(sizes).astype(np.float64)
         self.lengths = self.sizes * np.einsum("ij,ij->i", self.errors, self.errors)
 
-    def lower(self, squared: NDArray[np.float64], at: int) -> None:
-        """Lower `squared` (n,), in place, to the squared distance from gradient `at` where that is less."""
+    def lower(self, sq_distances: NDArray[np.float64], at: int) -> None:
+        """Lower `sq_distances` (n,), in place, to the squared distance from gradient `at` where that is less."""
 
         def lower(span: slice) -> None:
             both = self.lengths[span] + self.lengths[at]
             products = (self.features[span] @ self.features[at]) * (self.errors[span] @ self.errors[at])
             rough = np.maximum(both - 2 * products, 0.0)
-            close = span.start + np.flatnonzero((rough < CLOSE * both) & (squared[span] > 0))
+            close = span.start + np.flatnonzero((rough < CLOSE * both) & (sq_distances[span] > 0))
             rough[close - span.start] = self._exact(close, at)
-            np.minimum(squared[span], rough, out=squared[span])
+            np.minimum(sq_distances[span], rough, out=sq_distances[span])
 
-        map_blocks(lower, len(squared), ROWS)
+        map_blocks(lower, len(sq_distances), ROWS)
 
     def _exact(self, rows: NDArray[np.int64], at: int) -> NDArray[np.float64]:
         """Compute squared distances from gradient `at` by differences of the factors in float64; 0 for equal ones."""
         error, feature = self.errors[at], self.features[at].astype(np.float64)
-        moved = self.errors[rows] - error
-        turned = self.features[rows] - feature
+        error_gaps = self.errors[rows] - error
+        feature_gaps = self.features[rows] - feature
         # a hᵀ − b gᵀ = (a − b) gᵀ + a (h − g)ᵀ
-        first = np.einsum("ij,ij->i", moved, moved) * (feature @ feature)
-        second = np.einsum("ij,ij->i", self.errors[rows], self.errors[rows]) * np.einsum("ij,ij->i", turned, turned)
-        mixed = np.einsum("ij,ij->i", moved, self.errors[rows]) * (turned @ feature)
-        return np.maximum(first + second + 2 * mixed, 0.0)
+        first = np.einsum("ij,ij->i", error_gaps, error_gaps) * (feature @ feature)
+        second = np.einsum("ij,ij->i", self.errors[rows], self.errors[rows]) * np.einsum(
+            "ij,ij->i", feature_gaps, feature_gaps
+        )
+        mix = np.einsum("ij,ij->i", error_gaps, self.errors[rows]) * (feature_gaps @ feature)
+        return np.maximum(first + second + 2 * mix, 0.0)

@@ -73,18 +73,18 @@ def graph_cut(
     Selection
         Scores: the gains.
     """
-    weights, candidates, counted = unpack(sample)
+    weights, candidates, support = unpack(sample)
     if neighbors and sample is None:
         near = nearby_similarities(embeddings, similarity, bandwidth, neighbors, probes)
         return _greedy(lam * near.sum(axis=1) - near.diagonal(), labeled, budget, partial(_take_from, near))
     similar = similarities(embeddings, similarity, bandwidth)
-    own_weights = weights if weights is None or counted is None else weights[counted]
-    zeros = np.zeros(len(embeddings) if counted is None else len(counted))
-    sums, error = row_sums(similar, weights, support=counted)
+    own_weights = weights if weights is None or support is None else weights[support]
+    zeros = np.zeros(len(embeddings) if support is None else len(support))
+    sums, error = row_sums(similar, weights, support=support)
     own = 1.0 if similarity == "rbf" else (1 + embeddings.any(axis=1)) / 2
 
     def measure(gains: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
-        gains[rows] += lam * (marginal_gains(similar, rows, zeros, own_weights, support=counted) - sums[rows] - error)
+        gains[rows] += lam * (marginal_gains(similar, rows, zeros, own_weights, support=support) - sums[rows] - error)
 
     def take(gains: NDArray[np.float64], row: int) -> None:
         gains -= 2 * similar.to_all(row)

@@ -47,7 +47,7 @@ def group_codes(values: ArrayLike) -> Indices:
 
 
 def shuffled(groups: Indices, seed: int) -> Indices:
-    """Number the groups (n,) that occur in random order: which of them come first must not depend on their names."""
+    """Number the groups (n,) in random order, so that their names do not decide which come first."""
     ids, place = np.unique(groups, return_inverse=True)
     return generator(seed, "groups").permutation(len(ids))[place]
 
@@ -70,23 +70,23 @@ class PerGroup:
     most: int
     labeled: Indices
 
-    def room(self, free: Indices, picked: Indices) -> Indices:
+    def room(self, free: Indices, picks: Indices) -> Indices:
         """Count how many more images each group may have, (g,) int64.
 
         Parameters
         ----------
-        free, picked : (m,), (p,) int64
+        free, picks : (m,), (p,) int64
             Images that may still be picked, at least one; earlier picks.
         """
-        used = self._used(picked)
-        fewest = int(used[self.groups[free]].min())
-        return np.maximum((fewest // self.most + 1) * self.most - used, 0)
+        counts = self._used(picks)
+        fewest = int(counts[self.groups[free]].min())
+        return np.maximum((fewest // self.most + 1) * self.most - counts, 0)
 
-    def in_order(self, images: Indices, picked: Indices) -> Indices:
+    def in_order(self, images: Indices, picks: Indices) -> Indices:
         """Sort images so that groups with fewer than `most` come first, then those with fewer than twice as many."""
         owners = self.groups[images]
-        return images[np.argsort((self._used(picked)[owners] + ranks_within(owners)) // self.most, kind="stable")]
+        return images[np.argsort((self._used(picks)[owners] + ranks_within(owners)) // self.most, kind="stable")]
 
-    def _used(self, picked: Indices) -> Indices:
-        owners = self.groups[np.concatenate([self.labeled, picked])]
+    def _used(self, picks: Indices) -> Indices:
+        owners = self.groups[np.concatenate([self.labeled, picks])]
         return np.bincount(owners, minlength=int(self.groups.max()) + 1)

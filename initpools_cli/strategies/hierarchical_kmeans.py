@@ -90,19 +90,19 @@ def cluster_levels(points: Points, sizes: list[int], rng: np.random.Generator, r
     list of (n,) int64
         Cluster of each point at each level; none is empty.
     """
-    found: list[Indices] = []
+    levels: list[Indices] = []
     for k in sizes:
         clusters = kmeans(points, min(k, len(points)), rng)
         labels, centroids = clusters.labels, clusters.centroids
-        for _ in range(resampling if found else 0):
+        for _ in range(resampling if levels else 0):
             assert isinstance(points, np.ndarray), "centroids are in memory"
             near = nearest_members(points, labels, centroids, max(1, len(points) // (2 * len(centroids))))
             centroids = kmeans(points[near], min(len(centroids), len(near)), rng).centroids
             labels = nearest_squared(points, centroids)[0]
-        filled, own = np.unique(labels, return_inverse=True)
-        found.append(own[found[-1]] if found else own)
-        points = centroids[filled]
-    return found
+        nonempty, own = np.unique(labels, return_inverse=True)
+        levels.append(own[levels[-1]] if levels else own)
+        points = centroids[nonempty]
+    return levels
 
 
 def nearest_members(

@@ -17,13 +17,13 @@ from initpools_cli.strategies.selection import Selection
 
 
 def distance_to_chosen(
-    embeddings: NDArray[np.float32], rows: NDArray[np.int64], chosen: NDArray[np.int64], knobs: Mapping[str, Any]
+    embeddings: NDArray[np.float32], rows: NDArray[np.int64], picks: NDArray[np.int64], knobs: Mapping[str, Any]
 ) -> NDArray[np.float64]:
-    """Compute the distance of each of `rows` to the nearest of the rows `chosen`, (m,), in the metric of the knobs."""
+    """Compute the distance of each of `rows` to the nearest of the rows `picks`, (m,), in the metric of the knobs."""
     cosine = knobs["metric"] == "cosine"
     points = as_embeddings(embeddings, normalize=True) if cosine else embeddings
-    squared = nearest_squared(view(points, rows), points[chosen])[1]
-    return squared / 2 if cosine else np.sqrt(squared)
+    sq_distances = nearest_squared(view(points, rows), points[picks])[1]
+    return sq_distances / 2 if cosine else np.sqrt(sq_distances)
 
 
 @strategies.register(
@@ -66,7 +66,7 @@ def kcenter(
     """
     if metric == "cosine":
         directions = as_embeddings(embeddings, normalize=True)
-        picks, squared = farthest_first(directions, budget, labeled)
-        return Selection(picks, scores=squared / 2)
-    picks, squared = farthest_first(embeddings, budget, labeled)
-    return Selection(picks, scores=np.sqrt(squared))
+        picks, sq_distances = farthest_first(directions, budget, labeled)
+        return Selection(picks, scores=sq_distances / 2)
+    picks, sq_distances = farthest_first(embeddings, budget, labeled)
+    return Selection(picks, scores=np.sqrt(sq_distances))

@@ -36,5 +36,5 @@ def kmeanspp(
     Selection
         Scores: distance to the nearest labeled image or earlier pick, inf for the very first.
     """
-    picks, squared = distance_weighted(embeddings, budget, rng, labeled)
-    return Selection(picks, scores=np.sqrt(squared))
+    picks, sq_distances = distance_weighted(embeddings, budget, rng, labeled)
+    return Selection(picks, scores=np.sqrt(sq_distances))

@@ -38,17 +38,17 @@ class MinDistance:
 
     def spaced(self, picks: Indices) -> NDArray[np.bool_]:
         """Mark picks, in order, that are far enough from all that are marked before."""
-        points, kept = self.points[picks], np.zeros(len(picks), bool)
+        points, is_spaced = self.points[picks], np.zeros(len(picks), bool)
         for start in range(0, len(points), BLOCK):
-            block, before = slice(start, start + BLOCK), np.flatnonzero(kept[:start])
+            block, before = slice(start, start + BLOCK), np.flatnonzero(is_spaced[:start])
             far = np.ones(len(points[block]), bool)
             if len(before):
                 far = nearest(points[block], points[before])[1] >= self.distance
             for row in start + np.flatnonzero(far):
-                inside = start + np.flatnonzero(kept[start:row])
+                inside = start + np.flatnonzero(is_spaced[start:row])
                 gaps = np.sqrt(squared_distances(points[inside], points[row]))
-                kept[row] = (gaps >= self.distance).all()
-        return kept
+                is_spaced[row] = (gaps >= self.distance).all()
+        return is_spaced
 
 
 def select_within(
@@ -81,17 +81,17 @@ def select_within(
     free = np.setdiff1d(rows, labeled)
     free = free if apart is None else apart.far_from(free, labeled)
     parts: list[Selection] = []
-    picked, candidate_scores = NONE, None
-    while len(picked) < budget and len(free):
-        known = np.union1d(labeled, picked)
-        allowed, most = free, len(free)
+    picks, candidate_scores = NONE, None
+    while len(picks) < budget and len(free):
+        unavailable = np.union1d(labeled, picks)
+        candidates, most = free, len(free)
         if per_group is not None:
-            room = per_group.room(free, picked)
+            room = per_group.room(free, picks)
             owners = per_group.groups[free]
-            allowed = free[room[owners] > 0]
+            candidates = free[room[owners] > 0]
             most = int(np.minimum(room, np.bincount(owners, minlength=len(room))).sum())
-        selection = call.on(np.union1d(allowed, known), known, min(budget - len(picked), most), picked)
-        if not parts and len(allowed) == len(rows) - len(labeled):
+        selection = call.on(np.union1d(candidates, unavailable), unavailable, min(budget - len(picks), most), picks)
+        if not parts and len(candidates) == len(rows) - len(labeled):
             candidate_scores = selection.candidate_scores
         if apart is not None:
             selection = filter_picks(selection, apart.spaced(selection.indices))
@@ -99,8 +99,8 @@ def select_within(
             owners = per_group.groups[selection.indices]
             selection = filter_picks(selection, ranks_within(owners) < room[owners])
         parts.append(selection)
-        picked = np.concatenate([picked, selection.indices])
-        free = np.setdiff1d(free, picked)
+        picks = np.concatenate([picks, selection.indices])
+        free = np.setdiff1d(free, picks)
         free = free if apart is None else apart.far_from(free, selection.indices)
     if not parts:
         return Selection(NONE)

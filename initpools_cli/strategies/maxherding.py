@@ -81,13 +81,13 @@ def maxherding(
     Selection
         Scores: increase of the mean; 0 once no image increases it.
     """
-    weights, candidates, counted = unpack(sample)
+    weights, candidates, support = unpack(sample)
     if kernel == "tophat":
         inside = None if weights is None else weights > 0
-        picks, covered = greedy_cover(embeddings, bandwidth, budget, labeled, targets=inside, candidates=candidates)
+        picks, counts = greedy_cover(embeddings, bandwidth, budget, labeled, targets=inside, candidates=candidates)
         rows = len(embeddings) if inside is None else np.count_nonzero(inside)
-        return fill_by_distance(embeddings, labeled, picks, covered / rows, budget, candidates)
+        return fill_by_distance(embeddings, labeled, picks, counts / rows, budget, candidates)
     similar = similarities(embeddings, kernel, bandwidth, beta=beta)
-    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, support=counted)
+    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, support=support)
     images = len(embeddings) if sample is None else sample.images
     return fill_by_distance(embeddings, labeled, picks, gains / images, budget, candidates)

@@ -130,9 +130,9 @@ def label_information(mc_label_probs: NDArray[np.float64]) -> NDArray[np.float64
         # Exact if all passes agree.
         mean = passes[0] + (passes - passes[0]).mean(axis=0)
         each = label_entropies(passes)
-        known = each[0] + (each - each[0]).mean(axis=0)
-        found: NDArray[np.float64] = np.maximum(label_entropies(mean.clip(0, 1)) - known, 0).sum(axis=1)
-        return found
+        entropy = each[0] + (each - each[0]).mean(axis=0)
+        information: NDArray[np.float64] = np.maximum(label_entropies(mean.clip(0, 1)) - entropy, 0).sum(axis=1)
+        return information
 
     return np.concatenate(map_blocks(part, mc_label_probs.shape[1], ROWS))
 

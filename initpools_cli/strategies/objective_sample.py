@@ -34,5 +34,5 @@ def unpack(
     """Return the weights and candidates, and the rows that count if these are few; None for each if all rows do."""
     if sample is None:
         return None, None, None
-    counted = np.flatnonzero(sample.weights)
-    return sample.weights, sample.candidates, counted if 2 * len(counted) < len(sample.weights) else None
+    support = np.flatnonzero(sample.weights)
+    return sample.weights, sample.candidates, support if 2 * len(support) < len(sample.weights) else None

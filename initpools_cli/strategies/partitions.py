@@ -21,13 +21,13 @@ from initpools_cli.strategies.traits import StrategyTraits
 
 
 def select_in_rounds(
-    call: StrategyCall, rows: Indices, labeled: Indices, budget: int, partitions: int, measured: int
+    call: StrategyCall, rows: Indices, labeled: Indices, budget: int, partitions: int, sample_size: int
 ) -> Selection:
     """Select `budget` images from each of several random partitions, and then `budget` from all of these.
 
     Labeled images are in every partition. The second round measures an objective that is a sum over all images on a
-    uniform sample of them, each of which stands for as many images as there are for one of the sample; an objective of
-    the picks alone needs no sample. This is GreeDi (Mirzasoleiman et al. 2013, NIPS) with random partitions
+    uniform sample of them, with weights that make up for the sample's size; an objective of the picks alone needs no
+    sample. This is GreeDi (Mirzasoleiman et al. 2013, NIPS) with random partitions
     (Barbosa et al. 2015, arXiv:1502.02606). Deviations: the result is that of the second round, even if the picks of
     one partition were better, so their guarantees, which are for monotone submodular objectives, do not hold; the
     objective of the second round is estimated.
@@ -41,7 +41,7 @@ def select_in_rounds(
     budget : int
     partitions : int
         ≥ 2; each has at least `budget` unlabeled images.
-    measured : int
+    sample_size : int
         Size of the sample, at most.
 
     Returns
@@ -53,28 +53,28 @@ def select_in_rounds(
     union = np.sort(np.concatenate(map_jobs(_first_round, _jobs(call, parts, labeled, budget))))
     # The second round reads few rows, all at once.
     with on_executor(None):
-        return _second_round(call, rows, labeled, budget, union, measured)
+        return _second_round(call, rows, labeled, budget, union, sample_size)
 
 
 def _second_round(
-    call: StrategyCall, rows: Indices, labeled: Indices, budget: int, union: Indices, measured: int
+    call: StrategyCall, rows: Indices, labeled: Indices, budget: int, union: Indices, sample_size: int
 ) -> Selection:
     """Select from the picks of the first round, `union`."""
-    known = np.union1d(union, labeled)
+    candidates = np.union1d(union, labeled)
     if SAMPLE not in inspect.signature(call.method.build).parameters:
-        return call.on(known, labeled, budget)
-    drawn = rows
-    if measured < len(rows):
-        drawn = generator(call.seed, "partitions", SAMPLE).choice(rows, measured, replace=False)
-    seen = np.union1d(known, drawn)
-    weights = np.isin(seen, drawn).astype(np.float64) * (len(rows) / len(drawn))
-    return call.on(seen, labeled, budget, sample=ObjectiveSample(weights, np.isin(seen, union)))
+        return call.on(candidates, labeled, budget)
+    sample = rows
+    if sample_size < len(rows):
+        sample = generator(call.seed, "partitions", SAMPLE).choice(rows, sample_size, replace=False)
+    visible = np.union1d(candidates, sample)
+    weights = np.isin(visible, sample).astype(np.float64) * (len(rows) / len(sample))
+    return call.on(visible, labeled, budget, sample=ObjectiveSample(weights, np.isin(visible, union)))
 
 
 def random_partitions(rows: Indices, count: int, seed: int) -> list[Indices]:
     """Divide rows at random into `count` parts whose sizes differ by at most 1, each ascending."""
-    shuffled = generator(seed, "partitions", count).permutation(rows)
-    return [np.sort(part) for part in np.array_split(shuffled, count)]
+    order = generator(seed, "partitions", count).permutation(rows)
+    return [np.sort(part) for part in np.array_split(order, count)]
 
 
 def _jobs(call: StrategyCall, parts: list[Indices], labeled: Indices, budget: int) -> Iterator[tuple[Any, ...]]:

@@ -83,14 +83,16 @@ class PluginStrategy:
             own = []  # `method_of_plugin` refuses it.
         self.parameters = {each.name for each in own}
         self.required = {each.name for each in own if each.default is each.empty}
-        added = [
+        service_parameters = [
             inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY)
             for each in ("n", "labeled", "budget")
             if each not in self.parameters
         ]
-        named = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=inspect.Parameter.empty) for each in own]
-        #: Callers pass the services that a signature names; the added ones are for validation.
-        self.__signature__ = inspect.Signature([*named, *added])
+        own_parameters = [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=inspect.Parameter.empty) for each in own
+        ]
+        #: Callers pass the services that a signature names; those that it lacks are added for validation.
+        self.__signature__ = inspect.Signature([*own_parameters, *service_parameters])
 
     def __call__(self, *, n: int, labeled: NDArray[np.int64], budget: int, **arguments: Any) -> Selection:
         """Call the function and validate its result; arrays are read-only, because other strategies share them.
@@ -111,8 +113,8 @@ class PluginStrategy:
         except UserError:
             raise
         except (Exception, SystemExit) as error:
-            shown = self.plugin.display_name if self.plugin else path
-            raise failed_in(self.name, shown, path, error) from error
+            display_name = self.plugin.display_name if self.plugin else path
+            raise failed_in(self.name, display_name, path, error) from error
         return self._validate(result, n, labeled, budget)
 
     def _validate(self, result: Any, n: int, labeled: NDArray[np.int64], budget: int) -> Selection:
@@ -130,10 +132,10 @@ class PluginStrategy:
             raise self._broken(
                 f"returned row {values[counts.argmax()]} {counts.max()} times", "Return each row at most once."
             )
-        taken = indices[np.isin(indices, labeled)]
-        if len(taken):
+        repeats = indices[np.isin(indices, labeled)]
+        if len(repeats):
             raise self._broken(
-                f"returned row {taken[0]}, which is already labeled",
+                f"returned row {repeats[0]}, which is already labeled",
                 "Add the parameter `labeled`, and leave out these rows.",
             )
         scores = self._of_picks("scores", selection.scores, budget, np.float64)

@@ -42,9 +42,9 @@ def powerbald(
     scores = information(mc_probs)
     # The Gumbel trick: the largest log-weights plus Gumbel noise are such a draw.
     noise = rng.gumbel(size=len(scores))
-    perturbed = np.full(len(scores), -np.inf)
-    np.log(scores, out=perturbed, where=scores > 0)
-    perturbed = power * perturbed + noise
+    keys = np.full(len(scores), -np.inf)
+    np.log(scores, out=keys, where=scores > 0)
+    keys = power * keys + noise
     rows = unlabeled_rows(len(scores), labeled)
-    picks = rows[np.lexsort((-noise[rows], -perturbed[rows]))[:budget]]
+    picks = rows[np.lexsort((-noise[rows], -keys[rows]))[:budget]]
     return Selection(picks, scores=scores[picks], candidate_scores=scores[rows])

@@ -75,11 +75,11 @@ def allowed(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     classes = rows.shape[1]
     tolerance = np.full(len(rows), BFLOAT16)
-    undecided = np.ones(len(rows), bool)
+    is_open = np.ones(len(rows), bool)
     for decimals in DECIMALS:
-        rounded = (np.abs(rows - rows.round(decimals)) <= BFLOAT16 * np.abs(rows)).all(axis=1) & undecided
-        tolerance[rounded] += classes / 2 * 10.0**-decimals
-        undecided &= ~rounded
+        is_rounded = (np.abs(rows - rows.round(decimals)) <= BFLOAT16 * np.abs(rows)).all(axis=1) & is_open
+        tolerance[is_rounded] += classes / 2 * 10.0**-decimals
+        is_open &= ~is_rounded
     tolerance[(rows < BELOW).any(axis=1) | (rows.sum(axis=1) <= 0)] = -1
     return tolerance
 

@@ -96,11 +96,11 @@ def probcover(
         Scores: number of images newly covered; 0 once all are covered.
     """
     if sample is None:
-        counted, candidates, each = None, None, 1.0
+        targets, candidates, each = None, None, 1.0
     else:
-        counted, candidates, each = sample.weights > 0, sample.candidates, float(sample.weights.max())
-    radius = delta or pure_radius(embeddings if counted is None else embeddings[counted], n_clusters, alpha, rng)
-    picks, gains = greedy_cover(embeddings, radius, budget, labeled, targets=counted, candidates=candidates)
+        targets, candidates, each = sample.weights > 0, sample.candidates, float(sample.weights.max())
+    radius = delta or pure_radius(embeddings if targets is None else embeddings[targets], n_clusters, alpha, rng)
+    picks, gains = greedy_cover(embeddings, radius, budget, labeled, targets=targets, candidates=candidates)
     return fill_by_distance(embeddings, labeled, picks, gains.astype(np.float64) * each, budget, candidates)
 
 

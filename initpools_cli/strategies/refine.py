@@ -72,19 +72,19 @@ def refine(
         Scores: those of UHerding among the images that are left.
     """
     model = ModelArrays(embeddings, features, head, probs, labeled, labels)
-    left = unlabeled_rows(len(embeddings), labeled)
+    candidates = unlabeled_rows(len(embeddings), labeled)
     for _ in range(rounds):
-        if len(left) == budget:
+        if len(candidates) == budget:
             break
-        size = max(budget, min(int(share * len(left)), SUBSET))
-        chosen = [
-            model.choose(name, rng.choice(left, size, replace=False), budget, rng)
+        size = max(budget, min(int(share * len(candidates)), SUBSET))
+        batch_picks = [
+            model.choose(name, rng.choice(candidates, size, replace=False), budget, rng)
             for name in ENSEMBLE
             for _ in range(batches)
         ]
-        left = np.unique(np.concatenate(chosen))
-        if len(left) > max(KEPT, budget):
-            left = np.sort(rng.choice(left, max(KEPT, budget), replace=False))
-    rows = np.union1d(left, labeled)
+        candidates = np.unique(np.concatenate(batch_picks))
+        if len(candidates) > max(KEPT, budget):
+            candidates = np.sort(rng.choice(candidates, max(KEPT, budget), replace=False))
+    rows = np.union1d(candidates, labeled)
     final = uherding(np.ascontiguousarray(embeddings[rows]), np.searchsorted(rows, labeled), budget, rng, probs[rows])
     return Selection(rows[final.indices], scores=final.scores)

@@ -82,9 +82,9 @@ def speed() -> float:
     threads = available_threads()
     left, right = np.ones((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
     map_blocks(lambda span: left @ right, threads, 1, threads)
-    started = time.perf_counter()
+    start = time.perf_counter()
     map_blocks(lambda span: left @ right, threads, 1, threads)
-    return float(threads * SIDE**3 / (time.perf_counter() - started))
+    return float(threads * SIDE**3 / (time.perf_counter() - start))
 
 
 def expectation(
@@ -122,8 +122,8 @@ def expectation(
     rate = speed()
     if work / rate < LONG:
         return None
-    divided = f" in {partitions} partitions" if (partitions or 1) > 1 else ""
-    note = f"{name} will take about {duration(work / rate)} for {images:,} images of {d} dimensions{divided}."
+    division = f" in {partitions} partitions" if (partitions or 1) > 1 else ""
+    note = f"{name} will take about {duration(work / rate)} for {images:,} images of {d} dimensions{division}."
     if knobs.get("probes") == 0:
         faster = {"probes": PROBES} | ({} if knobs.get("neighbors", 1) else {"neighbors": NEIGHBORS})
         less = operations(method, images, d, budget, {**knobs, **faster})

@@ -42,8 +42,8 @@ def score(
         picks = best_first(scores if order == "highest" else -scores, labeled, budget).indices
     else:
         rows = unlabeled_rows(len(scores), labeled)
-        ordered = rows[np.argsort(-scores[rows], kind="stable")]
-        picks = ordered[_middle(len(rows))[:budget] if order == "middle" else _strata(len(rows), budget)]
+        ranking = rows[np.argsort(-scores[rows], kind="stable")]
+        picks = ranking[_middle(len(rows))[:budget] if order == "middle" else _strata(len(rows), budget)]
     return Selection(picks, scores=scores[picks])
 
 

@@ -143,19 +143,19 @@ def choose(
     arrays |= _scaled({name: array for name, array in arrays.items() if name not in ready}, normalize)
     if method.traits.check is not None:
         method.traits.check(arrays, values)
-    known = np.flatnonzero(np.isin(rows, candidates.labeled))
-    visible, repeated = _visible(arrays, facts, known, copies, len(rows))
+    labeled_rows = np.flatnonzero(np.isin(rows, candidates.labeled))
+    visible, is_copy = _visible(arrays, facts, labeled_rows, copies, len(rows))
     clusters = _clusters(arrays, visible, balance, n_clusters, seed)
-    call = StrategyCall(method, arrays, values, seed, clusters, known if balance == "groups" else NONE)
+    call = StrategyCall(method, arrays, values, seed, clusters, labeled_rows if balance == "groups" else NONE)
     apart = MinDistance(_points(call, facts, rows, normalize), min_distance) if min_distance else None
-    limit = PerGroup(arrays["groups"], per_group, known) if per_group else None
-    labeled_visible = np.intersect1d(known, visible, assume_unique=True)
+    limit = PerGroup(arrays["groups"], per_group, labeled_rows) if per_group else None
+    labeled_visible = np.intersect1d(labeled_rows, visible, assume_unique=True)
     count = min(int(budget), len(visible) - len(labeled_visible))
     check_partition_size(len(visible) - len(labeled_visible), partitions, count)
     selection = _select(call, visible, labeled_visible, count, partitions, apart, limit)
     if facts is not None:
-        missing = 0 if min_distance else min(int(budget), len(rows) - len(known)) - count
-        selection = _with_fallback(selection, call, facts, repeated, known, missing, limit)
+        missing = 0 if min_distance else min(int(budget), len(rows) - len(labeled_rows)) - count
+        selection = _with_fallback(selection, call, facts, is_copy, labeled_rows, missing, limit)
     if not len(selection.indices):
         raise UserError(
             f"All images are closer than min_distance={min_distance:g} to a labeled image.",
@@ -164,11 +164,11 @@ def choose(
         )
     if balance == "groups":
         selection = replace(selection, clusters=arrays["groups"][selection.indices])
-    chosen = replace(
+    result = replace(
         selection, indices=rows[selection.indices], fallback=rows[selection.fallback], near_copies=near_copies
     )
-    _check_contract(method.name, chosen, candidates.free, budget, exact=not (min_distance or semdedup))
-    return chosen
+    _check_contract(method.name, result, candidates.free, budget, exact=not (min_distance or semdedup))
+    return result
 
 
 def prepare(inputs: Mapping[str, ArrayLike], normalize: bool) -> dict[str, Array]:
@@ -179,12 +179,12 @@ def prepare(inputs: Mapping[str, ArrayLike], normalize: bool) -> dict[str, Array
     UserError
         If an input is not valid.
     """
-    checked = {name: INPUTS[name].check(array) for name, array in inputs.items()}
-    return checked | _scaled(checked, normalize)
+    arrays = {name: INPUTS[name].check(array) for name, array in inputs.items()}
+    return arrays | _scaled(arrays, normalize)
 
 
 def _scaled(arrays: Mapping[str, Array], normalize: bool) -> dict[str, Array]:
-    """Return those of validated inputs that hold embeddings, as float32 and scaled to length 1."""
+    """Return the embeddings among validated inputs, as float32 and scaled to length 1."""
     return {
         name: as_embeddings(arrays[name], normalize, name) for name in ("embeddings", "query_set") if name in arrays
     }
@@ -208,12 +208,12 @@ def _clusters(
 def _checked(
     method: Method, inputs: Mapping[str, ArrayLike], prepared: Mapping[str, Array], balance: str, per_group: int
 ) -> dict[str, Array]:
-    needed, both = inputs_of(method, balance, per_group), {**inputs, **prepared}
-    refuse_missing(method.name, needed, both)
+    names, both = inputs_of(method, balance, per_group), {**inputs, **prepared}
+    refuse_missing(method.name, names, both)
     present = [name for name in method.optional if both.get(name) is not None]
     return {
         name: prepared[name] if name in prepared else INPUTS[name].check(inputs[name])
-        for name in dict.fromkeys([*needed, *present])
+        for name in dict.fromkeys([*names, *present])
     }
 
 
@@ -238,16 +238,16 @@ def _near_copies(
             f"semdedup has no effect: '{method.name}' reads no embeddings.", "Leave out semdedup.", "semdedup"
         )
     rows = candidates.rows
-    known = np.isin(rows, candidates.labeled)
+    is_labeled = np.isin(rows, candidates.labeled)
     rng = generator(seed, "semdedup")
     near = take("embeddings", points, rows)
     view: object = near
     if isinstance(view, Rows):
         require_memory(view.size * 4, "semdedup reads all embeddings at once. As float32 they take", SAMPLED)
         near = view.read()
-    similar = similarity_to_earlier(near, rng, first=known)
-    left_out = rows[(similar > 1 - semdedup) & ~known]
-    if len(left_out) + known.sum() == len(rows):
+    similar = similarity_to_earlier(near, rng, first=is_labeled)
+    left_out = rows[(similar > 1 - semdedup) & ~is_labeled]
+    if len(left_out) + is_labeled.sum() == len(rows):
         raise UserError(
             f"All images are near-copies of labeled images by semdedup={semdedup:g}.",
             "Use a smaller semdedup.",
@@ -279,11 +279,11 @@ def _visible(
     if facts is None:
         return np.arange(n), np.zeros(n, bool)
     facts.refuse_equal()
-    repeated = facts.copies(labeled) if copies == "last" else np.zeros(n, bool)
-    visible = np.flatnonzero(~repeated & ~facts.zero)
+    is_copy = facts.copies(labeled) if copies == "last" else np.zeros(n, bool)
+    visible = np.flatnonzero(~is_copy & ~facts.zero)
     if "embeddings" in arrays:
         refuse_equal_points(arrays["embeddings"], visible, n)
-    return visible, repeated
+    return visible, is_copy
 
 
 def _select(
@@ -317,9 +317,9 @@ def _with_fallback(
     """Fill the selection with copies and zero rows, whose scores are NaN, and list all of them in `fallback`."""
     fallback = fallback_order(selection, facts, copies, labeled)
     if limit is not None:
-        copied = limit.in_order(fallback[copies[fallback]], selection.indices)
-        zero = limit.in_order(fallback[~copies[fallback]], np.concatenate([selection.indices, copied]))
-        fallback = np.concatenate([copied, zero])
+        copy_rows = limit.in_order(fallback[copies[fallback]], selection.indices)
+        zero = limit.in_order(fallback[~copies[fallback]], np.concatenate([selection.indices, copy_rows]))
+        fallback = np.concatenate([copy_rows, zero])
     fill = fallback[:missing]
     if not len(fill):
         return replace(selection, fallback=fallback)

@@ -87,9 +87,9 @@ def equal_draw(
 def ranks_within(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count the earlier entries with the same cluster, (m,) int64."""
     order = np.argsort(clusters, kind="stable")
-    ordered = clusters[order]
+    sorted_clusters = clusters[order]
     ranks = np.empty(len(clusters), np.int64)
-    ranks[order] = np.arange(len(clusters)) - np.searchsorted(ordered, ordered)
+    ranks[order] = np.arange(len(clusters)) - np.searchsorted(sorted_clusters, sorted_clusters)
     return ranks
 
 
@@ -122,11 +122,11 @@ def fill_by_distance(
     """
     missing = budget - len(picks)
     if missing:
-        known = np.concatenate([labeled, picks])
+        earlier_picks = np.concatenate([labeled, picks])
         if candidates is None:
-            rest = farthest_first(points, missing, known)[0]
+            rest = farthest_first(points, missing, earlier_picks)[0]
         else:
-            rows = np.union1d(np.flatnonzero(candidates), known)
-            rest = rows[farthest_first(points[rows], missing, np.searchsorted(rows, known))[0]]
+            rows = np.union1d(np.flatnonzero(candidates), earlier_picks)
+            rest = rows[farthest_first(points[rows], missing, np.searchsorted(rows, earlier_picks))[0]]
         picks, scores = np.concatenate([picks, rest]), np.concatenate([scores, np.zeros(missing)])
     return Selection(picks, scores=scores)

@@ -113,7 +113,7 @@ def _fl2mi(
 ) -> Selection:
     """Choose greedily by "fl2mi"; the rows of `together` are n images and then the queries."""
     others = together.prepare(queries, np.float64)
-    covered = np.zeros(len(queries))
+    coverage = np.zeros(len(queries))
     size = max(1, min(ROWS, BLOCK // len(queries)))
 
     def cover(rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -121,11 +121,11 @@ def _fl2mi(
         return np.max(map_blocks(lambda span: together.to(rows[span], others).max(axis=0), len(rows), size), axis=0)
 
     if len(labeled):
-        covered = cover(labeled)
+        coverage = cover(labeled)
 
     def gains_of(rows: NDArray[np.int64] | slice) -> NDArray[np.float64]:
         near = together.to(rows, others)
-        total: NDArray[np.float64] = np.maximum(near - covered, 0).sum(axis=1) + eta * near.max(axis=1)
+        total: NDArray[np.float64] = np.maximum(near - coverage, 0).sum(axis=1) + eta * near.max(axis=1)
         return total
 
     def measure(rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -139,6 +139,6 @@ def _fl2mi(
         best = exact_best_gain(bounds, measure)
         at = int(np.flatnonzero(bounds >= best - TIE)[0])
         picks[place], scores[place] = at, bounds[at]
-        covered = np.maximum(covered, cover(np.array([at])))
+        coverage = np.maximum(coverage, cover(np.array([at])))
         bounds[at] = -np.inf
     return Selection(picks, scores=scores)

@@ -78,7 +78,7 @@ def uherding(
     Selection
         Scores: increase of the mean; 0 once no image increases it.
     """
-    each, candidates, counted = unpack(sample)
+    each, candidates, support = unpack(sample)
     each = np.ones(len(embeddings)) if each is None else each
     weights, typical = np.ones(len(embeddings)), 1.0
     if probs is not None:
@@ -89,7 +89,7 @@ def uherding(
         return fill_by_distance(embeddings, labeled, np.empty(0, np.int64), np.empty(0), budget, candidates)
     # Divided by the mean uncertainty, so that the threshold for gains does not depend on it.
     similar, weights = similarities(embeddings, "rbf", bandwidth), weights / typical * each
-    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, support=counted)
+    picks, gains = greedy_facility_location(similar, budget, labeled, weights, candidates=candidates, support=support)
     return fill_by_distance(embeddings, labeled, picks, gains * typical / each.sum(), budget, candidates)
 
 
@@ -116,8 +116,8 @@ def tempered(probs: NDArray[np.float64], temperature: float) -> NDArray[np.float
     """Rescale probabilities (n, c) to another softmax temperature."""
     if temperature == 1:
         return probs
-    scaled = (probs / probs.max(axis=1, keepdims=True)) ** (1 / temperature)
-    result: NDArray[np.float64] = scaled / scaled.sum(axis=1, keepdims=True)
+    powers = (probs / probs.max(axis=1, keepdims=True)) ** (1 / temperature)
+    result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return result
 
 

@@ -99,8 +99,8 @@ def densities(points: NDArray[np.float32], neighbors: int, probes: int = 0) -> N
     others = max(1, min(neighbors - 1, n // 2))
     density = np.empty(n)
 
-    def take(rows: NDArray[np.int64] | slice, _: NDArray[np.int64], squared: NDArray[np.float64]) -> None:
-        density[rows] = 1 / np.maximum(squared.sum(axis=1) / (others + 1), TOUCHING)
+    def take(rows: NDArray[np.int64] | slice, _: NDArray[np.int64], sq_distances: NDArray[np.float64]) -> None:
+        density[rows] = 1 / np.maximum(sq_distances.sum(axis=1) / (others + 1), TOUCHING)
 
     each_neighborhood(points, others, take, probes=probes)
     return density

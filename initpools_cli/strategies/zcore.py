@@ -81,14 +81,14 @@ def zcore(
 
 def distinct(rng: np.random.Generator, count: int, d: int, size: int) -> NDArray[np.int64]:
     """Draw `size` distinct numbers below `d` uniformly, `count` times, (count, size)."""
-    drawn = np.empty((count, 0), np.int64)
-    for taken in range(size):
-        new = rng.integers(d - taken, size=count)
+    numbers = np.empty((count, 0), np.int64)
+    for n_numbers in range(size):
+        new = rng.integers(d - n_numbers, size=count)
         # The draw is a rank among the remaining numbers.
-        for before in np.sort(drawn, axis=1).T:
+        for before in np.sort(numbers, axis=1).T:
             new += new >= before
-        drawn = np.column_stack([drawn, new])
-    return drawn
+        numbers = np.column_stack([numbers, new])
+    return numbers
 
 
 def triangular(
