@@ -17,9 +17,9 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        summed = gradient.clone()
-        distributed.all_reduce(summed)
-        return summed.chunk(distributed.get_world_size())[distributed.get_rank()]
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total.chunk(distributed.get_world_size())[distributed.get_rank()]
 
 
 def gather(tensor: Tensor) -> Tensor:

@@ -23,14 +23,14 @@ from initpools_cli.pretext.two_views import refuse_lone_image
 EPSILON = 1e-6
 
 
-def critic_loss(real: Tensor, made: Tensor) -> Tensor:
-    """What the critic minimizes: cross-entropy of its logits for real and for made pairs, (b,) float64, nats."""
-    return F.softplus(-real.double()) + F.softplus(made.double())
+def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The critic's loss: cross-entropy of its logits for real and for generated pairs, (b,) float64, nats."""
+    return F.softplus(-real.double()) + F.softplus(fake.double())
 
 
-def generator_loss(real: Tensor, made: Tensor) -> Tensor:
-    """What encoder and generator minimize: the same with the answers exchanged, (b,) float64, nats."""
-    return critic_loss(made, real)
+def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The loss of encoder and generator: that of the critic with real and fake exchanged, (b,) float64, nats."""
+    return critic_loss(fake, real)
 
 
 @pretexts.register("bigan", paper="Donahue et al. 2017, arXiv:1605.09782; ALI: Dumoulin et al. 2017, arXiv:1606.00704")
@@ -78,7 +78,7 @@ class BiGAN(Pretext):
         return augment(images, draws, self.recipe), draws.normal("code", self.encoder.latent)
 
     def forward(self, images: Tensor, codes: Tensor) -> tuple[Tensor, ...]:
-        """What a score needs, and in training what the game needs.
+        """Return the outputs for scores and, in training, those for the adversarial losses.
 
         Returns
         -------
@@ -86,32 +86,32 @@ class BiGAN(Pretext):
             (b, c, h, w).
         hidden, hidden_rebuilt : Tensor
             (b, hidden), the critic's last hidden layer for the images and for `rebuilt`.
-        real, made : Tensor
-            (b,), in training alone: the critic's logits, through which only its own weights have a gradient.
-        real_posed, made_posed : Tensor
-            (b,), likewise: the same logits, through which all weights but its own have one.
+        real, fake : Tensor
+            (b,), only in training: the critic's logits, with gradients of the critic's weights only.
+        real_adversarial, fake_adversarial : Tensor
+            (b,), only in training: the same logits, with gradients of all weights but the critic's.
         """
         network, critic = self.encoder, self.encoder.critic
         if self.training:
             refuse_lone_image(len(images))
-        found = network.encode(images)
+        latents = network.encode(images)
         if not self.training:
-            rebuilt = network.generate(found)
-            hidden, _ = critic(torch.cat([images, rebuilt]), found.repeat(2, 1))
+            rebuilt = network.generate(latents)
+            hidden, _ = critic(torch.cat([images, rebuilt]), latents.repeat(2, 1))
             return rebuilt, *hidden.chunk(2)
-        rebuilt, imagined = network.generate(torch.cat([found, codes])).chunk(2)
-        _, logits = critic(torch.cat([images, imagined.detach()]), torch.cat([found.detach(), codes]))
+        rebuilt, fake_images = network.generate(torch.cat([latents, codes])).chunk(2)
+        _, logits = critic(torch.cat([images, fake_images.detach()]), torch.cat([latents.detach(), codes]))
         # In evaluation mode the spectral norms are those of the pass above.
         critic.eval()
         still = {name: weight.detach() for name, weight in critic.named_parameters()}
-        shown = torch.cat([images, rebuilt, imagined]), torch.cat([found, found, codes])
-        hidden, posed = functional_call(critic, still, shown)
+        pairs = torch.cat([images, rebuilt, fake_images]), torch.cat([latents, latents, codes])
+        hidden, adversarial = functional_call(critic, still, pairs)
         critic.train()
-        real_posed, _, made_posed = posed.chunk(3)
-        return rebuilt, *hidden.chunk(3)[:2], *logits.chunk(2), real_posed, made_posed
+        real_adversarial, _, fake_adversarial = adversarial.chunk(3)
+        return rebuilt, *hidden.chunk(3)[:2], *logits.chunk(2), real_adversarial, fake_adversarial
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
-        """How badly each image is rebuilt, in pixels and as the critic sees it: (b,) float64."""
+        """Reconstruction error of each image, in pixels and in the critic's features: (b,) float64."""
         rebuilt, hidden, hidden_rebuilt = (part.double().flatten(1) for part in outputs[:3])
         pixels = (rebuilt - inputs[0].double().flatten(1)).abs().mean(1)
         size = hidden.detach().abs().mean(1) + EPSILON
@@ -119,8 +119,8 @@ class BiGAN(Pretext):
 
     def loss(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor) -> Tensor:
         """The critic's loss, that of encoder and generator, and the weighted mean of `losses`: () float64."""
-        real, made, real_posed, made_posed = outputs[3:]
-        game = critic_loss(real, made) + generator_loss(real_posed, made_posed)
+        real, fake, real_adversarial, fake_adversarial = outputs[3:]
+        game = critic_loss(real, fake) + generator_loss(real_adversarial, fake_adversarial)
         return (game + self.cycle * self.losses(inputs, outputs, ids)).mean()
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:

@@ -16,12 +16,12 @@ from initpools_cli.pretext.registry import pretexts
 from initpools_cli.pretext.two_views import PairTask, mlp, scaled_adamw
 
 
-def crossed_cosine(predicted: Tensor, target: Tensor) -> Tensor:
+def crossed_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     """Cosine of each image's prediction from one view and the target from its other view, averaged over both ways.
 
     Parameters
     ----------
-    predicted, target : Tensor
+    prediction, target : Tensor
         (2b, d), stacked by view.
 
     Returns
@@ -30,7 +30,7 @@ def crossed_cosine(predicted: Tensor, target: Tensor) -> Tensor:
         (b,) float64 in [-1, 1].
     """
     other = torch.cat(target.chunk(2)[::-1])
-    return F.cosine_similarity(predicted.double(), other.double(), dim=1).view(2, -1).mean(0)
+    return F.cosine_similarity(prediction.double(), other.double(), dim=1).view(2, -1).mean(0)
 
 
 @pretexts.register("byol", paper="Grill et al. 2020, arXiv:2006.07733")

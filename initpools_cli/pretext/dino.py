@@ -88,9 +88,9 @@ class DINO(Pretext):
     ) -> None:
         super().__init__(encoder, recipe)
         layers = mlp(encoder.features, hidden, hidden, bottleneck, seed=seed, label="projector")
-        # The batch norm takes out whatever it would add.
+        # The batch norm would cancel a bias.
         layers[-1].register_parameter("bias", None)
-        # Without the norm all embeddings share a direction, the student's assignment turns uniform, and stays so.
+        # Without the norm all embeddings get the same direction, and the student's assignments stay uniform.
         self.projector = nn.Sequential(*layers, nn.BatchNorm1d(bottleneck, affine=False))
         with seeded(seed, "prototypes"):
             self.prototypes = Prototypes(bottleneck, prototypes)
@@ -108,7 +108,7 @@ class DINO(Pretext):
         """Two views, stacked, and the local views, if any: ((2b, c, h, w), (local_views b, c, h // 2, w // 2))."""
         count = 2 + self.local_views
         each = [replace(draws, view=count * draws.view + k) for k in range(count)]
-        views = [augment(images, drawn, self.recipe) for drawn in each]
+        views = [augment(images, view_draws, self.recipe) for view_draws in each]
         if not self.local_views:
             return (torch.cat(views),)
         side = min(images.shape[1:3]) // 2
@@ -118,7 +118,7 @@ class DINO(Pretext):
                 f"Set local_views to 0, or dataset.size to {2 * SMALLEST_IMAGE} or more.",
                 f"{side} x {side}",
             )
-        small = [window(view, drawn) for view, drawn in zip(views[2:], each[2:], strict=True)]
+        small = [window(view, view_draws) for view, view_draws in zip(views[2:], each[2:], strict=True)]
         return torch.cat(views[:2]), torch.cat(small)
 
     def forward(self, views: Tensor, *small: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,12 +131,12 @@ class DINO(Pretext):
     def losses(self, inputs: tuple[Tensor, ...], outputs: Any, ids: Tensor, reference: Any = None) -> Tensor:
         """Cross-entropy averaged over pairs of different views: (b,) float64, nats."""
         student, teacher = (logits.double().view(-1, len(ids), logits.shape[1]) for logits in outputs)
-        said = F.log_softmax(student / self.student_temperature, dim=2)
+        log_probs = F.log_softmax(student / self.student_temperature, dim=2)
         target = F.softmax((teacher - self.centre.double()) / self.teacher_temperature, dim=2)
-        crossed = -torch.einsum("tbk,sbk->tsb", target, said)
+        cross_entropy = -torch.einsum("tbk,sbk->tsb", target, log_probs)
         # A view is not compared with itself.
-        other = ~torch.eye(*crossed.shape[:2], dtype=torch.bool, device=crossed.device)
-        return crossed[other].mean(0)
+        other = ~torch.eye(*cross_entropy.shape[:2], dtype=torch.bool, device=cross_entropy.device)
+        return cross_entropy[other].mean(0)
 
     @torch.no_grad()
     def after_step(self, outputs: Any, progress: float) -> None:

@@ -80,10 +80,10 @@ class MAE(Pretext):
         visible = self.visible(order.shape[1])
         code = self.narrow(self.encoder.encode(_pick(self.encoder.tokens(images), order[:, :visible])))
         places = positions(*self.encoder.grid(*images.shape[2:]), code.shape[2]).to(code.device)[order]
-        # Attention looks at all tokens alike, so they may stay in random order as long as each knows its place.
+        # Attention does not depend on the order of the tokens: they stay in random order, with embedded positions.
         blank = self.hidden.expand(len(code), order.shape[1] - visible, -1)
-        decoded = self.decoder(torch.cat([code.to(blank.dtype), blank], 1) + places)
-        return self.head(self.norm(decoded[:, visible:]))
+        tokens = self.decoder(torch.cat([code.to(blank.dtype), blank], 1) + places)
+        return self.head(self.norm(tokens[:, visible:]))
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor, reference: Any = None) -> Tensor:
         """Mean squared error over the pixels of the hidden patches: (b,) float64."""

@@ -56,9 +56,9 @@ class Rotation(Pretext):
         view = augment(images, draws, self.recipe)
         return (torch.cat([torch.rot90(view, turns, (2, 3)) for turns in range(4)]),)
 
-    def forward(self, turned: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Logits (4b, 4)."""
-        return self.head(self.encoder(turned))
+        return self.head(self.encoder(images))
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor, reference: Any = None) -> Tensor:
         """Cross-entropy averaged over the four turns: (b,) float64, nats."""

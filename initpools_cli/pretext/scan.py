@@ -82,11 +82,11 @@ def self_labeling(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tenso
     """
     largest, cluster = F.softmax(weak.detach().double(), dim=1).max(1)
     sure = largest > threshold
-    found = gather(torch.where(sure, cluster, -1))
-    sizes = torch.bincount(found[found >= 0], minlength=weak.shape[1])
+    clusters = gather(torch.where(sure, cluster, -1))
+    sizes = torch.bincount(clusters[clusters >= 0], minlength=weak.shape[1])
     weight = sure.double() / (sizes[cluster].clamp(min=1) * (sizes > 0).sum().clamp(min=1))
-    processes = len(found) / len(cluster)
-    return processes * (weight * F.cross_entropy(strong.double(), cluster, reduction="none")).sum(), found >= 0
+    processes = len(clusters) / len(cluster)
+    return processes * (weight * F.cross_entropy(strong.double(), cluster, reduction="none")).sum(), clusters >= 0
 
 
 @pretexts.register("scan", paper="Van Gansbeke et al. 2020, arXiv:2005.12320")
@@ -177,17 +177,17 @@ class SCAN(Pretext):
         first, second = (replace(draws, view=2 * draws.view + k) for k in (0, 1))
         if draws.epoch > self.first_phase:
             return augment(images, first, self.recipe), augment(images, second, self.strong)
-        shown, neighbors = images.chunk(2)
-        return (torch.cat([augment(shown, first, self.recipe), augment(neighbors, second, self.recipe)]),)
+        anchors, neighbors = images.chunk(2)
+        return (torch.cat([augment(anchors, first, self.recipe), augment(neighbors, second, self.recipe)]),)
 
     def forward(self, *views: Tensor) -> Tensor:
         """The logits of every head, (2b, heads, clusters)."""
         return self.heads(self.encoder(torch.cat(views))).unflatten(1, (self.count, self.clusters))
 
     def losses(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor, reference: Any = None) -> Tensor:
-        """How little the kept head puts image and neighbor together: (b,) float64, nats."""
-        shown, neighbors = F.log_softmax(outputs[:, self.best].double(), dim=1).chunk(2)
-        return disagreement(shown, neighbors)
+        """Disagreement of image and neighbor in the best head: (b,) float64, nats."""
+        anchors, neighbors = F.log_softmax(outputs[:, self.best].double(), dim=1).chunk(2)
+        return disagreement(anchors, neighbors)
 
     def loss(self, inputs: tuple[Tensor, ...], outputs: Tensor, ids: Tensor) -> Tensor:
         """Disagreement less weighted spread, averaged over heads; in the second phase the kept one's self-labeling."""
@@ -199,8 +199,8 @@ class SCAN(Pretext):
 
     def _head_losses(self, outputs: Tensor) -> Tensor:
         """(heads,) float64."""
-        shown, neighbors = F.log_softmax(outputs.double(), dim=2).chunk(2)
-        return disagreement(shown, neighbors).mean(0) - self.entropy_weight * spread(gather(shown))
+        anchors, neighbors = F.log_softmax(outputs.double(), dim=2).chunk(2)
+        return disagreement(anchors, neighbors).mean(0) - self.entropy_weight * spread(gather(anchors))
 
     @torch.no_grad()
     def after_step(self, outputs: Tensor, progress: float) -> None:
@@ -237,14 +237,14 @@ class SCAN(Pretext):
         return F.softmax(self(to_float(images))[:, self.best].double(), dim=1)
 
     def outcome(self) -> dict[str, float]:
-        """Which head was kept, and in the second phase the share of images that were sure of their cluster."""
-        sure, shown = self.seen.tolist()
-        return {"head": self.best} | ({"sure": sure / shown} if shown else {})
+        """Return the best head and, after the second phase, the share of images above the threshold."""
+        sure, total = self.seen.tolist()
+        return {"head": self.best} | ({"sure": sure / total} if total else {})
 
     def warning_after_training(self) -> str:
         """Return the warning that no image was sure enough to label itself."""
-        sure, shown = self.seen.tolist()
-        if not shown or sure:
+        sure, total = self.seen.tolist()
+        if not total or sure:
             return ""
         return (
             f"no cluster probability exceeded the threshold {self.threshold}, so self-labeling had no effect: train "

@@ -56,14 +56,14 @@ def mlp(*widths: int, seed: int, label: str) -> nn.Sequential:
 
 def scaled_sgd(task: nn.Module, *, lr: float, weight_decay: float, batch: int) -> torch.optim.Optimizer:
     """Return SGD with momentum 0.9; its rate is scaled linearly from a batch of 512."""
-    trained = [weight for weight in task.parameters() if weight.requires_grad]
-    return torch.optim.SGD(trained, lr=lr * batch / 512, momentum=0.9, weight_decay=weight_decay)
+    weights = [weight for weight in task.parameters() if weight.requires_grad]
+    return torch.optim.SGD(weights, lr=lr * batch / 512, momentum=0.9, weight_decay=weight_decay)
 
 
 def scaled_adamw(task: nn.Module, *, lr: float, weight_decay: float, batch: int) -> torch.optim.Optimizer:
     """Return AdamW; its rate is scaled linearly from a batch of 512."""
-    trained = [weight for weight in task.parameters() if weight.requires_grad]
-    return torch.optim.AdamW(trained, lr=lr * batch / 512, weight_decay=weight_decay)
+    weights = [weight for weight in task.parameters() if weight.requires_grad]
+    return torch.optim.AdamW(weights, lr=lr * batch / 512, weight_decay=weight_decay)
 
 
 def refuse_lone_image(images: int) -> None:
