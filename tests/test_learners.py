@@ -21,7 +21,7 @@ from initpools_cli.networks.weights import save_weights
 from initpools_cli.pretext.simclr import SimCLR
 from initpools_cli.stats.metrics import calibration_error, classification_metrics
 from initpools_cli.strategies.bald import information
-from initpools_cli.training.learners.finetune import Pretrained, finetune
+from initpools_cli.training.learners.finetune import PretrainedEncoder, finetune
 from initpools_cli.training.learners.knn import knn
 from initpools_cli.training.learners.linear import linear
 from initpools_cli.training.learners.mlp import mlp
@@ -124,14 +124,14 @@ def toy_images(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> PretrainedEncoder:
     weights = tmp_path_factory.mktemp("pretrain") / "encoder.safetensors"
     save_weights(SimCLR(build_encoder("convnet", channels=1, size=8, width=0.25, seed=5), "simclr", 5), weights)
-    return Pretrained(str(weights), "convnet", 0.25, 1, 8, sha256_of(weights))
+    return PretrainedEncoder(str(weights), "convnet", 0.25, 1, 8, sha256_of(weights))
 
 
 def fitted(
-    name: str, pretrained: Pretrained, seed: int = 0, count: int = 24, **given: object
+    name: str, pretrained: PretrainedEncoder, seed: int = 0, count: int = 24, **given: object
 ) -> tuple[Classifier, np.ndarray]:
     """A learner of that name on toy data of two among three classes, briefly, and what it was fitted on."""
     method = learners.get(name)
@@ -143,7 +143,7 @@ def fitted(
 
 
 @pytest.mark.parametrize("name", learners.names())
-def test_a_learner_gives_what_it_says(name: str, pretrained: Pretrained) -> None:
+def test_a_learner_gives_what_it_says(name: str, pretrained: PretrainedEncoder) -> None:
     gives = {*learners.get(name).traits.gives}
     before = torch.random.get_rng_state()
     model, inputs = fitted(name, pretrained)
@@ -173,7 +173,7 @@ def test_a_learner_gives_what_it_says(name: str, pretrained: Pretrained) -> None
 
 
 @pytest.mark.parametrize("name", learners.names())
-def test_one_label_is_enough(name: str, pretrained: Pretrained) -> None:
+def test_one_label_is_enough(name: str, pretrained: PretrainedEncoder) -> None:
     model, inputs = fitted(name, pretrained, count=1)
     probs = softmax(model.logits(inputs))
     assert np.isfinite(np.log(probs)).all() and probs.shape == (24, 3)
@@ -210,7 +210,7 @@ class Whole(Encoder):
 
 
 @pytest.mark.parametrize("name", [method.name for method in learners if "mc_probs" in method.traits.gives])
-def test_bald_of_a_learner_is_0_without_dropout_and_positive_with_it(name: str, pretrained: Pretrained) -> None:
+def test_bald_of_a_learner_is_0_without_dropout_and_positive_with_it(name: str, pretrained: PretrainedEncoder) -> None:
     for dropout in (0.0, 0.5):
         model, shown = fitted(name, pretrained, dropout=dropout)
         told = information(softmax(model.mc_logits(shown, passes=5, seed=1)))
@@ -290,7 +290,7 @@ def test_validation_chooses_epochs_and_neighbors() -> None:
         assert log_loss(wrong[1], softmax(kept.logits(inputs))) < log_loss(wrong[1], softmax(last.logits(inputs)))
 
 
-def test_finetune_begins_with_the_pretrained_weights(pretrained: Pretrained) -> None:
+def test_finetune_begins_with_the_pretrained_weights(pretrained: PretrainedEncoder) -> None:
     shown, labels = toy_images(24)
     first = pretrained.encoder().state_dict()
     model = finetune(
@@ -303,8 +303,8 @@ def test_finetune_begins_with_the_pretrained_weights(pretrained: Pretrained) -> 
     assert (finetune(shown, labels, 2, 0, CPU, pretrained).logits(shown).argmax(1) == labels).mean() > 0.9
 
 
-def test_finetune_refuses_weights_of_another_network(pretrained: Pretrained, tmp_path: Path) -> None:
+def test_finetune_refuses_weights_of_another_network(pretrained: PretrainedEncoder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not match the network"):
-        Pretrained(pretrained.weights, "convnet", 0.5, 1, 8, pretrained.sha256).encoder()
+        PretrainedEncoder(pretrained.weights, "convnet", 0.5, 1, 8, pretrained.sha256).encoder()
     with pytest.raises(UserError, match="no weights file"):
-        Pretrained(str(tmp_path / "gone.safetensors"), "convnet", 0.25, 1, 8, pretrained.sha256).encoder()
+        PretrainedEncoder(str(tmp_path / "gone.safetensors"), "convnet", 0.25, 1, 8, pretrained.sha256).encoder()

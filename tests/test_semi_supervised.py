@@ -23,7 +23,7 @@ from test_learners import pretrained as weights
 from initpools_cli.training.active_learning import first_pool, run_block, start_cells
 from initpools_cli.training.experiment import BlockJob
 from initpools_cli.training.learners import label_spreading as spreading
-from initpools_cli.training.learners.finetune import Pretrained
+from initpools_cli.training.learners.finetune import PretrainedEncoder
 from initpools_cli.training.learners.flexmatch import Curriculum, FlexMatchTrainer, flexmatch
 from initpools_cli.training.learners.label_spreading import label_spreading, neighbor_graph, spread
 from initpools_cli.training.learners.linear import linear
@@ -212,7 +212,7 @@ def test_thresholds_of_flexmatch_rise_with_what_is_learned_of_a_class(images: in
         assert np.array_equal(predicted.numpy(), probs.argmax(1)) and np.array_equal(above.numpy(), expected)
 
 
-def test_flexmatch_learns_from_images_without_labels(weights: Pretrained) -> None:
+def test_flexmatch_learns_from_images_without_labels(weights: PretrainedEncoder) -> None:
     images, truth = toy_images(40)
     labels = np.full(40, -1)
     labels[[0, 1]] = truth[[0, 1]]
@@ -232,7 +232,7 @@ def test_flexmatch_learns_from_images_without_labels(weights: Pretrained) -> Non
 
 
 @pytest.mark.parametrize("name", SEMI)
-def test_all_images_labeled_is_no_error(name: str, weights: Pretrained) -> None:
+def test_all_images_labeled_is_no_error(name: str, weights: PretrainedEncoder) -> None:
     method = learners.get(name)
     inputs, labels = toy_images(24) if method.inputs[0] == "images" else blobs(24, 2)
     begun = {"encoder": weights} if "encoder" in method.inputs else {}

@@ -9,12 +9,12 @@ from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
-    from initpools_cli.training.learners.finetune import Pretrained
+    from initpools_cli.training.learners.finetune import PretrainedEncoder
 
 WEIGHTS = "encoder.safetensors"
 
 
-def pretrained_encoder(context: Context, step: FinishedStep) -> tuple[Pretrained, dict[str, str]]:
+def pretrained_encoder(context: Context, step: FinishedStep) -> tuple[PretrainedEncoder, dict[str, str]]:
     """The encoder of a finished pretrain, and the checksum of its weights.
 
     Raises
@@ -22,10 +22,10 @@ def pretrained_encoder(context: Context, step: FinishedStep) -> tuple[Pretrained
     UserError
         It is stale or damaged.
     """
-    from initpools_cli.training.learners.finetune import Pretrained
+    from initpools_cli.training.learners.finetune import PretrainedEncoder
 
     images, weights = context.data.splits["train"].images, step.require_fresh().verified_path(WEIGHTS)
-    encoder = Pretrained(
+    encoder = PretrainedEncoder(
         weights=str(weights.absolute()),
         sha256=checksum(weights),
         network=step.table["network"],

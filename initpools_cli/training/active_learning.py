@@ -90,8 +90,8 @@ def first_pool(init: str, index: int, experiment: ExperimentData, settings: Expe
     root = settings.seed + index
     candidates = candidate_set(experiment, settings, root)
     nothing = np.empty(0, dtype=np.int64)
-    chosen = _choose(init, settings.init_budget, nothing, candidates, {}, root, experiment, settings).indices
-    return _all_of(settings.init_budget, chosen, settings)
+    picks = _choose(init, settings.init_budget, nothing, candidates, {}, root, experiment, settings).indices
+    return _all_of(settings.init_budget, picks, settings)
 
 
 def start_cells(
@@ -174,7 +174,7 @@ def _choose(
     if facts is not None:
         points = None if facts.array is None else take("embeddings", facts.array, candidates)
         facts = replace(facts.take(candidates), array=points)
-    chosen = choose(
+    selection = choose(
         call.strategy(),
         outputs,
         budget,
@@ -194,7 +194,7 @@ def _choose(
         prepared=arrays,
         facts=facts,
     )
-    return replace(chosen, indices=candidates[chosen.indices])
+    return replace(selection, indices=candidates[selection.indices])
 
 
 def run_query(
@@ -272,7 +272,7 @@ def _models(
     # Held-out groups differ in size.
     for size in dict.fromkeys(len(labels) for _, labels, _ in sets):
         same = [number for number, (_, labels, _) in enumerate(sets) if len(labels) == size]
-        fitted = learner.traits.together(
+        group_models = learner.traits.together(
             np.stack([sets[number][0] for number in same]),
             np.stack([sets[number][1] for number in same]),
             experiment.classes,
@@ -281,7 +281,7 @@ def _models(
             None if settings.validation == "none" else [sets[number][2] for number in same],
             **settings.learners[name],
         )
-        models |= dict(zip(same, fitted, strict=True))
+        models |= dict(zip(same, group_models, strict=True))
     return [models[number] for number in range(len(sets))]
 
 
@@ -317,19 +317,19 @@ def _training_set(
     A learner with the trait `unlabeled` gets all candidates, sorted, with -1 in place of labels that are not for
     training. Test images are never among them.
     """
-    inputs, chosen, validation = inputs_of(learner, experiment), cell.labeled, None
+    inputs, train_rows, validation = inputs_of(learner, experiment), cell.labeled, None
     if settings.validation == "from-budget":
-        chosen, held_out = _split_budget(cell, seed, experiment.groups.get("train"))
+        train_rows, held_out = _split_budget(cell, seed, experiment.groups.get("train"))
         validation = (inputs["train"][held_out], cell.access.read(held_out))
     elif settings.validation == "free-val":
         validation = (inputs["val"], cell.access.leak("val"))
-    labels = cell.access.read(chosen)
+    labels = cell.access.read(train_rows)
     if learner.traits.unlabeled:
-        rows = np.union1d(cell.candidates, chosen)
-        known = np.full((len(rows), *labels.shape[1:]), -1, labels.dtype)
-        known[np.searchsorted(rows, chosen)] = labels
-        return inputs["train"][rows], known, validation
-    return inputs["train"][chosen], labels, validation
+        rows = np.union1d(cell.candidates, train_rows)
+        train_labels = np.full((len(rows), *labels.shape[1:]), -1, labels.dtype)
+        train_labels[np.searchsorted(rows, train_rows)] = labels
+        return inputs["train"][rows], train_labels, validation
+    return inputs["train"][train_rows], labels, validation
 
 
 def _split_budget(cell: Cell, seed: int, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -340,18 +340,20 @@ def _split_budget(cell: Cell, seed: int, groups: np.ndarray | None) -> tuple[np.
     labeled = cell.labeled
     if groups is not None:
         _, group = np.unique(groups[labeled], return_inverse=True)
-        chosen = held_out_groups(class_counts(cell.access.read(labeled), group), HELD_OUT, seed, label="validation")
-        if not chosen.any():
-            # Some class has only one group, which then is in one of the two sets.
+        is_held_out = held_out_groups(
+            class_counts(cell.access.read(labeled), group), HELD_OUT, seed, label="validation"
+        )
+        if not is_held_out.any():
+            # Some class has only one group, which can be in one of the two sets only.
             alone = generator(seed, "validation").permutation(int(group.max()) + 1)
-            chosen[alone[: max(1, round(HELD_OUT * len(alone)))]] = len(alone) > 1
-        if not chosen.any():
+            is_held_out[alone[: max(1, round(HELD_OUT * len(alone)))]] = len(alone) > 1
+        if not is_held_out.any():
             raise UserError(
                 f"validation = from-budget needs labels of at least 2 groups, but all {len(labeled)} are of one.",
                 "Use a larger budget, or --set al.validation=none.",
                 len(labeled),
             )
-        return np.sort(labeled[~chosen[group]]), np.sort(labeled[chosen[group]])
+        return np.sort(labeled[~is_held_out[group]]), np.sort(labeled[is_held_out[group]])
     order = generator(seed, "validation").permutation(labeled)
     held_out = max(1, round(HELD_OUT * len(labeled)))
     if held_out == len(labeled):

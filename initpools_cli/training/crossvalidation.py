@@ -35,9 +35,9 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds: int =
         labels = rarest_labels(labels)
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     count = len(first)
-    shuffled = generator(seed, "folds").permutation(count)
-    # Assigned in turn, sorted by class, so that fold sizes differ by one group at most.
-    order = shuffled[np.argsort(labels[first][shuffled], kind="stable")]
+    permutation = generator(seed, "folds").permutation(count)
+    # Sort by class and assign to folds in turn: fold sizes differ by one group at most.
+    order = permutation[np.argsort(labels[first][permutation], kind="stable")]
     fold = np.empty(count, dtype=np.int64)
     fold[order] = np.arange(count) % min(folds, count)
     return fold[group]
@@ -72,13 +72,13 @@ def assign_group_folds(labels: np.ndarray, groups: np.ndarray, seed: int, folds:
     _, group = np.unique(groups, return_inverse=True)
     counts = class_counts(labels, group)
     size = counts.sum(axis=1)
-    shuffled = generator(seed, "group folds").permutation(len(counts))
-    held = np.zeros((min(folds, len(counts)), counts.shape[1]))
+    permutation = generator(seed, "group folds").permutation(len(counts))
+    fold_counts = np.zeros((min(folds, len(counts)), counts.shape[1]))
     share, fold = 1 / np.maximum(counts.sum(axis=0), 1), np.empty(len(counts), dtype=np.int64)
-    for each in shuffled[np.argsort(-size[shuffled], kind="stable")].tolist():
-        common = (held * share) @ counts[each]
-        fold[each] = np.lexsort((held.sum(axis=1), common))[0]
-        held[fold[each]] += counts[each]
+    for each in permutation[np.argsort(-size[permutation], kind="stable")].tolist():
+        common = (fold_counts * share) @ counts[each]
+        fold[each] = np.lexsort((fold_counts.sum(axis=1), common))[0]
+        fold_counts[fold[each]] += counts[each]
     return fold[group]
 
 

@@ -142,7 +142,7 @@ def _end_process_group() -> None:
     gc.collect()
 
 
-def resolve_device(wanted: str) -> str:
+def resolve_device(name: str) -> str:
     """Resolve ``run.device`` to "cuda", "mps" or "cpu".
 
     Raises
@@ -151,15 +151,15 @@ def resolve_device(wanted: str) -> str:
         If the device is not available.
     """
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if wanted == "auto":
+    if name == "auto":
         return next(kind for kind in ("cuda", "mps", "cpu") if has[kind])
-    if not has[wanted]:
+    if not has[name]:
         raise UserError(
-            f"run.device = '{wanted}' is not available: torch {torch.__version__} finds no such device.",
+            f"run.device = '{name}' is not available: torch {torch.__version__} finds no such device.",
             "Use --set run.device=auto, or install the build of torch for your device (see the README).",
-            wanted,
+            name,
         )
-    return wanted
+    return name
 
 
 def resolve_precision(table: RunTable) -> Literal["bf16-mixed", "32-true"]:
@@ -167,9 +167,9 @@ def resolve_precision(table: RunTable) -> Literal["bf16-mixed", "32-true"]:
     return "bf16-mixed" if _bf16(table.precision, resolve_device(table.device)) else "32-true"
 
 
-def _bf16(wanted: str, kind: str) -> bool:
-    if wanted != "auto":
-        return wanted == "bf16"
+def _bf16(precision: str, kind: str) -> bool:
+    if precision != "auto":
+        return precision == "bf16"
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return kind == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

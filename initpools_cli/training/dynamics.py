@@ -67,12 +67,12 @@ def record_dynamics(
     root = derive(seed, "dynamics")
     shape = {"channels": images.shape[3], "size": min(images.shape[1:3])}
     encoder = build_encoder(knobs["network"], **shape, width=knobs["width"], seed=root)
-    copied = ("batch", "optimizer", "lr", "weight_decay", "schedule")
+    config_keys = ("batch", "optimizer", "lr", "weight_decay", "schedule")
     trainer = Trainer(
         Network(encoder, classes, root, knobs["dropout"]),
         augmented(images, knobs["recipe"], seed, device),
         labels,
-        TrainConfig(epochs, 0, **{key: knobs[key] for key in copied}),
+        TrainConfig(epochs, 0, **{key: knobs[key] for key in config_keys}),
         seed,
         device,
     )
@@ -82,9 +82,9 @@ def record_dynamics(
         trainer.resume(state["course"])
         stats = {name: array.cpu() for name, array in state["seen"].items()}
 
-    def watch(chosen: np.ndarray, features: torch.Tensor, logits: torch.Tensor) -> None:
-        for name, values in per_image(features, logits, trainer.targets[chosen]).items():
-            stats[name][trainer.done, chosen] = values.to(KEPT[name]).cpu()
+    def watch(rows: np.ndarray, features: torch.Tensor, logits: torch.Tensor) -> None:
+        for name, values in per_image(features, logits, trainer.targets[rows]).items():
+            stats[name][trainer.done, rows] = values.to(KEPT[name]).cpu()
 
     while trainer.done < epochs:
         trainer.epoch(watch)

@@ -229,13 +229,13 @@ def draw_candidates(experiment: ExperimentData, share: float, root: int) -> np.n
     if "train" not in experiment.groups or count == len(images):
         return np.sort(random.choice(images, count, replace=False))  # a seeded draw, no secret  # nosec B311
     _, group, sizes = np.unique(experiment.groups["train"][images], return_inverse=True, return_counts=True)
-    drawn, total = np.zeros(len(sizes), dtype=bool), 0
+    mask, total = np.zeros(len(sizes), dtype=bool), 0
     for each in random.permutation(len(sizes)).tolist():
         if abs(total + sizes[each] - count) < abs(total - count):
-            drawn[each], total = True, total + int(sizes[each])
+            mask[each], total = True, total + int(sizes[each])
     if not total:
-        drawn[int(sizes.argmin())] = True
-    return images[drawn[group]]
+        mask[int(sizes.argmin())] = True
+    return images[mask[group]]
 
 
 def _seed_blocks(seeds: int) -> Iterator[Sequence[int]]:

@@ -58,8 +58,8 @@ def feature_rank(features: Floats, rows: NDArray[np.int64]) -> tuple[float, int]
         The smaller of d and the number of rows used.
     """
     d = features.shape[1]
-    chosen = sample_rows(rows, max(1, min(RANKED, RANKED_NUMBERS // d)))
-    return rankme(features[chosen]), min(len(chosen), d)
+    sample = sample_rows(rows, max(1, min(RANKED, RANKED_NUMBERS // d)))
+    return rankme(features[sample]), min(len(sample), d)
 
 
 def collapse_below(most: int) -> float:
@@ -120,8 +120,8 @@ def linear_accuracy(train: Floats, train_labels: Labels, test: Floats, test_labe
     classes = np.unique(train_labels)
     if len(classes) < 2:
         return float(np.mean(test_labels == classes[0])), True
-    scaled = scaling(train, "each")
-    inputs, test_inputs = scaled(train), scaled(test)
+    scale = scaling(train, "each")
+    inputs, test_inputs = scale(train), scale(test)
     probe = LogisticRegression(C=1 / (PENALTY * len(inputs)), tol=TOLERANCE, max_iter=STEPS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

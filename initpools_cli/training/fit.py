@@ -128,55 +128,56 @@ def fit(
     steps = len(ids) // plan.batch
     share = plan.batch // fabric.world_size
     own = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
-    monitored = {epoch for epoch in range(1, plan.epochs + 1) if epoch % max(1, plan.epochs // 10) == 0} | {plan.epochs}
+    every = max(1, plan.epochs // 10)
+    monitor_epochs = {*range(every, plan.epochs + 1, every), plan.epochs}
 
     dynamics = dynamics or RunningStats(len(images))
-    done = _resume(checkpoint, pretext, optimizer, dynamics)
+    progress = _resume(checkpoint, pretext, optimizer, dynamics)
 
     def save() -> None:
         if fabric.is_global_zero:
-            _save(checkpoint, pretext, optimizer, dynamics, done)
+            _save(checkpoint, pretext, optimizer, dynamics, progress)
 
-    if (done.rows or done.step) and len(done.rows) < plan.epochs:
-        on_resume(len(done.rows) + 1)
-    yield from done.rows
-    with deferred_stop() as stop_asked:
-        saved = time.monotonic()
-        for epoch in range(len(done.rows) + 1, plan.epochs + 1):
+    if (progress.rows or progress.step) and len(progress.rows) < plan.epochs:
+        on_resume(len(progress.rows) + 1)
+    yield from progress.rows
+    with deferred_stop() as should_stop:
+        last_save = time.monotonic()
+        for epoch in range(len(progress.rows) + 1, plan.epochs + 1):
             order = generator(plan.seed, "order", epoch).permutation(ids)
-            batches = [order[step * plan.batch : (step + 1) * plan.batch][own] for step in range(done.step, steps)]
-            started, began_at = time.perf_counter(), done.step
-            # Computed here, because no step is left if training stopped after the last step of an epoch.
+            batches = [order[step * plan.batch : (step + 1) * plan.batch][own] for step in range(progress.step, steps)]
+            start, began_at = time.perf_counter(), progress.step
+            # For all steps, since no step is left if training stopped after the last step of an epoch.
             factors = [pretext.rate((epoch - 1 + step / steps) / plan.epochs) for step in range(steps)]
-            for step, chosen in enumerate(batches, done.step):
+            for step, batch_ids in enumerate(batches, progress.step):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factors[step]
-                draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(np.sort(chosen), fabric.device))
-                share_done = (epoch - 1 + (step + 1) / steps) / plan.epochs
-                value = _step(pretext, module, optimizer, images, draws, share_done, dynamics, fabric)
+                draws = Draws(derive(plan.seed, "augment"), epoch, as_tensor(np.sort(batch_ids), fabric.device))
+                fraction = (epoch - 1 + (step + 1) / steps) / plan.epochs
+                value = _step(pretext, module, optimizer, images, draws, fraction, dynamics, fabric)
                 _refuse_divergence("loss", value, epoch)
-                done.step, done.total = step + 1, done.total + value
-                on_step(((epoch - 1) * steps + done.step) * plan.batch)
-                stop = _any(stop_asked(), fabric)
-                if stop or time.monotonic() - saved > CHECKPOINT_EVERY:
+                progress.step, progress.total = step + 1, progress.total + value
+                on_step(((epoch - 1) * steps + progress.step) * plan.batch)
+                stop = _any(should_stop(), fabric)
+                if stop or time.monotonic() - last_save > CHECKPOINT_EVERY:
                     save()
-                    saved = time.monotonic()
+                    last_save = time.monotonic()
                 if stop:
                     return
-            seconds = time.perf_counter() - started
-            quality = monitor(pretext) if monitor is not None and epoch in monitored else {}
+            seconds = time.perf_counter() - start
+            quality = monitor(pretext) if monitor is not None and epoch in monitor_epochs else {}
             _refuse_divergence("rank of the features", quality.get("rank", 0.0), epoch)
             pretext.train()
             row = {
                 "epoch": epoch,
-                "loss": done.total / steps,
+                "loss": progress.total / steps,
                 "lr": factors[-1],
                 "images_per_second": (steps - began_at) * plan.batch / seconds,
                 **quality,
             }
-            done = Progress([*done.rows, row])
+            progress = Progress([*progress.rows, row])
             save()
-            saved = time.monotonic()
+            last_save = time.monotonic()
             fabric.barrier()
             yield row
 
@@ -207,7 +208,7 @@ def _step(
     optimizer: Any,
     images: np.ndarray,
     draws: Draws,
-    share_done: float,
+    fraction: float,
     dynamics: RunningStats,
     fabric: Fabric,
 ) -> float:
@@ -222,7 +223,7 @@ def _step(
     confidence = pretext.confidence(outputs, draws.ids)
     if confidence is not None:
         dynamics.add(gather(draws.ids), gather(confidence))
-    pretext.after_step(outputs, share_done)
+    pretext.after_step(outputs, fraction)
     return _mean(loss.detach(), fabric)
 
 
@@ -245,12 +246,12 @@ def _refuse_divergence(what: str, value: float, epoch: int) -> None:
         )
 
 
-def _save(path: Path, pretext: Pretext, optimizer: Any, dynamics: RunningStats, done: Progress) -> None:
+def _save(path: Path, pretext: Pretext, optimizer: Any, dynamics: RunningStats, progress: Progress) -> None:
     state = {
         "model": pretext.state_dict(),
         "optimizer": optimizer.state_dict(),
         "dynamics": dynamics.state,
-        **vars(done),
+        **vars(progress),
     }
     save_checkpoint(path, state)
 

@@ -79,12 +79,12 @@ def pca(images: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[np.ndarray
     flat = np.empty((len(rows), width), np.float32)
     for block in blocks(len(rows), FITTED):
         flat[block] = next(pixels(images[rows[block]], FITTED))
-    kept = min(COMPONENTS, *flat.shape)
+    n_components = min(COMPONENTS, *flat.shape)
     solver = "covariance_eigh" if exact else "randomized"
     # The randomized decomposition centers the pixels in place, which does not change the standard deviations.
-    fitted = PCA(kept, copy=exact, svd_solver=solver, random_state=seed % 2**32).fit(flat)
-    fitted.components_[fitted.transform(flat).std(axis=0) < ROUNDING] = 0
-    return lambda block: fitted.transform(block).astype(np.float32)
+    model = PCA(n_components, copy=exact, svd_solver=solver, random_state=seed % 2**32).fit(flat)
+    model.components_[model.transform(flat).std(axis=0) < ROUNDING] = 0
+    return lambda block: model.transform(block).astype(np.float32)
 
 
 def backbone_batch(model: Backbone, preprocess: Preprocess, device: torch.device) -> int:
@@ -133,11 +133,11 @@ def backbone_features(
     def forward(pixels: torch.Tensor) -> np.ndarray:
         images = preprocess.scale(pixels.to(machine.device, memory_format=torch.channels_last))
         with torch.autocast(machine.device.type, torch.bfloat16, enabled=bf16):
-            pooled: torch.Tensor = model(images)
-        return pooled.float().cpu().numpy()
+            features: torch.Tensor = model(images)
+        return features.float().cpu().numpy()
 
-    chosen = (slice(rows.start + each.start, rows.start + each.stop) for each in blocks(rows.stop - rows.start, batch))
-    pixels = in_order(read, chosen, machine.threads)
+    slices = (slice(rows.start + each.start, rows.start + each.stop) for each in blocks(rows.stop - rows.start, batch))
+    pixels = in_order(read, slices, machine.threads)
     nbytes = batch * _input_bytes(preprocess)
     passes = forward_workers(machine, nbytes) if model.cpu_block else (1, machine.threads)
     yield from in_order(forward, pixels, *passes)

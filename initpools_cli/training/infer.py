@@ -55,7 +55,7 @@ def scores(
     device: torch.device,
     threads: int = 1,
     candidates: np.ndarray | None = None,
-    on_block: Callable[[int], None] = lambda done: None,
+    on_block: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
     """Compute the loss of every image, averaged over views, in evaluation mode and float32.
 
@@ -83,7 +83,7 @@ def scores(
     pool = np.arange(len(images)) if candidates is None else candidates
     key = derive(seed, "score")
     against = np.sort(generator(seed, "reference batch").choice(pool, min(reference, len(pool)), replace=False))
-    fixed = pretext.reference(
+    reference_outputs = pretext.reference(
         as_tensor(images[against], device),
         Draws(derive(seed, "reference batch"), SCORING, as_tensor(against, device)),
     )
@@ -95,13 +95,13 @@ def scores(
         ids = torch.arange(block.start, block.stop, device=device)
         draws = Draws(key, SCORING, ids, view)
         inputs = pretext.inputs(as_tensor(images[pretext.rows(draws).cpu().numpy()], device), draws)
-        return pretext.losses(inputs, pretext(*inputs), ids, fixed).cpu().numpy()
+        return pretext.losses(inputs, pretext(*inputs), ids, reference_outputs).cpu().numpy()
 
     parts = [(block, view) for block in blocks(len(images), batch) for view in range(views)]
     # Floats of two views of each image.
     nbytes = 8 * batch * int(np.prod(images.shape[1:]))
-    found = in_order(losses, parts, *forward_workers(DeviceConfig(device, threads), nbytes))
-    for (block, _), part in zip(parts, found, strict=True):
+    results = in_order(losses, parts, *forward_workers(DeviceConfig(device, threads), nbytes))
+    for (block, _), part in zip(parts, results, strict=True):
         total[block] += part
         on_block(len(part))
     return total / views

@@ -27,7 +27,7 @@ def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], sp
     Parameters
     ----------
     name : str
-        The query, as named by the user.
+        The user's name of the query.
     query, learner : Method
     space : str
         Space of distances; see `ExperimentSettings`.
@@ -35,15 +35,15 @@ def require_outputs(name: str, query: Method, learner: Method[LearnerTraits], sp
     Raises
     ------
     UserError
-        With the missing outputs, and the learners that provide them.
+        Names the missing outputs, and the learners that provide them.
     """
-    needed = {*query.inputs} & MODEL_OUTPUTS - BESIDE_THE_LEARNER
+    outputs = {*query.inputs} & MODEL_OUTPUTS - BESIDE_THE_LEARNER
     if space == "learner" and "embeddings" in query.inputs:
-        needed.add("features")
-    needed = {MULTILABEL_OUTPUTS.get(name, name) for name in needed}
-    missing = sorted(needed - {*learner.traits.gives})
+        outputs.add("features")
+    outputs = {MULTILABEL_OUTPUTS.get(name, name) for name in outputs}
+    missing = sorted(outputs - {*learner.traits.gives})
     if missing:
-        able = [other.name for other in learners if needed <= {*other.traits.gives}]
+        able = [other.name for other in learners if outputs <= {*other.traits.gives}]
         raise UserError(
             f"The query {name} needs {', '.join(missing)}, which the learner {learner.name} does not provide.",
             f"Use another --learner: {', '.join(able)}.",

@@ -43,6 +43,6 @@ def measure(
     quality: dict[str, Any] = {}
     if labeled is not None:
         labels, test_images, test_labels = labeled
-        known = labels >= 0
-        quality["knn_accuracy"] = knn_accuracy(train[known], labels[known], embed(test_images), test_labels)
+        has_label = labels >= 0
+        quality["knn_accuracy"] = knn_accuracy(train[has_label], labels[has_label], embed(test_images), test_labels)
     return quality | {"rank": feature_rank(train, np.arange(len(train)))[0]}

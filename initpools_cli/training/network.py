@@ -102,8 +102,8 @@ def drop(features: torch.Tensor, share: float, rng: np.random.Generator) -> torc
     """
     if share == 0:
         return features
-    kept = as_tensor(rng.random(features.shape, dtype=np.float32) >= share, features.device)
-    return features * kept / (1 - share)
+    mask = as_tensor(rng.random(features.shape, dtype=np.float32) >= share, features.device)
+    return features * mask / (1 - share)
 
 
 def mc_logits(features: np.ndarray, head: np.ndarray, share: float, passes: int, seed: int) -> np.ndarray:
@@ -128,6 +128,6 @@ def mc_logits(features: np.ndarray, head: np.ndarray, share: float, passes: int,
         rng = generator(seed, "pass", number)
         for start in range(0, len(features), INFERENCE_BATCH):
             block = features[start : start + INFERENCE_BATCH]
-            kept = rng.random(block.shape, dtype=np.float32) >= share
-            logits[number, start : start + len(block)] = (block * kept) @ weight
+            mask = rng.random(block.shape, dtype=np.float32) >= share
+            logits[number, start : start + len(block)] = (block * mask) @ weight
     return logits / (1 - share) + head[-1]

@@ -106,37 +106,37 @@ class Trainer:
             self.optimizer, _cosine(self.epochs * self.batches) if config.schedule == "cosine" else _constant
         )
 
-    def epoch(self, watch: Watch = lambda chosen, features, logits: None) -> None:
+    def epoch(self, watch: Watch = lambda batch, features, logits: None) -> None:
         """Train one epoch; `watch` is called for every batch before its optimizer step."""
         self.network.train()
         order = generator(self.seed, "order", self.done).permutation(len(self.targets))
-        dropped = generator(self.seed, "dropout", self.done)
-        for chosen in np.array_split(order, self.batches):
-            if len(chosen) < 2:
+        dropout_rng = generator(self.seed, "dropout", self.done)
+        for batch in np.array_split(order, self.batches):
+            if len(batch) < 2:
                 # Batch norm needs at least two inputs.
-                chosen = np.concatenate([chosen, chosen])
-            loss = self.batch_loss(chosen, dropped, watch)
+                batch = np.concatenate([batch, batch])
+            loss = self.batch_loss(batch, dropout_rng, watch)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
             self.schedule.step()
         self.done += 1
 
-    def batch_loss(self, chosen: np.ndarray, dropped: np.random.Generator, watch: Watch) -> torch.Tensor:
+    def batch_loss(self, batch: np.ndarray, dropout_rng: np.random.Generator, watch: Watch) -> torch.Tensor:
         """Compute the loss of one step.
 
         Parameters
         ----------
-        chosen : (b,) int64
+        batch : (b,) int64
             Rows of the labeled inputs.
-        dropped : Generator
+        dropout_rng : Generator
             Draws the dropout.
         watch : Watch
         """
-        features = drop(self.network.encoder(self.load(chosen, self.done)), self.network.dropout, dropped)
+        features = drop(self.network.encoder(self.load(batch, self.done)), self.network.dropout, dropout_rng)
         logits = self.network.head(features)
-        watch(chosen, features.detach(), logits.detach())
-        return self.loss(logits, self.targets[chosen])
+        watch(batch, features.detach(), logits.detach())
+        return self.loss(logits, self.targets[batch])
 
     def run(self, held_out: Callable[[], float] | None = None) -> None:
         """Train all epochs; keep the last weights, or with `held_out` those of the epoch with its lowest loss."""
@@ -169,8 +169,8 @@ def augmented(images: np.ndarray, recipe: str, seed: int, device: torch.device) 
     """Make a loader of images (m, h, w, channels) uint8, augmented by a recipe; draws depend on row and epoch only."""
     root = derive(seed, "augment")
 
-    def load(chosen: np.ndarray, epoch: int) -> torch.Tensor:
-        return augment(as_tensor(images[chosen], device), Draws(root, epoch, as_tensor(chosen, device)), recipe)
+    def load(rows: np.ndarray, epoch: int) -> torch.Tensor:
+        return augment(as_tensor(images[rows], device), Draws(root, epoch, as_tensor(rows, device)), recipe)
 
     return load
 

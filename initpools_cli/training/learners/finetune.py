@@ -23,7 +23,7 @@ PREFIX = "encoder."
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class PretrainedEncoder:
     """File and architecture of a pretrained encoder, enough to build it in a worker process.
 
     Attributes
@@ -55,10 +55,10 @@ class Pretrained:
         """
         path = Path(self.weights)
         encoder = build_encoder(self.network, channels=self.channels, size=self.size, width=self.width, seed=0)
-        stored = read_safetensors(path).items()
+        tensors = read_safetensors(path).items()
         if checksum(path) != self.sha256:
             raise changed_error(path)
-        fit(encoder, {name.removeprefix(PREFIX): value for name, value in stored if name.startswith(PREFIX)}, path)
+        fit(encoder, {name.removeprefix(PREFIX): value for name, value in tensors if name.startswith(PREFIX)}, path)
         return encoder
 
 
@@ -84,7 +84,7 @@ def finetune(
     classes: int,
     seed: int,
     device: torch.device,
-    encoder: Pretrained,
+    encoder: PretrainedEncoder,
     validation: Validation | None = None,
     *,
     epochs: Passes = 20,
@@ -115,7 +115,7 @@ def finetune(
         Determines the initial weights of the last layer, order, augmentation and dropout.
     device : torch.device
         Device of the network.
-    encoder : Pretrained
+    encoder : PretrainedEncoder
         The encoder to start from.
     validation : (images, labels), optional
         Validation set, evaluated after every epoch.

@@ -15,7 +15,7 @@ from initpools_cli.core.bounds import Count, Factor, Passes, PositiveCount, Posi
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.datasets.multilabel import labeled_rows
 from initpools_cli.training.device import as_tensor
-from initpools_cli.training.learners.finetune import Pretrained
+from initpools_cli.training.learners.finetune import PretrainedEncoder
 from initpools_cli.training.learners.registry import Validation, learners, log_loss
 from initpools_cli.training.network import Network, TrainedNetwork, drop
 from initpools_cli.training.trainer import Optimizer, Recipe, Schedule, TrainConfig, Trainer, Watch, augmented
@@ -54,11 +54,11 @@ class Curriculum:
             Images of the batch.
         probs : (b, c) float32
         """
-        highest, predicted = probs.max(dim=1)
-        above = highest >= self.thresholds()[predicted]
+        highest, predictions = probs.max(dim=1)
+        above = highest >= self.thresholds()[predictions]
         confident = highest >= self.cutoff
-        self.confident[rows[confident]] = predicted[confident]
-        return predicted, above
+        self.confident[rows[confident]] = predictions[confident]
+        return predictions, above
 
 
 class FlexMatchTrainer(Trainer):
@@ -86,7 +86,7 @@ class FlexMatchTrainer(Trainer):
         self,
         network: Network,
         images: np.ndarray,
-        known: np.ndarray,
+        rows: np.ndarray,
         labels: np.ndarray,
         config: TrainConfig,
         seed: int,
@@ -97,31 +97,31 @@ class FlexMatchTrainer(Trainer):
         weight: float,
         cutoff: float,
     ) -> None:
-        super().__init__(network, augmented(images[known], recipes[0], seed, device), labels, config, seed, device)
+        super().__init__(network, augmented(images[rows], recipes[0], seed, device), labels, config, seed, device)
         self.images, self.recipes, self.weight = images, recipes, weight
         self.unlabeled, self.step, self.root = min(unlabeled, len(images)), 0, derive(seed, "unlabeled")
         self.curriculum = Curriculum(len(images), network.head.out_features, cutoff, device)
 
-    def batch_loss(self, chosen: np.ndarray, dropped: np.random.Generator, watch: Watch) -> torch.Tensor:
+    def batch_loss(self, batch: np.ndarray, dropout_rng: np.random.Generator, watch: Watch) -> torch.Tensor:
         """Compute the loss of one step: all views pass through the network together, as in the authors' code."""
         device = self.targets.device
-        drawn = generator(self.root, self.step).choice(len(self.images), self.unlabeled, replace=False)
-        rows, shown = as_tensor(drawn, device), as_tensor(self.images[drawn], device)
+        unlabeled_ids = generator(self.root, self.step).choice(len(self.images), self.unlabeled, replace=False)
+        rows, images = as_tensor(unlabeled_ids, device), as_tensor(self.images[unlabeled_ids], device)
         views = [
-            augment(shown, Draws(self.root, self.step, rows, view), recipe) for view, recipe in enumerate(self.recipes)
+            augment(images, Draws(self.root, self.step, rows, view), recipe) for view, recipe in enumerate(self.recipes)
         ]
-        labeled, weak, strong = self.network.encoder(torch.cat([self.load(chosen, self.done), *views])).split(
-            [len(chosen), len(rows), len(rows)]
+        labeled, weak, strong = self.network.encoder(torch.cat([self.load(batch, self.done), *views])).split(
+            [len(batch), len(rows), len(rows)]
         )
         # Predictions that become labels are made without dropout.
         probs = F.softmax(self.network.head(weak.detach()).detach(), dim=1)
-        predicted, above = self.curriculum.select(rows, probs)
+        pseudo_labels, above = self.curriculum.select(rows, probs)
         dropout = self.network.dropout
-        logits = self.network.head(drop(labeled, dropout, dropped))
-        watch(chosen, labeled.detach(), logits.detach())
-        losses = F.cross_entropy(self.network.head(drop(strong, dropout, dropped)), predicted, reduction="none")
+        logits = self.network.head(drop(labeled, dropout, dropout_rng))
+        watch(batch, labeled.detach(), logits.detach())
+        losses = F.cross_entropy(self.network.head(drop(strong, dropout, dropout_rng)), pseudo_labels, reduction="none")
         self.step += 1
-        return self.loss(logits, self.targets[chosen]) + self.weight * (losses * above).mean()
+        return self.loss(logits, self.targets[batch]) + self.weight * (losses * above).mean()
 
 
 @learners.register(
@@ -149,7 +149,7 @@ def flexmatch(
     classes: int,
     seed: int,
     device: torch.device,
-    encoder: Pretrained,
+    encoder: PretrainedEncoder,
     validation: Validation | None = None,
     *,
     epochs: Passes = 1,
@@ -187,7 +187,7 @@ def flexmatch(
         Determines the initial weights of the last layer, order, augmentation and dropout.
     device : torch.device
         Device of the network.
-    encoder : Pretrained
+    encoder : PretrainedEncoder
         The encoder to start from.
     validation : (images, labels), optional
         Validation set, evaluated after every pass over the labeled images; the weights of the best one are kept.
@@ -207,12 +207,12 @@ def flexmatch(
         Augmentation of weak and strong views.
     """
     model = TrainedNetwork(Network(encoder.encoder(), classes, derive(seed, "flexmatch"), dropout), device)
-    known = labeled_rows(labels)
+    rows = labeled_rows(labels)
     trainer = FlexMatchTrainer(
         model.network,
         images,
-        known,
-        labels[known],
+        rows,
+        labels[rows],
         TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule, encoder_rate),
         seed,
         device,

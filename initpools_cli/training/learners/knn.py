@@ -52,8 +52,8 @@ class Neighbors:
             shares = weights @ votes / weights.sum(axis=1, keepdims=True)
             # Each label is a vote of two classes: yes or no.
             count = 2 if multilabel else self.classes
-            smoothed = (k * shares + self.smoothing) / (k + count * self.smoothing)
-            logits[start : start + len(block)] = np.log(smoothed / (1 - smoothed) if multilabel else smoothed)
+            probs = (k * shares + self.smoothing) / (k + count * self.smoothing)
+            logits[start : start + len(block)] = np.log(probs / (1 - probs) if multilabel else probs)
         return logits
 
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -72,10 +72,10 @@ class SpreadLabels:
             index, _ = nearest_k(unit_rows(inputs[start : start + step]), self.embeddings, k)
             shape = (len(index), len(self.embeddings))
             near = csr_array((np.ones(index.size), index.ravel(), k * np.arange(len(index) + 1)), shape=shape)
-            total, reached = np.asarray(near @ self.shares), np.asarray(near @ self.reached)[:, None]
-            mean = np.divide(total, reached, out=np.full_like(total, 1 / count), where=reached > 0)
-            smoothed = (k * mean + self.smoothing) / (k + count * self.smoothing)
-            logits[start : start + len(index)] = np.log(smoothed / (1 - smoothed) if self.multilabel else smoothed)
+            total, voters = np.asarray(near @ self.shares), np.asarray(near @ self.reached)[:, None]
+            mean = np.divide(total, voters, out=np.full_like(total, 1 / count), where=voters > 0)
+            probs = (k * mean + self.smoothing) / (k + count * self.smoothing)
+            logits[start : start + len(index)] = np.log(probs / (1 - probs) if self.multilabel else probs)
         return logits
 
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -131,37 +131,37 @@ def label_spreading(
         0: exact neighbors. Else approximate, from this many lists of an inverted file.
     """
     rows = unit_rows(embeddings)
-    multilabel, known = labels.ndim == 2, labeled_rows(labels)
+    multilabel, label_rows = labels.ndim == 2, labeled_rows(labels)
     require_memory(
         5 * len(rows) * (classes + multilabel) * 8,
         f"Labels of {classes:,} classes spread to {len(rows):,} images take",
         "Use another --learner, such as linear, or fewer images.",
     )
-    given = np.zeros((len(rows), classes + multilabel))
+    targets = np.zeros((len(rows), classes + multilabel))
     if multilabel:
-        given[known, :classes], given[known, classes] = labels[known], 1.0
+        targets[label_rows, :classes], targets[label_rows, classes] = labels[label_rows], 1.0
     else:
-        given[known, labels[known]] = 1.0
+        targets[label_rows, labels[label_rows]] = 1.0
 
-    def fitted(count: int) -> SpreadLabels:
-        mass = spread(neighbor_graph(rows, min(count, len(rows) - 1), probes), given, alpha)
+    def fit(count: int) -> SpreadLabels:
+        mass = spread(neighbor_graph(rows, min(count, len(rows) - 1), probes), targets, alpha)
         total = mass[:, classes:] if multilabel else mass.sum(axis=1, keepdims=True)
         shares = np.divide(mass[:, :classes], total, out=np.zeros_like(mass[:, :classes]), where=total > 0)
         return SpreadLabels(rows, shares, (total[:, 0] > 0).astype(np.float64), count, smoothing, multilabel)
 
     if validation is None:
-        return fitted(k)
-    return min(map(fitted, GRID), key=lambda model: log_loss(model.logits(validation[0]), validation[1]))
+        return fit(k)
+    return min(map(fit, GRID), key=lambda model: log_loss(model.logits(validation[0]), validation[1]))
 
 
-def spread(graph: csr_array, given: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+def spread(graph: csr_array, targets: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
     """Iterate F ← alpha S F + (1 − alpha) Y from F = Y, (n, c), with S = D^-½ W D^-½.
 
     Parameters
     ----------
     graph : (n, n) csr_array
         W, not negative, without loops.
-    given : (n, c) float64
+    targets : (n, c) float64
         Y.
     alpha : float
         In (0, 1).
@@ -175,12 +175,12 @@ def spread(graph: csr_array, given: NDArray[np.float64], alpha: float) -> NDArra
     scale = 1 / np.sqrt(np.where(degree > 0, degree, 1.0))
     step = graph.copy()
     step.data = alpha * graph.data * np.repeat(scale, np.diff(graph.indptr)) * scale[graph.indices]
-    fixed = (1 - alpha) * given
+    source, mass = (1 - alpha) * targets, targets
     while True:
-        following: NDArray[np.float64] = step @ given + fixed
-        if np.abs(following - given).max(initial=0) <= TOLERANCE:
+        following: NDArray[np.float64] = step @ mass + source
+        if np.abs(following - mass).max(initial=0) <= TOLERANCE:
             return following
-        given = following
+        mass = following
 
 
 _graphs: OrderedDict[tuple[str, int, int], csr_array] = OrderedDict()

@@ -71,10 +71,10 @@ def fit_together(
     """
     if validation is None:
         return solve(embeddings, labels, classes, penalty, tolerance)
-    fitted = [solve(embeddings, labels, classes, candidate, tolerance) for candidate in GRID]
+    by_penalty = [solve(embeddings, labels, classes, candidate, tolerance) for candidate in GRID]
     return [
         min(models, key=lambda model: log_loss(model.logits(held_out[0]), held_out[1]))
-        for held_out, *models in zip(validation, *fitted, strict=True)
+        for held_out, *models in zip(validation, *by_penalty, strict=True)
     ]
 
 
@@ -140,14 +140,14 @@ def solve(
     """
     count, images, _ = embeddings.shape
     inputs = np.concatenate([embeddings, np.ones((count, images, 1))], axis=2, dtype=np.float64)
-    transposed = np.ascontiguousarray(inputs.transpose(0, 2, 1))
+    inputs_t = np.ascontiguousarray(inputs.transpose(0, 2, 1))
     multilabel = labels.ndim == 3
     target = labels if multilabel else np.eye(classes)[labels]
 
     def objective(head: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if multilabel:
             value, error = logistic_objective(inputs, target, head)
-            return value + 0.5 * penalty * (head * head).sum(axis=(1, 2)), transposed @ error + penalty * head
+            return value + 0.5 * penalty * (head * head).sum(axis=(1, 2)), inputs_t @ error + penalty * head
         logits = inputs @ head
         largest = logits.max(axis=-1, keepdims=True)
         probs = np.exp(logits - largest)
@@ -155,7 +155,7 @@ def solve(
         loss = (np.log(total) + largest)[..., 0] - (logits * target).sum(axis=-1)
         error = (probs / total - target) / images
         value = loss.mean(axis=-1) + 0.5 * penalty * (head * head).sum(axis=(1, 2))
-        return value, transposed @ error + penalty * head
+        return value, inputs_t @ error + penalty * head
 
     if start is None:
         start = np.zeros((count, inputs.shape[2], classes))

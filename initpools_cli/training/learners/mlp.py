@@ -145,7 +145,7 @@ def mlp(
     inputs, rng = as_tensor(embeddings, device), generator(seed, "inputs")
     trainer = Trainer(
         model.network,
-        lambda chosen, epoch: drop(inputs[as_tensor(chosen, device)], dropout, rng),
+        lambda rows, epoch: drop(inputs[as_tensor(rows, device)], dropout, rng),
         labels,
         TrainConfig(epochs, steps, batch, optimizer, lr, weight_decay, schedule),
         seed,

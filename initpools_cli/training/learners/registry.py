@@ -76,8 +76,8 @@ learners = Registry("learner", "initpools_cli.training.learners", "initpools lis
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Compute probabilities (n, c) float64; rows sum to 1."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -63,24 +63,24 @@ def self_training(
         As in `linear`.
     """
 
-    def fitted(least: float) -> Linear:
-        known, start = labels.copy(), None
+    def fit(least: float) -> Linear:
+        pseudo_labels, start = labels.copy(), None
         for _ in range(iterations):
-            rows = labeled_rows(known)
-            model = solve(embeddings[rows][None], known[rows][None], classes, penalty, tolerance, start)[0]
+            rows = labeled_rows(pseudo_labels)
+            model = solve(embeddings[rows][None], pseudo_labels[rows][None], classes, penalty, tolerance, start)[0]
             start = model.head[None]
-            rest = np.setdiff1d(np.arange(len(known)), rows)
-            predicted, confidence = _predictions(model.logits(embeddings[rest]), multilabel=labels.ndim == 2)
-            chosen = confidence > least
-            if not chosen.any():
+            rest = np.setdiff1d(np.arange(len(pseudo_labels)), rows)
+            predictions, confidence = _predictions(model.logits(embeddings[rest]), multilabel=labels.ndim == 2)
+            is_sure = confidence > least
+            if not is_sure.any():
                 return model
-            known[rest[chosen]] = predicted[chosen]
-        rows = labeled_rows(known)
-        return solve(embeddings[rows][None], known[rows][None], classes, penalty, tolerance, start)[0]
+            pseudo_labels[rest[is_sure]] = predictions[is_sure]
+        rows = labeled_rows(pseudo_labels)
+        return solve(embeddings[rows][None], pseudo_labels[rows][None], classes, penalty, tolerance, start)[0]
 
     if validation is None:
-        return fitted(threshold)
-    return min(map(fitted, GRID), key=lambda model: log_loss(model.logits(validation[0]), validation[1]))
+        return fit(threshold)
+    return min(map(fit, GRID), key=lambda model: log_loss(model.logits(validation[0]), validation[1]))
 
 
 def _predictions(logits: NDArray[np.float64], *, multilabel: bool) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
