@@ -147,7 +147,7 @@ def line_chart(
 
     names = LEADER + SAMPLE + LETTER * max(len(line.name) for panel in panels for line in panel.lines) + 12
     full, tall = (LEFT + width + names) * len(panels), TOP + height + BOTTOM
-    stored = io.BytesIO()
+    stream = io.BytesIO()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # The text stays text, for the fonts of the reader.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
@@ -162,20 +162,20 @@ def line_chart(
                 axes[i].set_ylabel("")
         for each, panel in zip(axes, panels, strict=True):
             _write_names(each, panel.lines)
-        figure.savefig(stored, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return _described(stored.getvalue(), title, description)
+        figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return _with_description(stream.getvalue(), title, description)
 
 
 def spread(heights: Mapping[str, float], room: float) -> dict[str, float]:
     """Heights moved apart to about `room`, in their order, each by as little as its neighbors let it."""
     order = sorted(heights, key=lambda name: heights[name])
-    placed = dict(heights)
+    positions = dict(heights)
     for _ in range(500):
         for below, above in pairwise(order):
-            missing = max(0.0, room - (placed[above] - placed[below]))
-            placed[above] += missing / 2
-            placed[below] -= missing / 2
-    return placed
+            missing = max(0.0, room - (positions[above] - positions[below]))
+            positions[above] += missing / 2
+            positions[below] -= missing / 2
+    return positions
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
@@ -197,10 +197,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
         if len(line.low):
             axes.fill_between(line.x, line.low, line.high, color=line.color, alpha=0.14, linewidth=0)
-        shown = ~np.isnan(np.asarray(line.y, dtype=float))
-        x, y = np.asarray(line.x)[shown], np.asarray(line.y)[shown]
+        valid = ~np.isnan(np.asarray(line.y, dtype=float))
+        x, y = np.asarray(line.x)[valid], np.asarray(line.y)[valid]
         axes.plot(x, y, color=line.color, linestyle=PATTERNS[line.dash], linewidth=line.width)
-        markers = np.asarray(line.markers)[shown] if len(line.markers) else np.array([])
+        markers = np.asarray(line.markers)[valid] if len(line.markers) else np.array([])
         for marker in sorted(set(markers.tolist())):
             axes.plot(x[markers == marker], y[markers == marker], marker, color=line.color, markersize=4)
 
@@ -217,9 +217,9 @@ def _write_names(axes: Axes, lines: Sequence[Line]) -> None:
         if points:
             ends[line.name] = tuple(inside.transform(axes.transData.transform(points[-1])))
     width, height = axes.bbox.width, axes.bbox.height
-    placed = spread({name: end[1] for name, end in ends.items()}, NAME_HEIGHT / height)
+    positions = spread({name: end[1] for name, end in ends.items()}, NAME_HEIGHT / height)
     # Within the panel, and where there are too many names, below it and not above, where the heading is.
-    bottom, top = min(placed.values(), default=0.0), max(placed.values(), default=0.0)
+    bottom, top = min(positions.values(), default=0.0), max(positions.values(), default=0.0)
     shift = min(1 - top, max(0.0, -bottom))
     beside, after = 1 + LEADER / width, 1 + (LEADER + SAMPLE) / width
     free = {"transform": axes.transAxes, "clip_on": False}
@@ -227,7 +227,7 @@ def _write_names(axes: Axes, lines: Sequence[Line]) -> None:
         if line.name not in ends:
             continue
         x, y = ends[line.name]
-        at = placed[line.name] + shift
+        at = positions[line.name] + shift
         # Lines that end before the others are joined to their name across the panel.
         dash = "solid" if x > 0.9 else ":"
         axes.plot([x, beside], [y, at], color=NEUTRAL, linestyle=dash, linewidth=0.6, zorder=1, **free)
@@ -238,11 +238,11 @@ def _write_names(axes: Axes, lines: Sequence[Line]) -> None:
         axes.text(after + 4 / width, at, line.name, va="center", weight=weight, color=color, transform=axes.transAxes)
 
 
-def _described(drawn: bytes, title: str, description: str) -> str:
+def _with_description(svg: bytes, title: str, description: str) -> str:
     """Matplotlib's SVG with title and description where screen readers look for them, and without its metadata."""
     ET.register_namespace("", SVG)
     ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    root = ET.fromstring(drawn)
+    root = ET.fromstring(svg)
     for child in root.findall(f"{{{SVG}}}metadata"):
         root.remove(child)
     root.set("role", "img")

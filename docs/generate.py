@@ -95,8 +95,8 @@ def pages() -> list[Path]:
 
 def names_file() -> str:
     """Encode the names of every kind for `completion.py`; of backbones the short ones, which no library decides."""
-    known = {kind: names(kind) for kind in KINDS if kind != "backbones"}
-    return json.dumps({**known, "short_backbones": short_names(), "suites": suite_names()}, indent=1) + "\n"
+    names_of = {kind: names(kind) for kind in KINDS if kind != "backbones"}
+    return json.dumps({**names_of, "short_backbones": short_names(), "suites": suite_names()}, indent=1) + "\n"
 
 
 def main() -> None:

@@ -69,8 +69,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """Refuse a page that loads something from another host."""
-    if found := REQUEST.search(output):
-        raise PluginError(f"{page.file.src_uri} makes a request to another host: {found[0]}")
+    if match := REQUEST.search(output):
+        raise PluginError(f"{page.file.src_uri} makes a request to another host: {match[0]}")
     return output
 
 

@@ -45,16 +45,16 @@ def _pool(axes: Axes, run: Path) -> None:
     from sklearn.decomposition import PCA
 
     embeddings = np.load(run / "embed/simclr/train.npy")
-    kept = np.load(run / "data/kept.npy") if (run / "data/kept.npy").exists() else np.ones(len(embeddings), bool)
-    plane = PCA(2, random_state=0).fit(embeddings[kept]).transform(embeddings)
+    mask = np.load(run / "data/kept.npy") if (run / "data/kept.npy").exists() else np.ones(len(embeddings), bool)
+    plane = PCA(2, random_state=0).fit(embeddings[mask]).transform(embeddings)
     picks = np.load(run / f"pool/{STRATEGY}-b{BUDGET}-s0/indices.npy")
-    axes.scatter(*plane[kept].T, s=4, color=NEUTRAL, alpha=0.35, linewidths=0)
+    axes.scatter(*plane[mask].T, s=4, color=NEUTRAL, alpha=0.35, linewidths=0)
     images = load_digits().images
     for pick in picks[::-1]:
         thumbnail = OffsetImage(images[pick], zoom=2.2, cmap="gray_r", interpolation="nearest")
         frame = {"edgecolor": PALETTE[0], "linewidth": 1.2}
         axes.add_artist(AnnotationBbox(thumbnail, plane[pick], pad=0.1, bboxprops=frame))
-    axes.set_title(f"Label these {BUDGET} of {kept.sum():,} images first ({STRATEGY})")
+    axes.set_title(f"Label these {BUDGET} of {mask.sum():,} images first ({STRATEGY})")
     axes.axis("off")
 
 
@@ -63,10 +63,10 @@ def _curves(axes: Axes, rounds: pd.DataFrame) -> None:
     ok = rounds[(rounds["status"] == "ok") & ((rounds["query"] == QUERY) | (rounds["round"] == 0))]
     for init, color in (("random", NEUTRAL), (STRATEGY, PALETTE[0])):
         cells = 100 * ok[ok["init"] == init].pivot(index="labeled", columns="seed", values="accuracy")
-        found = [mean_interval(row) for row in cells.to_numpy()]
-        means = [each.mean for each in found]
+        intervals = [mean_interval(row) for row in cells.to_numpy()]
+        means = [each.mean for each in intervals]
         axes.fill_between(
-            cells.index, *zip(*((e.low, e.high) for e in found), strict=True), color=color, alpha=0.16, lw=0
+            cells.index, *zip(*((e.low, e.high) for e in intervals), strict=True), color=color, alpha=0.16, lw=0
         )
         axes.plot(cells.index, means, color=color, marker="o", markersize=4)
         at, offset = (1, (10, -14)) if init == "random" else (0, (0, 48))

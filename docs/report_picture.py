@@ -42,9 +42,9 @@ def main() -> None:
             page.wait_for_selector(f"#{figure.get_attribute('id')}[data-drawn]")
         # Drawing adds these elements again.
         page.evaluate('document.querySelectorAll("details").forEach((part) => part.remove())')
-        taken = page.screenshot(full_page=True)
+        screenshot = page.screenshot(full_page=True)
         browser.close()
-    Image.open(io.BytesIO(taken)).convert("RGB").save(PICTURE, optimize=True)
+    Image.open(io.BytesIO(screenshot)).convert("RGB").save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

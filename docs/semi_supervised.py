@@ -36,8 +36,8 @@ PAGE = Path(__file__).parent / "semi-supervised.md"
 def page(results: Results) -> str:
     """Return the text of the page."""
     rows = results.rows
-    judged, gains, changes = comparisons(results), learner_gains(results), gain_changes(results)
-    spread = learner_gains(results, {"label-spreading": "linear"})
+    verdicts, gains, changes = comparisons(results), learner_gains(results), gain_changes(results)
+    spreading_gains = learner_gains(results, {"label-spreading": "linear"})
     pairs = conjoined(f"`{each}` with `{other}`" for each, other in SUPERVISED.items() if each in set(rows["learner"]))
     inits = conjoined(f"`{init}`" for init in results.names("init") if init != AGAINST)
     parts = [
@@ -57,11 +57,11 @@ def page(results: Results) -> str:
         "First pools that are better than random at least once and never worse:",
         "\n".join(
             f"- with `{learner}`: {conjoined(never_worse(own)) or 'none'}"
-            for learner, own in judged.groupby("learner", sort=False)
+            for learner, own in verdicts.groupby("learner", sort=False)
         ),
         "Every first pool against random, by learner; then by first pool.",
-        tally(judged, "learner"),
-        *(f"With `{learner}`:\n\n{tally(own, 'init')}" for learner, own in judged.groupby("learner", sort=False)),
+        tally(verdicts, "learner"),
+        *(f"With `{learner}`:\n\n{tally(own, 'init')}" for learner, own in verdicts.groupby("learner", sort=False)),
         "## Does the gain over random change?",
         f"The gain over random under a semi-supervised learner minus that under its supervised counterpart ({pairs}): "
         "below 0, a chosen pool is worth less once the images without a label are used.",
@@ -75,12 +75,12 @@ def page(results: Results) -> str:
             for learner, own in gains.groupby("learner", sort=False)
         ),
         "`label-spreading` compared with `linear`, by data set and by number of labels:",
-        tally(spread, "data").replace("| data |", "| data set |"),
-        tally(spread, "labels"),
+        tally(spreading_gains, "data").replace("| data |", "| data set |"),
+        tally(spreading_gains, "labels"),
         "## Accuracy",
         "Mean accuracy over the seeds, in percent.",
         *(
-            f"### {data}, {encoder}\n\n{accuracies(results, judged, data, encoder)}"
+            f"### {data}, {encoder}\n\n{accuracies(results, verdicts, data, encoder)}"
             for data in results.names("data")
             for encoder in results.names("encoder", data=data)
         ),
@@ -134,10 +134,8 @@ def main() -> None:
     args = parser.parse_args()
     try:
         if args.runs:
-            finished = [
-                (run, name) for run in map(Run, args.runs) for name in args.sweeps if run.find_step(f"al/{name}")
-            ]
-            rows = [row for run, name in finished for row in rows_of(run, name)]
+            sweeps = [(run, name) for run in map(Run, args.runs) for name in args.sweeps if run.find_step(f"al/{name}")]
+            rows = [row for run, name in sweeps for row in rows_of(run, name)]
             if not rows:
                 parser.exit(2, "None of the runs has one of the sweeps. Make them with `make semi-supervised-study`.\n")
             args.results.write_text(encoded(rows), encoding="utf-8")

@@ -70,7 +70,7 @@ def model_outputs(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, 
     """Choose five labeled points, one per class, and compute the outputs of a nearest-point classifier."""
     rng = np.random.default_rng(4)
     labeled = np.array([rng.choice(np.flatnonzero(classes == label)) for label in range(len(CENTERS))])
-    known = points[labeled]
+    anchors = points[labeled]
 
     def head(centers: np.ndarray) -> np.ndarray:
         return 30 * np.vstack([2 * centers.T, -(centers**2).sum(axis=1)])
@@ -80,15 +80,15 @@ def model_outputs(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, 
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    passes = [probs(points, known + rng.normal(0, 0.05, known.shape)) for _ in range(20)]
-    views = [probs(points + rng.normal(0, 0.03, points.shape), known) for _ in range(20)]
+    passes = [probs(points, anchors + rng.normal(0, 0.05, anchors.shape)) for _ in range(20)]
+    views = [probs(points + rng.normal(0, 0.03, points.shape), anchors) for _ in range(20)]
     return labeled, {
-        "probs": probs(points, known),
+        "probs": probs(points, anchors),
         "mc_probs": np.stack(passes),
         "member_probs": np.stack(passes[:5]),
         "view_probs": np.stack(views),
         "features": points.astype(np.float32),
-        "head": head(known),
+        "head": head(anchors),
         "labels": np.where(np.isin(np.arange(len(points)), labeled), classes, -1),
     }
 
@@ -101,11 +101,11 @@ def picks(name: str, needs_model: bool) -> tuple[np.ndarray, np.ndarray]:
     knobs = dict(KNOBS.get(name, {}))
     if name not in strategies:
         method = scores.get(name)
-        drawn = {"rng": generator(0, name)} if "rng" in inspect.signature(method.build).parameters else {}
-        inputs["scores"] = method.build(inputs["embeddings"], **drawn, **method.validate(knobs))
+        services = {"rng": generator(0, name)} if "rng" in inspect.signature(method.build).parameters else {}
+        inputs["scores"] = method.build(inputs["embeddings"], **services, **method.validate(knobs))
         name, knobs = "score", {}
-    chosen = choose(name, inputs, BUDGET, labeled=labeled, seed=0, normalize=False, knobs=knobs)
-    return chosen.indices, labeled
+    selection = choose(name, inputs, BUDGET, labeled=labeled, seed=0, normalize=False, knobs=knobs)
+    return selection.indices, labeled
 
 
 def figure(page: str) -> str:
@@ -146,7 +146,7 @@ def _rules(background: str, ink: str) -> dict[str, str]:
 
 def _panel(name: str, left: int, needs_model: bool) -> str:
     points, _ = synthetic_points()
-    chosen, labeled = picks(name, needs_model)
+    indices, labeled = picks(name, needs_model)
     x, y = left + SIDE * points[:, 0], HEAD + SIDE * (1 - points[:, 1])
     marks = [
         f'<text class="name" x="{left + 2}" y="15">{escape(name)}</text>',
@@ -156,7 +156,7 @@ def _panel(name: str, left: int, needs_model: bool) -> str:
         *(f'<rect class="known" x="{x[i] - 5:.1f}" y="{y[i] - 5:.1f}" width="10" height="10"/>' for i in labeled),
     ]
     # The first pick lies above the later ones.
-    for order, i in reversed(list(enumerate(chosen, start=1))):
+    for order, i in reversed(list(enumerate(indices, start=1))):
         marks.append(f'<circle class="pick" cx="{x[i]:.1f}" cy="{y[i]:.1f}" r="8"/>')
         marks.append(f'<text class="order" x="{x[i]:.1f}" y="{y[i] + 4:.1f}">{order}</text>')
     return "\n".join(marks)

@@ -11,6 +11,6 @@ def api(path: str) -> str:
     module, _, name = path.rpartition(".")
     function = getattr(importlib.import_module(module), name)
     signature, empty = inspect.signature(function), inspect.Parameter.empty
-    untyped = [each.replace(annotation=empty) for each in signature.parameters.values()]
-    call = signature.replace(parameters=untyped, return_annotation=empty)
+    parameters = [each.replace(annotation=empty) for each in signature.parameters.values()]
+    call = signature.replace(parameters=parameters, return_annotation=empty)
     return f"## {path}\n\n```text\n{path}{call}\n\n{inspect.getdoc(function)}\n```"

@@ -62,7 +62,7 @@ def command(name: str, subcommand: str = "") -> str:
         if each.annotation is not Context
     }
     own = {name: parameter for name, parameter in parameters.items() if name not in Common.__annotations__}
-    shared = [name for name in parameters if name not in own]
+    common = [name for name in parameters if name not in own]
     arguments = [each for each in own.values() if isinstance(_declaration(each), ArgumentInfo)]
     options = [each for each in own.values() if each not in arguments]
     usage = " ".join(
@@ -79,8 +79,8 @@ def command(name: str, subcommand: str = "") -> str:
     if options:
         parts.append(_options(options))
     link = "[options of every command](../commands.md#options-of-every-command)"
-    every = len(shared) == len(Common.__annotations__)
-    flags = ", ".join(f"`{_declaration(parameters[each]).default}`" for each in shared)
+    every = len(common) == len(Common.__annotations__)
+    flags = ", ".join(f"`{_declaration(parameters[each]).default}`" for each in common)
     parts.append(f"It also takes the {link}." if every else f"Of the {link} it takes {flags}.")
     return "\n\n".join([*parts, info.epilog.replace("Example: ", "```console\n") + "\n```"])
 
@@ -94,11 +94,11 @@ def shared_options() -> str:
 def _options(parameters: Iterable[inspect.Parameter]) -> str:
     rows = []
     for parameter in parameters:
-        declared = _declaration(parameter)
-        value = declared.metavar or {bool: "", int: "N", float: "X"}.get(_value_type(parameter), "TEXT")
+        declaration = _declaration(parameter)
+        value = declaration.metavar or {bool: "", int: "N", float: "X"}.get(_value_type(parameter), "TEXT")
         default = "" if parameter.default in (None, False, "") else f"`{parameter.default}`"
         # Inside Annotated, Typer stores the first flag as the default.
-        flags = ", ".join([declared.default, *declared.param_decls])
+        flags = ", ".join([declaration.default, *declaration.param_decls])
         rows.append((f"`{flags}{f' {value}' if value else ''}`", _help(parameter), default))
     return table(("option", "what it sets", "default"), rows)
 

@@ -85,8 +85,8 @@ def values(metric: str = "accuracy", **where: object) -> list[pd.Series]:
         What the columns must be. Of a cell that several sweeps of a run have, the first counts.
     """
     rows = cells()
-    for column, wanted in where.items():
-        rows = rows[rows[column].isin(wanted) if isinstance(wanted, list) else rows[column] == wanted]
+    for column, value in where.items():
+        rows = rows[rows[column].isin(value) if isinstance(value, list) else rows[column] == value]
     return [own.drop_duplicates("seed").set_index("seed")[metric] for _, own in rows.groupby("run")]
 
 
@@ -111,26 +111,27 @@ def judged(family: Iterable[Cell]) -> dict[tuple[str, str], Difference]:
     run = {
         (cell.row, cell.column): difference(cell.first, cell.second) for cell in family if cell.first and cell.second
     }
-    corrected = holm(np.array([result.p for result, _ in run.values()]), len(family)) if run else []
+    p_values = holm(np.array([result.p for result, _ in run.values()]), len(family)) if run else []
     return {
         place: Difference(result, float(p), signs)
-        for (place, (result, signs)), p in zip(run.items(), corrected, strict=True)
+        for (place, (result, signs)), p in zip(run.items(), p_values, strict=True)
     }
 
 
 def difference_table(heading: str, family: Iterable[Cell]) -> str:
     """Tabulate the differences of a family, row by column."""
     family = [*family]
-    found = judged(family)
-    if not found:
+    differences = judged(family)
+    if not differences:
         return "Not run."
     rows, columns = (list(dict.fromkeys(getattr(cell, name) for cell in family)) for name in ("row", "column"))
     places = {(cell.row, cell.column) for cell in family}
     lines = [
-        (row, *(_text(found, (row, column)) if (row, column) in places else "" for column in columns)) for row in rows
+        (row, *(_text(differences, (row, column)) if (row, column) in places else "" for column in columns))
+        for row in rows
     ]
     return table((heading, *columns), lines)
 
 
-def _text(found: Mapping[tuple[str, str], Difference], place: tuple[str, str]) -> str:
-    return found[place].text() if place in found else NOT_RUN
+def _text(differences: Mapping[tuple[str, str], Difference], place: tuple[str, str]) -> str:
+    return differences[place].text() if place in differences else NOT_RUN

@@ -46,10 +46,10 @@ def counts() -> str:
 def total() -> str:
     """Say how many faults were tried, and how many survived."""
     rows = pd.read_csv(RESULTS / "faults.csv")
-    tries, survived = rows["tries"].sum(), rows["survived"].sum()
+    tries, survivals = rows["tries"].sum(), rows["survived"].sum()
     lost = int(rows[["lost", "torn", "traceback"]].to_numpy().sum())
     return (
-        f"`make faults` kills commands, fails file calls and damages files: {survived:,} of {tries:,} tries ended as "
+        f"`make faults` kills commands, fails file calls and damages files: {survivals:,} of {tries:,} tries ended as "
         f"promised,\nand {lost or 'none'} lost or tore a result "
         "([the table](docs/run-directory.md#what-is-promised))."
     )

@@ -129,8 +129,8 @@ def spread_classes() -> str:
     for pool in ("random", "vae", "vae@kmeans10"):
         row = [f"`{pool}`"]
         for budget in (10, 50, 100, 500):
-            found = values("class_entropy", run=_runs("cifar10-vae"), sweep=f"spread-{budget}", init=pool)
-            row.append(f"{pd.concat(found).mean():.2f}" if found else NOT_RUN)
+            by_run = values("class_entropy", run=_runs("cifar10-vae"), sweep=f"spread-{budget}", init=pool)
+            row.append(f"{pd.concat(by_run).mean():.2f}" if by_run else NOT_RUN)
         lines.append(row)
     return table(("pool", *(f"{budget} labels" for budget in (10, 50, 100, 500))), lines)
 
@@ -221,12 +221,12 @@ def rare_recall(encoder: str) -> str:
     for pool in ("random", *_tail_pools(encoder)):
         row = [f"`{pool}`"]
         for where in ({"sweep": "rounds", "round": 0}, {"sweep": "first-1400"}):
-            found = values("rare_recall", run=_runs(LONG_TAIL[encoder]), **where, init=pool)
-            row.append(f"{100 * pd.concat(found).mean():.1f}" if found else NOT_RUN)
+            by_run = values("rare_recall", run=_runs(LONG_TAIL[encoder]), **where, init=pool)
+            row.append(f"{100 * pd.concat(by_run).mean():.1f}" if by_run else NOT_RUN)
         for query in QUERIES:
             where = {"sweep": "rounds", "query": query}
-            found = values("labels_until_seen", run=_runs(LONG_TAIL[encoder]), **where, init=pool)
-            row.append(_median(pd.concat(found)) if found else NOT_RUN)
+            by_run = values("labels_until_seen", run=_runs(LONG_TAIL[encoder]), **where, init=pool)
+            row.append(_median(pd.concat(by_run)) if by_run else NOT_RUN)
         lines.append(row)
     header = ("pool", "rare recall, 140 labels", "1,400 labels", "labels, then `random`", "labels, then `margin`")
     return table(header, lines)
@@ -239,8 +239,8 @@ def _median(labels: pd.Series) -> str:
 
 
 def _reference_pools() -> list[str]:
-    ranked = [f"rank/{name}" for name in ("entropy", "margin", "bald", "consistency", "vaal-cosine", "kcenter")]
-    return [*ranked, "hard-to-contrast", "easy-to-contrast", "ambiguous-to-contrast"]
+    ranks = [f"rank/{name}" for name in ("entropy", "margin", "bald", "consistency", "vaal-cosine", "kcenter")]
+    return [*ranks, "hard-to-contrast", "easy-to-contrast", "ambiguous-to-contrast"]
 
 
 def _cold_start(data: str, learner: str) -> Iterator[Cell]:
@@ -248,8 +248,8 @@ def _cold_start(data: str, learner: str) -> Iterator[Cell]:
         for labeled in (20, 120):
             where = {"run": _runs(f"{MEDMNIST[data]}-simclr"), "sweep": learner, "labeled": labeled}
             first, second = (values(**where, init=name) for name in (pool, "random"))
-            finished = len(first) == len(second) == ENCODER_SEEDS
-            yield Cell(f"`{pool}`", f"{labeled} labels", first if finished else [], second)
+            complete = len(first) == len(second) == ENCODER_SEEDS
+            yield Cell(f"`{pool}`", f"{labeled} labels", first if complete else [], second)
 
 
 def cold_start(data: str, learner: str) -> str:
@@ -273,8 +273,8 @@ def study_failures() -> str:
     from parts.comparisons import RESULTS
 
     rows = pd.read_parquet(RESULTS / "preregistered.parquet")
-    failed = int((rows["status"] != "ok").sum())
-    return f"{len(rows):,} cells and rounds were measured; {failed} failed."
+    failures = int((rows["status"] != "ok").sum())
+    return f"{len(rows):,} cells and rounds were measured; {failures} failed."
 
 
 def study_time() -> str:

@@ -129,11 +129,11 @@ def near_duplicates() -> str:
     pairs = pd.read_csv(RESULTS / "near-duplicates-pairs.csv")
     recalls = pd.read_csv(RESULTS / "near-duplicates-recall.csv")
     kinds = [*dict.fromkeys(recalls["kind"])]
-    found = recalls.set_index(["data", "kind"])["recall"]
+    recall_of = recalls.set_index(["data", "kind"])["recall"]
     lines = []
-    for (data, encoder), judged in pairs.groupby(["data", "encoder"]):
-        cells = [f"{found[data, kind]:.2f}" if encoder == "efficientnet-lite0" else "–" for kind in kinds]
-        lines.append((data, f"`{encoder}`", f"{judged['near'].sum()} of {len(judged)}", *cells))
+    for (data, encoder), judgments in pairs.groupby(["data", "encoder"]):
+        cells = [f"{recall_of[data, kind]:.2f}" if encoder == "efficientnet-lite0" else "–" for kind in kinds]
+        lines.append((data, f"`{encoder}`", f"{judgments['near'].sum()} of {len(judgments)}", *cells))
     return table(("data set", "encoder", "precision", *kinds), lines)
 
 

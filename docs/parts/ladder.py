@@ -29,15 +29,15 @@ def ladder() -> str:
     body = []
     for name, own in rows.groupby("strategy", sort=False):
         by_size = own.set_index("n")
-        done = by_size[by_size["status"] == "done"]
+        results = by_size[by_size["status"] == "done"]
         cells = []
         for n in sizes:
-            if n in done.index:
-                cells.append(number(done.loc[n, "seconds"]))
+            if n in results.index:
+                cells.append(number(results.loc[n, "seconds"]))
             else:
                 cells.append(f"> {by_size.loc[n, 'limit']:.0f}" if n in by_size.index else "not run")
-        largest = done.index.max()
-        last = done.loc[largest]
+        largest = results.index.max()
+        last = results.loc[largest]
         body.append([f"`{name}`", *cells, f"{last['gigabytes']:.2f}", f"{last['distance'] / random[largest]:.2f}"])
     header = [f"{budget:,} of", *(f"{n:,}" for n in sizes), "GB of memory", "distance"]
     return table(header, body)

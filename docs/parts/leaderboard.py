@@ -50,12 +50,12 @@ def leaderboard() -> str:
 def summary() -> str:
     """Count what was compared, and the cells of each data set and encoder."""
     rows = _rows("data", "encoder", "strategy", "budget", "seed")
-    done = rows[rows["status"] == "ok"]
-    cells = done.groupby(["data", "encoder"], sort=False).size().unstack(fill_value=0)
+    results = rows[rows["status"] == "ok"]
+    cells = results.groupby(["data", "encoder"], sort=False).size().unstack(fill_value=0)
     encoders = sorted(cells.columns)
     text = (
-        f"{done['strategy'].nunique()} strategies on {done['data'].nunique()} data sets: {len(done):,} cells of "
-        f"{len(rows):,}, each with its own seed, first pool and classifier. Cells that were run:"
+        f"{results['strategy'].nunique()} strategies on {results['data'].nunique()} data sets: {len(results):,} cells "
+        f"of {len(rows):,}, each with its own seed, first pool and classifier. Cells that were run:"
     )
     body = [[name, *(f"{row[encoder]:,}" for encoder in encoders)] for name, row in cells.iterrows()]
     return f"{text}\n\n{table(['data set', *encoders], body)}"

@@ -85,7 +85,7 @@ def audit() -> str:
     lines = []
     for place, own in rows.groupby(["query", "labels", "audit_images"], sort=False):
         by_method = own.set_index("method")
-        ours, crossed = by_method.loc["audit"], by_method.loc["cross-validation"]
+        ours, cross_validation = by_method.loc["audit"], by_method.loc["cross-validation"]
         lines.append(
             (
                 *place,
@@ -93,8 +93,8 @@ def audit() -> str:
                 percent(ours["coverage"]),
                 f"{100 * ours['width']:.0f}",
                 f"{100 * ours['error']:.1f}",
-                percent(crossed["coverage"]),
-                f"{100 * crossed['error']:.1f}",
+                percent(cross_validation["coverage"]),
+                f"{100 * cross_validation['error']:.1f}",
                 f"{100 * by_method['error']['mean confidence']:.1f}",
             )
         )

@@ -90,8 +90,8 @@ def papers() -> str:
 
 
 def _linked_to_paper(row: Mapping[str, Any]) -> str:
-    found = re.search(r"arXiv:([\w./-]*\w)", row["paper"])
-    return f"[`{row['name']}`](https://arxiv.org/abs/{found[1]})" if found else f"`{row['name']}`"
+    match = re.search(r"arXiv:([\w./-]*\w)", row["paper"])
+    return f"[`{row['name']}`](https://arxiv.org/abs/{match[1]})" if match else f"`{row['name']}`"
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

@@ -22,10 +22,10 @@ def shares() -> str:
 
 
 def _row(name: str, count: Counter[str]) -> tuple[object, ...]:
-    killed, real = count["killed"] + count["timeout"], count.total() - count["equivalent"]
-    low, high = share_interval(killed, real)
-    share = f"{killed / real:.1%} ({low:.1%} to {high:.1%})".replace("%", " %")
-    return name, count.total(), killed, count["survived"], count["equivalent"], share
+    kills, real = count["killed"] + count["timeout"], count.total() - count["equivalent"]
+    low, high = share_interval(kills, real)
+    share = f"{kills / real:.1%} ({low:.1%} to {high:.1%})".replace("%", " %")
+    return name, count.total(), kills, count["survived"], count["equivalent"], share
 
 
 PARTS = {"mutants": shares}

@@ -36,13 +36,13 @@ def partitions_claim() -> str:
     """Say whether a choice in two rounds keeps the claimed share of the gain."""
     shares = _shares()
     every = shares.filter(like="partitions=").stack().dropna()
-    held, count, least = int((every >= CLAIM).sum()), len(every), every.idxmin()
-    verdict = "is met" if held == count else f"is missed by up to {CLAIM - every.min():.4f}"
+    hits, count, least = int((every >= CLAIM).sum()), len(every), every.idxmin()
+    verdict = "is met" if hits == count else f"is missed by up to {CLAIM - every.min():.4f}"
     way = least[5].replace("partitions=", "--partitions ")
-    measured = shares.index.get_level_values("strategy")
-    others = ", ".join(f"`{each.name}`" for each in strategies if each.traits.partitions and each.name not in measured)
+    names = shares.index.get_level_values("strategy")
+    others = ", ".join(f"`{each.name}`" for each in strategies if each.traits.partitions and each.name not in names)
     return (
-        f"The claim of the benchmark, at least {CLAIM:g} of the gain, {verdict}: it holds in {held} of {count} "
+        f"The claim of the benchmark, at least {CLAIM:g} of the gain, {verdict}: it holds in {hits} of {count} "
         f"selections; the least is {every.min():.4f} (`{least[4]}`, `{way}`)."
         + (f" Not measured: {others}." if others else "")
     )

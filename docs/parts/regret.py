@@ -19,8 +19,8 @@ def regrets(values: pd.DataFrame) -> pd.DataFrame:
 def held_out(regret: pd.DataFrame) -> dict[str, tuple[str, float]]:
     """For each data set, find the choice with the smallest mean regret on all others, and its mean regret on this."""
     data = regret.index.get_level_values("data")
-    chosen = {name: str(regret[data != name].mean().idxmin()) for name in data.unique()}
-    return {name: (choice, float(regret.loc[data == name, choice].mean())) for name, choice in chosen.items()}
+    choices = {name: str(regret[data != name].mean().idxmin()) for name in data.unique()}
+    return {name: (choice, float(regret.loc[data == name, choice].mean())) for name, choice in choices.items()}
 
 
 def regret(*kind: str) -> str:
@@ -40,13 +40,13 @@ def regret(*kind: str) -> str:
         for choice in mean.index
     ]
     out = held_out(by_cell)
-    left = ", ".join(f"{name}: `{choice}`, {points:.1f}" for name, (choice, points) in out.items())
+    choices = ", ".join(f"{name}: `{choice}`, {points:.1f}" for name, (choice, points) in out.items())
     average = sum(points for _, points in out.values()) / len(out)
     return "\n\n".join(
         [
             f"Mean regret in points of accuracy, over {len(by_cell)} cells of {len(out)} data sets:",
             table(header, lines),
-            f"Chosen on all other data sets, and the mean regret on the one left out: {left}. "
+            f"Chosen on all other data sets, and the mean regret on the one left out: {choices}. "
             f"Mean: {average:.1f} points.",
         ]
     )

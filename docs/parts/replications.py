@@ -22,8 +22,8 @@ def claims() -> str:
         missing = [key for key in claim["ours"] if key not in map(_key, rows)]
         if missing:
             raise SystemExit(f"benchmarks/results/replications.csv has no '{missing[0]}'; run replications.py.")
-        found = [_ours(row) for key in claim["ours"] for row in rows if _key(row) == key]
-        cells = (f"`{claim['method']}`", claim["published"], claim["source"], "; ".join(found) or "–", claim["verdict"])
+        ours = [_ours(row) for key in claim["ours"] for row in rows if _key(row) == key]
+        cells = (f"`{claim['method']}`", claim["published"], claim["source"], "; ".join(ours) or "–", claim["verdict"])
         lines.append(cells)
     return table(("method", "published", "source", "ours", "same, or why not"), lines)
 

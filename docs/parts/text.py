@@ -37,6 +37,6 @@ def percent(share: float, digits: int = 0) -> str:
 
 def span(values: Iterable[float], form: str = "{:.0f}") -> str:
     """Format the smallest and the largest value, or one if both look the same."""
-    kept = [*values]
-    low, high = form.format(min(kept)), form.format(max(kept))
+    numbers = [*values]
+    low, high = form.format(min(numbers)), form.format(max(numbers))
     return low if low == high else f"{low} to {high}"

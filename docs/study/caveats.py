@@ -52,7 +52,7 @@ def limits(study: Study) -> list[str]:
 
 def _on_top(study: Study) -> list[str]:
     """List pretrains that were trained on another encoder than that of the learners."""
-    used = {f"pretrain/{sweep.table['encoders'][0]}" for sweep in study.sweeps}
+    encoders = {f"pretrain/{sweep.table['encoders'][0]}" for sweep in study.sweeps}
     based_on = {
         (step.name, step.table["source"])
         for run in study.runs
@@ -63,19 +63,19 @@ def _on_top(study: Study) -> list[str]:
         f"*{name} on these embeddings.* The clusters of {name} were trained on top of {source}, not on the encoder "
         "used everywhere else here; with that encoder they may be better or worse."
         for name, source in sorted(based_on)
-        if source and source not in used
+        if source and source not in encoders
     ]
 
 
 def _width(study: Study, setting: str) -> str:
     """Report the width of the intervals, and the number of seeds that one point would need."""
     rows = study.verdicts(setting)
-    half, needed = ((rows["high"] - rows["low"]) / 2).median(), rows["seeds_for_a_point"].median()
-    if math.isnan(half + needed):
+    half, seeds_needed = ((rows["high"] - rows["low"]) / 2).median(), rows["seeds_for_a_point"].median()
+    if math.isnan(half + seeds_needed):
         return ""
     return (
         f"With {setting}, the median interval of a difference is ± {100 * half:.1f} points, and detecting one point "
-        f"would take about {needed:,.0f} seeds."
+        f"would take about {seeds_needed:,.0f} seeds."
     )
 
 
@@ -86,7 +86,7 @@ def provenance(study: Study) -> list[str]:
     kinds = list(dict.fromkeys(steps["kind"]))
     times = steps.pivot_table(index="run", columns="kind", values="duration", aggfunc="sum", sort=False).fillna(0)
     sums = [(run, *map(seconds, own[kinds]), seconds(own.sum())) for run, own in times.iterrows()]
-    shown = steps.assign(time=steps["duration"].map(seconds), step=steps["kind"] + "/" + steps["name"])
+    rows = steps.assign(time=steps["duration"].map(seconds), step=steps["kind"] + "/" + steps["name"])
     columns = ["run", "step", "time", "device", "threads", "torch", "version", "commit"]
     commands = "\n".join(f"initpools compare {sweep.step.folder}" for sweep in study.sweeps[:1])
     return [
@@ -96,7 +96,7 @@ def provenance(study: Study) -> list[str]:
         f"{seconds(steps['duration'].sum())}, on a machine that also ran other jobs; for a step that was interrupted "
         "and resumed, only the last part counts.",
         table(("run", *kinds, "all"), sums),
-        f"<details>\n<summary>Every step</summary>\n\n{table(columns, shown[columns].to_numpy())}\n\n</details>",
+        f"<details>\n<summary>Every step</summary>\n\n{table(columns, rows[columns].to_numpy())}\n\n</details>",
         "All verdicts of a sweep, with intervals, p-values, effect sizes and sentences:\n\n"
         f"```console\n{commands}\n```",
     ]
@@ -107,11 +107,11 @@ def _steps(run: Run) -> pd.DataFrame:
     rows = []
     for step in run.steps():
         facts = step.facts
-        started, finished = (datetime.fromisoformat(facts[end]) for end in ("started", "finished"))
+        start, end = (datetime.fromisoformat(facts[key]) for key in ("started", "finished"))
         kind, _, name = step.id.partition("/")
         about = {key: facts.get(key, "") for key in ("device", "threads", "torch", "version")}
         commit = facts.get("git_commit", "")[:7]
-        duration = (finished - started).total_seconds()
+        duration = (end - start).total_seconds()
         rows.append({"run": run.path.name, "kind": kind, "name": name, "duration": duration, **about, "commit": commit})
     return pd.DataFrame(rows)
 

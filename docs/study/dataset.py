@@ -31,7 +31,7 @@ def data_set(study: Study, run: Run) -> list[str]:
     parts = [f"## {data}", f"{sizes} images of {items['label'].nunique()} classes."]
     for setting in settings:
         sweeps, rows = study.of(setting, data), study.verdicts(setting, data)
-        drawn = [sweep for sweep in sweeps if has_curves(sweep)]
+        with_curves = [sweep for sweep in sweeps if has_curves(sweep)]
         parts += [
             f"### {data}, {setting}",
             _setting(sweeps, int(splits["train"])),
@@ -40,7 +40,7 @@ def data_set(study: Study, run: Run) -> list[str]:
                 _differences([sweep for sweep in sweeps if sweep.table["rounds"]], rows, measure)
                 for measure in ("area", "last round")
             ),
-            _pictures(drawn) if drawn else "",
+            _pictures(with_curves) if with_curves else "",
             _words(rows),
             _needed(study.rows("savings", setting, data)),
         ]
@@ -51,8 +51,8 @@ def _setting(sweeps: list[Sweep], train: int) -> str:
     """Describe the encoder, the candidates, and how many of them are labeled at the end."""
     encoders = conjoined(sweep.encoder for sweep in sweeps)
     shares = conjoined(f"{100 * sweep.table['candidates']:g} %" for sweep in sweeps)
-    failed = sum(len(failures(sweep.rounds)) for sweep in sweeps)
-    lost = f" Failed cells, left out together with their pairs: {failed}." if failed else ""
+    n_failed = sum(len(failures(sweep.rounds)) for sweep in sweeps)
+    lost = f" Failed cells, left out together with their pairs: {n_failed}." if n_failed else ""
     most = [sweep.last for sweep in sweeps if sweep.last > sweep.table["candidates"] * train / 2]
     alike = f" With {conjoined(most)} labels most of these are labeled, whatever was chosen first." if most else ""
     return f"Encoder: {encoders}. Each seed chooses from its own random {shares} of the train images.{alike}{lost}"
@@ -146,14 +146,14 @@ def _needed(rows: pd.DataFrame) -> str:
         end = int(of["of"].iloc[0])
         sooner, never = of[of["labels"] < end], of[of["labels"].map(math.isinf)]
         surely = sooner[sooner["high"] < end].sort_values("labels")
-        shown = [
+        examples = [
             f"{row['init']} with {row['query']} at {row['labels']:.0f} ({row['low']:.0f} to {row['high']:.0f})"
             for row in surely.head(SHOWN).to_dict("records")
         ]
         more = [f"{len(surely) - SHOWN} more"] if len(surely) > SHOWN else []
         lines.append(
             f"- {end} labels: {len(sooner)} of {len(of)} curves need fewer and {len(never)} never get there. With the "
-            f"whole 95 % interval below: {conjoined([*shown, *more]) or 'none'}."
+            f"whole 95 % interval below: {conjoined([*examples, *more]) or 'none'}."
         )
     return (
         f"Labels at which a mean curve reaches the final accuracy of {AGAINST} with the same query (where curves are "

@@ -47,8 +47,8 @@ def rows_of(run: Run, name: str) -> Iterator[dict[str, object]]:
         )
     rounds = rounds_of(step)
     if (rounds["status"] != "ok").any():
-        failed = int((rounds["status"] != "ok").sum())
-        raise UserError(f"{failed} cells of {step.folder} failed.", f"Run `{step.renewal()}` again.", str(failed))
+        n_failed = int((rounds["status"] != "ok").sum())
+        raise UserError(f"{n_failed} cells of {step.folder} failed.", f"Run `{step.renewal()}` again.", str(n_failed))
     seconds = _seconds(step)
     about = {**machine(), **{name: metadata.version(name) for name in LIBRARIES}}
     for (encoder, learner, init), own in rounds.groupby(["encoder", "learner", "init"], sort=False):
@@ -68,8 +68,8 @@ def rows_of(run: Run, name: str) -> Iterator[dict[str, object]]:
 
 
 def _seconds(step: FinishedStep) -> float:
-    started, finished = (datetime.fromisoformat(step.facts[end]) for end in ("started", "finished"))
-    return (finished - started).total_seconds()
+    start, end = (datetime.fromisoformat(step.facts[key]) for key in ("started", "finished"))
+    return (end - start).total_seconds()
 
 
 def encoded(rows: Sequence[dict[str, object]]) -> str:
@@ -97,10 +97,10 @@ class Results:
             for row in self.rows.to_dict("records")
         }
 
-    def names(self, key: str, **given: object) -> list[object]:
+    def names(self, key: str, **conditions: object) -> list[object]:
         """Return the values of a column, in order of appearance, among the rows with the given values."""
         rows = self.rows
-        for column, value in given.items():
+        for column, value in conditions.items():
             rows = rows[rows[column] == value]
         return list(dict.fromkeys(rows[key].tolist()))
 
@@ -118,12 +118,12 @@ class Results:
 
     def missing(self) -> list[str]:
         """Return the combinations of data set, encoder and labels without results, as text."""
-        finished = {*self.sweeps()}
+        sweeps = {*self.sweeps()}
         grid = product(self.names("data"), self.names("encoder"), SIZES)
         return [
             f"{data} with {encoder} and {labels} labels"
             for data, encoder, labels in grid
-            if (data, encoder, labels) not in finished
+            if (data, encoder, labels) not in sweeps
         ]
 
 
@@ -135,18 +135,18 @@ def comparisons(results: Results) -> pd.DataFrame:
     DataFrame
         The columns of `KEYS`, difference, low, high and verdict.
     """
-    found = []
+    rows = []
     for sweep in results.sweeps():
-        given = dict(zip(("data", "encoder", "labels"), sweep, strict=True))
+        setting = dict(zip(("data", "encoder", "labels"), sweep, strict=True))
         names = [
             (learner, init)
-            for learner in results.names("learner", **given)
-            for init in results.names("init", **given, learner=learner)
+            for learner in results.names("learner", **setting)
+            for init in results.names("init", **setting, learner=learner)
             if init != AGAINST
         ]
         pairs = [paired(results.cell(*sweep, *name), results.cell(*sweep, name[0], AGAINST)) for name in names]
-        found += _judged([(*sweep, *name) for name in names], pairs)
-    return pd.DataFrame(found)
+        rows += _verdict_rows([(*sweep, *name) for name in names], pairs)
+    return pd.DataFrame(rows)
 
 
 def learner_gains(results: Results, counterparts: Mapping[str, str] = SUPERVISED) -> pd.DataFrame:
@@ -163,20 +163,20 @@ def learner_gains(results: Results, counterparts: Mapping[str, str] = SUPERVISED
     DataFrame
         As of `comparisons`; corrected over each data set, encoder and number of labels.
     """
-    found = []
+    rows = []
     for sweep in results.sweeps():
-        given = dict(zip(("data", "encoder", "labels"), sweep, strict=True))
+        setting = dict(zip(("data", "encoder", "labels"), sweep, strict=True))
         names = [
             (learner, init)
-            for learner, init in product(counterparts, results.names("init", **given))
+            for learner, init in product(counterparts, results.names("init", **setting))
             if results.has(*sweep, learner, init) and results.has(*sweep, counterparts[learner], init)
         ]
         pairs = [
             paired(results.cell(*sweep, learner, init), results.cell(*sweep, counterparts[learner], init))
             for learner, init in names
         ]
-        found += _judged([(*sweep, *name) for name in names], pairs)
-    return pd.DataFrame(found)
+        rows += _verdict_rows([(*sweep, *name) for name in names], pairs)
+    return pd.DataFrame(rows)
 
 
 def gain_changes(results: Results) -> pd.DataFrame:
@@ -187,23 +187,23 @@ def gain_changes(results: Results) -> pd.DataFrame:
     DataFrame
         As of `comparisons`; the difference is that of the gains.
     """
-    found = []
+    rows = []
     for sweep in results.sweeps():
-        given = dict(zip(("data", "encoder", "labels"), sweep, strict=True))
+        setting = dict(zip(("data", "encoder", "labels"), sweep, strict=True))
         names, pairs = [], []
-        for learner, init in product(SUPERVISED, results.names("init", **given)):
+        for learner, init in product(SUPERVISED, results.names("init", **setting)):
             both = (learner, SUPERVISED[learner])
             if init == AGAINST or not all(results.has(*sweep, each, init) for each in both):
                 continue
             gains = [results.cell(*sweep, each, init) - results.cell(*sweep, each, AGAINST) for each in both]
             names.append((*sweep, learner, init))
             pairs.append(paired(*gains))
-        found += _judged(names, pairs)
-    return pd.DataFrame(found)
+        rows += _verdict_rows(names, pairs)
+    return pd.DataFrame(rows)
 
 
-def _judged(names: Sequence[tuple[object, ...]], pairs: Sequence[Paired]) -> list[dict[str, object]]:
-    corrected = holm([each.p for each in pairs])
+def _verdict_rows(names: Sequence[tuple[object, ...]], pairs: Sequence[Paired]) -> list[dict[str, object]]:
+    p_values = holm([each.p for each in pairs])
     return [
         {
             **dict(zip(KEYS, name, strict=True)),
@@ -212,7 +212,7 @@ def _judged(names: Sequence[tuple[object, ...]], pairs: Sequence[Paired]) -> lis
             "high": each.high,
             "verdict": decide(each, float(p), len(pairs)),
         }
-        for name, each, p in zip(names, pairs, corrected, strict=True)
+        for name, each, p in zip(names, pairs, p_values, strict=True)
     ]
 
 
@@ -227,8 +227,8 @@ def tally(rows: pd.DataFrame, key: str, names: tuple[str, str] = ("better", "wor
     lines = []
     for name, own in rows.groupby(key, sort=key == "labels"):
         better, worse = ((own["verdict"] == verdict).sum() for verdict in ("better", "worse"))
-        shown = name if key == "labels" else f"`{name}`"
-        lines.append((shown, len(own), better, worse, points(own["difference"].mean())))
+        label = name if key == "labels" else f"`{name}`"
+        lines.append((label, len(own), better, worse, points(own["difference"].mean())))
     return table((key.replace("init", "first pool"), "comparisons", *names, "mean difference"), lines)
 
 
@@ -241,20 +241,20 @@ def never_worse(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def accuracies(results: Results, judged: pd.DataFrame, data: object, encoder: object) -> str:
+def accuracies(results: Results, verdict_rows: pd.DataFrame, data: object, encoder: object) -> str:
     """Tabulate the mean accuracy of each first pool, by labels and learner, with the sign of its verdict."""
     sizes = sorted(results.names("labels", data=data, encoder=encoder))
-    verdict_of = judged.set_index(list(KEYS))["verdict"].to_dict()
+    verdict_of = verdict_rows.set_index(list(KEYS))["verdict"].to_dict()
     lines = []
     for size in sizes:
-        given = {"data": data, "encoder": encoder, "labels": size}
-        names = results.names("learner", **given)
+        setting = {"data": data, "encoder": encoder, "labels": size}
+        names = results.names("learner", **setting)
         for learner in names:
             cells = []
             for init in results.names("init", data=data, encoder=encoder):
                 key = (data, encoder, size, learner, init)
-                shown = sign(verdict_of[key]) if key in verdict_of else ""
-                cells.append(f"{100 * results.cell(*key).mean():.1f}{shown}" if results.has(*key) else "–")
+                verdict = sign(verdict_of[key]) if key in verdict_of else ""
+                cells.append(f"{100 * results.cell(*key).mean():.1f}{verdict}" if results.has(*key) else "–")
             lines.append((size, f"`{learner}`", *cells))
     inits = [f"`{init}`" for init in results.names("init", data=data, encoder=encoder)]
     return table(("labels", "learner", *inits), lines)

@@ -34,7 +34,7 @@ def question(study: Study) -> list[str]:
         queries = conjoined(query for each in tables if each["rounds"] for query in each["query"]) or "–"
         rows.append((setting, summaries[learner], queries, *numbers, len(tables)))
     missing = conjoined(f"`{name}`" for name in study.missing)
-    grown = (
+    growth = (
         "Where queries are listed, each pool then grew in rounds, by each query. "
         if any(sweep.table["rounds"] for sweep in study.sweeps)
         else ""
@@ -44,7 +44,7 @@ def question(study: Study) -> list[str]:
         "and does the gain last?",
         f"On {conjoined(sweep.data for sweep in study.sweeps)}, first pools of {conjoined(sizes)} labels were chosen "
         f"by {conjoined(inits)} ([descriptions](methods.md)), and compared with `{AGAINST}` at the same seeds. "
-        + grown
+        + growth
         + "Accuracy is measured on the test split.",
         table(("learner and encoder", "what it is", "queries", "rounds", "seeds", "sweeps finished"), rows),
         f"Not finished, and not on this page: {missing}." if missing else "",
@@ -72,13 +72,13 @@ def _made(run: Run, encoders: Iterable[str]) -> list[str]:
     """Describe how each encoder of a run was made."""
     parts = []
     for name in encoders:
-        trained, embedded = run.find_step(f"pretrain/{name}"), run.find_step(f"embed/{name}")
-        if trained is not None:
-            width = trained.table.get("width", 1)
+        pretrain, embedding = run.find_step(f"pretrain/{name}"), run.find_step(f"embed/{name}")
+        if pretrain is not None:
+            width = pretrain.table.get("width", 1)
             narrow = f", channels × {width:g}" if width != 1 else ""
-            parts.append(f"{name}: {trained.table['epochs']} epochs{narrow}")
-        elif embedded is not None and "size" in embedded.table:
-            parts.append(f"{name}: input of {embedded.table['size'] or 224} pixels")
+            parts.append(f"{name}: {pretrain.table['epochs']} epochs{narrow}")
+        elif embedding is not None and "size" in embedding.table:
+            parts.append(f"{name}: input of {embedding.table['size'] or 224} pixels")
     return ["; ".join(parts) or "–"]
 
 
@@ -124,8 +124,8 @@ def _tally(rows: pd.DataFrame) -> dict[str, dict[str, tuple[int, int, int]]]:
         }
         for init, of in rows.groupby("init", sort=False)
     }
-    won = {init: by["first pool"][0] - by["first pool"][1] for init, by in tally.items()}
-    return {init: tally[init] for init in sorted(tally, key=lambda init: -won[init])}
+    margin = {init: by["first pool"][0] - by["first pool"][1] for init, by in tally.items()}
+    return {init: tally[init] for init in sorted(tally, key=lambda init: -margin[init])}
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[str]:
@@ -169,8 +169,8 @@ def _extremes(rows: pd.DataFrame) -> list[str]:
         for size in sizes:
             of = own[own["size"] == size].sort_values("difference")
             ends = (of.iloc[-1], of.iloc[0]) if len(of) else ()
-            shown = [f"{end['init']} {points(end['difference'])}{sign(end['verdict'])}" for end in ends]
-            cells.append("; ".join(shown) or "not finished")
+            texts = [f"{end['init']} {points(end['difference'])}{sign(end['verdict'])}" for end in ends]
+            cells.append("; ".join(texts) or "not finished")
         lines.append((data, *cells))
     return [
         f"The best and the worst first pools and their difference from {AGAINST}, in points of accuracy (selected "

@@ -44,5 +44,5 @@ def radii(study: Study) -> list[str]:
 
 def _difference(step: FinishedStep) -> str:
     values = values_of(rounds_of(step), "accuracy", "first pool").set_index(["init", "seed"])["value"]
-    found = paired(values[STRATEGY].to_numpy(), values[AGAINST].to_numpy())
-    return f"{points(found.difference)} ({points(found.low)} to {points(found.high)})"
+    difference = paired(values[STRATEGY].to_numpy(), values[AGAINST].to_numpy())
+    return f"{points(difference.difference)} ({points(difference.low)} to {points(difference.high)})"

@@ -35,8 +35,8 @@ def sign(verdict: str) -> str:
 
 def conjoined(names: Iterable[object]) -> str:
     """Join distinct names, such as "a, b and c"."""
-    shown = list(dict.fromkeys(map(str, names)))
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    texts = list(dict.fromkeys(map(str, names)))
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def counted(verdicts: pd.Series) -> str:
